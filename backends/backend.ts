@@ -72,11 +72,15 @@ export interface Store {
 export interface RunOptions {
   /** Outputs wanted in host memory; default all that update no state. Others are computed only if they update state. */
   readonly fetch?: readonly string[];
+  /** Is told each output that is fetched, once: of an executable that `isGradual` as soon as it is there. Others may leave it out. */
+  readonly arrived?: (name: string, value: HostTensor) => void;
 }
 
 /** A compiled graph. */
 export interface Executable {
   readonly graph: Graph;
+  /** Whether a run tells outputs that have arrived before all are computed. */
+  readonly isGradual?: boolean;
   /**
    * Runs once: `feeds` holds the graph's `input` (role feed) and `random` tensors by name. May be called before earlier
    * runs have ended: those of one store take place in the order of their calls. Whoever reads or writes it waits for them.

@@ -10,7 +10,7 @@ export interface RankDeviceOptions extends DeviceOptions {
 }
 
 /** A device as a rank sees it; ids tell devices of one name apart. */
-interface Seen {
+export interface Seen {
   readonly id: string;
   readonly name: string;
 }
@@ -30,23 +30,17 @@ export async function openRankDevice(
   const seen = choice === "cpu" ? [] : await devicesSeen();
   if (choice === "cpu" || (choice === "auto" && seen.length === 0))
     return await openDevice("cpu", { ...options, threads });
-  const all = await ranks.tell({ host: hostname(), ids: seen.map((d) => d.id) });
-  const here = all.slice(0, rank + 1).filter(({ host }) => host === hostname());
-  const at = devicesOf(here.map(({ ids }) => ids)).at(-1);
+  const all = await ranks.tell({ host: hostname(), seen });
+  const shown = all.slice(0, rank + 1).filter(({ host }) => host === hostname());
   const place = `rank ${rank}, number ${node.rank} of ${node.size} on its machine,`;
-  if (at === undefined) {
-    if (options.share) return await openDevice("webgpu", options);
-    const has = seen.length === 0 ? "only software adapters" : `${seen.length} (${seen.map((d) => d.name).join(", ")})`;
-    throw new UsageError(
-      `${place} finds no GPU that no other rank has: there are ${has}. Start fewer ranks, or let them share one with --share-devices`,
-    );
-  }
-  const { name } = seen[at]!;
-  if (seen.slice(0, at).some((d) => d.name === name))
-    throw new UsageError(
-      `${place} is to take the GPU number ${at} that it sees, and WebGPU cannot tell it from another "${name}": let the launcher show each rank its own, as srun --gpus-per-task=1 --gpu-bind=single:1 does`,
-    );
-  return await openDevice("webgpu", at === 0 ? options : { ...options, named: name });
+  const at = deviceFor(
+    shown.map((r) => r.seen),
+    { place, share: options.share },
+  );
+  if (at === undefined) return await openDevice("webgpu", options);
+  const { name, id } = seen[at]!;
+  const opened = await openDevice("webgpu", at === 0 ? options : { ...options, named: name });
+  return { ...opened, reason: `${opened.reason}, ${id.slice(0, 8)}` };
 }
 
 /** Hardware GPUs that this process is shown. */
@@ -57,15 +51,39 @@ async function devicesSeen(): Promise<readonly Seen[]> {
 }
 
 /**
- * For each rank of a machine, which of the devices that it sees is its own: the first that no rank before it has. A launcher
- * may show all devices to each rank, or to each its own.
+ * Which of the devices that it sees is the last rank's, of those of its machine in their order: the first that no rank before it has. A
+ * launcher may show all devices to each rank, or to each its own. Where they share, it is the one that fewest have; undefined where
+ * no hardware is seen. Throws UsageError where there is none for it, and where WebGPU cannot tell it from another by its name.
  */
-export function devicesOf(seen: readonly (readonly string[])[]): readonly (number | undefined)[] {
-  const taken = new Set<string>();
-  return seen.map((ids) => {
-    const at = ids.findIndex((id) => !taken.has(id));
+export function deviceFor(
+  shown: readonly (readonly Seen[])[],
+  { place, share }: { readonly place: string; readonly share: boolean },
+): number | undefined {
+  const ranksOn = new Map<string, number>();
+  const take = (seen: readonly Seen[]): number | undefined => {
+    const counts = seen.map(({ id, name }, i) => {
+      const isReached = !seen.slice(0, i).some((d) => d.name === name);
+      return share && !isReached ? Number.POSITIVE_INFINITY : (ranksOn.get(id) ?? 0);
+    });
+    const fewest = Math.min(...counts);
+    const at = share ? counts.indexOf(fewest) : counts.indexOf(0);
     if (at < 0) return undefined;
-    taken.add(ids[at]!);
+    ranksOn.set(seen[at]!.id, counts[at]! + 1);
     return at;
-  });
+  };
+  const seen = shown.at(-1)!;
+  const at = shown.map(take).at(-1);
+  if (share) return at;
+  if (at === undefined) {
+    const has = seen.length === 0 ? "only software adapters" : `${seen.length} (${seen.map((d) => d.name).join(", ")})`;
+    throw new UsageError(
+      `${place} finds no GPU that no other rank has: there are ${has}. Start fewer ranks, or let them share one with --share-devices`,
+    );
+  }
+  const { name } = seen[at]!;
+  if (seen.slice(0, at).some((d) => d.name === name))
+    throw new UsageError(
+      `${place} is to take the GPU number ${at} that it sees, and WebGPU cannot tell it from another "${name}": let the launcher show each rank its own, as srun --gpus-per-task=1 --gpu-bind=single:1 does`,
+    );
+  return at;
 }

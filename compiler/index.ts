@@ -53,6 +53,6 @@ export { type PrecisionAsked, type PrecisionPath, precisionPath } from "./pipeli
 export { referenceStages } from "./pipelines/reference.ts";
 export { type ProgramRun, runProgram } from "./pipelines/run-program.ts";
 export { type Candidate, type TunableKernel, tunableKernels } from "./pipelines/tuning.ts";
-export { compileKernels, type KernelOptions, webgpuStages } from "./pipelines/webgpu.ts";
+export { compileKernels, halvesInMemory, type KernelOptions, webgpuStages } from "./pipelines/webgpu.ts";
 export type { Rule, RuleEvent, RuleObserver } from "./rewrite/index.ts";
 export * as rewrite from "./rewrite/index.ts";

@@ -1,6 +1,7 @@
 /**
  * Reading shared among processes: all draw the same samples in the same order, each picture is looked at by one of them, which
- * tells the others whether it is broken, and decoded again by those that need it.
+ * tells the others whether it is broken: the one whose row it is, or would be if no sample before were passed over. Then the one whose
+ * row it is decodes it again.
  */
 import { FileError } from "../compiler/index.ts";
 import type { Skipped } from "./files.ts";
@@ -15,9 +16,15 @@ export interface Among {
 /** Why a sample is not used; null where it is. */
 type Verdict = Skipped | null;
 
+/** A sample as this process reads it, and which process looks at its picture: the same on all of them. */
+interface Draw<R> {
+  readonly found: Promise<R | Skipped>;
+  readonly looker: number;
+}
+
 /** Draws of one source whose verdicts are exchanged at once. */
 interface Window<R> {
-  readonly draws: Promise<R | Skipped>[];
+  readonly draws: Draw<R>[];
   readonly verdicts: Promise<readonly Verdict[]>;
   readonly settle: (verdicts: Promise<readonly Verdict[]>) => void;
 }
@@ -31,26 +38,20 @@ function openWindow<R>(): Window<R> {
   return { draws: [], verdicts, settle };
 }
 
-/** Whether a process looks at the picture of a source's n-th draw. */
-export const looksAt = ({ rank, size }: Pick<Among, "rank" | "size">, draw: number): boolean => draw % size === rank;
-
 /**
  * Takes a source's draws one after the other, each as this process read it, and gives them as the one that looked at the
  * picture found them. FileError for one that only this process cannot read. `window` draws are told at once.
  */
 export function agreedDraws<R extends { readonly raw: unknown }>(among: Among, source: number, window: number) {
   let open = openWindow<R>();
-  let drawn = 0;
   let last: Promise<unknown> = Promise.resolve(); // windows are told in their order, whichever is read first
-  return async (draw: Promise<R | Skipped>): Promise<R | Skipped> => {
+  return async (draw: Promise<R | Skipped>, looker: number): Promise<R | Skipped> => {
     const { draws, verdicts, settle } = open;
     const at = draws.length;
-    const first = drawn - at;
-    drawn += 1;
-    draws.push(draw);
+    draws.push({ found: draw, looker });
     if (draws.length === window) {
       open = openWindow();
-      const agreed = last.then(() => told(among, source, first, draws));
+      const agreed = last.then(() => told(among, source, draws));
       last = agreed;
       settle(agreed);
     }
@@ -62,16 +63,11 @@ export function agreedDraws<R extends { readonly raw: unknown }>(among: Among, s
   };
 }
 
-async function told<R>(
-  among: Among,
-  source: number,
-  first: number,
-  draws: readonly Promise<R | Skipped>[],
-): Promise<readonly Verdict[]> {
-  const mine = draws.filter((_, i) => looksAt(among, first + i));
-  const own = (await Promise.all(mine)).map((found): Verdict => (isSkipped(found) ? found : null));
+async function told<R>(among: Among, source: number, draws: readonly Draw<R>[]): Promise<readonly Verdict[]> {
+  const mine = draws.filter(({ looker }) => looker === among.rank);
+  const own = (await Promise.all(mine.map((d) => d.found))).map((found): Verdict => (isSkipped(found) ? found : null));
   const all = (await among.exchange(source, own)).map((list) => [...list]);
-  return draws.map((_, i) => all[(first + i) % among.size]!.shift()!);
+  return draws.map(({ looker }) => all[looker]!.shift()!);
 }
 
 const isSkipped = <R>(found: R | Skipped): found is Skipped =>

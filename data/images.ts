@@ -1,9 +1,10 @@
 /** Image files to pixels: png, jpg, webp and svg, decoded off the main thread by sharp, and resized as Pillow does. */
 import { constants } from "node:fs";
-import { access, open as openFile, stat } from "node:fs/promises";
+import { access, open as openFile, readFile, stat } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import sharp, { type Sharp } from "sharp";
 import { FileError, UsageError } from "../compiler/index.ts";
+import { type Extent, readFrom } from "./extents.ts";
 import { reasonOf } from "./files.ts";
 import { checkArea, fitted, type Geometry, pixelLimit, type Sides } from "./fit.ts";
 import { type Pixels, resizePixels } from "./pixels.ts";
@@ -16,8 +17,14 @@ sharp.cache(false);
 
 export { centred, coveringSides, type Geometry, meanColour, type Sides } from "./fit.ts";
 
-/** A picture to read: a path, or encoded bytes with the name that errors should give them. */
-export type ImageSource = string | { readonly name: string; readonly bytes: Uint8Array };
+/** A picture that lies within a file: its bytes are read where it is decoded, and nowhere else. */
+export interface StoredImage extends Extent {
+  readonly name: string;
+  readonly file: string;
+}
+
+/** A picture to read: a path, or encoded bytes, or where these lie, with the name that errors should give them. */
+export type ImageSource = string | { readonly name: string; readonly bytes: Uint8Array } | StoredImage;
 
 /** Formats of pixels, which several threads may decode at once. */
 export const photographs: readonly string[] = ["png", "jpeg", "webp"];
@@ -219,8 +226,14 @@ async function open(input: Input, size: number, accepted: readonly string[] = fo
   return { image: colours, width: width * enlarge, height: height * enlarge, inks };
 }
 
+/** The encoded bytes of a picture. */
+export const encodedBytes = async (source: ImageSource): Promise<Uint8Array> => {
+  if (typeof source === "string") return await readFile(source);
+  return "bytes" in source ? source.bytes : await readFrom(source.file, source);
+};
+
 async function inputOf(source: ImageSource): Promise<Input> {
-  if (typeof source !== "string") return source.bytes;
+  if (typeof source !== "string") return await encodedBytes(source);
   // Reading a pipe would wait for ever.
   if (!(await stat(source)).isFile()) throw new FileError("it is not an ordinary file");
   await access(source, constants.R_OK); // the decoder would call it of another format

@@ -1,6 +1,6 @@
 /** Rows drawn of several sources by weight: read, drawn and rendered ahead of when they are wanted, in an order that is fixed. */
 import { FileError } from "../compiler/index.ts";
-import { type Among, agreedDraws, looksAt } from "./among.ts";
+import { type Among, agreedDraws } from "./among.ts";
 import { prefetch } from "./concurrency.ts";
 import type { Rendered, RenderJob } from "./decoding/render.ts";
 import type { OnSkip, Skipped } from "./files.ts";
@@ -28,8 +28,11 @@ export interface MixtureOptions {
   readonly render?: (job: RenderJob) => Promise<Rendered>;
   /** Rows kept ready, all sources together. */
   readonly ahead: number;
-  /** The processes that share the reading, and how many draws of all sources, at most `ahead`, they tell each other of at once. */
-  readonly sharing?: { readonly among: Among; readonly window: number };
+  /**
+   * The processes that share the reading, how many draws of all sources, at most `ahead`, they tell each other of at once, and whose
+   * the n-th row is, where none is passed over.
+   */
+  readonly sharing?: { readonly among: Among; readonly window: number; readonly ownerOf: (row: number) => number };
 }
 
 /** How many rows were drawn in all, and where each source goes on. */
@@ -73,19 +76,20 @@ export async function* mixture(
   from: MixturePlace,
   options: MixtureOptions,
 ): AsyncGenerator<{ readonly row: Row; readonly next: MixturePlace }, void, undefined> {
-  const total = sources.reduce((sum, { source }) => sum + source.weight, 0);
+  const total = weightOf(sources);
   const rows = sources.map((stream, i) => {
     const ahead = Math.max(2, Math.ceil((options.ahead * stream.source.weight) / total));
     const { among, window = 0 } = options.sharing ?? {};
     // The same on all processes, and no more than are read ahead: else the last of them would be waited for in vain.
     const told = Math.max(1, Math.floor((window * stream.source.weight) / total));
     const agree = among && agreedDraws<Row>(among, i, told);
-    return prefetch(started(stream, from.places[i]!, options, agree), ahead);
+    const owners = options.sharing && ownersOf(sources, i, from.drawn, options.seed, options.sharing.ownerOf);
+    return prefetch(started(stream, from.places[i]!, options, agree, owners), ahead);
   });
   const places = [...from.places];
   try {
     for (let drawn = from.drawn; ; ) {
-      const chosen = chooseSource(sources, total, seededRandom(options.seed, streams.mixture, drawn)());
+      const chosen = sourceAt(sources, drawn, options.seed);
       const { row, next } = await nextRow(rows[chosen]!, sources[chosen]!, options.onSkip);
       places[chosen] = next;
       drawn += 1;
@@ -94,6 +98,17 @@ export async function* mixture(
   } finally {
     await Promise.all(rows.map((one) => one.return()));
   }
+}
+
+/** Whose each draw of one source is, where it becomes the next row that is of the source. */
+function* ownersOf(
+  sources: readonly SampleStream[],
+  source: number,
+  drawn: number,
+  seed: number,
+  ownerOf: (row: number) => number,
+): Generator<number, void, undefined> {
+  for (let row = 0; ; row++) if (sourceAt(sources, drawn + row, seed) === source) yield ownerOf(row);
 }
 
 interface Started {
@@ -107,14 +122,13 @@ async function* started(
   from: StreamPlace,
   options: MixtureOptions,
   agree: ReturnType<typeof agreedDraws<Row>> | undefined,
+  owners: Iterator<number> | undefined,
 ): AsyncGenerator<Started> {
   const { render: _, ...unrendered } = options;
-  let drawn = 0;
   for await (const upcoming of stream.from(from)) {
-    const isLookedAt = !options.sharing || looksAt(options.sharing.among, drawn);
-    drawn += 1;
-    const read = readRow(upcoming, isLookedAt ? options : unrendered);
-    const row = agree ? agree(read) : read;
+    const looker = owners?.next().value as number | undefined;
+    const read = readRow(upcoming, looker === options.sharing?.among.rank ? options : unrendered);
+    const row = agree ? agree(read, looker!) : read;
     row.catch(() => {}); // told when its turn comes
     yield { upcoming, row };
   }
@@ -139,8 +153,12 @@ async function nextRow(
   throw new FileError(`${source.spec} holds no sample that can be used: what is wrong with them was told before`);
 }
 
-function chooseSource(sources: readonly SampleStream[], total: number, share: number): number {
-  let left = share * total;
+const weightOf = (sources: readonly SampleStream[]): number =>
+  sources.reduce((sum, { source }) => sum + source.weight, 0);
+
+/** Which source a row is of. */
+function sourceAt(sources: readonly SampleStream[], row: number, seed: number): number {
+  let left = seededRandom(seed, streams.mixture, row)() * weightOf(sources);
   const found = sources.findIndex(({ source }) => {
     left -= source.weight;
     return left < 0;

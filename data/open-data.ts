@@ -67,10 +67,10 @@ export interface OpenData<K extends SampleKind> {
   dispose(): Promise<void>;
 }
 
-/** The processes that share the reading, and which rows of a batch are this one's; batches are counted from the cursor on. */
+/** The processes that share the reading, and whose each row of a batch is; batches are counted from the cursor on. */
 export interface SharedReading {
   readonly among: Among;
-  readonly owns: (batch: number, row: number) => boolean;
+  readonly ownerOf: (batch: number, row: number) => number;
 }
 
 export interface OpenDataOptions<K extends SampleKind = SampleKind> {
@@ -162,7 +162,13 @@ export async function openData<K extends SampleKind>(
     const found = await files();
     const listing = listingOf(found);
     const from = given ? placeIn(given, found, options.onChange ?? "refuse", note) : startOf(sources.length);
-    const sharing = shared && { among: shared.among, window: options.batch };
+    const ownerOf = (row: number) => shared!.ownerOf(Math.floor(row / options.batch), row % options.batch);
+    const waiting = from.waiting.length; // they are the first rows
+    const sharing = shared && {
+      among: shared.among,
+      window: options.batch,
+      ownerOf: (row: number) => ownerOf(waiting + row),
+    };
     const cursorAt = (place: CursorState): DataCursor => ({
       ...place,
       ...{ specs, seed, listing, skipped: skips.soFar() },
@@ -171,7 +177,7 @@ export async function openData<K extends SampleKind>(
     let at = cursorAt(from);
     for await (const { rows, next } of arranged(from, sharing)) {
       const batch = number++;
-      const own = shared ? await ownRows(rows, (row) => shared.owns(batch, row)) : rows;
+      const own = shared ? await ownRows(rows, (row) => shared.ownerOf(batch, row) === shared.among.rank) : rows;
       const cursor = cursorAt(next);
       yield { ...batchOf(own), cursor, at };
       at = cursor;

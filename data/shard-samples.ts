@@ -2,21 +2,40 @@
 import { FileError } from "../compiler/index.ts";
 import { isInvisible, isRecord, reasonOf, requireWellFormed } from "./files.ts";
 import { captionLines, decodeUtf8, imageExtensions } from "./folders.ts";
+import type { StoredImage } from "./images.ts";
 import type { Item } from "./items.ts";
 
 /** The entries of one key by extension (".jpg"), and what was already found wrong with them. */
 export interface ShardSample {
   readonly key: string;
-  readonly files: Map<string, Uint8Array>;
-  readonly faults: string[];
+  /** What is read with the sample: its texts. */
+  readonly files: ReadonlyMap<string, Uint8Array>;
+  /** Where its pictures lie. */
+  readonly pictures: ReadonlyMap<string, Omit<StoredImage, "name">>;
+  readonly faults: readonly string[];
+}
+
+/** A picture of a sample. */
+export const pictureAt = ({ pictures }: ShardSample, extension: string, name: string): StoredImage => ({
+  name: `${name}${extension}`,
+  ...pictures.get(extension)!,
+});
+
+/** What a sample may have its picture as. */
+export const pictureExtensionOf = ({ pictures }: ShardSample): string | undefined =>
+  imageExtensions.find((candidate) => pictures.has(candidate));
+
+/** FileError where it has none. */
+export function pictureOf(sample: ShardSample, name: string): StoredImage {
+  const extension = pictureExtensionOf(sample);
+  if (!extension) throw new FileError(`it has no picture (${imageExtensions.join(", ")})`);
+  return pictureAt(sample, extension, name);
 }
 
 /** The sample as a training item named `name`; FileError when it lacks a picture or caption, or either is malformed. */
 export async function sampleItem(sample: ShardSample, name: string, language: string): Promise<Item> {
   if (sample.faults.length > 0) throw new FileError(sample.faults.join("; "));
-  const extension = imageExtensions.find((candidate) => sample.files.has(candidate));
-  if (!extension) throw new FileError(`it has no picture (${imageExtensions.join(", ")})`);
-  const image = { name: `${name}${extension}`, bytes: sample.files.get(extension)! };
+  const image = pictureOf(sample, name);
   return { group: sample.key, images: [image], texts: { [language]: captions(sample.files) } };
 }
 

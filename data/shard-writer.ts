@@ -1,11 +1,11 @@
 /** Writes WebDataset shards: 000000.tar and so on, a picture, a text and a json of one key for each sample. */
 import { existsSync } from "node:fs";
-import { type FileHandle, mkdir, open, readFile, rename, rm } from "node:fs/promises";
+import { type FileHandle, mkdir, open, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { pack } from "tar-stream";
 import { FileError, UsageError } from "../compiler/index.ts";
 import { reasonOf } from "./files.ts";
-import { type ImageSource, imageName } from "./images.ts";
+import { encodedBytes, type ImageSource, imageName } from "./images.ts";
 import type { Turn } from "./instructions.ts";
 import type { RawSample } from "./samples.ts";
 import { pictureExtension } from "./survey.ts";
@@ -114,8 +114,7 @@ const names = { system: "system", user: "human", assistant: "gpt" } as const;
 const written = ({ role, text }: Turn) => ({ from: names[role], value: text });
 
 async function bytesOf(image: ImageSource): Promise<Uint8Array> {
-  if (typeof image !== "string") return image.bytes;
-  return await readFile(image).catch((cause: unknown) => {
+  return await encodedBytes(image).catch((cause: unknown) => {
     throw new FileError(`image "${imageName(image)}" cannot be read: ${reasonOf(cause)}`, { cause });
   });
 }

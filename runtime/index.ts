@@ -120,7 +120,7 @@ export {
   writeSafetensors,
 } from "./safetensors/writer.ts";
 export { createSession, type InferenceSession, type SessionOptions } from "./session.ts";
-export { cutGraph, handedOn, isHandedOn, stepParts } from "./sharding/graph-parts.ts";
+export { cutGraph, handedOn, isHandedOn, partsOptions, stepParts } from "./sharding/graph-parts.ts";
 export { type Shard, shards, usualPartBytes } from "./sharding/shard.ts";
 export { type EventLog, openEventLog } from "./tensorboard.ts";
 export { type RankFigures, rankText, requireSame } from "./training/in-ranks.ts";

@@ -79,8 +79,18 @@ export const trainCommand = (source: string, args: TrainArguments): Promise<numb
   inRankSession((session) => trainSource(source, { ...args, ...session }));
 
 async function trainSource(source: string, args: Asked): Promise<number> {
+  // First of all: what ranks do together next depends on it.
+  const { resume, stage = "none", shard = "nothing" } = args;
+  await requireSame(args.ranks, {
+    version: heddleVersion(),
+    "--resume": String(resume),
+    "--stage": stage,
+    "--shard": shard,
+  });
   if (args.changedData && !args.resume)
     throw new UsageError("--changed-data is for a run that goes on: give it with --resume");
+  if (args.shard && args.ranks.collectives.size === 1)
+    args.say(`--shard ${args.shard} does nothing with one rank, which keeps all: start several, as mpirun -n 8 does`);
   if (args.stage !== undefined) return await trainStages(source, args.stage.split(","), args);
   const ofStages = {
     data: args.data.length > 0,
@@ -149,7 +159,7 @@ async function trainJob(source: string, args: Asked, { job, given, config }: Loa
   const place = resumed === undefined ? undefined : await takeRun(resumed, ranks);
   try {
     const settings = place ? await settingsOfRun(job, place.folder, given, say) : config;
-    await requireSame(ranks, { ...(await commandFacts(source, settings)), shard: args.shard ?? "nothing" });
+    await requireSame(ranks, await commandFacts(source, settings));
     const options = { tuning: args.tuning, budget: args.memory, share: args.shareDevices };
     const device = await openRankDevice(parseDevice(args.device), ranks, options);
     try {
@@ -167,7 +177,6 @@ async function trainJob(source: string, args: Asked, { job, given, config }: Loa
 async function commandFacts(source: string, settings: Settings): Promise<Readonly<Record<string, string>>> {
   const text = existsSync(source) && extname(source) !== "" ? await readFile(source) : source;
   return {
-    version: heddleVersion(),
     "job file": createHash("sha256").update(text).digest("hex"),
     settings: JSON.stringify(settings),
   };

@@ -6,11 +6,14 @@ import {
   dtypeBytes,
   elementsOf,
   type Graph,
+  halvesInMemory,
   isParameter,
   type MemoryByKind,
   type Node,
   type PlannedProgram,
+  type Precision,
   planKernels,
+  precisionPath,
   type Sizes,
   UsageError,
 } from "../../compiler/index.ts";
@@ -19,6 +22,7 @@ import {
   cutGraph,
   handedOn,
   isHandedOn,
+  partsOptions,
   rangesOf,
   type Shard,
   stepParts,
@@ -70,10 +74,13 @@ export function planSharded(
   const bound = { ...sizes, [samples]: batch };
   const divided = step.accumulation?.shared?.shard?.divided;
   const places = handedOn();
+  const isHalf = (precision: Precision) => precisionPath(facts, { precision }).computes === "f16";
   const programs = ofEachGraph<Planned>(step, (graph, precision, made) => {
     const beside = made.flatMap((p) => p.bound);
     const graphs =
-      divided && hasWeights(graph) ? partsOf(graph, step, bound, divided, places) : [bindSizes(graph, bound)];
+      divided && hasWeights(graph)
+        ? partsOf(graph, step, bound, divided, places, isHalf(precision))
+        : [bindSizes(graph, bound)];
     const planned: PlannedProgram[] = [];
     for (const one of graphs)
       planned.push(planKernels(one, facts, { precision, memory, beside: [...beside, ...planned.map((p) => p.bound)] }));
@@ -128,5 +135,9 @@ const partsOf = (
   sizes: Sizes,
   divided: Divided,
   places: ReturnType<typeof handedOn>,
-): readonly Graph[] =>
-  stepParts(cutGraph(graph, usualPartBytes, sizes, divided), step, sizes, places).map((p) => p.graph);
+  isHalf: boolean,
+): readonly Graph[] => {
+  const cut = cutGraph(graph, usualPartBytes, sizes, divided.given);
+  const options = { ...partsOptions(divided), ...(isHalf && { halves: halvesInMemory(cut.whole) }) };
+  return stepParts(cut, step, sizes, places, options).map((p) => p.graph);
+};

@@ -87,8 +87,8 @@ export async function feedStage(
   const sharing = (shared: SharedRows | undefined): SharedReading | undefined =>
     shared && {
       among: shared,
-      owns: (number, row) =>
-        shared.owns(Math.floor((parts > 1 ? row : (number % accumulate) * batch + row) / (data!.perRow ?? 1))),
+      ownerOf: (number, row) =>
+        shared.rankOf(Math.floor((parts > 1 ? row : (number % accumulate) * batch + row) / (data!.perRow ?? 1))),
     };
   async function* batches(cursor: Json | undefined, note: (text: string) => void, shared?: SharedRows) {
     const begun = (cursor ?? {}) as Partial<StageCursor>;

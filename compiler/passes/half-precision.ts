@@ -52,6 +52,12 @@ export function inHalf(graph: Graph, options: HalfOptions): Graph {
   return makeGraph(graph.name, outputs, kept, graph.updates);
 }
 
+/** Values of an f32 graph that `inHalf` makes f16, or that whoever reads them as f16 rounds once for all. */
+export function halfValues(graph: Graph, options: HalfOptions): ReadonlySet<Node> {
+  const choice = new HalfChoice(graph, options);
+  return new Set(nodesOf(graph).filter((n) => choice.makesHalf(n) || choice.isRounded(n)));
+}
+
 const policyOf = (node: Node) => opRecord(node.op).half;
 
 /** True for what is computed as its operands are. */

@@ -30,6 +30,8 @@ export interface Part {
   readonly weights: readonly string[];
   /** Where each value comes from. */
   readonly values: readonly PartValue[];
+  /** The whole graph's node of each result, by its number. */
+  readonly results: readonly Node[];
   /** Outputs of the whole graph that this part computes: their names, by the number of the result. */
   readonly outputs: readonly { readonly name: string; readonly result: number }[];
   /** Bytes of the weights. */
@@ -244,6 +246,7 @@ class PartBuilder {
       graph: makeGraph("part", outputs),
       weights: this.weights,
       values: this.values,
+      results: own,
       outputs: graph.outputs.flatMap(({ name, node }) =>
         ownerOf(node) === this.index ? [{ name, result: own.indexOf(node) }] : [],
       ),

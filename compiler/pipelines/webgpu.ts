@@ -47,6 +47,7 @@ import {
   decomposeFor,
   type HalfOptions,
   halfPrecision,
+  halfValues,
   joinPads,
   type Precision,
   type ProductsOn,
@@ -135,6 +136,9 @@ const chunkLimits = (memory: number | undefined): ChunkLimits => ({
 
 /** What a kernel computes is f32 in registers: f16 is what lies in memory, and what matrix units are given. */
 const inMemory = (facts: AdapterFacts): HalfOptions => ({ isWhole: keepsOn(facts), parameters: "as_given" });
+
+/** Values of a graph that lie in memory as f16 where an adapter computes in it. */
+export const halvesInMemory = (graph: Graph): ReadonlySet<Node> => halfValues(graph, inMemory);
 
 /** The stages for an adapter and the schedules there are; each says what it needs from those before it. */
 export const webgpuStages = (

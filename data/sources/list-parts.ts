@@ -2,12 +2,12 @@
 import { createReadStream } from "node:fs";
 import { open } from "node:fs/promises";
 import { FileError, shown } from "../../compiler/index.ts";
+import { readExtent } from "../extents.ts";
 import { insideFolder, isInvisible, type OnSkip, orSystemFault, requirePath, requireWellFormed } from "../files.ts";
 import { decodeUtf8 } from "../folders.ts";
 import { instructionOf, parseRecord } from "../instructions.ts";
 import { jsonElements } from "../json-elements.ts";
 import type { RawSample } from "../samples.ts";
-import { readExtent } from "./shard-parts.ts";
 import type { Part } from "./source.ts";
 
 type Entry = Readonly<Record<string, unknown>>;

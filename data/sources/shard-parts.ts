@@ -1,21 +1,18 @@
 /** Shards as parts: the place of every sample, and its bytes read when it is wanted. */
-import { type FileHandle, open } from "node:fs/promises";
+import { open } from "node:fs/promises";
 import { FileError } from "../../compiler/index.ts";
+import { type Extent, readExtent } from "../extents.ts";
 import { type OnSkip, reasonOf, requirePath } from "../files.ts";
 import { decodeUtf8, imageExtensions } from "../folders.ts";
+import type { StoredImage } from "../images.ts";
 import { instructionOf, parseRecord } from "../instructions.ts";
 import type { RawSample } from "../samples.ts";
-import { type ShardSample, sampleItem } from "../shard-samples.ts";
-import { drain, entriesOf, placeOf } from "../shards.ts";
+import { pictureAt, pictureExtensionOf, pictureOf, type ShardSample, sampleItem } from "../shard-samples.ts";
+import { entriesOf, placeOf } from "../shards.ts";
 import type { Part } from "./source.ts";
 
 /** A sample of more bytes is skipped, so memory stays bounded whatever a header claims. */
 const mostSampleBytes = 64 * 2 ** 20;
-
-interface Extent {
-  readonly offset: number;
-  readonly size: number;
-}
 
 /** Where the entries of one key lie in their shard, by extension, and what is wrong with them. */
 interface IndexedSample {
@@ -40,15 +37,15 @@ export const pairOfShard: Reading = async (sample, name, language) => {
 export const conversationOfShard: Reading = async (sample, name) => {
   if (sample.faults.length > 0) throw new FileError(sample.faults.join("; "));
   const fields = fieldsOf(sample.files.get(".json"));
-  const extension = imageExtensions.find((candidate) => sample.files.has(candidate));
+  const extension = pictureExtensionOf(sample);
   const { turns } = instructionOf({ conversations: fields.conversations }, 0, "");
-  const image = extension && { name: `${name}${extension}`, bytes: sample.files.get(extension)! };
+  const image = extension && pictureAt(sample, extension, name);
   return { name, group: name, id: sample.key, turns, fields, ...(image ? { image } : {}) };
 };
 
 /** Shards of pictures with the number of their class: the text of .cls, or `cls`, `label` or `class` of the .json. */
 export const labelOfShard: Reading = async (sample, name) => {
-  const image = pictureOf(sample, name);
+  const image = wholePicture(sample, name);
   const text = sample.files.get(".cls");
   const fields = fieldsOf(sample.files.get(".json"));
   const said = text ? Number(decodeUtf8(text, ".cls").trim() || "none") : (fields.cls ?? fields.label ?? fields.class);
@@ -61,27 +58,21 @@ const maskExtensions = [".mask.png", ".seg.png"];
 
 /** Shards of pictures with the class numbers of their pixels. */
 export const maskOfShard: Reading = async (sample, name) => {
-  const image = pictureOf(sample, name);
-  const extension = maskExtensions.find((candidate) => sample.files.has(candidate));
+  const image = wholePicture(sample, name);
+  const extension = maskExtensions.find((candidate) => sample.pictures.has(candidate));
   if (!extension) throw new FileError(`it has no annotation (${maskExtensions.join(", ")})`);
-  const mask = { name: `${name}${extension}`, bytes: sample.files.get(extension)! };
+  const mask = pictureAt(sample, extension, name);
   return { name, group: name, image, mask, fields: fieldsOf(sample.files.get(".json")) };
 };
 
-function pictureOf(sample: ShardSample, name: string): ImageFile {
+/** FileError for a sample that is broken, or has no picture. */
+function wholePicture(sample: ShardSample, name: string): StoredImage {
   if (sample.faults.length > 0) throw new FileError(sample.faults.join("; "));
-  const extension = imageExtensions.find((candidate) => sample.files.has(candidate));
-  if (!extension) throw new FileError(`it has no picture (${imageExtensions.join(", ")})`);
-  return { name: `${name}${extension}`, bytes: sample.files.get(extension)! };
-}
-
-interface ImageFile {
-  readonly name: string;
-  readonly bytes: Uint8Array;
+  return pictureOf(sample, name);
 }
 
 /**
- * Opens a shard: reads it once from front to back to find where its samples lie. A sample is broken alone; what follows a
+ * Opens a shard: reads its headers to find where its samples lie. A sample is broken alone; what follows a
  * fault of the shard is lost and told to `onSkip`.
  */
 export async function openShard(path: string, reading: Reading, language: string, onSkip: OnSkip): Promise<Part> {
@@ -102,12 +93,9 @@ async function indexShard(path: string, onSkip: OnSkip): Promise<readonly Indexe
     for await (const entry of entriesOf(path)) {
       entries += 1;
       const place = placeOf(entry, path, onSkip);
-      // The package's types leave out what it has told of every entry since version 3.1.
-      const { byteOffset: offset, size } = entry.header as unknown as { byteOffset: number; size: number };
-      await drain(entry); // a shard that ends in mid-entry throws here
       if (!place) continue;
       if (samples.at(-1)?.key !== place.key) samples.push({ key: place.key, files: new Map(), faults: [] });
-      addExtent(samples.at(-1)!, place.extension, { offset, size });
+      addExtent(samples.at(-1)!, place.extension, entry);
     }
   } catch (error) {
     samples.pop(); // the sample under way may be incomplete: it goes with the rest of the shard
@@ -122,32 +110,29 @@ function addExtent(sample: IndexedSample, extension: string, extent: Extent): vo
   const held = sample.files.values().reduce((sum, { size }) => sum + size, 0);
   if (sample.files.has(extension)) sample.faults.push(`it has two ${extension} entries`);
   else if (held + extent.size > mostSampleBytes) sample.faults.push(`it is larger than ${mostSampleBytes} bytes`);
-  else sample.files.set(extension, extent);
+  else sample.files.set(extension, { offset: extent.offset, size: extent.size });
 }
 
-async function readSample(path: string, sample: IndexedSample): Promise<ShardSample> {
-  if (sample.faults.length > 0) return { ...sample, files: new Map() };
+/** What is read with a sample, and what where it is decoded; of other entries nothing is. */
+const textExtensions = [".txt", ".json", ".cls"];
+const pictureExtensions = [...imageExtensions, ...maskExtensions];
+
+async function readSample(path: string, { key, files: extents, faults }: IndexedSample): Promise<ShardSample> {
+  const files = new Map<string, Uint8Array>();
+  const pictures = new Map<string, Extent & { readonly file: string }>();
+  if (faults.length > 0) return { key, files, pictures, faults };
   const file = await open(path).catch((cause: unknown) => {
     throw new FileError(`shard "${path}" cannot be read: ${reasonOf(cause)}`, { cause });
   });
   try {
-    const files = new Map<string, Uint8Array>();
-    for (const [extension, extent] of sample.files) files.set(extension, await readExtent(file, extent));
-    return { ...sample, files };
+    for (const [extension, extent] of extents) {
+      if (textExtensions.includes(extension)) files.set(extension, await readExtent(file, extent));
+      if (pictureExtensions.includes(extension)) pictures.set(extension, { file: path, ...extent });
+    }
+    return { key, files, pictures, faults };
   } finally {
     await file.close();
   }
-}
-
-/** Memory of its own, not a piece of Node's pool: it is handed to another thread. */
-export async function readExtent(file: FileHandle, { offset, size }: Extent): Promise<Uint8Array> {
-  const bytes = new Uint8Array(size);
-  for (let at = 0; at < size; ) {
-    const { bytesRead } = await file.read(bytes, at, size - at, offset + at);
-    if (bytesRead === 0) throw new FileError("the file became shorter while it was read");
-    at += bytesRead;
-  }
-  return bytes;
 }
 
 function fieldsOf(json: Uint8Array | undefined): Readonly<Record<string, unknown>> {

@@ -2,12 +2,13 @@
 import { open, readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { FileError } from "../../compiler/index.ts";
+import { readExtent } from "../extents.ts";
 import { orSystemFault, requirePath, requireWellFormed } from "../files.ts";
 import { decodeUtf8 } from "../folders.ts";
 import { parseRecord } from "../instructions.ts";
 import type { RawSample } from "../samples.ts";
 import type { openList } from "./list-parts.ts";
-import { type openShard, readExtent } from "./shard-parts.ts";
+import type { openShard } from "./shard-parts.ts";
 import type { Part } from "./source.ts";
 
 /** Bytes of a piece: files are read in pieces, so that none is ever whole in memory, however long it is. */

@@ -1,5 +1,6 @@
 /** Processes that work together: the interface, one process, and MPI. */
 export { telling } from "./agreements.ts";
+export { type Beside, beside } from "./beside.ts";
 export { type Channel, type Collectives, type Numbers, type Range, rangesOf, type Traffic } from "./collectives.ts";
 export { type ExchangeCosts, exchangeCosts, measureExchange, type TimedExchange } from "./measure.ts";
 export { oneRank, type Ranks } from "./ranks.ts";

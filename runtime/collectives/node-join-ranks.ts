@@ -4,7 +4,7 @@ import { oneRank, type Ranks, ranksOf } from "./ranks.ts";
 
 /**
  * Joins the processes that a launcher started, as the environment says; one process alone is `oneRank`. `onLost` is told once when
- * a rank has ended: with a message on the one rank that is to tell it, and on others without.
+ * a rank has ended; with a message where this rank is to tell it.
  */
 export async function joinRanks(
   environment: Readonly<Record<string, string | undefined>>,
@@ -13,9 +13,15 @@ export async function joinRanks(
   const launch = launchOf(environment);
   if (!launch) return oneRank;
   const { openMpi } = await import("./node-mpi.ts");
-  const { watchRanks } = await import("./node-watch-sockets.ts");
-  const mpi = await openMpi(launch, environment.HEDDLE_MPI || undefined);
-  const watch = await watchRanks(mpi, (message) => {
+  const { startWatcher, watchRanks } = await import("./node-watch-ranks.ts");
+  // UCX, which carries MPICH's messages, prints a trace when it copies from a process that has just ended: the watch says which.
+  process.env.UCX_HANDLE_ERRORS = environment.UCX_HANDLE_ERRORS ?? "none";
+  const watcher = launch.rank === 0 ? startWatcher() : undefined;
+  const mpi = await openMpi(launch, environment.HEDDLE_MPI || undefined).catch((error: unknown) => {
+    watcher?.dispose();
+    throw error;
+  });
+  const watch = await watchRanks(mpi, watcher, (message) => {
     mpi.fail(new Error(message ?? "another rank has ended"));
     onLost(message, mpi.rank === 0);
   });

@@ -1,7 +1,7 @@
 /** Gradients of which each rank keeps the sums in its ranges of the arenas alone. Rajbhandari et al. 2020, section 5.2. */
 import type { Store } from "../../backends/backend.ts";
 import { type HostTensor, hostTensor, InternalError } from "../../compiler/index.ts";
-import { type Collectives, type Range, rangesOf } from "../collectives/index.ts";
+import { beside, type Collectives, type Range, rangesOf } from "../collectives/index.ts";
 import type { CompiledStep } from "../training/job.ts";
 import { packedRanges, rangesWithin } from "./shard.ts";
 
@@ -70,25 +70,12 @@ export function gradientParts(step: CompiledStep, collectives: Collectives): Gra
     }
   };
 
-  let last: Promise<void> = Promise.resolve();
-  let waitedSince: number | undefined;
-  let beside = 0;
-  const settled = async () => {
-    waitedSince = performance.now();
-    await last;
-    waitedSince = undefined;
-  };
+  const exchanges = beside();
+  const { settled } = exchanges;
   return {
     settled,
     add: (names, gradients) => {
-      if (names.length === 0) return;
-      last = last.then(async () => {
-        const given = await gradients;
-        const begun = performance.now();
-        await reduce(names, given);
-        beside += Math.max(0, (waitedSince ?? performance.now()) - begun) / 1000;
-      });
-      last.catch(() => {}); // whoever asks for the sums is told
+      if (names.length > 0) exchanges.add(Promise.resolve(gradients), (given) => reduce(names, given));
     },
     store: async (store) => {
       await settled();
@@ -101,7 +88,7 @@ export function gradientParts(step: CompiledStep, collectives: Collectives): Gra
       }
       return squares;
     },
-    besideSeconds: () => beside,
+    besideSeconds: exchanges.seconds,
     bytes: sums.reduce((n, s) => n + s.byteLength, 0),
   };
 }

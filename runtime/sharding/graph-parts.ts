@@ -21,6 +21,7 @@ import {
   type Output,
   ops,
   type Part,
+  type PartValue,
   partition,
   partNames,
   printType,
@@ -45,16 +46,18 @@ export interface StepPart {
 /** A graph cut once: its parts are in the sizes of the graph, so that they are the same on all ranks. */
 export interface CutGraph {
   readonly graph: Graph;
+  /** Without its updates: what parts hand on are nodes of it. */
+  readonly whole: Graph;
   readonly parts: readonly Part[];
 }
 
-type Divided = NonNullable<NonNullable<NonNullable<CompiledStep["accumulation"]>["shared"]>["shard"]>["divided"];
+type Given = ReadonlyMap<string, string>;
 
 /** Parts of at most `most` bytes of weights and gradients, cut where least is handed on at these sizes. */
-export function cutGraph(graph: Graph, most: number, sizes: Sizes, { given }: NonNullable<Divided>): CutGraph {
+export function cutGraph(graph: Graph, most: number, sizes: Sizes, given: Given): CutGraph {
   const held = graph.outputs.map((o) => o.name).filter((name) => given.has(name));
   const free = makeGraph(graph.name, graph.outputs, graph.inputs);
-  return { graph, parts: partition(free, most, sizes, { held, anywhere: "last" }) };
+  return { graph, whole: free, parts: partition(free, most, sizes, { held, anywhere: "last" }) };
 }
 
 const prefix = "train.part.";
@@ -92,21 +95,46 @@ export function handedOn(): HandedOn {
   };
 }
 
-/** What a tensor is in the store: all executors have states of these. */
+/** What a tensor is in the store where nothing is computed in f16: all executors have states of these. */
 const keptAs: Readonly<Record<DType, DType>> = { f32: "f32", f16: "f32", i32: "i32", u32: "u32", bool: "i32" };
 
-/**
- * The parts at these sizes, with the names of the step. Trained parameters are ranges of the arenas in the store, unless weights
- * are in parts too.
- */
-export function stepParts({ graph, parts }: CutGraph, step: CompiledStep, sizes: Sizes, places: HandedOn): StepPart[] {
-  const { what, given } = step.accumulation!.shared!.shard!.divided!;
+/** How parts read and give what the step has. */
+export interface PartsOptions {
+  /** Parameters whose gradients are outputs, by the names of these. */
+  readonly given: Given;
+  /** Whether parameters that are trained are ranges of the arenas in the store, rather than tensors of their own. */
+  readonly isInArenas: boolean;
+  /** What the whole graph has as f16 in memory, where the device computes in it: so it is handed on. */
+  readonly halves?: ReadonlySet<Node>;
+}
+
+type Divided = NonNullable<NonNullable<NonNullable<CompiledStep["accumulation"]>["shared"]>["shard"]>["divided"];
+
+/** Those of gradients, or weights too, in parts. */
+export const partsOptions = ({ what, given }: NonNullable<Divided>): PartsOptions => ({
+  given,
+  isInArenas: what !== "weights",
+});
+
+/** The parts at these sizes, with the names of the step. */
+export function stepParts(
+  { graph, parts }: CutGraph,
+  step: Pick<CompiledStep, "arenas">,
+  sizes: Sizes,
+  places: HandedOn,
+  { given, isInArenas, halves }: PartsOptions,
+): StepPart[] {
   const parameters = new Map(graph.inputs.filter(isParameter).map((n) => [inputName(n), n]));
   const lastUse = new Map<string, number>();
   for (const [i, part] of parts.entries()) for (const v of part.values) lastUse.set(keyOf(v), i);
   const placeOf = new Map<string, string>();
   const layouts = step.arenas.map((a) => a.layout);
   const arenas = step.arenas.map((a) => ops.state(a.parameters, "f32", [arenaAxis(a.layout)]));
+  const keptOf = ({ part, result }: PartValue): DType => {
+    const node = parts[part]!.results[result]!;
+    const isHalf = halves !== undefined && (node.type.dtype === "f16" || halves.has(node));
+    return isHalf ? "f16" : keptAs[node.type.dtype];
+  };
   const made = parts.map((part, i): StepPart => {
     const bound = bindSizes(part.graph, sizes);
     const results = new Map(bound.outputs.map((o) => [o.name, o.node]));
@@ -116,7 +144,7 @@ export function stepParts({ graph, parts }: CutGraph, step: CompiledStep, sizes:
       replaced.set(inputs.get(partNames.weight(k))!, parameters.get(name)!);
     for (const [k, value] of part.values.entries()) {
       const node = inputs.get(partNames.value(k))!;
-      const state = ops.state(placeOf.get(keyOf(value))!, keptAs[node.type.dtype], node.type.axes);
+      const state = ops.state(placeOf.get(keyOf(value))!, keptOf(value), node.type.axes);
       replaced.set(node, ops.cast(state, node.type.dtype));
     }
     const outputs: Output[] = [];
@@ -125,10 +153,11 @@ export function stepParts({ graph, parts }: CutGraph, step: CompiledStep, sizes:
       outputs.push({ name, node: results.get(partNames.result(result))! });
       if (graph.updates[name] !== undefined) updates[name] = graph.updates[name];
     }
-    for (const [name, node] of results) {
-      const key = `${i} ${name}`;
+    for (const k of part.results.keys()) {
+      const value = { part: i, result: k };
+      const [key, node] = [keyOf(value), results.get(partNames.result(k))!];
       if (!lastUse.has(key)) continue;
-      const dtype = keptAs[node.type.dtype];
+      const dtype = keptOf(value);
       const place = places.take({ dtype, axes: node.type.axes as readonly SizedAxis[] });
       placeOf.set(key, place);
       outputs.push({ name: place, node: ops.cast(node, dtype) });
@@ -142,7 +171,7 @@ export function stepParts({ graph, parts }: CutGraph, step: CompiledStep, sizes:
     const roots = outputs.map((o) => o.node);
     const mapped = rewriteNodes(roots, (node, original) => replaced.get(original) ?? node);
     const named = roots.map((n) => mapped.get(n)!);
-    const nodes = what === "weights" ? named : viewNodes(named, layouts, arenas);
+    const nodes = isInArenas ? viewNodes(named, layouts, arenas) : named;
     return {
       graph: updating(`${graph.name}-${i}`, outputs, nodes, updates),
       weights: part.weights,
@@ -154,8 +183,7 @@ export function stepParts({ graph, parts }: CutGraph, step: CompiledStep, sizes:
   return made;
 }
 
-const keyOf = ({ part, result }: { readonly part: number; readonly result: number }): string =>
-  `${part} ${partNames.result(result)}`;
+const keyOf = ({ part, result }: PartValue): string => `${part} ${partNames.result(result)}`;
 
 function updating(
   name: string,

@@ -8,6 +8,13 @@ export type Shard = (typeof shards)[number];
 /** Bytes of weights, and of gradients, that are whole at a time where they are kept in parts. */
 export const usualPartBytes = 2 ** 28;
 
+/** Parts of a step's gradients of which one is exchanged while the next are computed, and bytes below which none is worth it. */
+const [usualParts, leastPart] = [8, 2 ** 22];
+
+/** Bytes of gradients that are exchanged at once where each rank has all of them; `most` of them at most. */
+export const exchangedAtOnce = (gradients: number, most: number): number =>
+  Math.min(most, Math.max(leastPart, Math.ceil(gradients / usualParts)));
+
 /** What each rank has of a tensor that lies at `offset` in an arena of so many elements, counted from its beginning. */
 export const rangesWithin = (elements: number, size: number, offset: number, length: number): readonly Range[] =>
   rangesOf(elements, size).map(({ from, to }) => {

@@ -1,7 +1,14 @@
 /** What ranks exchange between the graphs of a step: features are gathered (all-gather), gradients summed (all-reduce, or reduce-scatter where each keeps a part). */
 import type { Store } from "../../backends/backend.ts";
-import { type HostTensor, hostTensor } from "../../compiler/index.ts";
-import { type Collectives, type Numbers, rangesOf } from "../collectives/index.ts";
+import {
+  elementsOf,
+  type Graph,
+  type HostTensor,
+  hostTensor,
+  type TensorType,
+  topological,
+} from "../../compiler/index.ts";
+import { beside, type Collectives, type Numbers, rangesOf } from "../collectives/index.ts";
 import type { DividedState } from "../sharding/part-runs.ts";
 import type { CompiledStep } from "./job.ts";
 import { putRows, takeRows } from "./rows.ts";
@@ -12,7 +19,7 @@ import type { Share } from "./share.ts";
 const small = 4096;
 
 export function betweenRanks(
-  { accumulation, arenas }: CompiledStep,
+  { graph, accumulation, arenas }: CompiledStep,
   share: Share,
   collectives: Collectives,
   divided?: DividedState,
@@ -26,31 +33,57 @@ export function betweenRanks(
   );
   const few = added.filter((name) => isSmall(name) && !inParts.has(name));
   const many = added.filter((name) => !few.includes(name));
+  const exchanges = beside();
+  const outputs = divided ? new Map<string, string>() : earlySums(graph, accumulation!.sums.slice(0, arenas.length));
+  const taken = new Set<string>();
+  let writing: Promise<void>[] = [];
+  let squares = 0;
+  /** Adds up one that was read, and writes it back; whoever calls goes on with others while that is under way. */
+  const addOne = async (name: string, tensor: HostTensor, store: Store): Promise<void> => {
+    const data = tensor.data as Float32Array;
+    const own = inParts.get(name);
+    if (!own) {
+      await collectives.allReduce(data);
+      return void writing.push(store.write(name, tensor));
+    }
+    await collectives.reduceScatter(data, rangesOf(data.length, collectives.size));
+    const { from, to } = own.range;
+    if (to === from) return;
+    const part = data.slice(from, to);
+    squares += sumOfSquares(part);
+    writing.push(store.write(own.part, hostTensor("f32", [{ name: "arena", size: part.length }], part)));
+  };
   return {
     share,
+    early: [...outputs.keys()],
+    addEarly: (output, sum, store) => {
+      const name = outputs.get(output)!;
+      taken.add(name);
+      exchanges.add(sum, (tensor) => addOne(name, tensor, store));
+    },
+    besideSeconds: () => exchanges.seconds() + (divided?.gradients.besideSeconds() ?? 0),
     addUp: async (store) => {
-      let squares = (await divided?.gradients.store(store)) ?? 0;
-      await reduceTogether(store, few, collectives);
+      await exchanges.settled();
+      squares += (await divided?.gradients.store(store)) ?? 0;
+      const isLeft = (name: string) => !taken.has(name);
+      await reduceTogether(store, few.filter(isLeft), collectives);
       // The next is read from the device, and the one before written to it, while one is on its way.
-      let writing: Promise<void> = Promise.resolve();
-      let reading = many.length > 0 ? store.read(many[0]!) : undefined;
-      for (const [i, name] of many.entries()) {
+      const left = many.filter(isLeft);
+      let reading = left.length > 0 ? store.read(left[0]!) : undefined;
+      for (const [i, name] of left.entries()) {
         const tensor = inF32(await reading!);
-        reading = i + 1 < many.length ? store.read(many[i + 1]!) : undefined;
-        const data = tensor.data as Float32Array;
-        const own = inParts.get(name);
-        if (own) await collectives.reduceScatter(data, rangesOf(data.length, collectives.size));
-        else await collectives.allReduce(data);
-        await writing;
-        if (!own) writing = store.write(name, tensor);
-        else if (own.range.to > own.range.from) {
-          const part = data.slice(own.range.from, own.range.to);
-          squares += sumOfSquares(part);
-          writing = store.write(own.part, hostTensor("f32", [{ name: "arena", size: part.length }], part));
-        }
+        reading = i + 1 < left.length ? store.read(left[i + 1]!) : undefined;
+        const before = writing;
+        writing = [];
+        await addOne(name, tensor, store);
+        await Promise.all(before);
       }
-      await writing;
-      if (shard) await store.write(shard.norm, hostTensor("f32", [], [Math.sqrt(await sumOver(collectives, squares))]));
+      await Promise.all(writing);
+      writing = [];
+      taken.clear();
+      const own = squares;
+      squares = 0;
+      if (shard) await store.write(shard.norm, hostTensor("f32", [], [Math.sqrt(await sumOver(collectives, own))]));
     },
     ...(shard && {
       spread: async (store: Store) => {
@@ -72,6 +105,26 @@ export function betweenRanks(
       },
     }),
   };
+}
+
+/** Bytes of sums that may be in host memory at once before they are exchanged. */
+const mostEarly = 2 ** 31;
+
+/**
+ * Sums of gradients that are exchanged while the last micro-batch computes others, by the outputs that become them: those that need
+ * least of the graph, since a backward pass has them first.
+ */
+function earlySums({ outputs, updates }: Graph, sums: readonly { readonly name: string; readonly type: TensorType }[]) {
+  const bytes = new Map(sums.map(({ name, type }) => [name, 4 * (elementsOf(type) as number)]));
+  const given = outputs.filter(({ name }) => bytes.has(updates[name]!));
+  const needs = new Map(given.map(({ name, node }) => [name, topological([node]).length]));
+  let left = mostEarly;
+  return new Map(
+    given
+      .toSorted((a, b) => needs.get(a.name)! - needs.get(b.name)!)
+      .map(({ name }): [string, string] => [name, updates[name]!])
+      .filter(([, sum]) => (left -= bytes.get(sum)!) >= 0),
+  );
 }
 
 function sumOfSquares(data: Float32Array): number {

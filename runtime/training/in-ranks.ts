@@ -11,7 +11,7 @@ import { betweenRanks } from "./between.ts";
 import type { CompiledStep, TrainingBatch, TrainingJob } from "./job.ts";
 import type { AfterStep } from "./loop.ts";
 import type { Between } from "./runs.ts";
-import { type Share, sharedJob } from "./share.ts";
+import { rankOfRow, type Share, sharedJob } from "./share.ts";
 import { sharedBatches } from "./shared-batches.ts";
 
 /** What working together took. */
@@ -57,6 +57,9 @@ export function inRanks(given: TrainingJob, ranks: Ranks, shard?: Shard, partByt
   const between: Between = {
     share,
     ...(divided && { divided }),
+    early: shared.early,
+    addEarly: shared.addEarly,
+    besideSeconds: shared.besideSeconds,
     addUp: (store) => times.alone(() => shared.addUp(store), true),
     gather: (store) => times.alone(() => shared.gather(store)),
     ...(shared.addRows && { addRows: (store: Store) => times.alone(() => shared.addRows!(store)) }),
@@ -78,7 +81,7 @@ export function inRanks(given: TrainingJob, ranks: Ranks, shard?: Shard, partByt
     return closing(sharedBatches(same, job, share), reading.close);
   };
   const together: InRanks["together"] = () => {
-    times.wasBeside(divided?.gradients.besideSeconds() ?? 0);
+    times.wasBeside(shared.besideSeconds());
     const figures = times.figures(collectives.traffic().sentBytes - sentBefore);
     return { text: rankText(figures), figures };
   };
@@ -156,7 +159,7 @@ function timesOf(size: number) {
 const mostChannels = 64;
 let readings = 0;
 
-function sharedRows({ pieces, rows }: Share, { rank, size, channel }: Ranks["collectives"]) {
+function sharedRows({ batches, rows }: Share, { rank, size, channel }: Ranks["collectives"]) {
   const first = mostChannels * (readings++ % (mostChannels / 2)); // tags end at 2^15 - 1
   const channels = new Map<number, { readonly channel: Channel; last: Promise<unknown> }>();
   const channelOf = (number: number) => {
@@ -173,12 +176,13 @@ function sharedRows({ pieces, rows }: Share, { rank, size, channel }: Ranks["col
     told.catch(() => {}); // whoever exchanges is told
     return told;
   };
-  const own = pieces.map(({ batch, from, to }) => [batch * rows + from, batch * rows + to] as const);
+  const rankOf = (row: number) => rankOfRow(batches * rows, row, size);
   return {
     rows: {
       rank,
       size,
-      owns: (row: number) => own.some(([from, to]) => from <= row && row < to),
+      owns: (row: number) => rankOf(row) === rank,
+      rankOf,
       exchange,
     },
     close: () => {
@@ -230,8 +234,9 @@ export const factsOf = async ({ step, steps, sizes, seed, checkpointEvery, listi
 export async function requireSame(ranks: Ranks, facts: Readonly<Record<string, string>>): Promise<void> {
   const [first, ...others] = await ranks.tell(facts);
   const faults = others.flatMap((theirs, i) => {
+    // Another version may have facts of other names.
     const names = Object.keys(first!).filter((name) => theirs[name] !== first![name]);
-    const shown = names.map((name) => `${name}${shownPair(theirs[name]!, first![name]!)}`);
+    const shown = names.map((name) => `${name}${shownPair(theirs[name] ?? "unknown", first![name]!)}`);
     return shown.length > 0 ? [`rank ${i + 1} differs from rank 0 in ${shown.join(", ")}`] : [];
   });
   if (faults.length > 0)

@@ -119,6 +119,8 @@ export interface SharedRows {
   readonly rank: number;
   readonly size: number;
   readonly owns: (row: number) => boolean;
+  /** Whose a row of a step is. */
+  readonly rankOf: (row: number) => number;
   /** Gives all ranks what each says on a channel of its own, in the order of calls for that. It must be JSON. */
   readonly exchange: <T>(channel: number, own: T) => Promise<readonly T[]>;
 }

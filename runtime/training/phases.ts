@@ -36,6 +36,9 @@ export async function compilePhases(job: TrainingJob, backend: Backend, between?
   const isWhole = between?.divided === undefined;
   const [features, middle] = cached && isWhole ? [await compile(cached.features), await compile(cached.middle)] : [];
   const update = await compile(accumulation.update, { inPrecision: false });
+  /** A run of the step; sums of gradients that the last one of several ranks gives are exchanged while it goes on. */
+  const adding = (step: Executable, store: Store, feeds: Feeds, micro: number): Run =>
+    between && step.isGradual && ends(micro) ? givingEarly(step, store, feeds, between) : quiet(step, store, feeds);
   const ends = (micro: number) => micro === count - 1;
   const spread = between?.spread;
   const updated = async (store: Store) => {
@@ -49,7 +52,8 @@ export async function compilePhases(job: TrainingJob, backend: Backend, between?
   ];
   if (between?.divided) {
     const divided = { ...between, divided: between.divided };
-    return { count, dispose, ...(await runsInParts(job, divided, compile, updating)) };
+    const isHalf = backend.precision({ precision, parameters: "f32" }).computes === "f16";
+    return { count, dispose, ...(await runsInParts(job, divided, compile, isHalf, updating)) };
   }
   const step = await compile(graph); // last: it alone has much that can be computed again instead of kept
   if (!cached) {
@@ -60,7 +64,7 @@ export async function compilePhases(job: TrainingJob, backend: Backend, between?
       count,
       dispose,
       runs: (store, micro, feeds) => [
-        quiet(steps[micro] ?? step, store, feeds),
+        adding(steps[micro] ?? step, store, feeds, micro),
         ...(ends(micro) ? updating(store) : []),
       ],
     };
@@ -75,7 +79,7 @@ export async function compilePhases(job: TrainingJob, backend: Backend, between?
       const first = quiet(features!, store, without(feeds, graph, cached.features));
       held = micro === 0 ? [feeds] : [...held, feeds];
       if (!ends(micro)) return [first];
-      const again = held.map((batch) => quiet(step, store, without(batch, cached.features, graph)));
+      const again = held.map((batch, i) => adding(step, store, without(batch, cached.features, graph), i));
       held = [];
       return [
         first,
@@ -85,6 +89,25 @@ export async function compilePhases(job: TrainingJob, backend: Backend, between?
         ...again,
         ...updating(store),
       ];
+    },
+  };
+}
+
+/** Runs a step whose sums of gradients are told as soon as each is there, or at the end. */
+function givingEarly(step: Executable, store: Store, feeds: Feeds, { early, addEarly }: Between): Run {
+  return {
+    start: async () => {
+      const told = early.map((output) => ({ output, ...Promise.withResolvers<HostTensor>() }));
+      const tell = (output: string, sum: HostTensor) => told.find((t) => t.output === output)!.resolve(sum);
+      for (const { output, promise } of told) addEarly(output, promise, store);
+      try {
+        const sums = await step.run(feeds, store, { fetch: early, arrived: tell });
+        for (const { output } of told) tell(output, sums[output]!);
+      } catch (error) {
+        for (const { reject } of told) reject(error);
+        throw error;
+      }
+      return {};
     },
   };
 }

@@ -1,7 +1,7 @@
 /** The runs of a step whose graphs are cut into parts, since ranks keep gradients, or weights too, in parts. */
 import type { Executable, Store } from "../../backends/backend.ts";
-import type { Graph, HostTensor, Sizes } from "../../compiler/index.ts";
-import { cutGraph, handedOn, stepParts } from "../sharding/graph-parts.ts";
+import { type Graph, type HostTensor, halvesInMemory, type Sizes } from "../../compiler/index.ts";
+import { cutGraph, handedOn, partsOptions, stepParts } from "../sharding/graph-parts.ts";
 import { type DividedState, type PartRuns, partRuns } from "../sharding/part-runs.ts";
 import type { TrainingJob } from "./job.ts";
 import type { Between, Phases, Run } from "./runs.ts";
@@ -15,20 +15,27 @@ export async function runsInParts(
   job: TrainingJob,
   { share, divided, gather, addRows }: Between & { readonly divided: DividedState },
   compile: Compile,
+  isHalf: boolean,
   updating: (store: Store) => readonly Run[],
 ): Promise<Pick<Phases, "runs" | "prepare">> {
   const { graph, accumulation } = job.step;
   const { cached, shared } = accumulation!;
   const places = handedOn();
+  const options = partsOptions(shared!.shard!.divided!);
   const cutAt = { ...job.sizes, [share.symbol]: share.rows };
   const inParts = async (graph: Graph, rows: readonly number[]): Promise<readonly PartRuns[]> => {
-    const cut = cutGraph(graph, divided.partBytes, cutAt, shared!.shard!.divided!);
+    const cut = cutGraph(graph, divided.partBytes, cutAt, options.given);
+    const halves = isHalf ? halvesInMemory(cut.whole) : undefined;
     const bySize = new Map<number, PartRuns>();
     for (const n of new Set(rows)) {
       const sizes = { ...job.sizes, [share.symbol]: n };
       bySize.set(
         n,
-        await partRuns(stepParts(cut, job.step, sizes, places), divided, (part) => compile(part, { sizes })),
+        await partRuns(
+          stepParts(cut, job.step, sizes, places, { ...options, ...(halves && { halves }) }),
+          divided,
+          (part) => compile(part, { sizes }),
+        ),
       );
     }
     return rows.map((n) => bySize.get(n)!);

@@ -33,8 +33,13 @@ export interface Between {
   gather(store: Store): Promise<void>;
   /** Makes what the loss says of features the sums of all ranks; where each says a term of it. */
   addRows?(store: Store): Promise<void>;
-  /** Makes sums those of all ranks. */
+  /** Outputs of the last micro-batch that are sums of gradients, which `addEarly` takes as soon as they are there. */
+  readonly early: readonly string[];
+  addEarly(output: string, sum: Promise<HostTensor>, store: Store): void;
+  /** Makes all other sums those of all ranks, when those are. */
   addUp(store: Store): Promise<void>;
+  /** Seconds in which sums were exchanged and nobody waited for that. */
+  besideSeconds(): number;
   /** Gives all ranks the parameters that each has updated; where each updates its own. */
   spread?(store: Store): Promise<void>;
   /** Where gradients, or weights too, are in parts. */

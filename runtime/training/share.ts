@@ -11,7 +11,7 @@ import {
   UsageError,
 } from "../../compiler/index.ts";
 import { rangesOf } from "../collectives/index.ts";
-import { type Shard, usualPartBytes } from "../sharding/shard.ts";
+import { exchangedAtOnce, type Shard, usualPartBytes } from "../sharding/shard.ts";
 import type { CompiledStep, TrainingJob } from "./job.ts";
 
 /** Rows of one of the job's own batches, which a rank computes at once. */
@@ -70,6 +70,9 @@ export function piecesOf(batches: number, rows: number, rank: number, size: numb
   return { pieces: cut(rank), first, count: sum(counts), most: Math.max(...counts), isUneven };
 }
 
+/** The rank that computes a row of a step, whose rows are `all`. */
+export const rankOfRow = (all: number, row: number, size: number): number => Math.ceil(((row + 1) * size) / all) - 1;
+
 const greatestDivisor = (a: number, b: number): number => (b === 0 ? a : greatestDivisor(b, a % b));
 
 /**
@@ -92,7 +95,7 @@ export function sharedJob(
   const rows = job.sizes[symbol]!;
   if (batches * rows < size)
     throw new UsageError(
-      `a step has ${batches * rows} samples, which ${size} ranks cannot share: let batch be ${size} at least, or start fewer ranks`,
+      `a step has ${batches * rows} samples, which ${size} ranks cannot share: let batch be ${Math.ceil(size / batches)} at least, or start fewer ranks`,
     );
   const { pieces, first, count, most, isUneven } = piecesOf(batches, rows, rank, size);
   if (step.apart && pieces.some((piece) => lengthOf(piece) !== rows))
@@ -101,11 +104,15 @@ export function sharedJob(
     );
   const batchesOf = { count, isUneven, own: { first, count: pieces.length } };
   const own = (elements: number) => rangesOf(elements, size)[rank]!;
+  const isDivided = shard !== undefined && shard !== "optimizer";
+  const gradients = step.arenas.reduce((n, { layout }) => n + 4 * layout.size, 0);
   // Arenas as large as parts: then all ranks give and take as much of each part.
-  const divided = shard && shard !== "optimizer" && { divided: shard, largestArena: Math.ceil(partBytes / 4) };
-  const parted = explaining(size, () => inParts({ ...batchesOf, ...(shard && { shard: own }), ...divided }));
+  const ofPart = isDivided ? partBytes : exchangedAtOnce(gradients, partBytes);
+  const arenas = { largestArena: Math.ceil(ofPart / 4), ...(isDivided && { divided: shard }) };
+  const parted = explaining(size, () => inParts({ ...batchesOf, ...(shard && { shard: own }), ...arenas }));
   const sizes = { ...job.sizes, [symbol]: lengthOf(pieces[0]!) };
-  return { job: { ...job, step: parted, sizes }, share: { batches, rows, symbol, pieces, first, most } };
+  const share = { batches, rows, symbol, pieces, first, most };
+  return { job: { ...job, step: parted, sizes }, share };
 }
 
 /** What cannot be accumulated cannot be shared, and says so in the words of the former. */

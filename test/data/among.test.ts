@@ -58,10 +58,10 @@ async function read(cursor: unknown, count: number, shared?: SharedReading) {
 
 const halves = (size: number) => {
   const exchange = exchanges(size);
-  const owns = (rank: number) => (_: number, row: number) => Math.floor((row * size) / batch) === rank;
+  const ownerOf = (_: number, row: number) => Math.floor((row * size) / batch);
   return Array.from({ length: size }, (_, rank) => ({
     among: { rank, size, exchange: exchange(rank) },
-    owns: owns(rank),
+    ownerOf,
   }));
 };
 
@@ -98,8 +98,8 @@ it.each([2, 3])("%i processes draw what one does, from the beginning and from a 
 it("a sample that one process alone cannot read is an error of that process", async () => {
   const [first, second] = halves(2).map(({ among }) => agreedDraws<{ readonly raw: string }>(among, 0, 2));
   const broken = { name: "b", reason: "it is on another disk" };
-  const own = [first!(Promise.resolve({ raw: "a" })), first!(Promise.resolve(broken))];
-  const theirs = [second!(Promise.resolve({ raw: "a" })), second!(Promise.resolve({ raw: "b" }))];
+  const own = [first!(Promise.resolve({ raw: "a" }), 0), first!(Promise.resolve(broken), 1)];
+  const theirs = [second!(Promise.resolve({ raw: "a" }), 0), second!(Promise.resolve({ raw: "b" }), 1)];
   expect(await Promise.all(theirs)).toEqual([{ raw: "a" }, { raw: "b" }]);
   expect(await own[0]).toEqual({ raw: "a" });
   await expect(own[1]).rejects.toThrow("b can be read by other ranks and not by rank 0: it is on another disk");

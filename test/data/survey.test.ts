@@ -3,6 +3,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { encodedBytes } from "../../data/images.ts";
 import { holdings, openData, type SampleKind, survey, writeShards } from "../../data/index.ts";
 import { collect, picture, temporaryFolder } from "./support.ts";
 
@@ -94,9 +95,9 @@ describe("writeShards", () => {
     expect(counts(found.broken(), out)).toEqual([]);
     expect(again.map(({ texts }) => texts)).toEqual(kept.map(({ texts }) => texts));
     expect(again.map(({ fields }) => fields.source)).toEqual(kept.map(({ name }) => name));
-    const bytes = ({ image }: (typeof kept)[number]) =>
-      typeof image === "string" ? readFileSync(image) : Buffer.from(image!.bytes);
-    expect(again.map(bytes)).toEqual(kept.map(bytes));
+    const bytes = (samples: typeof kept) =>
+      Promise.all(samples.map(async (s) => Buffer.from(await encodedBytes(s.image!))));
+    expect(await bytes(again)).toEqual(await bytes(kept));
     const script = "import tarfile,sys\nfor s in sys.argv[1:]:\n  for m in tarfile.open(s): print(m.name)";
     const listed = execFileSync("python3", ["-c", script, ...shards.map((name) => join(out, name))], {
       encoding: "utf8",

@@ -1,41 +1,62 @@
 /** `heddle train` under a launcher: one log, one message when a rank ends, and ranks that differ are refused. */
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeEach, describe, expect, it } from "vitest";
-import { devicesOf } from "../../cli/rank-device.ts";
+import { deviceFor, type Seen } from "../../cli/rank-device.ts";
 import { loadNewestCheckpoint } from "../../runtime/index.ts";
 import { launchOf } from "../../runtime/node-index.ts";
-import { installHint, launch, launchers } from "./launchers.ts";
+import { installHint, type Launcher, launch, launchers } from "./launchers.ts";
 
 const root = mkdtempSync(join(tmpdir(), "heddle-ranks-"));
 afterAll(() => rmSync(root, { recursive: true }));
 const file = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 const [bin, job] = [file("../../bin/heddle.js"), file("../support/job-with-settings.ts")];
 
+const trained = (launcher: Launcher, runs: string, ...set: readonly string[]) =>
+  launch(launcher, 2, [
+    ...[bin, "train", job, "--device", "cpu", "--runs", join(root, runs)],
+    ...set.flatMap((s) => (s.startsWith("--") ? [s] : ["--set", s])),
+  ]);
+
+/** Ranks that have done some steps, with the process of each. */
+async function runningOf(launcher: Launcher, runs: string, ...set: readonly string[]) {
+  const started = trained(launcher, runs, "steps=1000000", ...set);
+  const folder = join(root, runs, "settled");
+  const metrics = join(folder, "metrics.jsonl");
+  while (!existsSync(metrics) || readFileSync(metrics, "utf8").split("\n").length < 4) {
+    if (started.child.exitCode !== null) throw new Error(`it ended: ${(await started.ended).err}`);
+    await sleep(20);
+  }
+  return { ...started, folder, pids: rankProcesses(join(root, runs)) };
+}
+
+describe.each(["Open MPI", "MPICH"] as const)("a rank that is killed under %s", (name) => {
+  const launcher = launchers[name];
+
+  // Where every step is saved, most kills come while a checkpoint is written.
+  const [rank, setting] = name === "Open MPI" ? ([1, "delay=5"] as const) : ([0, "checkpointEvery=1"] as const);
+  it(`ends the others within seconds, with one message that names it: rank ${rank}, ${setting}`, async ({ skip }) => {
+    if (!launcher) return skip(`${name}: ${installHint}`);
+    const { pids, ended } = await runningOf(launcher, `killed-${rank}`, setting);
+    const begun = performance.now();
+    process.kill(pids[rank]!, "SIGKILL");
+    const { status, err } = await ended;
+    expect(performance.now() - begun).toBeLessThan(20_000);
+    expect(status).not.toBe(0);
+    expect(err.match(/has ended without a word/g)?.length).toBe(1);
+    expect(err).toContain(`rank ${rank} (process ${pids[rank]}`);
+    expect(err).not.toContain("backtrace");
+  });
+});
+
 describe("under Open MPI", () => {
   const launcher = launchers["Open MPI"];
   beforeEach(({ skip }) => (launcher ? undefined : skip(installHint)));
 
-  const train = (runs: string, ...set: readonly string[]) =>
-    launch(launcher!, 2, [
-      ...[bin, "train", job, "--device", "cpu", "--runs", join(root, runs)],
-      ...set.flatMap((s) => (s.startsWith("--") ? [s] : ["--set", s])),
-    ]);
-
-  /** Ranks that have done some steps, with the process of each. */
-  async function running(runs: string) {
-    const started = train(runs, "steps=1000000", "delay=5");
-    const folder = join(root, runs, "settled");
-    const metrics = join(folder, "metrics.jsonl");
-    while (!existsSync(metrics) || readFileSync(metrics, "utf8").split("\n").length < 4) {
-      if (started.child.exitCode !== null) throw new Error(`it ended: ${(await started.ended).err}`);
-      await sleep(20);
-    }
-    return { ...started, folder, pids: rankProcesses(started.child.pid!) };
-  }
+  const train = (runs: string, ...set: readonly string[]) => trained(launcher!, runs, ...set);
 
   it("one rank writes, another number of ranks goes on, and losses stay those of one process", async () => {
     const first = await train("resumed", "steps=3", "--shard=weights").ended;
@@ -56,7 +77,8 @@ describe("under Open MPI", () => {
     const run = (runs: string, ...more: string[]) =>
       heddle("train", job, "--device", "cpu", "--runs", join(root, runs), "--set", "steps=6", ...more);
     expect((await run("resumed", "--resume")).status).toBe(0);
-    expect((await run("whole")).status).toBe(0);
+    const whole = await run("whole", "--shard", "weights");
+    expect([whole.status, whole.err.match(/--shard weights does nothing with one rank/g)?.length]).toEqual([0, 1]);
     const [got, want] = [losses("resumed", "settled"), losses("whole", "settled")];
     expect(got.length).toBe(6);
     for (const [i, loss] of got.entries()) expect(Math.abs(loss - want[i]!)).toBeLessThan(1e-4);
@@ -82,19 +104,29 @@ describe("under Open MPI", () => {
     for (const [i, loss] of got.entries()) expect(Math.abs(loss - want[i]!)).toBeLessThan(1e-4);
   });
 
-  it("a killed rank ends the others within seconds, with one message that names it", async () => {
-    const { pids, ended } = await running("killed");
-    const begun = performance.now();
-    process.kill(pids[1]!, "SIGKILL");
-    const { status, err } = await ended;
-    expect(performance.now() - begun).toBeLessThan(20_000);
-    expect(status).not.toBe(0);
-    expect(err.match(/has ended without a word/g)?.length).toBe(1);
-    expect(err).toContain(`rank 1 (process ${pids[1]}`);
+  it("rows of texts give the losses of one process", async () => {
+    const { heddle } = await import("../cli/support.ts");
+    const texts = join(root, "texts");
+    mkdirSync(texts);
+    for (const name of ["sea", "river"])
+      writeFileSync(join(texts, `${name}.txt`), `The ${name} is wide and deep. `.repeat(9));
+    const args = (runs: string) => [
+      ...["train", "gpt2", "--stage", "language-modelling", "--from", file("../fixtures/families/gpt2")],
+      ...["--data", texts, "--device", "cpu", "--runs", join(root, runs)],
+      ...["steps=3", "batch=3", "length=12"].flatMap((s) => ["--set", s]),
+    ];
+    const [ranks, one] = [
+      await launch(launcher!, 2, [bin, ...args("texts-two")]).ended,
+      await heddle(...args("texts-one")),
+    ];
+    expect([ranks.status, ranks.status === 0 ? "" : ranks.err, one.status]).toEqual([0, "", 0]);
+    const [got, want] = ["texts-two", "texts-one"].map((runs) => losses(runs, "gpt2-language-modelling"));
+    expect(got!.length).toBe(3);
+    for (const [i, loss] of got!.entries()) expect(Math.abs(loss - want![i]!)).toBeLessThan(1e-4);
   });
 
   it("a rank that is asked to stop stops all of them at one step, saved", async () => {
-    const { pids, ended, folder } = await running("stopped");
+    const { pids, ended, folder } = await runningOf(launcher!, "stopped", "delay=5");
     process.kill(pids[1]!, "SIGTERM");
     const { err } = await ended;
     expect(err).toContain("stopped after step");
@@ -140,13 +172,14 @@ const losses = (runs: string, run: string): readonly number[] =>
     .split("\n")
     .map((line) => (JSON.parse(line) as { loss: number }).loss);
 
-/** The processes of ranks, by rank: children of the launcher. */
-function rankProcesses(launcher: number): readonly number[] {
+/** The processes of ranks that work in a folder, by rank. */
+function rankProcesses(folder: string): readonly number[] {
   const ranks: number[] = [];
   for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
     try {
-      if (Number(/^PPid:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]) !== launcher) continue;
-      const rank = /OMPI_COMM_WORLD_RANK=(\d+)/.exec(readFileSync(`/proc/${pid}/environ`, "utf8"))?.[1];
+      const [program, ...args] = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
+      if (program !== process.execPath || !args.includes(folder)) continue;
+      const rank = /(?:OMPI_COMM_WORLD|PMI)_RANK=(\d+)/.exec(readFileSync(`/proc/${pid}/environ`, "utf8"))?.[1];
       if (rank !== undefined) ranks[Number(rank)] = Number(pid);
     } catch {
       // it has ended
@@ -166,14 +199,38 @@ it("what a launcher started is read from its environment", () => {
   expect(() => launchOf({ PMI_SIZE: "2", PMI_RANK: "2" })).toThrow("say no rank");
 });
 
-it("ranks of a machine take devices that no other has, shown all or each its own", () => {
-  expect(
-    devicesOf([
-      ["a", "b"],
-      ["a", "b"],
-      ["a", "b"],
-    ]),
-  ).toEqual([0, 1, undefined]);
-  expect(devicesOf([["a"], ["b"], ["c"]])).toEqual([0, 0, 0]);
-  expect(devicesOf([["b"], ["a", "b"], []])).toEqual([0, 0, undefined]);
+describe("ranks of a machine, each with a device of its own", () => {
+  const seen = (...devices: readonly string[]) => devices.map((d) => ({ id: d, name: d.replace(/\d+$/, "") }));
+  const eight = seen(...Array.from({ length: 8 }, (_, i) => `H200-${i}`));
+  const of = (shown: readonly (readonly Seen[])[], share = false) =>
+    shown.map((_, rank) => deviceFor(shown.slice(0, rank + 1), { place: `rank ${rank},`, share }));
+  const times = <T>(count: number, what: T) => Array.from({ length: count }, () => what);
+
+  it("take what no other has, shown all or each its own", () => {
+    expect(of(times(2, seen("a", "b")))).toEqual([0, 1]);
+    expect(of([seen("a"), seen("b"), seen("c")])).toEqual([0, 0, 0]);
+    expect(of([seen("b"), seen("a", "b")])).toEqual([0, 0]);
+    expect(of(eight.map((device) => [device]))).toEqual(times(8, 0)); // as Slurm shows eight of one name
+  });
+
+  it("are told of eight of one name that all see how to be shown one each", () => {
+    expect(of([eight])).toEqual([0]);
+    expect(() => of(times(8, eight))).toThrow(
+      'rank 1, is to take the GPU number 1 that it sees, and WebGPU cannot tell it from another "H200-": let the launcher show each rank its own',
+    );
+  });
+
+  it("are refused where there are too few", () => {
+    expect(() => of(times(3, seen("a", "b")))).toThrow(
+      "rank 2, finds no GPU that no other rank has: there are 2 (a, b)",
+    );
+    expect(() => of([[], []])).toThrow("there are only software adapters");
+    expect(() => of([...eight.map((device) => [device]), [eight[3]!]])).toThrow("rank 8, finds no GPU");
+  });
+
+  it("share evenly what WebGPU can open, where that is asked for", () => {
+    expect(of(times(5, seen("a", "b")), true)).toEqual([0, 1, 0, 1, 0]);
+    expect(of(times(4, eight), true)).toEqual([0, 0, 0, 0]); // the first alone is reached by its name
+    expect(of([[], []], true)).toEqual([undefined, undefined]);
+  });
 });

@@ -14,7 +14,11 @@ afterAll(() => rmSync(root, { recursive: true }));
 const process_ = fileURLToPath(new URL("ranks-process.ts", import.meta.url));
 const steps = 12;
 
-async function found(launcher: Launcher, ranks: number, asked: Pick<Asked, "device" | "cases">): Promise<Found> {
+async function found(
+  launcher: Launcher,
+  ranks: number,
+  asked: Pick<Asked, "device" | "cases" | "late">,
+): Promise<Found> {
   const folder = mkdtempSync(join(root, "run-"));
   const { status, err } = await launch(launcher, ranks, [process_, JSON.stringify({ folder, steps, ...asked })]).ended;
   expect({ status, err: status === 0 ? "" : err }).toEqual({ status: 0, err: "" });
@@ -118,6 +122,11 @@ it("4 ranks on cpu compute what one process does", async ({ skip }) => {
 
 it("2 ranks on a software GPU compute what one process does", async ({ skip }) => {
   if (!anyLauncher) return skip(installHint);
-  const names = ["contrastive, in parts of momentum", "contrastive, in parts of weights, some frozen"];
-  await requireSame(await found(anyLauncher, 2, { device: "webgpu", cases: names }), names);
+  const early = "contrastive, accumulated";
+  const names = [early, "contrastive, in parts of momentum", "contrastive, in parts of weights, some frozen"];
+  const got = await found(anyLauncher, 2, { device: "webgpu", cases: names, late: [early] });
+  await requireSame(got, names);
+  const [told, late] = [got.cases[early]!, got.late[early]!];
+  expect([told.gradual, late.gradual]).toEqual([steps, 0]);
+  expect([told.first, told.losses]).toEqual([late.first, late.losses]); // bit for bit: only when sums are exchanged differs
 }, 300_000);

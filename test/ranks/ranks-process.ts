@@ -14,6 +14,8 @@ export interface Asked {
   readonly folder: string;
   readonly steps: number;
   readonly cases: readonly string[];
+  /** Those that are trained a second time, with sums that are exchanged when all are there. */
+  readonly late?: readonly string[];
 }
 
 /** What rank 0 found. */
@@ -23,6 +25,7 @@ export interface Found {
   /** Of each rank: what operations gave it. */
   readonly collectives: readonly Awaited<ReturnType<typeof collect>>[];
   readonly cases: Readonly<Record<string, Told>>;
+  readonly late: Readonly<Record<string, Told>>;
 }
 
 /** More than one piece, in ranges that no alignment divides. */
@@ -64,7 +67,7 @@ async function collect({ collectives: c }: Ranks) {
   };
 }
 
-const { device, folder, steps, cases } = JSON.parse(process.argv[2]!) as Asked;
+const { device, folder, steps, cases, late: again = [] } = JSON.parse(process.argv[2]!) as Asked;
 const ranks = await joinRanks(process.env, (message) => {
   if (message !== undefined) process.stderr.write(`${message}\n`);
   process.exit(1);
@@ -73,8 +76,10 @@ const backend = device === "cpu" ? await cpuBackend() : webgpuBackend(await requ
 const collectives = await ranks.tell(await collect(ranks));
 const told: Record<string, Told> = {};
 for (const name of cases) told[name] = await tell(name, steps, folder, backend, ranks);
+const late: Record<string, Told> = {};
+for (const name of again) late[name] = await tell(name, steps, folder, backend, ranks, false);
 const { carrier, node } = ranks.collectives;
-const found: Found = { carrier, node, collectives, cases: told };
+const found: Found = { carrier, node, collectives, cases: told, late };
 if (ranks.isFirst) writeFileSync(`${folder}/found.json`, JSON.stringify(found));
 backend.dispose();
 await ranks.dispose();

@@ -250,12 +250,23 @@ export interface Told {
   readonly held: readonly Held[];
   /** Losses of the validation. */
   readonly validated: readonly number[];
+  /** Runs that told what had arrived before they had ended. */
+  readonly gradual: number;
 }
 
 type Held = Readonly<Record<"weights" | "gradients" | "optimizer", number>>;
 
-/** The same backend; the bytes of its stores are counted. */
-function counting(backend: Backend): { readonly backend: Backend; readonly most: () => Held } {
+/** The same backend; the bytes of its stores are counted, and its runs that tell what arrives; those may be made to tell at their end. */
+function counting(backend: Backend, isGradual: boolean) {
+  let gradual = 0;
+  const compile: Backend["compile"] = async (graph, options) => {
+    const made = await backend.compile(graph, options);
+    const run: typeof made.run = (feeds, store, options) => {
+      if (options?.arrived) gradual++;
+      return made.run(feeds, store, options);
+    };
+    return { graph, run, dispose: () => made.dispose(), isGradual: isGradual && made.isGradual === true };
+  };
   const most = { weights: 0, gradients: 0, optimizer: 0 };
   const kindOf = (name: string): keyof Held | undefined => {
     if (/^train\.(sum|shard)\.gradients/.test(name)) return "gradients";
@@ -280,7 +291,11 @@ function counting(backend: Backend): { readonly backend: Backend; readonly most:
       },
     });
   };
-  return { backend: { ...backend, createStore: () => counted(backend.createStore()) }, most: () => most };
+  return {
+    backend: { ...backend, compile, createStore: () => counted(backend.createStore()) },
+    most: (): Held => most,
+    gradual: () => gradual,
+  };
 }
 
 /** Bytes of weights and gradients that are whole at a time. */
@@ -293,11 +308,12 @@ export async function tell(
   folder: string,
   backend: Backend,
   ranks: Ranks = oneRank,
+  isGradual = true,
 ): Promise<Told> {
-  const own = join(folder, name.replaceAll(/[ ,]+/g, "-"));
+  const own = join(folder, `${name.replaceAll(/[ ,]+/g, "-")}-${isGradual}`);
   await mkdir(own, { recursive: true });
   const { shard } = cases[name]!;
-  const counted = counting(backend);
+  const counted = counting(backend, isGradual);
   const options = { folder: own, backend: counted.backend, note: () => {}, ranks, partBytes, ...(shard && { shard }) };
   const { weights } = await train(jobOf(name, 1), options);
   const first = await ranks.decide(async () => {
@@ -311,7 +327,7 @@ export async function tell(
     return [all.flatMap((m) => (m.skipped ? [m.step] : [])), all.flatMap((m) => m["validation/loss"] ?? [])] as const;
   });
   const held = await ranks.tell(counted.most());
-  return { first, losses: losses.map((l) => l.loss), skipped, held, validated };
+  return { first, losses: losses.map((l) => l.loss), skipped, held, validated, gradual: counted.gradual() };
 }
 
 const flat = (weights: ReadonlyMap<string, HostTensor>): number[] =>

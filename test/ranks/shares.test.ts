@@ -1,12 +1,13 @@
 /** How rows of a step and elements of arenas are divided among ranks: all of them, each once, as evenly as can be. */
 import { describe, expect, it } from "vitest";
+import { rootOf, segmentsOf } from "../../backends/webgpu/runtime/segments.ts";
 import { typicalFacts } from "../../cli/typical-gpu.ts";
-import { hostTensor, planKernels } from "../../compiler/index.ts";
+import { bindSizes, compileKernels, hostTensor, planKernels } from "../../compiler/index.ts";
 import { layoutWithin } from "../../dsl/optim/shard.ts";
 import { rangesOf } from "../../runtime/collectives/index.ts";
 import { addUp } from "../../runtime/collectives/sums.ts";
 import { putRows, takeRows } from "../../runtime/training/rows.ts";
-import { lengthOf, piecesOf } from "../../runtime/training/share.ts";
+import { lengthOf, piecesOf, rankOfRow } from "../../runtime/training/share.ts";
 import { jobOf } from "./shared-cases.ts";
 
 describe("rows of a step", () => {
@@ -25,6 +26,9 @@ describe("rows of a step", () => {
       pieces.flatMap(({ batch, from, to }) => Array.from({ length: to - from }, (_, i) => batch * rows + from + i)),
     );
     expect(all).toEqual(Array.from({ length: batches * rows }, (_, i) => i)); // in order, each once
+    for (const [rank, { pieces }] of shares.entries())
+      for (const { batch, from, to } of pieces)
+        for (let row = from; row < to; row++) expect(rankOfRow(batches * rows, batch * rows + row, size)).toBe(rank);
     const counts = shares.map(({ pieces }) => pieces.reduce((n, p) => n + lengthOf(p), 0));
     expect(Math.max(...counts) - Math.min(...counts)).toBeLessThanOrEqual(1);
     const lengths = new Set(shares.flatMap(({ pieces }) => pieces.map(lengthOf)));
@@ -117,5 +121,25 @@ it.each([8, 10, 12, 16])("updates of several ranges bind no more than %i buffers
       const { accumulation } = inParts!({ ...own, shard, ...(divided && { divided }) });
       const { bound } = planKernels(accumulation!.update, { ...typicalFacts, maxBindings }, {});
       for (const { bindings } of bound.kernels) expect(bindings.length).toBeLessThanOrEqual(maxBindings);
+    }
+});
+
+it("sums of gradients are whole one after the other while a step runs, and nothing writes one afterwards", () => {
+  const { inParts } = jobOf("layers, in parts of gradients", 1).step;
+  const { graph } = inParts!({ count: 2, isUneven: false, own: { first: 0, count: 1 }, largestArena: 64 * 32 });
+  const program = compileKernels(bindSizes(graph, { batch: 4 }), typicalFacts);
+  const names = Object.keys(graph.updates).filter((name) => name.startsWith("gradients"));
+  const segments = segmentsOf(program, names);
+  expect(segments.flatMap((s) => s.names).sort()).toEqual(names);
+  expect(segments.filter((s) => s.names.length > 0).length).toBe(4);
+  expect(segments.at(-1)!.to).toBe(program.kernels.length);
+  const outputs = new Map(program.graph.outputs.map((o) => [o.name, o.node]));
+  for (const { to, names } of segments)
+    for (const name of names) {
+      const root = rootOf(program, outputs.get(name)!);
+      const writes = program.kernels.map(({ kernel, bindings }) =>
+        bindings.some((b, k) => b.root === root && kernel.buffers[k]!.access !== "read"),
+      );
+      expect(writes.lastIndexOf(true)).toBe(to - 1);
     }
 });

@@ -69,6 +69,7 @@ export function pathOn(gpu: GpuDevice, asked: PrecisionAsked, schedules?: loweri
 
 class Compiled implements WebgpuExecutable {
   readonly graph: Graph;
+  readonly isGradual = true;
   private readonly gpu: GpuDevice;
   private readonly pipelines: Pipelines;
   private readonly slots: SharedSlots;
@@ -134,7 +135,7 @@ class Compiled implements WebgpuExecutable {
   async run(feeds: Readonly<Record<string, HostTensor>>, store: Store, options: RunOptions = {}) {
     const fetch = fetchedOutputs(this.graph, options.fetch);
     const { outputs } = await this.exclusive(feeds, store, fetch, (program, own, sizes) =>
-      program.submit(feeds, own, fetch, sizes),
+      program.submit(feeds, own, fetch, sizes, options.arrived),
     );
     return outputs;
   }

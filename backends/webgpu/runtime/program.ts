@@ -24,6 +24,7 @@ import {
   UsageError,
   variantFor,
 } from "../../../compiler/index.ts";
+import type { RunOptions } from "../../backend.ts";
 import { isResident } from "../../feeds.ts";
 import type { GpuDevice } from "./device.ts";
 import type { KernelTimer } from "./kernel-timer.ts";
@@ -39,6 +40,7 @@ import {
   usage,
 } from "./memory.ts";
 import type { Pipelines } from "./pipelines.ts";
+import { rootOf, type Segment, segmentsOf } from "./segments.ts";
 import { type SharedSlots, SlotUser } from "./shared-slots.ts";
 import type { DeviceStore } from "./store.ts";
 import { type TracedRun, traceRun } from "./trace-run.ts";
@@ -221,46 +223,78 @@ export class DeviceProgram {
     return group;
   }
 
-  /** Submits every kernel once, at the sizes given; the outputs named are there when the device has come so far. */
+  /**
+   * Submits every kernel once, at the sizes given; the outputs named are there when the device has come so far, and `arrived` is
+   * told each as soon as it is.
+   */
   async submit(
     feeds: Readonly<Record<string, HostTensor>>,
     store: DeviceStore,
     fetch: readonly string[],
     sizes: Sizes,
+    arrived?: RunOptions["arrived"],
   ): Promise<{ readonly outputs: Promise<Record<string, HostTensor>> }> {
     let dispatches = await this.prepare(feeds, sizes);
     while (!this.slots.isThere) dispatches = await this.prepare(feeds, sizes); // another program ran out of memory
     const bound = this.bind(store); // from here on nothing waits, so that no other program moves the slots
-    const encoder = this.gpu.device.createCommandEncoder();
     const trace = traceRun(this.gpu, this.program);
-    if (trace?.timer) this.dispatchTimed(encoder, trace.timer, dispatches, bound, store);
-    else {
-      const pass = encoder.beginComputePass();
-      for (const one of dispatches) this.dispatch(pass, one, bound, store);
-      pass.end();
+    const isWhole = arrived === undefined || trace?.timer !== undefined;
+    const whole: Segment = { to: dispatches.length, names: fetch };
+    const segments = isWhole ? [whole] : segmentsOf(this.program, fetch);
+    const readBacks = segments.map(({ names }) => this.readBack(names, store, sizes));
+    let from = 0;
+    for (const [i, { to }] of segments.entries()) {
+      const encoder = this.gpu.device.createCommandEncoder();
+      if (trace?.timer) this.dispatchTimed(encoder, trace.timer, dispatches, bound, store);
+      else {
+        const pass = encoder.beginComputePass();
+        for (const one of dispatches.slice(from, to)) this.dispatch(pass, one, bound, store);
+        pass.end();
+      }
+      readBacks[i]!.encode(encoder); // before the copies: an output may be what a state held before
+      from = to;
+      if (i + 1 === segments.length) this.encodeCopies(encoder, store, sizes);
+      if (i === 0) trace?.submits();
+      this.gpu.device.queue.submit([encoder.finish()]);
     }
+    return { outputs: this.outputs(segments, readBacks, trace, arrived) };
+  }
+
+  private readBack(names: readonly string[], store: DeviceStore, sizes: Sizes): ReadBack {
     const nodes = new Map(this.program.graph.outputs.map((o) => [o.name, o.node]));
-    const readBack = new ReadBack(
+    return new ReadBack(
       this.gpu,
-      fetch.map((name) => this.output(nodes.get(name)!, store, sizes)),
-      `${fetch.map((name) => `"${name}"`).join(", ")} of @${this.program.graph.name}`,
+      names.map((name) => this.output(nodes.get(name)!, store, sizes)),
+      `${names.map((name) => `"${name}"`).join(", ")} of @${this.program.graph.name}`,
     );
-    readBack.encode(encoder); // before the copies: an output may be what a state held before
+  }
+
+  private encodeCopies(encoder: GPUCommandEncoder, store: DeviceStore, sizes: Sizes): void {
     for (const { from, to, bytes } of this.program.plan.copies) {
       const [source, target] = [this.bufferAt(from, store), this.bufferAt(to, store)];
       encoder.copyBufferToBuffer(source, 0, target, 0, Math.ceil(dimValue(bytes, sizes) / 4) * 4);
     }
-    trace?.submits();
-    this.gpu.device.queue.submit([encoder.finish()]);
-    return { outputs: this.outputs(fetch, readBack, trace) };
   }
 
-  private async outputs(fetch: readonly string[], readBack: ReadBack, trace: TracedRun | undefined) {
-    const values = await readBack.read();
-    if (values.length === 0) await this.gpu.settle(this.gpu.device.queue.onSubmittedWorkDone(), this.doing);
+  private async outputs(
+    segments: readonly Segment[],
+    readBacks: readonly ReadBack[],
+    trace: TracedRun | undefined,
+    arrived: RunOptions["arrived"],
+  ): Promise<Record<string, HostTensor>> {
+    const outputs: Record<string, HostTensor> = {};
+    const read = segments.map(async ({ names }, i) => {
+      for (const [k, value] of (await readBacks[i]!.read()).entries()) {
+        outputs[names[k]!] = value;
+        arrived?.(names[k]!, value);
+      }
+    });
+    await Promise.all(read);
+    if (segments.at(-1)!.names.length === 0)
+      await this.gpu.settle(this.gpu.device.queue.onSubmittedWorkDone(), this.doing);
     await trace?.done();
     this.gpu.check(this.doing);
-    return Object.fromEntries(fetch.map((name, i) => [name, values[i]!]));
+    return outputs;
   }
 
   private async prepare(feeds: Readonly<Record<string, HostTensor>>, sizes: Sizes): Promise<readonly Dispatch[]> {
@@ -318,7 +352,7 @@ export class DeviceProgram {
   }
 
   private output(node: Node, store: DeviceStore, sizes: Sizes): DeviceTensor {
-    const root = this.program.storage.get(node)?.root ?? node;
+    const root = rootOf(this.program, node);
     return { buffer: this.bufferOf(root, store), dtype: node.type.dtype, axes: sizedAxes(node, sizes) };
   }
 

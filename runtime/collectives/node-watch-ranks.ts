@@ -1,0 +1,128 @@
+/** Watching the other ranks: each has a socket to a process that rank 0 starts, which tells when one of them has ended. */
+import { spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { connect, type Socket } from "node:net";
+import { hostname, networkInterfaces } from "node:os";
+import { extname } from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { UsageError } from "../../compiler/index.ts";
+import { agreements } from "./agreements.ts";
+import type { Collectives } from "./collectives.ts";
+import type { Watch } from "./watch.ts";
+import { parsed, send, type Watched } from "./watch-lines.ts";
+
+/** Who a rank is, as people find it. */
+interface Who {
+  readonly host: string;
+  readonly pid: number;
+}
+
+/** Milliseconds in which an address must answer. */
+const answerMs = 5000;
+
+/** `onLost` is called once. What is to be told was told, but where the process that tells has ended itself: then rank 0 is given a message. */
+export async function watchRanks(
+  collectives: Collectives,
+  watcher: Watcher | undefined,
+  onLost: (message?: string) => void,
+): Promise<Watch> {
+  const { rank, size, node } = collectives;
+  const ranks = agreements(collectives);
+  const who = await ranks.tell<Who>({ host: hostname(), pid: process.pid });
+  const names = who.map(({ host, pid }, r) => `rank ${r} (process ${pid} on ${host})`);
+  const hosts = node.size === size ? ["127.0.0.1"] : addresses();
+  const place = await ranks.decide(async () => {
+    const token = randomBytes(16).toString("hex");
+    return { hosts, token, port: await watcher!.watch({ size, token, names }) };
+  });
+  const socket = await firstAnswering(place.hosts, place.port, names[0]!);
+  let isOver = false;
+  const over = (message?: string) => {
+    if (isOver) return;
+    isOver = true;
+    onLost(message);
+  };
+  socket.unref();
+  socket.on("error", () => {}); // it closes next
+  createInterface({ input: socket }).on("line", (text) => {
+    const line = parsed(text);
+    if (line && "lost" in line) over();
+  });
+  const gone = "the process that watches the ranks has ended, and all ranks end with it: go on with --resume";
+  socket.on("close", () => over(rank === 0 ? gone : undefined));
+  send(socket, { hello: { rank, token: place.token } });
+  return {
+    fails: async (message) => {
+      isOver = true;
+      await new Promise<void>((resolve) => socket.end(`${JSON.stringify({ failed: message })}\n`, () => resolve()));
+    },
+    dispose: () => {
+      isOver = true;
+      send(socket, { bye: true });
+      socket.end();
+    },
+  };
+}
+
+/** The process that watches, before it knows whom. */
+export interface Watcher {
+  /** Tells it whom, and gives its port. */
+  watch(watched: Watched): Promise<number>;
+  /** Ends it where there is nobody to watch. */
+  dispose(): void;
+}
+
+/**
+ * Starts it, in a session of its own. It writes where this process does, and ends when all ranks have. Before MPI opens its sockets: the
+ * process would have them too, and another rank would wait at the end for them to close.
+ */
+export function startWatcher(): Watcher {
+  const file = fileURLToPath(new URL(`./node-watch-process${extname(import.meta.url)}`, import.meta.url));
+  const child = spawn(process.execPath, [file], { detached: true, stdio: ["pipe", "pipe", "inherit"] });
+  const listening = new Promise<number>((resolve, reject) => {
+    createInterface({ input: child.stdout }).once("line", (text) => resolve(Number(text)));
+    child.once("error", reject);
+    child.once("exit", (status) => reject(new Error(`the process that watches the ranks ended with status ${status}`)));
+  });
+  listening.catch(() => {}); // told to whoever asks for the port
+  const dispose = () => {
+    child.removeAllListeners("exit");
+    child.stdin.destroy();
+    child.stdout.destroy();
+    child.unref();
+  };
+  return {
+    watch: async (watched) => {
+      child.stdin.end(`${JSON.stringify(watched)}\n`);
+      const port = await listening;
+      dispose();
+      return port;
+    },
+    dispose,
+  };
+}
+
+/** Where other machines find this one. */
+const addresses = (): string[] =>
+  Object.values(networkInterfaces()).flatMap((list) =>
+    (list ?? []).filter((a) => !a.internal && a.family === "IPv4").map((a) => a.address),
+  );
+
+async function firstAnswering(hosts: readonly string[], port: number, first: string): Promise<Socket> {
+  for (const host of hosts) {
+    const socket = connect({ host, port, noDelay: true, timeout: answerMs });
+    const isOpen = await new Promise<boolean>((resolve) => {
+      socket.once("connect", () => resolve(true));
+      for (const event of ["error", "timeout"]) socket.once(event, () => resolve(false));
+    });
+    if (isOpen) {
+      socket.setTimeout(0);
+      return socket;
+    }
+    socket.destroy();
+  }
+  throw new UsageError(
+    `what ${first} started to watch the ranks does not answer at ${hosts.map((h) => `${h}:${port}`).join(", ")}: open that way between the machines`,
+  );
+}
