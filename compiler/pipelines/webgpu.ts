@@ -137,8 +137,8 @@ const chunkLimits = (memory: number | undefined): ChunkLimits => ({
 /** What a kernel computes is f32 in registers: f16 is what lies in memory, and what matrix units are given. */
 const inMemory = (facts: AdapterFacts): HalfOptions => ({ isWhole: keepsOn(facts), parameters: "as_given" });
 
-/** Values of a graph that lie in memory as f16 where an adapter computes in it. */
-export const halvesInMemory = (graph: Graph): ReadonlySet<Node> => halfValues(graph, inMemory);
+/** Values of a graph that lie in memory as f16 where an adapter computes in it; the same for ranks of different adapters. */
+export const halvesInMemory = (graph: Graph): ReadonlySet<Node> => halfValues(graph, inMemory(baselineFacts));
 
 /** The stages for an adapter and the schedules there are; each says what it needs from those before it. */
 export const webgpuStages = (
