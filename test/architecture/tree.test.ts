@@ -14,6 +14,8 @@ const files = git("ls-files", "-z", "--cached", "--others", "--exclude-standard"
 
 const text = (path: string) => readFileSync(join(root, path), "utf8");
 
+const binary = /\.(png|webp|jpe?g|safetensors|onnx|npy|bin)$/;
+
 /** Absolute paths of somebody's machine: a home, a temporary folder, a workplace. Relative ones with these names are fine. */
 const machinePath = /(?<![\w.~@)}\]-])\/(?:home|Users|root|tmp|work|mnt)\/[\w.-]+|\b[A-Z]:\\\\?Users\\/;
 
@@ -26,8 +28,12 @@ describe("the tree", () => {
     expect(files.filter((path) => statSync(join(root, path)).size > 2 ** 20)).toEqual([]);
   });
 
+  test("holds no mark of a merge that was not ended", () => {
+    const left = files.filter((path) => !binary.test(path) && /^(<{7}|>{7}) /m.test(text(path)));
+    expect(left).toEqual([]);
+  });
+
   test("names no absolute path of a machine", () => {
-    const binary = /\.(png|webp|jpe?g|safetensors|onnx|npy|bin)$/;
     const found = files
       .filter((path) => !binary.test(path) && path !== "test/architecture/tree.test.ts")
       .flatMap((path) => {
