@@ -1,8 +1,8 @@
 /**
  * What `heddle plan` says beside what happens: `npm run bench -- plan job.ts --set batch=16`. A few steps are trained on the
- * WebGPU device that is here; memory is what its buffers hold, time that from one step to the next.
+ * WebGPU device that is here; memory is what its buffers hold, time what the run says of its steps.
  */
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Command } from "commander";
@@ -36,7 +36,6 @@ async function measured(job: TrainingJob, steps: number): Promise<Measured> {
   const backend = webgpuBackend(gpu);
   const folder = await mkdtemp(join(tmpdir(), "heddle-plan-"));
   const seen: number[] = [];
-  const times: number[] = [];
   try {
     const { finish: _, ...rest } = job;
     const watched: TrainingJob = {
@@ -46,18 +45,18 @@ async function measured(job: TrainingJob, steps: number): Promise<Measured> {
       batches: (...from) => watch(job.batches(...from)),
     };
     await train(watched, { folder, backend, note: () => {} });
+    const lines = (await readFile(join(folder, "metrics.jsonl"), "utf8")).trim().split("\n");
+    const times = lines.map((line) => (JSON.parse(line) as { readonly seconds: number }).seconds);
+    return { bytes: Math.max(...seen), seconds: median(times.slice(1)) }; // the first step also makes pipelines
   } finally {
     backend.dispose();
     await rm(folder, { recursive: true });
   }
-  const between = times.slice(1).map((t, i) => (t - times[i]!) / 1000);
-  return { bytes: Math.max(...seen), seconds: median(between.slice(1)) }; // the first step also makes pipelines
 
   /** The same batches; where one is asked for, those before are under way. */
   async function* watch<T>(batches: AsyncIterable<T>): AsyncGenerator<T> {
     for await (const batch of batches) {
       yield batch;
-      times.push(performance.now());
       seen.push(heldBytes(gpu));
     }
   }
