@@ -181,6 +181,11 @@ function commands(done: (status: number) => void): Command {
     )
     .addOption(shardOption())
     .option("--efficiency <share>", "of the roofline that kernels reach, up to 1", share, 1)
+    .option(
+      "--measure",
+      "with --hardware here: run each shape of kernel once and count its time, not the roofline's",
+      false,
+    )
     .option("--json", "figures for programs", false)
     .action(async (source, options) => {
       const { planCommand } = await import("./commands/plan.ts");

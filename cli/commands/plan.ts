@@ -1,17 +1,20 @@
 /** `heddle plan`: what a stage of training takes on given hardware, before anybody rents it. docs/plan.md has the formulas. */
+
+import { tunedOptions } from "../../api/node-index.ts";
 import { type Precision, type PrecisionPath, precisionPath, UsageError } from "../../compiler/index.ts";
 import type { Shard } from "../../runtime/index.ts";
 import type { MemoryBudget } from "../memory-budget.ts";
 import { memoryRows } from "../memory-report.ts";
 import { bytes, digits, json, table, wrap } from "../output.ts";
-import { type ClusterPlan, type PlannedDevice, planCluster } from "../plan/cluster-plan.ts";
+import { type ClusterPlan, type PlannedDevice, planCluster, withTimed } from "../plan/cluster-plan.ts";
 import { clusterOf, hereName, type Link, parseHardware, recordOf } from "../plan/hardware-text.ts";
-import { hardwareHere } from "../plan/here.ts";
+import { hardwareHere, withDeviceHere } from "../plan/here.ts";
 import type { LargestBatch } from "../plan/largest-batch.ts";
 import { printSeconds } from "../plan/seconds.ts";
+import { type TimedUpdate, timedUpdate } from "../plan/timed-step.ts";
 import { precisionText } from "../precision.ts";
 import { operationRows, type ParameterFigures, parameterFigures, parameterRows } from "../stage-figures.ts";
-import { trainingSubject } from "../training-subject.ts";
+import { type TrainingSubject, trainingSubject } from "../training-subject.ts";
 
 export interface PlanArguments {
   readonly set: readonly string[];
@@ -23,6 +26,7 @@ export interface PlanArguments {
   readonly batch?: number;
   readonly efficiency: number;
   readonly shard?: Shard;
+  readonly measure: boolean;
   readonly json: boolean;
 }
 
@@ -51,7 +55,9 @@ export async function planCommand(source: string, args: PlanArguments): Promise<
   const memory = budget ?? device.memory;
   const { batch, efficiency } = args;
   if (args.shard && count === 1) throw new UsageError("--shard divides a step among several devices, as in 8×H200");
-  const plan = planCluster(subject, { device, count, link, batch, efficiency, budget, shard: args.shard });
+  if (args.measure) requireMeasurable(args, isHere);
+  const bound = planCluster(subject, { device, count, link, batch, efficiency, budget, shard: args.shard });
+  const plan = args.measure ? withTimed(bound, await timedHere(subject, bound.batch.micro, budget)) : bound;
   const { name, peaks, source: from } = device;
   const report: Report = {
     subject: subject.name,
@@ -64,6 +70,19 @@ export async function planCommand(source: string, args: PlanArguments): Promise<
   process.stdout.write(args.json ? `${json(report)}\n` : describe(report, batch !== undefined));
   return 0;
 }
+
+/** Throws UsageError where kernels cannot be timed: on hardware that is not here, or in the parts of a divided step. */
+function requireMeasurable({ shard, efficiency }: PlanArguments, isHere: boolean): void {
+  if (!isHere) throw new UsageError("--measure runs kernels on the device that is here: say --hardware here");
+  if (shard) throw new UsageError("--measure times a step that is whole: leave out --shard, or --measure");
+  if (efficiency !== 1)
+    throw new UsageError("--measure times kernels, and --efficiency guesses: leave one of them out");
+}
+
+const timedHere = (subject: TrainingSubject, batch: number, memory: number | undefined): Promise<TimedUpdate> =>
+  withDeviceHere(async (gpu) =>
+    timedUpdate(gpu, subject, batch, { ...(await tunedOptions(gpu)), ...(memory !== undefined && { memory }) }),
+  );
 
 /** The budget in bytes; undefined where none is asked for. Throws UsageError for a share of what is not known. */
 function budgetOf({ name, memory }: PlannedDevice, asked: MemoryBudget | undefined): number | undefined {
@@ -114,17 +133,26 @@ function describe(r: Report, asked: boolean): string {
 }
 
 function timeRows({ time, efficiency, hardware, utilization, samplesPerSecond, seconds, steps, host }: Report): Row[] {
-  const of = efficiency === 1 ? "at the roofline" : `at ${percent(efficiency)} of the roofline`;
+  const of =
+    time.kernels !== undefined
+      ? "by its kernels, timed here"
+      : efficiency === 1
+        ? "at the roofline"
+        : `at ${percent(efficiency)} of the roofline`;
   const exchange: Row[] = hardware.link
     ? [[host ? "  weights and gradients" : "  sums of gradients", printSeconds(time.exchange)]]
     : [];
+  const roofline: Row[] = [
+    ["  bound by operations", printSeconds(time.operations)],
+    ["  bound by bytes", printSeconds(time.bytes)],
+    ["  launches", printSeconds(time.launches)],
+  ];
+  const parts: Row[] = time.kernels === undefined ? roofline : [["  kernels", printSeconds(time.kernels)]];
   const all: Row[] =
     seconds === undefined ? [] : [["all steps", `${digits(steps!)} updates, ${printSeconds(seconds)}`]];
   return [
     ["time of an update", `${printSeconds(time.update)} ${of}`],
-    ["  bound by operations", printSeconds(time.operations)],
-    ["  bound by bytes", printSeconds(time.bytes)],
-    ["  launches", printSeconds(time.launches)],
+    ...parts,
     ...exchange,
     ["utilization", percent(utilization)],
     ["samples a second", digits3(samplesPerSecond)],

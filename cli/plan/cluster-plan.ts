@@ -9,6 +9,7 @@ import type { Link } from "./hardware-text.ts";
 import { type LargestBatch, largestBatch } from "./largest-batch.ts";
 import { planSharded, shardedStep } from "./shard-plan.ts";
 import { needOf, type PlannedGraph, planStep, type StepPlan, timeOf, totalBytes } from "./step-plan.ts";
+import type { TimedUpdate } from "./timed-step.ts";
 
 /** A device without a figure for its memory has no largest batch. */
 export type PlannedDevice = Omit<Hardware, "memory" | "link"> & { readonly memory?: number };
@@ -52,6 +53,8 @@ export interface ClusterPlan {
     readonly bytes: number;
     readonly launches: number;
     readonly exchange: number;
+    /** Of kernels that were timed, where they were: then what `update` is made of, in place of the three before. */
+    readonly kernels?: number;
     readonly update: number;
   };
   readonly samplesPerSecond: number;
@@ -115,6 +118,20 @@ export function planCluster(subject: TrainingSubject, request: PlanRequest): Clu
     samplesPerSecond: batch.update / seconds,
     utilization: (operations.forward.flops + operations.backward.flops) / seconds / peak,
     ...(subject.steps !== undefined && { steps: subject.steps, seconds: subject.steps * seconds }),
+  };
+}
+
+/** The plan with kernels as they were timed on the device, in place of what the roofline says of them. */
+export function withTimed(plan: ClusterPlan, { microBatch, update }: TimedUpdate): ClusterPlan {
+  const kernels = plan.batch.microBatches * microBatch + update;
+  const seconds = kernels + plan.time.exchange;
+  const factor = seconds / plan.time.update;
+  return {
+    ...plan,
+    time: { ...plan.time, kernels, update: seconds },
+    samplesPerSecond: plan.samplesPerSecond / factor,
+    utilization: plan.utilization / factor,
+    ...(plan.seconds !== undefined && { seconds: plan.seconds * factor }),
   };
 }
 

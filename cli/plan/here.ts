@@ -10,6 +10,18 @@ import { ceilingsOf } from "../ceilings.ts";
 import type { PlannedDevice } from "./cluster-plan.ts";
 import type { HardwareText, Link } from "./hardware-text.ts";
 
+/** Runs `body` with the device that `hardwareHere` tells of. */
+export async function withDeviceHere<T>(body: (gpu: GpuDevice) => Promise<T>): Promise<T> {
+  const gpu = await requestDevice({ prefer: "hardware" });
+  try {
+    return await body(gpu);
+  } finally {
+    gpu.dispose();
+  }
+}
+
+type GpuDevice = Awaited<ReturnType<typeof requestDevice>>;
+
 /** Throws UsageError where more than one is asked for and nothing is said to join them. WebGPU does not say how much memory a GPU has; a software one has the machine's. */
 export async function hardwareHere({
   count,
@@ -19,8 +31,7 @@ export async function hardwareHere({
     throw new UsageError(
       `say what joins ${count} devices like the one here, as in "${count}×here,MPI-9.6G": heddle devices --measure tells it under mpirun`,
     );
-  const gpu = await requestDevice({ prefer: "hardware" });
-  try {
+  return await withDeviceHere(async (gpu) => {
     const { ceilings } = await ceilingsOf(gpu);
     const { copy, product, matrixProduct, dispatch } = ceilings;
     const peaks = { copy, f32: product, dispatch, ...(matrixProduct !== undefined && { matrices: matrixProduct }) };
@@ -31,7 +42,5 @@ export async function hardwareHere({
       ...(link && { link }),
       device: { name, ...memory, facts: factsOf(gpu), peaks, source: "measured here" },
     };
-  } finally {
-    gpu.dispose();
-  }
+  });
 }

@@ -1,5 +1,6 @@
 /** `heddle plan` and `heddle inspect job.ts`: what they print of small stages and jobs, and what they refuse. */
 import { describe, expect, it } from "vitest";
+import { gpuTest } from "../support/adapter.ts";
 import { heddle, modelFile } from "./support.ts";
 
 const small = (prefix: string, sizes: object) =>
@@ -53,6 +54,19 @@ describe("heddle plan", () => {
     const at = async (batch: number) => (await figures(...stage, "--batch", String(batch), "--memory", "1MB")).bytes;
     expect(await at(largest.batch)).toBeLessThanOrEqual(1e6);
     expect(await at(largest.batch + 1)).toBeGreaterThan(1e6);
+  });
+
+  gpuTest("counts kernels as they were timed on the device that is here", async () => {
+    const here = [anyBatch, "--hardware", "here", "--batch", "2"];
+    const [bound, timed] = [await figures(...here), await figures(...here, "--measure")];
+    expect(bound.time.kernels).toBeUndefined();
+    expect(timed.time.kernels).toBeGreaterThan(0);
+    expect(timed.time.update).toBe(timed.time.kernels);
+    expect(timed.samplesPerSecond).toBeCloseTo(timed.batch.update / timed.time.update, 6);
+    expect(timed.memory).toEqual(bound.memory);
+    const refused = async (...args: readonly string[]) => (await heddle("plan", anyBatch, "--measure", ...args)).err;
+    expect(await refused("--hardware", "H200")).toContain("say --hardware here");
+    expect(await refused("--hardware", "here", "--efficiency", "0.5")).toContain("leave one of them out");
   });
 
   it("takes a share of the device's memory", async () => {
