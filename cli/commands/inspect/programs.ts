@@ -11,8 +11,8 @@ import {
 } from "../../../compiler/index.ts";
 import { adapterNamed } from "../../adapters.ts";
 import { bytesOnly } from "../../memory-budget.ts";
-import { keptAs, precisionFor, weightDtype } from "../../precision.ts";
 import type { PipelineChoice } from "../../pipelines.ts";
+import { keptAs, precisionFor, weightDtype } from "../../precision.ts";
 import type { InspectArguments } from "./arguments.ts";
 
 /** What the options say of a pipeline. */

@@ -9,8 +9,8 @@ import {
   type Switches,
   switchObservers,
 } from "../../../compiler/index.ts";
-import { weightDtype } from "../../precision.ts";
 import { pipelineTo, runPipeline } from "../../pipelines.ts";
+import { weightDtype } from "../../precision.ts";
 import type { InspectArguments } from "./arguments.ts";
 import { choiceOf, compiled } from "./programs.ts";
 
