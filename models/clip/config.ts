@@ -145,6 +145,7 @@ const writeText = (c: ClipTextConfig, embed: number): JsonRecord => ({
 
 export const clipCodec: ConfigCodec<ClipConfig> = {
   types: ["clip"],
+  incidental: ["text.eos"], // older files say it otherwise
   read: readClip,
   notes: (json) => {
     const [vision, text] = towers(json);
