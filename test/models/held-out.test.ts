@@ -117,3 +117,18 @@ test.each([
 ])("%j is refused by name", async (json, why) => {
   await expect(modelOf(json)).rejects.toThrow(why);
 });
+
+test.each([
+  ["vit-b-16", { image_size: [224, 196] }],
+  ["vit-b-16", { patch_size: [16, 8] }],
+  ["vit-b-16", { hidden_act: "quick_gelu" }],
+  ["resnet-50", { depths: [3, 4, 6] }],
+  ["resnet-50", { hidden_act: "gelu" }],
+  ["gpt2", { scale_attn_by_inverse_layer_idx: true }],
+  ["dinov2-vit-b-14-registers", { qkv_bias: false }],
+  ["llava-1.5-7b", { vision_feature_layer: [-2, -5] }],
+  ["vicuna-7b", { partial_rotary_factor: 0.5 }],
+])("a config.json like that of %s but for %j is refused by the field", async (name, changed) => {
+  const { json } = written.find(({ model }) => model.name === name)!;
+  await expect(modelOf({ ...json, ...changed })).rejects.toThrow(`"${Object.keys(changed)[0]!}"`);
+});
