@@ -20,6 +20,7 @@ import type { Json } from "../checkpoint/state-file.ts";
 import type { Range } from "../collectives/index.ts";
 import type { LowRankAdapter } from "./adapters.ts";
 import type { CheckpointFamily } from "./inherit.ts";
+import { requireBuilt } from "./job-rules.ts";
 import type { LossPoint } from "./losses.ts";
 
 /** A training step as the language compiles it. */
@@ -265,7 +266,7 @@ export function defineJob<C extends Readonly<Record<string, Setting>>>(job: Omit
       .map((key) => `${at} has no field "${key}"${didYouMean(key, known) || `; it has ${known.join(", ")}`}`),
   ];
   if (faults.length > 0) throw new UsageError(faults.join("\n"));
-  return { kind: "heddle.job", ...job };
+  return { kind: "heddle.job", ...job, build: async (settings) => requireBuilt(await job.build(settings), at) };
 }
 
 const jobFields: Readonly<Record<keyof JobFile, true>> = {
