@@ -79,9 +79,7 @@ export function requireBatch(batch: TrainingBatch, step: number): void {
 /** What a function of the job gave, as JSON keeps it. Throws UsageError for what JSON does not hold. */
 export function requireJson<T>(given: T, what: string): T {
   if (given === undefined || isJson(given)) return given;
-  throw new UsageError(
-    `${what} gives ${wordsFor(given)}, which JSON does not hold: it has a BigInt or itself in it`,
-  );
+  throw new UsageError(`${what} gives ${wordsFor(given)}, which JSON does not hold: it has a BigInt or itself in it`);
 }
 
 function isJson(value: unknown): boolean {
