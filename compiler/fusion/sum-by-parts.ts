@@ -1,0 +1,90 @@
+/**
+ * Sums over rows as sums over parts of them, of which workgroups that have tiles of rows can make the parts:
+ *
+ *     before  %n = reduce_sum %x over [d]
+ *     after   %p = split %x d into [d=12, d_part=64]
+ *             %q = reduce_sum %p over [d_part]
+ *             %n = reduce_sum %q over [d]
+ *
+ * Squares of what differs from a value of the row are those of what differs from each part's own mean, and of what that mean
+ * differs by (Chan, Golub, LeVeque 1979): nothing is taken from a number much larger than what is left.
+ */
+import { type Graph, rewriteNodes, withOperands } from "../ir/graph.ts";
+import { type Node, withPath } from "../ir/node.ts";
+import { isElementwise } from "../ir/op.ts";
+import { findAxis, hasAxis } from "../ir/type.ts";
+import { add, is, mul, reduceSum, split, sub } from "../ops/index.ts";
+
+/** How a sum over rows is to be made. */
+export interface Parted {
+  /** Elements of a part. */
+  readonly width: number;
+  /** What its kernel reads: memory has these whole. */
+  readonly reads: ReadonlySet<Node>;
+}
+
+/** The axis that a node is summed over, where it is such a sum. */
+export function summedAxis(node: Node): string | undefined {
+  const over = is(reduceSum, node) ? (node.attrs.over as readonly string[]) : [];
+  return over.length === 1 ? over[0] : undefined;
+}
+
+/** The graph with some of its sums by parts; what each of its nodes has become. */
+export function sumsByParts(
+  graph: Graph,
+  parted: ReadonlyMap<Node, Parted>,
+): { readonly graph: Graph; readonly became: ReadonlyMap<Node, Node> } {
+  const roots = [...graph.inputs, ...graph.outputs.map((o) => o.node)];
+  const became = rewriteNodes(roots, (node, original) => {
+    const how = parted.get(original);
+    return how ? withPath(node.path, () => sumByParts(node, original, how)) : node;
+  });
+  const outputs = graph.outputs.map(({ name, node }) => ({ name, node: became.get(node)! }));
+  return { graph: { ...graph, outputs }, became };
+}
+
+function sumByParts(node: Node, original: Node, { width, reads }: Parted): Node {
+  const axis = summedAxis(original)!;
+  const part = `${axis}_part`;
+  const size = findAxis(original.operands[0]!.type, axis)!.size as number;
+  const into = [
+    { name: axis, size: size / width },
+    { name: part, size: width },
+  ];
+  // The original says where memory has a value whole; the node beside it is what that value is by now.
+  const inParts = (now: Node, was: Node): Node => {
+    if (!hasAxis(was.type, axis)) return now;
+    if (reads.has(was) || !isElementwise(was)) return split(now, axis, into);
+    return withOperands(
+      now,
+      now.operands.map((o, i) => inParts(o, was.operands[i]!)),
+    );
+  };
+  const [x, wasX] = [node.operands[0]!, original.operands[0]!];
+  const square = squaredDifference(wasX, axis);
+  if (!square) return reduceSum(reduceSum(inParts(x, wasX), [part]), [axis]);
+  const [a, value] = x.operands[0]!.operands as [Node, Node];
+  const elements = inParts(a, square);
+  const mean = mul(reduceSum(elements, [part]), 1 / width);
+  const apart = sub(elements, mean);
+  const squares = reduceSum(mul(apart, apart), [part]);
+  const off = sub(mean, value);
+  return reduceSum(add(squares, mul(mul(off, off), width)), [axis]);
+}
+
+/** What (a − b)² squares the difference of, where b is one number of the row: a. */
+function squaredDifference(x: Node, axis: string): Node | undefined {
+  if (!is(mul, x) || x.operands[0] !== x.operands[1]) return undefined;
+  const [difference] = x.operands;
+  const [a, b] = difference!.operands;
+  return is(sub, difference!) && hasAxis(a!.type, axis) && !hasAxis(b!.type, axis) ? a : undefined;
+}
+
+/** Whether a sum over a row may be made by parts: its elements need no other sum of the row, but for what squares differ from. */
+export function sumsParts(node: Node, cores: readonly Node[]): boolean {
+  const axis = summedAxis(node);
+  if (axis === undefined) return false;
+  const [x] = node.operands;
+  const needs = (n: Node): boolean => cores.includes(n) || (isElementwise(n) && n.operands.some(needs));
+  return !needs(squaredDifference(x!, axis) ?? x!);
+}
