@@ -9,7 +9,7 @@ import { productOf } from "./join-parts.ts";
 import { sidesOf } from "./join-rows.ts";
 import type { RowParts } from "./materialize.ts";
 import { spanOf, typicalSpan } from "./sizes.ts";
-import { type Parted, sumsParts, summedAxis } from "./sum-by-parts.ts";
+import { sumsParts, summedAxis } from "./sum-by-parts.ts";
 
 /** Rows that products must have for tiles of them to be the way to make them. */
 const leastRows = 64;
@@ -20,9 +20,9 @@ const bytesOfDispatch = 2 ** 23;
 /** What a cache has is read about so many times as fast. */
 const cacheRate = 2;
 
-/** The sums to be made by parts, and the norms that were weighed and left as they are. */
+/** The sums to be made by parts of so many elements, and the norms that were weighed and left as they are. */
 export interface Weighed {
-  readonly parted: ReadonlyMap<Node, Parted>;
+  readonly parted: ReadonlyMap<Node, number>;
   readonly misses: readonly NearMiss[];
 }
 
@@ -33,7 +33,7 @@ export function weighNorms(
   rowParts: RowParts,
   refused: ReadonlyMap<Node, string>,
 ): Weighed {
-  const parted = new Map<Node, Parted>();
+  const parted = new Map<Node, number>();
   const misses: NearMiss[] = [];
   const makers = new Map(kernels.flatMap((k) => k.stores.map((s) => [s.value, k] as const)));
   for (const norm of kernels) {
@@ -43,7 +43,7 @@ export function weighNorms(
     const width = widthOf(weighed, rowParts);
     const reason = cores.map((c) => refused.get(c)).find((r) => r) ?? whyNot(weighed, width);
     if (reason) misses.push(...norm.stores.map(({ value }) => ({ node: value, reason })));
-    else for (const core of cores) parted.set(core, { width: width!, reads: norm.reads });
+    else for (const core of cores) parted.set(core, width!);
   }
   return { parted, misses };
 }

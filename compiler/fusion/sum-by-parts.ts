@@ -9,19 +9,11 @@
  * Squares of what differs from a value of the row are those of what differs from each part's own mean, and of what that mean
  * differs by (Chan, Golub, LeVeque 1979): nothing is taken from a number much larger than what is left.
  */
-import { type Graph, rewriteNodes, withOperands } from "../ir/graph.ts";
+import { type Graph, rewriteNodes } from "../ir/graph.ts";
 import { type Node, withPath } from "../ir/node.ts";
 import { isElementwise } from "../ir/op.ts";
 import { findAxis, hasAxis } from "../ir/type.ts";
 import { add, is, mul, reduceSum, split, sub } from "../ops/index.ts";
-
-/** How a sum over rows is to be made. */
-export interface Parted {
-  /** Elements of a part. */
-  readonly width: number;
-  /** What its kernel reads: memory has these whole. */
-  readonly reads: ReadonlySet<Node>;
-}
 
 /** The axis that a node is summed over, where it is such a sum. */
 export function summedAxis(node: Node): string | undefined {
@@ -29,21 +21,21 @@ export function summedAxis(node: Node): string | undefined {
   return over.length === 1 ? over[0] : undefined;
 }
 
-/** The graph with some of its sums by parts; what each of its nodes has become. */
+/** The graph with some of its sums by parts of so many elements; what each of its nodes has become. */
 export function sumsByParts(
   graph: Graph,
-  parted: ReadonlyMap<Node, Parted>,
+  parted: ReadonlyMap<Node, number>,
 ): { readonly graph: Graph; readonly became: ReadonlyMap<Node, Node> } {
   const roots = [...graph.inputs, ...graph.outputs.map((o) => o.node)];
   const became = rewriteNodes(roots, (node, original) => {
-    const how = parted.get(original);
-    return how ? withPath(node.path, () => sumByParts(node, original, how)) : node;
+    const width = parted.get(original);
+    return width ? withPath(node.path, () => sumByParts(node, original, width)) : node;
   });
   const outputs = graph.outputs.map(({ name, node }) => ({ name, node: became.get(node)! }));
   return { graph: { ...graph, outputs }, became };
 }
 
-function sumByParts(node: Node, original: Node, { width, reads }: Parted): Node {
+function sumByParts(node: Node, original: Node, width: number): Node {
   const axis = summedAxis(original)!;
   const part = `${axis}_part`;
   const size = findAxis(original.operands[0]!.type, axis)!.size as number;
@@ -51,20 +43,11 @@ function sumByParts(node: Node, original: Node, { width, reads }: Parted): Node 
     { name: axis, size: size / width },
     { name: part, size: width },
   ];
-  // The original says where memory has a value whole; the node beside it is what that value is by now.
-  const inParts = (now: Node, was: Node): Node => {
-    if (!hasAxis(was.type, axis)) return now;
-    if (reads.has(was) || !isElementwise(was)) return split(now, axis, into);
-    return withOperands(
-      now,
-      now.operands.map((o, i) => inParts(o, was.operands[i]!)),
-    );
-  };
-  const [x, wasX] = [node.operands[0]!, original.operands[0]!];
-  const square = squaredDifference(wasX, axis);
-  if (!square) return reduceSum(reduceSum(inParts(x, wasX), [part]), [axis]);
-  const [a, value] = x.operands[0]!.operands as [Node, Node];
-  const elements = inParts(a, square);
+  const inParts = (x: Node): Node => split(x, axis, into);
+  const [x] = node.operands;
+  if (!squaredDifference(original.operands[0]!, axis)) return reduceSum(reduceSum(inParts(x!), [part]), [axis]);
+  const [a, value] = x!.operands[0]!.operands as [Node, Node];
+  const elements = inParts(a);
   const mean = mul(reduceSum(elements, [part]), 1 / width);
   const apart = sub(elements, mean);
   const squares = reduceSum(mul(apart, apart), [part]);
