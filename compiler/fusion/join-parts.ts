@@ -65,9 +65,9 @@ export function partsOfProduct(
       if (!row || row.axis.size !== axis.size || (along.get(row.index.name) ?? axis.name) !== axis.name) return false;
       along.set(row.index.name, axis.name);
     }
-    const key = indices.has(column!.name) && keyOf(indices.get(column!.name)!);
-    const counts = (c: Coordinate) => c.axis.size === size / width;
-    const isPart = (c: Coordinate) => counts(c) && keyOf(add(mul(c.index, int(width)), inner.index)) === key;
+    const key = keyOf(indices.get(column!.name) ?? int(0));
+    const isPart = (c: Coordinate) =>
+      c.axis.size === size / width && keyOf(add(mul(c.index, int(width)), inner.index)) === key;
     const found = rows.find(isPart);
     if (!found || (part ?? found) !== found || indices.size !== lines.length + 1) return false;
     part = found;
@@ -168,12 +168,16 @@ function chainOf(
 ): Chain | string {
   const isOut = (at: number) => kernels[at]!.stores.some(({ value, to }) => outputs.has(value) || to.root !== value || storage.get(value)?.root !== value);
   const [rows, ...others] = uses.readersOf(parts);
-  if (rows === undefined || others.length > 0 || kernels[rows]!.kind !== "row_reduction" || kernels[rows]!.beside)
-    return "its statistics are read by other kernels too";
-  const elements = uses.readersOf(rows);
+  const elements = rows === undefined ? [] : uses.readersOf(rows);
   const readers = [...new Set(elements.flatMap(uses.readersOf))];
-  if (elements.length === 0 || elements.some((e) => kernels[e]!.kind !== "elementwise"))
-    return "its statistics are read by other kernels too";
+  // The elements may read of parts what is one number a row: it is kept with the others.
+  const areOwn =
+    elements.length > 0 &&
+    others.every((o) => elements.includes(o)) &&
+    elements.every((e) => kernels[e]!.kind === "elementwise") &&
+    kernels[rows!]!.kind === "row_reduction" &&
+    !kernels[rows!]!.beside;
+  if (rows === undefined || !areOwn) return "its statistics are read by other kernels too";
   if ([parts, rows, ...elements].some(isOut)) return "what it makes is read after the run";
   const kept = kernels[rows]!.stores.map((s) => s.value);
   for (const at of readers) {

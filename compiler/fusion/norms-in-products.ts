@@ -28,16 +28,17 @@ export interface Weighed {
 
 /** Weighs each norm between products; `refused` says of some sums why they stay. */
 export function weighNorms(
-  { kernels }: Fusion,
+  fusion: Fusion,
   places: Placement,
   rowParts: RowParts,
   refused: ReadonlyMap<Node, string>,
 ): Weighed {
+  const { kernels } = fusion;
   const parted = new Map<Node, number>();
   const misses: NearMiss[] = [];
   const makers = new Map(kernels.flatMap((k) => k.stores.map((s) => [s.value, k] as const)));
   for (const norm of kernels) {
-    const weighed = normBetween(norm, kernels, makers, places);
+    const weighed = normBetween(norm, fusion, makers, places);
     if (!weighed) continue;
     const { cores } = norm.group!;
     const width = widthOf(weighed, rowParts);
@@ -60,7 +61,7 @@ interface Norm {
 /** A kernel as a norm, where products make its rows and nobody else reads what it makes. */
 function normBetween(
   norm: FusedKernel,
-  kernels: readonly FusedKernel[],
+  fusion: Fusion,
   makers: ReadonlyMap<Node, FusedKernel>,
   places: Placement,
 ): (Norm & { readonly places: Placement }) | undefined {
@@ -73,11 +74,19 @@ function normBetween(
   const made = [...reads].filter((r) => makers.has(r) && hasAxis(r.type, axis));
   const [rows, ...others] = made;
   if (!rows || others.length > 0 || rows.type.axes.at(-1)?.name !== axis) return undefined;
+  if (!isAsMade(rows, fusion, places)) return undefined;
   if (!productOf(makers.get(rows)!, places) || !values.every((v) => hasAxis(v.type, axis))) return undefined;
-  const readers = kernels.filter((k) => values.some((v) => k.reads.has(v)));
+  const readers = fusion.kernels.filter((k) => values.some((v) => k.reads.has(v)));
   if (readers.length === 0 || !readers.every((k) => productOf(k, places))) return undefined;
   return { rows, values, readers, axis, sums: cores.length, places };
 }
+
+/** Whether rows lie by themselves, each element where its product has it: in a tensor of parts nobody has whole rows. */
+const isAsMade = (rows: Node, { storage }: Fusion, places: Placement): boolean => {
+  const at = storage.get(rows);
+  const env = places.get(rows)!.env;
+  return at?.root === rows && !at.part && env !== undefined && [...env.values()].every((e) => e.kind !== "arith");
+};
 
 const lengthOf = ({ rows, axis }: Norm): unknown => findAxis(rows.type, axis)!.size;
 
@@ -104,5 +113,5 @@ function whyNot(norm: Norm & { readonly places: Placement }, width: number | und
   const apart = values.reduce((n, v) => n + bytesOf(v), bytesOf(rows)) + bytesOfDispatch;
   const cost = (across * elements * (perElement - normed)) / cacheRate;
   if (cost <= apart) return undefined;
-  return `products would read ${Math.round(cost * cacheRate)} bytes more, ${across} times each row, and a kernel of its own saves ${cacheRate} bytes of these for each of its ${Math.round(apart)}`;
+  return `products that read each row ${across} times would load ${Math.round(cost * cacheRate)} bytes more from a cache to norm it, and a kernel of its own takes as long as ${Math.round(apart * cacheRate)} of these`;
 }
