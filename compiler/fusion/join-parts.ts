@@ -107,15 +107,15 @@ export function joinParts(
     const host = index.hostOf(parts, i);
     if (host === undefined || !partsOfProduct(fusion.kernels[host]!, parts, places)) continue;
     const chain = chainOf(fusion, index, host, i, places, outputs);
-    const joined = typeof chain === "string" ? chain : joinedChain({ ...fusion, storage }, kernels, chain, places, limits);
+    const joined =
+      typeof chain === "string" ? chain : joinedChain({ ...fusion, storage }, kernels, chain, places, limits);
     if (typeof joined === "string") {
       for (const core of parts.group!.cores) refused.set(core, joined);
       continue;
     }
     const { rows, elements } = chain as Chain;
     for (const [at, kernel] of joined) kernels[at] = kernel;
-    for (const at of [rows, ...elements])
-      for (const { value } of fusion.kernels[at]!.stores) storage.delete(value);
+    for (const at of [rows, ...elements]) for (const { value } of fusion.kernels[at]!.stores) storage.delete(value);
   }
   const misses = fusion.misses.filter(({ node }) => storage.has(node) || !fusion.storage.has(node));
   return { fusion: { ...fusion, kernels: kernels.filter((k) => k !== undefined), storage, misses }, refused };
@@ -135,7 +135,11 @@ class Uses {
       for (const root of new Set(roots)) map.set(root, [...(map.get(root) ?? []), i]);
     };
     for (const [i, { stores, reads }] of fusion.kernels.entries()) {
-      note(this.writers, stores.map((s) => s.to.root), i);
+      note(
+        this.writers,
+        stores.map((s) => s.to.root),
+        i,
+      );
       note(this.readers, [...reads].map(this.rootOf), i);
     }
   }
@@ -166,7 +170,10 @@ function chainOf(
   places: Placement,
   outputs: ReadonlySet<Node>,
 ): Chain | string {
-  const isOut = (at: number) => kernels[at]!.stores.some(({ value, to }) => outputs.has(value) || to.root !== value || storage.get(value)?.root !== value);
+  const isOut = (at: number) =>
+    kernels[at]!.stores.some(
+      ({ value, to }) => outputs.has(value) || to.root !== value || storage.get(value)?.root !== value,
+    );
   const [rows, ...others] = uses.readersOf(parts);
   const elements = rows === undefined ? [] : uses.readersOf(rows);
   const readers = [...new Set(elements.flatMap(uses.readersOf))];
@@ -183,7 +190,9 @@ function chainOf(
   for (const at of readers) {
     const core = productOf(kernels[at]!, places);
     if (!core) return "kernels of another kind than products read it";
-    const values = elements.flatMap((e) => kernels[e]!.stores.map((s) => s.value)).filter((v) => kernels[at]!.reads.has(v));
+    const values = elements
+      .flatMap((e) => kernels[e]!.stores.map((s) => s.value))
+      .filter((v) => kernels[at]!.reads.has(v));
     const reason = values.map((value) => whyNotLoaded(kernels[at]!, core, value, kept)).find((r) => r !== undefined);
     if (reason) return reason;
   }

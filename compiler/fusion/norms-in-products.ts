@@ -9,7 +9,7 @@ import { productOf } from "./join-parts.ts";
 import { sidesOf } from "./join-rows.ts";
 import type { RowParts } from "./materialize.ts";
 import { spanOf, typicalSpan } from "./sizes.ts";
-import { sumsParts, summedAxis } from "./sum-by-parts.ts";
+import { summedAxis, sumsParts } from "./sum-by-parts.ts";
 
 /** Rows that products must have for tiles of them to be the way to make them. */
 const leastRows = 64;

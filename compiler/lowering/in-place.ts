@@ -35,11 +35,7 @@ export const fuseForUpdates = (graph: Graph, facts: AdapterFacts, rows: RowLimit
 export function updateInPlace(plan: FusionPlan, facts: AdapterFacts, rows: RowLimits = {}): FusionPlan {
   const { graph } = plan;
   let counted = successorsOf(graph);
-  for (
-    let fused = plan;
-    ;
-    fused = fuseGraph(graph, { maxBindings: facts.maxBindings, successors: counted, ...rows })
-  ) {
+  for (let fused = plan; ; fused = fuseGraph(graph, { maxBindings: facts.maxBindings, successors: counted, ...rows })) {
     const updated = donate(fused, facts);
     const fits = updated.kernels.every((k) => bindingsOf(k, updated) <= facts.maxBindings);
     if (fits || counted.size === 0) return updated;

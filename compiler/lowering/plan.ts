@@ -83,7 +83,8 @@ const withoutParts = (schedule: Schedule<unknown>): Schedule<unknown> => ({
 /** How products share norms on an adapter, as far as their schedules do. */
 export function rowPartsOf(tables: ScheduleTables, facts: AdapterFacts): RowParts | undefined {
   const able = tables.contraction.schedules.filter(
-    (s) => s.rowParts && !(s.features ?? []).some((f) => !facts.features.has(f)) && typeof s.settings(facts) !== "string",
+    (s) =>
+      s.rowParts && !(s.features ?? []).some((f) => !facts.features.has(f)) && typeof s.settings(facts) !== "string",
   );
   const widths = [...new Set(able.flatMap((s) => s.rowParts!))].sort((a, b) => b - a);
   if (widths.length === 0) return undefined;

@@ -69,13 +69,13 @@ const between = ({ rows, depth, width, columns }: Sizes, norm: string, last = "c
   return %2 as stream, ${last.includes("%6") ? "%6" : "%4"} as y
 }`);
 
-const few: Sizes = { rows: 33, depth: 32, width: 128, columns: 36 };
+const few: Sizes = { rows: 33, depth: 32, width: 64, columns: 32 };
 
 describe("on tiles of products", () => {
   it.each(Object.entries(norms))("%s has no kernel of its own, at any number of rows and columns", (_, norm) => {
     for (const [rows, depth, width, columns] of [
-      [35, 33, 96, 34],
-      [34, 32, 192, 64],
+      [33, 33, 64, 34],
+      [35, 32, 96, 32],
     ] as const) {
       const { program, mistakes } = computed(between({ rows, depth, width, columns }, norm), plain);
       expect(schedulesOf(program)).toEqual(["shared-tiles", "shared-tiles"]);
@@ -85,7 +85,7 @@ describe("on tiles of products", () => {
 
   it("means far from 0 are no matter, nor are rows of equal elements", () => {
     const far = drawn({ r: (i) => 1e4 + Math.sin(i * 7.3) * Math.SQRT2, x: () => 0, b: () => 0 });
-    // A mean of 1e4 is a multiple of 2^-10; sums of 128 differences from it, times weights, are known to some of these.
+    // A mean of 1e4 is a multiple of 2^-10; sums of 64 differences from it, times weights, are known to some of these.
     const { program, mistakes } = computed(between(few, layerNorm), plain, far, 4e-2);
     expect(hasNorm(program)).toBe(false);
     expect(mistakes).toEqual([]);
@@ -134,13 +134,12 @@ describe("on matrix units", () => {
 });
 
 describe("on the device", () => {
-  for (const [what, norm] of Object.entries(norms))
-    gpuTest(`${what} is in its products`, async ({ gpu }) => {
-      const device = asHardware(gpu);
-      const graph = between({ rows: 35, depth: 33, width: 96, columns: 35 }, norm);
-      expect(hasNorm(compileKernels(graph, factsOf(device)))).toBe(false);
-      expect(await mistakesOn(device, graph, inputsOf(graph, drawn()))).toEqual([]);
-    });
+  gpuTest("a layer norm is in its products", async ({ gpu }) => {
+    const device = asHardware(gpu);
+    const graph = between({ rows: 33, depth: 33, width: 64, columns: 35 }, layerNorm);
+    expect(hasNorm(compileKernels(graph, factsOf(device)))).toBe(false);
+    expect(await mistakesOn(device, graph, inputsOf(graph, drawn()))).toEqual([]);
+  });
 });
 
 describe("a norm keeps its kernel, and the plan says why", () => {
@@ -176,13 +175,14 @@ describe("kernels of a block on a GPU", () => {
     expect(kernels.filter((k) => !k.kernel.name.endsWith("attn.proj/reduce_sum+add"))).toHaveLength(6);
   });
 
-  it("are six of InternViT-6B's between others", () => {
+  it("are six of InternViT's between others", () => {
     const stack = (depth: number) => {
-      const config: VisionConfig = { ...internvit6b, depth };
+      const config: VisionConfig = { ...internvit6b, width: 256, heads: 2, mlp: 1024, depth };
       const features = (p: Parameters<typeof internvit>[0]) => internvit(p, pixelsInput(config), config).at(-1)!;
       const build = (p: Parameters<typeof internvit>[0]) => ({ features: features(p) });
-      return compileKernels(trace(defineModel({ name: "internvit", summary: "", config: {}, build })), baselineFacts)
-        .kernels.length;
+      const graph = trace(defineModel({ name: "internvit", summary: "", config: {}, build }));
+      // So many pictures that no product is split.
+      return compileKernels(bindSizes(graph, { batch: 64 }), baselineFacts).kernels.length;
     };
     expect(stack(3) - stack(2)).toBe(6);
   });
@@ -191,9 +191,13 @@ describe("kernels of a block on a GPU", () => {
 it("plans say what is reduced after and before a product, and read back", () => {
   const plan = planOf(between(few, layerNorm));
   const text = printPlan(plan);
-  expect(text).toMatch(/^ {4}after group 1 reads %\d+ by 64$/m);
+  expect(text).toMatch(/^ {4}after group 1 reads %\d+ by 32$/m);
   expect(text).toMatch(/^ {4}before group 2 reads %\d+, %\d+ keeps %\d+, %\d+$/m);
   expect(samePlan(plan, parsePlan(text))).toBe(true);
-  const less = [text.replace(/^ {4}before .*\n/m, ""), text.replace(/ by 64$/m, ""), text.replace(/(keeps %\d+), %\d+$/m, "$1")];
+  const less = [
+    text.replace(/^ {4}before .*\n/m, ""),
+    text.replace(/ by 32$/m, ""),
+    text.replace(/(keeps %\d+), %\d+$/m, "$1"),
+  ];
   for (const other of less) expect(samePlan(plan, parsePlan(other))).toBe(false);
 });

@@ -198,7 +198,9 @@ describe("kernels of a block on CPU threads", () => {
 });
 
 it("plans say what follows, and read back", () => {
-  const plan = fuseForUpdates(normed(129, 8, 64, "reduce_max %2 over [out]"), swiftshader, { rowTiles: { lanes: 4, rows: 12 } });
+  const plan = fuseForUpdates(normed(129, 8, 64, "reduce_max %2 over [out]"), swiftshader, {
+    rowTiles: { lanes: 4, rows: 12 },
+  });
   const text = printPlan(plan);
   expect(text).toMatch(/^ {4}after group 1 reads %\d+$/m);
   expect(samePlan(plan, parsePlan(text))).toBe(true);

@@ -98,7 +98,11 @@ class PlanReader {
       else if ((word === "beside" || word === "after" || word === "before") && draft)
         this.piece(draft[word], rest, groups);
       else if (/\blies\b/.test(line) && !draft) this.lies(moved, line);
-      else this.wrong(word, draft ? "reads, stores, beside, after, before or }" : "kernel, a value that lies somewhere, or }");
+      else
+        this.wrong(
+          word,
+          draft ? "reads, stores, beside, after, before or }" : "kernel, a value that lies somewhere, or }",
+        );
     }
     this.fault(this.lines.length, 1, 1, draft ? "a kernel has no end: }" : "the plan has no end: }");
     return undefined;

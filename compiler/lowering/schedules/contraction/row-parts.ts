@@ -3,7 +3,7 @@
  * they read rows, put the parts of each together before they load any of its elements.
  */
 import { dimExpr, type Env, partsOfProduct, restrict, settled } from "../../../fusion/index.ts";
-import { type ArrayDecl, element, type Expr, int, type Stmt } from "../../../kernel/index.ts";
+import { type ArrayDecl, type Expr, element, int, type Stmt } from "../../../kernel/index.ts";
 import { add, and, div, lt, min, mod, sub } from "../../../kernel/simplify.ts";
 import type { AdapterFacts } from "../../facts.ts";
 import { type Lowering, unflatten } from "../../kernel.ts";

@@ -7,8 +7,8 @@ import { boundsOf, type Dim } from "../../../ir/dim.ts";
 import { type AdapterFacts, noSharing } from "../../facts.ts";
 import { type Fit, type Schedule, type SizeFact, tileWaste } from "../../schedule.ts";
 import { type ContractionProblem, openSide, type Side, severalProducts } from "./problem.ts";
-import { lowerShared } from "./shared-lowering.ts";
 import { whyNoParts } from "./row-parts.ts";
+import { lowerShared } from "./shared-lowering.ts";
 import { isGranted, leastSide, rateOf, type SharedTile, sharedBytes, shortTiles, tiles } from "./shared-tile.ts";
 
 /** Processors of an adapter that does not say how many it has: about those of a large one, so that small tiles are taken early. */
