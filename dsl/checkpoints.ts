@@ -64,6 +64,8 @@ export interface ConfigCodec<C extends Config = Config> {
   read(json: JsonRecord, config: C): C;
   /** For people: fields that nobody here knows, and that may matter. */
   notes?(json: JsonRecord): readonly string[];
+  /** Settings by dotted keys, such as "text.vocab", in which checkpoints of one published model may differ and keep its name. */
+  readonly incidental?: readonly string[];
   /** Undefined for settings that the published form cannot say. */
   write(config: C): JsonRecord | undefined;
   /**
@@ -87,7 +89,7 @@ export function sizedBy<C extends Config>(codec: ConfigCodec<C>, config: C, json
  * Where parameters may lie besides under their own names, the likeliest place first: each as all tensors that together hold
  * one. Parts that are published alone lack their prefix; not taken where a name without it is another parameter's.
  */
-export function checkpointPlaces(
+function checkpointPlaces(
   { layouts, parts = [] }: Pick<ModelCheckpoints, "layouts" | "parts">,
   parameters: readonly Node[],
 ): CheckpointPlace[][] {

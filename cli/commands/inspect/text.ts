@@ -18,7 +18,7 @@ export function describe(r: Inspection): string {
     .join(", ");
   const groups = Object.entries(r.parametersByGroup).map(([k, v]) => [`  ${k}`, digits(v)] as const);
   return `${table([
-    ["model", r.model],
+    ["model", r.settingsInWords === undefined ? r.model : `${r.model}: ${r.settingsInWords}`],
     ["parameters", `${digits(r.parameters)} in ${digits(r.tensors)} tensors`],
     ...(groups.length > 1 ? groups : []),
     ...(r.buffers === undefined ? [] : [["buffers", `${digits(r.buffers)}, which are not learned`] as const]),
@@ -44,7 +44,7 @@ export function describe(r: Inspection): string {
           ["memory, parameters", bytes(r.memory.parameters)],
           ["memory, activations", bytes(r.memory.activations)],
         ] as const)),
-    ["memory traffic", `${bytes(r.traffic.read)} read, ${bytes(r.traffic.written)} written a run`],
+    ["memory traffic", `${bytes(r.traffic.read)} read, ${bytes(r.traffic.written)} written per run`],
     ["compiled in", `${r.compileMs} ms`],
     ...Object.entries(r.graphs ?? {}).map(([name, what]) => [`--graph ${name}`, what] as const),
   ])}\n`;
