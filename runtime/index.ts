@@ -56,7 +56,7 @@ export { folderFileSystem, opfsFileSystem } from "./host/opfs-file-system.ts";
 export type { UrlCache } from "./host/url-cache.ts";
 export { type UrlFiles, type UrlOptions, urlFiles } from "./host/url-files.ts";
 export { type MetricsLog, type MetricsRecord, openMetricsLog } from "./metrics-log.ts";
-export { type Caption, captionPrompt, writeCaption } from "./modes/caption.ts";
+export { type Caption, captionPrompt, type ShownPictures, writeCaption } from "./modes/caption.ts";
 export {
   type ChatTemplate,
   firstTurn,
