@@ -21,7 +21,11 @@ export const folderOf = (weights: string): string => (isFolder(weights) ? weight
 /** The model that a checkpoint's folder describes. Throws UsageError where config.json is missing or is not understood. */
 export async function modelOfFolder(folder: string): Promise<Model> {
   const json = await configJson(folder);
-  if (!json) throw new UsageError(`"${folder}" is a folder without config.json, so it does not say which model it is`);
+  if (!json) {
+    const imported = join(folder, "model.graph"); // as `heddle import` names it
+    const hint = existsSync(imported) ? `\n  hint: it holds a graph: give "${imported}"` : "";
+    throw new UsageError(`"${folder}" is a folder without config.json, so it does not say which model it is${hint}`);
+  }
   const own = readOwnConfig(folder, json);
   if (own) return ofOwn(folder, own);
   const path = join(folder, "config.json");
