@@ -95,7 +95,8 @@ export async function openWriter<C extends Config>(
   const begun = (prompt: string, { picture }: WritingOptions): Beginning => {
     if (picture) {
       if (!beginning) throw new UsageError(`"${model.name}" sees no pictures: its record does not serve caption`);
-      return ofPicture(beginning, step, tokenizer, prompt || caption.prompt || "", picture);
+      const shown = caption.pictures?.(config);
+      return ofPicture(beginning, step, captionPrompt(tokenizer, prompt || caption.prompt || "", shown), picture);
     }
     if (!plain) throw new UsageError(`"${model.name}" writes about pictures: give one as \`picture\``);
     return ofText(promptIds(tokenizer, prompt, (plain as GenerateMode).begin));
@@ -123,7 +124,7 @@ export async function openWriter<C extends Config>(
       checkGenerateOptions({ strategy, maxNewTokens });
       const rows = strategy.kind === "beam" ? strategy.beams : 1;
       const session = cachedSession(loaded, step, { rows, capacity: beginning.length + maxNewTokens, limit });
-      const eos = [tokenizer.eos];
+      const eos = [tokenizer.eos, ...((options.picture && caption?.stops?.(config)) ?? [])];
       const stream = textStream(tokenizer, eos, { onText, ...(beginning.after && { after: beginning.after }) });
       const how: GenerateOptions = {
         strategy,
@@ -213,8 +214,7 @@ const ofText = (ids: readonly number[]): Beginning => ({
   goOn: async (session, how) => (await generateTokens(session, { ids: [ids] }, how))[0]!,
 });
 
-function ofPicture(beginning: Graph, step: Graph, tokenizer: Tokenizer, prompt: string, pixels: HostTensor): Beginning {
-  const ids = captionPrompt(tokenizer, prompt);
+function ofPicture(beginning: Graph, step: Graph, ids: readonly number[], pixels: HostTensor): Beginning {
   return {
     length: tokensBegun(beginning, step, ids.length),
     goOn: async (session, how) => {

@@ -10,6 +10,7 @@ import {
   isParameter,
   loneSymbol,
   type Node,
+  notHeld,
   printType,
   type Sizes,
   solveDim,
@@ -47,13 +48,14 @@ export function checkFeeds(graph: Graph, feeds: Readonly<Record<string, HostTens
     if (!feed) return [`input "${name}" of type ${printType(node.type)} is not given`];
     if (!isHostTensor(feed))
       return [
-        `input "${name}" is fed ${Array.isArray(feed) ? "a list" : `a ${typeof feed}`} and no tensor: give ${printType(node.type)} as hostTensor(dtype, axes, data)`,
+        `input "${name}" is fed ${what(feed)} and no tensor: give ${printType(node.type)} as hostTensor(dtype, axes, data)`,
       ];
     if (feed.data.length !== elementCount(feed.axes))
       return [`input "${name}" is fed ${printType(feed)} with data of ${feed.data.length} elements`];
-    return fits(node, feed, bound)
-      ? []
-      : [`input "${name}" is ${printType(node.type)}, but the feed is ${printType(feed)}`];
+    if (!fits(node, feed, bound))
+      return [`input "${name}" is ${printType(node.type)}, but the feed is ${printType(feed)}`];
+    const fault = notHeld(feed.dtype, feed.data);
+    return fault === undefined ? [] : [`input "${name}": ${fault}`];
   });
   for (const name of Object.keys(feeds)) {
     if (!wanted.has(name)) mistakes.push(`there is no input "${name}"${didYouMean(name, wanted.keys())}`);
@@ -96,6 +98,12 @@ function compoundMistakes(graph: Graph, feeds: Readonly<Record<string, HostTenso
         : [`axis "${name}" of input "${inputName(node)}" is ${size} = ${want}, but the feed has ${given}`];
     }),
   );
+}
+
+/** What was given in place of a tensor, in words. */
+function what(feed: unknown): string {
+  if (Array.isArray(feed)) return "a list";
+  return ArrayBuffer.isView(feed) ? `the array ${feed.constructor.name}` : `what is of type ${typeof feed}`;
 }
 
 const isHostTensor = ({ dtype, axes, data }: Partial<HostTensor>): boolean =>

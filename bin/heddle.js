@@ -39,7 +39,9 @@ async function run(code) {
   // Node keeps sources as it stripped and compiled them, by their content: the next start does without what strips types,
   // which takes 30 MB. A folder that cannot be written is no fault.
   if (code === sources) module.enableCompileCache(join(root, "node_modules", ".cache", "heddle", "sources"));
-  const { main } = await import(pathToFileURL(code).href);
+  const { main, report } = await import(pathToFileURL(code).href);
+  // What a timer or a promise that nobody waits for throws reaches no command: it is told as all else is.
+  process.on("uncaughtException", (error) => process.exit(report(error)));
   process.exitCode = await main(process.argv.slice(2));
 }
 
@@ -87,4 +89,15 @@ function refuse(message, hint) {
   process.exitCode = 1;
 }
 
-await start();
+let ended = false;
+process.on("exit", () => {
+  if (ended || process.exitCode) return;
+  console.error(
+    "the command did not end, and nothing is left to wait for: a promise of the model, job or data is never settled\n" +
+      "  hint: each function of yours returns, gives a promise that is settled, or throws; none calls process.exit",
+  );
+  process.exitCode = 1;
+});
+Promise.resolve(start()).then(() => {
+  ended = true;
+});

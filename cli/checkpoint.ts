@@ -5,6 +5,7 @@ import { shown, UsageError } from "../compiler/index.ts";
 import { type Config, type ConfigCodec, isDescribedBy, type JsonRecord, type Model } from "../dsl/index.ts";
 import { bundledModels } from "../models/index.ts";
 import { escapeControls, openSafetensors } from "../runtime/index.ts";
+import { calledAsItIs } from "./family-name.ts";
 import { configJson, flattened, type OwnConfig, readOwnConfig, withKnown } from "./own-config.ts";
 
 /** Whether a path is a folder; false where nothing is. */
@@ -20,19 +21,24 @@ export const folderOf = (weights: string): string => (isFolder(weights) ? weight
 /** The model that a checkpoint's folder describes. Throws UsageError where config.json is missing or is not understood. */
 export async function modelOfFolder(folder: string): Promise<Model> {
   const json = await configJson(folder);
-  if (!json) throw new UsageError(`"${folder}" is a folder without config.json, so it does not say which model it is`);
+  if (!json) {
+    const imported = join(folder, "model.graph"); // as `heddle import` names it
+    const hint = existsSync(imported) ? `\n  hint: it holds a graph: give "${imported}"` : "";
+    throw new UsageError(`"${folder}" is a folder without config.json, so it does not say which model it is${hint}`);
+  }
   const own = readOwnConfig(folder, json);
   if (own) return ofOwn(folder, own);
   const path = join(folder, "config.json");
-  const found = nearest(
-    bundledModels.filter((m) => m.checkpoints?.config && understood(path, m.checkpoints.config, json)),
-    json,
-  );
-  if (found) return { ...found, config: readBy(path, found.checkpoints!.config!, json, found.config) };
+  const known = bundledModels.filter((m) => m.checkpoints?.config && understood(path, m.checkpoints.config, json));
+  const found = nearest(known, json);
+  if (found) {
+    const read = { ...found, config: readBy(path, found.checkpoints!.config!, json, found.config) };
+    return calledAsItIs(read, String(json.model_type));
+  }
   const type = json.model_type === undefined ? "missing" : shown(json.model_type);
-  const known = [...new Set(bundledModels.flatMap((m) => m.checkpoints?.config?.types ?? []))];
+  const types = [...new Set(bundledModels.flatMap((m) => m.checkpoints?.config?.types ?? []))];
   throw new UsageError(
-    `${path}: "model_type" is ${type}, one of ${known.join(", ")} is needed; for a model in a file of your own, give the file as the model and the folder as --weights`,
+    `${path}: "model_type" is ${type}, one of ${types.join(", ")} is needed; for a model in a file of your own, give the file as the model and the folder as --weights`,
   );
 }
 
@@ -54,7 +60,7 @@ function nearest(models: readonly Model[], json: JsonRecord): Model | undefined 
 /** The model of a checkpoint that heddle wrote for one without a published form. */
 function ofOwn(folder: string, own: OwnConfig): Model {
   const found = bundledModels.find((m) => m.name === own.model);
-  if (found) return { ...found, config: own.config(found.config) };
+  if (found) return calledAsItIs({ ...found, config: own.config(found.config) });
   const file = own.source ?? "its TypeScript file";
   throw new UsageError(
     `"${folder}" holds weights of "${own.model}", which does not come with heddle: give ${file} as the model and this folder as --weights`,

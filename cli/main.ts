@@ -398,8 +398,8 @@ function readSource(file: string): string | undefined {
   }
 }
 
-/** A user's mistake is one message; only our own faults show a stack trace. */
-function report(error: unknown): number {
+/** Tells an error, and gives the status to end with. A user's mistake is one message; only our own faults show a stack trace. */
+export function report(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode;
   const { text, status } = faultText(error);
   if (text !== "") process.stderr.write(`${text}\n`);

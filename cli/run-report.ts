@@ -1,5 +1,6 @@
 /** Keeps what a report says of a run while `heddle train` works on it, and writes the page when it ends, however it ends. */
 
+import { inspect } from "node:util";
 import { versions } from "../api/node-index.ts";
 import {
   hasSteps,
@@ -52,7 +53,7 @@ export async function reported(
     status = await work();
   } catch (error) {
     if (await hasSteps(folder))
-      await end(`ended by an error: ${(error instanceof Error ? error.message : String(error)).split("\n")[0]}`);
+      await end(`ended by an error: ${(error instanceof Error ? error.message : inspect(error)).split("\n")[0]}`);
     throw error;
   }
   await end([status === 0 ? "finished" : "stopped", ...remarks].join("; "));

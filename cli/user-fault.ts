@@ -1,5 +1,6 @@
 /** Tells what the user's own code throws from a fault of ours: by whose file the innermost frame lies in. */
 import { fileURLToPath } from "node:url";
+import { inspect } from "node:util";
 import { callsOf, type HeddleError, printLocation, quoteSource } from "../compiler/index.ts";
 
 /** Folders of this package whose code is ours; a model or a job may lie anywhere else in a checkout. */
@@ -17,7 +18,8 @@ const isLibrary = (file: string) => /(^|[\\/])node_modules[\\/]/.test(file);
  * code of ours comes first.
  */
 export function userFault(error: unknown): string | undefined {
-  if (!(error instanceof Error)) return `${String(error)} was thrown, which is no Error, so that no line is known`;
+  if (!(error instanceof Error))
+    return `${typeof error === "string" ? error : inspect(error)} was thrown, which is no Error, so that no line is known`;
   const at = callsOf({ stack: error }).find(({ file }) => !isLibrary(file));
   if (!at || ours.test(at.file)) return undefined;
   const hint = isInLanguage(error)

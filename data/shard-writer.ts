@@ -1,7 +1,7 @@
 /** Writes WebDataset shards: 000000.tar and so on, a picture, a text and a json of one key for each sample. */
 import { existsSync } from "node:fs";
 import { type FileHandle, mkdir, open, rename, rm } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { pack } from "tar-stream";
 import { FileError, UsageError } from "../compiler/index.ts";
 import { reasonOf } from "./files.ts";
@@ -29,7 +29,9 @@ export async function writeShards(
   if (existsSync(out)) throw new UsageError(`"${out}" is there already: name a folder that is not, or remove it`);
   const staging = `${out.replace(/\/+$/, "")}.unfinished-${process.pid}`;
   try {
-    await mkdir(staging, { recursive: true });
+    // Not recursive where the parent is there: Node's own never returns where the system lets nobody make one, as in /proc.
+    if (!existsSync(dirname(staging))) await mkdir(dirname(staging), { recursive: true });
+    await mkdir(staging);
     const written = await writeInto(staging, samples, maxBytes);
     if (existsSync(out)) throw new UsageError(`"${out}" appeared meanwhile: name a folder that is not there`);
     await rename(staging, out);

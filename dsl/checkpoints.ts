@@ -64,6 +64,8 @@ export interface ConfigCodec<C extends Config = Config> {
   read(json: JsonRecord, config: C): C;
   /** For people: fields that nobody here knows, and that may matter. */
   notes?(json: JsonRecord): readonly string[];
+  /** Settings by dotted keys, such as "text.vocab", in which checkpoints of one published model may differ and keep its name. */
+  readonly incidental?: readonly string[];
   /** Undefined for settings that the published form cannot say. */
   write(config: C): JsonRecord | undefined;
   /**

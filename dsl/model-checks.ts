@@ -40,7 +40,7 @@ const modeFields = {
   segment: { fields: ["output", "stride", "multiple", "firstClass"], graphs: [] },
   compare: { fields: ["prefix", "clean", "special", "pad", "classes"], graphs: [] },
   caption: {
-    fields: ["begin", "step", "limit", "prompt", "beams", "minTokens", "maxTokens", "stops"],
+    fields: ["begin", "step", "limit", "prompt", "beams", "minTokens", "maxTokens", "pictures", "stops"],
     graphs: ["begin", "step"],
   },
   chat: { fields: ["begin", "step", "templates"], graphs: ["begin", "step"] },

@@ -117,8 +117,21 @@ export interface CaptionMode<C extends Config = Config> extends WritingGraphs<C>
   readonly beams?: number;
   readonly minTokens?: number;
   readonly maxTokens?: number;
+  /**
+   * How a text shows several pictures, where it may: the id that stands for one, and the one that ends what is said of it. The
+   * prompt is then what stands between a picture and its words, and examples may come before the picture that is put into words.
+   */
+  readonly pictures?: (config: C) => InterleavedPictures;
   /** Ids that end a caption, besides the tokenizer's EOS. */
   readonly stops?: (config: C) => readonly number[];
+}
+
+/** Ids of texts with pictures between their words. */
+export interface InterleavedPictures {
+  /** Stands for a picture: once, however many tokens it becomes. */
+  readonly id: number;
+  /** Ends what is said of a picture. */
+  readonly end: number;
 }
 
 /** `heddle run ... chat`: turns by a template; `begin` puts a picture in the first, where the graph's `runs` say. */

@@ -22,6 +22,8 @@ export function unmatched(
 ): string | undefined {
   const pattern = patterns.find((p) => !paths.some((path) => matchesPath(positive(p), path)));
   if (pattern === undefined) return undefined;
+  if (paths.length === 0)
+    return `the pattern "${pattern}" matches no ${what}: nothing that is computed here reads one.`;
   const hint = didYouMean(positive(pattern), paths) || ".";
   return `the pattern "${pattern}" matches no ${what}${hint} There are ${paths.length}, such as "${paths[0] ?? ""}".`;
 }

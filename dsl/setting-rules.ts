@@ -57,9 +57,9 @@ export const probability: SettingRule = {
   accepts: (value) => typeof value === "number" && value >= 0 && value <= 1,
 };
 
-/** One of some words. */
+/** One of some words; an empty one is told as what it is, nothing. */
 export const word = (...words: readonly string[]): SettingRule => ({
-  needed: `one of ${words.join(", ")}`,
+  needed: `one of ${words.map((each) => each || "nothing").join(", ")}`,
   accepts: (value) => words.includes(value as string),
 });
 

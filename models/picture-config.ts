@@ -41,6 +41,7 @@ export function pictureCodec<C extends { readonly [key: string]: unknown }>(
   const sizes = (c: C) => JSON.stringify(Object.entries(c).filter(([key]) => !incidental.includes(key)));
   const made = {
     types: [type],
+    incidental,
     describes: (json: JsonRecord) => any || sizes(read(json, profile)) === sizes(profile),
     read,
     write,

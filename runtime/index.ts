@@ -56,7 +56,7 @@ export { folderFileSystem, opfsFileSystem } from "./host/opfs-file-system.ts";
 export type { UrlCache } from "./host/url-cache.ts";
 export { type UrlFiles, type UrlOptions, urlFiles } from "./host/url-files.ts";
 export { type MetricsLog, type MetricsRecord, openMetricsLog } from "./metrics-log.ts";
-export { type Caption, captionPrompt, writeCaption } from "./modes/caption.ts";
+export { type Caption, captionPrompt, type ShownPictures, writeCaption } from "./modes/caption.ts";
 export {
   type ChatTemplate,
   firstTurn,
@@ -123,11 +123,11 @@ export { createSession, type InferenceSession, type SessionOptions } from "./ses
 export { cutGraph, handedOn, isHandedOn, partsOptions, stepParts } from "./sharding/graph-parts.ts";
 export { type Shard, shards, usualPartBytes } from "./sharding/shard.ts";
 export { type EventLog, openEventLog } from "./tensorboard.ts";
+export { defineJob } from "./training/define-job.ts";
 export { type RankFigures, rankText, requireSame } from "./training/in-ranks.ts";
 export { type CheckpointFamily, type Inheritance, type InheritedFrom, inheritWeights } from "./training/inherit.ts";
 export {
   type CompiledStep,
-  defineJob,
   type FinishedStage,
   type JobFile,
   type NextStage,

@@ -15,6 +15,7 @@ import {
   writeModelFolder,
 } from "../../runtime/index.ts";
 import { folderOf, isFolder, weightsOf } from "../checkpoint.ts";
+import { recordName } from "../family-name.ts";
 import { untilInterrupted } from "../interruption.ts";
 import { loadConfigured } from "../load.ts";
 import { bytes, digits, json, table } from "../output.ts";
@@ -63,7 +64,7 @@ export async function convertCommand(source: string, args: ConvertArguments): Pr
 /** The published form of a configuration, or where there is none its settings by their own names; a graph has none. */
 function configOf(source: string, model: Model | undefined, config: Config | undefined): JsonRecord | undefined {
   if (!model || !config) return undefined;
-  return model.checkpoints?.config?.write(config) ?? ownConfigOf(model.name, config, source);
+  return model.checkpoints?.config?.write(config) ?? ownConfigOf(recordName(model), config, source);
 }
 
 /** With the names of classes that the weights' own config.json has, where it is of as many. */

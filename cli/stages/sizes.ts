@@ -4,6 +4,7 @@ import { type Config, type Model, sizedBy } from "../../dsl/index.ts";
 import { readRunSettings, writeFileAtomically } from "../../runtime/index.ts";
 import { folderOf } from "../checkpoint.ts";
 import { requireAlike } from "../copied-tensors.ts";
+import { recordName } from "../family-name.ts";
 import { json } from "../output.ts";
 import { configJson, ownConfigOf, readOwnConfig, withKnown } from "../own-config.ts";
 
@@ -29,7 +30,7 @@ async function sizesOfFile(model: Model, config: Config, source: string): Promis
   const folder = folderOf(source);
   const found = await configJson(folder);
   const own = found && readOwnConfig(folder, found);
-  if (own) return own.model === model.name ? own.config(config) : undefined;
+  if (own) return own.model === recordName(model) ? own.config(config) : undefined;
   const codec = model.checkpoints?.config;
   const sized = found && codec && sizedBy(codec, config, found);
   if (sized) await requireAlike(model, sized, source);
@@ -38,6 +39,6 @@ async function sizesOfFile(model: Model, config: Config, source: string): Promis
 
 /** The config.json of a run's folder: the published form where the model has one, else its settings by their names. */
 export async function writeConfigFile(folder: string, model: Model, config: Config, source: string): Promise<void> {
-  const published = model.checkpoints?.config?.write(config) ?? ownConfigOf(model.name, config, source);
+  const published = model.checkpoints?.config?.write(config) ?? ownConfigOf(recordName(model), config, source);
   await writeFileAtomically(join(folder, "config.json"), `${json(published)}\n`);
 }

@@ -36,8 +36,8 @@ const constructors = {
 export const allocate = (dtype: DType, length: number): HostData => new constructors[dtype](length);
 
 /**
- * Builds a host tensor, checking that the data fills the axes exactly; throws RangeError when it does not, and UsageError
- * for what is no dtype, no axes or no data.
+ * Builds a host tensor, checking that the data fills the axes exactly; throws RangeError when it does not, and UsageError for
+ * what is no dtype, no axes, no data, or an element that the dtype does not hold. Data of another kind of array is converted.
  */
 export function hostTensor(dtype: DType, axes: readonly SizedAxis[], data: HostData | readonly number[]): HostTensor {
   requireParts(dtype, axes, data);
@@ -45,12 +45,48 @@ export function hostTensor(dtype: DType, axes: readonly SizedAxis[], data: HostD
   if (data.length !== expected) {
     throw new RangeError(`${describeAxes(axes)} holds ${expected} elements, the data has ${data.length}`);
   }
-  if (!Array.isArray(data)) return { dtype, axes, data: data as HostData };
+  const wrong = notHeld(dtype, data);
+  if (wrong !== undefined) throw new UsageError(wrong);
+  if (isStoredAs(dtype, data)) return { dtype, axes, data };
   const copy = allocate(dtype, expected);
   copy.set(data);
-  const changed = dtype === "i32" || dtype === "u32" ? data.findIndex((value, i) => value !== copy[i]) : -1;
-  if (changed >= 0) throw new RangeError(`element ${changed} is ${data[changed]}, which ${dtype} does not hold`);
   return { dtype, axes, data: copy };
+}
+
+/** Whether the array is one that `HostTensor` says of the dtype. */
+const isStoredAs = (dtype: DType, data: ArrayLike<unknown>): data is HostData =>
+  data instanceof constructors[dtype] || (data instanceof Float64Array && (dtype === "f32" || dtype === "f16"));
+
+/**
+ * The first element that the dtype does not hold, for a message: executors would each make another number of a 2 among bools, of
+ * 1.5 among integers, or of what is no number. Undefined where all are held.
+ */
+export function notHeld(dtype: DType, data: ArrayLike<unknown>): string | undefined {
+  const stored = isStoredAs(dtype, data);
+  if (stored && dtype !== "bool") return undefined;
+  const held = stored ? isBit : holds[dtype];
+  for (let i = 0; i < data.length; i++) {
+    const value = data[i];
+    if (!held(value)) return `element ${i} is ${fault(dtype, value)}`;
+  }
+  return undefined;
+}
+
+const isBit = (x: unknown): boolean => x === 0 || x === 1 || typeof x === "boolean";
+const isNumber = (x: unknown): boolean => typeof x === "number" || typeof x === "boolean";
+const holds: Readonly<Record<DType, (x: unknown) => boolean>> = {
+  f32: isNumber,
+  f16: isNumber,
+  i32: (x) => isNumber(x) && Number(x) === Number(x) >> 0,
+  u32: (x) => isNumber(x) && Number(x) === Number(x) >>> 0,
+  bool: isBit,
+};
+
+/** Which element it is, and what is wrong with it. */
+function fault(dtype: DType, x: unknown): string {
+  if (typeof x === "bigint") return `${x}n, no number: convert by Number, as in Int32Array.from(data, Number)`;
+  if (!isNumber(x)) return `${JSON.stringify(x)}, no number`;
+  return `${x}, which ${dtype} does not hold${dtype === "bool" ? ": it is 0 or 1" : ""}`;
 }
 
 /** Callers may write JavaScript, which checks no types. */
@@ -63,10 +99,6 @@ function requireParts(dtype: unknown, axes: unknown, data: unknown): void {
     throw new UsageError('a tensor\'s axes are a list such as [{ name: "row", size: 3 }], the last one contiguous');
   if (!Array.isArray(data) && !ArrayBuffer.isView(data))
     throw new UsageError("a tensor's data is a typed array or a list of numbers");
-  if (!Array.isArray(data)) return;
-  const wrong = data.findIndex((x) => typeof x !== "number" && typeof x !== "boolean");
-  if (wrong >= 0)
-    throw new UsageError(`element ${wrong} of a tensor's data is ${JSON.stringify(data[wrong])}, no number`);
 }
 
 const describeAxes = (axes: readonly SizedAxis[]) => `[${axes.map((a) => `${a.name}=${a.size}`).join(", ")}]`;

@@ -47,7 +47,8 @@ const rules: SettingRules = {
 };
 
 /**
- * Representation learning: 250,000 steps of 1680 pairs beside ViT-g (section 3.4). No data of commands has features instead of
+ * Representation learning: 250,000 steps of 1680 pairs beside ViT-g (section 3.4); that the rate ends at a tenth of its peak is
+ * of the released pretrain_stage1.yaml, whose warm-up of 5000 steps the paper has as 2000. No data of commands has features instead of
  * pictures, so this is for jobs that feed `vision` and `ids` themselves.
  */
 export const qformerStage: StageRecipe<QformerConfig> = (c, given) => {
@@ -62,7 +63,7 @@ export const qformerStage: StageRecipe<QformerConfig> = (c, given) => {
       name: "blip2-1",
       loss: (p) => qformerLoss(p, c),
       optimizer: {
-        rate: cosine({ peak: s.rate, steps: s.steps, warmup }),
+        rate: cosine({ peak: s.rate, steps: s.steps, warmup, floor: s.rate / 10 }),
         beta1: 0.9,
         beta2: 0.98,
         weightDecay: 0.05,

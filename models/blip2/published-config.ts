@@ -166,6 +166,7 @@ export const qformerCodec: ConfigCodec<QformerConfig> = {
 /** BLIP-2 over OPT. */
 export const blip2Codec: ConfigCodec<Blip2Config> = {
   types: ["blip-2"],
+  incidental: ["text.vocab"], // padded in later files
   describes: (json) => !readsTexts(json),
   read(json) {
     const all = parts(json);

@@ -98,12 +98,11 @@ const largestId = 2;
 function readClip(json: JsonRecord): ClipConfig {
   checkFields(json, clipFields, "CLIP's config");
   const [vision, text] = towers(json);
-  checkFields(vision, visionFields, "the vision tower's config");
   checkFields(text, textFields, "the text tower's config");
-  const [seen, read] = [reading(vision, "the vision tower's config"), reading(text, "the text tower's config")];
+  const read = reading(text, "the text tower's config");
   const eos = read.number("eos_token_id");
   return {
-    vision: { ...readTower(seen), image: seen.number("image_size"), patch: seen.number("patch_size") },
+    vision: readVisionConfig(vision),
     text: {
       ...readTower(read),
       vocab: read.number("vocab_size"),
@@ -113,6 +112,16 @@ function readClip(json: JsonRecord): ClipConfig {
     embed: reading({ projection_dim: 512, ...json }, "CLIP's config").number("projection_dim"),
   };
 }
+
+/** A vision tower's own record; throws UsageError naming a field that is not obeyed. */
+export function readVisionConfig(json: JsonRecord): ClipVisionConfig {
+  checkFields(json, visionFields, "the vision tower's config");
+  const seen = reading({ ...visionDefaults, ...json }, "the vision tower's config");
+  return { ...readTower(seen), image: seen.number("image_size"), patch: seen.number("patch_size") };
+}
+
+export const visionFieldNotes = (json: JsonRecord): string[] =>
+  fieldNotes(json, visionFields, "the vision tower's config");
 
 const towers = (json: JsonRecord) =>
   [towerOf(json, "vision_config", visionDefaults), towerOf(json, "text_config", textDefaults)] as const;
@@ -126,12 +135,11 @@ const writeTower = (c: TransformerConfig): JsonRecord => ({
   layer_norm_eps: c.epsilon,
 });
 
-const writeVision = (c: ClipVisionConfig, embed: number): JsonRecord => ({
+export const writeVisionConfig = (c: ClipVisionConfig): JsonRecord => ({
   model_type: "clip_vision_model",
   ...writeTower(c),
   image_size: c.image,
   patch_size: c.patch,
-  projection_dim: embed,
 });
 
 const writeText = (c: ClipTextConfig, embed: number): JsonRecord => ({
@@ -145,12 +153,13 @@ const writeText = (c: ClipTextConfig, embed: number): JsonRecord => ({
 
 export const clipCodec: ConfigCodec<ClipConfig> = {
   types: ["clip"],
+  incidental: ["text.eos"], // older files say it otherwise
   read: readClip,
   notes: (json) => {
     const [vision, text] = towers(json);
     return [
       ...fieldNotes(json, clipFields, "CLIP's config"),
-      ...fieldNotes(vision, visionFields, "the vision tower's config"),
+      ...visionFieldNotes(vision),
       ...fieldNotes(text, textFields, "the text tower's config"),
     ];
   },
@@ -162,7 +171,7 @@ export const clipCodec: ConfigCodec<ClipConfig> = {
           architectures: ["CLIPModel"],
           model_type: "clip",
           projection_dim: c.embed,
-          vision_config: writeVision(c.vision, c.embed),
+          vision_config: { ...writeVisionConfig(c.vision), projection_dim: c.embed },
           text_config: writeText(c.text, c.embed),
         },
 };

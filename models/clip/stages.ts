@@ -7,6 +7,7 @@ import {
   cosine,
   defineStage,
   type ImagePlan,
+  type Optimizer,
   partOf,
   probability,
   type StageRecipe,
@@ -29,6 +30,8 @@ export interface Training {
   readonly weightDecay: number;
   readonly beta2: number;
   readonly epsilon: number;
+  /** Where it is not AdamW at one rate, unclipped: what else is published of the optimizer, by the model's settings. */
+  readonly optimizer?: (config: Config) => Pick<Optimizer, "rule" | "clip" | "rateScale">;
 }
 
 /** OpenAI's: 32 epochs of 400 million pairs. */
@@ -54,6 +57,7 @@ export const contrastive =
     const s = settled({ steps: allSteps, batch, rate, crop: 0.9, flip: 0 }, given);
     const { warmup, notes } = scaledWarmUp(training.warmup, allSteps, s.steps);
     const config: C = { ...c, text: endingAs(c.text, text) };
+    const besides = training.optimizer?.(config) ?? {};
     return {
       config,
       stage: defineStage({
@@ -61,7 +65,8 @@ export const contrastive =
         loss: (p) => pairLoss(p, config, tower),
         optimizer: {
           rate: cosine({ peak: s.rate, steps: s.steps, warmup }),
-          ...{ beta1: 0.9, beta2, epsilon, weightDecay, decays },
+          ...(besides.rule ? {} : { beta1: 0.9, beta2, epsilon }),
+          ...{ weightDecay, decays, ...besides },
         },
       }),
       ...{ steps: s.steps, batch: s.batch, rate: s.rate, settings: { crop: s.crop, flip: s.flip } },

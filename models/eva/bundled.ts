@@ -1,10 +1,10 @@
 /** The published sizes as models that commands know by name. */
-import { type Model, positive, share, whole, word } from "../../dsl/index.ts";
+import { lamb, type Model, positive, share, whole, word } from "../../dsl/index.ts";
 import { clipText } from "../clip/bundled.ts";
 import type { TwoTowers } from "../clip/clip.ts";
 import { fitPositions } from "../clip/fit-positions.ts";
 import { pictureSettings, textSettings } from "../clip/settings.ts";
-import { clipTraining } from "../clip/stages.ts";
+import type { Training } from "../clip/stages.ts";
 import type { ClipTextConfig } from "../clip/text.ts";
 import { tinyTowers } from "../clip/tiny.ts";
 import { listed, twoTowers } from "../clip/two-towers.ts";
@@ -17,8 +17,48 @@ export interface EvaClipConfig extends TwoTowers<EvaConfig> {
 
 const sizes = whole(1, 2 ** 20);
 
+/** How fast a tower's blocks learn beside what follows them: a factor for each block further from the end. */
+const layerwise = (path: string, depth: number, decay: number): number => {
+  const block = /^(?:vision|text)\.blocks\.(\d+)\./.exec(path);
+  if (block) return decay ** (depth - Number(block[1]));
+  return /\.(class_embedding|positions|patches|tokens)(\.|$)/.test(path) ? decay ** (depth + 1) : 1;
+};
+
+/**
+ * LAMB, clipped to a norm of 5: a rate of 4e-4 for pictures, a tenth of it for texts, 5e-4 for the temperature, each tower
+ * slower towards its beginning. Sun et al. 2023, section 3 and table 1 (batches and samples); released training scripts.
+ * Their patch dropout, half of the patches, is none of this stage's settings.
+ */
+const evaTraining = ({ decay = 0.85, ...published }: EvaPublished): Training => ({
+  ...published,
+  ...{ rate: 4e-4, warmup: 2000, weightDecay: 0.05, beta2: 0.98, epsilon: 1e-6 },
+  optimizer: (config) => {
+    const { vision, text } = config as unknown as EvaClipConfig;
+    return {
+      rule: lamb({ beta1: 0.9, beta2: 0.98, epsilon: 1e-6 }),
+      clip: 5,
+      rateScale: (path) => {
+        if (path.startsWith("vision.")) return layerwise(path, vision.depth, decay);
+        return path.startsWith("text.") ? 0.1 * layerwise(path, text.depth, 0.75) : 1.25;
+      },
+    };
+  },
+});
+
+/** What differs from size to size; `decay` is that of the pictures' tower. */
+interface EvaPublished {
+  readonly batch: number;
+  readonly samples: number;
+  readonly decay?: number;
+}
+
 /** An EVA-CLIP of any size. */
-export const evaClipModel = (name: string, summary: string, config: EvaClipConfig): Model<EvaClipConfig> =>
+export const evaClipModel = (
+  name: string,
+  summary: string,
+  config: EvaClipConfig,
+  training: Training,
+): Model<EvaClipConfig> =>
   twoTowers<EvaConfig, EvaClipConfig>({
     ...{ name, summary, source: "Sun et al. 2023, arXiv:2303.15389", config, configs: { tiny: tinyTowers(config) } },
     rules: {
@@ -29,7 +69,7 @@ export const evaClipModel = (name: string, summary: string, config: EvaClipConfi
       text: textSettings,
       embed: sizes,
     },
-    training: clipTraining(5e-4),
+    training,
     checkpoints: { layouts: evaLayouts, fit: fitPositions },
     ...{ tower: evaVectors, states: evaStates },
   });
@@ -43,19 +83,39 @@ const b = vision({ width: 768, depth: 12, heads: 12, mlp: 2048, patch: 16, block
 const l = vision({ width: 1024, depth: 24, heads: 16, mlp: 2730, patch: 14, blocks: "sub-norm" });
 const e = vision({ width: 1792, depth: 64, heads: 16, mlp: 15360, patch: 14, blocks: "post-norm" });
 
+const profile = (name: string, summary: string, config: EvaClipConfig, published: EvaPublished): Model =>
+  listed(evaClipModel(name, summary, config, evaTraining(published)));
+
 /** All of the family. */
 export const evaFamily: readonly Model[] = [
-  evaClipModel("eva01-clip-g-14", "EVA-01-CLIP-g/14", { vision: g, text: clipText(768, 12), embed: 1024 }),
-  evaClipModel("eva02-clip-b-16", "EVA-02-CLIP-B/16: norms inside the branches, gated MLPs, rotary positions", {
-    ...{ vision: b, text: clipText(512, 12), embed: 512 },
-  }),
-  evaClipModel("eva02-clip-l-14", "EVA-02-CLIP-L/14: norms inside the branches, gated MLPs, rotary positions", {
-    ...{ vision: l, text: clipText(768, 12), embed: 768 },
-  }),
-  evaClipModel("eva02-clip-e-14", "EVA-02-CLIP-E/14: norms after the branches", {
-    ...{ vision: e, text: clipText(1024, 24), embed: 1024 },
-  }),
-  evaClipModel("eva02-clip-e-14-plus", "EVA-02-CLIP-E/14+: the same with a larger text tower", {
-    ...{ vision: e, text: clipText(1280, 32), embed: 1024 },
-  }),
-].map(listed);
+  profile(
+    "eva01-clip-g-14",
+    "EVA-01-CLIP-g/14",
+    { vision: g, text: clipText(768, 12), embed: 1024 },
+    { batch: 41_000, samples: 11e9 },
+  ),
+  profile(
+    "eva02-clip-b-16",
+    "EVA-02-CLIP-B/16: norms inside the branches, gated MLPs, rotary positions",
+    { vision: b, text: clipText(512, 12), embed: 512 },
+    { batch: 131_072, samples: 8e9 },
+  ),
+  profile(
+    "eva02-clip-l-14",
+    "EVA-02-CLIP-L/14: norms inside the branches, gated MLPs, rotary positions",
+    { vision: l, text: clipText(768, 12), embed: 768 },
+    { batch: 131_072, samples: 4e9 },
+  ),
+  profile(
+    "eva02-clip-e-14",
+    "EVA-02-CLIP-E/14: norms after the branches",
+    { vision: e, text: clipText(1024, 24), embed: 1024 },
+    { batch: 115_000, samples: 4e9, decay: 0.9 },
+  ),
+  profile(
+    "eva02-clip-e-14-plus",
+    "EVA-02-CLIP-E/14+: the same with a larger text tower",
+    { vision: e, text: clipText(1280, 32), embed: 1024 },
+    { batch: 144_000, samples: 9e9, decay: 0.9 },
+  ),
+];

@@ -1,11 +1,19 @@
 /** Flamingo in its three sizes as models that commands know by name. */
+
 import { defineModel, input, type Model, positive, type SettingRules, whole } from "../../dsl/index.ts";
-import { type FlamingoConfig, flamingo, flamingoAxes, flamingoScores, mediaInput } from "./flamingo.ts";
+import { clipSettings } from "../clip/settings.ts";
+import { tinyPictures } from "../clip/tiny.ts";
+import type { ClipVisionConfig } from "../clip/vision.ts";
+import { clipNormalization } from "../llava/pictures.ts";
+import { type FlamingoConfig, flamingo, flamingoAxes, flamingoScores, mediaOf } from "./flamingo.ts";
+import { flamingoCodec } from "./published-config.ts";
 import { flamingoParts, flamingoRules } from "./weights.ts";
+import { flamingoBeginning, flamingoStep } from "./writing.ts";
 
 const sizes = whole(1, 2 ** 20);
 const layers: SettingRules = { heads: sizes, headDim: sizes, mlp: sizes };
 const rules: SettingRules = {
+  vision: { ...(clipSettings.vision as SettingRules), depth: whole(0, 1000) },
   visionWidth: sizes,
   places: sizes,
   frames: sizes,
@@ -24,9 +32,15 @@ const rules: SettingRules = {
   },
 };
 
+/** CLIP ViT-L/14, whose 256 patches OpenFlamingo sees. */
+const clipTower: ClipVisionConfig = {
+  ...{ width: 1024, depth: 24, heads: 16, mlp: 4096, activation: "quick_gelu", epsilon: 1e-5, image: 224, patch: 14 },
+};
+
 const tinyLayers = { heads: 2, headDim: 8, mlp: 32 };
 const tiny = {
-  ...{ visionWidth: 16, places: 4, times: 2, latents: 4, imageToken: 260 },
+  vision: tinyPictures(clipTower.patch),
+  ...{ visionWidth: 16, places: 4, times: 2, latents: 4, imageToken: 260, endToken: 261 },
   resampler: { ...tinyLayers, depth: 2 },
   gated: tinyLayers,
   text: { width: 16, depth: 2, heads: 2, mlp: 32, vocab: 264, positions: 64 },
@@ -38,6 +52,7 @@ const size = (name: string, width: number, depth: number, heads: number, every: 
     name,
     summary: `Flamingo: features of images through a resampler into ${Math.ceil(depth / every)} gated layers of a language model`,
     config: {
+      vision: { ...clipTower, depth: 0 },
       visionWidth: 1536,
       places: 100,
       frames: 1,
@@ -47,15 +62,34 @@ const size = (name: string, width: number, depth: number, heads: number, every: 
       gated: { every, heads, headDim: 128, mlp: 4 * width },
       text: { width, depth, heads, mlp: 4 * width, vocab: 32002, positions: 2048, epsilon: 1e-5 },
       imageToken: 32000,
+      endToken: 32001,
     },
-    configs: { tiny },
+    configs: { tiny, clip: { vision: clipTower, visionWidth: clipTower.width, places: 256 } },
     rules,
-    checkpoints: { layouts: [flamingoRules], parts: flamingoParts },
+    checkpoints: { layouts: [flamingoRules], parts: flamingoParts, config: flamingoCodec },
     paper: { source: "Alayrac et al. 2022, arXiv:2204.14198" },
+    preprocessing: clipNormalization,
+    modes: {
+      caption: {
+        begin: "prefill",
+        step: "decode",
+        limit: (c) => c.text.positions + c.latents,
+        prompt: "Output:",
+        pictures: (c) => ({ id: c.imageToken, end: c.endToken }),
+        stops: (c) => [c.endToken],
+      },
+    },
     build: (p, c) => {
       const a = flamingoAxes(c);
       const ids = input("ids", "i32", [a.batch, a.token]);
-      return { logits: flamingoScores(p, flamingo(p, mediaInput(c), ids, c), c) };
+      return { logits: flamingoScores(p, flamingo(p, mediaOf(p, c), ids, c), c) };
+    },
+    graphs: {
+      prefill: { summary: "pictures and words: scores of the next token, keys and values", build: flamingoBeginning },
+      decode: {
+        summary: "more words after those remembered: scores of the next ones, all keys and values",
+        build: flamingoStep,
+      },
     },
   });
 

@@ -1,12 +1,14 @@
 /**
  * Flamingo: a frozen language model that reads images between its words. A resampler makes 64 latents of each image or video,
  * and gated layers before some of the language model's blocks attend to those of the last image. Alayrac et al. 2022,
- * arXiv:2204.14198, sections 2 and A.1. The image's features are given: their encoder, NFNet-F6, is frozen.
+ * arXiv:2204.14198, sections 2 and A.1. The paper's encoder, NFNet-F6, is frozen and not published: images come as features, or
+ * through CLIP's vision transformer, as in OpenFlamingo (Awadalla et al. 2023, arXiv:2308.01390, section 3).
  */
 import {
   type AnyTensor,
   type Axis,
   add,
+  attention,
   axis,
   axisOf,
   bilinear,
@@ -17,12 +19,15 @@ import {
   contract,
   type Dim,
   eq,
+  gt,
   idiv,
   input,
   iota,
+  type LayerMemory,
   layerNorm,
   le,
   linear,
+  lt,
   merge,
   mul,
   multiHeadAttention,
@@ -32,6 +37,7 @@ import {
   relu,
   rename,
   slice,
+  sum,
   symbol,
   type Tensor,
   type Tokens,
@@ -39,6 +45,7 @@ import {
   tanh,
   times,
 } from "../../dsl/index.ts";
+import type { ClipVisionConfig } from "../clip/vision.ts";
 import {
   type Gpt2Config,
   gpt2Axes,
@@ -49,6 +56,7 @@ import {
   gpt2Scores,
   wholeText,
 } from "../gpt2/index.ts";
+import { towerFeatures } from "./pictures.ts";
 
 /** Layers of a kind: how many, and of what heads. */
 export interface TrainedLayers {
@@ -60,7 +68,9 @@ export interface TrainedLayers {
 }
 
 export interface FlamingoConfig {
-  readonly [key: string]: number | TrainedLayers | Gpt2Config;
+  readonly [key: string]: number | TrainedLayers | Gpt2Config | ClipVisionConfig;
+  /** CLIP's tower, whose patches are the features; of depth 0 where features are given. */
+  readonly vision: ClipVisionConfig;
   /** Of an image's features, and so of its latents: [..., embed] */
   readonly visionWidth: number;
   /** Places of one frame. */
@@ -78,6 +88,8 @@ export interface FlamingoConfig {
   readonly text: Gpt2Config;
   /** The id that stands where an image is shown. */
   readonly imageToken: number;
+  /** The id that ends what is said of an image. */
+  readonly endToken: number;
 }
 
 const epsilon = 1e-5;
@@ -106,15 +118,17 @@ function feedForward(p: Params, x: Tokens, width: number): Tokens {
   return linear(p.scope("fc2"), mul(inner, inner), [hidden], [embed], affine);
 }
 
-/** What all layers attend to of each image: [batch, media, token, embed], of `latents` tokens. */
-export function resampled(p: Params, media: Media, c: FlamingoConfig): AnyTensor {
-  const [batch, each] = [axisOf(media, "batch"), axisOf(media, "media")];
+/** What all layers attend to of each image: [batch, media, token, embed], of `latents` tokens; without `batch` as `media` is. */
+export function resampled(p: Params, media: AnyTensor, c: FlamingoConfig): AnyTensor {
+  const each = media.type.axes
+    .filter(({ name }) => name === "batch" || name === "media")
+    .map((a) => axisOf(media, a.name));
   const embed = axis("embed", c.visionWidth);
   const timed = add(media, positionsInTime(p, c));
   const seen = axis("token", c.frames * c.places);
   const features: AnyTensor = merge(timed, [axisOf(timed, "frame"), axisOf(timed, "place")], seen);
   const latents = p.parameter("latents", [axis("token", c.latents), embed], normal(0.02));
-  let x = broadcast(latents, [batch, each]) as AnyTensor as Tokens; // and media, which attention leaves as it is
+  let x = broadcast(latents, each) as AnyTensor as Tokens; // and media, which attention leaves as it is
   for (let i = 0; i < c.resampler.depth; i++) {
     const layer = p.scope(`layers.${i}`);
     const { heads, headDim, mlp } = c.resampler;
@@ -138,38 +152,94 @@ function positionsInTime(p: Params, c: FlamingoConfig): Tensor<"frame" | "embed"
 interface Shown {
   readonly latents: Tokens;
   readonly visible: Tensor<"batch" | "token" | "key_token">;
+  /** Those of each text's last image; zeros where it has none. [batch, token, embed] */
+  readonly last: Tokens;
 }
 
-function shownTo(ids: Ids, resampledMedia: AnyTensor, c: FlamingoConfig): Shown {
+/**
+ * What texts see of their images: of their own, or without `batch` of the images of all texts, one text after the other.
+ * resampledMedia [batch, media, token, embed] or [media, token, embed]
+ */
+export function shownTo(ids: Ids, resampledMedia: AnyTensor, c: FlamingoConfig): Shown {
   const [batch, token, media] = [axisOf(ids, "batch"), axisOf(ids, "token"), axisOf(resampledMedia, "media")];
+  const isShared = !resampledMedia.type.axes.some(({ name }) => name === "batch");
   const all: Axis<"token"> = axis("token", times(media, c.latents).size as Dim);
-  const latents: AnyTensor = merge(resampledMedia, [media, axisOf(resampledMedia, "token")], all);
+  const merged: AnyTensor = merge(resampledMedia, [media, axisOf(resampledMedia, "token")], all);
+  const latents = (isShared ? broadcast(merged, [batch]) : merged) as Tokens;
   const other = axis("other_token", token.size);
   const images = cast(eq(rename(ids, token, other), c.imageToken), "f32");
-  const before = contract(images, cast(le(iota(other), iota(token)), "f32"), other); // an image's own token counts
+  const own = contract(images, cast(le(iota(other), iota(token)), "f32"), other); // an image's own token counts
+  const count: AnyTensor = sum(images, other);
+  /** Numbers of images, counted from 1, where a token or a text has one, and else 0. */
+  const numbered = (ownCount: AnyTensor): AnyTensor =>
+    isShared ? mul(add(ownCount, inTextsBefore(count)), cast(gt(ownCount, 0), "f32")) : ownCount;
   const key = axis("key_token", all.size);
-  const owner = add(idiv(iota(key), c.latents), 1);
-  return { latents, visible: eq(before, broadcast(cast(owner, "f32"), batch)) as Shown["visible"] };
+  const owner = cast(add(idiv(iota(key), c.latents), 1), "f32");
+  const isLast = cast(eq(numbered(count), broadcast(cast(add(iota(media), 1), "f32"), batch)), "f32");
+  return {
+    latents,
+    visible: eq(numbered(own), broadcast(owner, batch)) as Shown["visible"],
+    last: contract(isLast, resampledMedia, media) as AnyTensor as Tokens,
+  };
+}
+
+/** Of what texts have, the sum over those before each: f32 [batch] -> [batch] */
+function inTextsBefore(count: AnyTensor): AnyTensor {
+  const batch = axisOf(count, "batch");
+  const other = axis("other_text", batch.size);
+  return contract(rename(count, batch, other), cast(lt(iota(other), iota(batch)), "f32"), other);
+}
+
+/** Keys and values of latents [batch, token, embed], as a gated layer attends to them. */
+export function latentMemory(p: Params, latents: Tokens, { gated }: FlamingoConfig): LayerMemory {
+  const [token, heads, each] = [axisOf(latents, "token"), axis("heads", gated.heads), axis("head_dim", gated.headDim)];
+  const key = axis("key_token", token.size);
+  const project = (name: string) =>
+    rename(linear(p.scope(name), latents, [axisOf(latents, "embed")], [heads, each], affine), token, key);
+  return { key: project("k"), value: project("v") };
 }
 
 /** Two gates that are shut at first, so that a language model begins as it was. x [batch, token, embed] -> the same */
-function gatedLayer(p: Params, x: Tokens, { latents, visible }: Shown, c: FlamingoConfig): Tokens {
-  const { heads, headDim, mlp } = c.gated;
+export function gatedLayer(
+  p: Params,
+  x: Tokens,
+  { key, value }: LayerMemory,
+  visible: AnyTensor,
+  c: FlamingoConfig,
+): Tokens {
   const gate = (name: string) => tanh(p.parameter(name, [], constantInit(0)));
-  const asked = norm(p.scope("norm"), x);
-  const attended = multiHeadAttention(p.scope("attn"), asked, { heads, headDim, seen: latents, visible, ...affine });
-  const y = add(x, mul(attended, gate("attn_gate")));
-  return add(y, mul(feedForward(p.scope("ff"), y, mlp), gate("ff_gate")));
+  const [embed, heads, each] = [axisOf(x, "embed"), axisOf(key, "heads"), axisOf(key, "head_dim")];
+  const attn = p.scope("attn");
+  const query = linear(attn.scope("q"), norm(p.scope("norm"), x), [embed], [heads, each], affine);
+  const mixed = attention(
+    query,
+    key,
+    value,
+    { dot: each, over: axisOf(key, "key_token") },
+    visible as Shown["visible"],
+  );
+  const y = add(x, mul(linear(attn.scope("out"), mixed, [heads, each], [embed], affine), gate("attn_gate")));
+  return add(y, mul(feedForward(p.scope("ff"), y, c.gated.mlp), gate("ff_gate")));
 }
 
+/** The gated layer before a block of the language model: its number, or undefined where none stands there. */
+export const gatedBefore = (block: number, { gated }: FlamingoConfig): number | undefined =>
+  block % gated.every === 0 ? block / gated.every : undefined;
+
+/** Images that are given: features, or pictures through the tower. [batch, media, ...] or [media, ...] */
+export const mediaOf = (p: Params, c: FlamingoConfig): AnyTensor =>
+  c.vision.depth === 0 ? mediaInput(c) : towerFeatures(p.scope("vision"), c);
+
 /** The language model's states after its last norm. */
-export function flamingo(p: Params, media: Media, ids: Ids, c: FlamingoConfig): Tokens {
+export function flamingo(p: Params, media: AnyTensor, ids: Ids, c: FlamingoConfig): Tokens {
   const a = gpt2Axes(c.text, axisOf(ids, "token") as Parameters<typeof gpt2Axes>[1]);
   const [lm, context] = [p.scope("lm"), wholeText(a)];
-  const shown = shownTo(ids, resampled(p.scope("perceiver"), media, c), c);
+  const { latents, visible } = shownTo(ids, resampled(p.scope("perceiver"), media, c), c);
   let x = gpt2Embedded(lm, ids, a, c.text, context);
   for (let i = 0; i < c.text.depth; i++) {
-    if (i % c.gated.every === 0) x = gatedLayer(p.scope(`gated.${i / c.gated.every}`), x, shown, c);
+    const gated = gatedBefore(i, c);
+    const layer = p.scope(`gated.${gated}`);
+    if (gated !== undefined) x = gatedLayer(layer, x, latentMemory(layer.scope("attn"), latents, c), visible, c);
     x = gpt2Block(lm.scope(`h.${i}`), x, a, c.text, context).x;
   }
   return gpt2Last(lm, x, a, c.text);
@@ -181,15 +251,16 @@ export const flamingoAxes = (c: FlamingoConfig) => gpt2Axes(c.text);
 export const flamingoScores = (p: Params, last: Tokens, c: FlamingoConfig) =>
   gpt2Scores(p.scope("lm"), last, flamingoAxes(c));
 
-/** What is trained: the language model is not. */
+/** What is trained: the language model and the tower are not. */
 export const flamingoTrainable: readonly string[] = ["perceiver.**", "gated.**"];
 
 /**
- * The mean cross-entropy of each next token, for jobs of one's own, which train `flamingoTrainable`. Inputs: `vision`; `ids` and
+ * The mean cross-entropy of each next token, for jobs of one's own, which train `flamingoTrainable`. Inputs: `vision`, or `pixels`
+ * [batch = media, ...] where there is a tower; `ids` and
  * `labels`, i32 [batch, token], the same but for -100 where a token is no target.
  */
 export function flamingoLoss(p: Params, c: FlamingoConfig): OneLoss {
   const a = flamingoAxes(c);
   const [ids, labels] = [input("ids", "i32", [a.batch, a.token]), input("labels", "i32", [a.batch, a.token])];
-  return gpt2NextLoss(p.scope("lm"), flamingo(p, mediaInput(c), ids, c), labels, a);
+  return gpt2NextLoss(p.scope("lm"), flamingo(p, mediaOf(p, c), ids, c), labels, a);
 }

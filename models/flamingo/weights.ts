@@ -1,5 +1,6 @@
 /** Where Flamingo's parameters lie: no weights were published, so the names are those of OpenFlamingo, an open reproduction. */
 import { same, type TensorRule, under } from "../../dsl/index.ts";
+import { openVisionRules } from "../clip/layouts.ts";
 import { gpt2HeadRules } from "../gpt2/index.ts";
 
 const at = (path: string, name: string, axes: string): TensorRule => ({ path, name, axes });
@@ -20,7 +21,14 @@ const feedForward = (path: string, name: string): TensorRule[] => [
   at(`${path}.fc2.weight`, `${name}.3.weight`, "embed hidden"),
 ];
 
+/** OpenCLIP's tower, of which the projection is not used. */
+const tower = [
+  ...openVisionRules.filter(({ path }) => !path.startsWith("projection.")),
+  at("patches.weight", "conv1.weight", "embed channel patch_row patch_column"),
+];
+
 export const flamingoRules: readonly TensorRule[] = [
+  ...under("vision", "vision_encoder", tower),
   ...under("perceiver", "perceiver", [
     same("latents", "token embed"),
     at("time", "frame_embs", "time embed"),
@@ -42,5 +50,5 @@ export const flamingoRules: readonly TensorRule[] = [
   ...gpt2HeadRules.map(({ path, name, axes }) => at(`lm.${path}`, `lang_encoder.${name}`, axes)),
 ];
 
-/** Of the language model, which is published alone: a GPT-2's `transformer.`. */
-export const flamingoParts: readonly string[] = ["lang_encoder."];
+/** Of what is published alone: a GPT-2's `transformer.`, and OpenCLIP's tower. */
+export const flamingoParts: readonly string[] = ["lang_encoder.", "vision_encoder."];

@@ -321,6 +321,7 @@ const chatStep =
           rate: cosine({ peak: s.rate, steps: s.steps, warmup: Math.ceil(0.03 * s.steps) }),
           decays: decaysAsStored(chatRules),
           weightDecay: 0,
+          clip: 1, // the default of transformers' TrainingArguments, which LLaVA's scripts leave as it is
         },
       }),
       data: chatData(config, { template: written, tooLong: s.tooLong, packed: s.packed }),
@@ -383,6 +384,7 @@ export const retrievalTuning: StageByDefault<GenerativeConfig> = (c = internvlGC
         rateScale: layerwiseRate(c, s.rateDecay),
         decays: decaysAsStored(generativeRules),
         weightDecay: 0.05,
+        clip: 1, // the default of transformers' Trainer, by which the released code trains
       },
     }),
     data: retrievalData(config, s),

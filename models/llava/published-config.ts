@@ -130,6 +130,7 @@ function readOriginal(json: PublishedConfig): LlavaConfig {
 
 export const llavaCodec = (name: string): ConfigCodec<LlavaConfig> => ({
   types: ["llava", "llava_llama"],
+  incidental: ["text.vocab", "imageToken"], // the form of transformers has words more, one of them the image's
   describes: (json) => seesThroughClip(json) && nameOf(json) === name,
   read: (json) => (configPart(json, "text_config") ? readHub(json) : readOriginal(json)),
   notes(json) {

@@ -1,4 +1,8 @@
-/** How LLaVA-1.5 was trained. Liu et al. 2023, arXiv:2310.03744, section 3.3 and table 9; released scripts/v1_5. */
+/**
+ * How LLaVA-1.5 was trained. Liu et al. 2023, arXiv:2310.03744, section 3.3 and table 9; released scripts/v1_5, pretrain.sh and
+ * finetune.sh. What these leave out is the default of transformers' TrainingArguments: gradients clipped to a norm of 1, AdamW's
+ * betas 0.9 and 0.999; a warm-up of 3 % is rounded up, and the cosine ends at 0.
+ */
 import { cosine, defineStage, type ImagePlan, type StageRecipe, settled, whole, word } from "../../dsl/index.ts";
 import { conversationData, plainTemplate, recipeOf, trainingTemplates, vicunaTemplate } from "../internvl/index.ts";
 import { type LlavaConfig, llavaImageTokens, llavaLoss } from "./llava.ts";
@@ -42,6 +46,7 @@ const stage =
         optimizer: {
           rate: cosine({ peak: s.rate, steps: s.steps, warmup: Math.ceil(0.03 * s.steps) }),
           weightDecay: 0,
+          clip: 1,
         },
       }),
       data: conversationData(

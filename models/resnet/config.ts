@@ -38,11 +38,14 @@ export function readResnetConfig(json: PublishedConfig, config: ResnetConfig): R
     throw new UsageError(
       `${resnetWhat}: "layer_type" is ${JSON.stringify(block)}; only "basic" or "bottleneck" is known`,
     );
+  const [widths, depths] = [list("hidden_sizes", [256, 512, 1024, 2048]), list("depths", [3, 4, 6, 3])];
+  if (depths.length !== widths.length)
+    throw new UsageError(`${resnetWhat}: "depths" has ${depths.length} stages, and "hidden_sizes" ${widths.length}`);
   return {
     ...config,
     stem: number("embedding_size", 64),
-    widths: list("hidden_sizes", [256, 512, 1024, 2048]),
-    depths: list("depths", [3, 4, 6, 3]),
+    widths,
+    depths,
     block,
     halvesFirst: boolean("downsample_in_bottleneck", false),
     halvesInFirstStage: boolean("downsample_in_first_stage", false),

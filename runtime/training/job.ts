@@ -3,7 +3,6 @@
 import type { Backend, RunOptions } from "../../backends/backend.ts";
 import {
   type ArenaLayout,
-  didYouMean,
   type Graph,
   type HostTensor,
   inputName,
@@ -13,7 +12,6 @@ import {
   type QuantizedParameter,
   type Sizes,
   type TensorType,
-  UsageError,
 } from "../../compiler/index.ts";
 import type { Divided, SettingRules } from "../../dsl/index.ts";
 import type { Json } from "../checkpoint/state-file.ts";
@@ -250,33 +248,6 @@ export interface JobFile<C extends Readonly<Record<string, Setting>> = Readonly<
   readonly mayChange?: readonly (keyof C & string)[];
   readonly build: (config: C) => Promise<TrainingJob>;
 }
-
-/** A job that `heddle train` can run. Throws one UsageError naming every field that is missing or misspelt. */
-export function defineJob<C extends Readonly<Record<string, Setting>>>(job: Omit<JobFile<C>, "kind">): JobFile<C> {
-  const { name, config, build } = (job ?? {}) as Partial<JobFile<C>>;
-  const at = typeof name === "string" ? `the job "${name}"` : "a job";
-  const known = Object.keys(jobFields);
-  const faults = [
-    ...(typeof name === "string" ? [] : ["a job needs `name`, a text"]),
-    ...(typeof config === "object" && config !== null ? [] : [`${at} needs \`config\`, its settings with defaults`]),
-    ...(typeof build === "function" ? [] : [`${at} needs \`build\`, a function from settings to a training`]),
-    ...Object.keys(job ?? {})
-      .filter((key) => !known.includes(key))
-      .map((key) => `${at} has no field "${key}"${didYouMean(key, known) || `; it has ${known.join(", ")}`}`),
-  ];
-  if (faults.length > 0) throw new UsageError(faults.join("\n"));
-  return { kind: "heddle.job", ...job };
-}
-
-const jobFields: Readonly<Record<keyof JobFile, true>> = {
-  kind: true,
-  name: true,
-  summary: true,
-  config: true,
-  rules: true,
-  mayChange: true,
-  build: true,
-};
 
 /** Parameters of a job's model that its loss does not use. */
 export function unusedParameters({ model, step }: Pick<TrainingJob, "model" | "step">): Node[] {

@@ -12,6 +12,7 @@ import { assertFiniteFigures } from "./finite.ts";
 import { type Figures, type Landing, type Span, startFlight } from "./flight.ts";
 import { type CheckIndices, indexChecks } from "./index-checks.ts";
 import type { TrainingBatch, TrainingJob } from "./job.ts";
+import { requireBatch } from "./job-rules.ts";
 import type { IdleClock } from "./lost-time.ts";
 import { randomFeeds } from "./random-feeds.ts";
 import { type Beginning, keptCheckpoints, savedPrecision } from "./resume.ts";
@@ -146,7 +147,9 @@ async function* checked(
 ): AsyncGenerator<TrainingBatch> {
   let made = 0;
   for await (const batch of batches) {
-    check(batch, done + 1 + Math.floor(made++ / count));
+    const step = done + 1 + Math.floor(made / count);
+    if (made++ === 0) requireBatch(batch, step);
+    check(batch, step);
     yield batch;
   }
 }

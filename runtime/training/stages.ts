@@ -9,6 +9,7 @@ import { readFinished, writeFinished } from "./finished-stage.ts";
 import { factsOf, requireSame } from "./in-ranks.ts";
 import { type Inheritance, inheritWeights } from "./inherit.ts";
 import { type FinishedStage, type NextStage, type TrainedRun, type TrainingJob, unusedParameters } from "./job.ts";
+import { requireJson } from "./job-rules.ts";
 import { requireRunName, tidyRunFolder } from "./run-folder.ts";
 import { keptParameters } from "./state.ts";
 import { type TrainOptions, type TrainResult, train } from "./train.ts";
@@ -96,7 +97,7 @@ async function runTurn(
   if (trained.stopped) return { stopped: true, stage: name, steps, of: job.steps };
   const run: TrainedRun = { folder, backend, deviceReason, weights, losses, seconds, note, earlier };
   const finished = async (): Promise<FinishedStage> => {
-    const result = (await job.finish?.(run)) ?? {};
+    const result = requireJson(await job.finish?.(run), `finish of ${name}`) ?? {};
     return { name, folder, steps, seconds, losses, loss: endsOf(trained), told: toldOf(trained), result };
   };
   return await ranks.decide(finished);

@@ -19,7 +19,7 @@ import { figuresLog, unlogged } from "./figures-log.ts";
 import { assertFiniteWeights } from "./finite.ts";
 import { inRanks, placeRank, type RankFigures } from "./in-ranks.ts";
 import type { CompiledStep, TrainingJob } from "./job.ts";
-import { requireRunnable } from "./job-rules.ts";
+import { requireBuilt, requireRunnable } from "./job-rules.ts";
 import { runSteps, type Session } from "./loop.ts";
 import { type LossPoint, readLosses } from "./losses.ts";
 import { idleClock, type LostTime, lostText } from "./lost-time.ts";
@@ -56,7 +56,7 @@ export interface TrainResult {
  */
 export async function train(given: TrainingJob, options: TrainOptions): Promise<TrainResult> {
   const { folder, backend, note, ranks = oneRank, shard, partBytes } = options;
-  requireRunnable(given);
+  requireRunnable(requireBuilt(given, "the training"));
   const begun = performance.now();
   const { precision } = given.step;
   if (precision !== "f32") note(precisionLine(given.step, backend));

@@ -9,6 +9,7 @@ import type { BestWeights } from "./best-weights.ts";
 import { assertFiniteWeights } from "./finite.ts";
 import type { Figures } from "./flight.ts";
 import { type TrainingJob, unusedParameters, type ValidationRun } from "./job.ts";
+import { requireFigures } from "./job-rules.ts";
 import { startingValue } from "./state.ts";
 import { overTrainedWeights, overWeightParts, writtenWeights } from "./written-weights.ts";
 
@@ -66,6 +67,7 @@ export function openValidator({ job, backend, store, best, note, parts }: Place)
       spanned("steps", `validation after step ${step}`, async () => {
         const find = async () => {
           const figures = await validate.run({ step, backend, evaluate, weights, note });
+          requireFigures(figures);
           const isBest = validate.best && (await best?.offer(step, metricOf(figures, validate.best.metric), weights));
           return { figures, isBest };
         };

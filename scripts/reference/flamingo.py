@@ -147,32 +147,33 @@ class Flamingo(nn.Module):
         return out
 
 
-model = randomize(Flamingo().eval(), 9)
-ids = torch.tensor([[5, image, 3, 9, image, 7, 8], [image, 4, 6, 2, 11, 12, 0]])
-labels = ids.clone()
-labels[ids == image] = -100
-labels[1, 6] = -100
-generator = torch.Generator().manual_seed(10)
-clip = torch.randn(2, media, 2, places, width, generator=generator)
-logits = model(clip.double(), ids)
-loss = F.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten())
-loss.backward()
-long = torch.randn(2, media, 5, places, width, generator=generator)
-facts = {
-    "config": {
-        "visionWidth": width,
-        "places": places,
-        "frames": 2,
-        "times": times,
-        "latents": latents,
-        "resampler": resampler,
-        "gated": gated,
-        "text": text,
-        "imageToken": image,
-    },
-    "loss": loss.item(),
-    "gradients": {n: digest(p.grad) for n, p in model.named_parameters() if p.grad is not None},
-}
-expected = {"logits": logits, "long": model(long.double(), ids)}
-write("flamingo", model, {"vision": clip, "long": long, "ids": ids, "labels": labels}, expected, facts)
-print(loss.item())
+if __name__ == "__main__":
+    model = randomize(Flamingo().eval(), 9)
+    ids = torch.tensor([[5, image, 3, 9, image, 7, 8], [image, 4, 6, 2, 11, 12, 0]])
+    labels = ids.clone()
+    labels[ids == image] = -100
+    labels[1, 6] = -100
+    generator = torch.Generator().manual_seed(10)
+    clip = torch.randn(2, media, 2, places, width, generator=generator)
+    logits = model(clip.double(), ids)
+    loss = F.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten())
+    loss.backward()
+    long = torch.randn(2, media, 5, places, width, generator=generator)
+    facts = {
+        "config": {
+            "visionWidth": width,
+            "places": places,
+            "frames": 2,
+            "times": times,
+            "latents": latents,
+            "resampler": resampler,
+            "gated": gated,
+            "text": text,
+            "imageToken": image,
+        },
+        "loss": loss.item(),
+        "gradients": {n: digest(p.grad) for n, p in model.named_parameters() if p.grad is not None},
+    }
+    expected = {"logits": logits, "long": model(long.double(), ids)}
+    write("flamingo", model, {"vision": clip, "long": long, "ids": ids, "labels": labels}, expected, facts)
+    print(loss.item())

@@ -96,6 +96,37 @@ describe("a session", () => {
     await expect(session.run({ x }, { fetch: any("y") })).rejects.toThrow("a list of names");
   });
 
+  test("is run with elements that their dtype holds: executors would each make other numbers of the rest", async () => {
+    const axes = [{ name: "n", size: 2 }];
+    const n = h.axis("n", 2);
+    const build = () => ({ y: h.select(h.input("b", "bool", [n]), h.input("k", "i32", [n]), 0) });
+    const session = await h.session(device, h.defineModel({ name: "two", summary: "", config: {}, build }), {});
+    const run = async (k: unknown, b: unknown) => {
+      const { y } = await session.run({
+        k: any({ dtype: "i32", axes, data: k }),
+        b: any({ dtype: "bool", axes, data: b }),
+      });
+      return [...y!.data];
+    };
+    expect(await run([3, 4], [true, false])).toEqual([3, 0]);
+    expect(await run(Float64Array.of(3, -4), Float32Array.of(0, 1))).toEqual([0, -4]);
+    await expect(run(Float32Array.of(3, 1.5), Uint8Array.of(1, 255))).rejects.toThrow(
+      /"b": element 1 is 255, which bool does not hold: it is 0 or 1\n.*"k": element 1 is 1\.5, which i32 does not hold/,
+    );
+    await expect(run(BigInt64Array.of(3n, 4n), [1, 0])).rejects.toThrow(
+      '"k": element 0 is 3n, no number: convert by Number',
+    );
+    await expect(run([3, undefined], [1, 0])).rejects.toThrow('"k": element 1 is undefined, no number');
+    await expect(session.run({ k: any(new Int32Array(2)) })).rejects.toThrow(
+      '"k" is fed the array Int32Array and no tensor',
+    );
+    expect(h.hostTensor("i32", axes, Float32Array.of(1, 2)).data).toEqual(Int32Array.of(1, 2));
+    expect(() => h.hostTensor("u32", axes, any(Float32Array.of(1, -2)))).toThrow(
+      "element 1 is -2, which u32 does not hold",
+    );
+    expect(() => h.hostTensor("bool", axes, Uint8Array.of(0, 2))).toThrow("element 1 is 2, which bool does not hold");
+  });
+
   test("ends the runs that were begun before it is disposed of, and begins none after", async () => {
     const session = await h.session(device, model, { weights });
     const begun = session.run({ x });

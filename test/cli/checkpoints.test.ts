@@ -150,7 +150,7 @@ describe("a checkpoint's folder as the model", () => {
       await heddle("inspect", name, ...sizes, "--json"),
       await heddle("inspect", out, "--json"),
     ].map((ended) => JSON.parse(ended.out) as { model: string; parameters: number });
-    expect([read!.model, read!.parameters]).toEqual([name, given!.parameters]);
+    expect([read!.model, read!.parameters]).toEqual([type, given!.parameters]);
     const onnx = await heddle("export", out, ...short, "--out", folder.at("model.onnx"), "--verify");
     expect(onnx).toMatchObject({ status: 0, out: expect.stringContaining(out) });
   });

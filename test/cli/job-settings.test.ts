@@ -4,6 +4,7 @@ import { dirname } from "node:path";
 import { pathToFileURL } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { referenceBackend } from "../../backends/reference/index.ts";
+import { writeShards } from "../../data/index.ts";
 import { newestRunFolder, train } from "../../runtime/index.ts";
 import { freshRunFolder } from "../../runtime/node-index.ts";
 import { tinyJob } from "../support/tiny-job.ts";
@@ -72,6 +73,21 @@ it.each(["../x", "a/b", "..", "", "a\\b", ".hidden", "line\nend"])("a job called
   expect(existsSync(dirname(folder.at("names", "runs")))).toBe(false);
   await expect(freshRunFolder(folder.at("names", "runs"), name)).rejects.toThrow(/cannot be called/);
   await expect(newestRunFolder(folder.at("names", "runs"), name)).rejects.toThrow(/cannot be called/);
+});
+
+it.runIf(process.platform === "linux")(
+  "a folder that nobody can make is told, and waited for no more than any",
+  async () => {
+    await expect(freshRunFolder("/proc/none/runs", "run")).rejects.toThrow(
+      /cannot create \/proc\/none\/runs: no such file/,
+    );
+    await expect(writeShards([] as never, "/proc/none", 1e9)).rejects.toThrow(/cannot be written to "\/proc\/none"/);
+  },
+);
+
+it("a file where runs should lie is told by its own name", async () => {
+  writeFileSync(folder.at("file"), "");
+  await expect(freshRunFolder(folder.at("file"), "run")).rejects.toThrow(/cannot create [^ ]*file: it exists already/);
 });
 
 it("an empty folder of a job's name is no run to resume", async () => {

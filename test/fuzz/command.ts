@@ -89,9 +89,10 @@ async function fuzz(options: Options): Promise<number> {
   };
   let unsaved = 0;
   let stopped = false;
-  process.once("SIGINT", () => {
+  const stop = () => {
     stopped = true; // after the seed under way, so that the file says what is done
-  });
+  };
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, stop);
   try {
     for (const seed of missing(options.seeds, session.done)) {
       if (stopped) break;

@@ -5,6 +5,7 @@
  */
 import {
   coreOf,
+  type DType,
   type Graph,
   inputName,
   isGraphInput,
@@ -48,13 +49,22 @@ const rounds = (node: Node): boolean => {
   return isFloat(node) && kind !== "movement" && kind !== "source" && !exact.has(node.op);
 };
 
-/** How a run moves what is rounded: by 1, −1 or anything between, times what is granted. */
-type Move = () => number;
+/**
+ * How a run moves what is rounded: by 1, −1 or anything between, times what is granted; or to the nearest number of the
+ * dtype, since values that differ in float64 may be equal there, which no move by a share shows to a comparison.
+ */
+type Move = (value: number, granted: number, dtype: DType) => number;
+
+const toNearest: Move = (value, _, dtype) => (dtype === "f16" ? Math.f16round(value) : Math.fround(value));
 
 const moves = (count: number, seed: number): Move[] => {
   const next = seeded(seed);
-  const random = () => 2 * next() - 1;
-  return [() => 1, () => -1, ...Array.from({ length: count }, () => random)];
+  const by =
+    (share: () => number): Move =>
+    (value, granted) =>
+      value + granted * share();
+  const random = by(() => 2 * next() - 1);
+  return [by(() => 1), by(() => -1), toNearest, ...Array.from({ length: count }, () => random)];
 };
 
 /** Thrown where a value on the way leaves the range in which executors must agree. */
@@ -82,12 +92,13 @@ function termsOf(node: Node, operands: readonly RefTensor[]): Float64Array | und
 }
 
 function moved(node: Node, data: Float64Array, terms: Float64Array | undefined, move: Move): Float64Array {
-  if (isGraphInput(node)) return isFloat(node) ? data.map((v) => v + v * inputMove * move()) : data;
+  const { dtype } = node.type;
+  if (isGraphInput(node)) return isFloat(node) ? data.map((v) => move(v, v * inputMove, dtype)) : data;
   if (!rounds(node)) return data;
   const { absolute, relative } = toleranceOf(node);
   const within = node.operands.some((o) => o.type.dtype === "f16") && coreOf(node)?.kind === "attention";
   const most = within ? halfMove * data.reduce((m, v) => Math.max(m, Math.abs(v)), 0) : 0;
-  return data.map((v, i) => v + (most + absolute + relative * Math.abs(v) + sumMove * (terms?.[i] ?? 0)) * move());
+  return data.map((v, i) => move(v, most + absolute + relative * Math.abs(v) + sumMove * (terms?.[i] ?? 0), dtype));
 }
 
 /** f16 is what lies in memory: kernels compute in f32 and round once. */

@@ -3,8 +3,11 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { modelOfFolder } from "../../cli/checkpoint.ts";
+import { recordName, sizesInWords } from "../../cli/family-name.ts";
+import { ownConfigOf } from "../../cli/own-config.ts";
 import { countParameters } from "../../compiler/index.ts";
 import { trace } from "../../dsl/index.ts";
+import { bundledModels } from "../../models/index.ts";
 import { inScratch } from "./checkpoint-folder.ts";
 
 const modelOf = (json: object) =>
@@ -36,8 +39,8 @@ const opt27 = {
 
 test.each([
   // meta-llama/Llama-3.1-8B and Llama-3.2-1B, whose model cards say 8,030,261,248 and 1,235,814,400.
-  [llama3(4096, 32, 14336, 8, { tie_word_embeddings: false }), "vicuna-7b", 8_030_261_248],
-  [llama3(2048, 16, 8192, 32, { tie_word_embeddings: true, head_dim: 64 }), "vicuna-7b", 1_235_814_400],
+  [llama3(4096, 32, 14336, 8, { tie_word_embeddings: false }), "llama", 8_030_261_248],
+  [llama3(2048, 16, 8192, 32, { tie_word_embeddings: true, head_dim: 64 }), "llama", 1_235_814_400],
   // openai/clip-vit-large-patch14-336, whose end of text is of the older kind; 427.94 M in OpenCLIP's table.
   [
     clip({ num_attention_heads: 16, image_size: 336, patch_size: 14 }, { eos_token_id: 2 }, "quick_gelu"),
@@ -58,6 +61,49 @@ test.each([
   expect([model.name, countParameters(trace(model)).parameters]).toEqual([name, parameters]);
 });
 
+const written = bundledModels.flatMap((model) => {
+  const config = model.checkpoints?.config;
+  const json = config?.write(model.config);
+  return config && json ? [{ model, config, json }] : [];
+});
+
+test.each(written)("$model.name is known by its config.json", async ({ config, json }) => {
+  const found = await modelOf(json);
+  expect(config.write(found.config)).toEqual(json);
+  const named = bundledModels.find((m) => m.name === found.name)!;
+  expect(config.write(named.config)).toEqual(json); // DeiT's and ViT's are alike
+});
+
+test.each(written)("other sizes than those of $model.name have the name of no published model", async ({ json }) => {
+  const depths = new Set("num_hidden_layers n_layer depths".split(" "));
+  const deeper = JSON.parse(JSON.stringify(json), (key, value) =>
+    !depths.has(key) ? value : typeof value === "number" ? value + 96 : value.map((n: number) => n + 96),
+  );
+  const { name } = await modelOf(deeper);
+  expect(bundledModels.map((m) => m.name)).not.toContain(name);
+});
+
+test("a size of gpt2's that is none of the published is not called gpt2", async () => {
+  const sizes = { n_embd: 64, n_layer: 3, n_head: 2, n_positions: 32, vocab_size: 100 };
+  const model = await modelOf({ model_type: "gpt2", ...sizes });
+  expect([model.name, sizesInWords(model)]).toEqual(["gpt2-like", "3 layers, width 64, 2 heads"]);
+});
+
+test("settings in heddle's own form are found again, and called after the model only where they are its own", async () => {
+  const found = async (settings: object) => (await modelOf({ heddle_model: "vit-22b", ...settings })).name;
+  expect([await found({}), await found({ depth: 2 })]).toEqual(["vit-22b", "vit-22b-like"]);
+  const small = { image_size: 28, patch_size: 14, hidden_size: 32, num_hidden_layers: 2, num_attention_heads: 2 };
+  const sizes = { hidden_size: 16, num_hidden_layers: 2, num_attention_heads: 2, use_qformer_text_input: true };
+  const qformer = await modelOf({
+    model_type: "blip-2",
+    vision_config: small,
+    qformer_config: { ...sizes, encoder_hidden_size: 32 },
+  });
+  expect(qformer.name).toBe("blip-2");
+  const kept = await modelOf(ownConfigOf(recordName(qformer), qformer.config));
+  expect([kept.name, kept.config]).toEqual(["blip2-qformer-like", qformer.config]);
+});
+
 const internvl = { model_type: "internvl_chat", downsample_ratio: 0.5, vision_config: {}, ps_version: "v2" };
 
 test.each([
@@ -70,4 +116,19 @@ test.each([
   [{ model_type: "blip-2", text_config: { model_type: "t5" } }, /"model_type" is "t5"; only "opt"/],
 ])("%j is refused by name", async (json, why) => {
   await expect(modelOf(json)).rejects.toThrow(why);
+});
+
+test.each([
+  ["vit-b-16", { image_size: [224, 196] }],
+  ["vit-b-16", { patch_size: [16, 8] }],
+  ["vit-b-16", { hidden_act: "quick_gelu" }],
+  ["resnet-50", { depths: [3, 4, 6] }],
+  ["resnet-50", { hidden_act: "gelu" }],
+  ["gpt2", { scale_attn_by_inverse_layer_idx: true }],
+  ["dinov2-vit-b-14-registers", { qkv_bias: false }],
+  ["llava-1.5-7b", { vision_feature_layer: [-2, -5] }],
+  ["vicuna-7b", { partial_rotary_factor: 0.5 }],
+])("a config.json like that of %s but for %j is refused by the field", async (name, changed) => {
+  const { json } = written.find(({ model }) => model.name === name)!;
+  await expect(modelOf({ ...json, ...changed })).rejects.toThrow(`"${Object.keys(changed)[0]!}"`);
 });

@@ -2,7 +2,7 @@
 import { UsageError } from "../../../compiler/index.ts";
 import { captionScores, imageName, type Question, type RawSample } from "../../../data/index.ts";
 import { cachedSession, captionPrompt, startProgress, tokensBegun, writeCaption } from "../../../runtime/index.ts";
-import { defaultsOf } from "../run/caption.ts";
+import { defaultsOf, shownIn } from "../run/caption.ts";
 import { limitOf, requireRoom } from "../run/decoding.ts";
 import { graphOf, modeOf, type NamedModel, withWeights } from "../run/opened-model.ts";
 import { pixelsFrom, preprocessingFor } from "../run/pictures.ts";
@@ -79,7 +79,9 @@ async function writeAll(
   const maxNewTokens = options.maxTokens ?? usual.maxNewTokens;
   const writing = { ...usual, maxNewTokens, minNewTokens: Math.min(usual.minNewTokens ?? 0, maxNewTokens) };
   const tokenizer = await openTokenizer(step, options);
-  const begun = tokensBegun(beginning, step, captionPrompt(tokenizer, prompt).length);
+  const shown = shownIn(mode, named.config!);
+  const how = { ...writing, prompt, shown, stops: mode.stops?.(named.config!) ?? [] };
+  const begun = tokensBegun(beginning, step, captionPrompt(tokenizer, prompt, shown).length);
   requireRoom(begun, maxNewTokens, limitOf(mode, named), "the picture, the prompt");
   const preprocessing = await preprocessingFor(named, beginning, "caption", options);
   return await withWeights(named, beginning, options, async (model) => {
@@ -89,7 +91,7 @@ async function writeAll(
     try {
       for (const question of questions) {
         const pixels = await pixelsFrom(question.image!, preprocessing);
-        const { text } = await writeCaption(session, beginning, pixels, tokenizer, { ...writing, prompt });
+        const { text } = await writeCaption(session, beginning, pixels, tokenizer, how);
         written.push({ question, said: text });
         progress.update(written.length);
       }

@@ -23,6 +23,8 @@ import { compiled, pathOf } from "./programs.ts";
 /** The figures that `--json` prints. */
 export interface Inspection {
   readonly model: string;
+  /** Its sizes, where it is a checkpoint's and of no published name. */
+  readonly settingsInWords?: string;
   readonly parameters: number;
   readonly tensors: number;
   /** Elements that are kept with the parameters and not learned; absent where there are none. */

@@ -1,6 +1,7 @@
 /** What `heddle inspect` looks at: a model's graph, the training step of a stage, or that of a job. */
 import { countMacs, type Graph, graphSymbols, UsageError } from "../../../compiler/index.ts";
 import type { Model } from "../../../dsl/index.ts";
+import { sizesInWords } from "../../family-name.ts";
 import { type GraphChoice, loadConfigured } from "../../load.ts";
 import { precisionFor } from "../../precision.ts";
 import { sizesOf } from "../../sizes.ts";
@@ -58,8 +59,12 @@ export async function subject(source: string, args: InspectArguments): Promise<S
   if (args.stage === undefined) {
     const macs = args.graph === undefined ? model?.paper?.macs : undefined;
     const paper = macs && config ? macs(config) : null;
+    const words = model && sizesInWords(model);
     const parts = { macs: { exact: countMacs(graph, sizesOf(graph, args)), paper } };
-    return { graph, parts: { ...parts, graphs: otherGraphs(model, args) } };
+    return {
+      graph,
+      parts: { ...parts, ...(words !== undefined && { settingsInWords: words }), graphs: otherGraphs(model, args) },
+    };
   }
   const { step, model: whole } = stageStep(source, args.stage, named, args.graph, precisionFor(args.dtype));
   const parts = { ...stageParts({ step, model: whole() }, args.stage), model: graph.name };

@@ -18,7 +18,7 @@ export function describe(r: Inspection): string {
     .join(", ");
   const groups = Object.entries(r.parametersByGroup).map(([k, v]) => [`  ${k}`, digits(v)] as const);
   return `${table([
-    ["model", r.model],
+    ["model", r.settingsInWords === undefined ? r.model : `${r.model}: ${r.settingsInWords}`],
     ["parameters", `${digits(r.parameters)} in ${digits(r.tensors)} tensors`],
     ...(groups.length > 1 ? groups : []),
     ...(r.buffers === undefined ? [] : [["buffers", `${digits(r.buffers)}, which are not learned`] as const]),

@@ -1,10 +1,12 @@
 /** `heddle run ... caption`: pictures put into words by the model itself. */
-import type { CaptionMode } from "../../../dsl/index.ts";
+import { UsageError } from "../../../compiler/index.ts";
+import type { CaptionMode, Config } from "../../../dsl/index.ts";
 import {
   type Caption,
   cachedSession,
   captionPrompt,
   escapeControls,
+  type ShownPictures,
   tokensBegun,
   type WritingLimits,
   writeCaption,
@@ -14,13 +16,15 @@ import { json } from "../../output.ts";
 import { limitOf, requireRoom } from "./decoding.ts";
 import { graphOf, modeOf, openModel, withWeights } from "./opened-model.ts";
 import type { RunOptions } from "./options.ts";
-import { pixelsFrom, preprocessingFor, requirePictures } from "./pictures.ts";
+import { pixelsOfAll, preprocessingFor, requirePictures } from "./pictures.ts";
 import { openTokenizer } from "./tokenizing.ts";
 import { printable, rowsOf, type WritingOptions, writingOf } from "./writing.ts";
 
 export interface CaptionOptions extends RunOptions, WritingOptions {
   readonly image: readonly string[];
   readonly prompt?: string;
+  /** Pictures and what is said of them, "fox.png=a fox", which the model sees before each. */
+  readonly example: readonly string[];
 }
 
 /** What `--json` prints of a picture. */
@@ -35,26 +39,51 @@ export const defaultsOf = ({ beams = 1, minTokens, maxTokens = 30 }: CaptionMode
   ...(minTokens !== undefined && { minNewTokens: minTokens }),
 });
 
+interface Example {
+  readonly picture: string;
+  readonly said: string;
+}
+
+/** Throws UsageError for one that says no picture or no words, and for a model that reads one picture alone. */
+function examplesOf(given: readonly string[], mode: CaptionMode, name: string): readonly Example[] {
+  if (given.length > 0 && !mode.pictures)
+    throw new UsageError(`${name} reads one picture at a time, and no --example before it`);
+  return given.map((example) => {
+    const [, picture, said] = /^([^=]+)=(.+)$/s.exec(example) ?? [];
+    if (picture !== undefined && said !== undefined) return { picture, said };
+    throw new UsageError(`--example takes a picture and what is said of it, as in fox.png="a fox", not "${example}"`);
+  });
+}
+
+/** How pictures stand in a model's texts; undefined for a model that reads one, before the text. */
+export const shownIn = (
+  { pictures }: CaptionMode,
+  config: Config,
+  examples: readonly Pick<Example, "said">[] = [],
+): ShownPictures | undefined => pictures && { ...pictures(config), examples: examples.map(({ said }) => said) };
+
 export async function captionCommand(source: string, options: CaptionOptions): Promise<number> {
   const named = await openModel(source, options);
   const mode = modeOf(named, "caption");
-  requirePictures(options.image);
+  const examples = examplesOf(options.example, mode, named.name);
+  requirePictures([...options.image, ...examples.map(({ picture }) => picture)]);
   const writing = writingOf(options, defaultsOf(mode));
   const prompt = options.prompt ?? mode.prompt ?? "";
   const beginning = graphOf(named, mode.begin);
   const step = graphOf(named, mode.step);
   const tokenizer = await openTokenizer(step, options);
-  const begun = tokensBegun(beginning, step, captionPrompt(tokenizer, prompt).length);
+  const shown = shownIn(mode, named.config!, examples);
+  const begun = tokensBegun(beginning, step, captionPrompt(tokenizer, prompt, shown).length);
   requireRoom(begun, writing.maxNewTokens, limitOf(mode, named), "the picture, the prompt");
   const preprocessing = await preprocessingFor(named, beginning, "caption", options);
   return await withWeights(named, beginning, options, (model) =>
     untilInterrupted(async (signal) => {
       const capacity = begun + writing.maxNewTokens;
       const session = cachedSession(model, step, { rows: rowsOf(writing.strategy), capacity });
-      const how = { ...writing, prompt, signal, stops: mode.stops?.(named.config!) ?? [] };
+      const how = { ...writing, prompt, shown, signal, stops: mode.stops?.(named.config!) ?? [] };
       const written: Captioned[] = [];
       for (const image of options.image) {
-        const pixels = await pixelsFrom(image, preprocessing);
+        const pixels = await pixelsOfAll([...examples.map(({ picture }) => picture), image], preprocessing);
         const caption = await writeCaption(session, beginning, pixels, tokenizer, how);
         if (signal.aborted) break;
         written.push({ image, ...caption });

@@ -10,6 +10,7 @@ import {
   conversation,
   type WritingLimits,
 } from "../../../runtime/index.ts";
+import { sizesInWords } from "../../family-name.ts";
 import { untilInterrupted } from "../../interruption.ts";
 import { json } from "../../output.ts";
 import { graphOf, modeOf, type NamedModel, openModel, withWeights } from "./opened-model.ts";
@@ -83,10 +84,18 @@ async function* questions(given: readonly string[] | undefined): AsyncGenerator<
   }
 }
 
-/** The template asked for, else the first of the model's. */
-export function templateOf(asked: string | undefined, { templates }: ChatMode, { config }: NamedModel): ChatTemplate {
-  const known = typeof templates === "function" ? templates(config!) : templates;
+/** The template asked for, else the first of the model's; of a model of no published name, stderr says that it is a guess. */
+export function templateOf(
+  asked: string | undefined,
+  mode: ChatMode,
+  { name, model, config }: NamedModel,
+): ChatTemplate {
+  const known = typeof mode.templates === "function" ? mode.templates(config!) : mode.templates;
   const found = asked === undefined ? known[0] : known.find((t) => t.name === asked);
+  if (asked === undefined && found && model && sizesInWords(model) !== undefined)
+    process.stderr.write(
+      `${name} is of no published sizes, so that its template is not known: "${found.name}" is taken; --template says another of ${known.map((t) => t.name).join(", ")}\n`,
+    );
   if (found) return found;
   throw new UsageError(`--template is one of ${known.map((t) => t.name).join(", ")}, not "${asked}"`);
 }

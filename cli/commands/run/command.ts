@@ -1,7 +1,7 @@
 /** `heddle run <model> ...`: the modes of a model and their options. */
 import { Command, InvalidArgumentError, Option } from "commander";
 import { UsageError } from "../../../compiler/index.ts";
-import { once, wholeNumber } from "../../option-values.ts";
+import { collect, once, wholeNumber } from "../../option-values.ts";
 import type { CaptionOptions } from "./caption.ts";
 import type { ChatOptions } from "./chat.ts";
 import type { ClassifyOptions } from "./classify.ts";
@@ -101,7 +101,13 @@ function contrast(source: string, add: Add, program: Command, done: Done): void 
 function generation(source: string, add: Add, program: Command, done: Done): void {
   const caption = add(program, "caption", "put pictures into words")
     .requiredOption("--image <files...>", "pictures")
-    .option("--prompt <text>", "what the words go on from; default as the model has it");
+    .option("--prompt <text>", "what the words go on from; default as the model has it")
+    .option(
+      "--example <picture=words>",
+      "a picture and what is said of it, for models that read several; may be repeated",
+      collect,
+      [],
+    );
   writingFlags(searchFlags(caption)).action(async (_, command: Command) => {
     const { captionCommand } = await import("./caption.ts");
     done(await captionCommand(source, command.optsWithGlobals<CaptionOptions>()));

@@ -139,6 +139,13 @@ export async function pixelsFrom(path: ImageSource, preprocessing: PicturePrepro
   return pixelsOf(pictures, preprocessing);
 }
 
+/** Several pictures as the input "pixels", none of them cut into tiles. */
+export const pixelsOfAll = async (
+  paths: readonly ImageSource[],
+  preprocessing: PicturePreprocessing,
+): Promise<HostTensor> =>
+  pixelsOf(await Promise.all(paths.map((path) => decodeImage(path, preprocessing.geometry))), preprocessing);
+
 /** Reads pictures batch by batch; repeated indices are decoded once. Throws FileError naming one that is broken. */
 export function pictureFeeds(pictures: readonly ImageSource[], album: Album) {
   return async (rows: readonly number[]): Promise<{ readonly pixels: HostTensor }> => {

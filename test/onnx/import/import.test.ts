@@ -432,6 +432,11 @@ describe("heddle import", () => {
     const direct = await heddle("export", path, "--out", folder.at("direct.onnx"), "--verify");
     expect([direct.status, direct.err]).toEqual([0, ""]);
     expect(readFileSync(folder.at("direct.onnx"))).toEqual(readFileSync(again));
+    const whole = await heddle("inspect", folder.at("out"));
+    expect([whole.status, whole.err]).toEqual([
+      1,
+      expect.stringContaining(`give "${folder.at("out", "model.graph")}"`),
+    ]);
     const missing = await heddle("import", folder.at("none.onnx"), "--out", folder.at("none"));
     expect([missing.status, missing.err]).toEqual([1, expect.stringContaining("cannot be read")]);
   });

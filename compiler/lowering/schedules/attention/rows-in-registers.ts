@@ -130,9 +130,10 @@ export class AttentionLowering {
     else for (let i = 0; i < length; i++) body(int(i), out);
   }
 
-  /** Runs `body` for every element of a vector, `most` of them a turn where they divide it. */
+  /** Runs `body` for every element of a vector, `most` of them a turn (a power of two), or as many as divide it. */
   private loop(out: Stmt[], length: number, most: number, body: (e: Expr, out: Stmt[]) => void): void {
-    const turn = length % most === 0 ? most : 1;
+    let turn = most;
+    while (length % turn !== 0) turn /= 2;
     const index = indexVar(this.k.names.fresh("e"), length / turn);
     const inner: Stmt[] = [];
     for (let i = 0; i < turn; i++) body(add(mul(index, int(turn)), int(i)), inner);

@@ -1,0 +1,95 @@
+/** Jobs that are not what their file says: built of something else, thrown from a timer, never settled, or an end of their own. */
+import { spawn } from "node:child_process";
+import { writeFileSync } from "node:fs";
+import { text } from "node:stream/consumers";
+import { pathToFileURL } from "node:url";
+import { afterAll, expect, it, vi } from "vitest";
+import { heddle, modelFile, scratch } from "./support.ts";
+
+vi.setConfig({ testTimeout: 120_000 });
+
+const folder = scratch("unsettled");
+afterAll(() => folder.remove());
+const door = (path: string) => pathToFileURL(modelFile(path)).href;
+
+/** A file with a job whose `build` is this. */
+function jobFile(name: string, build: string): string {
+  const path = folder.at(`${name}.ts`);
+  writeFileSync(
+    path,
+    `import { defineJob } from "${door("../../runtime/index.ts")}";
+import { tinyFeeds, tinyJob } from "${door("../support/tiny-job.ts")}";
+export default defineJob({ name: "${name}", summary: "", config: {}, build: ${build} } as never);\n`,
+  );
+  return path;
+}
+const train = (path: string) => ["train", path, "--device", "cpu", "--runs", folder.at("runs")];
+
+/** Batches of a job, as text. */
+const batches = (one: string) =>
+  `() => tinyJob(1, { batches: async function* () { for (;;) yield ${one}; } as never })`;
+
+it.each([
+  ["nothing", "() => undefined", 'UsageError: the job "nothing": build gives undefined, and no training'],
+  [
+    "list",
+    "() => ({ ...tinyJob(1), batches: [], report: 'x' })",
+    /batches is a list; needed is a function.*\n.*report is the text "x"/,
+  ],
+  ["empty", batches("null"), "UsageError: step 1: batches gives null; needed is { feeds, next }"],
+  [
+    "cursor",
+    batches("{ feeds: tinyFeeds(0), cursor: 1 }"),
+    "gives a batch whose next is undefined, which no file can keep",
+  ],
+  ["big", batches("{ feeds: tinyFeeds(0), next: 5n }"), "gives a batch whose next is bigint 5"],
+  [
+    "figures",
+    "() => tinyJob(1, { validate: { every: 1, run: async () => ({ loss: 'x' }) } as never })",
+    'validate.run gives "loss" that is the text "x"; needed is a record of numbers',
+  ],
+  [
+    "finish",
+    "() => tinyJob(1, { finish: async () => ({ a: 5n }) as never })",
+    "gives an object, which JSON does not hold",
+  ],
+  [
+    "object",
+    "() => Promise.reject({ code: 5, toString: null })",
+    "{ code: 5, toString: null } was thrown, which is no Error",
+  ],
+])("%s is told as the user's, with what is needed", async (name, build, says) => {
+  const { status, err } = await heddle(...train(jobFile(name, build)));
+  expect(err).toMatch(says);
+  expect(err).not.toContain("heddle itself failed");
+  expect(status).toBe(1);
+});
+
+/** In a process of its own, since it may end there and then. */
+async function alone(path: string) {
+  const child = spawn(process.execPath, [modelFile("../../bin/heddle.js"), "inspect", path], {
+    stdio: ["ignore", "ignore", "pipe"],
+  });
+  const closed = new Promise<number | null>((resolve) => child.on("close", resolve));
+  return { err: await text(child.stderr), status: await closed };
+}
+
+it.each([
+  ["never", "() => new Promise(() => {})", /^the command did not end, and nothing is left to wait for: .*\n {2}hint: /],
+  ["exit", "() => process.exit(0)", /^the command did not end/],
+  [
+    "timer",
+    "() => new Promise(() => setTimeout(() => { throw new Error('late'); }))",
+    /^Error at .*timer\.ts:3:\d+: late\n/,
+  ],
+  [
+    "unheard",
+    "() => { void Promise.reject(new Error('unheard')); return new Promise(() => {}); }",
+    /^Error at .*unheard\.ts:3:\d+: unheard\n/,
+  ],
+])("%s ends with one message and not with success", async (name, build, says) => {
+  const { err, status } = await alone(jobFile(name, build));
+  expect(err).toMatch(says);
+  expect(err).not.toMatch(/Node\.js v|Warning|\n {4}at /);
+  expect(status).toBe(1);
+});
