@@ -17,7 +17,7 @@ export async function readOnnxModel(source: string, set: readonly string[]): Pro
 }
 
 /** "height=640", or "past=sequence" where two open sizes are the same. */
-export function sizeSetting(setting: string): readonly [name: string, size: number | string] {
+function sizeSetting(setting: string): readonly [name: string, size: number | string] {
   const [, name, size] = /^([A-Za-z_]\w*)=(\w+)$/.exec(setting) ?? [];
   if (name === undefined || size === undefined)
     throw new UsageError(`"${setting}" says no size of the file: name=number, as in height=640`);

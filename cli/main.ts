@@ -10,6 +10,7 @@ import type { OpenTrace } from "../runtime/node-index.ts";
 import { adapterNames, anyGpu } from "./adapters.ts";
 import { checkTypes, checkTypesFlag } from "./check-types.ts";
 import { faultText } from "./fault-text.ts";
+import { helpStyle } from "./help.ts";
 import {
   byteCount,
   collect,
@@ -64,64 +65,78 @@ const activationTypes = Object.keys({ float: true, int8: true } satisfies Record
 const shardOption = (): Option =>
   new Option(
     "--shard <what>",
-    "what each rank keeps its part of, rather than all: ZeRO stages 1, 2, 3, each with those before",
+    "state that is divided among ranks: ZeRO stage 1, 2 or 3, each with those before",
   ).choices([...shards]);
+
+const shardSize = (of: string, gigabytes: number): Option =>
+  new Option("--shard-size <size>", `largest size of ${of}, as in 500MB`)
+    .argParser(byteCount)
+    .default(gigabytes * 1e9, `${gigabytes}GB`);
 
 function commands(done: (status: number) => void): Command {
   const program = new Command("heddle")
+    .configureHelp(helpStyle)
     .description("Declare vision-language models in TypeScript; train them, compile them to WebGPU and ONNX.")
     .version(heddleVersion())
     .exitOverride()
-    .option("--trace <file>", "write a timeline of what the command does, which ui.perfetto.dev opens")
+    .option("--trace <file>", "write a timeline of the command, for ui.perfetto.dev")
     .addHelpText("after", environmentHelp);
   const set = [
     "--set <key=value>",
-    "change a setting, or take a configuration by name; may be repeated",
+    "change a setting, or choose a named configuration; may be repeated",
     collect,
     [] as string[],
   ] as const;
   const graph = ["--graph <name>", "another graph of the model, such as decode; heddle inspect lists them"] as const;
-  const size = ["--size <name=n>", "number for one symbolic size; may be repeated", collect, [] as string[]] as const;
+  const size = ["--size <name=n>", "value of one symbolic size; may be repeated", collect, [] as string[]] as const;
   const memory = [
     "--memory <budget>",
-    "what a graph may take on WebGPU, as in 24GiB, or 0.8 of the device's: values are computed again to fit",
+    "memory budget on WebGPU, as in 24GiB, or 0.8 for a share of the device's; values are recomputed to fit",
     memoryBudget,
   ] as const;
   program
     .command("init [folder]")
-    .description("a new project: a model, a job that trains it, and the commands to check, train and export it")
-    .option("--json", "for programs", false)
+    .description("create a project: a model, a job that trains it, and scripts to check, train and export it")
+    .option("--json", "print JSON", false)
     .action(async (folder = ".", options) => {
       const { initCommand } = await import("./commands/init.ts");
       done(await initCommand(folder, options));
     });
   program
     .command("inspect <model|job.ts>")
-    .description("what a model or the step of a training job is, costs and compiles to")
+    .description("show what a model or a training step is, costs and compiles to")
     .option(...checkTypesFlag)
     .option(...set)
     .option(...graph)
-    .option("--batch <n>", "number that stands for symbolic sizes; default 1, and of a job its own", wholeNumber)
+    .option("--batch <n>", "value of symbolic sizes; default 1, for a job its own", wholeNumber)
     .option(...size)
     .option("--text", "print the graph", false)
     .option(
       "--target <target>",
-      "whose stages --pass, --html and the switches show: webgpu, onnx or reference",
+      "pipeline that --pass, --html and the switches show: webgpu, onnx or reference",
       "webgpu",
     )
-    .option("--dtype <dtype>", "computed in f32 or f16, or weights kept as int8 or int4", "f32")
-    .option("--pass <name>", "print what a stage of the target was given and what it made")
-    .option("--kernels [pattern]", "list the kernels whose names match: how each is made, and why not otherwise")
-    .option("--adapter <name>", `whom kernels are made for: ${adapterNames.join(", ")}`, anyGpu)
-    .option("--fixed", "with --kernels: made for these sizes alone, rather than for any", false)
-    .option("--measure", "with --kernels: time them on the GPU that is here, beside what it can do at most", false)
+    .option("--dtype <dtype>", "compute in f32 or f16, or keep weights as int8 or int4", "f32")
+    .option("--pass <name>", "print the input and output of a stage of the target's pipeline")
+    .option(
+      "--kernels [pattern]",
+      "list the kernels whose names match, with their schedules and why others were rejected",
+    )
+    .option("--adapter <name>", `adapter that kernels are compiled for: ${adapterNames.join(", ")}`, anyGpu)
+    .option("--fixed", "with --kernels: compile for these sizes only", false)
+    .option("--measure", "with --kernels: time them on this machine's GPU, and compare with its peak rates", false)
     .option("--html <file>", "write a page to step through the stages")
     .option("--stage <n>", "inspect the training step of this stage")
     .option(...memory)
-    .option("--sweep <key=a,b,c>", "table of vision shapes: depth, headDim, mlpRatio; may be repeated", collect, [])
-    .option("--budget <n>", "parameters that every shape of the sweep comes to", positiveNumber)
+    .option(
+      "--sweep <key=a,b,c>",
+      "compare vision encoder shapes: depth, headDim, mlpRatio; may be repeated",
+      collect,
+      [],
+    )
+    .option("--budget <n>", "with --sweep: number of parameters of every shape", positiveNumber)
     .option("--device <device>", "with --sweep: also measure one block on this device")
-    .option("--json", "figures for programs", false)
+    .option("--json", "print JSON", false)
     .action(async (model, options) => {
       const { inspectCommand } = await import("./commands/inspect/command.ts");
       done(await inspectCommand(model, options));
@@ -133,27 +148,27 @@ function commands(done: (status: number) => void): Command {
     .option("--stage <n>", "a stage of a model, or several in a row: 1.1,1.2; heddle inspect shows what it trains")
     .option(
       "--data <spec>",
-      "what a stage is trained on: shards, a folder, a list, as in 2*'shards/{000..099}.tar'; may be repeated",
+      "training data: shards, a folder or a list, with a weight as in 2*'shards/{000..099}.tar'; may be repeated",
       collect,
       [],
     )
-    .option("--filter <rule>", "which samples are taken, as in 'caption.words>=3'; may be repeated", collect, [])
-    .option("--validate <spec>", "what a stage is judged on while it trains, as --data names it", collect, [])
+    .option("--filter <rule>", "use only samples that match, as in 'caption.words>=3'; may be repeated", collect, [])
+    .option("--validate <spec>", "validation data, in the syntax of --data; may be repeated", collect, [])
     .option("--tokenizer <path>", 'a tokenizer.json or its folder, or "bytes"; default the one beside --from')
     .option("--device <device>", "auto, webgpu or cpu", "auto")
     .option("--from <path>", "run, checkpoint or folder to start from; may be repeated, the first wins", collect, [])
     .addOption(
       new Option(
         "--precision <precision>",
-        "what a job computes in that has this setting; its parameters are f32",
+        "what to compute in, for a job with this setting; parameters are f32",
       ).choices([...precisions]),
     )
-    .option("--resume", "go on with the newest run from its newest checkpoint", false)
-    .option("--changed-data", "with --resume: go on although files of the data changed, from the next epoch on", false)
-    .option("--runs <folder>", "where run folders are made", "runs")
-    .option("--no-tuning", "choose kernels without what heddle tune found")
+    .option("--resume", "resume the newest run from its newest checkpoint", false)
+    .option("--changed-data", "with --resume: accept that data files changed, from the next epoch on", false)
+    .option("--runs <folder>", "where run folders are created", "runs")
+    .option("--no-tuning", "ignore the results of heddle tune")
     .addOption(shardOption())
-    .option("--share-devices", "let ranks of one machine compute on one GPU, where it has fewer", false)
+    .option("--share-devices", "let several ranks share a GPU if the machine has too few", false)
     .option(...memory)
     .option(...set)
     .option("--json", "print the summary on stdout", false)
@@ -163,90 +178,80 @@ function commands(done: (status: number) => void): Command {
     });
   program
     .command("plan <model|job.ts>")
-    .description("what a stage of training takes on given hardware: memory, largest batch, operations, time")
+    .description("estimate what a training stage takes on given hardware: memory, largest batch, operations, time")
     .requiredOption(
       "--hardware <text>",
-      'as in H200, "8×A100-80G" or "640×A100-80G,IB-200G"; here is the device that is here',
+      'as in H200, "8×A100-80G" or "640×A100-80G,IB-200G"; "here" is this machine\'s device',
     )
     .option(...checkTypesFlag)
-    .option("--stage <n>", "the stage of the model; a job is one")
+    .option("--stage <n>", "the stage of the model; not for a job")
     .option(...set)
     .option(...size)
-    .addOption(new Option("--precision <precision>", "what is computed in").choices([...precisions]))
+    .addOption(new Option("--precision <precision>", "what to compute in").choices([...precisions]))
     .option(...memory)
-    .option(
-      "--batch <n>",
-      "samples that a device computes at once, of which alone a plan is made; default what fits",
-      wholeNumber,
-    )
+    .option("--batch <n>", "samples per device at once; default the largest batch that fits", wholeNumber)
     .addOption(shardOption())
-    .option("--efficiency <share>", "of the roofline that kernels reach, up to 1", share, 1)
-    .option(
-      "--measure",
-      "with --hardware here: run each shape of kernel once and count its time, not the roofline's",
-      false,
-    )
-    .option("--json", "figures for programs", false)
+    .option("--efficiency <share>", "share of the roofline that kernels reach, up to 1", share, 1)
+    .option("--measure", "with --hardware here: time each distinct kernel instead of using the roofline", false)
+    .option("--json", "print JSON", false)
     .action(async (source, options) => {
       const { planCommand } = await import("./commands/plan.ts");
       done(await planCommand(source, options));
     });
   program
     .command("report <folder>")
-    .description("make a run's report.html again from the files in its folder")
-    .option("--json", "for programs", false)
+    .description("write a run's report.html again from the files in its folder")
+    .option("--json", "print JSON", false)
     .action(async (folder, options) => {
       const { reportCommand } = await import("./commands/report.ts");
       done(await reportCommand(folder, options));
     });
   program
     .command("tune <model>")
-    .description("time every way to make a model's kernels on the GPU, and keep what is faster for later runs")
+    .description("autotune a model's kernels on the GPU, and keep the results for later runs")
     .option(...checkTypesFlag)
     .option(...set)
     .option(...graph)
-    .option("--stage <n>", "the kernels of the training step of this stage")
-    .option("--batch <n>", "number that stands for symbolic sizes", wholeNumber, 1)
+    .option("--stage <n>", "tune the training step of this stage")
+    .option("--batch <n>", "value of symbolic sizes", wholeNumber, 1)
     .option(...size)
     .addOption(
-      new Option("--dtype <dtype>", "what is computed in, and weights are kept as")
-        .choices(["f32", "f16"])
-        .default("f32"),
+      new Option("--dtype <dtype>", "what to compute in and keep weights as").choices(["f32", "f16"]).default("f32"),
     )
-    .option("--fixed", "for these sizes alone, as heddle run --fixed compiles; default for any", false)
-    .option("--budget <time>", "as in 60s or 5m", duration, 60_000)
-    .option("--json", "for programs", false)
+    .option("--fixed", "tune for these sizes only, as heddle run --fixed compiles", false)
+    .addOption(new Option("--budget <time>", "as in 90s or 5m").argParser(duration).default(60_000, "60s"))
+    .option("--json", "print JSON", false)
     .action(async (model, options) => {
       const { tuneCommand } = await import("./commands/tune.ts");
       done(await tuneCommand(model, options));
     });
   program
     .command("compile <model>")
-    .description("a WebGPU bundle that a page runs, or an ONNX file")
+    .description("write a WebGPU bundle for web pages, or an ONNX file")
     .option(...checkTypesFlag)
     .requiredOption("--target <target>", "webgpu or onnx")
     .requiredOption("--out <path>", "folder of the bundle, or the ONNX file")
     .option("--weights <path>", "safetensors file, index or folder; default random values")
     .option(...set)
     .option(...graph)
-    .option("--dtype <dtype>", "what weights are kept as: f32 or f16; what export takes for an ONNX file", "f32")
+    .option("--dtype <dtype>", "weights in f32 or f16; for an ONNX file as in heddle export", "f32")
     .addOption(
-      new Option("--precision <precision>", "what a bundle computes in; f16 needs a device that has it")
+      new Option("--precision <precision>", "what a bundle computes in; f16 needs a device with the feature")
         .choices([...precisions])
         .default("f32"),
     )
-    .option("--adapter <name>", `whom a bundle's kernels are made for: ${adapterNames.join(", ")}`, anyGpu)
-    .option("--batch <n>", "number that stands for symbolic sizes in a bundle", wholeNumber, 1)
+    .option("--adapter <name>", `adapter that a bundle is compiled for: ${adapterNames.join(", ")}`, anyGpu)
+    .option("--batch <n>", "value of symbolic sizes in a bundle", wholeNumber, 1)
     .option(...size)
-    .option("--seed <n>", "of random values", seed, 0)
-    .option("--json", "for programs", false)
+    .option("--seed <n>", "seed of random values", seed, 0)
+    .option("--json", "print JSON", false)
     .action(async (model, options) => {
       const { compileCommand } = await import("./commands/compile.ts");
       done(await compileCommand(model, options));
     });
   program
     .command("export <model>")
-    .description("an ONNX file, checked against heddle's own execution with --verify")
+    .description("write an ONNX file; --verify compares it with heddle's own execution")
     .option(...checkTypesFlag)
     .requiredOption("--out <file.onnx>", "where to write")
     .option("--weights <path>", "safetensors file, index or folder; default random values")
@@ -254,78 +259,78 @@ function commands(done: (status: number) => void): Command {
     .option(...graph)
     .option("--dtype <dtype>", "f32, f16, int8 or int4", "f32")
     .addOption(
-      new Option("--dialect <dialect>", "onnxruntime: also operators of its own, which it opens and runs faster")
+      new Option("--dialect <dialect>", "onnxruntime: also use its contrib operators, which load and run faster")
         .choices(dialects)
         .default("standard"),
     )
     .addOption(
       new Option(
         "--activations <type>",
-        "int8, with weights of int8: rounds what they are multiplied by, and multiplies integers",
+        "int8, with --dtype int8: quantize activations dynamically, and multiply integers",
       )
         .choices(activationTypes)
         .default("float"),
     )
-    .option("--ids <type>", "int64 or int32 for inputs of whole numbers; int64 for graphs with keys and values")
-    .option("--opset <n>", "17 to the newest that onnxruntime runs", wholeNumber)
+    .option("--ids <type>", "int64 or int32 for integer inputs; default int64 for graphs with a key-value cache")
+    .option("--opset <n>", "17 to the newest that onnxruntime runs; default 20", wholeNumber)
     .option("--outputs <names...>", "only these outputs and what they need")
-    .option("--seed <n>", "of random values", seed, 0)
+    .option("--seed <n>", "seed of random values", seed, 0)
     .option("--verify", "run the file in onnxruntime and compare", false)
-    .option("--json", "for programs", false)
+    .option("--json", "print JSON", false)
     .action(async (model, options) => {
       const { exportCommand } = await import("./commands/export.ts");
       done(await exportCommand(model, options));
     });
   program
     .command("import <file.onnx>")
-    .description("an ONNX file as a graph with named axes, and its weights, which the other commands take")
+    .description("read an ONNX file into a graph and weights that the other commands take")
     .requiredOption("--out <folder>", "where to write model.graph and model.safetensors")
     .option(
       "--size <name=n>",
-      "what an open size of the file is: a number, or another that it is the same as; may be repeated",
+      "value of a symbolic size of the file: a number, or another size that it equals; may be repeated",
       collect,
       [] as string[],
     )
-    .option("--json", "for programs", false)
+    .option("--json", "print JSON", false)
     .action(async (file, options) => {
       const { importCommand } = await import("./commands/import.ts");
       done(await importCommand(file, options));
     });
   program
     .command("convert <model>")
-    .description("weights in the published layout, sharded, with config.json: what Python's transformers reads")
+    .description("write weights in the published layout, which Python's transformers reads")
     .option(...checkTypesFlag)
     .option("--weights <path>", "safetensors file, index or folder in any layout, or random; default a folder's own")
-    .requiredOption("--out <folder>", "a folder that is not there yet")
+    .requiredOption("--out <folder>", "a new folder")
     .option("--dtype <dtype>", "f32, f16 or bf16; default as each tensor is stored")
-    .option("--shard-size <size>", "bytes that a file holds at most, as in 5GB or 500MB", byteCount, 5e9)
+    .addOption(shardSize("a file", 5))
     .option(...set)
-    .option("--seed <n>", "of random values", seed, 0)
-    .option("--json", "for programs", false)
+    .option("--seed <n>", "seed of random values", seed, 0)
+    .option("--json", "print JSON", false)
     .action(async (model, options) => {
       const { convertCommand } = await import("./commands/convert.ts");
       done(await convertCommand(model, options));
     });
   program
     .command("models")
-    .description("the models that come with heddle: sizes, papers, stages, what they are run for")
-    .option("--json", "for programs", false)
+    .description("list the bundled models: sizes, papers, stages, modes of heddle run")
+    .option("--json", "print JSON", false)
     .action(async (options) => {
       const { modelsCommand } = await import("./commands/models.ts");
       done(modelsCommand(options));
     });
   program
     .command("devices")
-    .description("what is here, and which one auto takes")
-    .option("--measure", "also what the GPU can do at most: copying, multiplying, dispatching", false)
-    .option("--json", "for programs", false)
+    .description("list the devices of this machine, and the one that auto chooses")
+    .option("--measure", "also measure the GPU's peak rates: copies, products, dispatches", false)
+    .option("--json", "print JSON", false)
     .action(async (options) => {
       const { devicesCommand } = await import("./commands/devices.ts");
       done(await devicesCommand(options));
     });
   program
     .command("run [arguments...]")
-    .description("use a model: features, classify, segment, retrieve, caption, chat, generate; see heddle run --help")
+    .description("run a model: features, classify, segment, retrieve, caption, chat, generate")
     .allowUnknownOption()
     .helpOption(false)
     .action(async (given) => {
@@ -334,7 +339,7 @@ function commands(done: (status: number) => void): Command {
     });
   program
     .command("evaluate [arguments...]")
-    .description("judge a model on data of your own by a published protocol; see heddle evaluate --help")
+    .description("evaluate a model on your own data with a published protocol")
     .allowUnknownOption()
     .helpOption(false)
     .action(async (given) => {
@@ -348,21 +353,22 @@ function commands(done: (status: number) => void): Command {
 
 /** `heddle data scan|filter|write`. */
 function dataCommands(program: Command, done: (status: number) => void): void {
-  const data = program
-    .command("data")
-    .description("what a data set holds, what filters drop of it, and new shards of it");
+  const data = program.command("data").description("describe, filter and reshard data sets");
   const reading = (name: string, does: string) =>
     data
       .command(`${name} <specs...>`)
       .description(does)
       .exitOverride()
       .option("--kind <kind>", "pairs, conversations, labels or masks", "pairs")
-      .option("--images <folder>", "that the pictures of a .json or .jsonl lie in; default its own")
-      .option("--language <code>", "of captions that do not say theirs, as in en or zh")
-      .option("--quick", "read pictures' sizes only, without decoding them", false)
-      .option("--json", "for programs", false);
-  const filters = ["--filter <filter>", "as in caption.words>=3, or a .json that lists such; may be repeated"] as const;
-  reading("scan", "count samples, pictures, languages and what is broken").action(async (specs, options) => {
+      .option("--images <folder>", "folder of a list's images; default the list's own")
+      .option("--language <code>", "of captions without one, as in en or zh")
+      .option("--quick", "read only the sizes of images, without decoding them", false)
+      .option("--json", "print JSON", false);
+  const filters = [
+    "--filter <filter>",
+    "as in caption.words>=3, or a .json file with a list of filters; may be repeated",
+  ] as const;
+  reading("scan", "count samples, images, languages and broken files").action(async (specs, options) => {
     const { scanCommand } = await import("./commands/data.ts");
     done(await scanCommand(specs, options));
   });
@@ -374,8 +380,8 @@ function dataCommands(program: Command, done: (status: number) => void): void {
     });
   reading("write", "write what filters keep as WebDataset shards")
     .option(...filters, collect, [])
-    .requiredOption("--out <folder>", "a folder that is not there yet")
-    .option("--shard-size <size>", "bytes that a shard holds at most, as in 1GB or 500MB", byteCount, 1e9)
+    .requiredOption("--out <folder>", "a new folder")
+    .addOption(shardSize("a shard", 1))
     .action(async (specs, options) => {
       const { writeCommand } = await import("./commands/data.ts");
       done(await writeCommand(specs, options));
@@ -383,12 +389,12 @@ function dataCommands(program: Command, done: (status: number) => void): void {
 }
 
 const environmentHelp = `
-environment:
+Environment:
 ${switchHelp.map((s) => `  ${s.example.padEnd(44)} ${s.help}`).join("\n")}
-  HEDDLE_ADAPTER=system|swiftshader|lavapipe   the WebGPU adapter to take
+  HEDDLE_ADAPTER=system|swiftshader|lavapipe   the WebGPU adapter to use
   HEDDLE_TUNING=off                            choose kernels without what heddle tune found
-  HEDDLE_CACHE=<folder>                        where heddle tune keeps what it finds
-  HEDDLE_MPI=<file>                            the MPI library that ranks of heddle train load`;
+  HEDDLE_CACHE=<folder>                        where heddle tune keeps its results
+  HEDDLE_MPI=<file>                            the MPI library for heddle train on several devices`;
 
 function readSource(file: string): string | undefined {
   try {

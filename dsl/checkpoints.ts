@@ -89,7 +89,7 @@ export function sizedBy<C extends Config>(codec: ConfigCodec<C>, config: C, json
  * Where parameters may lie besides under their own names, the likeliest place first: each as all tensors that together hold
  * one. Parts that are published alone lack their prefix; not taken where a name without it is another parameter's.
  */
-export function checkpointPlaces(
+function checkpointPlaces(
   { layouts, parts = [] }: Pick<ModelCheckpoints, "layouts" | "parts">,
   parameters: readonly Node[],
 ): CheckpointPlace[][] {

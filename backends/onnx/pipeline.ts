@@ -50,7 +50,7 @@ const isMixing = (node: Node): boolean => {
 };
 
 /**
- * The road from a graph to an ONNX model, in order; each stage says what it needs from those before it. The list is the
+ * The pipeline from a graph to an ONNX model, in order; each stage says what it needs from those before it. The list is the
  * same for all options: a stage that they do not ask for changes nothing.
  */
 export const onnxStages = (options: EmitOptions): readonly AnyStage[] => [

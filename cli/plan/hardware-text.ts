@@ -19,7 +19,7 @@ export interface Cluster {
 /** As `--hardware` names the device that is here. */
 export const hereName = "here";
 
-export const hardwareNames: readonly string[] = [...hardware.map((h) => h.name), hereName];
+const hardwareNames: readonly string[] = [...hardware.map((h) => h.name), hereName];
 
 const plain = (name: string): string => name.toLowerCase().replace(/[-_ ]/g, "");
 

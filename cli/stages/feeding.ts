@@ -154,7 +154,7 @@ const nameOf = (sample: object): string => {
 };
 
 /** How often a run meets the samples of each source: "8 samples: 1.33 epochs". */
-export function epochsText(sources: readonly OpenSource[], samples: number): string {
+function epochsText(sources: readonly OpenSource[], samples: number): string {
   const total = sources.reduce((sum, { weight }) => sum + weight, 0);
   const each = sources.map(({ spec, weight, count }) => {
     const of = sources.length > 1 ? ` of ${spec}` : "";

@@ -1,4 +1,4 @@
-/** What a road to a target is made of: forms that a program takes, and named stages from one form to the next. */
+/** What the pipeline of a target is made of: forms that a program takes, and named stages from one form to the next. */
 import { InternalError } from "../diagnostics/error.ts";
 import { type Graph, nodesOf } from "../ir/graph.ts";
 import { parseGraph } from "../ir/parse.ts";

@@ -6,7 +6,7 @@ import { type Sizes, symbolsOf } from "../ir/dim.ts";
 import { bindSizes, type Graph, nodesOf } from "../ir/graph.ts";
 
 /**
- * The road from a graph to the interpreter. The common passes are not on it, nor any other: the other roads are judged by
+ * The pipeline from a graph to the interpreter. No pass is on it: the other pipelines are judged by
  * what the interpreter says of the graph as it was given, and a pass on both would be judged by itself.
  */
 export const referenceStages = (sizes: Sizes): readonly AnyStage[] => [

@@ -1,4 +1,4 @@
-/** The road from a graph to WebGPU kernels: the readable list of stages, in order. */
+/** The pipeline from a graph to WebGPU kernels: the readable list of stages, in order. */
 import { type AnyStage, type Form, graphForm, graphStage, type RunOptions, runStages, stage } from "../driver/index.ts";
 import {
   type Beside,

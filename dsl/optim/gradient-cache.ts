@@ -112,7 +112,7 @@ export function cachedAccumulation(
 }
 
 /** The sizes of the whole batch, for a graph in those of a micro-batch. */
-export const wholeBatch = ({ samples }: SampleCut, count: number): Readonly<Record<string, Dim>> => ({
+const wholeBatch = ({ samples }: SampleCut, count: number): Readonly<Record<string, Dim>> => ({
   [samples]: mulDims(count, symbol(samples)),
 });
 

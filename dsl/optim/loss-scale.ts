@@ -15,12 +15,12 @@ export const unscaled = <A extends string>(gradient: Tensor<A>, scale: Tensor<ne
   mul(gradient, div(1, scale)) as Tensor<A>;
 
 /** Good steps after which the scale is doubled. */
-export const growthInterval = 2000;
+const growthInterval = 2000;
 
 /** What the scale is halved down to: at 1 nothing is lifted, so that what overflows there is no matter of the scale. */
-export const lowestScale = 1;
+const lowestScale = 1;
 /** What it is doubled up to. */
-export const highestScale = 2 ** 24;
+const highestScale = 2 ** 24;
 
 /** True where a norm is a finite number, and so is all that it is of: no comparison with NaN is true. */
 export const isFiniteNorm = (norm: Tensor<never>): Tensor<never> => lt(norm, 3e38) as Tensor<never>;

@@ -120,7 +120,7 @@ export const stageThree = (): Part => ({
 });
 
 /** The image side of InternVL-G: what the texts of stage 1 are compared with after stage 2. */
-export const imageSideG = (): Graph =>
+const imageSideG = (): Graph =>
   trace(
     defineModel({
       name: "image-side-g",

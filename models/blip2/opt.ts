@@ -32,7 +32,7 @@ type Ids = Tensor<"batch" | "token">;
 const init = { init: normal(0.02) };
 
 /** Rows of the table of positions before that of the first token. */
-export const positionsBefore = 2;
+const positionsBefore = 2;
 
 /** Words without their positions: ids i32 [batch, token] -> [batch, token, embed] */
 export const optWords = (p: Params, ids: Ids, a: Gpt2Axes): Tokens =>

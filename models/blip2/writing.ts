@@ -47,7 +47,7 @@ export interface Blip2Config {
 const init = { init: normal(0.02) };
 
 /** All tokens of a picture, the class token first: [batch, token, embed] */
-export function blip2Vision(p: Params, pixels: Picture, c: Blip2VisionConfig): Tokens {
+function blip2Vision(p: Params, pixels: Picture, c: Blip2VisionConfig): Tokens {
   const [embed, count] = [axis("embed", c.width), gridOf(c) ** 2];
   const [patches, token]: Axis<"token">[] = [axis("token", count), axis("token", count + 1)];
   const cut: Tokens = patchEmbedding<"batch", "embed", "token">(

@@ -62,7 +62,7 @@ import { chatHubRules, chatHubRules5, chatInternlm2Rules, chatLlamaRules } from 
 const vision448: VisionConfig = { ...internvit6b, depth: 45, image: 448, dropPathRule: "linear" };
 
 /** Nous-Hermes-2-Yi-34B, a LLaMA with grouped queries: 34,388,917,248 parameters. */
-export const hermesYi34b: TextConfig = {
+const hermesYi34b: TextConfig = {
   ...vicuna7b,
   width: 7168,
   depth: 60,
@@ -144,7 +144,7 @@ const languageModel = ({ name, summary, config, template, layouts, codec, source
     },
   });
 
-export const internlm2Codec: ConfigCodec<TextConfig> = {
+const internlm2Codec: ConfigCodec<TextConfig> = {
   types: ["internlm2"],
   read: (json, config) => ({ ...readInternlm2Config(json), context: config.context }),
   notes: internlm2Notes,

@@ -95,7 +95,7 @@ export const tilesInput = (c: InternvlChatConfig): Pixels => pixelsInput(c.visio
  * Squares of neighbouring patches as one token each, as wide as they are together: first the upper row, each from left to
  * right. x [batch, token = side², embed] -> [batch, token, embed]
  */
-export function squaresOfPatches(x: VisionTokens, c: InternvlChatConfig): VisionTokens {
+function squaresOfPatches(x: VisionTokens, c: InternvlChatConfig): VisionTokens {
   const [token, embed] = [axisOf(x, "token"), axisOf(x, "embed")];
   const [count, { shrink }] = [tokensOfTile(c), c];
   const [row, column] = [axis("row", Math.sqrt(count)), axis("column", Math.sqrt(count))];
@@ -114,7 +114,7 @@ function projector(p: Params, x: VisionTokens, width: number): Visual {
 }
 
 /** The tokens of each tile. */
-export function tileTokens(p: Params, tiles: Pixels, c: InternvlChatConfig): Visual {
+function tileTokens(p: Params, tiles: Pixels, c: InternvlChatConfig): Visual {
   const chosen = stateAt(internvit(p.scope("vision_model"), tiles, c.vision), c.features, `features ${c.features}`);
   const patches = slice(chosen, axisOf(chosen, "token"), 1, patchCount(c.vision));
   return projector(p.scope("mlp1"), squaresOfPatches(patches, c), c.text.width);

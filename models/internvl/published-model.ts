@@ -104,7 +104,7 @@ function withoutQueries({ text, ...rest }: GenerativeConfig): Config {
 }
 
 /** The bundled model that computes what a checkpoint of this kind is for. */
-export function publishedModelName({ kind, config }: PublishedModel): string {
+function publishedModelName({ kind, config }: PublishedModel): string {
   const names = { vision: "internvit-6b", contrastive: "internvl-c", generative: "internvl-g" };
   if (kind === "text") return config.attentionBias ? "internlm-7b" : "vicuna-7b";
   if (kind === "chat") return "qllama" in config ? "internvl-chat-vicuna-7b-qllama" : "internvl-chat-vicuna-7b";
@@ -117,7 +117,7 @@ export function publishedModelName({ kind, config }: PublishedModel): string {
  * none of the family, or has nothing in common with it. Resolution and the drop path are the configuration's own where the
  * two are of different kinds, but between the contrastive models.
  */
-export function sizedByPublished(config: Config, json: PublishedConfig): Config | undefined {
+function sizedByPublished(config: Config, json: PublishedConfig): Config | undefined {
   if (typeof json.model_type !== "string" || !Object.hasOwn(kinds, json.model_type)) return undefined;
   if (isTransformersChat(json)) return undefined;
   const found = readPublishedConfig(json);

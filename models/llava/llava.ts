@@ -73,7 +73,7 @@ function projector(p: Params, x: Tokens, width: number): Visual {
 }
 
 /** The image as tokens of the language model. */
-export const llavaVisual = (p: Params, pixels: Pixels, c: LlavaConfig): Visual =>
+const llavaVisual = (p: Params, pixels: Pixels, c: LlavaConfig): Visual =>
   projector(
     p.scope("multi_modal_projector"),
     clipFeatures(p.scope("vision_tower"), pixels, c.vision, c.features),

@@ -24,13 +24,13 @@ const shared: Fields = {
   attention_probs_dropout_prob: trained(0),
 };
 
-export const vitFields: Fields = {
+const vitFields: Fields = {
   ...shared,
   ...all("read", "intermediate_size architectures"),
   ...all("none", "encoder_stride pooler_output_size pooler_act"), // of other heads
 };
 
-export const dinov2Fields: Fields = {
+const dinov2Fields: Fields = {
   ...shared,
   ...all("read", "mlp_ratio use_swiglu_ffn layerscale_value drop_path_rate num_register_tokens architectures"),
   ...all("none", "out_features out_indices stage_names apply_layernorm reshape_hidden_states"), // of a backbone
@@ -39,7 +39,7 @@ export const dinov2Fields: Fields = {
 
 export type VitType = "vit" | "deit" | "dinov2" | "dinov2_with_registers";
 
-export const isDinov2 = (type: VitType): boolean => type === "dinov2" || type === "dinov2_with_registers";
+const isDinov2 = (type: VitType): boolean => type === "dinov2" || type === "dinov2_with_registers";
 
 export const fieldsOf = (type: VitType): Fields => (isDinov2(type) ? dinov2Fields : vitFields);
 

@@ -1,4 +1,4 @@
-/** The stages of the road to kernels, one after another: what each was given, and what it made. */
+/** The stages of the pipeline to kernels, one after another: what each was given, and what it made. */
 import type { CompiledAbout, StageAbout, StageText } from "../machine/compiled.ts";
 import { element } from "../shell/element.ts";
 import { milliseconds } from "../shell/figures.ts";

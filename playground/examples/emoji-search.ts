@@ -25,7 +25,7 @@ const axesOf = (c: Config) => ({
   dim: h.axis("dim", c.width / c.heads),
 });
 
-/** Each token looks at the others, then thinks for itself. */
+/** Pre-norm transformer blocks: attention over all tokens, then an MLP of each. */
 function blocks(p: h.Params, x: h.Tokens, c: Config, causal: boolean): h.Tokens {
   const { embed } = axesOf(c);
   for (let i = 0; i < c.depth; i++) {

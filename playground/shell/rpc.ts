@@ -20,7 +20,7 @@ export const faultOf = (error: unknown): Fault =>
     : { name: "Error", message: typeof error === "string" ? error : JSON.stringify(error) };
 
 /** An error that a worker threw. */
-export class WorkerError extends Error {
+class WorkerError extends Error {
   constructor({ name, message }: Fault) {
     super(message);
     this.name = name;

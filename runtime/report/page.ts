@@ -130,7 +130,12 @@ ${notes.map((note) => html`<p class="muted">${note}</p>`)}
 }
 
 function whatWasRun({ about, settings, sources = [], figures, summary }: PageContent): Html | undefined {
-  const settingFacts = Object.entries(settings ?? {}).map(([label, value]): Fact => ({ label, value: String(value) }));
+  const settingFacts = Object.entries(settings ?? {}).map(
+    ([label, value]): Fact => ({
+      label,
+      value: String(value) || "none", // an empty text is how a setting says that there is none
+    }),
+  );
   const seconds = secondsOf(figures?.curves.get("seconds"), summary);
   const facts: readonly Fact[] = [
     ...(about ? [{ label: "Seed", value: String(about.seed) }, ...about.facts] : []),
@@ -168,7 +173,7 @@ function startHtml({ at, command, versions, device, deviceReason, ended }: RunSt
 }
 
 /** A word as a shell would have to be given it. */
-export const shellWord = (word: string): string =>
+const shellWord = (word: string): string =>
   /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 
 /** "2026-11-28 17:11 UTC"; what is no time is shown as it is. */

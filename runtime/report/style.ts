@@ -177,5 +177,6 @@ ul { padding-inline-start: 1.2rem; }
 summary { cursor: pointer; margin: 3rem 0 0.5rem; }
 summary h2 { display: inline; }
 :focus-visible { outline: 2px solid var(--accent); outline-offset: 3px; border-radius: 4px; }
+@media (max-width: 34rem) { th, td { padding: 0.5rem 0.35rem; } th.figure { min-width: 3rem; } .bar { min-width: 2.8rem; } }
 @media print { body { max-width: none; } .card, .chart, .scroll, .headline { break-inside: avoid; } }
 `;

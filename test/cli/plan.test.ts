@@ -202,7 +202,7 @@ describe("heddle inspect of a job", () => {
     expect(own.trainable).toMatchObject({ stage: "batched", parameters: own.parameters });
   });
 
-  it("lists its kernels, and shows a stage of the road", async () => {
+  it("lists its kernels, and shows a stage of the pipeline", async () => {
     const kernels = await heddle("inspect", anyBatch, "--kernels", "*");
     expect(kernels.out).toMatch(/^stage-1|^\S+: \d+ kernels of \d+ shapes/);
     const pass = await heddle("inspect", anyBatch, "--pass", "canonicalize");

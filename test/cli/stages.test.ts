@@ -21,7 +21,7 @@ beforeAll(() =>
 afterAll(() => folder.remove());
 
 describe("inspect --pass", () => {
-  it("shows a stage of the road to ONNX as text, before and after", async () => {
+  it("shows a stage of the pipeline to ONNX as text, before and after", async () => {
     const { out, status } = await heddle("inspect", file, "--target", "onnx", "--pass", "place-inputs");
     expect(status).toBe(0);
     expect(out).toMatch(
@@ -50,7 +50,7 @@ describe("inspect --pass", () => {
     const all = onnxStages(settledOptions()).map((s) => s.name);
     expect(await heddle("inspect", file, "--target", "onnx", "--pass", "emti")).toMatchObject({
       status: 1,
-      err: `UsageError: the road to onnx has no stage "emti"; did you mean "emit"? Its stages are ${all.join(", ")}.\n`,
+      err: `UsageError: the pipeline to onnx has no stage "emti"; did you mean "emit"? Its stages are ${all.join(", ")}.\n`,
     });
     expect((await heddle("inspect", file, "--target", "wgpu", "--pass", "emit")).err).toBe(
       'UsageError: there is no target "wgpu"; did you mean "webgpu"? There are webgpu, onnx, reference.\n',

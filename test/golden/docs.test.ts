@@ -111,7 +111,7 @@ describe("docs/architecture.md", () => {
   };
   const text = () => readFileSync(doc("architecture.md"), "utf8");
 
-  it.each(Object.keys(lists))("lists the stages of the road to %s, each with what it does", (target) => {
+  it.each(Object.keys(lists))("lists the stages of the pipeline to %s, each with what it does", (target) => {
     const stages = lists[target]!;
     if (process.env.GOLDEN === "accept") writeFileSync(doc("architecture.md"), withRows(text(), target, stages));
     const rows = readRows(text(), target);

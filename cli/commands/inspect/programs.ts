@@ -11,12 +11,12 @@ import {
 } from "../../../compiler/index.ts";
 import { adapterNamed } from "../../adapters.ts";
 import { bytesOnly } from "../../memory-budget.ts";
+import type { PipelineChoice } from "../../pipelines.ts";
 import { keptAs, precisionFor, weightDtype } from "../../precision.ts";
-import type { RoadChoice } from "../../roads.ts";
 import type { InspectArguments } from "./arguments.ts";
 
-/** What the options say of a road. */
-export const choiceOf = (sizes: Sizes, { dtype, adapter }: InspectArguments): RoadChoice => ({
+/** What the options say of a pipeline. */
+export const choiceOf = (sizes: Sizes, { dtype, adapter }: InspectArguments): PipelineChoice => ({
   sizes,
   dtype: weightDtype(dtype),
   facts: adapterNamed(adapter).facts,

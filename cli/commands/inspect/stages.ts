@@ -1,7 +1,7 @@
 /** `heddle inspect --pass` and `--html`: the stages of a target, before and after. */
 import { beforeAndAfter, type Graph, inspectionPage, recordingObserver } from "../../../compiler/index.ts";
 import { writeFileAtomically } from "../../../runtime/index.ts";
-import { assertStage, roadTo, travel } from "../../roads.ts";
+import { assertStage, pipelineTo, runPipeline } from "../../pipelines.ts";
 import { sizesOf } from "../../sizes.ts";
 import type { InspectArguments } from "./arguments.ts";
 import { choiceOf } from "./programs.ts";
@@ -9,12 +9,12 @@ import { choiceOf } from "./programs.ts";
 /** Prints what a stage was given and what it made, or writes one page to step through all stages of a target. */
 export async function showStages(graph: Graph, args: InspectArguments): Promise<number> {
   const { target, pass, html } = args;
-  const road = roadTo(target, graph, choiceOf(sizesOf(graph, args), args));
+  const pipeline = pipelineTo(target, graph, choiceOf(sizesOf(graph, args), args));
   // Of a form with named parts, such as kernels, a pattern says which.
   const [stage, names] = pass?.split(":") ?? [];
-  if (stage !== undefined) assertStage(target, road, stage);
+  if (stage !== undefined) assertStage(target, pipeline, stage);
   const recording = recordingObserver();
-  travel(road, { observers: [recording] });
+  runPipeline(pipeline, { observers: [recording] });
   if (html !== undefined) {
     await writeFileAtomically(html, inspectionPage(`${graph.name} to ${target}`, recording.reports));
     process.stdout.write(`${html}\n`);

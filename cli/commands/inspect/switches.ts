@@ -9,8 +9,8 @@ import {
   type Switches,
   switchObservers,
 } from "../../../compiler/index.ts";
+import { pipelineTo, runPipeline } from "../../pipelines.ts";
 import { weightDtype } from "../../precision.ts";
-import { roadTo, travel } from "../../roads.ts";
 import type { InspectArguments } from "./arguments.ts";
 import { choiceOf, compiled } from "./programs.ts";
 
@@ -18,7 +18,7 @@ export function lookInside(graph: Graph, sizes: Sizes, args: InspectArguments, s
   const { target } = args;
   const dtype = weightDtype(args.dtype);
   const write = (line: string) => void process.stderr.write(`${line}\n`);
-  travel(roadTo(target, graph, choiceOf(sizes, args)), {
+  runPipeline(pipelineTo(target, graph, choiceOf(sizes, args)), {
     observers: switchObservers(switches, write),
     check: switches.check,
   });

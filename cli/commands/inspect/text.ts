@@ -44,7 +44,7 @@ export function describe(r: Inspection): string {
           ["memory, parameters", bytes(r.memory.parameters)],
           ["memory, activations", bytes(r.memory.activations)],
         ] as const)),
-    ["memory traffic", `${bytes(r.traffic.read)} read, ${bytes(r.traffic.written)} written a run`],
+    ["memory traffic", `${bytes(r.traffic.read)} read, ${bytes(r.traffic.written)} written per run`],
     ["compiled in", `${r.compileMs} ms`],
     ...Object.entries(r.graphs ?? {}).map(([name, what]) => [`--graph ${name}`, what] as const),
   ])}\n`;

@@ -1,6 +1,7 @@
 /** `heddle run <model> ...`: the modes of a model and their options. */
 import { Command, InvalidArgumentError, Option } from "commander";
 import { UsageError } from "../../../compiler/index.ts";
+import { helpStyle } from "../../help.ts";
 import { collect, once, wholeNumber } from "../../option-values.ts";
 import type { CaptionOptions } from "./caption.ts";
 import type { ChatOptions } from "./chat.ts";
@@ -28,11 +29,14 @@ export async function runCommand(args: readonly string[]): Promise<number> {
 
 function modes(source: string, done: (status: number) => void): Command {
   const program = runFlags(new Command("heddle run <model>"), source)
-    .description("use a model's weights: its features, classes, segments, search, captions, conversation, texts")
+    .description("run a model: features, segmentation, classification, retrieval, captions, chat, text generation")
     .usage("--weights <path> <mode> [options]")
-    .configureHelp({ showGlobalOptions: true });
+    .configureHelp({ ...helpStyle, showGlobalOptions: true });
   const add = (parent: Command, name: string, description: string) => {
-    const command = parent.command(name).description(description).configureHelp({ showGlobalOptions: true });
+    const command = parent
+      .command(name)
+      .description(description)
+      .configureHelp({ ...helpStyle, showGlobalOptions: true });
     return command.exitOverride();
   };
   perception(source, add, program, done);

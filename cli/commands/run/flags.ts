@@ -3,28 +3,30 @@ import { type Command, Option } from "commander";
 import { weightDtypes } from "../../../compiler/index.ts";
 import { checkTypes, checkTypesFlag } from "../../check-types.ts";
 import { weightsOf } from "../../checkpoint.ts";
+import { helpStyle } from "../../help.ts";
 import { byteCount, collect, wholeNumber } from "../../option-values.ts";
 
 /** Adds what `RunOptions` holds. */
 export const runFlags = (command: Command, source: string): Command =>
   command
+    .configureHelp(helpStyle)
     .addOption(weightsOption(source))
     .option("--tokenizer <file>", 'a tokenizer.json, or "bytes"; default the one beside the weights')
     .option("--device <device>", "auto, webgpu or cpu", "auto")
     .option("--batch <n>", "pictures or texts at a time", wholeNumber, 16)
-    .option("--set <key=value>", "change a setting, or take a configuration by name; may be repeated", collect, [])
+    .option("--set <key=value>", "change a setting, or choose a named configuration; may be repeated", collect, [])
     .addOption(
-      new Option("--dtype <dtype>", "what weights are kept as; f16 is computed with, where the device can")
+      new Option("--dtype <dtype>", "what weights are kept as; with f16 also computes in it, where the device can")
         .choices(weightDtypes)
         .default("f32"),
     )
-    .option("--fixed", "compile for the sizes of a run, and anew for others; default once for all", false)
+    .option("--fixed", "compile for each run's sizes; default once for all sizes", false)
     .option("--offload", "leave weights on disk and stream them through the device, part by part", false)
     .option("--memory <size>", "with --offload: weights held at once (2GB)", byteCount)
-    .option("--no-tuning", "choose kernels without what heddle tune found")
+    .option("--no-tuning", "ignore the results of heddle tune")
     .addOption(new Option("--fit <how>", "how pictures become squares").choices(["crop", "squash", "pad"]))
     .option(...checkTypesFlag)
-    .option("--json", "results for programs", false)
+    .option("--json", "print JSON", false)
     .hook("preAction", async (_, chosen) => {
       if (chosen.optsWithGlobals<{ readonly checkTypes?: boolean }>().checkTypes) await checkTypes(source);
     });

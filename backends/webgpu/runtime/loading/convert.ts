@@ -58,7 +58,7 @@ const readElement = (from: StoredFloat): string =>
   from === "f32" ? "source[p.x + i]" : "widened((source[p.x + (i >> 1u)] >> ((i & 1u) * 16u)) & 0xffffu)";
 
 /** The text of the kernel; one that converts nothing only checks. */
-export function conversionWgsl({ from, to }: Conversion): string {
+function conversionWgsl({ from, to }: Conversion): string {
   const copies = from === to;
   const half = to === "f16" && !copies;
   const lines = [

@@ -1,4 +1,4 @@
-/** The roads from a graph to each target, stage by stage, for commands that show them. */
+/** The pipelines from a graph to each target, stage by stage, for commands that show them. */
 import { type ExportOptions, onnxStages, opsets, settledOptions } from "../backends/onnx/index.ts";
 import {
   type AdapterFacts,
@@ -15,13 +15,13 @@ import {
 } from "../compiler/index.ts";
 import { keptAs, precisionFor } from "./precision.ts";
 
-/** A road with the graph that it begins with. */
-interface Road {
+/** A pipeline with the graph that it begins with. */
+interface Pipeline {
   readonly graph: Graph;
   readonly stages: readonly AnyStage[];
 }
 
-export interface RoadChoice {
+export interface PipelineChoice {
   readonly sizes: Sizes;
   /** What weights are kept as; "f16" is also what is computed in, and the others are meant for an export too. */
   readonly dtype: NonNullable<ExportOptions["dtype"]>;
@@ -29,7 +29,7 @@ export interface RoadChoice {
   readonly facts: AdapterFacts;
 }
 
-const roads: Readonly<Record<string, (graph: Graph, choice: RoadChoice) => Road>> = {
+const pipelines: Readonly<Record<string, (graph: Graph, choice: PipelineChoice) => Pipeline>> = {
   webgpu: (graph, { sizes, dtype, facts }) => ({
     graph: keptAs(bindSizes(graph, sizes), dtype),
     stages: webgpuStages(facts, undefined, precisionFor(dtype)),
@@ -42,24 +42,24 @@ const roads: Readonly<Record<string, (graph: Graph, choice: RoadChoice) => Road>
 };
 
 /** Throws UsageError for a target that there is not. */
-export function roadTo(target: string, graph: Graph, choice: RoadChoice): Road {
-  const names = Object.keys(roads);
-  const road = Object.hasOwn(roads, target) ? roads[target] : undefined;
-  if (!road)
+export function pipelineTo(target: string, graph: Graph, choice: PipelineChoice): Pipeline {
+  const names = Object.keys(pipelines);
+  const pipeline = Object.hasOwn(pipelines, target) ? pipelines[target] : undefined;
+  if (!pipeline)
     throw new UsageError(
       `there is no target "${target}"${didYouMean(target, names) || "."} There are ${names.join(", ")}.`,
     );
-  return road(graph, choice);
+  return pipeline(graph, choice);
 }
 
-/** Throws UsageError, naming all stages of the road, for one that there is not. */
-export function assertStage(target: string, { stages }: Road, name: string): void {
+/** Throws UsageError, naming all stages of the pipeline, for one that there is not. */
+export function assertStage(target: string, { stages }: Pipeline, name: string): void {
   const known = stages.map((s) => s.name);
   if (known.includes(name)) return;
   throw new UsageError(
-    `the road to ${target} has no stage "${name}"${didYouMean(name, known) || "."} Its stages are ${known.join(", ")}.`,
+    `the pipeline to ${target} has no stage "${name}"${didYouMean(name, known) || "."} Its stages are ${known.join(", ")}.`,
   );
 }
 
-export const travel = ({ graph, stages }: Road, options: RunOptions): unknown =>
+export const runPipeline = ({ graph, stages }: Pipeline, options: RunOptions): unknown =>
   runStages(graph, stages, stages.at(-1)!.to, options);

@@ -23,7 +23,7 @@ const lists = {
   reference: referenceStages({}),
 };
 
-describe.each(Object.entries(lists))("the road to %s", (target, stages) => {
+describe.each(Object.entries(lists))("the pipeline to %s", (target, stages) => {
   it("is in an order that its stages can work in, each under a name of its own", () => {
     expect(() => checkOrder(stages)).not.toThrow();
     expect(new Set(stages.map((s) => s.name)).size).toBe(stages.length);
@@ -44,7 +44,7 @@ describe("commonStagesBut", () => {
   });
 });
 
-describe("the road to the interpreter", () => {
+describe("the pipeline to the interpreter", () => {
   const open = makeGraph("count", [{ name: "y", node: ops.iota({ name: "n", size: symbol("n") }) }]);
 
   it("only binds sizes: the interpreter is given the graph as it is", () => {
