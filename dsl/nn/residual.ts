@@ -1,15 +1,15 @@
-/** How the branches of a block and its norms are arranged. */
+/** Residual blocks: how branches and norms are arranged. */
 import { UsageError } from "../../compiler/index.ts";
 import { add, type Tensor } from "../tensor.ts";
 
 /** A function of the residual stream that keeps its axes. */
 export type Layer<A extends string> = (x: Tensor<A>) => Tensor<A>;
 
-/** A branch of a residual block: a function of the stream, and the norm that goes with it. */
+/** A branch of a residual block: a function of the stream, and its norm. */
 export interface Branch<A extends string> {
-  /** Branches of a parallel block that are given the same function share its norm. */
+  /** Branches of a parallel block that have the same function here share its norm. */
   readonly norm: Layer<A>;
-  /** Attention, an MLP, with what is done to its result: layer scale, drop path. */
+  /** Attention or an MLP, including layer scale and drop path. */
   readonly of: Layer<A>;
 }
 
@@ -31,7 +31,7 @@ const arrangements: Readonly<
   },
 };
 
-/** A residual block of some branches: x [...] -> the same. */
+/** A residual block of the given branches: x [...] -> the same. */
 export function residual<A extends string>(
   x: Tensor<A>,
   arrangement: Arrangement,
