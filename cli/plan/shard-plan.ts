@@ -1,4 +1,4 @@
-/** The plan of a step of which devices keep parts: its graphs as `heddle train --shard` cuts them, compiled up to the choice of kernels. */
+/** The plan of a sharded step: its graphs as `heddle train --shard` cuts them, compiled up to the choice of kernels. */
 import {
   type AdapterFacts,
   bindSizes,
@@ -39,21 +39,21 @@ export interface ShardedDevices {
   readonly count: number;
 }
 
-/** Programs that run one after another, as one. */
+/** Programs that run in sequence, as one. */
 type Planned = Pick<PlannedProgram, "kernels" | "copied" | "largestBinding"> & {
   readonly bound: readonly PlannedProgram["bound"][];
-  /** Bytes of weights that its parts read, and of the part that reads most. */
+  /** Bytes of weights read by all parts, and by the part that reads most. */
   readonly weights: { readonly all: number; readonly most: number };
 };
 
 export interface ShardedPlan {
   readonly memory: MemoryByKind;
   readonly programs: StepGraphs<Planned>;
-  /** Bytes of the host's memory that a device's parts of weights, and of sums of gradients, take. */
+  /** Host memory in bytes for a device's shards of weights and gradient sums. */
   readonly host: number;
 }
 
-/** Throws UsageError for a step that cannot be shared. */
+/** A sharded step. Throws UsageError for a step that cannot be sharded. */
 export function shardedStep({ step }: TrainingSubject, { shard, count }: ShardedDevices): Step {
   if (!step.inParts) throw new UsageError(`--shard divides a step that "trainingStep" compiles`);
   const divided = shard !== "optimizer" && { divided: shard, largestArena: Math.ceil(usualPartBytes / 4) };
@@ -62,7 +62,7 @@ export function shardedStep({ step }: TrainingSubject, { shard, count }: Sharded
   return step.inParts({ ...parts, shard: (elements) => rangesOf(elements, count)[0]!, ...divided });
 }
 
-/** The step of `shardedStep`, of a device that computes so many samples at once. */
+/** Plans the step of `shardedStep` for a micro-batch size. */
 export function planSharded(
   step: Step,
   sizes: Sizes,
@@ -105,7 +105,7 @@ export function planSharded(
     bound,
     kindOf,
   );
-  // Of all weights that graphs read, those of one part are there at a time.
+  // Only the weights of one part are on the device at a time.
   const most = Math.max(...all.map((p) => p.weights.most));
   const trained = step.arenas.reduce((n, a) => n + 4 * a.layout.size, 0);
   const frozen = kinds[wholeKind] === undefined ? 0 : frozenBytes(step, all);
@@ -121,7 +121,7 @@ const bytesOf = (node: Node): number => dimValue(elementsOf(node.type), {}) * dt
 
 const weightBytes = (graph: Graph): number => graph.inputs.filter(isParameter).reduce((n, p) => n + bytesOf(p), 0);
 
-/** As they are kept, each once. */
+/** Bytes of frozen weights as stored, each counted once. */
 function frozenBytes(step: Step, programs: readonly Planned[]): number {
   const trained = new Set(step.trained.map((n) => String(n.attrs.name)));
   const read = programs.flatMap((p) => p.bound.flatMap((b) => b.graph.inputs.filter(isParameter)));
