@@ -3,7 +3,7 @@ import type { HostTensor } from "../compiler/index.ts";
 import { geometryOf, type PictureOptions, pictureTensor } from "./picture.ts";
 import { type Source, wholeOf } from "./sources.ts";
 
-/** A picture file larger than this is none. */
+/** An image file larger than this is rejected. */
 const mostBytes = 2 ** 30;
 
 /**

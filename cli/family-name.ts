@@ -21,15 +21,16 @@ export const sizesInWords = (model: Model): string | undefined =>
   isOfFamily(model) ? words(model.config).join("; ") : undefined;
 
 /**
- * A bundled model with a checkpoint's settings, named after the bundled model that has these settings and whose
- * config.json is of this `model_type`. If there is none, it is named after the type, or "-like" without a type.
+ * A bundled model with a checkpoint's settings: the model of those settings, itself or another whose config.json is of
+ * this `model_type`, if there is one. Else it is named after the type, or after the model, with "-like" if that name is
+ * taken.
  */
 export function calledAsItIs(model: Model, type?: string): Model {
   const others = bundledModels.filter((m) => type !== undefined && m.checkpoints?.config?.types.includes(type));
   const same = [bundledModels.find((m) => m.name === model.name)!, ...others].find((m) => hasSettings(m, model.config));
   if (same) return { ...same, config: model.config };
   const family = type ?? model.name;
-  const name = bundledModels.some((m) => m.name === family) ? `${family}-like` : family; // gpt2 is also the name of one size
+  const name = bundledModels.some((m) => m.name === family) ? `${family}-like` : family; // gpt2 is also a size
   return { ...model, name, builtAs: model.name } as FamilyModel;
 }
 

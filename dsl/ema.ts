@@ -1,4 +1,7 @@
-/** The exponential moving average of the weights: Polyak, Juditsky 1992; as in Tarvainen, Valpola 2017, arXiv:1703.01780, section 3. */
+/**
+ * The exponential moving average of the weights: Polyak, Juditsky 1992; as in Tarvainen, Valpola 2017,
+ * arXiv:1703.01780, section 3.
+ */
 import { UsageError } from "../compiler/index.ts";
 import { add, scale, sub, type Tensor } from "./tensor.ts";
 

@@ -52,7 +52,10 @@ export interface ModelModes<C extends Config = Config> {
   readonly generate?: GenerateMode<C>;
 }
 
-/** `heddle run ... features`: a graph with outputs `block.0`, `block.1` ... [batch, token, ...] or [batch, row, column, ...]. */
+/**
+ * `heddle run ... features`: a graph with outputs `block.0`, `block.1` ... [batch, token, ...] or [batch, row, column,
+ * ...].
+ */
 export interface FeaturesMode<C extends Config = Config> {
   readonly graph: string;
   /** Tokens before those of the image's square grid, such as a class token; default none. */

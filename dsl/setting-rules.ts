@@ -85,9 +85,9 @@ function faultsOf(where: string, config: Settings, rules: SettingRules): string[
 }
 
 /**
- * Throws one UsageError naming every setting without a rule whose default is an integer of 2 or more and that was set
- * to a fraction: half a layer is a mistake that would otherwise be built. 0 and 1 are exempt, as they are also defaults
- * of rates and factors.
+ * Throws one UsageError naming every setting without a rule that was changed from an integer of 2 or more to a
+ * fraction: half a layer is a mistake that would otherwise be built. 0 and 1 are exempt, as they are also defaults of
+ * rates and factors.
  */
 export function checkWholeNumbers(where: string, before: Settings, config: Settings, rules: SettingRules): void {
   const faults = fractions(where, before, config, rules);

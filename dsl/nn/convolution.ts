@@ -169,7 +169,7 @@ export function averagePool<A extends string>(x: FeatureMap<A>, options: Average
   };
   if (countPadding) return typed(meanOf(x));
   const sides = [axisOf(x, "row"), axisOf(x, "column")];
-  return typed(div(meanOf(x), meanOf(broadcast(constant(1), sides)))); // divided by the fraction of the window inside the map
+  return typed(div(meanOf(x), meanOf(broadcast(constant(1), sides)))); // by the fraction of the window inside the map
 }
 
 /**

@@ -42,7 +42,10 @@ export interface GatedMlpOptions extends LinearOptions {
   readonly activation?: Activation;
 }
 
-/** down(activation(gate x) · up x), by default without biases. Shazeer 2020, arXiv:2002.05202. x [..., embed] -> [..., embed]. */
+/**
+ * down(activation(gate x) · up x), by default without biases. Shazeer 2020, arXiv:2002.05202. x [..., embed] -> [...,
+ * embed].
+ */
 export const gatedMlp = <A extends string, E extends A, H extends string>(
   p: Params,
   x: Tensor<A>,

@@ -14,8 +14,8 @@ export interface Branch<A extends string> {
 }
 
 /**
- * "pre-norm": x + f(norm x), one branch after the other (GPT-2, ViT). "post-norm": norm(x + f x) (Vaswani et al. 2017, BERT).
- * "parallel": x + f(norm x) + g(norm x), all branches of the same x (GPT-J, ViT-22B).
+ * "pre-norm": x + f(norm x), branches in sequence (GPT-2, ViT). "post-norm": norm(x + f x) (Vaswani et al. 2017, BERT).
+ * "parallel": x + f(norm x) + g(norm x), all branches on the same x (GPT-J, ViT-22B).
  */
 export type Arrangement = "pre-norm" | "post-norm" | "parallel";
 

@@ -108,7 +108,7 @@ export function drawQuestion(set: EmojiSet, emoji: Emoji, random: Random): Quest
   return groupOf(emoji);
 }
 
-/** All questions, and answers other than names, which the tokenizer is trained on besides the names. */
+/** All questions, and the answers that are names, as text to train the tokenizer on. */
 export function questionTexts({ emoji, languages }: EmojiSet): string[] {
   return languages.flatMap((l) => [
     ...emoji.flatMap((e) => things.flatMap((thing) => textsOf[thing](e, l)).map((x) => `\n${wordings[l]!.isThis(x)}`)),

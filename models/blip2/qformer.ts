@@ -222,7 +222,7 @@ export function written(p: Params, vision: Tokens, ids: Ids, c: QformerConfig): 
   const { token, key } = keysOf(ids, c.queries);
   const begun: Ids = select(eq(iota(axisOf(ids, "token")), 0), c.vocab - 1, ids);
   const [place, other] = [iota(token), iota(key)];
-  const visible = and(or(lt(other, c.queries), le(other, place)), realKeys(ids, c)); // queries come first, and attend to no text
+  const visible = and(or(lt(other, c.queries), le(other, place)), realKeys(ids, c)); // queries come first, without text
   const made = passOver(p, { queries: learnedQueries(p, c), text: embedded(p, begun, c), vision, visible }, c);
   const [queries, words] = apart(made, [c.queries, axisOf(ids, "token").size]);
   return { queries: queries!, logits: wordScores(p, words!, c) };

@@ -1,4 +1,7 @@
-/** The transformer of both towers: pre-norm blocks of attention and an MLP. Radford et al. 2021, arXiv:2103.00020, section 2.4. */
+/**
+ * The transformer of both towers: pre-norm blocks of attention and an MLP. Radford et al. 2021, arXiv:2103.00020,
+ * section 2.4.
+ */
 import {
   type Activation,
   axis,

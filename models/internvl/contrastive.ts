@@ -132,7 +132,7 @@ export function allPairs(image: Embedding, text: Embedding, temperature: Tensor<
   return { rows, columns, logits: mul(cosines, temperature) };
 }
 
-/** Symmetric cross-entropy of the cosines of all pairs of a batch; row i matches row i. InternVL section 3.3, stage 1. */
+/** Symmetric cross-entropy over all pairs of a batch; row i matches row i. InternVL section 3.3, stage 1. */
 export function contrastiveLoss(image: Embedding, text: Embedding, temperature: Tensor<never>): Tensor<never> {
   const { rows, columns, logits } = allPairs(image, text, temperature);
   const byImage = mean(crossEntropy(logits, iota(rows), columns), rows);

@@ -1,6 +1,6 @@
 /**
- * The losses that train InternVL-G: stage 2, and fine-tuning for retrieval. Chen et al. 2023, arXiv:2312.14238, sections
- * 3.3 and D; label rules of the released code.
+ * The losses of InternVL-G: stage 2, and fine-tuning for retrieval. Chen et al. 2023, arXiv:2312.14238, sections 3.3
+ * and D; label rules of the released code.
  */
 import {
   type AnyTensor,
@@ -236,7 +236,7 @@ export function retrievalLoss(p: Params, c: GenerativeConfig): RetrievalLoss {
 /** Symmetric cross-entropy over all pairs, each row's target spread evenly over the rows of the same image. */
 function softContrast({ rows, columns, logits }: Pairs, image: Tensor<"batch">): Scalar {
   const together = cast(eq(image, rename(image, rows, columns)), "f32");
-  const share = div(together, sum(together, columns)); // symmetric except for the divisor, which is equal in a row and its column
+  const share = div(together, sum(together, columns)); // symmetric but for the divisor, the same for row and column
   const byImage = sum(mul(logSoftmax(logits, columns), share), columns);
   const shareOfText: AnyTensor = div(together, sum(together, rows));
   const byText = sum(mul(logSoftmax(logits, rows), shareOfText), rows) as Tensor<"pair">;

@@ -1,4 +1,6 @@
-/** Fine-tuning for segmentation on ADE20K. Chen et al. 2023, arXiv:2312.14238, tables 5, 22 and 23; released configs. */
+/**
+ * Fine-tuning for segmentation on ADE20K. Chen et al. 2023, arXiv:2312.14238, tables 5, 22 and 23; released configs.
+ */
 import {
   add,
   cosine,
@@ -54,7 +56,7 @@ export const polynomial = (peak: number, steps: number, warmup: number): Schedul
   return (step) => {
     const line = mul(sub(steps, step), peak / steps);
     const begun = min(div(step, warmup), 1);
-    const rising = add(mul(begun, 1 - least), least); // not 1 − (1 − begun)(1 − least), which cancels in f32 at the first steps
+    const rising = add(mul(begun, 1 - least), least); // not 1 − (1 − begun)(1 − least), which cancels in f32 at first
     return select(lt(step, warmup), mul(line, rising), line);
   };
 };

@@ -1,5 +1,5 @@
 /**
- * QLLaMA: LLaMA with learnable queries before the text, which attend to the image through cross-attention in every second
+ * QLLaMA: LLaMA with learned queries before the text, which attend to the image through cross-attention in every second
  * layer. Chen et al. 2023, arXiv:2312.14238, section 3.2; parameter names are those of the published checkpoint.
  */
 import {
@@ -92,7 +92,7 @@ export function qllama(p: Params, vision: VisionTokens, ids: Ids, c: QllamaConfi
   return { queries: part(0, c.queries), text: part(c.queries, text.size), memory };
 }
 
-/** The queries alone: the same features as in the contrastive and the generative pass. [batch, token = queries, embed] */
+/** The queries alone: the same features as in the contrastive and generative passes. [batch, token = queries, embed] */
 export function queryFeatures(p: Params, vision: VisionTokens, c: QllamaConfig): TextTokens {
   const a = textAxes(c, c.queries);
   const context: Context = { position: iota(a.token), key: axis("key_token", c.queries) };
@@ -154,8 +154,8 @@ function crossAttend(
 }
 
 /**
- * Queries attend to all vision tokens, the class token included; no mask, no rotation, no gate. Keys and values depend on
- * the image alone, so passes of one graph share them.
+ * Queries attend to all vision tokens, class token included; no mask, no rotation, no gate. Keys and values depend only
+ * on the image, so passes of one graph share them.
  */
 function crossAttention(
   p: Params,

@@ -189,7 +189,7 @@ function placeLoss(scores: Scores, label: PlaceLabels): Tensor<never> {
   return mean(mul(losses, cast(known, "f32")), [batch, row, column]);
 }
 
-/** Cross-entropy of the classes, the auxiliary head's with weight 0.4. Inputs `pixels`, `label` i32 [batch, row, column]. */
+/** Pixel cross-entropy, with weight 0.4 for the auxiliary head. Inputs `pixels`, `label` i32 [batch, row, column]. */
 export function segmentationLoss(p: Params, c: SegmentationConfig) {
   const { scores, auxiliary, updates } = segment(p, pixelsInput(c.vision), c);
   const label = placeLabels(c);

@@ -1,4 +1,7 @@
-/** CLIP's vision transformer up to the block that LLaVA reads. Radford et al. 2021, arXiv:2103.00020; names of transformers. */
+/**
+ * CLIP's vision transformer up to the block that LLaVA uses. Radford et al. 2021, arXiv:2103.00020; transformers'
+ * names.
+ */
 import {
   add,
   axis,
@@ -68,7 +71,7 @@ export function clipFeatures(p: Params, pixels: Pixels, c: ClipVisionConfig, sta
     throw new UsageError(`features ${state}: a tower of ${c.depth} blocks has the states ${-c.depth - 1} to -1`);
   const embed = axis("embed", c.width);
   const norm = (at: Params) => (x: Tokens) => layerNorm(at, x, [embed], c.epsilon);
-  let x: Tokens = norm(p.scope("pre_layrnorm"))(embeddings(p.scope("embeddings"), pixels, c)); // spelt as in the checkpoint
+  let x: Tokens = norm(p.scope("pre_layrnorm"))(embeddings(p.scope("embeddings"), pixels, c)); // as in the checkpoint
   for (let i = 0; i < blocks; i++) {
     const layer = p.scope(`encoder.layers.${i}`);
     x = residual(x, "pre-norm", [

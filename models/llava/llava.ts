@@ -102,7 +102,7 @@ export const llavaScores = (
 ): Tensor<"batch" | "token" | "vocab"> =>
   transpose(languageHead(languageModel(p), hidden, a, c.text), [a.batch, axisOf(hidden, "token"), a.vocab]);
 
-/** Cross-entropy of the answers' tokens. Inputs `pixels`, `ids`, and `labels` (i32 [batch, token]; -100 is no target). */
+/** Cross-entropy of the answers' tokens. Inputs `pixels`, `ids`, and `labels` (i32 [batch, token]; -100 is ignored). */
 export const llavaLoss = (p: Params, c: LlavaConfig): OneLoss =>
   answersLoss(languageModel(p), c.text, (ids) => llava(p, clipPixels(c.vision), ids, c));
 

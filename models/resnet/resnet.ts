@@ -1,6 +1,6 @@
 /**
- * ResNet: residual blocks of convolutions with batch norm. He et al. 2016, arXiv:1512.03385, section 3 and table 1. Parameter
- * names are torchvision's.
+ * ResNet: residual blocks of convolutions with batch norm. He et al. 2016, arXiv:1512.03385, section 3 and table 1.
+ * Parameter names are torchvision's.
  */
 import {
   add,
@@ -84,7 +84,9 @@ function branch(c: ResnetConfig, width: number, stride: number): Convolved[] {
   ];
 }
 
-/** relu(shortcut(x) + branch(x)); the shortcut is a convolution where the shape changes. Section 3.2, equations 1 and 2. */
+/**
+ * relu(shortcut(x) + branch(x)); the shortcut is a convolution if the shape changes. Section 3.2, equations 1 and 2.
+ */
 function block(p: Params, x: Map, c: ResnetConfig, width: number, stride: number, updates: Updates): Map {
   const convolutions = branch(c, width, stride);
   const y = convolutions.reduce((from, each, i) => {

@@ -1,6 +1,6 @@
 /**
- * ViCLIP: CLIP's vision transformer over all patches of all frames at once. Wang et al. 2023, arXiv:2307.06942, section 4.1;
- * released code viclip_vision.py.
+ * ViCLIP: CLIP's vision transformer over all patches of all frames at once. Wang et al. 2023, arXiv:2307.06942, section
+ * 4.1; released code viclip_vision.py.
  */
 import {
   type AnyTensor,

@@ -1,6 +1,6 @@
 /**
- * ViT-22B: attention and MLP in parallel from one norm, queries and keys normalized in each head, an attention-pooling head.
- * Dehghani et al. 2023, arXiv:2302.05442, section 2.
+ * ViT-22B: attention and MLP in parallel from one norm, queries and keys normalized in each head, an attention-pooling
+ * head. Dehghani et al. 2023, arXiv:2302.05442, section 2.
  */
 import {
   type AnyTensor,

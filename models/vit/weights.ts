@@ -87,7 +87,7 @@ export const transformersRules = (model: "vit" | "deit"): readonly TensorRule[] 
   ...linear("head_dist", "distillation_classifier", "class embed"),
 ];
 
-/** `Dinov2ForImageClassification` and `Dinov2WithRegistersForImageClassification`; their models alone have no prefix. */
+/** `Dinov2ForImageClassification` and `Dinov2WithRegistersForImageClassification`; their bare models have no prefix. */
 export const transformersDinov2Rules = (model: "dinov2" | "dinov2_with_registers"): readonly TensorRule[] => [
   ...transformersAround(model),
   ...inBlocks(`${model}.encoder.layer.{}`, [
