@@ -65,9 +65,7 @@ export function batchNorm<A extends string, C extends A>(
   return typed<A>(add(mul(sub(x, center), factor), bias));
 }
 
-/**
- * Updates the running statistics; the batch's own are the same expressions as the norm's, so they are computed once.
- */
+/** Updates the running statistics, from the same sums over the batch as the norm's. */
 function keepStatistics(
   p: Params,
   x: AnyTensor,

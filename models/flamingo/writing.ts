@@ -119,7 +119,7 @@ export function flamingoStep(p: Params, c: FlamingoConfig): Outputs {
   const place = iota(context.key);
   const words: TokenContext = {
     ...context,
-    position: sub(context.position as Tensor<"batch" | "token">, c.latents), // latents have cache slots but no positions
+    position: sub(context.position as Tensor<"batch" | "token">, c.latents), // latents have slots but no positions
     visible: and<"token" | "key_token" | "batch", "key_token">(context.visible, ge(place, c.latents)),
   };
   const ofPicture = and<"token" | "key_token" | "batch", "key_token">(context.visible, lt(place, c.latents));
