@@ -1,4 +1,5 @@
 /** A command that several ranks run together: if one ends, all end, with one message. */
+import { heddleVersion } from "../api/node-index.ts";
 import { escapeControls, oneRank, type Ranks } from "../runtime/index.ts";
 import { joinRanks } from "../runtime/node-index.ts";
 import { faultText, RankLostError } from "./fault-text.ts";
@@ -22,11 +23,16 @@ const print = (text: string): void => void process.stderr.write(`${escapeControl
 /** Runs `body` on every rank that a launcher started, or on the only process. */
 export async function inRankSession<T>(body: (session: RankSession) => Promise<T>): Promise<T> {
   let isLost = false;
-  const ranks = await joinRanks(process.env, (message, isFirst) => {
+  const lost = (message: string | undefined, isFirst: boolean) => {
     isLost = true;
     if (message !== undefined) print(message);
     if (!isFirst) process.exit(1);
     setTimeout(() => process.exit(1), orderMs).unref();
+  };
+  // Compared before anything else, since the protocol between ranks depends on it.
+  const ranks = await joinRanks(process.env, lost, { "the version of heddle": heddleVersion() }).catch((error) => {
+    if (isLost) process.exit(1);
+    throw error;
   });
   const { isFirst } = ranks;
   // MPICH's launcher signals that a rank has ended; Node would open a debugger.

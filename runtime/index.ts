@@ -154,6 +154,7 @@ export {
 } from "./training/run-folder.ts";
 export { readRunSettings, resumedSettings, type Settings, writeRunSettings } from "./training/run-settings.ts";
 export { keepRunStep } from "./training/run-step.ts";
+export { sharedStep } from "./training/share.ts";
 export { type RunSource, readSources, requireSameSources, writeSources } from "./training/sources-file.ts";
 export { type StagesOptions, type StagesResult, trainInStages } from "./training/stages.ts";
 export { initialValue, keptParameters, readWeights } from "./training/state.ts";

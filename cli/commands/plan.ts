@@ -14,6 +14,7 @@ import { clusterOf, hereName, type Link, parseHardware, recordOf } from "../plan
 import { hardwareHere, withDeviceHere } from "../plan/here.ts";
 import type { LargestBatch } from "../plan/largest-batch.ts";
 import { printSeconds } from "../plan/seconds.ts";
+import { firstDevicesStep } from "../plan/shard-plan.ts";
 import { type TimedUpdate, timedUpdate } from "../plan/timed-step.ts";
 import { precisionText } from "../precision.ts";
 import { operationRows, type ParameterFigures, parameterFigures, parameterRows } from "../stage-figures.ts";
@@ -60,7 +61,8 @@ export async function planCommand(source: string, args: PlanArguments): Promise<
   if (args.shard && count === 1) throw new UsageError("--shard divides a step among several devices, as in 8×H200");
   if (args.measure) requireMeasurable(args, isHere);
   const bound = planCluster(subject, { device, count, link, batch, efficiency, budget, shard: args.shard });
-  const plan = args.measure ? withTimed(bound, await timedHere(subject, bound.batch.micro, budget)) : bound;
+  const timed = count > 1 && args.measure ? { ...subject, step: firstDevicesStep(subject, { count }) } : subject;
+  const plan = args.measure ? withTimed(bound, await timedHere(timed, bound.batch.micro, budget)) : bound;
   const { name, peaks, source: from } = device;
   const report: Report = {
     subject: subject.name,

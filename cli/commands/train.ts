@@ -4,7 +4,7 @@ import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { extname, join } from "node:path";
-import { heddleVersion, settingsOfRun, versions } from "../../api/node-index.ts";
+import { settingsOfRun, versions } from "../../api/node-index.ts";
 import { inputName, type Precision, UsageError } from "../../compiler/index.ts";
 import {
   collapseNames,
@@ -82,7 +82,6 @@ async function trainSource(source: string, args: Asked): Promise<number> {
   // Compared first: the ranks' collective operations depend on it.
   const { resume, stage = "none", shard = "nothing" } = args;
   await requireSame(args.ranks, {
-    version: heddleVersion(),
     "--resume": String(resume),
     "--stage": stage,
     "--shard": shard,

@@ -1,6 +1,4 @@
-/**
- * The plan of a data-parallel stage: each device holds the whole step and processes a part of each batch. docs/plan.md.
- */
+/** The plan of a data-parallel stage, in which several devices share each batch. docs/plan.md. */
 import type { MemoryByKind, StepOperations } from "../../compiler/index.ts";
 import type { Shard } from "../../runtime/index.ts";
 import { updateOperations } from "../stage-figures.ts";
@@ -9,7 +7,7 @@ import { type Exchanged, exchangedBytes } from "./exchange.ts";
 import type { Hardware } from "./hardware-records.ts";
 import type { Link } from "./hardware-text.ts";
 import { type LargestBatch, largestBatch } from "./largest-batch.ts";
-import { planSharded, shardedStep } from "./shard-plan.ts";
+import { firstDevicesStep, planShared } from "./shard-plan.ts";
 import { needOf, type PlannedGraph, planStep, type StepPlan, timeOf, totalBytes } from "./step-plan.ts";
 import type { TimedUpdate } from "./timed-step.ts";
 
@@ -75,14 +73,13 @@ const mostSamples = 2 ** 16;
 
 export function planCluster(subject: TrainingSubject, request: PlanRequest): ClusterPlan {
   const { device, count, link, efficiency, budget, shard } = request;
-  const divided = shard && { shard, count };
-  const step = divided && shardedStep(subject, divided);
+  const step = count > 1 ? firstDevicesStep(subject, { shard, count }) : undefined;
   const { facts, peaks } = device;
   const most = budget ?? device.memory;
   const made = new Map<number, StepPlan>();
   const plannedIn = (batch: number, memory: number | undefined): StepPlan =>
-    divided
-      ? { batch, ...planSharded(step!, subject.sizes, batch, facts, memory, divided) }
+    step
+      ? { batch, ...planShared(step, subject.sizes, batch, facts, memory, { shard, count }) }
       : planStep(subject, batch, facts, memory);
   const planned = (batch: number): StepPlan => {
     const plan = made.get(batch) ?? plannedIn(batch, budget);
@@ -111,7 +108,7 @@ export function planCluster(subject: TrainingSubject, request: PlanRequest): Clu
     memory: plan.memory,
     bytes,
     ...(most !== undefined && { fits: "bytes" in needed && needed.bytes <= most }),
-    ...(plan.host !== undefined && { host: plan.host }),
+    ...(plan.host ? { host: plan.host } : {}),
     ...(count > 1 &&
       !shard && {
         optimizerSharded: dividedBytes(plan.memory, count, (kind) => kind.startsWith("optimizer")),

@@ -1,4 +1,4 @@
-/** The plan of a sharded step: its graphs as `heddle train --shard` cuts them, compiled up to the choice of kernels. */
+/** The plan of a data-parallel step: its graphs as ranks run them, whole or cut by `--shard`, compiled up to scheduling. */
 import {
   type AdapterFacts,
   bindSizes,
@@ -15,7 +15,6 @@ import {
   planKernels,
   precisionPath,
   type Sizes,
-  UsageError,
 } from "../../compiler/index.ts";
 import { stepMemory } from "../../dsl/index.ts";
 import {
@@ -23,8 +22,8 @@ import {
   handedOn,
   isHandedOn,
   partsOptions,
-  rangesOf,
   type Shard,
+  sharedStep,
   stepParts,
   usualPartBytes,
 } from "../../runtime/index.ts";
@@ -34,8 +33,9 @@ import { samples, type TrainingSubject } from "../training-subject.ts";
 type Step = TrainingSubject["step"];
 type Divided = NonNullable<NonNullable<NonNullable<NonNullable<Step["accumulation"]>["shared"]>["shard"]>["divided"]>;
 
-export interface ShardedDevices {
-  readonly shard: Shard;
+export interface SharingDevices {
+  /** What each keeps its part of; nothing where it is not given. */
+  readonly shard?: Shard | undefined;
   readonly count: number;
 }
 
@@ -46,31 +46,28 @@ type Planned = Pick<PlannedProgram, "kernels" | "copied" | "largestBinding"> & {
   readonly weights: { readonly all: number; readonly most: number };
 };
 
-export interface ShardedPlan {
+export interface SharedPlan {
   readonly memory: MemoryByKind;
   readonly programs: StepGraphs<Planned>;
   /** Host memory in bytes for a device's shards of weights and gradient sums. */
   readonly host: number;
 }
 
-/** A sharded step. Throws UsageError for a step that cannot be sharded. */
-export function shardedStep({ step }: TrainingSubject, { shard, count }: ShardedDevices): Step {
-  if (!step.inParts) throw new UsageError(`--shard divides a step that "trainingStep" compiles`);
-  const divided = shard !== "optimizer" && { divided: shard, largestArena: Math.ceil(usualPartBytes / 4) };
+/** The step of the first device. Throws UsageError for a step that devices cannot share. */
+export function firstDevicesStep({ step }: TrainingSubject, { shard, count }: SharingDevices): Step {
   const own = { first: 0, count: step.accumulation?.count ?? 1 };
-  const parts = { count: count * own.count, isUneven: false, own };
-  return step.inParts({ ...parts, shard: (elements) => rangesOf(elements, count)[0]!, ...divided });
+  return sharedStep(step, { rank: 0, size: count, shard }, { count: count * own.count, isUneven: false, own });
 }
 
-/** Plans the step of `shardedStep` for a micro-batch size. */
-export function planSharded(
+/** Plans the step of `firstDevicesStep` for a micro-batch size. */
+export function planShared(
   step: Step,
   sizes: Sizes,
   batch: number,
   facts: AdapterFacts,
   memory: number | undefined,
-  { count }: ShardedDevices,
-): ShardedPlan {
+  { count }: SharingDevices,
+): SharedPlan {
   const bound = { ...sizes, [samples]: batch };
   const divided = step.accumulation?.shared?.shard?.divided;
   const places = handedOn();

@@ -1,22 +1,70 @@
 /** Fuses a graph: decides which nodes become one kernel, and proves that the plan can run. */
 import { InternalError } from "../diagnostics/error.ts";
 import { type Graph, nodesOf } from "../ir/graph.ts";
+import type { Node } from "../ir/node.ts";
+import { kindOf } from "./cores.ts";
+import { joinParts } from "./join-parts.ts";
 import { joinRows } from "./join-rows.ts";
 import { joinSums } from "./join-sums.ts";
-import { type FusionLimits, materialize } from "./materialize.ts";
+import { type FusionLimits, materialize, type RowParts } from "./materialize.ts";
+import { weighNorms } from "./norms-in-products.ts";
 import { inRunnableOrder } from "./order-kernels.ts";
 import { placeNodes } from "./place-nodes.ts";
 import type { FusionPlan, MemoryPlan } from "./plan.ts";
+import { sumsByParts } from "./sum-by-parts.ts";
 import { verifyReads } from "./verify-reads.ts";
 
 /** Decides which nodes become one kernel, and lists the kernels in an order in which they can run. */
 export function fuseGraph(graph: Graph, limits: FusionLimits): FusionPlan {
+  const { plan } = fuseOnce(graph, limits);
+  return limits.rowParts ? withNormsInProducts(plan, limits, limits.rowParts) : plan;
+}
+
+function fuseOnce(graph: Graph, limits: FusionLimits) {
   const nodes = nodesOf(graph);
   const placed = placeNodes(nodes);
   const outputs = graph.outputs.map((o) => o.node);
-  const fusion = materialize(nodes, outputs, placed, limits);
   const { places } = placed;
-  return { graph, places, ...joinRows(joinSums(inRunnableOrder(fusion), limits), places, limits) };
+  const fused = joinSums(inRunnableOrder(materialize(nodes, outputs, placed, limits)), limits);
+  const { fusion, refused } = joinParts(fused, places, limits, new Set(outputs));
+  const plan: FusionPlan = { graph, places, ...joinRows(fusion, places, limits) };
+  return { plan, refused };
+}
+
+/** The plan with norms in the products around them, where that pays and where it turns out to be possible. */
+function withNormsInProducts(plan: FusionPlan, limits: FusionLimits, rowParts: RowParts): FusionPlan {
+  const refused = new Map<Node, string>();
+  for (;;) {
+    const { parted, misses } = weighNorms(plan, plan.places, rowParts, refused);
+    const left = plan.misses.filter((m) => !misses.some(({ node }) => node === m.node));
+    if (parted.size === 0) return { ...plan, misses: [...left, ...misses] };
+    const { graph, became } = sumsByParts(plan.graph, parted);
+    const successors = new Map([...limits.successors].map(([node, state]) => [became.get(node)!, became.get(state)!]));
+    const next = fuseOnce(graph, { ...limits, successors });
+    const failed = [...parted.keys()].flatMap((core) => {
+      const reason = becauseOf(became.get(core)!, next);
+      return reason === undefined ? [] : [[core, reason] as const];
+    });
+    if (failed.length === 0) {
+      const moved = misses.map(({ node, reason }) => ({ node: became.get(node)!, reason }));
+      const others = next.plan.misses.filter((m) => !moved.some(({ node }) => node === m.node));
+      return { ...next.plan, misses: [...others, ...moved] };
+    }
+    for (const [core, reason] of failed) refused.set(core, reason);
+  }
+}
+
+/** Why a sum that was made by parts has got a kernel nevertheless; undefined where it has none. */
+function becauseOf(sum: Node, { plan, refused }: ReturnType<typeof fuseOnce>): string | undefined {
+  const alone = plan.kernels.some((k) => k.kind === "row_reduction" && k.group!.cores.includes(sum));
+  if (!alone) return undefined;
+  const seen = new Set<Node>();
+  const find = (n: Node): string | undefined => {
+    if (seen.has(n) || kindOf(n) === "contraction") return undefined;
+    seen.add(n);
+    return refused.get(n) ?? n.operands.map(find).find((r) => r !== undefined);
+  };
+  return find(sum) ?? "its parts are no parts of what a product's workgroups make";
 }
 
 /** Throws InternalError where a kernel, in the order given, reads what no kernel before it has written. */

@@ -43,7 +43,14 @@ export interface FusedKernel {
   readonly beside?: readonly FusedKernel[];
   /** Reductions of the rows that it makes, by the workgroups that made them. They alone read what it stores. */
   readonly after?: readonly FusedKernel[];
+  /** How long the parts of rows are that those after it reduce, each by itself; none where they reduce whole rows. */
+  readonly partWidth?: number;
+  /** Reductions of few parts of each row that it reads, which every workgroup does for its own rows and stores nowhere. */
+  readonly before?: readonly FusedKernel[];
 }
+
+/** A value that a reduction before a kernel makes: it stays in the workgroup. */
+export const keptStore = (value: Node): Store => ({ value, to: { root: value } });
 
 /** The kernel that a dispatch is named for, without those beside and after it, and then these. */
 export function piecesOf(kernel: FusedKernel): readonly [FusedKernel, ...FusedKernel[]] {

@@ -14,9 +14,10 @@ export {
   type Store,
 } from "./fused-kernel.ts";
 export type { Group, Placement } from "./groups.ts";
+export { partsOfProduct } from "./join-parts.ts";
 export { rowsOfProduct } from "./join-rows.ts";
 export { computedNodes, kernelName } from "./kernel-nodes.ts";
-export type { RowTiles } from "./materialize.ts";
+export type { FusionLimits, RowParts, RowTiles } from "./materialize.ts";
 export { orderKernels } from "./order-kernels.ts";
 export { overwritableStates } from "./overwritable.ts";
 export type { BufferUse, FusionPlan, MemoryPlan, PlannedMemory } from "./plan.ts";

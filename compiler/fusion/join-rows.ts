@@ -51,7 +51,7 @@ export function joinRows(fusion: Fusion, places: Placement, limits: FusionLimits
   return { ...fusion, kernels: kernels.filter((_, i) => !joined.has(i)) };
 }
 
-const withRows = (host: FusedKernel, follower: FusedKernel, made: ReadonlySet<Node>): FusedKernel => ({
+export const withRows = (host: FusedKernel, follower: FusedKernel, made: ReadonlySet<Node>): FusedKernel => ({
   ...host,
   stores: [...host.stores, ...follower.stores],
   reads: new Set([...host.reads, ...[...follower.reads].filter((r) => !made.has(r))]),
@@ -75,7 +75,7 @@ function makesWholeRows(host: FusedKernel, places: Placement, { lanes, rows }: R
 const leastOf = (dim: Dim): number => (typeof dim === "number" ? dim : boundsOf(dim).min);
 
 /** The axes of a product's results: those of its columns, of which its last axis is one, of its rows, and of both. */
-function sidesOf(core: Node) {
+export function sidesOf(core: Node) {
   const [a, b] = core.operands as [Node, Node];
   const { axes } = core.type;
   const own = (x: Node, y: Node) => axes.filter((c) => hasAxis(x.type, c.name) && !hasAxis(y.type, c.name));
@@ -131,11 +131,11 @@ export function rowsOfProduct(
 }
 
 /** The coordinate that an index is, where it is one and nothing else. */
-const coordinateOf = (coordinates: readonly Coordinate[], index: Expr | undefined): Coordinate | undefined =>
+export const coordinateOf = (coordinates: readonly Coordinate[], index: Expr | undefined): Coordinate | undefined =>
   index?.kind === "var" ? coordinates.find((c) => c.index.name === index.name) : undefined;
 
 /** Whether `matches` holds wherever a kernel reads one of some values. */
-function readsAlike(
+export function readsAlike(
   { group, stores, reads }: FusedKernel,
   made: ReadonlySet<Node>,
   places: Placement,

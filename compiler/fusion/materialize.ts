@@ -22,6 +22,14 @@ export interface RowTiles {
   readonly rows: number;
 }
 
+/** How products make and read rows whose norm has no kernel of its own. */
+export interface RowParts {
+  /** How long the parts of a row may be that a tile is made of, the preferred first. */
+  readonly widths: readonly number[];
+  /** Why no schedule has a kernel with reductions of parts after it, or with what was reduced before it. */
+  refuses(kernel: FusedKernel, fusion: Pick<Fusion, "storage">, places: Placement): string | undefined;
+}
+
 /** What bounds a kernel. */
 export interface FusionLimits {
   /** Storage buffers that it may have. */
@@ -30,6 +38,8 @@ export interface FusionLimits {
   readonly successors: ReadonlyMap<Node, Node>;
   /** How products are made in whole rows, where that is possible and not slower. */
   readonly rowTiles?: RowTiles | undefined;
+  /** How products share a norm between them, where that is possible. */
+  readonly rowParts?: RowParts | undefined;
 }
 
 class Materialization {

@@ -20,7 +20,9 @@ const sameKernel = (a: FusedKernel, b: FusedKernel): boolean =>
   a.stores.length === b.stores.length &&
   a.stores.every((s, i) => s.value === b.stores[i]!.value && sameStorage(s.to, b.stores[i]!.to)) &&
   samePieces(a.beside, b.beside) &&
-  samePieces(a.after, b.after);
+  samePieces(a.after, b.after) &&
+  a.partWidth === b.partWidth &&
+  samePieces(a.before, b.before);
 
 const samePieces = (a: FusedKernel["beside"] = [], b: FusedKernel["beside"] = []): boolean =>
   a.length === b.length && a.every((piece, i) => sameKernel(piece, b[i]!));

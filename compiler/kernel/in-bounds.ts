@@ -231,7 +231,7 @@ class Scope {
 
   /** A value of sizes that is no polynomial, such as a quotient rounded up, becomes a size of its own. */
   private named(e: Expr, bounds: Bounds): Bounds {
-    const most = highest(bounds);
+    const most = Math.min(highest(bounds), mostI32); // it counts: what its bound may be at most is no value of it
     if (bounds.min === most) return exactly(most);
     if (bounds.min < 1 || most < bounds.min) return bounds; // the latter under conditions that contradict each other
     const name = `q${this.quotients.get(keyOf(e)) ?? this.quotients.size}`;

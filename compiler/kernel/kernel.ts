@@ -72,7 +72,8 @@ export type Stmt =
   | { readonly kind: "if"; readonly condition: Expr; readonly body: readonly Stmt[] }
   | { readonly kind: "store"; readonly buffer: string; readonly index: Expr; readonly value: Expr }
   | { readonly kind: "set"; readonly array: string; readonly index: Expr; readonly value: Expr }
-  | { readonly kind: "barrier" }
+  /** All threads of the workgroup meet: they see each other's stores to its memory, and where it says so, to buffers. */
+  | { readonly kind: "barrier"; readonly buffers?: true }
   | { readonly kind: "fragment_fill"; readonly fragment: string; readonly value: Expr }
   | { readonly kind: "fragment_load"; readonly fragment: string; readonly from: MatrixPlace }
   | { readonly kind: "fragment_store"; readonly fragment: string; readonly to: MatrixPlace }

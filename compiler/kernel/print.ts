@@ -120,7 +120,7 @@ export function printStmt(
     case "set":
       return [`${indent}${s.array}[${printExpr(s.index)}] = ${printExpr(s.value)}`];
     case "barrier":
-      return [`${indent}barrier`];
+      return [`${indent}barrier${s.buffers ? " buffers" : ""}`];
     case "fragment_fill":
       return [`${indent}fill ${s.fragment} with ${printExpr(s.value)}`];
     case "fragment_load":

@@ -7,10 +7,10 @@ import {
   countRegions,
   type FusedKernel,
   type Fusion,
+  type FusionLimits,
   type FusionPlan,
   fuseGraph,
   indexOver,
-  type RowTiles,
   type Storage,
   settled,
 } from "../fusion/index.ts";
@@ -21,22 +21,21 @@ import type { AdapterFacts } from "./facts.ts";
 import { kernelShape } from "./kernel-shape.ts";
 import { regionName, Values } from "./values.ts";
 
+/** How products make and read rows on an adapter. */
+export type RowLimits = Pick<FusionLimits, "rowTiles" | "rowParts">;
+
 /** Fuses a graph as if each state and its successor shared a binding; `updateInPlace` sees to it, or fuses anew. */
-export const fuseForUpdates = (graph: Graph, facts: AdapterFacts, rowTiles?: RowTiles): FusionPlan =>
-  fuseGraph(graph, { maxBindings: facts.maxBindings, successors: successorsOf(graph), rowTiles });
+export const fuseForUpdates = (graph: Graph, facts: AdapterFacts, rows: RowLimits = {}): FusionPlan =>
+  fuseGraph(graph, { maxBindings: facts.maxBindings, successors: successorsOf(graph), ...rows });
 
 /**
  * Stores successors over their states where that is safe. Where kernels then bind too much, since one of those is not, it
  * fuses anew without counting on that one: what updates whole arenas is one kernel all the same.
  */
-export function updateInPlace(plan: FusionPlan, facts: AdapterFacts, rowTiles?: RowTiles): FusionPlan {
+export function updateInPlace(plan: FusionPlan, facts: AdapterFacts, rows: RowLimits = {}): FusionPlan {
   const { graph } = plan;
   let counted = successorsOf(graph);
-  for (
-    let fused = plan;
-    ;
-    fused = fuseGraph(graph, { maxBindings: facts.maxBindings, successors: counted, rowTiles })
-  ) {
+  for (let fused = plan; ; fused = fuseGraph(graph, { maxBindings: facts.maxBindings, successors: counted, ...rows })) {
     const updated = donate(fused, facts);
     const fits = updated.kernels.every((k) => bindingsOf(k, updated) <= facts.maxBindings);
     if (fits || counted.size === 0) return updated;

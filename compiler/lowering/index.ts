@@ -13,6 +13,7 @@ export {
   lowerPlan,
   mapKernels,
   onlyKernel,
+  rowPartsOf,
   rowTilesOf,
   type ScheduledPlan,
   schedulePlan,

@@ -42,6 +42,8 @@ export interface KernelShape {
   /** The same with what the kernel itself has stored, for the reductions after it. */
   readonly readsAfter: ReadonlyMap<Node, Place>;
   readonly stores: ReadonlyMap<Store, Place>;
+  /** What reductions before the kernel have made of rows: it lies in memory of the workgroup. */
+  readonly kept: ReadonlySet<Node>;
 }
 
 class ShapeWalk {
@@ -56,6 +58,7 @@ class ShapeWalk {
   private group: Group | undefined;
   private ownReads: ReadonlySet<Node> = new Set();
   private readonly lines: string[] = [];
+  private readonly kept = new Set<Node>();
   private readonly kernel: FusedKernel;
   private readonly storage: ReadonlyMap<Node, Storage>;
   private readonly places: Placement;
@@ -78,9 +81,12 @@ class ShapeWalk {
   }
 
   run(): KernelShape {
+    for (const piece of this.kernel.before ?? []) this.before(piece);
     for (const piece of piecesOf(this.kernel)) this.piece(piece);
+    if (this.kernel.partWidth) this.lines.push(`parts of ${this.kernel.partWidth}`);
     const readsAfter = new Map([...this.reads, ...this.readsAfter]);
-    return { key: this.lines.join("\n"), regions: this.regions, reads: this.reads, readsAfter, stores: this.stores };
+    const { regions, reads, stores, kept } = this;
+    return { key: this.lines.join("\n"), regions, reads, readsAfter, stores, kept };
   }
 
   private piece(piece: FusedKernel): void {
@@ -98,6 +104,19 @@ class ShapeWalk {
     if (group) this.lines.push([...group.names].map(([name, index]) => `${name}:${keyOf(index)}`).join());
   }
 
+  private before({ kind, group, reads, stores }: FusedKernel): void {
+    this.group = group;
+    this.ownReads = reads;
+    this.numbers.clear();
+    this.lines.push(`before ${kind}`);
+    for (const core of group!.cores) this.visit(core);
+    for (const { value } of stores) {
+      this.lines.push(`keep ${this.kept.size} ${this.visit(value)} ${this.envText(value)}`);
+      this.kept.add(value);
+    }
+    this.lines.push([...group!.names].map(([name, index]) => `${name}:${keyOf(index)}`).join());
+  }
+
   private envText(node: Node): string {
     const env = this.places.get(node)?.env;
     return env ? node.type.axes.map((a) => (env.has(a.name) ? keyOf(env.get(a.name)!) : "-")).join() : "";
@@ -112,11 +131,15 @@ class ShapeWalk {
     const known = this.numbers.get(node);
     if (known !== undefined) return known;
     const isRead = this.kernel.reads.has(node) || this.ownReads.has(node);
-    const line = isRead ? this.readLine(node) : this.nodeLine(node);
+    const line = isRead ? this.readLine(node) : this.kept.has(node) ? this.keptLine(node) : this.nodeLine(node);
     const number = this.numbers.size;
     this.numbers.set(node, number);
     this.lines.push(line);
     return number;
+  }
+
+  private keptLine(node: Node): string {
+    return `kept ${[...this.kept].indexOf(node)} ${typeKey(node.type)}`;
   }
 
   private readLine(node: Node): string {

@@ -86,6 +86,10 @@ export class Lowering {
   readonly names: Names;
   /** Reductions of the rows that this kernel makes, which its workgroups do after it. */
   readonly after: readonly Lowering[];
+  /** Reductions of parts of the rows that this kernel reads, which its workgroups do before it. */
+  readonly before: readonly Lowering[];
+  /** Where a value goes that is not stored: the place in an array, by what is kept. */
+  keepsAt: ((value: Node) => { readonly array: string; readonly index: Expr }) | undefined;
 
   /** `names` are those of the kernel that this one is beside. */
   constructor(
@@ -95,7 +99,10 @@ export class Lowering {
     facts: AdapterFacts,
     names = new Names(),
     after: readonly FusedKernel[] = [],
+    isBefore = false,
   ) {
+    const before = isBefore ? [] : (fused.before ?? []);
+    this.before = before.map((b) => new Lowering(b, shape, places, facts, names, [], true));
     this.after = after.map((a) => new Lowering(a, { ...shape, reads: shape.readsAfter }, places, facts, names));
     this.fused = fused;
     this.names = names;
@@ -103,11 +110,12 @@ export class Lowering {
     this.shape = shape;
     this.places = places;
     const states = [...shape.stores.values()].map((p) => p.region).filter((r) => isGraphInput(shape.regions[r]!.root));
-    this.values = new Values(shape, new Set(states));
+    this.values = new Values(shape, new Set(states), !isBefore);
   }
 
   /** A store, where its place is one that there is. */
   private guardedStore(store: Store, env: Env, value: Expr): Stmt {
+    if (this.keepsAt) return { kind: "set", ...this.keepsAt(store.value), value };
     const stmt: Stmt = { kind: "store", ...this.target(store, env), value };
     const inside = this.values.insideAt(this.shape.stores.get(store)!, settled(env, store.value));
     return inside ? { kind: "if", condition: inside, body: [stmt] } : stmt;
@@ -150,7 +158,7 @@ export class Lowering {
     const lets: Stmt[] = [];
     const stores = items.map(({ store, env }): Stmt => {
       const value = this.values.at(store.value, env);
-      const { target, stmt } = this.let("v", cast(value, store.value.type.dtype));
+      const { target, stmt } = this.let("v", this.keepsAt ? value : cast(value, store.value.type.dtype));
       lets.push(...this.values.takeEarly(), stmt);
       return this.guardedStore(store, env, target);
     });

@@ -1,8 +1,8 @@
-/** Loops over axes: flat where every address stays linear in one counter, nested where it would need divisions. */
+/** Loops over axes: flat as far as every address stays linear in one counter, nested where it would need divisions. */
 import { dimExpr, indexOver, isMultipleOf, spanOf } from "../fusion/index.ts";
 import { type Dim, divideDims } from "../ir/dim.ts";
 import type { Axis } from "../ir/type.ts";
-import { children, type Expr, expressions, int, type Stmt, type Var } from "../kernel/index.ts";
+import { children, type Expr, expressions, int, type Stmt, type Var, variable } from "../kernel/index.ts";
 import { add, mentions, mul } from "../kernel/simplify.ts";
 import { type Lowering, unflatten } from "./kernel.ts";
 
@@ -16,6 +16,8 @@ export interface LoopOptions {
   readonly shared?: Stride | undefined;
   /** Indices of one turn, where they divide those of the loop: neighbours in memory are then accessed together. */
   readonly unroll?: number;
+  /** Whether turns have as many where they do not divide them too: what is left then has a loop of its own, and a text. */
+  readonly rest?: boolean;
 }
 
 type Indices = Map<string, Expr>;
@@ -37,34 +39,49 @@ export function loopOverTurns(
 ): Stmt[] {
   const { shared } = options;
   const most = shared ? 1 : (options.unroll ?? 1);
-  const unrollOf = (size: Dim) => (isMultipleOf(size, most) ? most : 1);
-  const flatBody = (turn: readonly Expr[]) => body(turn.map((index) => unflatten(index, axes)));
-  const flat = loopOne(k, spanOf(axes), unrollOf(spanOf(axes)), flatBody, shared);
-  if (shared || axes.length <= 1 || !divides([flat], (flat as { index: Var }).index)) return [flat];
-  const outer = axes.slice(0, -1).map((a) => indexOver(k.names.fresh("k"), a.size));
-  const last = axes.at(-1)!;
-  const named = axes.slice(0, -1).map((a, i) => [a.name, outer[i]!] as const);
-  const inner = loopOne(k, last.size, unrollOf(last.size), (turn) =>
-    body(turn.map((index) => new Map([...named, [last.name, index]]))),
-  );
-  return outer.reduceRight<Stmt[]>(
-    (stmts, index, i) => [{ kind: "for", index, from: int(0), to: dimExpr(axes[i]!.size), step: 1, body: stmts }],
-    [inner],
-  );
+  const turnsOf = (size: Dim): Turns => {
+    if (isMultipleOf(size, most)) return { unroll: most, whole: divideDims(size, most)!, left: 0 };
+    if (!options.rest || typeof size !== "number" || size < 2 * most) return { unroll: 1, whole: size, left: 0 };
+    return { unroll: most, whole: Math.floor(size / most), left: size % most };
+  };
+  // As few loops as there are counters in which all addresses are linear: the last axes in one, the others in one each.
+  for (let nested = 0; ; nested++) {
+    const [outer, flat] = [axes.slice(0, nested), axes.slice(nested)];
+    const counters = outer.map((a) => indexOver(k.names.fresh("k"), a.size));
+    const named = outer.map((a, i) => [a.name, counters[i]!] as const);
+    const envOf = (index: Expr): Indices => new Map([...named, ...unflatten(index, flat)]);
+    const inner = loopOne(k, turnsOf(spanOf(flat)), (turn) => body(turn.map(envOf)), shared);
+    if (!shared && flat.length > 1 && inner.some((s) => divides([s], s.index))) continue;
+    return counters.reduceRight<Stmt[]>(
+      (stmts, index, i) => [{ kind: "for", index, from: int(0), to: dimExpr(outer[i]!.size), step: 1, body: stmts }],
+      inner,
+    );
+  }
 }
+
+/** How a loop goes over indices: turns of some each, then those that are left one by one. */
+interface Turns {
+  readonly unroll: number;
+  readonly whole: Dim;
+  readonly left: number;
+}
+
+type Loop = Extract<Stmt, { kind: "for" }>;
 
 function loopOne(
   k: Lowering,
-  total: Dim,
-  unroll: number,
+  { unroll, whole, left }: Turns,
   body: (turn: readonly Expr[]) => Stmt[],
   shared?: Stride,
-): Stmt {
-  const turns = divideDims(total, unroll)!;
-  const index = indexOver(k.names.fresh("k"), turns);
+): Loop[] {
+  const index = indexOver(k.names.fresh("k"), whole);
   const inner = body(Array.from({ length: unroll }, (_, u) => add(mul(index, int(unroll)), int(u))));
   const [from, step] = shared ? [shared.first, shared.step] : [int(0), 1];
-  return { kind: "for", index, from, to: dimExpr(turns), step, body: inner };
+  const turns: Loop = { kind: "for", index, from, to: dimExpr(whole), step, body: inner };
+  if (left === 0) return [turns];
+  const first = Number(whole) * unroll;
+  const rest = variable(k.names.fresh("k"), "i32", { min: first, max: first + left - 1 });
+  return [turns, { kind: "for", index: rest, from: int(first), to: int(first + left), step: 1, body: body([rest]) }];
 }
 
 /** Whether statements divide something that depends on a counter. */

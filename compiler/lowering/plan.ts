@@ -1,5 +1,14 @@
 /** From a fusion plan to kernels: a schedule is chosen for each shape of kernel, then each shape is lowered once. */
-import { type FusedKernel, type Placement, type PlannedMemory, piecesOf, type RowTiles } from "../fusion/index.ts";
+import { UnsupportedError } from "../diagnostics/error.ts";
+import {
+  type FusedKernel,
+  kernelName,
+  type Placement,
+  type PlannedMemory,
+  piecesOf,
+  type RowParts,
+  type RowTiles,
+} from "../fusion/index.ts";
 import { openSizes } from "../ir/graph.ts";
 import type { Kernel } from "../kernel/index.ts";
 import type { AdapterFacts } from "./facts.ts";
@@ -12,6 +21,7 @@ import {
   candidates,
   choose,
   type Refusal,
+  type Schedule,
   type Settings,
   type SizeFact,
 } from "./schedule.ts";
@@ -56,9 +66,40 @@ export interface LoweredPlan extends PlannedMemory {
 }
 
 /** The row of the tables for a kernel: what it computes is what its schedules take. */
-function kindOf(tables: ScheduleTables, { kind, after }: FusedKernel): KindOfKernel<unknown> {
+function kindOf(tables: ScheduleTables, { kind, after, before, partWidth }: FusedKernel): KindOfKernel<unknown> {
   const { problem, schedules } = tables[kind] as KindOfKernel<unknown>;
-  return { problem, schedules: schedules.filter((s) => (s.rowTiles !== undefined) === (after !== undefined)) };
+  const makesRows = after !== undefined && partWidth === undefined;
+  const own = schedules.filter((s) => (s.rowTiles !== undefined) === makesRows);
+  return { problem, schedules: before || partWidth ? own.map((s) => (s.rowParts ? s : withoutParts(s))) : own };
+}
+
+/** A schedule for kernels that it is not for. */
+const withoutParts = (schedule: Schedule<unknown>): Schedule<unknown> => ({
+  ...schedule,
+  features: [],
+  settings: () => "it has no part in the norm of rows",
+});
+
+/** How products share norms on an adapter, as far as their schedules do. */
+export function rowPartsOf(tables: ScheduleTables, facts: AdapterFacts): RowParts | undefined {
+  const able = tables.contraction.schedules.filter(
+    (s) =>
+      s.rowParts && !(s.features ?? []).some((f) => !facts.features.has(f)) && typeof s.settings(facts) !== "string",
+  );
+  const widths = [...new Set(able.flatMap((s) => s.rowParts!))].sort((a, b) => b - a);
+  if (widths.length === 0) return undefined;
+  const refuses: RowParts["refuses"] = (kernel, { storage }, places) => {
+    const { problem, schedules } = kindOf(tables, kernel);
+    const shape = kernelShape(kernel, storage, places, facts.bindingAlignment);
+    try {
+      choose(schedules, problem(loweringOf(kernel, shape, places, facts)), facts);
+      return undefined;
+    } catch (e) {
+      if (e instanceof UnsupportedError) return `${kernelName(kernel)}: ${e.message}`;
+      throw e;
+    }
+  };
+  return { widths, refuses };
 }
 
 /** How products are made in whole rows on an adapter, where a schedule of the tables does so. */

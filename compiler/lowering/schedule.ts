@@ -39,6 +39,11 @@ export interface Schedule<P, S extends Settings = Settings> {
   /** Share of the work, 0 to 1, that lies past the edges of a problem of the typical sizes; for people to read. */
   waste?(problem: P, settings: S): number;
   lower(problem: P, settings: S): KernelCode;
+  /**
+   * That its workgroups reduce parts of the rows that they make, and begin with what was reduced of those that they read:
+   * how long such parts may be, the preferred first.
+   */
+  readonly rowParts?: readonly number[];
   /** How it makes whole rows on an adapter: it is for kernels that fold these too, and for no others. */
   rowTiles?(facts: AdapterFacts): RowTiles | undefined;
 }

@@ -37,10 +37,13 @@ export class Values {
   private readonly known = new Map<Node, Map<string, Expr>>();
   private loads = 0;
   private early: Stmt[] = [];
+  /** Whether what reductions before the kernel made is there, as it is not yet in these. */
+  private readonly keeps: boolean;
 
-  constructor(shape: KernelShape, updated: ReadonlySet<number>) {
+  constructor(shape: KernelShape, updated: ReadonlySet<number>, keeps = true) {
     this.shape = shape;
     this.updated = updated;
+    this.keeps = keeps;
   }
 
   /** The address of an element of a value that lies at a place. */
@@ -98,6 +101,8 @@ export class Values {
   private compute(node: Node, env: Env): Expr {
     const place = this.shape.reads.get(node);
     if (place) return this.load(node, place, env);
+    // Bound for the rows of a workgroup; whoever only looks at what is loaded asks at other rows too.
+    if (this.keeps && this.shape.kept.has(node)) return variable("kept", registerType(node.type.dtype));
     if (isElementwise(node)) return this.elementwise(node, env);
     if (isAffine(node)) return this.at(node.operands[0]!, operandEnv(node, env));
     if (indexMapOf(node)) return this.guarded(node, env);

@@ -32,6 +32,7 @@ import {
   printLowered,
   printProgram,
   printSchedules,
+  rowPartsOf,
   rowTilesOf,
   type ScheduledPlan,
   type ScheduleTables,
@@ -140,6 +141,12 @@ const inMemory = (facts: AdapterFacts): HalfOptions => ({ isWhole: keepsOn(facts
 /** Values of a graph that lie in memory as f16 where an adapter computes in it; the same for ranks of different adapters. */
 export const halvesInMemory = (graph: Graph): ReadonlySet<Node> => halfValues(graph, inMemory(baselineFacts));
 
+/** How products make and read rows: whole, or in parts. */
+const rowLimits = (schedules: ScheduleTables, facts: AdapterFacts) => ({
+  rowTiles: rowTilesOf(schedules, facts),
+  rowParts: rowPartsOf(schedules, facts),
+});
+
 /** The stages for an adapter and the schedules there are; each says what it needs from those before it. */
 export const webgpuStages = (
   facts: AdapterFacts,
@@ -167,8 +174,8 @@ export const planningStages = (
   graphStage(splitContractions(productsOn(facts))), // after decompose, which makes products of gradients
   graphStage(splitKeys), // before fusion, which would else make one kernel of it
   graphStage(splitReductions), // after decompose, which makes most sums
-  stage("fusion", graphForm, planForm, (graph) => fuseForUpdates(graph, facts, rowTilesOf(schedules, facts))), // needs primitives only
-  stage("in-place", planForm, planForm, (plan) => updateInPlace(plan, facts, rowTilesOf(schedules, facts))), // before the order: who reads a state runs before who overwrites it
+  stage("fusion", graphForm, planForm, (graph) => fuseForUpdates(graph, facts, rowLimits(schedules, facts))), // needs primitives only
+  stage("in-place", planForm, planForm, (plan) => updateInPlace(plan, facts, rowLimits(schedules, facts))), // before the order: who reads a state runs before who overwrites it
   stage("order", planForm, planForm, orderKernels, ["in-place"]),
   stage("rematerialize", planForm, planForm, (plan) => rematerialize(plan, memory, beside), ["order"]), // what lies idle at the peak follows from the order
   stage("memory", planForm, memoryForm, planMemory, ["order"]), // lifetimes follow from the order

@@ -5,7 +5,7 @@ import { selectOutputs } from "../../compiler/index.ts";
 import {
   chanceRecall,
   type Embeddings,
-  imageStore,
+  type ImageStore,
   imageTensor,
   type Recall,
   retrieval,
@@ -36,7 +36,7 @@ const rowsPerRun = 128;
 export async function evaluate(
   run: TrainedRun,
   sides: Sides,
-  { data: { set, tokenizer }, heldOut }: Pick<Test, "data" | "heldOut">,
+  { data: { set, tokenizer, pictures }, heldOut }: Pick<Test, "data" | "heldOut">,
 ): Promise<Evaluation> {
   const { vision, text: names } = emojiModel.config;
   const total = set.emoji.length * (1 + set.languages.length);
@@ -48,7 +48,7 @@ export async function evaluate(
       run,
       selectOutputs(sides.image, ["image"]),
       "image",
-      await pictures(set, vision.image, heldOut),
+      await heldOutRows(set, pictures(vision.image), heldOut),
       tick,
     );
     const text = selectOutputs(sides.text, ["text"]);
@@ -72,12 +72,11 @@ interface Rows {
   readonly feed: (from: number, to: number) => Readonly<Record<string, HostTensor>>;
 }
 
-async function pictures(set: EmojiSet, image: number, heldOut: ArtistId): Promise<Rows> {
-  const store = imageStore({ size: image, fit: "pad", fill: [255, 255, 255] });
+async function heldOutRows(set: EmojiSet, store: ImageStore, heldOut: ArtistId): Promise<Rows> {
   const pixels = await Promise.all(set.emoji.map((e) => store.read(e.images[heldOut])));
   return {
     count: pixels.length,
-    feed: (from, to) => ({ pixels: imageTensor(pixels.slice(from, to), { size: image }) }),
+    feed: (from, to) => ({ pixels: imageTensor(pixels.slice(from, to), { size: store.geometry.size }) }),
   };
 }
 

@@ -2,7 +2,7 @@
 import {
   type ExactAnswers,
   exactAnswers,
-  imageStore,
+  type ImageStore,
   type Pixels,
   seededRandom,
   type YesNoMeasures,
@@ -42,7 +42,7 @@ export async function testCaptions(run: TrainedRun, { data, heldOut }: Test): Pr
   const asked = set.languages.flatMap((language) =>
     set.emoji.map((emoji) => ({ emoji, language, reference: emoji.texts[language]![0]! })),
   );
-  const pixelsOf = await picturesOf(set.emoji, heldOut);
+  const pixelsOf = await picturesOf(set.emoji, heldOut, data.pictures(chat.vision.image));
   const writer = {
     beginning: (p: Parameters<typeof captionPrefill>[0]) => captionPrefill(p, generative),
     step: (p: Parameters<typeof captionStep>[0]) => captionStep(p, generative),
@@ -118,7 +118,7 @@ export async function testAnswers(run: TrainedRun, { data, heldOut, seed }: Test
         ),
     ),
   ]);
-  const pixelsOf = await picturesOf(set.emoji, heldOut);
+  const pixelsOf = await picturesOf(set.emoji, heldOut, data.pictures(chat.vision.image));
   const writer = {
     beginning: (p: Parameters<typeof chatPrefill>[0]) => chatPrefill(p, chat),
     step: (p: Parameters<typeof decodeStep>[0]) => decodeStep(p, chat.text),
@@ -152,7 +152,6 @@ export async function testAnswers(run: TrainedRun, { data, heldOut, seed }: Test
   };
 }
 
-async function picturesOf(emoji: readonly Emoji[], artist: ArtistId): Promise<Map<Emoji, Pixels>> {
-  const store = imageStore({ size: chat.vision.image, fit: "pad", fill: [255, 255, 255] });
+async function picturesOf(emoji: readonly Emoji[], artist: ArtistId, store: ImageStore): Promise<Map<Emoji, Pixels>> {
   return new Map(await Promise.all(emoji.map(async (e) => [e, await store.read(e.images[artist])] as const)));
 }

@@ -5,6 +5,7 @@ import {
   type Cursor,
   contrastiveBatches,
   firstBatch,
+  type ImageStore,
   imageStore,
   itemBatches,
   learnedTokenizerConfig,
@@ -36,6 +37,8 @@ export interface EmojiData {
   readonly tokenizer: Tokenizer;
   /** The tokenizer.json to store beside the weights. */
   readonly tokenizerJson: object;
+  /** Pictures of `size` pixels a side: each is decoded once, for all stages and their tests. */
+  readonly pictures: (size: number) => ImageStore;
 }
 
 /** The test data of a stage. */
@@ -62,6 +65,17 @@ export async function emojiData(vocabulary: number): Promise<EmojiData> {
     whole: set,
     tokenizerJson,
     tokenizer: tokenizerFrom("the learned tokenizer", tokenizerJson, learnedTokenizerConfig),
+    pictures: emojiPictures(),
+  };
+}
+
+/** Keeps a store for each size that is asked for. */
+export function emojiPictures(): EmojiData["pictures"] {
+  const stores = new Map<number, ImageStore>();
+  return (size) => {
+    const store = stores.get(size) ?? imageStore({ size, fit: "pad", fill: [255, 255, 255] });
+    stores.set(size, store);
+    return store;
   };
 }
 
@@ -77,7 +91,7 @@ export interface EmojiBatches {
 
 /** Endless batches of images and their names from a cursor on; unreadable ones are reported. */
 export function emojiBatches(
-  { set, tokenizer }: EmojiData,
+  { set, tokenizer, pictures }: EmojiData,
   { image, tokens, batch, seed, drawnBy }: EmojiBatches,
   cursor: Json | undefined,
   note: (text: string) => void,
@@ -89,7 +103,7 @@ export function emojiBatches(
   };
   const rows = itemBatches(emojiItems(set, drawnBy), batch, (cursor as Cursor | undefined) ?? firstBatch(seed));
   const options: BatchOptions = {
-    images: imageStore({ size: image, fit: "pad", fill: [255, 255, 255] }),
+    images: pictures(image),
     size: image,
     augmentation: { scale: [0.7, 1], recolour: 0.3 },
     tokenizer,

@@ -1,14 +1,20 @@
 /** Joining ranks over MPI, whose library is loaded only where a launcher started several. */
+import { setTimeout as sleep } from "node:timers/promises";
+import { type Facts, RanksDifferError } from "./differences.ts";
 import { launchOf } from "./launch.ts";
 import { oneRank, type Ranks, ranksOf } from "./ranks.ts";
 
+/** Milliseconds in which the rank that tells how ranks differ has told it. */
+const tellingMs = 10_000;
+
 /**
  * Joins the processes that a launcher started, as the environment says; one process alone is `oneRank`. `onLost` is told once when
- * a rank has ended; with a message where this rank is to tell it.
+ * a rank has ended, or has other facts than these; with a message where this rank is to tell it.
  */
 export async function joinRanks(
   environment: Readonly<Record<string, string | undefined>>,
   onLost: (message: string | undefined, isFirst: boolean) => void,
+  facts: Facts = {},
 ): Promise<Ranks> {
   const launch = launchOf(environment);
   if (!launch) return oneRank;
@@ -21,9 +27,17 @@ export async function joinRanks(
     watcher?.dispose();
     throw error;
   });
-  const watch = await watchRanks(mpi, watcher, (message) => {
+  const isFirst = mpi.rank === 0;
+  const lost = (message?: string) => {
     mpi.fail(new Error(message ?? "another rank has ended"));
-    onLost(message, mpi.rank === 0);
+    onLost(message, isFirst);
+  };
+  const watch = await watchRanks(mpi, { watcher, facts }, lost).catch(async (error: unknown) => {
+    watcher?.dispose();
+    if (!(error instanceof RanksDifferError)) throw error;
+    if (!error.isToldHere) await sleep(tellingMs); // launchers end all when the first ends
+    lost(error.isToldHere ? error.message : undefined);
+    throw error;
   });
   return ranksOf(mpi, watch);
 }

@@ -9,6 +9,7 @@ import { fileURLToPath } from "node:url";
 import { UsageError } from "../../compiler/index.ts";
 import { agreements } from "./agreements.ts";
 import type { Collectives } from "./collectives.ts";
+import { differences, type Facts, RanksDifferError } from "./differences.ts";
 import type { Watch } from "./watch.ts";
 import { parsed, send, type Watched } from "./watch-lines.ts";
 
@@ -16,20 +17,28 @@ import { parsed, send, type Watched } from "./watch-lines.ts";
 interface Who {
   readonly host: string;
   readonly pid: number;
+  /** What must be the same on all; older versions say nothing. */
+  readonly facts?: Facts;
 }
 
 /** Milliseconds in which an address must answer. */
 const answerMs = 5000;
 
-/** `onLost` is called once. What is to be told was told, but where the process that tells has ended itself: then rank 0 is given a message. */
+/**
+ * `onLost` is called once. What is to be told was told, but where the process that tells has ended itself: then rank 0 is given a message.
+ * Throws RanksDifferError on every rank where one has other facts.
+ */
 export async function watchRanks(
   collectives: Collectives,
-  watcher: Watcher | undefined,
+  { watcher, facts }: { readonly watcher: Watcher | undefined; readonly facts: Facts },
   onLost: (message?: string) => void,
 ): Promise<Watch> {
   const { rank, size, node } = collectives;
   const ranks = agreements(collectives);
-  const who = await ranks.tell<Who>({ host: hostname(), pid: process.pid });
+  const who = await ranks.tell<Who>({ host: hostname(), pid: process.pid, facts });
+  const found = differences(who.map(({ facts }) => facts ?? {}));
+  // The first rank that compares tells it: older versions do not.
+  if (found.length > 0) throw new RanksDifferError(found, rank === who.findIndex(({ facts }) => facts !== undefined));
   const names = who.map(({ host, pid }, r) => `rank ${r} (process ${pid} on ${host})`);
   const hosts = node.size === size ? ["127.0.0.1"] : addresses();
   const place = await ranks.decide(async () => {

@@ -1,7 +1,7 @@
 /** A job as one of several ranks trains it, and what they tell each other at every step. */
 import type { Store } from "../../backends/backend.ts";
 import { type HostData, hostTensor, printGraph, UsageError } from "../../compiler/index.ts";
-import { type Channel, type Ranks, telling } from "../collectives/index.ts";
+import { type Channel, differences, type Facts, type Ranks, RanksDifferError, telling } from "../collectives/index.ts";
 import { sha256 } from "../sha256.ts";
 import { gradientParts } from "../sharding/gradient-parts.ts";
 import type { DividedState } from "../sharding/part-runs.ts";
@@ -230,19 +230,8 @@ export const factsOf = async ({ step, steps, sizes, seed, checkpointEvery, listi
   "data listing": listing,
 });
 
-/** Throws UsageError on every rank where one has other facts than rank 0; it names the ranks and the facts. */
-export async function requireSame(ranks: Ranks, facts: Readonly<Record<string, string>>): Promise<void> {
-  const [first, ...others] = await ranks.tell(facts);
-  const faults = others.flatMap((theirs, i) => {
-    // Another version may have facts of other names.
-    const names = Object.keys(first!).filter((name) => theirs[name] !== first![name]);
-    const shown = names.map((name) => `${name}${shownPair(theirs[name] ?? "unknown", first![name]!)}`);
-    return shown.length > 0 ? [`rank ${i + 1} differs from rank 0 in ${shown.join(", ")}`] : [];
-  });
-  if (faults.length > 0)
-    throw new UsageError(`${faults.join("\n")}\n  hint: every rank needs the same heddle, job file, settings and data`);
+/** Throws RanksDifferError on every rank where one has other facts; it says which ranks have what. */
+export async function requireSame(ranks: Ranks, facts: Facts): Promise<void> {
+  const found = differences(await ranks.tell(facts));
+  if (found.length > 0) throw new RanksDifferError(found, ranks.isFirst);
 }
-
-/** What is short enough is told; of a digest, that it differs says all. */
-const shownPair = (theirs: string, first: string): string =>
-  Math.max(theirs.length, first.length) > 60 || /^[0-9a-f]{64}$/.test(first) ? "" : ` (${theirs}, not ${first})`;

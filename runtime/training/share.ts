@@ -87,10 +87,7 @@ export function sharedJob(
   partBytes: number = usualPartBytes,
 ): { readonly job: TrainingJob; readonly share: Share } {
   const { step } = job;
-  const { inParts, accumulation } = step;
-  if (!inParts)
-    throw new UsageError(`${size} ranks share a step that "trainingStep" compiles: @${step.graph.name} has no inParts`);
-  const batches = accumulation?.count ?? 1;
+  const batches = step.accumulation?.count ?? 1;
   const symbol = sampleSymbol(step);
   const rows = job.sizes[symbol]!;
   if (batches * rows < size)
@@ -103,16 +100,37 @@ export function sharedJob(
       `@${step.graph.name} is fed rows that name others of their batch, so that ${size} ranks take whole batches: let accumulate be a multiple of ${size}, it is ${batches}`,
     );
   const batchesOf = { count, isUneven, own: { first, count: pieces.length } };
-  const own = (elements: number) => rangesOf(elements, size)[rank]!;
-  const isDivided = shard !== undefined && shard !== "optimizer";
-  const gradients = step.arenas.reduce((n, { layout }) => n + 4 * layout.size, 0);
-  // Arenas as large as parts: then all ranks give and take as much of each part.
-  const ofPart = isDivided ? partBytes : exchangedAtOnce(gradients, partBytes);
-  const arenas = { largestArena: Math.ceil(ofPart / 4), ...(isDivided && { divided: shard }) };
-  const parted = explaining(size, () => inParts({ ...batchesOf, ...(shard && { shard: own }), ...arenas }));
+  const parted = sharedStep(step, { rank, size, shard, partBytes }, batchesOf);
   const sizes = { ...job.sizes, [symbol]: lengthOf(pieces[0]!) };
   const share = { batches, rows, symbol, pieces, first, most };
   return { job: { ...job, step: parted, sizes }, share };
+}
+
+/** One of several ranks, and what it keeps its part of. */
+export interface RankOfStep {
+  readonly rank: number;
+  readonly size: number;
+  readonly shard?: Shard | undefined;
+  /** Bytes of weights, and of gradients, that are whole at a time where they are in parts. */
+  readonly partBytes?: number;
+}
+
+/** The step of a rank that computes some of the micro-batches of all. Throws UsageError for one that cannot be shared. */
+export function sharedStep(
+  step: CompiledStep,
+  { rank, size, shard, partBytes = usualPartBytes }: RankOfStep,
+  batches: Pick<Parameters<NonNullable<CompiledStep["inParts"]>>[0], "count" | "isUneven" | "own">,
+): CompiledStep {
+  const { inParts, arenas, graph } = step;
+  if (!inParts)
+    throw new UsageError(`${size} ranks share a step that "trainingStep" compiles: @${graph.name} has no inParts`);
+  const own = (elements: number) => rangesOf(elements, size)[rank]!;
+  const isDivided = shard !== undefined && shard !== "optimizer";
+  const gradients = arenas.reduce((n, { layout }) => n + 4 * layout.size, 0);
+  // Arenas as large as parts: then all ranks give and take as much of each part.
+  const ofPart = isDivided ? partBytes : exchangedAtOnce(gradients, partBytes);
+  const divided = { largestArena: Math.ceil(ofPart / 4), ...(isDivided && { divided: shard }) };
+  return explaining(size, () => inParts({ ...batches, ...(shard && { shard: own }), ...divided }));
 }
 
 /** What cannot be accumulated cannot be shared, and says so in the words of the former. */

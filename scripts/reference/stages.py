@@ -31,6 +31,7 @@ class Case:
     def __init__(self, stage, seed, dtype):
         self.stage, self.seed, self.dtype, self.pick = stage, seed, dtype, random.Random(f"{stage}/{seed}")
         self.inputs = [{} for _ in range(BATCHES)]
+        self.clip = None
         self.given = {"steps": STEPS, "rate": round(10 ** self.pick.uniform(-3.5, -2), 6)}
 
     def any(self, *values):
@@ -222,6 +223,7 @@ def retrieval(c):
     vision, text, context, make = generative(c)
     seen = replace(vision, image=c.any(2, 3) * vision.patch)
     module, rows = make(seen), c.rows()
+    c.clip = 1.0
     dropping, decay = c.any(0.3, 0.0), c.any(0.9, 0.7)
     c.given |= {"resolution": seen.image, "dropPath": dropping, "rateDecay": decay}
     for b in c.inputs:
@@ -256,6 +258,7 @@ def retrieval(c):
 
 def chat(c):
     path, number = c.stage[1], c.stage[3]
+    c.clip = 1.0
     vision, text = c.vision(depth=2), c.text()
     stored = vision.image
     if c.any(True, False):
@@ -442,6 +445,8 @@ def trained(stage, seed, dtype):
         norm = math.sqrt(sum(p.grad.pow(2).sum().item() for _, p in named if p.grad is not None))
         told = {"loss": value, **parts}
         steps.append({k: v.item() for k, v in told.items()} | {"rate": schedule(t), "gradient_norm": norm})
+        if c.clip is not None:
+            torch.nn.utils.clip_grad_norm_([p for _, p in named], c.clip)
         optimizer.step()
         if hasattr(module, "logit_scale"):
             module.logit_scale.data.clamp_(0, math.log(100))

@@ -54,6 +54,26 @@ const listed: readonly Place[] = [
     why: "and a multiplication by a known scalar, as that of the queries of attention",
   },
   {
+    file: "compiler/fusion/join-parts.ts",
+    text: "is(cast, operand)",
+    why: "a product converts what it norms as it loads it",
+  },
+  {
+    file: "compiler/fusion/sum-by-parts.ts",
+    text: "is(reduceSum, node)",
+    why: "only of sums is it said how parts make them, where they are of squared differences",
+  },
+  {
+    file: "compiler/fusion/sum-by-parts.ts",
+    text: "is(mul, x)",
+    why: "a square is the product of a value with itself",
+  },
+  {
+    file: "compiler/fusion/sum-by-parts.ts",
+    text: "is(sub, difference!)",
+    why: "and a squared difference that of a difference: Chan's formula is about these",
+  },
+  {
     file: "cli/sample-feeds.ts",
     text: "ops.is(ops.max, index)",
     why: "an index that is limited by numbers is still that index: bounds of made-up inputs only",

@@ -95,6 +95,18 @@ describe("heddle plan", () => {
     expect(await planned(...args)).toContain("it does not fit");
   });
 
+  it("plans what several devices take that share a step, by the graphs that they would run", async () => {
+    const at = (hardware: string) => figures(...tiny, "--stage", "2", "--hardware", hardware, "--batch", "8");
+    const [one, four] = [await at("H200"), await at("4×H200")];
+    const { memory } = four;
+    expect(one.memory["sums of accumulation"]).toBeUndefined();
+    // Between the graphs that give gradients and the one that updates; features of all samples besides.
+    expect(memory["sums of accumulation"]).toBeGreaterThan(memory["trained parameters"]);
+    for (const kind of ["optimizer, mean", "optimizer, square", "frozen parameters"])
+      expect(memory[kind]).toBe(one.memory[kind]);
+    expect(four.host).toBeUndefined();
+  });
+
   it("plans what each device keeps its part of, by the graphs that it would run", async () => {
     const at = (shard: string) =>
       figures(...tiny, "--stage", "2", "--hardware", "4×H200", "--batch", "8", "--shard", shard);

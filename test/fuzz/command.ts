@@ -5,6 +5,7 @@ import type { GpuDevice } from "../../backends/webgpu/runtime/device.ts";
 import { HeddleError } from "../../compiler/index.ts";
 import { devices, type Executor, interpreters } from "./executors.ts";
 import { crash, type Finding, printFinding } from "./finding.ts";
+import { normCase } from "./norm-case.ts";
 import { fuzzCase } from "./random-case.ts";
 import { recordedFor } from "./recorded.ts";
 import { runSeed } from "./seeds.ts";
@@ -23,8 +24,8 @@ interface Options {
 const executorNames = ["reference", "interpreter", "webgpu", "recorded"] as const;
 const usual = executorNames.filter((n) => n !== "recorded");
 
-/** Any ops in chains, or what tiles and matrix units are for. */
-const cases = { fused: fuzzCase, tiles: tileCase } as const;
+/** Any ops in chains, what tiles and matrix units are for, or norms between products of many rows. */
+const cases = { fused: fuzzCase, tiles: tileCase, norms: normCase } as const;
 type Graphs = keyof typeof cases;
 
 /** Seeds between two writings of the session's file, where a crash is not to be feared. */

@@ -71,6 +71,8 @@ const backward: Readonly<Record<string, Shape>> = {
   "grouped queries, padding": { queries: 9, keys: 20, dim: 32, batch: 2, group: 2, mask: "padding", gradients: all },
 };
 
+const biased: Shape = { queries: 11, keys: 13, dim: 20, batch: 2, bias: ["query", "key"] };
+
 /** Runs a shape, and lets Dawn check the kernels that it made. */
 async function holds(
   s: Shape,
@@ -169,6 +171,33 @@ describe("shared tiles", () => {
     ));
 });
 
+describe("rows of the lanes of a subgroup", () => {
+  const facts = recorded("swiftshader");
+  const rows = (n: number) => onlyAttention("subgroup-rows", (t) => t.rows === n);
+  // Vectors of 256 are more than a lane holds.
+  const cases = { ...shapes, ...extremes, "a bias that hides": { ...biased, hides: true, heads: 2 } };
+  const small = Object.entries<Shape>(cases).filter(([, s]) => s.dim < 256);
+  const all = { ...backward, "those of a bias's neighbours": { ...biased, gradients: ["q", "k", "v"] as const } };
+
+  it.each(small)("%s", (_, s) => holds({ ...s, dtype: "f32" }, facts, rows(1), singles));
+  it.each(Object.entries<Shape>(all))("gradients: %s", (_, s) =>
+    holds({ ...s, dtype: "f32" }, facts, rows(2), 2 * singles),
+  );
+  it("as many as a lane takes, in subgroups of two too", async () => {
+    const s: Shape = {
+      queries: 35,
+      keys: 9,
+      dim: 12,
+      width: 7,
+      dtype: "f32",
+      mask: "causal",
+      gradients: ["q", "k", "v"],
+    };
+    await holds(s, facts, rows(4), 2 * singles);
+    await holds(s, { ...facts, subgroupSizes: { min: 2, max: 2 } }, rows(3), 2 * singles);
+  });
+});
+
 describe("blocks that a mask hides as a whole", () => {
   const causal: Shape = { queries: 32, keys: 96, dim: 32, mask: "causal" };
   /** Hidden values that are no numbers: nothing that is multiplied with them, were it with 0, stays a number. */
@@ -255,6 +284,10 @@ describe("the choice", () => {
     expect(taken({ ...vision, queries: 1 }, recorded("nvidia-h200"))).toEqual(["few-rows"]);
     expect(taken({ ...vision, queries: 5, keys: 5 }, recorded("nvidia-h200"))).toEqual(["rows-in-registers"]);
     expect(taken(vision, { ...baselineFacts, software: true })).toEqual(["rows-in-registers"]);
+    expect(taken(vision, { ...recorded("swiftshader"), subgroupSizes: { min: 8, max: 8 } })).toEqual([
+      "rows-in-registers",
+    ]);
+    expect(taken(vision, recorded("swiftshader"))).toEqual(["subgroup-rows"]);
   });
 
   it("fits the memory of every adapter at every head width", () => {

@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { type Kernel, kernelIr, parseKernel } from "../../compiler/index.ts";
+import { baselineFacts, compileKernels, type Kernel, kernelIr, parseGraph, parseKernel } from "../../compiler/index.ts";
 import { interpretKernel, parseKernels } from "../../compiler/kernel/index.ts";
 import { filesBelow } from "../golden/golden-file.ts";
 
@@ -111,6 +111,15 @@ kernel contraction "m"
     expect(unproven(15 * 20 + 16, 20)).toBe(0);
     expect(unproven(15 * 20 + 15, 20)).toBe(1);
   });
+});
+
+it("open sizes whose product could be beyond exact numbers, which no buffer is", () => {
+  const graph = parseGraph(`graph @products_of_open_sizes(%x: f32[a=n+past, b=n, c=5], %y: f32[c=5]) {
+  %0 = contract %y, %x over [c] : f32[a=n+past, b=n]
+  return %0 as y0
+}`);
+  const { kernels } = compileKernels(graph, baselineFacts);
+  for (const { kernel } of kernels) expect(() => unprovenAccesses(kernel)).not.toThrow();
 });
 
 /** An index of loops, places and constants, as text. */

@@ -13,7 +13,6 @@ import {
   compileKernels,
   differentiate,
   type Graph,
-  inputName,
   makeGraph,
   type Node,
   ops,
@@ -25,8 +24,9 @@ import { fuseForUpdates } from "../../compiler/lowering/index.ts";
 import { defineModel, trace } from "../../dsl/index.ts";
 import { internvit, internvit6b, pixelsInput, type VisionConfig } from "../../models/index.ts";
 import { gpuTest } from "../support/adapter.ts";
-import { excess, seeded } from "../support/samples.ts";
+import { excess } from "../support/samples.ts";
 import { mistakes as mistakesOn } from "../webgpu/support.ts";
+import { computed, drawn, inputsOf } from "./computed.ts";
 
 const withLanes = (lanes: number): AdapterFacts => ({
   ...baselineFacts,
@@ -41,33 +41,6 @@ const [, swiftshader] = adapters[0]!;
 
 const schedulesOf = (p: Program) => p.kernels.map((k) => k.schedule);
 const joinedIn = (p: Program) => schedulesOf(p).filter((s) => s === "whole-rows").length;
-
-type Values = (name: string, length: number) => Float64Array;
-
-/** Normals, of which some inputs are exchanged. */
-const drawn =
-  (others: Readonly<Record<string, (i: number) => number>> = {}): Values =>
-  (name, length) => {
-    const next = seeded(name.length * 7 + name.charCodeAt(0));
-    return Float64Array.from({ length }, (_, i) => Math.fround(others[name]?.(i) ?? 2 * next() - 1));
-  };
-
-function inputsOf(graph: Graph, values: Values): Map<string, Float64Array> {
-  const length = (n: Graph["inputs"][number]) => n.type.axes.reduce((size, a) => size * Number(a.size), 1);
-  return new Map(graph.inputs.map((n) => [inputName(n), values(inputName(n), length(n))]));
-}
-
-/** What the kernels make of it beyond what is granted, and the program. */
-function check(graph: Graph, facts: AdapterFacts, values = drawn(), granted = 2e-5, precision: "f32" | "f16" = "f32") {
-  const inputs = inputsOf(graph, values);
-  const program = compileKernels(graph, facts, { precision, check: "all" });
-  const { outputs } = runProgram(program, inputs);
-  const mistakes = [...evaluate(graph, inputs)].flatMap(([name, want]) => {
-    const over = excess(outputs.get(name)!, want.data, granted, granted);
-    return over > 0 ? [`${name} is off by ${over} more than is granted`] : [];
-  });
-  return { program, mistakes };
-}
 
 /** A product with a bias and a residual, and what a norm makes of its rows. */
 const normed = (rows: number, depth: number, width: number, norm: string): Graph =>
@@ -94,7 +67,7 @@ describe.each(adapters)("subgroups of %i lanes on CPU threads", (lanes, facts) =
       [131, 7, 20],
       [128, 5, 132],
     ] as const) {
-      const { program, mistakes } = check(normed(rows, depth, width, norm), facts);
+      const { program, mistakes } = computed(normed(rows, depth, width, norm), facts);
       expect(schedulesOf(program), `${rows} rows of ${width}`).toEqual(["whole-rows"]);
       expect(mistakes).toEqual([]);
     }
@@ -110,16 +83,16 @@ describe.each(adapters)("subgroups of %i lanes on CPU threads", (lanes, facts) =
   %4 = rms_norm %2, %s over [out] epsilon 0.000001
   return %0 as qkv, %3 as q, %4 as k
 }`);
-    const whole = check(apart(4 * lanes * 2), facts);
+    const whole = computed(apart(4 * lanes * 2), facts);
     expect(schedulesOf(whole.program)).toEqual(["whole-rows"]);
     expect(whole.mistakes).toEqual([]);
-    const between = check(apart(4 * lanes + 4), facts);
+    const between = computed(apart(4 * lanes + 4), facts);
     expect(joinedIn(between.program)).toBe(0);
     expect(between.mistakes).toEqual([]);
   });
 
   it("half precision keeps statistics in f32", () => {
-    const { program, mistakes } = check(normed(129, 16, 64, norms["a layer norm"]), facts, drawn(), 2e-2, "f16");
+    const { program, mistakes } = computed(normed(129, 16, 64, norms["a layer norm"]), facts, drawn(), 2e-2, "f16");
     expect(joinedIn(program)).toBe(1);
     expect(mistakes).toEqual([]);
   });
@@ -127,11 +100,11 @@ describe.each(adapters)("subgroups of %i lanes on CPU threads", (lanes, facts) =
   it("means far from 0 are no matter, nor are rows of equal elements", () => {
     const far = drawn({ r: (i) => 1e4 + Math.sin(i), x: () => 0, b: () => 0 });
     // Elements are a multiple of 2^-10 here: what they differ by is known to 1e-3 of itself, before any norm.
-    const { mistakes } = check(normed(129, 3, 64, norms["a layer norm"]), facts, far, 5e-3);
+    const { mistakes } = computed(normed(129, 3, 64, norms["a layer norm"]), facts, far, 5e-3);
     expect(mistakes).toEqual([]);
     const equal = drawn({ r: () => 1e4, x: () => 0, b: () => 0 });
     for (const norm of [norms["a layer norm"], norms["an RMS norm"]])
-      expect(check(normed(129, 3, 64, norm), facts, equal).mistakes).toEqual([]);
+      expect(computed(normed(129, 3, 64, norm), facts, equal).mistakes).toEqual([]);
   });
 
   it("gradients are those of the reference", () => {
@@ -140,7 +113,7 @@ describe.each(adapters)("subgroups of %i lanes on CPU threads", (lanes, facts) =
     const all = y.type.axes.map((a) => a.name);
     const loss = ops.add(ops.reduceSum(ops.mul(y, ops.mul(y, stream)), all), ops.reduceSum(stream, all));
     const gradients = differentiate(loss, g.inputs).map((node, i) => ({ name: `gradient ${i}`, node }));
-    const { program, mistakes } = check(
+    const { program, mistakes } = computed(
       makeGraph("both", [...g.outputs, ...gradients], g.inputs),
       facts,
       drawn(),
@@ -162,7 +135,7 @@ describe("on the device", () => {
 
 describe("a norm keeps its kernel", () => {
   const keeps = (graph: Graph) => {
-    const { program, mistakes } = check(graph, swiftshader);
+    const { program, mistakes } = computed(graph, swiftshader);
     expect(joinedIn(program)).toBe(0);
     expect(mistakes).toEqual([]);
   };
@@ -225,7 +198,9 @@ describe("kernels of a block on CPU threads", () => {
 });
 
 it("plans say what follows, and read back", () => {
-  const plan = fuseForUpdates(normed(129, 8, 64, "reduce_max %2 over [out]"), swiftshader, { lanes: 4, rows: 12 });
+  const plan = fuseForUpdates(normed(129, 8, 64, "reduce_max %2 over [out]"), swiftshader, {
+    rowTiles: { lanes: 4, rows: 12 },
+  });
   const text = printPlan(plan);
   expect(text).toMatch(/^ {4}after group 1 reads %\d+$/m);
   expect(samePlan(plan, parsePlan(text))).toBe(true);

@@ -37,7 +37,7 @@ test.each([
   ["2-3", []],
   ["retrieval-203", []],
   ["3a.1-3", []],
-  ["3b.3-3", []],
+  ["3b.3-4", []],
   ["probe-201", []],
   ["linear-3", []],
 ] as const)("%s in f16 is as far as its rounding takes it", async (name, skipped) => {

@@ -104,6 +104,11 @@ describe.each(ways)("a table that is a matrix too, %o", (options, least) => {
     const [got, want] = [scoresOf(again, values), scoresOf(model.rounded ?? graph, storedBy(model))];
     for (const [i, x] of want.scores!.data.entries()) expect(got.scores!.data[i]).toBeCloseTo(x, 3);
     expect(notes).toEqual([]);
+    // What is one weight stays one, read as a table or multiplied, and is stored as it was.
+    expect([...parameters.keys()].sort()).toEqual(["fc1", "fc2", "table"]);
+    const stored = ({ stored }: OnnxExport) =>
+      stored.flatMap(({ parts }) => parts.map((p) => JSON.stringify(p))).sort();
+    expect(stored(exportOnnx(again, options))).toEqual(stored(model));
     const { dtype, ...rest } = options;
     const whole = await encode(exportOnnx(again, { ...rest, activations: "float" }), values);
     expect(await off(whole, want)).toBeLessThan(model.rounded ? oneStep : 1e-5);

@@ -159,10 +159,34 @@ describe("under Open MPI", () => {
       await launch(launcher!, 2, [starter, "settings", runs]).ended,
       await launch(launcher!, 2, [starter, "data", runs]).ended,
     ];
-    expect(settings.err.match(/rank 1 differs from rank 0 in settings/g)?.length).toBe(1);
-    expect(settings.err).toContain('"rate":0.5');
-    expect(data.err.match(/rank 1 differs from rank 0 in first batch/g)?.length).toBe(1);
+    expect(
+      settings.err.match(/ranks differ in settings: rank 0 has {"rate":0.25}; rank 1 has {"rate":0.5}/g)?.length,
+    ).toBe(1);
+    expect(data.err.match(/ranks differ in first batch: rank 0 has one; rank 1 has another/g)?.length).toBe(1);
     expect(data.err).not.toContain("1/4 steps");
+  });
+
+  it("ranks with another version are refused when they meet, in the same words whichever is the older one", async () => {
+    const starter = join(root, "versions.mjs");
+    const runtime = JSON.stringify(file("../../runtime/node-index.ts"));
+    writeFileSync(
+      starter,
+      `const { joinRanks } = await import(${runtime});
+       const { OMPI_COMM_WORLD_RANK: rank } = process.env;
+       const lost = (message) => void (message && process.stderr.write(message + "\\n"));
+       await joinRanks(process.env, lost, { version: rank === process.argv[2] ? "0.9" : "1.0" }).catch(() => process.exit(1));
+       process.stderr.write("they work together\\n");`,
+    );
+    const told = (older: string) => launch(launcher!, 2, [starter, older]).ended;
+    for (const [older, who] of [
+      ["0", "rank 0 has 0.9; rank 1 has 1.0"],
+      ["1", "rank 0 has 1.0; rank 1 has 0.9"],
+    ] as const) {
+      const { status, err } = await told(older);
+      expect(status).not.toBe(0);
+      expect(err.match(/ranks differ in .*/g)).toEqual([`ranks differ in version: ${who}`]);
+      expect(err).not.toContain("they work together");
+    }
   });
 });
 

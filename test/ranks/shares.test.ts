@@ -4,11 +4,27 @@ import { rootOf, segmentsOf } from "../../backends/webgpu/runtime/segments.ts";
 import { typicalFacts } from "../../cli/typical-gpu.ts";
 import { bindSizes, compileKernels, hostTensor, planKernels } from "../../compiler/index.ts";
 import { layoutWithin } from "../../dsl/optim/shard.ts";
-import { rangesOf } from "../../runtime/collectives/index.ts";
+import { differences, rangesOf } from "../../runtime/collectives/index.ts";
 import { addUp } from "../../runtime/collectives/sums.ts";
 import { putRows, takeRows } from "../../runtime/training/rows.ts";
 import { lengthOf, piecesOf, rankOfRow } from "../../runtime/training/share.ts";
 import { jobOf } from "./shared-cases.ts";
+
+it("what ranks differ in says who has what, whichever is the odd one", () => {
+  const of = (...values: readonly string[]) => differences(values.map((version) => ({ version, stage: "2" })));
+  expect(of("1.0", "1.0", "1.0")).toEqual([]);
+  expect(of("0.9", "1.0", "1.0", "1.0")).toEqual(["ranks differ in version: rank 0 has 0.9; ranks 1 to 3 have 1.0"]);
+  expect(of("1.0", "1.0", "0.9", "1.0")).toEqual([
+    "ranks differ in version: ranks 0, 1 and 3 have 1.0; rank 2 has 0.9",
+  ]);
+  const [digest, other] = ["a".repeat(64), "b".repeat(64)];
+  expect(differences([{ step: digest }, { step: other }])).toEqual([
+    "ranks differ in step: rank 0 has one; rank 1 has another",
+  ]);
+  expect(differences([{}, { version: "1.0" }])).toEqual([
+    "ranks differ in version: rank 0 has an unknown one; rank 1 has 1.0",
+  ]);
+});
 
 describe("rows of a step", () => {
   it.each([

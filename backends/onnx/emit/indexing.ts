@@ -39,9 +39,11 @@ function clamp(e: Emission, index: Tensor, size: Dim): Tensor {
   return tensor(value(castTo(e, name, index.dtype, "i64"), index.dtype, v.groups));
 }
 
-/** No common axes: the index's dimensions take the place of the gathered one. */
+/** No common axes: the index's dimensions take the place of the gathered one. What is stored is stored with its rows together. */
 function gatherRows(e: Emission, table: Tensor, index: Tensor, axis: Axis): Tensor {
-  const v = first(table);
+  const own = orderOf(first(table)).filter((n) => n !== axis.name);
+  const isStored = first(table).view && e.kinds.get(first(table).view!.node) === "stored";
+  const v = isStored ? arrange(e, table, [axis.name, ...own]) : first(table);
   const source = regroup(e, v, isolate(v.groups, [axis.name]));
   const at = dimOf(source, axis.name);
   const chosen = first(index);

@@ -16,6 +16,7 @@ import { graphName, shownName } from "./file-names.ts";
 import { folded, foldedSizes } from "./folding.ts";
 import { inlined } from "./functions.ts";
 import { readInputs } from "./inputs.ts";
+import { readingFloats } from "./integer-forms.ts";
 import { type GraphMessage, type ModelMessage, type NodeMessage, readModel } from "./messages.ts";
 import { NodeView, type Surroundings } from "./node-view.ts";
 import { importedOpsets, nodeName, operatorOf, opsetsOf, recordOf, requireKnown } from "./operators.ts";
@@ -36,8 +37,9 @@ export async function importOnnx(bytes: Uint8Array, options: ImportOptions = {})
   requireOptions(options);
   const model = readModel(bytes, options.name === undefined ? "the file" : `"${shownName(options.name)}"`);
   const opsets = opsetsOf(model);
-  const nodes = inlined(model);
-  requireKnown(nodes, model.graph);
+  const called = inlined(model);
+  requireKnown(called, model.graph);
+  const nodes = readingFloats(called, model.graph);
   const stored = new StoredTensors(options.external, await fewElements(model.graph, options.external));
   return withoutCapture(() => new Importer(model, opsets, options, stored).run(nodes));
 }

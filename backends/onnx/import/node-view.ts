@@ -1,5 +1,5 @@
 /** One node of the file as a record sees it: its operands, its attributes, and ways to make tensors of them. */
-import { type Dim, type Node, ops, UnsupportedError } from "../../../compiler/index.ts";
+import { type Dim, type Node, ops, termsOf, UnsupportedError } from "../../../compiler/index.ts";
 import { type ElementType, isFloatType } from "./elements.ts";
 import { shownName } from "./file-names.ts";
 import type { Attribute, GraphMessage, NodeMessage } from "./messages.ts";
@@ -55,6 +55,15 @@ export class NodeView {
 
   fail(why: string): UnsupportedError {
     return new UnsupportedError(why);
+  }
+
+  /** How a user gives the open sizes that these are made of. */
+  toGive(...sizes: readonly Dim[]): string {
+    const symbols = sizes.flatMap(termsOf).flatMap((t) => t.symbols);
+    const names = [...new Set(symbols.map((s) => shownName(s.name)))];
+    const [first] = names;
+    if (first === undefined) return "give the open sizes when importing";
+    return `give ${names.join(" and ")} when importing, as in --size ${first}=640, or --set ${first}=640 where a command takes the file itself`;
   }
 
   /** An operand. Throws where the node has none there. */

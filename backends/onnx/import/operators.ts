@@ -2,7 +2,7 @@
 import { UnsupportedError } from "../../../compiler/index.ts";
 import { shownName } from "./file-names.ts";
 import type { GraphMessage, ModelMessage, NodeMessage } from "./messages.ts";
-import { records } from "./ops/index.ts";
+import { ownRecords, records } from "./ops/index.ts";
 import type { ImportRecord } from "./record.ts";
 
 /** The opsets whose operators are read. */
@@ -29,7 +29,8 @@ export const operatorOf = ({ domain, opType }: NodeMessage): string =>
 
 export const recordOf = (node: NodeMessage): ImportRecord | undefined => {
   const name = operatorOf(node);
-  return Object.hasOwn(records, name) ? records[name] : undefined;
+  const found = [records, ownRecords].find((table) => Object.hasOwn(table, name));
+  return found?.[name];
 };
 
 export const nodeName = (node: NodeMessage, at: number): string =>
@@ -41,7 +42,8 @@ export function requireKnown(nodes: readonly NodeMessage[], graph: GraphMessage)
   const visit = (list: readonly NodeMessage[]) => {
     for (const [at, node] of list.entries()) {
       const name = shownName(operatorOf(node));
-      if (!recordOf(node)) missing.set(name, [...(missing.get(name) ?? []), nodeName(node, at)]);
+      if (!Object.hasOwn(records, operatorOf(node)))
+        missing.set(name, [...(missing.get(name) ?? []), nodeName(node, at)]);
       for (const { g } of node.attribute) if (g) visit(g.node);
     }
   };

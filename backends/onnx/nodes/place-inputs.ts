@@ -4,6 +4,7 @@ import { emit, integers, type PlacedView, unique, type Writer } from "../emit/em
 import { permOf } from "../emit/views.ts";
 import type { Body } from "../forms/body.ts";
 import type { BoundInput, StoredTensor } from "../forms/stored.ts";
+import type { NodeProto } from "../wire/proto.ts";
 import { renameValues } from "./rename-values.ts";
 import { writerOn } from "./writer.ts";
 
@@ -16,12 +17,13 @@ export function placeInputs(body: Body): Body {
     if (used.has(name)) byNode.set(view.node, [...(byNode.get(view.node) ?? []), { ...view, name }]);
   }
   const writer = writerOn(body);
+  const tables = new Set(body.nodes.filter(picksRows).map((n) => n.input![0]!));
   const names = new Map<string, string>();
   const [stored, bound]: [StoredTensor[], BoundInput[]] = [[], []];
   for (const [node, views] of byNode) {
     writer.at = node;
     if (body.kinds.get(node) === "bound") bound.push(...views.map((v) => bind(writer, v, names)));
-    else stored.push(store(writer, node, views, names));
+    else stored.push(store(writer, node, views, { names, tables }));
   }
   const nodes = [...writer.nodes, ...renameValues(body.nodes, names)];
   const { constants, taken } = writer;
@@ -47,8 +49,21 @@ function bind(w: Writer, { name: view, node, start, dims }: NamedView, names: Ma
   return { name, tensor, start, dtype: node.type.dtype, dims };
 }
 
-/** One use decides the order in the file; several are made from the parameter as it is declared. */
-function store(w: Writer, node: Node, views: readonly NamedView[], names: Map<string, string>): StoredTensor {
+const picksRows = ({ opType, attribute }: NodeProto): boolean =>
+  opType === "Gather" && !attribute?.some((a) => a.name === "axis" && Number(a.i) !== 0);
+
+interface Placing {
+  /** What stands for each placeholder. */
+  readonly names: Map<string, string>;
+  /** Placeholders of which rows are picked. */
+  readonly tables: ReadonlySet<string>;
+}
+
+/**
+ * One use decides the order in the file, or of several that are matrices the one as a table, whose rows are then together; else
+ * several are made from the parameter as it is declared.
+ */
+function store(w: Writer, node: Node, views: readonly NamedView[], { names, tables }: Placing): StoredTensor {
   const name = inputName(node);
   const type = node.type.dtype;
   const declared = sizes(node);
@@ -58,12 +73,23 @@ function store(w: Writer, node: Node, views: readonly NamedView[], names: Map<st
     const from = only.axes.map((a) => a.size as number);
     return { parameter: node, from, perm: permOf(only, only.order), parts: [{ name, type, dims: only.dims }] };
   }
+  const table = views.find((v) => tables.has(v.name));
+  if (table?.dims.length === 2 && views.every((v) => isSameMatrix(v, table))) {
+    const perm = permOf(table, table.order);
+    const { dims } = table;
+    for (const v of views)
+      names.set(v.name, v === table ? name : derive(w, name, dims, { ...v, axes: perm.map((i) => v.axes[i]!) }));
+    return { parameter: node, from: table.axes.map((a) => a.size as number), perm, parts: [{ name, type, dims }] };
+  }
   for (const v of views) names.set(v.name, derive(w, name, declared, v));
   const from = declared.filter((s) => s !== 1);
   return { parameter: node, from, perm: from.map((_, i) => i), parts: [{ name, type, dims: declared }] };
 }
 
-/** The nodes that make a view of the parameter as it is declared. */
+const isSameMatrix = (a: PlacedView, b: PlacedView): boolean =>
+  a.start === 0 && a.axes.length === 2 && a.axes.every(({ size }, i) => size === b.axes[i]?.size);
+
+/** The nodes that make a view of the parameter as it lies in the file. */
 function derive(w: Writer, name: string, declared: readonly number[], view: PlacedView): string {
   const reshape = (from: string, dims: readonly number[]) => emit(w, "Reshape", [from, integers(w, dims)]);
   const axes = view.axes.map((a) => a.size as number);

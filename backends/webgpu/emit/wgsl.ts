@@ -69,7 +69,7 @@ class Emitter {
       case "set":
         return [`${indent}${this.expressions.place(s, s.array)} = ${this.expressions.stored(s.value)};`];
       case "barrier":
-        return [`${indent}workgroupBarrier();`];
+        return [`${indent}workgroupBarrier();`, ...(s.buffers ? [`${indent}storageBarrier();`] : [])];
       case "fragment_fill":
         return [`${indent}${wgslName(s.fragment)} = ${this.fragmentType(s.fragment)}(${text(s.value)});`];
       case "fragment_load": {

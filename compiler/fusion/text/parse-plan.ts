@@ -10,7 +10,7 @@ import { checkGraphText } from "../../ir/parse.ts";
 import { type Axis, findAxis } from "../../ir/type.ts";
 import { type KernelKind, kernelKinds } from "../../kernel/index.ts";
 import { scalarConstant } from "../../ops/index.ts";
-import type { FusedKernel, Storage, Store } from "../fused-kernel.ts";
+import { type FusedKernel, keptStore, type Storage, type Store } from "../fused-kernel.ts";
 import type { Group, Placement } from "../groups.ts";
 import { placeNodes } from "../place-nodes.ts";
 import type { FusionPlan } from "../plan.ts";
@@ -41,11 +41,17 @@ interface Draft {
   readonly beside: Piece[];
   /** Groups of reductions of the rows that it makes. */
   readonly after: Piece[];
+  /** Groups of reductions of the rows that it reads. */
+  readonly before: Piece[];
 }
 
 interface Piece {
   readonly group: Group;
   readonly reads: Set<Node>;
+  /** How long the parts of rows are that it reduces. */
+  readonly by?: number;
+  /** What it stores nowhere. */
+  readonly keeps?: readonly Node[];
 }
 
 class PlanReader {
@@ -89,9 +95,14 @@ class PlanReader {
       if (word === "kernel" && !draft) draft = this.kernel(rest, groups);
       else if (word === "reads" && draft) for (const r of rest.split(",")) this.into(draft.reads, this.value(r.trim()));
       else if (word === "stores" && draft) this.store(draft, rest);
-      else if ((word === "beside" || word === "after") && draft) this.piece(draft[word], rest, groups);
+      else if ((word === "beside" || word === "after" || word === "before") && draft)
+        this.piece(draft[word], rest, groups);
       else if (/\blies\b/.test(line) && !draft) this.lies(moved, line);
-      else this.wrong(word, draft ? "reads, stores, beside, after or }" : "kernel, a value that lies somewhere, or }");
+      else
+        this.wrong(
+          word,
+          draft ? "reads, stores, beside, after, before or }" : "kernel, a value that lies somewhere, or }",
+        );
     }
     this.fault(this.lines.length, 1, 1, draft ? "a kernel has no end: }" : "the plan has no end: }");
     return undefined;
@@ -109,7 +120,7 @@ class PlanReader {
 
   private kernel(rest: string, groups: readonly Group[]): Draft {
     const [kind = "", how = "", what = ""] = /^(\S+)\s+(group|over)\s+(.*?)\s*\{$/.exec(rest)?.slice(1) ?? [];
-    const draft = { stores: [], reads: new Set<Node>(), beside: [], after: [] };
+    const draft = { stores: [], reads: new Set<Node>(), beside: [], after: [], before: [] };
     const known = kernelKinds.find((k) => k === kind);
     if (!known) this.wrong(rest.split(" ")[0]!, `a kind of kernel with its group or axes (${kernelKinds.join(", ")})`);
     if (how === "over") return { ...draft, kind: known ?? "elementwise", axes: namesIn(what) };
@@ -126,9 +137,10 @@ class PlanReader {
     if (value && to) draft.stores.push({ value, to });
   }
 
-  /** `group 3 reads %1, %2` */
+  /** `group 3 reads %1, %2`, for parts of rows `by 64`, for what stays in a workgroup `keeps %3` */
   private piece(pieces: Piece[], rest: string, groups: readonly Group[]): void {
-    const [position = "", list = ""] = /^group (\d+) reads (.+)$/.exec(rest)?.slice(1) ?? [];
+    const [position = "", list = "", by, kept] =
+      /^group (\d+) reads (.+?)(?: by (\d+))?(?: keeps (.+))?$/.exec(rest)?.slice(1) ?? [];
     const group = groups[Number(position || Number.NaN)];
     if (group?.kind !== "row_reduction") {
       this.wrong(rest.split(" ")[0]!, `the number of a row_reduction of this graph, and what it reads`);
@@ -136,7 +148,8 @@ class PlanReader {
     }
     const reads = new Set<Node>();
     for (const r of list.split(",")) this.into(reads, this.value(r.trim()));
-    pieces.push({ group, reads });
+    const keeps = (kept?.split(",") ?? []).flatMap((r) => this.value(r.trim()) ?? []);
+    pieces.push({ group, reads, ...(by && { by: Number(by) }), ...(kept && { keeps }) });
   }
 
   private lies(moved: Map<Node, Storage>, line: string): void {
@@ -173,11 +186,17 @@ class PlanReader {
     const named = (name: string) => known.find((a) => a.name === name);
     const sized = stores.length === 0 ? [] : axes.flatMap((name) => this.axis(named(name), name));
     const piece = (p: Piece): FusedKernel => {
-      const own = stores.filter((s) => places.get(s.value)?.group === p.group);
+      const own = p.keeps?.map(keptStore) ?? stores.filter((s) => places.get(s.value)?.group === p.group);
       return { kind: "row_reduction", group: p.group, axes: [], stores: own, reads: p.reads };
     };
-    const [beside, after] = [draft.beside.map(piece), draft.after.map(piece)];
-    const more = { ...(beside.length > 0 && { beside }), ...(after.length > 0 && { after }) };
+    const [beside, after, before] = [draft.beside.map(piece), draft.after.map(piece), draft.before.map(piece)];
+    const partWidth = draft.after.find((p) => p.by)?.by;
+    const more = {
+      ...(beside.length > 0 && { beside }),
+      ...(after.length > 0 && { after }),
+      ...(partWidth && { partWidth }),
+      ...(before.length > 0 && { before }),
+    };
     return { kind, ...(group && { group }), axes: sized, stores, reads, ...more };
   }
 

@@ -33,7 +33,7 @@ export function printPlan(plan: FusionPlan, pattern?: string): string {
 }
 
 function kernelLines(kernel: FusedKernel, i: number, reference: Reference): string[] {
-  const { kind, group, axes, stores, reads, beside = [], after = [] } = kernel;
+  const { kind, group, axes, stores, reads, beside = [], after = [], before = [], partWidth } = kernel;
   const piece = ({ group: own, reads: of }: FusedKernel) =>
     `group ${own!.position} reads ${[...of].map(reference).join(", ")}`;
   const space = group ? `group ${group.position}` : `over [${axes.map((a) => a.name).join(", ")}]`;
@@ -43,7 +43,8 @@ function kernelLines(kernel: FusedKernel, i: number, reference: Reference): stri
     `  // computes ${computedNodes(kernel).map(reference).join(", ")}`,
     ...(reads.size > 0 ? [`  reads ${[...reads].map(reference).join(", ")}`] : []),
     ...beside.map((b) => `  beside ${piece(b)}`),
-    ...after.map((a) => `  after ${piece(a)}`),
+    ...after.map((a) => `  after ${piece(a)}${partWidth ? ` by ${partWidth}` : ""}`),
+    ...before.map((b) => `  before ${piece(b)} keeps ${b.stores.map((s) => reference(s.value)).join(", ")}`),
     ...stores.map(
       ({ value, to }) =>
         `  stores ${reference(value)}${placeText(value, to, reference)} // ${deviceBytes(value)} bytes`,

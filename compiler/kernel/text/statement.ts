@@ -32,7 +32,7 @@ function read(line: LineReader, scope: Scope): Stmt {
       line.expect("{");
       return { kind: "if", condition, body: [] };
     }
-    if (line.take("barrier")) return { kind: "barrier" };
+    if (line.take("barrier")) return line.take("buffers") ? { kind: "barrier", buffers: true } : { kind: "barrier" };
     if (line.take("fill")) {
       const fragment = readFragmentName(line, scope);
       line.expect("with");

@@ -9,6 +9,7 @@ import { type AttentionProblem, attentionProblem } from "./attention/problem.ts"
 import { rowsInRegisters } from "./attention/rows-in-registers.ts";
 import { attentionFewRows, attentionTiles } from "./attention/shared-tiles.ts";
 import { attentionMatrices } from "./attention/subgroup-matrices.ts";
+import { subgroupRows } from "./attention/subgroup-rows.ts";
 import { batchRuns } from "./contraction/batch-runs.ts";
 import { fewRows } from "./contraction/few-rows.ts";
 import { fewRowsSliced } from "./contraction/few-rows-sliced.ts";
@@ -61,7 +62,7 @@ export const scheduleTables: ScheduleTables = {
   },
   attention: {
     problem: attentionProblem,
-    schedules: [attentionFewRows, attentionMatrices, attentionTiles, attentionPairTiles, rowsInRegisters],
+    schedules: [attentionFewRows, attentionMatrices, attentionTiles, attentionPairTiles, subgroupRows, rowsInRegisters],
   },
   row_reduction: { problem: rowProblem, schedules: [rowInRegisters, columns, rowPerWorkgroup, rowPerThread] },
   elementwise: { problem: elementwiseProblem, schedules: [runs] },

@@ -177,8 +177,17 @@ describe("an imported graph", () => {
       { y: [1, 4, "h", "w"] },
     );
     await expect(importOnnx(bytes)).rejects.toThrow(
-      'node "Conv/y" (Conv): a side of the map is height: give it a number',
+      'node "Conv/y" (Conv): a side of the map is height, and how many windows there are must be a number: give height when importing, as in --size height=640, or --set height=640',
     );
+    // A size that is computed is given by those that it is computed from.
+    const nodes: NodeSpec[] = [
+      ["Concat", ["x", "x"], "xx", { axis: 2 }],
+      ["Resize", ["xx", "", "scales"], "y"],
+    ];
+    const larger = file({ x: [1, 3, "height", 8] }, [floats("scales", [4], [1, 1, 2, 2])], nodes, {
+      y: [1, 3, "h", 16],
+    });
+    await expect(importOnnx(larger)).rejects.toThrow(/"Resize\/y" \(Resize\): a side of .*height.*: give height when/);
     const misspelt = importOnnx(bytes, { sizes: { heigth: 10 } });
     await expect(misspelt).rejects.toThrow('the file has no open size "heigth"; did you mean "height"? It has height.');
     const { graph } = await importOnnx(bytes, { sizes: { height: 10 } });

@@ -105,7 +105,7 @@ function attention(n: NodeView): readonly (Value | undefined)[] {
   const mask = n.inputs[3] ? maskOf(n, n.in(3), keys, place) : {};
   const visible = both(mask.visible, positions(n, { queries, keys }));
   const scale = n.has("scale") ? n.float("scale") : (width as number) ** -0.5;
-  if (!Number.isFinite(scale)) throw n.fail(`a width of ${width}: give the open sizes when importing`);
+  if (!Number.isFinite(scale)) throw n.fail(`a width of ${width}: ${n.toGive(width)}`);
   const parts: Parts = { query, key, value, scale, softcap: n.float("softcap", 0), visible, bias: mask.bias };
   const { out, logits } = computed(n, parts);
   const wide = v.shape[3]!;

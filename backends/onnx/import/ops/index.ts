@@ -8,7 +8,7 @@ import { indexingRecords } from "./indexing.ts";
 import { lossRecords } from "./losses.ts";
 import { normRecords } from "./norms.ts";
 import { productRecords } from "./products.ts";
-import { quantizedRecords } from "./quantized.ts";
+import { blocksRecord, quantizedRecords } from "./quantized.ts";
 import { rangeRecords } from "./ranges.ts";
 import { recurrentRecords } from "./recurrent.ts";
 import { reductionRecords } from "./reductions.ts";
@@ -35,3 +35,6 @@ export const records: Records = {
   ...recurrentRecords,
   ...gridSampleRecords,
 };
+
+/** Records of what other files of this room write in place of nodes; no file may have them. */
+export const ownRecords: Records = { "heddle.BlocksAsFloats": blocksRecord };

@@ -321,7 +321,7 @@ const without0 = (n: NodeView, value: Value): Value => (value.shape.length === 0
 /** Which element stands at each place where a dimension goes on as its mirror image, its end, or from the beginning again. */
 function mirrored(n: NodeView, size: Dim, low: Dim, high: Dim, mode: string): number[] {
   if (typeof size !== "number" || typeof low !== "number" || typeof high !== "number")
-    throw n.fail(`${mode} padding of ${size} elements: give the open sizes when importing`);
+    throw n.fail(`${mode} padding of ${size} elements: ${n.toGive(size, low, high)}`);
   if (low + high + size > 2 ** 20) throw n.fail(`${mode} padding to ${low + high + size} elements`);
   const place: Readonly<Record<string, (i: number) => number>> = {
     edge: (i) => Math.min(Math.max(i, 0), size - 1),
@@ -345,7 +345,7 @@ function centerCropPad(n: NodeView): Value {
   const axes = n.ints("axes") ? n.dims(n.ints("axes")!, rank) : Array.from({ length: rank }, (_, i) => i);
   axes.forEach((at, i) => {
     const [own, wanted] = [x.shape[at]!, sizes[i]!];
-    if (typeof own !== "number") throw n.fail(`a dimension of ${own} elements: give the open sizes when importing`);
+    if (typeof own !== "number") throw n.fail(`a dimension of ${own} elements: ${n.toGive(own)}`);
     const less = own - wanted;
     x =
       less >= 0

@@ -3,7 +3,7 @@ import { type Node, ops } from "../../../../compiler/index.ts";
 import { pointwise } from "../broadcast.ts";
 import { type ElementType, elementNamed, elementType, float, int32, isNarrow } from "../elements.ts";
 import type { NodeView } from "../node-view.ts";
-import type { Records } from "../record.ts";
+import type { ImportRecord, Records } from "../record.ts";
 import { roundEven, roundedToBytes } from "../rounding.ts";
 import { quotientOf } from "../sizes.ts";
 import { isNumbers, type Stored, type Tensor, tensor, type Value } from "../values.ts";
@@ -106,7 +106,7 @@ function storedFloats(n: NodeView): Value | undefined {
   const place = scalePlaces(n, shape, s.shape as readonly number[]);
   const weight = {
     name: shownWeight(q, n),
-    form: formOf(n, 1),
+    form: formOf(n),
     read: async () => {
       const [values, scales, zeros] = await Promise.all([parts[0]!(), parts[1]!(), parts[2]?.()]);
       return Float32Array.from(
@@ -118,9 +118,8 @@ function storedFloats(n: NodeView): Value | undefined {
   return { kind: "stored", type: n.in(1).type, shape, weight } satisfies Stored;
 }
 
-/** What makes floats of integers: the operator, and the operands from `from` on that have to do with it. */
-const formOf = (n: NodeView, from: number): string =>
-  [n.message.opType, n.int("axis", 1), ...n.message.input.slice(from)].join(" ");
+/** What makes floats of integers: the operator, and its operands beside them. */
+const formOf = (n: NodeView): string => [n.message.opType, n.int("axis", 1), ...n.message.input.slice(1)].join(" ");
 
 const shownWeight = (q: Value, n: NodeView): string => (q.kind === "stored" ? q.weight.name : n.message.input[0]!);
 
@@ -248,13 +247,13 @@ function requantized(
   );
 }
 
-/** onnxruntime's product with a weight of few bits: B is [N, blocks, bytes], each block with a scale and a zero point. */
-function matmulNBits(n: NodeView): Value {
+/** The weight of onnxruntime's product, [N, K] in floats: B is [N, blocks, bytes] of few bits, each block with a scale and a zero point. */
+function blocksAsFloats(n: NodeView, type: ElementType): Stored {
   const [columns, inner, bits, block] = [n.int("N"), n.int("K"), n.int("bits", 4), n.int("block_size")];
   if (![2, 4, 8].includes(bits) || !(block >= 1) || !(columns >= 1) || !(inner >= 1))
     throw n.fail(`${bits} bits in blocks of ${block}`);
   const blocks = Math.ceil(inner / block);
-  const [packed, scales, zeros, groups, bias] = [1, 2, 3, 4, 5].map((i) => n.inputs[i]);
+  const [packed, scales, zeros, groups] = [1, 2, 3, 4].map((i) => n.inputs[i]);
   if (groups) throw n.fail("an order of the blocks (g_idx) is not imported");
   const parts = [packed, scales, zeros].map((v) => v && sourceOf(v));
   if (!packed || !scales || !parts[0] || !parts[1] || (zeros && !parts[2]))
@@ -274,7 +273,7 @@ function matmulNBits(n: NodeView): Value {
   const unpacked = (byte: number, k: number) => (byte >> (bits * (k % each))) & mask;
   const weight = {
     name: packed.kind === "stored" ? packed.weight.name : n.message.input[1]!,
-    form: formOf(n, 2),
+    form: ["blocks", ...n.message.input.slice(2)].join(" "),
     read: async () => {
       const [bytes, s, z] = await Promise.all([parts[0]!(), parts[1]!(), parts[2]?.()]);
       const made = new Float32Array(columns * inner);
@@ -294,9 +293,13 @@ function matmulNBits(n: NodeView): Value {
       return made;
     },
   };
-  const stored: Stored = { kind: "stored", type: n.in(0).type, shape: [columns, inner], weight };
+  return { kind: "stored", type, shape: [columns, inner], weight };
+}
+
+function matmulNBits(n: NodeView): Value {
   const x = n.x(0, ["batch", "token", "embed"]);
-  const product = matmul(n, x, transposed(n, stored, x));
+  const product = matmul(n, x, transposed(n, blocksAsFloats(n, n.in(0).type), x));
+  const bias = n.inputs[5];
   return bias ? pointwise(n, [product, bias], ([p, b]) => add(p!, b!)) : product;
 }
 
@@ -327,3 +330,6 @@ export const quantizedRecords: Records = {
   },
   "com.microsoft.MatMulNBits": { build: matmulNBits },
 };
+
+/** Of no file: what integer-forms.ts makes of rows that are picked of blocks. */
+export const blocksRecord: ImportRecord = { build: (n) => blocksAsFloats(n, n.in(2).type), unfolded: true };

@@ -110,7 +110,7 @@ function steppedRange(n: NodeView, x: Value, at: number, start: Dim, end: Dim, s
     const span = subDims(to, from);
     if (typeof span === "number" && span <= 0) return empty(n, x, at);
     if (step === 1) return rangeOf(n, x, at, from, span);
-    if (typeof span !== "number") throw n.fail(`every ${step} of ${span} elements: give the open sizes when importing`);
+    if (typeof span !== "number") throw n.fail(`every ${step} of ${span} elements: ${n.toGive(span)}`);
     requireFew(n, span / step);
 
     return chosen(
@@ -120,11 +120,9 @@ function steppedRange(n: NodeView, x: Value, at: number, start: Dim, end: Dim, s
       Array.from({ length: Math.ceil(span / step) }, (_, i) => (from as number) + i * step),
     );
   }
-  if (typeof size !== "number")
-    throw n.fail(`a dimension of ${size} elements is read backwards: give the open sizes when importing`);
+  if (typeof size !== "number") throw n.fail(`a dimension of ${size} elements is read backwards: ${n.toGive(size)}`);
   const place = (d: Dim) => {
-    if (typeof d !== "number")
-      throw n.fail(`a range read backwards begins or ends at ${d}: give the open sizes when importing`);
+    if (typeof d !== "number") throw n.fail(`a range read backwards begins or ends at ${d}: ${n.toGive(d)}`);
     return Math.min(Math.max(d < 0 ? d + size : d, -1), size - 1);
   };
   const [from, to] = [place(start), place(end)];
@@ -154,7 +152,7 @@ function bounded(n: NodeView, place: Dim, size: Dim): Dim {
   if (certainly(from, ">=", size) || (typeof place === "number" && place >= 2 ** 31 - 1)) return size;
   if (typeof from !== "number" && typeof size === "number") return from; // a run whose sizes do not fit is refused
   if (certainly(size, ">=", from) && certainly(from, ">=", 0)) return from;
-  throw n.fail(`whether element ${from} is one of ${size} depends on open sizes: give them when importing`);
+  throw n.fail(`whether element ${from} is one of ${size} depends on open sizes: ${n.toGive(from, size)}`);
 }
 
 /** Elements of a dimension by their places. */

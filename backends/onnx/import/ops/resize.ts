@@ -189,7 +189,7 @@ function resize(n: NodeView): Value {
     const own = kept?.[i];
     if (typeof size !== "number") {
       if (!own && scales?.[i] === 1) return;
-      throw n.fail(`a side of ${size} elements is resized: give the open sizes when importing`);
+      throw n.fail(`a side of ${size} elements is resized: ${n.toGive(size)}`);
     }
     const made = own?.made ?? Math.floor(size * scales![i]!);
     const scale = own?.scale ?? scales![i]!;

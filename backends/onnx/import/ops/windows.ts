@@ -29,7 +29,7 @@ export function spatialSizes(n: NodeView, x: Value): number[] {
   const sizes = x.shape.slice(2);
   const open = sizes.find((d) => typeof d !== "number");
   if (open !== undefined)
-    throw n.fail(`a side of the map is ${open}: give it a number when importing, as in --size ${open}=224`);
+    throw n.fail(`a side of the map is ${open}, and how many windows there are must be a number: ${n.toGive(open)}`);
   if (sizes.length === 0) throw n.fail(`${x.shape.length} dimensions, where a batch, channels and a map are needed`);
   return sizes as number[];
 }

@@ -107,6 +107,9 @@ function partsOf(cores: readonly Node[]): Parts {
   };
 }
 
+/** Whether an operand differs along what is walked; else a row has it once. */
+export const isOfWalked = ({ walked }: Parts, node: Node): boolean => walked.some((a) => hasAxis(node.type, a.name));
+
 /** The attention nodes of a kernel. */
 export interface AttentionProblem {
   readonly k: Lowering;

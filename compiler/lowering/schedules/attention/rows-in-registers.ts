@@ -35,6 +35,7 @@ import {
   fsub,
   hidden,
   isOfPairs,
+  isOfWalked,
   keysOfPart,
   knownWidths,
   least,
@@ -57,13 +58,11 @@ function tiledAxis({ rows, walked, over, q, k, v, part }: Parts): Axis | undefin
   return rows.find((a) => a.name !== part?.name && others.every((o) => !hasAxis(o.type, a.name)));
 }
 
-/** Elements of a vector that are unrolled into registers; compile times grow faster than the code. */
-const unrolled = 32;
-/** Of a longer vector, those of one turn of a loop over a private array. */
+/** Of a vector that is not unrolled, those of one turn of a loop over a private array. */
 const unrolledTurn = 8;
 
 /** One row of a thread: its index, and whether it exists. */
-interface Row {
+export interface Row {
   readonly env: Env;
   readonly inside: Expr;
 }
@@ -74,14 +73,16 @@ interface Accumulator {
   readonly set: (e: Expr, value: Expr) => Stmt;
 }
 
-class AttentionLowering {
-  private readonly k: Lowering;
-  private readonly p: Parts;
-  private readonly settings: RowsInRegisters;
-  private readonly arrays: ArrayDecl[] = [];
+export class AttentionLowering {
+  protected readonly k: Lowering;
+  protected readonly p: Parts;
+  protected readonly settings: RowsInRegisters;
+  protected readonly arrays: ArrayDecl[] = [];
+  /** Elements of a vector that are unrolled into registers; compile times grow faster than the code. */
+  protected readonly unrolled: number = 32;
   /** Rows of a thread; along `tiled` they are `tile * rows` and on, of which those past the end repeat the last. */
-  private rows = 1;
-  private rowAt: (i: Expr) => Row = () => ({ env: new Map(), inside: int(1) });
+  protected rows = 1;
+  protected rowAt: (i: Expr) => Row = () => ({ env: new Map(), inside: int(1) });
 
   constructor(k: Lowering, p: Parts, settings: RowsInRegisters) {
     this.k = k;
@@ -112,15 +113,20 @@ class AttentionLowering {
         const env = tiled ? new Map([...common, [tiled.name, min(exact, sub(size, int(1)))]]) : common;
         return { env, inside: lt(exact, size) };
       };
-      const mine = Array.from({ length: tile }, (_, i) => this.rowAt(int(i)));
-      return [...out, ...(passOf(this.p.cores[0]!) === "forward" ? this.forward(mine) : this.backward(mine))];
+      return [...out, ...this.allRows()];
     });
     return { ...code, arrays: this.arrays };
   }
 
+  /** What a thread does for its rows, of which it knows how many there are and where. */
+  protected allRows(): Stmt[] {
+    const mine = Array.from({ length: this.rows }, (_, i) => this.rowAt(int(i)));
+    return passOf(this.p.cores[0]!) === "forward" ? this.forward(mine) : this.backward(mine);
+  }
+
   /** Runs `body` for every element of a vector: unrolled where it is short, else in a loop. */
   private each(out: Stmt[], length: number, body: (e: Expr, out: Stmt[]) => void): void {
-    if (length > unrolled) this.loop(out, length, unrolledTurn, body);
+    if (length > this.unrolled) this.loop(out, length, unrolledTurn, body);
     else for (let i = 0; i < length; i++) body(int(i), out);
   }
 
@@ -135,7 +141,7 @@ class AttentionLowering {
   }
 
   /** An operand's elements along some of its axes. */
-  private vector(node: Node, env: Env, axes: readonly Axis[]): Vector {
+  protected vector(node: Node, env: Env, axes: readonly Axis[]): Vector {
     return (e) => this.k.values.at(node, restrict(new Map([...env, ...unflatten(e, axes)]), node));
   }
 
@@ -155,15 +161,14 @@ class AttentionLowering {
 
   /** An operand's vector for each of the thread's rows, given a full index: where rows go through loops, brought by one. */
   private own(out: Stmt[], node: Node, axes: readonly Axis[]): (i: number, at: Env) => Vector {
-    const ofRows = (a: Axis) => [...this.p.rows, ...axes].some((r) => r.name === a.name);
-    if (!this.settings.looped || !node.type.axes.every(ofRows)) return (_, at) => this.vector(node, at, axes);
+    if (!this.settings.looped || isOfWalked(this.p, node)) return (_, at) => this.vector(node, at, axes);
     const brought = this.rowArray(span(axes));
     this.eachRow(out, (i) => [brought.fill(this.k.names.fresh("e"), i, this.vector(node, this.rowAt(i).env, axes))]);
     return (i) => brought.of(int(i));
   }
 
   private accumulator(out: Stmt[], length: number): Accumulator {
-    if (length <= unrolled) {
+    if (length <= this.unrolled) {
       const registers = Array.from({ length }, () => this.variable(out, 0));
       const at = (e: Expr) => registers[(e as Const).value]!;
       return { get: at, set: (e, value) => ({ kind: "assign", target: at(e), value }) };
@@ -198,28 +203,28 @@ class AttentionLowering {
     return this.bind(out, totals.slice(1).reduce<Expr>(fadd, totals[0]!), "s");
   }
 
-  /** All keys, or those of a part. */
-  private eachKey(row: Row, over: Axis, body: (key: Env) => Stmt[]): Stmt[] {
-    const { part } = this.p;
-    if (!part) return loopOver(this.k, [over], body);
+  /** Runs `body` for all of the other side, or for the keys of a part. */
+  protected walk(row: Row, body: (other: Env) => Stmt[]): Stmt[] {
+    const { part, over, walked } = this.p;
+    if (!part) return loopOver(this.k, walked, body);
     const { from, to } = keysOfPart(this.p, row.env.get(part.name));
     const index = indexOver(this.k.names.fresh("k"), over.size);
     return [{ kind: "for", index, from, to, step: 1, body: body(new Map([[over.name, index]])) }];
   }
 
-  private visible(env: Env): Expr | undefined {
+  protected visible(env: Env): Expr | undefined {
     return this.p.mask && this.k.values.at(this.p.mask, restrict(env, this.p.mask));
   }
 
   private forward(rows: readonly Row[]): Stmt[] {
-    const { q, k, v, dot, over, widths } = this.p;
+    const { q, k, v, dot, widths } = this.p;
     const [length, width] = [Number(dot.size), v ? span(widths) : 0];
     const out: Stmt[] = [];
     const queries = this.own(out, q, [dot]);
     const tops = rows.map(() => this.variable(out, hidden));
     const totals = rows.map(() => this.variable(out, 0));
     const mixed = rows.map(() => this.accumulator(out, width));
-    const walk = this.eachKey(rows[0]!, over, (key) => {
+    const walk = this.walk(rows[0]!, (key) => {
       const body: Stmt[] = [];
       for (const [i, row] of rows.entries()) {
         const at = new Map([...row.env, ...key]);
@@ -264,7 +269,7 @@ class AttentionLowering {
     const ownsQueries = passOf(cores[0]!) === "backward_q";
     const [queriesOf, upstreamOf] = [this.own(out, q, [dot]), this.own(out, dy, widths)];
     const [keysOf, valuesOf] = [this.own(out, k, [dot]), this.own(out, v, widths)];
-    const walk = loopOver(this.k, this.p.walked, (other) => {
+    const walk = this.walk(rows[0]!, (other) => {
       const body: Stmt[] = [];
       for (const [i, row] of rows.entries()) {
         const at = new Map([...row.env, ...other]);
@@ -273,7 +278,7 @@ class AttentionLowering {
         const logit = this.p.bias ? this.bind(body, raw, "x") : raw;
         const shown = this.visible(at);
         const visible = shown ? this.bind(body, shown, "s") : bool(true);
-        const raised = builtin("exp", fsub(logit, this.k.values.at(lse, restrict(at, lse))));
+        const raised = builtin("exp", fsub(logit, this.vector(lse, at, [])(int(0))));
         const weight = this.bind(body, ofSeen(this.p, visible, logit, raised), "p");
         const upstream = upstreamOf(i, at);
         const dLogit =
@@ -297,7 +302,7 @@ class AttentionLowering {
 
   /** P · (dO·v − δ) · scale: the cotangent of one product; 0 of a hidden one, whatever the hidden value is. */
   private dLogit(out: Stmt[], weight: Expr, seen: Expr, delta: Node, at: Env, visible: Expr, logit: Expr): Expr {
-    const centred = fsub(seen, this.k.values.at(delta, restrict(at, delta)));
+    const centred = fsub(seen, this.vector(delta, at, [])(int(0)));
     const cotangent = fmul(weight, centred);
     // The bias is added to what is scaled already.
     const scaled = this.p.cores.some(isOfPairs) ? cotangent : fmul(cotangent, float(this.p.scale));
@@ -342,7 +347,7 @@ const loopTo = (index: Var, to: number, body: readonly Stmt[]): Stmt => ({
   body,
 });
 
-interface RowsInRegisters extends Readonly<Record<string, number>> {
+export interface RowsInRegisters extends Readonly<Record<string, number>> {
   readonly threads: number;
   /** Rows that a thread holds at most; more of them share what is walked, and take longer to compile. */
   readonly rows: number;

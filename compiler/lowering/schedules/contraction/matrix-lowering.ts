@@ -15,6 +15,7 @@ import { ceilDiv, guarded, type KernelCode, unflatten } from "../../kernel.ts";
 import { acrossOf, downOf, type MatrixTile, pitchOf, subgroupsOf, threadsOf, widthOf } from "./matrix-tile.ts";
 import { type ContractionProblem, neighbours, type Side } from "./problem.ts";
 import { ResultStrips } from "./result-strips.ts";
+import { keptRows, reduceParts } from "./row-parts.ts";
 import { type Access, accessesOf, type Slab, slabLength } from "./slab.ts";
 import { overSlabs, stagesOf } from "./slab-loop.ts";
 
@@ -83,6 +84,7 @@ class MatrixLowering {
     const left = this.operand(rows, mul(x, int(t.rows)), t.rows, mul(sm, int(t.rows / t.subgroupsDown)), batchEnv);
     const ownColumns = mul(sn, int(t.columns / t.subgroupsAcross));
     const right = this.operand(columns, mul(y, int(t.columns)), t.columns, ownColumns, batchEnv);
+    out.push(...left.slab.kept.body, ...right.slab.kept.body);
     const sums = range(downOf(t)).map(() => range(acrossOf(t)).map(() => this.fragment("result", t.m, t.n)));
     const accesses = [left, right].flatMap((o) => o.accesses);
     const multiply = (stage: Expr) => this.multiply(left, right, sums, stage);
@@ -96,6 +98,8 @@ class MatrixLowering {
         out.push(...strips.store(line.slice(j, j + t.strip), row, column, i === 0 && j === 0));
       }
     }
+    const threads = { lid: this.lid, count: threadsOf(t) };
+    out.push(...reduceParts(this.p, t, left.slab.first, right.slab.first, batchEnv, threads));
     return out;
   }
 
@@ -126,7 +130,10 @@ class MatrixLowering {
       space: "workgroup",
     };
     this.arrays.push(array);
-    const slab: Slab = { array, side, size, first, depth: t.depth, deep, pitch };
+    const threads = { lid: this.lid, count: threadsOf(t) };
+    const kept = keptRows(this.p, side, size, first, batchEnv, threads);
+    this.arrays.push(...kept.arrays);
+    const slab: Slab = { array, side, size, first, depth: t.depth, deep, pitch, kept };
     return { slab, own, accesses: accessesOf(this.p, slab, batchEnv, this.lid, threadsOf(t)) };
   }
 

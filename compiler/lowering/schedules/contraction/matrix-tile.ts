@@ -43,7 +43,7 @@ export const stripPitch = (t: MatrixTile): number => (t.n * t.strip) / 4 + 1;
 export const stripSize = (t: MatrixTile): number => subgroupsOf(t) * t.m * stripPitch(t);
 
 /** Bytes that a workgroup shares: its slabs, as long as the worse of their two orders makes them, and its strips. */
-function sharedBytes(t: MatrixTile): number {
+export function sharedBytes(t: MatrixTile): number {
   const slab = (side: number) => 16 * Math.max(side * pitchOf(t.depth, t), t.depth * pitchOf(side, t));
   return stagesOf(t.prefetch) * (slab(t.rows) + slab(t.columns)) + 16 * stripSize(t);
 }

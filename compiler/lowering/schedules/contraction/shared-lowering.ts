@@ -22,6 +22,7 @@ import {
 import { add, and, div, lt, mod, mul } from "../../../kernel/simplify.ts";
 import { ceilDiv, type KernelCode, unflatten } from "../../kernel.ts";
 import { type ContractionProblem, clamped, neighbours, type Side, storesOf } from "./problem.ts";
+import { keptRows, reduceParts } from "./row-parts.ts";
 import { pitchOf, type SharedTile, threadsOf } from "./shared-tile.ts";
 import { type Access, type Slab, slabLength, turnedAccessesOf } from "./slab.ts";
 import { overSlabs, stagesOf } from "./slab-loop.ts";
@@ -79,7 +80,10 @@ class SharedLowering {
         const row = add(left.slab.first, add(mul(this.fourOf(left, i >> 2), int(4)), int(i & 3)));
         this.store(row, add(right.slab.first, mul(this.fourOf(right, j), int(4))), four, batchEnv);
       }
-    return { body: this.out, grid, workgroup: [threadsOf(t), 1, 1], arrays: [left.slab.array, right.slab.array] };
+    const threads = { lid: this.lid, count: threadsOf(t) };
+    this.out.push(...reduceParts(this.p, t, left.slab.first, right.slab.first, batchEnv, threads));
+    const arrays = [left, right].flatMap(({ slab }) => [slab.array, ...slab.kept.arrays]);
+    return { body: this.out, grid, workgroup: [threadsOf(t), 1, 1], arrays };
   }
 
   private bound(prefix: string, value: Expr): Expr {
@@ -109,7 +113,10 @@ class SharedLowering {
       width: 4,
       space: "workgroup",
     };
-    const slab: Slab = { array, side, size, first, depth, deep: false, pitch };
+    const threads = { lid: this.lid, count: threadsOf(this.t) };
+    const kept = keptRows(this.p, side, size, first, batchEnv, threads);
+    this.out.push(...kept.body);
+    const slab: Slab = { array, side, size, first, depth, deep: false, pitch, kept };
     const lines = neighbours(k, over, side, unflatten(int(0), side.axes), batchEnv);
     const accesses = turnedAccessesOf(this.p, slab, lines, batchEnv, this.lid, threadsOf(this.t));
     return { slab, accesses, own, stride: size / perThread };

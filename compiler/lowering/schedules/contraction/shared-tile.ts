@@ -20,8 +20,12 @@ export const threadsOf = ({ rows, columns, perThread }: SharedTile): number => (
 /** Fours from one line of a slab to the next: odd, so that threads that store to several lines reach different banks. */
 export const pitchOf = (size: number): number => size / 4 + 1;
 
+/** Bytes of its slabs. */
+export const sharedBytes = (t: SharedTile): number =>
+  16 * stagesOf(t.prefetch) * t.depth * (pitchOf(t.rows) + pitchOf(t.columns));
+
 export const isGranted = (t: SharedTile, facts: AdapterFacts): boolean =>
-  16 * stagesOf(t.prefetch) * t.depth * (pitchOf(t.rows) + pitchOf(t.columns)) <= facts.maxWorkgroupStorage &&
+  sharedBytes(t) <= facts.maxWorkgroupStorage &&
   threadsOf(t) <= Math.min(facts.maxWorkgroupInvocations, facts.maxWorkgroupSize[0]);
 
 /**

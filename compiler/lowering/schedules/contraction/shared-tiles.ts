@@ -7,8 +7,9 @@ import { boundsOf, type Dim } from "../../../ir/dim.ts";
 import { type AdapterFacts, noSharing } from "../../facts.ts";
 import { type Fit, type Schedule, type SizeFact, tileWaste } from "../../schedule.ts";
 import { type ContractionProblem, openSide, type Side, severalProducts } from "./problem.ts";
+import { whyNoParts } from "./row-parts.ts";
 import { lowerShared } from "./shared-lowering.ts";
-import { isGranted, leastSide, rateOf, type SharedTile, shortTiles, tiles } from "./shared-tile.ts";
+import { isGranted, leastSide, rateOf, type SharedTile, sharedBytes, shortTiles, tiles } from "./shared-tile.ts";
 
 /** Processors of an adapter that does not say how many it has: about those of a large one, so that small tiles are taken early. */
 const usualProcessors = 128;
@@ -19,6 +20,7 @@ export const sharedTiles: Schedule<ContractionProblem, SharedTile> = {
   settings: (facts) => (facts.software ? noSharing : [...shortTiles, ...tiles].filter((t) => isGranted(t, facts))),
   fits,
   byRange: true,
+  rowParts: [64, 32],
   cost: costOf,
   waste: ({ rows, columns }, tile) =>
     tileWaste([
@@ -44,6 +46,8 @@ const counts = ({ rows, columns, batch }: ContractionProblem, tile: SharedTile):
 
 function fits(problem: ContractionProblem, tile: SharedTile, facts: AdapterFacts): Fit {
   if (problem.products.length > 1) return severalProducts;
+  const noParts = whyNoParts(problem, tile, sharedBytes(tile), facts);
+  if (noParts) return noParts;
   const { rows, columns, depth, batch } = problem;
   const short = tile.short ? openSide(problem) : undefined;
   if (tile.short && !short) return "no side is open until a run";

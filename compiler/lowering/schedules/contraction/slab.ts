@@ -20,6 +20,7 @@ import {
 import { add, div, lt, mod, mul, select } from "../../../kernel/simplify.ts";
 import { unflatten } from "../../kernel.ts";
 import { type ContractionProblem, clamped, type Side } from "./problem.ts";
+import type { KeptRows } from "./row-parts.ts";
 
 export interface Slab {
   readonly array: ArrayDecl;
@@ -33,6 +34,8 @@ export interface Slab {
   readonly deep: boolean;
   /** Accesses from one line to the next. */
   readonly pitch: number;
+  /** What is kept of each of its elements. */
+  readonly kept: KeptRows;
 }
 
 /** Accesses that one slab takes; an array may hold several, one after another. */
@@ -144,6 +147,7 @@ function elementsAt(p: ContractionProblem, slab: Slab, batchEnv: Env, item: Expr
       ...unflatten(clamped(add(first, i), side.size, deep ? 1 : width), side.axes),
       ...unflatten(clamped(s, depth, deep ? width : 1), over),
     ]);
+    slab.kept.bind(i, env);
     const value = converted(k.values.at(side.operand, restrict(env, side.operand)), array.dtype);
     // Past the end of the sum both operands are 0; past the end of a side results are not stored. Where steps come in
     // whole accesses, these are within the sum or past it as a whole.

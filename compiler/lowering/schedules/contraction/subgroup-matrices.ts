@@ -11,8 +11,9 @@ import type { AdapterFacts } from "../../facts.ts";
 import { type Fit, type Schedule, tileWaste } from "../../schedule.ts";
 import { matrixCost, type ProductSizes, rowsBelow, ungrouped } from "./matrix-cost.ts";
 import { lowerMatrices } from "./matrix-lowering.ts";
-import { type MatrixTile, tilesOf } from "./matrix-tile.ts";
+import { type MatrixTile, sharedBytes, tilesOf } from "./matrix-tile.ts";
 import { type ContractionProblem, holdsHalves, type Side, severalProducts } from "./problem.ts";
+import { whyNoParts } from "./row-parts.ts";
 
 export const subgroupMatrices: Schedule<ContractionProblem, MatrixTile> = {
   name: "subgroup-matrices",
@@ -21,6 +22,7 @@ export const subgroupMatrices: Schedule<ContractionProblem, MatrixTile> = {
   settings,
   fits,
   byRange: true,
+  rowParts: [64, 32],
   cost: (problem, t, facts) => matrixCost(typicalSizes(problem), t, facts),
   waste: ({ rows, columns }, tile) =>
     tileWaste([
@@ -52,6 +54,8 @@ const isDeepest = (s: MatrixShape, all: readonly MatrixShape[]): boolean =>
 
 function fits(problem: ContractionProblem, t: MatrixTile, facts: AdapterFacts): Fit {
   if (problem.products.length > 1) return severalProducts;
+  const noParts = whyNoParts(problem, t, sharedBytes(t), facts);
+  if (noParts) return noParts;
   const { rows, columns, batch, depth } = problem;
   const areHalves = holdsHalves(problem, rows) && holdsHalves(problem, columns);
   if (t.bytes === 2 && !areHalves) return "an operand is f32, and the units take halves";

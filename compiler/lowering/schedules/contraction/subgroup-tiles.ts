@@ -117,8 +117,9 @@ export class TileLowering {
         column,
         indices.map((at) => new Map([...batchEnv, ...at])),
       );
-    const unroll = [steps, 2].find((n) => isMultipleOf(spanOf(over), n)) ?? 1;
-    out.push(...loopOverTurns(k, over, turn, { unroll }));
+    const total = spanOf(over);
+    const unroll = [steps, 2].find((n) => isMultipleOf(total, n) || (typeof total === "number" && total >= 2 * n)) ?? 1;
+    out.push(...loopOverTurns(k, over, turn, { unroll, rest: true }));
     const array = this.results(
       sums.map((c) => (this.apart ? construct(perLane, c) : c[0]!)),
       out,

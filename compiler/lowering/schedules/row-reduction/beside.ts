@@ -1,4 +1,5 @@
 /** Sums beside another kernel: workgroups of the same dispatch, as large as those of that kernel. */
+import { dimExpr, isMultipleOf } from "../../../fusion/index.ts";
 import {
   type ArrayDecl,
   children,
@@ -14,7 +15,8 @@ import {
 import { add, asWritten, div, mul } from "../../../kernel/simplify.ts";
 import type { KernelCode, Lowering } from "../../kernel.ts";
 import { type Columns, columns, lowerColumns } from "./columns.ts";
-import { rowProblem } from "./problem.ts";
+import { countsNeighbours, type RowProblem, rowProblem } from "./problem.ts";
+import { lowerRows } from "./row-lowering.ts";
 import { rowPerThread } from "./row-per-thread.ts";
 
 /** The code of a kernel with that of sums beside it; their workgroups come first, since they take longest. */
@@ -56,13 +58,25 @@ const compare = (op: "lt" | "le", a: Expr, b: Expr): Expr => ({ kind: "compare",
 function sumCode(k: Lowering, threads: number, bytes: number): KernelCode {
   const problem = rowProblem(k);
   const facts = { ...k.facts, maxWorkgroupStorage: bytes };
+  if (facts.software) return neighboursPerThread(problem, threads) ?? rowPerThread.lower(problem, { threads });
   // Halves of the threads that are left combine what they have: their number is a power of two.
-  const shared = facts.software || (threads & (threads - 1)) !== 0 ? [] : [8, 16, 32, 64].filter((n) => n <= threads);
+  const shared = (threads & (threads - 1)) !== 0 ? [] : [8, 16, 32, 64].filter((n) => n <= threads);
   const settings = shared
     .flatMap((across) => [8, 4, 1].map((elements): Columns => ({ threads, across, elements })))
     .filter((s) => columns.fits(problem, s, facts) === true)
     .sort((a, b) => columns.cost(problem, a, facts) - columns.cost(problem, b, facts));
   return settings[0] ? lowerColumns(problem, settings[0]) : rowPerThread.lower(problem, { threads });
+}
+
+/** Four neighbouring rows a thread, if that makes their loads one: then the kernel beside may load by fours as well. */
+function neighboursPerThread({ k, rows }: RowProblem, threads: number): KernelCode | undefined {
+  if (!isMultipleOf(rows, 4) || !countsNeighbours(k, k.fused.group!.rows)) return undefined;
+  return k.perThread(div(dimExpr(rows), int(4)), threads, (piece) =>
+    lowerRows(
+      k,
+      [0, 1, 2, 3].map((u) => ({ row: add(mul(piece, int(4)), int(u)) })),
+    ),
+  );
 }
 
 /** The statements of a kernel of `count` workgroups for the workgroup `index`, where there is one. */

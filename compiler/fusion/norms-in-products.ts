@@ -1,0 +1,117 @@
+/** Which norms are made by the products before and after them instead of by kernels of their own, and what that costs. */
+import { boundsOf } from "../ir/dim.ts";
+import { deviceElementBytes } from "../ir/dtype.ts";
+import type { Node } from "../ir/node.ts";
+import { findAxis, hasAxis } from "../ir/type.ts";
+import { bytesOf, type FusedKernel, type Fusion, type NearMiss } from "./fused-kernel.ts";
+import type { Placement } from "./groups.ts";
+import { productOf } from "./join-parts.ts";
+import { sidesOf } from "./join-rows.ts";
+import type { RowParts } from "./materialize.ts";
+import { spanOf, typicalSpan } from "./sizes.ts";
+import { summedAxis, sumsParts } from "./sum-by-parts.ts";
+
+/** Rows that products must have for tiles of them to be the way to make them. */
+const leastRows = 64;
+/** Columns of a product's tile: so often is each row read. */
+const usualTile = 128;
+/** A dispatch, its start and the wait for it, takes as long as so many bytes from memory: some 2 µs of a large card. */
+const bytesOfDispatch = 2 ** 23;
+/** What a cache has is read about so many times as fast. */
+const cacheRate = 2;
+
+/** The sums to be made by parts of so many elements, and the norms that were weighed and left as they are. */
+export interface Weighed {
+  readonly parted: ReadonlyMap<Node, number>;
+  readonly misses: readonly NearMiss[];
+}
+
+/** Weighs each norm between products; `refused` says of some sums why they stay. */
+export function weighNorms(
+  fusion: Fusion,
+  places: Placement,
+  rowParts: RowParts,
+  refused: ReadonlyMap<Node, string>,
+): Weighed {
+  const { kernels } = fusion;
+  const parted = new Map<Node, number>();
+  const misses: NearMiss[] = [];
+  const makers = new Map(kernels.flatMap((k) => k.stores.map((s) => [s.value, k] as const)));
+  for (const norm of kernels) {
+    const weighed = normBetween(norm, fusion, makers, places);
+    if (!weighed) continue;
+    const { cores } = norm.group!;
+    const width = widthOf(weighed, rowParts);
+    const reason = cores.map((c) => refused.get(c)).find((r) => r) ?? whyNot(weighed, width);
+    if (reason) misses.push(...norm.stores.map(({ value }) => ({ node: value, reason })));
+    else for (const core of cores) parted.set(core, width!);
+  }
+  return { parted, misses };
+}
+
+/** A norm with the rows that it reads, what it makes of them, and the products that read that. */
+interface Norm {
+  readonly rows: Node;
+  readonly values: readonly Node[];
+  readonly readers: readonly FusedKernel[];
+  readonly axis: string;
+  readonly sums: number;
+}
+
+/** A kernel as a norm, where products make its rows and nobody else reads what it makes. */
+function normBetween(
+  norm: FusedKernel,
+  fusion: Fusion,
+  makers: ReadonlyMap<Node, FusedKernel>,
+  places: Placement,
+): (Norm & { readonly places: Placement }) | undefined {
+  const { kind, group, reads, stores, beside, after } = norm;
+  if (kind !== "row_reduction" || beside || after) return undefined;
+  const cores = group!.cores;
+  const axis = summedAxis(cores[0]!);
+  if (axis === undefined || !cores.every((c) => summedAxis(c) === axis && sumsParts(c, cores))) return undefined;
+  const values = stores.map((s) => s.value);
+  const made = [...reads].filter((r) => makers.has(r) && hasAxis(r.type, axis));
+  const [rows, ...others] = made;
+  if (!rows || others.length > 0 || rows.type.axes.at(-1)?.name !== axis) return undefined;
+  if (!isAsMade(rows, fusion, places)) return undefined;
+  if (!productOf(makers.get(rows)!, places) || !values.every((v) => hasAxis(v.type, axis))) return undefined;
+  const readers = fusion.kernels.filter((k) => values.some((v) => k.reads.has(v)));
+  if (readers.length === 0 || !readers.every((k) => productOf(k, places))) return undefined;
+  return { rows, values, readers, axis, sums: cores.length, places };
+}
+
+/** Whether rows lie by themselves, each element where its product has it: in a tensor of parts nobody has whole rows. */
+const isAsMade = (rows: Node, { storage }: Fusion, places: Placement): boolean => {
+  const at = storage.get(rows);
+  const env = places.get(rows)!.env;
+  return at?.root === rows && !at.part && env !== undefined && [...env.values()].every((e) => e.kind !== "arith");
+};
+
+const lengthOf = ({ rows, axis }: Norm): unknown => findAxis(rows.type, axis)!.size;
+
+/** The longest parts that rows divide into. */
+function widthOf(norm: Norm, { widths }: RowParts): number | undefined {
+  const length = lengthOf(norm);
+  return typeof length === "number" ? widths.find((w) => length % w === 0 && length > w) : undefined;
+}
+
+function whyNot(norm: Norm & { readonly places: Placement }, width: number | undefined): string | undefined {
+  const { rows, values, readers, axis, sums, places } = norm;
+  if (width === undefined) return `rows of ${lengthOf(norm)} elements do not divide into the parts that tiles have`;
+  const lines = spanOf(rows.type.axes.filter((a) => a.name !== axis));
+  const least = typeof lines === "number" ? lines : boundsOf(lines).min;
+  if (least < leastRows) return `its rows may be as few as ${least}`;
+  const across = readers.reduce((n, reader) => {
+    const { columns, rows: down } = sidesOf(productOf(reader, places)!);
+    const own = columns.some((c) => hasAxis(rows.type, c.name)) ? down : columns;
+    return n + Math.ceil(typicalSpan(own) / usualTile);
+  }, 0);
+  const elements = typicalSpan(rows.type.axes);
+  const perElement = deviceElementBytes(rows.type.dtype) + (4 * sums) / width;
+  const normed = values.reduce((n, v) => Math.max(n, deviceElementBytes(v.type.dtype)), 0);
+  const apart = values.reduce((n, v) => n + bytesOf(v), bytesOf(rows)) + bytesOfDispatch;
+  const cost = (across * elements * (perElement - normed)) / cacheRate;
+  if (cost <= apart) return undefined;
+  return `products that read each row ${across} times would load ${Math.round(cost * cacheRate)} bytes more from a cache to norm it, and a kernel of its own takes as long as ${Math.round(apart * cacheRate)} of these`;
+}

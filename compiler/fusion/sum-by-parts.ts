@@ -1,0 +1,82 @@
+/**
+ * Sums over rows as sums over parts of them, of which workgroups that have tiles of rows can make the parts:
+ *
+ *     before  %n = reduce_sum %x over [d]
+ *     after   %p = split %x d into [d=12, d_part=64]
+ *             %q = reduce_sum %p over [d_part]
+ *             %n = reduce_sum %q over [d]
+ *
+ * Squares of what differs from a value of the row are those of what differs from each part's own mean, and of what that mean
+ * differs by (Chan, Golub, LeVeque 1979): nothing is taken from a number much larger than what is left. Where the mean of
+ * such a row is a sum of parts, it is the mean of a first part and of what the others differ from that by, so that a long row
+ * far from 0 has the digits of a short one.
+ */
+import { type Graph, rewriteNodes } from "../ir/graph.ts";
+import { type Node, withPath } from "../ir/node.ts";
+import { isElementwise } from "../ir/op.ts";
+import { findAxis, hasAxis } from "../ir/type.ts";
+import { add, at, is, mul, reduceSum, split, sub } from "../ops/index.ts";
+
+/** The axis that a node is summed over, where it is such a sum. */
+export function summedAxis(node: Node): string | undefined {
+  const over = is(reduceSum, node) ? (node.attrs.over as readonly string[]) : [];
+  return over.length === 1 ? over[0] : undefined;
+}
+
+/** The graph with some of its sums by parts of so many elements; what each of its nodes has become. */
+export function sumsByParts(
+  graph: Graph,
+  parted: ReadonlyMap<Node, number>,
+): { readonly graph: Graph; readonly became: ReadonlyMap<Node, Node> } {
+  const centred = new Set([...parted.keys()].flatMap((n) => squaredDifference(n.operands[0]!, summedAxis(n)!) ?? []));
+  const roots = [...graph.inputs, ...graph.outputs.map((o) => o.node)];
+  const became = rewriteNodes(roots, (node, original) => {
+    const width = parted.get(original);
+    return width ? withPath(node.path, () => sumByParts(node, original, width, centred)) : node;
+  });
+  const outputs = graph.outputs.map(({ name, node }) => ({ name, node: became.get(node)! }));
+  return { graph: { ...graph, outputs }, became };
+}
+
+/** A sum by parts; `centred` are the values of which squares of differences are summed too. */
+function sumByParts(node: Node, original: Node, width: number, centred: ReadonlySet<Node>): Node {
+  const axis = summedAxis(original)!;
+  const part = `${axis}_part`;
+  const size = findAxis(original.operands[0]!.type, axis)!.size as number;
+  const into = [
+    { name: axis, size: size / width },
+    { name: part, size: width },
+  ];
+  const inParts = (x: Node): Node => split(x, axis, into);
+  const meanOfPart = (x: Node): Node => mul(reduceSum(inParts(x), [part]), 1 / width);
+  const [x] = node.operands;
+  if (!squaredDifference(original.operands[0]!, axis)) {
+    if (!centred.has(original.operands[0]!)) return reduceSum(reduceSum(inParts(x!), [part]), [axis]);
+    const means = meanOfPart(x!);
+    const first = at(means, axis, 0);
+    return add(mul(first, size), mul(reduceSum(sub(means, first), [axis]), width));
+  }
+  const [a, value] = x!.operands[0]!.operands as [Node, Node];
+  const mean = meanOfPart(a);
+  const apart = sub(inParts(a), mean);
+  const squares = reduceSum(mul(apart, apart), [part]);
+  const off = sub(mean, value);
+  return reduceSum(add(squares, mul(mul(off, off), width)), [axis]);
+}
+
+/** What (a − b)² squares the difference of, where b is one number of the row: a. */
+function squaredDifference(x: Node, axis: string): Node | undefined {
+  if (!is(mul, x) || x.operands[0] !== x.operands[1]) return undefined;
+  const [difference] = x.operands;
+  const [a, b] = difference!.operands;
+  return is(sub, difference!) && hasAxis(a!.type, axis) && !hasAxis(b!.type, axis) ? a : undefined;
+}
+
+/** Whether a sum over a row may be made by parts: its elements need no other sum of the row, but for what squares differ from. */
+export function sumsParts(node: Node, cores: readonly Node[]): boolean {
+  const axis = summedAxis(node);
+  if (axis === undefined) return false;
+  const [x] = node.operands;
+  const needs = (n: Node): boolean => cores.includes(n) || (isElementwise(n) && n.operands.some(needs));
+  return !needs(squaredDifference(x!, axis) ?? x!);
+}

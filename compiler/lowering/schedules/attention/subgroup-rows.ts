@@ -1,0 +1,191 @@
+/**
+ * Attention, forward and backward, on CPU threads. The lanes of a subgroup have rows of one side each, and walk the other
+ * side together: each loads the vectors of another place, and they give each other what they loaded, in pairs. So a vector is
+ * loaded once for the rows of all lanes, where a load costs as much as a dozen products; and sums are variables of a loop once
+ * in as many places as there are lanes, where each variable of a loop costs as much as five products a turn. A lane comes to
+ * the places in an order of its own.
+ */
+import { dimExpr, type Env, isMultipleOf, span, spanOf, typical } from "../../../fusion/index.ts";
+import type { Node } from "../../../ir/node.ts";
+import { operandNamed } from "../../../ir/op.ts";
+import { type Axis, hasAxis } from "../../../ir/type.ts";
+import {
+  bool,
+  type Const,
+  component,
+  construct,
+  type Expr,
+  indexVar,
+  int,
+  rangeOf,
+  type Stmt,
+  subgroupCall,
+  type Var,
+  variable,
+  variableFor,
+} from "../../../kernel/index.ts";
+import { add, and, div, lt, min, mod, mul, sub } from "../../../kernel/simplify.ts";
+import { ceilDiv, type KernelCode, unflatten } from "../../kernel.ts";
+import type { Schedule } from "../../schedule.ts";
+import { type AttentionProblem, isOfWalked, knownWidths, type Parts } from "./problem.ts";
+import type { Vector } from "./row-array.ts";
+import { AttentionLowering, type Row, type RowsInRegisters } from "./rows-in-registers.ts";
+
+/** Rows of a lane at most, and elements of their vectors on one side: the text grows with both, and with it what drivers take. */
+const most = { rows: 4, elements: 256 };
+/** Lanes at most: a block has a copy of the text for each. With the eight of lavapipe it runs no faster, and compiles longer. */
+const mostLanes = 4;
+
+/** What bringing a block's vectors costs, in rows that are multiplied with them: measured on SwiftShader, heads of 32. */
+const bringing = 1;
+
+interface SubgroupRows extends RowsInRegisters {
+  /** Lanes of every subgroup of the adapter. */
+  readonly lanes: number;
+}
+
+export const subgroupRows: Schedule<AttentionProblem, SubgroupRows> = {
+  name: "subgroup-rows",
+  summary: "the lanes of a subgroup have rows of one side each, and give each other the vectors of the other side",
+  features: ["subgroups"],
+  settings: ({ software, subgroupSizes: { min: lanes, max } }) => {
+    if (!software) return "it is for adapters whose kernels run on CPU threads";
+    if (lanes !== max || lanes < 2) return `subgroups have ${lanes} to ${max} lanes, not one number of them`;
+    if (lanes > mostLanes)
+      return `a step would be written out for each of ${lanes} lanes, which drivers compile slowly`;
+    const kept = { threads: lanes, lanes, sums: 4, looped: 1, single: 0 };
+    return Array.from({ length: most.rows }, (_, i) => ({ ...kept, rows: most.rows - i, elements: most.elements }));
+  },
+  fits: ({ parts }, { lanes, rows, elements }) => {
+    const fit = knownWidths(parts);
+    if (fit !== true) return fit;
+    if (parts.part) return "keys are taken in runs of which each may be short";
+    const { dot, widths, walked } = parts;
+    const needed = Number(dot.size) + span(widths);
+    if (rows * needed > elements) return `${rows} rows of ${needed} elements are more than a lane holds`;
+    const [own, other] = [rowsOf(parts).mine, walked].map((axes) => typical(spanOf(axes))) as [number, number];
+    if (own < lanes) return `${own} rows walk the same, fewer than the ${lanes} lanes of a subgroup`;
+    return other >= lanes || `${other} places are walked, fewer than the ${lanes} lanes of a subgroup`;
+  },
+  cost: ({ parts }, { lanes, rows }) =>
+    Math.ceil(typical(spanOf(rowsOf(parts).mine)) / (lanes * rows)) * (rows + bringing),
+  lower: ({ k, parts }, settings) => new LanesLowering(k, parts, settings).lower(),
+};
+
+/** The axes of rows that walk the same vectors, and those by which these differ. */
+function rowsOf(p: Parts): { readonly mine: readonly Axis[]; readonly others: readonly Axis[] } {
+  const shared = operandsOf(p).filter(([node]) => isOfWalked(p, node));
+  const mine = p.rows.filter((a) => shared.every(([node]) => !hasAxis(node.type, a.name)));
+  return { mine, others: p.rows.filter((a) => !mine.includes(a)) };
+}
+
+/** The operands of which a pair needs a vector, and along which axes; statistics of rows are vectors of one element. */
+function operandsOf({ cores, q, k, v, dot, widths }: Parts): (readonly [Node, readonly Axis[]])[] {
+  const named = (name: string) => operandNamed(cores[0]!, name);
+  const all = [
+    [q, [dot]],
+    [k, [dot]],
+    [v, widths],
+    [named("dy"), widths],
+    [named("lse"), []],
+    [named("delta"), []],
+  ] as const;
+  return all.flatMap(([node, axes]) => (node ? [[node, axes] as const] : []));
+}
+
+class LanesLowering extends AttentionLowering {
+  protected override readonly unrolled = most.elements;
+  private readonly lanes: number;
+  private readonly lane: Var;
+  /** The vectors that a lane has at the place that it is at. */
+  private brought: ReadonlyMap<Node, Vector> = new Map();
+  /** Whether the place that a lane is at exists. */
+  private inside: Expr = bool(true);
+
+  constructor(k: AttentionProblem["k"], p: Parts, settings: SubgroupRows) {
+    super(k, p, settings);
+    this.lanes = settings.lanes;
+    this.lane = variable("lane", "i32", { min: 0, max: settings.lanes - 1 });
+  }
+
+  override lower(): KernelCode {
+    const { mine, others } = rowsOf(this.p);
+    const size = dimExpr(spanOf(mine));
+    this.rows = this.settings.rows;
+    const tiles = ceilDiv(size, this.lanes * this.rows);
+    // A workgroup is one subgroup: all of its lanes come to everything that they do together.
+    const code = this.k.perWorkgroup(mul(tiles, dimExpr(spanOf(others))), this.lanes, (item) => {
+      const first = this.k.let("t", mul(add(mul(mod(item, tiles), int(this.lanes)), this.lane), int(this.rows)));
+      const rest = this.k.let("o", div(item, tiles));
+      const common = unflatten(rest.target, others);
+      this.rowAt = (i) => {
+        const exact = add(first.target, i);
+        return {
+          env: new Map([...common, ...unflatten(min(exact, sub(size, int(1))), mine)]),
+          inside: lt(exact, size),
+        };
+      };
+      return [first.stmt, rest.stmt, ...this.allRows()];
+    });
+    return { ...code, arrays: this.arrays, subgroupSize: this.lanes };
+  }
+
+  /** Blocks of as many places as there are lanes: each lane brings the vectors of one, and all come to all. */
+  protected override walk(row: Row, body: (other: Env) => Stmt[]): Stmt[] {
+    const { walked } = this.p;
+    const size = spanOf(walked);
+    const [count, blocks] = [dimExpr(size), ceilDiv(dimExpr(size), this.lanes)];
+    const block = indexVar(this.k.names.fresh("k"), rangeOf(blocks).max);
+    const out: Stmt[] = [];
+    const bind = (value: Expr): Var => {
+      const target = variableFor(this.k.names.fresh("w"), value);
+      out.push({ kind: "let", target, value });
+      return target;
+    };
+    const whole = isMultipleOf(size, this.lanes);
+    // Past the end the last place is brought once more, for nothing.
+    const envOf = (place: Expr) => unflatten(whole ? place : min(place, sub(count, int(1))), walked);
+    const own = bind(add(mul(block, int(this.lanes)), this.lane));
+    const at = new Map([...row.env, ...envOf(own)]);
+    const loaded = operandsOf(this.p)
+      .filter(([node]) => isOfWalked(this.p, node))
+      .map(([node, axes]) => [node, piecesOf(super.vector(node, at, axes), span(axes)).map(bind)] as const);
+    for (let mask = 0; mask < this.lanes; mask++) {
+      const other = (v: Var): Var => (mask === 0 ? v : bind(subgroupCall("shuffle_xor", v, int(mask))));
+      const place = other(own);
+      this.brought = new Map(loaded.map(([node, pieces]) => [node, vectorOf(pieces.map(other))]));
+      this.inside = whole ? bool(true) : lt(place, count);
+      out.push(...body(envOf(place)));
+    }
+    return [{ kind: "for", index: block, from: int(0), to: blocks, step: 1, body: out }];
+  }
+
+  protected override vector(node: Node, env: Env, axes: readonly Axis[]): Vector {
+    return this.brought.get(node) ?? super.vector(node, env, axes);
+  }
+
+  protected override visible(env: Env): Expr | undefined {
+    const shown = super.visible(env);
+    if (this.inside.kind === "const") return shown;
+    return shown ? and(this.inside, shown) : this.inside;
+  }
+}
+
+/** What a vector is moved by: fours of elements where it divides into them. */
+function piecesOf(vector: Vector, length: number): Expr[] {
+  const width = length % 4 === 0 ? 4 : 1;
+  return Array.from({ length: length / width }, (_, i) => {
+    const elements = Array.from({ length: width }, (_, u) => vector(int(i * width + u)));
+    return width === 1 ? elements[0]! : construct(4, elements);
+  });
+}
+
+/** The vector that pieces are. */
+function vectorOf(pieces: readonly Var[]): Vector {
+  const width = pieces[0]!.width ?? 1;
+  return (e) => {
+    const { value } = e as Const;
+    const piece = pieces[Math.floor(value / width)]!;
+    return width === 1 ? piece : component(piece, value % width);
+  };
+}

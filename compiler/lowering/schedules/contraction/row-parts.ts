@@ -1,0 +1,145 @@
+/**
+ * What workgroups with tiles of a product do for a norm of its rows: reduce the parts of rows that they have made, and, where
+ * they read rows, put the parts of each together before they load any of its elements.
+ */
+import { dimExpr, type Env, partsOfProduct, restrict, settled } from "../../../fusion/index.ts";
+import { type ArrayDecl, type Expr, element, int, type Stmt } from "../../../kernel/index.ts";
+import { add, and, div, lt, min, mod, sub } from "../../../kernel/simplify.ts";
+import type { AdapterFacts } from "../../facts.ts";
+import { type Lowering, unflatten } from "../../kernel.ts";
+import { registerType } from "../../values.ts";
+import { lowerRows } from "../row-reduction/row-lowering.ts";
+import { type ContractionProblem, clamped, type Side } from "./problem.ts";
+
+/** The threads of a workgroup. */
+export interface Threads {
+  readonly lid: Expr;
+  readonly count: number;
+}
+
+/** Why a tile of a product cannot do it beside its own work, in whose memory it takes so many bytes; nothing where it can. */
+export function whyNoParts(
+  { k, rows, columns }: ContractionProblem,
+  tile: { readonly rows: number; readonly columns: number },
+  bytes: number,
+  facts: AdapterFacts,
+): string | undefined {
+  const { partWidth } = k.fused;
+  if (partWidth && tile.columns % partWidth !== 0)
+    return `tiles of ${tile.columns} columns are not made of parts of ${partWidth}`;
+  const own = [rows, columns].map((side, i) => (keptOf(k, side).length > 0 ? (i === 0 ? tile.rows : tile.columns) : 0));
+  const kept = k.before.reduce((n, b) => n + b.fused.stores.length, 0);
+  const all = bytes + 4 * kept * Math.max(...own);
+  if (all <= facts.maxWorkgroupStorage) return undefined;
+  return `with what is kept of each row, ${all} bytes are more than a workgroup can share`;
+}
+
+/** What reductions before a kernel have made that it uses for the elements of one side. */
+function keptOf(k: Lowering, side: Side) {
+  const kept = k.before.flatMap((b) => b.fused.stores.map((s) => s.value));
+  const seen = new Set<object>();
+  const found: typeof kept = [];
+  const visit = (node: (typeof kept)[number]): void => {
+    if (seen.has(node) || k.shape.reads.has(node)) return;
+    seen.add(node);
+    if (kept.includes(node)) found.push(node);
+    else node.operands.forEach(visit);
+  };
+  if (kept.length > 0) visit(side.operand);
+  return found;
+}
+
+/** What is kept of the elements of a side that a workgroup has. */
+export interface KeptRows {
+  readonly arrays: readonly ArrayDecl[];
+  /** Makes it, in all threads together, which meet after it. */
+  readonly body: readonly Stmt[];
+  /** Says of one of the elements, at its env, where what is kept of it lies. */
+  bind(item: Expr, env: Env): void;
+}
+
+/** Puts the parts of rows together: a thread has some of the `size` elements of a side from the first on. */
+export function keptRows(
+  { k }: ContractionProblem,
+  side: Side,
+  size: number,
+  first: Expr,
+  batchEnv: Env,
+  threads: Threads,
+): KeptRows {
+  const arrays = new Map(
+    keptOf(k, side).map((value) => {
+      const dtype = registerType(value.type.dtype);
+      return [value, { name: k.names.fresh("kept"), dtype, length: size, space: "workgroup" } satisfies ArrayDecl];
+    }),
+  );
+  const own = k.before.filter((b) => b.fused.stores.some((s) => arrays.has(s.value)));
+  const body = range(Math.ceil(size / threads.count)).flatMap((turn): Stmt[] => {
+    const item = add(threads.lid, int(turn * threads.count));
+    const env = new Map([...batchEnv, ...unflatten(clamped(add(first, item), side.size, 1), side.axes)]);
+    const stmts = own.flatMap((b) => {
+      b.keepsAt = (value) => ({ array: arrays.get(value)!.name, index: item });
+      return lowerRows(b, [{ row: rowOf(b, env) }]);
+    });
+    const inside = lt(item, int(size));
+    return inside.kind === "const" ? stmts : [{ kind: "if", condition: inside, body: stmts }];
+  });
+  return {
+    arrays: [...arrays.values()],
+    body: body.length > 0 && own.length > 0 ? [...body, { kind: "barrier" }] : [],
+    bind: (item, env) => {
+      for (const [value, { name, dtype }] of arrays)
+        k.values.bind(value, settled(restrict(env, value), value), element(name, dtype, item));
+    },
+  };
+}
+
+/** The row of a reduction at which what it keeps is of an element of a side. */
+function rowOf({ fused, places }: Lowering, env: Env): Env {
+  const [kept] = fused.stores;
+  const own = [...places.get(kept!.value)!.env!];
+  return new Map(
+    fused.group!.rows.map((c) => {
+      const name = own.find(([, index]) => index.kind === "var" && index.name === c.index.name)?.[0];
+      return [c.axis.name, env.get(name ?? "") ?? int(0)];
+    }),
+  );
+}
+
+/** Reduces the parts of rows that a workgroup has stored: a thread has some of them whole. */
+export function reduceParts(
+  { k, rows, columns }: ContractionProblem,
+  tile: { readonly rows: number; readonly columns: number },
+  firstRow: Expr,
+  firstColumn: Expr,
+  batchEnv: Env,
+  threads: Threads,
+): Stmt[] {
+  const { partWidth } = k.fused;
+  if (!partWidth) return [];
+  const across = tile.columns / partWidth;
+  const all = tile.rows * across;
+  const height = dimExpr(rows.size);
+  const parts = (columns.size as number) / partWidth;
+  const body = range(Math.ceil(all / threads.count)).flatMap((turn): Stmt[] => {
+    const item = add(threads.lid, int(turn * threads.count));
+    const row = add(firstRow, div(item, int(across)));
+    const part = add(div(firstColumn, int(partWidth)), mod(item, int(across)));
+    const own = new Map([...batchEnv, ...unflatten(min(row, sub(height, int(1))), rows.axes)]);
+    const stmts = k.after.flatMap((follower) => {
+      const { along, part: counter } = partsOfProduct(k.fused, follower.fused, k.places)!;
+      const line = new Map(
+        follower.fused.group!.rows.map((c): [string, Expr] => {
+          if (c.index.name === counter.index.name) return [c.axis.name, min(part, int(parts - 1))];
+          return [c.axis.name, own.get(along.get(c.index.name) ?? "") ?? int(0)];
+        }),
+      );
+      return lowerRows(follower, [{ row: line }]);
+    });
+    const inside = and(lt(item, int(all)), and(lt(row, height), lt(part, int(parts))));
+    return inside.kind === "const" ? stmts : [{ kind: "if", condition: inside, body: stmts }];
+  });
+  return [{ kind: "barrier", buffers: true }, ...body];
+}
+
+const range = (length: number): number[] => Array.from({ length }, (_, i) => i);
