@@ -1,10 +1,10 @@
-/** Joining ranks over MPI, whose library is loaded only where a launcher started several. */
+/** Joins ranks over MPI; the library is loaded only when a launcher started several processes. */
 import { launchOf } from "./launch.ts";
 import { oneRank, type Ranks, ranksOf } from "./ranks.ts";
 
 /**
- * Joins the processes that a launcher started, as the environment says; one process alone is `oneRank`. `onLost` is told once when
- * a rank has ended; with a message where this rank is to tell it.
+ * Joins the processes that a launcher started, as the environment says; a single process gets `oneRank`. `onLost` is
+ * called once when a rank has ended, with a message if this rank is the one to report it.
  */
 export async function joinRanks(
   environment: Readonly<Record<string, string | undefined>>,
@@ -14,7 +14,8 @@ export async function joinRanks(
   if (!launch) return oneRank;
   const { openMpi } = await import("./node-mpi.ts");
   const { startWatcher, watchRanks } = await import("./node-watch-ranks.ts");
-  // UCX, which carries MPICH's messages, prints a trace when it copies from a process that has just ended: the watch says which.
+  // UCX, which carries MPICH's messages, prints a trace when its peer has just died; the watcher already reports which
+  // rank that was.
   process.env.UCX_HANDLE_ERRORS = environment.UCX_HANDLE_ERRORS ?? "none";
   const watcher = launch.rank === 0 ? startWatcher() : undefined;
   const mpi = await openMpi(launch, environment.HEDDLE_MPI || undefined).catch((error: unknown) => {
