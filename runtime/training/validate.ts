@@ -77,7 +77,7 @@ export function openValidator({ job, backend, store, best, note, parts }: Place)
       }),
     dispose: () => {
       offloaded?.dispose();
-      for (const executable of compiled.values()) void executable.then((e) => e.dispose()).catch(() => {}); // whoever ran it was told
+      for (const executable of compiled.values()) void executable.then((e) => e.dispose()).catch(() => {}); // evaluate() reports it
     },
   };
 }
