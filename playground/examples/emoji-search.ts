@@ -76,9 +76,7 @@ const towers = (p: h.Params, c: Config) => ({
   text: text(p.scope("text"), c),
 });
 
-/**
- * A contrastive loss: match every image with its text in the batch, and every text with its image. Radford et al. 2021.
- */
+/** Every image must match its text among those of the batch, and every text its image. Radford et al. 2021. */
 function loss(p: h.Params, c: Config): h.LossResult {
   const { image, text } = towers(p, c);
   const { feature } = axesOf(c);
