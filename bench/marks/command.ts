@@ -98,7 +98,7 @@ async function measure(options: Options): Promise<number> {
       note(`${group.name} ...`);
       const record = (mark: string, outcome: Outcome) => {
         found.set(mark, outcome);
-        note(`  ${mark}: ${"skipped" in outcome ? outcome.skipped : figure(outcome.value)}`); // should it end before the table
+        note(`  ${mark}: ${"skipped" in outcome ? outcome.skipped : figure(outcome.value)}`); // in case of a crash later
       };
       try {
         await group.measure({ backend, shapes, note }, record);

@@ -29,7 +29,7 @@ export async function measureExchange(collectives: Collectives): Promise<Exchang
       const [before, begun] = [collectives.traffic().sentBytes, performance.now()];
       await collectives.allReduce(data);
       const seconds = (performance.now() - begun) / 1000;
-      if (turn > 0) timed.push({ sent: collectives.traffic().sentBytes - before, seconds }); // the first opens connections
+      if (turn > 0) timed.push({ sent: collectives.traffic().sentBytes - before, seconds }); // turn 0 opens connections
     }
   }
   return exchangeCosts(timed);

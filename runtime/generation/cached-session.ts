@@ -162,7 +162,7 @@ class Cached implements CachedSession {
     const lengths = chunk.map((row) => row.length);
     const last = lengths.map((length) => Math.max(0, length - 1));
     const key = graph.inputs.find((n) => inputName(n) === "attention_mask")!.type.axes.at(-1)!;
-    const readsPositions = graph.inputs.some((n) => inputName(n) === "position_ids"); // a decoder may go without
+    const readsPositions = graph.inputs.some((n) => inputName(n) === "position_ids"); // not every decoder does
     return {
       input_ids: hostTensor("i32", [batch, { name: "token", size }], ids),
       ...(readsPositions && { position_ids: this.places.positions(size) }),

@@ -29,7 +29,7 @@ export function indexChecks({ step, sizes }: Pick<TrainingJob, "step" | "sizes">
   return ({ feeds, names }, at) => {
     for (const { input, accepts, refused } of checks) {
       const tensor = feeds[input];
-      const place = tensor?.data === undefined ? -1 : firstOutside(tensor.data, accepts); // others say what is no tensor
+      const place = tensor?.data === undefined ? -1 : firstOutside(tensor.data, accepts); // no tensor: reported elsewhere
       if (place < 0) continue;
       const { where, sample } = placeOf(tensor!, place, names);
       const of = sample === undefined ? "" : ` of ${sample}`;
