@@ -1,4 +1,4 @@
-/** Runs each measurement in a process of its own, one at a time, so that no contender warms another's caches. */
+/** Runs each measurement in its own process, one at a time, so that no contender warms another's caches. */
 import { fork } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import type { ContenderName } from "./cases.ts";

@@ -1,6 +1,6 @@
 /**
  * Compares the predicted step time of several ranks with the measured one: `npm run bench -- ranks job.ts --ranks 4`.
- * Runs `mpirun` with 1, 2 and that many ranks on this machine, one after the other.
+ * Runs `mpirun` with 1, 2 and that many ranks on this machine, in turn.
  */
 import { spawn } from "node:child_process";
 import { mkdtemp, readFile, rm } from "node:fs/promises";

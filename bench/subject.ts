@@ -1,4 +1,4 @@
-/** A subject measured in a process of its own: one contender in one case. */
+/** A subject measured in its own process: one contender in one case. */
 import type { requestDevice } from "../backends/webgpu/node-index.ts";
 
 export type GpuDevice = Awaited<ReturnType<typeof requestDevice>>;

@@ -130,7 +130,7 @@ function batchOf(seed: number, rows: number, side: number, context: number, voca
   };
 }
 
-/** PyTorch in a process of its own, which answers each line with a line. */
+/** PyTorch in its own process, which answers each line with a line. */
 function openPeer(python: string, order: object) {
   const script = fileURLToPath(new URL("peers/torch/train_step.py", import.meta.url));
   const child = spawn(python, [script], { stdio: ["pipe", "pipe", "inherit"] });

@@ -232,7 +232,7 @@ async function open(input: Input, size: number, accepted: readonly string[] = fo
   return { image: colours, width: width * enlarge, height: height * enlarge, inks };
 }
 
-/** The encoded bytes of a picture. */
+/** The encoded bytes of an image. */
 export const encodedBytes = async (source: ImageSource): Promise<Uint8Array> => {
   if (typeof source === "string") return await readFile(source);
   return "bytes" in source ? source.bytes : await readFrom(source.file, source);

@@ -21,7 +21,7 @@ export function seededRandom(seed: number, ...keys: readonly number[]): Random {
     c = (((c << 21) | (c >>> 11)) + out) | 0;
     return out >>> 0;
   };
-  for (let i = 0; i < 12; i += 1) next32(); // PractRand's own warm-up: keys that differ in one bit part here
+  for (let i = 0; i < 12; i += 1) next32(); // PractRand's own warm-up: keys that differ in one bit diverge
   return () => ((next32() >>> 5) * 0x4000000 + (next32() >>> 6)) / 0x20000000000000;
 }
 

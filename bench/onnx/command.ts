@@ -1,7 +1,7 @@
 /**
  * Compares files written by `heddle export` with those of PyTorch's exporter, Optimum and onnxruntime's quantizer, for
  * the same weights, in the same onnxruntime on the CPU: `npm run bench -- onnx --python PYTHON`. Outputs are compared
- * first; each file is opened in a process of its own, in alternation.
+ * first; each file is opened in its own process, in alternation.
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { cpus, tmpdir } from "node:os";

@@ -1,4 +1,4 @@
-/** Opens and runs an ONNX file in a process of its own. */
+/** Opens and runs an ONNX file in its own process. */
 import { fork } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import type { MadeFile } from "./files.ts";

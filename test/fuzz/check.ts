@@ -1,4 +1,4 @@
-/** Runs one graph on an executor and says what is wrong with it. */
+/** Runs one graph on an executor and reports what is wrong with the result. */
 import { bindSizes, type Graph, inputName, OpViolation, type Sizes, UnsupportedError } from "../../compiler/index.ts";
 import type { Executor, Prepared, Run } from "./executors.ts";
 import { drawInputs } from "./random-case.ts";

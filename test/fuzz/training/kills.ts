@@ -32,7 +32,7 @@ export interface KillReport {
 /** A process is killed within this many file system operations of its start. */
 const operations = 130;
 
-/** Starts and resumes runs until there were so many kills and the last run has finished. */
+/** Starts and resumes runs until `times` kills have happened and the last run has finished. */
 export async function tryKills({ times, device, seed, steps, tell }: KillOptions): Promise<KillReport> {
   const root = mkdtempSync(join(tmpdir(), "heddle-kills-"));
   const draw = randomStream(seed, "kills");
