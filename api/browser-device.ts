@@ -1,13 +1,13 @@
-/** Devices of a page. */
+/** Devices in the browser. */
 import { referenceBackend } from "../backends/reference/index.ts";
 import { requestBrowserDevice } from "../backends/webgpu/index.ts";
 import { UsageError } from "../compiler/index.ts";
 import { asDevice, asGpuDevice, type Device, givenDevice } from "./device.ts";
 
 /**
- * Opens a device: "auto" and "webgpu" are the adapter that the browser prefers for heavy work, "reference" is the slow
- * interpreter in float64. A `GPUDevice` of the caller's is used with the features and limits that it was requested with, and
- * stays open after `dispose`. Throws UnsupportedError where the page has no WebGPU.
+ * Opens a device: "auto" and "webgpu" take the browser's high-performance adapter, "reference" the slow float64
+ * interpreter. A `GPUDevice` is used with the features and limits it was created with, and stays open after `dispose`.
+ * Throws UnsupportedError if the page has no WebGPU.
  */
 export async function openDevice(which: "auto" | "webgpu" | "reference" | GPUDevice = "auto"): Promise<Device> {
   if (typeof which === "object") return asGpuDevice(await givenDevice(which, "browser", (pending) => pending));

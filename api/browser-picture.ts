@@ -1,4 +1,4 @@
-/** Pictures in a page: decoded by the browser, and then made by the same code as in Node. */
+/** Images in the browser: decoded by it, then processed by the same code as in Node. */
 import { FileError, type HostTensor } from "../compiler/index.ts";
 import { fitted, type Pixels, pixelLimit } from "../data/browser-index.ts";
 import { geometryOf, type PictureOptions, pictureTensor } from "./picture.ts";
@@ -7,9 +7,9 @@ import { type Source, wholeOf } from "./sources.ts";
 const mostBytes = 2 ** 30;
 
 /**
- * A picture, of any format that the browser decodes, or one that is decoded already, as a model's input `pixels`:
- * f32 [batch = 1, channel, row, column], cut, resized and normalized as the model says, to the bit as Pillow does to the
- * pixels that the browser decodes. Throws FileError for what is broken.
+ * An image, in any format that the browser decodes or already decoded, as a model's input `pixels`: f32 [batch = 1,
+ * channel, row, column], cropped, resized and normalized as the model requires, bit-identical to Pillow on the decoded
+ * pixels. Throws FileError for a broken file.
  */
 export async function picture(source: Source | ImageBitmapSource, options: PictureOptions): Promise<HostTensor> {
   const geometry = geometryOf(options);
@@ -26,7 +26,7 @@ async function decoded(source: Source | ImageBitmapSource): Promise<ImageBitmap>
   const isFile = typeof source === "string" || source instanceof URL || source instanceof Uint8Array;
   const image = isFile ? new Blob([new Uint8Array(await wholeOf(source, mostBytes))]) : (source as ImageBitmapSource);
   try {
-    // As Pillow: upright by its EXIF tag, colour profiles passed over, colours not multiplied by alpha.
+    // Like Pillow: EXIF orientation applied, colour profiles ignored, alpha not premultiplied.
     return await createImageBitmap(image, {
       imageOrientation: "from-image",
       colorSpaceConversion: "none",

@@ -1,4 +1,4 @@
-/** The package in a page or its worker. */
+/** The package in the browser: a page or a worker. */
 
 export { useFileSystem } from "../runtime/host/browser.ts";
 export { folderFileSystem, memoryFileSystem, opfsFileSystem } from "../runtime/index.ts";

@@ -1,4 +1,4 @@
-/** What is handed to the functions here, checked at the door where a mistake would be told late, far from it, or never. */
+/** Argument checks at the public API, for mistakes that would otherwise surface late or never. */
 import {
   type DType,
   didYouMean,
@@ -17,7 +17,7 @@ import {
 import { kindOfValue } from "../dsl/index.ts";
 import { isRecord } from "./options.ts";
 
-/** Throws UsageError for a size that the graph has not open, and for what is no whole number from 1 on. */
+/** Throws UsageError for a size that is not symbolic in the graph, and for one that is not an integer of 1 or more. */
 export function requireSizes(graph: Graph, sizes: Sizes): void {
   const open = graphSymbols(graph);
   for (const [name, size] of Object.entries(sizes)) {
@@ -30,7 +30,7 @@ export function requireSizes(graph: Graph, sizes: Sizes): void {
   }
 }
 
-/** Throws UsageError for what is no record of tensors by name; each is checked where the graph is run. */
+/** Throws UsageError unless `feeds` is an object of tensors by name; each tensor is checked when the graph runs. */
 export function requireFeeds(graph: Graph, feeds: unknown): void {
   if (feeds === undefined || isRecord(feeds)) return;
   const names = graph.inputs.filter((node) => !isParameter(node)).map(inputName);
@@ -39,7 +39,7 @@ export function requireFeeds(graph: Graph, feeds: unknown): void {
   );
 }
 
-/** Throws UsageError for what is no tensor, and for one whose data does not fill its axes. */
+/** Throws UsageError for a value that is not a tensor, and for one whose data does not fill its axes. */
 export function requireTensor(value: HostTensor, what: string): void {
   if (!Array.isArray(value?.axes) || typeof value.data?.length !== "number")
     throw new UsageError(`${what} is no tensor: make one by hostTensor(dtype, axes, data)`);
@@ -49,7 +49,7 @@ export function requireTensor(value: HostTensor, what: string): void {
 
 export const isFloat = (dtype: DType): boolean => dtype === "f32" || dtype === "f16";
 
-/** Throws UsageError for values that are none of the parameter's: no tensor, of other sizes, integers for floats. */
+/** Throws UsageError for a value that does not fit a parameter: not a tensor, other sizes, or integers for floats. */
 export function requireValueOf(parameter: Node, value: HostTensor): void {
   const { axes, dtype } = parameter.type;
   requireTensor(value, `what is given for the weight "${inputName(parameter)}"`);

@@ -1,4 +1,4 @@
-/** Bundles: a model compiled to WebGPU, for pages that run it without a compiler. */
+/** Bundles: a model compiled to WebGPU, for pages that run it without the compiler. */
 import { type BundleOptions, compileBundle } from "../backends/webgpu/index.ts";
 import type { AdapterFacts } from "../compiler/index.ts";
 import type { Config } from "../dsl/index.ts";
@@ -7,7 +7,7 @@ import { graphOf, type Modelled, type ModelledOptions, modelledOptions, modelOf 
 import { kinds, type OptionTable, oneOf, requireOptions } from "./options.ts";
 import { openParameters, parameterBytes, type WeightsFrom, weightsKind } from "./weights.ts";
 
-/** What a bundle is made of, and how. */
+/** Options of `compile`. */
 export interface CompileOptions<C extends Config = Config> extends ModelledOptions<C>, BundleOptions {
   readonly weights?: WeightsFrom;
 }
@@ -25,9 +25,9 @@ const compileOptions: OptionTable<CompileOptions> = {
 };
 
 /**
- * Compiles a model to a WebGPU bundle: the files of its folder by name, `manifest.json`, `weights.safetensors` and WGSL. A page
- * runs them by `loadBundle` of `heddle/bundle`, in 5 kB and without a compiler. Throws UnsupportedError where a size is open:
- * `sizes` gives numbers.
+ * Compiles a model to a WebGPU bundle: its files by name, `manifest.json`, `weights.safetensors` and WGSL. A page runs
+ * it with `loadBundle` of `heddle/bundle`, which is 5 kB and has no compiler. Throws UnsupportedError for a size left
+ * symbolic: `sizes` binds them.
  */
 export async function compile<C extends Config>(
   what: Modelled<C>,

@@ -1,31 +1,31 @@
-/** A device as the functions here take it. */
+/** Devices, as the package's functions take them. */
 import type { Backend } from "../backends/backend.ts";
 import { adoptDevice, type GraphicsBackend, type WebgpuBackend, webgpuBackend } from "../backends/webgpu/index.ts";
 import { type KernelOptions, UsageError } from "../compiler/index.ts";
 import { kindOfValue } from "../dsl/index.ts";
 
 /**
- * What runs graphs: compiles them, keeps tensors between runs, runs. `device` says what it is; `dispose` closes it once what
- * was begun on it has ended (a training ends after the step at hand, saved), but for a `GPUDevice` that was handed in, which
- * stays its owner's.
+ * Compiles and runs graphs, and keeps tensors between runs. `device` describes it; `dispose` closes it once work in
+ * progress has ended (training stops after the current step and saves), except a `GPUDevice` that the caller passed in,
+ * which stays open.
  */
 export interface Device extends Backend {
-  /** Why this one was taken, as a phrase. */
+  /** Why this device was chosen, as a phrase. */
   readonly reason: string;
 }
 
-/** What is known of a device besides what it is. */
+/** A device's lifetime state. */
 interface Life {
-  /** Calls that were begun on it and have not ended. */
+  /** Calls in progress on it. */
   running: number;
-  /** Says that it was disposed of. */
+  /** Aborted when it is disposed of. */
   readonly closing: AbortController;
   readonly free: () => void;
 }
 
 const lives = new WeakMap<Device, Life>();
 
-/** A backend with the reason for it. What was begun before it is disposed of has it to its end. */
+/** Wraps a backend as a device. Disposal waits for calls in progress. */
 export function asDevice(backend: Backend, reason: string): Device {
   const free = backend.dispose.bind(backend);
   const life: Life = { running: 0, closing: new AbortController(), free };
@@ -39,7 +39,10 @@ export function asDevice(backend: Backend, reason: string): Device {
   return device;
 }
 
-/** Throws UsageError for what is no device, such as the promise of one, and for one that was disposed of. */
+/**
+ * Throws UsageError for a value that is not a device, such as the promise of one, and for a device that was disposed
+ * of.
+ */
 export function requireDevice(device: Device): void {
   if (typeof device?.createStore !== "function") {
     const given = (device as unknown) instanceof Promise ? "a promise: await openDevice" : kindOfValue(device);
@@ -49,7 +52,10 @@ export function requireDevice(device: Device): void {
     throw new UsageError(`the device "${device.device.name}" was disposed of: open another, or dispose of it later`);
 }
 
-/** Does something on a device, which stays open until that has ended; `closing` comes when it is disposed of meanwhile. */
+/**
+ * Runs `work` on a device, which stays open until it has ended; `closing` is aborted if the device is disposed of
+ * meanwhile.
+ */
 export async function onDevice<T>(device: Device, work: (closing: AbortSignal) => Promise<T>): Promise<T> {
   requireDevice(device);
   const life = lives.get(device) ?? { running: 0, closing: new AbortController(), free: () => {} };
@@ -62,7 +68,7 @@ export async function onDevice<T>(device: Device, work: (closing: AbortSignal) =
   }
 }
 
-/** A WebGPU device that the caller opened: kernels use its features and limits and no others. */
+/** Adopts a WebGPU device that the caller opened: kernels use only its features and limits. */
 export async function givenDevice(device: GPUDevice, backend: GraphicsBackend, wait: Wait) {
   if (typeof device?.createBuffer !== "function" || !("adapterInfo" in device) || !("lost" in device))
     throw new UsageError(`a device is opened by a name, or is a GPUDevice; not ${kindOfValue(device)}`);

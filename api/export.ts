@@ -6,16 +6,16 @@ import { graphOf, type Modelled, type ModelledOptions, modelledOptions, modelOf 
 import { kinds, type OptionTable, oneOf, requireOptions } from "./options.ts";
 import { type OpenParameters, openParameters, type WeightsFrom, weightsKind } from "./weights.ts";
 
-/** What an ONNX file is made of, and how. */
+/** Options of `exportOnnx`. */
 export interface OnnxOptions<C extends Config = Config> extends ModelledOptions<C> {
   readonly weights?: WeightsFrom;
-  /** What weights are stored as; with "f16", most of the work is done in f16 too. Default "f32". */
+  /** Storage type of the weights; with "f16", most computation is in f16 too. Default "f32". */
   readonly dtype?: "f32" | "f16" | "int8" | "int4";
-  /** "int8", with weights of int8: also what they are multiplied by is rounded, at every run. Default "float". */
+  /** "int8", with int8 weights: activations are dynamically quantized too. Default "float". */
   readonly activations?: "float" | "int8";
-  /** The version of ONNX's operators. */
+  /** The ONNX opset version. */
   readonly opset?: number;
-  /** The type of inputs that are ids. Default "int32". */
+  /** The type of id inputs. Default "int32". */
   readonly ids?: "int32" | "int64";
 }
 
@@ -29,8 +29,8 @@ const onnxOptions: OptionTable<OnnxOptions> = {
 };
 
 /**
- * A model as the bytes of one ONNX file, its weights inside. Open sizes stay open. Throws UnsupportedError naming every op
- * that the opset cannot say, and above the 2 GiB of one file: `heddle export` writes larger ones.
+ * A model as the bytes of one ONNX file, weights included. Symbolic sizes stay dynamic. Throws UnsupportedError naming
+ * every op that the opset cannot express, and above the 2 GiB limit of one file: `heddle export` writes larger models.
  */
 export async function exportOnnx<C extends Config>(what: Modelled<C>, given: OnnxOptions<C> = {}): Promise<Uint8Array> {
   requireOptions<OnnxOptions>("exportOnnx", given, onnxOptions);
@@ -47,14 +47,14 @@ export async function exportOnnx<C extends Config>(what: Modelled<C>, given: Onn
   }
 }
 
-/** A parameter as the file's writer takes it; read when its turn comes, so that one at a time is held as floats. */
+/** A parameter as the ONNX writer takes it; read lazily, so that only one at a time is in memory as floats. */
 async function* floatBytes(parameters: OpenParameters, name: string): AsyncGenerator<Uint8Array> {
   const { data } = await parameters.read(name);
   const floats = data instanceof Float32Array ? data : Float32Array.from(data);
   yield new Uint8Array(floats.buffer, floats.byteOffset, floats.byteLength);
 }
 
-/** A model's graph as text, as `heddle inspect` prints it: inputs with their axes, one line an op, outputs. */
+/** A model's graph as text, as `heddle inspect` prints it: inputs with their axes, one line per op, outputs. */
 export function inspect<C extends Config>(what: Modelled<C>, options: ModelledOptions<C> = {}): string {
   requireOptions<ModelledOptions>("inspect", options, modelledOptions);
   return printGraph(graphOf(what, options));

@@ -1,20 +1,20 @@
-/** Texts, while they are written. */
+/** Streaming text generation. */
 import { UsageError } from "../compiler/index.ts";
 import { kindOfValue } from "../dsl/index.ts";
 import { requireWriting, type Text, type Writer, type WritingOptions } from "./writer.ts";
 
 /**
- * A text that is being written: its parts as they come, whole characters only, and then all of it. A loop that is left before
- * the end ends the text where it is.
+ * Text being generated: an async iterable of its parts, whole characters only, and a promise of all of it. Leaving the
+ * loop early stops generation.
  */
 export interface Written extends AsyncIterable<string> {
   readonly whole: Promise<Text>;
 }
 
 /**
- * Goes on from a prompt. The result is iterated over for the text's parts as they are written; `whole` resolves to all of it.
- * A text of beam search comes at its end, since beams may still change. Throws UsageError, where it is iterated or awaited,
- * for a prompt that leaves no room.
+ * Generates a continuation of a prompt. Iterate over the result for parts of the text as they are generated; `whole`
+ * resolves to all of it. Beam search yields its text only at the end, since beams may still change. Throws UsageError,
+ * when iterated or awaited, for a prompt that leaves no room.
  */
 export function generate(writer: Writer, prompt: string, options: WritingOptions = {}): Written {
   const parts: string[] = [];
@@ -37,7 +37,7 @@ export function generate(writer: Writer, prompt: string, options: WritingOptions
     ended = true;
     tell();
   });
-  whole.catch(() => {}); // whoever iterates or awaits is told
+  whole.catch(() => {}); // rejections reach whoever iterates or awaits
   return {
     whole,
     async *[Symbol.asyncIterator]() {
@@ -51,7 +51,7 @@ export function generate(writer: Writer, prompt: string, options: WritingOptions
         isLeft = false;
       } finally {
         if (isLeft) left.abort();
-        if (isLeft) await whole.catch(() => {}); // the writer is free again for whoever comes after the loop
+        if (isLeft) await whole.catch(() => {}); // frees the writer before the loop's caller continues
       }
       await whole;
     },

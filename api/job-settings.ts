@@ -1,4 +1,4 @@
-/** The settings of a job: by which rules they are checked, and which a resumed run has. */
+/** The settings of a job: validation, and those that a resumed run uses. */
 import { didYouMean, UsageError } from "../compiler/index.ts";
 import { checkSettings, count, kindOfValue, positive, type SettingRules, whole } from "../dsl/index.ts";
 import { type JobFile, readRunSettings, resumedSettings, type Setting, type Settings } from "../runtime/index.ts";
@@ -12,17 +12,17 @@ const usualRules: SettingRules = {
   seed: whole(0, Number.MAX_SAFE_INTEGER),
 };
 
-/** Throws one UsageError naming every setting that may not be what it is. */
+/** Throws one UsageError naming every invalid setting. */
 export function checkJobSettings({ name, rules }: Pick<JobFile, "name" | "rules">, settings: Settings): void {
   checkSettings(name, settings, { ...usualRules, ...rules });
 }
 
-/** What a call gives; what is undefined is not given. */
+/** The settings that a call passes; undefined ones count as absent. */
 export type GivenSettings = Readonly<Record<string, Setting | undefined>>;
 
 /**
- * The settings to build a job with, and whether a run that goes on has others than it `began` with. Throws UsageError for
- * those that the job has not, that are of another kind, that break a rule or may not change.
+ * The settings to build a job with, and whether a resumed run's differ from those it `began` with. Throws UsageError
+ * for settings that the job does not have, of the wrong type, that break a rule, or that may not change on resuming.
  */
 export function settingsFor(
   job: Pick<JobFile, "name" | "config" | "mayChange" | "rules">,
@@ -51,7 +51,7 @@ function requireSettings({ name, config }: Pick<JobFile, "name" | "config">, giv
   if (faults.length > 0) throw new UsageError(faults.join("\n"));
 }
 
-/** The settings of the run in `folder`, with `given` in their place where they may change; `say` is told what changed. */
+/** The settings of the run in `folder`, overridden by `given` where they may change; `say` receives what changed. */
 export const settingsOfRun = async (
   job: JobFile,
   folder: string,

@@ -1,4 +1,4 @@
-/** Devices of a machine. */
+/** Devices in Node. */
 import { referenceBackend } from "../backends/reference/index.ts";
 import type { WebgpuBackend } from "../backends/webgpu/index.ts";
 import { UnsupportedError, UsageError } from "../compiler/index.ts";
@@ -6,11 +6,14 @@ import { kindOfValue } from "../dsl/index.ts";
 import { asDevice, asGpuDevice, type Device, givenDevice } from "./device.ts";
 import { kinds, type OptionTable, requireOptions } from "./options.ts";
 
-/** How a device is used. */
+/** Options of `openDevice`. */
 export interface DeviceOptions {
-  /** Whether GPU kernels are made as `heddle tune` found on this machine; default true. HEDDLE_TUNING=off says no as well. */
+  /**
+   * Whether GPU kernels use the schedules that `heddle tune` found on this machine; default true. HEDDLE_TUNING=off
+   * also disables them.
+   */
   readonly tuning?: boolean;
-  /** Is told lines for people: of how many kernels something was found, and of findings that no longer hold. */
+  /** Called with messages: how many kernels use tuning results, and which results are stale. */
   readonly onNote?: (text: string) => void;
 }
 
@@ -18,20 +21,20 @@ const deviceOptions: OptionTable<DeviceOptions> = { tuning: kinds.flag, onNote: 
 
 /**
  * Opens a device:
- * - "auto", the default: a hardware GPU where there is one, else the processor;
- * - "webgpu": a hardware GPU, else one that is imitated in software;
- * - "cpu": the processor, by onnxruntime (package onnxruntime-node);
- * - "reference": the slow interpreter in float64, which the others are compared with;
- * - any other text: the hardware GPU whose name has these words;
- * - a `GPUDevice` of the caller's, used with the features and limits that it was requested with; it stays open after `dispose`.
- * Throws UnsupportedError saying what is missing and which line installs it, UsageError for what names no device.
+ * - "auto", the default: a hardware GPU if there is one, else the CPU;
+ * - "webgpu": a hardware GPU, else a software adapter;
+ * - "cpu": the CPU, by onnxruntime (package onnxruntime-node);
+ * - "reference": the slow float64 interpreter, which the others are tested against;
+ * - any other string: the hardware GPU whose name has these words;
+ * - a `GPUDevice`, used with the features and limits it was created with; it stays open after `dispose`.
+ * Throws UnsupportedError with what is missing and the command that installs it, UsageError if no device has that name.
  */
 export async function openDevice(which: string | GPUDevice = "auto", options: DeviceOptions = {}): Promise<Device> {
   requireOptions("openDevice", options, deviceOptions);
   requireChoice(which);
   if (which === "reference") return asDevice(referenceBackend(), "it is asked for");
   if (which === "cpu") return await openCpu("it is asked for");
-  // Dawn is loaded where it is needed.
+  // Loads Dawn only when needed.
   const { requestDevice, systemBackend, waitAsleep } = await import("../backends/webgpu/node-index.ts");
   if (typeof which === "object") return await asTuned(await givenDevice(which, systemBackend(), waitAsleep), options);
   if (which === "auto" && !(await hasHardware()))
@@ -40,7 +43,7 @@ export async function openDevice(which: string | GPUDevice = "auto", options: De
   return await asTuned(await requestDevice({ prefer: "hardware", ...named }), options);
 }
 
-/** A GPU's device, whose kernels are those that `heddle tune` found to be faster, as on the command line. */
+/** A GPU's device with the kernel schedules that `heddle tune` found, as on the command line. */
 async function asTuned(gpu: WebgpuBackend["gpu"], { tuning, onNote = () => {} }: DeviceOptions): Promise<Device> {
   const { tunedOptions } = await import("./node-tuning.ts");
   return asGpuDevice(gpu, await tunedOptions(gpu, tuning, onNote));

@@ -1,4 +1,7 @@
-/** What `heddle tune` found on an adapter: where it is kept, what it is true of, and how devices come to use it. */
+/**
+ * Tuning results of `heddle tune` for an adapter: where they are cached, what invalidates them, and how devices use
+ * them.
+ */
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { factsOf, type WebgpuBackend } from "../backends/webgpu/index.ts";
@@ -8,7 +11,7 @@ import { versions } from "./node-versions.ts";
 
 type GpuDevice = WebgpuBackend["gpu"];
 
-/** Where what may be lost is kept: HEDDLE_CACHE, else where the system has such things. */
+/** The cache folder: HEDDLE_CACHE, else the system's. */
 function cacheFolder(): string {
   const { HEDDLE_CACHE, XDG_CACHE_HOME, LOCALAPPDATA } = process.env;
   if (HEDDLE_CACHE) return HEDDLE_CACHE;
@@ -17,7 +20,7 @@ function cacheFolder(): string {
   return join(XDG_CACHE_HOME || join(homedir(), ".cache"), "heddle");
 }
 
-/** The file of an adapter for a kind of thing; what else it is true of stands in it. */
+/** The cache file of an adapter for one kind of data; further validity conditions are stored in it. */
 export function cachePath(kind: string, { adapter }: GpuDevice): string {
   const words = [adapter.vendor, adapter.architecture, adapter.device, adapter.backend].join(" ").toLowerCase();
   return join(cacheFolder(), kind, `${words.replace(/[^a-z0-9]+/g, "-").slice(0, 80)}.json`);
@@ -25,13 +28,13 @@ export function cachePath(kind: string, { adapter }: GpuDevice): string {
 
 export const findingsPath = (gpu: GpuDevice): string => cachePath("findings", gpu);
 
-/** What every measurement on an adapter is true of. */
+/** The environment for which measurements on an adapter are valid. */
 export function measuredOn(gpu: GpuDevice): MeasuredOn {
   const { vendor, architecture, device, description, backend, software } = gpu.adapter;
   const { heddle, webgpu } = versions();
   return {
     adapter: [vendor, architecture, device].join(" "),
-    driver: `${description} [${backend}]`, // Vulkan's description has the driver's version in it
+    driver: `${description} [${backend}]`, // Vulkan's description includes the driver version
     "npm webgpu": webgpu ?? "none",
     heddle: heddle ?? "none",
     threads: software ? "of the processor" : "of a GPU",
@@ -43,11 +46,11 @@ const basisOf = (gpu: GpuDevice): MeasuredOn => ({
   schedules: lowering.markOfTables(lowering.scheduleTables, factsOf(gpu)),
 });
 
-/** Is told lines for people; by default they are on stderr. */
+/** Receives messages; default prints them to stderr. */
 type Say = (text: string) => void;
 const onStderr: Say = (text) => void process.stderr.write(`${text}\n`);
 
-/** What was found on this adapter by this version; what is passed over is told. */
+/** The tuning results for this adapter and version; ignored ones are reported. */
 export async function knownFindings(gpu: GpuDevice, say = onStderr): Promise<Findings> {
   const { findings, ignored } = await readFindings(findingsPath(gpu), basisOf(gpu));
   if (ignored !== undefined) say(ignored);
@@ -57,12 +60,12 @@ export async function knownFindings(gpu: GpuDevice, say = onStderr): Promise<Fin
 export const keepFindings = (gpu: GpuDevice, findings: Findings): Promise<void> =>
   writeFindings(findingsPath(gpu), basisOf(gpu), findings);
 
-/** HEDDLE_TUNING=off is for measuring without findings, and for tests. */
+/** HEDDLE_TUNING=off is for measuring without tuning results, and for tests. */
 const isOff = (): boolean => process.env.HEDDLE_TUNING === "off";
 
 /**
- * How a device compiles kernels: by what was found on it, unless `tuning` or HEDDLE_TUNING says no. How many kernels of a
- * program that is is told, once for each number.
+ * Compile options with the tuning results of a device, unless `tuning` or HEDDLE_TUNING disables them. Reports, once
+ * for each count, how many kernels of a program they cover.
  */
 export async function tunedOptions(gpu: GpuDevice, tuning = true, say = onStderr): Promise<KernelOptions> {
   if (!tuning || isOff()) return {};

@@ -1,4 +1,4 @@
-/** Versions of what produced a result, for summaries and bug reports. */
+/** Versions of the software that produced a result, for summaries and bug reports. */
 import { existsSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 
@@ -8,11 +8,11 @@ const versionOf = (name: string): string | null => {
   try {
     return (require(`${name}/package.json`) as { version: string }).version;
   } catch {
-    return null; // an optional dependency that is not installed
+    return null; // optional dependency, not installed
   }
 };
 
-/** The manifest lies above cli/ in a checkout, and above dist/cli/ in an installed package. */
+/** package.json is one level above this folder in a checkout, two in an installed package (dist/). */
 export function heddleVersion(): string {
   const manifest = ["../package.json", "../../package.json"]
     .map((path) => new URL(path, import.meta.url))

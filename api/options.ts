@@ -1,17 +1,17 @@
-/** Options as callers give them, who may write JavaScript: a name that is misspelt would be passed over in silence. */
+/** Option checks for callers who may write JavaScript, where a misspelt option would be ignored. */
 import { didYouMean, type Precision, precisions, UsageError } from "../compiler/index.ts";
 import { kindOfValue } from "../dsl/index.ts";
 
-/** What an option has to be. */
+/** The type of an option. */
 export interface Kind {
   readonly is: (value: unknown) => boolean;
-  /** The same for people, as a phrase after "needed is". */
+  /** A description that completes "needed is ...". */
   readonly needed: string;
-  /** Whether a call without it is refused. Default false. */
+  /** Whether it is required. Default false. */
   readonly always?: boolean;
 }
 
-/** All options of a function; a table that lacks one does not compile. */
+/** All options of a function; `tsc` rejects a table that lacks one. */
 export type OptionTable<T> = { readonly [name in keyof Required<T>]: Kind };
 
 export const isRecord = (value: unknown): boolean =>
@@ -22,9 +22,9 @@ export function oneOf<T extends string>(values: readonly T[]): Kind {
   return { is: (value) => values.includes(value as T), needed: values.map((v) => `"${v}"`).join(" or ") };
 }
 
-/** Kinds of options that several functions have. */
+/** Option types that several functions share. */
 export const kinds = {
-  /** What is looked at by whoever uses it, with a message of its own. */
+  /** Checked by the code that uses it, with its own message. */
   anything: { is: (value) => value !== null, needed: "a value" },
   flag: { is: (value) => typeof value === "boolean", needed: "true or false" },
   number: { is: (value) => typeof value === "number", needed: "a number" },
@@ -39,12 +39,12 @@ export const kinds = {
   precision: oneOf<Precision>(precisions),
 } as const satisfies Readonly<Record<string, Kind>>;
 
-/** An option that a call must have. */
+/** A required option. */
 export const always = (kind: Kind): Kind => ({ ...kind, always: true });
 
 /**
- * Throws one UsageError for all that is wrong with the options of `call`: names that there are not, values of another kind,
- * and what is needed and missing. An option that is undefined is not given.
+ * Throws one UsageError listing all faults in the options of `call`: unknown names, wrong types and missing required
+ * ones. An undefined option counts as absent.
  */
 export function requireOptions<T extends object>(call: string, given: T, table: OptionTable<T>): void {
   const known = Object.keys(table);

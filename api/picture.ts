@@ -1,4 +1,4 @@
-/** Pictures as a model takes them: what is common to Node and a page. */
+/** Images as model input: code common to Node and the browser. */
 import { type HostTensor, UsageError } from "../compiler/index.ts";
 import type { Pixels } from "../data/browser-index.ts";
 import { type Geometry, imageTensor } from "../data/browser-index.ts";
@@ -8,13 +8,13 @@ import { always, kinds, type OptionTable, oneOf, requireOptions } from "./option
 /** No model takes more, and three planes of such a side are 3 GB. */
 const mostSide = 2 ** 14;
 
-/** What a model takes for a picture. */
+/** Options of `picture`. */
 export interface PictureOptions {
-  /** The side of the square that the model takes, in pixels. */
+  /** Side of the model's square input, in pixels. */
   readonly size: number;
-  /** How a model says that pictures become its input (`model.preprocessing`); default the statistics of ImageNet. */
+  /** The model's preprocessing (`model.preprocessing`); default ImageNet's mean and std. */
   readonly preprocessing?: Preprocessing;
-  /** For which of the model's uses, where it has one fit for each. Default "features". */
+  /** The mode whose fit is used, if the model has one for each. Default "features". */
   readonly mode?: PictureMode;
 }
 
@@ -29,7 +29,7 @@ const pictureOptions: OptionTable<PictureOptions> = {
   mode: oneOf(pictureModes),
 };
 
-/** How a picture becomes a square. */
+/** How an image becomes square. */
 export function geometryOf(given: PictureOptions): Geometry {
   requireOptions("picture", given, pictureOptions);
   const { size, preprocessing = imagenetPreprocessing, mode = "features" } = given;
@@ -44,7 +44,7 @@ export function geometryOf(given: PictureOptions): Geometry {
   };
 }
 
-/** A square of pixels as the input `pixels`: f32 [batch = 1, channel, row, column], transparent parts over white. */
+/** A square image as the input `pixels`: f32 [batch = 1, channel, row, column], composited over white. */
 export const pictureTensor = (
   pixels: Pixels,
   { size, preprocessing = imagenetPreprocessing }: PictureOptions,

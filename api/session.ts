@@ -8,13 +8,13 @@ import { graphOf, type Modelled, type ModelledOptions, modelledOptions, modelOf 
 import { kinds, type OptionTable, requireOptions } from "./options.ts";
 import { openParameters, type WeightsFrom, weightsKind } from "./weights.ts";
 
-/** How a model is compiled, and with which weights. */
+/** Options of `session`. */
 export interface SessionOptions<C extends Config = Config> extends ModelledOptions<C> {
-  /** Where its parameters come from; what has none needs none. */
+  /** The source of its weights; not needed for a graph without parameters. */
   readonly weights?: WeightsFrom;
-  /** Numbers for open sizes, such as { batch: 8 }; those without one stay open, and any number may be fed. */
+  /** Values of symbolic sizes, such as { batch: 8 }; others stay symbolic, so any size may be fed. */
   readonly sizes?: Sizes;
-  /** In which floats most of the work is done, where the device can. Default "f32". */
+  /** The float type of most computation, where the device supports it. Default "f32". */
   readonly precision?: Precision;
 }
 
@@ -25,9 +25,9 @@ const sessionOptions: OptionTable<SessionOptions> = {
   precision: kinds.precision,
 };
 
-/** How a session runs once. */
+/** Options of one run. */
 export interface RunOptions {
-  /** The outputs that are wanted in host memory, by name; others are not read back. Default all. */
+  /** The outputs to read back to host memory, by name; default all. */
   readonly fetch?: readonly string[];
 }
 
@@ -37,18 +37,18 @@ const runOptions: OptionTable<RunOptions> = { fetch: { is: Array.isArray, needed
 export interface Session {
   readonly graph: Graph;
   /**
-   * Runs once: feeds by the names of the graph's inputs, as `hostTensor` makes them, their axes in the order of the input's.
-   * Gives the outputs by name; with `fetch`, those alone. Throws UsageError for a feed that is missing, unknown or of other
-   * axes, and after session or device were disposed of; DeviceLostError where the device is lost.
+   * Runs the graph on feeds by input name, as `hostTensor` makes them, with axes in the input's order. Returns the
+   * outputs by name; with `fetch`, only those. Throws UsageError for a feed that is missing, unknown or of other axes,
+   * and after the session or device was disposed of; DeviceLostError if the device is lost.
    */
   run(feeds: Readonly<Record<string, HostTensor>>, options?: RunOptions): Promise<Record<string, HostTensor>>;
-  /** Frees its memory on the device, which stays open, once the runs that were begun have ended. */
+  /** Frees its device memory once runs in progress have ended; the device stays open. */
   dispose(): void;
 }
 
 /**
- * Compiles a model for a device and puts its weights there. Throws UsageError or FileError naming every weight that is
- * missing or mis-shaped.
+ * Compiles a model for a device and uploads its weights. Throws UsageError or FileError naming every weight that is
+ * missing or has the wrong shape.
  */
 export async function session<C extends Config>(
   device: Device,
@@ -77,7 +77,7 @@ export async function session<C extends Config>(
   });
 }
 
-/** Runs of a session until it is disposed of: those that were begun end as they would, later ones are refused. */
+/** A session's `run` and `dispose`: after disposal, runs in progress complete and later ones throw. */
 function untilDisposed(
   graph: Graph,
   device: Device,

@@ -1,4 +1,4 @@
-/** What the package is in Node and in a page alike: the language, and what runs what is written in it. */
+/** The package's exports common to Node and the browser: the DSL, and what compiles, runs and trains its models. */
 
 export { DeviceLostError, OutOfMemoryError } from "../backends/webgpu/index.ts";
 export { FileError, HeddleError, parseGraph, printGraph, UnsupportedError } from "../compiler/index.ts";

@@ -1,4 +1,4 @@
-/** What is read from: a path, a file of the person, a web address, or bytes. */
+/** Sources of data: a path, a user's file, a URL, or bytes. */
 import { fileSystem } from "#host";
 import { UsageError } from "../compiler/index.ts";
 import { kindOfValue } from "../dsl/index.ts";
@@ -6,13 +6,13 @@ import { blobFileSystem, type FileSystem, memoryFileSystem, readBytes, urlFiles 
 import type { Kind } from "./options.ts";
 
 /**
- * A path in Node, and in a page one of its file system (see `useFileSystem`); a `File` or `Blob`; a `URL`, of which only the
- * ranges are fetched that are needed, where the server sends ranges; the bytes themselves; or a path of another file
- * system, such as `urlFiles` with a cache or `blobFileSystem` of a folder that was chosen.
+ * A path (in a page, of its file system, see `useFileSystem`); a `File` or `Blob`; a `URL`, fetched by range where the
+ * server supports it, only as needed; the bytes themselves; or a path of another file system, such as `urlFiles` with a
+ * cache or `blobFileSystem` of a folder that the user chose.
  */
 export type Source = string | URL | Blob | Uint8Array | Located;
 
-/** A source as a file of a file system. */
+/** A file of a file system. */
 export interface Located {
   readonly path: string;
   readonly fs: FileSystem;
@@ -27,7 +27,7 @@ export const isSource = (value: unknown): value is Source =>
 
 export const sourceKind: Kind = { is: isSource, needed: "a path, a File, a Blob, a URL or bytes" };
 
-/** Where the bytes of a source are had. */
+/** The file that a source denotes. */
 export async function locate(source: Source): Promise<Located> {
   if (typeof source === "string") return { path: pathIn(source), fs: fileSystem };
   if (source instanceof Uint8Array) return { path: "/bytes", fs: await inMemory("/bytes", source) };
@@ -38,7 +38,7 @@ export async function locate(source: Source): Promise<Located> {
   throw new UsageError(`a source is ${sourceKind.needed}, not ${kindOfValue(source)}`);
 }
 
-/** A text is a path, which nothing is fetched for. */
+/** A string is a path and is never fetched. */
 function pathIn(text: string): string {
   if (text === "") throw new UsageError("a source is the path of a file, and this one is empty");
   if (/^(https?|file|blob|data):/i.test(text))
@@ -61,7 +61,7 @@ function pathOf(url: URL): string {
   }
 }
 
-/** A blob by its name, if it has one. */
+/** A blob as a file of its own name, if it has one. */
 function located(blob: Blob): Located {
   const name = (blob instanceof File && blob.name) || "blob";
   return { path: `/${name}`, fs: blobFileSystem(new Map([[name, blob]])) };
@@ -74,7 +74,7 @@ async function inMemory(path: string, bytes: Uint8Array): Promise<FileSystem> {
   return fs;
 }
 
-/** All bytes of a source. Throws FileError where it cannot be read or has more than `mostBytes`. */
+/** All bytes of a source. Throws FileError if it cannot be read or has more than `mostBytes`. */
 export async function wholeOf(source: Source, mostBytes: number): Promise<Uint8Array> {
   const { path, fs } = await locate(source);
   return await readBytes(fs, path, mostBytes);

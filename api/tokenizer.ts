@@ -1,14 +1,14 @@
-/** Tokenizers, from wherever their files lie. */
+/** Tokenizers, from any source. */
 import { FileError } from "../compiler/index.ts";
 import { type SpecialTokens, type Tokenizer, tokenizerFrom } from "../data/browser-index.ts";
 import { type OptionTable, requireOptions } from "./options.ts";
 import { type Source, sourceKind, wholeOf } from "./sources.ts";
 
-/** What says more of a tokenizer than its tokenizer.json. */
+/** What a tokenizer.json leaves out. */
 export interface TokenizerOptions {
-  /** The tokenizer_config.json that belongs to it, which names its special tokens. */
+  /** Its tokenizer_config.json, which names its special tokens. */
   readonly config?: Source;
-  /** Special tokens by their text, where no file names them. */
+  /** Special tokens as strings, if no file names them. */
   readonly special?: SpecialTokens;
 }
 
@@ -21,8 +21,8 @@ const tokenizerOptions: OptionTable<TokenizerOptions> = {
 const mostBytes = 2 ** 28;
 
 /**
- * A Hugging Face tokenizer.json. Its special tokens are those that it or its configuration names; one that is named nowhere
- * throws FileError where it is asked for. Throws FileError for a file that is missing or malformed.
+ * Loads a Hugging Face tokenizer.json. Its special tokens are those that it or its configuration names; accessing one
+ * that neither names throws FileError. Throws FileError for a file that is missing or malformed.
  */
 export async function tokenizer(source: Source, options: TokenizerOptions = {}): Promise<Tokenizer> {
   requireOptions("tokenizer", options, tokenizerOptions);

@@ -1,4 +1,4 @@
-/** Training: a job as the command line has it, or a stage and its batches, by the same loop. */
+/** Training: a job as on the command line, or a stage with batches, by the same loop. */
 import { join, lockRunFolder, resolve } from "#host";
 import { type HostTensor, UsageError } from "../compiler/index.ts";
 import {
@@ -18,39 +18,39 @@ import { kinds, type OptionTable, requireOptions } from "./options.ts";
 import { type JobSettings, jobOf, nameOf, requireTrainable, type Trainable } from "./trainable.ts";
 import { load } from "./weights.ts";
 
-/** Where and how something is trained. */
+/** Options of `train`. */
 export interface TrainOptions<C extends JobSettings = JobSettings> {
   readonly device: Device;
   /**
-   * Where checkpoints, logs and weights are kept; default `runs/` and the name of the job or stage. A run that is there goes
-   * on from its newest checkpoint. In a page it is a folder of `useFileSystem`.
+   * Folder for checkpoints, logs and weights; default `runs/` and the name of the job or stage. If it holds a run, that
+   * is resumed from its newest checkpoint. In a page it is a folder of `useFileSystem`.
    */
   readonly folder?: string;
-  /** Settings of a job file, in place of its defaults. */
+  /** Overrides of a job file's settings. */
   readonly settings?: Partial<C>;
-  /** Ends the run after the step at hand, with a checkpoint. */
+  /** Stops the run after the current step, with a checkpoint. */
   readonly signal?: AbortSignal;
-  /** Is told the figures of each step by name, `loss` among them, up to a few steps after it was begun. */
+  /** Called with the metrics of each step by name, `loss` among them, up to a few steps after it was submitted. */
   readonly onStep?: (step: number, figures: Readonly<Record<string, number>>) => void;
-  /** Is told lines for people. */
+  /** Called with messages. */
   readonly onNote?: (text: string) => void;
 }
 
-/** What became of a training. */
+/** The result of training. */
 export interface Trained {
   readonly folder: string;
-  /** Steps done of the last stage. */
+  /** Completed steps of the last stage. */
   readonly steps: number;
-  /** True where the signal ended it: the same call goes on. */
+  /** True if the signal stopped it: the same call resumes it. */
   readonly stopped: boolean;
-  /** Of the last stage, from its first step on; those of a run that was stopped are in its folder. */
+  /** Losses of the last stage, from its first step; those of a stopped run are in its folder. */
   readonly losses: readonly LossPoint[];
-  /** All parameters by name, the frozen ones included; none of a run that was stopped. */
+  /** All parameters by name, frozen ones included; empty if the run was stopped. */
   readonly weights: ReadonlyMap<string, HostTensor>;
 }
 
 const trainOptions: OptionTable<TrainOptions> = {
-  device: { is: () => true, needed: "a device" }, // requireDevice says more
+  device: { is: () => true, needed: "a device" }, // requireDevice gives a better message
   folder: kinds.text,
   settings: kinds.settings,
   signal: kinds.signal,
@@ -59,10 +59,10 @@ const trainOptions: OptionTable<TrainOptions> = {
 };
 
 /**
- * Trains to the last step, or until the signal. Killed or stopped, the same call with the same folder goes on, to the same
- * weights; more or fewer steps, or other steps between checkpoints, may be asked for then. Throws UsageError where the folder's
- * run has another model, loss, optimizer, seed or sizes, and where the loss or the gradient is no finite number any more;
- * FileError where nothing can be written. Checkpoints that were saved stay whole.
+ * Trains to the last step, or until the signal. After a kill or stop, the same call with the same folder resumes and
+ * reaches the same weights; it may then change the number of steps and of steps between checkpoints. Throws UsageError
+ * if the folder's run has another model, loss, optimizer, seed or sizes, and if the loss or the gradient is no longer
+ * finite; FileError if nothing can be written. Saved checkpoints stay intact.
  */
 export async function train<C extends JobSettings>(what: Trainable<C>, options: TrainOptions<C>): Promise<Trained> {
   requireOptions<TrainOptions>("train", options, trainOptions);
@@ -79,7 +79,7 @@ export async function train<C extends JobSettings>(what: Trainable<C>, options: 
   }
 }
 
-/** Trains in a folder that is this process's alone. */
+/** Trains in a folder that this process has locked. */
 async function trainIn<C extends JobSettings>(
   folder: string,
   what: Trainable<C>,

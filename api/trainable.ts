@@ -1,4 +1,4 @@
-/** What can be trained, and the job that it becomes. */
+/** What can be trained, and its conversion to a job. */
 import { type Graph, type HostTensor, inputName, type Node, type Sizes, UsageError } from "../compiler/index.ts";
 import { type Stage, trainingStep } from "../dsl/index.ts";
 import { type JobFile, requireRunName, type Setting, type TrainingJob } from "../runtime/index.ts";
@@ -6,37 +6,37 @@ import { requireSizes, requireValueOf } from "./checks.ts";
 import { type GivenSettings, settingsFor } from "./job-settings.ts";
 import { always, kinds, type OptionTable, requireOptions } from "./options.ts";
 
-/** A stage of training with what it is fed: all that a run needs where there is no job file. */
+/** A training stage with its batches: all that a run needs without a job file. */
 export interface Training {
   readonly stage: Stage;
-  /** Updates in all. */
+  /** Total updates. */
   readonly steps: number;
   /**
-   * The feeds of a step by the names of the stage's inputs; steps are counted from 0. A run that goes on asks for the steps
-   * that it lost again: what is given may hang on the step alone.
+   * The feeds of a step by input name; steps count from 0. A resumed run asks again for the steps it lost, so the feeds
+   * must depend only on `step`.
    */
   readonly batch: (step: number) => Feeds | Promise<Feeds>;
-  /** Numbers for the open sizes, such as { batch: 8 }. */
+  /** Values of symbolic sizes, such as { batch: 8 }. */
   readonly sizes?: Sizes;
-  /** For initializers and random inputs. Default 0. */
+  /** Seed of initializers and random inputs. Default 0. */
   readonly seed?: number;
   /** Steps between checkpoints. Default 100. */
   readonly checkpointEvery?: number;
-  /** What parameters begin with, by their names; what is not there is initialized. */
+  /** Initial values of parameters, by name; others are initialized. */
   readonly from?: ReadonlyMap<string, HostTensor>;
-  /** The whole model, where the loss uses a part of it. */
+  /** The whole model, if the loss uses only a part of it. */
   readonly model?: Graph;
 }
 
 type Feeds = Readonly<Record<string, HostTensor>>;
 
-/** What can be trained: what `defineJob` gives, what a job builds, or a stage with batches. */
+/** What can be trained: the result of `defineJob`, a job that one built, or a stage with batches. */
 export type Trainable<C extends JobSettings = JobSettings> = JobFile<C> | TrainingJob | Training;
 
 /** The settings of a job file. */
 export type JobSettings = Readonly<Record<string, Setting>>;
 
-/** Names a run where nobody names its folder. */
+/** The name of a run whose folder is not given. */
 export function nameOf<C extends JobSettings>(what: Trainable<C>): string {
   const name = isJobFile(what) ? what.name : isTraining(what) ? what.stage.name : what.step.graph.name;
   requireRunName(name);
@@ -46,7 +46,7 @@ export function nameOf<C extends JobSettings>(what: Trainable<C>): string {
 const isJobFile = <C extends JobSettings>(what: Trainable<C>): what is JobFile<C> => "kind" in what;
 const isTraining = <C extends JobSettings>(what: Trainable<C>): what is Training => "stage" in what;
 
-/** Throws UsageError for what cannot be trained. */
+/** Throws UsageError for a value that cannot be trained. */
 export function requireTrainable<C extends JobSettings>(what: Trainable<C>): void {
   if (!isTrainable(what))
     throw new UsageError(
@@ -105,15 +105,15 @@ const jobFields: OptionTable<TrainingJob> = {
   next: kinds.anything,
 };
 
-/** A job to run, and whether its settings are allowed to be other than those that its run began with. */
+/** A job to run, and whether its settings differ from those that its run began with. */
 export interface Built {
   readonly job: TrainingJob;
-  /** Of a job file, what it is built with; its run's folder keeps it. */
+  /** The settings that a job file was built with, which the run's folder keeps. */
   readonly settings?: Readonly<Record<string, Setting>>;
   readonly isChanged: boolean;
 }
 
-/** The job of what is trained; `began` are the settings that a run which goes on began with. */
+/** Builds the job to train; `began` are the settings that a resumed run began with. */
 export async function jobOf<C extends JobSettings>(
   what: Trainable<C>,
   given: Partial<C> | undefined,
@@ -147,7 +147,7 @@ function stageJob(what: Training): TrainingJob {
   };
 }
 
-/** Throws UsageError for tensors to begin with none of which is a parameter's, and for one of another shape. */
+/** Throws UsageError if no initial tensor belongs to a parameter, and for one of another shape. */
 function requireSome(from: ReadonlyMap<string, HostTensor>, parameters: readonly Node[], stage: string): void {
   const known = parameters.filter((node) => from.has(inputName(node)));
   for (const node of known) requireValueOf(node, from.get(inputName(node))!);

@@ -1,4 +1,4 @@
-/** Weights: from safetensors files in heddle's own layout or a published one, from memory, or drawn. */
+/** Weights: from safetensors files in heddle's own or a published layout, from memory, or randomly initialized. */
 import { type Graph, type HostTensor, hostTensor, inputName, isParameter, UsageError } from "../compiler/index.ts";
 import { type Config, checkpointLayout, kindOfValue, type Model, withoutRule } from "../dsl/index.ts";
 import {
@@ -19,22 +19,22 @@ import { isFloat, requireTensor, requireValueOf } from "./checks.ts";
 import { type Kind, kinds, requireOptions } from "./options.ts";
 import { isSource, locate, type Source, sourceKind } from "./sources.ts";
 
-/** Tensors of a safetensors file, an index of shards or a folder of either; read when they are asked for. */
+/** Tensors of a safetensors file, a shard index or a folder of either, read on demand. */
 export interface Loaded {
   readonly source: Source;
-  /** By name: stored dtype, shape, place. */
+  /** Stored dtype, shape and offset, by name. */
   readonly tensors: ReadonlyMap<string, StoredTensor>;
-  /** What the file says besides, such as `format`. */
+  /** The file's metadata, such as `format`. */
   readonly metadata: ReadonlyMap<string, string>;
-  /** One tensor, in f32 unless it holds integers or f16. Its axes are called d0, d1 ... in the order of the file. */
+  /** One tensor, as f32 unless it holds integers or f16. Its axes are named d0, d1 ... in the file's order. */
   read(name: string): Promise<HostTensor>;
   /** Closes the files. */
   dispose(): Promise<void>;
 }
 
 /**
- * Opens safetensors: the header is read, tensors follow when they are asked for, so that a file may be larger than memory.
- * Throws FileError for what is no safetensors file, or a damaged one.
+ * Opens safetensors: reads the header, and tensors on demand, so that a file may be larger than memory. Throws
+ * FileError for a file that is damaged or not safetensors.
  */
 export async function load(source: Source): Promise<Loaded> {
   const { path, fs } = await locate(source);
@@ -63,8 +63,8 @@ function listed(tensors: ReadonlyMap<string, HostTensor>): TensorToWrite[] {
 }
 
 /**
- * Writes tensors by name as one safetensors file, which is there whole or not at all. f32 is kept as F32, f16 as F16.
- * Throws FileError where it cannot be written; what was there before is then unchanged.
+ * Atomically writes tensors by name as one safetensors file. f32 is stored as F32, f16 as F16. Throws FileError if it
+ * cannot be written; an existing file is then unchanged.
  */
 export async function save(path: string, tensors: ReadonlyMap<string, HostTensor>): Promise<void> {
   if (typeof path !== "string" || path === "")
@@ -72,7 +72,7 @@ export async function save(path: string, tensors: ReadonlyMap<string, HostTensor
   await writeSafetensors(path, listed(tensors));
 }
 
-/** The same file as bytes, as a download takes them. */
+/** The bytes of the file that `save` writes, for a download. */
 export const safetensorsBytes = async (tensors: ReadonlyMap<string, HostTensor>): Promise<Uint8Array> =>
   await fileBytes(listed(tensors));
 
@@ -82,15 +82,18 @@ async function fileBytes(tensors: readonly TensorToWrite[]): Promise<Uint8Array>
   return await readBytes(fs, "/file", Number.MAX_SAFE_INTEGER);
 }
 
-/** Where the weights of a model come from: what `load` takes or gave, tensors by parameter name, or a seed to draw them for. */
+/**
+ * The source of a model's weights: what `load` takes or returns, tensors by parameter name, or a seed to initialize
+ * them randomly.
+ */
 export type WeightsFrom = Source | Loaded | ReadonlyMap<string, HostTensor> | { readonly seed: number };
 
-/** Parameters of one graph, until they are on a device. */
+/** A graph's parameters, open until they are on a device. */
 export interface OpenParameters extends ParameterSource {
   dispose(): Promise<void>;
 }
 
-/** The parameters of a graph as such bytes; one at a time is read. */
+/** The parameters of a graph as safetensors bytes, read one at a time. */
 export async function parameterBytes(parameters: OpenParameters, graph: Graph): Promise<Uint8Array> {
   const tensors = graph.inputs.filter(isParameter).map((node): TensorToWrite => {
     const { dtype, axes } = node.type;
@@ -102,7 +105,10 @@ export async function parameterBytes(parameters: OpenParameters, graph: Graph): 
   return await fileBytes(tensors);
 }
 
-/** Opens what the parameters of a graph come from. Throws FileError or UsageError naming all that are missing or mis-shaped. */
+/**
+ * Opens the source of a graph's parameters. Throws FileError or UsageError naming all that are missing or have the
+ * wrong shape.
+ */
 export async function openParameters<C extends Config>(
   from: WeightsFrom,
   graph: Graph,
@@ -127,7 +133,7 @@ export const weightsKind: Kind = {
   needed: `${sourceKind.needed}, what load gave, a Map of tensors, or { seed }`,
 };
 
-/** The published layouts of a model that say all of a graph's parameters. */
+/** The published layouts of a model that cover all of a graph's parameters. */
 const layoutsOf = <C extends Config>(graph: Graph, model: Model<C> | undefined) =>
   (model?.checkpoints?.layouts ?? [])
     .filter((rules) => withoutRule(rules, graph).length === 0)
@@ -143,7 +149,7 @@ function inMemory(tensors: ReadonlyMap<string, HostTensor>, graph: Graph): OpenP
     );
   for (const node of parameters) requireValueOf(node, tensors.get(inputName(node))!);
   const types = new Map(parameters.map((node) => [inputName(node), node.type]));
-  /** Under the parameter's own axes: what `load` reads has none, but their sizes. */
+  /** Renames axes to the parameter's own: `load` knows only their sizes. */
   const read: OpenParameters["read"] = async (name, dtype = "f32") => {
     const [type, value] = [types.get(name)!, tensors.get(name)!];
     const axes = type.axes.map(({ name }, i) => ({ name, size: value.axes[i]!.size }));

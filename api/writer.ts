@@ -1,4 +1,4 @@
-/** Writers: a decoder with its cache on a device, which goes on from a prompt, or from a picture and a prompt. */
+/** Writers: a decoder and its KV cache on a device, which generate from a prompt, or from an image and a prompt. */
 import { type Graph, type HostTensor, type Precision, UsageError } from "../compiler/index.ts";
 import type { Tokenizer } from "../data/browser-index.ts";
 import { type Config, configure, type GenerateMode, kindOfValue, type Model, trace } from "../dsl/index.ts";
@@ -24,48 +24,48 @@ import { modelOf } from "./modelled.ts";
 import { always, kinds, type OptionTable, requireOptions } from "./options.ts";
 import { openParameters, type WeightsFrom, weightsKind } from "./weights.ts";
 
-/** What a decoder is put on a device with. */
+/** Options of `openWriter`. */
 export interface WriterOptions<C extends Config = Config> {
   readonly weights: WeightsFrom;
   readonly tokenizer: Tokenizer;
-  /** Values that replace those of the model's configuration. */
+  /** Overrides of the model's configuration. */
   readonly settings?: Partial<C>;
-  /** In which floats most of the work is done, and what the cache is kept as, where the device can. Default "f32". */
+  /** The float type of most computation and of the KV cache, where the device supports it. Default "f32". */
   readonly precision?: Precision;
 }
 
-/** A decoder on a device, that writes one text at a time. */
+/** A decoder on a device, which generates one text at a time. */
 export interface Writer {
-  /** Goes on from a text; see `generate`. */
+  /** Continues a prompt; see `generate`. */
   write(prompt: string, options: WritingOptions, onText: (text: string) => void): Promise<Text>;
-  /** Frees its memory on the device, which stays open, once a text that was begun is written. */
+  /** Frees its device memory once a generation in progress has ended; the device stays open. */
   dispose(): void;
 }
 
-/** How a text is written. */
+/** Options of generation. */
 export interface WritingOptions {
-  /** What the text is about, as `picture` gives it: f32 [batch = 1, channel, row, column]. For models that caption. */
+  /** The image to caption, as `picture` returns it: f32 [batch = 1, channel, row, column]. For models that caption. */
   readonly picture?: HostTensor;
-  /** New tokens at most, the end among them. Default 128, or as many as the model takes. */
+  /** Maximum new tokens, the end token included. Default 128, or as many as the model takes. */
   readonly maxNewTokens?: number;
-  /** How tokens are chosen: { kind: "greedy" } is the default, others draw or search with beams. */
+  /** Decoding strategy: default { kind: "greedy" }; others sample or use beam search. */
   readonly strategy?: Strategy;
-  /** Ends the text where it is. */
+  /** Stops generation. */
   readonly signal?: AbortSignal;
 }
 
-/** A text that was written. */
+/** A generated text. */
 export interface Text {
   readonly text: string;
-  /** Ids of the new tokens, the end among them. */
+  /** Ids of the new tokens, the end token included. */
   readonly tokens: readonly number[];
-  /** Whether the model ended it, or it was as long as allowed, or the signal came. */
+  /** Why it ended: the model's end token, the length limit, or the signal. */
   readonly ended: Generated["ended"];
 }
 
 /**
- * Puts a decoder on a device: of a model whose record serves `generate` or `caption`. Throws UsageError for another model,
- * UsageError or FileError naming every weight that is missing.
+ * Loads a decoder onto a device, for a model whose record has the mode `generate` or `caption`. Throws UsageError for
+ * another model, UsageError or FileError naming every missing weight.
  */
 export async function openWriter<C extends Config>(
   device: Device,
@@ -91,7 +91,7 @@ export async function openWriter<C extends Config>(
     loaded.dispose();
     void parameters.dispose();
   };
-  /** The ids that the text goes on from, and how the session comes to know them. */
+  /** The prompt's ids, and how the session is prefilled with them. */
   const begun = (prompt: string, { picture }: WritingOptions): Beginning => {
     if (picture) {
       if (!beginning) throw new UsageError(`"${model.name}" sees no pictures: its record does not serve caption`);
@@ -148,7 +148,7 @@ export async function openWriter<C extends Config>(
   return { write, dispose };
 }
 
-/** What each way to choose tokens is told besides its kind; values are checked where they are used. */
+/** The options of each decoding strategy; their values are checked where they are used. */
 const strategies: { readonly [kind in Strategy["kind"]]: OptionTable<Extract<Strategy, { readonly kind: kind }>> } = {
   greedy: { kind: kinds.text },
   sample: {
@@ -188,7 +188,7 @@ const writingOptions: OptionTable<WritingOptions> = {
   signal: kinds.signal,
 };
 
-/** Throws UsageError for what cannot be written from, or so. */
+/** Throws UsageError for an invalid prompt or options. */
 export function requireWriting(prompt: string, options: WritingOptions): void {
   if (typeof prompt !== "string") throw new UsageError(`a prompt is a text, not ${kindOfValue(prompt)}`);
   requireOptions("generate", options, writingOptions);
@@ -197,13 +197,13 @@ export function requireWriting(prompt: string, options: WritingOptions): void {
   if (picture) requireTensor(picture, "the picture");
 }
 
-/** New tokens where nothing is said. */
+/** Default maximum of new tokens. */
 const usualTokens = 128;
 
 interface Beginning {
-  /** Tokens before the first new one. */
+  /** The number of prompt tokens. */
   readonly length: number;
-  /** Of a text that goes on, its ids. */
+  /** The prompt's ids, if the text continues them. */
   readonly after?: readonly number[];
   readonly goOn: (session: CachedSession, how: GenerateOptions) => Promise<Generated>;
 }

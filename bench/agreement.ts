@@ -1,7 +1,7 @@
-/** Whether two contenders computed the same. */
+/** Compares the outputs of two contenders. */
 import type { Output } from "./subject.ts";
 
-/** The largest difference in units of the largest value that is expected; infinite for NaN or another length. */
+/** The largest difference relative to the largest expected magnitude; infinite for NaN or different lengths. */
 export function difference(got: Output, expected: Output): number {
   if (got.length !== expected.length) return Number.POSITIVE_INFINITY;
   let [worst, largest] = [0, 0];
@@ -14,7 +14,9 @@ export function difference(got: Output, expected: Output): number {
   return worst === 0 ? 0 : worst / largest;
 }
 
-/** The largest difference over several outputs, such as the losses of successive steps, each by its own scale. */
+/**
+ * The largest difference over several outputs, such as the losses of successive steps, each relative to its own scale.
+ */
 export function largestDifference(got: readonly Output[], expected: readonly Output[]): number {
   if (got.length !== expected.length) return Number.POSITIVE_INFINITY;
   return Math.max(0, ...got.map((output, i) => difference(output, expected[i]!)));

@@ -1,6 +1,7 @@
 /**
- * InternVL-G writing captions, by default at its published size: `npm run bench:caption -- --device webgpu`. Times
- * the beginning (the image, the queries and a prompt) and a token, for one text and for five beams. Weights are drawn.
+ * Captioning with InternVL-G, by default at its published size: `npm run bench:caption -- --device webgpu`. Times the
+ * prefill (image, queries and prompt) and the decoding of a token, for one text and for five beams, with random
+ * weights.
  */
 import { Command, Option } from "commander";
 import { openDevice, parseDevice } from "../cli/index.ts";

@@ -1,4 +1,4 @@
-/** The cases: what is measured, with whom, how often, and how far outputs may differ. */
+/** The benchmark cases: what is measured, for which contenders, how often, and how far outputs may differ. */
 import { countMacs } from "../compiler/index.ts";
 import { trace } from "../dsl/index.ts";
 import type { TextConfig } from "../models/index.ts";
@@ -6,38 +6,38 @@ import { matmulGraph } from "./heddle/forward.ts";
 import { type BlockConfig, blockModel, type VitConfig, vitModel } from "./model/vit.ts";
 import type { Output, Subject } from "./subject.ts";
 
-/** Who is measured; "heddle" is in every case, and the others are compared with it. */
+/** The contenders; "heddle" is in every case, and the others are compared with it. */
 export type ContenderName = "heddle" | "jax-js" | "onnxruntime webgpu" | "hand-written";
 
-/** Those whose WebGPU calls pass through no JavaScript, and which find a driver by the environment. */
+/** Contenders that make WebGPU calls from native code and select a driver through the environment. */
 export const bringsOwnDawn: ReadonlySet<ContenderName> = new Set(["onnxruntime webgpu"]);
 
 export interface Case {
   readonly name: string;
-  /** The word on the command line that asks for it. */
+  /** The word that selects it on the command line. */
   readonly group: string;
-  /** Only measured when its word is given: it takes long, or much disk. */
+  /** Only measured on request, since it takes long or needs much disk space. */
   readonly onRequest?: boolean;
-  /** Minutes after which a process is given up. */
+  /** Timeout of a process, in minutes. */
   readonly patience?: number;
-  /** For people: what one repetition is. */
+  /** A description of one repetition. */
   readonly summary: string;
-  /** Repetitions of one process; the first also compiles, and the first `warmup` are not timed. */
+  /** Repetitions per process; the first also compiles, and the first `warmup` are not timed. */
   readonly warmup: number;
   readonly timed: number;
-  /** How many first repetitions have their outputs compared. */
+  /** The number of first repetitions whose outputs are compared. */
   readonly compared: number;
-  /** Largest difference of outputs, relative to the largest value. */
+  /** Maximum difference of outputs, relative to the largest magnitude. */
   readonly tolerance: number;
-  /** Multiplications and additions of one repetition, by the usual count: backward twice forward. */
+  /** Floating-point operations of one repetition, by the usual count: backward is twice forward. */
   readonly flops?: () => number;
-  /** What an output says, for people. */
+  /** A description of an output. */
   readonly finding?: (output: Output) => string;
-  /** Modules are loaded by the process that measures them, and nowhere else. */
+  /** Modules are loaded only by the process that measures them. */
   readonly contenders: Partial<Record<ContenderName, () => Promise<Subject>>> & { heddle: () => Promise<Subject> };
 }
 
-/** 64 patches and a class token; the images have CIFAR's size. */
+/** 64 patches and a class token; CIFAR-sized images. */
 export const smallVit: VitConfig = {
   batch: 16,
   tokens: 65,
@@ -122,7 +122,7 @@ const compile: Case = {
   contenders: { heddle: async () => (await import("./heddle/inspect.ts")).inspect("internvit-6b") },
 };
 
-/** A small LLaMA, as wide as the ViT's block. */
+/** A small LLaMA, as wide as the ViT block. */
 const smallText: TextConfig = {
   width: 256,
   depth: 2,
@@ -135,7 +135,7 @@ const smallText: TextConfig = {
   rotaryBase: 10000,
 };
 
-/** What open sizes cost: a repetition is pairs of runs, and its output their times and ratio. */
+/** The cost of symbolic sizes: a repetition is several pairs of runs, and its output their times and ratio. */
 const openSizes = (what: string, summary: string, heddle: () => Promise<Subject>): Case => ({
   name: `open-sizes ${what}`,
   group: "open-sizes",
@@ -160,7 +160,7 @@ const openCases: readonly Case[] = [
   ),
 ];
 
-/** Writing a model's ONNX file, and opening it: what counts is the time and the peak of memory. */
+/** Exports a model to ONNX, and opens the file; measures time and peak memory. */
 function exportCases(group: string, model: readonly string[], more: Pick<Case, "onRequest" | "patience"> = {}): Case[] {
   const one = { group, ...more, warmup: 0, timed: 1, compared: 1, tolerance: 0 };
   const what = model.filter((word) => !word.startsWith("--")).join(" ");
@@ -182,7 +182,7 @@ function exportCases(group: string, model: readonly string[], more: Pick<Case, "
   ];
 }
 
-/** On two busy cores an export of 12 GB took half an hour. */
+/** On two busy cores, exporting 12 GB took half an hour. */
 const whole = { onRequest: true, patience: 90 };
 
 export const cases: readonly Case[] = [

@@ -1,4 +1,4 @@
-/** The command line of the bench: which cases, how often, and where the report goes. */
+/** The command line of the benchmark: which cases, how often, and where the report goes. */
 import { Command, InvalidArgumentError } from "commander";
 import { HeddleError, UsageError } from "../compiler/index.ts";
 import { writeFileAtomically } from "../runtime/index.ts";
@@ -21,7 +21,7 @@ interface Options {
 
 const groups = [...new Set(cases.map((c) => c.group))];
 
-/** Runs the bench and gives the exit status: 0 when heddle was measured on every case, else 1. */
+/** Runs the benchmark and returns the exit status: 0 when heddle was measured in every case, else 1. */
 export async function main(argv: readonly string[]): Promise<number> {
   let status = 1;
   const program = new Command("bench")
@@ -84,7 +84,7 @@ function deviceOf(results: readonly ContenderResult[]): Report["device"] {
   return measurement?.device && { ...measurement.device, drivers: measurement.drivers };
 }
 
-/** heddle's kernels on a case, in one more process; undefined where that fails. */
+/** Profiles heddle's kernels in a case, in another process; undefined when that fails. */
 async function profile(c: Case): Promise<readonly KernelFigures[] | undefined> {
   note(`${c.name}: heddle's kernels`);
   const outcome = await measureAlone({
@@ -99,7 +99,7 @@ async function profile(c: Case): Promise<readonly KernelFigures[] | undefined> {
   return undefined;
 }
 
-/** Progress goes to stderr, so that stdout holds the report and nothing else. */
+/** Progress goes to stderr, so that stdout contains only the report. */
 function note(text: string): void {
   process.stderr.write(`${text}\n`);
 }

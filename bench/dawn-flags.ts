@@ -1,4 +1,7 @@
-/** Notes with which flags Dawn is created, by watching its addon being loaded: a report states what was set, not what should be. */
+/**
+ * Records the flags with which Dawn is created, by intercepting the loading of its addon, so that reports state the
+ * actual flags.
+ */
 
 interface DawnAddon {
   create(flags: readonly string[]): unknown;

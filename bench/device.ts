@@ -1,4 +1,4 @@
-/** The WebGPU device that contenders run on: heddle's own choice, lent to the libraries that take one. */
+/** The WebGPU device that contenders run on: heddle's own choice, shared with libraries that accept a device. */
 import { requestDevice } from "../backends/webgpu/node-index.ts";
 import { watchDawnFlags } from "./dawn-flags.ts";
 import type { DeviceFacts, GpuDevice } from "./subject.ts";
@@ -6,8 +6,8 @@ import type { DeviceFacts, GpuDevice } from "./subject.ts";
 const dawnFlags = watchDawnFlags();
 
 /**
- * A hardware GPU where there is one, else the software adapter; HEDDLE_ADAPTER has the last word. `robust` keeps WebGPU's
- * checks, which the kernels of others may need.
+ * A hardware GPU if there is one, else the software adapter; HEDDLE_ADAPTER overrides this. `robust` keeps WebGPU's
+ * robustness checks, which other libraries' kernels may need.
  */
 export const openDevice = ({ robust = false } = {}): Promise<GpuDevice> =>
   requestDevice({ prefer: "hardware", robust });
@@ -21,7 +21,7 @@ export const deviceFacts = ({ adapter }: GpuDevice): DeviceFacts => ({
   dawnFlags: [...dawnFlags],
 });
 
-/** Paths of the Vulkan loader and drivers that this process has loaded; on other systems than Linux there are none. */
+/** Paths of the Vulkan loader and drivers loaded by this process; empty on systems other than Linux. */
 export function loadedDrivers(): string[] {
   const { sharedObjects } = process.report.getReport() as { readonly sharedObjects: readonly string[] };
   return sharedObjects.filter((path) => /\/lib(vulkan|vk_|GLX_nvidia|nvidia-vulkan)[^/]*$/.test(path));

@@ -1,4 +1,4 @@
-/** Where and with what a report was measured. */
+/** The machine and software of a measurement. */
 import { createRequire } from "node:module";
 import { availableParallelism, cpus, loadavg, totalmem } from "node:os";
 import { coldDrivers } from "./fresh-process.ts";
@@ -10,10 +10,10 @@ export interface Environment {
   readonly processor: string;
   readonly cores: number;
   readonly memoryBytes: number;
-  /** Processes that wanted a core in the minute before the bench began; well above 0, other work slows what is measured. */
+  /** Load average over the minute before the benchmark; well above 0, other work slows it down. */
   readonly loadBefore: number;
   readonly versions: Readonly<Record<string, string>>;
-  /** Variables that every process is given. */
+  /** Environment variables of every process. */
   readonly variables: Readonly<Record<string, string>>;
 }
 

@@ -1,33 +1,33 @@
-/** Runs measurements in processes of their own, one at a time, so that no contender warms another's caches. */
+/** Runs each measurement in its own process, one at a time, so that no contender warms another's caches. */
 import { fork } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import type { ContenderName } from "./cases.ts";
 import type { Measurement } from "./subject.ts";
 
-/** What a process is asked to do. */
+/** What a process measures. */
 export interface Order {
   readonly name: string;
   readonly contender: ContenderName;
   readonly timed: number;
   readonly profile: boolean;
-  /** Minutes after which it is given up. */
+  /** Timeout in minutes. */
   readonly patience?: number | undefined;
 }
 
-/** A measurement, or why there is none. */
+/** A measurement, or why it failed. */
 export type Outcome = { readonly measurement: Measurement } | { readonly failure: string };
 
 type Environment = Readonly<Record<string, string>>;
 
-/** No pipeline may come from an earlier process: the caches that drivers keep on disk are off. */
+/** Disables the drivers' on-disk shader caches, so that no pipeline comes from an earlier process. */
 export const coldDrivers: Environment = { MESA_SHADER_CACHE_DISABLE: "true", __GL_SHADER_DISK_CACHE: "0" };
 
 const script = fileURLToPath(new URL("process.ts", import.meta.url));
 
-/** Minutes after which a measurement is given up, unless its order says otherwise. */
+/** Default timeout in minutes. */
 const usualPatience = 20;
 
-/** Measures in a fresh process with some variables beside this one's. Never rejects: a crash is an outcome too. */
+/** Measures in a fresh process, with additional environment variables. Never rejects: a crash is an outcome too. */
 export function measureAlone(order: Order, environment: Environment = {}): Promise<Outcome> {
   const { patience = usualPatience } = order;
   const { promise, resolve } = Promise.withResolvers<Outcome>();
@@ -57,7 +57,7 @@ export function measureAlone(order: Order, environment: Environment = {}): Promi
 const ending = (code: number | null, signal: string | null, patience: number): string =>
   signal === "SIGKILL" ? `killed, after at most ${patience} minutes` : `ended with ${signal ?? `status ${code}`}`;
 
-/** The line that names an error, else the last line: a table has room for no more. */
+/** The line that names an error, else the last line: all that fits in a table. */
 function reasonIn(said: string): string {
   const lines = said.split("\n").map((line) => line.trim());
   const named = lines.find((line) => /^\w*Error\b.*:/.test(line));

@@ -1,4 +1,4 @@
-/** The bench owns measuring: heddle side by side with other libraries, on one device, in one run, the same outputs first. */
+/** Benchmarks: heddle side by side with other libraries, on the same device, after comparing outputs. */
 import { main } from "./command.ts";
 import { loadBench } from "./load.ts";
 import { marksCommand } from "./marks/command.ts";
@@ -9,7 +9,7 @@ import { randomBench } from "./random.ts";
 import { ranksBench } from "./ranks.ts";
 import { trainCpuBench } from "./train-cpu.ts";
 
-/** Commands of their own: what they measure is compared with no other library. */
+/** Separate commands, which compare with no other library. */
 const commands = new Map([
   ["load", loadBench],
   ["marks", marksCommand],

@@ -1,6 +1,6 @@
 /**
  * InternViT's forward pass at any size, on any device: `npm run bench:internvit -- --depth 48 --dtype f16`. Weights are
- * drawn, since speed and memory do not depend on them. With --compare the cpu device computes the same first.
+ * random, since speed and memory do not depend on them. With --compare the cpu device computes the same first.
  */
 import { Command, Option } from "commander";
 import type { Backend } from "../backends/backend.ts";

@@ -1,6 +1,6 @@
 /**
- * Weights from a file to a device: `npm run bench -- load --size 11.8GB`. A file is written first, so that the system has it
- * in memory, and removed after; beside the rate of loading stands that of reading the same bytes and doing nothing with them.
+ * Weight loading from a file to a device: `npm run bench -- load --size 11.8GB`. A temporary file is written first, so
+ * that it is in the page cache; the loading rate is compared with that of merely reading the same bytes.
  */
 import { mkdtemp, open, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -20,7 +20,7 @@ interface Options {
   readonly runs: number;
 }
 
-/** A weight matrix of a transformer of width 4096, and as many small tensors. */
+/** A weight matrix of a transformer of width 4096, with a small tensor for each. */
 const side = 4096;
 const small = 4096;
 
@@ -84,7 +84,7 @@ async function measure(path: string, o: Options): Promise<void> {
 
 const elementBytes = { BF16: 2, F16: 2, F32: 4 } as const;
 
-/** Matrices, and a vector after each. */
+/** Matrices, each followed by a vector. */
 const parameters = (count: number): Node[] =>
   Array.from({ length: count }, (_, i) => [
     ops.parameter(
@@ -101,11 +101,11 @@ const parameters = (count: number): Node[] =>
 
 const zero = { kind: "constant", value: 0 } as const;
 
-/** All parameters, of which only the smallest is computed with. */
+/** A graph with all parameters, that computes only with the smallest. */
 const graphOf = (nodes: readonly Node[]): Graph =>
   makeGraph("load", [{ name: "y", node: ops.add(nodes[1]!, 1) }], nodes);
 
-/** Stored numbers from 1 to 2, so that every type has finite ones. */
+/** Stored values from 1 to 2, finite in every type. */
 function tensor(node: Node, stored: Options["stored"]): TensorToWrite {
   const shape = node.type.axes.map((a) => Number(a.size));
   const bytes = shape.reduce((n, s) => n * s, elementBytes[stored]);
@@ -133,7 +133,7 @@ async function loadOnce(path: string, graph: Graph, backend: Parameters<typeof d
   await weights.dispose();
 }
 
-/** Reads a file into the same memory again and again, four reads at a time. */
+/** Reads a file into reused buffers, with four concurrent reads. */
 async function readPlainly(path: string, size: number): Promise<void> {
   const step = 8 * 2 ** 20;
   const file = await open(path, "r");

@@ -1,16 +1,16 @@
-/** Measures one subject in this process. */
+/** Measures a subject in this process. */
 import { deviceFacts, loadedDrivers } from "./device.ts";
 import { watchOthers } from "./other-load.ts";
 import type { Measurement, Output, Run, Subject } from "./subject.ts";
 import { type CallCounter, callsBetween, countCalls } from "./webgpu-calls.ts";
 
 export interface MeasureOptions {
-  /** Repetitions before the timed ones; the first builds as well. */
+  /** Untimed repetitions; the first also builds. */
   readonly warmup: number;
   readonly timed: number;
-  /** Repetitions whose outputs are handed back, from the first on. */
+  /** Number of first repetitions whose outputs are returned. */
   readonly compared: number;
-  /** Times single kernels, last. */
+  /** Also times individual kernels, at the end. */
   readonly profile: boolean;
 }
 
@@ -52,7 +52,7 @@ async function repeat(run: Run): Promise<Repetition> {
   return { output, ms, cpuMs: (user + system) / 1000 };
 }
 
-/** The calls of one more run, and the pipelines of all runs. */
+/** The WebGPU calls of one more run, and the pipelines of all runs. */
 async function counted(counter: CallCounter, run: Run): Promise<Pick<Measurement, "calls" | "pipelines">> {
   const before = counter.now();
   await run();

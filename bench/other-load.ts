@@ -1,14 +1,14 @@
-/** How much of the processor other programs take while something is measured. */
+/** Measures the CPU load of other programs during a measurement. */
 import { cpus } from "node:os";
 
 interface Processor {
   readonly busy: number;
   readonly all: number;
-  /** This process's part of `busy`, all threads. */
+  /** This process's share of `busy`, over all threads. */
   readonly own: number;
 }
 
-/** Milliseconds of all cores so far. */
+/** Milliseconds over all cores so far. */
 function read(): Processor {
   const sum = (take: (times: ReturnType<typeof cpus>[number]["times"]) => number) =>
     cpus().reduce((ms, { times }) => ms + take(times), 0);
@@ -17,7 +17,7 @@ function read(): Processor {
   return { busy, all: busy + sum((t) => t.idle), own: (user + system) / 1000 };
 }
 
-/** Starts watching; the answer is the share, 0 to 1, that others took of all cores since. */
+/** Starts watching; the returned function gives the share of all cores, 0 to 1, that other programs have used since. */
 export function watchOthers(): () => number {
   const before = read();
   return () => {

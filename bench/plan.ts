@@ -1,6 +1,6 @@
 /**
- * What `heddle plan` says beside what happens: `npm run bench -- plan job.ts --set batch=16`. A few steps are trained on the
- * WebGPU device that is here; memory is what its buffers hold, time what the run says of its steps.
+ * Compares `heddle plan` with reality: `npm run bench -- plan job.ts --set batch=16`. Trains a few steps on this
+ * machine's WebGPU device; memory is the size of its buffers, time is taken from the run's step times.
  */
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -47,13 +47,13 @@ async function measured(job: TrainingJob, steps: number): Promise<Measured> {
     await train(watched, { folder, backend, note: () => {} });
     const lines = (await readFile(join(folder, "metrics.jsonl"), "utf8")).trim().split("\n");
     const times = lines.map((line) => (JSON.parse(line) as { readonly seconds: number }).seconds);
-    return { bytes: Math.max(...seen), seconds: median(times.slice(1)) }; // the first step also makes pipelines
+    return { bytes: Math.max(...seen), seconds: median(times.slice(1)) }; // the first step also creates pipelines
   } finally {
     backend.dispose();
     await rm(folder, { recursive: true });
   }
 
-  /** The same batches; where one is asked for, those before are under way. */
+  /** The same batches; memory is sampled when the next one is requested, while earlier steps are in flight. */
   async function* watch<T>(batches: AsyncIterable<T>): AsyncGenerator<T> {
     for await (const batch of batches) {
       yield batch;
@@ -62,7 +62,7 @@ async function measured(job: TrainingJob, steps: number): Promise<Measured> {
   }
 }
 
-/** Read-backs come and go; a plan counts what stays. */
+/** Read-back buffers are temporary; a plan counts only persistent ones. */
 const heldBytes = ({ memory }: WebgpuBackend["gpu"]): number =>
   [...memory.heldBytes()].reduce((n, [kind, bytes]) => (kind === "read-backs" ? n : n + bytes), 0);
 

@@ -1,4 +1,4 @@
-/** A report as text: what was measured on what, and a table for each case. */
+/** Prints a report as text: the environment, and a table per case. */
 import { basename } from "node:path";
 import type { CaseReport, Failure, Figures, Report } from "./report.ts";
 import type { Spread } from "./statistics.ts";
@@ -50,7 +50,7 @@ function printCase({ name, summary, flops, finding, contenders, kernels }: CaseR
   return parts.join("\n");
 }
 
-/** More than this and a wall time says as much about the other programs. */
+/** Above this load, wall times reflect other programs as much as the contender. */
 const quiet = 0.05;
 
 function disturbance(measured: readonly Figures[]): string[] {
@@ -107,7 +107,7 @@ const percent = (share: number): string => `${Math.round(100 * share)}%`;
 const milliseconds = (ms: number): string => ms.toFixed(ms < 100 ? 1 : 0);
 const range = ({ low, high }: Spread, print: (n: number) => string): string => `${print(low)}-${print(high)}`;
 
-/** Columns, words to the left and figures to the right; the first is words, and the last may be. */
+/** Text columns are left-aligned, numbers right-aligned; the first column is text, and the last may be. */
 function printColumns(rows: readonly (readonly string[])[], lastIsWords = false): string {
   const widths = rows[0]!.map((_, i) => Math.max(...rows.map((row) => row[i]!.length)));
   const last = lastIsWords ? widths.length - 1 : 0;
@@ -116,10 +116,10 @@ function printColumns(rows: readonly (readonly string[])[], lastIsWords = false)
   return rows.map((row) => `  ${row.map(pad).join("  ").trimEnd()}`).join("\n");
 }
 
-/** Rows shown; the other kernels are one line. */
+/** Rows shown; the remaining kernels are summed up in one line. */
 const shown = 15;
 
-/** Kernels of one kind on the same shapes, as the blocks of a model have them. */
+/** Kernels of the same kind and shapes, as in the repeated blocks of a model. */
 interface KernelGroup {
   readonly first: KernelFigures;
   readonly count: number;
@@ -134,13 +134,13 @@ function groupKernels(kernels: readonly KernelFigures[]): KernelGroup[] {
     .sort((a, b) => b.nanoseconds - a.nanoseconds);
 }
 
-/** "blocks.3.mlp.fc1/contract" of any block. */
+/** "blocks.3.mlp.fc1/contract" with the block number replaced. */
 const withoutLayer = (name: string): string => name.replace(/\.\d+\./g, ".*.");
 
 const total = (list: readonly { readonly nanoseconds: number }[]): number =>
   list.reduce((n, k) => n + k.nanoseconds, 0);
 
-/** Where heddle's time goes: each kernel timed alone, those of the same name and shapes together. */
+/** heddle's kernels, each timed separately, with those of the same name and shapes grouped. */
 function printKernels(kernels: readonly KernelFigures[]): string {
   const groups = groupKernels(kernels);
   const rows = groups

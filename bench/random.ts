@@ -1,6 +1,6 @@
 /**
- * The random numbers of a training step beside what the step computes: `npm run bench -- random`. Host seconds are of this
- * machine's processor, on one core; those of the device are the operations at a rate that no step passes.
+ * The cost of a training step's random numbers, relative to its computation: `npm run bench -- random`. Host time is
+ * measured on one core of this machine; device time is a lower bound, from the number of operations and the peak rate.
  */
 import { Command } from "commander";
 import {
@@ -17,7 +17,7 @@ import { bundledModels } from "../models/index.ts";
 import { fillRandom } from "../runtime/index.ts";
 import { median } from "./statistics.ts";
 
-/** What draws at random, at published sizes and a batch that one device computes at once. */
+/** Stages with random inputs, at published sizes, with a batch that fits one device. */
 const cases: readonly (readonly [
   model: string,
   stage: string,
@@ -32,7 +32,7 @@ const cases: readonly (readonly [
   ["internvit-6b-upernet", "full", 16],
 ];
 
-/** FLOP/s of an H200's matrix units in f16, by its data sheet: the shortest that a step can be. */
+/** Peak f16 FLOP/s of an H200's matrix units, by its data sheet. */
 const peak = 989.4e12;
 
 export async function randomBench(argv: readonly string[]): Promise<number> {

@@ -1,10 +1,10 @@
-/** How long a step of some ranks takes, by what one and two took. docs/plan.md has the formulas. */
+/** Predicts the step time with several ranks from the times with one and two. docs/plan.md has the formulas. */
 import type { ExchangeCosts } from "../runtime/index.ts";
 
-/** Of one step, on the rank that computed longest. */
+/** Measurements of a step, on the slowest rank. */
 export interface MeasuredStep {
   readonly seconds: number;
-  /** In which gradients, features and weights were exchanged, or waited for. */
+  /** Seconds spent exchanging gradients, features and weights, or waiting for that. */
   readonly exchange: number;
   readonly sentBytes: number;
 }
@@ -16,8 +16,9 @@ export interface Forecast {
 }
 
 /**
- * What ranks divide takes 1 / R of the time, and the rest all of it: runs of one rank and of two tell both. Two ranks send as much as they exchange
- * tensors, R of them 2 (R - 1) / R times that; what bytes do not explain, such as waiting for the slower, stays as it is.
+ * The divisible part takes 1 / R of its time, the rest is constant: runs with one and two ranks determine both. Two
+ * ranks each send as many bytes as the exchanged tensors have, R ranks 2 (R - 1) / R times that; exchange time that
+ * bytes do not explain, such as waiting for slower ranks, is assumed constant.
  */
 export function forecast(one: MeasuredStep, two: MeasuredStep, costs: ExchangeCosts, ranks: number): Forecast {
   const saved = one.seconds - (two.seconds - two.exchange);

@@ -1,4 +1,4 @@
-/** One rank of `bench ranks`: measures exchanging, trains a few steps, and rank 0 writes what all found. */
+/** One rank of `bench ranks`: measures exchanges and trains a few steps; rank 0 writes the results. */
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -18,7 +18,7 @@ export interface Order {
 
 export interface Found {
   readonly carrier: string;
-  /** Absent of one rank. */
+  /** Absent with a single rank. */
   readonly costs?: ExchangeCosts;
   readonly step: MeasuredStep;
 }
@@ -35,7 +35,7 @@ const { finish: _, validate: __, ...built } = await job.build(config);
 const { backend } = await openRankDevice(parseDevice(device), ranks, { share: true });
 const root = await ranks.decide(() => mkdtemp(join(tmpdir(), "heddle-ranks-")));
 const options = { backend, note: () => {}, ranks, ...(shard && { shard }) };
-// The first step of a run compiles what it needs first, so that two runs tell what a step takes.
+// The first step of a run includes compilation, so the step time is the difference of two runs.
 const timed = async (count: number) => {
   const folder = join(root, `${count}`);
   if (ranks.isFirst) await mkdir(folder);

@@ -1,6 +1,6 @@
 /**
- * A step of several ranks as it is forecast from one and two, beside what it takes: `npm run bench -- ranks job.ts --ranks 4`.
- * Starts `mpirun` for 1, 2 and so many ranks on this machine, one after the other.
+ * Compares the predicted step time of several ranks with the measured one: `npm run bench -- ranks job.ts --ranks 4`.
+ * Runs `mpirun` with 1, 2 and that many ranks on this machine, in turn.
  */
 import { spawn } from "node:child_process";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
@@ -53,7 +53,7 @@ async function measured(ranks: number, order: Omit<Order, "out">, folder: string
   const out = join(folder, `${ranks}.json`);
   const asked: Order = { ...order, out };
   const root = userInfo().uid === 0 ? ["--allow-run-as-root"] : [];
-  // MPICH's mpirun knows neither option of Open MPI's, and needs none.
+  // MPICH's mpirun does not know these options of Open MPI's, and does not need them.
   const launcher =
     ranks === 1 ? [] : ["mpirun", ...((await isOpenMpi()) ? ["--oversubscribe", ...root] : []), "-n", `${ranks}`];
   const [command, ...args] = [...launcher, process.execPath, script, JSON.stringify(asked)];

@@ -1,4 +1,4 @@
-/** A report: the figures of a run as plain data, as `--json` prints them. Every figure was measured in this run. */
+/** A benchmark report as plain data, as printed by `--json`. All of its numbers were measured in this run. */
 import type { Case, ContenderName } from "./cases.ts";
 import type { Environment } from "./environment.ts";
 import type { ContenderResult } from "./run-case.ts";
@@ -7,7 +7,7 @@ import type { DeviceFacts, KernelFigures, Measurement, WebgpuCalls } from "./sub
 
 export interface Report {
   readonly environment: Environment;
-  /** The device that heddle ran on; absent where no case needed one. */
+  /** The device that heddle ran on; absent if no case needed one. */
   readonly device?: DeviceFacts & { readonly drivers: readonly string[] };
   readonly rounds: number;
   readonly cases: readonly CaseReport[];
@@ -16,11 +16,11 @@ export interface Report {
 export interface CaseReport {
   readonly name: string;
   readonly summary: string;
-  /** Multiplications and additions of one repetition. */
+  /** Floating-point operations of one repetition. */
   readonly flops?: number;
   readonly finding?: string;
   readonly contenders: readonly (Figures | Failure)[];
-  /** heddle's kernels, the slowest first; with --profile. */
+  /** heddle's kernels, slowest first; only with --profile. */
   readonly kernels?: readonly KernelFigures[];
 }
 
@@ -29,27 +29,27 @@ export interface Failure {
   readonly failure: string;
 }
 
-/** Milliseconds, bytes and counts. */
+/** Units are milliseconds, bytes and counts. */
 export interface Figures {
   readonly contender: ContenderName;
   /** Over all timed repetitions of all rounds. */
   readonly wallMs: Spread;
   readonly cpuMs: Spread;
-  /** Share of all cores, 0 to 1, that other programs took meanwhile: the most of any round. */
+  /** Share of all cores, 0 to 1, that other programs used meanwhile: the maximum over rounds. */
   readonly otherLoad: number;
   /** This contender's time over heddle's in the same round: median and quartiles over the rounds. */
   readonly timesHeddle: Spread;
   readonly gflopsPerSecond?: number;
-  /** Building, compiling and the first run: median over the rounds. */
+  /** Time to build, compile and run once: median over the rounds. */
   readonly firstRunMs: number;
-  /** A process from its start to its last repetition: median over the rounds. */
+  /** Time from process start to the last repetition: median over the rounds. */
   readonly processMs: number;
   readonly peakRssBytes: number;
-  /** Of one repetition, after the first ones. */
+  /** Calls of one repetition in the steady state. */
   readonly calls?: WebgpuCalls;
-  /** Pipelines created by a process. */
+  /** Pipelines created per process. */
   readonly pipelines?: number;
-  /** The largest difference from heddle's outputs, relative to the largest of them. */
+  /** The largest difference from heddle's outputs, relative to the largest magnitude. */
   readonly difference: number;
   readonly repetitions: number;
 }

@@ -1,4 +1,6 @@
-/** Runs one case: contenders take turns, each time in a fresh process, and count only while they compute what heddle does. */
+/**
+ * Runs a case: contenders alternate, each time in a fresh process, and count only if their outputs agree with heddle's.
+ */
 import { readdirSync } from "node:fs";
 import { basename, delimiter, dirname, join } from "node:path";
 import { largestDifference } from "./agreement.ts";
@@ -8,24 +10,24 @@ import type { Measurement } from "./subject.ts";
 
 export interface RunOptions {
   readonly rounds: number;
-  /** At most this many timed repetitions of a process. */
+  /** Maximum timed repetitions per process. */
   readonly timed?: number;
-  /** Contenders that are left out, with the reason. */
+  /** Excluded contenders, with the reason. */
   readonly absent: ReadonlyMap<ContenderName, string>;
   readonly note: (text: string) => void;
 }
 
 export interface ContenderResult {
   readonly contender: ContenderName;
-  /** One for each round. */
+  /** One per round. */
   readonly measurements: readonly Measurement[];
-  /** The largest difference from heddle's outputs, relative to the largest of them. */
+  /** The largest difference from heddle's outputs, relative to the largest magnitude. */
   readonly difference: number;
-  /** Why this contender has no figures. */
+  /** Why this contender has no results. */
   readonly failure?: string;
 }
 
-/** Measures every contender `rounds` times; a contender that fails or computes something else is dropped with the reason. */
+/** Measures every contender `rounds` times; one that fails or computes something else is dropped with the reason. */
 export async function runCase(c: Case, options: RunOptions): Promise<ContenderResult[]> {
   const names = Object.keys(c.contenders) as ContenderName[];
   const failures = new Map(options.absent);
@@ -47,7 +49,10 @@ export async function runCase(c: Case, options: RunOptions): Promise<ContenderRe
   return names.map((contender) => resultOf(contender, measured.get(contender)!, failures.get(contender), heddle()));
 }
 
-/** heddle opens the first round, because the others are compared with it; then each round begins with the next. */
+/**
+ * heddle starts the first round, since the others are compared with it; each later round starts with the next
+ * contender.
+ */
 const turns = (names: readonly ContenderName[], round: number): ContenderName[] => {
   const first = round % names.length;
   return [...names.slice(first), ...names.slice(0, first)];
@@ -64,7 +69,7 @@ function take(c: Case, contender: ContenderName, options: RunOptions, heddle?: M
   return measureAlone(order, bringsOwnDawn.has(contender) && heddle ? sameDriver(heddle.drivers) : {});
 }
 
-/** Why an outcome does not count, or undefined when it does. */
+/** Why an outcome does not count, or undefined if it does. */
 function refusal(c: Case, outcome: Outcome, heddle: Measurement | undefined): string | undefined {
   if ("failure" in outcome) return outcome.failure;
   if (!heddle) return undefined;
@@ -91,8 +96,8 @@ const isLoader = (path: string) => basename(path).startsWith("libvulkan.so");
 const driverNames = (paths: readonly string[]) => paths.filter((p) => !isLoader(p)).map((p) => basename(p));
 
 /**
- * The variables by which a library with a Dawn of its own finds the Vulkan loader and the driver that heddle found.
- * Only a driver whose manifest lies beside it needs them, as SwiftShader's does; others are found by every loader.
+ * Environment variables that make a library with its own Dawn use the same Vulkan loader and driver as heddle. Only a
+ * driver whose manifest lies beside it needs them, such as SwiftShader; others are found by every loader.
  */
 function sameDriver(paths: readonly string[]): Record<string, string> {
   const folder = paths.filter((p) => !isLoader(p)).map((p) => dirname(p))[0];

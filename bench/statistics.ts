@@ -1,4 +1,4 @@
-/** Medians and quartiles of few, noisy times. */
+/** Medians and quartiles of a few noisy times. */
 
 export interface Spread {
   readonly median: number;
@@ -6,7 +6,7 @@ export interface Spread {
   readonly high: number;
 }
 
-/** The q-quantile, interpolated between neighbours (Hyndman, Fan 1996, type 7); NaN of nothing. */
+/** The q-quantile, linearly interpolated (Hyndman, Fan 1996, type 7); NaN for no values. */
 export function quantile(values: readonly number[], q: number): number {
   const sorted = [...values].sort((a, b) => a - b);
   const at = (sorted.length - 1) * q;

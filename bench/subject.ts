@@ -1,4 +1,4 @@
-/** What is measured in a process of its own: a contender at work on one case. */
+/** A subject measured in its own process: one contender in one case. */
 import type { requestDevice } from "../backends/webgpu/node-index.ts";
 
 export type GpuDevice = Awaited<ReturnType<typeof requestDevice>>;
@@ -7,30 +7,33 @@ export type GpuDevice = Awaited<ReturnType<typeof requestDevice>>;
 export type Run = () => Promise<Output>;
 export type Output = Float32Array | Float64Array;
 
-/** Contender and case with everything ready that no figure should contain: device open, numbers drawn, library loaded. */
+/**
+ * A contender and case, with everything prepared that no measurement should include: device opened, values drawn,
+ * library loaded.
+ */
 export interface Subject {
-  /** The device whose calls are counted; none for the CPU, and for a library that opens one natively. */
+  /** The device whose calls are counted; absent on the CPU, and for a library that opens one natively. */
   readonly gpu?: GpuDevice;
-  /** Builds the model and compiles it as far as it is compiled ahead; the first run is part of the same figure. */
+  /** Builds the model and compiles whatever is compiled ahead of time; measured together with the first run. */
   readonly build: () => Promise<Run>;
-  /** The time of each kernel of one run, where the contender can tell. */
+  /** The time of each kernel in a run, if the contender can measure it. */
   readonly profile?: () => Promise<readonly KernelFigures[]>;
 }
 
-/** One kernel of a run. */
+/** A kernel of a run. */
 export interface KernelFigures {
   readonly name: string;
   readonly kind: string;
   readonly nanoseconds: number;
-  /** Multiplications and additions of its contraction, attention or reduction; 0 where it has none. */
+  /** Floating-point operations of its contraction, attention or reduction; 0 without any. */
   readonly flops: number;
   readonly bytes: number;
-  /** The types of what it writes and reads. */
+  /** The types of the tensors that it writes and reads. */
   readonly writes: readonly string[];
   readonly reads: readonly string[];
 }
 
-/** Calls of the WebGPU interface. */
+/** Counts of WebGPU API calls. */
 export interface WebgpuCalls {
   readonly dispatches: number;
   readonly submissions: number;
@@ -40,38 +43,40 @@ export interface WebgpuCalls {
   readonly pipelines: number;
 }
 
-/** The device as the contender's process saw it. */
+/** The device as seen by the contender's process. */
 export interface DeviceFacts {
   readonly description: string;
   readonly vendor: string;
   readonly architecture: string;
   readonly graphics: string;
   readonly software: boolean;
-  /** What Dawn was created with. */
+  /** The flags with which Dawn was created. */
   readonly dawnFlags: readonly string[];
 }
 
-/** What one process measured. */
+/** The measurements of one process. */
 export interface Measurement {
   /** Building and the first run. */
   readonly firstRunMs: number;
-  /** One figure per timed repetition. */
+  /** One time per timed repetition. */
   readonly timesMs: readonly number[];
-  /** Processor time of all threads for the same repetitions: on a software adapter, time that other load does not stretch. */
+  /**
+   * CPU time of all threads for the same repetitions: on a software adapter, a time that other load does not affect.
+   */
   readonly cpuMs: readonly number[];
-  /** Share of all cores, 0 to 1, that other programs took meanwhile. */
+  /** Share of all cores, 0 to 1, that other programs used meanwhile. */
   readonly otherLoad: number;
   /** Outputs of the first repetitions. */
   readonly outputs: readonly Output[];
-  /** From the process's start to the end of its last repetition. */
+  /** From process start to the end of its last repetition. */
   readonly processMs: number;
   readonly peakRssBytes: number;
-  /** Of the last repetition; absent where the contender's calls pass through no JavaScript. */
+  /** Calls of the last repetition; absent if the contender makes its calls from native code. */
   readonly calls?: WebgpuCalls;
-  /** Pipelines made by all repetitions together. */
+  /** Pipelines created over all repetitions. */
   readonly pipelines?: number;
   readonly device?: DeviceFacts;
-  /** Shared libraries of the process that are Vulkan loaders or drivers, by path. */
+  /** Paths of the Vulkan loaders and drivers loaded by the process. */
   readonly drivers: readonly string[];
   readonly kernels?: readonly KernelFigures[];
 }

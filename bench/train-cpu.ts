@@ -1,6 +1,7 @@
 /**
- * A training step on the processor beside PyTorch's, eager and compiled, on the same cores: `npm run bench -- train-cpu --python
- * PYTHON`. The model of `npm start`'s first stage, the same weights and batch; losses are compared first, rounds take turns.
+ * A training step on the CPU, compared with PyTorch's, eager and compiled, on the same cores: `npm run bench --
+ * train-cpu --python PYTHON`. Uses the model of `npm start`'s first stage with the same weights and batch; losses are
+ * compared first, and rounds alternate.
  */
 import { spawn } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -108,7 +109,7 @@ async function compared(folder: string, { python, model: file, batch, rounds, st
   return 0;
 }
 
-/** A batch of noise and texts of 3 ids to all. */
+/** A batch of noise images, with texts of 3 ids up to the context length. */
 function batchOf(seed: number, rows: number, side: number, context: number, vocab: number): Record<string, HostTensor> {
   let state = seed;
   const draw = () => {
@@ -129,7 +130,7 @@ function batchOf(seed: number, rows: number, side: number, context: number, voca
   };
 }
 
-/** PyTorch in a process of its own, which answers a line with a line. */
+/** PyTorch in its own process, which answers each line with a line. */
 function openPeer(python: string, order: object) {
   const script = fileURLToPath(new URL("peers/torch/train_step.py", import.meta.url));
   const child = spawn(python, [script], { stdio: ["pipe", "pipe", "inherit"] });
@@ -137,7 +138,7 @@ function openPeer(python: string, order: object) {
     child.on("error", (error) => reject(new Error(`${python} cannot be started: ${error.message}`)));
     child.on("close", (code) => reject(new Error(`${python} ended with ${code}: it needs PyTorch and safetensors`)));
   });
-  ended.catch(() => {}); // heard of by whoever waits
+  ended.catch(() => {}); // reported to whoever awaits it
   const lines = createInterface(child.stdout)[Symbol.asyncIterator]();
   const next = async (): Promise<unknown> => JSON.parse((await Promise.race([lines.next(), ended])).value as string);
   child.stdin.on("error", () => {});

@@ -1,7 +1,7 @@
-/** Counts what is asked of WebGPU, below every library: the same counter for all. */
+/** Counts WebGPU API calls below all libraries, with the same counter for each. */
 import type { WebgpuCalls } from "./subject.ts";
 
-/** The prototypes that all devices of this process share; they exist once a device was opened. */
+/** The prototypes shared by all devices of this process; they exist once a device was opened. */
 interface Prototypes {
   readonly GPUDevice: { readonly prototype: GPUDevice };
   readonly GPUQueue: { readonly prototype: GPUQueue };
@@ -9,11 +9,11 @@ interface Prototypes {
 }
 
 export interface CallCounter {
-  /** The calls so far. */
+  /** The counts so far. */
   now(): WebgpuCalls;
 }
 
-/** The calls between two readings. */
+/** The calls between two counts. */
 export const callsBetween = (before: WebgpuCalls, after: WebgpuCalls): WebgpuCalls => ({
   dispatches: after.dispatches - before.dispatches,
   submissions: after.submissions - before.submissions,
@@ -23,7 +23,7 @@ export const callsBetween = (before: WebgpuCalls, after: WebgpuCalls): WebgpuCal
   pipelines: after.pipelines - before.pipelines,
 });
 
-/** Starts counting the calls of all devices of this process. */
+/** Starts counting the calls on all devices of this process. */
 export function countCalls(): CallCounter {
   const counts = { dispatches: 0, submissions: 0, buffers: 0, bufferBytes: 0, uploads: 0, pipelines: 0 };
   const { GPUDevice, GPUQueue, GPUComputePassEncoder } = globalThis as unknown as Prototypes;

@@ -1,13 +1,13 @@
-/** The adapters that kernels can be shown for without one at hand. */
+/** Adapters whose kernels can be shown without having one. */
 import { type AdapterFacts, didYouMean, kernelIr, UsageError } from "../compiler/index.ts";
 import { type MeasuredAdapter, measuredAdapters } from "./measured-adapters.ts";
 import { typicalFacts } from "./typical-gpu.ts";
 
 export interface NamedAdapter {
-  /** As a sentence ends: "for a GPU with ...". */
+  /** Completes a sentence: "for a GPU with ...". */
   readonly what: string;
   readonly facts: AdapterFacts;
-  /** What it can do at most, where its class was measured. */
+  /** Its peak rates, if its class was measured. */
   readonly measured?: MeasuredAdapter;
 }
 
@@ -26,12 +26,12 @@ const adapters: Readonly<Record<string, NamedAdapter>> = {
   ),
 };
 
-/** Whom kernels are shown for where nobody is named. */
+/** The default adapter to show kernels for. */
 export const anyGpu = "typical";
 
 export const adapterNames = Object.keys(adapters);
 
-/** Throws UsageError for an adapter that is not on record. */
+/** The adapter of a name. Throws UsageError for an unknown one. */
 export function adapterNamed(name: string): NamedAdapter {
   if (Object.hasOwn(adapters, name)) return adapters[name]!;
   const near = didYouMean(name, adapterNames) || ".";

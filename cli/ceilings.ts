@@ -1,4 +1,4 @@
-/** The ceilings of an adapter: measured once, and kept on disk. */
+/** An adapter's peak rates (ceilings): measured once and cached on disk. */
 
 import { cachePath, measuredOn } from "../api/node-index.ts";
 import type { WebgpuBackend } from "../backends/webgpu/index.ts";
@@ -22,7 +22,7 @@ const areCeilings = (value: unknown): value is MeasuredCeilings =>
   areNumbers(value.ceilings) &&
   always.every((name) => Object.hasOwn(value.ceilings as object, name));
 
-/** Measures the adapter, and keeps what it does where that can be written; else it is measured again next time. */
+/** Measures the adapter and caches the result; if it cannot be written, the next command measures again. */
 export async function freshCeilings(gpu: GpuDevice): Promise<MeasuredCeilings> {
   const measured = await measureCeilings(gpu);
   try {
@@ -34,7 +34,7 @@ export async function freshCeilings(gpu: GpuDevice): Promise<MeasuredCeilings> {
   return measured;
 }
 
-/** What was measured of the adapter before, else what is measured now. */
+/** The cached ceilings of the adapter, else measured now. */
 export async function ceilingsOf(gpu: GpuDevice): Promise<MeasuredCeilings> {
   const { value, ignored } = await readCached(cachePath("ceilings", gpu), kind, measuredOn(gpu), areCeilings);
   if (ignored !== undefined) process.stderr.write(`${ignored}\n`);

@@ -1,4 +1,4 @@
-/** `--check-types`: what TypeScript says of a user's file, before it is loaded. Node itself strips types and checks none. */
+/** `--check-types`: type-checks a user's file before it is loaded. Node itself strips types and checks none. */
 import { spawn } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -9,12 +9,12 @@ import { isOurs } from "./user-fault.ts";
 
 export const checkTypesFlag = ["--check-types", "check the file with TypeScript before it is loaded", false] as const;
 
-/** The oldest version with all options that are asked for. */
+/** The oldest version with all options used here. */
 const oldest = [5, 8] as const;
 
 /**
- * Throws UsageError with every type error of a file and of what it imports, each with its place; for what is no file of a
- * program; and where TypeScript is neither found from the file's folder nor beside heddle.
+ * Throws UsageError with every type error of a file and its imports, with locations; for a file that is not a program;
+ * and if TypeScript is found neither from the file's folder nor beside heddle.
  */
 export async function checkTypes(source: string): Promise<void> {
   if (!isScript(source))
@@ -53,7 +53,7 @@ async function diagnosticsOf(file: string, lookups: readonly NodeJS.Require[]): 
       "esnext,dom,dom.iterable",
     ],
     ...(nodeTypes ? ["--types", "node", "--typeRoots", dirname(dirname(nodeTypes))] : []),
-    ...(major >= 6 ? ["--ignoreConfig"] : []), // older ones pass a tsconfig.json over where a file is named
+    ...(major >= 6 ? ["--ignoreConfig"] : []), // older versions ignore tsconfig.json if a file is named
     ...["--pretty", "false"],
   ];
   const { code, out } = await run(process.execPath, [compiler, ...options, file], dirname(file));
@@ -63,7 +63,7 @@ async function diagnosticsOf(file: string, lookups: readonly NodeJS.Require[]): 
   return diagnostics;
 }
 
-/** The compiler's script and version. */
+/** The script and version of the TypeScript compiler. */
 function typescriptFrom(lookups: readonly NodeJS.Require[]) {
   const manifest = found("typescript/package.json", lookups);
   if (!manifest)
@@ -79,13 +79,13 @@ function found(name: string, lookups: readonly NodeJS.Require[]): string | undef
     try {
       return lookup.resolve(name);
     } catch {
-      // the next one may have it
+      // try the next
     }
   }
   return undefined;
 }
 
-/** `file(line,column): error TS1: text`, and the lines that go on from it. */
+/** Parses `file(line,column): error TS1: text` and its continuation lines. */
 function readDiagnostics(out: string, folder: string): Diagnostic[] {
   const all: { path: string; text: string }[] = [];
   for (const line of out.split("\n")) {
@@ -98,7 +98,7 @@ function readDiagnostics(out: string, folder: string): Diagnostic[] {
   return all;
 }
 
-/** Paths below the current folder as a person would type them, others whole. */
+/** Paths below the current folder are shown relative, others absolute. */
 function shownPath(path: string): string {
   const near = relative(process.cwd(), path);
   return near.startsWith("..") ? path : near;

@@ -1,4 +1,6 @@
-/** Published checkpoints on a command line: a folder as the model, sizes from its config.json and from its tensors. */
+/**
+ * Published checkpoints as command arguments: a folder as the model, sizes from its config.json and from its tensors.
+ */
 import { existsSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { shown, UsageError } from "../compiler/index.ts";
@@ -8,21 +10,21 @@ import { escapeControls, openSafetensors } from "../runtime/index.ts";
 import { calledAsItIs } from "./family-name.ts";
 import { configJson, flattened, type OwnConfig, readOwnConfig, withKnown } from "./own-config.ts";
 
-/** Whether a path is a folder; false where nothing is. */
+/** Whether a path is an existing folder. */
 export const isFolder = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
 
-/** The weights that a command reads: those given, else the model's own where the model is a checkpoint's folder. */
+/** The weights that a command reads: those given, else those of the model if that is a checkpoint's folder. */
 export const weightsOf = (source: string, given: string | undefined): string | undefined =>
   given ?? (!bundledModels.some((m) => m.name === source) && isFolder(source) ? source : undefined);
 
-/** The folder that says what weights are: themselves, or where their file lies. */
+/** The folder with the files beside weights: the weights themselves if a folder, else the folder of their file. */
 export const folderOf = (weights: string): string => (isFolder(weights) ? weights : dirname(weights));
 
-/** The model that a checkpoint's folder describes. Throws UsageError where config.json is missing or is not understood. */
+/** The model that a checkpoint's folder describes. Throws UsageError if config.json is missing or not understood. */
 export async function modelOfFolder(folder: string): Promise<Model> {
   const json = await configJson(folder);
   if (!json) {
-    const imported = join(folder, "model.graph"); // as `heddle import` names it
+    const imported = join(folder, "model.graph"); // the name that `heddle import` gives it
     const hint = existsSync(imported) ? `\n  hint: it holds a graph: give "${imported}"` : "";
     throw new UsageError(`"${folder}" is a folder without config.json, so it does not say which model it is${hint}`);
   }
@@ -42,7 +44,7 @@ export async function modelOfFolder(folder: string): Promise<Model> {
   );
 }
 
-/** Of the published sizes of a family, those that a config.json shares most settings with; the first of several. */
+/** The model among `models` that shares most settings with a config.json; the first of several. */
 function nearest(models: readonly Model[], json: JsonRecord): Model | undefined {
   if (models.length < 2) return models[0];
   const shared = models.map(({ checkpoints, config }) => {
@@ -50,14 +52,14 @@ function nearest(models: readonly Model[], json: JsonRecord): Model | undefined 
       const [read, own] = [flattened(checkpoints!.config!.read(json, config)), flattened(config)];
       return Object.keys(own).filter((key) => String(read[key]) === String(own[key])).length;
     } catch (error) {
-      if (error instanceof UsageError) return 0; // told of the one that is taken
+      if (error instanceof UsageError) return 0; // reported for the chosen one only
       throw error;
     }
   });
   return models[shared.indexOf(Math.max(...shared))];
 }
 
-/** The model of a checkpoint that heddle wrote for one without a published form. */
+/** The model of a checkpoint that heddle wrote in its own config format. */
 function ofOwn(folder: string, own: OwnConfig): Model {
   const found = bundledModels.find((m) => m.name === own.model);
   if (found) return calledAsItIs({ ...found, config: own.config(found.config) });
@@ -68,8 +70,8 @@ function ofOwn(folder: string, own: OwnConfig): Model {
 }
 
 /**
- * A model with the sizes of the checkpoint it reads; as it is where nothing beside its weights says them. Throws UsageError for
- * a checkpoint of another model.
+ * A model with the sizes of the checkpoint it reads; unchanged if no file beside the weights gives them. Throws
+ * UsageError for a checkpoint of another model.
  */
 export async function sizedByWeights(model: Model, weights: string): Promise<Model> {
   const folder = folderOf(weights);
@@ -97,7 +99,7 @@ function readBy(path: string, codec: ConfigCodec, json: JsonRecord, config: Conf
   });
 }
 
-/** Puts the file before what is said of it. */
+/** Prefixes errors with the file's path. */
 function naming<T>(path: string, read: () => T): T {
   try {
     return read();
@@ -107,8 +109,8 @@ function naming<T>(path: string, read: () => T): T {
 }
 
 /**
- * The configuration as the weights' tensors have it, but for the settings that were given. What is used otherwise than it is
- * stored is told on stderr.
+ * The configuration adapted to the weights' tensors, except for settings that were given. Conversions are reported on
+ * stderr.
  */
 export async function fittedToWeights(
   model: Model,
@@ -117,7 +119,7 @@ export async function fittedToWeights(
   given: readonly string[],
 ): Promise<Config> {
   const fit = model.checkpoints?.sizedByTensors;
-  if (!fit || !existsSync(weights)) return config; // who opens them says so, after what is wrong with the model
+  if (!fit || !existsSync(weights)) return config; // reported when they are opened, after errors in the model
   await using reader = await openSafetensors(weights);
   const fitted = fit(config, (name) => reader.tensors.get(name)?.shape);
   if (!fitted) return config;

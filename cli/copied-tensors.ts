@@ -1,13 +1,13 @@
-/** Tensors that a checkpoint holds twice, where the model has one. */
+/** Tensors that a checkpoint stores twice although the model has one. */
 import { existsSync } from "node:fs";
 import { FileError } from "../compiler/index.ts";
 import type { Config, Model } from "../dsl/index.ts";
 import { openSafetensors, type SafetensorsReader } from "../runtime/index.ts";
 
-/** Throws FileError where a copy that is stored differs from what the model reads: one of them would be passed over. */
+/** Throws FileError if a stored copy differs from the tensor that is read: it would be silently ignored. */
 export async function requireAlike({ checkpoints }: Model, config: Config, weights: string): Promise<void> {
   const copies = checkpoints?.copies?.(config) ?? [];
-  if (copies.length === 0 || !existsSync(weights)) return; // who opens them says so
+  if (copies.length === 0 || !existsSync(weights)) return; // reported when they are opened
   await using reader = await openSafetensors(weights);
   for (const { name, of, setting } of copies) {
     if (!reader.tensors.has(name) || !reader.tensors.has(of) || (await areAlike(reader, name, of))) continue;

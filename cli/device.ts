@@ -1,4 +1,4 @@
-/** Takes a device: a hardware GPU where there is one, else the processor; software GPUs only when asked for. */
+/** Chooses a device: a hardware GPU if there is one, else the CPU; software GPUs only on request. */
 import type { Backend } from "../backends/backend.ts";
 import type { WebgpuBackend } from "../backends/webgpu/index.ts";
 import { type Program, type StageObserver, UnsupportedError, UsageError } from "../compiler/index.ts";
@@ -9,18 +9,18 @@ export type DeviceChoice = (typeof deviceChoices)[number];
 
 export interface ChosenDevice {
   readonly backend: Backend;
-  /** For people: what was taken and why. */
+  /** What was chosen and why, as a message. */
   readonly reason: string;
-  /** Tells `seen` of each program from now on, before anything is allocated for it; the processor's library has none. */
+  /** Calls `seen` with each program before it is allocated; the CPU backend has no programs. */
   readonly watch?: (seen: (program: Program) => void) => void;
 }
 
 export interface DeviceOptions {
-  /** Whether what heddle tune found is used; default true. */
+  /** Whether tuning results of `heddle tune` are used; default true. */
   readonly tuning?: boolean;
-  /** What each program may take of the device's memory. */
+  /** The device memory budget of each program. */
   readonly budget?: MemoryBudget | undefined;
-  /** Threads of the processor; default all. */
+  /** CPU threads; default all. */
   readonly threads?: number;
   /** The hardware GPU whose name has these words. */
   readonly named?: string;
@@ -33,8 +33,8 @@ export function parseDevice(text: string): DeviceChoice {
 }
 
 /**
- * Opens the device asked for; `auto` never takes a software GPU. Backends are loaded only when they are used. What
- * `heddle tune` found on it is used, but for `tuning` false.
+ * Opens the requested device; `auto` never takes a software GPU. Backends are loaded on demand. Tuning results for it
+ * are used unless `tuning` is false.
  */
 export async function openDevice(choice: DeviceChoice, options: DeviceOptions = {}): Promise<ChosenDevice> {
   if (choice === "cpu") return await openCpu("asked for", options);
@@ -87,7 +87,7 @@ async function chosen(
   };
 }
 
-/** A hardware GPU, or undefined where there is none; an adapter that fails to open is told, not passed over. */
+/** A hardware GPU, or undefined if there is none; an adapter that fails to open is reported. */
 async function hardwareGpu(options: DeviceOptions): Promise<ChosenDevice | undefined> {
   const { listAdapters, requestDevice } = await import("../backends/webgpu/node-index.ts");
   const adapters = await listAdapters().catch((error: unknown) => {

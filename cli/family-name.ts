@@ -1,39 +1,42 @@
-/** What a checkpoint's model is called: a published name where its settings are that model's, else its family's. */
+/** The name of a checkpoint's model: a published name if its settings are that model's, else its family's. */
 import type { Config, ConfigValue, Model } from "../dsl/index.ts";
 import { bundledModels } from "../models/index.ts";
 import { flattened, withKnown } from "./own-config.ts";
 
-/** A model of a family in sizes that none of the bundled ones has. */
+/** A model of a family in sizes that no bundled model has. */
 export interface FamilyModel extends Model {
-  /** The bundled model that it is built as, which finds it again where no published config.json says it. */
+  /** The bundled model it is built from, which identifies it where no published config.json does. */
   readonly builtAs: string;
 }
 
 const isOfFamily = (model: Model): model is FamilyModel => "builtAs" in model;
 
-/** The name that settings in heddle's own form are kept under. */
+/** The name stored with settings in heddle's own format. */
 export const recordName = (model: Model): string => (isOfFamily(model) ? model.builtAs : model.name);
 
-/** The words for a model of no published size, such as "32 layers, width 4096, 32 heads, 8 of keys"; else undefined. */
+/**
+ * A description of a model of no published size, such as "32 layers, width 4096, 32 heads, 8 of keys"; else undefined.
+ */
 export const sizesInWords = (model: Model): string | undefined =>
   isOfFamily(model) ? words(model.config).join("; ") : undefined;
 
 /**
- * A bundled model with a checkpoint's settings, under the name of the model that has them, as which it is then used: itself, or
- * another whose config.json is of this `model_type`. Under the type where none has them, or like itself where there is no type.
+ * A bundled model with a checkpoint's settings: the model of those settings, itself or another whose config.json is of
+ * this `model_type`, if there is one. Else it is named after the type, or after the model, with "-like" if that name is
+ * taken.
  */
 export function calledAsItIs(model: Model, type?: string): Model {
   const others = bundledModels.filter((m) => type !== undefined && m.checkpoints?.config?.types.includes(type));
   const same = [bundledModels.find((m) => m.name === model.name)!, ...others].find((m) => hasSettings(m, model.config));
   if (same) return { ...same, config: model.config };
   const family = type ?? model.name;
-  const name = bundledModels.some((m) => m.name === family) ? `${family}-like` : family; // gpt2 is one size of its family
+  const name = bundledModels.some((m) => m.name === family) ? `${family}-like` : family; // gpt2 is also a size
   return { ...model, name, builtAs: model.name } as FamilyModel;
 }
 
 const keysOf = (config: Config): string => Object.keys(flattened(config)).sort().join();
 
-/** Whether a bundled model's settings are these, but for what no config.json says, such as how it is trained. */
+/** Whether a bundled model has these settings, ignoring those that a config.json lacks, such as training settings. */
 function hasSettings({ name, checkpoints, config: own }: Model, config: Config): boolean {
   if (keysOf(own) !== keysOf(config)) return false;
   const { write, incidental = [] } = checkpoints?.config ?? {};
@@ -42,7 +45,7 @@ function hasSettings({ name, checkpoints, config: own }: Model, config: Config):
   return said(own) === said(withKnown(config, shared, name));
 }
 
-/** The sizes that families have in common, of each group of settings that has a depth. */
+/** The common sizes of families, for each group of settings that has a depth. */
 function words(config: Config, group = ""): string[] {
   const { depth, width, heads, keyHeads } = config as Readonly<Record<string, ConfigValue | undefined>>;
   const own = [

@@ -1,13 +1,13 @@
-/** What a person is told of an error, and with which status a command then ends. */
+/** Error messages, and the exit status of the command. */
 import { HeddleError, InternalError } from "../compiler/index.ts";
 import { escapeControls } from "../runtime/index.ts";
 import { InterruptedError } from "./interruption.ts";
 import { userFault, withPlace } from "./user-fault.ts";
 
-/** Another rank has ended, which was told. */
+/** Another rank has ended, which was already reported. */
 export class RankLostError extends Error {}
 
-/** A user's mistake is one message; only our own faults show a stack trace. What was told before has no text. */
+/** A user's mistake is one message; only internal errors show a stack trace. An error already reported has no text. */
 export function faultText(error: unknown): { readonly text: string; readonly status: number } {
   if (error instanceof RankLostError) return { text: "", status: 1 };
   if (error instanceof HeddleError) {

@@ -1,7 +1,7 @@
-/** What `--help` of every command has in common. */
+/** The common settings of every command's `--help`. */
 import { Help, type HelpConfiguration, type Option } from "commander";
 
-/** Defaults that go without saying, off and none, are not printed. */
+/** Trivial defaults, off and none, are not printed. */
 const unsaid = (value: unknown): boolean => value === false || (Array.isArray(value) && value.length === 0);
 
 export const helpStyle: HelpConfiguration = {

@@ -1,14 +1,14 @@
-/** ONNX files as models of a command line: their graph, and their own weights. */
+/** ONNX files as models of commands: their graph, and their own weights. */
 import { extname } from "node:path";
 import type { ImportedParameter, OnnxImport } from "../backends/onnx/index.ts";
 import { UsageError } from "../compiler/index.ts";
 import { asFloat, escapeControls, permute } from "../runtime/index.ts";
 import type { ParameterSource } from "./parameters.ts";
 
-/** Whether a source is called as an ONNX file is. */
+/** Whether a source has an ONNX file's name. */
 export const isOnnx = (source: string): boolean => extname(source).toLowerCase() === ".onnx";
 
-/** The graph of an ONNX file; `--set name=number` says what an open size of it is. What was invented is told on stderr. */
+/** The graph of an ONNX file; `--set name=number` binds a dynamic size. Generated names are reported on stderr. */
 export async function readOnnxModel(source: string, set: readonly string[]): Promise<OnnxImport> {
   const { openOnnx } = await import("../backends/onnx/node-index.ts");
   const made = await openOnnx(source, { sizes: Object.fromEntries(set.map(sizeSetting)) });
@@ -16,7 +16,7 @@ export async function readOnnxModel(source: string, set: readonly string[]): Pro
   return made;
 }
 
-/** "height=640", or "past=sequence" where two open sizes are the same. */
+/** "height=640", or "past=sequence" if two dynamic sizes are equal. */
 function sizeSetting(setting: string): readonly [name: string, size: number | string] {
   const [, name, size] = /^([A-Za-z_]\w*)=(\w+)$/.exec(setting) ?? [];
   if (name === undefined || size === undefined)
@@ -24,7 +24,7 @@ function sizeSetting(setting: string): readonly [name: string, size: number | st
   return [name, /^\d+$/.test(size) ? Number(size) : size];
 }
 
-/** The weights that an ONNX file holds itself. */
+/** The weights stored in an ONNX file. */
 export function importedWeights(source: string, own: ReadonlyMap<string, ImportedParameter>): ParameterSource {
   const read = async (name: string) => await own.get(name)!.read();
   return {

@@ -1,4 +1,4 @@
-/** The door of the command line: `main`, and what examples, tests and the bench share with its commands. */
+/** Entry point of the command line: `main`, and what examples, tests and the bench share with its commands. */
 
 export { tunedOptions } from "../api/node-index.ts";
 export { type ChosenDevice, openDevice, parseDevice } from "./device.ts";

@@ -1,4 +1,4 @@
-/** What ends a command from outside: Ctrl-C, a request to end, a terminal that goes, a reader that has seen enough. */
+/** External interruption of a command: Ctrl-C, a termination request, a closed terminal or pipe. */
 import { HeddleError } from "../compiler/index.ts";
 
 /** Exit statuses by convention: 128 + the signal's number. */
@@ -8,12 +8,12 @@ const ofClosedPipe = 141; // 128 + SIGPIPE
 const signals = Object.keys(statuses) as (keyof typeof statuses)[];
 
 /**
- * Milliseconds within which signals are one request: a hangup comes from the terminal and from the process that started this
- * one, and a supervisor asks every process of a group.
+ * Milliseconds within which signals count as one: a hangup comes both from the terminal and from the parent process,
+ * and a supervisor signals every process of a group.
  */
 const oneRequestMs = 500;
 
-/** Work that was given up at a signal: told in its message, with the status of the signal. */
+/** Work aborted by a signal, with a message and the signal's exit status. */
 export class InterruptedError extends HeddleError {
   readonly status: number;
   constructor(message: string, status: number) {
@@ -22,7 +22,7 @@ export class InterruptedError extends HeddleError {
   }
 }
 
-/** Aborts when the command is asked to end, and says with which status it then does. */
+/** Aborts when the command is interrupted, and gives the exit status. */
 export interface Ending {
   readonly signal: AbortSignal;
   readonly status: () => number;
@@ -30,8 +30,8 @@ export interface Ending {
 }
 
 /**
- * Listens for signals: the first aborts and is told to `asked`, the second ends the process. With `alsoPipes` a closed
- * stdout or stderr is such a request too, where it would otherwise end the process at once.
+ * Listens for signals: the first aborts and calls `asked`, the second ends the process. With `alsoPipes` a closed
+ * stdout or stderr is handled the same way, where it would otherwise end the process at once.
  */
 export function listenForEnding(asked: () => void = () => {}, { alsoPipes = false } = {}): Ending {
   const controller = new AbortController();
@@ -51,7 +51,7 @@ export function listenForEnding(asked: () => void = () => {}, { alsoPipes = fals
     ask(asksFor);
     asked();
   };
-  // A stream tells again at each write; and with its reader gone nothing can be told to anybody.
+  // A closed stream fails again at each write; and without a reader nothing can be reported.
   const onClosed = () => {
     if (!controller.signal.aborted) ask(ofClosedPipe);
   };
@@ -68,7 +68,7 @@ export function listenForEnding(asked: () => void = () => {}, { alsoPipes = fals
   };
 }
 
-/** Runs `body`, whose signal aborts when the command is asked to end; gives the exit status. */
+/** Runs `body`, whose signal aborts on interruption; returns the exit status. */
 export async function untilInterrupted(body: (signal: AbortSignal) => Promise<void>): Promise<number> {
   const ending = listenForEnding();
   try {

@@ -1,39 +1,39 @@
-/** How near kernels come to what an adapter can do at most, and what keeps them from more. */
+/** How close kernels come to an adapter's peak rates, and what limits them. */
 import type { Ceilings } from "../backends/webgpu/index.ts";
 import { bytes, short } from "./output.ts";
 
-/** What there is to know of a kernel, at the sizes of a run. */
+/** A kernel's work at the sizes of a run. */
 export interface KernelWork {
   readonly kind: string;
-  /** Bytes read and written, each tensor once. */
+  /** Bytes read and written, counting each tensor once. */
   readonly bytes: number;
-  /** Multiplications and additions of its sums. */
+  /** Multiplications and additions of its reductions. */
   readonly operations: number;
   readonly workgroups: number;
-  /** Whether it multiplies on matrix units. */
+  /** Whether it uses matrix units. */
   readonly onMatrices: boolean;
-  /** Why no schedule for matrix units was taken, where one was passed over. */
+  /** Why a schedule for matrix units was rejected, if one was. */
   readonly noMatrices?: string | undefined;
-  /** Share of its tiles that lies past the edges of the problem. */
+  /** Fraction of its tiles outside the problem's bounds. */
   readonly waste?: number | undefined;
 }
 
 export type Bound = "bytes" | "operations" | "dispatch";
 
-/** The least time that a kernel can take, and what decides it. */
+/** The lower bound of a kernel's time, and what determines it. */
 export interface LeastTime {
   readonly by: Bound;
   readonly seconds: number;
 }
 
-/** Ceilings as far as they are known. */
+/** The known ceilings. */
 export type KnownCeilings = Partial<Ceilings>;
 
-/** The rate that operations can have: that of matrix units where they are used. */
+/** The peak rate of operations: that of matrix units if used. */
 const operationRate = ({ onMatrices }: KernelWork, c: KnownCeilings): number | undefined =>
   onMatrices ? c.matrices : c.f32;
 
-/** Undefined where the ceilings that it takes are not known. */
+/** The lower bound of a kernel's time; undefined if a ceiling it needs is unknown. */
 export function leastTime(work: KernelWork, c: KnownCeilings): LeastTime | undefined {
   const rate = operationRate(work, c);
   if (c.copy === undefined || (work.operations > 0 && rate === undefined)) return undefined;
@@ -49,19 +49,19 @@ export interface Rates {
   readonly seconds: number;
   readonly bytesPerSecond: number;
   readonly operationsPerSecond: number;
-  /** Of the ceiling that bounds it: 1 is as fast as can be. */
+  /** Fraction of the ceiling that bounds it: 1 is the maximum. */
   readonly fraction?: number;
   readonly by?: Bound;
-  /** What keeps it from more, in words; empty where nothing is known to. */
+  /** What limits it, in words; empty if unknown. */
   readonly why: readonly string[];
 }
 
-/** Above this share of the ceiling there is little to ask for. */
+/** Above this fraction of the ceiling little can be gained. */
 const near = 0.8;
-/** Tiles that are emptier than this are worth a word. */
+/** Tile waste above this is reported. */
 const muchWaste = 0.05;
 
-/** `units` are what workgroups run on side by side, where the adapter's class is known. */
+/** `units` is the number of multiprocessors, if the adapter's class is known. */
 export function ratesOf(work: KernelWork, seconds: number, c: KnownCeilings, units?: number): Rates {
   const least = leastTime(work, c);
   const rates = { seconds, bytesPerSecond: work.bytes / seconds, operationsPerSecond: work.operations / seconds };
@@ -91,7 +91,7 @@ const words = {
   dispatch: "of what a dispatch takes",
 } as const satisfies Record<Bound, string>;
 
-/** One kernel's rates as lines to be wrapped. */
+/** One kernel's rates as lines, to be wrapped. */
 export function printRates({ seconds, bytesPerSecond, operationsPerSecond, fraction, by, why }: Rates): string[] {
   const rate = operationsPerSecond > 0 ? `, ${short(operationsPerSecond)} operations/s` : "";
   const share = fraction === undefined ? "" : `: ${Math.round(100 * fraction)} % ${words[by!]}`;

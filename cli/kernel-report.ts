@@ -1,4 +1,7 @@
-/** What the kernels of a program are: which schedule makes each, why not those before it, and what it moves and computes. */
+/**
+ * A report of a program's kernels: the schedule of each, why those before it were rejected, and its memory traffic and
+ * operations.
+ */
 import {
   dimValue,
   gridOf,
@@ -22,47 +25,47 @@ import {
 } from "./kernel-rates.ts";
 import { bytes, short, wrap } from "./output.ts";
 
-/** One way in which kernels of a shape run: where `assuming` holds of a run's sizes, or where none before it does. */
+/** A variant of a kernel shape: runs if its assumptions hold for a run's sizes, or as the fallback. */
 interface VariantReport {
   readonly schedule: string;
   readonly settings: Readonly<Record<string, number>>;
   /** "batch*tokens <= 8". */
   readonly assuming: readonly string[];
-  /** Whether it is the one that runs at the sizes given. */
+  /** Whether it is selected at the given sizes. */
   readonly taken: boolean;
   readonly workgroups: readonly number[];
   readonly threads: number;
 }
 
-/** Kernels of one shape: the same code, bound to other tensors. */
+/** Kernels of one shape: the same code with other bindings. */
 export interface ShapeReport {
   readonly count: number;
-  /** What they are called; where they differ in the numbers of layers alone, once, with a star for these. */
+  /** Their names; those that differ only in layer numbers are listed once, with a star for the number. */
   readonly names: readonly { readonly name: string; readonly count: number }[];
   readonly kind: string;
-  /** In the order in which they are tried; the last assumes nothing. */
+  /** In the order in which they are tried; the last has no assumptions. */
   readonly variants: readonly VariantReport[];
   readonly refused: readonly { readonly schedule: string; readonly reason: string }[];
-  /** Of one kernel, at the sizes given: bytes, and operations of its sums. */
+  /** For one kernel at the given sizes: bytes, and operations of its reductions. */
   readonly bytesRead: number;
   readonly bytesWritten: number;
   readonly operations: number;
-  /** The least time that one kernel can take; absent where the adapter's ceilings are not known. */
+  /** The lower bound of one kernel's time; absent if the adapter's ceilings are unknown. */
   readonly least?: LeastTime;
-  /** Of one kernel on the adapter, where it was timed; or why it was not. */
+  /** Measured rates of one kernel, or why it was not timed. */
   readonly rates?: Rates | { readonly failure: string };
 }
 
-/** What is known of the adapter beside its facts. */
+/** What was measured of the adapter. */
 export interface Measured {
   readonly ceilings: KnownCeilings;
-  /** Its multiprocessors, where its class is known. */
+  /** Its number of multiprocessors, if its class is known. */
   readonly units?: number | undefined;
-  /** Nanoseconds of each shape of kernel, by the statements that its kernels share; or why there are none. */
+  /** Nanoseconds of each kernel shape, keyed by the kernels' shared statements; or why it was not timed. */
   readonly times?: ReadonlyMap<unknown, number | string>;
 }
 
-/** The kernels, those of one shape together, in the order in which the first of each runs. */
+/** The kernels grouped by shape, in the order in which the first of each runs. */
 export function shapesOf(kernels: readonly ProgramKernel[], sizes: Sizes, measured?: Measured): readonly ShapeReport[] {
   // Kernels of one shape are lowered once: they share their statements.
   return [...Map.groupBy(kernels, (k) => k.kernel.body).values()].map((same) => shapeReport(same, sizes, measured));
@@ -85,7 +88,7 @@ function shapeReport(same: readonly ProgramKernel[], sizes: Sizes, measured?: Me
   };
 }
 
-/** How fast a kernel can be, and how fast it is. */
+/** A kernel's bound and measured rates. */
 function speedOf(
   kernel: ProgramKernel,
   sizes: Sizes,
@@ -155,7 +158,7 @@ function printShape(shape: ShapeReport): string[] {
   ];
 }
 
-/** Operations for each byte that is read or written, each tensor once. */
+/** Arithmetic intensity: operations per byte read or written, counting each tensor once. */
 const intensity = ({ operations, bytesRead, bytesWritten }: ShapeReport): string =>
   String(Number((operations / (bytesRead + bytesWritten)).toPrecision(2)));
 
@@ -175,7 +178,7 @@ function printVariants(kind: string, variants: readonly VariantReport[]): string
 
 const printChoice = ({ schedule, settings }: VariantReport): string => lowering.printChoice(schedule, settings);
 
-/** What each schedule that is named does. */
+/** Descriptions of the schedules named. */
 function legend(shapes: readonly ShapeReport[]): string[] {
   const known = Object.entries(lowering.scheduleTables).flatMap(([kind, table]) => {
     const own = shapes.filter((s) => s.kind === kind);

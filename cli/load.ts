@@ -1,4 +1,4 @@
-/** Finds what a command was given: a bundled model, a TypeScript file, a .graph or .onnx file, or a job. */
+/** Resolves a command's argument: a bundled model, a TypeScript file, a .graph or .onnx file, or a job. */
 import { existsSync, statSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { findPackageJSON } from "node:module";
@@ -41,8 +41,8 @@ const isKind = <K extends string>(value: unknown, kind: K): value is { readonly 
   typeof value === "object" && value !== null && (value as { kind?: unknown }).kind === kind;
 
 /**
- * The model that a name, a file or a published checkpoint's folder stands for, with the sizes that the `config.json` beside its
- * weights says.
+ * The model of a name, a file or a published checkpoint's folder, with the sizes in the `config.json` beside its
+ * weights.
  */
 async function loadModel(source: string, weights: string | undefined): Promise<Model> {
   const bundled = bundledModels.find((m) => m.name === source);
@@ -53,7 +53,9 @@ async function loadModel(source: string, weights: string | undefined): Promise<M
   return weights === undefined ? model : await sizedByWeights(model, weights);
 }
 
-/** Whether a source is a model: a bundled one by name, a checkpoint's folder, or a file that exports one and no job. */
+/**
+ * Whether a source is a model: a bundled one's name, a checkpoint's folder, or a file that exports a model and no job.
+ */
 export async function isModel(source: string): Promise<boolean> {
   if (bundledModels.some((m) => m.name === source) || isFolder(source)) return true;
   if (!isScript(source)) return false;
@@ -64,7 +66,7 @@ export async function isModel(source: string): Promise<boolean> {
 /** The model whose stages are to be trained. */
 export const loadStagedModel = (source: string): Promise<Model> => loadModel(source, undefined);
 
-/** What says which graph of a source is meant. */
+/** Selects a graph of a source. */
 export interface GraphChoice {
   /** `--set` of the command line. */
   readonly set: readonly string[];
@@ -73,31 +75,34 @@ export interface GraphChoice {
 }
 
 export interface LoadOptions extends GraphChoice {
-  /** Weights that the model is made for, where they are known. */
+  /** The weights that the model is for, if known. */
   readonly weights?: string | undefined;
-  /** A stage whose settings `--set` reaches besides the model's. */
+  /** A stage whose settings `--set` can also set. */
   readonly stage?: string;
 }
 
-/** What a command works on: a graph, and the model and configuration that it comes from where it is no bare graph. */
+/** A command's subject: a graph, and its model and configuration unless it is a bare graph. */
 export interface NamedModel {
   readonly name: string;
   readonly graph: Graph;
   readonly model?: Model;
   readonly config?: Config;
-  /** What `--set` says of the stage, by dotted keys. */
+  /** The stage's settings from `--set`, by dotted keys. */
   readonly ofStage?: Settings;
-  /** Settings that `--set` says, by dotted keys: they go before what lies beside weights, also where they are the usual ones. */
+  /**
+   * Settings from `--set`, by dotted keys: they take precedence over the files beside weights, even if they are the
+   * defaults.
+   */
   readonly given?: readonly string[];
-  /** Runs of ids that inputs are meant to have. */
+  /** Runs of ids that inputs must contain. */
   readonly runs: Readonly<Record<string, TokenRun>>;
-  /** The weights that the source holds itself, as an ONNX file does. */
+  /** The weights stored in the source, as in an ONNX file. */
   readonly own?: ParameterSource;
 }
 
 /**
- * The model of a name, a TypeScript file, a checkpoint's folder, a .graph or an .onnx file, with `--set` applied, and for the weights
- * given: what is used otherwise than they have it is said, unless `--set` says how.
+ * The model of a name, a TypeScript file, a checkpoint's folder, a .graph or an .onnx file, with `--set` applied,
+ * adapted to the given weights: differences from them are reported, unless `--set` makes them.
  */
 export async function loadConfigured(source: string, options: LoadOptions): Promise<NamedModel> {
   if (extname(source) === ".graph") {
@@ -125,7 +130,7 @@ export async function loadConfigured(source: string, options: LoadOptions): Prom
   return { name: model.name, graph, model, config, ofStage, given, runs };
 }
 
-/** An ONNX file, of which `--set` says how large open sizes are. */
+/** An ONNX file, whose dynamic sizes `--set` binds. */
 async function onnxModel(source: string, { set, graph: named }: GraphChoice): Promise<NamedModel> {
   if (named !== undefined) throw new UsageError(`--graph names a graph of a model; "${source}" is a file of one`);
   const { graph, parameters } = await readOnnxModel(source, set);
@@ -145,8 +150,8 @@ export const isJob = async (source: string): Promise<boolean> =>
   isScript(source) && Object.values(await importFile(source)).some((v) => isKind(v, "heddle.job"));
 
 /**
- * The job of a TypeScript file, and the settings that `--set` and `--precision` give it. Throws UsageError where a
- * precision is asked of a job that does not let it be chosen, and for settings that break a rule.
+ * The job of a TypeScript file, and its settings from `--set` and `--precision`. Throws UsageError if a precision is
+ * given for a job that has no such setting, and for settings that break a rule.
  */
 export async function loadJob(source: string, settings: readonly string[], precision?: Precision) {
   if (!isScript(source))
@@ -189,7 +194,7 @@ async function importFile(source: string): Promise<Record<string, unknown>> {
   }
 }
 
-/** What to do about a file that Node does not load; "" where nobody knows. */
+/** A hint for a file that Node cannot load; "" if there is none. */
 async function loadingHint(error: unknown, manifest: string | undefined): Promise<string> {
   const { code, message } = error as NodeJS.ErrnoException;
   if (code === "ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX")
@@ -209,7 +214,7 @@ async function loadingHint(error: unknown, manifest: string | undefined): Promis
 
 const languageDoor = fileURLToPath(new URL("../api/index.ts", import.meta.url));
 
-/** What was thrown, and where, without the frames of Node that loaded the file. */
+/** The error and its location, without Node's module loading frames. */
 function whereAndWhy(error: unknown): string {
   const lines = (error instanceof Error ? (error.stack ?? error.message) : String(error)).split("\n");
   return lines.filter((line) => line.trim() !== "" && !/^ {4}at /.test(line)).join("\n  ");

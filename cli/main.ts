@@ -1,4 +1,4 @@
-/** The command line: what a person types, turned into calls on commands, each of which is loaded when it is called. */
+/** The command line: parses arguments and calls commands, each loaded on demand. */
 import { readFileSync } from "node:fs";
 import { setFlagsFromString } from "node:v8";
 import { Command, CommanderError, Option } from "commander";
@@ -24,13 +24,13 @@ import {
 
 const framesKept = 64;
 
-/** Commands that end before a larger young generation would save time: a second's work leaves 100 MB of garbage. */
+/** Commands too short to profit from a larger young generation: a second's work leaves 100 MB of garbage. */
 const brief: readonly string[] = ["inspect"];
 
-/** Runs one command and gives the exit status: 0, 1 for a user's mistake, 2 for a fault of ours. */
+/** Runs one command and returns the exit status: 0, 1 for a user's mistake, 2 for an internal error. */
 export async function main(argv: readonly string[]): Promise<number> {
   setSourceReader(readSource);
-  Error.stackTraceLimit = Math.max(Error.stackTraceLimit, framesKept); // the user's call may lie below many of ours
+  Error.stackTraceLimit = Math.max(Error.stackTraceLimit, framesKept); // the user's frame may be below many of ours
   let status = 0;
   let trace: OpenTrace | undefined;
   const program = commands((code) => {
@@ -51,14 +51,14 @@ export async function main(argv: readonly string[]): Promise<number> {
   }
 }
 
-/** Several ranks write a file each: the name of all but the first has its number. */
+/** Each rank writes its own file: all but the first add their number to the name. */
 async function openTrace(file: string): Promise<OpenTrace> {
   const { launchOf, openTrace: open } = await import("../runtime/node-index.ts");
   const rank = launchOf(process.env)?.rank ?? 0;
   return open(rank === 0 ? file : `${file}.rank-${rank}`);
 }
 
-/** What ONNX files may be asked to have, named apart from the exporter so that no command but export loads it. */
+/** The ONNX dialects, named here so that only the command export loads the exporter. */
 const dialects = Object.keys({ standard: true, onnxruntime: true } satisfies Record<Dialect, true>);
 const activationTypes = Object.keys({ float: true, int8: true } satisfies Record<Activations, true>);
 
@@ -404,7 +404,10 @@ function readSource(file: string): string | undefined {
   }
 }
 
-/** Tells an error, and gives the status to end with. A user's mistake is one message; only our own faults show a stack trace. */
+/**
+ * Reports an error and returns the exit status. A user's mistake is one message; only internal errors show a stack
+ * trace.
+ */
 export function report(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode;
   const { text, status } = faultText(error);

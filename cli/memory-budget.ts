@@ -1,4 +1,4 @@
-/** What --memory allows: bytes, or a share of what a device has. */
+/** The budget of --memory: bytes, or a fraction of the device's memory. */
 import { execFile } from "node:child_process";
 import { totalmem } from "node:os";
 import { promisify } from "node:util";
@@ -6,13 +6,13 @@ import { UsageError } from "../compiler/index.ts";
 
 export type MemoryBudget = { readonly bytes: number } | { readonly share: number };
 
-/** What is asked of an adapter: WebGPU says its name, and not how much memory it has. */
+/** What is read from an adapter: WebGPU reports its name, but not its memory. */
 interface Adapter {
   readonly description: string;
   readonly software: boolean;
 }
 
-/** The budget in bytes. Throws UsageError for a share of a device that does not say what it has. */
+/** The budget in bytes. Throws UsageError for a fraction of unknown memory. */
 export async function bytesAllowed(budget: MemoryBudget, adapter: Adapter): Promise<number> {
   if ("bytes" in budget) return budget.bytes;
   const all = adapter.software ? totalmem() : await memoryOfNvidia(adapter.description);
@@ -23,13 +23,13 @@ export async function bytesAllowed(budget: MemoryBudget, adapter: Adapter): Prom
   return Math.floor(budget.share * all);
 }
 
-/** Where no device is opened. */
+/** The budget in bytes, if no device is opened. */
 export function bytesOnly(budget: MemoryBudget): number {
   if ("bytes" in budget) return budget.bytes;
   throw new UsageError(`--memory ${budget.share}: no device is opened here; give bytes, as in --memory 24GiB`);
 }
 
-/** Bytes of the NVIDIA card of that name, as its driver's tool says; undefined for others, and where the tool is not there. */
+/** Memory of the NVIDIA GPU of that name in bytes, by nvidia-smi; undefined for others, and if the tool is missing. */
 async function memoryOfNvidia(description: string): Promise<number | undefined> {
   const query = ["--query-gpu=name,memory.total", "--format=csv,noheader,nounits"];
   const text = await promisify(execFile)("nvidia-smi", query).then(
@@ -39,7 +39,7 @@ async function memoryOfNvidia(description: string): Promise<number | undefined> 
   return nvidiaMemory(text, description);
 }
 
-/** From lines such as "NVIDIA H200, 143771", in MiB: the least of the cards of that name. */
+/** Parses lines such as "NVIDIA H200, 143771", in MiB: the minimum over GPUs of that name. */
 export function nvidiaMemory(text: string, description: string): number | undefined {
   const found = text.split("\n").flatMap((line) => {
     const [name = "", mebibytes = ""] = line.split(",").map((s) => s.trim());

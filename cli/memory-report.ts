@@ -1,4 +1,4 @@
-/** The memory of a training step as people read it: in all, then by kind. */
+/** Prints the memory of a training step: the total, then by kind. */
 import type { MemoryByKind, Program } from "../compiler/index.ts";
 import { stepMemory } from "../dsl/index.ts";
 import type { TrainingJob } from "../runtime/index.ts";
@@ -6,7 +6,7 @@ import type { ChosenDevice } from "./device.ts";
 import { bytes } from "./output.ts";
 import { ofEachGraph } from "./stage-figures.ts";
 
-/** Rows of a table: the sum first. */
+/** Table rows: the total first. */
 export function memoryRows(memory: MemoryByKind): readonly (readonly [string, string])[] {
   return [
     ["memory", bytes(totalOf(memory))],
@@ -16,7 +16,9 @@ export function memoryRows(memory: MemoryByKind): readonly (readonly [string, st
 
 const totalOf = (memory: MemoryByKind): number => Object.values(memory).reduce((a, b) => a + b, 0);
 
-/** Says what a job's step takes, by kind, when all of its graphs are compiled and before the last of it is allocated. */
+/**
+ * Reports the memory of a job's step, by kind, once all of its graphs are compiled and before the last is allocated.
+ */
 export function tellMemory({ watch }: ChosenDevice, { step, sizes }: TrainingJob, say: (text: string) => void): void {
   const graphs = Object.values(ofEachGraph(step, ({ name }) => name));
   const made = new Map<string, Program>();

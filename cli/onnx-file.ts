@@ -1,4 +1,4 @@
-/** Writes ONNX files, checked where that is asked for: a file that does not compute what heddle does is not kept. */
+/** Writes ONNX files, optionally verified: a file that does not match heddle's results is discarded. */
 import { mkdtemp, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { heddleVersion } from "../api/node-index.ts";
@@ -10,17 +10,17 @@ import { InterruptedError, listenForEnding } from "./interruption.ts";
 import { type TokenRuns, type VerifiedFile, verifyFile } from "./onnx-verification.ts";
 
 /**
- * How far a verified file may be from heddle's own execution on the same weights, relative to each output's largest value.
- * f16 rounds activations too.
+ * Tolerances of verification against heddle's own execution on the same weights, relative to each output's largest
+ * value. f16 rounds activations too.
  */
 const tolerances = { f32: 1e-3, f16: 3e-2, int8: 1e-3, int4: 1e-3 } as const;
 
-/** onnxruntime's own products of integers round what they multiply to 8 bits, in blocks of 32. */
+/** onnxruntime's integer matmuls quantize their inputs to 8 bits, in blocks of 32. */
 const roundedInputs = 3e-2;
 
 /**
- * Where the file rounds as the graph does that it is compared with: a few times what that rounding does, which both are off by, each
- * in its own way.
+ * If the file quantizes like the graph it is compared with: a few times the error of that quantization, which each
+ * incurs in its own way.
  */
 const roundedAlike = { least: 1e-2, steps: 4 };
 
@@ -30,21 +30,21 @@ function toleranceOf({ dtype = "f32", dialect }: ExportOptions, { steps }: Verif
 }
 
 export interface OnnxFileOptions extends ExportOptions, WriteOptions {
-  /** Run the file and compare. */
+  /** Run the file and compare its outputs. */
   readonly verify?: boolean;
-  /** Runs of ids that inputs are meant to have; verification feeds them. */
+  /** Runs of ids that inputs must contain; verification feeds them. */
   readonly runs?: TokenRuns;
 }
 
 export interface OnnxFile extends WrittenModel {
   readonly opset: number;
-  /** Present when the file was verified. */
+  /** Present if the file was verified. */
   readonly verified?: VerifiedFile;
 }
 
 /**
- * Writes `graph` at `path` with parameters that are read one at a time. With `verify`, a file that differs by more than
- * its dtype's tolerance does not take the place of what was there, and FileError says by how much.
+ * Writes `graph` to `path`, reading parameters one at a time. With `verify`, a file that exceeds its dtype's tolerance
+ * does not replace the existing one, and FileError gives the difference.
  */
 export async function writeOnnxFile(
   path: string,
@@ -59,7 +59,7 @@ export async function writeOnnxFile(
     const write = (to: string) =>
       writeOnnx(to, model, (n) => ({ dtype: "f32" as const, chunks: chunksOf(readOn, inputName(n)) }), options);
     if (!options.verify) return { ...(await write(path)), opset };
-    // What was at the path stays until the new file is known to be right.
+    // The existing file stays until the new one is verified.
     const folder = await mkdtemp(join(dirname(path), `.${basename(path)}.`));
     try {
       const written = await write(join(folder, basename(path)));
@@ -67,7 +67,7 @@ export async function writeOnnxFile(
       throwIfAsked();
       requireWithin(verified, toleranceOf(options, verified));
       const files = written.files.map((file) => join(dirname(path), basename(file)));
-      // The data goes first: a model never names data that is not there.
+      // Data is moved first, so that a model never refers to missing data.
       for (let i = files.length - 1; i >= 0; i--) await rename(written.files[i]!, files[i]!);
       return { ...written, files, opset, verified };
     } finally {
@@ -85,7 +85,7 @@ function requireWithin({ maxRelDiff, against }: VerifiedFile, tolerance: number)
 
 type ReadParameter = (name: string) => Promise<HostTensor>;
 
-/** Runs `write`, whose reader throws once the command is asked to end, so that the writer removes what it has written. */
+/** Runs `write`, whose reader throws on interruption, so that the writer removes its partial output. */
 async function untilStopped<T>(
   path: string,
   read: ReadParameter,
@@ -107,7 +107,7 @@ async function untilStopped<T>(
   }
 }
 
-/** What is converted at a time: a table of 50,000 words in f16 beside the same in f32 would be felt. */
+/** Bytes converted at a time: a 50,000-token table in both f16 and f32 would take noticeable memory. */
 const pieceBytes = 2 ** 24;
 
 async function* chunksOf(read: ReadParameter, name: string): AsyncGenerator<Uint8Array> {

@@ -1,6 +1,6 @@
 /**
- * Verifies ONNX files: onnxruntime runs the file, heddle runs the graph on the same inputs and the weights as the file
- * holds them, with what the file rounds at every run rounded too, and the outputs are compared.
+ * Verifies ONNX files: onnxruntime runs the file, heddle runs the graph on the same inputs and on the file's stored
+ * weights, with the same dynamic quantization, and the outputs are compared.
  */
 import { type Backend, fedBytes, requireHostMemory } from "../backends/backend.ts";
 import { type OnnxExport, storedValue } from "../backends/onnx/index.ts";
@@ -28,19 +28,20 @@ export interface VerifiedFile extends Verification {
   readonly against: string;
   readonly sizes: Sizes;
   /**
-   * What rounding the weights did, and what they are multiplied by where the file rounds that: how far the file is from heddle's
-   * execution on the weights that it was given, relative to the largest value of an output. Absent where the file has those.
+   * The error of quantizing the weights, and the activations if the file does: the difference of the file from heddle's
+   * execution on the original weights, relative to the largest value of an output. Absent if the file stores them
+   * unchanged.
    */
   readonly rounding?: number;
   /**
-   * Where the file rounds what it multiplies: how far that takes heddle's own execution of the graph, likewise relative. The file
-   * cannot be nearer than this to it in a deep graph: what lies at the edge between two integers falls to either by the last
-   * bits of a float, and each that falls otherwise moves others to an edge.
+   * If the file quantizes activations: the error that this causes in heddle's own execution of the graph, likewise
+   * relative. In a deep graph the file cannot be closer than this: values between two integers round either way by the
+   * last bits of a float, and each such difference propagates.
    */
   readonly steps?: number;
 }
 
-/** Runs the file at `path`, written from `model`, and the graph that it was made from. */
+/** Verifies the file at `path`, written from `model`, against the graph that it was made from. */
 export async function verifyFile(
   path: string,
   model: OnnxExport,
@@ -49,7 +50,7 @@ export async function verifyFile(
 ): Promise<VerifiedFile> {
   const sizes = sampleSizes(model.graph, runs);
   const bound = bindSizes(model.graph, sizes);
-  // What is fed lies there in f32 for the file, and in float64 for the interpreter.
+  // Feeds are held in f32 for the file, and in float64 for the interpreter.
   requireHostMemory(bound, { besides: fedBytes(bound, 8 + 4) });
   const feeds = sampleFeeds(bound, runs);
   const backend = await independentBackend(bound);
@@ -70,7 +71,7 @@ export async function verifyFile(
 
 type Results = Readonly<Record<string, HostTensor>>;
 
-/** The largest difference of two runs' outputs, relative to the largest value of each. */
+/** The largest difference between two runs' outputs, relative to the largest value of each. */
 function farthest(some: Results, others: Results): number {
   const apart = Object.entries(others).map(([name, { data: b }]) => {
     const { data: a } = some[name]!;
@@ -101,11 +102,11 @@ async function execute(
   }
 }
 
-/** Outputs by their names in the file, where one that is an input too has another. */
+/** Outputs by their names in the file, where an output that is also an input is renamed. */
 const inFile = ({ outputs }: OnnxExport, results: Results) =>
   Object.fromEntries(Object.entries(results).map(([name, value]) => [outputs[name]!, value]));
 
-/** Parameters as a file holds them. */
+/** Parameters as the file stores them. */
 function storedIn(model: OnnxExport, read: ReadParameter): ReadParameter {
   const stored = new Map(model.stored.map((t) => [inputName(t.parameter), t]));
   return async (name) => {
@@ -117,6 +118,6 @@ function storedIn(model: OnnxExport, read: ReadParameter): ReadParameter {
 /** The interpreter takes about a second for this many multiply-accumulates. */
 const interpreterMacs = 3e8;
 
-/** An executor that shares nothing with the exported file: the interpreter for small graphs, WebGPU for larger ones. */
+/** A backend independent of the exported file: the interpreter for small graphs, WebGPU for larger ones. */
 const independentBackend = async (graph: Graph): Promise<Backend> =>
   countMacs(graph, {}) <= interpreterMacs ? referenceBackend() : (await openDevice("webgpu")).backend;

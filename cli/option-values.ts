@@ -1,11 +1,11 @@
-/** Texts of options as values; each throws InvalidArgumentError, which commander tells beside the option's name. */
+/** Parsers of option values; each throws InvalidArgumentError, which commander reports with the option's name. */
 import { InvalidArgumentError } from "commander";
 import type { MemoryBudget } from "./memory-budget.ts";
 
 /** The values of an option that may be repeated. */
 export const collect = (value: string, before: string[]): string[] => [...before, value];
 
-/** The value of an option that is given once: a second one would go before the first without a word. */
+/** The value of an option that may be given once: a second one would silently replace the first. */
 export function once(value: string, before: string | undefined): string {
   if (before === undefined) return value;
   throw new InvalidArgumentError(`it is given once, and "${before}" is`);
@@ -38,7 +38,7 @@ export function byteCount(text: string): number {
   throw new InvalidArgumentError("a size is needed, such as 5GB or 500MB");
 }
 
-/** 24GiB, or 0.8: bytes, or a share of what the device has. */
+/** 24GiB, or 0.8: bytes, or a fraction of the device's memory. */
 export function memoryBudget(text: string): MemoryBudget {
   const share = /^(0?\.\d+|1|1\.0+)$/.test(text.trim()) ? Number(text) : 0;
   if (share > 0) return { share };

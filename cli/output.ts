@@ -1,4 +1,4 @@
-/** What people and programs read: aligned tables, grouped digits, byte sizes, and plain JSON. */
+/** Output formatting: aligned tables, grouped digits, byte sizes, and plain JSON. */
 
 /** 5,902,793,600 */
 export const digits = (n: number): string => Math.round(n).toLocaleString("en-US");
@@ -10,14 +10,14 @@ export function bytes(n: number): string {
   return `${(n / 1000 ** power).toFixed(power === 0 ? 0 : 1)} ${units[power]}`;
 }
 
-/** 725.9 G, for operations. */
+/** 725.9 G, for operation counts. */
 export function short(n: number): string {
   const units = ["", " K", " M", " G", " T", " P"];
   const power = Math.min(units.length - 1, n < 1000 ? 0 : Math.floor(Math.log10(n) / 3));
   return `${(n / 1000 ** power).toFixed(power === 0 ? 0 : 1)}${units[power]}`;
 }
 
-/** Two columns, the first padded. */
+/** Aligns two columns. */
 export function table(rows: readonly (readonly [string, string])[]): string {
   const width = Math.max(...rows.map(([label]) => label.length));
   return rows.map(([label, value]) => `  ${label.padEnd(width)}  ${value}`).join("\n");
@@ -25,7 +25,7 @@ export function table(rows: readonly (readonly [string, string])[]): string {
 
 export const json = (value: unknown): string => JSON.stringify(value, null, 2);
 
-/** Text in lines of at most 80 columns, broken at blanks; those after the first are indented by two more. */
+/** Wraps text to at most 80 columns; continuation lines are indented by two more. */
 export function wrap(text: string, indent = "", columns = 80): string[] {
   const lines: string[] = [];
   let line = indent;

@@ -1,4 +1,4 @@
-/** The `config.json` of a model of which no published form is known: its settings, flat, under the model's name. */
+/** The `config.json` of a model without a published form: its settings, flat, under the model's name. */
 import { readFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { FileError, shown, UsageError } from "../compiler/index.ts";
@@ -12,20 +12,20 @@ type Flat = Readonly<Record<string, StageSetting>>;
 export interface OwnConfig {
   /** The name of the model. */
   readonly model: string;
-  /** The file that declares it, as it was called where the weights were written. */
+  /** The file that declares it, as given when the weights were written. */
   readonly source?: string;
-  /** The configuration: what the file does not say is as it was. */
+  /** The configuration: settings missing in the file keep their defaults. */
   readonly config: (usual: Config) => Config;
 }
 
-/** `source` is what the model was given as on the command line. */
+/** `source` is the model's command line argument. */
 export const ownConfigOf = (model: string, config: Config, source?: string): Flat => ({
   [modelKey]: model,
   ...(source !== undefined && { [sourceKey]: basename(source) }),
   ...flattened(config),
 });
 
-/** What the `config.json` of a folder says, if it is of this form. */
+/** Parses the `config.json` of a folder, if it is of this form. */
 export function readOwnConfig(folder: string, json: Readonly<Record<string, unknown>>): OwnConfig | undefined {
   const model = json[modelKey];
   if (typeof model !== "string") return undefined;
@@ -37,7 +37,7 @@ export function readOwnConfig(folder: string, json: Readonly<Record<string, unkn
   };
 }
 
-/** The `config.json` of a folder, whatever it is of; undefined where there is none. */
+/** The `config.json` of a folder, of any form; undefined if there is none. */
 export async function configJson(folder: string): Promise<Readonly<Record<string, unknown>> | undefined> {
   const path = join(folder, "config.json");
   const text = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
@@ -55,7 +55,7 @@ export async function configJson(folder: string): Promise<Readonly<Record<string
   throw new FileError(`${path}: it is no JSON object`);
 }
 
-/** Groups of settings as dotted keys; a list is its JSON, since settings of a run are words and numbers. */
+/** Groups of settings as dotted keys; a list becomes JSON, since a run's settings are strings and numbers. */
 export function flattened(config: Config, before = ""): Record<string, StageSetting> {
   return Object.fromEntries(
     Object.entries(config).flatMap(([key, value]): [string, StageSetting][] => {
@@ -66,7 +66,7 @@ export function flattened(config: Config, before = ""): Record<string, StageSett
   );
 }
 
-/** The configuration that flat settings say, of the form that `like` has. Throws UsageError for a list that is none. */
+/** The configuration of flat settings, in the structure of `like`. Throws UsageError for an invalid list. */
 export const nested = (settings: Flat, like: Config, before = ""): Config =>
   Object.fromEntries(
     Object.entries(like).map(([key, value]): [string, ConfigValue] => {
@@ -81,7 +81,7 @@ function listOf(name: string, text: StageSetting): readonly ConfigValue[] {
     const list: unknown = JSON.parse(String(text));
     if (Array.isArray(list)) return list as ConfigValue[];
   } catch {
-    // told below
+    // reported below
   }
   throw otherKind(name, text, "a list, as JSON");
 }
@@ -89,7 +89,7 @@ function listOf(name: string, text: StageSetting): readonly ConfigValue[] {
 const otherKind = (name: string, value: unknown, needed: string) =>
   new UsageError(`${name} is ${shown(value)}; needed is ${needed}`);
 
-/** A configuration with those of its settings that a file has. Throws UsageError for one of another kind than it had. */
+/** A configuration with those of its settings that a file has. Throws UsageError for one of another type. */
 export function withKnown(config: Config, settings: Readonly<Record<string, unknown>>, path: string): Config {
   const usual = flattened(config);
   const known = Object.entries(settings).filter(([key]) => Object.hasOwn(usual, key));

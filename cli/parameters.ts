@@ -1,26 +1,26 @@
-/** Parameter values for commands that need them: from a file where one is given, else drawn from the initializers. */
+/** Parameter values for commands that need them: from a file if given, else randomly initialized. */
 import { type Graph, inputName, isParameter, UsageError } from "../compiler/index.ts";
 import { type CheckpointPlace, checkpointLayout, faultIn, type Model, withoutRule } from "../dsl/index.ts";
 import { bundledModels } from "../models/index.ts";
 import { drawnWeights, openWeights, type Weights } from "../runtime/index.ts";
 
 export interface ParameterSource extends Weights {
-  /** For people: where the values come from. */
+  /** The source of the values, as a message. */
   readonly origin: string;
 }
 
-/** A rule of a parameter, if its tensor has its name and the order of its axes. */
+/** The rule of a parameter whose tensor has its name and axis order. */
 function ruleFor(graph: Graph, name: string): string {
   const { type } = graph.inputs.find((n) => isParameter(n) && inputName(n) === name)!;
   return `add same("${name}", "${type.axes.map((a) => a.name).join(" ")}"), or what its tensor is called and how its axes lie`;
 }
 
-/** Parameters that an error names; the others are counted. */
+/** Maximum parameters that an error names; the rest are counted. */
 const mostShown = 5;
 
 /**
- * How checkpoints that others made hold the parameters of a graph, in each form that its model knows; of a graph that comes
- * without a model, in those of the models that heddle has. Throws UsageError where the model's layouts leave parameters out.
+ * How third-party checkpoints store the parameters of a graph, in each layout that its model knows; for a bare graph,
+ * in those of all bundled models. Throws UsageError if the model's layouts miss parameters.
  */
 export function layoutsOf(graph: Graph, model: Model | undefined): CheckpointPlace[][] {
   const known = (model ? [model] : bundledModels).flatMap((m) => m.checkpoints?.layouts ?? []);
@@ -38,7 +38,7 @@ export function layoutsOf(graph: Graph, model: Model | undefined): CheckpointPla
   return whole.flatMap((rules) => unlessOfOthers(() => [checkpointLayout(graph, rules)]));
 }
 
-/** A graph by itself may have a name that a layout of another model means otherwise. */
+/** A bare graph may have names that mean something else in another model's layout. */
 function unlessOfOthers(layouts: () => CheckpointPlace[][]): CheckpointPlace[][] {
   try {
     return layouts();
@@ -48,7 +48,7 @@ function unlessOfOthers(layouts: () => CheckpointPlace[][]): CheckpointPlace[][]
   }
 }
 
-/** Opens `file` as the graph's weights; without one, its `own`, or else what initializers draw for `seed`. */
+/** Opens `file` as the graph's weights; without one, its `own`, or else random initial values for `seed`. */
 export async function openParameters(
   graph: Graph,
   model: Model | undefined,

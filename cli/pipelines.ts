@@ -1,4 +1,4 @@
-/** The pipelines from a graph to each target, stage by stage, for commands that show them. */
+/** The pass pipelines from a graph to each target, for commands that show them. */
 import { type ExportOptions, onnxStages, opsets, settledOptions } from "../backends/onnx/index.ts";
 import {
   type AdapterFacts,
@@ -15,7 +15,7 @@ import {
 } from "../compiler/index.ts";
 import { keptAs, precisionFor } from "./precision.ts";
 
-/** A pipeline with the graph that it begins with. */
+/** A pipeline with its input graph. */
 interface Pipeline {
   readonly graph: Graph;
   readonly stages: readonly AnyStage[];
@@ -23,9 +23,9 @@ interface Pipeline {
 
 export interface PipelineChoice {
   readonly sizes: Sizes;
-  /** What weights are kept as; "f16" is also what is computed in, and the others are meant for an export too. */
+  /** Storage dtype of the weights; "f16" is also the compute dtype, and the others are for export too. */
   readonly dtype: NonNullable<ExportOptions["dtype"]>;
-  /** The adapter that WebGPU's kernels are for. */
+  /** The adapter that WebGPU's kernels target. */
   readonly facts: AdapterFacts;
 }
 
@@ -41,7 +41,7 @@ const pipelines: Readonly<Record<string, (graph: Graph, choice: PipelineChoice) 
   reference: (graph, { sizes }) => ({ graph, stages: referenceStages(sizes) }),
 };
 
-/** Throws UsageError for a target that there is not. */
+/** The pipeline to a target. Throws UsageError for an unknown target. */
 export function pipelineTo(target: string, graph: Graph, choice: PipelineChoice): Pipeline {
   const names = Object.keys(pipelines);
   const pipeline = Object.hasOwn(pipelines, target) ? pipelines[target] : undefined;
@@ -52,7 +52,7 @@ export function pipelineTo(target: string, graph: Graph, choice: PipelineChoice)
   return pipeline(graph, choice);
 }
 
-/** Throws UsageError, naming all stages of the pipeline, for one that there is not. */
+/** Throws UsageError, naming all stages of the pipeline, for an unknown one. */
 export function assertStage(target: string, { stages }: Pipeline, name: string): void {
   const known = stages.map((s) => s.name);
   if (known.includes(name)) return;

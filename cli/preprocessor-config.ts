@@ -1,4 +1,4 @@
-/** The `preprocessor_config.json` beside weights: how their pictures were prepared, as Hugging Face's processors write it. */
+/** The `preprocessor_config.json` beside weights: image preprocessing, as Hugging Face's processors write it. */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { FileError } from "../compiler/index.ts";
@@ -9,13 +9,13 @@ import { folderOf } from "./checkpoint.ts";
 export interface CheckpointPreprocessing extends Pick<Preprocessing, "mean" | "std"> {
   readonly path: string;
   readonly geometry: Omit<Geometry, "size">;
-  /** How many tiles pictures are cut into, where it says so. */
+  /** The number of tiles of an image, if given. */
   readonly tiles?: { readonly least: number; readonly most: number };
 }
 
 /**
- * What the file beside `weights` says of pictures of `size` pixels; undefined where there is none. Throws FileError naming a
- * field that would be read and not obeyed.
+ * The preprocessing in the file beside `weights` for images of `size` pixels; undefined if there is no file. Throws
+ * FileError naming an unsupported field.
  */
 export async function checkpointPreprocessing(
   weights: string | undefined,
@@ -47,7 +47,7 @@ export async function checkpointPreprocessing(
   };
 }
 
-/** Tiles as InternVL's processor has them in transformers, which cuts pictures unless it is told not to. */
+/** Tiles of InternVL's processor in transformers, which tiles images by default. */
 function tilesOf(json: JsonRecord, wrong: Wrong): Pick<CheckpointPreprocessing, "tiles"> {
   const [least, most] = [json.min_patches ?? 1, json.max_patches ?? 12];
   if (json.crop_to_patches === undefined && json.max_patches === undefined) return {};
@@ -57,7 +57,7 @@ function tilesOf(json: JsonRecord, wrong: Wrong): Pick<CheckpointPreprocessing, 
   return { tiles: { least: least as number, most: most as number } };
 }
 
-/** The file that says how pictures of `size` pixels are prepared, for tools that read checkpoints. */
+/** The preprocessor_config.json for images of `size` pixels, for tools that read checkpoints. */
 export const preprocessorConfig = (
   { mean, std, fit = "crop", margin = 1, interpolation = "bicubic" }: Preprocessing,
   size: number,
@@ -80,10 +80,10 @@ type Wrong = (key: string, why: string) => FileError;
 
 export const preprocessorFile = "preprocessor_config.json";
 
-/** Pillow's numbers of the resampling filters that are here. */
+/** Pillow's numbers of the supported resampling filters. */
 const filters: Readonly<Record<number, Geometry["interpolation"]>> = { 1: "lanczos", 2: "bilinear", 3: "bicubic" };
 
-/** Throws for what nothing here does. */
+/** Throws for unsupported processing. */
 function requireAsExpected(json: JsonRecord, wrong: Wrong): void {
   if (json.do_resize === false) throw wrong("do_resize", "and pictures have to become a square of the model's size");
   const factor = json.rescale_factor ?? 1 / 255;
@@ -99,7 +99,7 @@ function filterOf({ resample = 3 }: JsonRecord, wrong: Wrong): Geometry["interpo
   throw wrong("resample", `one of ${known.join(", ")} is needed`);
 }
 
-/** Squashed to a height and a width, or resized by the short side and cut from the centre. */
+/** Squashed to a height and a width, or resized by the short side and centre-cropped. */
 function geometryOf(json: JsonRecord, size: number, wrong: Wrong): Omit<Geometry, "size"> {
   if (typeof json.crop_pct === "number") return partOfPicture(json.crop_pct, json, size, wrong);
   const sides = (key: string): { readonly short?: number; readonly square?: number } => {
@@ -121,13 +121,13 @@ function geometryOf(json: JsonRecord, size: number, wrong: Wrong): Omit<Geometry
   if (json.do_center_crop === undefined && resized.square !== undefined) return { fit: "squash" };
   if (short < cropped) throw wrong("size", `and a square of ${cropped} pixels cannot be cut out of it`);
   const isStretched = resized.square !== undefined && typeof json.size !== "number";
-  // In proportion at another size of one's own.
+  // In proportion, at another input size.
   return { fit: "crop", short: Math.round((short / cropped) * size), ...(isStretched && { stretched: true }) };
 }
 
 /**
- * As ConvNeXT's processor, which ResNets have too: what is cut out is a part of the short side, and pictures of 384 pixels or
- * more are squashed whole.
+ * Like ConvNeXT's processor, which ResNets also use: the crop is a fraction of the short side, and images of 384 pixels
+ * or more are squashed whole.
  */
 function partOfPicture(part: number, json: JsonRecord, size: number, wrong: Wrong): Omit<Geometry, "size"> {
   if (!(part > 0 && part <= 1)) throw wrong("crop_pct", "a number above 0, at most 1, is needed");

@@ -1,23 +1,23 @@
-/** The device of one rank among those of its machine: each has one of its own, or as much of the processor as is its share. */
+/** The device of one rank among those on its machine: each has its own, or a share of the CPU. */
 import { availableParallelism, hostname } from "node:os";
 import { UsageError } from "../compiler/index.ts";
 import type { Ranks } from "../runtime/index.ts";
 import { type ChosenDevice, type DeviceChoice, type DeviceOptions, openDevice } from "./device.ts";
 
 export interface RankDeviceOptions extends DeviceOptions {
-  /** Whether ranks of a machine may compute on one device. */
+  /** Whether ranks on one machine may share a device. */
   readonly share: boolean;
 }
 
-/** A device as a rank sees it; ids tell devices of one name apart. */
+/** A device as a rank sees it; ids distinguish devices of the same name. */
 export interface Seen {
   readonly id: string;
   readonly name: string;
 }
 
 /**
- * Opens the device of this rank. Throws UsageError on a machine that has fewer devices than ranks, unless sharing is asked for,
- * and where a rank's device cannot be told from others by its name.
+ * Opens the device of this rank. Throws UsageError on a machine with fewer devices than ranks, unless sharing is
+ * allowed, and if a rank's device cannot be distinguished from others by name.
  */
 export async function openRankDevice(
   choice: DeviceChoice,
@@ -43,7 +43,7 @@ export async function openRankDevice(
   return { ...opened, reason: `${opened.reason}, ${id.slice(0, 8)}` };
 }
 
-/** Hardware GPUs that this process is shown. */
+/** Hardware GPUs visible to this process. */
 async function devicesSeen(): Promise<readonly Seen[]> {
   const { listAdapters, physicalDevices } = await import("../backends/webgpu/node-index.ts");
   if (process.platform === "linux") return (await physicalDevices()).filter((d) => !d.software);
@@ -51,9 +51,10 @@ async function devicesSeen(): Promise<readonly Seen[]> {
 }
 
 /**
- * Which of the devices that it sees is the last rank's, of those of its machine in their order: the first that no rank before it has. A
- * launcher may show all devices to each rank, or to each its own. Where they share, it is the one that fewest have; undefined where
- * no hardware is seen. Throws UsageError where there is none for it, and where WebGPU cannot tell it from another by its name.
+ * The device, among those it sees, of the last rank in a machine's order: the first that no earlier rank has. A
+ * launcher may show all devices to each rank, or each rank its own. With sharing it is the one that the fewest ranks
+ * have; undefined if no hardware is visible. Throws UsageError if none is left, and if WebGPU cannot distinguish it
+ * from another by name.
  */
 export function deviceFor(
   shown: readonly (readonly Seen[])[],

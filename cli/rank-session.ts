@@ -1,26 +1,26 @@
-/** A command that several ranks run together: the end of one is the end of all, and one message tells it. */
+/** A command that several ranks run together: if one ends, all end, with one message. */
 import { heddleVersion } from "../api/node-index.ts";
 import { escapeControls, oneRank, type Ranks } from "../runtime/index.ts";
 import { joinRanks } from "../runtime/node-index.ts";
 import { faultText, RankLostError } from "./fault-text.ts";
 
-/** Milliseconds in which rank 0 puts its folder in order when another has ended; what hangs on a device is not waited for. */
+/** Milliseconds that rank 0 has to clean up its folder after another rank ended; a hung device is not waited for. */
 const orderMs = 10_000;
 
 export interface RankSession {
   readonly ranks: Ranks;
-  /** Tells people, from rank 0 alone. */
+  /** Reports to the user, from rank 0 only. */
   readonly say: (text: string) => void;
-  /** Tells what a signal leads to: not where it came from a launcher that ends all ranks because one has. */
+  /** Reports the effect of a signal, unless it came from a launcher that ends all ranks because one has ended. */
   readonly sayOfSignal: (text: string) => void;
 }
 
-/** Milliseconds after which a launcher's signal would have been followed by the reason for it. */
+/** Milliseconds within which the reason for a launcher's signal would follow. */
 const reasonMs = 1500;
 
 const print = (text: string): void => void process.stderr.write(`${escapeControls(text)}\n`);
 
-/** Runs `body` on every rank that a launcher started, or on the one process that there is. */
+/** Runs `body` on every rank that a launcher started, or on the only process. */
 export async function inRankSession<T>(body: (session: RankSession) => Promise<T>): Promise<T> {
   let isLost = false;
   const lost = (message: string | undefined, isFirst: boolean) => {
@@ -29,13 +29,13 @@ export async function inRankSession<T>(body: (session: RankSession) => Promise<T
     if (!isFirst) process.exit(1);
     setTimeout(() => process.exit(1), orderMs).unref();
   };
-  // Before anything else: what ranks do together depends on it.
+  // Compared before anything else, since the protocol between ranks depends on it.
   const ranks = await joinRanks(process.env, lost, { "the version of heddle": heddleVersion() }).catch((error) => {
     if (isLost) process.exit(1);
     throw error;
   });
   const { isFirst } = ranks;
-  // MPICH's launcher tells so that a rank has ended; Node would open a debugger.
+  // MPICH's launcher signals that a rank has ended; Node would open a debugger.
   if (ranks !== oneRank) process.on("SIGUSR1", () => {});
   if (ranks === oneRank) return await body({ ranks, say: print, sayOfSignal: print });
   const say = (text: string) => {

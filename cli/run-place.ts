@@ -1,4 +1,4 @@
-/** The folder that a training run works in: taken for this process alone, and given back when it ends. */
+/** The folder of a training run: locked for this process, and released when it ends. */
 import {
   type InheritedFrom,
   lockRunFolder,
@@ -14,12 +14,12 @@ import { freshRunFolder } from "../runtime/node-index.ts";
 
 export interface RunPlace {
   readonly folder: string;
-  /** Removes a run that failed before its first step; a run that was resumed stays. */
+  /** Removes a run that failed before its first step; a resumed run stays. */
   failed(): Promise<void>;
   dispose(): Promise<void>;
 }
 
-/** Takes the folder of a run that goes on, and removes what a killed process left half-written there. */
+/** Locks the folder of a resumed run, and removes partial files of a killed process. */
 export const takeRun = (folder: string, ranks: Ranks): Promise<RunPlace> =>
   ofFirst(ranks, async () => {
     const lock = await lockRunFolder(folder);
@@ -32,7 +32,7 @@ export const takeRun = (folder: string, ranks: Ranks): Promise<RunPlace> =>
     return place(folder, lock, async () => {});
   });
 
-/** Makes and takes the folder of a new run, in which stands what it began with. */
+/** Creates and locks the folder of a new run, with its initial settings. */
 export const beginRun = (
   root: string,
   name: string,
@@ -55,7 +55,7 @@ export const beginRun = (
     }
   });
 
-/** Of several ranks the first has the place; the others know where it is. */
+/** Rank 0 has the folder; the others know its path. */
 async function ofFirst(ranks: Ranks, take: () => Promise<RunPlace>): Promise<RunPlace> {
   let own: RunPlace | undefined;
   const folder = await ranks.decide(async () => {

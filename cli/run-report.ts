@@ -1,4 +1,4 @@
-/** Keeps what a report says of a run while `heddle train` works on it, and writes the page when it ends, however it ends. */
+/** Collects a run's report while `heddle train` runs, and writes the page when it ends, however it ends. */
 
 import { inspect } from "node:util";
 import { versions } from "../api/node-index.ts";
@@ -21,11 +21,11 @@ export interface ReportedRun {
   readonly device: ChosenDevice;
   readonly note: (text: string) => void;
   readonly ranks: Ranks;
-  /** What is told of the run's end besides, once that is known. */
+  /** Remarks on how the run ended, once known. */
   readonly remarks: readonly string[];
 }
 
-/** Does the work, which ends with an exit status. What goes wrong with the report is told, and costs the run nothing. */
+/** Runs the work and returns its exit status. Problems with the report are printed and do not fail the run. */
 export async function reported(
   { folder, file, job, device, note, ranks, remarks }: ReportedRun,
   work: () => Promise<number>,

@@ -1,4 +1,4 @@
-/** Inputs to try a graph on: random numbers, and for the inputs of decoders what their names mean. */
+/** Sample inputs of a graph: random numbers, and meaningful values for decoders' inputs, by name. */
 import {
   type Graph,
   type HostTensor,
@@ -18,16 +18,16 @@ import {
 import type { TokenRun } from "../dsl/index.ts";
 import { randomStream } from "../runtime/index.ts";
 
-/** Runs of ids by the input that is meant to have them. */
+/** Runs of ids by the input that must contain them. */
 export type TokenRuns = Readonly<Record<string, TokenRun>>;
 
-/** Two of the first symbolic size, three of the next: enough to find an axis that was taken for a constant. */
+/** The first symbolic size is 2, the next 3: enough to detect an axis mistaken for a constant. */
 const fewest = 2;
 
-/** Tokens around a run: one before it, or two in every second row, and two at least after it. */
+/** Tokens around a run: one before it, or two in every second row, and at least two after it. */
 const aroundRun = 4;
 
-/** A number for each symbolic size; texts are long enough for their runs. */
+/** A value for each symbolic size; texts are long enough for their runs. */
 export function sampleSizes(graph: Graph, runs: TokenRuns): Sizes {
   const sizes = Object.fromEntries(symbolsIn(graph.inputs).map((s, i) => [s.name, allowed(s, fewest + i)]));
   for (const node of graph.inputs) {
@@ -38,11 +38,11 @@ export function sampleSizes(graph: Graph, runs: TokenRuns): Sizes {
   return sizes;
 }
 
-/** The number nearest to a wish from above that a symbol may stand for, or the largest. */
+/** The smallest allowed value of a symbol that is at least `wish`, or its largest. */
 const allowed = ({ min, max, multipleOf }: SizeBounds, wish: number): number =>
   Math.min(max, Math.ceil(Math.max(min, wish) / multipleOf) * multipleOf);
 
-/** A value for every input of a graph of known sizes but its parameters. */
+/** A value for every input, except parameters, of a graph of known sizes. */
 export const sampleFeeds = (graph: Graph, runs: TokenRuns): Record<string, HostTensor> =>
   Object.fromEntries(
     graph.inputs.filter((n) => !isParameter(n)).map((n) => [inputName(n), sample(n, graph, runs[inputName(n)])]),
@@ -66,10 +66,10 @@ function sample(node: Node, graph: Graph, run: TokenRun | undefined): HostTensor
   return hostTensor(dtype, axes, values);
 }
 
-/** What stands at a place of a row of a decoder's input; undefined where any number may. */
+/** The value at a position of a row of a decoder's input; undefined if arbitrary. */
 type Placed = (row: number, place: number) => number | undefined;
 
-/** In every second row the first token is padding, and positions count from the one after it. */
+/** In every second row the first token is padding, and positions count from the next. */
 const padded = (row: number): number => row % 2;
 
 function placed(name: string, length: number, graph: Graph, run: TokenRun | undefined): Placed | undefined {
@@ -83,7 +83,7 @@ function placed(name: string, length: number, graph: Graph, run: TokenRun | unde
   return (row, place) => Math.max(0, past + place - padded(row));
 }
 
-/** Below the smallest table that the input indexes; small where it indexes none. */
+/** The exclusive upper bound of an index input: the size of the smallest table it indexes; small if none. */
 function indexBound(node: Node, graph: Graph): number {
   const readers = nodesOf(graph).filter((n) => operandsAs(n, "index").some((i) => indexes(i, node)));
   const tables = readers.filter((n) => operandsAs(n, "table").length > 0);
@@ -93,7 +93,7 @@ function indexBound(node: Node, graph: Graph): number {
   return sizes.length === 0 ? 8 : Math.min(...sizes);
 }
 
-/** True for the input itself, and for it with its values limited by a number. */
+/** True for the input itself, or the input clamped. */
 const indexes = (index: Node, input: Node): boolean =>
   index === input ||
   ((ops.is(ops.max, index) || ops.is(ops.min, index)) && index.operands.some((o) => indexes(o, input)));

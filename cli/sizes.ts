@@ -1,14 +1,17 @@
-/** Numbers for the open sizes of a graph, as commands take them: one for all, and single ones by name. */
+/** Values of a graph's symbolic sizes from options: one for all, and some by name. */
 import { type Graph, graphSymbols, type Sizes, UsageError } from "../compiler/index.ts";
 
 export interface SizeArguments {
-  /** For every open size that `size` does not name. */
+  /** For every symbolic size that `size` does not name. */
   readonly batch: number;
   /** "past=512" */
   readonly size: readonly string[];
 }
 
-/** Throws UsageError for what is no number from 1 on, and for a size that the graph has not. */
+/**
+ * The symbolic sizes' values. Throws UsageError for a value that is not an integer of 1 or more, and for a size that
+ * the graph does not have.
+ */
 export function sizesOf(graph: Graph, { batch, size }: SizeArguments): Sizes {
   const symbols = graphSymbols(graph);
   const sizes = Object.fromEntries(symbols.map((s) => [s, batch]));

@@ -1,4 +1,4 @@
-/** What a training step is, in figures: parameters, what is trained, how, and what an update computes. */
+/** Figures of a training step: parameters, what is trained, how, and the operations of an update. */
 import {
   countParameters,
   countStepOperations,
@@ -19,14 +19,14 @@ export interface ParameterFigures {
   /** Elements of all parameters of the model. */
   readonly all: number;
   readonly tensors: number;
-  /** Elements that are kept with them and not learned. */
+  /** Buffer elements, which are stored but not trained. */
   readonly buffers: number;
   readonly byGroup: Readonly<Record<string, number>>;
   readonly trained: number;
   readonly trainedTensors: number;
 }
 
-/** Of the model where that is known; else of what the step reads, but for low-rank updates, which no model has. */
+/** Counts the model's parameters if it is known; else those that the step reads, without low-rank updates. */
 export function parameterFigures({ step, model }: Pick<TrainingSubject, "step" | "model">): ParameterFigures {
   const added = new Set((step.adapters ?? []).flatMap(({ down, up }) => [down, up]));
   const read = { inputs: [...step.trained, ...step.frozen].filter((n) => !added.has(inputName(n))) };
@@ -35,15 +35,15 @@ export function parameterFigures({ step, model }: Pick<TrainingSubject, "step" |
   return { all, tensors, buffers, byGroup, trained: trained.parameters, trainedTensors: trained.tensors };
 }
 
-/** How a stage trains, as far as its step shows it. */
+/** A stage's training settings, as far as its step shows them. */
 export interface StageSettings {
   readonly rule: string;
   readonly precision: Precision;
-  /** Micro-batches of an update. */
+  /** Micro-batches per update. */
   readonly accumulate: number;
   /** Weights with low-rank updates. */
   readonly lora: number;
-  /** Whether an average of the weights is kept. */
+  /** Whether a moving average of the weights is kept. */
   readonly ema: boolean;
 }
 
@@ -67,11 +67,11 @@ export function printSettings({ rule, precision, accumulate, lora, ema }: StageS
   return parts.filter((part) => part !== false).join(", ");
 }
 
-/** The graphs of a step: one alone, or that of a micro-batch, of the update, and those of features that are cached. */
+/** The graphs of a step: a single one, or those of a micro-batch, of the update, and of cached features. */
 export type StepGraphs<T> = { readonly step: T } & { readonly [K in "update" | "features" | "middle"]?: T };
 
 /**
- * What each graph of a step becomes, beside those that came before it, in the order in which a run compiles them; the
+ * Applies a function to each graph of a step, with the earlier results, in the order in which a run compiles them; the
  * optimizer computes in f32 in either precision.
  */
 export function ofEachGraph<T>(
@@ -92,10 +92,7 @@ export function ofEachGraph<T>(
   return { step: made(graph, precision), ...parts };
 }
 
-/**
- * Operations of an update made of so many micro-batches, each of these sizes. Where features are cached, what computes
- * them again counts as backward.
- */
+/** Operations of an update of so many micro-batches of these sizes. Recomputed features count as backward. */
 export function updateOperations(step: Step, sizes: Sizes, microBatches: number): StepOperations {
   const parts = ofEachGraph(step, (graph) => countStepOperations(graph, sizes));
   const times = (n: number, { macs, flops }: Operations) => ({ macs: n * macs, flops: n * flops });

@@ -14,12 +14,17 @@ import { recipeFor, withSettings } from "./stages/settings.ts";
 
 export interface StageOfModel {
   readonly step: TrainingStep;
-  /** The whole model as the stage has it, also what its loss does not use: a stage may have a resolution of its own. */
+  /**
+   * The whole model as configured by the stage, including parts its loss does not use: a stage may have its own
+   * resolution.
+   */
   readonly model: () => Graph;
   readonly recipe: Recipe;
 }
 
-/** Throws UsageError for a stage that there is not, naming those that there are, and for a graph beside it. */
+/**
+ * The step of a stage. Throws UsageError for an unknown stage, listing the known ones, and if a graph is also given.
+ */
 export function stageStep(
   source: string,
   stage: string,
@@ -35,7 +40,7 @@ export function stageStep(
   return { step: trainingStep({ ...whole, precision }), model: () => trace(model!, made.config), recipe: made };
 }
 
-/** The recipe of a model's stage. Throws UsageError for one that there is not, naming those that there are. */
+/** The recipe of a model's stage. Throws UsageError for an unknown stage, listing the known ones. */
 export function recipeNamed(source: string, model: Model | undefined, stage: string): StageRecipe<Config> {
   const stages = model?.stages ?? {};
   if (Object.hasOwn(stages, stage)) return stages[stage]!;

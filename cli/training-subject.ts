@@ -1,4 +1,4 @@
-/** What is trained: a stage of a model, or a user's own job, for commands that say what it takes before it runs. */
+/** What to train: a model's stage or a user's job, for commands that analyse it without running. */
 import { type Graph, graphSymbols, type Precision, type Sizes, UsageError } from "../compiler/index.ts";
 import type { TrainingStep } from "../dsl/index.ts";
 import type { CompiledStep, TrainingJob } from "../runtime/index.ts";
@@ -10,11 +10,11 @@ export interface TrainingSubject {
   /** "internvl-g, stage 2", or the job's name. */
   readonly name: string;
   readonly step: TrainingStep | CompiledStep;
-  /** The whole model, also what its loss does not use; none of a job that does not say it. */
+  /** The whole model, including parts its loss does not use; undefined for a job that does not give it. */
   readonly model: Graph | undefined;
-  /** Numbers for the open sizes of the step, but for `batch` where a plan chooses it. */
+  /** Values of the step's symbolic sizes, except `batch` if a plan chooses it. */
   readonly sizes: Sizes;
-  /** Samples of one update over all devices, and updates: as published, or as the job has them. */
+  /** Samples per update over all devices, and number of updates: as published, or from the job. */
   readonly batch?: number | undefined;
   readonly steps?: number | undefined;
 }
@@ -26,10 +26,10 @@ export interface SubjectArguments {
   readonly precision?: Precision;
 }
 
-/** The open size that samples are counted by. */
+/** The symbolic size that counts samples. */
 export const samples = "batch";
 
-/** Throws UsageError where neither a job nor a stage of a model is named. */
+/** The training subject of a source. Throws UsageError if it is neither a job nor a stage of a model. */
 export async function trainingSubject(source: string, args: SubjectArguments): Promise<TrainingSubject> {
   if (await isJob(source)) {
     if (args.stage !== undefined)
@@ -51,7 +51,7 @@ export async function trainingSubject(source: string, args: SubjectArguments): P
   };
 }
 
-/** A job as its settings make it, which may open its data; nothing is read from it. */
+/** A job built with its settings, which may open its data but reads none. */
 export async function jobSubject(source: string, { set, size, precision }: SubjectArguments): Promise<TrainingSubject> {
   const { job, config } = await loadJob(source, set, precision);
   return subjectOf(job.name, await job.build(config), size);
@@ -69,5 +69,5 @@ export function subjectOf(
   return { name, step, model, sizes: { ...sizes, ...own }, batch, steps };
 }
 
-/** Whether the number of samples is open until a plan chooses it. */
+/** Whether the batch size is symbolic, for a plan to choose. */
 export const isOpen = ({ step }: Pick<TrainingSubject, "step">): boolean => graphSymbols(step.graph).includes(samples);

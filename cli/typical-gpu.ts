@@ -1,2 +1,2 @@
-/** What kernels are compiled for when no device is at hand. */
+/** The adapter that kernels are compiled for when there is no device. */
 export { typicalFacts } from "../backends/webgpu/index.ts";

@@ -1,19 +1,19 @@
-/** Tensors of a checkpoint that the model has no place for, which whoever gave them is told. */
+/** Reports tensors of a checkpoint that the model does not use. */
 import { existsSync } from "node:fs";
 import { UsageError } from "../compiler/index.ts";
 import { type Config, type Model, trace } from "../dsl/index.ts";
 import { collapseNames, escapeControls, openSafetensors, ownLayout } from "../runtime/index.ts";
 import { layoutsOf } from "./parameters.ts";
 
-/** Patterns that the line shows. */
+/** Maximum patterns shown. */
 const mostShown = 5;
 
 /**
- * Says on stderr how many tensors no graph of the model reads, and which: blocks beyond those that config.json counts, other heads,
- * buffers. Copies of what is read are no such tensors.
+ * Reports on stderr how many tensors no graph of the model reads, and which: blocks beyond those that config.json
+ * counts, other heads, buffers. Copies of tensors that are read do not count.
  */
 export async function tellUnread(model: Model, config: Config, weights: string): Promise<void> {
-  if (!existsSync(weights)) return; // who opens them says so
+  if (!existsSync(weights)) return; // reported when they are opened
   await using reader = await openSafetensors(weights);
   const names = [...reader.tensors.keys()];
   const copies = new Set(model.checkpoints?.copies?.(config).map(({ name }) => name));
@@ -23,7 +23,7 @@ export async function tellUnread(model: Model, config: Config, weights: string):
     const known = placesOf(model, config, graph);
     unread = unread.filter((name) => !known.has(name));
   }
-  // Of a file that is no checkpoint of the model, who opens it says what is missing.
+  // A file that is not a checkpoint of the model fails elsewhere, with what is missing.
   if (unread.length === 0 || unread.length === names.length) return;
   const patterns = collapseNames(unread, names);
   const rest = patterns.length > mostShown ? ` and ${patterns.length - mostShown} more` : "";
@@ -32,7 +32,10 @@ export async function tellUnread(model: Model, config: Config, weights: string):
   process.stderr.write(`${escapeControls(line)}\n`);
 }
 
-/** Where a graph's parameters lie; nowhere for one that cannot be built or stored, which is told where it is asked for. */
+/**
+ * The places of a graph's parameters; empty for a graph that cannot be built or stored, which is reported where it is
+ * requested.
+ */
 function placesOf(model: Model, config: Config, graph: string | undefined): ReadonlySet<string> {
   try {
     const traced = trace(model, config, graph === undefined ? {} : { graph });

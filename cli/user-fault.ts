@@ -1,21 +1,21 @@
-/** Tells what the user's own code throws from a fault of ours: by whose file the innermost frame lies in. */
+/** Distinguishes errors of the user's code from internal ones, by the file of the innermost frame. */
 import { fileURLToPath } from "node:url";
 import { inspect } from "node:util";
 import { callsOf, type HeddleError, printLocation, quoteSource } from "../compiler/index.ts";
 
-/** Folders of this package whose code is ours; a model or a job may lie anywhere else in a checkout. */
+/** This package's own code folders; a model or a job may be anywhere else in a checkout. */
 const ours = /^(api|backends|bin|cli|compiler|data|dist|dsl|models|runtime)[\\/]/;
 const root = fileURLToPath(new URL("../", import.meta.url));
 
-/** Whether a file, by its whole path, is ours or a library's. */
+/** Whether a file, by its absolute path, is ours or a library's. */
 export const isOurs = (path: string): boolean =>
   isLibrary(path) || (path.startsWith(root) && ours.test(path.slice(root.length)));
 
 const isLibrary = (file: string) => /(^|[\\/])node_modules[\\/]/.test(file);
 
 /**
- * What was thrown and the user's line that threw it, or that called the language with what it cannot take. Undefined where
- * code of ours comes first.
+ * The error and the user's line that threw it, or that called the DSL with an invalid argument. Undefined if our own
+ * code comes first.
  */
 export function userFault(error: unknown): string | undefined {
   if (!(error instanceof Error))
@@ -28,7 +28,7 @@ export function userFault(error: unknown): string | undefined {
   return [`${error.name} at ${printLocation(at)}: ${error.message}`, ...quoteSource(at), ...hint].join("\n");
 }
 
-/** A mistake that the language found, with the user's line that called it; as it is where it says a place itself. */
+/** An error found by the DSL, with the user's line that called it; unchanged if its message has a location. */
 export function withPlace(error: HeddleError): string {
   const text = `${error.name}: ${error.message}`;
   if (/:\d+:\d+/.test(error.message) || !isInLanguage(error)) return text;
@@ -39,7 +39,7 @@ export function withPlace(error: HeddleError): string {
 
 const language = ["compiler", "dsl"].map((room) => new URL(`../${room}/`, import.meta.url).pathname);
 
-/** Whether it was thrown by the language, or by a record's declaration, rather than by whoever calls it. */
+/** Whether it was thrown by the DSL or a record's declaration, rather than by its caller. */
 function isInLanguage({ stack = "", message }: Error): boolean {
   const [frame = ""] = stack
     .slice(stack.indexOf(message) + message.length)

@@ -1,7 +1,7 @@
 /**
- * Reading shared among processes: all draw the same samples in the same order, each picture is looked at by one of them, which
- * tells the others whether it is broken: the one whose row it is, or would be if no sample before were passed over. Then the one whose
- * row it is decodes it again.
+ * Distributed reading: all processes draw the same samples in the same order, and each image is decoded by only one of
+ * them, which tells the others whether it is broken: the process that would own the row if no earlier sample were
+ * skipped. If the row turns out to be another process's, that one decodes the image again.
  */
 import { FileError } from "../compiler/index.ts";
 import type { Skipped } from "./files.ts";
@@ -9,20 +9,20 @@ import type { Skipped } from "./files.ts";
 export interface Among {
   readonly rank: number;
   readonly size: number;
-  /** Gives all processes what each says of a source, in the order of calls for it. It must be JSON. */
+  /** Gathers every process's value for a source, which must be JSON; calls are ordered per source. */
   readonly exchange: <T>(source: number, own: T) => Promise<readonly T[]>;
 }
 
-/** Why a sample is not used; null where it is. */
+/** Why a sample is skipped; null if it is used. */
 type Verdict = Skipped | null;
 
-/** A sample as this process reads it, and which process looks at its picture: the same on all of them. */
+/** A sample as read by this process, and the process that decodes its image; that is the same on all processes. */
 interface Draw<R> {
   readonly found: Promise<R | Skipped>;
   readonly looker: number;
 }
 
-/** Draws of one source whose verdicts are exchanged at once. */
+/** Draws of one source whose verdicts are exchanged in one message. */
 interface Window<R> {
   readonly draws: Draw<R>[];
   readonly verdicts: Promise<readonly Verdict[]>;
@@ -34,17 +34,18 @@ function openWindow<R>(): Window<R> {
   const verdicts = new Promise<readonly Verdict[]>((resolve) => {
     settle = resolve;
   });
-  verdicts.catch(() => {}); // told to whoever asks for a draw of it
+  verdicts.catch(() => {}); // reported to whoever awaits one of its draws
   return { draws: [], verdicts, settle };
 }
 
 /**
- * Takes a source's draws one after the other, each as this process read it, and gives them as the one that looked at the
- * picture found them. FileError for one that only this process cannot read. `window` draws are told at once.
+ * Takes a source's draws in order, as this process read them, and returns them with the verdict of the process that
+ * decoded the image. FileError for a sample that only this process cannot read. Verdicts are exchanged for `window`
+ * draws at once.
  */
 export function agreedDraws<R extends { readonly raw: unknown }>(among: Among, source: number, window: number) {
   let open = openWindow<R>();
-  let last: Promise<unknown> = Promise.resolve(); // windows are told in their order, whichever is read first
+  let last: Promise<unknown> = Promise.resolve(); // windows are exchanged in order, whichever is read first
   return async (draw: Promise<R | Skipped>, looker: number): Promise<R | Skipped> => {
     const { draws, verdicts, settle } = open;
     const at = draws.length;

@@ -1,15 +1,15 @@
-/** How well a model answers: texts that are right to the letter, and yes or no. */
+/** Answer accuracy: exact match, and yes/no questions. */
 import { UsageError } from "../compiler/index.ts";
 
-/** Shares of answers, in [0, 1]. */
+/** Fractions of the answers, in [0, 1]. */
 export type ExactAnswers = {
-  /** Those that are the reference to the letter. */
+  /** Answers that equal their reference exactly. */
   readonly exact: number;
-  /** Those that would be right if one and the same answer were given always, the best that there is for these references. */
+  /** The accuracy of the best constant answer for these references. */
   readonly mostFrequent: number;
 };
 
-/** Answers beside their references. Throws UsageError for none, or not as many of both. */
+/** Compares answers with their references. Throws UsageError when there are none, or their numbers differ. */
 export function exactAnswers(answers: readonly string[], references: readonly string[]): ExactAnswers {
   requireAlike(answers, references);
   const uses = new Map<string, number>();
@@ -20,22 +20,22 @@ export function exactAnswers(answers: readonly string[], references: readonly st
   };
 }
 
-/** The measures of POPE, Li et al. 2023, arXiv:2305.10355, section 4: "yes" is the positive class. In [0, 1]. */
+/** The metrics of POPE, Li et al. 2023, arXiv:2305.10355, section 4: "yes" is the positive class. In [0, 1]. */
 export type YesNoMeasures = {
   readonly accuracy: number;
-  /** Of what was answered with yes; 0 where nothing was. */
+  /** 0 when no answer was yes. */
   readonly precision: number;
-  /** Of what is to be answered with yes; 0 where nothing is. */
+  /** 0 when no reference is yes. */
   readonly recall: number;
-  /** 0 where precision and recall are. */
+  /** 0 when precision and recall are. */
   readonly f1: number;
-  /** How often the answer was yes. */
+  /** The fraction of yes answers. */
   readonly yes: number;
 };
 
 /**
- * Verdicts beside what is right. An answer that is neither yes nor no is wrong, and no yes.
- * Throws UsageError for none, or not as many of both.
+ * Compares verdicts with the references. An answer that is neither yes nor no is wrong, and does not count as yes.
+ * Throws UsageError when there are none, or their numbers differ.
  */
 export function yesNoMeasures(
   answers: readonly ("yes" | "no" | undefined)[],

@@ -1,4 +1,4 @@
-/** Batches for contrastive training: pictures and texts as tensors, ready before the step asks for them. */
+/** Batches for contrastive training: images and texts as tensors, prefetched. */
 import { FileError, type HostTensor } from "../compiler/index.ts";
 import { mapLimited, prefetch } from "./concurrency.ts";
 import { type OnSkip, orSkip } from "./files.ts";
@@ -12,8 +12,9 @@ import { type Tokenizer, tokenBatch } from "./text.ts";
 import { type Augmentation, imageTensor, type Normalization, randomView, type View } from "./view.ts";
 
 /**
- * One step's input. `images` f32 [batch, channel, row, column], normalized; `ids` i32 [batch, token]; `eos` i32 [batch].
- * Row i of each belongs together, and no two rows are of one group.
+ * One step's input. `images` f32 [batch, channel, row, column], normalized; `ids` i32 [batch, token]; `eos` i32
+ * [batch].
+ * Row i of each belongs together, and no two rows are of the same group.
  */
 export interface ContrastiveBatch {
   readonly images: HostTensor;
@@ -21,30 +22,30 @@ export interface ContrastiveBatch {
   readonly eos: HostTensor;
   readonly pairs: readonly Pair[];
   readonly at: Cursor;
-  /** Store this with the checkpoint taken after the step: training continues there. */
+  /** Save this with the checkpoint taken after the step: training resumes there. */
   readonly next: Cursor;
 }
 
 export interface BatchOptions {
   readonly images: ImageStore;
-  /** Side of the square that the model sees; default the store's size (smaller or larger resamples). */
+  /** Side of the model's square input; default the store's size (any other resamples). */
   readonly size?: number;
   readonly augmentation?: Augmentation;
   readonly normalization?: Normalization;
   readonly tokenizer: Tokenizer;
-  /** Ids per text. */
+  /** Ids per text, padded. */
   readonly tokens: number;
   /** Probability of a text other than the main one, in [0, 1]; default 0. */
   readonly extraTexts?: number;
   readonly onSkip: OnSkip;
-  /** Batches kept ready; default 2. */
+  /** Batches prefetched; default 2. */
   readonly ahead?: number;
 }
 
 /**
- * Turns chosen rows (`itemBatches`) into tensors, reading ahead.
- * Picture, language, text and view of a row are drawn from (seed, epoch, batch, row) alone, so a resumed run sees what an
- * uninterrupted one would. A row whose picture is broken goes to `onSkip` and another item stands in.
+ * Turns rows (`itemBatches`) into tensors, with prefetching.
+ * A row's image, language, text and view depend only on (seed, epoch, batch, row), so a resumed run sees what an
+ * uninterrupted one would. A row with a broken image is reported to `onSkip` and replaced by another item.
  */
 export function contrastiveBatches(rows: AsyncIterable<BatchRows>, options: BatchOptions) {
   return prefetch(assembled(rows, options), options.ahead ?? 2);
@@ -89,10 +90,12 @@ async function readRow(item: Item, { seed, epoch, position }: Cursor, row: numbe
   return pixels && { pair, pixels, view: randomView(pixels, options.augmentation ?? {}, random) };
 }
 
-/** So many broken pictures in a row are no accident of the data: the folder or disk is at fault. */
+/** This many broken images in a row are not an accident of the data: the folder or disk is at fault. */
 const maxAttempts = 200;
 
-/** Fills the gaps in row order, one attempt after the other: the outcome must not depend on which file was read first. */
+/**
+ * Fills the gaps in row order, one attempt at a time, so that the outcome does not depend on which file was read first.
+ */
 async function withSpares(
   found: readonly (Row | undefined)[],
   rows: readonly Item[],

@@ -1,12 +1,12 @@
 /**
- * Learns a byte-level BPE tokenizer from texts, as a tokenizer.json that the rest of the field reads.
- * Sennrich et al. 2016, arXiv:1508.07909, section 3.2; the byte alphabet is GPT-2's, so any text of any language encodes.
+ * Trains a byte-level BPE tokenizer, in the standard tokenizer.json format. Sennrich et al. 2016, arXiv:1508.07909,
+ * section 3.2; the byte alphabet is GPT-2's, so text in any language can be encoded.
  */
 import { UsageError } from "../compiler/index.ts";
 
 const special = ["<pad>", "<s>", "</s>"] as const;
 
-/** The tokenizer_config.json that belongs to a learned tokenizer. */
+/** The tokenizer_config.json of a trained tokenizer. */
 export const learnedTokenizerConfig = {
   tokenizer_class: "PreTrainedTokenizerFast",
   pad_token: "<pad>",
@@ -14,10 +14,10 @@ export const learnedTokenizerConfig = {
   eos_token: "</s>",
 } as const;
 
-/** GPT-2's pre-tokenization: letters with the space before them, digits, and everything else. */
+/** GPT-2's pre-tokenization: letters with a preceding space, digits, and everything else. */
 const words = /'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+/gu;
 
-/** A printable character for each byte: itself where it is one, else a code point above 255. */
+/** A printable character for each byte: itself if it is one, else a code point above 255. */
 const alphabet = byteAlphabet();
 
 function byteAlphabet(): readonly string[] {
@@ -26,15 +26,15 @@ function byteAlphabet(): readonly string[] {
   return Array.from({ length: 256 }, (_, b) => String.fromCodePoint(printable(b) ? b : next++));
 }
 
-/** A word as ids of its symbols, and how often it occurs. */
+/** A word as the ids of its symbols, and its count. */
 interface Word {
   symbols: number[];
   readonly count: number;
 }
 
 /**
- * The tokenizer.json of at most `vocabularySize` tokens: three special ones (pad 0, bos 1, eos 2), 256 bytes, then merges
- * of the most frequent pairs; ties go to the pair that came first. Throws UsageError below 259.
+ * A tokenizer.json with at most `vocabularySize` tokens: three special ones (pad 0, bos 1, eos 2), 256 bytes, then
+ * merges of the most frequent pairs; ties go to the pair that came first. Throws UsageError below 259.
  */
 export function learnTokenizer(texts: Iterable<string>, vocabularySize: number): object {
   if (!(vocabularySize >= special.length + 256)) {
@@ -64,7 +64,7 @@ function countWords(texts: Iterable<string>): Word[] {
   }));
 }
 
-/** Pairs of neighbours with their counts, kept up to date word by word. */
+/** Counts of adjacent pairs, updated incrementally per word. */
 class Merges {
   private readonly counts = new Map<number, number>();
   private readonly homes = new Map<number, Set<Word>>();
@@ -73,7 +73,7 @@ class Merges {
     for (const word of all) this.add(word, 1);
   }
 
-  /** The most frequent pair that occurs twice or more. */
+  /** The most frequent pair, if it occurs at least twice. */
   best(): readonly [number, number] | undefined {
     let [found, most] = [-1, 1];
     for (const [key, count] of this.counts) if (count > most) [found, most] = [key, count];
@@ -101,7 +101,7 @@ class Merges {
   }
 }
 
-/** Two ids as one number; above any vocabulary. */
+/** Packs two ids into one number; larger than any vocabulary. */
 const base = 2 ** 21;
 
 function join(symbols: readonly number[], a: number, b: number, merged: number): number[] {

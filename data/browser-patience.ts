@@ -1,6 +1,6 @@
-/** What `#patience` is in a page, where nothing ends a regular expression but the person who closes the page. */
+/** `#patience` in a page, where a runaway regular expression can only be stopped by closing the page. */
 
-/** The same function. */
+/** Returns `work` unchanged. */
 export const withinPatience = <A extends readonly unknown[], R>(
   _path: string,
   _model: object,

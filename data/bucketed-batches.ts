@@ -1,4 +1,4 @@
-/** Batches of rows of about one length, so that little of a batch is padding. */
+/** Length bucketing: batches of rows of similar length, to reduce padding. */
 import { FileError } from "../compiler/index.ts";
 import { orSkip } from "./files.ts";
 import type { BatchesOptions, CursorState } from "./grouped-batches.ts";
@@ -11,14 +11,14 @@ export interface BucketOptions extends BatchesOptions {
   readonly wordsOf: (row: Row) => number;
 }
 
-/** So many batches are sorted by length together: more waste less padding and take longer to begin. */
+/** Batches sorted by length together: more reduce padding further, but delay the first batch. */
 const pooledBatches = 16;
 
 /**
- * Endless batches: the rows of 16 batches are sorted by length and cut into batches, which come in a random order.
- * Pictures are rendered once the rows of their batch are known; in the place of a broken one comes the row of the nearest
- * length, a second time. A cursor names the pool and how many of its batches are done: going on reads its rows again, not
- * their pictures.
+ * Endless batches: the rows of 16 batches are sorted by length and split into batches, which are yielded in random
+ * order. Images are rendered once a batch's rows are known; a row with a broken image is replaced by a duplicate of the
+ * row nearest in length. A cursor holds the pool and how many of its batches are done: resuming reads the pool's rows
+ * again, but not their images.
  */
 export async function* bucketedBatches(sources: readonly SampleStream[], from: CursorState, options: BucketOptions) {
   const { render: _, ...unrendered } = options;
@@ -41,14 +41,17 @@ export async function* bucketedBatches(sources: readonly SampleStream[], from: C
   }
 }
 
-/** Rows of one length keep the order in which they were drawn, so that the outcome depends on nothing else. */
+/** Rows of equal length keep their drawing order, so that the result is deterministic. */
 const sortedByLength = (pool: readonly Row[], wordsOf: (row: Row) => number): readonly Row[] =>
   pool
     .map((row) => ({ row, words: wordsOf(row) }))
     .sort((a, b) => a.words - b.words)
     .map(({ row }) => row);
 
-/** The batch of the rows from `first` on, with their pictures; the nearest row whose picture can be read stands in for one that cannot. */
+/**
+ * The batch of rows from `first` on, with their images; a row whose image is broken is replaced by the nearest row with
+ * a readable one.
+ */
 async function rendered(pool: readonly Row[], first: number, options: BucketOptions): Promise<readonly Row[]> {
   const rows = pool.slice(first, first + options.batch);
   const tried = await Promise.all(rows.map((row) => withPicture(row, options)));

@@ -1,4 +1,4 @@
-/** Classes of places as pictures: their numbers as annotations have them, and their colours drawn over a picture. */
+/** Segmentation maps as images: class numbers in the format of annotations, and colours overlaid on an image. */
 import sharp from "sharp";
 import { UsageError } from "../compiler/index.ts";
 import type { Pixels, Rgb } from "./pixels.ts";
@@ -10,10 +10,10 @@ interface Places {
   readonly data: ArrayLike<number>;
 }
 
-/** The largest number of an annotation that is a class: 255 is none. */
+/** The largest class number in an annotation: 255 means no class. */
 const mostNumber = 254;
 
-/** A grey png of 8 bits whose values are class numbers from `first` on; other numbers are 255, no class. */
+/** An 8-bit grey PNG of class numbers, numbered from `first`; other numbers become 255, no class. */
 export async function classesPng({ width, height, data }: Places, first: number): Promise<Uint8Array> {
   const numbers = Uint8Array.from(data, (value) => {
     const number = value + first;
@@ -24,10 +24,10 @@ export async function classesPng({ width, height, data }: Places, first: number)
   return await image.toColourspace("b-w").png().toBuffer();
 }
 
-/** How much of a place is the colour of its class. */
+/** Opacity of the class colours. */
 const opacity = 0.6;
 
-/** A png of a picture of the same sides under the colours of its classes; numbers below 0 have none. */
+/** A PNG of an image of the same size, overlaid with class colours; negative numbers have none. */
 export async function classesDrawn(picture: Pixels, { data }: Places): Promise<Uint8Array> {
   const { width, height, channels } = picture;
   const drawn = new Uint8Array(width * height * 3);
@@ -46,7 +46,9 @@ export async function classesDrawn(picture: Pixels, { data }: Places): Promise<U
     .toBuffer();
 }
 
-/** A colour of its own for each of 255 classes: the bits of its number, spread over red, green and blue, as in PASCAL VOC. */
+/**
+ * A distinct colour for each of 255 classes: the bits of the number spread over red, green and blue, as in PASCAL VOC.
+ */
 export function classColour(number: number): Rgb {
   const colour = [0, 0, 0];
   for (let bits = number + 1, shift = 7; bits > 0; bits >>= 3, shift -= 1)

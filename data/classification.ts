@@ -1,7 +1,7 @@
-/** How well classes are told: accuracy, and intersection over union as of segmentation. */
+/** Classification metrics: accuracy, and intersection over union for segmentation. */
 import { UsageError } from "../compiler/index.ts";
 
-/** Counts of a class among all that was compared. */
+/** Per-class counts. */
 interface ClassCounts {
   readonly right: Float64Array;
   readonly predicted: Float64Array;
@@ -9,22 +9,22 @@ interface ClassCounts {
 }
 
 export interface Classification {
-  /** Adds what was predicted beside what is right; a label that is no class, as 255 often is, is left out. */
+  /** Adds predictions with their labels; labels outside the classes, such as 255, are ignored. */
   add(predicted: ArrayLike<number>, labels: ArrayLike<number>): void;
-  /** The share that is right. NaN where nothing was compared. */
+  /** The fraction of correct predictions. NaN without any labels. */
   accuracy(): number;
-  /** The mean over the classes that occur, predicted or labelled, of intersection over union. NaN where none does. */
+  /** The mean of intersection over union over the classes that occur in predictions or labels. NaN if none does. */
   meanIou(): number;
-  /** The mean over the classes that are labelled of the share of their labels that is right. NaN where none is. */
+  /** The mean over the labelled classes of the fraction of correct predictions. NaN if there is none. */
   meanAccuracy(): number;
-  /** Of each class, in the order of numbers; undefined for one that was neither predicted nor labelled. */
+  /** Metrics per class, by number; undefined for a class that was neither predicted nor labelled. */
   byClass(): readonly (ClassFigures | undefined)[];
 }
 
-/** Of one class. */
+/** Metrics of one class. */
 export interface ClassFigures {
   readonly iou: number;
-  /** The share of its labels that is right; undefined where nothing was labelled so. */
+  /** The fraction of its labels predicted correctly; undefined without labels of this class. */
   readonly accuracy?: number;
 }
 

@@ -1,6 +1,9 @@
-/** Runs work side by side without letting it pile up. */
+/** Concurrency with a bounded number of tasks. */
 
-/** Maps in order with at most `limit` calls under way; the first rejection rejects, after those under way have ended. */
+/**
+ * Maps in order with at most `limit` calls in flight; rejects with the first error, after the calls in flight have
+ * ended.
+ */
 export async function mapLimited<T, R>(
   items: readonly T[],
   limit: number,
@@ -23,8 +26,8 @@ export async function mapLimited<T, R>(
 }
 
 /**
- * Reads ahead: keeps up to `depth` items ready while the consumer works, so a training step never waits for a decoder.
- * Errors arrive where the item would have; ending the loop early ends the source after the item under way.
+ * Keeps up to `depth` items prefetched while the consumer works, so that a training step does not wait for a decoder.
+ * Errors are thrown in their item's position; leaving the loop early ends the source after the item in progress.
  */
 export async function* prefetch<T>(source: AsyncIterable<T>, depth: number): AsyncGenerator<T, void, undefined> {
   const iterator = source[Symbol.asyncIterator]();
@@ -36,7 +39,7 @@ export async function* prefetch<T>(source: AsyncIterable<T>, depth: number): Asy
   const request = () => {
     const result = last.then(next);
     last = result;
-    result.catch(() => {}); // it is reported when its turn comes, not as an unhandled rejection now
+    result.catch(() => {}); // reported in its turn, not as an unhandled rejection
     ready.push(result);
   };
   try {

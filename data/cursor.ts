@@ -1,25 +1,25 @@
-/** Where a run's data goes on, as its checkpoint keeps it, and whether the data is still what it was. */
+/** The position in a run's data, as stored in checkpoints, and a check that the data is unchanged. */
 import { FileError } from "../compiler/index.ts";
 import { type CursorState, isCursorState } from "./grouped-batches.ts";
 import { isListing, type ListedFile, type Listing, listingChange } from "./listing.ts";
 import type { StreamPlace } from "./sample-stream.ts";
 import type { SkipsSoFar } from "./skips.ts";
 
-/** What `batches` is given to go on: plain JSON. Its contents are the data room's own business. */
+/** The position from which `batches` continues: plain JSON, opaque outside this package. */
 export interface DataCursor extends CursorState {
-  /** The specs that it belongs to. */
+  /** The data specs it belongs to. */
   readonly specs: readonly string[];
   readonly seed: number;
-  /** The files that the data lay in when it was opened. */
+  /** The data's files when it was opened. */
   readonly listing: Listing;
-  /** What was skipped from the run's beginning up to here. */
+  /** What was skipped since the beginning of the run. */
   readonly skipped: SkipsSoFar;
 }
 
-/** A cursor as it is read from a checkpoint; before there were listings it had none. */
+/** A cursor read from a checkpoint; old ones have no listing. */
 type GivenCursor = CursorState & Partial<DataCursor>;
 
-/** What is done where files changed. */
+/** What to do when files have changed. */
 export type OnChange = "refuse" | "next epoch";
 
 const isOfData = ({ seed, specs }: GivenCursor): boolean =>
@@ -43,7 +43,9 @@ export function checkedCursor(cursor: unknown, specs: readonly string[], seed: n
   return given;
 }
 
-/** Where batches go on: at the cursor's place, or where files changed, and that is allowed, with the next epoch. */
+/**
+ * Where batches continue: at the cursor's position, or, if files have changed and that is allowed, at the next epoch.
+ */
 export function placeIn(
   { drawn, places, waiting, done, listing }: GivenCursor,
   files: readonly ListedFile[],
@@ -57,8 +59,8 @@ export function placeIn(
 }
 
 /**
- * Whether files are those that a checkpoint listed. Throws FileError where they are not and `onChange` does not allow it,
- * with the first that differ; what is allowed is told.
+ * Whether files equal those listed in a checkpoint. If not, throws FileError naming the first differences, unless
+ * `onChange` allows it; then they are reported to `note`.
  */
 export function filesAre(
   what: string,

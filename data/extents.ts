@@ -1,4 +1,4 @@
-/** Ranges of files, read where they are wanted. */
+/** Byte ranges of files, read on demand. */
 import { open } from "node:fs/promises";
 import { FileError } from "../compiler/index.ts";
 
@@ -7,12 +7,12 @@ export interface Extent {
   readonly size: number;
 }
 
-/** An open file, as far as it is read here: declarations that name types of Node would ask programs for pages to have them. */
+/** The used part of an open file. Node's types in the declarations would force programs for pages to install them. */
 interface Readable {
   read(into: Uint8Array, offset: number, length: number, position: number): Promise<{ readonly bytesRead: number }>;
 }
 
-/** Memory of its own, not a piece of Node's pool: it is handed to another thread. */
+/** Allocates a buffer of its own, not from Node's pool, since it is transferred to another thread. */
 export async function readExtent(file: Readable, { offset, size }: Extent): Promise<Uint8Array> {
   const bytes = new Uint8Array(size);
   for (let at = 0; at < size; ) {
@@ -23,7 +23,7 @@ export async function readExtent(file: Readable, { offset, size }: Extent): Prom
   return bytes;
 }
 
-/** Opens a file for one range of it. */
+/** Opens a file to read one range of it. */
 export async function readFrom(path: string, extent: Extent): Promise<Uint8Array> {
   const file = await open(path);
   try {

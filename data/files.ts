@@ -1,4 +1,4 @@
-/** What every reader needs of the file system: clear errors, paths kept inside their folder, a log of what was skipped. */
+/** File-system helpers of all readers: clear errors, path containment, a log of skipped samples. */
 import { readdir, readFile, stat } from "node:fs/promises";
 import { posix, resolve, sep } from "node:path";
 import { FileError } from "../compiler/index.ts";
@@ -6,23 +6,23 @@ import { reasonOf } from "./records.ts";
 
 export { isRecord, reasonOf } from "./records.ts";
 
-/** A sample that could not be used, with the file or entry that held it. */
+/** A skipped sample, by the file or entry that held it. */
 export interface Skipped {
   readonly name: string;
   readonly reason: string;
 }
 
-/** Hears about each skipped sample; readers go on after it. */
+/** Called for each skipped sample; reading then continues. */
 export type OnSkip = (skipped: Skipped) => void;
 
-/** How many samples were skipped, and the first of them by name and reason. */
+/** The number of skipped samples, and the first of them with their reasons. */
 export interface SkipLog {
   readonly count: number;
   readonly first: readonly Skipped[];
   readonly add: OnSkip;
 }
 
-/** An empty log that keeps the reasons of the first `limit`. A file met again in a later epoch is counted once. */
+/** An empty log that keeps the first `limit` entries. A file skipped again in a later epoch is counted once. */
 export function skipLog(limit = 100): SkipLog {
   const first: Skipped[] = [];
   const names = new Set<string>();
@@ -40,7 +40,7 @@ export function skipLog(limit = 100): SkipLog {
   };
 }
 
-/** What a sample's promise gives, or undefined after telling `onSkip` when the sample's file is at fault; other errors pass. */
+/** Awaits a sample; undefined after reporting to `onSkip` when its file is at fault. Other errors are rethrown. */
 export async function orSkip<T>(sample: Promise<T>, name: string, onSkip: OnSkip): Promise<T | undefined> {
   try {
     return await sample;
@@ -51,7 +51,10 @@ export async function orSkip<T>(sample: Promise<T>, name: string, onSkip: OnSkip
   }
 }
 
-/** The names in a folder, sorted by code unit so that every machine reads them in one order; FileError when it is missing. */
+/**
+ * The names in a folder, sorted by code unit so that the order is the same on every machine; FileError when it is
+ * missing.
+ */
 export async function listFolder(folder: string, what: string): Promise<readonly string[]> {
   try {
     return (await readdir(folder)).sort();
@@ -60,7 +63,7 @@ export async function listFolder(folder: string, what: string): Promise<readonly
   }
 }
 
-/** Checks that a file or folder is there before anything is read from it; FileError when it is not. */
+/** Checks that a file or folder exists before it is read; FileError otherwise. */
 export async function requirePath(path: string, kind: "file" | "folder", what: string): Promise<void> {
   const found = await stat(path).catch((cause: unknown) => {
     throw new FileError(`${what} "${path}" cannot be read: ${reasonOf(cause)}`, { cause });
@@ -69,9 +72,9 @@ export async function requirePath(path: string, kind: "file" | "folder", what: s
   throw new FileError(`${what} "${path}" is not a ${kind}`);
 }
 
-/** Parses a JSON file; FileError naming the file when it is missing, no UTF-8 or malformed. */
+/** Parses a JSON file; FileError naming the file when it is missing, not UTF-8, or malformed. */
 export async function readJson(path: string, what: string): Promise<unknown> {
-  await requirePath(path, "file", what); // reading a pipe would wait for ever
+  await requirePath(path, "file", what); // reading a pipe would block forever
   const bytes = await readFile(path).catch((cause: unknown) => {
     throw new FileError(`${what} "${path}" cannot be read: ${reasonOf(cause)}`, { cause });
   });
@@ -82,7 +85,9 @@ export async function readJson(path: string, what: string): Promise<unknown> {
   }
 }
 
-/** Whether a name from an archive or data file stays inside its folder: relative, without "..", drive or NUL. */
+/**
+ * Whether a name from an archive or data file stays inside its folder: relative, without "..", a drive letter or NUL.
+ */
 export function staysInside(name: string): boolean {
   const slashed = name.replaceAll("\\", "/");
   if (slashed === "" || slashed.includes("\0") || slashed.startsWith("/") || /^[a-z]:/i.test(slashed)) return false;
@@ -97,7 +102,7 @@ export function insideFolder(folder: string, name: string): string | undefined {
   return path.startsWith(root.endsWith(sep) ? root : root + sep) ? path : undefined;
 }
 
-/** What a promise gives; FileError that names the place where the system refuses to read it. */
+/** Awaits a read; system errors become a FileError naming the place. */
 export async function orSystemFault<T>(reading: Promise<T> | T, place: string): Promise<T> {
   try {
     return await reading;
@@ -106,7 +111,7 @@ export async function orSystemFault<T>(reading: Promise<T> | T, place: string): 
   }
 }
 
-/** An error of the system's as a FileError that names the place; any other as it is. */
+/** Converts a system error to a FileError naming the place; any other error is returned as it is. */
 export function asSystemFault(cause: unknown, place: string): unknown {
   const { syscall, path } = cause as { readonly syscall?: unknown; readonly path?: unknown };
   if (typeof syscall !== "string") return cause;
@@ -114,15 +119,15 @@ export function asSystemFault(cause: unknown, place: string): unknown {
   return new FileError(`${where} cannot be read: ${reasonOf(cause)}`, { cause });
 }
 
-/** Whether nothing of a text is seen: blanks, controls, and characters without a width. */
+/** Whether a text has no visible characters: only white space, controls and zero-width characters. */
 export const isInvisible = (text: string): boolean =>
   /^[\p{White_Space}\p{Cc}\p{Default_Ignorable_Code_Point}]*$/u.test(text);
 
-/** A name or a text in a line of its own: a newline in it begins none. */
+/** Escapes line breaks, so that a name or text stays on one line of a message. */
 export const inOneLine = (text: string): string =>
   text.replace(/[\n\r\t\u2028\u2029]/g, (c) => (c === "\n" ? "\\n" : `\\u{${c.codePointAt(0)!.toString(16)}}`));
 
-/** FileError for a text that JSON's \\u escapes left with half of a surrogate pair, which no UTF-8 can say. */
+/** FileError for a text with an unpaired surrogate, which JSON's \u escapes can produce but UTF-8 cannot represent. */
 export function requireWellFormed(text: string): void {
   if (!text.isWellFormed()) throw new FileError("its text holds half of a surrogate pair");
 }

@@ -1,38 +1,41 @@
-/** How pictures of any sides become squares of pixels, as Pillow, torchvision and transformers make them. */
+/** Resizes images of any size to squares, as Pillow, torchvision and transformers do. */
 import { FileError } from "../compiler/index.ts";
 import { type Pixels, padPixels, type Rgb, resizePixels } from "./pixels.ts";
 import type { Window } from "./resample.ts";
 import type { Interpolation } from "./resample-kernels.ts";
 
 /**
- * How any picture becomes a square of `size` pixels, to the bit as Pillow and torchvision make it:
- * `squash` resizes directly and keeps no aspect ratio (retrieval, captioning);
- * `crop` resizes the short side and cuts the centre out (classification);
+ * How an image becomes a square of `size` pixels, bit-identical to Pillow and torchvision:
+ * `squash` resizes directly, ignoring the aspect ratio (retrieval, captioning);
+ * `crop` resizes the short side and crops the centre (classification);
  * `pad` first pads the short side with `fill`, default the ImageNet mean colour (chat).
  */
 export interface Geometry {
   readonly size: number;
   readonly fit: "squash" | "crop" | "pad";
   readonly fill?: Rgb;
-  /** What the short side of a picture becomes before the centre of `size` pixels is cut out; default `size`. */
+  /** The size of the short side before the centre crop of `size` pixels; default `size`. */
   readonly short?: number;
-  /** With `crop`, whether both sides become `short` first, whatever they were: as some published processors have it. */
+  /** With `crop`, resizes both sides to `short` first, ignoring the aspect ratio, as some published processors do. */
   readonly stretched?: boolean;
-  /** Where a centre lies between two pixels: the even one, as in torchvision, or the lower one, as in transformers. Default even. */
+  /**
+   * Rounding of a centre between two pixels: to the even one, as in torchvision, or down, as in transformers. Default
+   * even.
+   */
   readonly centre?: "even" | "lower";
-  /** Default bicubic, as all of the published models have it that are known here. */
+  /** Default bicubic, which all known published models use. */
   readonly interpolation?: Interpolation;
 }
 
-/** The ImageNet mean as 8-bit colour, which LLaVA-style models pad with. */
+/** The ImageNet mean as an 8-bit colour, the padding of LLaVA-style models. */
 export const meanColour: Rgb = [123, 116, 103];
 
-/** A decompression bomb is refused before it is decoded. */
+/** Larger images are rejected before decoding: a decompression bomb. */
 export const pixelLimit = 100_000_000;
-const enlargedLimit = 16_000_000; // and so is a thin picture, which padding or cropping would make enormous
-const mostEnlarged = 4; // photos and panoramas become at most so many times as large as they are
+const enlargedLimit = 16_000_000; // nor may padding or cropping make a narrow image enormous
+const mostEnlarged = 4; // limit on enlarging large photos and panoramas
 
-/** A decoded picture as the square that a geometry makes of it. Throws FileError for one that would become enormous. */
+/** A decoded image as the square that a geometry describes. Throws FileError when it would become enormous. */
 export async function fitted(picture: Readable, geometry: Geometry): Promise<Pixels> {
   const { size, fit, fill, short = size, stretched = false, centre, interpolation = "bicubic" } = geometry;
   const { width, height } = picture;
@@ -52,7 +55,7 @@ export async function fitted(picture: Readable, geometry: Geometry): Promise<Pix
   return resizePixels(await picture.read(), { ...sides, window: centred(sides, size, centre), interpolation });
 }
 
-/** A picture whose pixels are read when they are asked for. */
+/** An image whose pixels are read on demand. */
 export interface Readable extends Sides {
   readonly read: () => Pixels | Promise<Pixels>;
 }
@@ -62,13 +65,16 @@ export interface Sides {
   readonly height: number;
 }
 
-/** The sides of a picture whose short one becomes `size`; the long one is cut off to whole pixels, as torchvision does. */
+/**
+ * The size of an image after its short side is resized to `size`; the long side is truncated to whole pixels, as in
+ * torchvision.
+ */
 export function coveringSides({ width, height }: Sides, size: number): Sides {
   const long = (side: number) => Math.floor((size * side) / Math.min(width, height));
   return width <= height ? { width: size, height: long(height) } : { width: long(width), height: size };
 }
 
-/** The square of `size` pixels in the middle of larger sides: torchvision's CenterCrop, or that of transformers. */
+/** The central square of `size` pixels: CenterCrop of torchvision or of transformers. */
 export function centred({ width, height }: Sides, size: number, centre: Geometry["centre"] = "even"): Window {
   const round = centre === "even" ? halfEven : Math.floor;
   return { left: round((width - size) / 2), top: round((height - size) / 2), width: size, height: size };
@@ -83,5 +89,5 @@ export function checkArea(width: number, height: number, from: Sides): void {
   throw new FileError(`it is too ${what}: it would have to become ${width} x ${height} pixels`);
 }
 
-/** Rounds a half to the even neighbour, as Python's `round` in torchvision's CenterCrop does. */
+/** Rounds halves to even, as Python's `round` in torchvision's CenterCrop does. */
 const halfEven = (x: number) => (x % 1 === 0.5 ? 2 * Math.round(x / 2) : Math.round(x));

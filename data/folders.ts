@@ -1,22 +1,22 @@
-/** A plain folder of pictures with captions: cat.jpg beside cat.txt. */
+/** A folder of images with caption files: cat.jpg beside cat.txt. */
 import { readFile } from "node:fs/promises";
 import { join, parse } from "node:path";
 import { FileError } from "../compiler/index.ts";
 import { isInvisible, reasonOf, requirePath } from "./files.ts";
 import type { Item } from "./items.ts";
 
-/** The endings of picture files in folders and shards, lower case. */
+/** File extensions of images in folders and shards, lower case. */
 export const imageExtensions: readonly string[] = [".jpg", ".jpeg", ".png", ".webp"];
 
-/** Which caption file of a folder is a picture's. */
+/** Maps images to caption files. */
 export interface CaptionFiles {
-  /** Its name; undefined where there is none. */
+  /** The caption file's name; undefined if there is none. */
   readonly of: (picture: string) => string | undefined;
 }
 
 /**
- * The caption files among the names of a folder: cat.txt of cat.jpg. Where there is none, one whose name differs in how
- * accents are composed, or has its ending in capitals, as systems write them that take these for one.
+ * The caption files among the names in a folder: cat.txt for cat.jpg. Failing that, one whose name differs in Unicode
+ * normalization, or has an upper-case extension, as some file systems produce.
  */
 export function captionFiles(names: readonly string[]): CaptionFiles {
   const exact = new Set(names.filter((name) => name.toLowerCase().endsWith(".txt")));
@@ -29,7 +29,7 @@ export function captionFiles(names: readonly string[]): CaptionFiles {
   };
 }
 
-/** The item of one picture; FileError where it has no caption. */
+/** The item of one image; FileError when it has no caption. */
 export async function captioned(folder: string, picture: string, texts: CaptionFiles, language: string): Promise<Item> {
   const stem = parse(picture).name;
   const caption = texts.of(picture);
@@ -41,7 +41,7 @@ export async function captioned(folder: string, picture: string, texts: CaptionF
   return { group: stem, images: [join(folder, picture)], texts: { [language]: captionLines(bytes, caption) } };
 }
 
-/** The non-empty lines of UTF-8 text; FileError when it is not UTF-8 or there are none. */
+/** The non-empty lines of a UTF-8 text; FileError when it is not UTF-8 or has none. */
 export function captionLines(bytes: Uint8Array, name: string): readonly string[] {
   const lines = decodeUtf8(bytes, name)
     .split(/\r?\n/)
@@ -51,7 +51,7 @@ export function captionLines(bytes: Uint8Array, name: string): readonly string[]
   return lines;
 }
 
-/** Strict UTF-8: FileError instead of replacement characters. */
+/** Strict UTF-8 decoding: FileError instead of replacement characters. */
 export function decodeUtf8(bytes: Uint8Array, name: string): string {
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(bytes);

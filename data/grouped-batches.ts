@@ -1,13 +1,13 @@
-/** Batches in which no two rows are of one group, out of an endless mixture, from any cursor on. */
+/** Batches without two rows of the same group, from an endless mixture, starting at any cursor. */
 import { FileError } from "../compiler/index.ts";
 import { isRecord } from "./files.ts";
 import { type MixtureOptions, type MixturePlace, mixture, type Row, readRow } from "./mixture.ts";
 import { type SampleRef, type SampleStream, streamStart } from "./sample-stream.ts";
 
-/** Where batches go on. Rows that wait for a batch without their group are held by where they lie. */
+/** Where batches continue. Rows waiting for a batch without their group are stored by reference. */
 export interface CursorState extends MixturePlace {
   readonly waiting: readonly SampleRef[];
-  /** How many batches of a pool are done, where rows are sorted by length. */
+  /** The number of finished batches of a pool, with length bucketing. */
   readonly done?: number;
 }
 
@@ -19,7 +19,7 @@ export const startOf = (sources: number): CursorState => ({
 
 const isCount = (value: unknown) => Number.isSafeInteger(value) && (value as number) >= 0;
 
-/** Whether a value out of a file can be gone on from. */
+/** Whether a value from a file is a valid cursor. */
 export function isCursorState(value: unknown): value is CursorState {
   if (!isRecord(value) || !isCount(value.drawn) || !Array.isArray(value.places) || !Array.isArray(value.waiting)) {
     return false;
@@ -37,13 +37,14 @@ export interface BatchesOptions extends MixtureOptions {
 }
 
 /**
- * Endless batches. A row whose group is in the batch already waits for the next; while a batch of rows waits, further ones
- * are left out and told to `onSkip`. FileError when the data has fewer groups than a batch has rows.
+ * Endless batches. A row whose group is already in the batch waits for the next one; when a whole batch of rows is
+ * waiting, further ones are dropped and reported to `onSkip`. FileError when the data has fewer groups than a batch has
+ * rows.
  */
 export async function* groupedBatches(sources: readonly SampleStream[], from: CursorState, options: BatchesOptions) {
   let waiting = await waitingRows(sources, from.waiting, options);
   let batch = new Map<string, Row>();
-  let filledIn = epochsOf(from); // the epochs when a row was last taken
+  let filledIn = epochsOf(from); // the epochs in which a row was last accepted
   const refill = () => {
     batch = new Map();
     const left: Row[] = [];
@@ -80,7 +81,7 @@ export async function* groupedBatches(sources: readonly SampleStream[], from: Cu
 
 const epochsOf = ({ places }: MixturePlace) => places.map(({ epoch }) => epoch);
 
-/** The rows that waited when a checkpoint was saved; they could be read then. */
+/** The rows that were waiting when a checkpoint was saved. */
 async function waitingRows(
   sources: readonly SampleStream[],
   refs: readonly SampleRef[],

@@ -1,14 +1,15 @@
 /** Packs rows into batches in which no two share a group. */
 
-/** Takes rows one at a time and gives back the batches that they complete. */
+/** Takes rows one at a time and returns the batches that they complete. */
 export interface GroupPacker<T> {
   readonly add: (row: T) => readonly (readonly T[])[];
 }
 
 /**
- * A packer that keeps the order of rows, except that a row whose group is already in the batch waits for the next one.
- * Every row is looked at once or twice: each batch begins with one waiting row of each waiting group, oldest group first.
- * Rows still here when rows end are left out: too few groups.
+ * Keeps the order of rows, except that a row whose group is already in the batch waits for the next one.
+ * Takes amortized constant time per row: each batch starts with one waiting row of each waiting group, oldest group
+ * first.
+ * Rows still waiting at the end are dropped: there are too few groups.
  */
 export function groupPacker<T>(size: number, groupOf: (row: T) => string): GroupPacker<T> {
   let batch = new Map<string, T>();

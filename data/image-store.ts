@@ -1,17 +1,17 @@
-/** Keeps decoded pictures in memory, so that later epochs do not decode them again. */
+/** Caches decoded images in memory, so that later epochs need not decode them again. */
 import { mapLimited } from "./concurrency.ts";
 import { type OnSkip, orSkip } from "./files.ts";
 import { decodeImage, defaultConcurrency, type Geometry, type ImageSource, imageName } from "./images.ts";
 import type { Pixels } from "./pixels.ts";
 
-/** Reads pictures at one geometry, from memory where they were read before. */
+/** Reads images at a fixed geometry, cached. */
 export interface ImageStore {
   readonly geometry: Geometry;
-  /** Bytes of pixels held. */
+  /** Bytes of cached pixels. */
   readonly bytes: number;
-  /** The decoded picture; FileError naming it when it cannot be read. */
+  /** The decoded image; FileError naming it when it cannot be read. */
   readonly read: (source: ImageSource) => Promise<Pixels>;
-  /** Decodes all of them now; answers with the names that can be read, the others go to `onSkip`. */
+  /** Decodes all of them now; returns the names of the readable ones and reports the others to `onSkip`. */
   readonly preload: (
     sources: readonly ImageSource[],
     options: { readonly onSkip: OnSkip; readonly onProgress?: (done: number) => void },
@@ -19,9 +19,9 @@ export interface ImageStore {
 }
 
 /**
- * A store of at most `maxBytes` (default 256 MiB) of pixels. When it is full, nothing is thrown out: every epoch
- * visits every picture once, so a least-recently-used cache would always have just dropped the next one.
- * Only files are kept; bytes out of a shard pass through.
+ * A cache of at most `maxBytes` (default 256 MiB) of pixels. When it is full, nothing is evicted: since every epoch
+ * visits every image once, an LRU cache would always have just evicted the next one.
+ * Only files are cached; bytes from a shard are not.
  */
 export function imageStore(geometry: Geometry, maxBytes = 256 * 2 ** 20): ImageStore {
   const held = new Map<string, Pixels>();

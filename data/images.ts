@@ -1,4 +1,4 @@
-/** Image files to pixels: png, jpg, webp and svg, decoded off the main thread by sharp, and resized as Pillow does. */
+/** Decodes image files: PNG, JPEG, WebP and SVG, by sharp off the main thread, resized as in Pillow. */
 import { constants } from "node:fs";
 import { access, open as openFile, readFile, stat } from "node:fs/promises";
 import { availableParallelism } from "node:os";
@@ -12,30 +12,33 @@ import type { Window } from "./resample.ts";
 import type { Interpolation } from "./resample-kernels.ts";
 import { cut, type Tiling, tileCount, tilesFor } from "./tiles.ts";
 
-// libvips caches operations by file name and would answer with the old picture after a file changes.
+// libvips caches operations by file name and would return the old image after a file changes.
 sharp.cache(false);
 
 export { centred, coveringSides, type Geometry, meanColour, type Sides } from "./fit.ts";
 
-/** A picture that lies within a file: its bytes are read where it is decoded, and nowhere else. */
+/** An image stored within a file, read only where it is decoded. */
 export interface StoredImage extends Extent {
   readonly name: string;
   readonly file: string;
 }
 
-/** A picture to read: a path, or encoded bytes, or where these lie, with the name that errors should give them. */
+/** An image to read: a path, encoded bytes, or a range of a file, with the name to use in errors. */
 export type ImageSource = string | { readonly name: string; readonly bytes: Uint8Array } | StoredImage;
 
-/** Formats of pixels, which several threads may decode at once. */
+/** Raster formats, which several threads may decode at once. */
 export const photographs: readonly string[] = ["png", "jpeg", "webp"];
 const formats: readonly string[] = [...photographs, "svg"];
 const svgUnitsPerInch = 72; // the density at which librsvg draws one user unit as one pixel
-const sideLimit = 1_000_000; // libvips shrinks by at most so much, and would leave a longer side as it is
+const sideLimit = 1_000_000; // libvips' maximum shrink factor: it would not resize a longer side
 
-/** What a source is called in messages. */
+/** A source's name in messages. */
 export const imageName = (source: ImageSource): string => (typeof source === "string" ? source : source.name);
 
-/** Decodes and resizes one picture, turned upright by its EXIF tag. FileError naming it when it is missing, corrupt or of another format. */
+/**
+ * Decodes and resizes an image, rotated by its EXIF tag. FileError naming it when it is missing, corrupt or in another
+ * format.
+ */
 export async function decodeImage(
   source: ImageSource,
   geometry: Geometry,
@@ -51,8 +54,8 @@ export async function decodeImage(
 }
 
 /**
- * Decodes the window that `windowOf` chooses of a picture's width and height, resized to a square of `size` pixels: cut
- * from the picture as it is stored, not from a square made of it. FileError as `decodeImage`.
+ * Decodes the window that `windowOf` chooses from an image's width and height, resized to a square of `size` pixels;
+ * cropped from the original image, not from a resized one. FileError as in `decodeImage`.
  */
 export const decodeWindow = (
   source: ImageSource,
@@ -67,9 +70,9 @@ export const decodeWindow = (
   });
 
 /**
- * The tiles of one picture, each a square of `tiling.size` pixels: the whole resized to as many squares as `tilesFor` says and
- * cut, row by row; then, where there are several and a thumbnail is asked for, the whole resized to one. FileError as
- * `decodeImage`.
+ * The tiles of an image, each a square of `tiling.size` pixels: the image is resized to the grid that `tilesFor`
+ * chooses and split row by row. If there are several tiles, and a thumbnail is requested, the whole image resized to
+ * one tile follows. FileError as in `decodeImage`.
  */
 export const decodeTiles = (
   source: ImageSource,
@@ -89,7 +92,7 @@ export const decodeTiles = (
     return [...tiles, resizePixels(whole, { width: size, height: size, interpolation })];
   });
 
-/** Decodes a picture and resizes it to the sides that `sidesOf` makes of its own. FileError as `decodeImage`. */
+/** Decodes an image and resizes it to the size that `sidesOf` computes from its own. FileError as in `decodeImage`. */
 export const decodeResized = (
   source: ImageSource,
   sidesOf: (picture: Sides) => Sides,
@@ -102,18 +105,18 @@ export const decodeResized = (
     return resizePixels(await raw(picture), { width, height, interpolation });
   });
 
-/** How many pictures `decodeTiles` makes of one, without decoding it. FileError as `decodeImage`. */
+/** The number of images that `decodeTiles` makes of one, without decoding it. FileError as in `decodeImage`. */
 export const countTiles = async (source: ImageSource, tiling: Tiling): Promise<number> =>
   tileCount(await imageSides(source), tiling);
 
-/** Width and height of a picture in pixels, turned upright, without decoding it. FileError as `decodeImage`. */
+/** Width and height of an image in pixels, after EXIF rotation, without decoding it. FileError as in `decodeImage`. */
 export const imageSides = (source: ImageSource): Promise<{ readonly width: number; readonly height: number }> =>
   reading(source, async (input) => {
     const { width, height } = await open(input, 1);
     return { width, height };
   });
 
-/** A picture as grey values [row, column] of a square, over white where it is transparent. FileError as `decodeImage`. */
+/** An image as a square of grey values [row, column], with transparency over white. FileError as in `decodeImage`. */
 export const decodeGrey = (source: ImageSource, size: number): Promise<Uint8Array> =>
   reading(source, async (input) => {
     const { image } = await open(input, size);
@@ -121,14 +124,14 @@ export const decodeGrey = (source: ImageSource, size: number): Promise<Uint8Arra
     return await grey.extractChannel(0).raw({ depth: "uchar" }).toBuffer();
   });
 
-/** Class numbers of pixels: uint8 [row, column]. */
+/** Class number per pixel: uint8 [row, column]. */
 export interface Classes {
   readonly width: number;
   readonly height: number;
   readonly data: Uint8Array;
 }
 
-/** Decodes an annotation, a grey png of 8 bits; FileError naming it when it is anything else. */
+/** Decodes an annotation, an 8-bit grey PNG; FileError naming it when it is anything else. */
 export async function decodeClasses(source: ImageSource): Promise<Classes> {
   try {
     const input = await inputOf(source);
@@ -144,10 +147,10 @@ export async function decodeClasses(source: ImageSource): Promise<Classes> {
   }
 }
 
-/** Pictures under way at once: enough to keep the decoder threads fed, few enough to bound memory. */
+/** Images decoded concurrently: enough to keep the decoder threads busy, few enough to bound memory. */
 export const defaultConcurrency = Math.min(8, 2 * availableParallelism());
 
-/** A picture as a PNG data URI of at most `size` pixels a side, for a page that carries its images. */
+/** An image as a PNG data URI of at most `size` pixels per side, for embedding in a page. */
 export const imageDataUri = (source: ImageSource, size: number): Promise<string> =>
   reading(source, async (input) => {
     const { image } = await open(input, size);
@@ -169,7 +172,7 @@ async function reading<T>(source: ImageSource, work: (input: Input) => Promise<T
   }
 }
 
-/** Whether a file begins as one of pixels does. */
+/** Whether a file has the signature of a raster format. */
 async function isPhotograph(input: Input): Promise<boolean> {
   const head = typeof input === "string" ? await headOf(input) : input.subarray(0, headBytes);
   const text = Buffer.from(head).toString("latin1");
@@ -190,7 +193,10 @@ async function headOf(path: string): Promise<Uint8Array> {
 
 let drawing: Promise<unknown> = Promise.resolve();
 
-/** Drawings that are broken and read at once end the process: librsvg, as sharp 0.35 brings it, then corrupts memory. */
+/**
+ * Serializes SVG rendering: librsvg, as bundled with sharp 0.35, corrupts memory and crashes when several broken
+ * drawings are read at once.
+ */
 function oneAtATime<T>(work: () => Promise<T>): Promise<T> {
   const next = drawing.then(work);
   drawing = next.catch(() => {});
@@ -201,7 +207,7 @@ interface Opened {
   readonly image: Sharp;
   readonly width: number;
   readonly height: number;
-  /** Inks instead of light: cyan, magenta, yellow and black. */
+  /** Whether the image is CMYK. */
   readonly inks: boolean;
 }
 
@@ -215,10 +221,10 @@ async function open(input: Input, size: number, accepted: readonly string[] = fo
   if (Math.max(width, height) > sideLimit) {
     throw new FileError(`it has ${width} x ${height} pixels; a side has at most ${sideLimit}`);
   }
-  // An svg is drawn at the size that is wanted, never enlarged from its nominal pixels.
+  // An SVG is drawn at the requested size, not enlarged from its nominal pixels.
   const enlarge = found.format === "svg" ? Math.max(1, Math.ceil(size / Math.min(width, height))) : 1;
   const density = svgUnitsPerInch * enlarge;
-  // Colour profiles are passed over, as Pillow does and so whoever trained the published models.
+  // Colour profiles are ignored, as in Pillow and thus in the training of published models.
   const options = { limitInputPixels: pixelLimit, failOn: "error", density, ignoreIcc: true } as const;
   const image = sharp(input, options).autoOrient();
   const inks = found.space === "cmyk";
@@ -226,7 +232,7 @@ async function open(input: Input, size: number, accepted: readonly string[] = fo
   return { image: colours, width: width * enlarge, height: height * enlarge, inks };
 }
 
-/** The encoded bytes of a picture. */
+/** The encoded bytes of an image. */
 export const encodedBytes = async (source: ImageSource): Promise<Uint8Array> => {
   if (typeof source === "string") return await readFile(source);
   return "bytes" in source ? source.bytes : await readFrom(source.file, source);
@@ -234,13 +240,13 @@ export const encodedBytes = async (source: ImageSource): Promise<Uint8Array> => 
 
 async function inputOf(source: ImageSource): Promise<Input> {
   if (typeof source !== "string") return await encodedBytes(source);
-  // Reading a pipe would wait for ever.
+  // Reading a pipe would block forever.
   if (!(await stat(source)).isFile()) throw new FileError("it is not an ordinary file");
-  await access(source, constants.R_OK); // the decoder would call it of another format
+  await access(source, constants.R_OK); // the decoder would report an unsupported format instead
   return source;
 }
 
-/** The pixels of a picture, or of a window of it. */
+/** The pixels of an image, or of a window of it. */
 async function raw({ image, inks }: Opened, window?: Window): Promise<Pixels> {
   const { data, info } = await (window ? image.extract(window) : image)
     .raw({ depth: "uchar" })
@@ -250,7 +256,7 @@ async function raw({ image, inks }: Opened, window?: Window): Promise<Pixels> {
   return { width, height, channels: info.channels as 3 | 4, data };
 }
 
-/** Light of inks as Pillow has it, without a profile: each colour is what its ink and black leave. */
+/** CMYK to RGB without a colour profile, as in Pillow. */
 function lightOf(inks: Uint8Array, channels: number): Uint8Array {
   const light = new Uint8Array((inks.length / channels) * 3);
   for (let from = 0, to = 0; from < inks.length; from += channels, to += 3) {

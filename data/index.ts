@@ -1,4 +1,4 @@
-/** The data room owns what goes into a model and what is shown of it: images, texts, datasets, batches, retrieval. */
+/** The data package: images, texts, datasets, batches, and evaluation metrics. */
 export { type ExactAnswers, exactAnswers, type YesNoMeasures, yesNoMeasures } from "./answers.ts";
 export { type BatchOptions, type ContrastiveBatch, contrastiveBatches } from "./batches.ts";
 export { learnedTokenizerConfig, learnTokenizer } from "./bpe.ts";

@@ -1,14 +1,14 @@
-/** LLaVA-style instruction data: conversations about pictures of one folder. */
+/** LLaVA-style instruction data: conversations about images in a folder. */
 import { FileError, shown } from "../compiler/index.ts";
 import { insideFolder, isRecord, reasonOf, requireWellFormed } from "./files.ts";
 
-/** One utterance; the files call the roles "human" and "gpt". */
+/** One turn; files name the roles "human" and "gpt". */
 export interface Turn {
   readonly role: "system" | "user" | "assistant";
   readonly text: string;
 }
 
-/** A conversation, with the path of its picture where it has one. `<image>` in a user's text marks the picture's place. */
+/** A conversation, with the path of its image if it has one. `<image>` in a user's text marks the image's place. */
 export interface Instruction {
   readonly id: string;
   readonly image?: string;
@@ -23,7 +23,7 @@ const roles: Readonly<Record<string, Turn["role"]>> = {
   assistant: "assistant",
 };
 
-/** The conversation that a record of such a file holds; FileError where it is malformed. */
+/** Parses the conversation in a record; FileError when it is malformed. */
 export function instructionOf(
   entry: Readonly<Record<string, unknown>>,
   index: number,
@@ -50,7 +50,7 @@ function turnsOf(conversations: unknown): readonly Turn[] {
   });
 }
 
-/** The record that a text holds; FileError where it holds none. */
+/** Parses a text as a JSON object; FileError otherwise. */
 export function parseRecord(text: string): Readonly<Record<string, unknown>> {
   const entry = parseJson(text);
   if (!isRecord(entry)) throw new FileError("it is not a record");
@@ -71,7 +71,7 @@ function parsed(text: string): unknown {
   }
 }
 
-/** What is nested more deeply than any record is ends whatever walks over it or writes it. */
+/** Deeper nesting would overflow whatever recurses over it. */
 const mostLevels = 100;
 
 function isDeeper(value: unknown, most: number): boolean {

@@ -1,19 +1,20 @@
-/** What contrastive training reads: things that have pictures and texts. */
+/** The examples of contrastive training: items with images and texts. */
 import { type ImageSource, imageName } from "./images.ts";
 import { pick, type Random } from "./random.ts";
 
 /**
- * One thing to learn: any of its pictures matches any of its texts.
- * Items of one `group` show the same thing, so no batch may hold two of them: each would be the other's false negative.
+ * An item: any of its images matches any of its texts.
+ * Items of the same `group` show the same thing, so a batch must not contain two of them: they would be false negatives
+ * of each other.
  */
 export interface Item {
   readonly group: string;
   readonly images: readonly ImageSource[];
-  /** Texts by language (BCP 47, "und" where it is not known); the first of a language is its main text. */
+  /** Texts by language (BCP 47, "und" if unknown); the first of a language is its main text. */
   readonly texts: Readonly<Record<string, readonly string[]>>;
 }
 
-/** A picture and a text drawn from an item. */
+/** An image and a text drawn from an item. */
 export interface Pair {
   readonly group: string;
   readonly image: ImageSource;
@@ -23,8 +24,8 @@ export interface Pair {
 }
 
 /**
- * Draws a picture, a language and a text, in this order and each independently.
- * With probability `extraTexts` the text is any but the main one, where there are such.
+ * Draws an image, a language and a text, in this order, independently.
+ * With probability `extraTexts` the text is any except the main one, if there are others.
  */
 export function drawPair(item: Item, random: Random, extraTexts: number): Pair {
   const image = pick(random, item.images);

@@ -1,13 +1,13 @@
-/** Cuts a JSON array into its elements while reading, without holding the file. */
+/** Splits a JSON array into its elements while streaming the file. */
 import { createReadStream } from "node:fs";
 import { FileError } from "../compiler/index.ts";
 import type { OnSkip } from "./files.ts";
 
-/** No conversation is this long: a quote is missing, and everything after it looks like one string. */
+/** No conversation is this long: a closing quote must be missing, so that everything after looks like one string. */
 const maxElementBytes = 64 * 2 ** 20;
 const chunkBytes = 2 ** 18;
 
-/** One element: its text, unparsed, and the bytes of the file that hold it (with the white space around it). */
+/** An element: its unparsed text, and its byte range in the file (including surrounding white space). */
 export interface JsonElement {
   readonly text: string;
   readonly start: number;
@@ -15,17 +15,17 @@ export interface JsonElement {
 }
 
 /**
- * Each element of the file's top-level array, unparsed: a malformed element costs only itself.
- * Works on bytes, since the bytes that structure JSON never occur inside a UTF-8 character.
- * What cannot be cut (a file that ends too early, text after the array) goes to `onSkip` once.
- * FileError when the file does not begin an array.
+ * Yields the elements of the file's top-level array, unparsed, so that a malformed element loses only itself.
+ * Works on bytes, since JSON's structural characters never occur inside a multi-byte UTF-8 character.
+ * What cannot be split (a file that ends too early, text after the array) is reported to `onSkip` once.
+ * FileError when the file does not begin with an array.
  */
 export async function* jsonElements(file: string, onSkip: OnSkip): AsyncGenerator<JsonElement, void, undefined> {
   const scan = scanner();
   let held: Buffer[] = [];
   let elements = 0;
   let read = 0; // bytes before this chunk
-  let begun = 0; // where the element under way begins
+  let begun = 0; // where the current element begins
   for await (const chunk of createReadStream(file, { highWaterMark: chunkBytes }) as AsyncIterable<Buffer>) {
     let start = 0;
     for (let i = 0; i < chunk.length; i += 1) {
@@ -54,7 +54,7 @@ export async function* jsonElements(file: string, onSkip: OnSkip): AsyncGenerato
 
 const endOfFile = -1;
 
-/** What a byte completes: the opening bracket, an element, or the proof that no array is left to read. */
+/** What a byte completes: the opening bracket, an element, or the detection that nothing more can be read. */
 type Found = "open" | "element" | "no array" | "trailing" | "cut" | undefined;
 
 const code = (character: string) => character.charCodeAt(0);

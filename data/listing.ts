@@ -1,33 +1,36 @@
-/** Which files data lies in, small enough to be kept with every checkpoint: other files are known again, and named. */
+/**
+ * A compact fingerprint of the files that hold the data, small enough for every checkpoint, that can still name what
+ * has changed.
+ */
 import { createHash } from "node:crypto";
 import { crc32 } from "node:zlib";
 import { isRecord } from "./files.ts";
 
-/** A file that samples are read from; -1 bytes where it cannot be asked. */
+/** A data file; -1 bytes if its size cannot be read. */
 export interface ListedFile {
   readonly name: string;
   readonly bytes: number;
 }
 
-/** Files that follow each other: the first one's name, how many they are, their bytes, and a sum over names and sizes. */
+/** Consecutive files: the first one's name, their number, their bytes, and a CRC over names and sizes. */
 type Block = readonly [first: string, files: number, bytes: number, sum: number];
 
-/** Plain JSON. Two listings with one digest are of the same files in the same order. */
+/** Plain JSON. Listings with equal digests have the same files in the same order. */
 export interface Listing {
   readonly digest: string;
   readonly files: number;
   readonly bytes: number;
-  /** A block begins at a file whose name's sum is a multiple of this: 1 where every file is a block of its own. */
+  /** A block begins at each file whose name's CRC is a multiple of this: with 1, every file is a block. */
   readonly every: number;
   readonly blocks: readonly Block[];
 }
 
-/** Up to so many files are each a block; of more, blocks are as large as it takes to have about so many. */
+/** Up to this many files are a block each; beyond that, blocks grow so that there are about as many. */
 const mostBlocks = 8192;
 
 /**
- * The listing of files in the order in which they are read. Where a block begins follows from names alone, so that one
- * file more or less changes its own block and no other.
+ * The listing of files in reading order. Block boundaries depend on names only, so that adding or removing a file
+ * changes only its own block.
  */
 export function listingOf(files: readonly ListedFile[], every = blockSize(files.length)): Listing {
   const digest = createHash("sha256");
@@ -47,12 +50,12 @@ export function listingOf(files: readonly ListedFile[], every = blockSize(files.
 
 const blockSize = (files: number): number => 2 ** Math.ceil(Math.log2(Math.max(1, files / mostBlocks)));
 
-/** So many files of each kind of change are named. */
+/** Files named per kind of change. */
 const named = 3;
 
 /**
- * What is other in `files` than when `was` was made, for people: "1 file more (b.tar), 2 gone (x.tar, y.tar)"; undefined
- * where nothing is.
+ * A human-readable description of how `files` differ from a listing: "1 file more (b.tar), 2 gone (x.tar, y.tar)";
+ * undefined if they do not.
  */
 export function listingChange(was: Listing, files: readonly ListedFile[]): string | undefined {
   const now = listingOf(files, was.every);
@@ -64,7 +67,7 @@ export function listingChange(was: Listing, files: readonly ListedFile[]): strin
   if (more.length + gone.length + other.length === 0) return "the same files come in another order";
   const total = `${counted(was.files, "file")} of ${was.bytes} bytes then, ${now.files} of ${now.bytes} now`;
   if (was.every > 1) {
-    // A block with another beginning differs in the block that it is now part of.
+    // A block whose first file changed shows up in the block that it is now part of.
     const places = [...other, ...gone, ...more].map(([first, count]) => `${count} from ${JSON.stringify(first)} on`);
     return `${total}; what differs is among ${listed(places)}`;
   }
@@ -90,7 +93,7 @@ function listed(texts: readonly string[]): string {
 
 const isCount = (value: unknown): boolean => Number.isSafeInteger(value);
 
-/** Whether a value out of a file is a listing. */
+/** Whether a value from a file is a valid listing. */
 export function isListing(value: unknown): value is Listing {
   if (!isRecord(value) || typeof value.digest !== "string" || !Array.isArray(value.blocks)) return false;
   if (![value.files, value.bytes, value.every].every(isCount) || (value.every as number) < 1) return false;

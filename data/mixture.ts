@@ -1,4 +1,4 @@
-/** Rows drawn of several sources by weight: read, drawn and rendered ahead of when they are wanted, in an order that is fixed. */
+/** A weighted mixture of sources: rows are read, drawn and rendered ahead of use, in a deterministic order. */
 import { FileError } from "../compiler/index.ts";
 import { type Among, agreedDraws } from "./among.ts";
 import { prefetch } from "./concurrency.ts";
@@ -10,44 +10,44 @@ import { seededRandom } from "./random.ts";
 import type { SampleRef, SampleStream, StreamPlace, Upcoming } from "./sample-stream.ts";
 import type { RawSample } from "./samples.ts";
 
-/** A sample with what was made of its picture, which a sample without picture lacks. */
+/** A sample with its rendered image, if it has one. */
 export interface Row {
   readonly raw: RawSample;
   readonly ref: SampleRef;
   readonly rendered?: Rendered;
-  /** How many tiles its picture has, where another process renders them. */
+  /** The number of tiles of its image, when another process renders them. */
   readonly tiles?: number;
 }
 
 export interface MixtureOptions {
   readonly seed: number;
   readonly onSkip: OnSkip;
-  /** Says why a sample is left out, or gives what is left of it. */
+  /** Returns the reason to drop a sample, or what remains of it. */
   readonly judge: (raw: RawSample) => Promise<Judgement>;
-  /** Undefined where pictures are rendered later. */
+  /** Absent when images are rendered later. */
   readonly render?: (job: RenderJob) => Promise<Rendered>;
-  /** Rows kept ready, all sources together. */
+  /** Rows prefetched, over all sources. */
   readonly ahead: number;
   /**
-   * The processes that share the reading, how many draws of all sources, at most `ahead`, they tell each other of at once, and whose
-   * the n-th row is, where none is passed over.
+   * For distributed reading: the processes, the number of draws (at most `ahead`, over all sources) whose verdicts are
+   * exchanged at once, and the owner of the n-th row if none is skipped.
    */
   readonly sharing?: { readonly among: Among; readonly window: number; readonly ownerOf: (row: number) => number };
 }
 
-/** How many rows were drawn in all, and where each source goes on. */
+/** The number of rows drawn, and where each source continues. */
 export interface MixturePlace {
   readonly drawn: number;
   readonly places: readonly StreamPlace[];
 }
 
-/** The job of a row's picture: its view depends on where the sample lies, never on which batch it comes in. */
+/** The render job of a row's image: its view depends on the sample's location, never on the batch it is in. */
 export const renderJob = (raw: RawSample, ref: SampleRef, seed: number): RenderJob | undefined =>
   raw.image === undefined
     ? undefined
     : { image: raw.image, seed, keys: [streams.view, ...ref], ...(raw.mask === undefined ? {} : { mask: raw.mask }) };
 
-/** A row, or why there is none: the sample is broken or filtered. */
+/** Reads a row, or returns why it is skipped: the sample is broken or filtered out. */
 export async function readRow(
   { ref, name, read }: Omit<Upcoming, "next">,
   { seed, judge, render }: Omit<MixtureOptions, "ahead">,
@@ -64,12 +64,12 @@ export async function readRow(
   }
 }
 
-/** So many samples one after the other that cannot be used are no accident of the data: the folder or disk is at fault. */
+/** This many unusable samples in a row are not an accident of the data: the folder or disk is at fault. */
 const mostBrokenInARow = 100_000;
 
 /**
- * Endless rows. Which source the n-th row is of depends on seed and n alone; a sample that cannot be used is passed over,
- * and the next of its source stands in. FileError when a source has no sample that can be used.
+ * An endless stream of rows. The n-th row's source depends only on seed and n; an unusable sample is skipped, and the
+ * next of its source replaces it. FileError when a source has no usable sample.
  */
 export async function* mixture(
   sources: readonly SampleStream[],
@@ -80,7 +80,7 @@ export async function* mixture(
   const rows = sources.map((stream, i) => {
     const ahead = Math.max(2, Math.ceil((options.ahead * stream.source.weight) / total));
     const { among, window = 0 } = options.sharing ?? {};
-    // The same on all processes, and no more than are read ahead: else the last of them would be waited for in vain.
+    // The same on all processes, and at most the number prefetched: otherwise a window would never fill up.
     const told = Math.max(1, Math.floor((window * stream.source.weight) / total));
     const agree = among && agreedDraws<Row>(among, i, told);
     const owners = options.sharing && ownersOf(sources, i, from.drawn, options.seed, options.sharing.ownerOf);
@@ -100,7 +100,7 @@ export async function* mixture(
   }
 }
 
-/** Whose each draw of one source is, where it becomes the next row that is of the source. */
+/** The owner of each draw of a source, if no draw is skipped. */
 function* ownersOf(
   sources: readonly SampleStream[],
   source: number,
@@ -116,7 +116,7 @@ interface Started {
   readonly row: Promise<Row | Skipped>;
 }
 
-/** Begins to read each sample when it is asked for, without waiting. */
+/** Starts reading each sample when it is requested, without waiting. */
 async function* started(
   stream: SampleStream,
   from: StreamPlace,
@@ -129,7 +129,7 @@ async function* started(
     const looker = owners?.next().value as number | undefined;
     const read = readRow(upcoming, looker === options.sharing?.among.rank ? options : unrendered);
     const row = agree ? agree(read, looker!) : read;
-    row.catch(() => {}); // told when its turn comes
+    row.catch(() => {}); // reported in its turn
     yield { upcoming, row };
   }
 }
@@ -146,9 +146,9 @@ async function nextRow(
     const { upcoming, row } = next.value;
     const found = await row;
     if ("raw" in found) return { row: found, next: upcoming.next };
-    onSkip(found); // in the order of the data, whichever was read first
+    onSkip(found); // in data order, whichever was read first
     epochs.add(upcoming.ref[1]);
-    if (epochs.size > 2) break; // a whole epoch lies between the first and the last
+    if (epochs.size > 2) break; // a whole epoch has been skipped
   }
   throw new FileError(`${source.spec} holds no sample that can be used: what is wrong with them was told before`);
 }
@@ -156,7 +156,7 @@ async function nextRow(
 const weightOf = (sources: readonly SampleStream[]): number =>
   sources.reduce((sum, { source }) => sum + source.weight, 0);
 
-/** Which source a row is of. */
+/** The source of a row. */
 function sourceAt(sources: readonly SampleStream[], row: number, seed: number): number {
   let left = seededRandom(seed, streams.mixture, row)() * weightOf(sources);
   const found = sources.findIndex(({ source }) => {

@@ -1,15 +1,15 @@
-/** Ends tokenizers that take for ever: what `#patience` is in Node. */
+/** `#patience` in Node: a time limit for tokenizers. */
 import { createContext, Script } from "node:vm";
 import { FileError } from "../compiler/index.ts";
 import { reasonOf } from "./records.ts";
 import { hasPatterns } from "./tokenizer-checks.ts";
 
-/** Milliseconds in which a text is tokenized, or never: patterns of a file may take time exponential in its length. */
+/** Milliseconds allowed for tokenizing a text: regular expressions from a file may take exponential time. */
 const patience = 2000;
 
 /**
- * The same function, ended where it takes too long: for tokenizers whose files bring regular expressions of their own. It
- * costs a tenth of a millisecond a call, so that others are left as they are.
+ * Wraps `work` with a time limit, for tokenizers whose files contain regular expressions. The wrapper costs a tenth of
+ * a millisecond per call, so other tokenizers are left unwrapped.
  */
 export function withinPatience<A extends readonly unknown[], R>(
   path: string,

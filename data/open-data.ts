@@ -1,4 +1,4 @@
-/** What a run trains on: samples of one kind out of many places, in batches, from any cursor on. */
+/** Training data: samples of one kind from several sources, in batches, starting at any cursor. */
 import { FileError, type HostTensor, hostTensor, UsageError } from "../compiler/index.ts";
 import type { Among } from "./among.ts";
 import { bucketedBatches } from "./bucketed-batches.ts";
@@ -21,83 +21,88 @@ import { isSkipsSoFar, noSkips, type SkipsSoFar, skipCounts } from "./skips.ts";
 import { findSources } from "./sources/find.ts";
 import type { Source } from "./sources/source.ts";
 
-/** One step's samples. */
+/** The samples of one step. */
 export interface SampleBatch<K extends SampleKind> {
-  /** f32 [batch, channel, row, column], normalized; zeros where a sample has no picture. Of tiles, as many as have room. */
+  /**
+   * f32 [batch, channel, row, column], normalized; zeros for a sample without an image. With tiles, each sample has
+   * `room` rows.
+   */
   readonly pixels: K extends "texts" ? undefined : HostTensor;
-  /** Row i belongs to row i of the pixels, or to as many of them as its tiles have room. */
+  /** Sample i belongs to row i of the pixels, or to its `room` rows of tiles. */
   readonly samples: readonly SampleOf<K>[];
-  /** Where the data goes on after this batch: plain JSON, to be saved with the checkpoint taken after the step. */
+  /** Where the data continues after this batch: plain JSON, to be saved with the checkpoint taken after the step. */
   readonly cursor: DataCursor;
-  /** Where the data goes on with this batch. */
+  /** The cursor of this batch itself. */
   readonly at: DataCursor;
 }
 
 export interface OpenSource {
   readonly spec: string;
   readonly weight: number;
-  /** Samples of an epoch, broken and filtered ones included, where that is known before all is read. */
+  /** Samples per epoch, including broken and filtered ones, if known without reading everything. */
   readonly count?: number;
 }
 
 export interface OpenData<K extends SampleKind> {
   readonly kind: K;
-  /** For people, a line for each spec: "shards/{000..099}.tar: 100 shards, weight 1". */
+  /** A line per spec, for display: "shards/{000..099}.tar: 100 shards, weight 1". */
   readonly report: readonly string[];
-  /** Of each spec, in their order. */
+  /** One per spec, in order. */
   readonly sources: readonly OpenSource[];
-  /** Names of the classes, by label; of labels alone. */
+  /** Class names by label, for kind "labels". */
   readonly classes?: readonly string[];
-  /** The files that the data lies in now, in the order of specs. */
+  /** The data's current files, in the order of the specs. */
   files(): Promise<readonly ListedFile[]>;
   /**
-   * Endless batches from the cursor on, or from the beginning. `note` hears of the first skipped sample of each reason.
-   * FileError where the files are others than the cursor's, unless `onChange` says otherwise. Where processes share the reading,
-   * all give the same batches, but each decodes the pictures of its rows: of others they are zeros.
+   * Endless batches from the cursor on, or from the beginning. `note` receives the first skipped sample of each reason.
+   * FileError when the files differ from the cursor's, unless `onChange` allows it. With shared reading, all processes
+   * yield the same batches, but each decodes only the images of its own rows: the others are zeros.
    */
   batches(
     cursor: unknown | undefined,
     note: (text: string) => void,
     shared?: SharedReading,
   ): AsyncIterable<SampleBatch<K>>;
-  /** Every sample once, in the order in which they lie; the last batches are smaller, or one row larger. */
+  /** Every sample once, in stored order; the last batches may be smaller, or one row larger. */
   once(note: (text: string) => void): AsyncIterable<Omit<SampleBatch<K>, "cursor" | "at">>;
-  /** The samples skipped by reason since the run's beginning, each once, with the name of one. */
+  /** Samples skipped since the beginning of the run, each counted once, by reason with an example. */
   skipped(): ReadonlyMap<string, { readonly count: number; readonly example: string }>;
   dispose(): Promise<void>;
 }
 
-/** The processes that share the reading, and whose each row of a batch is; batches are counted from the cursor on. */
+/**
+ * The processes that share the reading, and the owner of each row of a batch; batches are counted from the cursor on.
+ */
 export interface SharedReading {
   readonly among: Among;
   readonly ownerOf: (batch: number, row: number) => number;
 }
 
 export interface OpenDataOptions<K extends SampleKind = SampleKind> {
-  /** Rows of a batch. */
+  /** Rows per batch. */
   readonly batch: number;
   readonly seed: number;
-  /** Of kinds that have pictures. */
+  /** For kinds with images. */
   readonly image?: ImageOptions;
-  /** The folder that the pictures of a list lie in; default the folder of the list. */
+  /** The folder of a list's images; default the list's folder. */
   readonly images?: string;
-  /** BCP 47, of captions that do not say; default "und". */
+  /** Language (BCP 47) of captions that do not state one; default "und". */
   readonly language?: string;
-  /** Samples among which the order is drawn, at least; default 16,384. */
+  /** Minimum number of samples in the shuffle buffer; default 16,384. */
   readonly buffer?: number;
-  /** As people write them: "caption.words>=3", "unlike=test-images/", or the name of a .json that lists such. */
+  /** Filter expressions: "caption.words>=3", "unlike=test-images/", or the name of a .json file that lists some. */
   readonly filters?: readonly string[];
-  /** Threads that decode pictures; default `usualWorkers`. 0 decodes on this thread, to the same bits. */
+  /** Worker threads for decoding; default `usualWorkers`. 0 decodes on this thread, with identical results. */
   readonly workers?: number;
-  /** What is done where the data's files changed since the cursor was saved; default "refuse". */
+  /** What to do when the data's files changed since the cursor was saved; default "refuse". */
   readonly onChange?: OnChange;
-  /** How long a sample is, in any measure: rows of a batch are then of about one length. For kinds whose samples have no groups. */
+  /** The length of a sample, in any unit, to bucket batches by. Only for kinds whose samples have no groups. */
   readonly wordsOf?: (sample: SampleOf<K>) => number;
 }
 
 const defaultBuffer = 2 ** 14;
 
-/** Finds what the specs stand for and is ready to read it. FileError that lists every spec which is not there, or holds nothing. */
+/** Resolves the specs and prepares to read them. FileError listing every spec that does not exist or has no samples. */
 export async function openData<K extends SampleKind>(
   specs: readonly string[],
   kind: K,
@@ -109,7 +114,7 @@ export async function openData<K extends SampleKind>(
   const filters = await readFilters(options.filters ?? []);
   let note = (_: string) => {};
   let skips = skipCounts();
-  const early: Skipped[] = []; // what is met before batches are asked for
+  const early: Skipped[] = []; // samples skipped before batches are requested
   let onSkip: OnSkip = (skipped) => early.push(skipped);
   const streamOptions: StreamOptions = {
     seed: options.seed,
@@ -145,7 +150,7 @@ export async function openData<K extends SampleKind>(
     wordsOf
       ? bucketedBatches(open, from, { ...batchesOptions, wordsOf: (row) => wordsOf(sampleOf(row)) })
       : groupedBatches(open, from, { ...batchesOptions, ...(sharing && { sharing }) });
-  /** With the pictures of own rows, which another process may have looked at. */
+  /** Adds the images of the process's own rows, which another process may have checked. */
   const ownRows = (rows: readonly Row[], isOwn: (row: number) => boolean): Promise<Row[]> =>
     Promise.all(
       rows.map(async (row, i) => {
@@ -163,7 +168,7 @@ export async function openData<K extends SampleKind>(
     const listing = listingOf(found);
     const from = given ? placeIn(given, found, options.onChange ?? "refuse", note) : startOf(sources.length);
     const ownerOf = (row: number) => shared!.ownerOf(Math.floor(row / options.batch), row % options.batch);
-    const waiting = from.waiting.length; // they are the first rows
+    const waiting = from.waiting.length; // they come first
     const sharing = shared && {
       among: shared.among,
       window: options.batch,
@@ -186,7 +191,7 @@ export async function openData<K extends SampleKind>(
   async function* once() {
     for await (const rows of orderedBatches(open, batchesOptions)) yield batchOf(rows);
   }
-  const told = new Set<string>(); // reading all again tells nothing anew
+  const told = new Set<string>(); // reading everything again reports nothing twice
   const begin = (noteTo: (text: string) => void, from: SkipsSoFar) => {
     note = noteTo;
     skips = skipCounts(note, from, told);
@@ -206,7 +211,7 @@ export async function openData<K extends SampleKind>(
     batches(cursor, noteTo, shared) {
       const { skipped } = (cursor ?? {}) as Partial<DataCursor>;
       begin(noteTo, isSkipsSoFar(skipped) ? skipped : noSkips);
-      // A mask is asked for with its sample, whosever row that is; rows of one length are rendered when they are known.
+      // Masks are needed with every sample, whoever owns the row; bucketed rows are rendered once their batch is known.
       return prefetch(batches(cursor, kind === "masks" || wordsOf ? undefined : shared), 1);
     },
     once(noteTo) {
@@ -284,14 +289,16 @@ function pixelsOf(rows: readonly Row[], { size, tiles }: ImageOptions): HostTens
 
 interface Drawing {
   readonly seed: number;
-  /** Numbers of a tile; undefined where pictures are whole. */
+  /** Values per tile; undefined for untiled images. */
   readonly tileNumbers: number | undefined;
   readonly classes: ReadonlyMap<string, number>;
 }
 
 const nameOf = ({ image, name }: RawSample) => (image === undefined ? name : imageName(image));
 
-/** What a stage is given of a row. What is drawn depends on where the sample lies, never on which batch it comes in. */
+/**
+ * Converts rows to samples of each kind. Random choices depend on the sample's location, never on the batch it is in.
+ */
 const sampleMakers: { readonly [K in SampleKind]: (row: Row, drawing: Drawing) => SampleOf<K> } = {
   pairs: ({ raw, ref }, { seed }) => {
     const random = seededRandom(seed, streams.row, ...ref);

@@ -1,20 +1,20 @@
-/** Which rows make which batch: a seeded order that any run can take up again at any batch. */
+/** Assigns rows to batches in a seeded order that can be resumed at any batch. */
 import { UsageError } from "../compiler/index.ts";
 import { groupPacker } from "./grouping.ts";
 import type { Item } from "./items.ts";
 import { seededRandom, shuffled } from "./random.ts";
 
-/** Where a run is in its data: batch `position` of `epoch` is the next to come. Plain numbers, so that a checkpoint can hold it. */
+/** The position in the data: batch `position` of `epoch` comes next. Plain numbers, for checkpoints. */
 export interface Cursor {
   readonly seed: number;
   readonly epoch: number;
   readonly position: number;
 }
 
-/** The beginning of the data for a seed. */
+/** The start of the data for a seed. */
 export const firstBatch = (seed: number): Cursor => ({ seed, epoch: 0, position: 0 });
 
-/** Rows chosen for one batch, and others that may stand in for a broken one. */
+/** The rows of a batch, and substitutes for broken ones. */
 export interface BatchRows {
   readonly rows: readonly Item[];
   readonly spares: Iterable<Item>;
@@ -22,12 +22,12 @@ export interface BatchRows {
   readonly next: Cursor;
 }
 
-/** Keys of the random streams; each purpose has its own, so that a change in one leaves the others as they were. */
+/** Keys of the random streams; each purpose has its own, so that a change in one does not affect the others. */
 export const streams = { order: 1, row: 2, spare: 3, view: 4, mixture: 5, bucket: 6 } as const;
 
 /**
- * The batches of one epoch as row indices: every row at most once, no two of a batch of one group, the rest dropped.
- * Depends on nothing but its arguments.
+ * The batches of an epoch as row indices: every row at most once, no two rows of the same group in a batch, remaining
+ * rows dropped. Depends only on its arguments.
  */
 export function epochBatches(
   groups: readonly string[],
@@ -41,8 +41,8 @@ export function epochBatches(
 }
 
 /**
- * Endless batches of items that fit in memory (their pictures need not), epoch after epoch, from the cursor on.
- * UsageError when there are fewer groups than rows in a batch.
+ * Endless batches of items that fit in memory (their images need not), epoch after epoch, from the cursor on.
+ * UsageError when there are fewer groups than rows per batch.
  */
 export async function* itemBatches(
   items: readonly Item[],
@@ -65,7 +65,7 @@ export async function* itemBatches(
   }
 }
 
-/** All items in an order of this batch's own; drawn up only when a row is broken. */
+/** All items in an order specific to this batch; computed only if a row is broken. */
 function* standIns(items: readonly Item[], { seed, epoch, position }: Cursor): Generator<Item, void, undefined> {
   const order = shuffled(items.length, seededRandom(seed, streams.spare, epoch, position));
   for (const index of order) yield items[index]!;

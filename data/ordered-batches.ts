@@ -1,11 +1,11 @@
-/** Every sample once, in the order in which they lie, in batches of which none has two rows of one group. */
+/** Every sample once, in stored order, in batches without two rows of the same group. */
 import { prefetch } from "./concurrency.ts";
 import type { BatchesOptions } from "./grouped-batches.ts";
 import { type Row, readRow } from "./mixture.ts";
 import type { SampleStream } from "./sample-stream.ts";
 
 /**
- * Batches of `batch` rows while there are so many; what is left is smaller. One row that is left alone joins the batch
+ * Batches of `batch` rows as long as possible; the last ones may be smaller. A single leftover row joins the batch
  * before it, for losses that compare rows.
  */
 export async function* orderedBatches(
@@ -47,12 +47,12 @@ async function* grouped(sources: readonly SampleStream[], options: BatchesOption
   while (batch.size > 0) yield filled();
 }
 
-/** Begins to read each sample when it is asked for, without waiting. */
+/** Starts reading each sample when it is requested, without waiting. */
 async function* started(sources: readonly SampleStream[], options: BatchesOptions) {
   for (const stream of sources) {
     for await (const upcoming of stream.inOrder()) {
       const row = readRow(upcoming, options);
-      row.catch(() => {}); // told when its turn comes
+      row.catch(() => {}); // reported in its turn
       yield { row };
     }
   }

@@ -1,28 +1,28 @@
-/** Texts as rows of ids without a gap: one text after the other, each followed by its end, cut where a row is full. */
+/** Sequence packing: texts concatenated, each followed by its end token, and split into rows of fixed length. */
 import { FileError } from "../compiler/index.ts";
 import { isRecord } from "./files.ts";
 import type { OpenData } from "./open-data.ts";
 import type { TextSample } from "./samples.ts";
 
-/** Ids of a row; of data that is read once, the last may have fewer. */
+/** The ids of a row; when data is read once, the last row may be shorter. */
 export interface TextRow {
   readonly ids: readonly number[];
 }
 
 export interface Packing {
-  /** Rows of a batch. */
+  /** Rows per batch. */
   readonly rows: number;
-  /** Ids of a row; the last of one is the first of the next, so that each is once what comes next. */
+  /** Ids per row; a row's last id is the next row's first, so that each id is a target once. */
   readonly length: number;
   /** The ids of a text, without special tokens. */
   readonly encode: (text: string) => readonly number[];
-  /** The id after each text. */
+  /** The id appended to each text. */
   readonly end: number;
 }
 
-/** Batches of rows, as `OpenData` gives batches of samples. */
+/** Batches of rows, with the interface of `OpenData`. */
 export type PackedTexts = Pick<OpenData<"texts">, "report" | "sources" | "files" | "dispose"> & {
-  /** A cursor also says how many ids of the next text are taken. */
+  /** The cursor also contains the number of ids already taken from the next text. */
   batches(cursor: unknown | undefined, note: (text: string) => void): AsyncIterable<PackedBatch>;
   once(note: (text: string) => void): AsyncIterable<Pick<PackedBatch, "samples">>;
 };
@@ -35,14 +35,14 @@ interface PackedBatch {
 type PackedCursor = TextBatch["cursor"] & { readonly taken: number };
 type TextBatch = OpenData<"texts"> extends { batches(...given: never[]): AsyncIterable<infer B> } ? B : never;
 
-/** `opened` gives one text a batch. */
+/** `opened` must yield one text per batch. */
 export function packedTexts(opened: OpenData<"texts">, { rows, length, encode, end }: Packing): PackedTexts {
   const idsOf = ({ text, ends }: TextSample): readonly number[] => [...encode(text), ...(ends ? [end] : [])];
   async function* batches(cursor: unknown | undefined, note: (text: string) => void) {
     let skipped: number | undefined;
     let held: number[] = [];
     let made: TextRow[] = [];
-    let sinceRow = 0; // texts since a row was last full
+    let sinceRow = 0; // texts without ids since the last row was filled
     for await (const { samples, at } of opened.batches(cursor, note)) {
       skipped ??= isAt(at, cursor) ? takenOf(cursor) : 0;
       const ids = idsOf(samples[0]!);
@@ -58,7 +58,7 @@ export function packedTexts(opened: OpenData<"texts">, { rows, length, encode, e
         made.push({ ids: held });
         held = [held.at(-1)!];
         if (made.length < rows) continue;
-        yield { samples: made, cursor: { ...at, taken: taken - 1 } }; // the last is taken again
+        yield { samples: made, cursor: { ...at, taken: taken - 1 } }; // the last id is taken again
         made = [];
       }
     }
@@ -86,10 +86,10 @@ export function packedTexts(opened: OpenData<"texts">, { rows, length, encode, e
   return { report, sources, files, dispose, batches, once };
 }
 
-/** So many texts in a row without an id are no accident. */
+/** This many texts in a row without an id are not an accident. */
 const mostWithoutIds = 100_000;
 
-/** Whether data goes on where the cursor says; where files changed it goes on elsewhere. */
+/** Whether the data continues where the cursor says; it does not if files have changed. */
 const isAt = ({ places }: PackedCursor | TextBatch["at"], cursor: unknown): boolean =>
   cursor === undefined || JSON.stringify(places) === JSON.stringify((cursor as PackedCursor).places);
 

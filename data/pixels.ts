@@ -1,11 +1,11 @@
-/** Decoded pictures, and what is done to them in memory: resizing as Pillow computes it, to the bit, and padding. */
+/** Decoded images and in-memory operations: resizing, bit-identical to Pillow, and padding. */
 import type { Window } from "./resample.ts";
 import { type Interpolation, type Taps, tapsFor } from "./resample-kernels.ts";
 
 /** Red, green and blue in 0 .. 255. */
 export type Rgb = readonly [number, number, number];
 
-/** Decoded pixels: uint8 [row, column, channel], sRGB, not premultiplied; channel is 3, or 4 where the picture has alpha. */
+/** Decoded pixels: uint8 [row, column, channel], sRGB, not premultiplied; 3 channels, or 4 with alpha. */
 export interface Pixels {
   readonly width: number;
   readonly height: number;
@@ -13,7 +13,7 @@ export interface Pixels {
   readonly data: Uint8Array;
 }
 
-/** What a picture is resized to, and the window of the result that is wanted; default all of it. */
+/** The target size, and the window of the result to compute; default all of it. */
 export interface Resizing {
   readonly width: number;
   readonly height: number;
@@ -22,15 +22,15 @@ export interface Resizing {
 }
 
 /**
- * Resizes as Pillow 13's Image.resize, to the bit: one side after the other, 8 bits between them, weights of 22 bits. With
- * transparency, colours are premultiplied on the way, so that what is clear lends none to its neighbours.
+ * Resizes like Pillow 13's Image.resize, bit-identically: separably, with 8-bit intermediates and 22-bit weights. With
+ * alpha, colours are premultiplied meanwhile, so that transparent pixels do not bleed into their neighbours.
  */
 export function resizePixels(pixels: Pixels, { width, height, window, interpolation }: Resizing): Pixels {
   const { left, top, ...size } = window ?? { left: 0, top: 0, width, height };
   const columns = tapsFor(pixels.width, width, interpolation, { start: left, count: size.width });
   const rows = tapsFor(pixels.height, height, interpolation, { start: top, count: size.height });
   if (!columns && !rows) return pixels;
-  // Where no side changes, only a window is cut out, and there is nothing to mix.
+  // If neither side changes, only a window is cropped and nothing is blended.
   const mixes = pixels.channels === 4 && (pixels.width !== width || pixels.height !== height);
   const source = mixes ? premultiplied(pixels) : pixels;
   const whole = { ...source, top: 0 };
@@ -43,13 +43,13 @@ export function resizePixels(pixels: Pixels, { width, height, window, interpolat
   return mixes ? separated(result) : result;
 }
 
-/** Which side is resized first makes a difference of one level here and there: Pillow's rule. */
+/** Pillow's rule for which side is resized first, which affects rounding. */
 const rowsFirst = (from: Pixels, width: number, height: number): boolean => {
   const fewer = from.height - height;
   return from.width !== width && fewer > 0 && fewer > 2 * (from.width - width);
 };
 
-/** A square with the picture in its middle; what is left of an odd difference is below and right. */
+/** Pads to a square with the image centred; an odd difference adds one more pixel below or right. */
 export function padPixels(pixels: Pixels, [r, g, b]: Rgb): Pixels {
   const { width, height, channels } = pixels;
   const side = Math.max(width, height);
@@ -65,12 +65,12 @@ export function padPixels(pixels: Pixels, [r, g, b]: Rgb): Pixels {
   return { width: side, height: side, channels, data };
 }
 
-/** Rows of a picture, from `top` on. */
+/** Rows of an image, from `top` on. */
 interface Band extends Pixels {
   readonly top: number;
 }
 
-/** The old rows that the new ones are made of. */
+/** The source rows needed for the result. */
 function linesRead({ width, channels, data }: Band, { first, counts }: Taps): Band {
   const top = first[0]!;
   const end = first.at(-1)! + counts.at(-1)!;
@@ -78,7 +78,7 @@ function linesRead({ width, channels, data }: Band, { first, counts }: Taps): Ba
   return { width, height: end - top, channels, data: data.subarray(top * row, end * row), top };
 }
 
-const bits = 22; // 8 are a pixel's, and sums may overshoot: one more, and one for the sign
+const bits = 22; // 32 bits less 8 for the pixel, one for overshoot, and one for the sign
 const half = 1 << (bits - 1);
 
 const fixed = (weights: Float64Array): Int32Array =>
@@ -122,7 +122,7 @@ function weighColumns(band: Band, taps: Taps): Band {
   return { ...band, width: places, data: out };
 }
 
-/** Whole rows at a time: neighbours in memory are neighbours in the sum. */
+/** Row-wise, for contiguous memory access. */
 function weighRows(band: Band, taps: Taps): Band {
   const { first, counts, most } = taps;
   const { data, top } = band;
@@ -155,7 +155,7 @@ function premultiplied(pixels: Pixels): Pixels {
   return { ...pixels, data };
 }
 
-/** In place, the way back: each colour times 255 / alpha, cut off as Pillow does. */
+/** The inverse, in place: each colour times 255 / alpha, truncated as in Pillow. */
 function separated(pixels: Pixels): Pixels {
   const { data } = pixels;
   for (let i = 0; i < data.length; i += 4) {

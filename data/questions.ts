@@ -1,4 +1,4 @@
-/** Questions about pictures with what is right, as POPE, VQA, LLaVA and MME lay them out. */
+/** Visual questions with reference answers, in the formats of POPE, VQA, LLaVA and MME. */
 import { readdir, readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { FileError, shown, UsageError } from "../compiler/index.ts";
@@ -17,29 +17,29 @@ import type { ImageSource } from "./images.ts";
 import { instructionOf, parseRecord } from "./instructions.ts";
 
 export interface Question {
-  /** What messages call it. */
+  /** Its name in messages. */
   readonly name: string;
   readonly image?: ImageSource;
   readonly text: string;
-  /** What is right: one answer, or what several people said. */
+  /** The reference answers: one, or those of several annotators. */
   readonly answers: readonly string[];
-  /** What results are told apart by, such as "popular" or "number". */
+  /** The category by which results are grouped, such as "popular" or "number". */
   readonly category?: string;
 }
 
 export interface QuestionOptions {
-  /** The folder of the pictures; default that of the file. */
+  /** The folder of the images; default that of the file. */
   readonly images?: string;
-  /** How files are called of which questions say a number or an id: "COCO_val2014_{12}.jpg" fills it up to 12 digits. */
+  /** The image file name for questions that give an id: in "COCO_val2014_{12}.jpg" the id is padded to 12 digits. */
   readonly imageName?: string;
-  /** A file of answers by `question_id`, where they do not stand with the questions. */
+  /** A file of answers by `question_id`, if they are separate from the questions. */
   readonly answers?: string;
 }
 
 /**
- * The questions of a file: an array of records, a record a line, or an object that holds the array as `questions` or `data`. A
- * record has `text` or `question`, `image` or `image_id`, and `label`, `answer` or `answers`; or LLaVA's `conversations`. A
- * record without one of them goes to `onSkip`. FileError for a file that holds no records.
+ * The questions in a file: an array of records, one record per line, or an object with the array as `questions` or
+ * `data`. A record has `text` or `question`, `image` or `image_id`, and `label`, `answer` or `answers`; or LLaVA's
+ * `conversations`. Incomplete records are reported to `onSkip`. FileError for a file without records.
  */
 export async function readQuestions(
   path: string,
@@ -85,7 +85,7 @@ function questionOf(
   return { name, text, answers: answersOf(entry), ...about, ...(image !== undefined && { image }) };
 }
 
-/** The first question of a conversation and its answer; undefined where it has none. */
+/** The first question of a conversation and its answer; undefined if there is none. */
 export function spoken(
   turns: readonly { readonly role: string; readonly text: string }[],
 ): Pick<Question, "text" | "answers"> | undefined {
@@ -106,7 +106,7 @@ function pictureOf(
   throw new FileError(`its image ${shown(name)} is not a path inside the image folder`);
 }
 
-/** The name of a picture that a question says the id of. Throws UsageError where nothing says how such are called. */
+/** The image name for an id. Throws UsageError when no pattern is given. */
 function numbered(id: unknown, pattern: string | undefined): string {
   if (typeof id !== "string" && typeof id !== "number") throw new FileError(`its image ${shown(id)} is no name`);
   if (pattern !== undefined) return pattern.replace(/\{(\d*)\}/, (_, width) => String(id).padStart(Number(width), "0"));
@@ -123,7 +123,7 @@ function answersOf({ answers, answer, label }: Readonly<Record<string, unknown>>
   throw new FileError('it has no "label", "answer" or "answers"');
 }
 
-/** Records, or lines of a file that has one on each. */
+/** Records, or the lines of a file with one record per line. */
 async function recordsOf(path: string, names: readonly string[]): Promise<readonly unknown[]> {
   const value = path.toLowerCase().endsWith(".jsonl")
     ? undefined
@@ -135,13 +135,13 @@ async function recordsOf(path: string, names: readonly string[]): Promise<readon
   throw new FileError(`"${path}" is no array of questions, nor an object with one as ${names.join(" or ")}`);
 }
 
-/** POPE's files end in .json and have a record a line: where a file as a whole is no JSON, its lines may be. */
+/** POPE's files end in .json but have one record per line: if the whole file is not JSON, its lines may be. */
 function orLines(error: unknown): undefined {
   if (error instanceof FileError && error.cause instanceof SyntaxError) return undefined;
   throw error;
 }
 
-/** The lines of a file. FileError where the first holds no record. */
+/** The lines of a file. FileError when the first is not a record. */
 async function linesOf(path: string): Promise<readonly string[]> {
   await requirePath(path, "file", "list of questions");
   const lines = decodeUtf8(await readFile(path), path)
@@ -159,8 +159,9 @@ async function answersById(path: string): Promise<ReadonlyMap<string, Readonly<R
 }
 
 /**
- * MME's questions: a folder for each sub-task, in which a.txt (or questions_answers_YN/a.txt) has a question, a tab and the
- * answer on each line, about a.jpg (or images/a.jpg). The category is the sub-task. FileError where no folder is of those asked for.
+ * MME's questions: a folder per sub-task, in which a.txt (or questions_answers_YN/a.txt) has a question, a tab and the
+ * answer on each line, about a.jpg (or images/a.jpg). The category is the sub-task. FileError when none of the
+ * requested sub-tasks exists.
  */
 export async function readMme(folder: string, tasks: readonly string[], onSkip: OnSkip): Promise<readonly Question[]> {
   const there = await listFolder(folder, "MME folder");

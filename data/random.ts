@@ -4,8 +4,8 @@
 export type Random = () => number;
 
 /**
- * A random sequence of its own for each (seed, ...keys), such as (seed, epoch, batch, row).
- * Any row can be drawn again without drawing those before it: that is what makes a resumed run continue exactly.
+ * An independent random sequence for each (seed, ...keys), such as (seed, epoch, batch, row).
+ * Any row can be drawn again without drawing those before it, so that a resumed run continues exactly.
  * Keys are integers in [0, 2^53). The generator is sfc32 (Chris Doty-Humphrey, PractRand 0.95).
  */
 export function seededRandom(seed: number, ...keys: readonly number[]): Random {
@@ -21,7 +21,7 @@ export function seededRandom(seed: number, ...keys: readonly number[]): Random {
     c = (((c << 21) | (c >>> 11)) + out) | 0;
     return out >>> 0;
   };
-  for (let i = 0; i < 12; i += 1) next32(); // PractRand's own warm-up: keys that differ in one bit part here
+  for (let i = 0; i < 12; i += 1) next32(); // PractRand's own warm-up: keys that differ in one bit diverge
   return () => ((next32() >>> 5) * 0x4000000 + (next32() >>> 6)) / 0x20000000000000;
 }
 
@@ -37,7 +37,7 @@ export function shuffled(length: number, random: Random): Uint32Array {
   return order;
 }
 
-/** One of the choices, each as likely as the others; `choices` must not be empty. */
+/** A uniformly random choice; `choices` must not be empty. */
 export const pick = <T>(random: Random, choices: readonly T[]): T => choices[Math.floor(random() * choices.length)]!;
 
 const fold = (start: number, seed: number, keys: readonly number[]) =>

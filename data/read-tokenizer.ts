@@ -1,4 +1,4 @@
-/** Tokenizers from files. */
+/** Reads tokenizers from files. */
 import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { FileError } from "../compiler/index.ts";
@@ -6,10 +6,10 @@ import { isRecord, readJson } from "./files.ts";
 import { type SpecialTokens, type Tokenizer, tokenizerFrom } from "./text.ts";
 
 /**
- * Reads a Hugging Face `tokenizer.json`, with the `tokenizer_config.json` beside it where there is one.
- * BOS and EOS always surround the text, as contrastive training wants, whatever the file's own template adds.
- * A file that names no pad token pads with its unknown token (LLaMA's id 0). FileError when it is missing or malformed; a
- * special token that it does not name is an error where it is asked for.
+ * Reads a Hugging Face `tokenizer.json`, with the `tokenizer_config.json` beside it if there is one.
+ * BOS and EOS always surround the text, as contrastive training requires, whatever the file's own template adds.
+ * Without a pad token, the unknown token is used (LLaMA's id 0). FileError when the file is missing or malformed; a
+ * missing special token is an error only when it is used.
  */
 export async function readTokenizer(path: string, special: SpecialTokens = {}): Promise<Tokenizer> {
   const model = await readJson(path, "tokenizer");

@@ -1,4 +1,4 @@
-/** What all readers of files have in common, in Node and in a page. */
+/** Helpers shared by all file readers, in Node and in pages. */
 
 const systemReasons: Readonly<Record<string, string>> = {
   ENOENT: "it does not exist",
@@ -7,12 +7,12 @@ const systemReasons: Readonly<Record<string, string>> = {
   ENOTDIR: "part of the path is not a folder",
 };
 
-/** One line that says why, from whatever was thrown. */
+/** A one-line reason, from anything thrown. */
 export function reasonOf(thrown: unknown): string {
   const { code, message } = thrown as { code?: string; message?: string };
   return systemReasons[code ?? ""] ?? (message ?? String(thrown)).trim().split("\n")[0]!;
 }
 
-/** A plain JSON object, as opposed to null, an array or a value. */
+/** A plain object, as opposed to null, an array or a primitive. */
 export const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === "object" && value !== null && !Array.isArray(value);

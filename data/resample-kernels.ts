@@ -1,16 +1,16 @@
-/** The kernels of resizing, and which old samples each new one is made of: Pillow's Resample.c, `precompute_coeffs`. */
+/** Resampling kernels, and the taps of each output sample: Pillow's Resample.c, `precompute_coeffs`. */
 
 export type Interpolation = "bilinear" | "bicubic" | "lanczos";
 
 interface Kernel {
-  /** Where it becomes 0, in samples. */
+  /** Support radius, in samples. */
   readonly reach: number;
   readonly at: (x: number) => number;
 }
 
 const sinc = (x: number): number => (x === 0 ? 1 : Math.sin(x * Math.PI) / (x * Math.PI));
 
-// Written as Pillow writes them: another order of the same operations rounds otherwise.
+// Operations in Pillow's order: any other rounds differently.
 const kernels: Readonly<Record<Interpolation, Kernel>> = {
   bilinear: { reach: 1, at: (x) => Math.max(0, 1 - Math.abs(x)) },
   /** Keys 1981, equation 15, with a = −0.5. */
@@ -25,16 +25,21 @@ const kernels: Readonly<Record<Interpolation, Kernel>> = {
   lanczos: { reach: 3, at: (x) => (x >= -3 && x < 3 ? sinc(x) * sinc(x / 3) : 0) },
 };
 
-/** For each new sample the first old one it reads, how many from there on, and their weights, which sum to 1. */
+/**
+ * For each output sample, the first input sample it reads, how many from there on, and their weights, which sum to 1.
+ */
 export interface Taps {
   readonly first: Int32Array;
   readonly counts: Int32Array;
-  /** Weights of a place, `most` of them; those after its count are 0. */
+  /** Stride of the weights per output sample; unused ones are 0. */
   readonly most: number;
   readonly weights: Float64Array; // [place, tap]
 }
 
-/** Undefined where nothing is to be done. `places` of all the new samples, default all. The kernel widens when shrinking. */
+/**
+ * Undefined for an identity resize. Computes `places` of the output samples, default all. The kernel widens when
+ * shrinking.
+ */
 export function tapsFor(
   length: number,
   size: number,
@@ -45,7 +50,7 @@ export function tapsFor(
   const { reach, at } = kernels[interpolation];
   const step = length / size;
   const stretch = Math.max(1, step);
-  const support = length === size ? 0.5 : reach * stretch; // a side that keeps its size is copied
+  const support = length === size ? 0.5 : reach * stretch; // an unchanged side is copied
   const most = Math.ceil(support) * 2 + 1;
   const first = new Int32Array(places.count);
   const counts = new Int32Array(places.count);

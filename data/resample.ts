@@ -1,7 +1,7 @@
-/** Bicubic resizing of float planes, for pictures that are already decoded. */
+/** Bicubic resizing of float planes, for images that are already decoded. */
 import { type Taps, tapsFor } from "./resample-kernels.ts";
 
-/** A rectangle of a picture, in whole pixels. */
+/** A rectangle of an image, in whole pixels. */
 export interface Window {
   readonly left: number;
   readonly top: number;
@@ -10,9 +10,9 @@ export interface Window {
 }
 
 /**
- * Resizes one window of planes [row, column] of `width` columns to `toWidth` x `toHeight`, clamped to [0, 255].
- * Catmull-Rom widened when shrinking, edges renormalized: Pillow's BICUBIC (Resample.c, a = -0.5), without its rounding
- * between the passes. A side that keeps its size is copied.
+ * Resizes a window of planes [row, column] with `width` columns to `toWidth` x `toHeight`, clamped to [0, 255].
+ * Catmull-Rom, widened when shrinking, with edges renormalized: Pillow's BICUBIC (Resample.c, a = -0.5), without its
+ * rounding between the passes. An unchanged side is copied.
  */
 export function resampler(
   width: number,
@@ -43,7 +43,7 @@ function weighColumns(out: Float32Array, line: Float32Array, { first, counts, mo
   }
 }
 
-/** Whole rows at a time: neighbours in memory are neighbours in the sum. */
+/** Row-wise, for contiguous memory access. */
 function weighRows(lines: Float32Array, width: number, height: number, taps: Taps): Float32Array {
   const { first, counts, most, weights } = taps;
   const out = new Float32Array(height * width);

@@ -1,16 +1,16 @@
-/** How well two sets of embeddings find each other: recall at k, chance, and the nearest few. */
+/** Retrieval metrics between two sets of embeddings: recall at k, chance level, and nearest neighbours. */
 import { UsageError } from "../compiler/index.ts";
 
-/** Unit-length rows [row, width], flat; the score of two rows is their dot product, the cosine. */
+/** Unit vectors as rows [row, width], flat; the score of two rows is their dot product, the cosine. */
 export interface Embeddings {
   readonly data: Float32Array;
   readonly width: number;
 }
 
-/** For each query the candidates that are right; by default query i belongs to candidate i. */
+/** The correct candidates of each query; by default candidate i for query i. */
 export type Positives = (query: number) => readonly number[];
 
-/** Recall by "r1", "r5", ...: the share of queries with a right candidate among the first k. */
+/** Recall by "r1", "r5", ...: the fraction of queries with a correct candidate among the first k. */
 export type Recall = Readonly<Record<`r${number}`, number>>;
 
 export interface RecallOptions {
@@ -20,8 +20,8 @@ export interface RecallOptions {
 
 /**
  * Recall at k (default 1, 5, 10) of queries against all candidates.
- * A wrong candidate that ties with the right one counts as before it, so a model that gives every pair one score gets 0.
- * UsageError for sizes that do not fit or a value that is not finite.
+ * A wrong candidate that ties with the correct one ranks before it, so that a model with constant scores gets 0.
+ * UsageError for sizes that do not match or a value that is not finite.
  */
 export function recallAt(queries: Embeddings, candidates: Embeddings, options: RecallOptions = {}): Recall {
   const { ks = [1, 5, 10], positives = same } = options;
@@ -29,7 +29,7 @@ export function recallAt(queries: Embeddings, candidates: Embeddings, options: R
   return byK(ks, (k) => ranks.filter((rank) => rank <= k).length / ranks.length);
 }
 
-/** Recall in both directions; text i names image i unless `positives` (of a text: images) says otherwise. */
+/** Recall in both directions; text i matches image i unless `positives` (the images of a text) says otherwise. */
 export function retrieval(texts: Embeddings, images: Embeddings, options: RecallOptions = {}) {
   const { positives = same } = options;
   const textsOfImage = Array.from({ length: rowCount(images) }, (): number[] => []);
@@ -41,7 +41,9 @@ export function retrieval(texts: Embeddings, images: Embeddings, options: Recall
   };
 }
 
-/** Recall of a random order: 1 - C(n - m, k) / C(n, k) for m right ones among n candidates; k / n for one. */
+/**
+ * Expected recall of a random order: 1 - C(n - m, k) / C(n, k) for m correct ones among n candidates; k / n for one.
+ */
 export function chanceRecall(candidates: number, ks: readonly number[] = [1, 5, 10], right = 1): Recall {
   return byK(ks, (k) => {
     let miss = 1;
@@ -50,7 +52,7 @@ export function chanceRecall(candidates: number, ks: readonly number[] = [1, 5, 
   });
 }
 
-/** For each query the 1-based rank of its best right candidate; ties count against it. Infinity where it has none. */
+/** For each query, the 1-based rank of its best correct candidate; ties count against it. Infinity if it has none. */
 export function rightRanks(
   queries: Embeddings,
   candidates: Embeddings,
@@ -65,7 +67,7 @@ export function rightRanks(
       (most, index) => Math.max(most, scores[index] ?? outside(query, index, scores)),
       -Infinity,
     );
-    for (const index of right) scores[index] = -Infinity; // several right ones do not stand in each other's way
+    for (const index of right) scores[index] = -Infinity; // correct candidates do not compete with each other
     return right.length === 0 ? Infinity : 1 + scores.reduce((n, score) => n + (score >= best ? 1 : 0), 0);
   });
 }
@@ -85,7 +87,7 @@ export function nearest(queries: Embeddings, query: number, candidates: Embeddin
     .slice(0, k);
 }
 
-/** Rows of length 1; a row of zeros stays. */
+/** Normalizes rows to length 1; a row of zeros is left unchanged. */
 export function unitRows({ data, width }: Embeddings): Embeddings {
   const unit = new Float32Array(data.length);
   for (let from = 0; from < data.length; from += width) {

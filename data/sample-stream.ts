@@ -1,4 +1,4 @@
-/** The samples of one source, endlessly, in a shuffled order that can be taken up anywhere. */
+/** An endless stream of one source's samples, in a shuffled order that can be resumed anywhere. */
 import { FileError } from "../compiler/index.ts";
 import type { OnSkip } from "./files.ts";
 import { streams } from "./order.ts";
@@ -7,8 +7,8 @@ import type { RawSample } from "./samples.ts";
 import type { Part, Source } from "./sources/source.ts";
 
 /**
- * Where a stream goes on: in an epoch, whose parts come in an order of its own, at sample `at` of the window that begins
- * with part `window` of that order.
+ * The position of a stream: the epoch, whose parts are shuffled; the window, by the position of its first part in that
+ * order; and the sample `at` within the window.
  */
 export interface StreamPlace {
   readonly epoch: number;
@@ -18,34 +18,34 @@ export interface StreamPlace {
 
 export const streamStart: StreamPlace = { epoch: 0, window: 0, at: 0 };
 
-/** A sample by where it lies: its source, epoch, part and number in the part. */
+/** A sample's location: its source, epoch, part and index in the part. */
 export type SampleRef = readonly [source: number, epoch: number, part: number, index: number];
 
-/** A sample that comes next, not yet read. */
+/** The next sample, not yet read. */
 export interface Upcoming {
   readonly ref: SampleRef;
   readonly next: StreamPlace;
-  /** What messages call it. */
+  /** Its name in messages. */
   readonly name: string;
   readonly read: () => Promise<RawSample>;
 }
 
 export interface StreamOptions {
   readonly seed: number;
-  /** A window has at least so many samples, if the source has. */
+  /** Minimum samples per window (the shuffle buffer), if the source has as many. */
   readonly buffer: number;
   readonly onSkip: OnSkip;
-  /** Hears that the samples come a second time. */
+  /** Called when the second epoch begins. */
   readonly note: (text: string) => void;
 }
 
-/** A window has at least so many parts, for parts are often sorted by where their samples came from. */
+/** Minimum parts per window, since parts are often sorted by the origin of their samples. */
 const mixedParts = 4;
 
-/** Parts of a source of so few are opened once. */
+/** A source with at most this many parts keeps them open. */
 const keptParts = 4;
 
-/** A source whose parts are opened where they are needed. */
+/** A source whose parts are opened on demand. */
 export function streamOf(source: Source, number: number, options: StreamOptions) {
   const kept = new Map<number, Promise<Part>>();
   const openPart = (part: number): Promise<Part> => {
@@ -71,13 +71,13 @@ export function streamOf(source: Source, number: number, options: StreamOptions)
 
   return {
     source,
-    /** Samples in all, broken ones included, where that costs no reading that is not done in any case; else undefined. */
+    /** The number of samples, including broken ones, if it is available without extra reading; otherwise undefined. */
     count: async (): Promise<number | undefined> => {
       if (!source.isListed && source.parts.length > keptParts) return undefined;
       const parts = await Promise.all(source.parts.map(async (_, part) => await openPart(part)));
       return parts.reduce((sum, { count }) => sum + count, 0);
     },
-    /** A sample that was met before. */
+    /** A sample by its reference. */
     again: async (ref: SampleRef): Promise<Omit<Upcoming, "next">> => {
       const [, , part, index] = ref;
       const opened = part < source.parts.length ? await openPart(part) : undefined;
@@ -85,7 +85,7 @@ export function streamOf(source: Source, number: number, options: StreamOptions)
         throw new FileError(`${source.spec} is not what it was when the checkpoint was saved: samples of it are gone`);
       return { ref, name: opened.name(index), read: () => opened.read(index) };
     },
-    /** Every sample once, in the order in which they lie. */
+    /** Every sample once, in stored order. */
     async *inOrder(): AsyncGenerator<Omit<Upcoming, "next">, void, undefined> {
       for (const part of source.parts.keys()) {
         const opened = await openPart(part);
@@ -94,8 +94,8 @@ export function streamOf(source: Source, number: number, options: StreamOptions)
       }
     },
     /**
-     * Epoch after epoch. The order depends on seed, epoch, and the sizes of parts alone, and going on at a place opens no
-     * part before its window.
+     * Epoch after epoch. The order depends only on the seed, the epoch, and the sizes of the parts; resuming at a
+     * position opens no part before its window.
      */
     async *from(place: StreamPlace): AsyncGenerator<Upcoming, void, undefined> {
       let { epoch, window, at } = place;
@@ -112,8 +112,8 @@ export function streamOf(source: Source, number: number, options: StreamOptions)
           found += count;
           for (; at < count; at += 1) {
             if (2 * at >= count && next < order.length) {
-              ahead ??= openWindow(order, next); // while the second half is used
-              ahead.catch(() => {}); // told when its turn comes
+              ahead ??= openWindow(order, next); // opened while the second half is used
+              ahead.catch(() => {}); // reported in its turn
             }
             const { part, index } = placed(starts, samples[at]!);
             const after = at + 1 < count ? { epoch, window, at: at + 1 } : { epoch, window: next, at: 0 };
@@ -150,7 +150,7 @@ function startsOf(counts: readonly number[]): readonly number[] {
   });
 }
 
-/** Which part of a window a sample of it lies in, and where in the part. */
+/** The part of a window that contains a sample, and the index within it. */
 function placed(starts: readonly number[], sample: number): { readonly part: number; readonly index: number } {
   let part = starts.length - 1;
   while (starts[part]! > sample) part -= 1;

@@ -1,10 +1,10 @@
-/** The samples that training reads, by kind: what a stage's record asks for and what `openData` gives. */
+/** Training samples by kind: what a stage declares and what `openData` yields. */
 import type { ImageSource } from "./images.ts";
 import type { Turn } from "./instructions.ts";
 
-/** A picture with one text drawn of its texts of one language. */
+/** An image with one text drawn from its texts in one language. */
 export interface PairSample {
-  /** Samples of one group show the same thing: no batch holds two of them. */
+  /** Samples of the same group show the same thing: a batch never contains two of them. */
   readonly group: string;
   readonly image: string;
   readonly language: string;
@@ -13,33 +13,35 @@ export interface PairSample {
   readonly texts: readonly string[];
 }
 
-/** A conversation, about a picture where it has one. */
+/** A conversation, possibly about an image. */
 export interface ConversationSample {
   readonly id: string;
   readonly image?: string;
-  /** How many of the batch's pictures are its own, where pictures are cut into tiles. */
+  /** How many of the batch's images belong to it, with tiling. */
   readonly tiles?: number;
   readonly turns: readonly Turn[];
 }
 
-/** A picture of one class. */
+/** An image with its class. */
 export interface LabelSample {
   readonly image: string;
   readonly label: number;
   readonly name: string;
 }
 
-/** A picture with the class of each of its pixels: `mask` [row, column], as the picture is shown; 255 beside the picture. */
+/**
+ * An image with the class of each pixel: `mask` [row, column], aligned with the rendered image; 255 outside the image.
+ */
 export interface MaskSample {
   readonly image: string;
   readonly mask: Int32Array;
 }
 
-/** A text without a picture, or a piece of one. */
+/** A text without an image, or a piece of one. */
 export interface TextSample {
   readonly id: string;
   readonly text: string;
-  /** Whether the text ends here; pieces of long files before the last do not. */
+  /** Whether the text ends here; false for all but the last piece of a long file. */
   readonly ends: boolean;
 }
 
@@ -55,23 +57,23 @@ export type SampleKind = keyof SamplesByKind;
 export const sampleKinds: readonly SampleKind[] = ["pairs", "conversations", "labels", "masks", "texts"];
 export type SampleOf<K extends SampleKind> = SamplesByKind[K];
 
-/** A sample as it was read, before anything is drawn or decoded; which fields are there follows from its kind. */
+/** A sample as read, before anything is drawn or decoded; its fields depend on the kind. */
 export interface RawSample {
-  /** What messages call it. */
+  /** Its name in messages. */
   readonly name: string;
   readonly group: string;
   readonly image?: ImageSource;
   readonly mask?: ImageSource;
-  /** By language (BCP 47, "und" where it is not known); the first of a language is its main text. */
+  /** Texts by language (BCP 47, "und" if unknown); the first of a language is its main text. */
   readonly texts?: Readonly<Record<string, readonly string[]>>;
   readonly id?: string;
   readonly turns?: readonly Turn[];
-  /** The name of its class. */
+  /** Its class's name. */
   readonly className?: string;
-  /** False of a piece of a text that others follow. */
+  /** False for a piece of a text that is not the last. */
   readonly ends?: boolean;
-  /** The number of its class, where it has that and no name. */
+  /** Its class's number, if it has no name. */
   readonly label?: number;
-  /** What its json says of it: scores, sizes, addresses. */
+  /** Further fields of its JSON: scores, sizes, URLs. */
   readonly fields: Readonly<Record<string, unknown>>;
 }

@@ -1,45 +1,47 @@
-/** What one WebDataset sample holds: a picture, and captions as text or inside JSON. */
+/** The content of a WebDataset sample: an image, and captions as text or in JSON. */
 import { FileError } from "../compiler/index.ts";
 import { isInvisible, isRecord, reasonOf, requireWellFormed } from "./files.ts";
 import { captionLines, decodeUtf8, imageExtensions } from "./folders.ts";
 import type { StoredImage } from "./images.ts";
 import type { Item } from "./items.ts";
 
-/** The entries of one key by extension (".jpg"), and what was already found wrong with them. */
+/** The entries of one key by extension (".jpg"), and faults found so far. */
 export interface ShardSample {
   readonly key: string;
-  /** What is read with the sample: its texts. */
+  /** Entries read with the sample: its texts. */
   readonly files: ReadonlyMap<string, Uint8Array>;
-  /** Where its pictures lie. */
+  /** Locations of its images. */
   readonly pictures: ReadonlyMap<string, Omit<StoredImage, "name">>;
   readonly faults: readonly string[];
 }
 
-/** A picture of a sample. */
+/** An image of a sample. */
 export const pictureAt = ({ pictures }: ShardSample, extension: string, name: string): StoredImage => ({
   name: `${name}${extension}`,
   ...pictures.get(extension)!,
 });
 
-/** What a sample may have its picture as. */
+/** The extension of the sample's image. */
 export const pictureExtensionOf = ({ pictures }: ShardSample): string | undefined =>
   imageExtensions.find((candidate) => pictures.has(candidate));
 
-/** FileError where it has none. */
+/** FileError when there is none. */
 export function pictureOf(sample: ShardSample, name: string): StoredImage {
   const extension = pictureExtensionOf(sample);
   if (!extension) throw new FileError(`it has no picture (${imageExtensions.join(", ")})`);
   return pictureAt(sample, extension, name);
 }
 
-/** The sample as a training item named `name`; FileError when it lacks a picture or caption, or either is malformed. */
+/** The sample as an item named `name`; FileError when it lacks an image or caption, or either is malformed. */
 export async function sampleItem(sample: ShardSample, name: string, language: string): Promise<Item> {
   if (sample.faults.length > 0) throw new FileError(sample.faults.join("; "));
   const image = pictureOf(sample, name);
   return { group: sample.key, images: [image], texts: { [language]: captions(sample.files) } };
 }
 
-/** The .txt where there is one, else `caption`, `captions` or `text` of the .json (what img2dataset and others write). */
+/**
+ * The .txt if there is one, else `caption`, `captions` or `text` of the .json (as written by img2dataset and others).
+ */
 function captions(files: ReadonlyMap<string, Uint8Array>): readonly string[] {
   const text = files.get(".txt");
   if (text) return captionLines(text, ".txt");

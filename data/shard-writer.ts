@@ -1,4 +1,4 @@
-/** Writes WebDataset shards: 000000.tar and so on, a picture, a text and a json of one key for each sample. */
+/** Writes WebDataset shards: 000000.tar and so on, with an image, a text and a JSON of the same key for each sample. */
 import { existsSync } from "node:fs";
 import { type FileHandle, mkdir, open, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
@@ -17,9 +17,9 @@ export interface ShardsWritten {
 }
 
 /**
- * Writes samples into shards of at most `maxBytes` each (a larger sample has a shard of its own), in the folder `out`,
- * which must not be there yet: it appears whole, or not at all. Pictures are copied as they are. The same samples give the
- * same bytes.
+ * Writes samples into shards of at most `maxBytes` each (a larger sample gets a shard of its own), in the folder `out`,
+ * which must not exist yet and is created atomically. Images are copied unchanged. The same samples give the same
+ * bytes.
  */
 export async function writeShards(
   samples: AsyncIterable<RawSample>,
@@ -29,7 +29,8 @@ export async function writeShards(
   if (existsSync(out)) throw new UsageError(`"${out}" is there already: name a folder that is not, or remove it`);
   const staging = `${out.replace(/\/+$/, "")}.unfinished-${process.pid}`;
   try {
-    // Not recursive where the parent is there: Node's own never returns where the system lets nobody make one, as in /proc.
+    // Not recursive if the parent exists: Node's own recursive mkdir never returns for a folder that cannot be created
+    // by anyone, as in /proc.
     if (!existsSync(dirname(staging))) await mkdir(dirname(staging), { recursive: true });
     await mkdir(staging);
     const written = await writeInto(staging, samples, maxBytes);
@@ -76,7 +77,7 @@ async function writeInto(folder: string, samples: AsyncIterable<RawSample>, maxB
 /** Two blocks of zeros. */
 const endOfTar = new Uint8Array(1024);
 
-/** The entries of one sample as they stand in a tar file. */
+/** The tar entries of one sample. */
 async function entriesOf(raw: RawSample, key: string): Promise<Uint8Array> {
   const tar = pack();
   for (const [extension, content] of await filesOf(raw)) {
@@ -91,7 +92,7 @@ async function entriesOf(raw: RawSample, key: string): Promise<Uint8Array> {
 
 const encoder = new TextEncoder();
 
-/** The files of a sample by extension: picture, captions a line each, and what is known besides. */
+/** The files of a sample by extension: image, captions one per line, and JSON. */
 async function filesOf(raw: RawSample): Promise<readonly (readonly [string, Uint8Array])[]> {
   const [language, texts] = Object.entries(raw.texts ?? {})[0] ?? [];
   const lines = texts?.map((text) => text.replace(/\s*[\r\n]+\s*/g, " "));

@@ -1,45 +1,45 @@
-/** WebDataset shards: tar files in which the entries of one sample share a key and follow each other. */
+/** WebDataset shards: tar files in which the entries of a sample share a key and are consecutive. */
 import { open } from "node:fs/promises";
 import { posix } from "node:path";
 import { extract } from "tar-stream";
 import { type Extent, readExtent } from "./extents.ts";
 import { type OnSkip, staysInside } from "./files.ts";
 
-/** A file of a tar, and where its bytes lie. */
+/** A file in a tar, and its byte range. */
 export interface TarEntry extends Extent {
   readonly name: string;
   readonly type: string | null | undefined;
 }
 
-/** Bytes that are read at once where headers lie: those of small files follow each other. */
+/** Bytes read at once around headers, since those of small files are close together. */
 const window = 4096;
 const block = 512;
 
-/** Stands for the bytes of files, which nobody reads. */
+/** Fed to the parser in place of file contents. */
 const zeros = new Uint8Array(2 ** 16);
 
 /**
- * The entries of a tar file, found by its headers: of what files hold no more is read than lies beside these. Throws what the
- * system does, and where the tar is broken or ends within an entry.
+ * The entries of a tar file, found by reading only headers and the bytes close to them. Throws system errors, and
+ * errors for a tar that is malformed or truncated.
  */
 export async function* entriesOf(shard: string): AsyncGenerator<TarEntry, void, undefined> {
   const file = await open(shard);
-  const tar = extract({ highWaterMark: 1 } as object); // so that each block is looked at before the next is read
+  const tar = extract({ highWaterMark: 1 } as object); // so that each block is parsed before the next is read
   let found: TarEntry[] = [];
   let failure: Error | undefined;
   let wake = () => {};
   tar.on("entry", ({ name, type, size = 0, ...header }, stream, next) => {
-    // The package's types leave out what it has told of every entry since version 3.1.
+    // The package's types lack this field, which it has provided since version 3.1.
     found.push({ name, type, size, offset: (header as unknown as { byteOffset: number }).byteOffset });
     stream.on("end", next);
-    stream.on("error", () => {}); // the tar's own error tells
+    stream.on("error", () => {}); // the tar's own error is reported
     stream.resume();
   });
   tar.on("error", (error) => {
     failure = error;
   });
   for (const event of ["drain", "close", "finish"]) tar.on(event, () => wake());
-  /** Resolves when the parser has seen all that it was given. */
+  /** Resolves when the parser has consumed all input. */
   const given = async (bytes: Uint8Array): Promise<void> => {
     if (tar.write(bytes)) return;
     await new Promise<void>((resolve) => {
@@ -61,7 +61,7 @@ export async function* entriesOf(shard: string): AsyncGenerator<TarEntry, void, 
       at += header.length;
       const [entry] = found;
       found = [];
-      if (!entry) continue; // the end of the tar, or what a header says of the next
+      if (!entry) continue; // the end of the tar, or an extended header for the next entry
       const body = entry.type === "directory" ? 0 : Math.min(Math.ceil(entry.size / block) * block, end - at);
       for (let left = body; left > 0; left -= zeros.length) await given(zeros.subarray(0, left));
       at += body;
@@ -84,7 +84,10 @@ export interface Place {
   readonly extension: string;
 }
 
-/** WebDataset's naming: the key is the path up to the first dot of the file name. Only files count; bad names are refused. */
+/**
+ * WebDataset's naming: the key is the path up to the first dot of the file name. Only files count; unsafe names are
+ * rejected.
+ */
 export function placeOf({ name, type }: TarEntry, shard: string, onSkip: OnSkip): Place | undefined {
   if (type === "directory" && staysInside(name)) return undefined;
   if (type !== "file" && type !== "contiguous-file") {
@@ -100,6 +103,6 @@ export function placeOf({ name, type }: TarEntry, shard: string, onSkip: OnSkip)
   }
   const { dir, base } = posix.parse(name);
   const dot = base.indexOf(".", 1); // a leading dot belongs to the name
-  if (dot < 0 || base.startsWith("._")) return undefined; // no extension, or what macOS tar adds
+  if (dot < 0 || base.startsWith("._")) return undefined; // no extension, or macOS tar metadata
   return { key: posix.join(dir, base.slice(0, dot)), extension: base.slice(dot).toLowerCase() };
 }

@@ -1,4 +1,4 @@
-/** Counts what was skipped by reason, with one name each. */
+/** Counts skipped samples by reason, with one example each. */
 import { createHash } from "node:crypto";
 import { inOneLine, isRecord, type OnSkip } from "./files.ts";
 
@@ -7,10 +7,10 @@ interface Counted {
   readonly example: string;
 }
 
-/** What was skipped, as plain JSON: counting goes on from it as if it had never stopped. */
+/** Skipped samples so far, as plain JSON, from which counting can be resumed. */
 export interface SkipsSoFar {
   readonly reasons: Readonly<Record<string, Counted>>;
-  /** Of the names, each as 8 characters, so that a sample that is met again in a later epoch is not counted again. */
+  /** Hashes of the names, 8 characters each, so that a sample met again in a later epoch is not counted again. */
   readonly known: string;
 }
 
@@ -20,14 +20,14 @@ export interface SkipCounts {
   readonly soFar: () => SkipsSoFar;
 }
 
-/** So many reasons are told apart, and so many names remembered: a broken disk must not fill the memory. */
+/** Limits on distinct reasons and remembered names, so that a broken disk does not exhaust memory. */
 const mostReasons = 100;
 const mostNames = 100_000;
 const otherReasons = "other reasons";
 
 /**
- * Each sample is counted once, however many epochs meet it. The first of each reason is told to `note`, also of reasons that
- * were met before `from`, unless it is among those `told`.
+ * Counts each sample once over all epochs. The first of each reason is reported to `note`, even if it occurred before
+ * `from`, unless it is in `told`.
  */
 export function skipCounts(
   note: (text: string) => void = () => {},
@@ -64,12 +64,12 @@ export function skipCounts(
 
 const markLength = 8;
 
-/** 48 bits of a name: of 100,000 names two are alike once in 50,000 runs. */
+/** 48 bits of a name's hash: two of 100,000 names collide once in 50,000 runs. */
 const markOf = (name: string): string => createHash("sha256").update(name).digest("base64").slice(0, markLength);
 
 export const noSkips: SkipsSoFar = { reasons: {}, known: "" };
 
-/** Whether a value out of a file is what was skipped. */
+/** Whether a value from a file is a valid count. */
 export function isSkipsSoFar(value: unknown): value is SkipsSoFar {
   if (!isRecord(value) || !isRecord(value.reasons) || typeof value.known !== "string") return false;
   if (value.known.length % markLength !== 0) return false;
@@ -78,6 +78,6 @@ export function isSkipsSoFar(value: unknown): value is SkipsSoFar {
   );
 }
 
-/** Reasons that differ in a name or in a number alone are one; the bounds of filters and "UTF-8" stay. */
+/** Merges reasons that differ only in a name or number, but keeps filter bounds and "UTF-8". */
 const generalized = (reason: string) =>
   reason.replace(/"[^"]*"/g, '"…"').replace(/(?<![=<>.]\s*|[A-Za-z]-)\b\d+\b/g, "#");

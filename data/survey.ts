@@ -1,4 +1,4 @@
-/** What a data set holds: samples, pictures, captions and languages, and what is broken in it or filtered out of it. */
+/** Surveys a dataset: samples, images, captions and languages, and what is broken or filtered out. */
 import { judge, readFilters } from "./filters/filter.ts";
 import type { Filter } from "./filters/judgement.ts";
 import { sidesOf, wordCount } from "./filters/measures.ts";
@@ -12,25 +12,25 @@ export interface SurveyOptions {
   readonly filters?: readonly string[];
   readonly images?: string;
   readonly language?: string;
-  /** Also decode every picture, as training will; otherwise its beginning is read. */
+  /** Also decode every image, as training will; otherwise only headers are read. */
   readonly decode: boolean;
   readonly signal?: AbortSignal;
 }
 
-/** One pass over a data set, to be read to its end. */
+/** A single pass over a dataset. */
 export interface Survey {
-  /** For people, a line for each spec. */
+  /** A line per spec, for display. */
   readonly report: readonly string[];
-  /** Shards, folders and lists in all. */
+  /** Total number of shards, folders and lists. */
   readonly parts: number;
-  /** The samples that are left, in order; counts are complete once all were taken. */
+  /** The remaining samples, in order; counts are complete once all were consumed. */
   readonly kept: (onPart?: (done: number) => void) => AsyncGenerator<RawSample>;
   readonly broken: SkipCounts["counts"];
   /** By filter. */
   readonly dropped: SkipCounts["counts"];
 }
 
-/** Finds the data and reads the filters; FileError or UsageError before anything else is read. */
+/** Resolves the specs and parses the filters; throws FileError or UsageError before anything else is read. */
 export async function survey(specs: readonly string[], kind: SampleKind, options: SurveyOptions): Promise<Survey> {
   const { language = "und", images, signal } = options;
   const sources = await findSources(specs, kind, { language, ...(images === undefined ? {} : { images }) });
@@ -54,13 +54,13 @@ export async function survey(specs: readonly string[], kind: SampleKind, options
   };
 }
 
-/** Broken pictures are broken, whatever filters would say of them. */
+/** A broken image counts as broken, even if filters would drop the sample. */
 async function checked(raw: RawSample, filters: readonly Filter[], decode: boolean) {
   if (raw.image !== undefined) await (decode ? decodeGrey(raw.image, 1) : sidesOf(raw, raw.image));
   return await judge(filters, raw);
 }
 
-/** Least, middle and most of whole numbers. */
+/** Minimum, median and maximum of integers. */
 export interface Spread {
   readonly least: number;
   readonly median: number;
@@ -75,12 +75,12 @@ export interface Holdings {
   readonly formats: Readonly<Record<string, number>>;
   readonly texts: number;
   readonly words?: Spread;
-  /** Texts by the language that is said of them, or else by their script, as in "Latin". */
+  /** Texts by their stated language, or else by their script, as in "Latin". */
   readonly languages: Readonly<Record<string, number>>;
   readonly classes: number;
 }
 
-/** Adds up what samples hold. */
+/** Accumulates statistics of samples. */
 export function holdings() {
   const [sides, words] = [new Map<number, number>(), new Map<number, number>()];
   const [formats, languages] = [new Map<string, number>(), new Map<string, number>()];
@@ -116,7 +116,7 @@ export function holdings() {
   };
 }
 
-/** jpg, png or webp, by the picture's name. */
+/** jpg, png or webp, by the image's name. */
 export function pictureExtension(image: ImageSource): string {
   const extension = /\.([a-z]+)$/i.exec(imageName(image))?.[1]?.toLowerCase() ?? "none";
   return extension === "jpeg" ? "jpg" : extension;
@@ -154,7 +154,7 @@ const scripts = [
   "Tamil",
 ].map((name) => [name, new RegExp(`\\p{Script=${name}}`, "gu")] as const);
 
-/** The script of most letters; kana make a text Japanese, whatever number of Chinese characters is in it. */
+/** The script of most letters; any kana make a text Japanese, however many Chinese characters it has. */
 function scriptOf(text: string): string {
   const counted = scripts.map(([name, pattern]) => [name, text.match(pattern)?.length ?? 0] as const);
   if (counted.some(([name, count]) => (name === "Hiragana" || name === "Katakana") && count > 0)) return "Japanese";

@@ -1,4 +1,4 @@
-/** Texts to token ids: one tokenizer interface, a byte-level tokenizer for small models, and tokenizer.json files. */
+/** Tokenization: a common interface, a byte-level tokenizer for small models, and tokenizer.json files. */
 
 import { Tokenizer as Hub } from "@huggingface/tokenizers";
 import { withinPatience } from "#patience";
@@ -7,23 +7,23 @@ import { isRecord, reasonOf } from "./records.ts";
 import { requireIds, requireModel, requirePatterns, requireTokens } from "./tokenizer-checks.ts";
 
 /**
- * Turns text into ids and back. Ids are whole numbers in [0, vocabularySize). A special token that a tokenizer.json does not
- * have throws FileError where it is asked for.
+ * Converts text to ids and back. Ids are integers in [0, vocabularySize). Accessing a special token that a
+ * tokenizer.json lacks throws FileError.
  */
 export interface Tokenizer {
   readonly vocabularySize: number;
   readonly pad: number;
   readonly bos: number;
   readonly eos: number;
-  /** BOS, the text, EOS: at most `maxLength` ids. What does not fit is cut from the text; EOS always stays. */
+  /** BOS, the text, EOS: at most `maxLength` ids. The text is truncated if needed; EOS always stays. */
   readonly encode: (text: string, maxLength: number) => readonly number[];
-  /** The text with the special tokens that the tokenizer's own template puts around it, whole. */
+  /** The text with the special tokens of the tokenizer's own template, not truncated. */
   readonly encodeByTemplate: (text: string) => readonly number[];
   /** The text of ids, without special tokens. */
   readonly decode: (ids: readonly number[]) => string;
 }
 
-/** A tokenizer with some of it replaced. Special tokens that it lacks are no mistake until they are asked for. */
+/** A tokenizer with some properties replaced. Missing special tokens throw only when accessed. */
 export const withTokens = <T extends Tokenizer, R extends object>(tokenizer: T, replaced: R): T & R =>
   Object.defineProperties(
     {},
@@ -57,7 +57,10 @@ export function tokenBatch(tokenizer: Tokenizer, texts: readonly string[], lengt
 
 const firstByte = 3; // after pad 0, bos 1, eos 2
 
-/** UTF-8 bytes as tokens: pad 0, bos 1, eos 2, byte b is b + 3. Any language, no vocabulary file; never cuts a character in two. */
+/**
+ * UTF-8 bytes as tokens: pad 0, bos 1, eos 2, byte b is b + 3. Works for any language without a vocabulary file;
+ * truncates only between characters.
+ */
 export const byteTokenizer: Tokenizer = {
   vocabularySize: 256 + firstByte,
   pad: 0,
@@ -86,7 +89,7 @@ function characterBoundary(bytes: Uint8Array, limit: number): number {
   return end;
 }
 
-/** What is used of the package's class; its own declarations do not resolve under Node's module rules. */
+/** The used part of the package's class; its own declarations do not resolve under Node's module rules. */
 interface HubTokenizer {
   readonly encode: (text: string, options: { readonly add_special_tokens: boolean }) => { readonly ids: number[] };
   readonly decode: (ids: number[], options: { readonly skip_special_tokens: boolean }) => string;
@@ -102,8 +105,8 @@ export interface SpecialTokens {
 }
 
 /**
- * A tokenizer from the contents of a tokenizer.json and, where there is one, of its tokenizer_config.json; `path` is what
- * errors call it. FileError when they are malformed or name a special token that is not there.
+ * A tokenizer from the contents of a tokenizer.json and, optionally, its tokenizer_config.json; `path` is used in
+ * errors. FileError when they are malformed or name a special token that does not exist.
  */
 export function tokenizerFrom(
   path: string,
@@ -129,7 +132,7 @@ export function tokenizerFrom(
   });
 }
 
-/** Ids of special tokens; undefined for those that a file does not name. */
+/** Ids of special tokens; undefined for those that the file does not name. */
 type SpecialIds = Readonly<Record<keyof SpecialTokens, number | undefined>>;
 
 function construct(path: string, model: object, config: object): HubTokenizer {
@@ -142,12 +145,12 @@ function construct(path: string, model: object, config: object): HubTokenizer {
     token_to_id: hub.token_to_id.bind(hub),
     get_vocab: hub.get_vocab.bind(hub),
   };
-  const { ids } = used.encode("a", { add_special_tokens: false }); // what fails later would fail in mid-training
+  const { ids } = used.encode("a", { add_special_tokens: false }); // fail now rather than in mid-training
   if (ids.length > 0) used.decode(ids, { skip_special_tokens: true });
   return used;
 }
 
-/** The package meets what it does not expect of a file with whatever error comes of it. */
+/** The package throws arbitrary errors for unexpected file contents. */
 function explained<A extends readonly unknown[], R>(path: string, work: (...args: A) => R): (...args: A) => R {
   return (...args) => {
     try {
@@ -194,7 +197,7 @@ function wrap(path: string, hub: HubTokenizer, ids: SpecialIds): Tokenizer {
     encodeByTemplate: (text) => hub.encode(text, { add_special_tokens: true }).ids,
     decode(tokens) {
       const inner = tokens.filter((id) => !special.has(id));
-      return inner.length === 0 ? "" : hub.decode(inner, { skip_special_tokens: true }); // it refuses to decode nothing
+      return inner.length === 0 ? "" : hub.decode(inner, { skip_special_tokens: true }); // it rejects empty input
     },
   };
 }
@@ -213,7 +216,7 @@ function specialId(
   return undefined;
 }
 
-/** Configurations write a special token as its text or as a record with the text in `content`. */
+/** Configurations give a special token as its text, or as a record with the text in `content`. */
 function tokenText(token: unknown): string | undefined {
   const text = isRecord(token) ? token.content : token;
   return typeof text === "string" ? text : undefined;

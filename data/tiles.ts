@@ -1,11 +1,11 @@
 /**
- * Pictures as tiles: cut into as many squares as their shape and size are worth, and the whole picture as one more. Chen et al.
- * 2024, arXiv:2404.16821 (InternVL 1.5), section 3.3; released code: internvl_chat, dynamic_preprocess.
+ * Image tiling: an image is split into a grid of squares chosen by its aspect ratio and size, plus a thumbnail. Chen et
+ * al. 2024, arXiv:2404.16821 (InternVL 1.5), section 3.3; released code: internvl_chat, dynamic_preprocess.
  */
 import { UsageError } from "../compiler/index.ts";
 import type { Pixels } from "./pixels.ts";
 
-/** How many tiles a picture may become, of how many pixels a side, and whether the whole picture comes after several. */
+/** Bounds on the number of tiles, their size in pixels, and whether a thumbnail follows several tiles. */
 export interface Tiling {
   readonly size: number;
   readonly least: number;
@@ -13,7 +13,7 @@ export interface Tiling {
   readonly thumbnail: boolean;
 }
 
-/** Tiles in batches: of `pixels`, each sample has `room` in a row of its own, blank after its tiles. */
+/** Tiles in batches: each sample has `room` rows of `pixels`, blank after its tiles. */
 export interface TilesInBatch extends Omit<Tiling, "size"> {
   readonly room: number;
 }
@@ -25,8 +25,8 @@ export interface Tiles {
 }
 
 /**
- * The tiles whose shape is nearest to a picture's: by the difference of width over height, of equal ones the fewest, and more
- * of the same shape where the picture has more than half as many pixels as those. Throws UsageError where none may be.
+ * The grid whose aspect ratio is nearest to the image's; among equal ones the smallest, or a larger one if the image
+ * has more than half as many pixels as that. Throws UsageError for invalid bounds.
  */
 export function tilesFor(
   picture: { readonly width: number; readonly height: number },
@@ -49,13 +49,13 @@ export function tilesFor(
   return best!;
 }
 
-/** How many pictures `tilesFor` and a thumbnail make of one. */
+/** The number of images made of one, including the thumbnail. */
 export function tileCount(picture: { readonly width: number; readonly height: number }, tiling: Tiling): number {
   const { columns, rows } = tilesFor(picture, tiling);
   return columns * rows + (tiling.thumbnail && columns * rows > 1 ? 1 : 0);
 }
 
-/** All of so many tiles, the fewest first, and of as many the narrowest. */
+/** All grids within the bounds, by increasing number of tiles, then narrowest first. */
 function possible(least: number, most: number): Tiles[] {
   const all: Tiles[] = [];
   for (let columns = 1; columns <= most; columns += 1)
@@ -63,7 +63,7 @@ function possible(least: number, most: number): Tiles[] {
   return all.sort((a, b) => a.columns * a.rows - b.columns * b.rows);
 }
 
-/** The tiles of a picture of columns × rows squares, row by row. */
+/** Splits an image of columns × rows squares into tiles, row by row. */
 export function cut(picture: Pixels, size: number): Pixels[] {
   const [columns, rows] = [picture.width / size, picture.height / size];
   return Array.from({ length: rows * columns }, (_, i) => tileAt(picture, size, i % columns, Math.floor(i / columns)));

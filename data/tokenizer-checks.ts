@@ -1,13 +1,15 @@
-/** What is not trusted of a tokenizer.json: its ids, tokens, model and patterns. */
+/** Validates untrusted tokenizer.json files: ids, tokens, model and patterns. */
 import { FileError, shown } from "../compiler/index.ts";
 import { isRecord } from "./records.ts";
 
-/** Ids lie below this: tables are made of that many rows, and eight times the largest vocabulary in use is far below it. */
+/**
+ * Upper bound on ids: tables have that many rows, and eight times the largest vocabulary in use is still far below it.
+ */
 const idLimit = 2 ** 21;
 
 const isId = (id: unknown): boolean => Number.isInteger(id) && (id as number) >= 0 && (id as number) < idLimit;
 
-/** Throws FileError naming the first token whose id is no whole number from 0 to 2^21. */
+/** Throws FileError naming the first token whose id is not an integer from 0 to 2^21. */
 export function requireIds(path: string, model: object): void {
   const { model: inner, added_tokens: added } = model as Readonly<Record<string, unknown>>;
   const vocab = isRecord(inner) ? inner.vocab : undefined;
@@ -27,7 +29,7 @@ export function requireIds(path: string, model: object): void {
 
 const flags = ["single_word", "lstrip", "rstrip", "normalized", "special"] as const;
 
-/** Throws FileError for an added token that is no text with flags, and for a token that no text can hold. */
+/** Throws FileError for a malformed added token, and for a token with an unpaired surrogate. */
 export function requireTokens(path: string, model: object): void {
   const { model: inner, added_tokens: added = [] } = model as Readonly<Record<string, unknown>>;
   const isAdded = (token: unknown) =>
@@ -55,8 +57,8 @@ export function requireTokens(path: string, model: object): void {
 const modelTypes: readonly unknown[] = ["BPE", "Unigram", "WordPiece", "WordLevel"];
 
 /**
- * Throws FileError for a model of a kind that there is not, for two tokens of one id, and for merges of what are no tokens:
- * the package would take the file for something else in silence.
+ * Throws FileError for an unknown model type, for two tokens with the same id, and for merges of unknown tokens: the
+ * package would silently misinterpret the file.
  */
 export function requireModel(path: string, model: object): void {
   const inner = (model as { readonly model?: unknown }).model;
@@ -66,7 +68,7 @@ export function requireModel(path: string, model: object): void {
   if (!isRecord(vocab)) return;
   if (new Set(Object.values(vocab)).size < Object.keys(vocab).length) throw refuse("two tokens of it have one id");
   if (type !== "BPE") return;
-  const length = typeof prefix === "string" ? prefix.length : 0; // which the second of a merge loses
+  const length = typeof prefix === "string" ? prefix.length : 0; // the prefix that a merge's second token loses
   const isMerge = (merge: unknown): boolean => {
     const parts: readonly unknown[] = typeof merge === "string" ? merge.split(" ") : Array.isArray(merge) ? merge : [];
     const [left, right] = parts;
@@ -78,7 +80,10 @@ export function requireModel(path: string, model: object): void {
   if (wrong >= 0) throw refuse(`its merge ${wrong} is not of two tokens that make a third`);
 }
 
-/** Throws FileError for a pattern that is neither a text nor an expression: the package would pass it over in silence. */
+/**
+ * Throws FileError for a pattern that is neither a string nor a regular expression: the package would silently ignore
+ * it.
+ */
 export function requirePatterns(path: string, model: object): void {
   for (const record of recordsWithin(model)) {
     const { type, pattern } = record;
@@ -90,7 +95,7 @@ export function requirePatterns(path: string, model: object): void {
   }
 }
 
-/** All records of a file but its tables. By a list of its own: a file may be nested without end. */
+/** All records in a file except its tables. Iterative, since a file may be nested arbitrarily deep. */
 function* recordsWithin(model: object): Generator<Readonly<Record<string, unknown>>> {
   const left: unknown[] = [model];
   while (left.length > 0) {
@@ -105,6 +110,6 @@ function* recordsWithin(model: object): Generator<Readonly<Record<string, unknow
 const isPattern = (value: unknown): boolean =>
   isRecord(value) && [value.String, value.Regex].some((text) => typeof text === "string");
 
-/** Whether a regular expression stands anywhere in the file. */
+/** Whether the file contains any regular expression. */
 export const hasPatterns = (model: object): boolean =>
   recordsWithin(model).some((record) => Object.hasOwn(record, "Regex"));

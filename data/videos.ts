@@ -1,4 +1,4 @@
-/** Videos as folders of frames: class/video/frame, frames in name order. */
+/** Videos as folders of frames: class/video/frame, with frames in name order. */
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { FileError } from "../compiler/index.ts";
@@ -6,14 +6,17 @@ import { listFolder } from "./files.ts";
 import { isPicture } from "./sources/folder-parts.ts";
 
 export interface Video {
-  /** Its folder. */
+  /** Its folder's path. */
   readonly name: string;
   readonly className: string;
   /** Paths, in order. */
   readonly frames: readonly string[];
 }
 
-/** The videos of a folder, class by class. FileError where there is none: each class is a folder, and each video one in it. */
+/**
+ * The videos in a folder, class by class. FileError when there is none: each class is a folder, and each video a folder
+ * in it.
+ */
 export async function readVideos(folder: string): Promise<readonly Video[]> {
   await listFolder(folder, "folder of classes of videos");
   const videos: Video[] = [];
@@ -33,6 +36,6 @@ const foldersOf = async (folder: string): Promise<readonly string[]> =>
     .map(({ name }) => name)
     .sort();
 
-/** The middle of each of `count` equal parts; a frame more than once where there are fewer. */
+/** Samples the middle of each of `count` equal segments; frames repeat if there are fewer. */
 export const spreadFrames = (frames: readonly string[], count: number): readonly string[] =>
   Array.from({ length: count }, (_, i) => frames[Math.floor(((i + 0.5) * frames.length) / count)]!);

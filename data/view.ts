@@ -1,10 +1,10 @@
-/** Pixels to the numbers a model takes: background, crop, flip, ImageNet statistics. One path for training and evaluation. */
+/** Pixels to model input: background, crop, flip, normalization. Training and evaluation share this path. */
 import { type HostTensor, hostTensor, UsageError } from "../compiler/index.ts";
 import type { Pixels, Rgb } from "./pixels.ts";
 import type { Random } from "./random.ts";
 import { resampler, type Window } from "./resample.ts";
 
-/** Per-channel statistics of pixels in [0, 1]: a model sees (pixel - mean) / std. */
+/** Per-channel statistics of pixels in [0, 1]: the model input is (pixel - mean) / std. */
 export interface Normalization {
   readonly mean: readonly [number, number, number];
   readonly std: readonly [number, number, number];
@@ -13,19 +13,19 @@ export interface Normalization {
 /** The ImageNet statistics; InternVL uses these, not CLIP's. */
 export const imagenet: Normalization = { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
 
-/** White, what transparent artwork is usually drawn for. */
+/** White, the background that transparent artwork is usually drawn for. */
 export const white: Rgb = [255, 255, 255];
 
-/** How one picture is looked at: the window of it in pixels, mirrored or not, and the colour behind what is transparent. */
+/** How an image is viewed: the window in pixels, whether it is mirrored, and the colour behind transparency. */
 export interface View {
   readonly window: Window;
   readonly flip: boolean;
   readonly background: Rgb;
 }
 
-/** How views vary in training; what is left out does not vary. */
+/** Random augmentation of views; omitted fields are not varied. */
 export interface Augmentation {
-  /** Share of the area that the window covers, drawn uniformly from [least, most] in (0, 1]. */
+  /** Fraction of the area that the window covers, drawn uniformly from [least, most] in (0, 1]. */
   readonly scale?: readonly [number, number];
   /** Width over height of the window, drawn log-uniformly; default [3/4, 4/3]. */
   readonly ratio?: readonly [number, number];
@@ -38,14 +38,14 @@ export interface Augmentation {
 /** Width and height in pixels. */
 type Sides = Pick<Pixels, "width" | "height">;
 
-/** The whole picture over one colour. */
+/** The whole image over one colour. */
 export const wholeView = (pixels: Sides, background: Rgb = white): View => ({
   window: { left: 0, top: 0, width: pixels.width, height: pixels.height },
   flip: false,
   background,
 });
 
-/** Draws a view: RandomResizedCrop as torchvision 0.20 does it, then flip, then background. */
+/** Draws a view: RandomResizedCrop as in torchvision 0.20, then flip, then background. */
 export function randomView(pixels: Sides, vary: Augmentation, random: Random, background: Rgb = white): View {
   const window = vary.scale
     ? randomWindow(pixels, vary.scale, vary.ratio ?? [3 / 4, 4 / 3], random)
@@ -56,8 +56,8 @@ export function randomView(pixels: Sides, vary: Augmentation, random: Random, ba
 }
 
 /**
- * The batch a vision tower takes: f32 [batch, channel=3, row, column], normalized.
- * Each picture is shown through its view, or whole over white, at `size` x `size`.
+ * A vision model's input batch: f32 [batch, channel=3, row, column], normalized.
+ * Each image is shown through its view, or whole over white, at `size` x `size`.
  */
 export function imageTensor(
   pictures: readonly Pixels[],
@@ -81,7 +81,7 @@ export function imageTensor(
   return hostTensor("f32", axes, data);
 }
 
-/** Flatten first, so that the bicubic window never mixes in the colour that lies hidden under transparency. */
+/** Flattens first, so that the bicubic kernel never mixes in colours hidden under transparency. */
 function writeView(target: Float32Array, pixels: Pixels, view: View, size: number, { mean, std }: Normalization): void {
   const resize = resampler(pixels.width, view.window, size, size);
   for (const [channel, plane] of flatten(pixels, view.background).entries()) {
@@ -125,7 +125,7 @@ function randomWindow(
     const left = Math.floor(random() * (width - w + 1));
     return { left, top, width: w, height: h };
   }
-  // Ten misses happen for very long pictures: the centre, at the nearest allowed shape.
+  // Ten misses happen for very elongated images: falls back to the centre, at the nearest allowed aspect ratio.
   const ratio = Math.min(wide, Math.max(narrow, width / height));
   const w = Math.max(1, Math.round(Math.min(width, height * ratio)));
   const h = Math.max(1, Math.round(Math.min(height, width / ratio)));

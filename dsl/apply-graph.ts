@@ -1,4 +1,4 @@
-/** A graph as a function: what it computes of other tensors, its parameters declared in a scope. */
+/** A graph as a function of other tensors, with its parameters declared in a scope. */
 import {
   bindSizes,
   type Dim,
@@ -20,9 +20,9 @@ import type { Params } from "./params.ts";
 import type { AnyTensor } from "./tensor.ts";
 
 /**
- * The outputs of a graph by name, with tensors in place of inputs. Its parameters are declared in `p` under their own names,
- * so that a stage trains, freezes and inherits them as those of any model; inputs that none is given for are the graph's own.
- * Open sizes of the graph become those of the tensors. Throws UsageError for an input that there is not, and for a tensor of
+ * The outputs of a graph by name, with `inputs` substituted for its inputs. Its parameters are declared in `p` under
+ * their own names, so a stage can train, freeze and inherit them; inputs that are not given remain inputs. Symbolic
+ * sizes of the graph are bound to those of the tensors. Throws UsageError for an unknown input and for a tensor of
  * other axes.
  */
 export function applyGraph(
@@ -41,7 +41,7 @@ export function applyGraph(
   return Object.fromEntries(bound.outputs.map((o) => [o.name, made.get(o.node)! as AnyTensor]));
 }
 
-/** The graph's input of that name. */
+/** The graph's input of that name. Throws UsageError if there is none. */
 function inputOf(graph: Graph, name: string): Node {
   const found = graph.inputs.find((n) => isFeed(n) && inputName(n) === name);
   if (found) return found;
@@ -60,7 +60,7 @@ function fitted(graph: Graph, name: string, tensor: AnyTensor): Node {
   );
 }
 
-/** What the open sizes of a graph are where tensors are given. */
+/** The symbolic sizes of a graph, bound by the given tensors. */
 function sizesOf(graph: Graph, inputs: Readonly<Record<string, AnyTensor>>): Record<string, Dim> {
   const sizes: Record<string, Dim> = {};
   for (const [name, tensor] of Object.entries(inputs))

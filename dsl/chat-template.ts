@@ -1,23 +1,23 @@
-/** How conversations are written for a language model: what a template says, and what writing by it gives. */
+/** Chat templates: how conversations are written as tokens for a language model. */
 
-/** A text, or a special token of the tokenizer. */
+/** A string, or a special token of the tokenizer. */
 export type Piece = string | { readonly special: "bos" | "eos" };
 
-/** How the turns of a conversation are written as tokens: what stands before, between and after them. */
+/** How the turns of a conversation are written as tokens: what comes before, between and after them. */
 export interface ChatTemplate {
   readonly name: string;
-  /** Stands before everything, once. */
+  /** The default system prompt, at the start. */
   readonly system: string;
-  /** What stands around the text of a turn of the system that takes that place; default nothing, and a blank. */
+  /** Around the text of a system turn, which replaces `system`; default nothing before and a space after. */
   readonly systemAround?: readonly [before: string, after: string];
-  /** Whether BOS stands before everything; default it does. */
+  /** Whether BOS comes first; default true. */
   readonly bos?: boolean;
-  /** What stands around a picture's tokens; default nothing. A line break follows, and the question. */
+  /** Around an image's tokens; default nothing. A newline and the question follow. */
   readonly aroundImage?: readonly [before: string, after: string];
-  /** Around a question. */
+  /** Before and after a question. */
   readonly before: string;
   readonly after: string;
-  /** Between that and an answer, in the texts that a model learns from; when it answers, it writes this itself. Default nothing. */
+  /** Between question and answer in training texts; at inference the model generates it itself. Default nothing. */
   readonly gap?: string;
   /** What ends an answer. */
   readonly end: readonly Piece[];
@@ -25,21 +25,21 @@ export interface ChatTemplate {
   readonly begin: readonly Piece[];
   /** Ids that end an answer, besides the tokenizer's EOS. */
   readonly stops: readonly number[];
-  /** The most tokens that the model was trained with. */
+  /** Maximum tokens that the model was trained with. */
   readonly limit: number;
-  /** Questions are left out, and the picture alone is answered: for training a projector. */
+  /** Leaves questions out, so that answers follow the image alone: for training a projector. */
   readonly answersOnly?: boolean;
 }
 
-/** The image's tokens in a first question: an id, as often as the image has tokens. */
+/** The image's placeholder in the first question: an id, repeated once for each image token. */
 export interface ImagePlace {
   readonly id: number;
   readonly tokens: number;
 }
 
-/** A conversation to learn from. */
+/** A tokenized conversation for training. */
 export interface WrittenConversation {
   readonly ids: readonly number[];
-  /** The ids that are answers, their ends included; -100 in all other places. */
+  /** The ids of answers, their end tokens included; -100 everywhere else. */
   readonly labels: readonly number[];
 }

@@ -1,10 +1,10 @@
 /**
- * Checks of what a user's record says, at its declaration: Node runs TypeScript without checking types, and a field that is
- * misspelt would be passed over in silence.
+ * Checks of users' records at their declaration: Node runs TypeScript without type checking, so a misspelt field would
+ * be ignored.
  */
 import { type Birth, captureBirth, didYouMean, UsageError } from "../compiler/index.ts";
 
-/** A mistake of a record that shows only later, as an error whose stack is that of the record's declaration. */
+/** An error for a mistake in a record that only shows later, with the stack of the record's declaration. */
 export function declarationFault(at: Birth, message: string): UsageError {
   const error = new UsageError(message);
   const [, ...frames] = at.stack?.stack?.split("\n") ?? [];
@@ -14,19 +14,19 @@ export function declarationFault(at: Birth, message: string): UsageError {
 
 const declarations = new WeakMap<object, Birth>();
 
-/** Keeps where a part of a record is declared, for mistakes in it that show only later. */
+/** Remembers where a part of a record is declared, for mistakes that only show later. */
 export const keepDeclaration = (part: object, at: Birth): void => void declarations.set(part, at);
 
-/** A mistake in a part of a record, with the place of its declaration where that is known. */
+/** An error for a mistake in a part of a record, at its declaration if that is known. */
 export function faultIn(part: object, message: string): UsageError {
   const at = declarations.get(part);
   return at ? declarationFault(at, message) : new UsageError(message);
 }
 
-/** Where a record is declared: with the frames up to the command that reads its file. */
+/** The call site of a record's declaration, with frames up to the command that reads its file. */
 export const declaredHere = (): Birth => captureBirth(64);
 
-/** What something is that ought to be something else, for people. */
+/** Describes a value of the wrong type, for messages. */
 export function kindOfValue(value: unknown): string {
   if (value === null || value === undefined) return String(value);
   if (Array.isArray(value)) return "a list";
@@ -42,18 +42,18 @@ export const isPromise = (value: unknown): boolean => typeof (value as { then?: 
 export const isTensor = (value: unknown): boolean =>
   Array.isArray((value as { type?: { axes?: unknown } } | null | undefined)?.type?.axes);
 
-/** A plain record: no list, promise, function or tensor. */
+/** A plain record: not an array, promise, function or tensor. */
 export const isPlain = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === "object" && value !== null && !Array.isArray(value) && !isPromise(value) && !isTensor(value);
 
-/** The mistakes of a record's fields: those that it does not have, in `known`, are misspelt. */
+/** One message for each field of a record that is not in `known`. */
 export function strayFields(what: string, value: object, known: readonly string[]): string[] {
   return Object.keys(value)
     .filter((key) => !known.includes(key))
     .map((key) => `${what} has no field "${key}"${didYouMean(key, known) || `. It has: ${known.join(", ")}.`}`);
 }
 
-/** Throws one UsageError with all mistakes, if there are any. */
+/** Throws one UsageError with all mistakes, if any. */
 export function refuse(mistakes: readonly string[]): void {
   if (mistakes.length > 0) throw new UsageError(mistakes.join("\n"));
 }

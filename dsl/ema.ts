@@ -1,16 +1,19 @@
-/** The exponential moving average of the weights: Polyak, Juditsky 1992; as in Tarvainen, Valpola 2017, arXiv:1703.01780, section 3. */
+/**
+ * The exponential moving average of the weights: Polyak, Juditsky 1992; as in Tarvainen, Valpola 2017,
+ * arXiv:1703.01780, section 3.
+ */
 import { UsageError } from "../compiler/index.ts";
 import { add, scale, sub, type Tensor } from "./tensor.ts";
 
-/** How an average of the weights is kept. */
+/** Options of the moving average. */
 export interface EmaOptions {
-  /** How much of the average stays at each step: 0.999, say. */
+  /** The fraction of the average kept at each step, such as 0.999. */
   readonly decay: number;
 }
 
 /**
- * The average after a step: average + (1 − decay) · (parameter − average), of the parameter as the step leaves it. The
- * average begins as the parameter does, so that nothing has to be corrected for a start at 0.
+ * The average after a step: average + (1 − decay) · (parameter − average), with the updated parameter. It starts as the
+ * initial parameters, so no bias correction is needed.
  */
 export const averaged = <A extends string>(
   average: Tensor<A>,
@@ -18,7 +21,7 @@ export const averaged = <A extends string>(
   { decay }: EmaOptions,
 ): Tensor<A> => add(average, scale(sub(parameter, average), 1 - decay)) as Tensor<A>;
 
-/** Throws UsageError, naming the stage, for a decay that is none. */
+/** The options, checked. Throws UsageError, naming the stage, for a decay outside [0, 1). */
 export function checkedEma(stage: string, ema: EmaOptions): EmaOptions {
   if (ema.decay >= 0 && ema.decay < 1) return ema;
   throw new UsageError(

@@ -1,4 +1,4 @@
-/** What a stage keeps its frozen weights as, apart from the f32 that they are computed with and written as. */
+/** How a stage stores its frozen weights, independent of the precision they are computed in; files have them as f32. */
 import {
   inputName,
   isParameter,
@@ -10,27 +10,30 @@ import {
   UsageError,
 } from "../compiler/index.ts";
 
-/** int8: matrices as integers with a scale for each row, and those that are used in several ways as f16. */
+/**
+ * How frozen weights may be stored. int8: matrices quantized with a scale for each row; those used in several ways are
+ * f16.
+ */
 export const frozenDtypes = ["f32", "f16", "int8"] as const;
-/** What weights that are not learned may be kept as. */
+/** One of `frozenDtypes`. */
 export type FrozenDType = (typeof frozenDtypes)[number];
 
-/** How the store of a run holds frozen weights. */
+/** How a run's store holds frozen weights. */
 export interface FrozenWeights {
   readonly dtype: FrozenDType;
-  /** Names of those that are f16. */
+  /** Names of those stored as f16. */
   readonly halves: readonly string[];
   readonly quantized: readonly QuantizedParameter[];
 }
 
-/** What of a stage its frozen weights depend on. */
+/** The stage fields that determine how frozen weights are stored. */
 interface FreezingStage {
   readonly name: string;
   readonly precision?: Precision;
   readonly frozen?: FrozenDType;
 }
 
-/** By default as what is computed in. Throws UsageError for another word. */
+/** The storage dtype of frozen weights, by default the stage's precision. Throws UsageError for any other word. */
 export function frozenDtype({ name, precision = "f32", frozen = precision }: FreezingStage): FrozenDType {
   if (frozenDtypes.includes(frozen)) return frozen;
   throw new UsageError(
@@ -39,8 +42,9 @@ export function frozenDtype({ name, precision = "f32", frozen = precision }: Fre
 }
 
 /**
- * What a stage computes, from frozen weights as they are kept. Forward and backward passes read the same value of a weight,
- * so this comes before the loss is differentiated: the two sum over different axes of it, and only one is along a scale.
+ * Rewrites a stage's graph to read frozen weights as they are stored. Must run before differentiation, so that the
+ * forward and backward passes read the same values: they contract different axes of a weight, and only one of those is
+ * along a scale.
  */
 export function withFrozen<N extends Node>(
   roots: readonly N[],

@@ -1,4 +1,7 @@
-/** The language: axes, tensors that record what is done to them, parameters by name, layers, optimizers, models, stages. */
+/**
+ * The DSL: axes, tensors whose operations are recorded, named parameters, layers, optimizers, models and training
+ * stages.
+ */
 export {
   bernoulli,
   constantInit,

@@ -1,4 +1,4 @@
-/** The stage that trains a decoder on plain text: each token is told what comes next. */
+/** The stage that trains a decoder on plain text by next-token prediction. */
 
 import { type Axis, axis } from "./axis.ts";
 import type { Config } from "./config.ts";
@@ -14,11 +14,11 @@ import { cast, crossEntropy, div, ge, input, max, mul, sum, type Tensor } from "
 
 type Ids = Tensor<"batch" | "token">;
 
-/** What the stage asks of a decoder. */
+/** What the stage needs from a decoder. */
 export interface LanguageModelling<C> {
   /**
-   * Scores of what follows each token: ids i32 [batch, token] -> [batch, token, vocab]. Texts fill their rows: a token sees all
-   * before it in its row, and no id is padding.
+   * Next-token logits: ids i32 [batch, token] -> [batch, token, vocab]. Rows are packed with text: attention is causal
+   * over the row, and no id is padding.
    */
   readonly scores: (
     p: Params,
@@ -27,21 +27,25 @@ export interface LanguageModelling<C> {
     config: C,
   ) => Tensor<"batch" | "token" | "vocab">;
   readonly vocab: (config: C) => number;
-  /** Tokens of a row where the run does not say: as many as the model has positions for. */
+  /** Default tokens of a row: as many as the model has positions for. */
   readonly length: (config: C) => number;
-  /** Where the weights come from; default nothing. */
+  /** Where the initial weights come from; default nothing. */
   readonly startsFrom?: string;
 }
 
-/** Those of the smallest GPT-3: Brown et al. 2020, arXiv:2005.14165, table 2.1 and appendix B; GPT-2's are not published. */
+/**
+ * Settings of the smallest GPT-3: Brown et al. 2020, arXiv:2005.14165, table 2.1 and appendix B; GPT-2's are
+ * unpublished.
+ */
 const published = { steps: 600_000, batch: 512, rate: 6e-4, weightDecay: 0.1 };
-const publishedWarmup = 750; // of 375 million tokens, at 512 rows of 1,024
+const publishedWarmup = 750; // 375 million tokens, at 512 rows of 1,024
 const noTarget = -100;
 
 /**
- * A stage on texts (`--data` of .txt files, folders of them, lists with "text", shards): rows of ids without a gap, each text
- * followed by EOS, and the mean cross-entropy of all next tokens. AdamW, clipped at 1, with a rate that falls to a tenth
- * along a cosine. Inputs of the step, i32 [batch, token]: `ids`, and `labels`, the ids that follow them, where -100 is none.
+ * A stage on texts (`--data` of .txt files, folders of them, lists with "text", shards): packed rows of ids, each text
+ * followed by EOS, and the mean cross-entropy of all next tokens. AdamW, clipped at 1, with a cosine schedule that
+ * decays to a tenth of the peak. Inputs of the step, i32 [batch, token]: `ids`, and `labels`, the ids that follow them,
+ * where -100 is ignored.
  */
 export const languageModelling =
   <C extends Config>({ scores, vocab, length, startsFrom = "nothing" }: LanguageModelling<C>): StageRecipe<C> =>
@@ -72,7 +76,7 @@ export const languageModelling =
       }),
       data: stageData<"texts">({
         kind: "texts",
-        length: s.length + 1, // the last is a target alone
+        length: s.length + 1, // the last is only a target
         vocabulary: vocab(config),
         feeds: (rows) => ({
           ids: idRows(
@@ -87,7 +91,10 @@ export const languageModelling =
 
 const following = ({ ids }: TextRow): readonly number[] => ids.slice(1);
 
-/** The mean cross-entropy of the targets: scores [batch, token, vocab], labels i32 [batch, token], where less than 0 is no target. */
+/**
+ * The mean cross-entropy of the targets: scores [batch, token, vocab], labels i32 [batch, token]; negative labels are
+ * ignored.
+ */
 function nextTokenLoss(
   scores: Tensor<"batch" | "token" | "vocab">,
   labels: Ids,

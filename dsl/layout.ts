@@ -1,11 +1,11 @@
 /**
- * How parameters lie in checkpoints that others made: another name, axes split or joined, another order, several parameters in
- * one tensor, or one in several. Nothing is computed: a stored element is an element of a parameter.
+ * How third-party checkpoints store parameters: renamed, with axes split, merged or permuted, several parameters in one
+ * tensor, or one in several. Nothing is computed: a stored element is an element of a parameter.
  */
 import { type Graph, isParameter, type Node, type UsageError } from "../compiler/index.ts";
 import { faultIn } from "./declared.ts";
 
-/** A parameter, or a part of one, as a tensor of a checkpoint holds it. */
+/** A parameter, or a part of one, in a tensor of a checkpoint. */
 export interface CheckpointPlace {
   /** Its path in the model. */
   readonly parameter: string;
@@ -13,36 +13,37 @@ export interface CheckpointPlace {
   readonly name: string;
   /** The tensor's shape in the checkpoint. */
   readonly shape: readonly number[];
-  /** The parameter's axes in stored order, slowest first: equal to the parameter's own order for a plain view. */
+  /** The parameter's axes in stored order, outermost first: equal to its own order for a plain view. */
   readonly order: readonly string[];
-  /** Where the tensor also holds others: its dimensions that the parameter does not have. */
+  /** If the tensor also holds other parameters: the dimensions along which they are concatenated. */
   readonly shared?: readonly SharedDimension[];
-  /** Where the parameter lies in several tensors: the entry of its axis that this one holds. */
+  /** If the parameter is spread over several tensors: the index along its axis that this one holds. */
   readonly entry?: { readonly axis: string; readonly at: number };
 }
 
-/** A dimension of a tensor of which the parameter is a part, as queries are of joined queries, keys and values. */
+/** A dimension of which the parameter is a slice, as queries are of fused queries, keys and values. */
 export interface SharedDimension {
-  /** It comes after so many of the parameter's axes. */
+  /** The number of the parameter's axes that precede it. */
   readonly before: number;
-  /** The first entry that is the parameter's, and how many are. */
+  /** The slice [at, at + count) of `size` that is the parameter's. */
   readonly at: number;
   readonly count: number;
   readonly size: number;
-  /** The parameter's axis that lies along it, where it is one: the next after those before. */
+  /** The parameter's axis along it, if any: the next after those before. */
   readonly along?: string;
 }
 
 /**
- * Where the parameters of a model lie. `path` and `name` have the same `{}` for layer numbers, or name one parameter, which
- * goes before a rule with numbers left open.
+ * Maps parameters to tensors. `path` and `name` have the same `{}` for layer numbers; a rule without `{}` takes
+ * precedence over one with it.
  *
- * `axes` lists the stored dimensions, separated by spaces, each the parameter's axes that it joins ("heads*head_dim embed").
- * "1/3" stands for a dimension of 3 of which the parameter is entry 1, counted from 0, as in "1/3*heads*head_dim embed" for
- * keys that are stored between queries and values; "1" is "0/1", a dimension of one element that the parameter does not have.
+ * `axes` lists the stored dimensions, separated by spaces, each a product of the parameter's axes ("heads*head_dim
+ * embed"). "1/3" stands for a dimension of 3 in which the parameter is entry 1, counted from 0, as in
+ * "1/3*heads*head_dim embed" for keys that are stored between queries and values; "1" is "0/1", a dimension of size 1
+ * that the parameter does not have. A sum lists slices of unequal size: "0/group+1+1".
  *
- * `name` may have one of the parameter's axes, which each entry of it lies in a tensor of its own for: "expert.{expert}.weight"
- * by number, "attn.{qkv:q,k,v}_proj.weight" by word. That axis is not among `axes`.
+ * `name` may contain an axis of the parameter, which is then spread over one tensor for each index:
+ * "expert.{expert}.weight" by number, "attn.{qkv:q,k,v}_proj.weight" by word. That axis is not in `axes`.
  */
 export interface TensorRule {
   readonly path: string;
@@ -50,19 +51,19 @@ export interface TensorRule {
   readonly axes: string;
 }
 
-/** A rule whose tensor is named as the parameter. */
+/** A rule whose tensor has the parameter's name. */
 export const same = (path: string, axes: string): TensorRule => ({ path, name: path, axes });
 
-/** Rules below a prefix: of the parameters' paths, and of the tensors' names. */
+/** Rules under a prefix of the parameters' paths and one of the tensors' names. */
 export const under = (path: string, name: string, rules: readonly TensorRule[]): TensorRule[] =>
   rules.map((r) => ({ ...r, path: join(path, r.path), name: join(name, r.name) }));
 
 const join = (a: string, b: string) => [a, b].filter((part) => part !== "").join(".");
 
-/** A parameter's path with `{}` for its numbers, as rules have it. */
+/** A parameter's path with `{}` in place of numbers, as in rules. */
 export const rulePath = (path: string): string => path.replace(/(^|\.)\d+(?=\.|$)/g, "$1{}");
 
-/** Every parameter of a graph as the rules store it, in the graph's order. Throws UsageError for one without a rule. */
+/** Where every parameter of a graph is stored, in the graph's order. Throws UsageError for one without a rule. */
 export function checkpointLayout(graph: Pick<Graph, "inputs">, rules: readonly TensorRule[]): CheckpointPlace[] {
   const parameters = graph.inputs.filter(isParameter);
   const { ruleOf, sizeIn } = rulesFor(parameters, rules);
@@ -74,8 +75,8 @@ export function checkpointLayout(graph: Pick<Graph, "inputs">, rules: readonly T
 }
 
 /**
- * Where each of some parameters lies, with all tensors that together hold it; nothing for those that no rule is about, by its
- * path and its axes.
+ * Where parameters are stored, each with all tensors that together hold it; those without a rule for their path and
+ * axes are left out.
  */
 export function knownPlaces(parameters: readonly Node[], rules: readonly TensorRule[]): CheckpointPlace[][] {
   const { ruleOf, sizeIn } = rulesFor(parameters, rules);
@@ -86,14 +87,14 @@ export function knownPlaces(parameters: readonly Node[], rules: readonly TensorR
   });
 }
 
-/** The parameters of a graph that no rule is about. */
+/** The paths of a graph's parameters that no rule matches. */
 export function withoutRule(rules: readonly TensorRule[], graph: Pick<Graph, "inputs">): string[] {
   const parameters = graph.inputs.filter(isParameter);
   const { ruleOf } = rulesFor(parameters, rules);
   return parameters.filter((node) => !ruleOf(node)).map((node) => String(node.attrs.name));
 }
 
-/** The size of an axis that a parameter of a tensor has, by the rule's name of the tensor. */
+/** The size of an axis of any parameter in a tensor, by the tensor's name. */
 type SizeIn = (tensor: string, axis: string) => number | undefined;
 
 interface RulesFor {
@@ -102,8 +103,8 @@ interface RulesFor {
 }
 
 /**
- * The rule of each parameter: of those whose path fits, first those of its axes, then those whose sums are known, then the one
- * that leaves the fewest numbers open; and sizes of axes that the parameters of a tensor have, which sums name.
+ * The rule of each parameter: among those that match its path, prefer those with its axes, then those whose sums can be
+ * resolved, then the one with the fewest `{}`. `sizeIn` gives the sizes of axes that sums name.
  */
 function rulesFor(parameters: readonly Node[], rules: readonly TensorRule[]): RulesFor {
   const about = rulesByPath(rules);
@@ -128,7 +129,7 @@ function rulesFor(parameters: readonly Node[], rules: readonly TensorRule[]): Ru
 
 const pathOf = (node: Node): string => String(node.attrs.name);
 
-/** The rules whose path is a parameter's. */
+/** The rules that match a parameter's path. */
 function rulesByPath(rules: readonly TensorRule[]): (parameter: Node) => readonly TensorRule[] {
   const byShape = new Map<string, TensorRule[]>();
   for (const rule of rules) {
@@ -139,7 +140,7 @@ function rulesByPath(rules: readonly TensorRule[]): (parameter: Node) => readonl
     (byShape.get(rulePath(pathOf(node))) ?? []).filter((rule) => openNumbers(rule, pathOf(node)) !== undefined);
 }
 
-/** The numbers of a path that a rule leaves open; undefined where the rule is about other paths. */
+/** The numbers in a path that match the rule's `{}`; undefined if the path does not match. */
 function openNumbers(rule: TensorRule, path: string): string[] | undefined {
   const [open, parts] = [rule.path.split("."), path.split(".")];
   const numbers: string[] = [];
@@ -155,16 +156,16 @@ interface SizedAxis {
   readonly size: number;
 }
 
-/** An axis of the parameter by name, or a part of a dimension that others have besides. */
+/** An axis of the parameter by name, or a slice of a dimension that it shares. */
 type Factor = string | Part;
 
-/** What lies along a dimension one after the other, axes by name and numbers of entries, and which of it is the parameter's. */
+/** What is concatenated along a dimension, as axis names and counts, and the index of the parameter's own term. */
 interface Part {
   readonly at: number;
   readonly terms: readonly (string | number)[];
 }
 
-/** The stored dimensions of a rule, each the factors that it joins. */
+/** The stored dimensions of a rule, each as its factors. */
 const dimensionsOf = ({ axes }: TensorRule): Factor[][] =>
   axes === "" ? [] : axes.split(" ").map((dimension) => dimension.split("*").map(factorOf));
 
@@ -179,20 +180,20 @@ function factorOf(text: string): Factor {
 
 const isAxis = (factor: Factor): factor is string => typeof factor === "string";
 
-/** The parameter's axis that a factor is, or lies along; none of an entry. */
+/** The parameter's axis that a factor is, or slices; undefined for a single entry. */
 function axisAlong(factor: Factor): string | undefined {
   if (isAxis(factor)) return factor;
   const own = factor.terms[factor.at];
   return typeof own === "string" ? own : undefined;
 }
 
-/** The axis that a rule's name spreads over tensors, and the words for its entries where they are not numbers. */
+/** The axis that a rule's name spreads over tensors, and the words for its indices, if not numbers. */
 function spreadOf({ name }: TensorRule) {
   const [text, axis, words] = /\{(\w+)(?::([^}]*))?\}/.exec(name) ?? [];
   return text === undefined ? undefined : { text, axis: axis!, words: words?.split(",") };
 }
 
-/** Whether a rule is about a parameter of these axes. */
+/** Whether a rule names exactly these axes. */
 function hasAxes(rule: TensorRule, axes: readonly { readonly name: string }[]): boolean {
   const spread = spreadOf(rule);
   const along = dimensionsOf(rule).flatMap((factors) => factors.flatMap((factor) => axisAlong(factor) ?? []));
@@ -203,7 +204,7 @@ function hasAxes(rule: TensorRule, axes: readonly { readonly name: string }[]): 
 const tensorName = (rule: TensorRule, path: string): string =>
   openNumbers(rule, path)!.reduce((text, n) => text.replace("{}", n), rule.name);
 
-/** An axis that a rule names beside the parameter's own, and that no parameter of the tensor has; undefined where there is none. */
+/** An axis in a rule's sums that no parameter of the tensor has; undefined if all are known. */
 function lackedAxis(rule: TensorRule, node: Node, sizeIn: SizeIn): string | undefined {
   const tensor = tensorName(rule, pathOf(node));
   const parts = dimensionsOf(rule)

@@ -1,6 +1,6 @@
 /**
- * Low-rank adaptation: the weight W of a linear stays as it is, and α/r · B·A is learned beside it. Hu et al. 2021,
- * arXiv:2106.09685, section 4.1. The product with x goes through the rank, so that no gradient of W's size is ever made.
+ * Low-rank adaptation (LoRA): a linear's weight W is frozen, and α/r · B·A is trained beside it. Hu et al. 2021,
+ * arXiv:2106.09685, section 4.1. x is multiplied by A first, so no gradient of W's size is ever computed.
  */
 import {
   type Distribution,
@@ -16,31 +16,31 @@ import {
 } from "../compiler/index.ts";
 import { chosenBy, unmatched } from "./path-patterns.ts";
 
-/** Which linears learn low-rank updates, and of which rank. */
+/** Which linears train low-rank updates, and of which rank. */
 export interface LoraOptions {
-  /** Path patterns of linears, such as `"**.q_proj"`; `!` takes away. */
+  /** Path patterns of linears, such as `"**.q_proj"`; `!` excludes. */
   readonly pattern: string | readonly string[];
-  /** The width r between A and B. */
+  /** The rank r of B·A. */
   readonly rank: number;
-  /** The update is α/r · B·A; default r, a factor of 1. */
+  /** The update is α/r · B·A; default α = r, a factor of 1. */
   readonly alpha?: number;
 }
 
-/** What a linear adds to its product. */
+/** The low-rank update that a linear adds to its product. */
 export interface LowRank {
   readonly rank: number;
   /** α/r */
   readonly scale: number;
-  /** Told of the product of x with the weight, beside which the update is added. */
+  /** Registers the product of x and the weight to which the update is added. */
   readonly beside: (product: Node) => void;
 }
 
-/** The names of a linear's parameters that the update is about. */
+/** The parameter names of an adapted linear. */
 export interface Adapter {
   readonly weight: string;
-  /** A [rank, from...], which maps down. */
+  /** A [rank, from...], the down projection. */
   readonly down: string;
-  /** B [to..., rank], which maps up. */
+  /** B [to..., rank], the up projection. */
   readonly up: string;
   readonly scale: number;
 }
@@ -48,25 +48,26 @@ export interface Adapter {
 /** Names of A and B beside a linear's `weight`. */
 export const [downName, upName] = ["lora_a", "lora_b"];
 
-/** The weight beside which a parameter is learned, or the parameter's own name. */
+/** Maps the name of A or B to that of the weight they adapt; other names are unchanged. */
 export const asWeight = (name: string): string => name.replace(/(^|\.)lora_[ab]$/, "$1weight");
 
-/** A is random, as the weights of a linear are; B is 0, so that training begins with the model as it is. */
+/** A is random like a linear's weights; B is 0, so that training starts from the unchanged model. */
 export const downInit = (fanIn: number): Distribution => normal(fanIn ** -0.5);
 export const upInit: Distribution = zeros;
 
-/** Asked by linears while a stage is traced; knows afterwards which of them were adapted. */
+/** Queried by linears while a stage is traced; knows afterwards which were adapted. */
 export interface Adapters {
-  /** What the linear of that path is to add; undefined where it is no pattern's. */
+  /** The update of the linear at that path; undefined if no pattern selects it. */
   of(path: string): LowRank | undefined;
   /**
-   * What was adapted of a stage with these results. Throws UsageError, naming the stage, for a pattern that matches no linear,
-   * patterns that leave none, and a weight that something else reads: merged weights would be other ones there.
+   * The linears adapted in a stage with these results. Throws UsageError, naming the stage, if a pattern matches no
+   * linear, if the patterns select none, and if anything else reads an adapted weight: it would see other values once
+   * the update is merged.
    */
   made(stage: string, results: readonly Node[]): readonly Adapter[];
 }
 
-/** Throws UsageError, naming the stage, for a rank or an alpha that cannot be. */
+/** Throws UsageError, naming the stage, for an invalid rank or alpha. */
 export function adaptersOf(stage: string, { pattern, rank, alpha = rank }: LoraOptions): Adapters {
   if (!(Number.isInteger(rank) && rank >= 1))
     throw new UsageError(`stage "${stage}": the rank of lora is ${rank}: it is a whole number from 1 on`);

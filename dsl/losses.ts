@@ -7,16 +7,16 @@ import { add, scale, type Tensor } from "./tensor.ts";
 interface Reported {
   /** Further scalars to report. */
   readonly metrics?: Readonly<Record<string, Tensor<never>>>;
-  /** State that the step keeps besides, such as batch norm's running statistics. */
+  /** Other state that the step updates, such as batch norm's running statistics. */
   readonly updates?: readonly StateUpdate[];
   /**
-   * How many samples or tokens the loss, or each of several, is a mean over, where that differs from batch to batch:
-   * micro-batches that are accumulated then count by it, and the whole is the mean over all of theirs.
+   * The number of samples or tokens that the loss (or each of several) is a mean over, if that varies between batches:
+   * accumulated micro-batches are then averaged with these weights, which gives the mean over the whole batch.
    */
   readonly weight?: Tensor<never>;
   /**
-   * True where samples meet within a micro-batch and those of two never do, as rows that find their pictures among all of
-   * theirs by number. It needs `weight`; of a loss that compares samples it would be wrong.
+   * True if the loss relates samples within a micro-batch but never across two, such as rows that refer to the batch's
+   * images by index. Requires `weight`; wrong for a contrastive loss.
    */
   readonly apart?: boolean;
 }
@@ -29,23 +29,23 @@ export interface OneLoss extends Reported {
 
 /** One of several losses. */
 export interface WeightedLoss {
-  /** Under which it is reported, as it is without its weight. */
+  /** The name under which its unweighted value is reported. */
   readonly name: string;
   readonly loss: Tensor<never>;
-  /** Default 1. One of weight 0 is reported and not minimized. */
+  /** Default 1. A loss of weight 0 is reported but not minimized. */
   readonly weight?: number;
 }
 
 /** Several losses, each with a name and a weight. */
 export interface SeveralLosses extends Reported {
-  /** What is minimized is their sum, each times its weight; it is reported as `loss`. */
+  /** Their weighted sum is minimized and reported as `loss`. */
   readonly losses: readonly WeightedLoss[];
 }
 
-/** What a stage's loss returns: one loss or several, with metrics and what else the step keeps. */
+/** What a stage's loss returns: one loss or several, with metrics and state updates. */
 export type LossResult = OneLoss | SeveralLosses;
 
-/** Throws UsageError, naming the stage, where two of the things that a step gives have one name. */
+/** Throws UsageError, naming the stage, if two outputs of a step have the same name. */
 export function assertDistinct(stage: string, names: readonly string[]): void {
   const twice = names.find((n, i) => names.indexOf(n) !== i);
   if (twice === undefined) return;
@@ -54,11 +54,12 @@ export function assertDistinct(stage: string, names: readonly string[]): void {
   );
 }
 
-/** What a loss gives that it must not; undefined where it is a record with tensors in it. */
+/** The fault in what a loss returns; undefined for a valid record. */
 export function lossFault(result: unknown): string | undefined {
   if (!isPlain(result))
     return `its loss gives ${kindOfValue(result)}; it returns a record: { loss: scalar } or { losses: [{ name, loss }] }`;
-  // What serves others as well may give more, as a tower's scale; a name that is nearly one of these is misspelt.
+  // Extra fields are allowed, such as a logit scale that other code reads; one that nearly matches a known name is a
+  // typo.
   const misspelt = Object.keys(result).find((key) => !lossFields.includes(key) && nearest(key, lossFields).length > 0);
   if (misspelt !== undefined)
     return `what its loss returns has no field "${misspelt}"${didYouMean(misspelt, lossFields)}`;
@@ -71,8 +72,8 @@ export function lossFault(result: unknown): string | undefined {
 const lossFields = ["loss", "losses", "metrics", "updates", "weight", "apart"];
 
 /**
- * Several losses as one with metrics. Throws UsageError, naming the stage, for a name given twice, a weight that is no
- * finite number, and where nothing is left to minimize.
+ * Reduces several losses to one with metrics. Throws UsageError, naming the stage, for a duplicate name, a weight that
+ * is not finite, and if every weight is 0.
  */
 export function totalLoss(stage: string, result: LossResult): OneLoss {
   const wrong = (text: string) => new UsageError(`stage "${stage}": ${text}`);

@@ -1,4 +1,4 @@
-/** What a model's record has to be, checked where it is declared; what its functions give, where they are called. */
+/** Validation of a model's record where it is declared, and of what its functions return where they are called. */
 import { type Birth, didYouMean } from "../compiler/index.ts";
 import {
   declarationFault,
@@ -33,7 +33,7 @@ const modelFields = {
 
 const graphFields = ["summary", "build", "runs"];
 
-/** The fields of each mode, and which of them name a graph of the model. */
+/** The fields of each mode, and those that name a graph of the model. */
 const modeFields = {
   features: { fields: ["graph", "before"], graphs: ["graph"] },
   classify: { fields: ["output"], graphs: [] },
@@ -58,8 +58,8 @@ const recipeFields = [
 ];
 
 /**
- * The record as it is given, with functions that refuse to give what they must not. Throws one UsageError naming every field
- * that is missing, misspelt, or not what it has to be.
+ * The record, its functions wrapped to check what they return. Throws one UsageError naming every field that is
+ * missing, misspelt or invalid.
  */
 export function checkedModel<M extends object>(record: M): M {
   if (!isPlain(record)) refuse([`a model is an object { name, summary, config, build }, not ${kindOfValue(record)}`]);
@@ -107,7 +107,7 @@ export function checkedModel<M extends object>(record: M): M {
 const mapped = <V, W>(record: Readonly<Record<string, V>>, to: (value: V, key: string) => W): Record<string, W> =>
   Object.fromEntries(Object.entries(record).map(([key, value]) => [key, to(value, key)]));
 
-/** What is wrong with each entry of a field that is a record, where there is one. */
+/** The faults in a field that is an optional record. */
 function recordOf(name: string, field: string, value: unknown, faults: (at: string, entry: unknown) => string[]) {
   if (value === undefined) return [];
   if (!isPlain(value)) return [`${name}.${field} is a record by name, not ${kindOfValue(value)}`];
@@ -187,7 +187,7 @@ function ruleFaults(at: string, rule: unknown): string[] {
   ];
 }
 
-/** A `build` that refuses to give anything but tensors by name. */
+/** Wraps `build`, to throw unless it returns tensors by name. */
 function buildingOutputs(at: Birth, name: string, build: Call): Call {
   return (...given) => {
     const outputs = build(...given);
@@ -206,7 +206,7 @@ function outputFault(outputs: unknown): string | undefined {
   return stray && `gives as output "${stray[0]}" ${kindOfValue(stray[1])}, which is no tensor`;
 }
 
-/** A stage's function that refuses to give what is no recipe. */
+/** Wraps a stage's function, to throw unless it returns a recipe. */
 function makingRecipe(at: Birth, name: string, make: Call): Call {
   return (...given) => {
     const recipe = make(...given);

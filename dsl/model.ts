@@ -1,4 +1,4 @@
-/** Models: a configuration with defaults and a function from it to inputs and outputs. The command line loads these. */
+/** Models: a configuration with defaults and a function from it to a graph. The command line loads these. */
 import { didYouMean, type Graph, makeGraph, type Node, shown, UsageError } from "../compiler/index.ts";
 import type { ModelCheckpoints } from "./checkpoints.ts";
 import type { Config, ConfigValue } from "./config.ts";
@@ -16,39 +16,39 @@ export interface ModelGraph<C extends Config = Config> {
   readonly summary: string;
   /** Declares the inputs and builds the outputs, by name. */
   readonly build: (p: Params, config: C) => Readonly<Record<string, Node>>;
-  /** By the name of an input of ids: the run of one id that a text is meant to have, which random ids never would. */
+  /** By the name of an id input: the run of one id that its tokens must contain, which random ids never would. */
   readonly runs?: (config: C) => Readonly<Record<string, TokenRun>>;
 }
 
-/** An id that stands so many times in a row, as that of an image does: once for each of the image's tokens. */
+/** An id repeated `length` times, as an image's placeholder is: once for each of its tokens. */
 export interface TokenRun {
   readonly id: number;
   readonly length: number;
 }
 
-/** A graph with a name and settings, and others over the same parameters by their names, such as the step of a decoder. */
+/** A graph with a name and settings, and further named graphs over the same parameters, such as a decoder's step. */
 export interface Model<C extends Config = Config> extends ModelGraph<C> {
   readonly kind: "heddle.model";
   readonly name: string;
   readonly config: C;
-  /** Configurations that differ from `config` in these settings, by the names that `--set` takes: a tiny one, a published one. */
+  /** Named presets for `--set`: the settings in which each differs from `config`, such as a tiny or a published one. */
   readonly configs?: Readonly<Record<string, Config>>;
-  /** What the settings may be. */
+  /** Validity rules of the settings. */
   readonly rules?: SettingRules;
   readonly graphs?: Readonly<Record<string, ModelGraph<C>>>;
-  /** How it is trained, by the names that `--stage` takes. */
+  /** Training stages, by the names that `--stage` takes. */
   readonly stages?: Readonly<Record<string, StageRecipe<C>>>;
-  /** How checkpoints that others made fit it; without this, tensors are found by the names of parameters alone. */
+  /** How third-party checkpoints map to it; without this, tensors are looked up by parameter names. */
   readonly checkpoints?: ModelCheckpoints<C>;
-  /** What its graphs serve. */
+  /** The `heddle run` modes that its graphs serve. */
   readonly modes?: ModelModes<C>;
-  /** How pictures become its input; of a model that takes any. */
+  /** How images become its input, for a model that takes images. */
   readonly preprocessing?: Preprocessing;
-  /** Where it comes from. */
+  /** The paper it implements. */
   readonly paper?: Paper<C>;
 }
 
-/** What a model follows. */
+/** The paper that a model implements. */
 export interface Paper<C extends Config = Config> {
   /** "Radford et al. 2021, arXiv:2103.00020" */
   readonly source: string;
@@ -57,8 +57,8 @@ export interface Paper<C extends Config = Config> {
 }
 
 /**
- * A model that the command line, sessions and exports can use. Throws one UsageError naming every field that is missing,
- * misspelt or of another kind; what `build` and the stages give is checked when they are called.
+ * A model that the command line, sessions and exports can use. Throws one UsageError naming every field that is
+ * missing, misspelt or of the wrong type; what `build` and the stages return is checked when they are called.
  */
 export function defineModel<C extends Config>(model: Omit<Model<C>, "kind">): Model<C> {
   const made: Model<C> = { ...checkedModel(model), kind: "heddle.model" };
@@ -66,15 +66,15 @@ export function defineModel<C extends Config>(model: Omit<Model<C>, "kind">): Mo
   return made;
 }
 
-/** What a model is traced as. */
+/** Options of `trace`. */
 export interface TraceOptions extends ParamsOptions {
-  /** Which of the model's named graphs; default its own. */
+  /** One of the model's named graphs; default its main graph. */
   readonly graph?: string;
 }
 
 /**
- * The model's graph; `overrides` replace configuration values. Throws UsageError for a key or a graph that is not there.
- * A named graph is called after the model and itself: "llama.decode".
+ * The model's graph; `overrides` replace configuration values. Throws UsageError for an unknown key or graph. A named
+ * graph is called after the model and itself: "llama.decode".
  */
 export function trace<C extends Config>(
   model: Model<C>,
@@ -89,7 +89,7 @@ export function trace<C extends Config>(
   );
 }
 
-/** The model itself, or the graph that it has by this name. Throws UsageError with all names where it has none. */
+/** The model itself, or its graph of this name. Throws UsageError, listing the names, if there is none. */
 export function modelGraph<C extends Config>(model: Model<C>, name?: string): ModelGraph<C> {
   if (name === undefined) return model;
   const named = model.graphs ?? {};
@@ -99,7 +99,10 @@ export function modelGraph<C extends Config>(model: Model<C>, name?: string): Mo
   throw new UsageError(`${model.name} has no graph "${name}"; it has ${known}`);
 }
 
-/** The model's configuration with some values replaced, each of the kind it had and as the model's rules have it. */
+/**
+ * The model's configuration with some values replaced. Throws UsageError for an unknown key, another type, or a value
+ * that the model's rules reject.
+ */
 export function configure<C extends Config>(model: Model<C>, overrides: Partial<C>): C {
   const config = mergeConfig(model.config, overrides as Config, model.name) as C;
   const rules = model.rules ?? {};
@@ -140,8 +143,8 @@ const noSetting = (where: string, key: string, known: readonly string[]): UsageE
   new UsageError(`${where} has no setting "${key}"${didYouMean(key, known) || "."} It has ${known.join(", ")}.`);
 
 /**
- * Reads `key=value` settings by the kind of the value they replace, and names of the model's configurations, which what comes
- * later goes on from. Dotted keys reach into groups of settings; one that only one group has is found without its group.
+ * Parses `key=value` settings, typed as the values they replace, and names of the model's presets; later settings
+ * override earlier ones. Dotted keys reach into groups; a key that only one group has needs no prefix.
  */
 export function parseSettings(model: Configured, settings: readonly string[]): Config {
   const overrides: Record<string, ConfigValue> = {};
@@ -157,7 +160,7 @@ export function parseSettings(model: Configured, settings: readonly string[]): C
   return overrides;
 }
 
-/** A configuration that the model has by name. */
+/** The preset of that name. Throws UsageError if there is none. */
 function configNamed({ name, configs = {} }: Configured, asked: string): Config {
   if (Object.hasOwn(configs, asked)) return configs[asked]!;
   const known = Object.keys(configs);
@@ -165,13 +168,13 @@ function configNamed({ name, configs = {} }: Configured, asked: string): Config 
   throw new UsageError(`--set takes key=value${named}; not "${asked}"${didYouMean(asked, known)}`);
 }
 
-/** All settings that are no groups, with where they lie. */
+/** All leaf settings with their paths. */
 const leavesOf = (config: Config, before: readonly string[] = []): [readonly string[], ConfigValue][] =>
   Object.entries(config).flatMap(([key, value]) =>
     isNested(value) ? leavesOf(value, [...before, key]) : [[[...before, key], value]],
   );
 
-/** Where a key leads: itself, or for one that is in a group alone, into the group. */
+/** The path of a key; one that exists in only one group resolves into that group. */
 function settingPath({ name, config }: Configured, key: string): readonly string[] {
   const path = key.split(".");
   if (path.length > 1 || Object.hasOwn(config, key)) return path;

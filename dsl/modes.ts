@@ -1,47 +1,47 @@
 /**
- * What a model is used for: which of its graphs serve the modes of `heddle run`, the words around texts, and how pictures
- * become its input. Commands ask for these, never for a family.
+ * The modes of `heddle run`: which of a model's graphs serve each, the special tokens and prompts around text, and how
+ * images become its input. Commands ask for these, never for a model family.
  */
 import type { ChatTemplate, Piece } from "./chat-template.ts";
 import type { Config } from "./config.ts";
 
-/** How any picture becomes a square; a crop cuts the centre out, squash keeps no aspect ratio, pad adds to the short side. */
+/** How an image becomes square: crop cuts out the centre, squash ignores the aspect ratio, pad fills the short side. */
 export type PictureFit = "crop" | "squash" | "pad";
 
-/** The modes that see pictures; classifying and retrieving both compare them with texts. */
+/** The modes that take images; classify and retrieve both compare them with texts. */
 export const pictureModes = ["features", "classify", "segment", "retrieve", "caption", "chat"] as const;
-/** One of them. */
+/** One of `pictureModes`. */
 export type PictureMode = (typeof pictureModes)[number];
 
-/** How pictures become a model's input `pixels` [batch, channel, row, column]; its size is the graph's. */
+/** How images become a model's input `pixels` [batch, channel, row, column], whose size is the graph's. */
 export interface Preprocessing {
-  /** One for all modes, or the fit of each; "crop" where it is not said. */
+  /** One fit for all modes, or one for each; default "crop". */
   readonly fit?: PictureFit | { readonly [mode in PictureMode]?: PictureFit };
-  /** What the short side becomes before a crop, over the picture's size: 256 / 224 in much of the field. Default 1. */
+  /** Length of the short side before a crop, relative to the input size: 256 / 224 is common. Default 1. */
   readonly margin?: number;
-  /** Of Pillow's filters; default bicubic. */
+  /** A filter of Pillow; default bicubic. */
   readonly interpolation?: "bilinear" | "bicubic" | "lanczos";
-  /** Of red, green and blue in [0, 1]: a model sees (pixel - mean) / std. */
+  /** For red, green and blue in [0, 1]: the input is (pixel − mean) / std. */
   readonly mean: readonly [number, number, number];
   readonly std: readonly [number, number, number];
-  /** How a chat's picture is cut into tiles, each a picture of `pixels`, by the settings; default it is not. */
+  /** How the image of a chat is cut into tiles, each an image of `pixels`, by the settings; default no tiling. */
   readonly tiles?: (config: Config) => TileLimits;
 }
 
-/** How many tiles a picture may be cut into, and whether the whole picture, squashed, comes after several. */
+/** Limits on the tiles of an image; with `thumbnail`, the whole image, squashed, follows if there are several. */
 export interface TileLimits {
   readonly least: number;
   readonly most: number;
   readonly thumbnail: boolean;
 }
 
-/** What many encoders were trained with, InternVL's among them. */
+/** ImageNet's mean and std, which many encoders were trained with, InternVL's among them. */
 export const imagenetPreprocessing: Preprocessing = {
   mean: [0.485, 0.456, 0.406],
   std: [0.229, 0.224, 0.225],
 };
 
-/** The modes that a model serves. Graphs are named as `graphs` has them. */
+/** The modes that a model serves. Graphs are named as in its `graphs`. */
 export interface ModelModes<C extends Config = Config> {
   readonly features?: FeaturesMode<C>;
   readonly classify?: ClassifyMode;
@@ -52,97 +52,111 @@ export interface ModelModes<C extends Config = Config> {
   readonly generate?: GenerateMode<C>;
 }
 
-/** `heddle run ... features`: a graph with outputs `block.0`, `block.1` ... [batch, token, ...] or [batch, row, column, ...]. */
+/**
+ * `heddle run ... features`: a graph with outputs `block.0`, `block.1` ... [batch, token, ...] or [batch, row, column,
+ * ...].
+ */
 export interface FeaturesMode<C extends Config = Config> {
   readonly graph: string;
-  /** Tokens before those of the picture's square grid, such as a class token; default none. */
+  /** Tokens before those of the image's square grid, such as a class token; default none. */
   readonly before?: number | ((config: C) => number);
 }
 
-/** `heddle run ... classify` by a model that was trained for certain classes; names are those of `id2label` in config.json. */
+/** `heddle run ... classify` by a model trained on fixed classes; their names are `id2label` of config.json. */
 export interface ClassifyMode {
-  /** Scores [batch, class] that the softmax of is what a class is worth: an output of the model itself, by name. */
+  /** The model's output with logits [batch, class], by name. */
   readonly output: string;
 }
 
-/** `heddle run ... segment`: the class of every place of a picture, which is seen window by window, its short side whole. */
+/**
+ * `heddle run ... segment`: the class of every pixel, by sliding a window along the image, which spans its short side.
+ */
 export interface SegmentMode<C extends Config = Config> {
-  /** Scores [batch, class, row, column], in any order and of any grid: an output of the model itself, by name. */
+  /** The model's output with logits [batch, class, row, column], axes in any order, on any grid, by name. */
   readonly output: string;
-  /** How far windows lie apart, as a share of their side in (0, 1]; default 2/3. */
+  /** Stride of the windows, as a fraction of their side in (0, 1]; default 2/3. */
   readonly stride?: number;
-  /** What a picture's sides are made a multiple of, upwards: a patch, of some published protocols. Default 1. */
+  /** The image's sides are rounded up to a multiple of this: the patch size, in some published protocols. Default 1. */
   readonly multiple?: number | ((config: C) => number);
-  /** The number that annotations have for the first class; 1 where 0 is no class, as in ADE20K. Default 0. */
+  /** The annotation value of the first class: 1 where 0 means unlabelled, as in ADE20K. Default 0. */
   readonly firstClass?: 0 | 1;
 }
 
 /**
- * `heddle run ... classify`, by texts, and `retrieve`: the model's own outputs `image` and `text`, unit vectors [batch, feature] each, and
- * for classes `scale`, which cosines are multiplied by, and `bias`, which is added, if there is one.
+ * `heddle run ... classify`, by texts, and `retrieve`: the model's outputs `image` and `text`, unit vectors [batch,
+ * feature] each. For classes also `scale`, which multiplies cosines, and optionally `bias`, which is added.
  */
 export interface CompareMode {
-  /** What stands before every text, unless texts are bytes. Default nothing. */
+  /** Prefix of every text, except with a byte tokenizer. Default none. */
   readonly prefix?: string;
-  /** What texts go through before they are retrieved or looked for, unless they are bytes. Default nothing. */
+  /** Applied to texts before retrieval, except with a byte tokenizer. Default none. */
   readonly clean?: (text: string) => string;
   /**
-   * The special tokens of a text: BOS before and EOS after it, or what the tokenizer's own template puts there. Default the
-   * first.
+   * Special tokens of a text: "around" puts BOS before and EOS after it, "template" follows the tokenizer's own
+   * template. Default "around".
    */
   readonly special?: "around" | "template";
-  /** The id after a text's end, up to the number that the graph takes; default 0. */
+  /** The id that pads texts to the graph's length; default 0. */
   readonly pad?: number;
-  /** Whether a picture is of one class, whose probabilities add up to 1, or each class has one by itself. Default the first. */
+  /**
+   * "exclusive": probabilities sum to 1 over the classes (softmax); "independent": each class has its own (sigmoid).
+   * Default "exclusive".
+   */
   readonly classes?: "exclusive" | "independent";
 }
 
 /**
- * A decoder: graphs with the names that ONNX decoders have (`input_ids`, `attention_mask`, `position_ids`,
+ * A decoder: graphs with the input and output names of ONNX decoders (`input_ids`, `attention_mask`, `position_ids`,
  * `past_key_values.N.key`, `present.N.key`, `logits`).
  */
 export interface WritingGraphs<C extends Config> {
-  /** The graph that goes on after what is remembered. */
+  /** The graph that decodes with a KV cache. */
   readonly step: string;
-  /** The most tokens that a text may have: the model's positions, or those it was trained with. */
+  /** Maximum tokens of a text: the model's positions, or the length it was trained with. */
   readonly limit: number | ((config: C) => number);
 }
 
-/** `heddle run ... caption`: a picture begins a text, through a graph with inputs `pixels` and `input_ids`. */
+/**
+ * `heddle run ... caption`: generation from an image; `begin` is the prefill graph, with inputs `pixels` and
+ * `input_ids`.
+ */
 export interface CaptionMode<C extends Config = Config> extends WritingGraphs<C> {
   readonly begin: string;
-  /** What the words go on from. */
+  /** The prompt that the caption continues. */
   readonly prompt?: string;
-  /** How a caption is written where the command does not say: beams, and tokens; default greedily and up to 30. */
+  /** Defaults where the command does not say: beam width and token limits; otherwise greedy, up to 30 tokens. */
   readonly beams?: number;
   readonly minTokens?: number;
   readonly maxTokens?: number;
   /**
-   * How a text shows several pictures, where it may: the id that stands for one, and the one that ends what is said of it. The
-   * prompt is then what stands between a picture and its words, and examples may come before the picture that is put into words.
+   * For models that take several images in a text. `prompt` is then what stands between an image and its caption, and
+   * few-shot examples may precede the image to caption.
    */
   readonly pictures?: (config: C) => InterleavedPictures;
-  /** Ids that end a caption, besides the tokenizer's EOS. */
+  /** Ids that end a caption, in addition to the tokenizer's EOS. */
   readonly stops?: (config: C) => readonly number[];
 }
 
-/** Ids of texts with pictures between their words. */
+/** Ids of texts with interleaved images. */
 export interface InterleavedPictures {
-  /** Stands for a picture: once, however many tokens it becomes. */
+  /** The image placeholder: one for each image, however many tokens that becomes. */
   readonly id: number;
-  /** Ends what is said of a picture. */
+  /** Ends the text about an image. */
   readonly end: number;
 }
 
-/** `heddle run ... chat`: turns by a template; `begin` puts a picture in the first, where the graph's `runs` say. */
+/**
+ * `heddle run ... chat`: turns written by a template; `begin` is the prefill graph with an image in the first turn, at
+ * the graph's `runs`.
+ */
 export interface ChatMode<C extends Config = Config> extends Omit<WritingGraphs<C>, "limit"> {
   readonly begin?: string;
-  /** The first is taken where the command names none; each has the limit of its model. */
+  /** The first is the default; each has the token limit of its model. */
   readonly templates: readonly ChatTemplate[] | ((config: C) => readonly ChatTemplate[]);
 }
 
-/** `heddle run ... generate`: a text goes on. */
+/** `heddle run ... generate`: continues a text. */
 export interface GenerateMode<C extends Config = Config> extends WritingGraphs<C> {
-  /** What stands before a prompt; default BOS, where the tokenizer has one. */
+  /** Prepended to a prompt; default BOS, if the tokenizer has one. */
   readonly begin?: readonly Piece[];
 }

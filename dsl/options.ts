@@ -1,8 +1,10 @@
-/** Options of layers, where a misspelt one would be passed over in silence: Node runs TypeScript without checking types. */
+/**
+ * Checks of the options of layers: Node runs TypeScript without type checking, so a misspelt option would be ignored.
+ */
 import { type DType, didYouMean, dtypes, UsageError } from "../compiler/index.ts";
 import { kindOfValue } from "./declared.ts";
 
-/** Throws UsageError for an option that the layer does not have, naming it and those that it has. */
+/** Throws UsageError for an unknown option, listing the known ones. */
 export function checkOptions<O extends object>(
   layer: string,
   options: O,
@@ -21,7 +23,7 @@ export function checkOptions<O extends object>(
   );
 }
 
-/** The dtype as it is given. Throws UsageError for what is none, naming those that there are. */
+/** The dtype, checked. Throws UsageError for anything else, listing the dtypes. */
 export function checkedDType(what: string, dtype: DType): DType {
   if (dtypes.includes(dtype)) return dtype;
   throw new UsageError(`${what} is of dtype ${kindOfValue(dtype)}; a tensor is one of ${dtypes.join(", ")}`);

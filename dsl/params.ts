@@ -18,18 +18,18 @@ import { checkOptions } from "./options.ts";
 import { bernoulliOf } from "./random.ts";
 import { type Tensor, typed } from "./tensor.ts";
 
-/** A place in the tree of modules. Scopes are cheap values: `p.scope("attn").scope("qkv")`. */
+/** A scope in the module tree. Scopes are cheap values: `p.scope("attn").scope("qkv")`. */
 export interface Params {
   /** "blocks.3.attn", or "" at the root. */
   readonly path: string;
   /** True while a training step is traced: dropout and drop path act. */
   readonly training: boolean;
   scope(name: string | number): Params;
-  /** The same place, where parameters that are there already are meant: what is built on them shares their weights. */
+  /** The same scope, in which redeclaring a parameter is allowed and shares its weights. */
   shared(): Params;
   /**
-   * A learned tensor of this scope. Throws UsageError for one that was declared before, unless it is asked for through
-   * `shared()`: two layers in one scope would be one layer.
+   * A parameter of this scope. Throws UsageError for one that is already declared, except through `shared()`: two
+   * layers in one scope would silently share weights.
    */
   parameter<A extends string = never>(
     name: string,
@@ -37,29 +37,29 @@ export interface Params {
     init: Distribution,
     options?: ParameterOptions,
   ): Tensor<A>;
-  /** What a linear of this scope learns beside its weight, where its stage asks for that. */
+  /** The low-rank update that the stage asks for beside this scope's linear; undefined if none. */
   adapter(): LowRank | undefined;
   /** Random numbers drawn anew at each run: 1 with probability `p`, else 0. */
   bernoulli<A extends string>(name: string, axes: readonly Axis<A>[], p: number): Tensor<A>;
 }
 
-/** What a parameter is besides its axes and how it begins. */
+/** Options of a parameter. */
 export interface ParameterOptions {
-  /** It is kept with the parameters and not learned, as running statistics are: no count of parameters has it. */
+  /** Stored with the parameters but not learned, like running statistics, and left out of parameter counts. */
   readonly buffer?: boolean;
-  /** The least and the largest value that training leaves it: it is clamped after each update, and its gradient is not. */
+  /** The range to which the parameter is clamped after each update; its gradient is not clamped. */
   readonly within?: Range;
 }
 
-/** The least and the largest value. */
+/** The minimum and the maximum, both included. */
 export type Range = readonly [number, number];
 
-/** What holds for all parameters below a root. */
+/** Options of all parameters below a root. */
 export interface ParamsOptions {
   readonly training?: boolean;
   readonly dtype?: DType;
   readonly adapters?: Adapters;
-  /** Is told the range of each parameter that has one, by its path. */
+  /** Called with the path and range of each parameter that declares `within`. */
   readonly onRange?: (path: string, within: Range) => void;
 }
 
@@ -67,7 +67,7 @@ export interface ParamsOptions {
 export const rootParams = (options: ParamsOptions = {}): Params =>
   scopeAt("", { ...options, declared: new Map(), sharing: false });
 
-/** What all scopes below a root have in common, but for whether sharing is meant. */
+/** Shared by all scopes below a root, except `sharing`. */
 interface Surroundings extends ParamsOptions {
   /** Where each parameter was declared first. */
   readonly declared: Map<string, Birth>;
@@ -128,7 +128,7 @@ function checkInit(path: string, init: Distribution): void {
   );
 }
 
-/** Frames that lead to a declaration: from the command that traces the model to the layer. */
+/** Stack frames captured for a declaration: enough to reach from the layer to the command that traces the model. */
 const deep = 64;
 
 function declare(path: string, { declared, sharing }: Surroundings): void {
@@ -139,7 +139,7 @@ function declare(path: string, { declared, sharing }: Surroundings): void {
 
 function declaredTwice(path: string, before: Birth, now: Birth): UsageError {
   const [first, again] = partingCalls(before, now)?.map(printLocation) ?? [];
-  const same = callsOf(now).slice(0, 3).map(printLocation); // a loop is in one of these
+  const same = callsOf(now).slice(0, 3).map(printLocation); // if it is a loop, it is in one of these
   const where =
     first === undefined ? `  both times  ${same.join("\n  called from ")}` : `  first  ${first}\n  again  ${again}`;
   return new UsageError(

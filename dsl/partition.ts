@@ -1,4 +1,4 @@
-/** Which parameters of a loss a stage trains, and which it leaves as they are. */
+/** Which parameters of a loss a stage trains, and which are frozen. */
 import {
   coreOf,
   inputName,
@@ -15,7 +15,10 @@ import { settingsOf } from "./optim/settings.ts";
 import { chosenBy, unmatched } from "./path-patterns.ts";
 import type { Stage } from "./stage.ts";
 
-/** Trained parameters first those that decay, so that the per-element settings are few runs. */
+/**
+ * Splits parameters into trained and frozen ones. Trained ones are grouped by their optimizer settings, so that
+ * per-element settings are few contiguous runs.
+ */
 export function partition(stage: Stage, loss: Node, adapters: readonly Adapter[]): { trained: Node[]; frozen: Node[] } {
   const all = topological([loss]).filter(isParameter);
   const updates = new Set(adapters.flatMap(({ down, up }) => [down, up]));
@@ -41,7 +44,7 @@ export function partition(stage: Stage, loss: Node, adapters: readonly Adapter[]
   return { trained: [...groups.values()].flat(), frozen: all.filter((n) => !kept.has(n)) };
 }
 
-/** Parameters that are factors of a product or tables, as they are or moved. */
+/** Parameters that are operands of a contraction or lookup tables, directly or through movement ops. */
 export function contractedParameters(loss: Node): Set<Node> {
   const found = new Set<Node>();
   const source = (node: Node): Node => (opRecord(node.op).kind === "movement" ? source(node.operands[0]!) : node);

@@ -1,12 +1,14 @@
-/** Patterns of parameter paths: `*` is one part between dots, `**` any number of them, and a leading `!` takes away. */
+/**
+ * Glob patterns of parameter paths: `*` is one part between dots, `**` any number of them, and a leading `!` excludes.
+ */
 import { didYouMean } from "../compiler/index.ts";
 
 const isExclusion = (pattern: string): boolean => pattern.startsWith("!");
 const positive = (pattern: string): string => pattern.replace(/^!/, "");
 
 /**
- * Whether patterns choose a path: one of them matches it, and none with a `!`, in whatever order they stand. Where all have
- * a `!`, everything else is chosen.
+ * Whether patterns select a path: at least one matches and none with `!` does, in any order. If all have a `!`,
+ * everything else is selected.
  */
 export function chosenBy(patterns: readonly string[]): (path: string) => boolean {
   const [wanted, unwanted] = [patterns.filter((p) => !isExclusion(p)), patterns.filter(isExclusion)];
@@ -14,7 +16,7 @@ export function chosenBy(patterns: readonly string[]): (path: string) => boolean
   return (path) => included.some((p) => matchesPath(p, path)) && !unwanted.some((p) => matchesPath(positive(p), path));
 }
 
-/** What is wrong with the first pattern that matches none of the paths; undefined where each matches one. */
+/** The fault of the first pattern that matches no path; undefined if each matches one. */
 export function unmatched(
   patterns: readonly string[],
   paths: readonly string[],
@@ -28,7 +30,7 @@ export function unmatched(
   return `the pattern "${pattern}" matches no ${what}${hint} There are ${paths.length}, such as "${paths[0] ?? ""}".`;
 }
 
-/** Whether one pattern, without `!`, matches a path. */
+/** Whether a pattern without `!` matches a path. */
 export function matchesPath(pattern: string, path: string): boolean {
   const source = pattern
     .split(/(\*\*\.|\.\*\*|\*\*|\*)/)

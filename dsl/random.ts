@@ -1,4 +1,7 @@
-/** Random numbers as declared inputs: the runtime fills them from seeded streams, so every executor sees the same. */
+/**
+ * Random numbers as declared inputs, which the runtime fills from seeded streams, so every executor sees the same
+ * values.
+ */
 import { bernoulli, type Distribution, ops } from "../compiler/index.ts";
 import type { Axis } from "./axis.ts";
 import { type Tensor, typed } from "./tensor.ts";

@@ -1,16 +1,16 @@
-/** Recipes: stages of training as models publish them, with what a run may set instead. */
+/** Recipes: training stages as published, with the settings that a run may override. */
 import type { Config } from "./config.ts";
 import type { StageData, TextCodec } from "./samples.ts";
 import type { SettingRules } from "./setting-rules.ts";
 import type { Stage } from "./stage.ts";
 import type { StageValidation } from "./validation.ts";
 
-/** The value of a stage's setting. */
+/** A value of a stage's setting. */
 export type StageSetting = number | string | boolean;
 
-/** What a run says of a stage: these three of any stage, and by name what a stage has besides. */
+/** The settings that a run overrides: these three for any stage, others by name. */
 export interface StageSettings {
-  /** All steps: schedules end with them, and warm-ups are as large a part of them as was published. */
+  /** Total steps: schedules end there, and warm-ups scale in proportion to the published ones. */
   readonly steps?: number;
   /** Samples of one step, over all devices. */
   readonly batch?: number;
@@ -19,47 +19,47 @@ export interface StageSettings {
   readonly [name: string]: StageSetting | undefined;
 }
 
-/** A stage with what surrounds it. */
+/** A stage with its model configuration, data and defaults. */
 export interface Recipe<C = Config> {
-  /** The model as this stage has it: resolution and drop path are the stage's. */
+  /** The model's configuration in this stage, which sets, for example, resolution and drop path. */
   readonly config: C;
   readonly stage: Stage;
-  /** Samples of one step, over all devices; as published where the run does not say. */
+  /** Samples of one step, over all devices: the published number unless the run sets it. */
   readonly batch: number;
   readonly steps: number;
   /** The largest learning rate. */
   readonly rate: number;
-  /** Settings that this stage has besides, with what they are. */
+  /** Further settings of this stage, with their values. */
   readonly settings?: Readonly<Record<string, StageSetting>>;
-  /** What those may be. */
+  /** Rules of those settings. */
   readonly rules?: SettingRules;
-  /** For people: what follows from the settings of the run. */
+  /** Messages about what follows from the run's settings. */
   readonly notes?: readonly string[];
-  /** Where the weights come from; what no source has is initialized. */
+  /** Sources of the initial weights; parameters that no source has are initialized. */
   readonly startsFrom: readonly string[];
-  /** What it is fed; a stage without can be inspected and tuned, and trained by a job of one's own. */
+  /** Its training data; a stage without can be inspected and tuned, and trained by a custom job. */
   readonly data?: StageData;
-  /** What `--validate` measures beside the loss. */
+  /** What `--validate` measures besides the loss. */
   readonly validation?: StageValidation;
 }
 
-/** A stage of a model; the texts' codec is known where a run has one. */
+/** Makes the recipe of a model's stage; `text` is the run's tokenizer, if it has one. */
 export type StageRecipe<C> = (config: C, given?: StageSettings, text?: TextCodec) => Recipe<C>;
 
-/** What is published of a stage, or what a run says instead. */
+/** The published settings of a stage, overridden by those that the run gives. */
 export const settled = <S extends Readonly<Record<string, StageSetting>>>(published: S, given: StageSettings = {}): S =>
   ({
     ...published,
     ...Object.fromEntries(Object.keys(published).flatMap((k) => (given[k] === undefined ? [] : [[k, given[k]]]))),
   }) as S;
 
-/** A warm-up in steps, and what is told of it. */
+/** A warm-up in steps, and notes about it. */
 export interface WarmUp {
   readonly warmup: number;
   readonly notes: readonly string[];
 }
 
-/** A published warm-up as the same part of another number of steps, which is told. */
+/** Scales a published warm-up to another number of steps, and notes the change. */
 export function scaledWarmUp(warmup: number, published: number, steps: number): WarmUp {
   if (steps === published) return { warmup, notes: [] };
   const scaled = Math.min(steps, Math.ceil((warmup * steps) / published));

@@ -1,52 +1,58 @@
-/** What stages are fed: kinds of samples, the pictures beside them, and how texts become ids. Data rooms meet these types. */
+/**
+ * Training data as stages see it: kinds of samples, image preprocessing, and tokenization. Data loaders produce these
+ * types.
+ */
 import { type HostTensor, hostTensor, UsageError } from "../compiler/index.ts";
 import type { ChatTemplate, ImagePlace, WrittenConversation } from "./chat-template.ts";
 import type { TileLimits } from "./modes.ts";
 
-/** A text of a picture, and all texts that it has by language. */
+/** An image's caption. */
 export interface PairSample {
-  /** Samples of one group show the same thing; no batch holds two. */
+  /** Samples of one group show the same image; a batch holds at most one of them. */
   readonly group: string;
-  /** BCP 47; "und" where it is not known. */
+  /** BCP 47 language tag; "und" if unknown. */
   readonly language: string;
   readonly text: string;
 }
 
-/** What one side of a conversation says. */
+/** One turn of a conversation. */
 export interface ConversationTurn {
   readonly role: "system" | "user" | "assistant";
   readonly text: string;
 }
 
-/** Turns, with a picture or without. `<image>` in a user's text marks its place, which is before the first question. */
+/**
+ * A conversation, with or without an image. `<image>` in a user's text marks its place, which is before the first
+ * question.
+ */
 export interface ConversationSample {
   readonly id: string;
   readonly turns: readonly ConversationTurn[];
-  /** Undefined where there is no picture. */
+  /** Undefined if there is no image. */
   readonly image?: unknown;
-  /** How many pictures of `pixels` it became; undefined where pictures are not cut into tiles. */
+  /** The number of tiles in `pixels` that the image became; undefined without tiling. */
   readonly tiles?: number;
 }
 
-/** The class of a picture. */
+/** The class of an image. */
 export interface LabelSample {
   /** From 0. */
   readonly label: number;
   readonly name: string;
 }
 
-/** The class of every place of a picture. */
+/** The class of every pixel of an image. */
 export interface MaskSample {
-  /** Class numbers of the picture's places [row, column] as it is shown to the model; 255 is no class. */
+  /** Class numbers [row, column] of the image as shown to the model; 255 is unlabelled. */
   readonly mask: ArrayLike<number>;
 }
 
-/** A row of ids of texts, one after the other; the last row of data that is read once may have fewer than others. */
+/** A row of packed token ids of texts; when data is read only once, the last row may be shorter. */
 export interface TextRow {
   readonly ids: readonly number[];
 }
 
-/** What lies beside a picture, by the kind of sample. */
+/** The type of a sample, by kind: what accompanies an image. */
 export interface Samples {
   readonly pairs: PairSample;
   readonly conversations: ConversationSample;
@@ -55,59 +61,65 @@ export interface Samples {
   readonly texts: TextRow;
 }
 
-/** What lies beside a picture: "pairs", "conversations", "labels" or "masks"; "texts" have none. */
+/** The kind of sample: "pairs", "conversations", "labels" or "masks" accompany an image; "texts" have none. */
 export type SampleKind = keyof Samples;
-/** A sample of a kind. */
+/** The sample type of a kind. */
 export type SampleOf<K extends SampleKind> = Samples[K];
 
-/** How a conversation's picture is cut into tiles, and how many of `pixels` are a sample's own, those it leaves blank included. */
+/**
+ * How a conversation's image is cut into tiles; `room` is the number of tile slots that each sample has in `pixels`,
+ * unused ones included.
+ */
 export interface TilePlan extends TileLimits {
   readonly room: number;
 }
 
-/** Tiles with room for all that a picture may become. */
+/** The tile limits with room for the most tiles that an image may become. */
 export const tilePlan = (limits: TileLimits): TilePlan => ({
   ...limits,
   room: limits.most + (limits.thumbnail && limits.most > 1 ? 1 : 0),
 });
 
-/** How pictures become the input `pixels`: f32 [batch, channel, row, column]. */
+/** How images become the input `pixels`: f32 [batch, channel, row, column]. */
 export interface ImagePlan {
   /** Side of the square in pixels. */
   readonly size: number;
-  /** What is not square is cut, distorted, or given borders. */
+  /** An image that is not square is cropped, squashed or padded. */
   readonly fit: "crop" | "squash" | "pad";
-  /** What the short side of a picture becomes before the centre is cut out; default `size`. Not of masks. */
+  /** Length of the short side before the centre crop; default `size`. Ignored for masks. */
   readonly short?: number;
   /** Default bicubic. */
   readonly interpolation?: "bilinear" | "bicubic" | "lanczos";
-  /** Of pixels in [0, 1]; default the model's, or ImageNet's. */
+  /** Mean and std of pixels in [0, 1]; default the model's, or ImageNet's. */
   readonly normalization?: {
     readonly mean: readonly [number, number, number];
     readonly std: readonly [number, number, number];
   };
-  /** Cut into as many squares of `size` as its shape and size are worth, whatever `fit` says; of conversations, not varied. */
+  /**
+   * Dynamic tiling: cut into squares of `size`, as many as suit the image's shape and size, whatever `fit` is; for
+   * conversations only, without augmentation.
+   */
   readonly tiles?: TilePlan;
-  /** How views vary; what is left out does not. */
+  /** Augmentation; a field that is left out is off. */
   readonly augmentation?: {
-    /** Share of the area that a random window covers. */
+    /** Range of the random crop's area, as a fraction of the image. */
     readonly scale?: readonly [number, number];
-    /** Width over height of the window. */
+    /** Range of the crop's aspect ratio, width over height. */
     readonly ratio?: readonly [number, number];
-    /** Probability of a mirrored view. */
+    /** Probability of a horizontal flip. */
     readonly flip?: number;
   };
 }
 
-/** What turns texts into ids. */
+/** A tokenizer, as data loading uses it. */
 export interface TextCodec {
   readonly vocabularySize: number;
   readonly pad: number;
   readonly bos: number;
   readonly eos: number;
-  /** BOS, the text, EOS: at most `maxLength` ids; what does not fit is cut from the text. */
+  /** BOS, the text, EOS: at most `maxLength` ids, truncating the text. */
   readonly encode: (text: string, maxLength: number) => readonly number[];
-  /** True for bytes, which have no conventions of their own: texts get no prefix. */
+  /** True for the byte tokenizer, which has no conventions of its own: texts get no prefix. */
   readonly bytes?: boolean;
 }
 
@@ -115,14 +127,17 @@ export interface TextCodec {
 export const bareIds = (text: TextCodec, words: string): readonly number[] =>
   text.encode(words, Number.MAX_SAFE_INTEGER).slice(1, -1);
 
-/** Texts as rows of exactly `length` ids, padded with 0, which models take for no token: i32 [batch, token]. */
+/** Texts as rows of exactly `length` ids, padded with 0, which models ignore: i32 [batch, token]. */
 export const textRows = (text: TextCodec, texts: readonly string[], length: number): HostTensor =>
   idRows(
     texts.map((words) => text.encode(words, length)),
     length,
   );
 
-/** Rows of ids, each followed by `fill` up to `length`: i32 [batch, token]. Throws UsageError for a row that is longer. */
+/**
+ * Rows of ids, each padded with `fill` to `length`: i32 [batch, token]. Throws UsageError for a longer row, and for an
+ * id that does not fit i32.
+ */
 export function idRows(rows: readonly (readonly number[])[], length: number, fill = 0): HostTensor {
   const data = new Int32Array(rows.length * length).fill(fill);
   for (const [i, row] of rows.entries()) {
@@ -138,16 +153,16 @@ export function idRows(rows: readonly (readonly number[])[], length: number, fil
   return hostTensor("i32", axes, data);
 }
 
-/** One whole number for each row: i32 [batch]. Throws UsageError for a value that i32 does not hold. */
+/** One integer for each row: i32 [batch]. Throws UsageError for a value that does not fit i32. */
 export function perRow(values: readonly number[]): HostTensor {
   const wrong = values.findIndex((value) => value !== (value | 0));
   if (wrong >= 0) throw new UsageError(`row ${wrong} is given ${values[wrong]}, which is no whole number of 32 bits`);
   return hostTensor("i32", [{ name: "batch", size: values.length }], Int32Array.from(values));
 }
 
-/** What feeds are made with. */
+/** What `feeds` can use. */
 export interface FeedContext {
-  /** A conversation's ids and labels by a template; undefined where no question has an answer. */
+  /** Token ids and labels of a conversation by a template; undefined if no question has an answer. */
   readonly written: (
     template: ChatTemplate,
     turns: readonly ConversationTurn[],
@@ -155,33 +170,33 @@ export interface FeedContext {
   ) => WrittenConversation | undefined;
   /** Throws UsageError where the run has no tokenizer. */
   readonly text: TextCodec;
-  /** In [0, 1), of a stream that is the batch's own. */
+  /** Uniform in [0, 1), from the batch's own stream. */
   readonly random: () => number;
-  /** Says that something was done to a sample that its owner may not expect: told once, and counted. */
+  /** Counts an unexpected change to a sample, such as truncation; each kind is reported once. */
   readonly count: (what: string) => void;
 }
 
-/** Inputs of a step by name. */
+/** Inputs of a step, by name. */
 export type Feeds = Readonly<Record<string, HostTensor>>;
 
-/** What a stage is fed. */
+/** The data that a stage trains on. */
 export interface StageData<K extends SampleKind = SampleKind> {
   readonly kind: K;
-  /** Of all kinds but texts, which need it. */
+  /** Image preprocessing; required by all kinds but texts. */
   readonly image?: ImagePlan;
-  /** Ids of a row, of texts, which need it: the last of a row is the first of the next. */
+  /** Ids per row of texts, which require it. Consecutive rows overlap by one id. */
   readonly length?: number;
-  /** Ids that the model has, for stages that read texts. */
+  /** Vocabulary size of the model, for stages that read text. */
   readonly vocabulary?: number;
-  /** Numbers that labels and masks may be, 255 of masks besides; for stages that read these. */
+  /** The number of classes of labels and masks, for stages that read these; masks also use 255. */
   readonly classes?: number;
-  /** Filters that samples pass beside those of the command, as `--filter` takes them. */
+  /** Filters applied in addition to those of the command, in the syntax of `--filter`. */
   readonly filters?: readonly string[];
-  /** Samples that lie in one row of the step's inputs, whose `pixels` are so many times as many; default 1. */
+  /** Samples packed into one row of the step's inputs, with that many times the images in `pixels`; default 1. */
   readonly perRow?: number;
-  /** Inputs of the step by name, but for `pixels`, from the rows of one batch. */
+  /** Builds the inputs of the step, except `pixels`, from the rows of one batch. */
   readonly feeds: (rows: readonly SampleOf<K>[], context: FeedContext) => Feeds;
 }
 
-/** What a stage is fed, whatever the kind: rows are checked when they are read, so that records of all kinds are of one type. */
+/** Erases the kind from the type, so that records of all kinds share one; rows are checked when they are read. */
 export const stageData = <K extends SampleKind>(data: StageData<K>): StageData => data as unknown as StageData;

@@ -1,27 +1,27 @@
-/** What the settings of a model may be, so that a wrong one is told by its name before anything is built from it. */
+/** Validity rules of a model's settings, so that an invalid one is reported by name before anything is built. */
 import { shown, UsageError } from "../compiler/index.ts";
 
 export { shown };
 
-/** What a setting may be. */
+/** The rule of one setting. */
 export interface SettingRule {
-  /** In words, after "needed is": "a whole number from 1 to 1000". */
+  /** Completes the message "needed is ...": "a whole number from 1 to 1000". */
   readonly needed: string;
   readonly accepts: (value: unknown) => boolean;
 }
 
 type Settings = { readonly [key: string]: unknown };
 
-/** A rule for each setting that has one, nested as the configuration is. */
+/** Rules by setting, nested like the configuration. */
 export type SettingRules = { readonly [key: string]: SettingRule | SettingRules };
 
-/** A whole number in a range, both ends included. */
+/** An integer in a range, both ends included. */
 export const whole = (least: number, most: number): SettingRule => ({
   needed: `a whole number from ${least} to ${most}`,
   accepts: (value) => Number.isInteger(value) && (value as number) >= least && (value as number) <= most,
 });
 
-/** How many there are of something: a whole number, 1 or more. */
+/** A count: an integer, 1 or more. */
 export const count: SettingRule = {
   needed: "a whole number from 1",
   accepts: (value) => Number.isSafeInteger(value) && (value as number) >= 1,
@@ -33,43 +33,43 @@ export const positive: SettingRule = {
   accepts: (value) => typeof value === "number" && value > 0,
 };
 
-/** A share of a whole: from 0 on, below 1. */
+/** A fraction from 0 to below 1. */
 export const share: SettingRule = {
   needed: "a number from 0 to below 1",
   accepts: (value) => typeof value === "number" && value >= 0 && value < 1,
 };
 
-/** Any number from 0 on. */
+/** A number, 0 or more. */
 export const notNegative: SettingRule = {
   needed: "a number from 0",
   accepts: (value) => typeof value === "number" && value >= 0,
 };
 
-/** A part of a whole: above 0, up to 1. */
+/** A fraction above 0, at most 1. */
 export const partOf: SettingRule = {
   needed: "a number above 0, at most 1",
   accepts: (value) => typeof value === "number" && value > 0 && value <= 1,
 };
 
-/** A number from 0 to 1, both among them. */
+/** A number from 0 to 1, both included. */
 export const probability: SettingRule = {
   needed: "a number from 0 to 1",
   accepts: (value) => typeof value === "number" && value >= 0 && value <= 1,
 };
 
-/** One of some words; an empty one is told as what it is, nothing. */
+/** One of some words; the empty string is shown as "nothing". */
 export const word = (...words: readonly string[]): SettingRule => ({
   needed: `one of ${words.map((each) => each || "nothing").join(", ")}`,
   accepts: (value) => words.includes(value as string),
 });
 
-/** A list, each of its values by the same rule. */
+/** A non-empty list whose values all satisfy one rule. */
 export const listOf = ({ needed, accepts }: SettingRule): SettingRule => ({
   needed: `a list, each value ${needed}`,
   accepts: (value) => Array.isArray(value) && value.length > 0 && value.every(accepts),
 });
 
-/** Throws one UsageError naming every setting that its rule refuses. Settings without a rule may be anything. */
+/** Throws one UsageError naming every setting that its rule rejects. Settings without a rule may be anything. */
 export function checkSettings(where: string, config: Settings, rules: SettingRules): void {
   const faults = faultsOf(where, config, rules);
   if (faults.length > 0) throw new UsageError(faults.join("\n"));
@@ -85,8 +85,9 @@ function faultsOf(where: string, config: Settings, rules: SettingRules): string[
 }
 
 /**
- * Throws one UsageError naming every setting without a rule that was a whole number from 2 on and is none now: half a layer is a
- * mistake, and a graph would be built of it. 0 and 1 are also what rates and factors begin with.
+ * Throws one UsageError naming every setting without a rule that was changed from an integer of 2 or more to a
+ * fraction: half a layer is a mistake that would otherwise be built. 0 and 1 are exempt, as they are also defaults of
+ * rates and factors.
  */
 export function checkWholeNumbers(where: string, before: Settings, config: Settings, rules: SettingRules): void {
   const faults = fractions(where, before, config, rules);

@@ -1,4 +1,4 @@
-/** A stage of training: what is learned, by which loss and optimizer, in which precision. */
+/** A training stage: which parameters are trained, by which loss and optimizer, in which precision. */
 import { type Precision, precisions, UsageError } from "../compiler/index.ts";
 import { declarationFault, declaredHere, isPlain, kindOfValue, refuse, strayFields } from "./declared.ts";
 import type { EmaOptions } from "./ema.ts";
@@ -10,75 +10,78 @@ import type { Schedule } from "./optim/schedule.ts";
 import type { UpdateRule } from "./optim/update-rule.ts";
 import type { Params, Range } from "./params.ts";
 
-/** How parameters move. What is said of Adam (beta1, beta2, epsilon) is for the default rule alone. */
+/** How parameters are updated. Adam's options (beta1, beta2, epsilon) apply to the default rule only. */
 export interface Optimizer extends AdamOptions {
   readonly rate: Schedule;
-  /** Default AdamW: `adamw()`. Others are `adam`, `sgd`, `lamb`, `lion`, and what `updateRule` makes. */
+  /** Default `adamw()`. Others are `adam`, `sgd`, `lamb`, `lion`, and any that `updateRule` makes. */
   readonly rule?: UpdateRule;
-  /** Default what the rule says; 0.01 of AdamW. */
+  /** Default the rule's own; 0.01 for AdamW. */
   readonly weightDecay?: number;
-  /** The largest global gradient norm; default unlimited. */
+  /** Clips gradients to this global norm; default no clipping. */
   readonly clip?: number;
-  /** True for parameters that weight decay acts on; by default those that are contracted or looked up: not biases, norms, scales. */
+  /**
+   * Which parameters weight decay applies to; default those that are contracted or looked up, not biases, norms and
+   * scales.
+   */
   readonly decays?: (name: string) => boolean;
-  /** Multiplies the learning rate of a parameter: layer-wise decay. Default 1. */
+  /** Multiplier of a parameter's learning rate, as for layer-wise decay. Default 1. */
   readonly rateScale?: (name: string) => number;
 }
 
-/** What is learned, by which loss and optimizer, as `defineStage` makes it. */
+/** A training stage, as `defineStage` makes it. */
 export interface Stage {
   readonly kind: "heddle.stage";
   readonly name: string;
-  /** Declares inputs, runs the model, and gives the loss. */
+  /** Declares inputs, applies the model, and returns the loss. */
   readonly loss: (p: Params) => LossResult;
   /**
-   * Path patterns of what is learned: `*` stands for one part of a path, `**` for any number; what a pattern with `!` before
-   * it matches is not learned, in whatever order they stand: `"!text.**"` alone is all but the text. Default everything.
+   * Path patterns of the parameters to train: `*` matches one part of a path, `**` any number; a leading `!` excludes,
+   * in any order: `"!text.**"` alone is everything but the text tower. Default all.
    */
   readonly trainable?: readonly string[];
   readonly optimizer: Optimizer;
   /**
-   * The least and largest value that parameters are left, by path pattern: they are clamped after each update. Goes before
-   * what parameters themselves declare (`within`).
+   * Ranges, by path pattern, to which parameters are clamped after each update. Overrides what parameters themselves
+   * declare (`within`).
    */
   readonly clamps?: Readonly<Record<string, Range>>;
   /**
-   * Linears that learn a low-rank update instead of their weight, which is frozen. Where `trainable` is left out, the
-   * updates are all that is learned. They have the rate and the decay of the weight. A run's weights have them merged.
+   * Linears that train a low-rank update while their weight is frozen. If `trainable` is left out, only the updates are
+   * trained. They take the weight's learning rate and decay. A run writes weights with the updates merged.
    */
   readonly lora?: LoraOptions;
   /**
-   * An average of what is learned, kept beside it. It is what a run writes, and so what is evaluated and exported;
-   * gradients are of the weights themselves, with which a resumed run goes on.
+   * A moving average of the trained parameters. A run writes the average, so it is what is evaluated and exported;
+   * gradients are taken at the weights themselves, with which a resumed run continues.
    */
   readonly ema?: EmaOptions;
   /**
-   * In which floats forward and backward passes are computed, where the device can. Parameters, their gradients, the
-   * optimizer's state, losses and statistics are f32 in either. Default "f32".
+   * The float type of the forward and backward passes, where the device supports it. Parameters, their gradients,
+   * optimizer state, losses and statistics are always f32. Default "f32".
    */
   readonly precision?: Precision;
   /**
-   * What weights that are not learned are kept as on the device: "f16" halves and "int8" quarters their memory, and rounds
-   * them there. What a run writes of them is what it was given, to the bit. Default: as `precision`.
+   * How frozen weights are stored on the device: "f16" halves and "int8" quarters their memory, with rounding. A run
+   * writes them out unchanged, to the bit. Default: as `precision`.
    */
   readonly frozen?: FrozenDType;
   /**
-   * With "f16": what the loss is multiplied by, and the gradient divided by, so that small cotangents stay above what f16
-   * rounds to 0. A power of two, which then is fixed. By default it begins at 1024 and adapts: a step whose gradient is not
-   * finite is skipped and halves it, and 2000 good steps in a row double it.
+   * With "f16": the loss is multiplied by this and the gradient divided by it, to keep small cotangents from
+   * underflowing. A power of two, then fixed. By default it starts at 1024 and adapts: a step with a non-finite
+   * gradient is skipped and halves it, and 2000 good steps in a row double it.
    */
   readonly lossScale?: number;
   /**
-   * Micro-batches that one update is made of; default 1. Each is fed and computed by itself, so that a large batch needs
-   * the memory of a small one. The step is that of the large batch: samples lie along the axis "batch" of inputs. A loss that
-   * compares them, as contrastive ones do, takes a second forward pass.
+   * Micro-batches per update; default 1. Each is fed and computed separately, so a large batch needs the memory of a
+   * small one, and the step equals that of the large batch: inputs have samples along the axis "batch". A loss that
+   * compares samples, such as a contrastive one, needs a second forward pass.
    */
   readonly accumulate?: number;
 }
 
 /**
- * A stage, as `trainingStep`, a job or a model's `stages` take it. Throws one UsageError naming every field that is missing,
- * misspelt or of another kind.
+ * A stage, as `trainingStep`, a job or a model's `stages` take it. Throws one UsageError naming every field that is
+ * missing, misspelt or of the wrong type.
  */
 export function defineStage(stage: Omit<Stage, "kind">): Stage {
   if (!isPlain(stage)) refuse([`a stage is an object { name, loss, optimizer }, not ${kindOfValue(stage)}`]);
@@ -141,7 +144,7 @@ const optimizerFaults = (at: string, { rate, ...rest }: Readonly<Record<string, 
     : [`${at} needs \`rate\`, a schedule such as constantRate(1e-3), not ${kindOfValue(rate)}`]),
 ];
 
-/** The precision that a job's setting names. Throws UsageError for another word. */
+/** The precision that a job's setting names. Throws UsageError for any other. */
 export function precisionNamed(text: string): Precision {
   const found = precisions.find((p) => p === text);
   if (!found) throw new UsageError(`precision is one of ${precisions.join(", ")}, not "${text}"`);

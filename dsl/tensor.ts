@@ -1,6 +1,6 @@
 /**
- * Tensors typed by the set of their axis names, and the functions on them. A tensor is a graph node: calling a function
- * records it. Sizes and dtypes are checked while tracing (ShapeError at the caller's line); axis names already by `tsc`.
+ * Tensors typed by the set of their axis names, and the ops on them. A tensor is a graph node: calling an op records
+ * it. Sizes and dtypes are checked while tracing (ShapeError at the caller's line); axis names already by `tsc`.
  */
 import { type Along, type Dim, type DType, namesOf, ops, type Typed, typed } from "../compiler/index.ts";
 import type { Axis } from "./axis.ts";
@@ -10,8 +10,8 @@ import { checkedDType, checkOptions } from "./options.ts";
 export type Tensor<A extends string = never> = Typed<A>;
 
 /**
- * A tensor whose axes nobody tracks. Generic layers compute on these inside, where `tsc` cannot follow set arithmetic on
- * type variables, and state the axes of what they return.
+ * A tensor whose axes are not tracked. Generic layers use it internally, where `tsc` cannot do set arithmetic on type
+ * variables, and state the axes of their result.
  */
 // biome-ignore lint/suspicious/noExplicitAny: this is the one place where axes are given up on purpose
 export type AnyTensor = Tensor<any>;
@@ -23,24 +23,27 @@ export type AxesOf<T> = T extends Tensor<infer A> ? A : never;
 
 const names = (axes: Along<string>): string[] => namesOf(axes);
 
-// Ops whose kind says their type: what is elementwise, and reductions.
-/** a + b, by axis name: [A...], [B...] -> [A... ∪ B...]; one may be a number. Both are of one dtype, else ShapeError. */
+// Ops typed by their kind: elementwise and reductions.
+/**
+ * a + b, broadcast by axis name: [A...], [B...] -> [A... ∪ B...]; one may be a number. Throws ShapeError if dtypes
+ * differ.
+ */
 export const add: ops.Binary = ops.add;
-/** a − b, by axis name: [A...], [B...] -> [A... ∪ B...]; one may be a number. */
+/** a − b, broadcast by axis name: [A...], [B...] -> [A... ∪ B...]; one may be a number. */
 export const sub: ops.Binary = ops.sub;
-/** a · b of each element, by axis name: [A...], [B...] -> [A... ∪ B...]; one may be a number. */
+/** a · b elementwise, broadcast by axis name: [A...], [B...] -> [A... ∪ B...]; one may be a number. */
 export const mul: ops.Binary = ops.mul;
-/** a / b of floats, by axis name: [A...], [B...] -> [A... ∪ B...]; `idiv` divides whole numbers. */
+/** a / b of floats, broadcast by axis name: [A...], [B...] -> [A... ∪ B...]; integers take `idiv`. */
 export const div: ops.Binary = ops.div;
-/** The quotient of whole numbers, cut off towards 0: i32 or u32. */
+/** Integer division, truncated towards 0: i32 or u32. */
 export const idiv: ops.Binary = ops.idiv;
 /** The remainder of `idiv`: i32 or u32. */
 export const mod: ops.Binary = ops.mod;
 /** a to the power of b: floats. */
 export const pow: ops.Binary = ops.pow;
-/** The larger of a and b, by axis name. Of one tensor along axes: `reduceMax`. */
+/** The larger of a and b, broadcast by axis name. To reduce one tensor: `reduceMax`. */
 export const max: ops.Binary = ops.max;
-/** The smaller of a and b, by axis name. Of one tensor along axes: `reduceMin`. */
+/** The smaller of a and b, broadcast by axis name. To reduce one tensor: `reduceMin`. */
 export const min: ops.Binary = ops.min;
 /** a = b: bool [A... ∪ B...]. */
 export const eq: ops.Binary = ops.eq;
@@ -54,11 +57,11 @@ export const le: ops.Binary = ops.le;
 export const gt: ops.Binary = ops.gt;
 /** a ≥ b: bool [A... ∪ B...]. */
 export const ge: ops.Binary = ops.ge;
-/** Whether both hold: bool. */
+/** Logical and: bool. */
 export const and: ops.Binary = ops.and;
-/** Whether one holds: bool. */
+/** Logical or: bool. */
 export const or: ops.Binary = ops.or;
-/** Whether x does not hold: bool. */
+/** Logical not: bool. */
 export const not: ops.Unary = ops.not;
 /** −x. */
 export const neg: ops.Unary = ops.neg;
@@ -82,7 +85,7 @@ export const cos: ops.Unary = ops.cos;
 export const tanh: ops.Unary = ops.tanh;
 /** The error function: floats. */
 export const erf: ops.Unary = ops.erf;
-/** The largest whole number up to x, as a float. */
+/** The largest integer ≤ x, as a float. */
 export const floor: ops.Unary = ops.floor;
 /** 1 / (1 + exp(−x)): floats. */
 export const sigmoid: ops.Unary = ops.sigmoid;
@@ -92,41 +95,41 @@ export const relu: ops.Unary = ops.relu;
 export const gelu: ops.Unary = ops.gelu;
 /** GELU approximated by tanh, as gelu_new of transformers: floats. */
 export const geluTanh: ops.Unary = ops.geluTanh;
-/** x · σ(1.702 x), as the CLIP of OpenAI has it: floats. */
+/** x · σ(1.702 x), as in OpenAI's CLIP: floats. */
 export const quickGelu: ops.Unary = ops.quickGelu;
 /** x · σ(x), also called swish: floats. */
 export const silu: ops.Unary = ops.silu;
 
-/** x, to what it is made of a constant: no gradient flows through it. */
+/** x, with no gradient flowing through it. */
 export const stopGradient: ops.Unary = ops.stopGradient;
 
-/** a where the condition holds, else b. */
+/** a where the condition is true, else b. */
 export const select: ops.Ternary = ops.select;
 
-/** Σ over the axes given. */
+/** The sum over the given axes: [A...] -> [A... − over...]. */
 export const sum: ops.Reduction = ops.reduceSum;
-/** The largest value along the axes given: [A...] -> [A... − over...]. */
+/** The maximum over the given axes: [A...] -> [A... − over...]. */
 export const reduceMax: ops.Reduction = ops.reduceMax;
-/** The smallest value along the axes given: [A...] -> [A... − over...]. */
+/** The minimum over the given axes: [A...] -> [A... − over...]. */
 export const reduceMin: ops.Reduction = ops.reduceMin;
-/** The product along the axes given: [A...] -> [A... − over...]. */
+/** The product over the given axes: [A...] -> [A... − over...]. */
 export const reduceProd: ops.Reduction = ops.reduceProd;
 
-/** x times a number: a name for what reads better than mul. */
+/** x times a number: `mul`, for readability. */
 export const scale = <A extends string>(x: Tensor<A>, by: number): Tensor<A> => mul(x, by);
 
 /** The same values in another dtype. */
 export const cast = <A extends string>(x: Tensor<A>, to: DType): Tensor<A> =>
   typed(ops.cast(x, checkedDType("cast", to)));
 
-/** Σ a·b over the axes given; any other axis that both carry is batched. */
+/** Σ a·b over the given axes; other axes that both operands have are batch axes. */
 export const contract = <A extends string, B extends string, K extends A & B>(
   a: Tensor<A>,
   b: Tensor<B>,
   over: Along<K>,
 ): Tensor<Exclude<A | B, K>> => typed(ops.contract(a, b, names(over)));
 
-/** The mean along the axes given: floats [A...] -> [A... − over...]. */
+/** The mean over the given axes: floats [A...] -> [A... − over...]. */
 export const mean = <A extends string, K extends A>(x: Tensor<A>, over: Along<K>): Tensor<Exclude<A, K>> =>
   typed(ops.reduceMean(x, names(over)));
 
@@ -138,11 +141,11 @@ export const argmax = <A extends string, K extends A>(x: Tensor<A>, over: Axis<K
 export const softmax = <A extends string, K extends A>(x: Tensor<A>, over: Axis<K>): Tensor<A> =>
   typed(ops.softmax(x, over.name));
 
-/** log Σ exp x along an axis, however large x is: floats [A...] -> [A... − over]. */
+/** log Σ exp x along an axis, without overflow: floats [A...] -> [A... − over]. */
 export const logsumexp = <A extends string, K extends A>(x: Tensor<A>, over: Axis<K>): Tensor<Exclude<A, K>> =>
   typed(ops.logsumexp(x, over.name));
 
-/** log softmax, which loses nothing however large x is: subtract no logit from a logsumexp. */
+/** log softmax, numerically stable: prefer it to subtracting a logsumexp from the logits. */
 export const logSoftmax = <A extends string, K extends A>(x: Tensor<A>, over: Axis<K>): Tensor<A> =>
   typed(ops.logSoftmax(x, over.name));
 
@@ -153,25 +156,25 @@ export const crossEntropy = <A extends string, K extends A>(
   over: Axis<K>,
 ): Tensor<Exclude<A, K>> => typed(ops.crossEntropy(logits, label, over.name));
 
-/** x scaled to unit length over the axes given. */
+/** x scaled to unit L2 norm over the given axes. */
 export const l2Normalize = <A extends string, K extends A>(x: Tensor<A>, over: Along<K>): Tensor<A> =>
   typed(ops.l2Normalize(x, names(over)));
 
-/** The same axis in a second role. */
+/** The same values with one axis renamed: the axis in a second role. */
 export const rename = <A extends string, F extends A, T extends string>(
   x: Tensor<A>,
   from: Axis<F>,
   to: Axis<T>,
 ): Tensor<Exclude<A, F> | T> => typed(ops.rename(x, from.name, to.name));
 
-/** One axis as several, the first slowest. */
+/** Splits one axis into several, the first outermost. */
 export const split = <A extends string, F extends A, T extends string>(
   x: Tensor<A>,
   from: Axis<F>,
   into: readonly Axis<T>[],
 ): Tensor<Exclude<A, F> | T> => typed(ops.split(x, from.name, into));
 
-/** Several axes as one, the first slowest. */
+/** Merges several axes into one, the first outermost. */
 export const merge = <A extends string, F extends A, T extends string>(
   x: Tensor<A>,
   from: readonly Axis<F>[],
@@ -186,11 +189,13 @@ export const slice = <A extends string, K extends A>(
   length: Dim,
 ): Tensor<A> => typed(ops.slice(x, along.name, start, length));
 
-/** One element of an axis, without the axis. */
+/** The element of an axis at `index`, with the axis removed. */
 export const at = <A extends string, K extends A>(x: Tensor<A>, along: Axis<K>, index: Dim): Tensor<Exclude<A, K>> =>
   typed(ops.at(x, along.name, index));
 
-/** x with `low` elements before and `high` after along an axis, each `value`: [A...] -> [A...], the axis longer. */
+/**
+ * x padded with `low` elements before and `high` after along an axis, each `value`: [A...] -> [A...], the axis longer.
+ */
 export const pad = <A extends string, K extends A>(
   x: Tensor<A>,
   along: Axis<K>,
@@ -199,15 +204,15 @@ export const pad = <A extends string, K extends A>(
   value = 0,
 ): Tensor<A> => typed(ops.pad(x, along.name, low, high, value));
 
-/** Parts one after another along an axis; their other axes are the same: [A...] -> [A...]. */
+/** Tensors concatenated along an axis; their other axes are equal: [A...] -> [A...]. */
 export const concat = <A extends string, K extends A>(parts: readonly Tensor<A>[], along: Axis<K>): Tensor<A> =>
   typed(ops.concat(parts, along.name));
 
-/** x with its axes in the order given: for the borders of a graph only. */
+/** x with its axes in the given order, which matters only for a graph's inputs and outputs. */
 export const transpose = <A extends string>(x: Tensor<A>, order: readonly Axis<A>[]): Tensor<A> =>
   typed(ops.transpose(x, names(order)));
 
-/** The same values along new axes. */
+/** x repeated along new axes. */
 export const broadcast = <A extends string, B extends string>(x: Tensor<A>, along: Along<B>): Tensor<A | B> =>
   typed(ops.broadcast(x, Array.isArray(along) ? along : [along as Axis]));
 
@@ -222,8 +227,8 @@ export const window = <A extends string, K extends A, O extends string, W extend
 ): Tensor<Exclude<A, K> | O | W> => typed(ops.window(x, along.name, out, kernel, stride, dilation));
 
 /**
- * What each element of a kernel adds to each place where x was spread by a stride: x[(i + low − k·dilation) / stride] at
- * [into = i, kernel = k], 0 where that is no place of x. A transposed convolution is a contraction over it.
+ * The windows of a transposed convolution, which is a contraction over them: x[(i + low − k·dilation) / stride] at
+ * [into = i, kernel = k], 0 where that is not an element of x.
  */
 export const transposedWindow = <A extends string, K extends A, O extends string, W extends string>(
   x: Tensor<A>,
@@ -233,7 +238,7 @@ export const transposedWindow = <A extends string, K extends A, O extends string
   steps: ops.TransposedSteps = {},
 ): Tensor<Exclude<A, K> | O | W> => typed(ops.transposedWindow(x, along.name, into, kernel, steps));
 
-/** Rows of `table` along an axis, chosen by an integer index; axes that both carry are batched. */
+/** Rows of `table` along an axis, chosen by an integer index; axes that both operands have are batch axes. */
 export const gather = <A extends string, I extends string, K extends A>(
   table: Tensor<A>,
   index: Tensor<I>,
@@ -255,7 +260,7 @@ export const table = <A extends string>(
   dtype: DType = "f32",
 ): Tensor<A> => typed(ops.table(values, axes, checkedDType("table", dtype)));
 
-/** A tensor given at each run. */
+/** A tensor fed at each run. */
 export const input = <A extends string>(name: string, dtype: DType, axes: readonly Axis<A>[]): Tensor<A> =>
   typed(ops.input(name, checkedDType(`input "${name}"`, dtype), axes));
 
@@ -263,7 +268,7 @@ export const input = <A extends string>(name: string, dtype: DType, axes: readon
 export const state = <A extends string = never>(name: string, dtype: DType, axes: readonly Axis<A>[]): Tensor<A> =>
   typed(ops.state(name, checkedDType(`state "${name}"`, dtype), axes));
 
-/** Which axes attention is over, and what is done to its logits. */
+/** The axes that attention contracts, and what is done to its logits. */
 export interface AttentionOptions<D extends string, K extends string, B extends string = never> {
   /** The axis contracted between q and k. */
   readonly dot: Axis<D>;
@@ -272,15 +277,15 @@ export interface AttentionOptions<D extends string, K extends string, B extends 
   /** Multiplies the logits; default 1/sqrt of the dot axis's size. */
   readonly scale?: number;
   /**
-   * Added to the scaled logits, such as relative positions: a tensor with some of their axes, which may be learned, or an
-   * expression of positions, as ALiBi's, which then never becomes one. A number of −1e30 or less hides a key.
+   * Added to the scaled logits: a tensor with some of their axes, such as learned relative positions, or an expression
+   * of positions, such as ALiBi's, which is then never materialized. −1e30 or less hides a key.
    */
   readonly bias?: Tensor<B>;
 }
 
 /**
- * softmax(scale · q·k, masked) · v over the key axis; `mask` is true where a key is visible, and is best an expression of
- * positions (causal, prefix, padding), which then never becomes a tensor. A row that sees nothing gives 0.
+ * softmax(scale · q·k, masked) · v over the key axis. `mask` is true where a key is visible; as an expression of
+ * positions (causal, prefix, padding) it is never materialized. A fully masked row gives 0.
  */
 export function attention<
   Q extends string,

@@ -1,8 +1,8 @@
-/** What a training step takes of a device's memory, by kind, before anything is allocated. */
+/** Device memory of a training step, by kind, before anything is allocated. */
 import { type BoundKernels, type MemoryByKind, memoryByKind, type Sizes } from "../compiler/index.ts";
 import type { TrainingStep } from "./training.ts";
 
-/** What is asked of a step: the names under which its tensors lie in the store. */
+/** The names in the store of a step's tensors. */
 type StoredNames = {
   readonly arenas: readonly Pick<TrainingStep["arenas"][number], "parameters" | "state" | "average">[];
   readonly accumulation?: { readonly sums: readonly { readonly name: string }[] };
@@ -10,8 +10,8 @@ type StoredNames = {
 };
 
 /**
- * Bytes of a step's programs by kind: its graph's, and where micro-batches are accumulated that of the update.
- * docs/memory.md says what each kind is; `kindOf` says it first of what only some steps keep.
+ * Bytes used by a step's programs, by kind: its graph's and, with accumulation, the update's. docs/memory.md defines
+ * the kinds; `kindOf` takes precedence, for state that only some steps keep.
  */
 export function stepMemory(
   step: StoredNames,

@@ -1,6 +1,6 @@
-/** What a training step keeps in a store, by name. */
+/** The persistent state of a training step. */
 
-/** Names of the state that a training step keeps in a store. */
+/** Names of a training step's state in the store. */
 export const trainingState = {
   parameters: "train.parameters",
   average: "train.average",
@@ -9,5 +9,5 @@ export const trainingState = {
   goodSteps: "train.good_steps",
 } as const;
 
-/** The name in a store of what an update rule keeps. */
+/** The name in the store of an update rule's state. */
 export const optimizerState = (name: string): string => `train.${name}`;

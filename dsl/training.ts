@@ -1,4 +1,4 @@
-/** One step of a training stage as one graph, or two: from a batch to updated parameters. */
+/** A training step as one graph, or several: from a batch to updated parameters. */
 import {
   type Graph,
   inputName,
@@ -40,76 +40,79 @@ import type { Stage } from "./stage.ts";
 import { state, typed } from "./tensor.ts";
 import { trainingState } from "./training-state.ts";
 
-/** A stage as its graphs, and what of them is kept between steps. */
+/** The graphs of a stage, and the state that persists between steps. */
 export interface TrainingStep {
   /**
-   * Outputs `loss`, `rate`, `gradient_norm` and the metrics; updates the training state. Where micro-batches are
-   * accumulated: adds the gradients and figures of one to their sums, and nothing else.
+   * Outputs `loss`, `rate`, `gradient_norm` and the metrics; updates the training state. With accumulation it only adds
+   * the gradients and metrics of one micro-batch to their sums.
    */
   readonly graph: Graph;
-  /** Where micro-batches are accumulated: how many make a step, its second graph, and the sums between, which begin at 0. */
+  /** With accumulation: the micro-batches per step, the update graph, and the sums between, which start at 0. */
   readonly accumulation?: {
     readonly count: number;
-    /** Reads the sums and sets them to 0; outputs and updates what `graph` does otherwise. */
+    /** Reads the sums and resets them to 0; has the outputs and updates that `graph` has without accumulation. */
     readonly update: Graph;
     readonly sums: Accumulation["sums"];
     /**
-     * Where the loss compares samples: `features` keeps what those of one micro-batch give; `middle`, after the last of
-     * them, the figures and what the loss says of each feature. Then `graph` is run on each micro-batch.
+     * If the loss compares samples: `features` caches the features of each micro-batch; `middle`, run once after the
+     * last, computes metrics and the cotangent of each feature. Then `graph` runs on each micro-batch.
      */
     readonly cached?: { readonly features: Graph; readonly middle: Graph };
-    /** Where processes share the micro-batches: what they add up, and what they gather. */
+    /** For data parallelism: what processes all-reduce, and what they gather. */
     readonly shared?: SharedState;
   };
-  /** True where inputs say by number which of a batch's rows belong to a sample: a batch is then fed whole. */
+  /** True if inputs index the rows of a batch that belong to a sample: a batch is then fed whole. */
   readonly apart?: boolean;
-  /** The same step of `count` micro-batches in all, which several processes share. */
+  /** The same step, with `count` micro-batches in total, divided among processes. */
   readonly inParts: (parts: Parts) => TrainingStep;
-  /** Where the trained parameters and the optimizer's state lie. */
+  /** The arenas that hold the trained parameters and the optimizer state. */
   readonly arenas: readonly TrainingArena[];
-  /** The update rule's name, and what each state that it keeps starts as. */
+  /** The update rule's name, and the initial value of each of its states. */
   readonly rule: { readonly name: string; readonly state: Readonly<Record<string, StateStart>> };
-  /** What the optimizer is set to, for people. */
+  /** The optimizer's settings, as human-readable text. */
   readonly hyperparameters: Readonly<Record<string, string>>;
   /** Parameter nodes, with their initializers. */
   readonly trained: readonly Node[];
   readonly frozen: readonly Node[];
-  /** What the frozen parameters are kept as, where that is not f32. */
+  /** How frozen parameters are stored, if not as f32. */
   readonly frozenAs?: FrozenWeights;
-  /** Which of the trained parameters are low-rank updates, and of which frozen ones. */
+  /** The low-rank updates among the trained parameters, with the frozen weights they belong to. */
   readonly adapters: readonly Adapter[];
-  /** Further state that the step keeps, with what its elements are at first. */
+  /** Other state that the step keeps, with the initial value of its elements. */
   readonly kept: readonly { readonly name: string; readonly type: TensorType; readonly initial: number }[];
-  /** The name of the counter of steps in the store: an i32 scalar. */
+  /** The name of the step counter in the store: an i32 scalar. */
   readonly counter: string;
-  /** What the step is to be compiled for. */
+  /** The precision to compile the step for. */
   readonly precision: Precision;
-  /** The scale of the loss; none in f32. */
+  /** The loss scale; undefined in f32. */
   readonly lossScale?: LossScale;
 }
 
-/** How a step is divided among processes. */
+/** How a step is divided among data-parallel processes. */
 export interface Parts {
-  /** Micro-batches of all processes together, at least 2. */
+  /** Micro-batches over all processes, at least 2. */
   readonly count: number;
-  /** Whether they are of several sizes: sums are then weighed by samples. */
+  /** Whether their sizes differ: sums are then weighted by sample count. */
   readonly isUneven: boolean;
-  /** Which of the micro-batches are this process's. */
+  /** The micro-batches of this process. */
   readonly own: OwnBatches;
-  /** Which range of each arena, by its number of elements, this process updates and keeps state of; default all of it. */
+  /**
+   * The range of an arena, given its element count, that this process updates and keeps optimizer state for; default
+   * all.
+   */
   readonly shard?: (elements: number) => ShardRange;
   /**
-   * With `shard`, what else it keeps its part of. Graphs then read parameters as tensors of their own, not from arenas, and give
-   * their gradients out.
+   * With `shard`: what else is sharded. Graphs then read parameters as separate tensors, not from arenas, and output
+   * their gradients.
    */
   readonly divided?: Divided;
-  /** Elements of an arena at most; default what the step is compiled with. */
+  /** Maximum elements of an arena; default the `largestArena` of `trainingStep`. */
   readonly largestArena?: number;
 }
 
 /**
- * Compiles a stage to its step. Parameters lie in arenas of at most `largestArena` elements, default 2^28.
- * Throws UsageError when a pattern matches nothing or nothing is left to train.
+ * Lowers a stage to its training step. Parameters lie in arenas of at most `largestArena` elements, default 2^28.
+ * Throws UsageError if a pattern matches nothing or nothing is left to train.
  */
 export const trainingStep = (stage: Stage, largestArena?: number): TrainingStep => stepOf(stage, largestArena);
 
@@ -169,7 +172,7 @@ function stepOf(given: Stage, largestArena: number | undefined, parts?: Parts): 
   };
 }
 
-/** The gradients and figures that an update reads, and the graphs of a step with that update. */
+/** The gradients and metrics that an update reads, and the graphs of a step with that update. */
 interface BatchGraphs {
   readonly whole: Batch;
   readonly graphs: (update: StepUpdate) => Pick<TrainingStep, "graph" | "accumulation">;
@@ -236,10 +239,10 @@ function batchGraphs(
   };
 }
 
-/** The parts of all arenas that one process has. */
+/** One process's shards of all arenas. */
 interface Shards {
   readonly places: readonly PlacedShard[];
-  /** The numbers of their arenas. */
+  /** The indices of their arenas. */
   readonly numbers: readonly number[];
   readonly part: PartOfSums;
   readonly state: (sums: Accumulation["sums"], given: readonly GivenGradient[]) => NonNullable<SharedState["shard"]>;
@@ -258,7 +261,7 @@ function shardsOf(
     places,
     numbers: all.flatMap((shard, i) => (shard ? [i] : [])),
     part: { gradients: places.map((p) => p.gradient), norm: typed(state(rawNorm, "f32", [])) },
-    // Where they are not given out, sums of gradients are the first of all sums.
+    // Unless gradients are graph outputs, their sums come first among all sums.
     state: (sums, given) => ({
       ranges,
       gradients: placed.map((_, i) => ({ part: numbered(shardGradient, i), ...(!divided && { sum: sums[i]!.name }) })),
@@ -280,7 +283,7 @@ const keptInParts = (stage: string, kept: readonly Stored[]): UsageError =>
 
 const outputsOf = (given: readonly GivenGradient[]) => given.map((g) => [g.output, g.node] as const);
 
-/** A graph that tells figures and updates states. Throws UsageError where two outputs have one name. */
+/** A graph that outputs metrics and updates states. Throws UsageError if two outputs have the same name. */
 function graphOf(
   stage: string,
   figures: readonly (readonly [string, Node])[],

@@ -1,4 +1,4 @@
-/** What a stage is judged by on samples that it does not learn from, as one graph of the plain model. */
+/** Validation of a stage on held-out samples, as one graph of the model in inference mode. */
 import { type Graph, inputName, makeGraph, type Node, UsageError } from "../compiler/index.ts";
 import type { Axis } from "./axis.ts";
 import { totalLoss } from "./losses.ts";
@@ -7,31 +7,34 @@ import { type Params, rootParams } from "./params.ts";
 import type { Stage } from "./stage.ts";
 import { type AnyTensor, argmax, type Tensor, transpose } from "./tensor.ts";
 
-/** What is judged beside the loss. Inputs are those of the loss. */
+/** What is evaluated besides the loss. Inputs are those of the loss. */
 export interface Judged {
-  /** Unit vectors of the pictures and of their texts: how well each finds the other among all samples. */
+  /** Unit vectors of images and of their texts, for retrieval in both directions among all samples. */
   readonly found?: Readonly<Record<"image" | "text", Tensor<"batch" | "feature">>>;
-  /** Scores [batch, ..., class], and the input i32 [batch, ...] that has the right class; what is no class is not judged. */
+  /**
+   * Logits [batch, ..., class], and the input i32 [batch, ...] of correct classes; values that are no class are
+   * ignored.
+   */
   readonly classified?: { readonly scores: AnyTensor; readonly label: AnyTensor };
 }
 
-/** Only what is called upon acts: no dropout, no part of the patches; `p` shares what the loss has declared. */
+/** Traced without dropout or patch dropping; `p` shares the parameters that the loss declared. */
 export type StageValidation = (p: Params) => Judged;
 
-/** The graph that validation runs, and what its outputs are. */
+/** The graph that validation runs, and the roles of its outputs. */
 export interface ValidationGraph {
-  /** Outputs: `loss` and the stage's metrics, `weight` where batches count by one, `image` and `text`, `predicted`. */
+  /** Outputs: `loss` and the stage's metrics, `weight` if the loss has one, `image` and `text`, `predicted`. */
   readonly graph: Graph;
-  /** Scalars that are means over the samples of a batch, or over what `weight` counts. */
+  /** Scalar outputs that are means over the samples of a batch, or weighted by `weight`. */
   readonly means: readonly string[];
-  /** The input that has the right classes, and how many classes there are. */
+  /** The input with the correct classes, and the number of classes. */
   readonly classified?: { readonly label: string; readonly classes: number };
   readonly found: boolean;
 }
 
 const ownOutputs = ["weight", "image", "text", "predicted"] as const;
 
-/** Throws UsageError where the stage has a metric that is called as an output of the validation is. */
+/** The validation graph of a stage. Throws UsageError if a metric has the name of one of its outputs. */
 export function validationGraph(stage: Stage, judge: StageValidation = () => ({})): ValidationGraph {
   const root = rootParams();
   const { loss, metrics = {}, weight } = totalLoss(stage.name, stage.loss(root));
@@ -65,7 +68,7 @@ export function validationGraph(stage: Stage, judge: StageValidation = () => ({}
 
 const asRows = (x: Tensor<"batch" | "feature">) => transpose(x, [axisOf(x, "batch"), axisOf(x, "feature")]);
 
-/** The best class, with axes in the order of the labels. */
+/** The argmax class, with axes in the order of the labels. */
 const asLabels = ({ scores, label }: NonNullable<Judged["classified"]>) =>
   transpose(argmax(scores, classAxis(scores)) as AnyTensor, label.type.axes as Axis[]);
 

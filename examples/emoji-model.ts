@@ -1,4 +1,7 @@
-/** A small InternVL-C: the blocks of InternViT-6B and LLaMA-7B by smaller numbers, for pictures of 32 pixels and short names. */
+/**
+ * A small InternVL-C: the blocks of InternViT-6B and LLaMA-7B at smaller sizes, for images of 32 pixels and short
+ * names.
+ */
 import { defineModel, imagenetPreprocessing } from "../dsl/index.ts";
 import { type ContrastiveConfig, internvlC } from "../models/index.ts";
 
@@ -35,7 +38,7 @@ export default defineModel<ContrastiveConfig>({
   name: "emoji-model",
   summary: "a small InternVL-C for emoji and their names",
   config,
-  // Names are compared as they are; drawings are squares that nothing is cut from.
+  // Names need no cleaning or prefix, and square drawings no cropping.
   modes: { ...internvlC.modes, compare: {} },
   preprocessing: { ...imagenetPreprocessing, fit: "squash" },
 });

@@ -1,8 +1,8 @@
 /**
- * Trains a small InternVL on emoji in its three stages: both towers compare pictures and names; then queries match and write
- * names, the towers frozen; then a language model answers questions. Three artists' pictures are learned from, with names in
- * four languages. The fourth artist, Noto, is held out whole, so the tests ask for concepts that were learned in drawings
- * that were never seen.
+ * Trains a small InternVL on emoji in its three stages: contrastive training of both towers on images and names; then
+ * queries learn to match and write names, the towers frozen; then a language model answers questions. It trains on
+ * three artists' images, with names in four languages. The fourth artist, Noto, is held out, so the tests ask for known
+ * concepts in unseen drawings.
  */
 
 import { cosine, count, defineStage, positive, precisionNamed, trainingStep } from "../dsl/index.ts";
@@ -14,11 +14,11 @@ import emojiModel from "./emoji-model.ts";
 
 const settings = {
   steps: 900,
-  /** Steps of the second and of the third stage, for each of the first. */
+  /** Steps of the second and third stage, relative to the first. */
   writing: 0.85,
   answering: 1.8,
   batch: 128,
-  /** Conversations of a step; each has several questions, and more steps are worth more than larger ones. */
+  /** Conversations per step; each has several questions, and more steps help more than larger ones. */
   answeringBatch: 64,
   rate: 1.5e-3,
   writingRate: 1.5e-3,
@@ -27,9 +27,9 @@ const settings = {
   checkpointMinutes: 10,
   seed: 7,
   precision: "f32",
-  /** Whose pictures are tested on. */
+  /** The held-out artist, whose images are the test set. */
   heldOut: "noto",
-  /** Emoji whose pictures are tested on. */
+  /** Number of emoji tested. */
   tested: 1350,
 };
 

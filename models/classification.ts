@@ -1,4 +1,4 @@
-/** What families that tell the classes of a picture apart have in common: the input, the stage `classes`, what it is fed. */
+/** Shared by image classifiers: the input, the stage `classes`, and its data. */
 import {
   add,
   axis,
@@ -30,41 +30,41 @@ import {
 export type Pixels = Tensor<"batch" | "channel" | "row" | "column">;
 export type Scores = Tensor<"batch" | "class">;
 
-/** Settings of every such model. */
+/** Settings of every image classifier. */
 export interface PictureConfig {
-  /** Pixels of the square input. */
+  /** Side of the square input, in pixels. */
   readonly image: number;
   readonly classes: number;
 }
 
-/** Normalized RGB pictures [batch, channel, row, column]. */
+/** Normalized RGB images [batch, channel, row, column]. */
 export function pixelsInput({ image }: Pick<PictureConfig, "image">): Pixels {
   const { channel, row, column } = imageAxes(image);
   return input("pixels", "f32", [axis("batch", "batch"), channel, row, column]);
 }
 
-/** Scores [batch, class] of pixels; running statistics that a training step keeps are put among the updates. */
+/** Class logits [batch, class] of pixels; running statistics that training updates are appended to `updates`. */
 export type Scoring<C> = (p: Params, pixels: Pixels, config: C, updates: StateUpdate[]) => Scores;
 
-/** A model among others, whatever its settings. */
+/** Erases a model's settings type, for lists of models. */
 export const listed = <C extends Config>(model: Model<C>): Model => model as unknown as Model;
 
-/** Pictures of ImageNet's training set, of which an epoch is made. */
+/** The size of ImageNet's training set, for epochs. */
 export const imagenetPictures = 1_281_167;
 
-/** A stage as it is published; a run may say each otherwise. */
+/** A stage's published settings, which a run may override. */
 export type PublishedClasses = {
   readonly steps: number;
   readonly batch: number;
   readonly rate: number;
-  /** The least part of a picture's area that a view covers, and the probability that it is mirrored. */
+  /** The smallest random crop, as a fraction of the image's area, and the probability of a horizontal flip. */
   readonly crop: number;
   readonly flip: number;
-  /** What part of a target is spread over all classes. Szegedy et al. 2016, arXiv:1512.00567, section 7. */
+  /** The fraction of a target that is spread over all classes. Szegedy et al. 2016, arXiv:1512.00567, section 7. */
   readonly labelSmoothing: number;
 };
 
-/** What a schedule is made of; the warm-up is as large a part of the steps as was published. */
+/** The parameters of a schedule; the warm-up keeps its published fraction of the steps. */
 export interface Course {
   readonly rate: number;
   readonly steps: number;
@@ -73,15 +73,18 @@ export interface Course {
 
 export interface ClassesStage {
   readonly published: PublishedClasses;
-  /** Published steps of warm-up; default none. */
+  /** Published warm-up steps; default none. */
   readonly warmup?: number;
   readonly optimizer: (course: Course) => Optimizer;
-  /** What is learned, by path pattern; default everything. */
+  /** Trained parameters, by path pattern; default all. */
   readonly trainable?: readonly string[];
   readonly startsFrom?: string;
 }
 
-/** Mean cross-entropy of labelled pictures: folders of classes, as ImageNet has them. `prepare` makes the stage's configuration. */
+/**
+ * Trains with the mean cross-entropy of labelled images: a folder for each class, as in ImageNet. `prepare` makes the
+ * stage's configuration.
+ */
 export const classesStage =
   <C extends PictureConfig>(
     scoring: Scoring<C>,
@@ -128,7 +131,7 @@ export const classesStage =
 
 const labelsOf = (scores: Scores) => input("label", "i32", [axisOf(scores, "batch")]);
 
-/** Of targets that are a class's own but for a part, which all classes share. */
+/** Cross-entropy with label smoothing. */
 function classesLoss(scores: Scores, smoothing: number): Tensor<never> {
   const [rows, classes] = [axisOf(scores, "batch"), axisOf(scores, "class")];
   const own = crossEntropy(scores, labelsOf(scores), classes);

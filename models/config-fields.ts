@@ -1,15 +1,15 @@
 /**
- * What each field of a published `config.json` is to our models: read, without effect on numbers, or known with some values
- * only. Fields that are not in these tables are told, never passed over in silence.
+ * How our models treat each field of a published `config.json`: read, irrelevant, or supported for some values only.
+ * Fields that are not in these tables are reported, never silently ignored.
  */
 import { shown, UsageError } from "../dsl/index.ts";
 
-/** A parsed `config.json`, or a record in one. */
+/** A parsed `config.json`, or an object within one. */
 export type PublishedConfig = Readonly<Record<string, unknown>>;
 
 /**
- * "read": a setting of ours. "none": changes no number. `only`: other values than these are refused. `trained`: acts while
- * training, where ours has one of these values; another is told.
+ * "read": one of our settings. "none": does not affect results. `only`: other values are rejected. `trained`: affects
+ * training only, and matches ours for these values; others are reported.
  */
 export type Field = "read" | "none" | { readonly only: readonly unknown[] } | { readonly trained: readonly unknown[] };
 export type Fields = Readonly<Record<string, Field>>;
@@ -24,7 +24,7 @@ export const all = (field: Field, names: string): Fields =>
       .map((name) => [name, field]),
   );
 
-/** Of every config of transformers: who made it, what generation and task heads begin with. */
+/** Fields of every transformers config: provenance, generation defaults and task heads. */
 export const bookkeeping: Fields = {
   ...all("read", "model_type"),
   ...all(
@@ -40,7 +40,7 @@ export const bookkeeping: Fields = {
      begin_suppress_tokens finetuning_task id2label label2id num_labels problem_type task_specific_params
      tokenizer_class prefix`,
   ),
-  // The weights would lie otherwise, or there would be more of them.
+  // These would change how the weights are stored, or add more.
   quantization_config: only(null),
   pruned_heads: only(null),
   add_cross_attention: only(false),
@@ -51,7 +51,7 @@ const says = (value: unknown): boolean => value !== undefined && value !== null 
 const holds = (values: readonly unknown[], value: unknown): boolean =>
   values.includes(value) || (typeof value === "object" && value !== null && Object.keys(value).length === 0);
 
-/** Throws one UsageError that names every field with a value that our models have no way of. */
+/** Throws one UsageError naming every field with an unsupported value. */
 export function checkFields(json: PublishedConfig, fields: Fields, what: string): void {
   const refused = Object.entries(json).flatMap(([key, value]) => {
     const field = Object.hasOwn(fields, key) ? fields[key]! : "none";
@@ -67,7 +67,7 @@ function expected(values: readonly unknown[]): string {
   return known.length === 0 ? "it is not known" : `only ${known.join(" or ")} is known`;
 }
 
-/** What a user should know of a config that is read: fields that nothing here obeys. */
+/** Messages about fields of a config that have no effect here. */
 export function fieldNotes(json: PublishedConfig, fields: Fields, what: string): string[] {
   return Object.entries(json).flatMap(([key, value]) => {
     const field = Object.hasOwn(fields, key) ? fields[key]! : undefined;
@@ -77,10 +77,10 @@ export function fieldNotes(json: PublishedConfig, fields: Fields, what: string):
   });
 }
 
-/** Layers that a model may have: more are a damaged file, and would be traced one by one. */
+/** The maximum number of layers: more means a damaged file, and each would be traced. */
 export const mostLayers = 1024;
 
-/** Reads fields of a config, each of one kind; throws UsageError naming the field that is missing or of another kind. */
+/** Typed readers of a config's fields; they throw UsageError naming a field that is missing or of the wrong type. */
 export function fieldReader(json: PublishedConfig, what: string) {
   const field = (key: string, kind: "number" | "boolean" | "string", otherwise?: number | boolean | string) => {
     const value = json[key] ?? otherwise;
@@ -90,7 +90,7 @@ export function fieldReader(json: PublishedConfig, what: string) {
   };
   return {
     number: (key: string, otherwise?: number) => field(key, "number", otherwise) as number,
-    /** A whole number from 1 on that a size may be. */
+    /** An integer from 1 to `most`. */
     size: (key: string, most = 2 ** 24) => {
       const value = field(key, "number") as number;
       if (Number.isInteger(value) && value >= 1 && value <= most) return value;
@@ -100,13 +100,13 @@ export function fieldReader(json: PublishedConfig, what: string) {
   };
 }
 
-/** A record inside a config; undefined where there is none. */
+/** An object within a config; undefined if absent. */
 export function configPart(json: PublishedConfig, key: string): PublishedConfig | undefined {
   const part = json[key];
   return typeof part === "object" && part !== null ? (part as PublishedConfig) : undefined;
 }
 
-/** A record inside a config; throws UsageError where there is none. */
+/** An object within a config; throws UsageError if absent. */
 export function requiredPart(json: PublishedConfig, key: string, what: string): PublishedConfig {
   const part = configPart(json, key);
   if (part) return part;

@@ -1,14 +1,17 @@
-/** What every `config.json` of a model for classes of pictures says alike. */
+/** Common parts of the `config.json` of image classifiers. */
 import type { ConfigCodec, FitTensor, JsonRecord, SizedByTensors } from "../dsl/index.ts";
 import { type Fields, fieldNotes, type PublishedConfig } from "./config-fields.ts";
 
-/** How many classes there are: those that have names, else `num_labels`; 2 where neither is there, as in transformers. */
+/** The number of classes: the entries of `id2label`, else `num_labels`, else 2, as in transformers. */
 export function classCount({ id2label, num_labels }: PublishedConfig): number {
   if (typeof id2label === "object" && id2label !== null) return Object.keys(id2label).length;
   return typeof num_labels === "number" ? num_labels : 2;
 }
 
-/** Names by number, as transformers counts classes by; `heddle convert` puts those of the weights in their place. */
+/**
+ * Placeholder class names, since transformers counts classes by `id2label`; `heddle convert` replaces them by those of
+ * the weights.
+ */
 export const unnamedClasses = (count: number): JsonRecord => {
   const names = Array.from({ length: count }, (_, i) => `LABEL_${i}`);
   return {
@@ -20,9 +23,9 @@ export const unnamedClasses = (count: number): JsonRecord => {
 interface PictureCodec<C> {
   /** The value of "model_type". */
   readonly type: string;
-  /** The profile's settings: a config.json that says these is of the profile. */
+  /** The profile's settings: a config.json with these describes it. */
   readonly profile: C;
-  /** Whether any config.json of the type may be read as this profile, where no other has its settings. */
+  /** Whether it is the fallback for a config.json of the type that matches no other profile. */
   readonly any: boolean;
   readonly fields: Fields;
   readonly what: string;
@@ -30,10 +33,10 @@ interface PictureCodec<C> {
   readonly write: (config: C) => JsonRecord | undefined;
 }
 
-/** Settings that do not tell one profile from another. */
+/** Settings that do not distinguish profiles. */
 const incidental = ["image", "classes", "positions", "epsilon", "dropPath", "layerScale"];
 
-/** One of several profiles that share a "model_type": each is found by its sizes. */
+/** The codec of one of several profiles that share a "model_type" and are distinguished by their sizes. */
 export function pictureCodec<C extends { readonly [key: string]: unknown }>(
   codec: PictureCodec<C>,
 ): ConfigCodec<C & never> {
@@ -51,7 +54,7 @@ export function pictureCodec<C extends { readonly [key: string]: unknown }>(
   return made as unknown as ConfigCodec<C & never>;
 }
 
-/** The classes that a stored head tells apart, where the configuration says another number. */
+/** The number of classes of a stored head, if the configuration differs. */
 export function classesOfTensors<C extends { readonly classes: number }>(
   config: C,
   shapeOf: (tensor: string) => readonly number[] | undefined,
@@ -63,8 +66,8 @@ export function classesOfTensors<C extends { readonly classes: number }>(
 }
 
 /**
- * What goes on from weights of other classes begins with a head of zeros, as ViT is fine-tuned: Dosovitskiy et al. 2021, section
- * 3.2. `heads` are the paths of the heads' scopes; `others` fits what is no head.
+ * When weights have other classes, the head starts as zeros, as when fine-tuning ViT: Dosovitskiy et al. 2021, section
+ * 3.2. `heads` are the paths of the heads' scopes; `others` fits all other parameters.
  */
 export const fitHeads =
   (heads: readonly string[], others: FitTensor = () => undefined): FitTensor =>

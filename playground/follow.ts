@@ -1,4 +1,4 @@
-/** What follows the text of the editor: its mistakes, then what it compiles to, then what can be trained. */
+/** Reacts to edits: diagnostics first, then compilation, then the model to train. */
 import type { CompilePane } from "./compile-pane/compile-pane.ts";
 import type { Editor } from "./editor/editor.ts";
 import type { LanguageService, Mistake } from "./editor/language-worker.ts";
@@ -8,23 +8,25 @@ import type { RunPane } from "./run-pane/run-pane.ts";
 import { type Client, client } from "./shell/rpc.ts";
 
 export interface Following {
-  /** The text, or what is asked of it, is another. */
+  /** Called when the text or the subject to compile has changed. */
   readonly changed: () => void;
 }
 
 export interface FollowOptions {
   readonly editor: Editor;
   readonly language: Client<LanguageService>;
-  /** The language service has its declarations. */
+  /** Resolves when the language service has its declarations. */
   readonly ready: Promise<void>;
   readonly compile: CompilePane;
   readonly run: RunPane;
-  /** The address of the worker that compiles. */
+  /** The URL of the compile worker. */
   readonly worker: string;
   readonly status: HTMLElement;
 }
 
-/** Milliseconds without a key after which the text is looked at, and after which a module is taken to be endless. */
+/**
+ * Milliseconds without a keystroke before the text is checked, and of running before a module is considered endless.
+ */
 const [pause, patience] = [250, 20_000] as const;
 
 export function follow({ editor, language, ready, compile, run, worker, status }: FollowOptions): Following {
@@ -70,14 +72,14 @@ export function follow({ editor, language, ready, compile, run, worker, status }
     }
   }
 
-  /** A module that does not end is ended with its worker. */
+  /** Stops a module that does not terminate, by terminating its worker. */
   function restart(): void {
     compiler.dispose();
     compiler = client<CompileService>(worker);
     compile.fail("Stopped", `The module ran for ${patience / 1000} seconds without an end. Change it to try again.`);
   }
 
-  /** What was thrown, with the place in the editor that it names. */
+  /** Shows an error, also at the editor position that it names. */
   function failed({ name, message }: Error, text: string): void {
     compile.fail(name === "Error" ? "Not compiled" : name, message);
     const place = new RegExp(`${modelFile}:(\\d+):(\\d+)`).exec(message);
@@ -108,7 +110,7 @@ const offsetOf = (text: string, line: number, column: number): number =>
   column -
   1;
 
-/** The mistakes with their lines. */
+/** The diagnostics with their lines. */
 function told(mistakes: readonly Mistake[], text: string): string {
   const lines = mistakes.map(({ from, message }) => `line ${text.slice(0, from).split("\n").length}: ${message}`);
   return lines.slice(0, 6).join("\n\n");

@@ -1,4 +1,4 @@
-/** The page: an editor, what its text compiles to, and a run, brought together. */
+/** The page: connects the editor, the compile pane and the run pane. */
 import { compilePane } from "./compile-pane/compile-pane.ts";
 import { openEditor } from "./editor/editor.ts";
 import type { LanguageService } from "./editor/language-worker.ts";
@@ -85,5 +85,5 @@ window.addEventListener("hashchange", async () => {
   if (text !== undefined && text !== editor.text()) editor.setText(text);
 });
 
-// For whoever wants to see what a lost device does: `playground.loseDevice()` in the console.
+// To test recovery from a lost device: `playground.loseDevice()` in the console.
 Object.assign(window, { playground: { loseDevice: run.lose } });

@@ -1,4 +1,4 @@
-/** What Vite makes of files by the ends of their names. */
+/** Types of Vite's imports with query suffixes. */
 declare module "*?raw" {
   const text: string;
   export default text;

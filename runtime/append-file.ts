@@ -1,10 +1,10 @@
-/** A file that grows by whole records: what log writers share. */
+/** An append-only file of whole records, shared by the log writers. */
 import { explainingFaults } from "./file-errors.ts";
 import type { FileSystem, OpenFile } from "./file-system.ts";
 
 /**
- * An open file that records are appended to, in the order of the calls. A record that could not be written whole is
- * overwritten by the next one, so that at most the last record of a file is ever torn.
+ * An open append-only file. Records are written in the order of the calls. A record that was only partly written is
+ * overwritten by the next one, so at most the last record of a file is ever torn.
  */
 export class AppendFile {
   readonly path: string;
@@ -18,7 +18,7 @@ export class AppendFile {
     this.#end = end;
   }
 
-  /** Resolves when the system has the record; throws FileError when it does not take it. */
+  /** Resolves once the operating system has accepted the record; throws FileError when the write fails. */
   append(record: Uint8Array): Promise<void> {
     return this.#next(async () => {
       for (let done = 0; done < record.length; ) {
@@ -40,7 +40,7 @@ export class AppendFile {
 
   #next(work: () => Promise<void>): Promise<void> {
     const result = this.#last.then(() => explainingFaults("write", this.path, work));
-    this.#last = result.catch(() => {}); // the caller has the error; later records are tried anew
+    this.#last = result.catch(() => {}); // the caller gets the error; later records are still attempted
     return result;
   }
 }
@@ -50,7 +50,7 @@ export async function createAppendFile(fs: FileSystem, path: string): Promise<Ap
   return await explainingFaults("create", path, async () => new AppendFile(path, await fs.open(path, "wx"), 0));
 }
 
-/** Opens a file to append after its first `end` bytes; what stood after them is cut off. */
+/** Opens a file for appending after its first `end` bytes; anything beyond them is truncated. */
 export async function reopenAppendFile(fs: FileSystem, path: string, end: number): Promise<AppendFile> {
   return await explainingFaults("write", path, async () => {
     const file = await fs.open(path, "r+");

@@ -1,30 +1,33 @@
-/** What was measured, kept on disk between runs: read back only where it still says something. */
+/** Measurements cached on disk between runs and reused only while they are still valid. */
 import { dirname, fileSystem } from "#host";
 import { explainingFaults } from "./file-errors.ts";
 import { errorCode, type FileSystem } from "./file-system.ts";
 import { makeFolder, readWhole, writeFileAtomically } from "./files.ts";
 
-/** What it is true of, by name: the adapter with its driver, and the versions of what was measured with. */
+/** The conditions of a measurement, by name: the adapter with its driver, and the versions of the software used. */
 export type MeasuredOn = Readonly<Record<string, string>>;
 
 export interface Cached<T> {
   readonly value?: T;
-  /** Why there is none although there is a file, in a line. */
+  /** One line on why an existing file was ignored. */
   readonly ignored?: string;
 }
 
 export interface CachedKind {
-  /** As a sentence begins: "findings". */
+  /** Subject of the message: "findings". */
   readonly what: string;
-  /** As a sentence ends: "heddle tune finds them anew". */
+  /** End of the message: "heddle tune finds them anew". */
   readonly again: string;
 }
 
-/** Of another number is what another version of heddle wrote. */
+/** A file with another number was written by another version of heddle. */
 const format = 1;
 const mostBytes = 64 * 2 ** 20;
 
-/** Reads what was measured on this basis. A file that is damaged, or of another basis, is passed over with a reason. */
+/**
+ * Reads the value measured under the conditions `basis`. A damaged file, or one with another basis, is ignored, and the
+ * result says why.
+ */
 export async function readCached<T>(
   path: string,
   { what, again }: CachedKind,
@@ -49,7 +52,7 @@ export async function readCached<T>(
   }
 }
 
-/** Replaces what is there whole. Throws FileError where that cannot be done. */
+/** Replaces the file atomically. Throws FileError when that fails. */
 export async function writeCached(path: string, basis: MeasuredOn, value: unknown): Promise<void> {
   await explainingFaults("write", path, () => makeFolder(dirname(path)));
   await writeFileAtomically(path, `${JSON.stringify({ format, basis, value }, null, 1)}\n`);
@@ -58,6 +61,6 @@ export async function writeCached(path: string, basis: MeasuredOn, value: unknow
 export const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
-/** A record of finite numbers. */
+/** True for an object whose values are all finite numbers. */
 export const areNumbers = (value: unknown): boolean =>
   isRecord(value) && Object.values(value).every((n) => typeof n === "number" && Number.isFinite(n));

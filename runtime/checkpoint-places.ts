@@ -1,19 +1,22 @@
-/** Parameters from and into tensors that they share with others, or that hold them in several: strided copies. */
+/**
+ * Strided copies between parameters and checkpoint tensors, for tensors that several parameters share and parameters
+ * that are split over several tensors.
+ */
 import { elementCount, type HostTensor, hostTensor, type SizedAxis } from "../compiler/index.ts";
 import type { CheckpointPlace } from "../dsl/index.ts";
 
-/** Whether a parameter lies in one tensor that is its own, whose elements are its elements in some order. */
+/** Whether a parameter is stored alone in one tensor, up to a permutation of its axes. */
 export const isWhole = (places: readonly CheckpointPlace[]): boolean =>
   places.length === 1 && places[0]!.shared === undefined && places[0]!.entry === undefined;
 
-/** The places of each parameter. */
+/** Groups places by parameter. */
 export function byParameter(layout: readonly CheckpointPlace[]): Map<string, readonly CheckpointPlace[]> {
   const places = new Map<string, CheckpointPlace[]>();
   for (const place of layout) places.set(place.parameter, [...(places.get(place.parameter) ?? []), place]);
   return places;
 }
 
-/** A stored dimension: as many elements, so far apart; an axis of the parameter, the entry that it is, or both. */
+/** A dimension of the stored tensor: an axis of the parameter (`axis`), a fixed index (`at`), or both. */
 interface Dimension {
   readonly size: number;
   readonly stride: number;
@@ -21,7 +24,7 @@ interface Dimension {
   readonly at?: number;
 }
 
-/** The stored dimensions of a tensor, with axes and entries told apart. */
+/** The stored dimensions of a tensor, outermost first. */
 function dimensionsOf({ order, shared = [] }: CheckpointPlace, sizes: ReadonlyMap<string, number>): Dimension[] {
   const laid: Omit<Dimension, "stride">[] = [];
   for (let i = 0; i <= order.length; i++) {
@@ -42,20 +45,20 @@ function dimensionsOf({ order, shared = [] }: CheckpointPlace, sizes: ReadonlyMa
     .reverse();
 }
 
-/** Where elements of a parameter lie in an array: the first, and how far the next along each of its axes is. */
+/** Where a parameter's elements lie in an array: the first element's index, and the stride along each axis. */
 interface Steps {
   readonly first: number;
   readonly steps: readonly number[];
 }
 
 interface Block {
-  /** Sizes of the parameter's axes, 1 along one that is spread over tensors. */
+  /** Sizes of the parameter's axes; 1 for an axis that is split over tensors. */
   readonly sizes: readonly number[];
   readonly ofParameter: Steps;
   readonly ofTensor: Steps;
 }
 
-/** The part of a parameter that one tensor holds, as it lies in both. */
+/** The block of a parameter that one tensor holds, with its strides in both. */
 function blockOf(place: CheckpointPlace, axes: readonly SizedAxis[]): Block {
   const { entry } = place;
   const dimensions = dimensionsOf(place, new Map(axes.map((a) => [a.name, a.size])));
@@ -89,7 +92,10 @@ function copyBlock(sizes: readonly number[], from: Floats, source: Steps, into: 
   }
 }
 
-/** A parameter with its own axes in their own order, from the tensors that hold it; `read` gives the elements of one. */
+/**
+ * Assembles a parameter, with its own axes in their own order, from the tensors that hold it; `read` returns the
+ * elements of one tensor.
+ */
 export async function fromPlaces(
   places: readonly CheckpointPlace[],
   axes: readonly SizedAxis[],
@@ -104,12 +110,12 @@ export async function fromPlaces(
   return hostTensor(dtype, axes, data);
 }
 
-/** Puts the part of a parameter that a tensor holds into that tensor's elements. */
+/** Copies the part of a parameter that a tensor holds into that tensor's elements. */
 export function intoPlace(place: CheckpointPlace, { axes, data }: HostTensor, tensor: Float32Array): void {
   const { sizes, ofParameter, ofTensor } = blockOf(place, axes);
   copyBlock(sizes, data as Floats, ofParameter, tensor, ofTensor);
 }
 
-/** The part of a tensor that one place takes, in elements. */
+/** The number of elements of a tensor that belong to one place. */
 export const shareOf = ({ shape, shared = [] }: CheckpointPlace): number =>
   shape.reduce((n, size) => n * size, 1) / shared.reduce((n, { size, count }) => (n * size) / count, 1);

@@ -1,4 +1,4 @@
-/** Weights as a model's initializers draw them. */
+/** Weights drawn by a model's initializers. */
 import { drawingThreads } from "#host";
 import {
   allocate,
@@ -17,7 +17,7 @@ import { storedAs } from "./safetensors/stored-dtype.ts";
 import { initialStream, initialValue } from "./training/state.ts";
 import { asFloat, permute, type Weights } from "./weights.ts";
 
-/** Weights as a graph's initializers draw them for a seed: large ones by all cores. */
+/** Weights drawn by a graph's initializers for a seed; large tensors are drawn on all cores. */
 export function drawnWeights(graph: Graph, seed: number): Weights {
   const nodes = new Map(graph.inputs.filter(isParameter).map((n) => [inputName(n), n]));
   const threads = drawingThreads();
@@ -51,7 +51,9 @@ export function drawnWeights(graph: Graph, seed: number): Weights {
   };
 }
 
-/** Values from which on a tensor is drawn by threads: fewer are drawn before the threads have started. */
+/**
+ * Elements from which on a tensor is drawn on threads; smaller ones are drawn before the threads would have started.
+ */
 const worthThreads = 2 ** 20;
 
 const drawOf = (node: Node) => ({

@@ -16,10 +16,13 @@ export function frame(data: Uint8Array): Uint8Array {
   return record;
 }
 
-/** A checksum of data that holds checksums is masked, so that it does not cancel them. tensorflow/core/lib/hash/crc32c.h. */
+/**
+ * Checksums of data that itself contains checksums are masked, so that the two do not cancel.
+ * tensorflow/core/lib/hash/crc32c.h.
+ */
 const masked = (crc: number) => ((((crc >>> 15) | (crc << 17)) >>> 0) + 0xa282ead8) >>> 0;
 
-/** The byte after the last whole frame: a process that was killed may have left a part of one behind it. */
+/** The end of the last complete frame: a killed process may have left part of another after it. */
 export function wholeFrames(bytes: Uint8Array): number {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   for (let at = 0; ; ) {
@@ -34,16 +37,16 @@ export function wholeFrames(bytes: Uint8Array): number {
   }
 }
 
-/** What an event says beside its time and step. */
+/** The payload of an event, besides its time and step. */
 export type EventContent =
   | { readonly fileVersion: string }
   | { readonly summary: { readonly value: readonly { readonly tag: string; readonly simpleValue: number }[] } }
   | { readonly sessionLog: { readonly status: number } };
 
 /**
- * The bytes of an event; its time in seconds since 1970. The numbers are those of the fields in
- * tensorflow/core/util/event.proto and framework/summary.proto. They are written here one by one, as protobufjs makes code
- * at run time from a description, which a page with a content security policy forbids.
+ * Encodes an event; `seconds` is the time since 1970. Field numbers are those of tensorflow/core/util/event.proto and
+ * framework/summary.proto. Fields are written by hand because protobufjs generates code at run time from a schema,
+ * which a page's content security policy may forbid.
  */
 export function event(seconds: number, step: number, content: EventContent): Uint8Array {
   const writer = protobuf.Writer.create();
@@ -68,12 +71,12 @@ export function event(seconds: number, step: number, content: EventContent): Uin
   return writer.finish();
 }
 
-/** How protobuf encodes a field: the low three bits of its tag. */
+/** Protobuf wire types: the low three bits of a field's tag. */
 const wire = { number: 0, eightBytes: 1, bytes: 2, fourBytes: 5 } as const;
 
 const field = (writer: protobuf.Writer, id: number, type: number): protobuf.Writer => writer.uint32((id << 3) | type);
 
-/** A scalar (f32) by tag. */
+/** Scalars (f32) by tag. */
 export const summary = (values: Readonly<Record<string, number>>): EventContent => ({
   summary: { value: Object.entries(values).map(([tag, simpleValue]) => ({ tag, simpleValue })) },
 });
@@ -81,5 +84,5 @@ export const summary = (values: Readonly<Record<string, number>>): EventContent 
 /** `SessionLog.status` = START. */
 export const sessionStart: EventContent = { sessionLog: { status: 1 } };
 
-/** With which every file begins. */
+/** The first event of every file. */
 export const fileVersion: EventContent = { fileVersion: "brain.Event:2" };

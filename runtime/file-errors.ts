@@ -1,4 +1,4 @@
-/** File errors a person can act on: which file, what is wrong with it, and what to do. */
+/** Actionable file errors: which file, what is wrong, and what to do. */
 import { FileError, HeddleError } from "../compiler/index.ts";
 import { errorCode } from "./file-system.ts";
 
@@ -7,7 +7,7 @@ export function fileError(path: string, what: string, hint: string, cause?: unkn
   return new FileError(`${path}: ${what}\n  hint: ${hint}`, { cause });
 }
 
-/** What the system's codes mean, and what to do about each. */
+/** What the operating system's error codes mean, and what to do about each. */
 const systemFaults: ReadonlyMap<string, readonly [what: string, hint: string]> = new Map([
   ["ENOSPC", ["no space is left on the device", "free some space there, or write to another disk"]],
   ["EDQUOT", ["the disk quota is used up", "free some space there, or write to another disk"]],
@@ -29,8 +29,8 @@ const systemFaults: ReadonlyMap<string, readonly [what: string, hint: string]> =
 ]);
 
 /**
- * The error to throw for `error`, met while doing `action` ("read", "write") on `path`: a fault of the system becomes
- * a FileError with a hint; any other error is returned as it is.
+ * The error to throw for `error`, raised while doing `action` ("read", "write") on `path`: a system error becomes a
+ * FileError with a hint; any other error is returned as it is.
  */
 export function asFileError(error: unknown, action: string, path: string, extraFact = ""): unknown {
   const code = errorCode(error);
@@ -39,7 +39,7 @@ export function asFileError(error: unknown, action: string, path: string, extraF
   return new FileError(`cannot ${action} ${path}: ${what}${extraFact}\n  hint: ${hint}`, { cause: error });
 }
 
-/** Runs `work`, turning a fault of the system into a FileError about `path`. */
+/** Runs `work`, turning system errors into a FileError about `path`. */
 export async function explainingFaults<T>(action: string, path: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
@@ -48,15 +48,18 @@ export async function explainingFaults<T>(action: string, path: string, work: ()
   }
 }
 
-/** A character as its code in braces. */
+/** A character as an escape sequence, `\u{...}`. */
 const escaped = (character: string): string => `\\u{${character.codePointAt(0)!.toString(16)}}`;
 
-/** Text for a terminal: control characters are escaped, so that a name from a file or a page cannot command it. */
+/**
+ * Text for a terminal: control characters are escaped, so that a name from a file or a page cannot inject terminal
+ * commands.
+ */
 export const escapeControls = (text: string): string => text.replace(/(?![\n\t])[\p{Cc}\p{Bidi_Control}]/gu, escaped);
 
 const longestQuote = 120;
 
-/** A name from a file, quoted for a message: control and invisible characters escaped, long ones cut. */
+/** A name from a file, quoted for a message: control and invisible characters are escaped, long names truncated. */
 export function quoted(name: string): string {
   const cut = name.length > longestQuote ? `${name.slice(0, longestQuote)}…` : name;
   return JSON.stringify(cut).replace(/[\p{C}\p{Zl}\p{Zp}]/gu, escaped);
@@ -64,7 +67,7 @@ export function quoted(name: string): string {
 
 const units = ["bytes", "KiB", "MiB", "GiB", "TiB"] as const;
 
-/** A byte count for people: 11.8 GiB. */
+/** A human-readable byte count: 11.8 GiB. */
 export function formatBytes(bytes: number): string {
   const power = Math.min(units.length - 1, Math.max(0, Math.floor(Math.log2(Math.max(bytes, 1)) / 10)));
   return power === 0 ? `${bytes} bytes` : `${(bytes / 1024 ** power).toFixed(1)} ${units[power]}`;

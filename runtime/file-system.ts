@@ -1,4 +1,7 @@
-/** The file operations that the runtime needs, as an interface: tests hand in one that runs full or breaks off, pages another. */
+/**
+ * The file operations that the runtime needs, as an interface: tests inject one that runs out of space or fails, pages
+ * use another.
+ */
 export interface FileInfo {
   readonly size: number;
   readonly mode: number;
@@ -6,7 +9,7 @@ export interface FileInfo {
   isDirectory(): boolean;
 }
 
-/** An open file. Offsets and lengths are bytes; reads and writes may be short, as those of the system are. */
+/** An open file. Offsets and lengths are in bytes; reads and writes may be short, like the system calls. */
 export interface OpenFile {
   read(
     buffer: Uint8Array,
@@ -26,7 +29,7 @@ export interface OpenFile {
   close(): Promise<void>;
 }
 
-/** Faults are thrown as Node does: an Error with a `code` such as ENOSPC. */
+/** Errors are thrown as Node throws them: an Error with a `code` such as ENOSPC. */
 export interface FileSystem {
   open(path: string, flags: "r" | "r+" | "wx", mode?: number): Promise<OpenFile>;
   stat(path: string): Promise<FileInfo>;
@@ -40,7 +43,7 @@ export interface FileSystem {
   freeBytes(folder: string): Promise<number>;
 }
 
-/** The system's code of a fault (ENOSPC, EACCES ...), or undefined for any other error. */
+/** The system error code (ENOSPC, EACCES ...), or undefined for any other error. */
 export function errorCode(error: unknown): string | undefined {
   const code = error instanceof Error ? (error as { readonly code?: unknown }).code : undefined;
   return typeof code === "string" ? code : undefined;

@@ -1,21 +1,21 @@
-/** Writing files so that a reader sees the old content or the new, whole, never a part of either. */
+/** Atomic file writes: a reader sees either the old content or the new, never a part of either. */
 import { basename, dirname, fileSystem, join, resolve } from "#host";
 import { FileError } from "../compiler/index.ts";
 import { asFileError, explainingFaults, fileError, formatBytes } from "./file-errors.ts";
 import { errorCode, type FileInfo, type FileSystem, type OpenFile } from "./file-system.ts";
 
-/** Takes the next bytes of a file; resolves when the system has them. */
+/** Accepts the next bytes of a file; resolves once the operating system has them. */
 export type ByteSink = (bytes: Uint8Array) => Promise<void>;
 
 export interface WriteOptions {
   readonly fs?: FileSystem;
-  /** Aborting breaks the writing off: the temporary file is removed and the old file stays as it was. */
+  /** Aborting stops the write: the temporary file is removed and the old file is left unchanged. */
   readonly signal?: AbortSignal;
 }
 
-/** A file written and synced under a temporary name beside its target, which is not touched before `commit`. */
+/** A file written and synced under a temporary name beside its target, which stays untouched until `commit`. */
 export interface StagedFile {
-  /** Gives the file its name, replacing what had it. */
+  /** Renames the file to its target, replacing it. */
   commit(): Promise<void>;
   /** Removes the temporary file. */
   discard(): Promise<void>;
@@ -34,7 +34,7 @@ export async function writeFileAtomically(
   await writeAtomically(path, (sink) => sink(bytes), options);
 }
 
-/** Like `writeFileAtomically`, for content that `produce` sends to the sink piece by piece. */
+/** Like `writeFileAtomically`, for content that `produce` sends to the sink in pieces. */
 export async function writeAtomically(
   path: string,
   produce: (sink: ByteSink) => Promise<void>,
@@ -45,8 +45,8 @@ export async function writeAtomically(
 }
 
 /**
- * Writes and syncs a file under a temporary name, for several files that are to take their names together.
- * A killed process leaves at most `<name>.<random>.tmp` files behind, which nothing reads.
+ * Writes and syncs a file under a temporary name, so that several files can be committed together. A killed process
+ * leaves at most `<name>.<random>.tmp` files behind, which nothing reads.
  */
 export async function stageFile(
   path: string,
@@ -60,7 +60,7 @@ export async function stageFile(
   try {
     await writeNew(fs, temporary, mode, path, produce, options.signal);
   } catch (error) {
-    await discard().catch(() => {}); // the first error is the one to tell
+    await discard().catch(() => {}); // the first error is the one to report
     throw await withFreeSpace(fs, error, path);
   }
   return { commit: () => commitFile(fs, temporary, target, path), discard };
@@ -90,12 +90,12 @@ async function commitFile(fs: FileSystem, temporary: string, target: string, pat
     await fs.rename(temporary, target);
     await fs.syncFolder(dirname(target));
   } catch (error) {
-    await fs.remove(temporary).catch(() => {}); // the first error is the one to tell
+    await fs.remove(temporary).catch(() => {}); // the first error is the one to report
     throw asFileError(error, "write", path);
   }
 }
 
-/** Follows a symbolic link to the file it names, and refuses what a rename would destroy: folders and devices. */
+/** Follows a symbolic link to its target, and refuses what a rename would destroy: folders and devices. */
 async function resolveTarget(fs: FileSystem, path: string): Promise<{ target: string; mode?: number }> {
   const target = await fs.realpath(path).catch((error: unknown) => {
     if (errorCode(error) === "ENOENT") return resolve(path);
@@ -118,7 +118,7 @@ export async function infoOf(fs: FileSystem, path: string): Promise<FileInfo | u
   }
 }
 
-/** The name is cut so that a long one, plus what is added, stays under the 255 bytes that file systems allow. */
+/** The name is truncated so that, with the suffix, it stays under file systems' limit of 255 bytes. */
 const temporaryName = (name: string) => `${[...name].slice(0, 40).join("")}.${randomHex()}.tmp`;
 
 /** 12 hexadecimal digits. */
@@ -127,12 +127,12 @@ export const randomHex = (): string =>
 
 const temporaryPattern = /\.[0-9a-f]{12}\.tmp$/;
 
-/** Removes temporary files that killed processes left in a folder and those in it; none of them may be in use. */
+/** Removes temporary files that killed processes left in a folder and its subfolders; none of them may be in use. */
 export async function removeTemporaries(folder: string): Promise<void> {
   await explainingFaults("read", folder, async () => await removeTemporariesIn(await fileSystem.realpath(folder)));
 }
 
-/** Links are left alone: what they lead to may lie outside. */
+/** Does not follow links: their targets may lie outside. */
 async function removeTemporariesIn(folder: string): Promise<void> {
   for (const name of await fileSystem.readdir(folder)) {
     const path = join(folder, name);
@@ -143,7 +143,7 @@ async function removeTemporariesIn(folder: string): Promise<void> {
   }
 }
 
-/** One call to the system writes at most this many bytes, so that an abort is seen in time. */
+/** Upper limit for a single write call, so that an abort is noticed in time. */
 const largestWrite = 64 * 1024 * 1024;
 
 async function writeAll(file: OpenFile, bytes: Uint8Array, path: string, signal?: AbortSignal): Promise<void> {
@@ -168,8 +168,8 @@ async function withFreeSpace(fs: FileSystem, error: unknown, path: string): Prom
 }
 
 /**
- * Throws FileError when the disk that holds `folder`, which need not exist yet, has fewer than `bytes` free bytes.
- * A check before long work only: the space may go meanwhile, and writing then ends in an error of its own.
+ * Throws FileError when the disk that holds `folder`, which need not exist yet, has fewer than `bytes` free bytes. Only
+ * an early check before long work: the space may be used up meanwhile, and writing then fails with its own error.
  */
 export async function requireFreeSpace(folder: string, bytes: number, options: WriteOptions = {}): Promise<void> {
   const fs = options.fs ?? fileSystem;
@@ -187,12 +187,15 @@ export async function requireFreeSpace(folder: string, bytes: number, options: W
   );
 }
 
-/** Makes a folder, and those around it, unless it is there. Throws FileError where it cannot be made. */
+/** Creates a folder and its parents unless they exist. Throws FileError when that fails. */
 export async function makeFolder(folder: string, options: WriteOptions = {}): Promise<void> {
   await explainingFaults("create", folder, () => (options.fs ?? fileSystem).mkdir(folder));
 }
 
-/** Throws FileError, before long work, where a file could not be written after it: a folder, or nowhere. */
+/**
+ * Throws FileError, before long work, when a file could not be written to `path`: it is a folder, or its folder does
+ * not exist.
+ */
 export async function requireWritable(path: string, options: WriteOptions = {}): Promise<void> {
   const fs = options.fs ?? fileSystem;
   await explainingFaults("write", path, async () => {
@@ -204,7 +207,7 @@ export async function requireWritable(path: string, options: WriteOptions = {}):
 const smallPiece = 64 * 1024;
 const largePiece = 4 * 1024 * 1024;
 
-/** The bytes of a file, or of a range of it, in pieces; each piece is valid until the next is asked for. */
+/** The bytes of a file, or of a range of it, in pieces; each piece is valid until the next one is requested. */
 export async function* readPieces(
   fs: FileSystem,
   path: string,
@@ -212,7 +215,7 @@ export async function* readPieces(
   to = Number.MAX_SAFE_INTEGER,
 ): AsyncGenerator<Uint8Array> {
   const file = await fs.open(path, "r");
-  let buffer = new Uint8Array(smallPiece); // most files are small, and memory for a large piece is not had for nothing
+  let buffer = new Uint8Array(smallPiece); // most files are small, and a large buffer is not free to allocate
   try {
     for (let at = from ?? 0; at < to; ) {
       const length = Math.min(buffer.length, to - at);
@@ -227,7 +230,7 @@ export async function* readPieces(
   }
 }
 
-/** A whole file, unless it is larger than `mostBytes` or no ordinary file: then FileError. */
+/** Reads a whole file. Throws FileError when it is larger than `mostBytes` or not an ordinary file. */
 export async function readWhole(fs: FileSystem, path: string, mostBytes: number): Promise<Uint8Array> {
   return await explainingFaults("read", path, async () => {
     const info = await fs.stat(path);
@@ -245,7 +248,7 @@ export async function readWhole(fs: FileSystem, path: string, mostBytes: number)
   });
 }
 
-/** Arrays of bytes as one. */
+/** Concatenates byte arrays. */
 export function joined(pieces: readonly Uint8Array[]): Uint8Array {
   const all = new Uint8Array(pieces.reduce((length, piece) => length + piece.length, 0));
   let at = 0;
@@ -256,12 +259,12 @@ export function joined(pieces: readonly Uint8Array[]): Uint8Array {
   return all;
 }
 
-/** A file of text (UTF-8), or undefined where there is none. Throws FileError. */
+/** Reads a UTF-8 text file; undefined when there is none. Throws FileError. */
 export async function readText(path: string): Promise<string | undefined> {
   if ((await explainingFaults("read", path, () => infoOf(fileSystem, path))) === undefined) return undefined;
   return new TextDecoder().decode(await readWhole(fileSystem, path, Number.MAX_SAFE_INTEGER));
 }
 
-/** Whether there is anything at a path, and it can be reached. */
+/** Whether a path exists and is accessible. */
 export const isThere = async (path: string): Promise<boolean> =>
   (await infoOf(fileSystem, path).catch(() => undefined)) !== undefined;

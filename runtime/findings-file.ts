@@ -1,23 +1,26 @@
-/** What tuning found, kept on disk between runs. */
+/** Tuning results, cached on disk between runs. */
 import type { Finding, Findings } from "../compiler/index.ts";
 import { areNumbers, isRecord, type MeasuredOn, readCached, writeCached } from "./cached-file.ts";
 
 export interface ReadFindings {
   readonly findings: Findings;
-  /** Why there are none although there is a file, in a line. */
+  /** One line on why an existing file was ignored. */
   readonly ignored?: string;
 }
 
 type Stored = Readonly<Record<string, readonly Finding[]>>;
 
-/** Reads what was found on this basis. A file that is damaged, or of another basis, is passed over with a reason. */
+/**
+ * Reads the results measured under the conditions `basis`. A damaged file, or one with another basis, is ignored, and
+ * the result says why.
+ */
 export async function readFindings(path: string, basis: MeasuredOn): Promise<ReadFindings> {
   const kind = { what: "findings", again: "heddle tune finds them anew" };
   const { value = {}, ignored } = await readCached(path, kind, basis, areFindings);
   return { findings: new Map(Object.entries(value)), ...(ignored !== undefined && { ignored }) };
 }
 
-/** Writes findings, replacing what is there whole. Throws FileError where that cannot be done. */
+/** Writes findings, replacing the file atomically. Throws FileError when that fails. */
 export const writeFindings = (path: string, basis: MeasuredOn, findings: Findings): Promise<void> =>
   writeCached(path, basis, Object.fromEntries(findings));
 

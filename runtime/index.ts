@@ -1,4 +1,4 @@
-/** The runtime owns time: what is read before a run, what is kept of it, and how it is resumed. */
+/** The runtime: loading weights and data before a run, the run itself, what is saved of it, and how it is resumed. */
 
 export { fileSystem, lockRunFolder, startProgress } from "#host";
 export { areNumbers, type Cached, isRecord, type MeasuredOn, readCached, writeCached } from "./cached-file.ts";

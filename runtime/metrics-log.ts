@@ -1,23 +1,23 @@
-/** The metrics of a run as JSON lines: one object for each step, readable while the run goes on. */
+/** The metrics of a run as JSON lines: one object per step, readable while the run continues. */
 import { fileSystem } from "#host";
 import { type AppendFile, createAppendFile, reopenAppendFile } from "./append-file.ts";
 import { explainingFaults, fileError } from "./file-errors.ts";
 import type { FileSystem } from "./file-system.ts";
 import { infoOf, joined, readPieces } from "./files.ts";
 
-/** A line. Numbers that JSON lacks are written as the texts "NaN", "Infinity" and "-Infinity". */
+/** A line. NaN and infinities, which JSON lacks, are written as the strings "NaN", "Infinity" and "-Infinity". */
 export interface MetricsRecord {
   readonly step: number;
   readonly [name: string]: number | string | boolean;
 }
 
 export interface MetricsLogOptions {
-  /** Steps that the resumed run has done: lines of later steps are cut off. Without it the file must be new. */
+  /** Steps completed by the resumed run: lines of later steps are truncated. Without it the file must be new. */
   readonly resumeAt?: number;
   readonly fs?: FileSystem;
 }
 
-/** Writes a run's log. `append` resolves when the system has the line, `flush` when the disk has all of them. */
+/** A run's log. `append` resolves once the operating system has the line, `flush` once all lines are on disk. */
 export interface MetricsLog {
   append(record: MetricsRecord): Promise<void>;
   flush(): Promise<void>;
@@ -25,8 +25,8 @@ export interface MetricsLog {
 }
 
 /**
- * Opens a log, new or resumed. Throws FileError when a new one exists already, and when a resumed one holds something
- * other than records before its end; a torn end, as a crash leaves, is cut off.
+ * Opens a log, new or resumed. Throws FileError when a new one already exists, and when a resumed one contains anything
+ * but records before its end; a torn last line, as left by a crash, is cut off.
  */
 export async function openMetricsLog(path: string, options: MetricsLogOptions = {}): Promise<MetricsLog> {
   const file = await openFile(options.fs ?? fileSystem, path, options.resumeAt);
@@ -50,8 +50,8 @@ async function openFile(fs: FileSystem, path: string, resumeAt: number | undefin
 }
 
 /**
- * The byte after the last line whose step is at most `lastStep`. Each line is of a later step than the one before, and lines
- * up to that step are there: what was lost of them is no torn end.
+ * The end of the last line whose step is at most `lastStep`. Steps must increase, and the log must reach `lastStep`: if
+ * it does not, more is missing than a torn last line.
  */
 async function endOfStep(fs: FileSystem, path: string, lastStep: number): Promise<number> {
   let end = 0;
@@ -64,12 +64,12 @@ async function endOfStep(fs: FileSystem, path: string, lastStep: number): Promis
     const step = stepOf(line.text);
     if (step === undefined) fault ??= `line ${number} is not a record with a step`;
     else if (fault !== undefined)
-      throw notInOrder(path, fault); // only the end may be torn
+      throw notInOrder(path, fault); // only the last line may be torn
     else if (step <= last) throw notInOrder(path, `line ${number} is of step ${step}, behind one of step ${last}`);
     else last = step;
     if (fault === undefined && last <= lastStep) [kept, end] = [last, line.end];
   }
-  // Lines are on the disk before a checkpoint is. A log that was begun anew behind it has none of them.
+  // Lines reach the disk before their checkpoint does. Only a log begun anew after it has none of them.
   if ((kept ?? lastStep) < lastStep || (fault !== undefined && kept !== lastStep && lastStep > 0))
     throw notInOrder(path, `${fault ?? `it ends with step ${kept}`}, and the run goes on after step ${lastStep}`);
   return end;
@@ -87,7 +87,7 @@ function stepOf(text: string): number | undefined {
   }
 }
 
-/** The complete lines of a file, each with the byte after its line end; a torn last one is none. */
+/** The complete lines of a file, each with the offset after its line end; a torn last line is left out. */
 export async function* readLines(fs: FileSystem, path: string): AsyncGenerator<{ text: string; end: number }> {
   const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
   let rest: Uint8Array = new Uint8Array(0);

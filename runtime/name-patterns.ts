@@ -1,12 +1,12 @@
-/** Many tensor names said in few words. */
+/** Compact display of many tensor names. */
 
 /**
- * Names as patterns, in the order of the names: `clip_projector2.*` where all that is in `all` below a path is among them,
- * and `layers.{0,2,4}.norm.weight` for names that differ in one number. `all` are the names among which these are.
+ * Names as patterns, in their order: `clip_projector2.*` when every name in `all` below that path is included, and
+ * `layers.{0,2,4}.norm.weight` for names that differ in one number. `all` is the full set that the names are from.
  */
 export function collapseNames(names: readonly string[], all: Iterable<string>): string[] {
   const chosen = new Set(names);
-  const others = new Set<string>(); // paths below which there is a name that is not among them
+  const others = new Set<string>(); // paths with a name below that is not included
   const leaves = new Map<string, number>();
   for (const name of all) {
     for (const path of parents(name)) {
@@ -21,13 +21,13 @@ export function collapseNames(names: readonly string[], all: Iterable<string>): 
   return mergeNumbers([...new Set(names.map(whole))]);
 }
 
-/** The paths above a name, the shortest first. */
+/** The ancestor paths of a name, shortest first. */
 const parents = (name: string): string[] => {
   const parts = name.split(".");
   return parts.slice(1).map((_, i) => parts.slice(0, i + 1).join("."));
 };
 
-/** Names that differ in their first number alone become one. */
+/** Merges names that differ only in their first number. */
 function mergeNumbers(names: readonly string[]): string[] {
   const groups = new Map<string, string[]>();
   for (const name of names) {

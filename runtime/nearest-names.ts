@@ -1,7 +1,7 @@
-/** Suggestions for a tensor that is not there, kept cheap when a file holds very many or very long names. */
+/** Suggestions for a missing tensor, kept cheap for files with very many or very long names. */
 import { nearest } from "../compiler/index.ts";
 
-/** A suggestion must not take longer than the reading it excuses, so no more candidates than this are compared. */
+/** A limit on the candidates compared, so that a suggestion does not take longer than reading the file. */
 const mostCandidates = 4000;
 const longestCompared = 250;
 

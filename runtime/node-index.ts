@@ -1,4 +1,4 @@
-/** What of the runtime only Node has: processes that work together, timelines written while a process dies, new run folders. */
+/** The parts of the runtime that only Node has: multi-process runs, crash-safe trace files, new run folders. */
 export { type Launch, launchOf } from "./collectives/launch.ts";
 export { joinRanks } from "./collectives/node-join-ranks.ts";
 export { type OpenTrace, openTrace } from "./node-trace-file.ts";

@@ -1,8 +1,8 @@
 /**
- * A timeline as a file that Perfetto and Chrome open: the JSON array of the Trace Event Format (Google, "Trace Event
- * Format", section "JSON Array Format"). Events go to the file as they come and it is whole after each write, so that a run
- * that is killed leaves a file that opens, and a long one is not held in memory. A kill in the middle of a write may cut that
- * write: the format lets an array lack its end.
+ * A timeline as a file for Perfetto and Chrome: the JSON array of the Trace Event Format (Google, "Trace Event Format",
+ * section "JSON Array Format"). Events are streamed to the file, and it is complete after each write, so that a killed
+ * run leaves a readable file and a long one is not held in memory. A kill in the middle of a write may truncate it: the
+ * format allows an array without its end.
  */
 import { closeSync, openSync, writeSync } from "node:fs";
 import {
@@ -16,21 +16,21 @@ import {
 } from "../compiler/index.ts";
 import { asFileError } from "./file-errors.ts";
 
-/** Characters that are kept back until there are more of them, or until some time has passed. */
+/** Buffered characters, and milliseconds, after which events are written. */
 const keptBack = 64 * 1024;
 const keptBackMs = 250;
 
-/** What ends the file, and is written over by what comes next. */
+/** Ends the file, and is overwritten by the next events. */
 const end = "\n]\n";
 
-/** Spans that may be open at a time on a track have rows of their own: those of one row do not overlap. */
+/** Concurrently open spans of a track get rows of their own, since spans in one row must not overlap. */
 interface Row {
   readonly id: number;
   open: boolean;
   last: number;
 }
 
-/** Rows of different tracks; no track has as many. */
+/** Stride of row ids between tracks; no track has as many rows. */
 const rowsOfTrack = 1000;
 
 class TraceFile implements Timeline {
@@ -63,7 +63,7 @@ class TraceFile implements Timeline {
     this.write(this.rowFor(track, begun), name, begun, ended, facts);
   }
 
-  /** The first row of a track that is free from a time on. */
+  /** The first row of a track that is free from time `begun` on. */
   private rowFor(track: Track, begun: number): Row {
     let rows = this.rows.get(track);
     if (!rows) this.rows.set(track, (rows = []));
@@ -89,7 +89,7 @@ class TraceFile implements Timeline {
     else this.timer ??= setTimeout(() => this.flush(), keptBackMs).unref();
   }
 
-  /** Writes what was kept back. */
+  /** Writes the buffered events. */
   flush(): void {
     clearTimeout(this.timer);
     this.timer = undefined;
@@ -98,7 +98,7 @@ class TraceFile implements Timeline {
     this.text = "";
   }
 
-  /** Puts text before the end of the file; gives its bytes. */
+  /** Writes text before the end of the file; returns its length in bytes. */
   private put(text: string, at: number): number {
     const bytes = Buffer.from(text + end);
     for (let done = 0; done < bytes.length; ) done += writeSync(this.file, bytes, done, bytes.length - done, at + done);
@@ -111,18 +111,18 @@ class TraceFile implements Timeline {
   }
 }
 
-/** Whole nanoseconds, as microseconds. */
+/** Microseconds, rounded to whole nanoseconds. */
 const micros = (milliseconds: number): number => Math.round(milliseconds * 1e6) / 1e3;
 
 /** A timeline that is being written. */
 export interface OpenTrace {
-  /** Ends the file. */
+  /** Closes the file. */
   dispose(): void;
 }
 
 /**
- * Writes a timeline of this process to a file until it is disposed of. Throws FileError where the file cannot be written,
- * UsageError where one is being written already.
+ * Writes a timeline of this process to a file until it is disposed of. Throws FileError when the file cannot be
+ * written, UsageError when a timeline is already being written.
  */
 export function openTrace(path: string): OpenTrace {
   if (timeline()) throw new UsageError("a timeline is being written already: a process has one at a time");

@@ -1,16 +1,16 @@
-/** Parameters from where they are kept to a device: by the store itself where it can fetch them, else one after another. */
+/** Loads parameters from storage onto a device: fetched by the store itself if it can, otherwise one at a time. */
 import type { Store, StoredTensor } from "../backends/backend.ts";
 import { type DType, type HostTensor, inputName, type Node } from "../compiler/index.ts";
 
-/** Where parameters come from, one at a time: `Weights` of a file, or a map. */
+/** A source of parameters, read one at a time: `Weights` of a file, or a map. */
 export interface ParameterSource {
-  /** In the dtype asked for, default f32. Throws FileError where that cannot hold what is stored. */
+  /** Reads in the given dtype, default f32. Throws FileError when that cannot represent the stored values. */
   read(parameter: string, dtype?: DType): Promise<HostTensor>;
-  /** How a store may fetch a parameter itself, if it may. */
+  /** Where a store may fetch the parameter itself; undefined when it cannot. */
   stored?(parameter: string, dtype?: DType): StoredTensor | undefined;
 }
 
-/** Sets the parameters in the store; `nameOf` says under which name the source has them. */
+/** Writes the parameters to the store; `nameOf` maps them to the source's names. */
 export async function writeParameters(
   store: Store,
   source: ParameterSource,

@@ -1,18 +1,18 @@
-/** Weights as small integers, made as they are read: a tensor at a time is held as floats. */
+/** Weight quantization at load time: only one tensor at a time is held as floats. */
 import { FileError, type HostTensor, hostTensor, type QuantizedParameter } from "../compiler/index.ts";
 import { quoted } from "./file-errors.ts";
 import type { ParameterSource } from "./parameter-source.ts";
 import { permute } from "./weights.ts";
 
 export interface QuantizingSource extends ParameterSource {
-  /** Says how parameters are kept in graphs that are about to be loaded. */
+  /** Registers the quantized parameters of graphs that are about to be loaded. */
   keep(parameters: readonly QuantizedParameter[]): void;
 }
 
-/** A source that also has the words and scales of parameters that are kept as integers. */
+/** A source that also yields the packed words and the scales of quantized parameters. */
 export function quantizingSource(source: ParameterSource): QuantizingSource {
   const kept = new Map<string, QuantizedParameter>();
-  /** What was made beside something asked for, until it is asked for too. */
+  /** Quantizing yields words and scales together; this keeps the one not asked for yet. */
   const beside = new Map<string, HostTensor>();
   const read: ParameterSource["read"] = async (name, dtype) => {
     const made = beside.get(name);
@@ -37,10 +37,10 @@ export function quantizingSource(source: ParameterSource): QuantizingSource {
 }
 
 /**
- * A matrix as integers and scales. In 8 bits the largest magnitude of a block is 127 scales; in 4 bits its farthest number is
- * -8 scales, which may be below 0, so that all 16 integers are used. A scale is no nearer to 0 when it is rounded to f16: what
- * is decoded is off by half a scale at most, and in 4 bits by a whole one opposite to the farthest. Throws FileError where no
- * f16 is as large.
+ * Block-wise quantization of a matrix to packed integers and scales. In 8 bits the largest magnitude of a block maps to
+ * 127; in 4 bits the element farthest from 0 maps to -8 (the scale may be negative), so that all 16 integers are used.
+ * Scales are rounded to f16 away from 0: the error is at most half a scale, or in 4 bits a whole one at the end
+ * opposite to the farthest element. Throws FileError when f16 cannot represent the scale.
  */
 export function quantized(q: QuantizedParameter, value: HostTensor): { words: HostTensor; scales: HostTensor } {
   const { bits, depth, block } = q;
@@ -66,7 +66,7 @@ export function quantized(q: QuantizedParameter, value: HostTensor): { words: Ho
   return { words: hostTensor("u32", q.words.axes, words), scales: hostTensor("f16", q.scales.axes, scales) };
 }
 
-/** The number that lies farthest from 0. */
+/** The element farthest from 0. */
 function farthestOf(data: Float32Array, from: number, to: number): number {
   let [far, most] = [0, 0];
   for (let i = from; i < to; i++) {
@@ -81,13 +81,13 @@ function scaleFor(far: number, bits: number): number {
   return far > 0 ? -halfNotBelow(far / 8) : halfNotBelow(-far / 8);
 }
 
-/** A word of elements, times `inverse` and rounded; from `to` on they stand for 0. */
+/** Packs one word of elements, multiplied by `inverse` and rounded; elements from `to` on are 0. */
 function packed(data: Float32Array, from: number, to: number, inverse: number, bits: number): number {
   const excess = 1 << (bits - 1);
   const most = 2 * excess - 1;
   let word = 0;
   for (let shift = 0, i = from; shift < 32; shift += bits, i++) {
-    // No number is below 0 here, so that what is cut off is what lies below.
+    // The value is never negative here, so truncation rounds down.
     const held = i < to ? (data[i]! * inverse + excess + 0.5) | 0 : excess;
     word |= (held > most ? most : held) << shift;
   }
@@ -97,7 +97,7 @@ function packed(data: Float32Array, from: number, to: number, inverse: number, b
 const half = new Float16Array(1);
 const halfBits = new Uint16Array(half.buffer);
 
-/** The least half that is no less than a number of 0 and above. */
+/** The smallest f16 not below `value`, for value >= 0. */
 function halfNotBelow(value: number): number {
   half[0] = value;
   if (half[0]! < value) halfBits[0]! += 1;

@@ -3,14 +3,14 @@ import type { Backend, CompileOptions, RunOptions } from "../backends/backend.ts
 import { didYouMean, type Graph, type HostTensor, inputName, isParameter, UsageError } from "../compiler/index.ts";
 
 export interface InferenceSession {
-  /** Runs once on the inputs given by name. */
+  /** Runs once on the given inputs, by name. */
   run(feeds: Readonly<Record<string, HostTensor>>, options?: RunOptions): Promise<Record<string, HostTensor>>;
   dispose(): void;
 }
 
 export type SessionOptions = CompileOptions;
 
-/** Compiles a graph and puts its parameters on the device; throws UsageError naming every weight that is missing. */
+/** Compiles a graph and loads its parameters onto the device; throws UsageError naming every missing weight. */
 export async function createSession(
   backend: Backend,
   graph: Graph,

@@ -1,4 +1,4 @@
-/** Scalars as TensorBoard event files. */
+/** Writes scalars as TensorBoard event files. */
 import { fileSystem, join } from "#host";
 import { type AppendFile, createAppendFile, reopenAppendFile } from "./append-file.ts";
 import { type EventContent, event, fileVersion, frame, sessionStart, summary, wholeFrames } from "./event-encoding.ts";
@@ -8,16 +8,16 @@ import { infoOf, readWhole } from "./files.ts";
 
 export interface EventLogOptions {
   /**
-   * Steps that the resumed run has done: TensorBoard then hides what earlier files say of later steps. What a killed
-   * process left torn at their ends is cut off.
+   * Steps completed by the resumed run: TensorBoard then hides later steps in earlier files. Torn file ends, as left by
+   * a killed process, are cut off.
    */
   readonly resumeAt?: number;
   readonly fs?: FileSystem;
-  /** Milliseconds since 1970. Default: the clock. */
+  /** Milliseconds since 1970. Default: the system clock. */
   readonly now?: () => number;
 }
 
-/** Writes one event file. */
+/** One event file being written. */
 export interface EventLog {
   readonly path: string;
   /** Adds values (f32) by tag, such as "train/loss", at a step. */
@@ -26,7 +26,7 @@ export interface EventLog {
   dispose(): Promise<void>;
 }
 
-/** Starts a new event file in a folder, which is made when it is not there; TensorBoard reads all files of a folder. */
+/** Starts a new event file in a folder, which is created if missing; TensorBoard reads all files in a folder. */
 export async function openEventLog(folder: string, options: EventLogOptions = {}): Promise<EventLog> {
   const fs = options.fs ?? fileSystem;
   const now = options.now ?? Date.now;
@@ -53,10 +53,10 @@ async function cutTornEnds(fs: FileSystem, folder: string): Promise<void> {
   }
 }
 
-/** Bytes of an event file at most: millions of steps. */
+/** Maximum bytes of an event file: millions of steps. */
 const largestEvents = 2 ** 31 - 1;
 
-/** TensorBoard takes any file with "tfevents" in its name, and orders a run's files by name. */
+/** TensorBoard reads any file with "tfevents" in its name, in the order of names. */
 async function createEventFile(fs: FileSystem, folder: string, seconds: number): Promise<AppendFile> {
   for (let attempt = 0; ; attempt++) {
     const path = join(folder, `events.out.tfevents.${String(seconds).padStart(10, "0")}.heddle.${attempt}`);

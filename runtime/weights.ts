@@ -1,4 +1,4 @@
-/** A model's weights in files: heddle's own names and shapes, or a published layout that a model's rules describe. */
+/** A model's weights in files: with heddle's own names and shapes, or in a published layout described by the model. */
 import type { StoredFloat, StoredTensor } from "../backends/backend.ts";
 import {
   type DType,
@@ -24,32 +24,32 @@ import { describeStored, openSafetensors, type SafetensorsReader } from "./safet
 import { isReadableAs } from "./safetensors/stored-dtype.ts";
 import type { TensorToWrite } from "./safetensors/writer.ts";
 
-/** The stored types of weights. */
+/** Storage types of weights. */
 export type FloatDType = "F64" | "F32" | "F16" | "BF16";
 
-/** Weights that are read when they are asked for. */
+/** Weights that are read on demand. */
 export interface Weights {
-  /** One parameter, with its own axes in their own order, as f32 unless another float is asked for. */
+  /** Reads a parameter, with its own axes in their own order, as f32 unless another float type is given. */
   read(parameter: string, dtype?: DType): Promise<HostTensor>;
-  /** How a store may fetch a parameter itself; undefined where more is to be done than to convert one float to another. */
+  /** Where a store may fetch the parameter itself; undefined when more than a float conversion is needed. */
   stored?(parameter: string, dtype?: DType): StoredTensor | undefined;
-  /** How a parameter is stored. */
+  /** The stored type of a parameter. */
   dtypeOf(parameter: string): FloatDType;
   /**
-   * A parameter's elements with its axes in another order, slowest first, as a tensor of this dtype takes them: stored
-   * bytes where nothing is to be computed, floats otherwise. Only a change of order needs the whole tensor in memory.
+   * A parameter's elements with its axes in the given order, slowest first, for a tensor of this dtype: the stored
+   * bytes if no conversion is needed, floats otherwise. Only a change of order needs the whole tensor in memory.
    */
   pieces(parameter: string, order: readonly string[], dtype: FloatDType): AsyncIterable<HostData>;
-  /** What the file has besides, for people. */
+  /** A summary of the match, including unused tensors, for display. */
   readonly report: string;
   dispose(): Promise<void>;
 }
 
 /**
- * Opens a file, an index or a folder as the weights of a graph. Tensors under the parameters' own names and shapes are
- * taken, or those of the layout that has more of them there. Throws FileError listing every missing and mis-shaped tensor, or
- * every one that holds no floats; further tensors are told in `report`. Reading a tensor throws FileError where a value is
- * NaN or infinite.
+ * Opens a file, an index or a folder as the weights of a graph. Tensors are found by the parameters' own names and
+ * shapes, or by whichever of the layouts matches more of them. Throws FileError listing all missing and mis-shaped
+ * tensors, or all that are not floats; unused tensors are listed in `report`. Reading a tensor throws FileError when a
+ * value is NaN or infinite.
  */
 export async function openWeights(
   path: string,
@@ -95,18 +95,21 @@ export async function openWeights(
   }
 }
 
-/** The layout of which most tensors are there, the first of several. */
+/** The layout that matches the most tensors; ties go to the first. */
 function bestLayout(layouts: readonly (readonly CheckpointPlace[])[], reader: SafetensorsReader) {
   const found = layouts.map((layout) => ({ layout, match: matchTensors(tensorsOf(layout), reader) }));
   return found.reduce((best, other) => (other.match.matched.length > best.match.matched.length ? other : best));
 }
 
-/** Each tensor once, whoever shares it. */
+/** Each tensor once, even if several parameters share it. */
 const tensorsOf = (layout: readonly CheckpointPlace[]): CheckpointPlace[] => [
   ...new Map(layout.map((place) => [place.name, place])).values(),
 ];
 
-/** A parameter as the float asked for; itself where it is one. Throws FileError for a value that f16 cannot hold. */
+/**
+ * Converts a parameter to the given float type, unless it has it already. Throws FileError for a value that f16 cannot
+ * represent.
+ */
 export function asFloat(parameter: string, tensor: HostTensor, dtype: DType): HostTensor {
   if (dtype !== "f16" || tensor.dtype === "f16") return tensor;
   const data = new Float16Array(tensor.data);
@@ -117,7 +120,9 @@ export function asFloat(parameter: string, tensor: HostTensor, dtype: DType): Ho
   );
 }
 
-/** The tensors of a layout, made from weights as they are written; each as it is stored unless a dtype is given. */
+/**
+ * The tensors of a layout, produced from weights while they are written; in their stored type unless a dtype is given.
+ */
 export function tensorsInLayout(
   layout: readonly CheckpointPlace[],
   weights: Pick<Weights, "dtypeOf" | "pieces" | "read">,
@@ -135,7 +140,7 @@ export function tensorsInLayout(
   });
 }
 
-/** A tensor that several parameters share, or that holds a part of one: whole in memory. */
+/** A tensor that several parameters share, or that holds a part of one; assembled in memory. */
 async function* filled(
   places: readonly CheckpointPlace[],
   { read }: Pick<Weights, "read">,
@@ -145,7 +150,10 @@ async function* filled(
   yield data;
 }
 
-/** Throws UsageError where parameters leave some of a tensor that they share unsaid: a layout can be read and not written. */
+/**
+ * Throws UsageError when parameters do not cover all of a tensor that they share: such a layout can be read but not
+ * written.
+ */
 function requireFull(places: readonly CheckpointPlace[]): void {
   const { name, shape } = places[0]!;
   const whole = shape.reduce((n, size) => n * size, 1);
@@ -158,7 +166,7 @@ function requireFull(places: readonly CheckpointPlace[]): void {
 
 const parameters = (graph: Pick<Graph, "inputs">) => graph.inputs.filter(isParameter);
 
-/** heddle's own layout: names, shapes and order are those of the parameters. */
+/** heddle's own layout: names, shapes and axis order of the parameters. */
 export const ownLayout = (graph: Pick<Graph, "inputs">): CheckpointPlace[] =>
   parameters(graph).map((n) => ({
     parameter: inputName(n),
@@ -167,10 +175,10 @@ export const ownLayout = (graph: Pick<Graph, "inputs">): CheckpointPlace[] =>
     order: n.type.axes.map((a) => a.name),
   }));
 
-/** The tensors told of each mistake; the others are counted. */
+/** Tensors listed in one message; the rest are counted. */
 const mostShown = 10;
 
-/** Weights are floats: integers under a parameter's name are another thing. */
+/** Weights must be floats; an integer tensor under a parameter's name is something else. */
 function requireFloats(path: string, tensors: readonly TensorOfFile[]): void {
   const others = tensors.filter(({ dtype }) => !isReadableAs(dtype, "f32"));
   if (others.length === 0) return;
@@ -180,7 +188,7 @@ function requireFloats(path: string, tensors: readonly TensorOfFile[]): void {
   throw new FileError([`${path}: weights are floats, and these tensors are not:`, ...shown, ...rest, hint].join("\n"));
 }
 
-/** A stored tensor as f32, some megabytes at a time. */
+/** A stored tensor as f32, a few megabytes at a time. */
 async function* readPieces(reader: SafetensorsReader, name: string): AsyncGenerator<HostData> {
   const { elements } = reader.tensor(name);
   const most = 2 ** 20;
@@ -188,7 +196,7 @@ async function* readPieces(reader: SafetensorsReader, name: string): AsyncGenera
     yield await reader.readRange(name, at, Math.min(most, elements - at), { dtype: "f32" });
 }
 
-/** The stored types that a store may convert by itself. */
+/** Stored types that a store can convert itself. */
 const storedFloats: Partial<Record<string, StoredFloat>> = { F32: "f32", F16: "f16", BF16: "bf16" };
 
 function storedParameter(
@@ -219,7 +227,7 @@ function storedParameter(
   };
 }
 
-/** What reading the element throws: it is beyond the dtype's range, or it is not finite in the file. */
+/** The error that reading the element throws: it exceeds the dtype's range, or it is not finite in the file. */
 async function whyNotFinite(reader: SafetensorsReader, name: string, element: number, dtype: DType): Promise<Error> {
   try {
     const [value] = await reader.readRange(name, element, 1, { dtype });
@@ -249,7 +257,7 @@ async function readParameter(
   );
 }
 
-/** A model with one such value answers with nothing but NaN. The values are those from element `first` on. */
+/** A single such value would make all of the model's outputs NaN. `values` starts at element `first`. */
 export function requireFinite(path: string, name: string, values: Float32Array | Float16Array, first = 0): void {
   const at = firstNonFinite(values);
   if (at < 0) return;
@@ -269,7 +277,7 @@ const notFinite = (path: string, name: string, element: number, value: number): 
   );
 };
 
-/** Floats whose exponent is all ones are NaN or infinite; looking at bits costs the same for both widths. */
+/** Floats with all exponent bits set are NaN or infinite; testing bits costs the same for both widths. */
 function firstNonFinite({ buffer, byteOffset, length, BYTES_PER_ELEMENT }: Float32Array | Float16Array): number {
   const [bits, exponent] =
     BYTES_PER_ELEMENT === 2
@@ -279,7 +287,7 @@ function firstNonFinite({ buffer, byteOffset, length, BYTES_PER_ELEMENT }: Float
   return -1;
 }
 
-/** The tensor with its axes in another order; itself where the order is the same. */
+/** The tensor with its axes reordered; the tensor itself if the order is the same. */
 export function permute(tensor: HostTensor, order: readonly string[]): HostTensor {
   if (order.every((name, i) => tensor.axes[i]!.name === name)) return tensor;
   const step = new Map<string, number>();

@@ -1,4 +1,7 @@
-/** The cpu device: a graph is exported in memory and run by onnxruntime, parameters and state as inputs that it reads in place. */
+/**
+ * The cpu device: a graph is exported in memory and run by onnxruntime, which reads parameters and state in place as
+ * inputs.
+ */
 import { availableParallelism, cpus } from "node:os";
 import {
   bindDim,
@@ -31,13 +34,13 @@ import { type CpuStore, cpuStore, type Resident } from "./store.ts";
 
 export type CpuOptions = SessionSettings;
 
-/** The opset whose operators onnxruntime's processor kernels know best: it has RMSNormalization and Gelu. */
+/** The opset that onnxruntime's CPU kernels cover best: it has RMSNormalization and Gelu. */
 const cpuOpset = 23;
 
 /** Opens the cpu device. Throws UnsupportedError where onnxruntime-node is not installed. */
 export async function cpuBackend(options: CpuOptions = {}): Promise<Backend> {
   const { env } = onnxruntime();
-  // Told explicitly: onnxruntime counts cores, and a virtual machine may show two threads as one core.
+  // Set explicitly: onnxruntime counts cores, and a virtual machine may show two threads as one core.
   const threads = options.threads ?? availableParallelism();
   let sessions = 0;
   return {
@@ -98,7 +101,7 @@ async function run(
   const sizes = checkResidents(graph, store.resident, checkFeeds(graph, feeds));
   const inputs = { ...fedTensors(graph, feeds), ...residentTensors(graph, model, store) };
   const wanted = graph.outputs.filter((o) => fetch.includes(o.name) || o.name in graph.updates);
-  /** A successor of the same size goes where the state was before, a longer one where onnxruntime makes it. */
+  /** A new state of the same size is written to the state's spare buffer, another to a buffer of onnxruntime's. */
   const fits = (name: string): boolean => {
     const { axes } = graph.outputs.find((o) => o.name === name)!.node.type;
     return axes.every((a, i) => bindDim(a.size, sizes) === store.resident(graph.updates[name]!).axes[i]?.size);
@@ -132,7 +135,7 @@ async function run(
   return Object.fromEntries(fetch.map((name) => [name, handedOut(result(name), name in graph.updates)]));
 }
 
-/** State keeps its buffers: who asks for it gets a copy. */
+/** State keeps its buffers: callers get a copy. */
 const handedOut = (r: Resident, kept: boolean): HostTensor => (kept ? { ...r, data: r.data.slice() } : r);
 
 function sized(name: string, expected: Dim, got: number | undefined): SizedAxis {
@@ -157,7 +160,7 @@ const fedTensors = (graph: Graph, feeds: Readonly<Record<string, HostTensor>>): 
     }),
   );
 
-/** Every kept tensor that the model reads, by range where it reads ranges. */
+/** Every resident tensor that the model reads, or the ranges of it that the model reads. */
 function residentTensors(graph: Graph, model: OnnxExport, store: CpuStore): Record<string, OrtTensor> {
   const tensors: Record<string, OrtTensor> = {};
   for (const { name, tensor, start, dtype, dims } of model.bound) {

@@ -1,4 +1,7 @@
-/** onnxruntime owns the cpu device: it runs what the onnx room exports, training steps included, and verifies exported files. */
+/**
+ * onnxruntime is the cpu device: it runs what backends/onnx exports, training steps included, and verifies exported
+ * files.
+ */
 export { type CpuOptions, cpuBackend } from "./backend.ts";
 export { cpuMissing, unwrap, wrap } from "./session.ts";
 export { type OutputDifference, type Verification, verifyExport } from "./verify.ts";

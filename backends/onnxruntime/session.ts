@@ -1,4 +1,4 @@
-/** The one place that touches onnxruntime-node: loading it, opening sessions, wrapping arrays as its tensors. */
+/** The only module that uses onnxruntime-node: loads it, opens sessions, wraps arrays as its tensors. */
 import { createRequire } from "node:module";
 import type { InferenceSession, Tensor } from "onnxruntime-node";
 import { allocate, type DType, type HostData, UnsupportedError } from "../../compiler/index.ts";
@@ -7,15 +7,17 @@ export type OrtTensor = Tensor;
 export type OrtSession = InferenceSession;
 
 export interface SessionSettings {
-  /** Threads that one operator runs on; default as many as there are physical cores. */
+  /** Intra-op threads; onnxruntime's default is one per physical core. */
   readonly threads?: number;
-  /** Products with 4- and 8-bit weights in f32; by default onnxruntime rounds their other operand to 8 bits as well. */
+  /**
+   * Computes products with 4- and 8-bit weights in f32; by default onnxruntime quantizes the other operand to 8 bits.
+   */
   readonly exactProducts?: boolean;
-  /** A file name prefix: each session writes where its time goes to a JSON file of that name. */
+  /** A file name prefix: each session writes its profile to a JSON file of that name. */
   readonly profile?: string;
 }
 
-/** What installs the package: its own script fetches libraries of CUDA, which nothing here uses, and fails where it cannot. */
+/** Installs the package without its script, which downloads CUDA libraries that are not used here, or fails. */
 const installLine = "npm install --ignore-scripts onnxruntime-node";
 
 type Library = typeof import("onnxruntime-node");
@@ -46,7 +48,7 @@ export function cpuMissing(): string | undefined {
   }
 }
 
-/** A session for the model in memory or at a path. */
+/** A session for a model in memory or at a path. */
 export function openSession(model: Uint8Array | string, settings: SessionSettings = {}): Promise<OrtSession> {
   const { InferenceSession } = onnxruntime();
   const options: InferenceSession.SessionOptions = {
@@ -63,17 +65,17 @@ export function openSession(model: Uint8Array | string, settings: SessionSetting
 
 const ortTypes = { f32: "float32", f16: "float16", i32: "int32", u32: "uint32", bool: "bool" } as const;
 
-/** The array as onnxruntime's tensor, over the same memory. */
+/** The array as an onnxruntime tensor, over the same memory. */
 export function wrap(dtype: DType, data: HostData, dims: readonly number[]): OrtTensor {
   const { Tensor } = onnxruntime();
   if (dtype !== "f16") return new Tensor(ortTypes[dtype] as "float32", data as Float32Array, dims);
-  // The JavaScript half of onnxruntime-node 1.30 turns f16 into a Float16Array where there is one, and its native half
-  // knows f16 as a Uint16Array only: so the tensor is made of the bits, and told its type afterwards.
+  // The JavaScript side of onnxruntime-node 1.30 turns f16 into a Float16Array where there is one, while its native
+  // side accepts a Uint16Array only: so the tensor is made of the bits, and its type is set afterwards.
   const bits = new Uint16Array(data.buffer as ArrayBuffer, data.byteOffset, data.length);
   return Object.assign(new Tensor("uint16", bits, dims), { type: ortTypes.f16 }) as OrtTensor;
 }
 
-/** Whole numbers as a tensor of 64-bit integers. */
+/** Integers as an int64 tensor. */
 export const wrapLong = (data: ArrayLike<number>, dims: readonly number[]): OrtTensor =>
   new (onnxruntime().Tensor)("int64", BigInt64Array.from(Array.from(data), BigInt), dims);
 
@@ -84,7 +86,7 @@ export function unwrap(dtype: DType, tensor: OrtTensor): HostData {
   return new Float16Array(data.buffer as ArrayBuffer, data.byteOffset, data.length);
 }
 
-/** The elements in an array of the dtype's own kind: what the interpreter keeps as float64 is rounded. */
+/** The elements in an array of the dtype's own kind: float64 values of the interpreter are rounded. */
 export function asStored(dtype: DType, data: HostData): HostData {
   const own = allocate(dtype, 0);
   if (data.constructor === own.constructor) return data;

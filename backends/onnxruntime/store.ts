@@ -1,4 +1,7 @@
-/** Named tensors in host memory, each with a second buffer once a run has replaced it: results go there, then the two swap. */
+/**
+ * Named tensors in host memory, double-buffered once a run has updated them: results go to the spare buffer, then the
+ * two swap.
+ */
 import {
   allocate,
   type DType,
@@ -23,13 +26,13 @@ export interface Resident {
 export interface CpuStore extends Store {
   /** The tensor itself, not a copy; throws UsageError naming the nearest when there is none. */
   resident(name: string): Resident;
-  /** A buffer of the tensor's size that is not in use. */
+  /** An unused buffer of the tensor's size. */
   spare(name: string): HostData;
-  /** Makes the spare buffer the tensor, and the tensor's the spare. */
+  /** Swaps the tensor with its spare buffer. */
   swap(name: string): void;
-  /** Puts data that nobody else keeps in the tensor's place. */
+  /** Replaces the tensor by data that nobody else holds. */
   adopt(name: string, value: Resident): void;
-  /** Runs `body` when all bodies given before have ended. */
+  /** Runs `body` after all bodies given before have ended. */
   exclusive<T>(body: () => Promise<T>): Promise<T>;
 }
 
@@ -49,7 +52,7 @@ export function cpuStore(): CpuStore {
     write: (name, value) =>
       store.exclusive(async () => {
         const known = slots.get(name);
-        // Fresh memory costs more than the copy: weights that stream are written over those before them.
+        // Allocation costs more than the copy: streamed weights overwrite those before them.
         if (known && printType(known) === printType(value)) known.data.set(checked(name, value).data);
         else slots.set(name, owned(name, value));
       }),
@@ -90,7 +93,7 @@ function checked(name: string, value: HostTensor): HostTensor {
   throw new UsageError(`"${name}" is ${printType({ dtype, axes })}, but its data has ${data.length} elements`);
 }
 
-/** A copy that the store may write over. */
+/** A copy that the store may overwrite. */
 function owned(name: string, value: HostTensor): Resident {
   const { dtype, axes, data } = checked(name, value);
   const stored = asStored(dtype, data);

@@ -13,7 +13,7 @@ import {
 export interface OutputDifference {
   /** The largest |got − expected|; infinite where one is NaN and the other is not, or the shapes differ. */
   readonly maxAbsDiff: number;
-  /** The same over the largest |expected| of the output. */
+  /** maxAbsDiff over the largest |expected| of the output. */
   readonly maxRelDiff: number;
 }
 
@@ -24,9 +24,8 @@ export interface Verification extends OutputDifference {
 
 /**
  * Runs the model at `file` (or in memory) on `inputs` and compares its outputs with those of `expected` by name.
- * `inputs` holds what the file asks for: feeds (i32 also where the file wants them as int64), and state that a training
- * step updates. Throws UsageError naming every
- * input that is missing and every expected output that the file has not.
+ * `inputs` holds what the file needs: feeds (i32 also where the file wants int64), and state that a training step
+ * updates. Throws UsageError naming every missing input and every expected output that the file lacks.
  */
 export async function verifyExport(
   file: string | Uint8Array,
@@ -62,7 +61,7 @@ export async function verifyExport(
   }
 }
 
-/** The inputs that the file wants as 64-bit integers. */
+/** The inputs that the file wants as int64. */
 const longInputs = ({ inputMetadata }: OrtSession): Set<string> =>
   new Set(inputMetadata.filter((m) => m.isTensor && m.type === "int64").map((m) => m.name));
 
@@ -79,7 +78,7 @@ function difference(got: OrtTensor, want: HostTensor): OutputDifference {
   let [worst, largest] = [0, 0];
   for (let i = 0; i < data.length; i++) {
     const [a, b] = [Number(data[i]!), want.data[i]!];
-    // Where both are no number nothing is shown to be right. Equal infinities differ by nothing.
+    // NaN on both sides proves nothing. Equal infinities differ by nothing.
     if (Number.isNaN(a) || Number.isNaN(b)) worst = Number.POSITIVE_INFINITY;
     else if (a !== b) worst = Math.max(worst, Math.abs(a - b));
     if (Number.isFinite(b)) largest = Math.max(largest, Math.abs(b));

@@ -1,2 +1,2 @@
-/** The reference interpreter: float64, plain loops, slow and right. Every fast path is compared with it. */
+/** The reference interpreter: float64 and plain loops, slow but correct. Every fast path is compared with it. */
 export { evaluate, referenceBackend } from "./interpreter.ts";

@@ -1,4 +1,4 @@
-/** Evaluates a graph node by node with the meanings that the op records give. */
+/** Evaluates a graph node by node, with the reference semantics in the op records. */
 import {
   allocate,
   didYouMean,
@@ -22,7 +22,7 @@ import type { Backend, Executable, RunOptions, Store } from "../backend.ts";
 import { checkFeeds, checkResidents, fetchedOutputs, isResident } from "../feeds.ts";
 import { inTurn } from "../in-turn.ts";
 
-/** Values of a graph's outputs for the given inputs; every size must be a number. */
+/** The values of a graph's outputs for the given inputs; all sizes must be constant. */
 export function evaluate(graph: Graph, values: ReadonlyMap<string, Float64Array>): Map<string, RefTensor> {
   const results = new Map<Node, RefTensor>();
   for (const node of nodesOf(graph)) {
@@ -47,7 +47,7 @@ function inputValue(node: Node, values: ReadonlyMap<string, Float64Array>): Floa
 const toFloat64 = (t: HostTensor): Float64Array =>
   t.data instanceof Float64Array ? t.data : Float64Array.from(t.data);
 
-/** Results keep float64 for floats, so that comparisons are not limited by the oracle. */
+/** Floats are returned in float64, so that comparisons are not limited by the oracle's rounding. */
 function toHost({ type, data }: RefTensor): HostTensor {
   const axes = type.axes as readonly SizedAxis[];
   if (type.dtype === "f32" || type.dtype === "f16") return { dtype: type.dtype, axes, data };
@@ -56,7 +56,7 @@ function toHost({ type, data }: RefTensor): HostTensor {
   return { dtype: type.dtype, axes, data: exact };
 }
 
-/** The interpreter as a backend, for comparing whole runs. */
+/** The interpreter as a backend, to compare whole runs. */
 export function referenceBackend(): Backend {
   return {
     device: { backend: "reference", name: "float64 interpreter", software: true },

@@ -1,4 +1,4 @@
-/** InternVL-G writing texts: its graphs, and a session that begins with a picture and a prompt. */
+/** InternVL-G generating texts: its graphs, and a session that starts with an image and a prompt. */
 import { type Graph, hostTensor, keepWeightsAs, makeGraph, type WeightDType } from "../../compiler/index.ts";
 import { defineModel, type Params, trace } from "../../dsl/index.ts";
 import { captionPrefill, captionStep, type GenerativeConfig } from "../../models/index.ts";
@@ -11,7 +11,7 @@ type Kept = ReturnType<typeof keepWeightsAs>;
 export interface CaptionGraphs {
   readonly beginning: Graph;
   readonly step: Graph;
-  /** The two as they were declared, and how each keeps its weights. */
+  /** The two graphs as declared, and how their weights are stored. */
   readonly floats: readonly Graph[];
   readonly kept: readonly Kept[];
 }
@@ -28,7 +28,7 @@ export function captionGraphs(config: GenerativeConfig, dtype: WeightDType): Cap
   return { beginning, step, floats, kept };
 }
 
-/** Weights drawn for both graphs, as they keep them. */
+/** Random weights for both graphs, in their stored form. */
 export function captionSource({ floats, kept }: CaptionGraphs) {
   const outputs = floats.map((g, i) => ({
     name: String(i),
@@ -39,10 +39,10 @@ export function captionSource({ floats, kept }: CaptionGraphs) {
   return source;
 }
 
-/** Tokens of a prompt as long as "English caption:" is. */
+/** Tokens of a prompt as long as "English caption:". */
 const prompt = [1, 4223, 5777, 29901];
 
-/** `rows` texts about one picture, each of at most `tokens` after the prompt. */
+/** `rows` texts about one image, each of at most `tokens` after the prompt. */
 export function captionSession(
   model: DeviceModel,
   { beginning, step }: CaptionGraphs,
@@ -64,7 +64,8 @@ export function captionSession(
   );
   const capacity = config.text.queries + prompt.length + tokens + 1;
   const session = cachedSession(model, step, { rows, capacity });
-  // As greedy decoding of one text and a search with beams, which change places in nearly every step, ask for them.
+  // The requests of greedy decoding for one text, and of beam search, in which beams are reordered in nearly every
+  // step.
   const last = Array.from({ length: rows }, (_, i) => (100 + i) % vocabulary);
   const parents = rows > 1 ? last.map((_, i) => (i + 1) % rows) : undefined;
   return {

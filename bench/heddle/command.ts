@@ -1,8 +1,8 @@
-/** heddle's command line in this process. */
+/** Runs heddle's command line in this process. */
 import { main } from "../../cli/index.ts";
 import { InternalError } from "../../compiler/index.ts";
 
-/** What a command prints on stdout; throws where it does not end well. */
+/** What a command prints to stdout; throws when it fails. */
 export async function printed(args: readonly string[]): Promise<string> {
   const { write } = process.stdout;
   let text = "";

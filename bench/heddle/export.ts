@@ -1,4 +1,4 @@
-/** `heddle export` of a bundled model with random weights in f16, and opening the file as any program would. */
+/** `heddle export` of a bundled model with random f16 weights, and opening the file as any program would. */
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -8,7 +8,7 @@ import { InferenceSession } from "onnxruntime-node";
 import type { Subject } from "../subject.ts";
 import { printed } from "./command.ts";
 
-/** One run writes the files; its output is their bytes. */
+/** One run writes the files; its output is their size in bytes. */
 export async function exporting(...model: readonly string[]): Promise<Subject> {
   const file = temporaryFile();
   return {
@@ -19,13 +19,14 @@ export async function exporting(...model: readonly string[]): Promise<Subject> {
   };
 }
 
-/** One run opens the file, which another process has written; its output counts the model's inputs and outputs. */
+/** One run opens the file, written by another process; its output is the number of the model's inputs and outputs. */
 export async function opening(...model: readonly string[]): Promise<Subject> {
   const file = temporaryFile();
   execFileSync(process.execPath, [heddle, ...exportOf(model, file)]);
   return {
     build: async () => async () => {
-      // At higher levels onnxruntime turns every f16 weight into f32 while it loads, as its CPU has no f16 products.
+      // At higher levels onnxruntime converts every f16 weight to f32 at load time, since its CPU provider has no f16
+      // matmul.
       const session = await InferenceSession.create(file, { graphOptimizationLevel: "basic", logSeverityLevel: 3 });
       return Float64Array.of(session.inputNames.length, session.outputNames.length);
     },
@@ -39,7 +40,7 @@ const exportOf = (model: readonly string[], file: string): string[] => [
   ...["--dtype", "f16", "--out", file, "--json"],
 ];
 
-/** In a folder that goes with the process; TMPDIR says on which disk. */
+/** In a folder that is removed with the process; TMPDIR selects the disk. */
 function temporaryFile(): string {
   const folder = mkdtempSync(join(tmpdir(), "heddle-bench-"));
   process.on("exit", () => rmSync(folder, { recursive: true, force: true }));

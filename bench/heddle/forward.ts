@@ -1,4 +1,4 @@
-/** heddle on forward passes: one transformer block, one matrix product. */
+/** heddle's forward passes: a transformer block, and a matrix product. */
 import { type WebgpuExecutable, webgpuBackend } from "../../backends/webgpu/index.ts";
 import { tunedOptions } from "../../cli/index.ts";
 import { type Graph, type HostTensor, hostTensor, makeGraph, type SizedAxis } from "../../compiler/index.ts";
@@ -20,7 +20,7 @@ export function matmulGraph(size: number): Graph {
   return makeGraph("matmul", [{ name: "y", node: y }]);
 }
 
-/** A graph of weights and inputs, all inputs standard normal and called as the peers call them, and one output "y". */
+/** A graph of weights and inputs, all inputs standard normal and named as for the peers, with one output "y". */
 async function forward(build: () => Graph): Promise<Subject> {
   const gpu = await openDevice();
   const backend = webgpuBackend(gpu, await tunedOptions(gpu));

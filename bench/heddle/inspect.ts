@@ -1,4 +1,4 @@
-/** heddle's compiler alone: `heddle inspect` of a bundled model, figures only. */
+/** heddle's compiler alone: `heddle inspect` of a bundled model, summary only. */
 import type { Subject } from "../subject.ts";
 import { printed } from "./command.ts";
 

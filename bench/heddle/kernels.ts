@@ -1,10 +1,10 @@
-/** Where heddle's time goes: each kernel of a run with its time, its operations and the tensors it touches. */
+/** heddle's kernel profile: the time, operations and tensors of each kernel. */
 import type { Store } from "../../backends/backend.ts";
 import type { WebgpuExecutable } from "../../backends/webgpu/index.ts";
 import { dimValue, type HostTensor, type ProgramKernel, printType } from "../../compiler/index.ts";
 import type { KernelFigures } from "../subject.ts";
 
-/** Runs once with every kernel timed by itself. */
+/** Runs once with every kernel timed separately. */
 export async function kernelFigures(
   executable: WebgpuExecutable,
   feeds: Readonly<Record<string, HostTensor>>,

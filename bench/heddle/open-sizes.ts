@@ -1,4 +1,4 @@
-/** What it costs to leave sizes open until a run: the same graph compiled both ways, its runs taking turns. */
+/** The cost of symbolic sizes: the same graph compiled with symbolic and with constant sizes, in alternating runs. */
 import type { Backend } from "../../backends/backend.ts";
 import { webgpuBackend } from "../../backends/webgpu/index.ts";
 import { tunedOptions } from "../../cli/index.ts";
@@ -14,7 +14,7 @@ import { type BlockConfig, openBlockModel } from "../model/vit.ts";
 import { median } from "../statistics.ts";
 import type { Run, Subject } from "../subject.ts";
 
-/** The forward pass of one block, batch and tokens open. */
+/** The forward pass of a block with symbolic batch and tokens. */
 export const openBlock = (c: BlockConfig): Promise<Subject> =>
   compared(async (backend, fixed) => {
     const graph = trace(openBlockModel(c));
@@ -27,7 +27,7 @@ export const openBlock = (c: BlockConfig): Promise<Subject> =>
     return async () => (await session.run({ x })).y!.data as Float32Array;
   });
 
-/** A step of a decoder, so many tokens after others in a cache of so many places. */
+/** A decoder step of the given number of tokens, with the given cache capacity. */
 export const openStep = (c: TextConfig, tokens: number, capacity: number): Promise<Subject> =>
   compared(async (backend, fixed) => {
     const graph = trace(defineModel({ name: "step", summary: "", config: c, build: decodeStep }));
@@ -40,13 +40,13 @@ export const openStep = (c: TextConfig, tokens: number, capacity: number): Promi
     };
   });
 
-/** Pairs of runs in one repetition. */
+/** Pairs of runs per repetition. */
 const pairs = 15;
 const tolerance = 1e-5;
 
 /**
- * Both ways on one device. A repetition gives medians: each way's time in ms, and the ratio of the two runs of a pair. A software adapter is timed by the processor time of all threads, which other load does
- * not stretch.
+ * Both variants on one device. A repetition returns medians: each variant's time in ms, and the ratio within pairs. On
+ * a software adapter the CPU time of all threads is measured, which other load does not affect.
  */
 async function compared(make: (backend: Backend, fixed: boolean) => Promise<Run>): Promise<Subject> {
   const gpu = await openDevice();
@@ -66,7 +66,7 @@ async function compared(make: (backend: Backend, fixed: boolean) => Promise<Run>
       return async () => {
         const times: [number, number][] = [];
         for (let i = 0; i < pairs; i++) {
-          // Either goes first in every other pair.
+          // The order alternates between pairs.
           if (i % 2 === 0) times.push([await timed(open), await timed(fixed)]);
           else times.push([await timed(fixed), await timed(open)].reverse() as [number, number]);
         }

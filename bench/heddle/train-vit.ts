@@ -1,4 +1,4 @@
-/** heddle on a training step: the stage is declared, everything else is the compiler's. */
+/** heddle's training step: only the stage is declared. */
 import type { Store } from "../../backends/backend.ts";
 import { type WebgpuExecutable, webgpuBackend } from "../../backends/webgpu/index.ts";
 import { tunedOptions } from "../../cli/index.ts";

@@ -1,4 +1,4 @@
-/** Attention alone, as InternViT-6B has it at 448 pixels: forward, and forward with its three gradients. */
+/** Attention alone, with the shapes of InternViT-6B at 448 pixels: forward, and forward with its three gradients. */
 import { differentiate, type Graph, type Node, ops } from "../../compiler/index.ts";
 import { halfOr, join, type MarkGroup } from "./mark.ts";
 import { patternsOf } from "./pattern.ts";
@@ -18,7 +18,7 @@ export function attentionGraph(s: Shapes, dtype: "f32" | "f16", gradients: boole
   const y = ops.attention(q, k, v, { dot: "head_dim", over: "key", scale: s.headWidth ** -0.5 });
   if (!gradients) return intoStates("attention", { y });
   const cotangent = ops.parameter("g", dtype, y.type.axes, { kind: "normal", mean: 0, std: 0.6 });
-  // Only what the loss sends back is computed: its own value is no output.
+  // The loss itself is not an output, so only its gradients are computed.
   const loss = ops.reduceSum(
     ops.mul(y, cotangent),
     y.type.axes.map((a) => a.name),
@@ -42,7 +42,7 @@ export const attentions: MarkGroup = {
     const s = context.shapes;
     const { dtype, note } = halfOr(context);
     const forward = 4 * s.attentionBatch * s.attentionHeads * s.attentionTokens ** 2 * s.headWidth;
-    // By the usual count: backward is two and a half times forward, which is computed once more in it.
+    // By the usual count, backward is 2.5 times forward, including recomputing forward.
     for (const { name, gradients, flops } of [
       { name: names(s).forward, gradients: false, flops: forward },
       { name: names(s).both, gradients: true, flops: 3.5 * forward },

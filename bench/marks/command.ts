@@ -1,4 +1,4 @@
-/** `npm run bench -- marks`: what is asked of heddle on an H200, in one table, beside PyTorch on the same card. */
+/** `npm run bench -- marks`: heddle's performance targets on an H200, in one table, beside PyTorch on the same card. */
 import { Command, Option } from "commander";
 import { type WebgpuBackend, webgpuBackend } from "../../backends/webgpu/index.ts";
 import { requestDevice } from "../../backends/webgpu/node-index.ts";
@@ -19,7 +19,7 @@ import { tokens } from "./tokens.ts";
 import { type PeerReport, runTorch } from "./torch.ts";
 import { training } from "./training.ts";
 
-/** In the order in which they are measured: the cheap ones first. */
+/** In the order of measurement: cheap ones first. */
 const groups: readonly MarkGroup[] = [products, attentions, training, resnet, encoder, tokens, otherLibraries];
 const words = groups.map((g) => g.name);
 
@@ -37,7 +37,7 @@ interface Options {
 
 const note = (text: string): void => void process.stderr.write(`${text}\n`);
 
-/** Gives the exit status: 0 when every mark that was measured agrees with PyTorch where it is there. */
+/** Returns the exit status: 0 when every measured mark agrees with PyTorch, if that is available. */
 export async function marksCommand(argv: readonly string[]): Promise<number> {
   let status = 1;
   const program = new Command("bench marks")
@@ -78,7 +78,7 @@ function chosen(only: string | undefined): readonly MarkGroup[] {
 async function measure(options: Options): Promise<number> {
   const shapes = shapesOf(options.scale, options.shapes);
   const begun = performance.now();
-  // What PyTorch needs to start, and to do what heddle did.
+  // Time reserved for PyTorch to start and to do the same work.
   const reserved = options.peers ? Math.min(50, options.seconds / 2) : 0;
   const left = () => 1000 * (options.seconds - reserved) - (performance.now() - begun);
   const found = new Map<string, Outcome>();
@@ -98,14 +98,14 @@ async function measure(options: Options): Promise<number> {
       note(`${group.name} ...`);
       const record = (mark: string, outcome: Outcome) => {
         found.set(mark, outcome);
-        note(`  ${mark}: ${"skipped" in outcome ? outcome.skipped : figure(outcome.value)}`); // should it end before the table
+        note(`  ${mark}: ${"skipped" in outcome ? outcome.skipped : figure(outcome.value)}`); // in case of a crash later
       };
       try {
         await group.measure({ backend, shapes, note }, record);
       } catch (error) {
         if (!(error instanceof Error)) throw error;
         skip(error.message.replace(/\s*\n\s*/g, " ").slice(0, 160));
-        backend.dispose(); // what failed may fail all that comes after
+        backend.dispose(); // later measurements could fail on the same device
         backend = undefined;
       }
       skip("it was not measured");
@@ -133,7 +133,7 @@ function about({ gpu }: WebgpuBackend): string {
   return `${description} [${graphics}]${software ? ", a software adapter" : ""}, ${half}, ${matrices}${dawnFlags.length > 0 ? `; Dawn: ${dawnFlags.join(" ")}` : ""}`;
 }
 
-/** PyTorch on what was measured; it begins when heddle has given back the card's memory. */
+/** Runs PyTorch on what was measured, once heddle has released the card's memory. */
 async function torch(found: ReadonlyMap<string, Outcome>, options: Options, left: number): Promise<PeerReport> {
   if (!options.peers) return { about: "left out by --no-peers", figures: new Map() };
   const orders = [...found].flatMap(([mark, o]): [string, PeerOrder][] =>
@@ -191,7 +191,7 @@ async function report(rows: readonly Row[], header: Header, options: Options): P
   return rows.every(agrees) && rows.some((r) => "value" in r.outcome) ? 0 : 1;
 }
 
-/** A row without what only the comparison needed. */
+/** A row without the fields used only for comparison. */
 function plain({ mark, asked, outcome, peer, difference: apart }: Row) {
   const other = peer && ("failure" in peer ? { failure: peer.failure } : { value: peer.value });
   const own = "skipped" in outcome ? outcome : { value: outcome.value, note: outcome.note };

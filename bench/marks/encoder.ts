@@ -1,4 +1,7 @@
-/** InternViT: its weights from a file, and its forward pass on many pictures and on one, with and without matrix units. */
+/**
+ * InternViT: loading its weights from a file, and its forward pass on many images and on one, with and without matrix
+ * units.
+ */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join as joinPath } from "node:path";
@@ -33,7 +36,7 @@ const configOf = (s: Shapes): VisionConfig => ({
   image: s.encoderImage,
 });
 
-/** The encoder with its weights in f16, and any number of pictures. */
+/** The encoder with f16 weights and a symbolic number of images. */
 export const encoderGraph = (s: Shapes): Graph => keepParametersAs(graphOf(configOf(s)), "f16");
 
 function graphOf(config: VisionConfig): Graph {
@@ -97,7 +100,7 @@ export const encoder: MarkGroup = {
 
 const vitOf = ({ heads, image, patch }: VisionConfig) => ({ heads, image, patch });
 
-/** Seconds from a file that was just written, and so lies in the system's cache, to the device's memory. */
+/** Seconds to load a file that was just written, and is thus in the page cache, into device memory. */
 async function load({ note }: MarkContext, graph: Graph, store: Store): Promise<number> {
   const folder = mkdtempSync(joinPath(tmpdir(), "heddle-marks-"));
   const path = joinPath(folder, "weights.safetensors");
@@ -125,7 +128,7 @@ async function load({ note }: MarkContext, graph: Graph, store: Store): Promise<
   }
 }
 
-/** What sessions do with weights; reading the smallest back ends only when all of them are there. */
+/** Loads weights like a session does; reading the smallest back waits until all have arrived. */
 async function readInto(store: Store, graph: Graph, weights: Weights): Promise<void> {
   const parameters = graph.inputs.filter(isParameter);
   for (const node of parameters)
@@ -156,7 +159,7 @@ async function forward(backend: WebgpuBackend, graph: Graph, store: Store, optio
   }
 }
 
-/** The same device as browsers offer it today, or undefined where it has no matrix units anyway. */
+/** The same device with the features that browsers currently offer; undefined if it has no matrix units anyway. */
 function withoutMatrices({ gpu }: WebgpuBackend): WebgpuBackend | undefined {
   if (gpu.adapter.subgroupMatrices.length === 0) return undefined;
   const features = new Set([...gpu.features].filter((f) => !f.includes("subgroup-matrix")));

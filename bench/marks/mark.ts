@@ -1,4 +1,4 @@
-/** What a mark is: a figure of heddle on this adapter, beside what is asked of it and what PyTorch takes. */
+/** A mark: heddle's result on this adapter, with its target and PyTorch's result. */
 
 import type { Store } from "../../backends/backend.ts";
 import type { WebgpuBackend, WebgpuExecutable } from "../../backends/webgpu/index.ts";
@@ -8,16 +8,16 @@ import type { Shapes } from "./shapes.ts";
 
 export type Unit = "ms" | "TFLOP/s" | "s" | "x";
 
-/** What is asked on an H200 through Vulkan; of other adapters and shapes nothing is. */
+/** Targets on an H200 through Vulkan; they do not apply to other adapters and shapes. */
 export interface Asked {
   readonly unit: Unit;
   readonly first?: number;
   readonly goal?: number;
-  /** Whether it is asked for as a share of PyTorch's speed. */
+  /** Whether the target is a fraction of PyTorch's speed. */
   readonly ofPeer?: boolean;
 }
 
-/** What PyTorch is to do beside it: a function of its script, with what that needs to know. */
+/** PyTorch's counterpart: a function of its script, with its arguments. */
 export interface PeerOrder {
   readonly run: string;
   readonly weights?: Readonly<Record<string, Pattern>>;
@@ -26,17 +26,17 @@ export interface PeerOrder {
 
 export interface Found {
   readonly value: number;
-  /** What should be known of the figure. */
+  /** A remark on the result. */
   readonly note?: string;
-  /** Elements of the result, compared with those of PyTorch before any figure counts. */
+  /** Elements of the result, compared with PyTorch's before any timing counts. */
   readonly sample?: Float32Array;
   readonly tolerance?: number;
   readonly peer?: PeerOrder;
-  /** A figure of another library that is known already. */
+  /** A known result of another library. */
   readonly other?: { readonly name: string; readonly value: number };
 }
 
-/** A figure, or why there is none. */
+/** A result, or why there is none. */
 export type Outcome = Found | { readonly skipped: string };
 
 export interface MarkContext {
@@ -45,7 +45,7 @@ export interface MarkContext {
   readonly note: (text: string) => void;
 }
 
-/** Marks that share what is dear to make. `measure` records them as they come. */
+/** Marks that share expensive setup. `measure` records them as they complete. */
 export interface MarkGroup {
   /** The word for `--only`. */
   readonly name: string;
@@ -53,11 +53,11 @@ export interface MarkGroup {
   readonly measure: (context: MarkContext, record: (mark: string, outcome: Outcome) => void) => Promise<void>;
 }
 
-/** In what the adapter computes where f16 is asked for. */
+/** The dtype in which the adapter computes when f16 is requested. */
 export const halfOr = ({ backend }: MarkContext): { dtype: "f32" | "f16"; note?: string } =>
   backend.gpu.features.has("shader-f16") ? { dtype: "f16" } : { dtype: "f32", note: "in f32: no shader-f16 here" };
 
-/** The median time of a run in milliseconds, after two that are not timed. */
+/** The median wall time of a run in milliseconds, after two untimed runs. */
 export async function wallMs(run: () => Promise<unknown>, times: number): Promise<number> {
   for (let i = 0; i < 2; i++) await run();
   const all: number[] = [];
@@ -69,7 +69,7 @@ export async function wallMs(run: () => Promise<unknown>, times: number): Promis
   return median(all);
 }
 
-/** The median time of all kernels by the adapter's own clock where it has one, as PyTorch's events have it. */
+/** The median total time of all kernels by GPU timestamps if available, like PyTorch's events. */
 export async function kernelsMs(
   { backend: { gpu } }: MarkContext,
   executable: WebgpuExecutable,

@@ -1,4 +1,4 @@
-/** A block's forward pass and a training step beside the libraries that run on WebGPU as heddle does. */
+/** A block's forward pass and a training step, compared with other WebGPU libraries. */
 import { type Case, type ContenderName, cases } from "../cases.ts";
 import { installPeers } from "../peers/install.ts";
 import { reportCase } from "../report.ts";
@@ -22,7 +22,7 @@ export const otherLibraries: MarkGroup = {
   },
 };
 
-/** How many times as long as heddle the faster of the others takes, outputs compared first. */
+/** How many times longer than heddle the fastest other library takes, after comparing outputs. */
 async function times(c: Case, absent: ReadonlyMap<ContenderName, string>, { note }: MarkContext): Promise<Outcome> {
   const { contenders } = reportCase(c, await runCase({ ...c, patience: 1 }, { rounds: 1, absent, note }));
   const said = contenders.map((r) =>

@@ -1,6 +1,6 @@
 /**
- * Numbers that PyTorch's side of the marks makes for itself, to the bit: a short list that tensors repeat, each from a place
- * of its own. 12 GB of weights then need not be handed over.
+ * Values that PyTorch's side of the marks can generate bit-identically: tensors repeat a short table, each from its own
+ * phase. 12 GB of weights then need not be transferred.
  */
 import {
   allocate,
@@ -13,11 +13,11 @@ import {
   type SizedAxis,
 } from "../../compiler/index.ts";
 
-/** A prime, so that rows of no usual length are alike. */
+/** A prime, so that rows of common lengths all differ. */
 export const period = 2039;
 const step = 1103;
 
-/** Multiples of 1/1024 from -1 to 1, which f16 holds exactly. */
+/** Multiples of 1/1024 from -1 to 1, exactly representable in f16. */
 const table = Float32Array.from({ length: period }, (_, i) => ((i * step) % period) / 1024 - 1);
 
 /** base + scale · table[(i + phase) mod period], for each element i. */
@@ -44,10 +44,13 @@ export function valuesOf({ shape, base, scale, phase }: Pattern, dtype: "f32" | 
   return data;
 }
 
-/** A power of two near the spread that an initializer asks for: scaling by it is exact. */
+/** The power of two nearest to the spread of an initializer: scaling by it is exact. */
 const scaleOf = (std: number): number => 2 ** Math.round(Math.log2(std * Math.sqrt(3)));
 
-/** What a parameter is: its initializer's spread, or its constant and a little besides, so that one left out would show. */
+/**
+ * A parameter's pattern: the spread of its initializer, or its constant plus small variations, so that omitting it
+ * would show.
+ */
 export function parameterPattern(node: Node): Pattern {
   const init = node.attrs.init as unknown as Distribution | undefined;
   const shape = (node.type.axes as readonly SizedAxis[]).map((a) => a.size);
@@ -69,7 +72,7 @@ export const tensorOf = (node: Node, pattern: Pattern, dtype: "f32" | "f16" = "f
   data: valuesOf(pattern, dtype),
 });
 
-/** So many elements of a result, evenly from all of it: what is compared with PyTorch. */
+/** Number of elements sampled evenly from a result, for the comparison with PyTorch. */
 const sampled = 512;
 
 export function sampleOf(data: ArrayLike<number>): Float32Array {

@@ -1,4 +1,4 @@
-/** Products of matrices in f16, in the layouts in which a training step has them: forward, and both gradients. */
+/** f16 matrix products in the layouts of a training step: forward, and both gradients. */
 import { type Graph, makeGraph, type Node, ops } from "../../compiler/index.ts";
 import { halfOr, join, kernelsMs, type MarkContext, type MarkGroup } from "./mark.ts";
 import { parameterPattern, patternsOf, sampleOf, tensorOf } from "./pattern.ts";
@@ -9,7 +9,7 @@ type Layout = (typeof layouts)[number];
 const parameter = (name: string, dtype: "f32" | "f16", axes: Node["type"]["axes"]): Node =>
   ops.parameter(name, dtype, axes, { kind: "normal", mean: 0, std: 0.6 });
 
-/** A product into a state, so that nothing goes up or down in a run. N: the rows of an operand are its own; T: its columns. */
+/** A product written to state, so that runs transfer nothing. N: the operand is stored by rows; T: transposed. */
 export function productGraph(layout: Layout, side: number, dtype: "f32" | "f16"): Graph {
   const [m, k, n] = ["m", "k", "n"].map((name) => ({ name, size: side })) as [Axis, Axis, Axis];
   const a = parameter("a", dtype, layout[0] === "T" ? [k, m] : [m, k]);
@@ -27,7 +27,7 @@ export function intoStates(name: string, results: Readonly<Record<string, Node>>
   return makeGraph(name, outputs, states, updates);
 }
 
-/** Writes what a graph's parameters are, and zeros where it keeps something. */
+/** Fills a graph's parameters with their patterns and its state with zeros, then times it. */
 export async function measureKernels(context: MarkContext, graph: Graph, dtype: "f32" | "f16", sampled: string) {
   const { backend, shapes } = context;
   const store = backend.createStore();

@@ -1,4 +1,4 @@
-/** ResNet-50: forward and a training step, asked for as a share of PyTorch's speed. */
+/** ResNet-50, forward and a training step, with targets relative to PyTorch's speed. */
 import { hostTensor, inputName, isParameter, keepParametersAs } from "../../compiler/index.ts";
 import { trace } from "../../dsl/index.ts";
 import { type ResnetConfig, resnetModel, resnetStage, stagesOf } from "../model/resnet.ts";

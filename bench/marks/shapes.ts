@@ -1,21 +1,21 @@
-/** The sizes that marks are measured at: those of the marks, small ones for trying, or those of the command line. */
+/** Sizes of the marks: the published ones, small ones for trying, or those given on the command line. */
 import { didYouMean, UsageError } from "../../compiler/index.ts";
 
 const full = {
-  /** Side of the square matrices. */
+  /** Side of square matrices. */
   product: 8192,
-  /** Of attention alone, and its heads, tokens and their width. */
+  /** Attention alone. */
   attentionBatch: 8,
   attentionHeads: 25,
   attentionTokens: 1024,
   headWidth: 128,
-  /** Of InternViT. */
+  /** InternViT. */
   encoderWidth: 3200,
   encoderHeads: 25,
   encoderDepth: 48,
   encoderImage: 224,
   pictures: 16,
-  /** Of the ViT that is trained. */
+  /** The trained ViT. */
   width: 1024,
   heads: 16,
   depth: 12,
@@ -23,12 +23,12 @@ const full = {
   patch: 14,
   batch: 64,
   classes: 1000,
-  /** Of ResNet: blocks of a stage at most. */
+  /** ResNet; `resnetBlocks` is the maximum per stage. */
   resnetBatch: 64,
   resnetImage: 224,
   resnetChannels: 64,
   resnetBlocks: 6,
-  /** Of InternVL-G. */
+  /** InternVL-G. */
   blocks: 48,
   layers: 32,
   tokens: 16,
@@ -51,7 +51,7 @@ const small: Shapes = {
 export const isMarks = (shapes: Shapes): boolean =>
   (Object.keys(full) as (keyof Shapes)[]).every((k) => shapes[k] === full[k]);
 
-/** `width=768,heads=12`: sizes in place of those of the scale. Throws UsageError for what is no size. */
+/** `width=768,heads=12`: overrides sizes of the scale. Throws UsageError for an invalid size. */
 export function shapesOf(scale: Scale, texts: readonly string[]): Shapes {
   const shapes: Record<string, number> = { ...(scale === "full" ? full : small) };
   for (const part of texts.flatMap((t) => t.split(",")).filter((p) => p.trim() !== "")) {

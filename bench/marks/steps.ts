@@ -1,4 +1,4 @@
-/** Training steps of a stage on pictures with labels: what the losses are, and how long a step takes. */
+/** Training steps of a stage on labelled images: losses, and time per step. */
 import { type HostTensor, hostTensor, type Precision, type SizedAxis } from "../../compiler/index.ts";
 import { type Stage, type TrainingStep, trainingStep } from "../../dsl/index.ts";
 import { fillStore } from "../heddle/train-vit.ts";
@@ -7,10 +7,10 @@ import { parameterPattern, patternOf, patternsOf, tensorOf, valuesOf } from "./p
 
 export const stepFor = (stage: Stage, precision: Precision): TrainingStep => trainingStep({ ...stage, precision });
 
-/** Steps whose losses are compared. */
+/** Number of steps whose losses are compared. */
 export const compared = 3;
 
-/** What a batch of pictures is made of. */
+/** Sizes of a batch of images. */
 export interface Pictures {
   readonly batch: number;
   readonly image: number;

@@ -1,4 +1,4 @@
-/** The marks as a table. */
+/** Prints the marks as a table. */
 import type { Asked, Outcome } from "./mark.ts";
 import type { PeerFigure } from "./torch.ts";
 
@@ -6,27 +6,27 @@ export interface Row {
   readonly mark: string;
   readonly asked: Asked;
   readonly outcome: Outcome;
-  /** PyTorch's figure, or why there is none; undefined where it was not asked. */
+  /** PyTorch's result, or why it failed; undefined if it was not run. */
   readonly peer?: PeerFigure | { readonly failure: string };
-  /** Of the sample from PyTorch's, in units of the largest value. */
+  /** The sample's difference from PyTorch's, relative to the largest magnitude. */
   readonly difference?: number;
 }
 
-/** Whether the results are those of PyTorch, as far as there are any to compare with. */
+/** Whether the results agree with PyTorch's, as far as there are any. */
 export const agrees = ({ outcome, difference }: Row): boolean =>
   "skipped" in outcome || difference === undefined || difference <= (outcome.tolerance ?? 0);
 
-/** More is better of rates and ratios, less of times. */
+/** Higher is better for rates and ratios, lower for times. */
 const reached = (value: number, asked: number | undefined, { unit }: Asked): boolean | undefined =>
   asked === undefined ? undefined : unit === "TFLOP/s" || unit === "x" ? value >= asked : value <= asked;
 
 export const figure = (value: number): string =>
   Number(value.toPrecision(value >= 1000 ? 4 : 3)).toLocaleString("en-US", { maximumSignificantDigits: 6 });
 
-/** PyTorch's figure, where it has one. */
+/** PyTorch's result, if there is one. */
 const theirsOf = ({ peer }: Row): PeerFigure | undefined => (peer && !("failure" in peer) ? peer : undefined);
 
-/** heddle's speed in units of PyTorch's. */
+/** heddle's speed relative to PyTorch's. */
 function ratioOf(row: Row): number | undefined {
   const theirs = theirsOf(row);
   if (!theirs || "skipped" in row.outcome) return undefined;
@@ -68,7 +68,7 @@ function cells(row: Row, isAsked: boolean): string[] {
 
 const head = ["mark", "heddle", "unit", "first mark", "goal", "reached", "PyTorch", "of it", "difference", "note"];
 
-/** Words to the left, figures to the right. */
+/** Text columns are left-aligned, numbers right-aligned. */
 export function printTable(rows: readonly Row[], isAsked: boolean): string {
   const all = [head, ...rows.map((row) => cells(row, isAsked))];
   const widths = head.map((_, i) => Math.max(...all.map((r) => r[i]!.length)));

@@ -1,4 +1,4 @@
-/** InternVL-G writing: the time of a token, with weights in f16 and in int4. */
+/** InternVL-G decoding: time per token, with weights in f16 and int4. */
 import { type GenerativeConfig, internvlGConfig } from "../../models/index.ts";
 import { deviceModel } from "../../runtime/index.ts";
 import { captionGraphs, captionSession, captionSource } from "../heddle/caption.ts";
@@ -9,7 +9,7 @@ import type { Shapes } from "./shapes.ts";
 
 const isPublished = (s: Shapes): boolean => s.blocks === 48 && s.layers === 32;
 
-/** At other depths than the published ones it is narrow too: so it is for trying. */
+/** At depths other than the published ones the model is also narrow, for trying. */
 const configOf = (s: Shapes): GenerativeConfig => {
   const { vision, text } = internvlGConfig;
   if (isPublished(s)) return internvlGConfig;
@@ -39,7 +39,7 @@ export const tokens: MarkGroup = {
   },
 };
 
-/** Milliseconds of a token, with weights kept as `dtype`. */
+/** Milliseconds per token, with weights stored as `dtype`. */
 async function tokenTime({ backend, shapes }: MarkContext, dtype: "f16" | "int4"): Promise<number> {
   const config = configOf(shapes);
   const graphs = captionGraphs(config, dtype);

@@ -1,4 +1,4 @@
-/** PyTorch on the same card, in one process for all marks: its figures, or why there are none. */
+/** PyTorch on the same card, in one process for all marks: its results, or why there are none. */
 import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
@@ -12,20 +12,20 @@ export interface PeerFigure {
 }
 
 export interface PeerReport {
-  /** What it is and runs on, or why it does not. */
+  /** Version and device, or why it does not run. */
   readonly about: string;
   readonly figures: ReadonlyMap<string, PeerFigure | { readonly failure: string }>;
 }
 
 interface TorchChoice {
-  /** A Python that has PyTorch. */
+  /** A Python interpreter with PyTorch. */
   readonly python: string;
-  /** Whether its own processor will do where it has no CUDA: for trying, since such times compare with nothing. */
+  /** Whether to fall back to the CPU without CUDA: only for trying, since such times are not comparable. */
   readonly processor: boolean;
   readonly milliseconds: number;
 }
 
-/** Why there are no figures of PyTorch here; or the device that it takes. */
+/** The device that PyTorch uses, or why it cannot run. */
 async function deviceOf({ python, processor }: TorchChoice): Promise<{ device: string } | { absent: string }> {
   const probe = "import torch; print(torch.cuda.is_available())";
   const { lines, ending } = await run(python, ["-c", probe], "", 60_000);
@@ -34,7 +34,7 @@ async function deviceOf({ python, processor }: TorchChoice): Promise<{ device: s
   return processor ? { device: "cpu" } : { absent: "PyTorch is here, but finds no CUDA" };
 }
 
-/** Runs all orders, by the names of their marks. Never rejects. */
+/** Runs all orders, by mark. Never rejects. */
 export async function runTorch(orders: ReadonlyMap<string, PeerOrder>, choice: TorchChoice): Promise<PeerReport> {
   const found = await deviceOf(choice);
   if ("absent" in found) return { about: found.absent, figures: new Map() };
@@ -59,7 +59,7 @@ export async function runTorch(orders: ReadonlyMap<string, PeerOrder>, choice: T
   return { about, figures };
 }
 
-/** The lines that a process prints, and how it ended where that was not well. */
+/** The lines that a process prints, and how it failed if it did. */
 function run(command: string, args: readonly string[], input: string, milliseconds: number) {
   const { promise, resolve } = Promise.withResolvers<{ lines: string[]; ending?: string }>();
   const child = spawn(command, args, { timeout: Math.round(milliseconds), killSignal: "SIGKILL" });
@@ -75,7 +75,7 @@ function run(command: string, args: readonly string[], input: string, millisecon
     if (code === 0) resolve({ lines });
     else resolve({ lines, ending: signal ? `it took more than ${Math.round(milliseconds / 1000)} s` : why });
   });
-  child.stdin.on("error", () => {}); // it may have ended before it read
+  child.stdin.on("error", () => {}); // it may have exited before reading
   child.stdin.end(input);
   return promise;
 }

@@ -1,4 +1,4 @@
-/** A training step of a ViT: pictures in, loss out, AdamW; in f16 with f32 master weights, and in f32. */
+/** A ViT training step with AdamW, from images to loss: in f16 with f32 master weights, and in f32. */
 import type { Precision } from "../../compiler/index.ts";
 import { type VitConfig, vitStage } from "../model/vit.ts";
 import { join, type MarkGroup } from "./mark.ts";

@@ -1,6 +1,6 @@
 /**
- * ResNet-50 with the stride in the 3×3 convolutions, as PyTorch's. He et al. 2016, arXiv:1512.03385, table 1; the place of
- * the stride: Goyal et al. 2017, arXiv:1706.02677, section 5.1.
+ * ResNet-50 with the stride in the 3×3 convolutions, like PyTorch's. He et al. 2016, arXiv:1512.03385, table 1;
+ * position of the stride: Goyal et al. 2017, arXiv:1706.02677, section 5.1.
  */
 import {
   type AnyTensor,
@@ -31,9 +31,9 @@ export interface ResnetConfig {
   readonly [key: string]: number;
   readonly batch: number;
   readonly image: number;
-  /** Channels after the first convolution: 64. */
+  /** Channels after the stem: 64. */
   readonly channels: number;
-  /** Blocks of each of the four stages at most: 6 makes the published 3, 4, 6, 3. */
+  /** Maximum blocks per stage: 6 gives the published 3, 4, 6, 3. */
   readonly blocks: number;
   readonly classes: number;
 }
@@ -42,7 +42,7 @@ type Maps = Tensor<"batch" | "channel" | "row" | "column">;
 
 export const stagesOf = ({ blocks }: ResnetConfig): number[] => [3, 4, 6, 3].map((n) => Math.min(n, blocks));
 
-/** Windows of a map along rows and columns, `value`s around it. */
+/** Sliding windows along rows and columns, padded with `value`. */
 function windows(x: AnyTensor, kernel: number, stride: number, value = 0): AnyTensor {
   let y = x;
   for (const side of ["row", "column"] as const) {
@@ -68,7 +68,7 @@ function unit(p: Params, x: Maps, to: number, kernel: number, stride: number, up
   return batchNorm(p.scope("bn"), mapped, axis("channel", to), { updates });
 }
 
-/** 1×1, 3×3, 1×1 beside a shortcut, which is a convolution where the shape changes. */
+/** 1×1, 3×3 and 1×1 convolutions with a shortcut, which is a projection where the shape changes. */
 function bottleneck(p: Params, x: Maps, inner: number, stride: number, first: boolean, updates: StateUpdate[]): Maps {
   let y = relu(unit(p.scope("1"), x, inner, 1, 1, updates)) as Maps;
   y = relu(unit(p.scope("2"), y, inner, 3, stride, updates)) as Maps;
@@ -83,7 +83,7 @@ function logits(p: Params, c: ResnetConfig, updates: StateUpdate[]): Tensor<"bat
   const axes = (["batch", "channel", "row", "column"] as const).map((name) => axis(name, sides[name]));
   const pixels = input("pixels", "f32", axes) as Maps;
   let x = relu(unit(p.scope("stem"), pixels, c.channels, 7, 2, updates)) as Maps;
-  x = typed(reduceMax(windows(x, 3, 2), ["kernel_row", "kernel_column"])); // after relu, so that zeros around are the least
+  x = typed(reduceMax(windows(x, 3, 2), ["kernel_row", "kernel_column"])); // after relu, so zero padding never wins
   for (const [stage, blocks] of stagesOf(c).entries())
     for (let i = 0; i < blocks; i++)
       x = bottleneck(

@@ -1,4 +1,7 @@
-/** Weights of models too large to draw number by number: ranges of one table of normals, scaled as initializers say. */
+/**
+ * Weights for models too large to sample element by element: ranges of one table of normals, scaled as the initializers
+ * say.
+ */
 import {
   allocate,
   type Distribution,
@@ -13,12 +16,12 @@ import { initialValue, type ParameterSource, randomStream } from "../../runtime/
 import { normals } from "./values.ts";
 
 const tableSize = 2 ** 22;
-/** What is drawn number by number: biases, norms and scales. */
+/** Tensors up to this size are sampled normally: biases, norms and scales. */
 const smallSize = 2 ** 16;
 
 /**
- * Every parameter of a graph, a function of its name alone. Large ones are normal with the spread of their initializer:
- * ranges of a table that begin where the name says, so that no two parameters are alike.
+ * Every parameter of a graph, determined by its name. Large ones are normal with their initializer's standard
+ * deviation: ranges of a table, whose start depends on the name, so that no two parameters are equal.
  */
 export function tableWeights(graph: Graph): ParameterSource {
   const nodes = new Map(graph.inputs.filter((n) => n.op === "parameter").map((n) => [inputName(n), n]));
@@ -54,7 +57,7 @@ function copyFrom(table: HostData, out: HostData, name: string): void {
   }
 }
 
-/** The standard deviation of what an initializer draws. */
+/** The standard deviation of an initializer. */
 function spreadOf(init: Distribution): number {
   if (init.kind === "normal" || init.kind === "truncated_normal") return init.std;
   return init.kind === "uniform" ? (init.high - init.low) / Math.sqrt(12) : 0;

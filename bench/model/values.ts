@@ -1,4 +1,4 @@
-/** The numbers that all contenders compute with: weights and inputs, a function of their names alone. */
+/** The weights and inputs of all contenders, determined by their names. */
 import {
   elementCount,
   type HostTensor,
@@ -12,7 +12,7 @@ import type { VitConfig } from "./vit.ts";
 
 const seed = 20_261_123;
 
-/** A weight as the peers take it: a matrix is [in, out], everything else has the axes that it is declared with. */
+/** A weight in the peers' layout: matrices are [in, out], everything else has its declared axes. */
 export interface PlainTensor {
   readonly shape: readonly number[];
   readonly data: Float32Array<ArrayBuffer>;
@@ -25,8 +25,8 @@ export const normals = (name: string, count: number): Float32Array<ArrayBuffer> 
 const sizes = (node: Node) => node.type.axes as readonly SizedAxis[];
 
 /**
- * Every parameter by name: its initializer and a little noise, so that a bias or a scale that a contender leaves out
- * shows in its output from the first run on.
+ * Every parameter by name: its initial value plus a little noise, so that a bias or scale that a contender omits shows
+ * in the first output.
  */
 export function drawWeights(parameters: readonly Node[]): Map<string, HostTensor> {
   return new Map(
@@ -39,7 +39,7 @@ export function drawWeights(parameters: readonly Node[]): Map<string, HostTensor
   );
 }
 
-/** The weights in the layout that other libraries multiply by: `weight` [out..., in...] becomes [in, out], its bias [out]. */
+/** The weights in the layout of other libraries: `weight` [out..., in...] becomes [in, out], its bias [out]. */
 export function plainWeights(weights: ReadonlyMap<string, HostTensor>): Map<string, PlainTensor> {
   return new Map(
     [...weights].map(([name, { axes, data }]) => {

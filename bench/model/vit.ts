@@ -1,5 +1,5 @@
 /**
- * The vision transformer that is measured: pre-norm blocks, LayerNorm, exact GELU, a class token, learned positions.
+ * The benchmarked vision transformer: pre-norm blocks, LayerNorm, exact GELU, a class token, learned positions.
  * Dosovitskiy et al. 2021, arXiv:2010.11929, section 3.1.
  */
 import {
@@ -32,7 +32,7 @@ import {
 export interface BlockConfig {
   readonly [key: string]: number;
   readonly batch: number;
-  /** Tokens of one image, the class token included. */
+  /** Tokens per image, including the class token. */
   readonly tokens: number;
   readonly width: number;
   readonly heads: number;
@@ -68,7 +68,7 @@ const blockAxes = (c: BlockConfig): BlockAxes => ({
   hidden: axis("hidden", c.mlp),
 });
 
-/** Variance 1 / fan-in, so that logits and activations are of order one and a mistake anywhere shows in the output. */
+/** Variance 1 / fan-in, so that logits and activations are of order one and any mistake shows in the output. */
 const fanIn = (width: number) => ({ init: normal(width ** -0.5) });
 
 function selfAttention(p: Params, x: Tokens, a: BlockAxes, width: number): Tokens {
@@ -108,7 +108,7 @@ function logits(p: Params, c: VitConfig): Tensor<"batch" | "class"> {
   return linear(p.scope("head"), out, [a.embed], [axis("class", c.classes)], fanIn(c.width));
 }
 
-/** Settings of AdamW that every contender uses; weight decay acts on tensors of two axes or more, as is usual. */
+/** AdamW settings of all contenders; weight decay applies to tensors with two axes or more, as usual. */
 export const adamwSettings = { rate: 3e-4, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0.05 } as const;
 
 /** One optimizer step on the mean cross-entropy of a batch; inputs `pixels` and `label`. */
@@ -123,7 +123,7 @@ export const vitStage = (c: VitConfig): Stage =>
     optimizer: { ...adamwSettings, rate: constantRate(adamwSettings.rate) },
   });
 
-/** The forward pass alone, for counting its operations. */
+/** The forward pass alone, for counting operations. */
 export const vitModel = (c: VitConfig) =>
   defineModel({ name: "vit", summary: "a small ViT", config: c, build: (p) => ({ logits: logits(p, c) }) });
 
@@ -136,7 +136,7 @@ export const blockModel = (c: BlockConfig, a = blockAxes(c)) =>
     build: (p) => ({ y: block(p, input("x", "f32", [a.batch, a.token, a.embed]), c, a) }),
   });
 
-/** The same with any batch and any number of tokens. */
+/** The same with symbolic batch and number of tokens. */
 export const openBlockModel = (c: BlockConfig) =>
   blockModel(c, {
     ...blockAxes(c),

@@ -1,7 +1,7 @@
 /**
- * The files that `heddle export` writes beside those of PyTorch's exporter, Optimum and onnxruntime's quantizer, for the same weights,
- * in one onnxruntime on the processor: `npm run bench -- onnx --python PYTHON`. Outputs are compared first; each file is opened in a
- * process of its own, and all take turns.
+ * Compares files written by `heddle export` with those of PyTorch's exporter, Optimum and onnxruntime's quantizer, for
+ * the same weights, in the same onnxruntime on the CPU: `npm run bench -- onnx --python PYTHON`. Outputs are compared
+ * first; each file is opened in its own process, in alternation.
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { cpus, tmpdir } from "node:os";
@@ -50,7 +50,7 @@ export async function onnxBench(argv: readonly string[]): Promise<number> {
   return near ? 0 : 1;
 }
 
-/** Prints what was measured; false where a file failed or its outputs are not those of the others. */
+/** Prints the measurements; false when a file failed or its outputs differ from the others'. */
 async function compare(subject: Subject, folder: string, options: Options): Promise<boolean> {
   const { python, layers, rounds, timed, operators } = options;
   const say = (text: string) => process.stdout.write(`${text}\n`);

@@ -1,4 +1,4 @@
-/** The process that opens and runs one ONNX file: the order is its argument, the figures its message. */
+/** The process that opens and runs one ONNX file: its argument is the order, its message the results. */
 import { readFileSync } from "node:fs";
 import { mkdtemp, readdir, readFile, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -13,7 +13,7 @@ import type { Phase } from "./subjects.ts";
 const order = JSON.parse(process.argv[2]!) as FileOrder;
 const severity = { logSeverityLevel: 3 } as const;
 
-/** Values that are kept of each output: its last ones, which in a decoder are those of the last token. */
+/** Number of values kept of each output: the last ones, which in a decoder belong to the last token. */
 const kept = 2000;
 
 const begun = performance.now();
@@ -47,7 +47,7 @@ async function timed(phase: Phase): Promise<PhaseFigures> {
   return { firstMs: times[0]!, medianMs: median(times.slice(1)), ends };
 }
 
-/** The same numbers for all files of a model, in the types that each asks for. */
+/** The same values for all files of a model, in the types of each one's inputs. */
 async function feedsFor({ batch, tokens = 0, past = 0 }: Phase): Promise<Record<string, Tensor>> {
   const feeds: Record<string, Tensor> = {};
   const remembered = past > 0 ? await session.run(await feedsFor({ name: "", batch, tokens: past, past: 0 })) : {};
@@ -82,7 +82,7 @@ function floats(type: string, values: Float32Array, shape: readonly number[]): T
   return wrap(dtype, dtype === "f16" ? new Float16Array(values) : values, shape) as Tensor;
 }
 
-/** Whole numbers in the type that an input asks for. */
+/** Integers in the type of an input. */
 function whole(type: string, shape: readonly number[], at: (i: number) => number): Tensor {
   const values = Array.from({ length: shape.reduce((a, b) => a * b, 1) }, (_, i) => at(i));
   return type === "int64"
@@ -90,7 +90,7 @@ function whole(type: string, shape: readonly number[], at: (i: number) => number
     : new Tensor("int32", Int32Array.from(values), shape);
 }
 
-/** The most that this process has held, as Linux counts it; what it holds now elsewhere. */
+/** Peak resident memory on Linux; current resident memory elsewhere. */
 function peakOfProcess(): number {
   if (process.platform !== "linux") return process.memoryUsage.rss();
   const [, kilobytes] = /VmHWM:\s*(\d+) kB/.exec(readFileSync("/proc/self/status", "utf8")) ?? [];
@@ -103,7 +103,7 @@ async function bytesIn(folder: string): Promise<number> {
   return sizes.reduce((a, b) => a + b, 0);
 }
 
-/** What onnxruntime's optimizations make of the file, as it writes it. */
+/** Op counts of the file as optimized and written by onnxruntime. */
 async function optimized(): Promise<Record<string, number>> {
   const folder = await mkdtemp(join(tmpdir(), "heddle-optimized-"));
   try {

@@ -1,4 +1,4 @@
-/** Writes the files that are compared: the peers' by a Python process, heddle's by its command line, of one checkpoint. */
+/** Writes the compared files from one checkpoint: the peers' with a Python process, heddle's with its command line. */
 import { spawn } from "node:child_process";
 import { mkdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
@@ -13,7 +13,7 @@ export interface MadeFile {
   readonly peer: string;
   readonly dtype: string;
   readonly file: string;
-  /** Seconds of writing it. */
+  /** Seconds taken to write it. */
   readonly seconds: number;
 }
 
@@ -23,7 +23,10 @@ export interface Refused {
   readonly failure: string;
 }
 
-/** heddle's files: of each dtype in the standard's operators; of integers in onnxruntime's too, and multiplied as integers. */
+/**
+ * heddle's files: each dtype with standard operators; integers also with onnxruntime's own, and with integer
+ * arithmetic.
+ */
 const own = [
   { peer: "heddle", dtype: "f32", more: [] },
   { peer: "heddle", dtype: "f16", more: [] },
@@ -43,7 +46,7 @@ interface Where {
   readonly layers: number | undefined;
 }
 
-/** heddle's files first, of each dtype; then the peers'. Throws where there is no checkpoint to export. */
+/** heddle's files first, then the peers'. Throws when there is no checkpoint to export. */
 export async function writtenFiles(
   subject: Subject,
   { folder, python, layers }: Where,
@@ -65,7 +68,7 @@ export async function writtenFiles(
   return [...files, ...(peers as (MadeFile | Refused)[])];
 }
 
-/** Lines that a process said, and how it ended where it did not end well. */
+/** The lines printed by a process, and how it failed if it did. */
 async function run(command: string, args: readonly string[], input: string) {
   const child = spawn(command, args, { stdio: ["pipe", "pipe", "pipe"] });
   child.stdin.on("error", () => {});

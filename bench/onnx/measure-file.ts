@@ -1,4 +1,4 @@
-/** Opens and runs one ONNX file in a process of its own. */
+/** Opens and runs an ONNX file in its own process. */
 import { fork } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import type { MadeFile } from "./files.ts";
@@ -13,7 +13,7 @@ export interface FileOrder {
 
 export interface PhaseFigures {
   readonly firstMs: number;
-  /** Of the runs after the first. */
+  /** The median of the runs after the first. */
   readonly medianMs: number;
   /** The last values of each output, by name. */
   readonly ends: Readonly<Record<string, readonly number[]>>;
@@ -21,17 +21,17 @@ export interface PhaseFigures {
 
 export interface RunFigures {
   readonly loadMs: number;
-  /** The most that the process held in memory, when the file was open and at the end. */
+  /** Peak memory of the process, after opening the file and at the end. */
   readonly openBytes: number;
   readonly peakBytes: number;
-  /** Of the file and what lies beside it. */
+  /** Size of the file with its external data. */
   readonly fileBytes: number;
   readonly phases: readonly PhaseFigures[];
-  /** How many of each operator onnxruntime runs. */
+  /** Op counts after onnxruntime's optimizations. */
   readonly operators?: Readonly<Record<string, number>>;
 }
 
-/** A file with what its processes measured. */
+/** A file with its measurements. */
 export interface Measured extends MadeFile {
   readonly rounds: readonly RunFigures[];
 }

@@ -1,6 +1,6 @@
-/** What is exported and how it is run: one record a model. */
+/** The exported models and how they are run. */
 
-/** Inputs of a run; of a language model, how many tokens after how many remembered. */
+/** Inputs of a run; for a language model, the number of new tokens and of cached ones. */
 export interface Phase {
   readonly name: string;
   readonly batch: number;
@@ -10,14 +10,16 @@ export interface Phase {
 
 export interface Subject {
   readonly title: string;
-  /** What peers/torch/onnx_files.py calls it. */
+  /** Its name in peers/torch/onnx_files.py. */
   readonly name: string;
-  /** Arguments of `heddle export` beside weights, dtype and file. */
+  /** Arguments of `heddle export` besides weights, dtype and file. */
   readonly heddle: readonly string[];
   readonly phases: readonly Phase[];
-  /** Outputs that are compared, each by the names that exporters give it. */
+  /** Compared outputs, each by the names that exporters give it. */
   readonly outputs: readonly (readonly string[])[];
-  /** How far outputs may lie apart, as a part of the largest value; quantized files are as far as their rounding takes them. */
+  /**
+   * Maximum difference of outputs, relative to the largest magnitude; none for quantized files, whose rounding decides.
+   */
   readonly tolerance: Readonly<Record<string, number>>;
 }
 

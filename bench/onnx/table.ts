@@ -1,10 +1,10 @@
-/** Prints what was measured of a model's files: a table a dtype, and how far outputs lie apart. */
+/** Prints the measurements of a model's files: a table per dtype, and how far outputs differ. */
 import { formatBytes } from "../../runtime/index.ts";
 import { median } from "../statistics.ts";
 import type { Measured, RunFigures } from "./measure-file.ts";
 import type { Subject } from "./subjects.ts";
 
-/** Figures of a file that are compared; smaller is better in all. */
+/** The compared quantities of a file; lower is better for all. */
 const figuresOf = (
   subject: Subject,
 ): readonly (readonly [string, (r: RunFigures) => number, (x: number) => string])[] => [
@@ -22,7 +22,7 @@ const figuresOf = (
 
 const ms = (x: number): string => (x < 100 ? `${x.toFixed(1)} ms` : `${Math.round(x)} ms`);
 
-/** A line a file; behind each figure of a peer, how many times heddle's of the same dtype it is. */
+/** One row per file; each value of a peer is followed by its ratio to heddle's for the same dtype. */
 export function table(subject: Subject, files: readonly Measured[]): string[] {
   const columns = figuresOf(subject);
   const value = (file: Measured, take: (r: RunFigures) => number) => median(file.rounds.map(take));
@@ -42,13 +42,16 @@ export function table(subject: Subject, files: readonly Measured[]): string[] {
   return [line(rows[0]!), `| ${widths.map((w) => "-".repeat(w)).join(" | ")} |`, ...rows.slice(1).map(line)];
 }
 
-/** How far a file's outputs lie from those of a file in f32, and whether that is near enough. */
+/** How far a file's outputs differ from those of an f32 file, and whether that is within tolerance. */
 export interface Apart {
   readonly text: string;
   readonly isNear: boolean;
 }
 
-/** Each file beside the first other one in f32 with the same outputs: how far values lie apart, as a part of the largest. */
+/**
+ * Compares each file with the first other f32 file that has the same outputs; differences are relative to the largest
+ * magnitude.
+ */
 export function farthest(subject: Subject, files: readonly Measured[]): Apart[] {
   const plain = files.filter((f) => f.dtype === "f32");
   return files.map((file) => {

@@ -1,6 +1,7 @@
 /**
- * heddle beside onnxruntime-web and transformers.js in a page: `npm run bench -- page`. One model with drawn weights, exported once as
- * an ONNX file for them and as a bundle and safetensors for heddle; each in a browser of its own, on the same adapter.
+ * heddle compared with onnxruntime-web and transformers.js in a page: `npm run bench -- page`. One model with random
+ * weights is exported as an ONNX file for them, and as a bundle and safetensors for heddle; each runs in a browser of
+ * its own, on the same adapter.
  */
 import { execFile } from "node:child_process";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
@@ -79,7 +80,7 @@ export async function pageBench(argv: readonly string[]): Promise<number> {
   return 0;
 }
 
-/** The model in each form that is measured. */
+/** Exports the model in every format that is measured. */
 async function exportModel(folder: string, options: Options): Promise<void> {
   const { width, depth, heads, image, browser } = options;
   const settings = { width, depth, heads, image };
@@ -100,14 +101,14 @@ async function exportModel(folder: string, options: Options): Promise<void> {
   await writeFile(join(folder, "vit/config.json"), JSON.stringify({ model_type: "vit", image_size: image }));
 }
 
-/** What one opening of a subject took; times in milliseconds. */
+/** The measurements of one opening of a subject; times in milliseconds. */
 interface Figures extends Opened {
   readonly steady: readonly number[];
-  /** Of all the browser's processes, for each result of the steady state: what the machine does besides counts less. */
+  /** CPU time of all browser processes per steady-state result, which is less sensitive to other load. */
   readonly processor: number;
 }
 
-/** All of a round before the next, so that what else the machine does meets each. */
+/** Finishes each round over all subjects before the next, so that other load affects all of them. */
 async function measureAll({ url }: Served, options: Options, note: (text: string) => void): Promise<void> {
   const rounds = new Map<SubjectName, Figures[]>();
   const [all, device] = await inBrowser(url, options, async ({ call }) => [await call("names"), await call("adapter")]);
@@ -153,9 +154,9 @@ type Page = typeof import("./page.ts");
 
 /** The page in a browser of its own. */
 interface Opening {
-  /** Calls one of its functions. */
+  /** Calls a function of the page. */
   call<K extends keyof Page>(name: K, ...args: Parameters<Page[K]>): Promise<Awaited<ReturnType<Page[K]>>>;
-  /** Milliseconds of the processor that the browser has taken. */
+  /** CPU milliseconds that the browser has used. */
   processor(): Promise<number>;
 }
 

@@ -1,4 +1,4 @@
-/** A vision transformer with the names of inputs that transformers.js expects; ViT-Ti as published by default. */
+/** A vision transformer with the input names that transformers.js expects; by default the published ViT-Ti. */
 import * as h from "../../dsl/index.ts";
 
 export default h.defineModel({

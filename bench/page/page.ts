@@ -1,4 +1,4 @@
-/** The page that measures: one subject at each opening, so that none finds what another has loaded. */
+/** The page that measures: one subject per opening, so that none benefits from what another has loaded. */
 import type { Open, Subject } from "./subject.ts";
 
 const subjects = {
@@ -12,9 +12,9 @@ export type SubjectName = keyof typeof subjects;
 
 /** Milliseconds. */
 export interface Opened {
-  /** Library, model and weights, until a picture can be given. */
+  /** Library, model and weights, until it is ready for an image. */
   readonly load: number;
-  /** The first result after it. */
+  /** The first result after loading. */
   readonly first: number;
   readonly logits: readonly number[];
 }
@@ -22,7 +22,7 @@ export interface Opened {
 let subject: Subject | undefined;
 let pixels = new Float32Array();
 
-/** Opens a subject, and gives it pictures until it is warm. */
+/** Opens a subject and warms it up. */
 export async function open(name: SubjectName, base: string, size: number): Promise<Opened> {
   pixels = Float32Array.from({ length: 3 * size * size }, (_, i) => Math.sin(i * 0.37) * 1.5);
   const begun = performance.now();
@@ -35,7 +35,7 @@ export async function open(name: SubjectName, base: string, size: number): Promi
   return { load: loaded - begun, first: first - loaded, logits };
 }
 
-/** Milliseconds of each of so many results, from pixels in memory to logits in memory. */
+/** Milliseconds per result, from pixels in memory to logits in memory. */
 export async function steady(runs: number): Promise<number[]> {
   const times: number[] = [];
   for (let i = 0; i < runs; i++) {
@@ -48,7 +48,7 @@ export async function steady(runs: number): Promise<number[]> {
 
 export const names = (): SubjectName[] => Object.keys(subjects) as SubjectName[];
 
-/** What the browser says of its adapter. */
+/** The browser's description of its adapter. */
 export async function adapter(): Promise<string> {
   const { info } = (await navigator.gpu.requestAdapter({ powerPreference: "high-performance" }))!;
   return [info.vendor, info.architecture, info.device, info.description].filter(Boolean).join(" ");

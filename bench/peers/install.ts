@@ -1,4 +1,4 @@
-/** Installs the libraries that heddle is measured against, below this folder and nowhere else. */
+/** Installs the libraries that heddle is compared with, below this folder only. */
 import { execFile } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -10,7 +10,7 @@ const jax = "@jax-js/jax";
 
 const readJson = async <T>(path: string): Promise<T> => JSON.parse(await readFile(path, "utf8")) as T;
 
-/** The version of a package that lies in node_modules, or undefined. */
+/** The version of a package installed in node_modules, or undefined. */
 async function installedVersion(at: string, name: string): Promise<string | undefined> {
   const manifest = await readJson<{ version: string }>(join(at, "node_modules", name, "package.json")).catch(
     () => undefined,
@@ -18,12 +18,12 @@ async function installedVersion(at: string, name: string): Promise<string | unde
   return manifest?.version;
 }
 
-/** The version of jax-js that lies in node_modules, or undefined. */
+/** The installed version of jax-js, or undefined. */
 export const installedJax = (): Promise<string | undefined> => installedVersion(folder, jax);
 
 /**
- * Makes the peers that are installed in a folder, by default those of this one, what its lock file says. Returns why that
- * failed, or undefined when all is there.
+ * Installs a folder's peers, by default those of this one, according to its lock file. Returns why that failed, or
+ * undefined on success.
  */
 export async function installPeers(note: (text: string) => void, at: string = folder): Promise<string | undefined> {
   const { dependencies } = await readJson<{ dependencies: Record<string, string> }>(join(at, "package.json"));
@@ -34,7 +34,7 @@ export async function installPeers(note: (text: string) => void, at: string = fo
   const npm = process.env.npm_execpath;
   const [command, before] = npm ? [process.execPath, [npm]] : ["npm", []];
   try {
-    // Their scripts fetch what is for Node alone.
+    // Their install scripts download what only Node needs.
     const options = ["ci", "--ignore-scripts", "--no-audit", "--no-fund"];
     await promisify(execFile)(command, [...before, ...options], { cwd: at });
     return undefined;

@@ -1,7 +1,7 @@
-/** The part of @jax-js/jax that the bench uses, so that the checkout is checked without its peers installed. */
+/** The part of @jax-js/jax used by the benchmarks, so that the checkout type-checks without its peers installed. */
 declare module "@jax-js/jax" {
   interface Array {
-    /** The same array once more: every function consumes the arrays that it is given. */
+    /** Another reference to the same array: every function consumes its array arguments. */
     readonly ref: this;
     readonly shape: number[];
     add(other: Array | number): Array;

@@ -1,4 +1,4 @@
-/** `heddle compile`: a WebGPU bundle that a page runs, or an ONNX file. */
+/** `heddle compile`: a WebGPU bundle for a page, or an ONNX file. */
 import { cp } from "node:fs/promises";
 import { join } from "node:path";
 import { type BundleManifest, compileBundle } from "../../backends/webgpu/index.ts";
@@ -22,11 +22,11 @@ export interface CompileArguments extends GraphChoice, SizeArguments {
   readonly target: string;
   readonly out: string;
   readonly weights?: string;
-  /** What a bundle keeps weights as. */
+  /** Storage type of a bundle's weights. */
   readonly dtype: string;
-  /** What a bundle computes in: f16 asks its page's device for that feature. */
+  /** The bundle's precision: f16 requires that feature of the page's device. */
   readonly precision: Precision;
-  /** Whom a bundle's kernels are made for; its page's device must have what they need. */
+  /** The adapter that the bundle's kernels target; the page's device must support what they need. */
   readonly adapter?: string;
   readonly seed: number;
   readonly json: boolean;
@@ -57,7 +57,7 @@ async function writeBundle(source: string, args: CompileArguments): Promise<numb
     await writeSafetensors(join(args.out, "weights.safetensors"), tensors);
     for (const [name, text] of shaders) await writeFileAtomically(join(args.out, name), text);
     await cp(new URL("../../backends/webgpu/bundle/run.js", import.meta.url), join(args.out, "run.js"));
-    // The manifest comes last: a folder that has one is complete.
+    // The manifest is written last: a folder with one is complete.
     await writeFileAtomically(join(args.out, "manifest.json"), `${json(manifest)}\n`);
   } finally {
     await parameters.dispose();
@@ -79,7 +79,7 @@ async function writeBundle(source: string, args: CompileArguments): Promise<numb
 
 const bundleDtypes = ["f32", "f16"] as const;
 
-/** A parameter that is read when it is written: one is in memory at a time. */
+/** A parameter that is read only when written, so that one at a time is in memory. */
 const streamed = (node: Node, parameters: ParameterSource): TensorToWrite => ({
   name: inputName(node),
   dtype: node.type.dtype === "f16" ? "F16" : "F32",

@@ -1,4 +1,4 @@
-/** `heddle convert`: a model's weights in the published layout, as Python's transformers and safetensors read them. */
+/** `heddle convert`: a model's weights in the published layout, for Python's transformers and safetensors. */
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
@@ -24,7 +24,7 @@ import { layoutsOf, openParameters } from "../parameters.ts";
 import { preprocessorConfig, preprocessorFile } from "../preprocessor-config.ts";
 
 export interface ConvertArguments {
-  /** A path, or "random"; the model's own where the model is a checkpoint's folder. */
+  /** A path, or "random"; default the model's own if it is a checkpoint's folder. */
   readonly weights?: string;
   readonly out: string;
   readonly dtype?: string;
@@ -61,13 +61,13 @@ export async function convertCommand(source: string, args: ConvertArguments): Pr
   }
 }
 
-/** The published form of a configuration, or where there is none its settings by their own names; a graph has none. */
+/** The published form of a configuration, else its settings by their own names; undefined for a graph. */
 function configOf(source: string, model: Model | undefined, config: Config | undefined): JsonRecord | undefined {
   if (!model || !config) return undefined;
   return model.checkpoints?.config?.write(config) ?? ownConfigOf(recordName(model), config, source);
 }
 
-/** With the names of classes that the weights' own config.json has, where it is of as many. */
+/** Adds the class names of the weights' own config.json, if it has as many. */
 async function withClassNames(
   model: Model | undefined,
   made: JsonRecord | undefined,
@@ -80,7 +80,7 @@ async function withClassNames(
   return { ...made, id2label, ...(label2id !== undefined && { label2id }) };
 }
 
-/** What the model's record says of pictures, for one that takes them. */
+/** The preprocessor config of a model that takes images. */
 function preprocessingOf({ inputs }: Graph, model: Model | undefined): JsonRecord | undefined {
   const pixels = inputs.find((n) => isFeed(n) && inputName(n) === "pixels");
   const side = pixels?.type.axes.find((a) => a.name === "row")?.size;
@@ -88,7 +88,7 @@ function preprocessingOf({ inputs }: Graph, model: Model | undefined): JsonRecor
   return preprocessorConfig(model.preprocessing, side);
 }
 
-/** Writes the folder and says what was written, or that it was stopped. */
+/** Writes the folder and reports what was written, or that it was stopped. */
 async function write(
   tensors: readonly TensorToWrite[],
   companions: ReadonlyMap<string, string | Uint8Array>,
@@ -139,7 +139,7 @@ function dtypeOf(name: string | undefined): FloatDType | undefined {
   throw new UsageError(`--dtype is one of ${Object.keys(dtypes).join(", ")}, not "${name}"`);
 }
 
-/** What says how texts and pictures become input goes with the weights that it lies beside. */
+/** The tokenizer and preprocessor files beside the weights, which are copied along. */
 async function filesBeside(weights: string | undefined): Promise<(readonly [string, Uint8Array])[]> {
   const names = [
     "tokenizer.json",
@@ -155,7 +155,7 @@ async function filesBeside(weights: string | undefined): Promise<(readonly [stri
   return await Promise.all(found.map(async (name) => [name, await readFile(join(folder, name))] as const));
 }
 
-/** The type that PyTorch loads the model as: that of the most elements. */
+/** The dtype that PyTorch loads the model as: that of most elements. */
 function torchDType(tensors: readonly TensorToWrite[]): string {
   const names: Readonly<Record<string, string>> = { F64: "float64", F32: "float32", F16: "float16", BF16: "bfloat16" };
   const elements = new Map<string, number>();
@@ -163,7 +163,7 @@ function torchDType(tensors: readonly TensorToWrite[]): string {
   return names[[...elements].sort((a, b) => b[1] - a[1])[0]![0]]!;
 }
 
-/** Writes while a bar shows the megabytes that went by; gives the bytes of all tensors. */
+/** Writes with a progress bar in megabytes; returns the total bytes of all tensors. */
 async function withProgress(
   tensors: readonly TensorToWrite[],
   write: (shown: readonly TensorToWrite[]) => Promise<void>,

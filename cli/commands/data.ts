@@ -1,4 +1,4 @@
-/** `heddle data`: what a data set holds, what filters would drop of it, and new shards of what is left. */
+/** `heddle data`: inspects a data set, counts what filters would drop, and writes filtered shards. */
 import { UsageError } from "../../compiler/index.ts";
 import {
   type Holdings,
@@ -33,7 +33,7 @@ export interface WriteArguments extends FilterArguments {
 
 const say = (text: string) => process.stderr.write(`${escapeControls(text)}\n`);
 
-/** Counts what is there and what is broken. */
+/** `heddle data scan`: counts samples and broken files. */
 export function scanCommand(specs: readonly string[], args: DataArguments): Promise<number> {
   return overAll(specs, args, [], async (kept, found) => {
     const held = holdings();
@@ -42,7 +42,7 @@ export function scanCommand(specs: readonly string[], args: DataArguments): Prom
   });
 }
 
-/** Counts what filters keep and drop. */
+/** `heddle data filter`: counts what filters keep and drop. */
 export function filterCommand(specs: readonly string[], args: FilterArguments): Promise<number> {
   if (args.filter.length === 0) throw new UsageError('data filter needs --filter, as in --filter "caption.words>=3"');
   return overAll(specs, args, args.filter, async (kept) => {
@@ -52,7 +52,7 @@ export function filterCommand(specs: readonly string[], args: FilterArguments): 
   });
 }
 
-/** Writes what filters keep. */
+/** `heddle data write`: writes what filters keep. */
 export function writeCommand(specs: readonly string[], args: WriteArguments): Promise<number> {
   if (args.kind !== "pairs" && args.kind !== "conversations") {
     throw new UsageError(`shards are written of pairs and conversations, not of ${args.kind}`);
@@ -77,7 +77,7 @@ interface Outcome {
 
 type Kept = ReturnType<Survey["kept"]>;
 
-/** One pass over the data with a progress line, and what came of it on stdout. */
+/** One pass over the data with a progress line, and its result on stdout. */
 async function overAll(
   specs: readonly string[],
   args: DataArguments,

@@ -1,4 +1,4 @@
-/** `heddle devices`: what is here, what each computes f16 in, which one auto takes, and what that can do at most. */
+/** `heddle devices`: the available devices, how each computes f16, which one "auto" picks, and its peak rates. */
 import { cpuMissing } from "../../backends/onnxruntime/index.ts";
 import { type Ceilings, webgpuBackend } from "../../backends/webgpu/index.ts";
 import { type OpenedAdapter, openAdapters, requestDevice } from "../../backends/webgpu/node-index.ts";
@@ -44,7 +44,7 @@ export async function devicesCommand({ json: asJson, measure }: DevicesArguments
   return 0;
 }
 
-/** The adapters, or why there can be none, as where the webgpu package has no binary. */
+/** The adapters, or why there are none, such as a webgpu package without a binary. */
 async function adaptersHere() {
   try {
     return { adapters: (await openAdapters()).map(reported), missing: undefined };
@@ -54,7 +54,7 @@ async function adaptersHere() {
   }
 }
 
-/** What an adapter is and computes in when f16 is asked for; its device is closed again. */
+/** An adapter's description and f16 path; its device is closed again. */
 function reported({ opened, ...info }: OpenedAdapter) {
   if (opened instanceof Error) return { ...info, failure: opened.message };
   const backend = webgpuBackend(opened);
@@ -82,7 +82,7 @@ interface FoundRanks extends ExchangeCosts {
   readonly carrier: string;
 }
 
-/** What exchanging costs, where a launcher started several ranks; undefined for one. */
+/** The cost of exchanges between ranks, if a launcher started several; undefined for one. */
 async function measuredRanks(): Promise<{ readonly isFirst: boolean; readonly found: FoundRanks } | undefined> {
   if (!launchOf(process.env)) return undefined;
   return await inRankSession(async ({ ranks: { collectives, isFirst } }) => {

@@ -66,7 +66,7 @@ export async function exportCommand(source: string, args: ExportArguments): Prom
   }
 }
 
-/** The type asked for, else that of the field: its decoders take ids, masks and positions as int64. */
+/** The requested type, else the usual one: decoders take ids, masks and positions as int64. */
 function idTypeOf(asked: string | undefined, graph: Graph): (typeof idTypes)[number] {
   if (asked === undefined) return isDecoder(graph) ? "int64" : "int32";
   const found = idTypes.find((t) => t === asked);
@@ -75,12 +75,12 @@ function idTypeOf(asked: string | undefined, graph: Graph): (typeof idTypes)[num
 }
 
 /**
- * Sizes of decoders as Hugging Face's exporter names them: transformers.js begins with a past of `batch_size` rows, and of
- * no tokens in any other open dimension.
+ * Size names of decoders in Hugging Face's exporter: transformers.js starts with a past of `batch_size` rows and of
+ * length 0 in any other dynamic dimension.
  */
 const decoderSizes = { batch: "batch_size", tokens: "sequence_length", past: "past_sequence_length" };
 
-/** True for a graph that goes on from keys and values, or leaves some. */
+/** True for a graph that reads or writes a KV cache. */
 const isDecoder = (graph: Graph): boolean =>
   graph.inputs.some((n) => inputName(n).startsWith("past_key_values.")) ||
   graph.outputs.some(({ name }) => name.startsWith("present."));

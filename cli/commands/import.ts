@@ -1,4 +1,4 @@
-/** `heddle import`: an ONNX file as a graph and its weights, which the other commands take. */
+/** `heddle import`: converts an ONNX file to a graph and weights, which the other commands take. */
 import { join } from "node:path";
 import { graphSymbols, inputName, isFeed, isParameter, nodesOf, printGraph, printType } from "../../compiler/index.ts";
 import {
@@ -13,9 +13,9 @@ import { importedWeights, readOnnxModel } from "../imported-model.ts";
 import { bytes, json, table } from "../output.ts";
 
 export interface ImportArguments {
-  /** The folder that is written. */
+  /** The output folder. */
   readonly out: string;
-  /** What open sizes are: "height=640". */
+  /** Values of dynamic sizes: "height=640". */
   readonly size: readonly string[];
   readonly json: boolean;
 }
@@ -26,7 +26,7 @@ export async function importCommand(source: string, args: ImportArguments): Prom
   await makeFolder(args.out);
   const weights = join(args.out, "model.safetensors");
   await writeSafetensors(weights, tensorsInLayout(layout, importedWeights(source, parameters)));
-  // The graph comes last: a folder that has one is complete.
+  // The graph is written last: a folder with one is complete.
   await writeFileAtomically(join(args.out, "model.graph"), printGraph(graph));
   const size = layout.reduce((n, t) => n + 4 * t.shape.reduce((k, d) => k * d, 1), 0);
   const facts = {

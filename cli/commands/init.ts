@@ -1,4 +1,4 @@
-/** `heddle init`: a new project. */
+/** `heddle init`: creates a project. */
 import { existsSync } from "node:fs";
 import { basename, join, relative, resolve } from "node:path";
 import { heddleVersion } from "../../api/node-index.ts";
@@ -7,10 +7,12 @@ import { makeFolder, writeFileAtomically } from "../../runtime/index.ts";
 import { projectFiles } from "../init/files.ts";
 import { json } from "../output.ts";
 
-/** The TypeScript that new projects are checked with. */
+/** The TypeScript version of new projects. */
 const typescript = "7.0.2";
 
-/** Writes the files of a project into a folder. Throws FileError naming all that are there already, and writes none then. */
+/**
+ * Writes the files of a project into a folder. Throws FileError naming all that exist already, and then writes none.
+ */
 export async function initCommand(folder: string, args: { readonly json: boolean }): Promise<number> {
   const root = resolve(folder);
   const files = projectFiles(packageName(basename(root)), { heddle: heddleVersion(), typescript });
@@ -31,7 +33,7 @@ export async function initCommand(folder: string, args: { readonly json: boolean
   return 0;
 }
 
-/** A folder's name as npm takes names: lower case, without what a URL would escape. */
+/** A folder's name as a valid npm package name: lower case, without characters that a URL would escape. */
 const packageName = (name: string): string =>
   name
     .toLowerCase()

@@ -1,4 +1,4 @@
-/** `heddle models`: the models that come with heddle, what they are and what they are used for. */
+/** `heddle models`: lists the bundled models, with their descriptions and modes. */
 import { countParameters } from "../../compiler/index.ts";
 import { trace } from "../../dsl/index.ts";
 import { bundledModels } from "../../models/index.ts";
@@ -8,15 +8,15 @@ export interface ModelsArguments {
   readonly json: boolean;
 }
 
-/** What is done by comparing pictures with texts. */
+/** The modes that compare images with texts. */
 const comparing = ["classify", "retrieve"];
 
-/** What `--json` prints of a model. */
+/** The JSON of a model. */
 export interface Listed {
   readonly name: string;
   readonly summary: string;
   readonly parameters: number;
-  /** Named configurations, which `--set` takes. */
+  /** Presets, which `--set` takes. */
   readonly configs: readonly string[];
   readonly stages: readonly string[];
   readonly modes: readonly string[];
@@ -45,7 +45,9 @@ export function modelsCommand(args: ModelsArguments): number {
 
 const counted = (n: number): string => (n < 1e9 ? `${(n / 1e6).toFixed(1)} M` : `${(n / 1e9).toFixed(1)} B`);
 
-/** A line, and what goes with it indented: tracing a large model takes a moment, so each is told as it is known. */
+/**
+ * A line with indented details: tracing a large model takes a moment, so each model is printed as soon as it is known.
+ */
 const lines = ({ name, summary, parameters, configs, stages, modes, paper }: Listed): string =>
   [
     `${name.padEnd(32)}${counted(parameters).padStart(8)} parameters`,

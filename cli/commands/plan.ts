@@ -1,4 +1,7 @@
-/** `heddle plan`: what a stage of training takes on given hardware, before anybody rents it. docs/plan.md has the formulas. */
+/**
+ * `heddle plan`: estimates memory and time of a training stage on given hardware, before renting it. docs/plan.md has
+ * the formulas.
+ */
 
 import { tunedOptions } from "../../api/node-index.ts";
 import { type Precision, type PrecisionPath, precisionPath, UsageError } from "../../compiler/index.ts";
@@ -73,7 +76,7 @@ export async function planCommand(source: string, args: PlanArguments): Promise<
   return 0;
 }
 
-/** Throws UsageError where kernels cannot be timed: on hardware that is not here, or in the parts of a divided step. */
+/** Throws UsageError if kernels cannot be timed: on hardware that is not this machine's, or for a sharded step. */
 function requireMeasurable({ shard, efficiency }: PlanArguments, isHere: boolean): void {
   if (!isHere) throw new UsageError("--measure runs kernels on the device that is here: say --hardware here");
   if (shard) throw new UsageError("--measure times a step that is whole: leave out --shard, or --measure");
@@ -86,7 +89,7 @@ const timedHere = (subject: TrainingSubject, batch: number, memory: number | und
     timedUpdate(gpu, subject, batch, { ...(await tunedOptions(gpu)), ...(memory !== undefined && { memory }) }),
   );
 
-/** The budget in bytes; undefined where none is asked for. Throws UsageError for a share of what is not known. */
+/** The budget in bytes; undefined if none is given. Throws UsageError for a fraction of unknown memory. */
 function budgetOf({ name, memory }: PlannedDevice, asked: MemoryBudget | undefined): number | undefined {
   if (asked === undefined || "bytes" in asked) return asked?.bytes;
   if (memory !== undefined) return Math.floor(asked.share * memory);

@@ -1,4 +1,4 @@
-/** `heddle report`: the page of a run, made again from the files in its folder. */
+/** `heddle report`: rebuilds the page of a run from the files in its folder. */
 import { writeRunReport } from "../../runtime/index.ts";
 import { json } from "../output.ts";
 

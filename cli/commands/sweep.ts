@@ -1,4 +1,4 @@
-/** `heddle inspect --sweep`: the search grid of encoder shapes at one parameter budget. InternVL section 3.2. */
+/** `heddle inspect --sweep`: a grid of encoder shapes with one parameter budget. InternVL section 3.2. */
 import type { Backend } from "../../backends/backend.ts";
 import {
   bindSizes,
@@ -29,7 +29,7 @@ export interface SweepArguments {
   readonly json: boolean;
 }
 
-/** The settings that a shape is, of a model whose blocks are alike. */
+/** The settings that make a shape, for a model of identical blocks. */
 const shapeSettings = ["depth", "width", "heads", "mlp"] as const;
 type ShapeConfig = Config & Readonly<Record<(typeof shapeSettings)[number], number>>;
 
@@ -43,9 +43,9 @@ export interface Shape {
   readonly width: number;
   readonly heads: number;
   readonly parameters: number;
-  /** `paper` counts as the model's paper does; null for models that no paper counts. */
+  /** `paper` counts as the model's paper does; null if no paper does. */
   readonly macs: { readonly exact: number; readonly paper: number | null };
-  /** Images a second, one block measured and scaled to the depth; null without a device. */
+  /** Images per second, from one block's measured time scaled to the depth; null without a device. */
   readonly imagesPerSecond: number | null;
 }
 
@@ -71,7 +71,7 @@ export async function sweepCommand(source: string, args: SweepArguments): Promis
   return 0;
 }
 
-/** In whole billions where there are several, as the paper's: from 6 billion, not 5.9, follow its six shapes. */
+/** Rounded to whole billions, as in the paper: its six shapes follow from 6 billion, not from 5.9. */
 const roundedBudget = (parameters: number): number =>
   parameters >= 2e9 ? Math.round(parameters / 1e9) * 1e9 : parameters;
 
@@ -96,8 +96,8 @@ function parseGrid(sweep: readonly string[], c: ShapeConfig): Record<Key, number
 }
 
 /**
- * The width, a multiple of the head dimension, whose parameters come nearest to the budget. Throws UsageError where none
- * comes near: one head is too much already.
+ * The width, a multiple of the head size, whose parameter count is closest to the budget. Throws UsageError if none is
+ * close, as when one head is already too large.
  */
 function fitBudget(
   model: Parameters<typeof trace>[0],
@@ -111,7 +111,7 @@ function fitBudget(
     const width = heads * headDim;
     return { ...c, depth, width, heads, mlp: Math.round(mlpRatio * width) };
   };
-  // Without the embeddings, which make the best width a little smaller.
+  // Ignores the embeddings, which make the best width a little smaller.
   const ideal = Math.ceil(Math.sqrt(budget / (depth * (4 + 2 * mlpRatio))) / headDim);
   const candidates = [ideal, ideal - 1, ideal - 2]
     .filter((heads) => heads >= 1)
@@ -127,9 +127,9 @@ function fitBudget(
   );
 }
 
-/** Parameters of a model, from those with one block and with two: all blocks are alike. */
+/** Parameters of a model, extrapolated from one and two blocks, which are all alike. */
 function parametersOf(model: Model, config: ShapeConfig): number {
-  configure(model, config); // refuses a depth that no model has
+  configure(model, config); // throws for an invalid depth
   const [one, two] = [1, 2].map((depth) => countParameters(trace(model, { ...config, depth })).parameters);
   return one! + (two! - one!) * (config.depth - 1);
 }
@@ -148,18 +148,21 @@ async function shapeOf(model: Parameters<typeof trace>[0], c: ShapeConfig, args:
   };
 }
 
-/** Drawing the values of a block of 123 million would take longer than running it, and time does not depend on them. */
+/**
+ * Constant values: sampling a block of 123 million would take longer than running it, and time does not depend on
+ * values.
+ */
 function filled(node: Node): HostTensor {
   const axes = node.type.axes as readonly SizedAxis[];
   if (node.type.dtype !== "f32") return hostTensor(node.type.dtype, axes, new Int32Array(elementCount(axes)));
   return hostTensor("f32", axes, new Float32Array(elementCount(axes)).fill(0.01));
 }
 
-/** Seconds that a GPU takes to leave its idle clocks, and that are measured after; a slow device runs a few times. */
+/** Warm-up seconds, in which a GPU leaves its idle clocks, and measured seconds; a slow device runs a few times. */
 const [warmSeconds, countedSeconds] = [0.5, 0.5];
 const [fewestRuns, mostRuns] = [5, 100];
 
-/** The median time of a run, in seconds, once runs take as long as they will. */
+/** The median time of a run in the steady state, in seconds. */
 async function steadySeconds(run: () => Promise<unknown>): Promise<number> {
   const since = (begun: number) => (performance.now() - begun) / 1000;
   const warmed = performance.now();
@@ -175,7 +178,7 @@ async function steadySeconds(run: () => Promise<unknown>): Promise<number> {
   return times.sort((a, b) => a - b)[Math.floor(times.length / 2)]!;
 }
 
-/** Times the model with two blocks and with one: the difference is a block, whatever the embeddings cost. */
+/** Times the model with two blocks and with one: the difference is one block, without the embeddings. */
 async function throughput(model: Model, c: ShapeConfig, device: string, batch: number): Promise<number> {
   const { backend } = await openDevice(parseDevice(device));
   try {
@@ -205,7 +208,7 @@ async function runSeconds(backend: Backend, model: Model, c: ShapeConfig, batch:
   }
 }
 
-/** As the paper's tables have it, with three digits where that many are not before the point. */
+/** Formatted as in the paper's tables, with at least three digits. */
 const giga = (macs: number): string =>
   `${macs < 1e11 ? Number((macs / 1e9).toPrecision(3)) : Math.round(macs / 1e9)} G`;
 

@@ -1,4 +1,4 @@
-/** `heddle train`: runs a job, or stages of a model one after the other, shows progress, leaves run folders. */
+/** `heddle train`: runs a job, or a model's stages in sequence, with progress and a folder for each run. */
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
@@ -44,42 +44,42 @@ export interface TrainArguments {
   readonly device: string;
   readonly resume: boolean;
   readonly set: readonly string[];
-  /** The same as `--set precision=`, for jobs that have that setting. */
+  /** Same as `--set precision=`, for jobs that have that setting. */
   readonly precision?: Precision;
-  /** A stage of a model, or several with commas between them, each of which starts from the one before. */
+  /** A stage of a model, or several separated by commas, each starting from the previous one. */
   readonly stage?: string;
-  /** Shards, folders and lists that a stage is trained on. */
+  /** Training data: shards, folders and lists. */
   readonly data: readonly string[];
-  /** What of it is left out, as `heddle data` has it. */
+  /** Filters of the data, as in `heddle data`. */
   readonly filter: readonly string[];
-  /** Shards, folders and lists that a stage is judged on while it trains. */
+  /** Validation data: shards, folders and lists. */
   readonly validate: readonly string[];
-  /** Whether a run that goes on may do so with files that changed. */
+  /** Whether a run may be resumed although its data files changed. */
   readonly changedData?: boolean;
-  /** "bytes", a tokenizer.json, or its folder. */
+  /** "bytes", a tokenizer.json, or the folder of one. */
   readonly tokenizer?: string;
-  /** Runs and checkpoints to start from, the first that has a tensor giving it. */
+  /** Runs and checkpoints to start from; each tensor comes from the first that has it. */
   readonly from: readonly string[];
   readonly runs: string;
-  /** Whether what heddle tune found is used. */
+  /** Whether tuning results of `heddle tune` are used. */
   readonly tuning: boolean;
-  /** What each graph of the job may take of the device's memory. */
+  /** The device memory budget of each graph of the job. */
   readonly memory?: MemoryBudget;
-  /** Whether ranks of a machine may compute on one device. */
+  /** Whether ranks on one machine may share a device. */
   readonly shareDevices: boolean;
-  /** Whether each rank keeps a part of the optimizer's state alone. */
+  /** What is sharded over ranks. */
   readonly shard?: Shard;
   readonly json: boolean;
 }
 
-/** The command's arguments, and the ranks that work on it together. */
+/** The command's arguments, and its ranks. */
 type Asked = TrainArguments & RankSession;
 
 export const trainCommand = (source: string, args: TrainArguments): Promise<number> =>
   inRankSession((session) => trainSource(source, { ...args, ...session }));
 
 async function trainSource(source: string, args: Asked): Promise<number> {
-  // First of all: what ranks do together next depends on it.
+  // Compared first: the ranks' collective operations depend on it.
   const { resume, stage = "none", shard = "nothing" } = args;
   await requireSame(args.ranks, {
     "--resume": String(resume),
@@ -104,7 +104,7 @@ async function trainSource(source: string, args: Asked): Promise<number> {
   return await trainJob(source, args, await loadJob(source, args.set, args.precision));
 }
 
-/** Trains stages in a row. With --resume, those that are done are passed over, and the one that is not goes on. */
+/** Trains stages in sequence. With --resume, completed stages are skipped and the interrupted one continues. */
 async function trainStages(source: string, stages: readonly string[], args: Asked): Promise<number> {
   const { ranks, say } = args;
   const model = await loadStagedModel(source);
@@ -128,13 +128,13 @@ async function trainStages(source: string, stages: readonly string[], args: Aske
   return 0;
 }
 
-/** The run of a stage that goes on, if there is one, and whether it has ended. */
+/** The run of a stage to resume, if there is one, and whether it has ended. */
 async function progressOf(name: string, stages: readonly string[], { resume, runs }: TrainArguments) {
   const begun = resume && stages.length > 1 ? await newestRunFolder(runs, name).catch(() => undefined) : "";
   return { begun, isDone: begun !== undefined && existsSync(join(begun, "summary.json")) };
 }
 
-/** What `--set` says of one stage of a row: all that names no other, as "1.1:steps=100" does. */
+/** The `--set` values for one stage of a sequence: those without another stage's prefix, as in "1.1:steps=100". */
 function settingsFor(stage: string, stages: readonly string[], set: readonly string[]): readonly string[] {
   return set.flatMap((setting) => {
     const named = stages.find((s) => setting.startsWith(`${s}:`));
@@ -172,7 +172,7 @@ async function trainJob(source: string, args: Asked, { job, given, config }: Loa
   }
 }
 
-/** What a rank must have as all others have it before anything is built. */
+/** What must be equal on all ranks before anything is built. */
 async function commandFacts(source: string, settings: Settings): Promise<Readonly<Record<string, string>>> {
   const text = existsSync(source) && extname(source) !== "" ? await readFile(source) : source;
   return {
@@ -181,13 +181,13 @@ async function commandFacts(source: string, settings: Settings): Promise<Readonl
   };
 }
 
-/** What a run is made of. */
+/** The parts of a run. */
 interface Start {
   readonly source: string;
   readonly args: Asked;
   readonly job: JobFile;
   readonly settings: Settings;
-  /** Of the run that goes on; a new one has none yet. */
+  /** The folder of a resumed run; undefined for a new one. */
   readonly place: RunPlace | undefined;
   readonly ending: Ending;
 }
@@ -207,7 +207,7 @@ async function trainOn(device: ChosenDevice, start: Start): Promise<number> {
   }
 }
 
-/** The device, or those of all ranks. */
+/** Reports the device, or those of all ranks. */
 async function sayDevices({ reason }: ChosenDevice, { ranks, say }: RankSession): Promise<void> {
   const { size, carrier } = ranks.collectives;
   if (size === 1) return say(`device: ${reason}`);
@@ -220,7 +220,7 @@ async function trainBuilt(device: ChosenDevice, declared: TrainingJob, start: St
   const { args, job, settings, place } = start;
   const { ranks, say } = args;
   tellMemory(device, declared, say);
-  // A checkpoint holds all that is trained; what is not comes from the sources again.
+  // A checkpoint holds the trained parameters; the others are read from the sources again.
   const isWhole = declared.step.frozen.length + unusedParameters(declared).length === 0;
   const began = place === undefined || (isWhole && args.from.length === 0) ? [] : await readSources(place.folder);
   const inheritance = await inherit(declared, args.from.length > 0 ? args.from : pathsOf(began));
@@ -296,7 +296,7 @@ async function trainIn(
   return 0;
 }
 
-/** Where the sources of a resumed run are. Throws UsageError for one that is gone. */
+/** The paths of a resumed run's sources. Throws UsageError for one that is gone. */
 function pathsOf(began: readonly RunSource[]): readonly string[] {
   const gone = began.find(({ path }) => !existsSync(path));
   if (gone)
@@ -306,7 +306,7 @@ function pathsOf(began: readonly RunSource[]): readonly string[] {
   return began.map(({ path }) => path);
 }
 
-/** Opens what a job starts from; undefined where it starts from its own initializers. */
+/** Opens the weights that a job starts from; undefined for random initialization. */
 async function inherit(job: TrainingJob, from: readonly string[]): Promise<Inheritance | undefined> {
   if (from.length === 0) return undefined;
   const { step } = job;
@@ -314,7 +314,7 @@ async function inherit(job: TrainingJob, from: readonly string[]): Promise<Inher
   return await inheritWeights(parameters, from, job.checkpoints);
 }
 
-/** Told of frozen weights that no source has: they are random, and stay so. */
+/** Frozen weights that no source has: they stay random, which is reported. */
 function randomAndFrozen({ step, initial }: TrainingJob, inheritance: Inheritance | undefined): string[] {
   if (initial) return [];
   const names = step.frozen.map((node) => inputName(node));
@@ -331,13 +331,13 @@ const startingFrom = (inheritance: Inheritance, job: TrainingJob): TrainingJob =
   initial: async (name) => (await inheritance.initial(name)) ?? (await job.initial?.(name)),
 });
 
-/** What a run that asked for f16 was computed in; nothing of one in f32. */
+/** The path by which an f16 run was computed; empty in f32. */
 function computedIn({ backend }: ChosenDevice, { step }: TrainingJob): { readonly computedIn?: string } {
   if (step.precision === "f32") return {};
   return { computedIn: backend.precision({ precision: step.precision, parameters: "f32" }).path };
 }
 
-/** Steps, seconds and loss are those of the job's own training; the stages after it are told beside them. */
+/** Steps, seconds and loss are those of the job's own training; later stages are listed separately. */
 function summarize(device: ChosenDevice, config: unknown, stages: readonly FinishedStage[], finished: object) {
   const [{ steps, seconds, loss, told }] = stages as readonly [FinishedStage];
   return {

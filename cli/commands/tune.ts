@@ -1,4 +1,4 @@
-/** `heddle tune`: times the kernels of a model on the GPU and keeps what is faster for later runs. */
+/** `heddle tune`: times a model's kernel schedules on the GPU and stores the faster ones for later runs. */
 
 import { findingsPath, keepFindings, knownFindings } from "../../api/node-index.ts";
 import {
@@ -42,7 +42,7 @@ export async function tuneCommand(source: string, args: TuneArguments): Promise<
   try {
     say(`device: ${gpu.adapter.description} (${gpu.reason})`);
     const findings = await knownFindings(gpu);
-    await keepFindings(gpu, findings); // what cannot be kept takes no time
+    await keepFindings(gpu, findings); // fails early if results cannot be stored
     const onKernel = (done: number, total: number, k: Result) => say(`${done}/${total} ${progress(k)}`);
     const options = { sizes, findings, precision, budget: args.budget, onKernel, signal: controller.signal };
     const results = await tuneKernels(gpu, graph, options);
@@ -57,10 +57,10 @@ export async function tuneCommand(source: string, args: TuneArguments): Promise<
   }
 }
 
-/** A graph, and what it is computed in. */
+/** A graph and its precision. */
 type Subject = Pick<TrainingStep, "graph" | "precision">;
 
-/** What is tuned: a job's step, a stage's step, or what a model computes. */
+/** What to tune: a job's step, a stage's step, or a model's graph. */
 async function subject(source: string, args: TuneArguments): Promise<Subject> {
   const precision = precisionFor(args.dtype);
   if (args.stage === undefined && (await isJob(source))) {
@@ -114,7 +114,7 @@ function describe(results: readonly Result[], path: string): string {
   ].join("\n");
 }
 
-/** Words to the left, figures to the right. */
+/** Left-aligns text, right-aligns numbers. */
 function columns(rows: readonly (readonly string[])[]): string {
   const widths = rows[0]!.map((_, i) => Math.max(...rows.map((r) => r[i]!.length)));
   const last = widths.length - 1;

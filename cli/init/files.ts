@@ -1,6 +1,6 @@
-/** The files of a new project: a model, a job that trains it, and what makes them a project. */
+/** The files of a new project: a model, a job that trains it, and the project's configuration. */
 
-/** Versions of what a project is made with, as its package.json asks for them. */
+/** Package versions for a project's package.json. */
 export interface ProjectVersions {
   readonly heddle: string;
   readonly typescript: string;

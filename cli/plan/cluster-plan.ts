@@ -1,4 +1,4 @@
-/** The plan of a stage on devices that share each batch. docs/plan.md. */
+/** The plan of a data-parallel stage, in which several devices share each batch. docs/plan.md. */
 import type { MemoryByKind, StepOperations } from "../../compiler/index.ts";
 import type { Shard } from "../../runtime/index.ts";
 import { updateOperations } from "../stage-figures.ts";
@@ -11,41 +11,41 @@ import { firstDevicesStep, planShared } from "./shard-plan.ts";
 import { needOf, type PlannedGraph, planStep, type StepPlan, timeOf, totalBytes } from "./step-plan.ts";
 import type { TimedUpdate } from "./timed-step.ts";
 
-/** A device without a figure for its memory has no largest batch. */
+/** A device; without a known memory size it has no largest batch. */
 export type PlannedDevice = Omit<Hardware, "memory" | "link"> & { readonly memory?: number };
 
 export interface PlanRequest {
   readonly device: PlannedDevice;
   readonly count: number;
   readonly link?: Link | undefined;
-  /** Samples that a device computes at once; default what fits. */
+  /** Micro-batch size per device; default the largest that fits. */
   readonly batch?: number | undefined;
-  /** Bytes of a device that its plan may take, by computing values again; default what it has, without that. */
+  /** Memory budget per device in bytes, met by recomputation; default the device's memory, without recomputation. */
   readonly budget?: number | undefined;
-  /** The share of the roofline that kernels reach. */
+  /** The fraction of the roofline that kernels reach. */
   readonly efficiency: number;
-  /** What each of several devices keeps its part of. */
+  /** What is sharded over the devices. */
   readonly shard?: Shard | undefined;
 }
 
 export interface ClusterPlan {
-  /** Absent where a batch is asked for, the device's memory is not known, or the step has no batch to choose. */
+  /** Absent if a batch is given, the device's memory is unknown, or the step has no symbolic batch. */
   readonly largest?: LargestBatch;
-  /** Samples that a device computes at once, how many such micro-batches make an update, and samples of all devices. */
+  /** Micro-batch size per device, micro-batches per update, and samples per update over all devices. */
   readonly batch: { readonly micro: number; readonly microBatches: number; readonly update: number };
-  /** Of one device. */
+  /** Memory per device. */
   readonly memory: MemoryByKind;
   readonly bytes: number;
-  /** Whether they are within the device's memory; absent where that is not known. */
+  /** Whether it fits in the device's memory; absent if that is unknown. */
   readonly fits?: boolean;
-  /** Bytes of the host's memory that each device's parts of weights and gradients take, where they are in parts. */
+  /** Host memory in bytes for each device's shards of weights and gradients, if those are sharded. */
   readonly host?: number;
-  /** Of one device where each keeps its part of the optimizer's state, as `heddle train --shard optimizer` does; absent of one device. */
+  /** Bytes per device with sharded optimizer state, as with `heddle train --shard optimizer`; absent for one device. */
   readonly optimizerSharded?: number;
-  /** Of one device where weights, gradients and the optimizer's state are divided among all; absent of one device. */
+  /** Bytes per device with weights, gradients and optimizer state sharded; absent for one device. */
   readonly sharded?: number;
   readonly kernels: number;
-  /** Of one update, on one device. */
+  /** Operations of one update on one device. */
   readonly operations: StepOperations;
   /** Seconds of an update. */
   readonly time: {
@@ -53,19 +53,22 @@ export interface ClusterPlan {
     readonly bytes: number;
     readonly launches: number;
     readonly exchange: number;
-    /** Of kernels that were timed, where they were: then what `update` is made of, in place of the three before. */
+    /** Seconds of measured kernels, if timed; `update` then uses these instead of the three above. */
     readonly kernels?: number;
     readonly update: number;
   };
   readonly samplesPerSecond: number;
-  /** Forward and backward operations a second, of what the device's fastest units do at most. */
+  /**
+   * Model FLOPS utilization: forward and backward operations per second, relative to the peak of the device's fastest
+   * units.
+   */
   readonly utilization: number;
   readonly steps?: number;
-  /** Of all steps. */
+  /** Seconds of all steps. */
   readonly seconds?: number;
 }
 
-/** Batches above this are not looked for. */
+/** Maximum batch of the search. */
 const mostSamples = 2 ** 16;
 
 export function planCluster(subject: TrainingSubject, request: PlanRequest): ClusterPlan {
@@ -88,7 +91,7 @@ export function planCluster(subject: TrainingSubject, request: PlanRequest): Clu
   const largest = most !== undefined && isChosen ? largestBatch({ need, budget: most, most: mostSamples }) : undefined;
   const batch = batchOf(subject, request, largest?.batch);
   const needed = need(batch.micro);
-  // What fits no budget is planned as if it had none.
+  // If nothing fits the budget, plan without one.
   const plan = made.get(batch.micro) ?? plannedIn(batch.micro, undefined);
   const { microBatch, update } = timeOf(plan, peaks);
   const n = batch.microBatches;
@@ -120,7 +123,7 @@ export function planCluster(subject: TrainingSubject, request: PlanRequest): Clu
   };
 }
 
-/** The plan with kernels as they were timed on the device, in place of what the roofline says of them. */
+/** The plan with measured kernel times in place of the roofline's. */
 export function withTimed(plan: ClusterPlan, { microBatch, update }: TimedUpdate): ClusterPlan {
   const kernels = plan.batch.microBatches * microBatch + update;
   const seconds = kernels + plan.time.exchange;
@@ -134,7 +137,7 @@ export function withTimed(plan: ClusterPlan, { microBatch, update }: TimedUpdate
   };
 }
 
-/** The share of a device, in micro-batches that fit; what is asked for goes first. */
+/** A device's share of the batch, in micro-batches that fit; a given micro-batch takes precedence. */
 function batchOf(
   subject: TrainingSubject,
   { count, batch }: PlanRequest,
@@ -149,25 +152,25 @@ function batchOf(
   return { micro, microBatches, update: micro * microBatches * count };
 }
 
-/** The largest part of at most `most` that divides a share; where that is small, parts of which the last is not full. */
+/** The largest divisor of `share` up to `most`; if that is small, a size whose last micro-batch is not full. */
 function evenPart(share: number, most: number): number {
   let part = Math.min(share, most);
   while (share % part !== 0) part--;
   return 2 * part >= Math.min(share, most) ? part : Math.ceil(share / Math.ceil(share / most));
 }
 
-/** Gradients are exchanged in f32, as they are kept. */
+/** Gradients are exchanged in f32, their storage dtype. */
 const gradientBytes = ({ step }: TrainingSubject): number => step.arenas.reduce((n, a) => n + 4 * a.layout.size, 0);
 
-/** What a plan's graphs have to be given by other devices. */
+/** Bytes that a plan's graphs exchange with other devices. */
 function exchangedOf({ programs: { step, features, middle } }: StepPlan, subject: TrainingSubject): Exchanged {
   const read = (graph: PlannedGraph | undefined) => graph?.weights?.all ?? 0;
   return { gradients: gradientBytes(subject), read: read(step) + read(features), readOnce: read(middle) };
 }
 
-/** What follows from the batch rather than from the parameters: it is not divided. */
+/** Memory that depends on the batch rather than on parameters: not sharded. */
 const ofBatch: readonly string[] = ["inputs", "random inputs", "tables", "saved for backward", "workspace"];
 
-/** Rajbhandari et al. 2020, section 5: stage 1 where the optimizer's state is divided, stage 3 where all of it is. */
+/** Rajbhandari et al. 2020, section 5: stage 1 if the optimizer state is sharded, stage 3 if everything is. */
 const dividedBytes = (memory: MemoryByKind, count: number, isDivided: (kind: string) => boolean): number =>
   Object.entries(memory).reduce((n, [kind, b]) => n + (isDivided(kind) ? b / count : b), 0);

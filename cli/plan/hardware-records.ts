@@ -1,6 +1,6 @@
 /**
- * Devices that plans are made for: what they can do at most by their makers' data sheets, dense and without overclocking.
- * Of the device that is here, `heddle devices --measure` says what it does; that comes first where it is at hand.
+ * Devices for planning: peak rates from vendors' data sheets, dense and at stock clocks. For this machine's device,
+ * rates from `heddle devices --measure` take precedence.
  */
 import { type AdapterFacts, kernelIr } from "../../compiler/index.ts";
 import { typicalFacts } from "../typical-gpu.ts";
@@ -8,13 +8,16 @@ import type { Peaks } from "./roofline.ts";
 
 export interface Hardware {
   readonly name: string;
-  /** Bytes of its memory, as the maker counts them. */
+  /** Bytes of its memory, as the vendor counts them. */
   readonly memory: number;
-  /** What kernels are made for. */
+  /** The adapter facts that kernels are compiled for. */
   readonly facts: AdapterFacts;
-  /** Per second: bytes of memory, multiply-adds in f32, products of f16 that are summed in f32 on matrix units; and seconds of a launch. */
+  /**
+   * Per second: bytes of memory, multiply-adds in f32, f16 products accumulated in f32 on matrix units; and seconds per
+   * launch.
+   */
   readonly peaks: Peaks;
-  /** Bytes per second that it sends to others of its node, while it receives as many. */
+  /** Bytes per second, each way, to other devices of its node. */
   readonly link?: { readonly name: string; readonly bytesPerSecond: number; readonly devices: number };
   readonly source: string;
 }
@@ -25,7 +28,7 @@ const recorded = (name: keyof typeof kernelIr.recordedAdapters, multiprocessors?
   ...(multiprocessors !== undefined && { multiprocessors }),
 });
 
-/** What one more dispatch took on an H200: no maker publishes it, so that all GPUs are planned with it. */
+/** Time of one dispatch on an H200: vendors do not publish it, so it is used for all GPUs. */
 const dispatch = 4.4e-6;
 
 const gpu = (
@@ -44,7 +47,7 @@ const gpu = (
   source,
 });
 
-/** Those of other NVIDIA cards are taken to be an H200's, but for their number of multiprocessors. */
+/** Other NVIDIA GPUs are assumed equal to an H200 except for the number of multiprocessors. */
 const nvidia = (multiprocessors: number) => recorded("nvidia-h200", multiprocessors);
 
 export const hardware: readonly Hardware[] = [

@@ -1,39 +1,39 @@
-/** "640×A100-80G,IB-200G": devices, how many, and what joins them. */
+/** Parses "640×A100-80G,IB-200G": a count, a device, and an interconnect. */
 import { didYouMean, UsageError } from "../../compiler/index.ts";
 import { type Hardware, hardware } from "./hardware-records.ts";
 
 export interface Link {
   readonly name: string;
-  /** That a device sends, while it receives as many. */
+  /** Bytes per second and device, each way. */
   readonly bytesPerSecond: number;
 }
 
-/** Devices that are alike. */
+/** A number of identical devices. */
 export interface Cluster {
   readonly device: Hardware;
   readonly count: number;
-  /** What joins them; none for one alone. */
+  /** The interconnect; undefined for one device. */
   readonly link?: Link;
 }
 
-/** As `--hardware` names the device that is here. */
+/** The name of this machine's device in `--hardware`. */
 export const hereName = "here";
 
 const hardwareNames: readonly string[] = [...hardware.map((h) => h.name), hereName];
 
 const plain = (name: string): string => name.toLowerCase().replace(/[-_ ]/g, "");
 
-/** What a text asks for, before the device's record is looked up. */
+/** The parsed text, before the device's record is looked up. */
 export interface HardwareText {
   readonly count: number;
   readonly device: string;
   readonly link?: Link;
 }
 
-/** No cluster has more: a number above is a slip. */
+/** No cluster has more: a larger number is a typo. */
 const mostDevices = 1e6;
 
-/** Throws UsageError for what is not of the form. */
+/** Parses `--hardware`. Throws UsageError for another form. */
 export function parseHardware(text: string): HardwareText {
   const match = /^\s*(?:(\d+)\s*[×xX*]\s*)?([A-Za-z][\w -]*?)\s*(?:,\s*(.+?)\s*)?$/.exec(text);
   const count = Number(match?.[1] ?? 1);
@@ -44,7 +44,7 @@ export function parseHardware(text: string): HardwareText {
   return { count, device: match[2]!, ...(match[3] !== undefined && { link: parseLink(match[3]) }) };
 }
 
-/** A network by its bits a second: each device has that much to itself. */
+/** A network by its bits per second, all available to each device. */
 function parseLink(text: string): Link {
   const match = /^([A-Za-z][A-Za-z0-9]*)-(\d+(?:\.\d+)?)G$/.exec(text);
   if (!match || Number(match[2]) === 0)
@@ -54,7 +54,7 @@ function parseLink(text: string): Link {
   return { name: text, bytesPerSecond: (Number(match[2]) * 1e9) / 8 };
 }
 
-/** Throws UsageError for a device without a record. */
+/** The record of a device. Throws UsageError for an unknown one. */
 export function recordOf(name: string): Hardware {
   const found = hardware.find((h) => plain(h.name) === plain(name));
   if (found) return found;
@@ -62,7 +62,7 @@ export function recordOf(name: string): Hardware {
   throw new UsageError(`no hardware "${name}" is on record${near} There are ${hardwareNames.join(", ")}.`);
 }
 
-/** Throws UsageError where several devices have nothing known that joins them. */
+/** The cluster. Throws UsageError for several devices without a known interconnect. */
 export function clusterOf(device: Hardware, { count, link }: HardwareText): Cluster {
   if (count === 1) return { device, count };
   const own = device.link && count <= device.link.devices ? device.link : undefined;

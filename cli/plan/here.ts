@@ -1,6 +1,6 @@
 /**
- * The device of this machine as hardware to plan for: its own facts, and rates that were measured on it. Those of operations are
- * what heddle's own products reach: a forecast, where the ceilings of the adapter would be a bound.
+ * This machine's device as hardware to plan for: its own facts, and rates measured on it. Its operation rates are those
+ * of heddle's own matmuls, so plans are forecasts, not bounds.
  */
 import { totalmem } from "node:os";
 import { factsOf } from "../../backends/webgpu/index.ts";
@@ -10,7 +10,7 @@ import { ceilingsOf } from "../ceilings.ts";
 import type { PlannedDevice } from "./cluster-plan.ts";
 import type { HardwareText, Link } from "./hardware-text.ts";
 
-/** Runs `body` with the device that `hardwareHere` tells of. */
+/** Runs `body` with the device of `hardwareHere`. */
 export async function withDeviceHere<T>(body: (gpu: GpuDevice) => Promise<T>): Promise<T> {
   const gpu = await requestDevice({ prefer: "hardware" });
   try {
@@ -22,7 +22,10 @@ export async function withDeviceHere<T>(body: (gpu: GpuDevice) => Promise<T>): P
 
 type GpuDevice = Awaited<ReturnType<typeof requestDevice>>;
 
-/** Throws UsageError where more than one is asked for and nothing is said to join them. WebGPU does not say how much memory a GPU has; a software one has the machine's. */
+/**
+ * This machine's device as a cluster. Throws UsageError if more than one is requested without an interconnect. WebGPU
+ * does not report a GPU's memory; a software adapter has the machine's.
+ */
 export async function hardwareHere({
   count,
   link,

@@ -1,32 +1,32 @@
 /** The largest batch whose plan fits a budget. */
 
-/** What a plan at some batch needs, or why there can be none. */
+/** The memory that a batch needs, or why it cannot run. */
 export type Need = { readonly bytes: number } | { readonly refused: string };
 
 export interface LargestBatch {
-  /** The largest that was found to fit; 0 where not even 1 does. */
+  /** The largest batch found to fit; 0 if not even 1 does. */
   readonly batch: number;
-  /** The smallest that was found not to fit; absent where `most` fits. */
+  /** The smallest batch found not to fit; absent if `most` fits. */
   readonly tooMany?: number;
-  /** Why that does not. */
+  /** Why it does not fit. */
   readonly because?: string;
-  /** Plans that were made. */
+  /** Number of plans made. */
   readonly plans: number;
 }
 
 export interface BatchSearch {
-  /** What a batch needs, by its plan. */
+  /** The memory that a batch needs, by its plan. */
   readonly need: (batch: number) => Need;
   readonly budget: number;
-  /** Batches above this are not asked for. */
+  /** Maximum batch of the search. */
   readonly most: number;
-  /** After so many plans the answer is what was found by then: batch and tooMany may lie apart. Default 24. */
+  /** Maximum number of plans, after which `batch` and `tooMany` may not be adjacent. Default 24. */
   readonly plans?: number;
 }
 
 /**
- * Searches between a batch that fits and one that does not, where a straight line through both says, and in their middle
- * where that brings little. It is exact where they end side by side; what needs a plan grows with the batch, or nearly so.
+ * Searches between a batch that fits and one that does not, by linear interpolation, or bisection if that makes little
+ * progress. Exact if the two end adjacent, as memory grows with the batch, or nearly so.
  */
 export function largestBatch({ need, budget, most, plans: limit = 24 }: BatchSearch): LargestBatch {
   const known = new Map<number, Need>();
@@ -50,7 +50,7 @@ export function largestBatch({ need, budget, most, plans: limit = 24 }: BatchSea
   return { batch: low, tooMany: high, because: "refused" in failed ? failed.refused : "memory", plans: known.size };
 }
 
-/** Of 1, 4, 16 and so on, and `most` at last, one that fits and the next, which does not; above `most` where all fit. */
+/** Among 1, 4, 16 ... and finally `most`: the last that fits, and the next, which does not; above `most` if all fit. */
 function firstThatFails(fits: (batch: number) => boolean, most: number): [low: number, high: number] {
   let low = 0;
   for (let batch = 1; ; batch = Math.min(most, 4 * batch)) {
@@ -60,7 +60,7 @@ function firstThatFails(fits: (batch: number) => boolean, most: number): [low: n
   }
 }
 
-/** Where the line through two plans meets the budget, strictly between them; their middle where one has no bytes. */
+/** Where the line through two plans meets the budget, strictly between them; their middle if one has no bytes. */
 function onLine(low: number, a: Need, high: number, b: Need, budget: number): number {
   const middle = Math.floor((low + high) / 2);
   if (!("bytes" in a) || !("bytes" in b) || b.bytes <= a.bytes) return middle;

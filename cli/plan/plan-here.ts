@@ -1,4 +1,4 @@
-/** A job with its plan for the device that is here, for whoever runs it to compare. */
+/** A job's plan for this machine's device, for comparison with a run. */
 import type { TrainingJob } from "../../runtime/index.ts";
 import { loadJob } from "../load.ts";
 import { subjectOf } from "../training-subject.ts";
@@ -10,7 +10,7 @@ export interface PlannedJob {
   readonly job: TrainingJob;
   readonly device: string;
   readonly plan: ClusterPlan;
-  /** Seconds of an update, by its kernels as they were timed on the device. */
+  /** Seconds per update, from measured kernel times. */
   readonly timed: number;
 }
 

@@ -1,25 +1,25 @@
-/** Expected times from what a device can do at most: each kernel by what bounds it, one after another. docs/plan.md. */
+/** Roofline estimates: each kernel by its bound, one after another. docs/plan.md. */
 import type { PlannedKernel, PlannedProgram } from "../../compiler/index.ts";
 import type { KnownCeilings } from "../kernel-rates.ts";
 
-/** What a roofline is made of. */
+/** The peak rates of a roofline. */
 export type Peaks = Pick<KnownCeilings, "matrices"> & Required<Pick<KnownCeilings, "copy" | "f32" | "dispatch">>;
 
-/** Seconds of kernels, by what bounds them, and of the launches of all. */
+/** Seconds of kernels by their bound, and of all launches. */
 export interface RooflineTime {
   readonly seconds: number;
-  /** Of kernels that their operations bound. */
+  /** Of compute-bound kernels. */
   readonly byOperations: number;
-  /** Of kernels, and copies, that their bytes bound. */
+  /** Of memory-bound kernels, and of copies. */
   readonly byBytes: number;
   readonly launches: number;
 }
 
-/** The rate at which a kernel multiplies: that of matrix units where its schedule uses them, else that of f32. */
+/** The peak rate of a kernel: that of matrix units if its schedule uses them, else f32's. */
 const rateOf = ({ onMatrices }: PlannedKernel, peaks: Peaks): number =>
   onMatrices ? (peaks.matrices ?? peaks.f32) : peaks.f32;
 
-/** max(operations / rate, bytes / bandwidth) of each kernel, and a launch for each. */
+/** max(operations / rate, bytes / bandwidth) per kernel, plus a launch each. */
 export function rooflineTime(
   { kernels, copied }: Pick<PlannedProgram, "kernels" | "copied">,
   peaks: Peaks,

@@ -1,4 +1,4 @@
-/** 12.3 days, 4.5 hours, 1.2 s, 35 ms: times as plans print them, to three digits. */
+/** 12.3 days, 4.5 hours, 1.2 s, 35 ms: durations to three digits. */
 const units = [
   [86_400, "days"],
   [3_600, "hours"],

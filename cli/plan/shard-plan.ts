@@ -1,4 +1,4 @@
-/** The plan of a step that several devices share: its graphs as ranks run them, whole or cut by `--shard`, compiled up to the choice of kernels. */
+/** The plan of a data-parallel step: its graphs as ranks run them, whole or cut by `--shard`, compiled up to scheduling. */
 import {
   type AdapterFacts,
   bindSizes,
@@ -39,27 +39,27 @@ export interface SharingDevices {
   readonly count: number;
 }
 
-/** Programs that run one after another, as one. */
+/** Programs that run in sequence, as one. */
 type Planned = Pick<PlannedProgram, "kernels" | "copied" | "largestBinding"> & {
   readonly bound: readonly PlannedProgram["bound"][];
-  /** Bytes of weights that its parts read, and of the part that reads most. */
+  /** Bytes of weights read by all parts, and by the part that reads most. */
   readonly weights: { readonly all: number; readonly most: number };
 };
 
 export interface SharedPlan {
   readonly memory: MemoryByKind;
   readonly programs: StepGraphs<Planned>;
-  /** Bytes of the host's memory that a device's parts of weights, and of sums of gradients, take. */
+  /** Host memory in bytes for a device's shards of weights and gradient sums. */
   readonly host: number;
 }
 
-/** The step of the first of them. Throws UsageError for one that cannot be shared. */
+/** The step of the first device. Throws UsageError for a step that devices cannot share. */
 export function firstDevicesStep({ step }: TrainingSubject, { shard, count }: SharingDevices): Step {
   const own = { first: 0, count: step.accumulation?.count ?? 1 };
   return sharedStep(step, { rank: 0, size: count, shard }, { count: count * own.count, isUneven: false, own });
 }
 
-/** The step of `firstDevicesStep`, of a device that computes so many samples at once. */
+/** Plans the step of `firstDevicesStep` for a micro-batch size. */
 export function planShared(
   step: Step,
   sizes: Sizes,
@@ -102,7 +102,7 @@ export function planShared(
     bound,
     kindOf,
   );
-  // Of all weights that graphs read, those of one part are there at a time.
+  // Only the weights of one part are on the device at a time.
   const most = Math.max(...all.map((p) => p.weights.most));
   const trained = step.arenas.reduce((n, a) => n + 4 * a.layout.size, 0);
   const frozen = kinds[wholeKind] === undefined ? 0 : frozenBytes(step, all);
@@ -118,7 +118,7 @@ const bytesOf = (node: Node): number => dimValue(elementsOf(node.type), {}) * dt
 
 const weightBytes = (graph: Graph): number => graph.inputs.filter(isParameter).reduce((n, p) => n + bytesOf(p), 0);
 
-/** As they are kept, each once. */
+/** Bytes of frozen weights as stored, each counted once. */
 function frozenBytes(step: Step, programs: readonly Planned[]): number {
   const trained = new Set(step.trained.map((n) => String(n.attrs.name)));
   const read = programs.flatMap((p) => p.bound.flatMap((b) => b.graph.inputs.filter(isParameter)));

@@ -1,4 +1,4 @@
-/** A training step planned for a device: memory by kind, kernels, and the time that the device's peaks allow. */
+/** A training step planned for a device: memory by kind, kernels, and the roofline time. */
 import {
   type AdapterFacts,
   bindSizes,
@@ -16,23 +16,23 @@ import type { Need } from "./largest-batch.ts";
 import { type Peaks, type RooflineTime, rooflineTime, sumOfTimes } from "./roofline.ts";
 
 export interface StepPlan {
-  /** Samples that the device computes at once. */
+  /** Micro-batch size. */
   readonly batch: number;
   readonly memory: MemoryByKind;
   readonly programs: StepGraphs<PlannedGraph>;
-  /** Bytes of the host's memory that a device's parts take, where those of a step lie there. */
+  /** Host memory in bytes for a device's shards, if any. */
   readonly host?: number;
 }
 
-/** A graph of a step, or its parts together. */
+/** A graph of a step, or its parts combined. */
 export interface PlannedGraph extends Pick<PlannedProgram, "kernels" | "copied" | "largestBinding"> {
-  /** Bytes of weights that its parts gather, where weights are in parts. */
+  /** Bytes of weights that its parts gather, if weights are sharded. */
   readonly weights?: { readonly all: number };
 }
 
 export const totalBytes = (memory: MemoryByKind): number => Object.values(memory).reduce((a, b) => a + b, 0);
 
-/** The step as a run compiles it: for this batch alone, and where a budget of bytes is given within that. */
+/** The step as a run compiles it: for this batch only, and within a budget of bytes if given. */
 export function planStep(
   { step, sizes }: TrainingSubject,
   batch: number,
@@ -47,7 +47,7 @@ export function planStep(
   return { batch, memory: stepMemory(step, all, bound), programs };
 }
 
-/** What a planned batch takes of the device's memory, or why there is no plan of it. */
+/** The device memory of a planned batch, or why there is no plan. */
 export function needOf(plan: () => StepPlan, { maxBindingBytes }: AdapterFacts): Need {
   try {
     const { memory, programs } = plan();
@@ -55,24 +55,24 @@ export function needOf(plan: () => StepPlan, { maxBindingBytes }: AdapterFacts):
     if (largest <= maxBindingBytes) return { bytes: totalBytes(memory) };
     return { refused: `a kernel would bind ${bytes(largest)} at once, of at most ${bytes(maxBindingBytes)}` };
   } catch (error) {
-    // What no device can run, and what no plan fits into, is a mistake of the user elsewhere, and here an answer.
+    // A step that no device can run or no plan fits is a user's mistake elsewhere, but a result here.
     if (error instanceof UnsupportedError || error instanceof UsageError)
       return { refused: error.message.split("\n")[0]! };
     throw error;
   }
 }
 
-/** Seconds on one device, by what they go into. */
+/** Seconds on one device, by part. */
 export interface UpdateTime {
-  /** Of one micro-batch, without what is done once for all of them. */
+  /** Of one micro-batch, without the work done once per update. */
   readonly microBatch: RooflineTime;
-  /** Of what is done once: the rule, and what else writes parameters and states. */
+  /** Of the work done once: the update rule, and other writes of parameters and states. */
   readonly update: RooflineTime;
 }
 
 /**
- * What each micro-batch takes, and what is done once. Of one graph, kernels that write what a store keeps run once an
- * update. Where features are cached, each micro-batch is computed forwards once more.
+ * The times of each micro-batch and of the work done once. In a single graph, kernels that write stored state run once
+ * per update. With cached features, each micro-batch has a second forward pass.
  */
 export function timeOf({ programs: { step, update, features, middle } }: StepPlan, peaks: Peaks): UpdateTime {
   const timed = (programs: readonly (PlannedGraph | undefined)[]) =>

@@ -1,4 +1,4 @@
-/** How long a step's kernels take on the device that is here: each shape is run by itself, on tensors of the real sizes. */
+/** Measured kernel times of a step on this machine's device: each shape runs alone, on tensors of the real sizes. */
 import { factsOf, timeKernels, type WebgpuBackend } from "../../backends/webgpu/index.ts";
 import { bindSizes, compileKernels, type KernelOptions, planKernels, UnsupportedError } from "../../compiler/index.ts";
 import { ofEachGraph } from "../stage-figures.ts";
@@ -6,17 +6,17 @@ import { samples, type TrainingSubject } from "../training-subject.ts";
 
 /** Seconds of kernels. */
 export interface TimedUpdate {
-  /** Of one micro-batch, without what is done once for all of them. */
+  /** Of one micro-batch, without the work done once per update. */
   readonly microBatch: number;
-  /** Of what is done once. */
+  /** Of the work done once. */
   readonly update: number;
 }
 
 type Gpu = WebgpuBackend["gpu"];
 
 /**
- * The kernels of a step of this batch, as a run with these options compiles them. `memory` is a budget of bytes. Throws
- * UnsupportedError naming a kernel that could not be timed.
+ * Times the kernels of a step of this batch, as a run with these options compiles them. `memory` is a budget in bytes.
+ * Throws UnsupportedError naming a kernel that could not be timed.
  */
 export async function timedUpdate(
   gpu: Gpu,

@@ -1,4 +1,4 @@
-/** The batches of a stage: samples out of the user's data, made into what the step is fed. */
+/** The batches of a stage: samples of the user's data, converted to the step's inputs. */
 import { crc32 } from "node:zlib";
 import { type HostTensor, hostTensor, type SizedAxis, UsageError } from "../../compiler/index.ts";
 import {
@@ -34,7 +34,7 @@ import {
   writtenConversation,
 } from "../../runtime/index.ts";
 
-/** Samples that are not trained on, and what a stage is fed of them. */
+/** Held-out samples, and the feeds made of them. */
 export interface ValidationBatch {
   readonly samples: readonly object[];
   readonly feeds: Feeds;
@@ -42,16 +42,16 @@ export interface ValidationBatch {
 
 export interface StageFeeding extends Pick<TrainingJob, "batches"> {
   readonly listing: string;
-  /** For people, a line for each place that samples come from. */
+  /** Messages, one for each source of samples. */
   readonly report: readonly string[];
-  /** What was skipped or changed from the run's beginning up to a cursor, with how often. */
+  /** Counts of skipped and changed samples from the run's start up to a cursor. */
   readonly told: (cursor: Json) => Readonly<Record<string, Json>>;
-  /** Of what `--validate` names: every sample once, its picture whole, the same each time. */
+  /** The validation data: every sample once, its image whole, the same each time. */
   readonly validation?: (note: (text: string) => void) => AsyncIterable<ValidationBatch>;
   readonly dispose: () => Promise<void>;
 }
 
-/** Opens the data that a stage's record asks for. Throws UsageError where classes are more than the model has. */
+/** Opens the data of a stage. Throws UsageError if it has more classes than the model. */
 export async function feedStage(
   { data, steps, batch: rowsOfStep }: Pick<Recipe, "data" | "steps" | "batch">,
   settings: Settings,
@@ -61,7 +61,7 @@ export async function feedStage(
 ): Promise<StageFeeding> {
   const { feeds } = data!;
   const seed = Number(settings.seed);
-  // No two of a group may be in one step, in whichever of its micro-batches.
+  // A step may not hold two samples of a group, even in different micro-batches.
   const parts = data!.kind === "pairs" ? Number(settings.accumulate) : 1;
   const opened = await openStageData(
     data!,
@@ -76,14 +76,14 @@ export async function feedStage(
     await opened.dispose();
     throw error;
   });
-  const packed = (data!.perRow ?? 1) > 1; // a row of inputs then has several samples
+  const packed = (data!.perRow ?? 1) > 1; // input rows then hold several samples
   const rows = (samples: unknown) => samples as readonly SampleOf<SampleKind>[];
   const made = (samples: readonly SampleOf<SampleKind>[], context: FeedContext) => {
     requireClasses(data!, samples);
     return feeds(samples, context);
   };
   const accumulate = Number(settings.accumulate);
-  /** Batches that are opened hold a step, or one of its micro-batches. */
+  /** An opened batch is a step, or one of its micro-batches. */
   const sharing = (shared: SharedRows | undefined): SharedReading | undefined =>
     shared && {
       among: shared,
@@ -94,7 +94,7 @@ export async function feedStage(
     const begun = (cursor ?? {}) as Partial<StageCursor>;
     const judgedOn = judged && (await comparedFiles(judged, begun.validation, onChange, note));
     const counts = changeCounts(begun.changed, note);
-    let before = cursor ?? null; // steps end with their last part: no run goes on from another
+    let before = cursor ?? null; // steps end with their last part: no run resumes from another
     for await (const { pixels, samples, cursor: after } of opened.batches(cursor, note, sharing(shared))) {
       const { listing: _, skipped: __, ...place } = after;
       const inputs: Pick<TrainingBatch, "feeds" | "names">[] = [];
@@ -153,7 +153,7 @@ const nameOf = (sample: object): string => {
   return image ?? `conversation ${id}`;
 };
 
-/** How often a run meets the samples of each source: "8 samples: 1.33 epochs". */
+/** Epochs of each source in a run: "8 samples: 1.33 epochs". */
 function epochsText(sources: readonly OpenSource[], samples: number): string {
   const total = sources.reduce((sum, { weight }) => sum + weight, 0);
   const each = sources.map(({ spec, weight, count }) => {
@@ -168,15 +168,15 @@ function epochsText(sources: readonly OpenSource[], samples: number): string {
 const tokensText = (rows: number, length: number): string =>
   `the run trains on ${rows.toLocaleString("en")} rows of ${length.toLocaleString("en")} tokens: ${(rows * length).toLocaleString("en")} tokens`;
 
-/** What a stage's checkpoints keep of its data. */
+/** The data state in a stage's checkpoints. */
 interface StageCursor extends DataCursor {
-  /** How often a sample was changed, and how, from the run's beginning on. */
+  /** Counts of changed samples by kind of change, from the run's start. */
   readonly changed: Readonly<Record<string, number>>;
   /** The files that `--validate` names. */
   readonly validation?: Listing;
 }
 
-/** The listing of files that a stage is judged on, which a run that goes on must find as they were. */
+/** The listing of validation files, which a resumed run must find unchanged. */
 async function comparedFiles(
   judged: Opened,
   listing: Listing | undefined,
@@ -185,12 +185,12 @@ async function comparedFiles(
 ): Promise<Listing> {
   const files = await judged.files();
   if (listing !== undefined) filesAre("validation data", listing, files, onChange, note);
-  // Told now, and not after the steps to the first validation.
+  // Fails now, not at the first validation.
   for await (const _ of judged.once(note)) return listingOf(files);
   throw new UsageError("validation read no sample that can be used: what is wrong with them was told before");
 }
 
-/** Counts what was changed in samples, and tells the first of each kind. */
+/** Counts changes to samples, and reports the first of each kind. */
 function changeCounts(from: Readonly<Record<string, number>> = {}, note: (text: string) => void) {
   let counts = from;
   const told = new Set<string>();
@@ -212,7 +212,7 @@ function rowsOf(tensor: HostTensor, from: number, to: number): HostTensor {
   return hostTensor(tensor.dtype, [{ name, size: to - from }, ...axes], tensor.data.subarray(from * each, to * each));
 }
 
-/** A batch filled up with zeros, so that it has as many pictures as its rows have places. */
+/** Pads a batch with zeros to a multiple of images per row. */
 function wholeRows(tensor: HostTensor, perRow = 1): HostTensor {
   const [{ name, size }, ...axes] = tensor.axes as [SizedAxis, ...SizedAxis[]];
   const full = perRow * Math.ceil(size / perRow);
@@ -222,7 +222,7 @@ function wholeRows(tensor: HostTensor, perRow = 1): HostTensor {
   return hostTensor(tensor.dtype, [{ name, size: full }, ...axes], data);
 }
 
-/** What `--validate` names, with pictures as they are; undefined where it names nothing. */
+/** Opens the validation data, without augmentation; undefined if there is none. */
 async function openValidation(
   data: StageData,
   settings: Settings,
@@ -235,7 +235,7 @@ async function openValidation(
   return specs.length === 0 ? undefined : await openStageData(plain, specs, [], settings, batch, text);
 }
 
-/** Data as batches come of it: rows of samples, or of texts packed into rows. */
+/** Opened data: rows of samples, or of packed texts. */
 type Opened = Pick<OpenData<SampleKind>, "sources" | "report" | "files" | "dispose"> & {
   batches(
     cursor: Json | undefined,
@@ -251,7 +251,7 @@ type Opened = Pick<OpenData<SampleKind>, "sources" | "report" | "files" | "dispo
   ): AsyncIterable<{ readonly pixels?: HostTensor | undefined; readonly samples: readonly object[] }>;
 };
 
-/** Throws UsageError where it has more classes than the model. */
+/** Opens a stage's data. Throws UsageError if it has more classes than the model. */
 async function openStageData(
   { kind, image, classes, length }: StageData,
   specs: readonly string[],
@@ -292,7 +292,7 @@ async function openStageData(
   );
 }
 
-/** Throws UsageError for a label beyond the model's classes: shards say numbers, which are not known before. */
+/** Throws UsageError for a label beyond the model's classes: labels in shards are only known when read. */
 function requireClasses({ kind, classes = Infinity }: StageData, samples: readonly object[]): void {
   if (kind !== "labels") return;
   for (const { label, image } of samples as readonly { readonly label: number; readonly image?: string }[])
@@ -302,10 +302,10 @@ function requireClasses({ kind, classes = Infinity }: StageData, samples: readon
       );
 }
 
-/** A list is kept as lines, since settings of a run are words and numbers. */
+/** A list is stored as lines, since a run's settings are strings and numbers. */
 const lines = (setting: StageSetting = ""): string[] => (setting === "" ? [] : String(setting).split("\n"));
 
-/** What the feeds of a batch are made with; its random numbers follow from the seed and from where the data then is. */
+/** The context for the feeds of a batch; its random numbers depend on the seed and the data cursor. */
 function contextOf(text: TextCodec | undefined, seed: number, next: Json, count: (what: string) => void): FeedContext {
   return {
     get text() {

@@ -1,4 +1,4 @@
-/** A model's stage as a job: `heddle train MODEL --stage S --data ...` trains it as it would a file that exports a job. */
+/** A model's stage as a job: `heddle train MODEL --stage S --data ...` trains it like a file that exports a job. */
 
 import { checkJobSettings } from "../../api/node-index.ts";
 import { graphSymbols, type Precision, UsageError } from "../../compiler/index.ts";
@@ -30,22 +30,22 @@ export interface StageArguments {
   readonly validate: readonly string[];
   readonly from: readonly string[];
   readonly tokenizer?: string;
-  /** Whether a run may go on with files that changed. */
+  /** Whether a run may be resumed although files changed. */
   readonly changedData?: boolean;
   readonly precision?: Precision;
 }
 
 export interface LoadedJob {
   readonly job: JobFile<Settings>;
-  /** What was given by hand. */
+  /** The settings given explicitly. */
   readonly given: Settings;
   readonly config: Settings;
 }
 
-/** What the folders of a stage's runs are called. */
+/** The folder name of a stage's runs. */
 export const stageRunName = ({ name }: Model, stage: string): string => `${name}-${stage}`;
 
-/** The job of a stage of `model`, with the settings that a command line gives it. */
+/** The job of a stage of `base`, with the settings of a command line. */
 export async function stageJob(base: Model, source: string, stage: string, args: StageArguments): Promise<LoadedJob> {
   requireOneLine({ data: args.data, filter: args.filter, validate: args.validate });
   const model = { ...base, config: await sizedBySources(base, args.from) };
@@ -64,7 +64,7 @@ export async function stageJob(base: Model, source: string, stage: string, args:
   };
   const vocabulary = make(config).data?.vocabulary;
   const text = vocabulary === undefined || args.data.length === 0 ? undefined : await openText(tokenizer, vocabulary);
-  const recipe = recipeFor(make, config, asked, text); // a default may hang on another setting
+  const recipe = recipeFor(make, config, asked, text); // a default may depend on another setting
   const defaults = flattened(settingsOf({ ...model, config }, recipe));
   const job = defineJob<Settings>({
     name: stageRunName(model, stage),
@@ -79,7 +79,7 @@ export async function stageJob(base: Model, source: string, stage: string, args:
   return { job, given, config: all };
 }
 
-/** A run keeps what is named as lines. */
+/** Throws UsageError for names with newlines: a run stores them as lines. */
 function requireOneLine(options: Readonly<Record<string, readonly string[]>>): void {
   for (const [name, texts] of Object.entries(options)) {
     const broken = texts.find((text) => text.includes("\n"));
@@ -147,7 +147,7 @@ async function build(
   };
 }
 
-/** The recipe with pictures as the model sees them, where its data does not say otherwise. */
+/** The recipe with the model's preprocessing, unless its data sets another. */
 function seenBy({ preprocessing }: Model, recipe: Recipe): Recipe {
   const { data } = recipe;
   if (!preprocessing || !data?.image) return recipe;
@@ -160,7 +160,7 @@ function seenBy({ preprocessing }: Model, recipe: Recipe): Recipe {
   return { ...recipe, data: { ...data, image: { ...seen, ...data.image } } };
 }
 
-/** What the stage has otherwise than the model's settings say, so that none of them is passed over in silence. */
+/** The settings that the stage overrides, for messages. */
 function differences(usual: Config, config: Config, { config: seen }: Recipe): string[] {
   const [before, given, now] = [flattened(usual), flattened(config), flattened(seen)];
   const changed = Object.keys(given).filter((key) => given[key] !== now[key] && given[key] !== before[key]);

@@ -1,4 +1,4 @@
-/** The settings of a stage's run: what any stage has, what this one has besides, and those of its model, in one flat list. */
+/** The settings of a stage's run, in one flat list: those of any stage, of this stage, and of its model. */
 import { UsageError } from "../../compiler/index.ts";
 import {
   type Config,
@@ -22,37 +22,40 @@ import {
 import type { Settings } from "../../runtime/index.ts";
 import { flattened } from "../own-config.ts";
 
-/** What every stage can be told, beside its steps, batch and rate; what is empty or 0 is as the stage has it. */
+/** Settings of every stage, besides steps, batch and rate; empty or 0 keeps the stage's own. */
 const runSettings = {
-  /** Steps between validations, where `--validate` names samples, and the figure that chooses the weights of `best/`. */
+  /** Steps between validations, if `--validate` is given, and the metric that selects the weights in `best/`. */
   validateEvery: 1000,
   best: "loss",
-  /** Micro-batches that a step is made of. */
+  /** Micro-batches per step. */
   accumulate: 1,
   seed: 0,
   precision: "f32",
   checkpointEvery: 1000,
   checkpointMinutes: 10,
-  /** Path patterns with commas between them; + stands for the stage's own. */
+  /** Path patterns separated by commas; + stands for the stage's own. */
   trainable: "",
-  /** Rank and alpha are the stage's own where it has such updates, else 8; its factor alpha / rank stays with another rank. */
+  /**
+   * Default rank and alpha are the stage's own if it has such updates, else 8; alpha / rank is preserved if the rank
+   * changes.
+   */
   lora: { pattern: "", rank: 0, alpha: 0 },
-  /** Decay of the average of the weights. */
+  /** Decay of the weights' moving average. */
   ema: 0,
-  /** What weights that are not learned are kept as: f32, f16 or int8. */
+  /** Storage of frozen weights: f32, f16 or int8. */
   frozen: "",
-  /** The folder that pictures of a list lie in. */
+  /** The image folder of a list. */
   images: "",
-  /** Of captions that do not say. */
+  /** Language of captions that have none. */
   language: "und",
   tokenizer: "",
-  /** Samples among which the order is drawn. */
+  /** Shuffle buffer size in samples. */
   buffer: 16_384,
-  /** Threads that decode pictures; -1 is as many as pictures of that size are worth on these cores. */
+  /** Image decoding threads; -1 chooses by image size and cores. */
   workers: -1,
 } satisfies Config;
 
-/** Kept with a run, and never set by hand. */
+/** Stored with a run, never set directly. */
 const kept = ["model", "stage", "data", "filters", "validate"] as const;
 
 export const runRules: SettingRules = {
@@ -68,7 +71,7 @@ export const runRules: SettingRules = {
   workers: whole(-1, 1024),
 };
 
-/** The settings that a stage has, in groups, as `--set` reaches them. Throws UsageError where two things have one name. */
+/** The settings of a stage, in groups, as `--set` reaches them. Throws UsageError if two have the same name. */
 export function settingsOf(model: Model, recipe: Recipe): Config {
   const { steps, batch, rate, settings = {} } = recipe;
   const ofStage: Config = { steps, batch, rate, ...runSettings, ...settings };
@@ -92,13 +95,13 @@ export function recipeFor(
   return make(config, Object.fromEntries(names.map((name) => [name, settings[name]])), text);
 }
 
-/** The stage with what the run says of any stage. */
+/** The stage with the run's general settings applied. */
 export function withSettings(stage: Stage, given: Settings): Stage {
   const settings = { ...flattened(runSettings), ...given };
   const pattern = String(settings["lora.pattern"]);
   const lora = loraOf(stage, settings);
   const trainable = listed(String(settings.trainable)).flatMap((p) => (p === "+" ? (stage.trainable ?? ["**"]) : [p]));
-  // With LoRA alone, the updates are all that is learned.
+  // With LoRA alone, only the updates are trained.
   const { trainable: own, ...rest } = stage;
   const chosen = trainable.length > 0 ? trainable : pattern === "" ? own : undefined;
   return {

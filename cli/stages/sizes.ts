@@ -1,4 +1,4 @@
-/** The sizes of a model that goes on from a run or a checkpoint: what lies beside the weights says them. */
+/** The sizes of a model that starts from a run or a checkpoint, read from the files beside the weights. */
 import { join } from "node:path";
 import { type Config, type Model, sizedBy } from "../../dsl/index.ts";
 import { readRunSettings, writeFileAtomically } from "../../runtime/index.ts";
@@ -9,8 +9,8 @@ import { json } from "../output.ts";
 import { configJson, ownConfigOf, readOwnConfig, withKnown } from "../own-config.ts";
 
 /**
- * The model's configuration with the sizes of what it starts from: those of an earlier run of the same model, or what a
- * `config.json` says of it. The first source goes before the others.
+ * The model's configuration with the sizes of what it starts from: those of an earlier run of the same model, or of a
+ * `config.json`. The first source takes precedence.
  */
 export async function sizedBySources(model: Model, sources: readonly string[]): Promise<Config> {
   let config = model.config;
@@ -37,7 +37,7 @@ async function sizesOfFile(model: Model, config: Config, source: string): Promis
   return sized;
 }
 
-/** The config.json of a run's folder: the published form where the model has one, else its settings by their names. */
+/** Writes the config.json of a run's folder: the published form if the model has one, else its settings by name. */
 export async function writeConfigFile(folder: string, model: Model, config: Config, source: string): Promise<void> {
   const published = model.checkpoints?.config?.write(config) ?? ownConfigOf(recordName(model), config, source);
   await writeFileAtomically(join(folder, "config.json"), `${json(published)}\n`);

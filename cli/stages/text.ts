@@ -1,4 +1,4 @@
-/** The tokenizer of a training run: asked for, beside the weights that it starts from, or bytes. */
+/** The tokenizer of a training run: given, beside its initial weights, or bytes. */
 import { existsSync } from "node:fs";
 import { copyFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
@@ -9,16 +9,16 @@ import { isFolder } from "../checkpoint.ts";
 
 const fileName = "tokenizer.json";
 
-/** The tokenizer.json of a path to it or to its folder. */
+/** The tokenizer.json at a path, or in a folder. */
 const fileOf = (path: string): string => (isFolder(path) ? join(path, fileName) : path);
 
-/** The first of the sources that has a tokenizer beside it; empty where none has. */
+/** The first source with a tokenizer beside it; empty if there is none. */
 export const tokenizerBeside = (sources: readonly string[]): string =>
   sources.map((path) => join(isFolder(path) ? path : dirname(path), fileName)).find((path) => existsSync(path)) ?? "";
 
 /**
- * The tokenizer of a path, "bytes", or where nothing is said bytes for a vocabulary that is theirs. Throws UsageError for
- * one that does not fit the model's vocabulary.
+ * The tokenizer of a path or "bytes"; default bytes if the vocabulary fits. Throws UsageError for one that does not fit
+ * the model's vocabulary.
  */
 export async function openText(path: string, vocabulary: number): Promise<TextCodec> {
   const codec = await codecOf(path, vocabulary);
@@ -39,7 +39,7 @@ async function codecOf(path: string, vocabulary: number): Promise<TextCodec> {
   );
 }
 
-/** Puts the tokenizer into a run's folder, so that what starts from there finds it. */
+/** Copies the tokenizer to a run's folder, for runs that start from it. */
 export async function keepTokenizer(path: string, folder: string): Promise<void> {
   if (path === "" || path === "bytes") return;
   const file = fileOf(path);

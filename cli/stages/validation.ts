@@ -1,4 +1,4 @@
-/** `--validate`: how well a stage's weights do on samples that it does not learn from, every so many steps. */
+/** `--validate`: periodic evaluation of a stage's weights on held-out samples. */
 import { type HostTensor, UsageError } from "../../compiler/index.ts";
 import { type Classification, classification, type Embeddings, retrieval } from "../../data/index.ts";
 import { type Recipe, type Stage, type ValidationGraph, validationGraph } from "../../dsl/index.ts";
@@ -7,7 +7,7 @@ import type { ValidationBatch } from "./feeding.ts";
 
 const ks = [1, 5, 10] as const;
 
-/** The figures that a validation gives, by name. */
+/** The names of a validation's metrics. */
 function figureNames({ means, found, classified }: ValidationGraph, recipe: Pick<Recipe, "data">): string[] {
   return [
     ...means,
@@ -17,8 +17,8 @@ function figureNames({ means, found, classified }: ValidationGraph, recipe: Pick
 }
 
 /**
- * Batches are asked for anew each time and are the same each time. Throws UsageError, before anything is trained, where the
- * best weights are to be chosen by a figure that there is not.
+ * The validation of a stage, on the same batches each time. Throws UsageError, before training, if the metric that
+ * selects the best weights does not exist.
  */
 export function stageValidation(
   recipe: Recipe,
@@ -43,7 +43,7 @@ export function stageValidation(
   });
 }
 
-/** What is added up over the batches. */
+/** Accumulates metrics over the batches. */
 function measures({ means, found, classified }: ValidationGraph) {
   const sums = new Map(means.map((name) => [name, 0]));
   let weights = 0;
@@ -54,7 +54,7 @@ function measures({ means, found, classified }: ValidationGraph) {
     add(batch: ValidationBatch, outputs: Readonly<Record<string, HostTensor>>): void {
       const weight = outputs.weight ? Number(outputs.weight.data[0]) : batch.samples.length;
       weights += weight;
-      // A batch without targets has the loss 0, and may have no other figure.
+      // A batch without targets has loss 0, and its other metrics may be undefined.
       for (const name of weight > 0 ? means : [])
         sums.set(name, sums.get(name)! + weight * Number(outputs[name]!.data[0]));
       if (found) {
@@ -88,7 +88,7 @@ function joined(parts: readonly HostTensor[]): Embeddings {
   return { data, width: parts[0]!.axes.at(-1)!.size };
 }
 
-/** Recall of pictures by their texts and of texts by their pictures; texts of one group belong to one picture. */
+/** Recall of images by texts and of texts by images; texts of one group belong to one image. */
 function recalls(images: Embeddings, texts: Embeddings, groups: readonly string[]): Record<string, number> {
   const { width } = images;
   const first = new Map<string, number>();

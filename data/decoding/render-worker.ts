@@ -1,4 +1,4 @@
-/** A thread that renders pictures and hands back their numbers: what `threads.ts` starts. */
+/** Worker thread that renders images and returns their pixels; started by `threads.ts`. */
 import { parentPort, workerData } from "node:worker_threads";
 import { FileError } from "../../compiler/index.ts";
 import { type ImageOptions, render } from "./render.ts";
@@ -8,7 +8,7 @@ const options = workerData as ImageOptions;
 
 const answer = grouped<Answer>((answers) => parentPort!.postMessage(answers, answers.flatMap(handedOver)));
 
-/** Memory that changes hands instead of being copied. */
+/** Buffers that are transferred instead of copied. */
 const handedOver = (found: Answer): ArrayBuffer[] =>
   "rendered" in found
     ? [found.rendered.pixels, found.rendered.mask].flatMap((array) => (array ? [array.buffer as ArrayBuffer] : []))
@@ -22,7 +22,7 @@ async function work({ id, job }: Question): Promise<void> {
   try {
     answer({ id, rendered: await render(job, options) });
   } catch (error) {
-    if (!(error instanceof FileError)) throw error; // ends the thread, and the run with it
+    if (!(error instanceof FileError)) throw error; // ends the thread, and thus the run
     answer({ id, fault: error.message });
   }
 }

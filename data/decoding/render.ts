@@ -1,4 +1,7 @@
-/** One picture as a model takes it: decoded, cut, mirrored, normalized. The same function on the main thread and in others. */
+/**
+ * Renders one image to a model's input: decode, crop, flip, normalize. The same function runs on the main thread and on
+ * workers.
+ */
 import { FileError } from "../../compiler/index.ts";
 import {
   type Classes,
@@ -18,19 +21,19 @@ import type { Window } from "../resample.ts";
 import type { TilesInBatch } from "../tiles.ts";
 import { type Augmentation, imagenet, imageTensor, type Normalization, randomView, wholeView } from "../view.ts";
 
-/** How every picture of a run becomes numbers. */
+/** How a run renders images. */
 export interface ImageOptions extends Pick<Geometry, "size" | "fit" | "interpolation"> {
-  /** As `Geometry` has it; not of pictures with class numbers, which are cut from the whole. */
+  /** As in `Geometry`; not for images with segmentation masks, which are cropped from the whole image. */
   readonly short?: number;
   /** Default ImageNet's. */
   readonly normalization?: Normalization;
-  /** With `scale`, windows are cut from the picture itself and `fit` does not act. */
+  /** With `scale`, crops are taken from the original image, and `fit` is ignored. */
   readonly augmentation?: Augmentation;
-  /** Cuts the whole picture, which is not varied then. */
+  /** Tiles the whole image, without augmentation. */
   readonly tiles?: TilesInBatch;
 }
 
-/** A picture to render, with the keys of the random numbers that its view is drawn from. */
+/** An image to render, with the random keys of its view. */
 export interface RenderJob {
   readonly image: ImageSource;
   readonly mask?: ImageSource;
@@ -39,13 +42,13 @@ export interface RenderJob {
 }
 
 export interface Rendered {
-  /** [channel, row, column], normalized; of tiles one after the other. */
+  /** [channel, row, column], normalized; several tiles are concatenated. */
   readonly pixels: Float32Array;
   /** [row, column] */
   readonly mask?: Int32Array;
 }
 
-/** FileError naming the picture, or its annotation, when it cannot be read. */
+/** FileError naming the image, or its annotation, when it cannot be read. */
 export async function render(job: RenderJob, options: ImageOptions): Promise<Rendered> {
   const { size, fit, normalization = imagenet, augmentation = {} } = options;
   if (options.tiles) {
@@ -94,10 +97,10 @@ async function classesOf({ image, mask }: RenderJob): Promise<Classes> {
   throw new FileError(`the picture has ${a} pixels and its annotation ${b}`);
 }
 
-/** Pixels that no picture covers; what ADE20K's and Cityscapes' trainers leave out of the loss. */
+/** The label of pixels outside the image, which the trainers of ADE20K and Cityscapes ignore in the loss. */
 const besideThePicture = 255;
 
-/** Nearest class numbers at the places that the picture's own resizing shows. */
+/** The mask resampled by nearest neighbour, aligned with the resized image. */
 function shownMask(
   { width, height, data }: Classes,
   window: Window | undefined,
@@ -118,7 +121,7 @@ function shownMask(
   return mask;
 }
 
-/** The window of a picture that `decodeImage` shows with a fit; that of `pad` is larger than the picture. */
+/** The window of an image that `decodeImage` shows for a fit; for `pad` it is larger than the image. */
 function fitted(width: number, height: number, fit: Geometry["fit"], size: number): Window {
   if (fit === "squash") return { left: 0, top: 0, width, height };
   if (fit === "pad") {

@@ -1,15 +1,15 @@
-/** Renders pictures, on the main thread or on others. */
+/** Renders images, on the main thread or on workers. */
 import { type ImageOptions, type Rendered, type RenderJob, render } from "./render.ts";
 
 export interface Renderer {
-  /** How many pictures are worth having under way at once. */
+  /** How many images are worth rendering concurrently. */
   readonly concurrency: number;
-  /** FileError where the picture is broken. */
+  /** FileError when the image is broken. */
   render(job: RenderJob): Promise<Rendered>;
   dispose(): Promise<void>;
 }
 
-/** On this thread. */
+/** Renders on the calling thread. */
 export function localRenderer(options: ImageOptions): Renderer {
   return { concurrency: 4, render: (job) => render(job, options), dispose: async () => {} };
 }

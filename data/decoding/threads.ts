@@ -1,4 +1,4 @@
-/** Renders pictures on several threads, so that decoding never holds up the thread that feeds the device. */
+/** Renders images on worker threads, so that decoding never blocks the thread that feeds the device. */
 import { availableParallelism } from "node:os";
 import { extname } from "node:path";
 import { Worker } from "node:worker_threads";
@@ -15,26 +15,32 @@ export type Answer =
   | { readonly id: number; readonly rendered: Rendered }
   | { readonly id: number; readonly fault: string };
 
-/** What a thread says first, once it has loaded its code: a second during which pictures are rendered here. */
+/**
+ * A worker's first message, after about a second of loading code; until then, images are rendered on the calling
+ * thread.
+ */
 export const ready = "ready";
 
-/** A thread ended: nothing is wrong with the samples, so none of them is skipped for it. */
+/** A worker ended: the samples are fine, so none of them is skipped because of it. */
 export class DecodingError extends HeddleError {}
 
-/** Up to so many pixels a side, on so few cores, a thread takes more time of the cores than it saves the one that feeds the device. */
+/**
+ * Up to this image side and this many cores, a worker costs more CPU time than it saves the thread that feeds the
+ * device.
+ */
 const small = { side: 64, cores: 2 };
 
-/** How many threads decode pictures of a size where nobody says: one core is left for the thread that feeds the device. */
+/** Default number of workers for an image size: one core is left for the thread that feeds the device. */
 export const usualWorkers = (size: number, cores: number): number =>
   cores <= small.cores && size <= small.side ? 0 : Math.max(1, cores - 1);
 
-/** A thread decodes one picture while the bytes of the next are on their way. */
+/** A worker decodes one image while the bytes of the next are being read. */
 const jobsEach = 2;
 
 /**
- * `workers` threads, started with the first picture; 0 renders on this one, and so do threads until they are ready. The
- * numbers are the same bits whatever their count. A thread that ends fails every picture asked for, then and later, with
- * one DecodingError.
+ * `workers` threads, started with the first image; 0 renders on the calling thread, which also does so until workers
+ * are ready. The result is bit-identical for any number. When a worker ends, every image, pending or later, fails with
+ * the same DecodingError.
  */
 export function renderer(
   options: ImageOptions,
@@ -56,7 +62,7 @@ export function renderer(
   };
   const answer = (found: Answer) => {
     const asked = waiting.get(found.id);
-    if (!asked) return; // given up
+    if (!asked) return; // abandoned
     waiting.delete(found.id);
     asked.thread.underWay -= 1;
     if ("rendered" in found) asked.resolve(found.rendered);
@@ -106,7 +112,9 @@ interface Thread {
   readonly send: (question: Question) => void;
 }
 
-/** Hands on together what comes before the event loop goes round: a message costs as much as a small picture. */
+/**
+ * Batches the values of one turn of the event loop into one message, since a message costs as much as a small image.
+ */
 export function grouped<T>(handOn: (values: readonly T[]) => void): (value: T) => void {
   let values: T[] = [];
   return (value) => {

@@ -1,4 +1,7 @@
-/** Filters as people write them: `caption.words>=3`, `score.aesthetic>4.5`, `no=placeholder`, `without=words.txt`, `unlike=tests/`. */
+/**
+ * Filter expressions: `caption.words>=3`, `score.aesthetic>4.5`, `no=placeholder`, `without=words.txt`,
+ * `unlike=tests/`.
+ */
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { basename } from "node:path";
@@ -12,15 +15,15 @@ import { captionMeasures, fieldOf, pictureMeasures, sidesOf } from "./measures.t
 import { unlike } from "./near-duplicates.ts";
 
 /**
- * Filters from their texts; one that is the name of a .json file stands for the array of texts in it. UsageError for a text
- * that is no filter, FileError for a file that a filter needs and that is not there.
+ * Parses filters; the name of a .json file stands for the array of filters in it. UsageError for a text that is not a
+ * filter, FileError when a file that a filter needs is missing.
  */
 export async function readFilters(texts: readonly string[]): Promise<readonly Filter[]> {
   const written = await Promise.all(texts.map((text) => (text.endsWith(".json") ? ofFile(text) : [text])));
   return await Promise.all(written.flat().map(async (text) => ({ text, judge: await judgeOf(text) })));
 }
 
-/** All filters in turn; the first that drops a sample gives the reason. */
+/** Applies all filters in order; the first that drops a sample gives the reason. */
 export async function judge(filters: readonly Filter[], raw: RawSample): Promise<Judgement> {
   let kept = raw;
   for (const filter of filters) {
@@ -60,7 +63,7 @@ const relations = {
   "=": (a: number, b: number) => a === b,
 } as const;
 
-/** Filters whose value is a name or a path. */
+/** Filters whose value is a name or path rather than a bound. */
 const named = {
   no: async (value: string, text: string) => {
     const fault = Object.hasOwn(captionFaults, value) ? captionFaults[value as keyof typeof captionFaults] : undefined;
@@ -76,8 +79,8 @@ const named = {
 } as const satisfies Readonly<Record<string, (value: string, text: string) => Promise<Judge>>>;
 
 /**
- * Keeps about such a share of the samples, by a hash of their names: the same ones each time and wherever the data lies, and
- * all of a smaller share are among those of a larger.
+ * Keeps about the given fraction of the samples, by a hash of their names: the same ones every time, wherever the data
+ * lies, and smaller fractions are subsets of larger ones.
  */
 function shareOf(value: string, text: string): Judge {
   const [, above, below = "1"] = /^(\d*\.?\d+)(?:\/(\d+))?$/.exec(value) ?? [];
@@ -86,7 +89,7 @@ function shareOf(value: string, text: string): Judge {
   return async (raw) => (hashed(basename(raw.name)) < share ? { kept: raw } : { dropped: text });
 }
 
-/** In [0, 1), as evenly as SHA-256 has it. */
+/** A hash in [0, 1), uniformly distributed. */
 const hashed = (name: string): number => createHash("sha256").update(name).digest().readUInt32BE(0) / 2 ** 32;
 
 async function wordsOf(path: string): Promise<readonly string[]> {
@@ -104,7 +107,7 @@ async function wordsOf(path: string): Promise<readonly string[]> {
 
 type Holds = (measured: number) => boolean;
 
-/** How a measure of this name judges; undefined where there is none. */
+/** The judge for a measure and a bound; undefined for an unknown measure. */
 function boundedBy(name: string, text: string): ((holds: Holds) => Judge) | undefined {
   const ofCaption = Object.hasOwn(captionMeasures, name) ? captionMeasures[name] : undefined;
   if (ofCaption) return (holds) => captions((caption) => holds(ofCaption(caption)), text);
@@ -125,8 +128,8 @@ function boundedBy(name: string, text: string): ((holds: Holds) => Judge) | unde
 }
 
 /**
- * Judges captions one by one: a sample keeps those that pass, and is dropped where none does. A conversation is dropped
- * where any of its answers fails, for its turns belong together.
+ * Judges captions individually: a sample keeps those that pass, and is dropped if none does. A conversation is dropped
+ * if any of its answers fails, since its turns belong together.
  */
 function captions(passes: (caption: string) => boolean, text: string): Judge {
   return async (raw) => {

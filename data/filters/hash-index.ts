@@ -1,16 +1,16 @@
-/** Finds the hashes near a hash without looking at all of them. */
+/** Nearest-neighbour search over hashes without comparing them all. */
 import { distance, type Hash } from "./perceptual-hash.ts";
 
 export interface HashIndex {
   readonly size: number;
-  /** The name of a hash within the distance, the nearest, and of several the first; undefined where there is none. */
+  /** The name of the nearest hash within the distance (the first of ties); undefined if there is none. */
   readonly near: (hash: Hash) => string | undefined;
 }
 
 /**
- * Hashes by name, for distances of at most `bound` bits (0 to 15). Hashes within the bound agree in at least one of
- * `bound + 1` bands of bits, so only those that share a band are compared (Manku et al. 2007, "Detecting near-duplicates
- * for web crawling", section 3).
+ * Indexes hashes for distances of at most `bound` bits (0 to 15). Hashes within the bound agree in at least one of
+ * `bound + 1` bands of bits, so only those that share a band are compared (Manku et al. 2007, "Detecting
+ * near-duplicates for web crawling", section 3).
  */
 export function hashIndex(hashes: readonly (readonly [name: string, hash: Hash])[], bound: number): HashIndex {
   const bands = bandsOf(bound + 1);
@@ -45,7 +45,7 @@ interface Band {
   readonly length: number;
 }
 
-/** 64 bits in bands of about one length. */
+/** Splits 64 bits into bands of about equal length. */
 const bandsOf = (count: number): readonly Band[] =>
   Array.from({ length: count }, (_, i) => {
     const start = Math.floor((64 * i) / count);

@@ -1,14 +1,14 @@
-/** What filters answer. */
+/** The result of filters. */
 import type { RawSample } from "../samples.ts";
 
-/** The reason to drop a sample, or the sample, perhaps with fewer captions. */
+/** The reason to drop a sample, or the kept sample, possibly with fewer captions. */
 export type Judgement = { readonly dropped: string } | { readonly kept: RawSample };
 
-/** FileError when the sample's picture cannot be read. */
+/** FileError when the sample's image cannot be read. */
 export type Judge = (raw: RawSample) => Promise<Judgement>;
 
 export interface Filter {
-  /** As it was written. */
+  /** The filter's original text. */
   readonly text: string;
   readonly judge: Judge;
 }

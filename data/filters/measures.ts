@@ -1,17 +1,19 @@
-/** Numbers that filters bound: of a caption, of a picture, of what a sample's json says. */
+/** Numeric measures for filters: of a caption, of an image, and from a sample's JSON. */
 import { type ImageSource, imageSides } from "../images.ts";
 import type { RawSample } from "../samples.ts";
 
 const segmenter = new Intl.Segmenter(undefined, { granularity: "word" });
 
-/** Words of any language: Chinese, Japanese and Thai, which have no spaces, are cut by ICU's dictionaries. */
+/**
+ * Word count in any language: Chinese, Japanese and Thai, which have no spaces, are segmented with ICU's dictionaries.
+ */
 export function wordCount(caption: string): number {
   let words = 0;
   for (const { isWordLike } of segmenter.segment(caption)) if (isWordLike) words += 1;
   return words;
 }
 
-/** Of one caption. */
+/** Measures of a caption. */
 export const captionMeasures: Readonly<Record<string, (caption: string) => number>> = {
   "caption.words": wordCount,
   "caption.characters": (caption) => [...caption].length,
@@ -22,7 +24,7 @@ interface Sides {
   readonly height: number;
 }
 
-/** Of a picture, turned upright. */
+/** Measures of an image, after EXIF rotation. */
 export const pictureMeasures: Readonly<Record<string, (sides: Sides) => number>> = {
   "image.width": ({ width }) => width,
   "image.height": ({ height }) => height,
@@ -30,17 +32,17 @@ export const pictureMeasures: Readonly<Record<string, (sides: Sides) => number>>
   "image.aspect": ({ width, height }) => Math.max(width, height) / Math.min(width, height),
 };
 
-/** Read once for each sample, whatever number of filters ask. */
+/** Cached, so that several filters read them only once per sample. */
 const known = new WeakMap<RawSample, Promise<Sides>>();
 
-/** FileError when the picture cannot be read. */
+/** FileError when the image cannot be read. */
 export function sidesOf(raw: RawSample, image: ImageSource): Promise<Sides> {
   const sides = known.get(raw) ?? imageSides(image);
   known.set(raw, sides);
   return sides;
 }
 
-/** The number that a sample's json has for a name, also in records within: `score.clip.b32`. Numbers as texts count. */
+/** A number from a sample's JSON by name, including nested fields: `score.clip.b32`. Numeric strings count. */
 export function fieldOf({ fields }: RawSample, name: string): number | undefined {
   const value = Object.hasOwn(fields, name) ? fields[name] : within(fields, name.split("."));
   if (typeof value === "number" && Number.isFinite(value)) return value;

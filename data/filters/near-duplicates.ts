@@ -1,4 +1,4 @@
-/** Drops samples whose picture looks like one of given pictures, such as those of a test set. */
+/** Drops samples whose image is a near-duplicate of a given image, such as those of a test set. */
 import { readdir } from "node:fs/promises";
 import { join, parse } from "node:path";
 import { FileError, UsageError } from "../../compiler/index.ts";
@@ -10,12 +10,12 @@ import { hashIndex } from "./hash-index.ts";
 import type { Judge } from "./judgement.ts";
 import { perceptualHash } from "./perceptual-hash.ts";
 
-/** Bits of 64 that may differ between two pictures that are taken for one. */
+/** Default number of the 64 bits that may differ between near-duplicates. */
 const defaultBits = 8;
 const mostBits = 15;
 
 /**
- * `folder` or `folder:bits`: the pictures of a folder and of those in it. FileError where one of them cannot be read, for
+ * `folder` or `folder:bits`: the images in a folder and its subfolders. FileError if one of them cannot be read, since
  * its duplicates would pass.
  */
 export async function unlike(value: string, text: string): Promise<Judge> {

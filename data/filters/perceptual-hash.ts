@@ -1,7 +1,7 @@
-/** Perceptual hashes: pictures that look alike differ in few bits, whatever their size, format or compression. */
+/** Perceptual hashes: similar images differ in few bits, whatever their size, format or compression. */
 import { decodeGrey, type ImageSource } from "../images.ts";
 
-/** 64 bits as two unsigned halves. */
+/** 64 bits as two unsigned 32-bit halves. */
 export interface Hash {
   readonly high: number;
   readonly low: number;
@@ -11,9 +11,9 @@ const side = 32;
 const kept = 8;
 
 /**
- * The DCT hash of a picture (Zauner 2010, "Implementation and benchmarking of perceptual image hash functions", section 3.2.1):
- * of the 32 x 32 grey picture the 8 x 8 lowest frequencies, each 1 where it is above their median. A mirrored or turned
- * picture has another hash, and all pictures of one colour have the same. FileError when the picture cannot be read.
+ * The DCT hash of an image (Zauner 2010, "Implementation and benchmarking of perceptual image hash functions", section
+ * 3.2.1): the 8 x 8 lowest frequencies of the 32 x 32 grey image, each 1 if above their median. Flipping or rotating
+ * changes the hash; all images of a single colour have the same one. FileError when the image cannot be read.
  */
 export async function perceptualHash(source: ImageSource): Promise<Hash> {
   return hashOfGrey(await decodeGrey(source, side));
@@ -34,18 +34,18 @@ export function hashOfGrey(grey: Uint8Array): Hash {
   return { high: high >>> 0, low: low >>> 0 };
 }
 
-/** Frequencies of a flat picture are 0 but for rounding, which must not choose bits. */
+/** The frequencies of a flat image are 0 except for rounding errors, which must not set bits. */
 const flat = 1e-6;
 
 const cosines = Array.from({ length: kept }, (_, u) =>
   Float64Array.from({ length: side }, (_, x) => Math.cos((Math.PI * u * (2 * x + 1)) / (2 * side))),
 );
 
-/** The first 8 values of the DCT-II. */
+/** The first 8 DCT-II coefficients. */
 const lowFrequencies = (line: ArrayLike<number>): number[] =>
   cosines.map((wave) => wave.reduce((sum, cosine, x) => sum + cosine * line[x]!, 0));
 
-/** How many bits differ, 0 to 64. */
+/** The Hamming distance, 0 to 64. */
 export const distance = (a: Hash, b: Hash): number => ones(a.high ^ b.high) + ones(a.low ^ b.low);
 
 function ones(word: number): number {

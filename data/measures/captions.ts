@@ -1,4 +1,4 @@
-/** How captions agree with references: BLEU, CIDEr-D as coco-caption computes them, and METEOR by exact matches alone. */
+/** Caption metrics: BLEU and CIDEr-D as in coco-caption, and METEOR with exact matches only. */
 import { UsageError } from "../../compiler/index.ts";
 
 export interface CaptionSample {
@@ -16,7 +16,10 @@ export type CaptionScores = {
   readonly meteorExact: number;
 };
 
-/** Throws UsageError without samples, or for one without references. CIDEr-D is 0 of a single sample, whose words are all common. */
+/**
+ * Throws UsageError without samples, or for a sample without references. CIDEr-D of a single sample is 0, since its
+ * document frequencies are all maximal.
+ */
 export function captionScores(samples: readonly CaptionSample[]): CaptionScores {
   if (samples.length === 0) throw new UsageError("there are no captions to score");
   const none = samples.findIndex(({ references }) => references.length === 0);
@@ -37,8 +40,9 @@ interface Worded {
 }
 
 /**
- * Words in lower case without punctuation, English clitics apart ("don't" is "do n't"): what the Penn Treebank tokenizer and
- * coco-caption's list of punctuation leave of plain captions. Of abbreviations, currencies and other scripts it may differ.
+ * Lower-case words without punctuation, with English clitics split off ("don't" becomes "do n't"): equals the Penn
+ * Treebank tokenizer with coco-caption's punctuation list on plain captions. May differ for abbreviations, currencies
+ * and other scripts.
  */
 export function captionWords(text: string): Words {
   return text
@@ -55,7 +59,7 @@ export function captionWords(text: string): Words {
 
 const longest = 4;
 
-/** How often each run of 1 to 4 words occurs, by its length. */
+/** The counts of n-grams, for n from 1 to 4. */
 function grams(words: Words): readonly ReadonlyMap<string, number>[] {
   return Array.from({ length: longest }, (_, n) => {
     const counts = new Map<string, number>();
@@ -68,8 +72,8 @@ function grams(words: Words): readonly ReadonlyMap<string, number>[] {
 }
 
 /**
- * Corpus BLEU-1 to 4 with the closest reference length. Papineni et al. 2002, section 2.3; bleu_scorer.py of coco-caption, whose
- * small numbers keep a corpus without a match from dividing by 0.
+ * Corpus BLEU-1 to 4 with the closest reference length. Papineni et al. 2002, section 2.3; bleu_scorer.py of
+ * coco-caption, whose small constants avoid division by 0 for a corpus without a match.
  */
 function bleu(samples: readonly Worded[]): number[] {
   const [tiny, small] = [1e-15, 1e-9];
@@ -100,7 +104,7 @@ function bleu(samples: readonly Worded[]): number[] {
   });
 }
 
-/** The deviation of lengths that CIDEr-D forgives. */
+/** CIDEr-D's standard deviation for differences in length. */
 const sigma = 6;
 
 /** Vedantam et al. 2015, arXiv:1411.5726, section 5 (CIDEr-D, without stemming); cider_scorer.py of coco-caption. */
@@ -120,7 +124,7 @@ function cider(samples: readonly Worded[]): number {
         new Map([...counts].map(([gram, n]) => [gram, n * (all - Math.log(Math.max(1, documents.get(gram) ?? 0)))])),
     );
     const norms = vectors.map((v) => Math.sqrt([...v.values()].reduce((sum, x) => sum + x * x, 0)));
-    // As in the reference implementation, a length is that of pairs of words.
+    // As in the reference implementation, the length is the number of bigrams.
     return { vectors, norms, length: [...of[1]!.values()].reduce((a, b) => a + b, 0) };
   };
   const scores = counted.map(({ candidate, references }) => {
@@ -144,8 +148,9 @@ function cider(samples: readonly Worded[]): number {
 }
 
 /**
- * Banerjee and Lavie 2005, section 2.2, with exact matches alone, no stems and no synonyms: the mean of the best reference's
- * 10 P R / (R + 9 P) · (1 - (chunks / matches)³ / 2). Chunks are found longest first, which may be more than the fewest.
+ * Banerjee and Lavie 2005, section 2.2, with exact matches only, without stemming or synonyms: the mean of the best
+ * reference's 10 P R / (R + 9 P) · (1 - (chunks / matches)³ / 2). Chunks are matched greedily, longest first, which may
+ * not give the fewest.
  */
 function meteorExact(samples: readonly Worded[]): number {
   const scores = samples.map(({ candidate, references }) =>
@@ -161,7 +166,7 @@ function meteorExact(samples: readonly Worded[]): number {
   return scores.reduce((a, b) => a + b, 0) / scores.length;
 }
 
-/** Words that two texts share, each matched once, and the runs that they make in both: again and again the longest that is left. */
+/** Greedy alignment of two texts: repeatedly matches the longest common run of unmatched words. */
 export function aligned(one: Words, other: Words): { readonly matches: number; readonly chunks: number } {
   const [left, right] = [one.map(() => true), other.map(() => true)];
   let [matches, chunks] = [0, 0];

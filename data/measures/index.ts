@@ -1,4 +1,4 @@
-/** The measures of evaluations, each as its reference implementation has it. */
+/** Evaluation metrics, each following its reference implementation. */
 export { aligned, type CaptionSample, type CaptionScores, captionScores, captionWords } from "./captions.ts";
 export { type LogisticModel, type LogisticOptions, logisticRegression, type Vectors } from "./logistic.ts";
 export { type MmeAnswer, type MmeScore, mmeScore, mmeTasks } from "./mme.ts";

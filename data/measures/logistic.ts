@@ -1,4 +1,4 @@
-/** Logistic regression on vectors, by L-BFGS in float64: what linear probes of frozen encoders are. */
+/** Logistic regression by L-BFGS in float64, for linear probes of frozen encoders. */
 import { UsageError } from "../../compiler/index.ts";
 
 /** Rows [row, width], flat. */
@@ -9,24 +9,24 @@ export interface Vectors {
 
 export interface LogisticOptions {
   readonly classes: number;
-  /** How much losses weigh against half the squared weights, as scikit-learn's C. */
+  /** Inverse regularization strength, like scikit-learn's C. */
   readonly c: number;
   /** Default 1000. */
   readonly mostSteps?: number;
-  /** The largest slope that ends it, of the mean loss; default 1e-6. */
+  /** Stops when no component of the mean loss's gradient is larger; default 1e-6. */
   readonly tolerance?: number;
   readonly onStep?: (step: number, loss: number) => void;
 }
 
 export interface LogisticModel {
-  /** Scores of a vector, one a class. */
+  /** The scores of a vector, one per class. */
   scores(vector: ArrayLike<number>): Float64Array;
   readonly steps: number;
 }
 
 /**
- * Minimizes the mean of cross entropies plus |weights|² / (2 c rows); biases are not penalized. That is scikit-learn's
- * LogisticRegression with lbfgs. UsageError for labels that are no classes, or as many vectors.
+ * Minimizes the mean cross-entropy plus |weights|² / (2 c rows), without penalizing biases, like scikit-learn's
+ * LogisticRegression with lbfgs. UsageError for labels that are not classes, or a wrong number of vectors.
  */
 export function logisticRegression(
   { data, width }: Vectors,
@@ -80,15 +80,16 @@ export function logisticRegression(
   };
 }
 
-/** The value at a place; its gradient is written into `slope`. */
+/** The value at a point; the gradient is written to `slope`. */
 type Objective = (at: Float64Array, slope: Float64Array) => number;
 
-/** Differences of places and slopes that are remembered. */
+/** History size of L-BFGS. */
 const memory = 10;
 
 /**
- * Minimizes a smooth convex function from 0 on. Nocedal and Wright 2006, algorithm 7.5 with the two-loop recursion 7.4; a step is
- * halved until it lowers the value enough (3.4), and a pair without curvature is not remembered.
+ * Minimizes a smooth convex function, starting from 0. Nocedal and Wright 2006, algorithm 7.5 with the two-loop
+ * recursion 7.4; backtracking halves the step until the decrease suffices (3.4), and pairs without positive curvature
+ * are skipped.
  */
 function lbfgs(
   objective: Objective,
@@ -122,7 +123,7 @@ function lbfgs(
       if (nextValue <= value + 1e-4 * length * descent) break;
       length /= 2;
     } while (length > 1e-12);
-    if (!(nextValue < value)) return { at, steps: step }; // as low as float64 tells apart
+    if (!(nextValue < value)) return { at, steps: step }; // converged to float64 precision
     const [s, y] = [next.map((x, i) => x - at[i]!), nextSlope.map((g, i) => g - slope[i]!)];
     const sy = dot(s, y);
     if (sy > 0) pairs.push({ s, y, sy });

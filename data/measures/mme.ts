@@ -1,8 +1,8 @@
-/** The scores of MME: two questions about each picture. Fu et al. 2023, arXiv:2306.13394, section 2.3. */
+/** MME scores: two questions about each image. Fu et al. 2023, arXiv:2306.13394, section 2.3. */
 import { UsageError } from "../../compiler/index.ts";
 import type { Verdict } from "./yes-no.ts";
 
-/** The 14 sub-tasks as their folders are called, by what they test. */
+/** The 14 sub-tasks, by folder name, grouped by what they test. */
 export const mmeTasks = {
   perception: [
     "existence",
@@ -26,9 +26,9 @@ export interface MmeAnswer {
 }
 
 export type MmeScore = {
-  /** The share of questions that are answered right. */
+  /** The fraction of questions answered correctly. */
   readonly accuracy: number;
-  /** The share of pictures of which all questions are. */
+  /** The fraction of images with all questions answered correctly. */
   readonly accuracyPlus: number;
   /** 100 × their sum: at most 200. */
   readonly score: number;

@@ -1,14 +1,14 @@
-/** Classification by the nearest known vectors. Wu et al. 2018, arXiv:1805.01978, section 3.4. */
+/** Weighted k-nearest-neighbour classification. Wu et al. 2018, arXiv:1805.01978, section 3.4. */
 import { type Embeddings, nearest } from "../retrieval.ts";
 
 export interface NeighbourOptions {
   readonly classes: number;
   readonly k: number;
-  /** Of the weights exp(cosine / temperature). */
+  /** The weights are exp(cosine / temperature). */
   readonly temperature: number;
 }
 
-/** Scores of the classes for one query: the sums of the weights of its k nearest known vectors. All are unit vectors. */
+/** The class scores of a query: sums of the weights of its k nearest known vectors. All must be unit vectors. */
 export function neighbourScores(
   queries: Embeddings,
   query: number,
@@ -17,7 +17,7 @@ export function neighbourScores(
   { classes, k, temperature }: NeighbourOptions,
 ): Float64Array {
   const scores = new Float64Array(classes);
-  // Relative to the nearest, so that no power overflows.
+  // Relative to the nearest, to avoid overflow.
   const found = nearest(queries, query, known, k);
   for (const { index, score } of found) scores[labels[index]!]! += Math.exp((score - found[0]!.score) / temperature);
   return scores;

@@ -1,24 +1,27 @@
-/** How well scores rank classes: the right one first, among the first five, and by class. */
+/** Top-1, top-5 and per-class accuracy. */
 import { UsageError } from "../../compiler/index.ts";
 
-/** Shares in [0, 1]. */
+/** Fractions in [0, 1]. */
 export type TopClasses = {
-  /** How often the right class has the highest score. */
+  /** How often the correct class has the highest score. */
   readonly top1: number;
-  /** How often it is among the five highest; left out where there are no more than five classes. */
+  /** How often it is among the five highest; absent with five classes or fewer. */
   readonly top5?: number;
-  /** The mean of `top1` over the classes that occur: what balanced accuracy is. */
+  /** The mean of `top1` over the classes that occur, that is, balanced accuracy. */
   readonly meanPerClass: number;
 };
 
 export interface TopClassesCount {
-  /** A picture's scores, one a class, and its class. Throws UsageError for a label that is no class, or scores that are no numbers. */
+  /**
+   * Adds an image's scores, one per class, and its class. Throws UsageError for an invalid label, or scores that are
+   * not numbers.
+   */
   add(scores: ArrayLike<number>, label: number): void;
-  /** Throws UsageError where nothing was added. */
+  /** Throws UsageError if nothing was added. */
   measures(): TopClasses;
 }
 
-/** A wrong class that ties with the right one counts as before it, so that a model which scores all alike gets 0. */
+/** A wrong class that ties with the correct one ranks before it, so that a model with constant scores gets 0. */
 export function topClasses(classes: number): TopClassesCount {
   const [seen, right] = [new Float64Array(classes), new Float64Array(classes)];
   let amongFive = 0;
@@ -45,7 +48,7 @@ export function topClasses(classes: number): TopClassesCount {
   };
 }
 
-/** 1 for the highest; equals of others count as higher. */
+/** 1 for the highest; ties rank below the others. */
 function rankOf(scores: ArrayLike<number>, label: number): number {
   const own = scores[label]!;
   let rank = 1;

@@ -1,9 +1,13 @@
-/** VQA accuracy: an answer among those of ten people. Antol et al. 2015, arXiv:1505.00468, section 3; vqaEval.py of VQA v2. */
+/**
+ * VQA accuracy: an answer compared with those of ten annotators. Antol et al. 2015, arXiv:1505.00468, section 3;
+ * vqaEval.py of VQA v2.
+ */
 import { UsageError } from "../../compiler/index.ts";
 
 /**
- * Three of the others who gave the answer make it right: the mean, over leaving out each person, of min(1, as many / 3). All
- * texts are normalized. A question with one answer is right to the letter or wrong. Throws UsageError without answers.
+ * An answer is correct if at least three other annotators gave it: the mean, over leaving out each annotator, of min(1,
+ * matches / 3). All texts are normalized. With a single reference, the answer must match exactly. Throws UsageError
+ * without references.
  */
 export function vqaAccuracy(answer: string, people: readonly string[]): number {
   if (people.length === 0) throw new UsageError("a question needs an answer to be judged by");
@@ -15,8 +19,8 @@ export function vqaAccuracy(answer: string, people: readonly string[]): number {
 }
 
 /**
- * Without punctuation and articles, in lower case, numbers to ten as digits, contractions with their apostrophe: "The 2 dogs!"
- * and "two dogs" are one answer.
+ * Lower-cased, without punctuation and articles, with numbers up to ten as digits and contractions with an apostrophe:
+ * "The 2 dogs!" and "two dogs" normalize to the same text.
  */
 export function normalizedAnswer(text: string): string {
   const line = text.replace(/[\n\t]/g, " ").trim();
@@ -31,7 +35,10 @@ export function normalizedAnswer(text: string): string {
 
 const marks = [...';/[]"{}()=+\\_-><@`,?!'];
 
-/** A mark beside a blank goes, one between letters becomes a blank; of a text with a number as 1,000 all of them go. */
+/**
+ * A mark next to a space is removed, one between letters becomes a space; in a text with a number like 1,000 all are
+ * removed.
+ */
 function withoutPunctuation(text: string): string {
   const hasThousands = /\d,\d/.test(text);
   const goes = (mark: string) => hasThousands || text.includes(`${mark} `) || text.includes(` ${mark}`);
@@ -56,7 +63,7 @@ const numerals: Readonly<Record<string, string>> = {
   ten: "10",
 };
 
-/** By what they are without the apostrophe; those that would be other words ("were", "well") are not among them. */
+/** By their form without the apostrophe; excludes those that would be other words ("were", "well"). */
 const contractions: ReadonlyMap<string, string> = new Map(
   `ain't aren't can't could've couldn't didn't doesn't don't hadn't hasn't haven't he'd he's how'd how'll how's i'm i've isn't
   it'd it'll ma'am might've mightn't must've mustn't needn't o'clock oughtn't shan't she's should've shouldn't somebody's

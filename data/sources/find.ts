@@ -1,4 +1,4 @@
-/** Finds what specs stand for: which kind of place each is, checked all at once before anything is read. */
+/** Resolves data specs: determines what each one refers to, and checks all of them before anything is read. */
 import { readdirSync, statSync } from "node:fs";
 import { dirname, extname, join } from "node:path";
 import { FileError, UsageError } from "../../compiler/index.ts";
@@ -22,16 +22,16 @@ import type { Part, ReadOptions, Source } from "./source.ts";
 import { parseSpec, pathsOf } from "./spec.ts";
 import { openText, openTexts, textFiles, textOfRecord, textOfShard } from "./text-parts.ts";
 
-/** The places that samples come from. */
+/** The kinds of places that hold samples. */
 type Place = "shard" | "list" | "folder" | "text";
 
 type Open = (path: string, options: ReadOptions, onSkip: OnSkip) => Promise<Part>;
 
 interface Reader {
   readonly open: Open;
-  /** The files that a path stands for; default the path itself. */
+  /** The files that a path refers to; default the path itself. */
   readonly files?: (path: string) => Promise<readonly string[]>;
-  /** Why a path is no such place; undefined where it is one. */
+  /** Why a path is not such a place; undefined if it is. */
   readonly refuses?: (path: string) => Promise<string | undefined>;
 }
 
@@ -44,7 +44,7 @@ const shard = (reading: Parameters<typeof openShard>[1]): Reader => ({
   open: (path, { language }, onSkip) => openShard(path, reading, language, onSkip),
 });
 
-/** Which places hold samples of a kind, and how they are read there. */
+/** Which places can hold samples of a kind, and how they are read. */
 const readers: Readonly<Record<SampleKind, Partial<Readonly<Record<Place, Reader>>>>> = {
   pairs: {
     shard: shard(pairOfShard),
@@ -95,7 +95,7 @@ const placeNames: Readonly<Record<Place, string>> = {
   text: "texts (.txt)",
 };
 
-/** The sources of specs; FileError that lists each spec which stands for nothing, or for nothing of this kind. */
+/** The sources of specs; FileError listing each spec that refers to nothing, or to nothing of this kind. */
 export async function findSources(
   specs: readonly string[],
   kind: SampleKind,
@@ -113,7 +113,7 @@ export async function findSources(
   throw new FileError(["the data is not all there:", ...faults.map(({ message }) => `  ${message}`)].join("\n"));
 }
 
-/** Folders number their classes by name, shards say numbers: nothing says that they mean the same. */
+/** Folders number their classes by name, shards contain numbers: nothing guarantees that these agree. */
 function withOneNumbering(sources: readonly Source[], kind: SampleKind): readonly Source[] {
   const [named, numbered] = [true, false].map((wanted) =>
     sources.find(({ classes }) => (classes !== undefined) === wanted),
@@ -162,7 +162,7 @@ async function classesOf(paths: readonly string[]): Promise<readonly string[]> {
   return [...new Set((await Promise.all(paths.map(classFolders))).flat())].sort();
 }
 
-/** A folder of shards stands for its shards. FileError where pictures lie among them, which would be passed over. */
+/** A folder of shards stands for its shards. FileError when it also contains images, which would be ignored. */
 function withoutShardFolders(path: string): readonly string[] {
   if (!statSync(path).isDirectory()) return [path];
   const names = readdirSync(path);

@@ -1,4 +1,4 @@
-/** Folders: captions beside pictures, classes as folders, class numbers of pixels beside pictures. */
+/** Folders as parts: images with captions, one folder per class, images with segmentation masks. */
 import { existsSync, statSync } from "node:fs";
 import { readdir } from "node:fs/promises";
 import { basename, dirname, join, parse } from "node:path";
@@ -7,7 +7,7 @@ import { listFolder } from "../files.ts";
 import { captioned, captionFiles, imageExtensions } from "../folders.ts";
 import type { Part } from "./source.ts";
 
-/** The pictures of a folder of captions, and the captions beside them. */
+/** The images in a folder of captions, with their caption files. */
 export async function captionedFiles(folder: string): Promise<readonly string[]> {
   const names = await listFolder(folder, "image folder");
   const texts = captionFiles(names);
@@ -18,7 +18,7 @@ export async function captionedFiles(folder: string): Promise<readonly string[]>
 export const isPicture = (name: string) => imageExtensions.includes(parse(name).ext.toLowerCase());
 const isFolder = (path: string) => statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
 
-/** cat.jpg beside cat.txt, each line of which is a caption of its own. */
+/** cat.jpg beside cat.txt, with one caption per line. */
 export async function openCaptions(folder: string, language: string): Promise<Part> {
   const names = await listFolder(folder, "image folder");
   const texts = captionFiles(names);
@@ -35,14 +35,14 @@ export async function openCaptions(folder: string, language: string): Promise<Pa
   };
 }
 
-/** The folders of a folder that hold pictures, in name order: each is a class. */
+/** The subfolders that contain images, in name order: each is a class. */
 export async function classFolders(folder: string): Promise<readonly string[]> {
   const names = (await listFolder(folder, "folder of classes")).filter((name) => isFolder(join(folder, name)));
   const holds = await Promise.all(names.map(async (name) => (await readdir(join(folder, name))).some(isPicture)));
   return names.filter((_, i) => holds[i]);
 }
 
-/** root/class/picture, as ImageNet is laid out. */
+/** root/class/image, the layout of ImageNet. */
 async function picturesOfClasses(folder: string) {
   const classes = await classFolders(folder);
   const listed = await Promise.all(
@@ -69,13 +69,16 @@ export async function openClasses(folder: string): Promise<Part> {
   };
 }
 
-/** Where pictures and their annotations lie, in folders of the same names below. */
+/** The folders of images and of their annotations, with the same structure. */
 interface Masked {
   readonly images: string;
   readonly annotations: string;
 }
 
-/** root/images with root/annotations, as ADE20K is laid out: of root, or of a folder below its images (images/training). */
+/**
+ * root/images with root/annotations, the layout of ADE20K: for root itself, or for a folder below its images
+ * (images/training).
+ */
 function maskedFolder(folder: string): Masked | undefined {
   const own = masksOf(folder, "");
   if (own) return own;
@@ -96,11 +99,11 @@ export const hasMasks = (folder: string): boolean => maskedFolder(folder) !== un
 
 interface MaskedPicture {
   readonly picture: string;
-  /** May not be there. */
+  /** May not exist. */
   readonly mask: string;
 }
 
-/** images/a.jpg with annotations/a.png, and those of folders below. */
+/** images/a.jpg with annotations/a.png, including subfolders. */
 async function maskedPictures(folder: string): Promise<readonly MaskedPicture[]> {
   const { images, annotations } = maskedFolder(folder)!;
   const pictures = (await readdir(images, { recursive: true })).filter(isPicture).sort();

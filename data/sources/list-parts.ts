@@ -1,4 +1,6 @@
-/** Lists: a .json (one array) or a .jsonl (a record a line) of pairs or conversations, whose pictures lie in a folder. */
+/**
+ * Lists: a .json (one array) or a .jsonl (one record per line) of pairs or conversations, whose images are in a folder.
+ */
 import { createReadStream } from "node:fs";
 import { open } from "node:fs/promises";
 import { FileError, shown } from "../../compiler/index.ts";
@@ -12,18 +14,20 @@ import type { Part } from "./source.ts";
 
 type Entry = Readonly<Record<string, unknown>>;
 
-/** What becomes of one record of a list. */
+/** Converts a record of a list to a sample. */
 type Reading = (entry: Entry, place: Place) => RawSample;
 
 interface Place {
-  /** What messages call the record. */
+  /** The record's name in messages. */
   readonly name: string;
   readonly index: number;
   readonly images: string;
   readonly language: string;
 }
 
-/** `{ "image", "caption" }`; `text`, `captions` and `texts` are read too. Records of one picture are of one group. */
+/**
+ * `{ "image", "caption" }`; `text`, `captions` and `texts` are also accepted. Records with the same image form a group.
+ */
 export const pairOfRecord: Reading = (entry, { name, images, language }) => {
   const image = pictureOf(entry.image, images);
   const said = entry.caption ?? entry.text ?? entry.captions ?? entry.texts;
@@ -54,7 +58,7 @@ export interface ListOptions {
   readonly language: string;
 }
 
-/** Opens a list: reads it once to find where its records lie, and a record when it is wanted. */
+/** Opens a list: one pass finds the records' locations; records are read on demand. */
 export async function openList(path: string, reading: Reading, options: ListOptions, onSkip: OnSkip): Promise<Part> {
   await requirePath(path, "file", "list");
   await requirePath(options.images, "folder", "image folder");
@@ -76,7 +80,7 @@ export async function openList(path: string, reading: Reading, options: ListOpti
   };
 }
 
-/** Beginning and end of each element, in turn. */
+/** Start and end of each element, alternating. */
 async function elementPlaces(path: string, onSkip: OnSkip): Promise<readonly number[]> {
   const places: number[] = [];
   for await (const { start, end } of jsonElements(path, onSkip)) places.push(start, end);
@@ -85,7 +89,7 @@ async function elementPlaces(path: string, onSkip: OnSkip): Promise<readonly num
 
 const newline = 10;
 
-/** Beginning and end of each line that is not empty. */
+/** Start and end of each non-blank line, alternating. */
 async function linePlaces(path: string): Promise<readonly number[]> {
   const places: number[] = [];
   let read = 0;

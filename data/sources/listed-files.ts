@@ -1,12 +1,12 @@
-/** The files of a place with their sizes, asked of the file system alone. */
+/** File sizes, from file-system metadata only. */
 import { stat } from "node:fs/promises";
 import { mapLimited } from "../concurrency.ts";
 import type { ListedFile } from "../listing.ts";
 
-/** Questions under way at once: a folder on a network answers each of them late. */
+/** Concurrent queries, since a network folder answers each one slowly. */
 const asked = 64;
 
-/** Files in this order; one that cannot be asked is broken when it is read, and listed so. */
+/** Files in the given order; a file without readable metadata is listed with -1 bytes, and fails when it is read. */
 export const listedFiles = (paths: readonly string[]): Promise<readonly ListedFile[]> =>
   mapLimited(paths, asked, async (name) => ({
     name,

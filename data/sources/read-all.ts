@@ -1,4 +1,4 @@
-/** Reads every sample of a data set once, in the order in which they lie. */
+/** Reads every sample of a dataset once, in stored order. */
 import { FileError } from "../../compiler/index.ts";
 import { prefetch } from "../concurrency.ts";
 import type { OnSkip, Skipped } from "../files.ts";
@@ -9,7 +9,7 @@ import type { Source } from "./source.ts";
 const ahead = 16;
 
 export interface ReadAllOptions {
-  /** Judges a sample, several at once; FileError where it is broken. */
+  /** Judges a sample, several concurrently; FileError when it is broken. */
   readonly judge: (raw: RawSample) => Promise<Judgement>;
   readonly onBroken: OnSkip;
   readonly onDropped: OnSkip;
@@ -17,7 +17,7 @@ export interface ReadAllOptions {
   readonly signal?: AbortSignal;
 }
 
-/** The samples that are left, in order; what is not is told in the same order. Throws the signal's reason when it aborts. */
+/** The kept samples in order; the others are reported in the same order. Throws the signal's reason when it aborts. */
 export async function* readAll(sources: readonly Source[], options: ReadAllOptions): AsyncGenerator<RawSample> {
   for await (const { name, judgement } of prefetch(started(sources, options), ahead)) {
     const found = await judgement;
@@ -37,7 +37,7 @@ async function* started(sources: readonly Source[], options: ReadAllOptions) {
       for (let i = 0; i < part.count; i += 1) {
         const name = part.name(i);
         const judgement = judged(() => part.read(i), name, options.judge);
-        judgement.catch(() => {}); // told when its turn comes
+        judgement.catch(() => {}); // reported in its turn
         yield { name, judgement };
       }
       options.onPart?.(++done);

@@ -1,4 +1,4 @@
-/** Shards as parts: the place of every sample, and its bytes read when it is wanted. */
+/** Shards as parts: samples are located first, and their bytes read on demand. */
 import { open } from "node:fs/promises";
 import { FileError } from "../../compiler/index.ts";
 import { type Extent, readExtent } from "../extents.ts";
@@ -11,20 +11,20 @@ import { pictureAt, pictureExtensionOf, pictureOf, type ShardSample, sampleItem 
 import { entriesOf, placeOf } from "../shards.ts";
 import type { Part } from "./source.ts";
 
-/** A sample of more bytes is skipped, so memory stays bounded whatever a header claims. */
+/** Larger samples are skipped, so that memory stays bounded whatever a header claims. */
 const mostSampleBytes = 64 * 2 ** 20;
 
-/** Where the entries of one key lie in their shard, by extension, and what is wrong with them. */
+/** The byte ranges of one key's entries, by extension, and their faults. */
 interface IndexedSample {
   readonly key: string;
   readonly files: Map<string, Extent>;
   readonly faults: string[];
 }
 
-/** What becomes of the bytes of a sample. */
+/** Converts the content of a sample. */
 type Reading = (sample: ShardSample, name: string, language: string) => Promise<RawSample>;
 
-/** Shards of pictures with captions; a json beside them holds further fields. */
+/** Shards of images with captions; an additional JSON may contain further fields. */
 export const pairOfShard: Reading = async (sample, name, language) => {
   const said = sample.files.get(".json");
   const fields = said === undefined || !sample.files.has(".txt") ? fieldsOf(said) : fieldsOrNone(said);
@@ -33,7 +33,7 @@ export const pairOfShard: Reading = async (sample, name, language) => {
   return { name, group: name, image: images[0]!, texts, fields };
 };
 
-/** Shards whose json holds a conversation, about the picture beside it where there is one. */
+/** Shards whose JSON contains a conversation, about the image beside it if there is one. */
 export const conversationOfShard: Reading = async (sample, name) => {
   if (sample.faults.length > 0) throw new FileError(sample.faults.join("; "));
   const fields = fieldsOf(sample.files.get(".json"));
@@ -43,7 +43,7 @@ export const conversationOfShard: Reading = async (sample, name) => {
   return { name, group: name, id: sample.key, turns, fields, ...(image ? { image } : {}) };
 };
 
-/** Shards of pictures with the number of their class: the text of .cls, or `cls`, `label` or `class` of the .json. */
+/** Shards of images with class numbers: the text of .cls, or `cls`, `label` or `class` of the .json. */
 export const labelOfShard: Reading = async (sample, name) => {
   const image = wholePicture(sample, name);
   const text = sample.files.get(".cls");
@@ -56,7 +56,7 @@ export const labelOfShard: Reading = async (sample, name) => {
 
 const maskExtensions = [".mask.png", ".seg.png"];
 
-/** Shards of pictures with the class numbers of their pixels. */
+/** Shards of images with segmentation masks. */
 export const maskOfShard: Reading = async (sample, name) => {
   const image = wholePicture(sample, name);
   const extension = maskExtensions.find((candidate) => sample.pictures.has(candidate));
@@ -65,15 +65,15 @@ export const maskOfShard: Reading = async (sample, name) => {
   return { name, group: name, image, mask, fields: fieldsOf(sample.files.get(".json")) };
 };
 
-/** FileError for a sample that is broken, or has no picture. */
+/** FileError for a broken sample, or one without an image. */
 function wholePicture(sample: ShardSample, name: string): StoredImage {
   if (sample.faults.length > 0) throw new FileError(sample.faults.join("; "));
   return pictureOf(sample, name);
 }
 
 /**
- * Opens a shard: reads its headers to find where its samples lie. A sample is broken alone; what follows a
- * fault of the shard is lost and told to `onSkip`.
+ * Opens a shard, reading its headers to locate the samples. A broken sample affects only itself; whatever follows a
+ * fault of the shard is lost and reported to `onSkip`.
  */
 export async function openShard(path: string, reading: Reading, language: string, onSkip: OnSkip): Promise<Part> {
   await requirePath(path, "file", "shard");
@@ -98,7 +98,7 @@ async function indexShard(path: string, onSkip: OnSkip): Promise<readonly Indexe
       addExtent(samples.at(-1)!, place.extension, entry);
     }
   } catch (error) {
-    samples.pop(); // the sample under way may be incomplete: it goes with the rest of the shard
+    samples.pop(); // the current sample may be incomplete: it is dropped with the rest of the shard
     onSkip({ name: path, reason: `the shard is broken, what follows in it is lost: ${reasonOf(error)}` });
     return samples;
   }
@@ -113,7 +113,7 @@ function addExtent(sample: IndexedSample, extension: string, extent: Extent): vo
   else sample.files.set(extension, { offset: extent.offset, size: extent.size });
 }
 
-/** What is read with a sample, and what where it is decoded; of other entries nothing is. */
+/** Entries read with a sample, and those read when decoded; others are ignored. */
 const textExtensions = [".txt", ".json", ".cls"];
 const pictureExtensions = [...imageExtensions, ...maskExtensions];
 
@@ -139,7 +139,7 @@ function fieldsOf(json: Uint8Array | undefined): Readonly<Record<string, unknown
   return json ? parseRecord(decodeUtf8(json, ".json")) : {};
 }
 
-/** Where the caption is a text, a json that is broken costs its fields alone. */
+/** When the caption is a .txt, a malformed JSON loses only its fields. */
 function fieldsOrNone(json: Uint8Array): Readonly<Record<string, unknown>> {
   try {
     return fieldsOf(json);

@@ -1,14 +1,14 @@
-/** What every place that samples come from answers to: shards, folders and lists alike. */
+/** The common interface of shards, folders and lists. */
 import type { OnSkip } from "../files.ts";
 import type { ListedFile } from "../listing.ts";
 import type { RawSample } from "../samples.ts";
 
-/** One shard, folder or list, opened: how many samples it has, and each of them by its number. */
+/** An opened shard, folder or list, with random access to its samples. */
 export interface Part {
   readonly count: number;
-  /** What messages call a sample. */
+  /** A sample's name in messages. */
   readonly name: (index: number) => string;
-  /** FileError, saying why, where the sample is broken. */
+  /** FileError with the reason when the sample is broken. */
   readonly read: (index: number) => Promise<RawSample>;
 }
 
@@ -17,21 +17,21 @@ export interface Source {
   readonly spec: string;
   readonly weight: number;
   readonly parts: readonly string[];
-  /** What a part is, in the singular: shard, folder, list. */
+  /** The kind of part, in the singular: shard, folder, list. */
   readonly partName: string;
-  /** Whether opening a part costs a look at a folder, and not reading it. */
+  /** Whether opening a part only lists a folder, without reading files. */
   readonly isListed: boolean;
-  /** The classes of its samples, sorted. */
+  /** The sorted classes of its samples. */
   readonly classes?: readonly string[];
-  /** The files that its samples lie in, in the order of parts; the pictures that a list names are not among them. */
+  /** The files of its samples, in the order of parts, excluding the images that a list refers to. */
   readonly files: () => Promise<readonly ListedFile[]>;
-  /** What is wrong with a part, but does not make it useless, goes to `onSkip`. */
+  /** Faults that leave a part usable are reported to `onSkip`. */
   readonly open: (part: number, onSkip: OnSkip) => Promise<Part>;
 }
 
-/** How samples are read from a path, whatever it is. */
+/** Options for reading any kind of part. */
 export interface ReadOptions {
   readonly language: string;
-  /** The folder that the pictures of a list lie in; default the folder of the list. */
+  /** The folder of a list's images; default the list's folder. */
   readonly images?: string;
 }

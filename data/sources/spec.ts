@@ -1,4 +1,4 @@
-/** The specs of data that people write: `[weight*]path`, where a path has braces and stars. */
+/** Data specs: `[weight*]path`, where the path may have braces and wildcards. */
 import { existsSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { FileError } from "../../compiler/index.ts";
@@ -11,7 +11,7 @@ export interface Spec {
 
 const mostWeight = 1e12;
 
-/** A number and a star in front are a weight; a path that begins so is written with "./" before it. */
+/** A leading number and asterisk are a weight; a path that begins like that needs a "./" prefix. */
 export function parseSpec(text: string): Spec {
   const [, weight, path] = /^(\d+(?:\.\d+)?|\.\d+)\*(.*)$/s.exec(text) ?? [];
   const spec = { text, weight: weight === undefined ? 1 : Number(weight), path: path ?? text };
@@ -24,7 +24,7 @@ export function parseSpec(text: string): Spec {
   return spec;
 }
 
-/** The paths that a path with braces and stars stands for, those of a star in name order; FileError where one is not there. */
+/** Expands braces and wildcards in a path, wildcard matches in name order; FileError when one does not exist. */
 export function pathsOf(path: string): readonly string[] {
   if (existsSync(path)) return [path];
   const expanded = braces(path);
@@ -39,7 +39,9 @@ export function pathsOf(path: string): readonly string[] {
 
 const mostPaths = 1_000_000;
 
-/** `a{01..03}b{x,y}` as the shell does it: a range keeps the width of its first number, the last braces turn fastest. */
+/**
+ * Expands `a{01..03}b{x,y}` like a shell: a range keeps the width of its first number, the last braces vary fastest.
+ */
 function braces(path: string): readonly string[] {
   const match = /^(.*?)\{([^{}]*)\}(.*)$/s.exec(path);
   if (!match) return [path];
@@ -61,7 +63,9 @@ function rangeOf(inside: string): readonly string[] | undefined {
   return Array.from({ length }, (_, i) => String(from < to ? from + i : from - i).padStart(width, "0"));
 }
 
-/** `*` stands for any characters but "/", `?` for one. Names that begin with a dot are left out, as the shell does. */
+/**
+ * Expands `*` (any characters but "/") and `?` (one character). Like in a shell, names with a leading dot are excluded.
+ */
 function stars(path: string): readonly string[] {
   if (!/[*?]/.test(path)) return existsSync(path) ? [path] : [];
   const segments = path.split("/");
@@ -83,10 +87,13 @@ function matching(folder: string, segment: string): readonly string[] {
   return names.sort().map(under);
 }
 
-/** Whether a name is of a pattern. A regular expression could take time exponential in the number of stars. */
+/**
+ * Whether a name matches a pattern; linear backtracking, since a regular expression could take time exponential in the
+ * number of asterisks.
+ */
 function matches(name: readonly string[], pattern: readonly string[]): boolean {
   let [at, next] = [0, 0];
-  let [star, taken] = [-1, 0]; // the last star, and where what it stands for ends
+  let [star, taken] = [-1, 0]; // the last asterisk, and the end of what it has matched
   while (at < name.length) {
     if (pattern[next] === "*") [star, taken, next] = [next, at, next + 1];
     else if (pattern[next] === "?" || pattern[next] === name[at]) [at, next] = [at + 1, next + 1];

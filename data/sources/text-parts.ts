@@ -1,4 +1,4 @@
-/** Texts without pictures: files, folders of them, records with a text, shards of texts. */
+/** Text-only data: files, folders of them, records with a text, shards of texts. */
 import { open, readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { FileError } from "../../compiler/index.ts";
@@ -11,13 +11,13 @@ import type { openList } from "./list-parts.ts";
 import type { openShard } from "./shard-parts.ts";
 import type { Part } from "./source.ts";
 
-/** Bytes of a piece: files are read in pieces, so that none is ever whole in memory, however long it is. */
+/** Piece size: files are read in pieces, so that a long file is never in memory as a whole. */
 const pieceBytes = 2 ** 16;
 const newline = 10;
 
 const isText = (name: string) => name.toLowerCase().endsWith(".txt");
 
-/** The texts of a folder and of those below it, in name order. */
+/** The text files in a folder and its subfolders, in name order. */
 export async function textFiles(folder: string): Promise<readonly string[]> {
   const names = await orSystemFault(readdir(folder, { recursive: true }), `folder of texts "${folder}"`);
   return names
@@ -26,7 +26,7 @@ export async function textFiles(folder: string): Promise<readonly string[]> {
     .map((name) => join(folder, name));
 }
 
-/** A .txt file is one text, in pieces that end where lines do. */
+/** A .txt file is one text, in pieces that end at line ends. */
 export const openText = (path: string, language: string): Promise<Part> => openPieces([path], language);
 
 export const openTexts = async (folder: string, language: string): Promise<Part> =>
@@ -60,7 +60,7 @@ async function openPieces(paths: readonly string[], language: string): Promise<P
   };
 }
 
-/** Where the first line begins that begins at a byte or after it; in a line longer than a piece, the next character. */
+/** The first line start at or after `at`; in a line longer than a piece, the next character boundary. */
 async function lineFrom(file: Awaited<ReturnType<typeof open>>, at: number, size: number): Promise<number> {
   if (at === 0 || at >= size) return Math.min(at, size);
   const before = at - 1;

@@ -1,4 +1,4 @@
-/** Attention pooling: the mean token asks all tokens. */
+/** Attention pooling: the mean token is the query over all tokens. */
 import { UsageError } from "../../compiler/index.ts";
 import { type Axis, axis } from "../axis.ts";
 import { checkOptions } from "../options.ts";

@@ -1,9 +1,9 @@
-/** Axes read off tensors, and made from others. */
+/** Axes of tensors, and axes derived from others. */
 import { addDims, type Dim, InternalError, mulDims } from "../../compiler/index.ts";
 import { type Axis, axis } from "../axis.ts";
 import type { Tensor } from "../tensor.ts";
 
-/** The axis of x that has this name, with its size. */
+/** The axis of x with this name. */
 export function axisOf<A extends string, K extends A>(x: Tensor<A>, name: K): Axis<K> {
   const found = x.type.axes.find((a) => a.name === name);
   if (!found)

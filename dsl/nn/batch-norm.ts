@@ -1,4 +1,4 @@
-/** Batch normalization, with statistics that training keeps for later. */
+/** Batch normalization, with running statistics. */
 import { type Distribution, ones, ops, productOfDims, zeros } from "../../compiler/index.ts";
 import type { Axis } from "../axis.ts";
 import { checkOptions } from "../options.ts";
@@ -19,30 +19,30 @@ import {
   typed,
 } from "../tensor.ts";
 
-/** A tensor that the store keeps between steps, and what it becomes. */
+/** A state tensor and its value after the step. */
 export interface StateUpdate {
   /** The name of the state input. */
   readonly name: string;
   readonly next: AnyTensor;
-  /** What every element of it is before the first step. */
+  /** The initial value of its elements. */
   readonly initial: number;
 }
 
-/** What `batchNorm` takes; its `updates` go into the result of a loss. */
+/** Options of `batchNorm`; its `updates` go into the result of a loss. */
 export interface BatchNormOptions {
   readonly epsilon?: number;
-  /** The weight of a batch in the running statistics. */
+  /** The weight of the new batch in the running statistics; default 0.1, as in PyTorch. */
   readonly momentum?: number;
-  /** How the weight begins; default ones. Zeros make a residual branch begin as nothing. */
+  /** Initializer of the weight; default ones. Zeros make a residual branch start as zero. */
   readonly init?: Distribution;
   /** Receives the running statistics that a training step must keep. */
   readonly updates: StateUpdate[];
 }
 
 /**
- * (x − mean) / std · weight + bias of each channel, over all other axes. Training takes the batch's own statistics and
- * adds to `updates` the running ones (states `running_mean` and `running_var` [channel], the variance unbiased, of a
- * single value 0); otherwise those are buffers. Ioffe, Szegedy 2015, arXiv:1502.03167, algorithms 1 and 2.
+ * (x − mean) / std · weight + bias per channel, over all other axes. Training uses the batch's statistics and appends
+ * the running ones to `updates` (states `running_mean` and `running_var` [channel], the variance unbiased, 0 for a
+ * single value); otherwise those are buffers. Ioffe, Szegedy 2015, arXiv:1502.03167, algorithms 1 and 2.
  */
 export function batchNorm<A extends string, C extends A>(
   p: Params,
@@ -57,7 +57,7 @@ export function batchNorm<A extends string, C extends A>(
     const others = x.type.axes.filter((a) => a.name !== channel.name);
     keepStatistics(p, x, channel, others as Axis[], options);
     const over = others.map((a) => a.name);
-    return typed<A>(ops.layerNorm(x, weight, bias, over, epsilon)); // the norm of each channel over all else
+    return typed<A>(ops.layerNorm(x, weight, bias, over, epsilon)); // each channel normalized over all else
   }
   const center = p.parameter("running_mean", [channel], zeros, { buffer: true });
   const variance = p.parameter("running_var", [channel], ones, { buffer: true });
@@ -65,7 +65,7 @@ export function batchNorm<A extends string, C extends A>(
   return typed<A>(add(mul(sub(x, center), factor), bias));
 }
 
-/** Running statistics of the batch's own, which the norm computes too: the same sums. */
+/** Updates the running statistics, from the same sums over the batch as the norm's. */
 function keepStatistics(
   p: Params,
   x: AnyTensor,

@@ -1,10 +1,10 @@
-/** Decoding step by step: keys and values of earlier tokens, and who sees whom among them. */
+/** KV cache and causal mask for incremental decoding. */
 import { type Dim, ops } from "../../compiler/index.ts";
 import type { Axis } from "../axis.ts";
 import { type AnyTensor, add, concat, iota, le, rename, type Tensor, typed } from "../tensor.ts";
 
 /**
- * True where a key is not later than the token: token i stands at place `past` + i among the keys.
+ * True where a key is not later than the token: token i is at position `past` + i among the keys.
  * -> bool [token, key]
  */
 export function causalMask<T extends string, K extends string>(
@@ -16,7 +16,7 @@ export function causalMask<T extends string, K extends string>(
   return typed<T | K>(le(iota(key), place));
 }
 
-/** Keys or values with those of earlier tokens before them. now [..., token], past [..., key] -> [..., key]. */
+/** Prepends cached keys or values: now [..., token], past [..., key] -> [..., key]. */
 export function withPast<A extends string, T extends A, K extends string>(
   now: Tensor<A>,
   token: Axis<T>,

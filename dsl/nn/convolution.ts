@@ -1,4 +1,4 @@
-/** Convolutions and poolings over maps, as contractions and reductions of windows. */
+/** Convolutions and pooling over feature maps, as contractions and reductions of windows. */
 import { type Distribution, divideDims, truncatedNormal, UsageError, zeros } from "../../compiler/index.ts";
 import { type Axis, axis } from "../axis.ts";
 import { checkOptions } from "../options.ts";
@@ -22,26 +22,26 @@ import {
 import { axisOf } from "./axes.ts";
 import { linear } from "./linear.ts";
 
-/** A map: any axes, and `row` and `column` among them. */
+/** A feature map: `row` and `column`, and any other axes. */
 export type FeatureMap<A extends string> = Tensor<A | "row" | "column">;
 
 /** One number for rows and columns, or one for each. */
 export type PerSide = number | readonly [row: number, column: number];
 
-/** What `convolution` takes, counted in places of the map. */
+/** Options of `convolution`, in pixels of the map. */
 export interface ConvolutionOptions {
   /** Rows and columns of the kernel. */
   readonly kernel: PerSide;
-  /** Places from one window to the next; default 1. */
+  /** Pixels between windows; default 1. */
   readonly stride?: PerSide;
-  /** Places from one element of the kernel to the next; default 1. */
+  /** Pixels between elements of the kernel; default 1. */
   readonly dilation?: PerSide;
   /**
-   * Zeros around the map: as many before as after (a number, or rows and columns), or [before, after] of the rows and of the
-   * columns. Default: half the kernel's reach on each side, so that an odd kernel of stride 1 keeps the map's size.
+   * Zero padding: a number, or [rows, columns], the same before and after; or [before, after] for rows and for columns.
+   * Default: half the kernel's extent on each side, so that an odd kernel of stride 1 keeps the map's size.
    */
   readonly padding?: PerSide | readonly [row: readonly [number, number], column: readonly [number, number]];
-  /** Groups of channels that have nothing to do with one another; as many as channels make it depthwise. Default 1. */
+  /** Groups of channels, convolved separately; as many as channels make it depthwise. Default 1. */
   readonly groups?: number;
   readonly bias?: boolean;
   readonly init?: Distribution;
@@ -57,7 +57,7 @@ const convolutionOptions = {
   init: true,
 } as const;
 
-/** Kernel, stride, dilation and zeros along one side of the map. */
+/** Kernel, stride, dilation and padding along one side of the map. */
 function alongSide({ kernel, stride = 1, dilation = 1, padding }: ConvolutionOptions, side: 0 | 1) {
   const of = (x: PerSide): number => (typeof x === "number" ? x : x[side]);
   const margin = typeof padding === "object" ? padding[side] : padding;
@@ -80,9 +80,10 @@ function windowsOf(x: AnyTensor, options: ConvolutionOptions, around = 0) {
 }
 
 /**
- * A convolution. x [..., from, row, column] -> [..., row, column, to]. Parameters `weight` [to, kernel_row, kernel_column,
- * from] and `bias` [to]: a kernel's channels are neighbours in memory, as those of a map are that a convolution made. With
- * groups `from` and `to` have their channels group by group, and `weight` is [group, to, kernel_row, kernel_column, from].
+ * A convolution. x [..., from, row, column] -> [..., row, column, to]. Parameters `weight` [to, kernel_row,
+ * kernel_column, from] and `bias` [to]: channels are innermost, as they are in the map that a convolution outputs. With
+ * groups, `from` and `to` list their channels group by group, and `weight` is [group, to, kernel_row, kernel_column,
+ * from].
  */
 export function convolution<A extends string, F extends A, T extends string>(
   p: Params,
@@ -114,8 +115,8 @@ function part(channels: Axis, groups: number): Axis {
 }
 
 /**
- * A transposed convolution of kernel 2 and stride 2: every place becomes four. x [..., from, row, column] -> [..., to, 2 row,
- * 2 column]. Parameters `weight` [to, kernel_row, kernel_column, from] and `bias` [to].
+ * A transposed convolution with kernel 2 and stride 2: every pixel becomes four. x [..., from, row, column] -> [...,
+ * to, 2 row, 2 column]. Parameters `weight` [to, kernel_row, kernel_column, from] and `bias` [to].
  */
 export function transposedConvolution2x2<A extends string, F extends A, T extends string>(
   p: Params,
@@ -132,15 +133,15 @@ export function transposedConvolution2x2<A extends string, F extends A, T extend
   return typed(add(apart, p.parameter("bias", [to], zeros)));
 }
 
-/** What `maxPool` takes, counted in places of the map. */
+/** Options of `maxPool`, in pixels of the map. */
 export interface PoolingOptions extends Pick<ConvolutionOptions, "kernel" | "padding"> {
-  /** Places from one window to the next; default: the kernel, so that windows lie side by side. */
+  /** Pixels between windows; default: the kernel, so that windows do not overlap. */
   readonly stride?: PerSide;
 }
 
 const poolingOptions = { kernel: true, padding: true, stride: true } as const;
 
-/** The largest value of each window; what lies around the map takes no part. x [..., row, column] -> [..., row, column] */
+/** The maximum of each window; padding never wins. x [..., row, column] -> [..., row, column] */
 export function maxPool<A extends string>(x: FeatureMap<A>, options: PoolingOptions): FeatureMap<A> {
   checkOptions("maxPool", options, poolingOptions);
   const { windows, kernels } = windowsOf(
@@ -151,13 +152,13 @@ export function maxPool<A extends string>(x: FeatureMap<A>, options: PoolingOpti
   return typed(reduceMax(windows, kernels));
 }
 
-/** What `averagePool` takes. */
+/** Options of `averagePool`. */
 export interface AveragePoolingOptions extends PoolingOptions {
-  /** Whether the zeros around the map count as places of a window, as in PyTorch; default true. */
+  /** Whether padding counts in the mean, as in PyTorch; default true. */
   readonly countPadding?: boolean;
 }
 
-/** The mean of each window: torch.nn.AvgPool2d, but for `ceil_mode`. x [..., row, column] -> [..., row, column] */
+/** The mean of each window: torch.nn.AvgPool2d without `ceil_mode`. x [..., row, column] -> [..., row, column] */
 export function averagePool<A extends string>(x: FeatureMap<A>, options: AveragePoolingOptions): FeatureMap<A> {
   checkOptions("averagePool", options, { ...poolingOptions, countPadding: true });
   const { countPadding = true, ...pooling } = options;
@@ -168,8 +169,10 @@ export function averagePool<A extends string>(x: FeatureMap<A>, options: Average
   };
   if (countPadding) return typed(meanOf(x));
   const sides = [axisOf(x, "row"), axisOf(x, "column")];
-  return typed(div(meanOf(x), meanOf(broadcast(constant(1), sides)))); // by the share of a window that is on the map
+  return typed(div(meanOf(x), meanOf(broadcast(constant(1), sides)))); // by the fraction of the window inside the map
 }
 
-/** Max pooling of 2 × 2 places with stride 2; an odd last row or column is left out. x [..., row, column] -> half of each */
+/**
+ * Max pooling of 2 × 2 pixels with stride 2; an odd last row or column is dropped. x [..., row, column] -> half of each
+ */
 export const maxPool2x2 = <A extends string>(x: FeatureMap<A>): FeatureMap<A> => maxPool(x, { kernel: 2 });

@@ -1,7 +1,7 @@
 /**
- * A decoder's graphs as runtimes know them: names and shapes of inputs and outputs are those that ONNX decoders have (Hugging
- * Face optimum, transformers.js). `input_ids`, `attention_mask`, `position_ids`, `past_key_values.N.key`, `present.N.key`,
- * `logits`; the numbers of new tokens and of those before are open sizes.
+ * A decoder's graphs in the form that runtimes know: names and shapes of inputs and outputs are those of ONNX decoders
+ * (Hugging Face optimum, transformers.js). `input_ids`, `attention_mask`, `position_ids`, `past_key_values.N.key`,
+ * `present.N.key`, `logits`; the numbers of new and of past tokens are symbolic.
  */
 import { type Dim, symbol } from "../../compiler/index.ts";
 import { type Axis, axis } from "../axis.ts";
@@ -9,22 +9,22 @@ import { and, gt, input, iota, ne, rename, slice, type Tensor, transpose } from 
 import { axisOf, longer } from "./axes.ts";
 import { causalMask } from "./cache.ts";
 
-/** Keys or values of all tokens seen so far, of the heads that have their own. */
+/** Cached keys or values of all tokens so far, for the key/value heads. */
 export type Remembered = Tensor<"batch" | "heads" | "key_token" | "head_dim">;
 
-/** What a layer leaves for the tokens that follow: its keys, as attention takes them, and its values. */
+/** One layer's KV cache: keys, as attention takes them, and values. */
 export interface LayerMemory {
   readonly key: Remembered;
   readonly value: Remembered;
 }
 
-/** Where tokens stand and what they see; the same for all layers. */
+/** Positions and attention mask of tokens; the same for all layers. */
 export interface TokenContext {
   /** i32 [token] or [batch, token], counted from 0 in each text. */
   readonly position: Tensor<"token"> | Tensor<"batch" | "token">;
-  /** True where a token may attend to a key: none that is later, and no padding. */
+  /** True where a token may attend to a key: not a later one, and not padding. */
   readonly visible: Tensor<"batch" | "token" | "key_token">;
-  /** All keys: the tokens given, after those remembered. */
+  /** All keys: the past ones, then the given tokens. */
   readonly key: Axis<"key_token">;
 }
 
@@ -32,25 +32,25 @@ export interface TokenContext {
 export interface DecoderAxes {
   readonly batch: Axis<"batch">;
   readonly token: Axis<"token">;
-  /** Heads of keys and values: fewer than those of queries where queries share them. */
+  /** Heads of keys and values: fewer than query heads in grouped-query attention. */
   readonly heads: Axis<"heads">;
   readonly headDim: Axis<"head_dim">;
 }
 
-/** The open number of new tokens of a decoder's graphs. */
+/** The symbolic axis of new tokens of a decoder's graphs. */
 export const newTokens = (): Axis<"token"> => axis("token", symbol("tokens"));
 
-/** What a step or a beginning of a text is given. */
+/** The inputs of a step or prefill graph. */
 export interface DecoderInputs {
   /** `input_ids` i32 [batch, token] */
   readonly ids: Tensor<"batch" | "token">;
   /** `position_ids` i32 [batch, token], and `attention_mask` i32 [batch, key_token], which is 0 at padding. */
   readonly context: TokenContext;
-  /** `past_key_values.N.key` and `.value` f32 [batch, heads, key_token, head_dim] of each layer; none for a beginning. */
+  /** `past_key_values.N.key` and `.value` f32 [batch, heads, key_token, head_dim] of each layer; empty for prefill. */
   readonly past: readonly LayerMemory[];
 }
 
-/** The inputs of a decoder of so many layers: of the step that goes on after a past of any length, or of a beginning. */
+/** The inputs of a decoder with `layers` layers: "step" continues a past of any length, "beginning" is prefill. */
 export function decoderInputs(a: DecoderAxes, layers: number, graph: "step" | "beginning"): DecoderInputs {
   const before: Dim = graph === "step" ? symbol("past") : 0;
   const key = longer(axis("key_token", a.token.size), before);
@@ -71,13 +71,13 @@ export function decoderInputs(a: DecoderAxes, layers: number, graph: "step" | "b
   };
 }
 
-/** The context of whole texts, ids i32 [batch, token] with `pad` at the end: causal, and never at padding. */
+/** The context of whole texts, ids i32 [batch, token] with `pad` at the end: causal, padding masked. */
 export function wholeTexts(ids: Tensor<"batch" | "token">, token: Axis<"token">, pad = 0): TokenContext {
   const key = axis("key_token", token.size);
   return { position: iota(token), visible: and(causalMask(token, key), ne(rename(ids, token, key), pad)), key };
 }
 
-/** The outputs `present.N.key` and `.value`: what each layer remembers of all tokens. */
+/** The outputs `present.N.key` and `.value`: each layer's KV cache of all tokens. */
 export function presentOutputs(memory: readonly LayerMemory[], a: DecoderAxes): Readonly<Record<string, Remembered>> {
   const lay = (x: Remembered) => transpose(x, [a.batch, a.heads, axisOf(x, "key_token"), a.headDim]);
   const named = memory.flatMap(({ key, value }, i) => [
@@ -87,7 +87,7 @@ export function presentOutputs(memory: readonly LayerMemory[], a: DecoderAxes): 
   return Object.fromEntries(named);
 }
 
-/** The last token alone, as the beginning of a text is scored: [..., token] -> [..., token = 1] */
+/** Only the last token, whose logits prefill returns: [..., token] -> [..., token = 1] */
 export function lastOf<A extends string>(x: Tensor<A | "token">): Tensor<A | "token"> {
   const token = axisOf(x, "token");
   return slice(x, token, longer(token, -1).size, 1) as Tensor<A | "token">;

@@ -4,8 +4,8 @@ import type { Params } from "../params.ts";
 import { mul, type Tensor } from "../tensor.ts";
 
 /**
- * Drops a residual branch for whole samples with probability `rate` while training, and scales what is kept by
- * 1/(1 − rate). Huang et al. 2016, arXiv:1603.09382.
+ * In training, drops a residual branch for whole samples with probability `rate`, and scales what is kept by 1/(1 −
+ * rate). Huang et al. 2016, arXiv:1603.09382.
  */
 export function dropPath<A extends string, B extends A>(
   p: Params,

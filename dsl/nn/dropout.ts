@@ -4,8 +4,9 @@ import type { Params } from "../params.ts";
 import { mul, type Tensor } from "../tensor.ts";
 
 /**
- * While training, zeroes x with probability `rate`, drawn anew for every place along the axes given and shared along the
- * others, and scales what is kept by 1/(1 − rate). Srivastava et al. 2014. Whole channels: give batch and channel.
+ * In training, zeroes x with probability `rate`, sampled independently along the given axes and shared along the
+ * others, and scales what is kept by 1/(1 − rate). Srivastava et al. 2014. To drop whole channels, give batch and
+ * channel.
  */
 export function dropout<A extends string, K extends A>(
   p: Params,

@@ -1,4 +1,4 @@
-/** Embeddings: of token ids, and of image patches. */
+/** Embeddings of token ids and of image patches. */
 import { type Dim, divideDims, normal, UsageError } from "../../compiler/index.ts";
 import { type Axis, axis } from "../axis.ts";
 import { checkOptions } from "../options.ts";
@@ -6,7 +6,7 @@ import type { Params } from "../params.ts";
 import { type AnyTensor, gather, merge, split, type Tensor, typed } from "../tensor.ts";
 import { type LinearOptions, linear } from "./linear.ts";
 
-/** Rows of a learned table. ids i32 [...] -> [..., embed]. Parameter `weight` [vocab, embed]. */
+/** Token embedding: rows of a learned table. ids i32 [...] -> [..., embed]. Parameter `weight` [vocab, embed]. */
 export const embedding = <A extends string, E extends string>(
   p: Params,
   ids: Tensor<A>,
@@ -18,7 +18,7 @@ export const embedding = <A extends string, E extends string>(
   return typed<A | E>(gather(rows, ids, vocab));
 };
 
-/** The axes of pictures: channel, row and column, as `imageAxes` makes them. */
+/** The axes of images: channel, row and column, as `imageAxes` makes them. */
 export interface ImageAxes {
   readonly channel: Axis<"channel">;
   readonly row: Axis<"row">;
@@ -27,16 +27,16 @@ export interface ImageAxes {
 
 const isPair = (size: Dim | readonly [Dim, Dim]): size is readonly [Dim, Dim] => Array.isArray(size);
 
-/** The axes of an RGB image: square of `size` pixels, or of these rows and columns. Sizes may be symbols. */
+/** The axes of an RGB image: a square of `size` pixels, or [rows, columns]. Sizes may be symbolic. */
 export function imageAxes(size: Dim | readonly [rows: Dim, columns: Dim], channels = 3): ImageAxes {
   const [rows, columns] = isPair(size) ? size : ([size, size] as const);
   return { channel: axis("channel", channels), row: axis("row", rows), column: axis("column", columns) };
 }
 
 /**
- * Non-overlapping patches, each mapped linearly: a convolution with stride = kernel. Dosovitskiy et al. 2021, equation 1.
- * image [..., channel, row, column] -> [..., patch, embed], patches row by row.
- * Parameters `weight` [embed, channel, patch_row, patch_column] and `bias` [embed]. Open sizes are multiples of the patch:
+ * Non-overlapping patches, each mapped linearly: a convolution with stride = kernel. Dosovitskiy et al. 2021, equation
+ * 1. image [..., channel, row, column] -> [..., patch, embed], patches in row-major order. Parameters `weight` [embed,
+ * channel, patch_row, patch_column] and `bias` [embed]. Symbolic sizes must be multiples of the patch:
  * imageAxes([mulDims(symbol("rows"), 14), ...]).
  */
 export function patchEmbedding<A extends string, E extends string, P extends string>(

@@ -1,4 +1,4 @@
-/** Layers: functions from tensors to tensors that declare their parameters in the scope they are given. */
+/** Layers: functions from tensors to tensors that declare their parameters in a given scope. */
 export * from "./attention-pooling.ts";
 export * from "./axes.ts";
 export * from "./batch-norm.ts";

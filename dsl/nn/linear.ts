@@ -6,7 +6,7 @@ import { checkOptions } from "../options.ts";
 import type { Params } from "../params.ts";
 import { type AnyTensor, add, contract, rename, scale, type Tensor, typed } from "../tensor.ts";
 
-/** What `linear` takes, and the layers that are made of it. */
+/** Options of `linear` and of the layers built on it. */
 export interface LinearOptions {
   /** False leaves the bias out. */
   readonly bias?: boolean;
@@ -14,16 +14,16 @@ export interface LinearOptions {
 }
 
 /**
- * Keeps the variance of what is mapped, at any width: std 1/sqrt(fan-in), LeCun et al. 1998, section 4.6. At the widths of
- * the published models this is the customary 0.02.
+ * Keeps the activations' variance at any width: std 1/sqrt(fan-in), LeCun et al. 1998, section 4.6. At the widths of
+ * the published models this is close to the customary 0.02.
  */
 const fanIn = (from: readonly Axis[]): Distribution => truncatedNormal(widthOf(from) ** -0.5);
 
 const widthOf = (axes: readonly Axis[]): number => axes.reduce((n, a) => n * (a.size as number), 1);
 
 /**
- * W·x + b from the axes `from` to the axes `to`; parameters `weight` [to..., from...] and `bias` [to...].
- * x [..., from...] -> [..., to...]. An axis in both lists keeps its name: it is the same width before and after.
+ * W·x + b from the axes `from` to the axes `to`; parameters `weight` [to..., from...] and `bias` [to...]. x [...,
+ * from...] -> [..., to...]. An axis may be in both lists, if it has the same size before and after.
  */
 export function linear<A extends string, F extends A, T extends string>(
   p: Params,

@@ -6,14 +6,14 @@ import type { Params } from "../params.ts";
 import { type AnyTensor, gelu, mul, silu, type Tensor, typed } from "../tensor.ts";
 import { type LinearOptions, linear } from "./linear.ts";
 
-/** A function of each element: `gelu`, `geluTanh`, `quickGelu`, `silu`, `relu`, or one of one's own. */
+/** An elementwise function: `gelu`, `geluTanh`, `quickGelu`, `silu`, `relu`, or a custom one. */
 export type Activation = (x: AnyTensor) => AnyTensor;
 
-/** What `mlp` takes. */
+/** Options of `mlp`. */
 export interface MlpOptions extends LinearOptions {
   /** Between the two layers; default the exact GELU. */
   readonly activation?: Activation;
-  /** How the weight of the second layer begins; default `init`. */
+  /** Initializer of the second layer's weight; default `init`. */
   readonly outInit?: Distribution;
 }
 
@@ -36,13 +36,16 @@ export const mlp = <A extends string, E extends A, H extends string>(
 /** fc2(gelu(fc1 x)) with the exact GELU. x [..., embed] -> [..., embed]. */
 export const geluMlp = mlp;
 
-/** What `gatedMlp` takes. */
+/** Options of `gatedMlp`. */
 export interface GatedMlpOptions extends LinearOptions {
-  /** Of the gate; default SiLU, which makes it SwiGLU. */
+  /** The gate's activation; default SiLU, which makes it SwiGLU. */
   readonly activation?: Activation;
 }
 
-/** down(activation(gate x) · up x), by default without biases. Shazeer 2020, arXiv:2002.05202. x [..., embed] -> [..., embed]. */
+/**
+ * down(activation(gate x) · up x), by default without biases. Shazeer 2020, arXiv:2002.05202. x [..., embed] -> [...,
+ * embed].
+ */
 export const gatedMlp = <A extends string, E extends A, H extends string>(
   p: Params,
   x: Tensor<A>,

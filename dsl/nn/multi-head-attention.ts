@@ -8,40 +8,43 @@ import { axisOf } from "./axes.ts";
 import { causalMask } from "./cache.ts";
 import { type LinearOptions, linear } from "./linear.ts";
 
-/** Tokens of some width: f32 [batch, token, embed]. */
+/** Token embeddings: f32 [batch, token, embed]. */
 export type Tokens = Tensor<"batch" | "token" | "embed">;
 
-/** What `multiHeadAttention` takes; `heads` is needed. */
+/** Options of `multiHeadAttention`; `heads` is required. */
 export interface MultiHeadAttentionOptions extends LinearOptions {
-  /** Heads of queries. */
+  /** Query heads. */
   readonly heads: number;
   /**
-   * Heads of keys and values, each of which as many of the `heads` share (Ainslie et al. 2023, arXiv:2305.13245); default as
-   * many. Where there are fewer, queries have the axis `group` after `heads`.
+   * Key/value heads, each shared by `heads / keyHeads` query heads: grouped-query attention (Ainslie et al. 2023,
+   * arXiv:2305.13245); default as many as `heads`. If fewer, queries have the axis `group` after `heads`.
    */
   readonly keyHeads?: number;
-  /** Elements of a head; default the width of the tokens over the heads. */
+  /** Size of a head; default the width of the tokens divided by `heads`. */
   readonly headDim?: number;
-  /** What is attended to, of any width and number of tokens; default the tokens themselves. */
+  /** The tokens attended to, of any width and number (cross-attention); default x itself. */
   readonly seen?: Tokens;
-  /** True where a token may attend to a key: [key_token], with `batch` or `token` or both; default everything. */
+  /** Mask, true where a token may attend to a key: [key_token], with `batch` or `token` or both; default no mask. */
   readonly visible?: AnyTensor;
-  /** No token sees a later one. Only of tokens that attend to themselves. Default false. */
+  /** Causal mask, for self-attention only. Default false. */
   readonly causal?: boolean;
-  /** What queries and keys go through before they meet, such as a norm or rotary positions: x [batch, token, heads, head_dim]. */
+  /**
+   * Applied to queries and keys before their product, such as a norm or rotary positions: x [batch, token, heads,
+   * head_dim].
+   */
   readonly turn?: (x: AnyTensor, which: "q" | "k") => AnyTensor;
-  /** What the heads' mixtures go through before `out`, such as EVA-02's norm: x [batch, token, heads, head_dim]. */
+  /** Applied to the heads' outputs before `out`, such as EVA-02's norm: x [batch, token, heads, head_dim]. */
   readonly inner?: (x: AnyTensor, over: readonly Axis<"heads" | "group" | "head_dim">[]) => AnyTensor;
-  /** False leaves the bias of keys out, which no attention sees; default `bias`. */
+  /** False leaves out the bias of keys, which softmax cancels anyway; default `bias`. */
   readonly keyBias?: boolean;
-  /** How the weight of `out` begins; default `init`. */
+  /** Initializer of the weight of `out`; default `init`. */
   readonly outInit?: Distribution;
 }
 
 /**
- * Each token's mixture of what is seen. x [batch, token, embed] -> as x. Parameters in the scopes `q`, `k`, `v` (`weight` [heads,
- * head_dim, embed], `bias` [heads, head_dim]) and `out` (`weight` [embed, heads, head_dim], `bias` [embed]). Throws UsageError
- * where the heads do not share the width evenly, or the heads of keys.
+ * Multi-head attention with its projections. x [batch, token, embed] -> as x. Parameters in the scopes `q`, `k`, `v`
+ * (`weight` [heads, head_dim, embed], `bias` [heads, head_dim]) and `out` (`weight` [embed, heads, head_dim], `bias`
+ * [embed]). Throws UsageError if `heads` does not divide the width, or `keyHeads` does not divide `heads`.
  */
 export function multiHeadAttention(p: Params, x: Tokens, options: MultiHeadAttentionOptions): Tokens {
   checkOptions("multiHeadAttention", options, {

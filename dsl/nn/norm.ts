@@ -5,7 +5,7 @@ import { checkOptions } from "../options.ts";
 import type { Params } from "../params.ts";
 import { broadcast, constant, type Tensor, typed } from "../tensor.ts";
 
-/** What `rmsNorm` takes. */
+/** Options of `rmsNorm`. */
 export interface RmsNormOptions {
   /** Default 1e-6. */
   readonly epsilon?: number;
@@ -13,11 +13,11 @@ export interface RmsNormOptions {
   readonly scale?: boolean;
 }
 
-/** What `layerNorm` takes. */
+/** Options of `layerNorm`. */
 export interface LayerNormOptions {
   /** Default 1e-5. */
   readonly epsilon?: number;
-  /** False leaves the learned scale out, and the bias with it unless that is asked for. */
+  /** False leaves out the learned scale, and the bias unless `bias` is true. */
   readonly scale?: boolean;
   /** False leaves the learned bias out. */
   readonly bias?: boolean;
@@ -25,13 +25,13 @@ export interface LayerNormOptions {
 
 const namesOf = (over: readonly Axis[]): string[] => over.map((a) => a.name);
 
-/** What a norm computes with where nothing is learned. */
+/** A constant in place of a learned scale or bias. */
 const fixed = <K extends string>(value: number, over: readonly Axis<K>[]): Tensor<K> =>
   broadcast(constant(value), over);
 
 /**
- * x / rms(x) · weight over the axes given. Zhang, Sennrich 2019. Parameter `weight` [over...]. A number instead of options
- * is the epsilon.
+ * x / rms(x) · weight over the given axes. Zhang, Sennrich 2019. Parameter `weight` [over...]. A number as options is
+ * the epsilon.
  */
 export function rmsNorm<A extends string, K extends A>(
   p: Params,
@@ -47,8 +47,8 @@ export function rmsNorm<A extends string, K extends A>(
 }
 
 /**
- * (x − mean) / std · weight + bias over the axes given. Ba et al. 2016. Parameters `weight`, `bias` [over...]. A number
- * instead of options is the epsilon.
+ * (x − mean) / std · weight + bias over the given axes. Ba et al. 2016. Parameters `weight`, `bias` [over...]. A number
+ * as options is the epsilon.
  */
 export function layerNorm<A extends string, K extends A>(
   p: Params,

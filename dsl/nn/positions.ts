@@ -19,17 +19,17 @@ export function interpolatePositions(
   return merge(resize(grid, to, to, weights), [row, column], axis("token", to * to));
 }
 
-/** What stored positions of a grid are. */
+/** Options for position embeddings stored for a grid. */
 export interface GridPositions {
-  /** Tokens that stand before the patches and keep their positions, such as a class token; default 1. */
+  /** Tokens before the patches that keep their positions, such as a class token; default 1. */
   readonly before?: number;
   /** Default bicubic. */
   readonly resample?: ResizeWeights;
 }
 
 /**
- * How positions that are stored for another square grid fit a model, as `fit` of its checkpoints takes it: interpolated once.
- * `isPositions` says which parameters are positions.
+ * A `fit` for a model's checkpoints that interpolates, once at loading, position embeddings stored for another square
+ * grid. `isPositions` says which parameters they are.
  */
 export const fitGridPositions =
   (isPositions: (parameter: string) => boolean, { before = 1, resample }: GridPositions = {}): FitTensor =>
@@ -44,8 +44,8 @@ export const fitGridPositions =
   };
 
 /**
- * A stored position embedding for another grid: row-major [1 + from², width] -> [1 + to², width]; the rows of the class
- * token, or of as many tokens as stand before the patches, stay. Loading a checkpoint at another resolution does this once.
+ * Resizes a stored position embedding to another grid: row-major [before + from², width] -> [before + to², width]; the
+ * `before` rows ahead of the patches are unchanged. Runs once when a checkpoint is loaded at another resolution.
  */
 export function resizedPositions(
   stored: Float32Array,

@@ -1,21 +1,21 @@
-/** How the branches of a block and its norms are arranged. */
+/** Residual blocks: how branches and norms are arranged. */
 import { UsageError } from "../../compiler/index.ts";
 import { add, type Tensor } from "../tensor.ts";
 
 /** A function of the residual stream that keeps its axes. */
 export type Layer<A extends string> = (x: Tensor<A>) => Tensor<A>;
 
-/** A branch of a residual block: a function of the stream, and the norm that goes with it. */
+/** A branch of a residual block: a function of the stream, and its norm. */
 export interface Branch<A extends string> {
-  /** Branches of a parallel block that are given the same function share its norm. */
+  /** Branches of a parallel block that have the same function here share its norm. */
   readonly norm: Layer<A>;
-  /** Attention, an MLP, with what is done to its result: layer scale, drop path. */
+  /** Attention or an MLP, including layer scale and drop path. */
   readonly of: Layer<A>;
 }
 
 /**
- * "pre-norm": x + f(norm x), one branch after the other (GPT-2, ViT). "post-norm": norm(x + f x) (Vaswani et al. 2017, BERT).
- * "parallel": x + f(norm x) + g(norm x), all branches of the same x (GPT-J, ViT-22B).
+ * "pre-norm": x + f(norm x), branches in sequence (GPT-2, ViT). "post-norm": norm(x + f x) (Vaswani et al. 2017, BERT).
+ * "parallel": x + f(norm x) + g(norm x), all branches on the same x (GPT-J, ViT-22B).
  */
 export type Arrangement = "pre-norm" | "post-norm" | "parallel";
 
@@ -31,7 +31,7 @@ const arrangements: Readonly<
   },
 };
 
-/** A residual block of some branches: x [...] -> the same. */
+/** A residual block of the given branches: x [...] -> the same. */
 export function residual<A extends string>(
   x: Tensor<A>,
   arrangement: Arrangement,

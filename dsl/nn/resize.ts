@@ -1,10 +1,13 @@
-/** Resizing maps by constant weights: every new sample is a fixed mixture of old ones along each axis. */
+/**
+ * Resizing of feature maps by constant weights: every output sample is a fixed linear combination of input samples
+ * along each axis.
+ */
 import { axis } from "../axis.ts";
 import { type AnyTensor, contract, rename, table, typed } from "../tensor.ts";
 import { axisOf } from "./axes.ts";
 import type { FeatureMap } from "./convolution.ts";
 
-/** Row-major [to, from]: the weight of each old sample in each new one. */
+/** Row-major [to, from]: the weight of each input sample in each output sample. */
 export type ResizeWeights = (from: number, to: number) => number[];
 
 /**
@@ -31,7 +34,7 @@ export function resize<A extends string>(
   return typed(result);
 }
 
-/** Places a tent or a cubic over the old samples at the centre of each new one; edges are repeated. */
+/** Weights of an interpolation kernel centred on each output sample; edge samples are repeated. */
 function kernelWeights(from: number, to: number, taps: readonly number[], kernel: (d: number) => number): number[] {
   const weights = new Array<number>(to * from).fill(0);
   for (let i = 0; i < to; i++) {
@@ -45,15 +48,15 @@ function kernelWeights(from: number, to: number, taps: readonly number[], kernel
   return weights;
 }
 
-/** Between two neighbours; outside the outermost samples, those. */
+/** Linear interpolation between two neighbours, clamped at the edges. */
 export const bilinear: ResizeWeights = (from, to) => kernelWeights(from, to, [0, 1], (d) => Math.max(0, 1 - d));
 
 /** Keys 1981, with A = −0.75. */
 export const bicubic: ResizeWeights = (from, to) => kernelWeights(from, to, [-1, 0, 1, 2], (d) => cubic(d));
 
 /**
- * Keys 1981, with A = −0.5, over as many old samples as a new one covers: `antialias = true` of
- * torch.nn.functional.interpolate. What lies outside takes no part.
+ * Keys 1981, with A = −0.5, widened to the input samples that an output sample covers: `antialias = true` of
+ * torch.nn.functional.interpolate. Weights outside the input are dropped and the rest renormalized.
  */
 export const antialiasedBicubic: ResizeWeights = (from, to) => {
   const weights = new Array<number>(to * from).fill(0);
@@ -73,7 +76,7 @@ function cubic(x: number, a = -0.75): number {
   return 0;
 }
 
-/** The mean of the old samples that each new one covers, in whole or in part. */
+/** The mean of the input samples that each output sample covers, in whole or in part. */
 export const adaptiveAverage: ResizeWeights = (from, to) => {
   const weights = new Array<number>(to * from).fill(0);
   for (let i = 0; i < to; i++) {

@@ -1,4 +1,4 @@
-/** Rotary position embedding: pairs of elements are turned by an angle that grows with the position. */
+/** Rotary position embedding (RoPE): pairs of elements are rotated by an angle proportional to the position. */
 import { type Dim, ops, UsageError } from "../../compiler/index.ts";
 import { type Axis, axis } from "../axis.ts";
 import { checkOptions } from "../options.ts";
@@ -25,9 +25,9 @@ import {
 } from "../tensor.ts";
 
 /**
- * How models are made to read longer texts than they were trained on. "linear": positions are divided by `factor` (Chen et
- * al. 2023, arXiv:2306.15595). "llama3": only of pairs that turn slowly, less than `low` times in `context` tokens; those
- * that turn more than `high` times are left, and between them is a ramp (LLaMA 3.1).
+ * Context extension beyond the training length. "linear": positions are divided by `factor` (Chen et al. 2023,
+ * arXiv:2306.15595). "llama3": only for pairs of low frequency, with fewer than `low` turns in `context` tokens; those
+ * with more than `high` are unchanged, with a linear ramp between (LLaMA 3.1).
  */
 export type RotaryScaling =
   | { readonly type: "linear"; readonly factor: number }
@@ -39,21 +39,21 @@ export type RotaryScaling =
       readonly context: number;
     };
 
-/** How rotary positions turn pairs of a head. */
+/** Options of `rotary`. */
 export interface RotaryOptions {
   /** Default 10000. */
   readonly base?: number;
   readonly scaling?: RotaryScaling;
   /**
-   * Which elements are a pair: "half" is i and i + dim/2, as LLaMA has it ("rotate_half"); "interleaved" is 2i and 2i + 1, as
-   * in the paper, GPT-J and EVA-02. Default "half".
+   * Which elements form a pair: "half" is i and i + dim/2, as in LLaMA ("rotate_half"); "interleaved" is 2i and 2i + 1,
+   * as in the paper, GPT-J and EVA-02. Default "half".
    */
   readonly pairs?: "half" | "interleaved";
 }
 
 /**
- * Turns pairs of x's `dim` axis by position · base^(−2i/dim). Su et al. 2021, arXiv:2104.09864, section 3.2.2. A number
- * instead of options is the base. x [..., token, dim], position [token] or [batch, token], i32 or f32 -> as x.
+ * Rotates pairs of x's `dim` axis by position · base^(−2i/dim). Su et al. 2021, arXiv:2104.09864, section 3.2.2. A
+ * number as options is the base. x [..., token, dim], position [token] or [batch, token], i32 or f32 -> as x.
  */
 export function rotary<A extends string, P extends A, D extends A>(
   x: Tensor<A>,
@@ -69,9 +69,9 @@ export function rotary<A extends string, P extends A, D extends A>(
 }
 
 /**
- * Rotary positions of a grid: the first half of the pairs is turned by the row, the second by the column, each as `rotary`
- * would an axis half as wide. As EVA-02 has it with interleaved pairs, DINOv3 and Qwen2-VL with halves.
- * x [..., token, dim], row and column [token] or [batch, token], i32 or f32 -> as x.
+ * Two-dimensional rotary positions: the first half of the pairs is rotated by the row, the second by the column, each
+ * like `rotary` on an axis half as wide. As in EVA-02 with interleaved pairs, DINOv3 and Qwen2-VL with halves. x [...,
+ * token, dim], row and column [token] or [batch, token], i32 or f32 -> as x.
  */
 export function rotaryGrid<A extends string, P extends A, D extends A>(
   x: Tensor<A>,
@@ -88,7 +88,7 @@ export function rotaryGrid<A extends string, P extends A, D extends A>(
   return turn(x, concat(angles, pair), dim, pair, options.pairs);
 }
 
-/** Row and column of each patch of a grid, row by row; sizes may be symbols. i32 [patch] each. */
+/** Row and column of each patch of a grid, in row-major order; sizes may be symbolic. i32 [patch] each. */
 export function gridPositions<P extends string>(
   patch: Axis<P>,
   columns: Dim,
@@ -97,7 +97,7 @@ export function gridPositions<P extends string>(
   return { row: idiv(iota(patch), wide), column: mod(iota(patch), wide) };
 }
 
-/** Pairs of an axis, or of each of its halves. */
+/** The number of pairs of an axis, or of each of its halves. */
 function pairsOf(dim: Axis, elements: 2 | 4): number {
   const pairs = (dim.size as number) / elements;
   if (Number.isInteger(pairs)) return pairs;
@@ -107,7 +107,7 @@ function pairsOf(dim: Axis, elements: 2 | 4): number {
   );
 }
 
-/** The angle from one position to the next, in radians: f32 [pair] */
+/** The angle per position of each pair, in radians: f32 [pair] */
 function frequencies(pair: Axis, count: number, { base = 10000, scaling }: RotaryOptions): AnyTensor {
   if (!scaling) return exp(scale(cast(iota(pair), "f32"), -Math.log(base) / count));
   const plain = Array.from({ length: count }, (_, i) => base ** (-i / count));
@@ -126,7 +126,7 @@ function scaledBy(scaling: RotaryScaling): (frequency: number) => number {
   };
 }
 
-/** Each pair turned by its angle [..., pair]. */
+/** Rotates each pair by its angle [..., pair]. */
 function turn<A extends string>(
   x: Tensor<A>,
   angle: AnyTensor,

@@ -1,4 +1,7 @@
-/** Accumulation: gradients and figures of micro-batches are added up on the device, and one update reads their means. */
+/**
+ * Gradient accumulation: gradients and metrics of micro-batches are summed on the device, and one update reads their
+ * means.
+ */
 import {
   isFeed,
   locationOf,
@@ -16,58 +19,58 @@ import {
 import type { Axis } from "../axis.ts";
 import { add, broadcast, constant, div, gt, mul, select, state, type Tensor, typed } from "../tensor.ts";
 
-/** An output of a graph that becomes a state in the store. */
+/** An output of a graph that is written to a state in the store. */
 export interface Stored {
   readonly output: string;
   readonly state: string;
   readonly node: Node;
 }
 
-/** What is known of a micro-batch, or of a whole batch. */
+/** The gradients and metrics of a micro-batch, or of a whole batch. */
 export interface Batch {
   /** One for each arena. */
   readonly gradients: readonly Tensor<"arena">[];
   /** The loss and the metrics. */
   readonly figures: Readonly<Record<string, Tensor<never>>>;
-  /** The norm of all gradients, where those here are a part of them. */
+  /** The norm of all gradients, if `gradients` are only a shard of them. */
   readonly norm?: Tensor<never>;
 }
 
-/** The gradient of one parameter, which a graph gives out rather than adds to a sum of its own. */
+/** The gradient of one parameter as a graph output, rather than added to a sum by the graph. */
 export interface GivenGradient {
   readonly output: string;
   readonly parameter: string;
   readonly node: Node;
 }
 
-/** What an update reads in the place of sums: a part of each gradient's, and the norm of all. */
+/** What the update of a shard reads instead of the sums: its part of each gradient sum, and the norm of all. */
 export interface PartOfSums {
   readonly gradients: readonly Tensor<"arena">[];
   readonly norm: Tensor<never>;
 }
 
 export interface Accumulation {
-  /** What a micro-batch adds to. */
+  /** The sums that a micro-batch adds to. */
   readonly added: readonly Stored[];
-  /** The means over all micro-batches, as the update reads them. */
+  /** The means over all micro-batches, which the update reads. */
   readonly whole: Batch;
-  /** Sets the sums to 0 again. */
+  /** Resets the sums to 0. */
   readonly cleared: readonly Stored[];
-  /** The sums in the store, 0 before the first micro-batch. */
+  /** The sums in the store, initially 0. */
   readonly sums: readonly Kept[];
-  /** Gradients that a micro-batch gives out, where whoever runs it adds them up. */
+  /** Gradients that a micro-batch outputs, for the caller to sum. */
   readonly given: readonly GivenGradient[];
 }
 
-/** A tensor in the store between the graphs of a step, 0 at first. */
+/** A tensor that the store keeps between the graphs of a step, initially 0. */
 export interface Kept {
   readonly name: string;
   readonly type: TensorType;
 }
 
 /**
- * Sums over `count` micro-batches. Each counts alike, or by `weight`, which is what its loss is a mean over: then the mean
- * of the means is the mean over all.
+ * Sums over `count` micro-batches. Each counts equally, or by `weight`, the number that its loss is a mean over: the
+ * weighted mean of the means is then the mean over the whole batch.
  */
 export function accumulated(
   batch: Batch & { readonly given: readonly GivenGradient[] },
@@ -104,7 +107,7 @@ export function accumulated(
   };
 }
 
-/** What is kept of gradients, figures and a weight between the graphs of a step, each with what a graph has for it. */
+/** The running sums of gradients, metrics and weight, each with the output that adds to it. */
 export function sumsOf({ gradients, figures }: Batch, axes: readonly Axis<"arena">[], weight?: Tensor<never>) {
   return [
     ...gradients.map((next, i) => ({ output: i === 0 ? "gradients" : `gradients.${i}`, axes: [axes[i]!], next })),
@@ -116,17 +119,17 @@ export function sumsOf({ gradients, figures }: Batch, axes: readonly Axis<"arena
   });
 }
 
-/** How micro-batches become a step: how many, and where the loss is cut that compares their samples. */
+/** How micro-batches form a step: how many, and where a loss that compares samples is cut. */
 export interface Accumulate {
   readonly count: number;
   readonly cut?: SampleCut;
-  /** True where the loss is a mean over samples: micro-batches then count alike, whatever weight it is given. */
+  /** True if the loss is a mean over samples: micro-batches then count equally, whatever `weight` it returns. */
   readonly isAlike?: boolean;
 }
 
 /**
- * Micro-batches of a step whose loss is `loss`, and which computes all of `told`. Throws UsageError where they would not
- * add up to the loss of the whole.
+ * How a step with this loss, which computes all of `told`, can be accumulated. Throws UsageError if the micro-batches
+ * would not add up to the loss of the whole batch.
  */
 export function accumulateOf(
   { name, accumulate = 1 }: { readonly name: string; readonly accumulate?: number },
@@ -166,7 +169,7 @@ export function accumulateOf(
 
 const placeOf = (node: Node): string => `${node.op} at ${printLocation(locationOf(node.birth))}`;
 
-/** Why what each sample gives cannot be had in parts, and what to do. */
+/** Why per-sample features cannot be computed in micro-batches, and what to do. */
 function uncut({ why, node }: NoCut): string {
   const place = placeOf(node);
   const reasons = {
@@ -178,7 +181,7 @@ function uncut({ why, node }: NoCut): string {
   return reasons[why];
 }
 
-/** How many samples a batch has, as a weight of what is a mean over them. */
+/** The number of samples in a batch, as the weight of a mean over them. */
 export function sampleCount(loss: Node): Tensor<never> {
   const axis = topological([loss]).flatMap((n) =>
     isFeed(n) ? (n.type.axes.find((a) => a.name === samples) ?? []) : [],
@@ -186,5 +189,5 @@ export function sampleCount(loss: Node): Tensor<never> {
   return typed(ops.sizeOf(axis[0]!.size, "f32"));
 }
 
-/** The axis of inputs that a batch is divided along. */
+/** The input axis that is split into micro-batches. */
 const samples = "batch";

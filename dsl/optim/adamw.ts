@@ -2,7 +2,7 @@
 import { add, cast, div, expm1, mul, neg, sqrt, sub, type Tensor } from "../tensor.ts";
 import { type UpdateInputs, type UpdateRule, updateRule } from "./update-rule.ts";
 
-/** What `adam` and `adamw` take. */
+/** Options of `adam` and `adamw`. */
 export interface AdamOptions {
   /** Default 0.9. */
   readonly beta1?: number;
@@ -12,11 +12,11 @@ export interface AdamOptions {
   readonly epsilon?: number;
 }
 
-/** Running means of the gradient and of its square, from 0. */
+/** Running means of the gradient and of its square, initially 0. */
 export type Moments = "mean" | "square";
 const moments = { mean: 0, square: 0 };
 
-/** The moments after a gradient, and Adam's direction: their quotient, each corrected for starting at 0. */
+/** The updated moments, and Adam's direction: mean / sqrt(square), both bias-corrected. */
 export function adamDirection(
   { state, step }: Pick<UpdateInputs<Moments>, "state" | "step">,
   gradient: Tensor<"arena">,
@@ -24,7 +24,7 @@ export function adamDirection(
 ) {
   const mean = add(mul(state.mean, beta1), mul(gradient, 1 - beta1));
   const square = add(mul(state.square, beta2), mul(mul(gradient, gradient), 1 - beta2));
-  // 1 − βᵗ = −expm1(t · ln β): at the first steps βᵗ is so near 1 that the difference keeps few bits.
+  // 1 − βᵗ = −expm1(t · ln β): at the first steps βᵗ is so close to 1 that the subtraction would cancel.
   const correct = (beta: number) => neg(expm1(mul(cast(step, "f32"), Math.log(beta))));
   const direction = div(div(mean, correct(beta1)), add(sqrt(div(square, correct(beta2))), epsilon));
   return { direction, state: { mean, square } };
@@ -42,7 +42,7 @@ export const adamw = (options: AdamOptions = {}): UpdateRule<Moments> =>
     },
   });
 
-/** Adam; weight decay is part of the gradient, as in L2 regularization. Kingma, Ba 2015, arXiv:1412.6980, algorithm 1. */
+/** Adam; weight decay is added to the gradient, as L2 regularization. Kingma, Ba 2015, arXiv:1412.6980, algorithm 1. */
 export const adam = (options: AdamOptions = {}): UpdateRule<Moments> =>
   updateRule({
     name: "adam",

@@ -1,4 +1,4 @@
-/** Trained parameters and what an update keeps of them, as ranges of flat tensors, and the update of one such range. */
+/** Arenas: trained parameters and their optimizer state as ranges of flat tensors, and the update of one arena. */
 import { type ArenaLayout, arenaAxis, inputName, layoutArenas, type Node } from "../../compiler/index.ts";
 import type { Axis } from "../axis.ts";
 import type { Range } from "../params.ts";
@@ -9,24 +9,24 @@ import { perElement } from "./settings.ts";
 import { sumOfEach } from "./sum-of-each.ts";
 import { applyRule, type UpdateInputs, type UpdateResult, type UpdateRule } from "./update-rule.ts";
 
-/** Trained parameters, and what the optimizer keeps of each, as ranges of flat tensors. */
+/** Trained parameters and their optimizer state, as ranges of flat tensors. */
 export interface TrainingArena {
   readonly layout: ArenaLayout;
-  /** Names of the tensors in the store: those of `trainingState` for the first arena, and for the next ones numbered. */
+  /** The name of the tensor in the store: that of `trainingState` for the first arena, numbered for later ones. */
   readonly parameters: string;
-  /** What the optimizer keeps, by the names of its rule. */
+  /** Store names of the optimizer state, by the rule's names. */
   readonly state: Readonly<Record<string, string>>;
-  /** The average of the parameters; none without `ema`. */
+  /** The moving average of the parameters; undefined without `ema`. */
   readonly average?: string;
 }
 
-/** An arena in the graph of a step, with what it holds before that. */
+/** An arena in the graph of a step, with its contents before the step. */
 export interface Placed {
   readonly arena: TrainingArena;
   readonly axis: Axis<"arena">;
   readonly before: UpdateResult<string>;
   readonly average?: Tensor<"arena">;
-  /** Throws where parameters are not whole here. */
+  /** Throws if parameters are sharded. */
   readonly wholeParameters?: () => void;
 }
 
@@ -57,7 +57,7 @@ export function placeArenas(
   });
 }
 
-/** What all arenas of an update share, and the gradient of one. */
+/** The inputs of an update that all arenas share, and the gradient of one. */
 export interface ArenaUpdate extends Pick<UpdateInputs<string>, "gradient" | "step"> {
   readonly rule: UpdateRule;
   readonly rate: Tensor<never>;
@@ -83,5 +83,5 @@ export function updateArena(
   return { ...after, parameter: clampRanges(after.parameter, layout, axis, ranges) };
 }
 
-/** The name of an arena's tensor: as it is for the first, numbered for those after it. */
+/** The name of an arena's tensor: unchanged for the first arena, numbered for later ones. */
 export const numbered = (name: string, i: number): string => (i === 0 ? name : `${name}.${i}`);

@@ -1,4 +1,4 @@
-/** The gradients of a batch: what a stage computes as nodes of its model, and what becomes of that where parameters are ranges of arenas. */
+/** The gradients of a batch: a stage's results as nodes of its model, and the same with parameters read from arenas. */
 import {
   differentiate,
   inputName,
@@ -14,27 +14,27 @@ import { type Tensor, typed } from "../tensor.ts";
 import type { Batch, GivenGradient, Stored } from "./accumulation.ts";
 import type { Placed } from "./arenas.ts";
 
-/** What a step computes of a batch, as nodes of the model. */
+/** The results of a step on a batch, as nodes of the model. */
 export interface Traced {
-  /** What is minimized, scaled where the step scales it. */
+  /** The loss to minimize, scaled if the step uses loss scaling. */
   readonly loss: Node;
-  /** The loss as it is, and the metrics. */
+  /** The unscaled loss, and the metrics. */
   readonly figures: Readonly<Record<string, Node>>;
-  /** States that the step keeps besides. */
+  /** Other states that the step updates. */
   readonly kept: readonly Stored[];
   readonly trained: readonly Node[];
-  /** Whether samples of two micro-batches never meet. */
+  /** Whether the loss never relates samples of two micro-batches. */
   readonly apart?: boolean;
 }
 
-/** How nodes of the model become those of a step. */
+/** Translates nodes of the model into those of a step. */
 export interface InArenas {
   readonly axes: readonly Axis<"arena">[];
-  /** With parameters read from their arenas. */
+  /** Replaces parameters by views of their arenas. */
   readonly viewed: (nodes: readonly Node[]) => Node[];
-  /** Gradients of the trained parameters, in their order; none for 0. */
+  /** Packs the gradients of the trained parameters, in their order, into arenas; undefined is 0. */
   readonly packed: (gradients: readonly (Node | undefined)[]) => Tensor<"arena">[];
-  /** Those that are given out instead, one by one. */
+  /** The gradients to output one by one instead. */
   readonly given: (gradients: readonly (Node | undefined)[]) => GivenGradient[];
 }
 
@@ -60,8 +60,8 @@ export function inArenas(placed: readonly Placed[], trained: readonly Node[]): I
 }
 
 /**
- * Parameters stay tensors of their own, and so do their gradients: graphs that run in parts read and give those of a part.
- * The gradients of what the loss reads last come first, as a backward pass has them.
+ * Parameters and gradients stay separate tensors, so that graphs which run in parts need only those of a part.
+ * Gradients are in reverse order of use, the order in which the backward pass produces them.
  */
 export function apartFromArenas(loss: Node, trained: readonly Node[]): InArenas {
   const order = topological([loss]).filter(isParameter);
@@ -81,10 +81,10 @@ export function apartFromArenas(loss: Node, trained: readonly Node[]): InArenas 
   };
 }
 
-/** The gradient of what does not depend on a parameter. */
+/** The gradient if the loss does not depend on the parameter. */
 const zeroGradient = (parameter: Node): Node => differentiate(ops.constant(0), [parameter])[0]!;
 
-/** What one batch gives, computed in one go. */
+/** The results of one batch, computed at once. */
 export interface OneBatch extends Batch {
   readonly kept: readonly Stored[];
   readonly weight?: Tensor<never>;

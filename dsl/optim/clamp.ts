@@ -1,10 +1,10 @@
-/** Weight clamps: parameters that an update leaves within a range. */
+/** Weight clamps: keeping parameters within a range after an update. */
 import type { ArenaLayout } from "../../compiler/index.ts";
 import type { Axis } from "../axis.ts";
 import type { Range } from "../params.ts";
 import { and, ge, iota, lt, max, min, select, type Tensor } from "../tensor.ts";
 
-/** An arena with the elements of some of its parameters clamped; all others as they are, NaN among them. */
+/** Clamps some parameters of an arena; all other elements stay unchanged, even NaN. */
 export const clampRanges = (
   x: Tensor<"arena">,
   { entries }: ArenaLayout,

@@ -1,4 +1,4 @@
-/** What an optimizer is set to, for people: reports and inspections. */
+/** The optimizer's settings as text, for reports and `heddle inspect`. */
 import type { AdamOptions } from "./adamw.ts";
 import type { Schedule } from "./schedule.ts";
 import type { UpdateRule } from "./update-rule.ts";
@@ -10,7 +10,7 @@ interface Described extends AdamOptions {
   readonly rateScale?: (name: string) => number;
 }
 
-/** By name; what is left at a default that the rule has for itself is not listed. */
+/** Settings by name; those left at the rule's own default are omitted. */
 export function describeOptimizer(
   { rate, weightDecay, clip, rateScale, beta1, beta2, epsilon }: Described,
   rule: Pick<UpdateRule, "weightDecay">,

@@ -1,7 +1,7 @@
 /**
- * Accumulation where a loss compares samples. Each micro-batch is computed twice: first what its samples give to the loss,
- * which is kept of the whole batch; then, from what the loss says of all of it, the gradients. Only what is compared is ever
- * there for the whole batch at once. Gao et al. 2021, arXiv:2101.06983, section 3.
+ * Gradient caching (GradCache): accumulation for a loss that compares samples. Each micro-batch is computed twice:
+ * first its features, which are cached for the whole batch; then, from the loss's cotangents of all features, its
+ * gradients. Only the features ever exist for the whole batch at once. Gao et al. 2021, arXiv:2101.06983, section 3.
  */
 import {
   bindDim,
@@ -26,25 +26,25 @@ import { type Accumulation, type GivenGradient, type PartOfSums, type Stored, su
 import type { InArenas, Traced } from "./batch-gradient.ts";
 import type { SharedState } from "./shared-state.ts";
 
-/** Which of a step's micro-batches are a process's own. */
+/** The micro-batches of a step that one process computes. */
 export interface OwnBatches {
   readonly first: number;
   readonly count: number;
 }
 
 export interface CachedAccumulation extends Accumulation {
-  /** Keeps what the samples of a micro-batch give. */
+  /** Caches the features of a micro-batch. */
   readonly features: readonly Stored[];
-  /** With what all samples gave: the figures, what the loss says of each, and the gradients past the cut. */
+  /** From all features: the metrics, the cotangent of each feature, and the gradients past the cut. */
   readonly middle: readonly Stored[];
-  /** Gradients past the cut that `middle` gives out. */
+  /** Gradients past the cut that `middle` outputs. */
   readonly givenByMiddle: readonly GivenGradient[];
   readonly shared: SharedState;
 }
 
 /**
- * A step of `count` micro-batches whose loss is cut. Of processes that share them each takes its share of the loss: its rows and
- * columns of what is compared.
+ * A step of `count` micro-batches whose loss is cut. Processes that share them each compute their part of the loss:
+ * their rows and columns of the similarity matrix.
  */
 export function cachedAccumulation(
   cut: SampleCut,
@@ -61,10 +61,10 @@ export function cachedAccumulation(
   const micro = typed<never>(state(microBatch, "i32", []));
   const counter = { output: "micro_batch", state: microBatch };
   const counted: Stored = { ...counter, node: add(micro, 1) };
-  /** Of the step's micro-batches: those of other processes may come before. */
+  /** The process's first micro-batch among all of the step's. */
   const first = typed<never>(state(firstMicroBatch, "i32", []));
   const place = shared ? add(micro, first) : micro;
-  /** Of what every process computes alike, one gives it to the sums. */
+  /** Values that every process computes identically are added to the sums by the first only. */
   const once = (x: Node): Node => select(lt(first, 1), typed(x), 0);
   const past = pastCut(traced, kept, arenas, (roots) => {
     const whole = inSizesOf(roots, wholeBatch(cut, count));
@@ -111,33 +111,36 @@ export function cachedAccumulation(
   };
 }
 
-/** The sizes of the whole batch, for a graph in those of a micro-batch. */
+/** Binds the batch size of a micro-batch graph to that of the whole batch. */
 const wholeBatch = ({ samples }: SampleCut, count: number): Readonly<Record<string, Dim>> => ({
   [samples]: mulDims(count, symbol(samples)),
 });
 
-/** The number of micro-batches that a pass has seen. */
+/** The state that counts the micro-batches of a pass. */
 const microBatch = "train.micro_batch";
-/** The number of a process's first one. */
+/** The state with the index of a process's first micro-batch. */
 const firstMicroBatch = "train.first_micro_batch";
 
-/** A feature of the samples, and the tensors in the store that it and its cotangent are kept in. */
+/** A per-sample feature, and the tensors in the store that hold it and its cotangent. */
 interface KeptFeature {
   readonly node: Node;
   readonly axis: Axis;
   readonly output: string;
   readonly state: string;
-  /** As what it is kept, of one micro-batch. */
+  /** The feature of one micro-batch, in its stored dtype. */
   readonly value: Node;
-  /** That of all samples: in the sizes of a micro-batch, and, where the batch is whole, in its own. */
+  /**
+   * The stored feature of all samples: with sizes in terms of a micro-batch, and with the node's own, for graphs over
+   * the whole batch.
+   */
   readonly all: Node;
   readonly own: Node;
-  /** Whether a trained parameter is reached through it. */
+  /** Whether it depends on a trained parameter. */
   readonly isLearned: boolean;
   readonly cotangent: { readonly output: string; readonly state: string; readonly all: Node };
 }
 
-/** What floats, and what whole numbers, are kept as: all executors have states of these. */
+/** The dtype in which each is stored: all executors support states of these. */
 const keptAs: Readonly<Record<DType, DType>> = { f32: "f32", f16: "f32", i32: "i32", u32: "u32", bool: "i32" };
 
 function keptFeature(
@@ -162,10 +165,10 @@ function keptFeature(
   };
 }
 
-/** The number of the first row that a micro-batch has of what is kept of all. */
+/** The first row of a micro-batch in the stored feature of all samples. */
 const firstRow = (micro: Node, { axis }: KeptFeature): Node => ops.mul(micro, ops.sizeOf(axis.size, "i32"));
 
-/** Writes the features of a micro-batch beside those of the others. */
+/** Writes a micro-batch's features into those of the whole batch. */
 function keepAll(kept: readonly KeptFeature[], micro: Node, { viewed }: InArenas): Stored[] {
   const values = viewed(kept.map((k) => k.value));
   return kept.map((k, i) => ({
@@ -175,7 +178,7 @@ function keepAll(kept: readonly KeptFeature[], micro: Node, { viewed }: InArenas
   }));
 }
 
-/** The same nodes in other sizes. */
+/** The same nodes with symbolic sizes bound. */
 const inSizesOf = (roots: readonly Node[], sizes: Readonly<Record<string, Dim>>): Node[] =>
   bindSizes(
     makeGraph(
@@ -185,7 +188,10 @@ const inSizesOf = (roots: readonly Node[], sizes: Readonly<Record<string, Dim>>)
     sizes,
   ).outputs.map((o) => o.node);
 
-/** What the loss says of the features of all samples, and of parameters that it reads itself; `shared` makes of scalars what is counted of them. */
+/**
+ * Differentiates the loss with respect to the features of all samples and to parameters used past the cut; `shared`
+ * turns scalars into a process's share of them.
+ */
 function pastCut(
   traced: Traced,
   kept: readonly KeptFeature[],
@@ -214,7 +220,7 @@ function pastCut(
   };
 }
 
-/** Gradients of the trained parameters by the features of one micro-batch, whose cotangents are kept. */
+/** Backpropagates the stored cotangents of one micro-batch's features to the trained parameters. */
 function slopesOf(learned: readonly KeptFeature[], micro: Node, trained: readonly Node[]): Node[] {
   const parts = learned.map((k) => {
     const names = k.node.type.axes.map((a) => a.name);
@@ -226,7 +232,7 @@ function slopesOf(learned: readonly KeptFeature[], micro: Node, trained: readonl
   );
 }
 
-/** The cotangents of a micro-batch's samples. */
+/** The stored cotangents of a micro-batch's samples. */
 function rowsOf(k: KeptFeature, micro: Node): Node {
   const taken = new Set(k.node.type.axes.map((a) => a.name));
   const fresh = (name: string): string => (taken.has(name) ? fresh(`${name}_`) : name);

@@ -1,4 +1,4 @@
-/** Optimizers and schedules: graphs like everything else. */
+/** Optimizers and learning-rate schedules, expressed as graphs. */
 export * from "./adamw.ts";
 export * from "./clip.ts";
 export * from "./lamb.ts";

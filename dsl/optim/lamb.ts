@@ -1,11 +1,11 @@
-/** LAMB: Adam whose steps are as long as each parameter is large. */
+/** LAMB: Adam with a trust ratio that scales each parameter's step to the parameter's norm. */
 import { add, and, div, gt, mul, select, sqrt, sub } from "../tensor.ts";
 import { type AdamOptions, adamDirection, type Moments } from "./adamw.ts";
 import { type UpdateRule, updateRule } from "./update-rule.ts";
 
 /**
- * You et al. 2020, arXiv:1904.00962, algorithm 2, with φ(x) = x: the direction of each parameter, its decay included, is
- * scaled to the parameter's own norm. Where either norm is 0 it is taken as it is.
+ * You et al. 2020, arXiv:1904.00962, algorithm 2, with φ(x) = x: each parameter's update, weight decay included, is
+ * scaled to the parameter's norm. The trust ratio is 1 if either norm is 0.
  */
 export const lamb = ({ epsilon = 1e-6, ...options }: AdamOptions = {}): UpdateRule<Moments> =>
   updateRule({

@@ -1,12 +1,12 @@
-/** Lion: steps of one size, in the direction of the sign of a mean. */
+/** Lion: the sign of an interpolated momentum, so every element moves by the same amount. */
 import { add, cast, gt, lt, mul, sub } from "../tensor.ts";
 import { type UpdateRule, updateRule } from "./update-rule.ts";
 
-/** What `lion` takes. */
+/** Options of `lion`. */
 export interface LionOptions {
-  /** How much of the mean the direction has; default 0.9. */
+  /** Weight of the mean in the direction; default 0.9. */
   readonly beta1?: number;
-  /** How much of the mean is kept; default 0.99. */
+  /** Decay of the mean; default 0.99. */
   readonly beta2?: number;
 }
 

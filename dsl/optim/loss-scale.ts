@@ -1,7 +1,7 @@
 /**
- * Loss scaling: cotangents that f16 would round to 0 are lifted into its range, and gradients brought back in f32.
- * Micikevicius et al. 2018, arXiv:1710.03740, section 3.2. The scale is a state, which the compiler cannot cancel as it
- * could a number, and which a step that adapts it updates.
+ * Loss scaling: keeps cotangents from underflowing in f16; gradients are unscaled in f32. Micikevicius et al. 2018,
+ * arXiv:1710.03740, section 3.2. The scale is a state: the compiler would cancel a constant, and a dynamic scale is
+ * updated by the step.
  */
 import { type Precision, UsageError } from "../../compiler/index.ts";
 import { add, constant, div, ge, lt, max, min, mul, select, state, type Tensor, typed } from "../tensor.ts";
@@ -10,24 +10,24 @@ import type { Stored } from "./accumulation.ts";
 
 export const scaledLoss = (loss: Tensor<never>, scale: Tensor<never>): Tensor<never> => mul(loss, scale);
 
-/** The gradient of the loss itself, before anything measures or clips it. */
+/** Unscales a gradient, before it is measured or clipped. */
 export const unscaled = <A extends string>(gradient: Tensor<A>, scale: Tensor<never>): Tensor<A> =>
   mul(gradient, div(1, scale)) as Tensor<A>;
 
 /** Good steps after which the scale is doubled. */
 const growthInterval = 2000;
 
-/** What the scale is halved down to: at 1 nothing is lifted, so that what overflows there is no matter of the scale. */
+/** The minimum of the scale: below 1 scaling would not help, as an overflow at 1 has another cause. */
 const lowestScale = 1;
-/** What it is doubled up to. */
+/** The maximum of the scale. */
 const highestScale = 2 ** 24;
 
-/** True where a norm is a finite number, and so is all that it is of: no comparison with NaN is true. */
+/** True if a norm, and so every gradient in it, is finite: comparisons with NaN are false. */
 export const isFiniteNorm = (norm: Tensor<never>): Tensor<never> => lt(norm, 3e38) as Tensor<never>;
 
 /**
- * The scale and the count of good steps after a step: halved after a gradient that is not finite, doubled after so many
- * good ones in a row, as mixed-precision training does everywhere since that paper.
+ * The scale and the count of good steps after a step: halved after a non-finite gradient, doubled after
+ * `growthInterval` good steps in a row, as is standard in mixed-precision training.
  */
 export function adaptedScale(scale: Tensor<never>, good: Tensor<never>, finite: Tensor<never>) {
   const counted = add(good, 1);
@@ -39,21 +39,24 @@ export function adaptedScale(scale: Tensor<never>, good: Tensor<never>, finite: 
   };
 }
 
-/** What of a stage its scale depends on. */
+/** The stage fields that determine its loss scale. */
 interface ScaledStage {
   readonly name: string;
   readonly precision?: Precision;
   readonly lossScale?: number;
 }
 
-/** The scale in the store, an f32 scalar, and what it is at first; one that adapts has a counter of good steps, an i32 scalar. */
+/**
+ * The state of the scale, an f32 scalar, and its initial value; a dynamic scale also counts good steps, in an i32
+ * scalar.
+ */
 export interface LossScale {
   readonly state: string;
   readonly initial: number;
   readonly goodSteps?: string;
 }
 
-/** What an adapting scale is after a step, and what is told of it. */
+/** A dynamic scale after a step, with its metrics. */
 export function lossScaleAfter(scale: Tensor<never>, finite: Tensor<never>) {
   const good = typed<never>(state(trainingState.goodSteps, "i32", []));
   const after = adaptedScale(scale, good, finite);
@@ -64,7 +67,10 @@ export function lossScaleAfter(scale: Tensor<never>, finite: Tensor<never>) {
   return { figures: { loss_scale: after.scale, skipped: select(finite, 0, constant(1)) as Tensor<never> }, stored };
 }
 
-/** The scale of a stage that computes in f16. Throws UsageError for one that is no power of two, or that nothing asks for. */
+/**
+ * The loss scale of a stage; undefined in f32. Throws UsageError for one that is not a power of two, and for one given
+ * in f32.
+ */
 export function lossScaleOf({ name, precision = "f32", lossScale }: ScaledStage): LossScale | undefined {
   if (precision === "f32") {
     if (lossScale === undefined) return undefined;

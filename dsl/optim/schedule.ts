@@ -4,27 +4,30 @@ import { kindOfValue } from "../declared.ts";
 import { checkOptions } from "../options.ts";
 import { add, constant, div, floor, ge, lt, min, mul, pow, select, sin, sub, type Tensor } from "../tensor.ts";
 
-/** A schedule maps the number of steps done (0 at first, an f32 scalar made of the integer that the run counts in) to the learning rate of the next step. */
+/**
+ * Maps the number of completed steps (0 at first; an f32 scalar cast from the integer step counter) to the learning
+ * rate of the next step.
+ */
 export interface Schedule {
   (step: Tensor<never>): Tensor<never>;
-  /** What it is, for people. */
+  /** A human-readable description. */
   readonly text?: string;
 }
 
 const told = (text: string, schedule: Schedule): Schedule => Object.assign(schedule, { text });
 
-/** What `cosine` takes. */
+/** Options of `cosine`. */
 export interface CosineOptions {
   readonly peak: number;
-  /** All steps, the warm-up included. */
+  /** Total steps, warm-up included. */
   readonly steps: number;
-  /** Linear from peak/warmup to peak. */
+  /** Steps of linear warm-up, from peak/warmup to peak; default 0. */
   readonly warmup?: number;
   /** The rate at the end; default 0. */
   readonly floor?: number;
 }
 
-/** Linear warm-up, then half a cosine down to the floor. Loshchilov, Hutter 2017, arXiv:1608.03983, equation 5. */
+/** Linear warm-up, then cosine decay to the floor. Loshchilov, Hutter 2017, arXiv:1608.03983, equation 5. */
 export const cosine = (options: CosineOptions): Schedule => {
   checkOptions("cosine", options, { peak: true, steps: true, warmup: true, floor: true });
   const { peak, steps, warmup = 0, floor = 0 } = options;
@@ -32,7 +35,7 @@ export const cosine = (options: CosineOptions): Schedule => {
   const span = Math.max(1, steps - warmup);
   const text = `half a cosine from ${peak} to ${floor} over ${steps} steps${warmup > 0 ? `, of which ${warmup} warm up` : ""}`;
   return told(text, (step) => {
-    // (1 + cos πx) / 2 = sin² (1 − x)π/2, which in f32 does not lose the last steps, where 1 + cos πx cancels.
+    // (1 + cos πx) / 2 = sin² (1 − x)π/2, which stays accurate in f32 at the last steps, where 1 + cos πx cancels.
     const left = mul(sub(span, min(sub(step, warmup), span)), Math.PI / 2 / span);
     const wave = sin(left);
     const falling = add(mul(mul(wave, wave), peak - floor), floor);
@@ -41,22 +44,25 @@ export const cosine = (options: CosineOptions): Schedule => {
   });
 };
 
-/** One rate throughout. */
+/** A constant rate. */
 export const constantRate = (rate: number): Schedule => {
   requireNumbers("constantRate", { rate });
   return told(`${rate} throughout`, () => constant(rate));
 };
 
-/** What `linearRate` takes. */
+/** Options of `linearRate`. */
 export interface LinearRateOptions {
   readonly from: number;
   /** Default 0. */
   readonly to?: number;
-  /** Steps from the one to the other; the rate stays there. */
+  /** Steps from one to the other; the rate then stays constant. */
   readonly steps: number;
 }
 
-/** A rate that goes in a line from one to another, and stays there. Throws UsageError for steps that are no whole number. */
+/**
+ * Linear interpolation from one rate to another, then constant. Throws UsageError if `steps` is not an integer of 1 or
+ * more.
+ */
 export const linearRate = (options: LinearRateOptions): Schedule => {
   checkOptions("linearRate", options, { from: true, to: true, steps: true });
   const { from, to = 0, steps } = options;
@@ -67,13 +73,13 @@ export const linearRate = (options: LinearRateOptions): Schedule => {
   );
 };
 
-/** What `warmUp` takes. */
+/** Options of `warmUp`. */
 export interface WarmUpOptions {
   readonly peak: number;
   readonly steps: number;
 }
 
-/** Linear from peak/steps to the peak, which the last of these steps has, and there it stays. */
+/** Linear warm-up from peak/steps, which reaches the peak at the last of `steps`, then constant. */
 export const warmUp = (options: WarmUpOptions): Schedule => {
   checkOptions("warmUp", options, { peak: true, steps: true });
   const { peak, steps } = options;
@@ -82,16 +88,16 @@ export const warmUp = (options: WarmUpOptions): Schedule => {
   return told(`warm-up to ${peak} over ${steps} steps`, (step) => mul(min(add(step, 1), steps), peak / steps));
 };
 
-/** What `steppedRate` takes. */
+/** Options of `steppedRate`. */
 export interface SteppedOptions {
   readonly rate: number;
-  /** What the rate is multiplied by, again and again; default 0.1. */
+  /** The factor of each decrease; default 0.1. */
   readonly factor?: number;
-  /** After each so many steps, or after the numbers of steps listed. */
+  /** Every so many steps, or after each of the listed numbers of steps. */
   readonly after: number | readonly number[];
 }
 
-/** A rate that falls in steps. */
+/** Step decay. */
 export const steppedRate = (options: SteppedOptions): Schedule => {
   checkOptions("steppedRate", options, { rate: true, factor: true, after: true });
   const { rate, factor = 0.1, after } = options;
@@ -107,13 +113,13 @@ export const steppedRate = (options: SteppedOptions): Schedule => {
   );
 };
 
-/** A schedule, and after how many of its steps the next one takes over; the last has none. */
+/** A schedule and its number of steps, after which the next takes over; the last needs none. */
 export interface Section {
   readonly schedule: Schedule;
   readonly steps?: number;
 }
 
-/** One schedule after another, each counting from its own first step. */
+/** Schedules in sequence, each counting from its own first step. */
 export const inSequence = (...sections: readonly Section[]): Schedule => {
   const lengths = sections.slice(0, -1).map((s) => s.steps ?? 0);
   if (sections.length === 0) throw new UsageError("inSequence: give at least one schedule");

@@ -1,4 +1,4 @@
-/** What a stage's optimizer says of each parameter: its rule, its rate and decay, and the range that it is held in. */
+/** Optimizer settings of each parameter: rule, rate multiplier, weight decay and clamp range. */
 import { type ArenaLayout, didYouMean, inputName, type Node, UsageError } from "../../compiler/index.ts";
 import type { Axis } from "../axis.ts";
 import { asWeight } from "../lora.ts";
@@ -10,7 +10,9 @@ import { adamw } from "./adamw.ts";
 import { piecewise } from "./piecewise.ts";
 import type { UpdateRule } from "./update-rule.ts";
 
-/** The rule of a stage. Throws UsageError for settings of Adam beside another rule, which would not act. */
+/**
+ * The rule of a stage. Throws UsageError for Adam's settings together with another rule, where they would be ignored.
+ */
 export function ruleOf({ name, optimizer }: Stage): UpdateRule {
   const { rule, beta1, beta2, epsilon } = optimizer;
   if (!rule) return adamw(optimizer);
@@ -22,7 +24,7 @@ export function ruleOf({ name, optimizer }: Stage): UpdateRule {
   return rule;
 }
 
-/** The range of each trained parameter that has one: what the stage says, else what the parameter declares. */
+/** The clamp range of each trained parameter that has one: from the stage, else as declared with the parameter. */
 export function rangesOf(
   stage: Stage,
   trained: readonly Node[],
@@ -56,7 +58,7 @@ export function settingsOf(stage: Stage, parameter: Node, weights: ReadonlySet<N
   return [optimizer.rateScale?.(name) ?? 1, decays ? weightDecay : 0];
 }
 
-/** Of every trained parameter, by its name. */
+/** The settings of every trained parameter, by name. */
 export const settingsByName = (stage: Stage, trained: readonly Node[], weights: ReadonlySet<Node>) =>
   new Map(trained.map((n) => [inputName(n), settingsOf(stage, n, weights)]));
 

@@ -1,18 +1,18 @@
-/** Stochastic gradient descent, with momentum or without. */
+/** Stochastic gradient descent, with or without momentum. */
 import { add, mul, sub } from "../tensor.ts";
 import { type UpdateRule, updateRule } from "./update-rule.ts";
 
-/** What `sgd` takes. */
+/** Options of `sgd`. */
 export interface SgdOptions {
-  /** Default 0: nothing is kept. */
+  /** Default 0: no state. */
   readonly momentum?: number;
-  /** Looks one step of the momentum ahead; default false. */
+  /** Nesterov momentum; default false. */
   readonly nesterov?: boolean;
 }
 
 /**
- * Weight decay is part of the gradient; the velocity is of gradients, so that the rate scales all of it. As PyTorch's SGD
- * without dampening: Sutskever et al. 2013, section 2, in the form that its documentation gives.
+ * Weight decay is added to the gradient; the velocity accumulates gradients, so the current rate scales all of it. Same
+ * as PyTorch's SGD without dampening: Sutskever et al. 2013, section 2, in the form that its documentation gives.
  */
 export function sgd({ momentum = 0, nesterov = false }: SgdOptions = {}): UpdateRule {
   if (momentum === 0)

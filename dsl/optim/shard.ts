@@ -1,19 +1,22 @@
-/** An update of a part of each arena: what one of several processes that share the optimizer's state does. Rajbhandari et al. 2020, arXiv:1910.02054, sections 5.1 and 5.2. */
+/**
+ * Sharded updates: each process updates its part of every arena and keeps only that part of the optimizer state (ZeRO).
+ * Rajbhandari et al. 2020, arXiv:1910.02054, sections 5.1 and 5.2.
+ */
 import { type ArenaLayout, UsageError } from "../../compiler/index.ts";
 import { type Axis, axis } from "../axis.ts";
 import { slice, state, type Tensor } from "../tensor.ts";
 import { numbered, type Placed } from "./arenas.ts";
 
-/** The elements of an arena that are one process's: from a multiple of the arena's alignment on. */
+/** One process's elements of an arena, [from, to); `from` is a multiple of the arena's alignment. */
 export interface ShardRange {
   readonly from: number;
   readonly to: number;
 }
 
-/** What processes keep parts of besides the optimizer's state. Weights in parts have gradients in parts. */
+/** What is sharded besides the optimizer state. "weights" includes the gradients. */
 export type Divided = "gradients" | "weights";
 
-/** What lies within a range, counted from its beginning. */
+/** The layout within a range, with offsets from its start. */
 export function layoutWithin({ entries }: ArenaLayout, { from, to }: ShardRange): ArenaLayout {
   const inside = entries.flatMap((e) => {
     const [begin, end] = [Math.max(e.offset, from), Math.min(e.offset + e.length, to)];
@@ -22,20 +25,23 @@ export function layoutWithin({ entries }: ArenaLayout, { from, to }: ShardRange)
   return { entries: inside, size: to - from };
 }
 
-/** The sum of the gradient's elements within a range, as it is put in the store, and the norm of all sums. */
+/** Store names of a shard's gradient sum, and of the norm of all sums. */
 export const shardGradient = "train.shard.gradients";
 export const rawNorm = "train.shard.norm";
 
-/** A part of an arena in the graph of a step. */
+/** A shard of an arena in the graph of a step. */
 export interface PlacedShard extends Placed {
-  /** The whole arena, which the new parameters are written into; none where a process keeps its part of them alone. */
+  /** The whole arena, which the updated parameters are written into; undefined if the weights are sharded too. */
   readonly whole?: Tensor<"arena">;
   readonly range: ShardRange;
-  /** The sum of gradients there. */
+  /** The gradient sum of the shard. */
   readonly gradient: Tensor<"arena">;
 }
 
-/** Undefined for a range without elements, which arenas of few parameters have. Throws UsageError for what is not kept in parts. */
+/**
+ * Places a shard; undefined for an empty range, which small arenas may have. Throws UsageError for what cannot be
+ * sharded.
+ */
 export function shardOf(
   placed: Placed,
   range: ShardRange,

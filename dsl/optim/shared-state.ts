@@ -1,25 +1,31 @@
-/** What processes that share the micro-batches of a step do between its graphs. */
+/** The exchange between data-parallel processes that share the micro-batches of a step. */
 
 import type { Divided, ShardRange } from "./shard.ts";
 
-/** Names in the store. */
+/** The states to exchange, by their names in the store. */
 export interface SharedState {
-  /** Sums that are added up over processes before the update. */
+  /** Sums that are all-reduced before the update. */
   readonly added: readonly string[];
-  /** What each process has rows of along an axis, which are gathered before `middle`; none where samples are not compared. */
+  /**
+   * States whose rows, along an axis, are divided among processes and gathered before `middle`; empty unless samples
+   * are compared.
+   */
   readonly gathered: readonly { readonly state: string; readonly axis: string }[];
-  /** What each process has a term of for all samples: every one gets the sums of its own rows, between `middle` and `graph`. */
+  /**
+   * States of which each process has a partial sum for all samples: reduce-scattered between `middle` and `graph`, so
+   * that each gets the sums of its own rows.
+   */
   readonly addedByRows?: readonly { readonly state: string; readonly axis: string }[];
-  /** The number of a process's first micro-batch: an i32 scalar, 0 at first. Where samples are compared. */
+  /** The index of a process's first micro-batch: an i32 scalar, initially 0. Only if samples are compared. */
   readonly first?: string;
-  /** Where each process keeps a part of the optimizer's state: of each arena its range, and where its sum of gradients goes. */
+  /** For sharded optimizer state: the process's range of each arena, and where its gradient sum goes. */
   readonly shard?: {
     readonly ranges: readonly ShardRange[];
-    /** One for each arena; where graphs give gradients out, no sum of them is in the store. */
+    /** One for each arena; `sum` is undefined if graphs output gradients. */
     readonly gradients: readonly { readonly sum?: string; readonly part: string }[];
-    /** The norm of all sums of gradients, a scalar. */
+    /** The norm of all gradient sums, a scalar. */
     readonly norm: string;
-    /** What besides the optimizer's state each process keeps its part of, and which outputs are gradients of which parameters. */
+    /** What else is sharded, and the parameter of each gradient output. */
     readonly divided?: {
       readonly what: Divided;
       readonly given: ReadonlyMap<string, string>;

@@ -1,4 +1,4 @@
-/** The update of a step: from the gradients of a whole batch to parameters, the optimizer's state, and what is told of it. */
+/** The update of a step: from the gradients of a whole batch to parameters, optimizer state and metrics. */
 import { type Node, ops } from "../../compiler/index.ts";
 import { averaged, type EmaOptions } from "../ema.ts";
 import type { Range } from "../params.ts";
@@ -12,28 +12,31 @@ import { isFiniteNorm, type LossScale, lossScaleAfter, unscaled } from "./loss-s
 import type { PlacedShard } from "./shard.ts";
 import type { UpdateRule } from "./update-rule.ts";
 
-/** How a stage updates. */
+/** A stage's optimizer settings. */
 export interface UpdateOptions {
   readonly optimizer: Optimizer;
   readonly rule: UpdateRule;
   readonly ema: EmaOptions | undefined;
-  /** Rate multiplier and decay, and the range, by parameter. */
+  /** Rate multiplier and weight decay by parameter. */
   readonly settings: ReadonlyMap<string, [number, number]>;
   readonly ranges: ReadonlyMap<string, Range>;
   readonly lossScale: LossScale | undefined;
 }
 
-/** What a step tells, and what it stores. */
+/** The metrics of a step, and the states it writes. */
 export interface StepUpdate {
   readonly figures: readonly (readonly [string, Node])[];
   readonly stored: readonly Stored[];
 }
 
-/** The scale that gradients come with, as it is in the store. */
+/** The loss scale that gradients are multiplied by, as the store has it. */
 export const scaleInStore = (lossScale: LossScale | undefined): Tensor<never> | undefined =>
   lossScale && (state(lossScale.state, "f32", []) as Tensor<never>);
 
-/** Of parts of arenas, each is written into the whole; `numbers` says which arenas they are of, where some have none. */
+/**
+ * The update of a step. Updated shards are written into their whole arena; `numbers` are the arenas' indices, if some
+ * have no shard here.
+ */
 export function stepUpdate(
   batch: Batch,
   placed: readonly (Placed | PlacedShard)[],
@@ -53,7 +56,7 @@ export function stepUpdate(
   const rate = optimizer.rate(cast(done, "f32"));
   const step = add(done, 1) as Tensor<never>;
   const adapting = lossScale?.goodSteps === undefined ? undefined : { finite: isFiniteNorm(norm), scale: scale! };
-  /** Nothing moves in a step whose gradient is not finite. */
+  /** A step with a non-finite gradient changes nothing. */
   const unlessSkipped = <A extends string>(after: Tensor<A>, now: Tensor<A>): Tensor<A> =>
     (adapting ? select(adapting.finite, after, now) : after) as Tensor<A>;
   const arenas = placed.flatMap((place, i): Stored[] => {

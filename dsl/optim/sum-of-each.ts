@@ -1,9 +1,9 @@
-/** Sums by parameter over an arena, found where the parameter lies: norms of parameters, as LAMB compares them. */
+/** Per-parameter sums over an arena, broadcast back over each parameter: for norms of parameters, as in LAMB. */
 import { type ArenaLayout, UsageError } from "../../compiler/index.ts";
 import { type Axis, axis } from "../axis.ts";
 import { broadcast, concat, slice, sum, type Tensor } from "../tensor.ts";
 
-/** The sum over each range of the layout, at each element from its start up to where the next range begins. */
+/** The sum over each range of the layout, broadcast from the range's start up to the next range. */
 export function sumOfEach(x: Tensor<"arena">, { entries, size }: ArenaLayout, arena: Axis<"arena">): Tensor<"arena"> {
   if (!x.type.axes.some((a) => a.name === "arena"))
     throw new UsageError("sumOfEach is of a tensor [arena], not a scalar");

@@ -1,44 +1,47 @@
-/** Update rules: how an optimizer moves parameters, and what it keeps of them from step to step. A value, written in the language. */
+/** Update rules: how an optimizer updates parameters, and its state. A rule is a value, written in the DSL. */
 import { UsageError } from "../../compiler/index.ts";
 import type { Tensor } from "../tensor.ts";
 
-/** What a state starts as: a number in every element, or the parameter's own first value. */
+/** The initial value of a state: a number for every element, or the parameter's initial value. */
 export type StateStart = number | "parameter";
 
-/** What an update reads. The trained parameters lie flat in an arena, one after another, with zeros between them. */
+/**
+ * The inputs of an update. Trained parameters are flattened into an arena, one after another, with zero padding
+ * between.
+ */
 export interface UpdateInputs<S extends string> {
   readonly parameter: Tensor<"arena">;
-  /** Of the loss, clipped where the stage says so. */
+  /** The gradient of the loss, clipped if the stage says so. */
   readonly gradient: Tensor<"arena">;
   readonly state: Readonly<Record<S, Tensor<"arena">>>;
-  /** The number of this update, from 1. An i32 scalar: an f32 counter stays at 2^24. */
+  /** The number of this update, from 1. An i32 scalar, as an f32 counter would stop at 2^24. */
   readonly step: Tensor<never>;
-  /** The learning rate of each element: that of the schedule times `rateScale` of its parameter. */
+  /** The learning rate of each element: the schedule's times `rateScale` of its parameter. */
   readonly rate: Tensor<"arena">;
   /** The weight decay of each element: 0 where its parameter does not decay. */
   readonly decay: Tensor<"arena">;
-  /** Sums over each parameter's own elements, each found at every element of that parameter: what trust ratios are made of. */
+  /** The sum over each parameter, broadcast to all its elements, for trust ratios. */
   readonly sumOfEach: (x: Tensor<"arena">) => Tensor<"arena">;
 }
 
-/** What an update gives: the parameters and all that is kept, anew, f32 [arena] each. */
+/** The result of an update: new parameters and state, f32 [arena] each. */
 export interface UpdateResult<S extends string> {
   readonly parameter: Tensor<"arena">;
   readonly state: Readonly<Record<S, Tensor<"arena">>>;
 }
 
-/** A rule is all that an optimizer is: stores, checkpoints and memory plans follow the record of its state. */
+/** Fully defines an optimizer: stores, checkpoints and memory plans follow from its `state`. */
 export interface UpdateRule<S extends string = string> {
-  /** What checkpoints call it. */
+  /** The name in checkpoints. */
   readonly name: string;
-  /** What is kept of every element, in f32, and what it starts as. Checkpoints have a file for each name. */
+  /** The per-element states, in f32, and their initial values. Checkpoints have a file for each name. */
   readonly state: Readonly<Record<S, StateStart>>;
-  /** The weight decay where a stage does not say; default 0. */
+  /** Default weight decay, if a stage sets none; default 0. */
   readonly weightDecay?: number;
   update(now: UpdateInputs<S>): UpdateResult<S>;
 }
 
-/** Names that a training step has for other things. */
+/** Names that a training step uses for other things. */
 const taken = [
   "parameters",
   "average",
@@ -52,7 +55,7 @@ const taken = [
   "gradients",
 ];
 
-/** A rule whose names are checked. Throws UsageError for a state that cannot have its name. */
+/** An update rule with checked state names. Throws UsageError for an invalid or reserved name. */
 export function updateRule<S extends string>(rule: UpdateRule<S>): UpdateRule<S> {
   for (const name of Object.keys(rule.state)) {
     if (!/^[a-z][a-z0-9_]*$/.test(name))
@@ -63,7 +66,7 @@ export function updateRule<S extends string>(rule: UpdateRule<S>): UpdateRule<S>
   return rule;
 }
 
-/** What a rule makes of its inputs. Throws UsageError where that is not the state that it declares. */
+/** Applies a rule. Throws UsageError if the result does not match the declared state. */
 export function applyRule(rule: UpdateRule, now: UpdateInputs<string>): UpdateResult<string> {
   const result = rule.update(now);
   const [declared, made] = [rule.state, result.state].map((s) => Object.keys(s).sort().join(", "));

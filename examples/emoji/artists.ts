@@ -1,9 +1,9 @@
-/** The openly licensed artists that drew the emoji, where npm keeps their pictures, and how to credit them. */
+/** The openly licensed artists of the emoji, the npm packages of their images, and how to credit them. */
 import { join } from "node:path";
 
 export type ArtistId = "twemoji" | "openmoji" | "fluent" | "noto";
 
-/** Whom to name where the pictures are shown. */
+/** Credits for showing the images. */
 export interface Credit {
   readonly name: string;
   readonly author: string;
@@ -13,12 +13,12 @@ export interface Credit {
   readonly licenseLink: string;
 }
 
-/** One artist's set: `folder` in its package, and the file of an emoji there by its code points. */
+/** One artist's set: `folder` in its package, and the file of an emoji by its code points. */
 export interface Artist extends Credit {
   readonly id: ArtistId;
   readonly package: string;
   readonly folder: string;
-  /** File names are compared without the variation selector FE0F, which artists write or leave out as they like. */
+  /** File names are compared without the variation selector FE0F, which artists include inconsistently. */
   readonly extension: string;
 }
 
@@ -69,7 +69,7 @@ export const artists: Readonly<Record<ArtistId, Artist>> = {
   },
 };
 
-/** Who wrote the names. */
+/** Credit for the names. */
 export const namesCredit: Credit = {
   name: "Unicode CLDR annotations",
   author: "Unicode, Inc.",

@@ -1,4 +1,4 @@
-/** Recall on the held-out artist: every text against every picture, and every picture against every text, per language. */
+/** Recall on the held-out artist, text to image and image to text, per language. */
 
 import type { Graph, HostTensor } from "../../compiler/index.ts";
 import { selectOutputs } from "../../compiler/index.ts";
@@ -25,7 +25,7 @@ export interface Evaluation {
   readonly texts: Readonly<Record<string, Embeddings>>;
 }
 
-/** The two sides that are compared: a graph with the output `image`, and one with the output `text`. */
+/** The two towers: a graph with the output `image`, and one with the output `text`. */
 export interface Sides {
   readonly image: Graph;
   readonly text: Graph;
@@ -80,7 +80,7 @@ async function heldOutRows(set: EmojiSet, store: ImageStore, heldOut: ArtistId):
   };
 }
 
-/** Runs all rows through one tower; the last run has fewer rows, and is compiled for them. */
+/** Runs all rows through one tower; the last run may have fewer rows, and is compiled for them. */
 async function embed(
   run: TrainedRun,
   graph: Graph,

@@ -1,4 +1,4 @@
-/** What others need to use the trained towers: both as one ONNX file, run in onnxruntime against heddle's own execution. */
+/** Exports the trained towers: both as one ONNX file, verified in onnxruntime against heddle. */
 import { join } from "node:path";
 import { writeOnnxFile } from "../../cli/index.ts";
 import type { Graph } from "../../compiler/index.ts";

@@ -1,4 +1,4 @@
-/** The inputs of each stage, made from pictures and their names. */
+/** The inputs of each stage, from images and their names. */
 import { type HostTensor, hostTensor } from "../../compiler/index.ts";
 import { type ContrastiveBatch, seededRandom, type Tokenizer, tokenBatch } from "../../data/index.ts";
 import { imageToken, visualTokenCount } from "../../models/index.ts";
@@ -9,15 +9,15 @@ import type { EmojiData } from "./training-data.ts";
 
 type Feeds = Readonly<Record<string, HostTensor>>;
 
-/** Stage 1: names to compare with. */
+/** Stage 1: names for the contrastive loss. */
 export const contrastiveFeeds = ({ images: pixels, ids }: ContrastiveBatch): Feeds => ({ pixels, ids });
 
-/** What stands before a caption. */
+/** The prompt of a caption. */
 export const captionLanguage = (language: string): string => `${language}:`;
 
 /**
- * Stage 2: names to compare with; names that fit or do not, half of the rows with another row's, as in the released code;
- * names to write after their language. No two rows of a batch show the same emoji.
+ * Stage 2: names for the contrastive loss; matching and mismatched names, half of the rows with another row's, as in
+ * the released code; names to generate after their language. No two rows of a batch show the same emoji.
  */
 export function generativeFeeds({ images: pixels, ids, pairs }: ContrastiveBatch, { tokenizer }: EmojiData): Feeds {
   const { context } = generative.text;
@@ -38,7 +38,7 @@ export function generativeFeeds({ images: pixels, ids, pairs }: ContrastiveBatch
 const perRow = (values: readonly number[]): HostTensor =>
   hostTensor("i32", [{ name: "batch", size: values.length }], Int32Array.from(values));
 
-/** A bare conversation: the picture, the question on a line of its own, the answer. */
+/** A bare conversation: the image, the question on a line of its own, the answer. */
 const template: ChatTemplate = {
   name: "plain",
   system: "",
@@ -52,17 +52,17 @@ const template: ChatTemplate = {
 
 const imagePlace: ImagePlace = { id: imageToken, tokens: visualTokenCount(chat) };
 
-/** The ids of a question about a picture, up to where the answer begins. */
+/** The ids of a question about an image, up to where the answer begins. */
 export const questionIds = (tokenizer: Tokenizer, text: string): number[] =>
   firstTurn(template, tokenizer, text, imagePlace);
 
-/** Key of the random stream that questions are drawn from, beside those of the data's order. */
+/** Key of the random stream of questions, distinct from those of the data order. */
 const questionStream = 100;
 
-/** The most tokens of answers that a conversation has. */
+/** Maximum answer tokens of a conversation. */
 export const mostTargets = 24;
 
-/** Stage 3: a conversation about each picture, as many questions as there is room for; the answers alone are targets. */
+/** Stage 3: a conversation about each image, with as many questions as fit; only answers are targets. */
 export function chatFeeds({ images: pixels, pairs, at }: ContrastiveBatch, data: EmojiData): Feeds {
   const known = new Map(data.set.emoji.map((e) => [e.id, e]));
   const random = seededRandom(at.seed, questionStream, at.epoch, at.position);
@@ -85,17 +85,17 @@ export function chatFeeds({ images: pixels, pairs, at }: ContrastiveBatch, data:
 
 interface Conversation {
   readonly ids: readonly number[];
-  /** Where the tokens of answers stand. */
+  /** Positions of the answer tokens. */
   readonly places: readonly number[];
 }
 
-/** Questions and answers until the next ones would be too long. */
+/** Adds questions and answers until the next would not fit. */
 function conversationOf(next: () => Question, { tokenizer }: EmojiData): Conversation {
   const first = next();
   let said = answered([], questionIds(tokenizer, first.text), first, tokenizer);
   for (;;) {
     const question = next();
-    // The EOS of the answer before is there already.
+    // The previous answer's EOS is already there.
     const more = answered(said.places, [...said.ids, ...textIds(tokenizer, `\n${question.text}`)], question, tokenizer);
     if (more.ids.length > chat.text.context || more.places.length > mostTargets) return said;
     said = more;

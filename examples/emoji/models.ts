@@ -7,7 +7,7 @@ const { vision, text, embed, poolingHeads } = emojiModel.config;
 /** Stage 1: InternVL-C. */
 export const contrastive: ContrastiveConfig = emojiModel.config;
 
-/** Stage 2: InternVL-G, pictures as before. Texts are longer by the language that stands before a caption. */
+/** Stage 2: InternVL-G, with images as before. Texts are longer by the language before a caption. */
 export const generative: GenerativeConfig = {
   vision,
   text: { ...text, context: 18, queries: 8, crossEvery: 2 },

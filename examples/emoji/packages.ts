@@ -1,11 +1,11 @@
-/** Finds the npm packages that carry example data, wherever the package manager put them. */
+/** Finds the npm packages with example data, wherever the package manager put them. */
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { FileError } from "../../compiler/index.ts";
 
 /**
- * The folder of an installed package, looked up from heddle and then from the working folder.
- * FileError naming the package and the command that installs it.
+ * The folder of an installed package, looked up from heddle and then from the working folder. Throws FileError naming
+ * the package and the command that installs it.
  */
 export function packageFolder(name: string): string {
   const from = [import.meta.url, join(process.cwd(), "package.json")];

@@ -1,17 +1,17 @@
-/** What stage 3 is asked about pictures: what they show, whether they show this or that, and which group it is of. */
+/** The questions of stage 3 about images: what they show, whether they show something, and their group. */
 import { pick, type Random } from "../../data/index.ts";
 import type { EmojiSet } from "./set.ts";
 
 export type Emoji = EmojiSet["emoji"][number];
 
-/** A question about a picture, with the answer that the annotations give. */
+/** A question about an image, with the answer that the annotations give. */
 export interface Question {
   readonly language: string;
   readonly text: string;
   readonly answer: string;
 }
 
-/** How one language asks. */
+/** The wording of one language. */
 interface Wording {
   readonly name: string;
   readonly isThis: (thing: string) => string;
@@ -35,21 +35,21 @@ export function nameQuestion(emoji: Emoji, language: string): Question {
 
 const groupOf = ({ category }: Emoji): Question => ({ language: "en", text: groupQuestion, answer: category });
 
-/** Whether the picture shows `thing`. */
+/** Asks whether the image shows `thing`. */
 function yesNoQuestion(thing: string, language: string, isRight: boolean): Question {
   const { isThis, yes, no } = wordings[language]!;
   return { language, text: isThis(thing), answer: isRight ? yes : no };
 }
 
-/** What an answer says: yes, no, or neither. */
+/** Parses an answer: yes, no, or neither. */
 export function verdictOf(answer: string, language: string): "yes" | "no" | undefined {
   const { yes, no } = wordings[language]!;
   return answer === yes ? "yes" : answer === no ? "no" : undefined;
 }
 
 /**
- * What a picture is said to show or not: a keyword that many emoji share, such as "face" or "clock", as POPE asks about
- * objects of common classes (Li et al. 2023, arXiv:2305.10355); or the group that Unicode has the emoji in.
+ * What a yes/no question is about: a keyword that many emoji share, such as "face" or "clock", like POPE's objects of
+ * common classes (Li et al. 2023, arXiv:2305.10355); or the emoji's Unicode group.
  */
 export type Thing = "kind" | "group";
 
@@ -60,11 +60,14 @@ const textsOf: Readonly<Record<Thing, (emoji: Emoji, language: string) => readon
 
 export const things = Object.keys(textsOf) as readonly Thing[];
 
-/** Whether there is something of this sort to say of an emoji. */
+/** Whether an emoji has something of this sort. */
 export const has = (emoji: Emoji, thing: Thing, language: string): boolean =>
   textsOf[thing](emoji, language).length > 0;
 
-/** A question about a thing: one of the emoji's own, or one of another's of `set`, drawn, that it has not. */
+/**
+ * A yes/no question: about something of the emoji's own, or something sampled from another emoji of `set` that it
+ * lacks.
+ */
 export function drawVerdict(
   set: EmojiSet,
   emoji: Emoji,
@@ -81,13 +84,16 @@ export function drawVerdict(
   }
 }
 
-/** Shares of the questions in training; the rest are about the group. */
+/** Fractions of the training questions; the rest are about the group. */
 const [names, verdicts] = [0.15, 0.8];
 
-/** Of questions with yes or no, those with yes: drawings of a stranger look less like what was learned, so no comes too easily. */
+/**
+ * The fraction of yes/no questions whose answer is yes: an unseen artist's drawings look less like the training data,
+ * which biases answers towards no.
+ */
 const rightShare = 0.54;
 
-/** A question for training, drawn. */
+/** Samples a training question. */
 export function drawQuestion(set: EmojiSet, emoji: Emoji, random: Random): Question {
   const language = pick(random, set.languages);
   const kind = random();
@@ -102,7 +108,7 @@ export function drawQuestion(set: EmojiSet, emoji: Emoji, random: Random): Quest
   return groupOf(emoji);
 }
 
-/** All questions, and answers that are names, which the tokenizer learns beside the names themselves. */
+/** All questions, and the answers that are names, as text to train the tokenizer on. */
 export function questionTexts({ emoji, languages }: EmojiSet): string[] {
   return languages.flatMap((l) => [
     ...emoji.flatMap((e) => things.flatMap((thing) => textsOf[thing](e, l)).map((x) => `\n${wordings[l]!.isThis(x)}`)),

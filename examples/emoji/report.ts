@@ -1,4 +1,4 @@
-/** What the report of an emoji run says: what each stage added, what texts find, what is written and answered about pictures. */
+/** The report of an emoji run: what each stage added, retrieval results, captions and answers. */
 import { imageDataUri, nearest, type Recall, rightRanks } from "../../data/index.ts";
 import {
   type Card,
@@ -17,7 +17,7 @@ import type { Evaluation } from "./evaluate.ts";
 import type { Answers, Captions, Written } from "./tests.ts";
 import type { Test } from "./training-data.ts";
 
-/** What the test of each stage found; what has not been trained yet is left out. */
+/** The test results of each stage; undefined for stages not trained yet. */
 export interface Findings {
   readonly contrastive: Pick<Evaluation, "recall" | "chance" | "candidates"> & {
     readonly queries: readonly FoundByText[];
@@ -26,7 +26,7 @@ export interface Findings {
   readonly answering?: Answers;
 }
 
-/** What a text found: ids of emoji, best first, with their cosines, and where the right one came (from 1). */
+/** A retrieval result: ids of emoji, best first, with their cosines, and the rank of the right one (from 1). */
 export interface FoundByText {
   readonly id: string;
   readonly language: string;
@@ -34,7 +34,7 @@ export interface FoundByText {
   readonly rank: number;
 }
 
-/** Asked of the model in the languages given; ids are code points. */
+/** The queries shown, by language; ids are code points. */
 const queries: readonly (readonly [string, string])[] = [
   ["1F408", "en"],
   ["1F34E", "zh"],
@@ -50,7 +50,7 @@ const queries: readonly (readonly [string, string])[] = [
   ["1F451", "ar"],
 ];
 
-/** What the queries find. */
+/** The retrieval results of the queries. */
 export function queriesOf(
   { data: { set } }: Pick<Test, "data">,
   { images, texts }: Pick<Evaluation, "images" | "texts">,
@@ -59,13 +59,13 @@ export function queriesOf(
   return queries.flatMap(([id, language]) => {
     const index = set.emoji.findIndex((e) => e.id === id);
     const asked = texts[language];
-    if (index < 0 || !asked) return []; // an emoji or language that a chosen set does not have
+    if (index < 0 || !asked) return []; // an emoji or language that the chosen set lacks
     const found = nearest(asked, index, images, 5).map((n) => ({ id: set.emoji[n.index]!.id, score: n.score }));
     return [{ id, language, found, rank: ranks.get(language)![index]! }];
   });
 }
 
-/** Keeps in the run's folder what its report says of emoji; said again after each stage, with what that added. */
+/** Writes the emoji part of the report to the run's folder, again after each stage with its results. */
 export async function writeReport(folder: string, test: Test, findings: Findings): Promise<void> {
   const { data, heldOut, drawnBy, batch } = test;
   const stranger = artists[heldOut].name;
@@ -108,7 +108,7 @@ export async function writeReport(folder: string, test: Test, findings: Findings
   await writeJobReport(folder, report);
 }
 
-/** The one number to remember: the first language's share of texts whose picture was among the first ten. */
+/** The headline figure: recall at 10 of images by texts in the first language. */
 function headline({ contrastive, generative }: Findings, stranger: string): Section[] {
   const { chance, candidates } = contrastive;
   const [language, first] = Object.entries((generative ?? contrastive).recall)[0] ?? [];
@@ -144,7 +144,7 @@ function addedTable({ contrastive, generative }: Findings): Section {
   };
 }
 
-/** What is not recall. */
+/** Metrics other than recall. */
 function measures({ generative, answering }: Findings): Section {
   const captions = generative?.captions;
   const facts = [
@@ -178,7 +178,7 @@ function measures({ generative, answering }: Findings): Section {
   return { kind: "facts", facts };
 }
 
-/** A picture by the artist who is tested, of the emoji with an id. */
+/** A test image by the held-out artist, of the emoji with an id. */
 interface Shown {
   readonly picture: (id: string) => Promise<Pick<Picture, "image" | "description">>;
   readonly name: (id: string, language: string) => string;
@@ -198,7 +198,7 @@ function showing({ data: { set }, heldOut }: Test): Shown {
   };
 }
 
-/** A text, the five pictures nearest to it, and the right one where it is not among them. */
+/** A text, its five nearest images, and the right one if it is not among them. */
 async function queryCard({ id, language, found, rank }: FoundByText, shown: Shown): Promise<Card> {
   const pictures = await Promise.all(
     found.map(
@@ -221,7 +221,7 @@ async function queryCard({ id, language, found, rank }: FoundByText, shown: Show
 
 const mark = (isRight: boolean): Mark => (isRight ? "right" : "wrong");
 
-/** Some ids that were tested, those of the queries where they are among them. */
+/** Some tested ids, including those of the queries if they were tested. */
 function examplesOf(tested: readonly { readonly id: string }[], count: number): string[] {
   const there = new Set(tested.map((t) => t.id));
   return [...new Set([...queries.map(([id]) => id).filter((id) => there.has(id)), ...there])].slice(0, count);
@@ -271,7 +271,7 @@ async function answerSections({ asked }: Answers, shown: Shown): Promise<Section
   ];
 }
 
-/** Both directions, for each language and for chance. */
+/** Recall in both directions, for each language and by chance. */
 function recallTable(
   { recall }: Pick<Evaluation, "recall">,
   { chance, candidates }: Pick<Evaluation, "chance" | "candidates">,
@@ -293,7 +293,7 @@ function recallTable(
   };
 }
 
-/** What a language is called in English, and what it calls itself where that differs. */
+/** A language's name in English, and its own name if different. */
 function named(language: string): Text {
   const own = displayName(language, language);
   return own === nameOf(language) ? own : [`${nameOf(language)} `, { text: own, language }];

@@ -1,11 +1,14 @@
-/** A real multilingual image-text set without a download: emoji by four artists, named in more than a hundred languages. */
+/**
+ * A real multilingual image-text set that needs no download: emoji by four artists, named in more than a hundred
+ * languages.
+ */
 import { join } from "node:path";
 import { FileError, UsageError } from "../../compiler/index.ts";
 import { type Item, isRecord, listFolder, readJson } from "../../data/index.ts";
 import { type Artist, type ArtistId, artists, type Credit, namesCredit } from "./artists.ts";
 import { packageFolder } from "./packages.ts";
 
-/** One emoji: a picture by every artist and texts in every language of the set. */
+/** One emoji: an image by every artist and texts in every language of the set. */
 export interface Emoji {
   /** Code points in upper-case hexadecimal joined by "-", without variation selectors: "1F600". */
   readonly id: string;
@@ -32,16 +35,16 @@ export interface EmojiOptions {
   readonly languages?: readonly string[];
   /** Also take joined sequences such as "woman astronaut", which repeat a base emoji with small changes. */
   readonly sequences?: boolean;
-  /** A keyword that more emoji than this share says too little about any of them and is left out; default 4. */
+  /** Keywords that more emoji than this share are too unspecific and left out; default 4. */
   readonly keywordShare?: number;
-  /** A keyword that at least so many emoji share says of which kind they are; default 20. */
+  /** Keywords that at least this many emoji share name their kind; default 20. */
   readonly kindShare?: number;
 }
 
 /**
- * Lists the set; no picture is opened yet. Skin tones and national flags are left out (CLDR's main file names no flags),
- * and joined sequences unless asked for.
- * UsageError for a language that CLDR does not have; FileError for a package that is not installed.
+ * Lists the set without opening images. Skin tones and national flags are left out (CLDR's main file names no flags),
+ * and joined sequences unless asked for. Throws UsageError for a language that CLDR does not have; FileError for a
+ * package that is not installed.
  */
 export async function emojiSet(options: EmojiOptions = {}): Promise<EmojiSet> {
   const { languages = ["en", "zh", "ar", "es"], sequences = false, keywordShare = 4, kindShare = 20 } = options;
@@ -63,7 +66,7 @@ export async function emojiSet(options: EmojiOptions = {}): Promise<EmojiSet> {
   return { languages, emoji, credits: [...Object.values(artists), namesCredit] };
 }
 
-/** The set as training items: one per emoji, showing it by the given artists, by default in all languages. */
+/** The set as training items: one per emoji, with the given artists' images, by default in all languages. */
 export function emojiItems(
   set: EmojiSet,
   drawnBy: readonly ArtistId[],
@@ -81,7 +84,7 @@ interface Known {
   readonly category: string;
 }
 
-/** Every emoji of Unicode that is nobody's variant, from the list that comes with the Noto pictures. */
+/** Every emoji of Unicode that is not a variant of another, from the list that comes with the Noto images. */
 async function knownEmoji(sequences: boolean): Promise<readonly Known[]> {
   const path = join(packageFolder(artists.noto.package), "emoji.json");
   const list = await readJson(path, "emoji list");
@@ -94,14 +97,17 @@ async function knownEmoji(sequences: boolean): Promise<readonly Known[]> {
     .map((entry) => ({ id: bare(entry.unified), category: String(entry.category) }));
 }
 
-/** Where an artist's picture of each emoji is, by id. */
+/** The file of an artist's image of each emoji, by id. */
 async function drawingsOf(artist: Artist): Promise<ReadonlyMap<string, string>> {
   const folder = join(packageFolder(artist.package), artist.folder);
   const files = (await listFolder(folder, `${artist.name} folder`)).filter((file) => file.endsWith(artist.extension));
   return new Map(files.map((file) => [bare(file.slice(0, -artist.extension.length)), join(folder, file)]));
 }
 
-/** Names and keywords of one language by id, the name first. A region ("pt-PT") says only where it differs ("pt"). */
+/**
+ * Names and keywords of one language by id, the name first. A region ("pt-PT") only lists differences from its language
+ * ("pt").
+ */
 async function annotations(language: string): Promise<ReadonlyMap<string, readonly string[]>> {
   const folder = join(packageFolder("cldr-annotations-full"), "annotations");
   const available = await listFolder(folder, "CLDR folder");
@@ -114,7 +120,7 @@ async function annotations(language: string): Promise<ReadonlyMap<string, readon
   return named(new Map([...(await ownAnnotations(folder, general)), ...own]));
 }
 
-/** `name` is CLDR's "tts", made for being read out. */
+/** `name` is CLDR's "tts", intended for text-to-speech. */
 interface Annotation {
   readonly name: string;
   readonly keywords: readonly string[];
@@ -148,7 +154,7 @@ function distinctive(texts: Texts, ids: readonly string[], share: number): Texts
   return new Map(ids.map((id) => [id, texts.get(id)!.filter((text, i) => i === 0 || uses.get(text)! <= share)]));
 }
 
-/** The keywords that at least `share` of these emoji have; names are none. */
+/** The keywords that at least `share` of these emoji have; names excluded. */
 function shared(texts: Texts, ids: readonly string[], share: number): Texts {
   const uses = usesOf(texts, ids);
   return new Map(ids.map((id) => [id, texts.get(id)!.filter((text, i) => i > 0 && uses.get(text)! >= share)]));

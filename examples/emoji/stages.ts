@@ -1,4 +1,4 @@
-/** The three stages: what each learns, what it is fed, and how its result is tested on the artist that none has seen. */
+/** The three stages: what each trains, its data, and its test on the held-out artist. */
 import type { Graph } from "../../compiler/index.ts";
 import type { ContrastiveBatch } from "../../data/index.ts";
 import { defineModel, type Params, type Stage, trace } from "../../dsl/index.ts";
@@ -31,14 +31,14 @@ import type { EmojiData, Test } from "./training-data.ts";
 
 export interface Part {
   readonly stage: Pick<Stage, "name" | "loss" | "trainable">;
-  /** Side of the pictures. */
+  /** Side of the images. */
   readonly image: number;
-  /** Ids of the names that are compared. */
+  /** Ids per name in the contrastive loss. */
   readonly tokens: number;
   readonly feeds: (batch: ContrastiveBatch, data: EmojiData) => TrainingBatch["feeds"];
-  /** The whole model, where the loss leaves parts of it out. */
+  /** The whole model, if the loss uses only parts of it. */
   readonly model?: Graph;
-  /** Where its parameters lie among the weights of the stage before. */
+  /** Where its parameters are found in the weights of the previous stage. */
   readonly checkpoints?: CheckpointFamily;
   readonly finish: (run: TrainedRun, test: Test) => Promise<Readonly<Record<string, Json>>>;
 }
@@ -67,11 +67,12 @@ export const stageOne = (): Part => ({
   },
 });
 
-/** A name of no tokens is BOS and EOS: texts have no prefix here. */
+/** An empty name is BOS and EOS: texts have no prefix here. */
 const empty = { emptyContrastive: 1, emptyMatching: 1 };
 
 export const stageTwo = (): Part => ({
-  // QLLaMA's own layers are those of a trained LLaMA otherwise, and frozen. There is none of this size: they learn to write here.
+  // QLLaMA's own layers normally come from a trained LLaMA and are frozen. None is published at this size, so they are
+  // trained here.
   stage: {
     name: "matching-and-writing",
     loss: (p) => stageTwoLoss(p, generative, empty),
@@ -119,7 +120,7 @@ export const stageThree = (): Part => ({
   },
 });
 
-/** The image side of InternVL-G: what the texts of stage 1 are compared with after stage 2. */
+/** The image tower of InternVL-G, which stage 1's texts are compared with after stage 2. */
 const imageSideG = (): Graph =>
   trace(
     defineModel({
@@ -130,7 +131,7 @@ const imageSideG = (): Graph =>
     }),
   );
 
-/** No language model of this size is published: the one that answers begins as the one that QLLaMA is made of. */
+/** No language model of this size is published: the chat's starts from QLLaMA's layers. */
 const answeringCheckpoints: CheckpointFamily = {
   ...internvlCheckpoints,
   places: (parameters) => [

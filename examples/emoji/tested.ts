@@ -1,4 +1,4 @@
-/** What a stage's test found, kept beside its weights: the report at the end is made of all of them. */
+/** A stage's test results, kept beside its weights for the final report. */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileError, writeFileAtomically } from "../../runtime/index.ts";
@@ -8,7 +8,7 @@ const fileName = "tested.json";
 export const writeTested = (folder: string, found: object): Promise<void> =>
   writeFileAtomically(join(folder, fileName), `${JSON.stringify(found)}\n`);
 
-/** What the stage in `folder` kept; the caller knows of which kind it is. Throws FileError where it is not there. */
+/** The results in `folder`, whose type the caller knows. Throws FileError if they are missing. */
 export async function readTested<T>(folder: string): Promise<T> {
   const path = join(folder, fileName);
   try {

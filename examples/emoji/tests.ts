@@ -1,4 +1,4 @@
-/** What stages 2 and 3 are tested on: captions of every picture, and questions with as many a yes as a no. */
+/** The tests of stages 2 and 3: captions of every image, and balanced yes/no questions. */
 import {
   type ExactAnswers,
   exactAnswers,
@@ -26,7 +26,7 @@ import {
 import { spread, type Test } from "./training-data.ts";
 import { writeAll } from "./writing.ts";
 
-/** A text that was written about a picture. */
+/** A text generated about an image. */
 export interface Written {
   readonly id: string;
   readonly language: string;
@@ -36,7 +36,7 @@ export interface Written {
 
 export type Captions = ExactAnswers & { readonly written: readonly Written[] };
 
-/** Captions by QLLaMA itself, of every picture in every language. */
+/** QLLaMA's captions of every image in every language. */
 export async function testCaptions(run: TrainedRun, { data, heldOut }: Test): Promise<Captions> {
   const { tokenizer, set } = data;
   const asked = set.languages.flatMap((language) =>
@@ -68,7 +68,7 @@ export async function testCaptions(run: TrainedRun, { data, heldOut }: Test): Pr
   return { ...meanOverLanguages(written), written };
 }
 
-/** The mean of the languages: the best constant answer is one in each of them. */
+/** The mean over languages, as the best constant answer is one per language. */
 function meanOverLanguages(written: readonly Written[]): ExactAnswers {
   const languages = [...Map.groupBy(written, (w) => w.language).values()].map((own) =>
     exactAnswers(
@@ -80,7 +80,7 @@ function meanOverLanguages(written: readonly Written[]): ExactAnswers {
   return { exact: mean((a) => a.exact), mostFrequent: mean((a) => a.mostFrequent) };
 }
 
-/** A question that was asked about a picture. */
+/** A question that was asked about an image. */
 export interface Asked extends Question {
   readonly id: string;
   readonly kind: "what" | Thing;
@@ -94,12 +94,12 @@ export interface Answers {
   readonly asked: readonly Asked[];
 }
 
-/** The key of the random stream of the things that pictures do not show; not one that training draws from. */
+/** Key of the random stream of negatives; not one that training uses. */
 const testStream = 200;
 
 /**
- * In every language: what each picture is; and about every third one, whether it shows a kind of its own, whether it is of its
- * own group, and the same of another emoji's, drawn at random.
+ * In every language: what each image is; and for about every third one, whether it shows a kind of its own, whether it
+ * is of its own group, and the same for another emoji's, sampled at random.
  */
 export async function testAnswers(run: TrainedRun, { data, heldOut, seed }: Test): Promise<Answers> {
   const { tokenizer, set } = data;

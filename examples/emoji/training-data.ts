@@ -1,4 +1,4 @@
-/** Emoji as training data: drawn by three artists, named in four languages, read by a tokenizer that its names teach. */
+/** Emoji as training data: images by three artists, names in four languages, and a tokenizer trained on the names. */
 import { UsageError } from "../../compiler/index.ts";
 import {
   type BatchOptions,
@@ -20,28 +20,28 @@ import { type ArtistId, artists } from "./artists.ts";
 import { questionTexts } from "./questions.ts";
 import { type EmojiSet, emojiItems, emojiSet } from "./set.ts";
 
-/** Whose pictures may be learned from. Noto's never are: the figures that are told are of them. */
+/** The artists that may be trained on. Noto's never are: reported results are on them. */
 const learnable: readonly ArtistId[] = ["twemoji", "openmoji", "fluent"];
 
-/** The artists that a run learns from, where it is tested on `heldOut`. Throws UsageError for none of the four. */
+/** The artists that a run trains on if it is tested on `heldOut`. Throws UsageError if that is none of the four. */
 export function trainedArtists(heldOut: string): readonly ArtistId[] {
   if (Object.hasOwn(artists, heldOut)) return learnable.filter((artist) => artist !== heldOut);
   throw new UsageError(`heldOut is the artist that is tested on, ${Object.keys(artists).join(", ")}, not "${heldOut}"`);
 }
 
 export interface EmojiData {
-  /** What is learned, or tested. */
+  /** The emoji to train or test on. */
   readonly set: EmojiSet;
-  /** All that there is, which wrong answers are drawn from. */
+  /** All emoji, from which negatives are sampled. */
   readonly whole: EmojiSet;
   readonly tokenizer: Tokenizer;
-  /** The tokenizer.json that lies beside the weights. */
+  /** The tokenizer.json to store beside the weights. */
   readonly tokenizerJson: object;
   /** Pictures of `size` pixels a side: each is decoded once, for all stages and their tests. */
   readonly pictures: (size: number) => ImageStore;
 }
 
-/** What a stage is tested on. */
+/** The test data of a stage. */
 export interface Test {
   readonly data: EmojiData;
   readonly heldOut: ArtistId;
@@ -80,16 +80,16 @@ export function emojiPictures(): EmojiData["pictures"] {
 }
 
 export interface EmojiBatches {
-  /** Side of the pictures. */
+  /** Side of the images. */
   readonly image: number;
-  /** Ids of a name. */
+  /** Ids per name. */
   readonly tokens: number;
   readonly batch: number;
   readonly seed: number;
   readonly drawnBy: readonly ArtistId[];
 }
 
-/** Endless batches of pictures and their names from a cursor on; what cannot be read is told. */
+/** Endless batches of images and their names from a cursor on; unreadable ones are reported. */
 export function emojiBatches(
   { set, tokenizer, pictures }: EmojiData,
   { image, tokens, batch, seed, drawnBy }: EmojiBatches,

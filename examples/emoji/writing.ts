@@ -1,31 +1,33 @@
-/** Texts that a decoder writes about pictures, greedily, many at once. */
+/** Batched greedy decoding of texts about images. */
 import { type Graph, hostTensor } from "../../compiler/index.ts";
 import { imageTensor, type Pixels, type Tokenizer } from "../../data/index.ts";
 import { defineModel, type Params, trace } from "../../dsl/index.ts";
 import type { Outputs } from "../../models/index.ts";
 import { cachedSession, deviceModel, generate, startProgress, type TrainedRun } from "../../runtime/index.ts";
 
-/** What is to be written: after which ids, about which picture. */
+/** A text to generate: its prompt ids and its image. */
 export interface Task {
   readonly pixels: Pixels;
   readonly ids: readonly number[];
 }
 
 export interface Writer {
-  /** Reads `pixels` and `input_ids`. */
+  /** The prefill graph, with inputs `pixels` and `input_ids`. */
   readonly beginning: (p: Params) => Outputs;
   readonly step: (p: Params) => Outputs;
   readonly tokenizer: Tokenizer;
-  /** Side of the pictures. */
+  /** Side of the images. */
   readonly image: number;
-  /** Tokens before a text begins that are no ids, and the most tokens of ids and text. */
+  /** Cached tokens before the text other than ids, and the maximum of ids and text. */
   readonly before: number;
   readonly context: number;
 }
 
 const mostRows = 225;
 
-/** One text for each task, in their order. Tasks of as many ids are written together; what fills the last run up is dropped. */
+/**
+ * One text for each task, in order. Tasks with equally many ids run together; padding rows of the last run are dropped.
+ */
 export async function writeAll(run: TrainedRun, writer: Writer, tasks: readonly Task[]): Promise<string[]> {
   const { tokenizer, image } = writer;
   const [beginning, step] = [graphOf("beginning", writer.beginning), graphOf("step", writer.step)];
@@ -66,7 +68,7 @@ export async function writeAll(run: TrainedRun, writer: Writer, tasks: readonly 
 const graphOf = (name: string, build: (p: Params) => Outputs): Graph =>
   trace(defineModel({ name, summary: "", config: {}, build }));
 
-/** The indices of tasks that are written together. */
+/** The indices of tasks that run together. */
 function runsOf(tasks: readonly Task[]): number[][] {
   const byLength = Map.groupBy(tasks.keys(), (i) => tasks[i]!.ids.length);
   return [...byLength.values()].flatMap((same) =>

@@ -1,5 +1,5 @@
 /**
- * AlexNet as torchvision has it: one tower. Krizhevsky 2014, arXiv:1404.5997, section 4 ("one weird trick"); what that leaves of
+ * AlexNet as in torchvision: one tower. Krizhevsky 2014, arXiv:1404.5997, section 4 ("one weird trick"); otherwise
  * Krizhevsky et al. 2012. Parameter names are torchvision's.
  */
 import {
@@ -31,7 +31,9 @@ export interface AlexnetConfig extends PictureConfig {
 
 type Map = FeatureMap<"batch" | "channel">;
 
-/** Kernel, stride and zeros of each convolution, where it stands among torchvision's layers, and whether a pooling follows. */
+/**
+ * Kernel, stride and padding of each convolution, its index among torchvision's layers, and whether pooling follows.
+ */
 const convolutions = [
   { at: 0, kernel: 11, stride: 4, padding: 2, pools: true },
   { at: 3, kernel: 5, stride: 1, padding: 2, pools: true },
@@ -40,15 +42,15 @@ const convolutions = [
   { at: 10, kernel: 3, stride: 1, padding: 1, pools: true },
 ] as const;
 
-/** Rows and columns that the classifier sees, whatever the picture's size. */
+/** Rows and columns of the classifier's input, whatever the image's size. */
 const grid = 6;
 
-/** PyTorch's own: uniform within 1 / √fan-in. */
+/** PyTorch's default initializer: uniform within 1 / √fan-in. */
 const bounded = (fanIn: number) => ({ init: uniform(-(fanIn ** -0.5), fanIn ** -0.5) });
 
 /** The pixels and the map after each convolution, with its pooling: [batch, row, column, channel]. */
 export function alexnetMaps(p: Params, pixels: Pixels, c: AlexnetConfig): Map[] {
-  // Windows of the last pooling would lie outside.
+  // Below 63 pixels the last pooling has no window.
   if (c.image < 63) throw new UsageError(`image ${c.image} is too small for AlexNet: 63 pixels or more are needed`);
   const maps: Map[] = [pixels];
   for (const [i, { at, pools, ...window }] of convolutions.entries()) {
@@ -69,11 +71,11 @@ export function alexnetMaps(p: Params, pixels: Pixels, c: AlexnetConfig): Map[] 
   return maps;
 }
 
-/** pixels [batch, channel, row, column] -> scores [batch, class] */
+/** pixels [batch, channel, row, column] -> class logits [batch, class] */
 export function alexnetScores(p: Params, pixels: Pixels, c: AlexnetConfig): Scores {
   const last = alexnetMaps(p, pixels, c).at(-1)!;
   const { batch, channel } = { batch: axisOf(last, "batch"), channel: axisOf(last, "channel") };
-  const isSquared = axisOf(last, "row").size === grid; // as 224 pixels become
+  const isSquared = axisOf(last, "row").size === grid; // as for 224 pixels
   const map: Map = isSquared ? last : resize<"batch" | "channel">(last, grid, grid, adaptiveAverage);
   const [row, column, hidden] = [axisOf(map, "row"), axisOf(map, "column"), axis("hidden", c.hidden)];
   const q = p.scope("classifier");

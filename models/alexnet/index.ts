@@ -1,4 +1,4 @@
-/** AlexNet as a model that commands know by name. */
+/** AlexNet as a named model. */
 import {
   axisOf,
   count,
@@ -26,7 +26,10 @@ const both = (path: string, axes: string): TensorRule[] => [
   same(`${path}.bias`, axes.split(" ")[0]!),
 ];
 
-/** As `torchvision.models.alexnet().state_dict()` names tensors; the first hidden layer's input is flattened channel by channel. */
+/**
+ * Tensor names of `torchvision.models.alexnet().state_dict()`; the first hidden layer's input is flattened channel by
+ * channel.
+ */
 const torchvisionRules: readonly TensorRule[] = [
   ...both("features.{}", "channel_out channel kernel_row kernel_column"),
   ...both("classifier.1", "hidden channel*row*column"),
@@ -48,7 +51,10 @@ const config: AlexnetConfig = {
 
 const epoch = Math.ceil(imagenetPictures / 128);
 
-/** 90 epochs of 128 pictures by SGD with momentum, a tenth of the rate three times. Krizhevsky et al. 2012, section 5. */
+/**
+ * 90 epochs with batches of 128 by SGD with momentum, the rate divided by 10 three times. Krizhevsky et al. 2012,
+ * section 5.
+ */
 const classes = classesStage<AlexnetConfig>(alexnetScores, {
   published: { steps: 90 * epoch, batch: 128, rate: 0.01, crop: 0.08, flip: 0.5, labelSmoothing: 0 },
   optimizer: ({ rate, steps }) => ({

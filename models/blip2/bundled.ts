@@ -1,4 +1,4 @@
-/** BLIP-2 as models that commands know by name: the Q-Former, with its first stage, and the whole that writes. */
+/** BLIP-2 as named models: the Q-Former, with its first stage, and the full captioning model. */
 import {
   axis,
   axisOf,
@@ -47,9 +47,9 @@ const rules: SettingRules = {
 };
 
 /**
- * Representation learning: 250,000 steps of 1680 pairs beside ViT-g (section 3.4); that the rate ends at a tenth of its peak is
- * of the released pretrain_stage1.yaml, whose warm-up of 5000 steps the paper has as 2000. No data of commands has features instead of
- * pictures, so this is for jobs that feed `vision` and `ids` themselves.
+ * Representation learning: 250,000 steps of 1680 pairs beside ViT-g (section 3.4); that the rate ends at a tenth of its
+ * peak is from the released pretrain_stage1.yaml, whose warm-up of 5000 steps is 2000 in the paper. The commands' data
+ * has images, not features, so this is for custom jobs that feed `vision` and `ids`.
  */
 export const qformerStage: StageRecipe<QformerConfig> = (c, given) => {
   const published = { steps: 250_000, batch: 1680, rate: 1e-4 };
@@ -92,7 +92,7 @@ export const blip2QformerModel = defineModel<QformerConfig>({
     const features = queryFeatures(p, askedQueries(p, vision, c), c);
     const [query, feature] = [axis("query", c.queries), axisOf(features, "feature")];
     const batch = axisOf(ids, "batch");
-    const again = p.shared(); // the Q-Former is one, whatever passes it makes
+    const again = p.shared(); // all passes share the Q-Former's weights
     return {
       image: transpose(rename(features, axisOf(features, "token"), query), [batch, query, feature]),
       text: transpose(textFeature(again, ids, c), [batch, feature]),
@@ -117,7 +117,7 @@ const writingRules: SettingRules = {
 
 const { width, depth, heads, mlp, queries, crossEvery, epsilon } = blip2Qformer;
 
-/** OPT ends a caption with a line break, 50118. */
+/** OPT ends a caption with a newline, 50118. */
 const writer = (size: string, text: Pick<OptConfig, "width" | "depth" | "heads">) =>
   defineModel<Blip2Config>({
     name: `blip2-opt-${size}`,
@@ -135,7 +135,7 @@ const writer = (size: string, text: Pick<OptConfig, "width" | "depth" | "heads">
         vision: tinyPictures(14),
         qformer: { ...tinyTower, queries: 4 },
         text: { ...tinyTower, vocab: 264, positions: 128 },
-        stop: 13, // a line break, of bytes
+        stop: 13, // a newline byte
       },
     },
     rules: writingRules,
@@ -162,7 +162,7 @@ export const blip2Models = [
   writer("6.7b", { width: 4096, depth: 32, heads: 32 }),
 ] as const;
 
-/** All of the family. */
+/** All models of the family. */
 export const blip2Family: readonly Model[] = [
   blip2QformerModel as unknown as Model,
   ...blip2Models.map((model) => model as unknown as Model),

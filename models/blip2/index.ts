@@ -1,4 +1,4 @@
-/** BLIP-2: the Q-Former, and the whole that writes. */
+/** BLIP-2: the Q-Former, and the full captioning model. */
 export * from "./bundled.ts";
 export { type QformerLossOptions, qformerLoss } from "./losses.ts";
 export { blip2Codec, qformerCodec } from "./published-config.ts";

@@ -1,6 +1,6 @@
 /**
- * What trains a Q-Former before any language model: contrast, matching and captions. Li et al. 2023, arXiv:2301.12597,
- * section 3.2; released code: LAVIS, blip2_qformer.py.
+ * The Q-Former's losses before a language model is attached: contrastive, matching and captioning. Li et al. 2023,
+ * arXiv:2301.12597, section 3.2; released code: LAVIS, blip2_qformer.py.
  */
 import {
   type AnyTensor,
@@ -55,23 +55,25 @@ import {
   written,
 } from "./qformer.ts";
 
-/** The part of a target that is spread over all classes, of contrast and of captions. */
+/** Label smoothing of the contrastive and captioning losses. */
 const smoothing = 0.1;
 
 export interface QformerLossOptions {
   /**
-   * True where rows of a batch may show the same, as in fine-tuning for retrieval: the input `image_id` i32 [batch] is the same
-   * number for those, and none is the other's negative. Default false: each row is alone with its text.
+   * True if rows of a batch may show the same image, as in fine-tuning for retrieval: the input `image_id` i32 [batch]
+   * is equal for those, and they are not each other's negatives. Default false: each row matches only its own text.
    */
   readonly grouped?: boolean;
 }
 
-/** Inputs: `vision`, `ids`. The losses `contrastive`, `matching` and `generative`, weighted alike, and `temperature`. */
+/**
+ * Inputs: `vision`, `ids`. The losses `contrastive`, `matching` and `generative`, equally weighted, and `temperature`.
+ */
 export function qformerLoss(p: Params, c: QformerConfig, { grouped = false }: QformerLossOptions = {}): SeveralLosses {
   const [vision, ids] = [normedVision(p, visionInput(c), c), textInput(c)];
-  // Queries see no word while a text is written, so those of contrast are the same.
+  // Queries attend to no text in the generative pass, so the contrastive loss uses the same ones.
   const { queries, logits } = written(p, vision, ids, c);
-  const again = p.shared(); // the Q-Former is one, whatever passes it makes
+  const again = p.shared(); // all passes share the Q-Former's weights
   const rows = axisOf(ids, "batch");
   const columns = axis("pair", rows.size);
   const temperature = p.parameter("temp", [], constantInit(0.07));
@@ -101,7 +103,7 @@ export function qformerLoss(p: Params, c: QformerConfig, { grouped = false }: Qf
   };
 }
 
-/** Cross-entropy of each next word but padding. */
+/** Next-token cross-entropy, ignoring padding. */
 function captionLoss(logits: Tensor<"batch" | "token" | "vocab">, ids: Ids): Tensor<never> {
   const [rows, token] = [axisOf(ids, "batch"), axisOf(ids, "token")];
   const fewer = longer(token, -1);
@@ -113,9 +115,10 @@ function captionLoss(logits: Tensor<"batch" | "token" | "vocab">, ids: Ids): Ten
 }
 
 /**
- * For each image a text of another and for each text another image, what is more alike more often: one draw from the softmax of
- * each row and column of the similarities, by the largest of logit + Gumbel noise, from the random inputs `negatives.text` and
- * `negatives.image`. No gradient passes. Rows of the batch, i32 [batch]; `exist` is false where all show the same.
+ * Hard negatives: for each image a text of another, and for each text another image, similar ones more often: one
+ * sample from the softmax of each row and column of the similarities, as the maximum of logit + Gumbel noise, from the
+ * random inputs `negatives.text` and `negatives.image`. No gradient passes. Row indices, i32 [batch]; `exist` is false
+ * if all rows show the same image.
  */
 function hardNegatives(
   similar: Tensor<"batch" | "pair">,

@@ -1,6 +1,6 @@
 /**
- * OPT, the language model that BLIP-2 speaks through: a causal decoder like GPT-2 with ReLU, its positions counted from 2. Zhang et
- * al. 2022, arXiv:2205.01068, section 2.1; released code: metaseq.
+ * OPT, BLIP-2's language model: a causal decoder like GPT-2 with ReLU, its positions counted from 2. Zhang et al. 2022,
+ * arXiv:2205.01068, section 2.1; released code: metaseq.
  */
 import {
   add,
@@ -31,10 +31,10 @@ type Ids = Tensor<"batch" | "token">;
 
 const init = { init: normal(0.02) };
 
-/** Rows of the table of positions before that of the first token. */
+/** Rows of the position table before that of the first token. */
 const positionsBefore = 2;
 
-/** Words without their positions: ids i32 [batch, token] -> [batch, token, embed] */
+/** Token embeddings without positions: ids i32 [batch, token] -> [batch, token, embed] */
 export const optWords = (p: Params, ids: Ids, a: Gpt2Axes): Tokens =>
   embedding(p.scope("tokens"), ids, a.vocab, a.embed);
 
@@ -48,7 +48,7 @@ function attend(p: Params, x: Tokens, a: Gpt2Axes, { key, visible }: TokenContex
   return { mixed: linear(p.scope("out"), mixed, [a.heads, a.headDim], [a.embed], init), memory };
 }
 
-/** All layers over words that have no positions yet, and the norm after them: x [batch, token, embed] -> the same. */
+/** Adds positions to embeddings and applies all layers and the final norm: x [batch, token, embed] -> the same. */
 export function opt(
   p: Params,
   words: Tokens,
@@ -72,7 +72,7 @@ export function opt(
   return { last: layerNorm(p.scope("norm"), x, [a.embed], c.epsilon), memory };
 }
 
-/** Scores of the next token by the table of words that `optWords` has declared: [batch, token, vocab] */
+/** Next-token logits, by the embedding table that `optWords` declared: [batch, token, vocab] */
 export function optScores(p: Params, hidden: Tokens, a: Gpt2Axes): Tensor<"batch" | "token" | "vocab"> {
   const table = p.shared().scope("tokens").parameter("weight", [a.vocab, a.embed], init.init);
   return transpose(contract(hidden, table, a.embed), [a.batch, axisOf(hidden, "token"), a.vocab]);

@@ -1,4 +1,4 @@
-/** The `config.json` of transformers' BLIP-2 (model_type blip-2): of the Q-Former that compares, and of the whole that writes. */
+/** The `config.json` of transformers' BLIP-2 (model_type blip-2), for the Q-Former alone and for the full model. */
 import { type ConfigCodec, shown, UsageError } from "../../dsl/index.ts";
 import {
   all,
@@ -21,9 +21,9 @@ const what = "BLIP-2's config";
 const fields: Fields = {
   ...bookkeeping,
   ...all("read", "vision_config qformer_config text_config num_query_tokens image_text_hidden_size"),
-  // Whether the language model is a decoder, which its own type says; where its words of pictures stand, which are before all.
+  // The language model's own type says whether it is a decoder; image tokens always come first.
   ...all("none", "use_decoder_only_language_model image_token_index image_token_id initializer_factor is_composition"),
-  tie_word_embeddings: "none", // the language model's says it
+  tie_word_embeddings: "none", // set by the language model's config
 };
 
 const visionFields: Fields = {
@@ -66,7 +66,7 @@ const textFields: Fields = {
   tie_word_embeddings: only(true),
 };
 
-/** What a field is where a config.json leaves it out. */
+/** Defaults of fields that a config.json leaves out. */
 const visionDefaults = {
   ...{ hidden_size: 1408, num_hidden_layers: 39, num_attention_heads: 16, intermediate_size: 6144 },
   ...{ image_size: 224, patch_size: 14, layer_norm_eps: 1e-6 },
@@ -140,7 +140,7 @@ const writeQueries = (c: QformerConfig | Blip2Config["qformer"]): PublishedConfi
   hidden_act: "gelu",
 });
 
-/** The Q-Former by itself: of its encoder, how many tokens there are and how wide. */
+/** The Q-Former alone: of its encoder it knows only the number and width of tokens. */
 export const qformerCodec: ConfigCodec<QformerConfig> = {
   types: ["blip-2"],
   describes: readsTexts,
@@ -159,11 +159,11 @@ export const qformerCodec: ConfigCodec<QformerConfig> = {
     };
   },
   notes: (json) => notesOf(json, false),
-  // How large a picture its encoder takes, and how deep that is, is no setting of the Q-Former's.
+  // The Q-Former's settings lack its encoder's resolution and depth.
   write: () => undefined,
 };
 
-/** BLIP-2 over OPT. */
+/** BLIP-2 with OPT. */
 export const blip2Codec: ConfigCodec<Blip2Config> = {
   types: ["blip-2"],
   incidental: ["text.vocab"], // padded in later files

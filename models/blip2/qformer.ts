@@ -1,6 +1,7 @@
 /**
- * BLIP-2's Q-Former: learned queries that ask an image, in a BERT which reads texts beside them. Li et al. 2023,
- * arXiv:2301.12597, section 3.1; released code: LAVIS, Qformer.py. The image's features are given: its encoder is frozen.
+ * BLIP-2's Q-Former: learned queries that cross-attend to an image, in a BERT that also reads text. Li et al. 2023,
+ * arXiv:2301.12597, section 3.1; released code: LAVIS, Qformer.py. The image's features are inputs: its encoder is
+ * frozen.
  */
 import {
   type AnyTensor,
@@ -43,7 +44,7 @@ import {
   zeros,
 } from "../../dsl/index.ts";
 
-/** What queries alone are asked with. */
+/** Settings of the queries. */
 export interface QueriesConfig {
   readonly [key: string]: number;
   readonly width: number;
@@ -51,27 +52,27 @@ export interface QueriesConfig {
   readonly heads: number;
   readonly mlp: number;
   readonly queries: number;
-  /** Queries attend to the image in each so many layers, in the first one first. */
+  /** Queries attend to the image in every `crossEvery`-th layer, starting with the first. */
   readonly crossEvery: number;
   readonly epsilon: number;
 }
 
 export interface QformerConfig extends QueriesConfig {
-  /** The last id begins a text that is to be written, [DEC]. */
+  /** The last id, [DEC], begins a generated text. */
   readonly vocab: number;
-  /** Tokens that there are positions for. */
+  /** Maximum positions of tokens. */
   readonly positions: number;
-  /** Tokens of a text, the padding included. */
+  /** Tokens of a text, padding included. */
   readonly context: number;
-  /** The image's features: how many, the class token among them, and their width. */
+  /** The number of image tokens, class token included. */
   readonly visionTokens: number;
   readonly visionWidth: number;
   readonly visionEpsilon: number;
-  /** Width of the space in which images and texts are compared. */
+  /** Width of the joint embedding space. */
   readonly embed: number;
 }
 
-/** Beside EVA's ViT-g at 224 pixels, whose last block is not read. */
+/** For EVA's ViT-g at 224 pixels without its last block. */
 export const blip2Qformer: QformerConfig = {
   width: 768,
   depth: 12,
@@ -95,27 +96,27 @@ export type Feature = Tensor<"batch" | "feature">;
 const batch = axis("batch", "batch");
 const init = { init: normal(0.02) };
 
-/** What the frozen encoder says of images: f32 [batch, token, embed] */
+/** The frozen encoder's image features: f32 [batch, token, embed] */
 export const visionInput = (c: QformerConfig): Tokens =>
   input("vision", "f32", [batch, axis("token", c.visionTokens), axis("embed", c.visionWidth)]);
 
-/** Texts: [CLS] first, [SEP] last, 0 is padding; i32 [batch, token] */
+/** Texts: [CLS] first, [SEP] last, 0 for padding; i32 [batch, token] */
 export const textInput = (c: QformerConfig): Ids => input("ids", "i32", [batch, axis("token", c.context)]);
 
-/** Features as all passes take them. */
+/** Normalized features, as all passes take them. */
 export const normedVision = (p: Params, vision: Tokens, c: QformerConfig): Tokens =>
   layerNorm(p.scope("ln_vision"), vision, [axisOf(vision, "embed")], c.visionEpsilon);
 
-/** What a pass goes over; queries see the image. */
+/** The inputs of a pass; queries attend to the image. */
 interface Pass {
   readonly queries?: Tokens;
   readonly text?: Tokens;
   readonly vision?: Tokens;
-  /** Everything, when absent. */
+  /** Default no mask. */
   readonly visible?: AnyTensor;
 }
 
-/** All layers over queries, a text, or the one before the other: self-attention is the same for both, the MLPs are not. */
+/** All layers over queries, text, or queries followed by text: self-attention weights are shared, the MLPs are not. */
 function passOver(p: Params, { queries, text, vision, visible }: Pass, c: QueriesConfig): Tokens {
   const [embed, hidden] = [axis("embed", c.width), axis("hidden", c.mlp)];
   const norm = (at: Params) => (x: Tokens) => layerNorm(at, x, [embed], c.epsilon);
@@ -147,7 +148,7 @@ function passOver(p: Params, { queries, text, vision, visible }: Pass, c: Querie
 const joined = (parts: readonly Tokens[]): Tokens =>
   parts.length === 1 ? parts[0]! : concat(parts, axisOf(parts[0]!, "token"));
 
-/** The rows of a pass, those of queries and those of a text. */
+/** Splits a pass into queries and text. */
 function apart(x: Tokens, sizes: readonly Tokens["type"]["axes"][number]["size"][]): Tokens[] {
   if (sizes.length === 1) return [x];
   const [queries, text] = sizes as [number, number];
@@ -158,14 +159,14 @@ function apart(x: Tokens, sizes: readonly Tokens["type"]["axes"][number]["size"]
 const learnedQueries = (p: Params, c: QueriesConfig): Tokens =>
   broadcast(p.parameter("query_tokens", [axis("token", c.queries), axis("embed", c.width)], normal(0.02)), batch);
 
-/** Words and positions, which count from 0 beside queries too. */
+/** Token and position embeddings; positions count from 0 even after queries. */
 function embedded(p: Params, ids: Ids, c: QformerConfig): Tokens {
   const [token, embed] = [axisOf(ids, "token"), axis("embed", c.width)];
   const words = embedding(p.scope("embeddings.word"), ids, axis("vocab", c.vocab), embed);
   return add(words, embedding(p.scope("embeddings.position"), iota(token), axis("position", c.positions), embed));
 }
 
-/** The queries after asking an image: [batch, token, embed] */
+/** The queries after attending to an image: [batch, token, embed] */
 export const askedQueries = (p: Params, vision: Tokens, c: QueriesConfig): Tokens =>
   passOver(p, { queries: learnedQueries(p, c), vision }, c);
 
@@ -174,7 +175,7 @@ const keysOf = (ids: Ids, more = 0) => {
   return { token, key: axis("key_token", token.size) };
 };
 
-/** A text by itself: unit vectors of its first token, [batch, feature] */
+/** The embedding of a text: unit vectors of its first token, [batch, feature] */
 export function textFeature(p: Params, ids: Ids, c: QformerConfig): Feature {
   const { token, key } = keysOf(ids);
   const read = passOver(p, { text: embedded(p, ids, c), visible: rename(ne(ids, 0), token, key) }, c);
@@ -191,7 +192,7 @@ const compared = <A extends string>(p: Params, x: Tensor<A | "embed">, c: Qforme
 export const queryFeatures = (p: Params, queries: Tokens, c: QformerConfig): Tensor<"batch" | "token" | "feature"> =>
   compared<"batch" | "token">(p.scope("vision_proj"), queries, c) as Tensor<"batch" | "token" | "feature">;
 
-/** True at keys that are queries or words: bool [batch, key_token] */
+/** True for keys that are not padding: bool [batch, key_token] */
 function realKeys(ids: Ids, c: QformerConfig): Tensor<"batch" | "key_token"> {
   const { token, key } = keysOf(ids, c.queries);
   const words = cast(ne(ids, 0), "i32");
@@ -200,7 +201,7 @@ function realKeys(ids: Ids, c: QformerConfig): Tensor<"batch" | "key_token"> {
 
 export const verdict = axis("match", 2);
 
-/** Whether a text is the image's: queries and words see each other. Scores [batch, match]; 1 is yes. */
+/** Whether a text matches the image: queries and text attend to each other. Logits [batch, match]; 1 is yes. */
 export function matching(p: Params, vision: Tokens, ids: Ids, c: QformerConfig): Tensor<"batch" | "match"> {
   const [queries, text] = [learnedQueries(p, c), embedded(p, ids, c)];
   const made = passOver(p, { queries, text, vision, visible: realKeys(ids, c) }, c);
@@ -210,18 +211,18 @@ export function matching(p: Params, vision: Tokens, ids: Ids, c: QformerConfig):
 }
 
 export interface Written {
-  /** As `askedQueries` gives them: they see no word. */
+  /** As `askedQueries` returns them: they attend to no text. */
   readonly queries: Tokens;
-  /** Scores of the next word at each: [batch, token, vocab] */
+  /** Next-token logits: [batch, token, vocab] */
   readonly logits: Tensor<"batch" | "token" | "vocab">;
 }
 
-/** A text as it is written from an image: words see the queries and the words before them. [DEC] replaces the first id. */
+/** Text generation from an image: text attends to the queries and to earlier text. [DEC] replaces the first id. */
 export function written(p: Params, vision: Tokens, ids: Ids, c: QformerConfig): Written {
   const { token, key } = keysOf(ids, c.queries);
   const begun: Ids = select(eq(iota(axisOf(ids, "token")), 0), c.vocab - 1, ids);
   const [place, other] = [iota(token), iota(key)];
-  const visible = and(or(lt(other, c.queries), le(other, place)), realKeys(ids, c)); // queries come first, and see no word
+  const visible = and(or(lt(other, c.queries), le(other, place)), realKeys(ids, c)); // queries come first, without text
   const made = passOver(p, { queries: learnedQueries(p, c), text: embedded(p, begun, c), vision, visible }, c);
   const [queries, words] = apart(made, [c.queries, axisOf(ids, "token").size]);
   return { queries: queries!, logits: wordScores(p, words!, c) };

@@ -1,4 +1,4 @@
-/** Where a Q-Former's parameters lie in checkpoints. */
+/** Checkpoint layouts of the Q-Former and BLIP-2. */
 import { same, type TensorCopy, type TensorRule, under } from "../../dsl/index.ts";
 
 const affine = (path: string, name: string, out: string, from: string): TensorRule[] => [
@@ -8,7 +8,7 @@ const affine = (path: string, name: string, out: string, from: string): TensorRu
 const norm = (path: string, name: string): TensorRule[] =>
   ["weight", "bias"].map((x) => ({ path: `${path}.${x}`, name: `${name}.${x}`, axes: "embed" }));
 
-/** Attention as BERT has it; what projects is one word deeper, and called otherwise by LAVIS and transformers. */
+/** BERT's attention; LAVIS and transformers name the projections differently, one level deeper. */
 const attention = (path: string, name: string, inner: string): TensorRule[] => [
   ...Object.entries({ q: "query", k: "key", v: "value" }).flatMap(([x, word]) =>
     affine(`${path}.${x}`, `${name}.${inner}.${word}`, "heads*head_dim", "embed"),
@@ -42,7 +42,7 @@ const heads = (vision: string, text: string): TensorRule[] => [
   ...affine("itm_head", "itm_head", "match", "embed"),
 ];
 
-/** As LAVIS keeps it, with the head that writes. */
+/** LAVIS's layout, with the language modelling head. */
 export const qformerRules: readonly TensorRule[] = [
   ...heads("vision_proj", "text_proj"),
   same("temp", ""),
@@ -55,7 +55,7 @@ export const qformerRules: readonly TensorRule[] = [
   { path: "head.bias", name: "Qformer.cls.predictions.bias", axes: "vocab" },
 ];
 
-/** `Blip2ForImageTextRetrieval` of transformers, which compares and matches and does not write. */
+/** `Blip2ForImageTextRetrieval` of transformers: contrastive and matching, without generation. */
 export const qformerHubRules: readonly TensorRule[] = [
   ...heads("vision_projection", "text_projection"),
   ...norm("ln_vision", "vision_model.post_layernorm"),
@@ -69,7 +69,7 @@ const joined: readonly TensorRule[] = ["q", "k", "v"].flatMap((x, i) => [
   { path: `attn.${x}.bias`, name: "self_attn.qkv.bias", axes: `${i}/3*heads*head_dim` },
 ]);
 
-/** `Blip2ForConditionalGeneration` of transformers, whose language model is OPT. */
+/** `Blip2ForConditionalGeneration` of transformers, with OPT. */
 export const blip2HubRules: readonly TensorRule[] = [
   ...under("vision", "vision_model", [
     { path: "class_embedding", name: "embeddings.class_embedding", axes: "1 1 embed" },
@@ -106,7 +106,7 @@ export const blip2HubRules: readonly TensorRule[] = [
   ]),
 ];
 
-/** The scores' matrix is the words', and may be stored again. */
+/** The output matrix is tied to the embedding and may be stored again. */
 export const blip2Copies = (): readonly TensorCopy[] => [
   {
     name: "language_model.lm_head.weight",

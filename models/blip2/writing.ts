@@ -1,5 +1,5 @@
 /**
- * BLIP-2 that writes: a picture through ViT-g and the Q-Former, whose queries stand before a text of OPT. Li et al. 2023,
+ * BLIP-2's captioning: an image through ViT-g and the Q-Former, whose queries precede OPT's text. Li et al. 2023,
  * arXiv:2301.12597, section 3.3.
  */
 import {
@@ -29,7 +29,7 @@ import { gpt2Axes, wholeText } from "../gpt2/index.ts";
 import { type OptConfig, opt, optScores, optWords } from "./opt.ts";
 import { askedQueries, type QueriesConfig } from "./qformer.ts";
 
-/** ViT-g without its last block, all of which the Q-Former sees after a norm. */
+/** ViT-g without its last block, all tokens of which the Q-Former attends to after a norm. */
 export interface Blip2VisionConfig extends TransformerConfig {
   readonly image: number;
   readonly patch: number;
@@ -40,13 +40,13 @@ export interface Blip2Config {
   readonly vision: Blip2VisionConfig;
   readonly qformer: QueriesConfig;
   readonly text: OptConfig;
-  /** The id that ends a text besides the tokenizer's EOS: a line break, as BLIP-2's captions end. */
+  /** The id that ends a text in addition to the tokenizer's EOS: a newline, as BLIP-2's captions end. */
   readonly stop: number;
 }
 
 const init = { init: normal(0.02) };
 
-/** All tokens of a picture, the class token first: [batch, token, embed] */
+/** All tokens of an image, class token first: [batch, token, embed] */
 function blip2Vision(p: Params, pixels: Picture, c: Blip2VisionConfig): Tokens {
   const [embed, count] = [axis("embed", c.width), gridOf(c) ** 2];
   const [patches, token]: Axis<"token">[] = [axis("token", count), axis("token", count + 1)];
@@ -66,7 +66,7 @@ function blip2Vision(p: Params, pixels: Picture, c: Blip2VisionConfig): Tokens {
   return layerNorm(p.scope("norm"), last, [embed], c.epsilon);
 }
 
-/** What stands before a text: the queries after asking the picture, as wide as words. [batch, token, embed] */
+/** The image prefix: the queries after attending to the image, projected to OPT's width. [batch, token, embed] */
 function seen(p: Params, c: Blip2Config): Tokens {
   const vision = blip2Vision(p.scope("vision"), pictures(c.vision), c.vision);
   const asked = askedQueries(p.scope("qformer"), vision, c.qformer);
@@ -74,8 +74,8 @@ function seen(p: Params, c: Blip2Config): Tokens {
 }
 
 /**
- * The beginning of a text about a picture: `pixels` and `input_ids`, all texts of one length. The queries come before the words, so
- * `present` holds as many tokens more, and positions go on from there.
+ * Prefill with an image: `pixels` and `input_ids`, all texts of one length. The queries precede the text, so `present`
+ * has that many more tokens, and positions continue from there.
  */
 export function blip2Beginning(p: Params, c: Blip2Config): Readonly<Record<string, AnyTensor>> {
   const fewer = gpt2Axes(c.text, newTokens());
@@ -87,7 +87,7 @@ export function blip2Beginning(p: Params, c: Blip2Config): Readonly<Record<strin
   return { logits: optScores(language, lastOf<"batch" | "embed">(last), a), ...presentOutputs(memory, a) };
 }
 
-/** The step that goes on, in which the picture is among what is remembered. */
+/** The step, for which the image is in the KV cache. */
 export function blip2Step(p: Params, c: Blip2Config): Readonly<Record<string, AnyTensor>> {
   const a = gpt2Axes(c.text, newTokens());
   const { ids, context, past } = decoderInputs(a, c.text.depth, "step");

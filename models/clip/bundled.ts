@@ -1,4 +1,4 @@
-/** The published sizes as models that commands know by name. */
+/** The published sizes as named models. */
 import type { Model } from "../../dsl/index.ts";
 import type { ClipConfig, TwoTowers } from "./clip.ts";
 import { clipCodec } from "./config.ts";
@@ -12,7 +12,7 @@ import { tinyTexts, tinyTowers } from "./tiny.ts";
 import { listed, twoTowers } from "./two-towers.ts";
 import { type ClipVisionConfig, imageVectors, visionStates } from "./vision.ts";
 
-/** CLIP's text tower: heads of 64, an MLP four times as wide. */
+/** CLIP's text tower: head size 64, an MLP four times as wide. */
 export const clipText = (width: number, depth: number, activation = "gelu"): ClipTextConfig => ({
   ...{ width, depth, heads: width / 64, mlp: 4 * width, activation, epsilon: 1e-5 },
   ...{ vocab: 49408, context: 77, eos: 49407 },
@@ -34,7 +34,7 @@ const profiles = {
 
 type Profile = keyof typeof profiles;
 
-/** A CLIP of any size; OpenAI's and OpenCLIP's differ in numbers alone. */
+/** A CLIP of any size; OpenAI's and OpenCLIP's differ only in numbers. */
 export const clipModel = (
   name: string,
   summary: string,
@@ -57,7 +57,7 @@ const quick = ({ vision, text, embed }: ClipConfig): ClipConfig => ({
 
 const radford = "Radford et al. 2021, arXiv:2103.00020";
 
-/** Table 20 has the rates. */
+/** Rates are from table 20. */
 const openai = (profile: Profile, title: string, rate: number): Model<ClipConfig> =>
   clipModel(
     `clip-${profile}`,
@@ -67,7 +67,7 @@ const openai = (profile: Profile, title: string, rate: number): Model<ClipConfig
     radford,
   );
 
-/** Trained by settings of their own, which differ from weights to weights: the stage has OpenAI's. */
+/** OpenCLIP's training settings differ between weights, so the stage has OpenAI's. */
 const openclip = (profile: Profile, title: string): Model<ClipConfig> =>
   clipModel(
     `openclip-${profile}`,
@@ -77,7 +77,7 @@ const openclip = (profile: Profile, title: string): Model<ClipConfig> =>
     "Cherti et al. 2022, arXiv:2212.07143",
   );
 
-/** A ResNet instead of the transformer. */
+/** CLIP with a ResNet instead of the vision transformer. */
 export interface ClipResNetModelConfig extends TwoTowers<ClipResNetConfig> {
   readonly [key: string]: number | ClipResNetConfig | ClipTextConfig;
 }
@@ -96,7 +96,7 @@ export const clipResNetModel = (name: string, summary: string, config: ClipResNe
     stateAxes: ["batch", "row", "column", "channel"],
   });
 
-/** All of the family. */
+/** All models of the family. */
 export const clipFamily: readonly Model[] = [
   listed(openai("vit-b-32", "ViT-B/32", 5e-4)),
   listed(openai("vit-b-16", "ViT-B/16", 5e-4)),

@@ -1,6 +1,6 @@
 /**
- * CLIP: pictures and texts in one space, compared by cosine. Radford et al. 2021, arXiv:2103.00020, section 2. The same with
- * other sizes, and mostly with the exact GELU, is OpenCLIP: Cherti et al. 2022, arXiv:2212.07143.
+ * CLIP: images and texts in a joint embedding space, compared by cosine. Radford et al. 2021, arXiv:2103.00020, section
+ * 2. OpenCLIP is the same with other sizes, and mostly with the exact GELU: Cherti et al. 2022, arXiv:2212.07143.
  */
 import {
   type Axis,
@@ -15,11 +15,11 @@ import { contrastiveLoss, logitScale } from "../internvl/contrastive.ts";
 import { type ClipTextConfig, texts, textVectors } from "./text.ts";
 import { type ClipVisionConfig, type Picture, pictures, type Vector } from "./vision.ts";
 
-/** A picture's tower, a text's tower, and the space that they share. */
+/** An image tower, a text tower, and their joint embedding space. */
 export interface TwoTowers<V extends { readonly image: number }> {
   readonly vision: V;
   readonly text: ClipTextConfig;
-  /** Width of the shared space. */
+  /** Width of the joint embedding space. */
   readonly embed: number;
 }
 
@@ -27,7 +27,10 @@ export interface ClipConfig extends TwoTowers<ClipVisionConfig> {
   readonly [key: string]: number | ClipVisionConfig | ClipTextConfig;
 }
 
-/** A tower for pictures, in the scope `vision`: vectors not yet of unit length. `updates` takes what batch norms keep. */
+/**
+ * An image tower, in the scope `vision`: vectors before normalization. `updates` receives batch norms' running
+ * statistics.
+ */
 export type PictureTower<V> = (
   p: Params,
   pixels: Picture,
@@ -36,7 +39,7 @@ export type PictureTower<V> = (
   updates: StateUpdate[],
 ) => Vector;
 
-/** Unit vectors of pictures and texts, and what their cosines are multiplied by. */
+/** Unit vectors of images and texts, and the factor of their cosines. */
 export function compared<V extends { readonly image: number }>(p: Params, c: TwoTowers<V>, tower: PictureTower<V>) {
   const feature = axis("feature", c.embed);
   const updates: StateUpdate[] = [];
@@ -48,7 +51,7 @@ export function compared<V extends { readonly image: number }>(p: Params, c: Two
   };
 }
 
-/** Each picture of a batch is to find its text among all, and each text its picture. */
+/** The symmetric contrastive loss: each image of a batch is to match its text among all, and each text its image. */
 export function pairLoss<V extends { readonly image: number }>(
   p: Params,
   c: TwoTowers<V>,
@@ -58,7 +61,7 @@ export function pairLoss<V extends { readonly image: number }>(
   return { loss: contrastiveLoss(image, text, scale), metrics: { scale }, updates };
 }
 
-/** How well pictures and texts find each other. */
+/** Image and text embeddings, for validation by retrieval. */
 export const foundBy =
   <V extends { readonly image: number }>(c: TwoTowers<V>, tower: PictureTower<V>): StageValidation =>
   (p) => {

@@ -1,4 +1,4 @@
-/** The `config.json` of transformers' CLIPModel: every field that changes a number is obeyed, or refused by its name. */
+/** The `config.json` of transformers' CLIPModel: every field that affects results is honoured, or rejected by name. */
 import { type ConfigCodec, type JsonRecord, shown, UsageError } from "../../dsl/index.ts";
 import { all, bookkeeping, checkFields, type Fields, fieldNotes, only, trained } from "../config-fields.ts";
 import type { ClipConfig } from "./clip.ts";
@@ -12,7 +12,7 @@ const towerFields: Fields = {
     "read",
     "hidden_size num_hidden_layers num_attention_heads intermediate_size hidden_act layer_norm_eps eos_token_id",
   ),
-  // Those of a tower alone, or of what is drawn where there are no weights.
+  // Fields of a tower alone, or of random initialization.
   ...all("none", "projection_dim initializer_factor tie_word_embeddings"),
   attention_dropout: trained(0),
   dropout: trained(0),
@@ -25,7 +25,7 @@ const clipFields: Fields = {
   ...all("none", "initializer_factor logit_scale_init_value tie_word_embeddings"),
 };
 
-/** What a field is where a config.json leaves it out: the defaults of CLIPTextConfig and CLIPVisionConfig. */
+/** Defaults of fields that a config.json leaves out: those of CLIPTextConfig and CLIPVisionConfig. */
 const textDefaults = {
   vocab_size: 49408,
   hidden_size: 512,
@@ -51,7 +51,7 @@ const visionDefaults = {
 const isRecord = (value: unknown): value is JsonRecord =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
-/** A tower's fields: those of the older name, where there are any, go before the others, with all defaults. */
+/** A tower's fields: if the older name is present it takes precedence, with all its defaults. */
 function towerOf(json: JsonRecord, name: "text_config" | "vision_config", defaults: JsonRecord): JsonRecord {
   const [fields, older] = [name, `${name}_dict`].map((key) => {
     const value = json[key] ?? undefined;
@@ -61,7 +61,7 @@ function towerOf(json: JsonRecord, name: "text_config" | "vision_config", defaul
   return { ...defaults, ...fields, ...(older && { ...defaults, ...older }) };
 }
 
-/** Fields of a record as values of a kind; errors say which. */
+/** Typed readers of an object's fields, with errors that name them. */
 function reading(json: JsonRecord, what: string) {
   const wrong = (key: string, needed: string) =>
     new UsageError(
@@ -92,7 +92,7 @@ function readTower({ number, activation }: ReturnType<typeof reading>): Transfor
   };
 }
 
-/** The id that the older files have for the end, which it is not: there, transformers takes the largest id of a text. */
+/** The EOS id in older files, which is wrong: transformers then takes the largest id of a text. */
 const largestId = 2;
 
 function readClip(json: JsonRecord): ClipConfig {
@@ -113,7 +113,7 @@ function readClip(json: JsonRecord): ClipConfig {
   };
 }
 
-/** A vision tower's own record; throws UsageError naming a field that is not obeyed. */
+/** A vision tower's own config. Throws UsageError naming an unsupported field. */
 export function readVisionConfig(json: JsonRecord): ClipVisionConfig {
   checkFields(json, visionFields, "the vision tower's config");
   const seen = reading({ ...visionDefaults, ...json }, "the vision tower's config");
@@ -153,7 +153,7 @@ const writeText = (c: ClipTextConfig, embed: number): JsonRecord => ({
 
 export const clipCodec: ConfigCodec<ClipConfig> = {
   types: ["clip"],
-  incidental: ["text.eos"], // older files say it otherwise
+  incidental: ["text.eos"], // older files store it differently
   read: readClip,
   notes: (json) => {
     const [vision, text] = towers(json);
@@ -163,7 +163,7 @@ export const clipCodec: ConfigCodec<ClipConfig> = {
       ...fieldNotes(text, textFields, "the text tower's config"),
     ];
   },
-  // An end of 2 means something else there.
+  // An EOS of 2 has another meaning there.
   write: (c) =>
     c.text.eos === largestId
       ? undefined

@@ -1,8 +1,8 @@
-/** Positions of another grid: what a checkpoint made for pictures of another size has. */
+/** Position embeddings of another grid, from a checkpoint at another resolution. */
 import { fitGridPositions } from "../../dsl/index.ts";
 
 /**
- * Interpolates the positions of patches once, bicubic and without antialiasing, as transformers does; that of the class token
- * stays. Nothing else can have another shape.
+ * Interpolates the positions of patches once, bicubic without antialiasing, as transformers does; the class token's is
+ * kept. No other parameter may change shape.
  */
 export const fitPositions = fitGridPositions((parameter) => parameter === "vision.positions");

@@ -1,13 +1,13 @@
-/** Where CLIP's parameters lie: in checkpoints of transformers' CLIPModel, and in those of OpenAI and OpenCLIP. */
+/** Checkpoint layouts of CLIP: of transformers' CLIPModel, and of OpenAI and OpenCLIP. */
 import { same, type TensorRule, under } from "../../dsl/index.ts";
 
 const moved = (path: string, name: string, axes: string): TensorRule => ({ path, name, axes });
 
-/** A weight and a bias of one axis, as norms have. */
+/** A weight and a bias of one axis, for norms. */
 export const normRules = (path: string, name: string, axes = "embed"): TensorRule[] =>
   ["weight", "bias"].map((part) => moved(`${path}.${part}`, `${name}.${part}`, axes));
 
-/** A weight and a bias that has the weight's first dimension. */
+/** A weight, and a bias along the weight's first dimension. */
 export const linearRules = (path: string, name: string, axes: string): TensorRule[] => [
   moved(`${path}.weight`, `${name}.weight`, axes),
   moved(`${path}.bias`, `${name}.bias`, axes.split(" ")[0]!),
@@ -24,13 +24,13 @@ const apartBlock: readonly TensorRule[] = [
   ...linearRules("mlp.fc2", "mlp.fc2", "embed hidden"),
 ];
 
-/** transformers' CLIPModel: queries, keys and values apart. */
+/** transformers' CLIPModel: separate queries, keys and values. */
 export const transformersRules: readonly TensorRule[] = [
   ...under("vision", "vision_model", [
     moved("class_embedding", "embeddings.class_embedding", "embed"),
     moved("positions", "embeddings.position_embedding.weight", "token embed"),
     moved("patches.weight", "embeddings.patch_embedding.weight", "embed channel patch_row patch_column"),
-    ...normRules("norm_pre", "pre_layrnorm"), // as it is spelt there
+    ...normRules("norm_pre", "pre_layrnorm"), // spelt as in the checkpoint
     ...under("blocks.{}", "encoder.layers.{}", apartBlock),
     ...normRules("norm_post", "post_layernorm"),
   ]),
@@ -57,7 +57,7 @@ const joinedBlock: readonly TensorRule[] = [
   ...linearRules("mlp.fc2", "mlp.c_proj", "embed hidden"),
 ];
 
-/** The text tower of OpenAI's code and OpenCLIP, whose tensors lie at the top or below `text`. */
+/** The text tower of OpenAI's code and OpenCLIP, with tensors at the root or under `text`. */
 export const openTextRules: readonly TensorRule[] = [
   moved("tokens.weight", "token_embedding.weight", "vocab embed"),
   moved("positions", "positional_embedding", "token embed"),
@@ -66,7 +66,7 @@ export const openTextRules: readonly TensorRule[] = [
   moved("projection.weight", "text_projection", "embed feature"),
 ];
 
-/** The vision transformer of OpenAI's code and OpenCLIP, but for its patches. */
+/** The vision transformer of OpenAI's code and OpenCLIP, except its patches. */
 export const openVisionRules: readonly TensorRule[] = [
   moved("class_embedding", "class_embedding", "embed"),
   moved("positions", "positional_embedding", "token embed"),
@@ -76,7 +76,7 @@ export const openVisionRules: readonly TensorRule[] = [
   moved("projection.weight", "proj", "embed feature"),
 ];
 
-/** OpenAI's code and OpenCLIP: queries, keys and values in one tensor, projections that are multiplied from the right. */
+/** OpenAI's code and OpenCLIP: fused queries, keys and values; projections stored for x @ W. */
 export const openRules: readonly TensorRule[] = [
   ...under("vision", "visual", [
     ...openVisionRules,

@@ -1,6 +1,6 @@
 /**
- * CLIP's ResNet: a stem of three convolutions, means instead of strides, and an attention that pools the last map. Radford et al.
- * 2021, arXiv:2103.00020, section 2.4; released code model.py, `ModifiedResNet`.
+ * CLIP's ResNet: a stem of three convolutions, average pooling instead of strided convolutions, and attention pooling
+ * of the last map. Radford et al. 2021, arXiv:2103.00020, section 2.4; released code model.py, `ModifiedResNet`.
  */
 import {
   type AnyTensor,
@@ -32,19 +32,19 @@ import type { Picture, Vector } from "./vision.ts";
 
 export interface ClipResNetConfig {
   readonly [key: string]: ConfigValue;
-  /** Channels after the stem; those of the four stages are 4, 8, 16 and 32 times as many. */
+  /** Channels after the stem; the four stages have 4, 8, 16 and 32 times as many. */
   readonly width: number;
   /** Blocks of the four stages. */
   readonly blocks: readonly number[];
-  /** Pixels of the square input. */
+  /** Side of the square input, in pixels. */
   readonly image: number;
-  /** Heads of the attention that pools. */
+  /** Heads of the attention pooling. */
   readonly heads: number;
 }
 
 type Map = FeatureMap<"batch" | "channel">;
 
-/** Pictures to vectors, not yet of unit length. */
+/** Images to vectors, before normalization. */
 export function resnetVectors(
   p: Params,
   pixels: Picture,
@@ -55,7 +55,7 @@ export function resnetVectors(
   return pooled(p.scope("attnpool"), resnetMaps(p, pixels, c, updates).at(-1)!, c.heads, feature);
 }
 
-/** The maps after the stem and after each stage: [batch, channel, row, column], halved each but by the first stage. */
+/** The maps after the stem and after each stage: [batch, channel, row, column], halved by each stage but the first. */
 export function resnetMaps(p: Params, pixels: Picture, c: ClipResNetConfig, updates: StateUpdate[]): Map[] {
   if (c.image % 32 !== 0)
     throw new UsageError(`image ${c.image} cannot be halved five times: make it a multiple of 32`);
@@ -72,7 +72,7 @@ export function resnetMaps(p: Params, pixels: Picture, c: ClipResNetConfig, upda
 
 type Convolutions = ReturnType<typeof convolutions>;
 
-/** A convolution without bias and its norm: `conv1` and `bn1` of "1". */
+/** A convolution without bias, and its batch norm: `conv1` and `bn1` for "1". */
 const convolutions =
   (updates: StateUpdate[]) =>
   (
@@ -115,7 +115,10 @@ function stage(p: Params, x: Map, { layers, count, width, halve }: Stage): Map {
   return y;
 }
 
-/** The mean of the places asks all places and itself, each with its position. -> [batch, feature] */
+/**
+ * Attention pooling: the mean attends to all positions and itself, each with its position embedding. -> [batch,
+ * feature]
+ */
 function pooled(p: Params, map: Map, headCount: number, feature: Axis<"feature">): Vector {
   const [row, column, embed] = [axisOf(map, "row"), axisOf(map, "column"), axisOf(map, "channel")];
   const [count, width] = [(row.size as number) * (column.size as number), embed.size as number];

@@ -1,4 +1,4 @@
-/** What the settings of CLIP's towers may be. */
+/** Rules of the settings of CLIP's towers. */
 import { listOf, positive, type SettingRules, whole, word } from "../../dsl/index.ts";
 import { activations } from "./transformer.ts";
 
@@ -13,7 +13,7 @@ const towerSettings: SettingRules = {
   epsilon: positive,
 };
 
-/** How large pictures are, and their patches. */
+/** Image and patch sizes. */
 export const pictureSettings: SettingRules = { image: whole(1, 2 ** 14), patch: whole(1, 2 ** 14) };
 
 export const textSettings: SettingRules = {

@@ -1,6 +1,6 @@
 /**
- * How CLIP is trained: pictures and texts of a batch are to find each other. Radford et al. 2021, section 2.5 and tables 18 to
- * 20. Crops are OpenCLIP's: the paper's random square of a resized picture has no numbers.
+ * CLIP's contrastive training. Radford et al. 2021, section 2.5 and tables 18 to 20. Crops are OpenCLIP's: the paper
+ * gives no numbers for its random square of a resized image.
  */
 import {
   type Config,
@@ -20,17 +20,17 @@ import {
 import { foundBy, type PictureTower, pairLoss, type TwoTowers } from "./clip.ts";
 import type { ClipTextConfig } from "./text.ts";
 
-/** What is published of a model's training. */
+/** The published training settings of a model. */
 export interface Training {
   readonly batch: number;
   readonly rate: number;
-  /** Samples that were seen, each as often as it was. */
+  /** Samples seen, counting repeats. */
   readonly samples: number;
   readonly warmup: number;
   readonly weightDecay: number;
   readonly beta2: number;
   readonly epsilon: number;
-  /** Where it is not AdamW at one rate, unclipped: what else is published of the optimizer, by the model's settings. */
+  /** Optimizer settings by configuration, if not unclipped AdamW at one rate. */
   readonly optimizer?: (config: Config) => Pick<Optimizer, "rule" | "clip" | "rateScale">;
 }
 
@@ -40,12 +40,12 @@ export const clipTraining = (rate: number): Training => ({
   ...{ weightDecay: 0.2, beta2: 0.98, epsilon: 1e-6 },
 });
 
-/** Weight decay acts on what is neither a gain nor a bias, nor the temperature, nor the class token, as in OpenCLIP. */
+/** As in OpenCLIP, weight decay applies to all but gains, biases, the temperature and the class token. */
 const decays = (path: string): boolean => !/(^|[._])(norm\w*|bn\d|bias|class_embedding|logit_scale)(\.|$)/.test(path);
 
 type Towers<V extends { readonly image: number }> = Config & TwoTowers<V>;
 
-/** Training of two towers from nothing, or from what `--from` has. */
+/** Trains two towers from scratch, or from the weights given by `--from`. */
 export const contrastive =
   <V extends { readonly image: number }, C extends Towers<V>>(
     tower: PictureTower<V>,
@@ -78,7 +78,7 @@ export const contrastive =
     };
   };
 
-/** A text ends as the run's tokenizer ends it. */
+/** Takes EOS from the run's tokenizer. */
 const endingAs = (c: ClipTextConfig, text: TextCodec | undefined): ClipTextConfig =>
   text === undefined || (c.eos === 0 && text.eos === text.vocabularySize - 1) ? c : { ...c, eos: text.eos };
 

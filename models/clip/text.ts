@@ -1,4 +1,4 @@
-/** CLIP's text tower: a transformer in which no token sees a later one, so that the last one has read them all. */
+/** CLIP's text tower: a causal transformer, so that the last token has attended to all. */
 import {
   type Axis,
   add,
@@ -22,15 +22,15 @@ import type { Vector } from "./vision.ts";
 
 export interface ClipTextConfig extends TransformerConfig {
   readonly vocab: number;
-  /** Positions, which is the number of ids that a text is padded to. */
+  /** Positions, to which texts are padded. */
   readonly context: number;
-  /** The id that ends a text; 0: the largest id of each text, as in OpenAI's code, where the end is the last of the vocabulary. */
+  /** The EOS id; 0 takes the largest id of each text, as in OpenAI's code, where EOS is the last of the vocabulary. */
   readonly eos: number;
 }
 
 export type Ids = Tensor<"batch" | "token">;
 
-/** Token ids i32 [batch, token], padded after the end with anything. */
+/** Token ids i32 [batch, token]; ids after EOS are ignored. */
 export const texts = ({ context }: ClipTextConfig): Ids =>
   input("ids", "i32", [axis("batch", "batch"), axis("token", context)]);
 
@@ -40,7 +40,7 @@ function blockInit({ width, depth }: ClipTextConfig): BlockInit {
   return { project: normal(width ** -0.5), out: ending, fc1: normal((2 * width) ** -0.5), fc2: ending };
 }
 
-/** Texts to vectors, not yet of unit length: what is at the first token that ends a text. */
+/** Texts to vectors, before normalization: the state at the first EOS. */
 export function textVectors(p: Params, ids: Ids, c: ClipTextConfig, feature: Axis<"feature">): Vector {
   const [token, embed] = [axisOf(ids, "token"), axis("embed", c.width)];
   const words: Tokens = embedding(p.scope("tokens"), ids, axis("vocab", c.vocab), embed);

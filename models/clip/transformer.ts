@@ -1,4 +1,7 @@
-/** The transformer of both towers: pre-norm blocks of attention and an MLP. Radford et al. 2021, arXiv:2103.00020, section 2.4. */
+/**
+ * The transformer of both towers: pre-norm blocks of attention and an MLP. Radford et al. 2021, arXiv:2103.00020,
+ * section 2.4.
+ */
 import {
   type Activation,
   axis,
@@ -21,16 +24,16 @@ export interface TransformerConfig {
   readonly width: number;
   readonly depth: number;
   readonly heads: number;
-  /** Inner width of the MLP. */
+  /** Hidden width of the MLP. */
   readonly mlp: number;
-  /** "quick_gelu": x·sigmoid(1.702 x), of OpenAI's weights; "gelu": the exact one, of most of OpenCLIP's. */
+  /** "quick_gelu": x·sigmoid(1.702 x), in OpenAI's weights; "gelu": the exact one, in most of OpenCLIP's. */
   readonly activation: string;
   readonly epsilon: number;
 }
 
-/** How the weights of a block begin. */
+/** Initializers of a block's weights. */
 export interface BlockInit {
-  /** Of queries, keys and values. */
+  /** For queries, keys and values. */
   readonly project: Distribution;
   readonly out: Distribution;
   readonly fc1: Distribution;
@@ -42,7 +45,7 @@ export const activations: Readonly<Record<string, Activation>> = { quick_gelu: q
 export interface TransformerOptions {
   readonly init: BlockInit;
   readonly causal: boolean;
-  /** The part of samples that a branch of the last block is left out for while training; from 0 on over depth. Default 0. */
+  /** Drop path rate of the last block, rising linearly from 0 over depth. Default 0. */
   readonly drop?: number;
 }
 

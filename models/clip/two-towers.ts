@@ -1,4 +1,4 @@
-/** A picture's tower beside CLIP's text tower as a model: all that commands ask for, whatever the tower. */
+/** A model record of an image tower beside CLIP's text tower: all that commands need, whatever the tower. */
 import {
   type AnyTensor,
   type Axis,
@@ -17,7 +17,7 @@ import { compared, type PictureTower, type TwoTowers } from "./clip.ts";
 import { contrastive, type Training } from "./stages.ts";
 import { type Picture, pictures } from "./vision.ts";
 
-/** The short side is resized, and a square cut from the middle. */
+/** Resize of the short side, then a centre crop. */
 const preprocessing: Preprocessing = {
   fit: "crop",
   interpolation: "bicubic",
@@ -25,7 +25,7 @@ const preprocessing: Preprocessing = {
   std: [0.26862954, 0.26130258, 0.27577711],
 };
 
-/** Texts begin and end as their tokenizer has it, and are padded with 0, which is seen by no token before it. */
+/** Special tokens by the tokenizer's template; padding with 0, which causal attention hides. */
 const compare: CompareMode = { special: "template", pad: 0 };
 
 export interface TwoTowersRecord<V, C extends Config> {
@@ -38,9 +38,9 @@ export interface TwoTowersRecord<V, C extends Config> {
   readonly training: Training;
   readonly checkpoints: ModelCheckpoints<C>;
   readonly tower: PictureTower<V>;
-  /** What the tower makes of a picture on the way. */
+  /** The tower's intermediate states of an image. */
   readonly states: (p: Params, pixels: Picture, c: V) => readonly AnyTensor[];
-  /** The axes of a state as features are written; default those of tokens, the class token first. */
+  /** The axes of a state in `features`; default those of tokens, class token first. */
   readonly stateAxes?: readonly string[];
 }
 
@@ -66,7 +66,7 @@ export function twoTowers<V extends { readonly image: number }, C extends Config
   });
 }
 
-/** States as the outputs that features are taken from; default those of tokens. */
+/** States as outputs of the `features` graph; default axes those of tokens. */
 export const asFeatures = (states: readonly AnyTensor[], axes: readonly string[] = ["batch", "token", "embed"]) =>
   Object.fromEntries(
     states.map((x, block) => {
@@ -75,5 +75,5 @@ export const asFeatures = (states: readonly AnyTensor[], axes: readonly string[]
     }),
   );
 
-/** A model among others, whatever its settings. */
+/** Erases a model's settings type, for lists of models. */
 export const listed = <C extends Config>(model: Model<C>): Model => model as unknown as Model;

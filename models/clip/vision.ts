@@ -1,4 +1,6 @@
-/** CLIP's vision transformer: a norm before the first block besides that after the last, no bias in the patches. */
+/**
+ * CLIP's vision transformer: a norm before the first block as well as after the last, no bias in the patch embedding.
+ */
 import {
   type Axis,
   add,
@@ -22,7 +24,7 @@ import {
 import { type BlockInit, type TransformerConfig, transformer } from "./transformer.ts";
 
 export interface ClipVisionConfig extends TransformerConfig {
-  /** Pixels of the square input. */
+  /** Side of the square input, in pixels. */
   readonly image: number;
   readonly patch: number;
 }
@@ -30,13 +32,13 @@ export interface ClipVisionConfig extends TransformerConfig {
 export type Picture = Tensor<"batch" | "channel" | "row" | "column">;
 export type Vector = Tensor<"batch" | "feature">;
 
-/** Normalized RGB pictures of a size: f32 [batch, channel, row, column]. */
+/** Normalized RGB images: f32 [batch, channel, row, column]. */
 export function pictures({ image }: { readonly image: number }): Picture {
   const { channel, row, column } = imageAxes(image);
   return input("pixels", "f32", [axis("batch", "batch"), channel, row, column]);
 }
 
-/** PyTorch's defaults, which the published code leaves as they are: of joined projections, and of linears. */
+/** PyTorch's default initializers of fused projections and of linears, which the published code uses. */
 export const blockInit = ({ width, mlp }: TransformerConfig): BlockInit => ({
   project: within(Math.sqrt(6 / (4 * width))),
   out: within(width ** -0.5),
@@ -67,19 +69,19 @@ export function visionStates(p: Params, pixels: Picture, c: ClipVisionConfig): T
   return transformer(p.scope("blocks"), normed, c, { init: blockInit(c), causal: false });
 }
 
-/** Pictures to vectors, not yet of unit length: what the class token says after the last block. */
+/** Images to vectors, before normalization: the class token after the last block. */
 export function imageVectors(p: Params, pixels: Picture, c: ClipVisionConfig, feature: Axis<"feature">): Vector {
   return classVector(p, visionStates(p, pixels, c).at(-1)!, c, feature);
 }
 
-/** What the class token says: last [batch, token, embed] -> [batch, feature] */
+/** The class token's projection: last [batch, token, embed] -> [batch, feature] */
 export function classVector(p: Params, last: Tokens, c: ClipVisionConfig, feature: Axis<"feature">): Vector {
   const embed = axisOf(last, "embed");
   const said = layerNorm(p.scope("norm_post"), at(last, axisOf(last, "token"), 0), [embed], c.epsilon);
   return linear(p.scope("projection"), said, [embed], [feature], { bias: false, init: normal(c.width ** -0.5) });
 }
 
-/** Patches along a side. Throws UsageError where they do not fill it. */
+/** Patches along a side. Throws UsageError if the patch size does not divide it. */
 export function gridOf({ image, patch }: { readonly image: number; readonly patch: number }): number {
   if (image % patch === 0) return image / patch;
   throw new UsageError(`image ${image} cannot be filled with patches of ${patch} pixels: make it a multiple`);

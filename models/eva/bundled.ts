@@ -1,4 +1,4 @@
-/** The published sizes as models that commands know by name. */
+/** The published sizes as named models. */
 import { lamb, type Model, positive, share, whole, word } from "../../dsl/index.ts";
 import { clipText } from "../clip/bundled.ts";
 import type { TwoTowers } from "../clip/clip.ts";
@@ -17,7 +17,7 @@ export interface EvaClipConfig extends TwoTowers<EvaConfig> {
 
 const sizes = whole(1, 2 ** 20);
 
-/** How fast a tower's blocks learn beside what follows them: a factor for each block further from the end. */
+/** Layer-wise decay of a tower's rate: a factor for each block further from the end. */
 const layerwise = (path: string, depth: number, decay: number): number => {
   const block = /^(?:vision|text)\.blocks\.(\d+)\./.exec(path);
   if (block) return decay ** (depth - Number(block[1]));
@@ -25,9 +25,9 @@ const layerwise = (path: string, depth: number, decay: number): number => {
 };
 
 /**
- * LAMB, clipped to a norm of 5: a rate of 4e-4 for pictures, a tenth of it for texts, 5e-4 for the temperature, each tower
- * slower towards its beginning. Sun et al. 2023, section 3 and table 1 (batches and samples); released training scripts.
- * Their patch dropout, half of the patches, is none of this stage's settings.
+ * LAMB, clipped to a norm of 5: a rate of 4e-4 for images, a tenth of it for texts, 5e-4 for the temperature, with
+ * layer-wise decay in each tower. Sun et al. 2023, section 3 and table 1 (batches and samples); released training
+ * scripts. Their patch dropout of one half is not implemented here.
  */
 const evaTraining = ({ decay = 0.85, ...published }: EvaPublished): Training => ({
   ...published,
@@ -45,7 +45,7 @@ const evaTraining = ({ decay = 0.85, ...published }: EvaPublished): Training => 
   },
 });
 
-/** What differs from size to size; `decay` is that of the pictures' tower. */
+/** Settings that differ between sizes; `decay` is that of the image tower. */
 interface EvaPublished {
   readonly batch: number;
   readonly samples: number;
@@ -86,7 +86,7 @@ const e = vision({ width: 1792, depth: 64, heads: 16, mlp: 15360, patch: 14, blo
 const profile = (name: string, summary: string, config: EvaClipConfig, published: EvaPublished): Model =>
   listed(evaClipModel(name, summary, config, evaTraining(published)));
 
-/** All of the family. */
+/** All models of the family. */
 export const evaFamily: readonly Model[] = [
   profile(
     "eva01-clip-g-14",

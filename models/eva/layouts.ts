@@ -1,11 +1,11 @@
-/** Where the parameters of EVA-CLIP lie: in checkpoints of OpenCLIP, whose vision towers are timm's, and in EVA's own. */
+/** Checkpoint layouts of EVA-CLIP: OpenCLIP's, whose vision towers are timm's, and EVA's own. */
 import { same, type TensorRule, under } from "../../dsl/index.ts";
 import { linearRules, normRules, openTextRules } from "../clip/layouts.ts";
 
 const moved = (path: string, name: string, axes: string): TensorRule => ({ path, name, axes });
 const [narrowed, spread] = ["heads*head_dim embed", "embed heads*head_dim"];
 
-/** Rules of a tower; `gated` are the names of the gated MLP's tensors and of the norms inside a block. */
+/** Tensor names of the gated MLP and of the norms inside a block. */
 type Names = Readonly<Record<"gate" | "up" | "down" | "mlpNorm" | "attentionNorm", string>>;
 
 const common = (block: readonly TensorRule[]): TensorRule[] => [
@@ -22,12 +22,12 @@ const common = (block: readonly TensorRule[]): TensorRule[] => [
   ...linearRules("head", "head", "feature embed"),
 ];
 
-/** Biases of queries and values by themselves. */
+/** Separate biases of queries and values. */
 const biasesApart: readonly TensorRule[] = ["q", "v"].map((x) =>
   moved(`attn.${x}.bias`, `attn.${x}_bias`, "heads*head_dim"),
 );
 
-/** timm's towers g and E: queries, keys and values in one tensor, an MLP of two layers. */
+/** timm's towers g and E: fused queries, keys and values, an MLP of two layers. */
 export const timmJoinedRules: readonly TensorRule[] = common([
   ...["q", "k", "v"].map((x, i) => moved(`attn.${x}.weight`, "attn.qkv.weight", `${i}/3*${narrowed}`)),
   ...biasesApart,
@@ -35,7 +35,7 @@ export const timmJoinedRules: readonly TensorRule[] = common([
   ...linearRules("mlp.fc2", "mlp.fc2", "embed hidden"),
 ]);
 
-/** B and L: all apart, a gated MLP, norms inside both branches. */
+/** B and L: all separate, a gated MLP, norms inside both branches. */
 const apart = ({ gate, up, down, mlpNorm, attentionNorm }: Names, biases: readonly TensorRule[]) =>
   common([
     ...["q", "k", "v"].map((x) => moved(`attn.${x}.weight`, `attn.${x}_proj.weight`, narrowed!)),
@@ -68,7 +68,7 @@ const whole = (vision: string, tower: readonly TensorRule[]): readonly TensorRul
   same("logit_scale", ""),
 ];
 
-/** All that is read, by what a model has: OpenCLIP's files, which are written, and EVA's own. */
+/** All layouts that can be read: OpenCLIP's, which is also written, and EVA's own. */
 export const evaLayouts: readonly (readonly TensorRule[])[] = [
   whole("visual.trunk", timmJoinedRules),
   whole("visual.trunk", timmApartRules),

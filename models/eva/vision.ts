@@ -1,5 +1,5 @@
 /**
- * EVA's vision transformers in the three forms that EVA-CLIP has: EVA-01-g, EVA-02-B and L, EVA-02-E. Sun et al. 2023,
+ * EVA's vision transformers in the three variants of EVA-CLIP: EVA-01-g, EVA-02-B and L, EVA-02-E. Sun et al. 2023,
  * arXiv:2303.15389; the blocks of EVA-02: Fang et al. 2023, arXiv:2303.11331, section 2.
  */
 import {
@@ -33,8 +33,8 @@ import {
 import { gridOf, type Picture, type Vector } from "../clip/vision.ts";
 
 /**
- * How a block is arranged. "pre-norm": x + f(norm x) (g). "post-norm": x + norm(f x), which leaves the residual stream
- * alone (E). "sub-norm": pre-norm with a norm more inside each branch, a gated MLP and rotary positions (B and L).
+ * How a block is arranged. "pre-norm": x + f(norm x) (g). "post-norm": x + norm(f x), with no norm on the residual
+ * stream (E). "sub-norm": pre-norm with another norm inside each branch, a gated MLP and rotary positions (B and L).
  */
 export const evaBlocks = ["pre-norm", "post-norm", "sub-norm"] as const;
 
@@ -43,24 +43,24 @@ export interface EvaConfig {
   readonly width: number;
   readonly depth: number;
   readonly heads: number;
-  /** Inner width of the MLP. */
+  /** Hidden width of the MLP. */
   readonly mlp: number;
-  /** Pixels of the square input. */
+  /** Side of the square input, in pixels. */
   readonly image: number;
   readonly patch: number;
   /** One of `evaBlocks`. */
   readonly blocks: string;
-  /** The part of samples that a branch of the last block is left out for while training; from 0 on over depth. */
+  /** Drop path rate of the last block, rising linearly from 0 over depth. */
   readonly dropPath: number;
   readonly epsilon: number;
 }
 
-/** Patches along a side of the grid that rotary positions are counted in, whatever the picture's. */
+/** Side of the grid to which rotary positions are scaled, whatever the image's. */
 const rotaryGridSide = 16;
 
 const init = truncatedNormal(0.02);
 
-/** Pictures to vectors, not yet of unit length: what the class token says after the last block. */
+/** Images to vectors, before normalization: the class token after the last block. */
 export function evaVectors(p: Params, pixels: Picture, c: EvaConfig, feature: Axis<"feature">): Vector {
   const last = evaStates(p, pixels, c).at(-1)!;
   const embed = axisOf(last, "embed");
@@ -91,7 +91,7 @@ export function evaStates(p: Params, pixels: Picture, c: EvaConfig): Tokens[] {
 function block(p: Params, x: Tokens, c: EvaConfig, index: number): Tokens {
   const embed = axisOf(x, "embed");
   const rate = (c.dropPath * index) / Math.max(1, c.depth - 1);
-  // The branches' last weights begin the smaller, the deeper they are.
+  // The output weights of branches start smaller the deeper they are.
   const outInit = truncatedNormal(0.02 / Math.sqrt(2 * (index + 1)));
   const attend = (y: Tokens): Tokens => attention(p.scope("attn"), y, c, outInit);
   const mix = (y: Tokens): Tokens => mixing(p.scope("mlp"), y, c, outInit);
@@ -107,7 +107,7 @@ function block(p: Params, x: Tokens, c: EvaConfig, index: number): Tokens {
   }, x);
 }
 
-/** Queries and values have biases, keys none. */
+/** Attention, with biases for queries and values but not for keys. */
 function attention(p: Params, x: Tokens, c: EvaConfig, outInit: ReturnType<typeof truncatedNormal>): Tokens {
   const plain = { heads: c.heads, keyBias: false, init, outInit };
   if (c.blocks !== "sub-norm") return multiHeadAttention(p, x, plain);
@@ -119,7 +119,7 @@ function attention(p: Params, x: Tokens, c: EvaConfig, outInit: ReturnType<typeo
   });
 }
 
-/** Rows and columns of all tokens; the class token is at 0, 0, which turns nothing. */
+/** Rows and columns of all tokens; the class token is at (0, 0), which is no rotation. */
 function placesOf(c: EvaConfig) {
   const grid = gridOf(c);
   const { row, column } = gridPositions(axis("token", grid ** 2), grid);

@@ -1,4 +1,4 @@
-/** Flamingo in its three sizes as models that commands know by name. */
+/** Flamingo in its three sizes as named models. */
 
 import { defineModel, input, type Model, positive, type SettingRules, whole } from "../../dsl/index.ts";
 import { clipSettings } from "../clip/settings.ts";
@@ -32,7 +32,7 @@ const rules: SettingRules = {
   },
 };
 
-/** CLIP ViT-L/14, whose 256 patches OpenFlamingo sees. */
+/** CLIP ViT-L/14, with the 256 patches that OpenFlamingo uses. */
 const clipTower: ClipVisionConfig = {
   ...{ width: 1024, depth: 24, heads: 16, mlp: 4096, activation: "quick_gelu", epsilon: 1e-5, image: 224, patch: 14 },
 };
@@ -46,7 +46,7 @@ const tiny = {
   text: { width: 16, depth: 2, heads: 2, mlp: 32, vocab: 264, positions: 64 },
 };
 
-/** Tables 4 and 5 of the paper. What it leaves open of the language model is GPT-2's: see README.md. */
+/** Tables 4 and 5 of the paper. Where it does not specify the language model, this is GPT-2's: see README.md. */
 const size = (name: string, width: number, depth: number, heads: number, every: number) =>
   defineModel<FlamingoConfig>({
     name,
@@ -99,5 +99,5 @@ export const flamingoModels = [
   size("flamingo-80b", 8192, 80, 64, 7),
 ] as const;
 
-/** All of the family. */
+/** All models of the family. */
 export const flamingoFamily: readonly Model[] = flamingoModels.map((model) => model as unknown as Model);

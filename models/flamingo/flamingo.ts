@@ -1,8 +1,9 @@
 /**
- * Flamingo: a frozen language model that reads images between its words. A resampler makes 64 latents of each image or video,
- * and gated layers before some of the language model's blocks attend to those of the last image. Alayrac et al. 2022,
- * arXiv:2204.14198, sections 2 and A.1. The paper's encoder, NFNet-F6, is frozen and not published: images come as features, or
- * through CLIP's vision transformer, as in OpenFlamingo (Awadalla et al. 2023, arXiv:2308.01390, section 3).
+ * Flamingo: a frozen language model that reads interleaved images and text. A Perceiver resampler makes 64 latents of
+ * each image or video, and gated cross-attention layers before some of the language model's blocks attend to those of
+ * the last image. Alayrac et al. 2022, arXiv:2204.14198, sections 2 and A.1. The paper's encoder, NFNet-F6, is frozen
+ * and not published: images are given as features, or encoded by CLIP's vision transformer, as in OpenFlamingo
+ * (Awadalla et al. 2023, arXiv:2308.01390, section 3).
  */
 import {
   type AnyTensor,
@@ -58,7 +59,7 @@ import {
 } from "../gpt2/index.ts";
 import { towerFeatures } from "./pictures.ts";
 
-/** Layers of a kind: how many, and of what heads. */
+/** The number of layers of one kind, and their heads. */
 export interface TrainedLayers {
   readonly [key: string]: number;
   readonly heads: number;
@@ -69,26 +70,26 @@ export interface TrainedLayers {
 
 export interface FlamingoConfig {
   readonly [key: string]: number | TrainedLayers | Gpt2Config | ClipVisionConfig;
-  /** CLIP's tower, whose patches are the features; of depth 0 where features are given. */
+  /** CLIP's tower, whose patches are the features; depth 0 if features are given. */
   readonly vision: ClipVisionConfig;
-  /** Of an image's features, and so of its latents: [..., embed] */
+  /** Width of an image's features and latents: [..., embed] */
   readonly visionWidth: number;
-  /** Places of one frame. */
+  /** Patches of one frame. */
   readonly places: number;
   /** Frames of one image or video; an image has 1. */
   readonly frames: number;
-  /** Frames that the resampler has positions in time for; more frames than these are interpolated among them. */
+  /** Frames that the resampler has time positions for; more frames interpolate them. */
   readonly times: number;
   readonly latents: number;
   readonly resampler: TrainedLayers & { readonly depth: number };
   readonly gated: TrainedLayers & {
-    /** A gated layer comes before each so many blocks of the language model, the first one first. */
+    /** A gated layer precedes every `every`-th block of the language model, starting with the first. */
     readonly every: number;
   };
   readonly text: Gpt2Config;
-  /** The id that stands where an image is shown. */
+  /** The image placeholder id. */
   readonly imageToken: number;
-  /** The id that ends what is said of an image. */
+  /** The id that ends the text about an image. */
   readonly endToken: number;
 }
 
@@ -99,7 +100,7 @@ type Ids = Tensor<"batch" | "token">;
 /** Features of the images of each text: f32 [batch, media, frame, place, embed] */
 export type Media = Tensor<"batch" | "media" | "frame" | "place" | "embed">;
 
-/** The number of images is open. */
+/** The input of image features; the number of images is symbolic. */
 export const mediaInput = (c: FlamingoConfig): Media =>
   input("vision", "f32", [
     axis("batch", "batch"),
@@ -118,7 +119,10 @@ function feedForward(p: Params, x: Tokens, width: number): Tokens {
   return linear(p.scope("fc2"), mul(inner, inner), [hidden], [embed], affine);
 }
 
-/** What all layers attend to of each image: [batch, media, token, embed], of `latents` tokens; without `batch` as `media` is. */
+/**
+ * Resamples each image to latents, which all gated layers attend to: [batch, media, token, embed], of `latents` tokens;
+ * without `batch` if `media` has none.
+ */
 export function resampled(p: Params, media: AnyTensor, c: FlamingoConfig): AnyTensor {
   const each = media.type.axes
     .filter(({ name }) => name === "batch" || name === "media")
@@ -128,7 +132,7 @@ export function resampled(p: Params, media: AnyTensor, c: FlamingoConfig): AnyTe
   const seen = axis("token", c.frames * c.places);
   const features: AnyTensor = merge(timed, [axisOf(timed, "frame"), axisOf(timed, "place")], seen);
   const latents = p.parameter("latents", [axis("token", c.latents), embed], normal(0.02));
-  let x = broadcast(latents, each) as AnyTensor as Tokens; // and media, which attention leaves as it is
+  let x = broadcast(latents, each) as AnyTensor as Tokens; // and media, which is a batch axis of attention
   for (let i = 0; i < c.resampler.depth; i++) {
     const layer = p.scope(`layers.${i}`);
     const { heads, headDim, mlp } = c.resampler;
@@ -140,7 +144,7 @@ export function resampled(p: Params, media: AnyTensor, c: FlamingoConfig): AnyTe
   return norm(p.scope("norm"), x);
 }
 
-/** Of frames, and of frames alone. -> [frame, embed] */
+/** Time positions of the frames. -> [frame, embed] */
 function positionsInTime(p: Params, c: FlamingoConfig): Tensor<"frame" | "embed"> {
   const [stored, frame] = [axis("time", c.times), axis("frame", c.frames)];
   const learned = p.parameter("time", [stored, axis("embed", c.visionWidth)], normal(0.02));
@@ -148,16 +152,16 @@ function positionsInTime(p: Params, c: FlamingoConfig): Tensor<"frame" | "embed"
   return contract(table(bilinear(c.times, c.frames), [frame, stored]), learned, stored);
 }
 
-/** All latents in a row, and which of them a token sees: those of the last image before it, or none. */
+/** All latents concatenated, and a mask of those that a token sees: those of the last image before it, or none. */
 interface Shown {
   readonly latents: Tokens;
   readonly visible: Tensor<"batch" | "token" | "key_token">;
-  /** Those of each text's last image; zeros where it has none. [batch, token, embed] */
+  /** Latents of each text's last image; zeros if it has none. [batch, token, embed] */
   readonly last: Tokens;
 }
 
 /**
- * What texts see of their images: of their own, or without `batch` of the images of all texts, one text after the other.
+ * What texts see of their images: their own, or without `batch` the images of all texts, one text after the other.
  * resampledMedia [batch, media, token, embed] or [media, token, embed]
  */
 export function shownTo(ids: Ids, resampledMedia: AnyTensor, c: FlamingoConfig): Shown {
@@ -168,9 +172,9 @@ export function shownTo(ids: Ids, resampledMedia: AnyTensor, c: FlamingoConfig):
   const latents = (isShared ? broadcast(merged, [batch]) : merged) as Tokens;
   const other = axis("other_token", token.size);
   const images = cast(eq(rename(ids, token, other), c.imageToken), "f32");
-  const own = contract(images, cast(le(iota(other), iota(token)), "f32"), other); // an image's own token counts
+  const own = contract(images, cast(le(iota(other), iota(token)), "f32"), other); // includes an image's own token
   const count: AnyTensor = sum(images, other);
-  /** Numbers of images, counted from 1, where a token or a text has one, and else 0. */
+  /** Image indices from 1 where a token or text has an image, else 0. */
   const numbered = (ownCount: AnyTensor): AnyTensor =>
     isShared ? mul(add(ownCount, inTextsBefore(count)), cast(gt(ownCount, 0), "f32")) : ownCount;
   const key = axis("key_token", all.size);
@@ -183,14 +187,14 @@ export function shownTo(ids: Ids, resampledMedia: AnyTensor, c: FlamingoConfig):
   };
 }
 
-/** Of what texts have, the sum over those before each: f32 [batch] -> [batch] */
+/** Exclusive prefix sum over texts: f32 [batch] -> [batch] */
 function inTextsBefore(count: AnyTensor): AnyTensor {
   const batch = axisOf(count, "batch");
   const other = axis("other_text", batch.size);
   return contract(rename(count, batch, other), cast(lt(iota(other), iota(batch)), "f32"), other);
 }
 
-/** Keys and values of latents [batch, token, embed], as a gated layer attends to them. */
+/** Keys and values of latents [batch, token, embed] for a gated layer. */
 export function latentMemory(p: Params, latents: Tokens, { gated }: FlamingoConfig): LayerMemory {
   const [token, heads, each] = [axisOf(latents, "token"), axis("heads", gated.heads), axis("head_dim", gated.headDim)];
   const key = axis("key_token", token.size);
@@ -199,7 +203,10 @@ export function latentMemory(p: Params, latents: Tokens, { gated }: FlamingoConf
   return { key: project("k"), value: project("v") };
 }
 
-/** Two gates that are shut at first, so that a language model begins as it was. x [batch, token, embed] -> the same */
+/**
+ * A gated cross-attention layer, whose two gates start closed so that the language model is unchanged at first. x
+ * [batch, token, embed] -> the same
+ */
 export function gatedLayer(
   p: Params,
   x: Tokens,
@@ -222,15 +229,15 @@ export function gatedLayer(
   return add(y, mul(feedForward(p.scope("ff"), y, c.gated.mlp), gate("ff_gate")));
 }
 
-/** The gated layer before a block of the language model: its number, or undefined where none stands there. */
+/** The index of the gated layer before a block of the language model; undefined if there is none. */
 export const gatedBefore = (block: number, { gated }: FlamingoConfig): number | undefined =>
   block % gated.every === 0 ? block / gated.every : undefined;
 
-/** Images that are given: features, or pictures through the tower. [batch, media, ...] or [media, ...] */
+/** The image features: given, or computed from `pixels` by the tower. [batch, media, ...] or [media, ...] */
 export const mediaOf = (p: Params, c: FlamingoConfig): AnyTensor =>
   c.vision.depth === 0 ? mediaInput(c) : towerFeatures(p.scope("vision"), c);
 
-/** The language model's states after its last norm. */
+/** The language model's states after its final norm. */
 export function flamingo(p: Params, media: AnyTensor, ids: Ids, c: FlamingoConfig): Tokens {
   const a = gpt2Axes(c.text, axisOf(ids, "token") as Parameters<typeof gpt2Axes>[1]);
   const [lm, context] = [p.scope("lm"), wholeText(a)];
@@ -247,17 +254,17 @@ export function flamingo(p: Params, media: AnyTensor, ids: Ids, c: FlamingoConfi
 
 export const flamingoAxes = (c: FlamingoConfig) => gpt2Axes(c.text);
 
-/** Scores of the next token: [batch, token, vocab] */
+/** Next-token logits: [batch, token, vocab] */
 export const flamingoScores = (p: Params, last: Tokens, c: FlamingoConfig) =>
   gpt2Scores(p.scope("lm"), last, flamingoAxes(c));
 
-/** What is trained: the language model and the tower are not. */
+/** The trained parameters; the language model and the tower are frozen. */
 export const flamingoTrainable: readonly string[] = ["perceiver.**", "gated.**"];
 
 /**
- * The mean cross-entropy of each next token, for jobs of one's own, which train `flamingoTrainable`. Inputs: `vision`, or `pixels`
- * [batch = media, ...] where there is a tower; `ids` and
- * `labels`, i32 [batch, token], the same but for -100 where a token is no target.
+ * The mean next-token cross-entropy, for custom jobs that train `flamingoTrainable`. Inputs: `vision`, or `pixels`
+ * [batch = media, ...] with a tower; `ids` and `labels`, i32 [batch, token], the same ids but -100 for tokens to
+ * ignore.
  */
 export function flamingoLoss(p: Params, c: FlamingoConfig): OneLoss {
   const a = flamingoAxes(c);

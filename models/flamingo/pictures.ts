@@ -1,4 +1,4 @@
-/** Pictures as Flamingo's features: the patches of CLIP's vision transformer after its last norm, as OpenFlamingo takes them. */
+/** Images as Flamingo's features: the patches of CLIP's vision transformer after its final norm, as in OpenFlamingo. */
 import {
   type AnyTensor,
   axis,
@@ -24,15 +24,18 @@ export interface SeenPictures {
   readonly frames: number;
 }
 
-/** Normalized pictures of all texts, one text after the other, their number open: [batch = media, channel, row, column] */
+/**
+ * Normalized images of all texts, one text after the other, their number symbolic: [batch = media, channel, row,
+ * column]
+ */
 const pixelsInput = ({ vision }: SeenPictures): Picture => {
   const { channel, row, column } = imageAxes(vision.image);
   return input("pixels", "f32", [axis("batch", symbol("media")), channel, row, column]);
 };
 
 /**
- * Each picture as one frame: [media, frame, place, embed]. Throws UsageError where there is no tower, or the resampler takes other
- * features than it gives.
+ * Each image as one frame: [media, frame, place, embed]. Throws UsageError if there is no tower, or if its features do
+ * not fit the resampler.
  */
 export function towerFeatures(p: Params, c: SeenPictures): AnyTensor {
   const { vision, visionWidth, places, frames } = c;

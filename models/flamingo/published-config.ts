@@ -1,7 +1,7 @@
 /**
- * The `config.json` of Flamingo. None was published with weights: fields have the names of the parts that OpenFlamingo's code makes
- * (`vis_dim`, `cross_attn_every_n_layers`, PerceiverResampler's and GatedCrossAttentionBlock's), towers are records as
- * transformers has them. What OpenFlamingo does otherwise than the paper is refused by name.
+ * The `config.json` of Flamingo. None was published with weights: fields are named after the parts of OpenFlamingo's
+ * code (`vis_dim`, `cross_attn_every_n_layers`, PerceiverResampler's and GatedCrossAttentionBlock's), and towers are
+ * objects as in transformers. Where OpenFlamingo differs from the paper, its fields are rejected by name.
  */
 import { type ConfigCodec, type JsonRecord, shown, UsageError } from "../../dsl/index.ts";
 import { readVisionConfig, visionFieldNotes, writeVisionConfig } from "../clip/config.ts";
@@ -51,7 +51,10 @@ const gatedFields: Fields = {
   first_layer: only(0), // OpenFlamingo's are before blocks cross_attn_every_n_layers - 1, and so on
 };
 
-/** Throws UsageError where a field that must say how the paper's layers are does not. */
+/**
+ * The resampler's or the gated layers' settings. Throws UsageError if a required field of the paper's layers is
+ * missing.
+ */
 function readLayers(json: PublishedConfig, known: Fields, name: string, width: number): TrainedLayers {
   checkFields(json, known, name);
   const { size, number } = fieldReader(json, name);

@@ -1,4 +1,7 @@
-/** Where Flamingo's parameters lie: no weights were published, so the names are those of OpenFlamingo, an open reproduction. */
+/**
+ * Checkpoint layout of Flamingo: no weights were published, so the names are those of OpenFlamingo, an open
+ * reproduction.
+ */
 import { same, type TensorRule, under } from "../../dsl/index.ts";
 import { openVisionRules } from "../clip/layouts.ts";
 import { gpt2HeadRules } from "../gpt2/index.ts";
@@ -7,7 +10,7 @@ const at = (path: string, name: string, axes: string): TensorRule => ({ path, na
 const norm = (path: string, name: string): TensorRule[] =>
   ["weight", "bias"].map((x) => at(`${path}.${x}`, `${name}.${x}`, "embed"));
 
-/** Queries, and keys and values in one; without biases. */
+/** Queries, and fused keys and values; without biases. */
 const attention = (path: string, name: string): TensorRule[] => [
   at(`${path}.q.weight`, `${name}.to_q.weight`, "heads*head_dim embed"),
   at(`${path}.k.weight`, `${name}.to_kv.weight`, "0/2*heads*head_dim embed"),
@@ -21,7 +24,7 @@ const feedForward = (path: string, name: string): TensorRule[] => [
   at(`${path}.fc2.weight`, `${name}.3.weight`, "embed hidden"),
 ];
 
-/** OpenCLIP's tower, of which the projection is not used. */
+/** OpenCLIP's tower, whose projection is not used. */
 const tower = [
   ...openVisionRules.filter(({ path }) => !path.startsWith("projection.")),
   at("patches.weight", "conv1.weight", "embed channel patch_row patch_column"),
@@ -50,5 +53,5 @@ export const flamingoRules: readonly TensorRule[] = [
   ...gpt2HeadRules.map(({ path, name, axes }) => at(`lm.${path}`, `lang_encoder.${name}`, axes)),
 ];
 
-/** Of what is published alone: a GPT-2's `transformer.`, and OpenCLIP's tower. */
+/** Prefixes missing where parts are published alone: a GPT-2's `transformer.`, and OpenCLIP's tower. */
 export const flamingoParts: readonly string[] = ["lang_encoder.", "vision_encoder."];

@@ -1,7 +1,7 @@
 /**
- * Flamingo that writes: texts with pictures between their words begin one, and the step goes on from what is remembered. No
- * picture comes after the beginning, so of all of them a step sees the last one's latents. Alayrac et al. 2022,
- * arXiv:2204.14198, section 2.3 and appendix A.2.
+ * Decoding with Flamingo: the prefill reads text with interleaved images, the step continues from the KV cache. No
+ * image comes after the prefill, so a step needs only the last image's latents. Alayrac et al. 2022, arXiv:2204.14198,
+ * section 2.3 and appendix A.2.
  */
 import {
   type AnyTensor,
@@ -43,7 +43,7 @@ import { towerFeatures } from "./pictures.ts";
 
 type Outputs = Readonly<Record<string, AnyTensor>>;
 
-/** Zeros in the place of keys and values, of the same heads. */
+/** Zeros in place of keys and values, with the same heads. */
 function emptyPlaces({ key }: LayerMemory, places: Axis<"key_token">): LayerMemory {
   const [batch, heads, each] = (["batch", "heads", "head_dim"] as const).map((name) => axisOf(key, name));
   const zeros = broadcast(constant(0), [batch!, heads!, places, each!]) as AnyTensor as Remembered;
@@ -59,7 +59,7 @@ const followedBy = (first: LayerMemory, then: LayerMemory): LayerMemory => {
   };
 };
 
-/** The name of a gated layer's memory, which comes after those of the language model's blocks. */
+/** The cache name of a gated layer, numbered after the language model's blocks. */
 const memoryName = (gated: number, part: "key" | "value", c: FlamingoConfig) => `${c.text.depth + gated}.${part}`;
 
 const presentOf = (
@@ -81,9 +81,9 @@ const presentOf = (
 };
 
 /**
- * The beginning of a text: `pixels` [batch = media, ...] and `input_ids`, all texts of one length, with `imageToken` where a
- * picture is. The first places of `present` are the last picture's latents, of which only gated layers remember anything, and
- * the text's follow, of which only the language model's blocks do.
+ * Prefill: `pixels` [batch = media, ...] and `input_ids`, all texts of one length, with `imageToken` as image
+ * placeholder. The first positions of `present` are the last image's latents, which only gated layers use; the text's
+ * follow, which only the language model's blocks use.
  */
 export function flamingoBeginning(p: Params, c: FlamingoConfig): Outputs {
   const a = gpt2Axes(c.text, newTokens());
@@ -111,7 +111,7 @@ export function flamingoBeginning(p: Params, c: FlamingoConfig): Outputs {
   return { logits: flamingoScores(p, scored, c), ...presentOf(memory, gatedMemory, a, c) };
 }
 
-/** More words after those remembered, none of which is a picture's. */
+/** The step: more tokens after the cached ones, none of them an image. */
 export function flamingoStep(p: Params, c: FlamingoConfig): Outputs {
   const a = gpt2Axes(c.text, newTokens());
   const { ids, context, past } = decoderInputs(a, c.text.depth, "step");
@@ -119,7 +119,7 @@ export function flamingoStep(p: Params, c: FlamingoConfig): Outputs {
   const place = iota(context.key);
   const words: TokenContext = {
     ...context,
-    position: sub(context.position as Tensor<"batch" | "token">, c.latents), // latents have places, and no positions
+    position: sub(context.position as Tensor<"batch" | "token">, c.latents), // latents have slots but no positions
     visible: and<"token" | "key_token" | "batch", "key_token">(context.visible, ge(place, c.latents)),
   };
   const ofPicture = and<"token" | "key_token" | "batch", "key_token">(context.visible, lt(place, c.latents));
@@ -140,7 +140,7 @@ export function flamingoStep(p: Params, c: FlamingoConfig): Outputs {
   return { logits: flamingoScores(p, gpt2Last(lm, x, a, c.text), c), ...presentOf(memory, gatedMemory, a, c) };
 }
 
-/** What a gated layer has in the places that the language model's blocks have a past in. */
+/** A gated layer's cache in the slots where the language model's blocks keep their past. */
 function gatedPast(gated: number, a: Gpt2Axes, c: FlamingoConfig, [first]: readonly LayerMemory[]): LayerMemory {
   const axes = [
     a.batch,

@@ -1,4 +1,4 @@
-/** The published sizes of GPT-2 as models that commands know by name. */
+/** The published sizes of GPT-2 as named models. */
 import {
   decoderInputs,
   defineModel,
@@ -29,7 +29,7 @@ const rules: SettingRules = {
   epsilon: positive,
 };
 
-/** A prompt without a past, scored after its last token, or more tokens after those remembered, each scored. */
+/** Prefill, with logits of the last token, or a step on cached tokens, with logits of each new one. */
 function writing(p: Params, c: Gpt2Config, graph: "beginning" | "step") {
   const a = gpt2Axes(c, newTokens());
   const { ids, context, past } = decoderInputs(a, c.depth, graph);
@@ -83,5 +83,5 @@ export const gpt2Models = [
   size("gpt2-xl", 1600, 48, 25),
 ] as const;
 
-/** All of the family. */
+/** All models of the family. */
 export const gpt2Family: readonly Model[] = gpt2Models.map((model) => model as unknown as Model);

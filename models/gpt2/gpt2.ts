@@ -1,7 +1,7 @@
 /**
- * GPT-2: a causal decoder with layer norms before its branches, learned positions and biases everywhere; scores are products
- * with the embedding table. Radford et al. 2019, "Language Models are Unsupervised Multitask Learners", section 2.3; scopes
- * are those of the published checkpoints.
+ * GPT-2: a causal pre-norm decoder with layer norms, learned positions and biases everywhere; the output matrix is the
+ * embedding table. Radford et al. 2019, "Language Models are Unsupervised Multitask Learners", section 2.3; scopes are
+ * those of the published checkpoints.
  */
 import {
   add,
@@ -47,14 +47,14 @@ export interface Gpt2Config {
   readonly heads: number;
   readonly mlp: number;
   readonly vocab: number;
-  /** Tokens that there are positions for. */
+  /** Maximum positions of tokens. */
   readonly positions: number;
   readonly epsilon: number;
 }
 
 type Ids = Tensor<"batch" | "token">;
 
-/** The axes of a decoder; by default texts are of any length that there are positions for. */
+/** The axes of a decoder; by default texts are of any length up to the number of positions. */
 export function gpt2Axes(c: Gpt2Config, token = axis("token", symbol("token", { max: c.positions }))) {
   if (c.width % c.heads !== 0)
     throw new UsageError(`width ${c.width} cannot be shared by ${c.heads} heads: make it a multiple`);
@@ -70,7 +70,9 @@ export function gpt2Axes(c: Gpt2Config, token = axis("token", symbol("token", { 
 }
 export type Gpt2Axes = ReturnType<typeof gpt2Axes>;
 
-/** Where whole texts stand and what they see: ids [batch, token], padding if any at the end, where nothing before sees it. */
+/**
+ * Positions and causal mask of whole texts: ids [batch, token]; padding must be at the end, where causality hides it.
+ */
 export function wholeText(a: Gpt2Axes): TokenContext {
   const key = axis("key_token", a.token.size);
   return { position: iota(a.token), visible: broadcast(causalMask(a.token, key), a.batch), key };
@@ -78,7 +80,10 @@ export function wholeText(a: Gpt2Axes): TokenContext {
 
 const [inner, outer] = [{ init: normal(0.02) }, (c: Gpt2Config) => ({ init: normal(0.02 / Math.sqrt(2 * c.depth)) })];
 
-/** Self-attention, queries, keys and values from one matrix. x [batch, token, embed] -> the same, and what is remembered. */
+/**
+ * Self-attention with a fused query, key and value matrix. x [batch, token, embed] -> the same, and the layer's KV
+ * cache.
+ */
 function attend(p: Params, x: Tokens, a: Gpt2Axes, c: Gpt2Config, { key, visible }: TokenContext, past?: LayerMemory) {
   const role = axis("qkv", 3);
   const qkv = linear(p.scope("c_attn"), x, [a.embed], [role, a.heads, a.headDim], inner);
@@ -90,14 +95,14 @@ function attend(p: Params, x: Tokens, a: Gpt2Axes, c: Gpt2Config, { key, visible
   return { mixed: linear(p.scope("c_proj"), mixed, [a.heads, a.headDim], [a.embed], outer(c)), memory };
 }
 
-/** Words and positions: ids i32 [batch, token] -> [batch, token, embed] */
+/** Token and position embeddings: ids i32 [batch, token] -> [batch, token, embed] */
 export function gpt2Embedded(p: Params, ids: Ids, a: Gpt2Axes, c: Gpt2Config, { position }: TokenContext): Tokens {
   const places = axis("position", c.positions);
   const words = embedding(p.scope("wte"), ids, a.vocab, a.embed);
   return add(words, embedding(p.scope("wpe"), position as Ids, places, a.embed, 0.01));
 }
 
-/** One block: x [batch, token, embed] -> the same, and what is remembered. */
+/** One block: x [batch, token, embed] -> the same, and its KV cache. */
 export function gpt2Block(
   p: Params,
   x: Tokens,
@@ -147,13 +152,18 @@ export function gpt2(
   return { last: gpt2Last(p, x, a, c), memory };
 }
 
-/** Scores of the next token by the embedding table that `gpt2` has declared. hidden [batch, token, embed] -> [batch, token, vocab] */
+/**
+ * Next-token logits, by the embedding table that `gpt2` declared. hidden [batch, token, embed] -> [batch, token, vocab]
+ */
 export function gpt2Scores(p: Params, hidden: Tokens, a: Gpt2Axes): Tensor<"batch" | "token" | "vocab"> {
   const words = p.shared().scope("wte").parameter("weight", [a.vocab, a.embed], normal(0.02));
   return transpose(contract(hidden, words, a.embed), [a.batch, axisOf(hidden, "token"), a.vocab]);
 }
 
-/** The mean cross-entropy of each next token of `labels` i32 [batch, token], where -100 is no target, by states of the last norm. */
+/**
+ * The mean next-token cross-entropy of `labels` i32 [batch, token], where -100 is ignored, from states after the final
+ * norm.
+ */
 export function gpt2NextLoss(p: Params, last: Tokens, labels: Ids, a: Gpt2Axes): OneLoss {
   const fewer = longer(a.token, -1);
   const next: Ids = slice(labels, a.token, 1, fewer.size);
@@ -165,8 +175,8 @@ export function gpt2NextLoss(p: Params, last: Tokens, labels: Ids, a: Gpt2Axes):
 }
 
 /**
- * The loss of a job of one's own. Inputs, i32 [batch, token]: `ids`, and `labels`, the same ids, with -100 where a token is no
- * target, such as padding.
+ * The loss for a custom job. Inputs, i32 [batch, token]: `ids`, and `labels`, the same ids with -100 for tokens to
+ * ignore, such as padding.
  */
 export function gpt2Loss(p: Params, c: Gpt2Config): OneLoss {
   const a = gpt2Axes(c);

@@ -1,9 +1,9 @@
-/** Where GPT-2's parameters lie in checkpoints: its linears are stored to be used as x @ W ("Conv1D" in transformers). */
+/** Checkpoint layouts of GPT-2: its linears are stored for x @ W ("Conv1D" in transformers). */
 import { same, type TensorRule, under } from "../../dsl/index.ts";
 
 const norm = (path: string) => [same(`${path}.weight`, "embed"), same(`${path}.bias`, "embed")];
 
-/** `GPT2Model`, as the published files have it. */
+/** `GPT2Model`, as in the published files. */
 export const gpt2Rules: readonly TensorRule[] = [
   same("wte.weight", "vocab embed"),
   same("wpe.weight", "position embed"),

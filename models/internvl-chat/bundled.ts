@@ -1,4 +1,4 @@
-/** InternVL-Chat 1.2 and 1.5, and the language models that they speak through, as models that commands know by name. */
+/** InternVL-Chat 1.2 and 1.5, and their language models, as named models. */
 import {
   type ChatTemplate,
   type ConfigCodec,
@@ -58,10 +58,10 @@ import { chatPretraining, chatTuning, tiledPretraining, tiledTuning } from "./st
 import { hermesTemplate, internlm2Template, tiledTemplates } from "./templates.ts";
 import { chatHubRules, chatHubRules5, chatInternlm2Rules, chatLlamaRules } from "./weights.ts";
 
-/** InternViT-6B-448px without its last three blocks, which the chat models do not read: 5,536,496,000 parameters. */
+/** InternViT-6B-448px without its last three blocks, which the chat models do not use: 5,536,496,000 parameters. */
 const vision448: VisionConfig = { ...internvit6b, depth: 45, image: 448, dropPathRule: "linear" };
 
-/** Nous-Hermes-2-Yi-34B, a LLaMA with grouped queries: 34,388,917,248 parameters. */
+/** Nous-Hermes-2-Yi-34B, a LLaMA with grouped-query attention: 34,388,917,248 parameters. */
 const hermesYi34b: TextConfig = {
   ...vicuna7b,
   width: 7168,
@@ -73,7 +73,10 @@ const hermesYi34b: TextConfig = {
   rotaryBase: 5e6,
 };
 
-/** 1.2: the picture squashed to 448 pixels, 256 tokens, and Nous-Hermes-2-Yi-34B. No id is known for its <IMG_CONTEXT>. */
+/**
+ * 1.2: the image squashed to 448 pixels, 256 tokens, and Nous-Hermes-2-Yi-34B. The id of its <IMG_CONTEXT> is not
+ * known.
+ */
 export const chat12: InternvlChatConfig = {
   vision: vision448,
   text: hermesYi34b,
@@ -87,7 +90,10 @@ export const chat12: InternvlChatConfig = {
   chatTemplate: hermesTemplate.name,
 };
 
-/** 1.5: up to 12 tiles and a thumbnail of 256 tokens each, and InternLM2-20B with 9 words more, of which 92546 is <IMG_CONTEXT>. */
+/**
+ * 1.5: up to 12 tiles and a thumbnail of 256 tokens each, and InternLM2-20B with 9 more tokens, of which 92546 is
+ * <IMG_CONTEXT>.
+ */
 export const chat15: InternvlChatConfig = {
   ...chat12,
   text: { ...internlm2With20b, vocab: 92553, context: 4096 },
@@ -103,7 +109,7 @@ const tinyGroups = { ...tinyText, heads: 4, keyHeads: 2 };
 const stepSummary = "more tokens after those remembered: scores of the next ones, all keys and values";
 const textSummary = "a prompt without a picture: scores of the next token, keys and values";
 
-/** One of some templates first. */
+/** The templates with the named one first. */
 const firstOf = (templates: readonly ChatTemplate[], name: string): readonly ChatTemplate[] => [
   ...templates.filter((t) => t.name === name),
   ...templates.filter((t) => t.name !== name),
@@ -119,7 +125,7 @@ interface LanguageModel {
   readonly source: string;
 }
 
-/** A language model by itself: the scores of the next token at every place. */
+/** A language model alone: next-token logits at every position. */
 const languageModel = ({ name, summary, config, template, layouts, codec, source }: LanguageModel) =>
   defineModel<TextConfig>({
     name,
@@ -183,7 +189,7 @@ const rules: SettingRules = {
   chatTemplate: word(...tiledTemplates.map((t) => t.name)),
 };
 
-/** Pictures of a chat are squashed, each tile of one; encoders alone crop, as InternVL's. */
+/** A chat's images, or their tiles, are squashed; the encoders alone crop, like InternVL's. */
 const preprocessing: Preprocessing = {
   ...imagenetPreprocessing,
   fit: { features: "crop", chat: "squash" },
@@ -195,7 +201,7 @@ const preprocessing: Preprocessing = {
 
 const tileRun = (c: InternvlChatConfig) => ({ id: c.imageToken, length: tokensOfTile(c) });
 
-/** Multiply-accumulates of a conversation of `context` tokens about a picture of one tile. */
+/** Multiply-accumulates of a conversation of `context` tokens about an image of one tile. */
 function chatMacs(c: InternvlChatConfig): number {
   const [tokens, { width }] = [tokensOfTile(c), c.text];
   const glue = tokens * (c.vision.width * (patchCount(c.vision) / tokens) * width + width ** 2);
@@ -277,7 +283,7 @@ export const tiledChatModels = [
   }),
 ] as const;
 
-/** All of the family. */
+/** All models of the family. */
 export const internvlChatFamily: readonly Model[] = [
   ...tiledChatModels.map(listed),
   ...groupedLanguageModels.map(listed),

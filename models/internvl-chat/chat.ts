@@ -1,6 +1,7 @@
 /**
- * InternVL-Chat 1.2 and 1.5: a picture, or tiles of one, through InternViT-6B at 448 pixels, four patches as one token, an MLP,
- * and a language model. Chen et al. 2024, arXiv:2404.16821, section 3; released code: internvl_chat.
+ * InternVL-Chat 1.2 and 1.5: an image, or its tiles, through InternViT-6B at 448 pixels, pixel shuffle of four patches
+ * into one token, an MLP, and a language model. Chen et al. 2024, arXiv:2404.16821, section 3; released code:
+ * internvl_chat.
  */
 import {
   type Axis,
@@ -60,26 +61,26 @@ import {
 export interface InternvlChatConfig {
   readonly [key: string]: number | string | boolean | VisionConfig | TextConfig;
   readonly vision: VisionConfig;
-  /** The language model that answers. */
+  /** The language model. */
   readonly text: TextConfig;
-  /** Which of InternViT's states the patches come from, from the end. */
+  /** The InternViT state that patches are taken from, counted from the end. */
   readonly features: number;
-  /** Patches along a side of the squares that become one token. */
+  /** Side, in patches, of the squares that become one token. */
   readonly shrink: number;
-  /** How squares of patches follow each other: "v2" row by row; "v1", of models before 1.5, column by column. */
+  /** Order of the squares of patches: "v2" row by row; "v1", before 1.5, column by column. */
   readonly shuffle: string;
-  /** The id that stands where the picture's tokens go, once for each of them. */
+  /** The image placeholder id, one for each image token. */
   readonly imageToken: number;
-  /** The fewest and the most tiles that a picture is cut into; 1 and 1 for pictures that are squashed whole. */
+  /** The fewest and the most tiles of an image; 1 and 1 if images are squashed whole. */
   readonly leastTiles: number;
   readonly mostTiles: number;
-  /** Whether the whole picture, squashed, comes after its tiles, where there are several. */
+  /** Whether the whole image, squashed, follows its tiles if there are several. */
   readonly thumbnail: boolean;
   /** The template that the model was trained with, by name. */
   readonly chatTemplate: string;
 }
 
-/** Tokens that a picture, or one tile of it, becomes. */
+/** The number of tokens of an image, or of one of its tiles. */
 export function tokensOfTile({ vision, shrink }: InternvlChatConfig): number {
   const patches = patchCount(vision);
   if (Math.sqrt(patches) % shrink === 0) return patches / shrink ** 2;
@@ -88,12 +89,12 @@ export function tokensOfTile({ vision, shrink }: InternvlChatConfig): number {
   );
 }
 
-/** Normalized tiles of pictures, their number open: [batch = tiles, channel, row, column]. */
+/** Normalized tiles of images, their number symbolic: [batch = tiles, channel, row, column]. */
 export const tilesInput = (c: InternvlChatConfig): Pixels => pixelsInput(c.vision, axis("batch", symbol("tiles")));
 
 /**
- * Squares of neighbouring patches as one token each, as wide as they are together: first the upper row, each from left to
- * right. x [batch, token = side², embed] -> [batch, token, embed]
+ * Pixel shuffle: squares of neighbouring patches concatenated into one token each, the upper row first, each row from
+ * left to right. x [batch, token = side², embed] -> [batch, token, embed]
  */
 function squaresOfPatches(x: VisionTokens, c: InternvlChatConfig): VisionTokens {
   const [token, embed] = [axisOf(x, "token"), axisOf(x, "embed")];
@@ -106,7 +107,7 @@ function squaresOfPatches(x: VisionTokens, c: InternvlChatConfig): VisionTokens 
   return merge(joined, c.shuffle === "v1" ? [column, row] : [row, column], axis("token", count));
 }
 
-/** Layer norm, linear, GELU, linear, into the width of the language model. [batch, token, embed] -> [batch, visual, embed] */
+/** Layer norm, linear, GELU, linear, to the language model's width. [batch, token, embed] -> [batch, visual, embed] */
 function projector(p: Params, x: VisionTokens, width: number): Visual {
   const [token, wide, embed] = [axisOf(x, "token"), axisOf(x, "embed"), axis("embed", width)];
   const inner: VisionTokens = gelu(linear(p.scope("1"), layerNorm(p.scope("0"), x, [wide], 1e-5), [wide], [embed]));
@@ -124,8 +125,9 @@ function tileTokens(p: Params, tiles: Pixels, c: InternvlChatConfig): Visual {
 export const languagePart = (p: Params): Params => p.scope("language_model");
 
 /**
- * Token embeddings, and wherever `imageToken` stands the next of the tiles' tokens: of all tiles, one text after the other, or
- * of the text's own where each has so many; where there are more places, the last one again. visual [batch = tiles, visual, embed], ids i32 [batch, token] -> [batch, token, embed]
+ * Token embeddings, with each `imageToken` replaced by the next tile token: of all tiles, one text after the other, or
+ * with `perText` of the text's own tiles; extra placeholders repeat the last. visual [batch = tiles, visual, embed],
+ * ids i32 [batch, token] -> [batch, token, embed]
  */
 function embedded(p: Params, visual: Visual, ids: Ids, c: InternvlChatConfig, perText?: number): TextTokens {
   const isImage: Ids = eq(ids, c.imageToken);
@@ -138,14 +140,14 @@ function embedded(p: Params, visual: Visual, ids: Ids, c: InternvlChatConfig, pe
   return select(isImage, shown, words);
 }
 
-/** How many are true before each in its text: x bool [batch, token] -> i32 [batch, token] */
+/** The number of true elements before each in its text: x bool [batch, token] -> i32 [batch, token] */
 function inTextBefore(x: Ids): Ids {
   const token = axisOf(x, "token");
   const before = axis("before", token.size);
   return sum(select(lt(iota(before), iota(token)), rename(cast(x, "i32") as Ids, token, before), 0), before);
 }
 
-/** How many are true in the texts before: x bool [batch, token] -> i32 [batch] */
+/** The number of true elements in earlier texts: x bool [batch, token] -> i32 [batch] */
 function inTextsBefore(x: Ids): Tensor<"batch"> {
   const [batch, token] = [axisOf(x, "batch"), axisOf(x, "token")];
   const text = axis("text", batch.size);
@@ -153,7 +155,7 @@ function inTextsBefore(x: Ids): Tensor<"batch"> {
   return sum(select(lt(iota(text), iota(batch)), inEach, 0), text);
 }
 
-/** The language model over conversations with pictures; padding is id 0 at the end. */
+/** The language model over conversations with images; padding is id 0 at the end. */
 export function tiledConversation(
   p: Params,
   tiles: Pixels,
@@ -175,9 +177,9 @@ export const tiledScores = (
   transpose(languageHead(languagePart(p), hidden, a, c.text), [a.batch, axisOf(hidden, "token"), a.vocab]);
 
 /**
- * Cross-entropy of the answers' tokens. Inputs `pixels` [batch = tiles, ...], `ids`, and `labels` (i32 [batch, token]; -100 is
- * no target). So many tiles for each text as `perText` says, of which it has places for all, some or none; else the tiles of
- * all texts, one text after the other.
+ * Cross-entropy of the answers' tokens. Inputs `pixels` [batch = tiles, ...], `ids`, and `labels` (i32 [batch, token];
+ * -100 is ignored). With `perText`, each text has that many tile slots and may use all, some or none; else the tiles of
+ * all texts follow one another.
  */
 export const tiledLoss = (p: Params, c: InternvlChatConfig, { perText }: { readonly perText?: number } = {}): OneLoss =>
   answersLoss(languagePart(p), c.text, (ids) =>
@@ -186,7 +188,7 @@ export const tiledLoss = (p: Params, c: InternvlChatConfig, { perText }: { reado
       : tiledConversation(p, pixelsInput(c.vision, times(axisOf(ids, "batch"), perText)), ids, c, perText),
   );
 
-/** The beginning of a chat: `pixels` and `input_ids`, with the picture's id where its tokens go. */
+/** Prefill of a chat: `pixels`, and `input_ids` with the image id as placeholder. */
 export function tiledPrefill(p: Params, c: InternvlChatConfig): Outputs {
   const a = textAxes(c.text, newTokens().size);
   const { ids, context } = decoderInputs(a, c.text.depth, "beginning");

@@ -1,6 +1,7 @@
 /**
- * InternLM2: LLaMA with grouped queries, kept under names of its own, and with the matrices of queries, keys and values in one:
- * of each head of keys its queries, then its key, then its value. Cai et al. 2024, arXiv:2403.17297, section 2.2.
+ * InternLM2: LLaMA with grouped-query attention, its own tensor names, and one fused matrix of queries, keys and
+ * values: for each key/value head its queries, then its key, then its value. Cai et al. 2024, arXiv:2403.17297, section
+ * 2.2.
  */
 import { shown, type TensorRule, UsageError, under } from "../../dsl/index.ts";
 import { checkFields, type Fields, fieldNotes, only, type PublishedConfig } from "../config-fields.ts";
@@ -20,7 +21,7 @@ export const internlm2With20b: TextConfig = {
 
 const renamed = (path: string, name: string, axes: string): TensorRule => ({ path, name, axes });
 
-/** A part of the joined matrix and its bias: the queries of a head of keys, where there are several or one, its key, its value. */
+/** A part of the fused matrix and its bias: the query or queries of a key/value head, its key, its value. */
 const joined = (x: "q" | "k" | "v", own: string): TensorRule[] => [
   renamed(`self_attn.${x}_proj.weight`, "attention.wqkv.weight", `heads*${own}*head_dim embed`),
   renamed(`self_attn.${x}_proj.bias`, "attention.wqkv.bias", `heads*${own}*head_dim`),
@@ -55,7 +56,7 @@ const what = "InternLM2's config";
 
 const { attention_bias: _, mlp_bias: __, rotary: ___, ...ofLlama } = textFields;
 
-/** Those of LLaMA, of which it has biases of attention under another name and none in its MLP. */
+/** LLaMA's fields, except that attention biases have another name and the MLP has none. */
 export const internlm2Fields: Fields = {
   ...ofLlama,
   attn_implementation: "none",
@@ -65,24 +66,24 @@ export const internlm2Fields: Fields = {
   rope_pos_id_stride: only(null),
 };
 
-/** `config.json` of InternLM2, which has biases where it does not say so. `context` is left open. */
+/** `config.json` of InternLM2, which has biases by default. `context` stays symbolic. */
 export function readInternlm2Config(json: PublishedConfig): TextConfig {
   checkFields(json, internlm2Fields, what);
   const { bias = true, rope_scaling: scaling, ...rest } = json;
   return readTextConfig({ ...rest, attention_bias: bias, ...(isDynamic(scaling) ? {} : { rope_scaling: scaling }) });
 }
 
-/** "dynamic" turns as no scaling does up to `max_position_embeddings` tokens. */
+/** "dynamic" equals no scaling up to `max_position_embeddings` tokens. */
 const isDynamic = (scaling: unknown): boolean => (scaling as PublishedConfig | null | undefined)?.type === "dynamic";
 
-/** What a user should know of a config that is read. */
+/** Messages about a config. */
 export function internlm2Notes(json: PublishedConfig): string[] {
   const { rope_scaling: scaling, max_position_embeddings: most = 2048 } = json;
   const told = `${what}: "rope_scaling.type" is "dynamic", which acts on texts of more than ${shown(most)} tokens; heddle turns longer ones as short ones`;
   return [...fieldNotes(json, internlm2Fields, what), ...(isDynamic(scaling) ? [told] : [])];
 }
 
-/** Throws UsageError for what InternLM2 has no word for. */
+/** The config of an InternLM2. Throws UsageError for settings that it cannot express. */
 export function writeInternlm2Config(c: TextConfig): PublishedConfig {
   const json = writeTextConfig(c);
   const stray = ["head_dim", "mlp_bias"].find((key) => json[key] !== undefined);

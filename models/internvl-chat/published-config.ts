@@ -1,4 +1,4 @@
-/** The `config.json` of InternVL-Chat 1.2 and 1.5, as the authors have it and as transformers does. */
+/** The `config.json` of InternVL-Chat 1.2 and 1.5, in the authors' form and in transformers'. */
 import { type ConfigCodec, shown, UsageError } from "../../dsl/index.ts";
 import {
   all,
@@ -30,7 +30,7 @@ import { tiledTemplates } from "./templates.ts";
 
 const [what, visionWhat, textWhat] = ["InternVL-Chat's config", "the vision config", "the language model's config"];
 
-/** As the authors have it (model_type internvl_chat). */
+/** The authors' form (model_type internvl_chat). */
 const chatFields: Fields = {
   ...bookkeeping,
   ...all(
@@ -44,7 +44,7 @@ const chatFields: Fields = {
   use_llm_lora: only(0),
 };
 
-/** As transformers has it (model_type internvl). */
+/** transformers' form (model_type internvl). */
 const hubFields: Fields = {
   ...bookkeeping,
   ...all("read", "vision_config text_config vision_feature_layer downsample_ratio image_token_id"),
@@ -72,10 +72,10 @@ const hubVisionFields: Fields = {
   ...all(trained(0), "hidden_dropout_prob attention_dropout projection_dropout"),
 };
 
-/** What transformers takes where the vision config does not say it, and what is not as in InternViT-6B then. */
+/** transformers' defaults for the vision config that differ from InternViT-6B. */
 const hubVisionDefaults = { norm_type: "layer_norm", use_qk_norm: false };
 
-/** The language models that are known, by the value of "model_type". */
+/** The supported language models, by "model_type". */
 const languages = {
   llama: { read: (json: PublishedConfig) => readTextConfig(json), write: writeTextConfig, fields: textFields },
   internlm2: { read: readInternlm2Config, write: writeInternlm2Config, fields: internlm2Fields },
@@ -93,7 +93,7 @@ const isHub = (json: PublishedConfig): boolean => json.model_type === "internvl"
 const textPart = (json: PublishedConfig): PublishedConfig =>
   requiredPart(json, isHub(json) ? "text_config" : "llm_config", what);
 
-/** How many patches along a side become one, of a ratio such as 0.5. */
+/** The side, in patches, of a token's square, from a ratio such as 0.5. */
 function shrinkOf(json: PublishedConfig): number {
   const shrink = 1 / fieldReader(json, what).number("downsample_ratio", 0.5);
   if (Number.isInteger(shrink) && shrink >= 1) return shrink;
@@ -128,7 +128,7 @@ function readPublished(json: PublishedConfig, config: InternvlChatConfig): Inter
   };
 }
 
-/** A number, or one said twice. */
+/** A number, or a pair of equal numbers. */
 function square(json: PublishedConfig, key: string): number {
   const value = json[key];
   const [first, second] = Array.isArray(value) ? value : [value, value];
@@ -151,7 +151,7 @@ function readHubVision(json: PublishedConfig): VisionConfig {
   });
 }
 
-/** As transformers has it, whose processor says in a file of its own how many tiles there are: by default these. */
+/** transformers' form, whose processor has a file of its own for the number of tiles; these are its defaults. */
 function readHub(json: PublishedConfig, config: InternvlChatConfig): InternvlChatConfig {
   checkFields({ tie_word_embeddings: true, ...json }, hubFields, what);
   const { number } = fieldReader(json, what);
@@ -167,7 +167,7 @@ function readHub(json: PublishedConfig, config: InternvlChatConfig): InternvlCha
   };
 }
 
-/** The models by the language model that they speak through. */
+/** The models by language model. */
 const names: Readonly<Record<Language, string>> = { llama: "internvl-chat-1.2", internlm2: "internvl-chat-1.5" };
 
 export const chatCodec = (language: Language): ConfigCodec<InternvlChatConfig> => ({

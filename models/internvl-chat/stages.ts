@@ -1,6 +1,7 @@
 /**
- * How InternVL-Chat 1.2 and 1.5 were trained. Released scripts internvl_chat_v1_2_hermes2_yi34b_448_res_finetune.sh and
- * internvl_chat_v1_5_internlm2_20b_dynamic_res_pretrain.sh, _finetune.sh; Chen et al. 2024, arXiv:2404.16821, section 3.
+ * Training of InternVL-Chat 1.2 and 1.5. Released scripts internvl_chat_v1_2_hermes2_yi34b_448_res_finetune.sh and
+ * internvl_chat_v1_5_internlm2_20b_dynamic_res_pretrain.sh, _finetune.sh; Chen et al. 2024, arXiv:2404.16821, section
+ * 3.
  */
 import {
   cosine,
@@ -25,16 +26,16 @@ interface TiledStage {
   readonly steps: number;
   readonly rate: number;
   readonly dropPath: number;
-  /** Tokens of a conversation, its pictures' included. */
+  /** Tokens of a conversation, image tokens included. */
   readonly length: number;
-  /** In steps; default 3 % of them. */
+  /** Warm-up steps; default 3 % of all steps. */
   readonly warmup?: number;
-  /** What was not published, and what stands for it, in a run of so many steps. */
+  /** Notes on unpublished settings and their substitutes, for a run of so many steps. */
   readonly notes?: (steps: number) => readonly string[];
   readonly startsFrom: readonly string[];
 }
 
-/** Conversations about whole pictures, or about tiles of them where the configuration has several. */
+/** Trains on conversations about whole images, or about tiles if the configuration has several. */
 const stage =
   ({
     name,
@@ -92,7 +93,7 @@ const stage =
     };
   };
 
-/** Where a run has the steps that stand for an epoch. */
+/** A note for runs whose steps are those that stand for one epoch. */
 const inOneEpoch = (stands: number) => (steps: number) =>
   steps === stands
     ? [`steps: one epoch was made of data whose size is not published; ${stands} steps stand for it`]
@@ -103,7 +104,7 @@ const [glue, all] = [
   ["vision_model.**", "mlp1.**", "language_model.**"],
 ] as const;
 
-/** InternVL-Chat 1.2's first stage: 39.3 million pictures with texts. */
+/** InternVL-Chat 1.2's first stage: 39.3 million image-text pairs. */
 export const chatPretraining = stage({
   ...{ name: "pretrain", trainable: glue, batch: 8192, steps: 4800, rate: 1e-5, dropPath: 0.2, warmup: 100 },
   length: 2048,
@@ -111,7 +112,7 @@ export const chatPretraining = stage({
   startsFrom: ["InternViT-6B-448px", "Nous-Hermes-2-Yi-34B"],
 });
 
-/** InternVL-Chat 1.2's second stage: all parameters over 1.2 million conversations about whole pictures, once. */
+/** InternVL-Chat 1.2's second stage: all parameters, one epoch of 1.2 million conversations about whole images. */
 export const chatTuning = stage({
   ...{ name: "finetune", trainable: all, batch: 512, steps: Math.ceil(1_200_000 / 512), rate: 1e-5, dropPath: 0.4 },
   length: 2048,
@@ -126,7 +127,7 @@ export const tiledPretraining = stage({
   startsFrom: ["InternViT-6B-448px", "InternLM2-chat-20B"],
 });
 
-/** Its second: all parameters. */
+/** InternVL-Chat 1.5's second stage: all parameters. */
 export const tiledTuning = stage({
   ...{ name: "finetune", trainable: all, batch: 1024, steps: 5_000, rate: 2e-5, dropPath: 0.4 },
   length: 4096,

@@ -1,6 +1,6 @@
 /**
- * The templates of InternVL-Chat 1.2 and 1.5, both ChatML without line breaks between turns: conversation.py of the released
- * code, with the system text that it has now; the first releases had others (a checkpoint does not say which).
+ * The templates of InternVL-Chat 1.2 and 1.5, both ChatML without newlines between turns: conversation.py of the
+ * released code, with its current system prompt; the first releases had others (a checkpoint does not say which).
  */
 import type { ChatTemplate } from "../../dsl/index.ts";
 
@@ -25,7 +25,7 @@ export const internlm2Template: ChatTemplate = {
   limit: 32768,
 };
 
-/** Of Nous-Hermes-2-Yi: no BOS; 6, 7 and 8 are <|im_start|>, <|im_end|> and <|im_sep|>. */
+/** Nous-Hermes-2-Yi: no BOS; 6, 7 and 8 are <|im_start|>, <|im_end|> and <|im_sep|>. */
 export const hermesTemplate: ChatTemplate = {
   ...chatMl,
   name: "Hermes-2",

@@ -1,4 +1,4 @@
-/** Where the parameters of InternVL-Chat 1.2 and 1.5 lie in checkpoints. */
+/** Checkpoint layouts of InternVL-Chat 1.2 and 1.5. */
 import { same, type TensorRule, under } from "../../dsl/index.ts";
 import { causalRules, llamaRules, visionRules } from "../internvl/index.ts";
 import { internlm2Rules } from "./internlm2.ts";
@@ -15,13 +15,13 @@ const published = (language: readonly TensorRule[]): readonly TensorRule[] => [
   ...under("language_model", "language_model", language),
 ];
 
-/** As the authors keep it, over a LLaMA, as in 1.2. */
+/** The authors' form, with a LLaMA, as in 1.2. */
 export const chatLlamaRules = published(causalRules);
 
-/** As the authors keep it, over InternLM2, as in 1.5. */
+/** The authors' form, with InternLM2, as in 1.5. */
 export const chatInternlm2Rules = published(internlm2Rules);
 
-/** InternViT as transformers has it: its norms and scales by other names, and its matrices of q, k and v apart. */
+/** InternViT in transformers' form: other names for norms and scales, and separate matrices of q, k and v. */
 const towerRules: readonly TensorRule[] = [
   { path: "embeddings.class_embedding", name: "embeddings.cls_token", axes: "1 token embed" },
   { path: "embeddings.position_embedding", name: "embeddings.position_embeddings", axes: "1 token embed" },
@@ -53,7 +53,7 @@ const hubGlue: readonly TensorRule[] = glue.map((rule) => ({
   name: rule.name.replace(/^0/, "layer_norm").replace(/^1/, "linear_1").replace(/^3/, "linear_2"),
 }));
 
-/** As transformers has it, the language model a LLaMA: files on the hub, and those that transformers 5 writes. */
+/** transformers' form, with a LLaMA: files on the hub, and those that transformers 5 writes. */
 export const [chatHubRules, chatHubRules5] = [
   [
     ...under("vision_model", "vision_tower", towerRules),

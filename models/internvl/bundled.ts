@@ -1,4 +1,4 @@
-/** The published sizes of the family as models that commands know by name, each with its layout. */
+/** The published sizes of the family as named models, each with its checkpoint layout. */
 import type { Model } from "../../dsl/index.ts";
 import { patches, queries } from "./bundled/chat.ts";
 import { internvlC } from "./bundled/contrastive.ts";
@@ -15,7 +15,7 @@ export { internvitModels } from "./bundled/encoders.ts";
 export { internvlG } from "./bundled/generative.ts";
 export type { QllamaModelConfig } from "./bundled/qllama.ts";
 
-/** All of the family. */
+/** All models of the family. */
 export const internvlFamily: readonly Model[] = [
   ...internvitModels.map(listed),
   listed(qllamaModel),

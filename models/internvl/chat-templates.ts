@@ -1,10 +1,10 @@
-/** The templates of the language models that InternVL-Chat speaks through. */
+/** Chat templates of InternVL-Chat's language models. */
 import type { ChatTemplate, Piece } from "../../dsl/index.ts";
 
 const bos: Piece = { special: "bos" };
 const eos: Piece = { special: "eos" };
 
-/** FastChat's text of Vicuna v1.1. */
+/** FastChat's system prompt of Vicuna v1.1. */
 const vicunaSystem =
   "A chat between a curious user and an artificial intelligence assistant. The assistant gives helpful, detailed, and polite answers to the user's questions.";
 
@@ -33,7 +33,7 @@ export const internlmTemplate: ChatTemplate = {
   limit: 2048,
 };
 
-/** No words of its own: the question, a blank, the answer. For small models. */
+/** No fixed text: the question, a space, the answer. For small models. */
 export const bareTemplate: ChatTemplate = {
   name: "bare",
   system: "",
@@ -46,7 +46,7 @@ export const bareTemplate: ChatTemplate = {
   limit: 4096,
 };
 
-/** `plain` of LLaVA, which trains the MLP by itself: the picture, what is said of it, a line break. */
+/** `plain` of LLaVA, for training the MLP alone: the image, its caption, a newline. */
 export const plainTemplate: ChatTemplate = {
   name: "plain",
   system: "",
@@ -59,14 +59,14 @@ export const plainTemplate: ChatTemplate = {
   answersOnly: true,
 };
 
-/** Those that a conversation can be had by. */
+/** The templates for inference. */
 export const chatTemplates: readonly ChatTemplate[] = [vicunaTemplate, internlmTemplate, bareTemplate];
 
-/** All that a conversation can be had by, one of them first. */
+/** The templates for inference, with the default first. */
 export const templatesFrom = (first: ChatTemplate): readonly ChatTemplate[] => [
   first,
   ...chatTemplates.filter((t) => t !== first),
 ];
 
-/** Those that can be trained by. */
+/** The templates for training. */
 export const trainingTemplates: readonly ChatTemplate[] = [...chatTemplates, plainTemplate];

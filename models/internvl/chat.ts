@@ -1,7 +1,7 @@
 /**
- * InternVL-Chat: an image as tokens of a language model, through one MLP from InternViT's patches (path A) or through two
- * from QLLaMA's queries and the patches (path B). Chen et al. 2023, arXiv:2312.14238, section 3.4 and figure 4 (c, d);
- * released code: internvl_chat_llava.
+ * InternVL-Chat: an image becomes tokens of a language model, through one MLP from InternViT's patches (path A) or
+ * through two from QLLaMA's queries and the patches (path B). Chen et al. 2023, arXiv:2312.14238, section 3.4 and
+ * figure 4 (c, d); released code: internvl_chat_llava.
  */
 import {
   type Axis,
@@ -60,9 +60,11 @@ import { type QllamaConfig, qllama8b, queryFeatures } from "./qllama.ts";
 export interface ChatConfig {
   readonly [key: string]: number | VisionConfig | TextConfig;
   readonly vision: VisionConfig;
-  /** The language model that answers. */
+  /** The language model. */
   readonly text: TextConfig;
-  /** Which of InternViT's states the patches come from, from the end: -4 is the output of the fourth-last block. */
+  /**
+   * The InternViT state that patches are taken from, counted from the end: -4 is the output of the fourth-last block.
+   */
   readonly features: number;
 }
 
@@ -71,7 +73,7 @@ export interface ChatQueriesConfig extends ChatConfig {
   readonly qllama: QllamaConfig;
 }
 
-/** LLaMA-2 as Vicuna v1.5 has it: 6,738,415,616 parameters. */
+/** LLaMA-2 as in Vicuna v1.5: 6,738,415,616 parameters. */
 export const vicuna7b: TextConfig = {
   width: 4096,
   depth: 32,
@@ -98,20 +100,20 @@ export const chatConfig = (text: TextConfig): ChatConfig => ({ vision: chatVisio
 /** Path B at 336 pixels: 96 queries and 576 patches. */
 export const chatQueriesConfig = (text: TextConfig): ChatQueriesConfig => ({ ...chatConfig(text), qllama: qllama8b });
 
-/** The id that stands where the image's tokens go, once for each of them. */
+/** The image placeholder id, one for each image token. */
 export const imageToken = -200;
 
-/** The image as the language model's tokens: [batch, visual, embed]. */
+/** Image tokens in the language model's embedding space: [batch, visual, embed]. */
 export type Visual = Tensor<"batch" | "visual" | "embed">;
 
-/** Tokens that an image becomes: its patches, and by path B the queries before them. */
+/** The number of image tokens: its patches, preceded in path B by the queries. */
 export const visualTokenCount = (c: ChatConfig): number =>
   patchCount(c.vision) + (hasQueries(c) ? c.qllama.queries : 0);
 
-/** Whether a chat goes by path B. */
+/** Whether a chat uses path B. */
 export const hasQueries = (c: ChatConfig): c is ChatQueriesConfig => "qllama" in c;
 
-/** Linear, GELU, linear, into the width of the language model. x [batch, token, embed] -> [batch, visual, embed] */
+/** Linear, GELU, linear, to the language model's width. x [batch, token, embed] -> [batch, visual, embed] */
 function projector(p: Params, x: VisionTokens | TextTokens, width: number): Visual {
   const [token, embed] = [axisOf(x, "token"), axis("embed", width)];
   const inner: VisionTokens = gelu(linear(p.scope("0"), x, [axisOf(x, "embed")], [embed]));
@@ -135,13 +137,13 @@ export function visualTokens(p: Params, pixels: Pixels, c: ChatConfig): Visual {
 }
 
 /**
- * Token embeddings with the image's tokens in their place, a run of `id` in each row that has one.
- * visual [batch, visual, embed], ids i32 [batch, token] -> [batch, token, embed]
+ * Token embeddings with the image tokens substituted for the run of `id` in each row that has one. visual [batch,
+ * visual, embed], ids i32 [batch, token] -> [batch, token, embed]
  */
 export function withImage(p: Params, visual: Visual, ids: Ids, c: TextConfig, id = imageToken): TextTokens {
   const token = axisOf(ids, "token");
   const isImage = eq(ids, id);
-  // The first place is the largest when places count down.
+  // The first position is the maximum of the negated positions.
   const first = neg(reduceMax(select(isImage, neg(iota(token)), -(2 ** 30)), token));
   const rows = gather(visual, sub(iota(token), first) as Ids, axisOf(visual, "visual"));
   return select(isImage, rows, tokenEmbedding(p.scope("model"), max(ids, 0), textAxes(c)));
@@ -155,29 +157,32 @@ export function conversation(p: Params, pixels: Pixels, ids: Ids, c: ChatConfig)
 }
 
 export interface StageThreeOptions {
-  /** The most targets that a conversation has. Given, the loss reads their `places`, and no other token is scored. */
+  /**
+   * The maximum number of targets of a conversation. If given, the loss reads their `places` and computes logits for
+   * these only.
+   */
   readonly targets?: number;
 }
 
 /**
- * Stage 3: cross-entropy of the tokens of the answers. Inputs `pixels`, `ids`, and `labels` (i32 [batch, token]; -100 is no
- * target). With `targets`, `places` instead of labels (i32 [batch, target]): where in `ids` the targets stand, in any order;
- * 0, which nothing comes before, is none. Most of a conversation is picture, question and padding, and scores over a
- * vocabulary are what a small language model spends most on.
+ * Stage 3: cross-entropy of the answers' tokens. Inputs `pixels`, `ids`, and `labels` (i32 [batch, token]; -100 is
+ * ignored). With `targets`, `places` instead of labels (i32 [batch, target]): the positions of the targets in `ids`, in
+ * any order; 0, which has no predecessor, is ignored. Most of a conversation is image, question and padding, and
+ * vocabulary logits are the main cost of a small language model.
  */
 export const stageThreeLoss = (p: Params, c: ChatConfig, { targets }: StageThreeOptions = {}): OneLoss =>
   answersLoss(p, c.text, (ids) => conversation(p, pixelsInput(c.vision), ids, c), targets);
 
 /**
- * Stage 3 with several conversations in a row, each of which sees itself alone and has positions from 0. Inputs besides, i32
- * [batch, token]: `conversation`, a number of its own for each in a row; `position`; and `picture`, the place of a token among
- * all tokens of the `perRow` pictures for each row, first those of the first picture, and -1 for words.
+ * Stage 3 with several conversations packed in a row, each attending only to itself, with positions from 0. Additional
+ * inputs, i32 [batch, token]: `conversation`, a different number for each in a row; `position`; and `picture`, the
+ * index of an image token among those of the row's `perRow` images in order, and -1 for text.
  */
 export const packedStageThreeLoss = (p: Params, c: ChatConfig, perRow: number): OneLoss => ({
   ...answersLoss(p, c.text, (ids) =>
     packedConversations(p, pixelsInput(c.vision, times(axisOf(ids, "batch"), perRow)), ids, c),
   ),
-  // A row finds its pictures among those of its micro-batch, by numbers that start there.
+  // Rows index the images of their own micro-batch, from 0.
   apart: true,
 });
 
@@ -196,7 +201,10 @@ function packedConversations(p: Params, pixels: Pixels, ids: Ids, c: ChatConfig)
   return decoder(p.scope("model"), embedded, a, c.text, { position, visible: and(visible!, own) as typeof own, key });
 }
 
-/** The loss of answers by a language model, `lm_head` in the scope: `read` gives its states of the input `ids`. */
+/**
+ * The loss of a language model's answers, with `lm_head` in the scope: `read` computes its hidden states from the input
+ * `ids`.
+ */
 export function answersLoss(p: Params, c: TextConfig, read: (ids: Ids) => Decoded, targets?: number): OneLoss {
   const a = textAxes(c);
   const ids = input("ids", "i32", [a.batch, a.token]);

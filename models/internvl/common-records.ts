@@ -1,4 +1,4 @@
-/** What records of the family's models have in common: where they come from, how they see pictures, what they leave. */
+/** Common parts of the family's model records: papers, preprocessing, omitted fields. */
 import {
   axisOf,
   type CompareMode,
@@ -14,7 +14,7 @@ import {
 import { internvit, pixelsInput, type VisionConfig } from "./internvit.ts";
 import { cleanCaption, contrastivePrefix } from "./stage-data.ts";
 
-/** A model among others, whatever its settings. */
+/** Erases a model's settings type, for lists of models. */
 export const listed = <C extends Config>(model: Model<C>): Model => model as unknown as Model;
 
 export const paper = <C extends Config>(macs: (c: C) => number): Paper<C> => ({
@@ -22,13 +22,13 @@ export const paper = <C extends Config>(macs: (c: C) => number): Paper<C> => ({
   macs,
 });
 
-/** A picture is cropped to be classified, squashed to be compared or put into words, and padded to be asked about. */
+/** Images are cropped for classification, squashed for retrieval and captions, and padded for chat. */
 export const preprocessing: Preprocessing = {
   ...imagenetPreprocessing,
   fit: { features: "crop", classify: "crop", retrieve: "squash", caption: "squash", chat: "pad" },
 };
 
-/** The states of InternViT's blocks, in a scope of the model. */
+/** The hidden states after InternViT's blocks, in a scope of the model. */
 export const states = <C extends Config>(scope: string, visionOf: (c: C) => VisionConfig): ModelGraph<C> => ({
   summary: "all tokens before the first block and after each, as features are taken",
   build: (p, c) => {
@@ -42,15 +42,15 @@ export const states = <C extends Config>(scope: string, visionOf: (c: C) => Visi
   },
 });
 
-/** The class token comes first, the patches row by row after it. */
+/** The class token comes first, then the patches in row-major order. */
 export const features: FeaturesMode = { graph: "states", before: 1 };
 
 export const ofVision = <C extends { readonly vision: VisionConfig }>(c: C) => c.vision;
 
-/** Texts as retrieval compares them: cleaned and with InternVL's prefix. */
+/** Texts for retrieval: cleaned, with InternVL's prefix. */
 export const compare: CompareMode = { prefix: contrastivePrefix(), clean: cleanCaption };
 
-/** Of graphs that begin a text, and that go on with it. */
+/** Summaries of the prefill and step graphs. */
 export const textSummary = "a prompt without a picture: scores of the next token, keys and values";
 export const stepSummary = "more tokens after those remembered: scores of the next ones, all keys and values";
 

@@ -1,4 +1,4 @@
-/** What each field of the InternVL family's published `config.json` files is to our models. */
+/** How our models treat each field of the InternVL family's published `config.json` files. */
 import { all, bookkeeping, type Fields, only, trained } from "../config-fields.ts";
 
 /** InternViT (model_type intern_vit_6b). */
@@ -16,7 +16,7 @@ export const visionFields: Fields = {
   layer_norm_eps: only(1e-6),
   norm_type: only("rms_norm"),
   use_mean_pooling: only(false),
-  tie_word_embeddings: "none", // there are no words
+  tie_word_embeddings: "none", // there is no word embedding
   dropout: trained(0),
   attention_dropout: trained(0),
 };
@@ -30,7 +30,7 @@ export const textFields: Fields = {
      rms_norm_eps attention_bias bias mlp_bias tie_word_embeddings rope_theta rope_scaling rope_parameters rotary max_position_embeddings`,
   ),
   ...all("none", "pretraining_tp max_sequence_length original_max_position_embeddings num_query_token"),
-  cross_attention_frequency: "read", // of a QLLaMA
+  cross_attention_frequency: "read", // QLLaMA only
   hidden_act: only("silu", "swish"), // two names of one function
   partial_rotary_factor: only(1),
   sliding_window: only(null),
@@ -43,7 +43,7 @@ export const textFields: Fields = {
   ...all(only(null, false), "qk_layernorm use_qk_norm qkv_bias parallel_residual use_parallel_residual"),
 };
 
-/** InternVL-14B (model_type internvl), but for its parts. */
+/** InternVL-14B (model_type internvl), except its parts. */
 export const internvlFields: Fields = {
   ...bookkeeping,
   ...all(
@@ -57,7 +57,7 @@ export const internvlFields: Fields = {
   label_smoothing: trained(0),
 };
 
-/** InternVL-Chat as LLaVA keeps it: a language model's config with these besides. */
+/** InternVL-Chat as stored by LLaVA: a language model's config with these in addition. */
 export const chatFields: Fields = {
   ...textFields,
   ...all(

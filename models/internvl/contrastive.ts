@@ -39,7 +39,7 @@ export interface ContrastiveConfig {
   readonly [key: string]: number | VisionConfig | TextConfig;
   readonly vision: VisionConfig;
   readonly text: TextConfig;
-  /** Width of the shared space. */
+  /** Width of the joint embedding space. */
   readonly embed: number;
   readonly poolingHeads: number;
 }
@@ -51,15 +51,15 @@ export const internvlCConfig: ContrastiveConfig = {
   poolingHeads: 16,
 };
 
-/** Vectors in the shared space, one a row; of unit length where a function says so. */
+/** Vectors in the joint embedding space, one per row; unit vectors where documented. */
 export type Embedding = Tensor<"batch" | "feature">;
 
-/** How tokens become one vector. */
+/** Settings of attention pooling. */
 export type PoolingConfig = Pick<ContrastiveConfig, "embed" | "poolingHeads">;
 
 export const featureAxis = (c: Pick<PoolingConfig, "embed">) => axis("feature", c.embed);
 
-/** Attention pooling of tokens into the shared space. x [batch, token, embed] -> [batch, feature] */
+/** Attention pooling of tokens into the joint embedding space. x [batch, token, embed] -> [batch, feature] */
 export function pooled(p: Params, x: Tensor<"batch" | "token" | "embed">, c: PoolingConfig): Embedding {
   return attentionPooling(p, x, {
     token: axisOf(x, "token"),
@@ -103,9 +103,9 @@ export const idsInput = (c: TextConfig, name = "ids"): Ids => {
 };
 
 /**
- * The learned temperature as a factor of the cosine: exp(logit_scale). Training keeps it from 1 to 100 (Radford et al. 2021,
- * section 2.5) by clamping the parameter after each step, as OpenCLIP does. A clamp in the loss would have no gradient
- * beyond 100, and a temperature that is there would never come back.
+ * The learned temperature as a factor of the cosine: exp(logit_scale). Training keeps it in [1, 100] (Radford et al.
+ * 2021, section 2.5) by clamping the parameter after each step, as OpenCLIP does. Clamping in the loss would give zero
+ * gradient above 100, and a temperature there would never come back.
  */
 export const logitScale = (p: Params): Tensor<never> =>
   exp(p.parameter("logit_scale", [], constantInit(Math.log(1 / 0.07)), { within: [0, Math.log(100)] }));
@@ -116,7 +116,7 @@ export interface ContrastiveLoss {
   readonly scale: Tensor<never>;
 }
 
-/** The images and the texts of one batch as rows and columns of a table of cosines. */
+/** The similarity matrix of a batch: images as rows, texts as columns. */
 export interface Pairs {
   readonly rows: Axis<"batch">;
   readonly columns: Axis<"pair">;
@@ -132,7 +132,7 @@ export function allPairs(image: Embedding, text: Embedding, temperature: Tensor<
   return { rows, columns, logits: mul(cosines, temperature) };
 }
 
-/** Symmetric cross-entropy of the cosines of all pairs of a batch; row i matches row i. InternVL section 3.3, stage 1. */
+/** Symmetric cross-entropy over all pairs of a batch; row i matches row i. InternVL section 3.3, stage 1. */
 export function contrastiveLoss(image: Embedding, text: Embedding, temperature: Tensor<never>): Tensor<never> {
   const { rows, columns, logits } = allPairs(image, text, temperature);
   const byImage = mean(crossEntropy(logits, iota(rows), columns), rows);

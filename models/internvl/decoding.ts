@@ -1,7 +1,7 @@
 /**
- * Graphs that write text token by token: a prefill that reads the prompt (and the image), and a step that continues. Names
- * of inputs and outputs are those that ONNX decoders have (Hugging Face optimum, transformers.js): `input_ids`,
- * `attention_mask`, `position_ids`, `past_key_values.N.key`, `present.N.key`. Sizes `tokens` and `past` are open.
+ * Autoregressive decoding: a prefill graph that reads the prompt (and the image), and a step graph that continues.
+ * Names of inputs and outputs are those of ONNX decoders (Hugging Face optimum, transformers.js): `input_ids`,
+ * `attention_mask`, `position_ids`, `past_key_values.N.key`, `present.N.key`. Sizes `tokens` and `past` are symbolic.
  */
 import {
   decoderInputs,
@@ -31,10 +31,10 @@ import { type QllamaConfig, qllama } from "./qllama.ts";
 /** Named outputs of a model. */
 export type Outputs = Readonly<Record<string, Tensor<"batch" | "token" | "vocab"> | Remembered>>;
 
-/** New tokens, their number open. */
+/** The axes for a symbolic number of new tokens. */
 const openAxes = (c: TextConfig): TextAxes => textAxes(c, newTokens().size);
 
-/** Scores after the last token alone: hidden [batch, token, embed] -> [batch, token = 1, vocab] */
+/** Logits of the last token only: hidden [batch, token, embed] -> [batch, token = 1, vocab] */
 const lastLogits = (p: Params, hidden: TextTokens, a: TextAxes, c: TextConfig): Tensor<"batch" | "token" | "vocab"> =>
   scores(p, lastOf<"batch" | "embed">(hidden), a, c);
 
@@ -42,8 +42,8 @@ const scores = (p: Params, hidden: TextTokens, a: TextAxes, c: TextConfig): Tens
   transpose(languageHead(p, hidden, a, c), [a.batch, a.token, a.vocab]);
 
 /**
- * The step of any decoder: `input_ids` [batch, token = tokens] after `past` others -> `logits` [batch, token, vocab] and
- * what is remembered of all. `p` is the scope that has `model` and `lm_head`.
+ * The step of any decoder: `input_ids` [batch, token = tokens] after `past` cached ones -> `logits` [batch, token,
+ * vocab] and the KV cache of all. `p` is the scope that has `model` and `lm_head`.
  */
 export function decodeStep(p: Params, c: TextConfig): Outputs {
   const a = openAxes(c);
@@ -53,7 +53,7 @@ export function decodeStep(p: Params, c: TextConfig): Outputs {
   return { logits: scores(p, last, a, c), ...presentOutputs(memory, a) };
 }
 
-/** The beginning of a text: `input_ids` -> `logits` after the last token and what is remembered. */
+/** Prefill: `input_ids` -> `logits` of the last token and the KV cache. */
 export function prefill(p: Params, c: TextConfig): Outputs {
   const a = openAxes(c);
   const { ids, context } = decoderInputs(a, c.depth, "beginning");
@@ -61,7 +61,7 @@ export function prefill(p: Params, c: TextConfig): Outputs {
   return { logits: lastLogits(p, last, a, c), ...presentOutputs(memory, a) };
 }
 
-/** The beginning of a chat: `pixels` and `input_ids` with `imageToken` where the image goes. */
+/** Prefill of a chat: `pixels`, and `input_ids` with `imageToken` in place of the image. */
 export function chatPrefill(p: Params, c: ChatConfig): Outputs {
   const a = openAxes(c.text);
   const { ids, context } = decoderInputs(a, c.text.depth, "beginning");
@@ -71,8 +71,8 @@ export function chatPrefill(p: Params, c: ChatConfig): Outputs {
 }
 
 /**
- * The beginning of a text by QLLaMA about an image's features: the prompt `input_ids` (padding 0 at the end). The queries
- * come before the prompt, so `present` holds as many tokens more, and positions go on from there.
+ * Prefill of QLLaMA's text about an image: the prompt `input_ids` (padding 0 at the end). The queries precede the
+ * prompt, so `present` has that many more tokens, and positions continue from there.
  */
 export function qllamaPrefill(p: Params, vision: VisionTokens, c: QllamaConfig): Outputs {
   const a = openAxes(c);
@@ -80,11 +80,11 @@ export function qllamaPrefill(p: Params, vision: VisionTokens, c: QllamaConfig):
   return { logits: lastLogits(p.scope("qllama"), text, a, c), ...presentOutputs(memory, a) };
 }
 
-/** The beginning of a caption: `pixels` and the prompt `input_ids`, read as `qllamaPrefill` does. */
+/** Prefill of a caption: `pixels` and the prompt `input_ids`, as in `qllamaPrefill`. */
 export const captionPrefill = (p: Params, c: GenerativeConfig): Outputs =>
   qllamaPrefill(p, visionTokens(p, pixelsInput(c.vision), c), c.text);
 
-/** The step of QLLaMA's text: the queries are among what is remembered, so the image is not needed any more. */
+/** The step of QLLaMA's text: the KV cache includes the queries, so the image is not needed. */
 export const qllamaStep = (p: Params, c: QllamaConfig): Outputs => decodeStep(p.scope("qllama"), c);
 
 /** The step of a caption. */

@@ -1,10 +1,10 @@
-/** Fits a model to the position embedding that a checkpoint holds. */
+/** Adapts a model's configuration to a checkpoint's position embedding. */
 import type { Config, SizedByTensors } from "../../dsl/index.ts";
 import { isVision } from "./internvit.ts";
 
 /**
- * The configuration that interpolates a checkpoint's positions to the model's picture; undefined where there is nothing to
- * change, or where what is stored is no grid of the model's width. `shapeOf` gives a stored tensor's shape by name, in our
+ * The configuration that interpolates a checkpoint's positions to the model's resolution; undefined if nothing changes,
+ * or if the stored tensor is not a grid of the model's width. `shapeOf` gives a stored tensor's shape by name, in our
  * layout or the published one.
  */
 export function fitPositions<C extends Config>(

@@ -1,6 +1,6 @@
 /**
- * The losses that train InternVL-G: stage 2, and fine-tuning for retrieval. Chen et al. 2023, arXiv:2312.14238, sections
- * 3.3 and D; label rules of the released code.
+ * The losses of InternVL-G: stage 2, and fine-tuning for retrieval. Chen et al. 2023, arXiv:2312.14238, sections 3.3
+ * and D; label rules of the released code.
  */
 import {
   type AnyTensor,
@@ -51,16 +51,16 @@ import { qllama, queryFeatures } from "./qllama.ts";
 type Scalar = Tensor<never>;
 
 export interface StageTwoOptions {
-  /** The place of EOS in a contrastive text without a caption: after BOS and the pieces of "summarize:". */
+  /** The position of EOS in a contrastive text with an empty caption: after BOS and the tokens of "summarize:". */
   readonly emptyContrastive?: number;
-  /** The place of EOS in a matching text without a caption: after BOS. */
+  /** The position of EOS in a matching text with an empty caption: after BOS. */
   readonly emptyMatching?: number;
   readonly labelSmoothing?: number;
-  /** Where matching has its negatives from: the feeds (default), or the batch, by similarity. */
+  /** The source of negatives for matching: the feeds (default), or the batch, by similarity. */
   readonly negatives?: "supplied" | "mined";
   /**
-   * What is a target of the caption: its tokens and EOS (default), or with "released" the last token of the prompt as well,
-   * which the released loader asks for by an offset that is one too small.
+   * Caption targets: its tokens and EOS (default); with "released" also the last token of the prompt, which the
+   * released loader includes by an off-by-one error.
    */
   readonly labels?: "caption" | "released";
 }
@@ -72,14 +72,14 @@ export interface StageTwoLoss {
 }
 
 /**
- * Stage 2: matching, contrast and captions, weighted alike. Texts without a caption are not asked about.
- * Inputs: `pixels`; `ids` for contrast ("summarize:" + caption + EOS); `matching_ids` (caption + EOS) and `matches` i32
- * [batch] (1 where the caption is the image's own); `caption_ids` (prompt + caption + EOS) and `caption_prompt` i32
- * [batch] (tokens of the prompt, BOS included). With mined negatives `matching_ids` are each image's own, and instead of
- * `matches` there is `group` i32 [batch], the same number for rows that show the same.
+ * Stage 2: matching, contrastive and captioning losses, equally weighted. Texts with an empty caption are skipped.
+ * Inputs: `pixels`; `ids` for the contrastive loss ("summarize:" + caption + EOS); `matching_ids` (caption + EOS) and
+ * `matches` i32 [batch] (1 if the caption belongs to the image); `caption_ids` (prompt + caption + EOS) and
+ * `caption_prompt` i32 [batch] (tokens of the prompt, BOS included). With mined negatives `matching_ids` are each
+ * image's own, and `matches` is replaced by `group` i32 [batch], equal for rows that show the same thing.
  *
- * The contrastive pass needs no forward of its own: its queries see no text, so they are those of the generative pass,
- * and its texts see no query, so they are the text-only forward, which no gradient passes.
+ * The contrastive pass needs no forward pass of its own: its queries attend to no text, so they are those of the
+ * generative pass, and its texts attend to no query, so they are the text-only forward pass, which needs no gradient.
  */
 export function stageTwoLoss(p: Params, c: GenerativeConfig, options: StageTwoOptions = {}): StageTwoLoss {
   const { emptyContrastive = 4, emptyMatching = 1, labelSmoothing = 0, negatives = "supplied" } = options;
@@ -94,7 +94,7 @@ export function stageTwoLoss(p: Params, c: GenerativeConfig, options: StageTwoOp
   const vision = visionTokens(p, pixelsInput(c.vision), c);
   const captioned = qllama(p, vision, captionIds, c.text, "generative");
   const temperature = logitScale(p);
-  const again = p.shared(); // QLLaMA is one, whatever passes it makes
+  const again = p.shared(); // all passes share QLLaMA's weights
 
   const pairs = allPairs(queryEmbedding(p, captioned.queries, c), textEmbedding(again, ids, c), temperature);
   const byContrast = keptContrast(pairs, ne(lastToken(ids, a), emptyContrastive), labelSmoothing);
@@ -115,8 +115,8 @@ export function stageTwoLoss(p: Params, c: GenerativeConfig, options: StageTwoOp
 }
 
 /**
- * Matching over three rows for each image: with its own text, its text with another image, and itself with another text, as
- * BLIP-2 has it. Three passes of B rows are one of 3 B.
+ * Matching over three pairs for each image: with its own text, its text with a negative image, and itself with a
+ * negative text, as in BLIP-2. Three passes of B rows become one of 3 B.
  */
 function minedMatching(
   p: Params,
@@ -146,21 +146,21 @@ function minedMatching(
   return div(total("loss"), max(total("weight"), 1));
 }
 
-/** The mean over the rows kept; 0 if none is. */
+/** The mean over the kept rows; 0 if there are none. */
 function meanOfKept(x: Tensor<"batch">, keep: Tensor<"batch">): Scalar {
   const rows = axisOf(x, "batch");
   const weight = cast(keep, "f32");
   return div(sum(mul(x, weight), rows), max(sum(weight, rows), 1));
 }
 
-/** Symmetric cross-entropy over all pairs; texts that are not kept are candidates, but no question is put about them. */
+/** Symmetric cross-entropy over all pairs; texts that are not kept are candidates, but have no loss of their own. */
 function keptContrast({ rows, columns, logits }: Pairs, keep: Tensor<"batch">, smoothing: number): Scalar {
   const byImage = smoothCrossEntropy(logits, iota(rows), columns, smoothing);
   const byText = rename(smoothCrossEntropy(logits, iota(columns), rows, smoothing), columns, rows);
   return scale(add(meanOfKept(byImage, keep), meanOfKept(byText, keep)), 0.5);
 }
 
-/** Cross-entropy with a part `smoothing` of the target spread over all classes. Szegedy et al. 2016, section 7. */
+/** Cross-entropy with label smoothing. Szegedy et al. 2016, section 7. */
 export function smoothCrossEntropy(logits: AnyTensor, label: AnyTensor, over: Axis, smoothing: number): AnyTensor {
   const hard: AnyTensor = crossEntropy(logits, label, over);
   if (smoothing === 0) return hard;
@@ -169,8 +169,8 @@ export function smoothCrossEntropy(logits: AnyTensor, label: AnyTensor, over: Ax
 }
 
 /**
- * Cross-entropy of the next token, the mean over all targets: tokens that are not padding, from the place `first` on.
- * hidden [batch, token, embed], ids i32 [batch, token], first i32 [batch]
+ * Mean next-token cross-entropy over all targets: tokens that are not padding, from position `first` on. hidden [batch,
+ * token, embed], ids i32 [batch, token], first i32 [batch]
  */
 function captionLoss(p: Params, hidden: TextTokens, ids: Ids, first: Tensor<"batch">, c: TextConfig): Scalar {
   const token = axisOf(ids, "token");
@@ -182,16 +182,16 @@ function captionLoss(p: Params, hidden: TextTokens, ids: Ids, first: Tensor<"bat
 }
 
 /**
- * The mean cross-entropy of predicted tokens.
- * hidden [batch, token, embed]; next i32 and wanted bool [batch, token - 1]: what follows each token, and whether it counts
+ * The mean next-token cross-entropy. hidden [batch, token, embed]; next i32 and wanted bool [batch, token - 1]: the
+ * token after each, and whether it counts
  */
 export function nextTokenLoss(p: Params, hidden: TextTokens, next: Ids, wanted: Ids, c: TextConfig): Scalar {
   return tokenLoss(p, slice(hidden, axisOf(hidden, "token"), 0, axisOf(next, "token").size), next, wanted, c);
 }
 
 /**
- * The mean cross-entropy of the tokens that follow hidden states.
- * hidden [batch, token, embed]; next i32 and wanted bool [batch, token]: what follows each, and whether it counts
+ * The mean cross-entropy of the tokens that follow hidden states. hidden [batch, token, embed]; next i32 and wanted
+ * bool [batch, token]: the token after each, and whether it counts
  */
 export function tokenLoss(p: Params, hidden: TextTokens, next: Ids, wanted: Ids, c: TextConfig): Scalar {
   const [a, token] = [textAxes(c), axisOf(next, "token")];
@@ -207,17 +207,17 @@ export interface RetrievalLoss {
 }
 
 /**
- * Retrieval fine-tuning: matching of every image with its own and with another caption, and contrast of the texts with
- * both embeddings of the images; rows that show one image share its targets.
- * Inputs: `pixels`, `ids` ("summarize:" + caption + EOS), `matching_ids` and `other_ids` (own and other captions + EOS),
- * `image_id` i32 [batch].
+ * Retrieval fine-tuning: matching of every image with its own and with another caption, and a contrastive loss of the
+ * texts with both embeddings of the images; rows of the same image share its targets. Inputs: `pixels`, `ids`
+ * ("summarize:" + caption + EOS), `matching_ids` and `other_ids` (own and other captions + EOS), `image_id` i32
+ * [batch].
  */
 export function retrievalLoss(p: Params, c: GenerativeConfig): RetrievalLoss {
   const a = textAxes(c.text);
   const image = input("image_id", "i32", [a.batch]);
   const vision = visionTokens(p, pixelsInput(c.vision), c);
   const temperature = logitScale(p);
-  const again = p.shared(); // QLLaMA is one, whatever passes it makes
+  const again = p.shared(); // all passes share QLLaMA's weights
   const judge = (texts: string, right: number) => {
     const scores = matching(again, vision, idsInput(c.text, texts), c);
     return neg(mean(at(logSoftmax(scores, verdict), verdict, right), a.batch));
@@ -233,10 +233,10 @@ export function retrievalLoss(p: Params, c: GenerativeConfig): RetrievalLoss {
   };
 }
 
-/** Symmetric cross-entropy over all pairs, the target of a row shared evenly by the rows of the same image. */
+/** Symmetric cross-entropy over all pairs, each row's target spread evenly over the rows of the same image. */
 function softContrast({ rows, columns, logits }: Pairs, image: Tensor<"batch">): Scalar {
   const together = cast(eq(image, rename(image, rows, columns)), "f32");
-  const share = div(together, sum(together, columns)); // symmetric but for the divisor, the same in a row and its column
+  const share = div(together, sum(together, columns)); // symmetric but for the divisor, the same for row and column
   const byImage = sum(mul(logSoftmax(logits, columns), share), columns);
   const shareOfText: AnyTensor = div(together, sum(together, rows));
   const byText = sum(mul(logSoftmax(logits, rows), shareOfText), rows) as Tensor<"pair">;

@@ -1,4 +1,7 @@
-/** How checkpoints of the InternVL family fit: other names for the same tensors, and positions of another grid. */
+/**
+ * How checkpoints of the InternVL family map to the models: other names for the same tensors, and positions of another
+ * grid.
+ */
 import {
   type Config,
   checkpointFamily,
@@ -11,15 +14,15 @@ import { publishedCodec } from "./published-model.ts";
 import { familyRules } from "./weights.ts";
 
 /**
- * Parts that are published alone, without the prefix that they have in a model: InternViT, and the multilingual LLaMA that
- * the text side and QLLaMA begin as.
+ * Prefixes of parts that are also published alone, without them: InternViT, and the multilingual LLaMA that initializes
+ * the text tower and QLLaMA.
  */
 const parts = ["vision_model.", "qllama."];
 
-/** Positions are interpolated once, as at another resolution; nothing else can have another shape. */
+/** Position embeddings are interpolated at loading; no other parameter may change shape. */
 export const positionsFit = fitGridPositions((parameter) => /(^|\.)embeddings\.position_embedding$/.test(parameter));
 
-/** What a model of the family knows of checkpoints, by its name and where its parameters lie. */
+/** The checkpoint settings of a model of the family, from its name and layouts. */
 export const familyCheckpoints = <C extends Config>(
   name: string,
   ...layouts: readonly (readonly TensorRule[])[]
@@ -31,5 +34,5 @@ export const familyCheckpoints = <C extends Config>(
   sizedByTensors: fitPositions,
 });
 
-/** What a job of a model that is made of the family's parts goes on from. */
+/** The checkpoints from which a job on a model built of the family's parts can start. */
 export const internvlCheckpoints = checkpointFamily({ layouts: [familyRules], parts, fit: positionsFit });

@@ -36,15 +36,15 @@ export interface VisionConfig {
   readonly width: number;
   readonly depth: number;
   readonly heads: number;
-  /** Inner width of the MLP. */
+  /** Hidden width of the MLP. */
   readonly mlp: number;
-  /** Pixels of the square input. */
+  /** Side of the square input, in pixels. */
   readonly image: number;
   readonly patch: number;
-  /** Image size that the stored position embedding is for; 0 means `image`. */
+  /** Image size of the stored position embedding; 0 means `image`. */
   readonly positions: number;
   readonly dropPath: number;
-  /** "uniform": one rate for all blocks (stage 1); "linear": from 0 to the rate over depth (fine-tuning). */
+  /** "uniform": the same rate in all blocks (stage 1); "linear": from 0 to the rate over depth (fine-tuning). */
   readonly dropPathRule: string;
   readonly layerScale: number;
 }
@@ -63,7 +63,7 @@ export const internvit6b: VisionConfig = {
   layerScale: 0.1,
 };
 
-/** Whether a configuration, or a part of one, is that of an InternViT. */
+/** Whether a configuration, or a part of one, is an InternViT's. */
 export const isVision = (config: Config[string] | undefined): config is VisionConfig =>
   typeof config === "object" && Object.keys(internvit6b).every((key) => Object.hasOwn(config, key));
 
@@ -77,18 +77,18 @@ export interface VisionAxes {
   readonly hidden: Axis<"hidden">;
 }
 
-/** Patches of a picture; throws UsageError where they do not fill it. */
+/** The number of patches of an image. Throws UsageError if the patch size does not divide it. */
 export const patchCount = (c: VisionConfig): number => gridOf(c, "image") ** 2;
 
-/** Patches along a side of the picture, or of the one that the stored positions are for. */
+/** Patches along a side of the image, or of the stored position grid. */
 function gridOf(c: VisionConfig, of: "image" | "positions"): number {
   if (c[of] % c.patch === 0) return c[of] / c.patch;
   throw new UsageError(`${of} ${c[of]} cannot be filled with patches of ${c.patch} pixels: make it a multiple`);
 }
 
 /**
- * The state after a block, from the end where the number is below 0. Throws UsageError where there is no such block, naming
- * the setting that asks for it.
+ * The state after a block, counted from the end if negative. Throws UsageError, naming the setting, if there is no such
+ * block.
  */
 export function stateAt(states: readonly VisionTokens[], block: number, setting: string): VisionTokens {
   const found = states.at(block);
@@ -98,7 +98,7 @@ export function stateAt(states: readonly VisionTokens[], block: number, setting:
   );
 }
 
-/** Elements of one head; throws UsageError where the heads do not share the width evenly. */
+/** The head size. Throws UsageError if the heads do not divide the width. */
 export function headWidth(c: { readonly width: number; readonly heads: number }): number {
   if (c.width % c.heads === 0) return c.width / c.heads;
   throw new UsageError(`width ${c.width} cannot be shared by ${c.heads} heads: make it a multiple`);
@@ -130,7 +130,7 @@ export const pixelsInput = (c: VisionConfig, batch: Axis<"batch"> = axis("batch"
  */
 function selfAttention(p: Params, x: VisionTokens, a: VisionAxes): VisionTokens {
   const role = axis("qkv", 3);
-  const key = axis("key_token", a.token.size); // the token axis in its second role
+  const key = axis("key_token", a.token.size); // token axis in its second role
   const qkv = linear(p.scope("qkv"), x, [a.embed], [role, a.heads, a.headDim], { bias: false });
   const q = rmsNorm(p.scope("q_norm"), at(qkv, role, 0), [a.heads, a.headDim]);
   const k = rename(rmsNorm(p.scope("k_norm"), at(qkv, role, 1), [a.heads, a.headDim]), a.token, key);
@@ -148,7 +148,7 @@ function visionBlock(p: Params, x: VisionTokens, a: VisionAxes, c: VisionConfig,
   return add(y, dropPath(p.scope("mlp"), mul(mixed, layerScale("ls2")), a.batch, rate));
 }
 
-/** Patches, the class token before them, positions added once. -> [batch, token, embed] */
+/** The class token and the patches, with positions added. -> [batch, token, embed] */
 function visionEmbeddings(p: Params, pixels: Pixels, a: VisionAxes, c: VisionConfig): VisionTokens {
   const one = axis("token", 1);
   const patches = axis("token", patchCount(c));
@@ -164,7 +164,7 @@ function visionEmbeddings(p: Params, pixels: Pixels, a: VisionAxes, c: VisionCon
   return add(concat([first, embedded], a.token), positions(p, a, c));
 }
 
-/** The learned positions [token, embed], interpolated when the stored grid is another. */
+/** The position embedding [token, embed], interpolated if the stored grid differs. */
 function positions(p: Params, a: VisionAxes, c: VisionConfig): Tensor<"token" | "embed"> {
   const storedGrid = gridOf(c, c.positions === 0 ? "image" : "positions");
   const stored = p.parameter("position_embedding", [axis("token", storedGrid ** 2 + 1), a.embed], normal(0.02));
@@ -175,13 +175,13 @@ function positions(p: Params, a: VisionAxes, c: VisionConfig): Tensor<"token" | 
 }
 
 export interface VisionOptions {
-  /** The part of the patches that is kept while training: 0.5 in the first phase of stage 1. */
+  /** The fraction of patches kept in training: 0.5 in the first phase of stage 1. */
   readonly keep?: number;
 }
 
 /**
- * All token features after each block, the embeddings first: depth + 1 tensors [batch, token, embed].
- * There is no norm after the last block.
+ * Token features after the embedding and after each block: depth + 1 tensors [batch, token, embed]. There is no norm
+ * after the last block.
  */
 export function internvit(p: Params, pixels: Pixels, c: VisionConfig, options: VisionOptions = {}): VisionTokens[] {
   const { keep = 1 } = options;

@@ -1,11 +1,11 @@
-/** The language models by themselves, trained on plain texts. */
+/** The language models alone, trained on plain text. */
 import { defineModel, languageModelling, type Model, type Tensor } from "../../dsl/index.ts";
 import type { TextConfig } from "./llama.ts";
 
-/** LLaMA-2's context: Touvron et al. 2023, arXiv:2307.09288, section 2.2. */
+/** LLaMA-2's context length: Touvron et al. 2023, arXiv:2307.09288, section 2.2. */
 const publishedContext = 4096;
 
-/** A decoder with a stage on texts; its own scores are those of rows, in which no id is its padding. */
+/** Adds a stage on plain text to a decoder, which then treats no id as padding. */
 export const onTexts = (model: Model<TextConfig>): Model<TextConfig> =>
   defineModel<TextConfig>({
     ...model,

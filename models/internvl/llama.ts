@@ -1,7 +1,7 @@
 /**
- * LLaMA: causal decoder with RMS norms, rotary positions and SwiGLU, no biases. Touvron et al. 2023, arXiv:2302.13971,
- * section 2.2; queries in groups that share keys and values as in LLaMA-2 (Ainslie et al. 2023, arXiv:2305.13245). Parameter
- * names are those of the published checkpoints.
+ * LLaMA: a causal decoder with RMS norms, rotary positions and SwiGLU, without biases. Touvron et al. 2023,
+ * arXiv:2302.13971, section 2.2; grouped-query attention as in LLaMA-2 (Ainslie et al. 2023, arXiv:2305.13245).
+ * Parameter names are those of the published checkpoints.
  */
 import {
   type AnyTensor,
@@ -38,42 +38,42 @@ import {
 import { headWidth } from "./internvit.ts";
 
 export interface TextConfig {
-  /** Besides those below, where they are not as in LLaMA-1: `rotaryScaling`, and those of `TextVariant`. */
+  /** Settings that differ from LLaMA-1: `rotaryScaling`, and those of `TextVariant`. */
   readonly [key: string]: number | string | boolean | RotaryScaling;
   readonly width: number;
   readonly depth: number;
   readonly heads: number;
   readonly mlp: number;
   readonly vocab: number;
-  /** Tokens of a text, the padding included; 0 leaves the number open. */
+  /** Tokens of a text, padding included; 0 makes the number symbolic. */
   readonly context: number;
   readonly epsilon: number;
-  /** Biases on q, k, v and o, as InternLM has. */
+  /** Biases in q, k, v and o, as in InternLM. */
   readonly attentionBias: boolean;
   readonly rotaryBase: number;
 }
 
-/** What a configuration may say besides. */
+/** Optional settings. */
 export interface TextVariant {
-  /** Heads of keys and values, each of which as many of the `heads` share; default each has its own. */
+  /** Key/value heads, each shared by a group of `heads`; default as many as `heads`. */
   readonly keyHeads?: number;
-  /** Elements of a head; default the heads share the width evenly. */
+  /** Head size; default the width divided by `heads`. */
   readonly headDim?: number;
   /** Biases in the MLP; default none. */
   readonly mlpBias?: boolean;
-  /** Whether scores are products with the rows of the token embedding, so that there is no `lm_head`; default not. */
+  /** Whether the output matrix is the token embedding, without an `lm_head`; default false. */
   readonly tied?: boolean;
 }
 
 export const variantOf = (c: TextConfig): TextVariant => c as TextVariant;
 
-/** How the positions of a decoder turn its queries and keys. */
+/** A decoder's rotary settings. */
 export const rotaryOf = (c: TextConfig): { readonly base: number; readonly scaling?: RotaryScaling } => {
   const scaling = c.rotaryScaling as RotaryScaling | undefined;
   return scaling ? { base: c.rotaryBase, scaling } : { base: c.rotaryBase };
 };
 
-/** Multilingual LLaMA-7B (Chinese-LLaMA-Alpaca), the text side of InternVL: 6,885,494,784 parameters with lm_head. */
+/** Multilingual LLaMA-7B (Chinese-LLaMA-Alpaca), InternVL's text tower: 6,885,494,784 parameters with lm_head. */
 export const chineseLlama7b: TextConfig = {
   width: 4096,
   depth: 32,
@@ -86,7 +86,7 @@ export const chineseLlama7b: TextConfig = {
   rotaryBase: 10000,
 };
 
-/** Whether a configuration, or a part of one, is that of a LLaMA. */
+/** Whether a configuration, or a part of one, is a LLaMA's. */
 export const isText = (config: Config[string] | undefined): config is TextConfig =>
   typeof config === "object" && Object.keys(chineseLlama7b).every((key) => Object.hasOwn(config, key));
 
@@ -94,16 +94,16 @@ export interface TextAxes {
   readonly batch: Axis<"batch">;
   readonly token: Axis<"token">;
   readonly embed: Axis<"embed">;
-  /** Heads of keys and values. */
+  /** Key/value heads. */
   readonly heads: Axis<"heads">;
-  /** Heads of queries: those of keys and values, and where several share one, the queries of each. */
+  /** Query heads: the key/value heads and, if shared, the queries of each group. */
   readonly queryHeads: readonly Axis<"heads" | "group">[];
   readonly headDim: Axis<"head_dim">;
   readonly hidden: Axis<"hidden">;
   readonly vocab: Axis<"vocab">;
 }
 
-/** The axes of a decoder; `tokens` replaces the configured number of tokens. */
+/** The axes of a decoder; `tokens` overrides the configured number of tokens. */
 export function textAxes(c: TextConfig, tokens: Dim = c.context === 0 ? symbol("token") : c.context): TextAxes {
   const group = queriesPerKey(c);
   const heads: Axis<"heads"> = axis("heads", c.heads / group);
@@ -119,7 +119,7 @@ export function textAxes(c: TextConfig, tokens: Dim = c.context === 0 ? symbol("
   };
 }
 
-/** Queries that share a key and a value; throws UsageError where they do not share them evenly. */
+/** Query heads per key/value head. Throws UsageError if they do not divide evenly. */
 export function queriesPerKey(c: TextConfig): number {
   const { heads } = c;
   const { keyHeads = heads } = variantOf(c);
@@ -129,35 +129,35 @@ export function queriesPerKey(c: TextConfig): number {
 
 export type TextTokens = Tensor<"batch" | "token" | "embed">;
 export type Ids = Tensor<"batch" | "token">;
-/** True where a token may attend to a key; axes on which it does not depend are left out. */
+/** True where a token may attend to a key; axes that it does not depend on are left out. */
 export type Visible = Tensor<"batch" | "token" | "key_token"> | Tensor<"batch" | "key_token">;
-/** Keys or values of all tokens seen so far. */
+/** Cached keys or values of all tokens so far. */
 export type Remembered = Tensor<"batch" | "heads" | "key_token" | "head_dim">;
 
-/** What a layer leaves for the tokens that follow: its rotated keys, and its values. */
+/** One layer's KV cache: its rotated keys and its values. */
 export interface Memory {
   readonly key: Remembered;
   readonly value: Remembered;
 }
 
-/** Where tokens stand and what they see; the same for all layers. */
+/** Positions and attention mask of tokens; the same for all layers. */
 export interface Context {
-  /** For the rotation: i32 [token] or [batch, token]. */
+  /** Positions for the rotation: i32 [token] or [batch, token]. */
   readonly position: Tensor<"token"> | Ids;
-  /** Everything, when absent. */
+  /** Default no mask. */
   readonly visible?: Visible;
-  /** All keys: the tokens given, after those remembered. */
+  /** All keys: the cached tokens, then the given ones. */
   readonly key: Axis<"key_token">;
 }
 
-/** Causal, and never at padding (id 0), wherever the padding is; positions count from 0. */
+/** Causal, with padding (id 0) masked wherever it is; positions count from 0. */
 export function causalContext(ids: Ids, a: TextAxes): Context {
   const key = axis("key_token", a.token.size);
   const visible = and(causalMask(a.token, key), ne(rename(ids, a.token, key), 0));
   return { position: iota(a.token), visible, key };
 }
 
-/** Self-attention with its norm and residual: x [batch, token, embed] -> the same, and what is remembered. */
+/** Self-attention with its norm and residual: x [batch, token, embed] -> the same, and the layer's KV cache. */
 export function attend(
   p: Params,
   x: TextTokens,
@@ -201,7 +201,7 @@ export function feedForward(p: Params, x: TextTokens, a: TextAxes, c: TextConfig
 }
 
 export interface Decoded {
-  /** All token features: those given, and after each layer; depth + 1 tensors, the last one before the final norm. */
+  /** Token features: the input, and after each layer; depth + 1 tensors, the last one before the final norm. */
   readonly states: readonly TextTokens[];
   /** After the final norm. */
   readonly last: TextTokens;
@@ -229,7 +229,7 @@ export function decoder(
   return { states, last: rmsNorm(p.scope("norm"), states.at(-1)!, [a.embed], c.epsilon), memory };
 }
 
-/** ids i32 [batch, token] -> [batch, token, embed]. An id outside the vocabulary reads its nearest end. */
+/** ids i32 [batch, token] -> [batch, token, embed]. An id outside the vocabulary is clamped to it. */
 export const tokenEmbedding = (p: Params, ids: Ids, a: TextAxes): TextTokens =>
   embedding(p.scope("embed_tokens"), ids, a.vocab, a.embed);
 
@@ -239,7 +239,7 @@ export function llama(p: Params, ids: Ids, c: TextConfig): TextTokens {
   return decoder(p, tokenEmbedding(p, ids, a), a, c, causalContext(ids, a)).last;
 }
 
-/** Scores of the next token, without bias: hidden [..., embed] -> [..., vocab]. `p` has `model` and `lm_head`. */
+/** Next-token logits, without bias: hidden [..., embed] -> [..., vocab]. `p` has `model` and `lm_head`. */
 export function languageHead<A extends string>(
   p: Params,
   hidden: Tensor<A | "embed">,
@@ -254,10 +254,10 @@ export function languageHead<A extends string>(
   return scores as Tensor<Exclude<A, "embed"> | "vocab">;
 }
 
-/** The state of the last token that is not padding, where EOS stands. [batch, token, embed] -> [batch, embed] */
+/** The state of the last token that is not padding, which is EOS. [batch, token, embed] -> [batch, embed] */
 export function eosFeature(hidden: TextTokens, ids: Ids, a: TextAxes): Tensor<"batch" | "embed"> {
   return gather(hidden, lastToken(ids, a), a.token);
 }
 
-/** The place of the last token that is not padding, for padding at the end: ids [batch, token] -> i32 [batch] */
+/** The position of the last token that is not padding, for padding at the end: ids [batch, token] -> i32 [batch] */
 export const lastToken = (ids: Ids, a: TextAxes): Tensor<"batch"> => sub(sum(cast(gt(ids, 0), "i32"), a.token), 1);

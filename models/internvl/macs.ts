@@ -1,6 +1,6 @@
 /**
- * Multiply-accumulates as the paper counts them: linear layers on all tokens, without biases; the patch convolution with
- * its bias; the two attention products over patch tokens only. One multiply-accumulate is 1; for one sample.
+ * Multiply-accumulates as the paper counts them: linear layers on all tokens, without biases; the patch convolution
+ * with its bias; the two attention products over patch tokens only. For one sample.
  */
 import type { ChatConfig, ChatQueriesConfig } from "./chat.ts";
 import type { ContrastiveConfig } from "./contrastive.ts";
@@ -20,7 +20,7 @@ export function visionMacs(c: VisionConfig, blocks = c.depth): number {
   return convolution + blocks * (linear + products);
 }
 
-/** The layers of a decoder over this many tokens, and its output matrix for as many. */
+/** The layers of a decoder over `tokens` tokens, and its output matrix over `scored`. */
 export function decoderMacs(c: TextConfig, tokens: number, scored: number): number {
   const headDim = variantOf(c).headDim ?? c.width / c.heads;
   const [queries, keys] = [c.heads * headDim, (c.heads / queriesPerKey(c)) * headDim];
@@ -34,7 +34,7 @@ const crossLayers = (c: QllamaConfig): number => Math.ceil(c.depth / c.crossEver
 const askingMacs = (c: QllamaConfig, vision: VisionConfig): number =>
   crossLayers(c) * 2 * c.queries * c.width * (c.width + patchCount(vision) + 1);
 
-/** Keys and values of the image for all layers, which passes share. */
+/** The image's keys and values in all layers, which passes share. */
 const imageMemoryMacs = (c: QllamaConfig, vision: VisionConfig): number =>
   crossLayers(c) * 2 * (patchCount(vision) + 1) * vision.width * c.width;
 
@@ -52,11 +52,11 @@ const textMacs = (c: ContrastiveConfig): number => decoderMacs(c.text, c.text.co
 export const contrastiveMacs = (c: ContrastiveConfig): number =>
   visionMacs(c.vision) + poolingMacs(c.vision.width, patchCount(c.vision) + 1, c.embed) + textMacs(c);
 
-/** QLLaMA over its queries and a text, with the scores of `scored` tokens. */
+/** QLLaMA over its queries and a text, with logits of `scored` tokens. */
 export const qllamaMacs = (c: QllamaConfig, vision: VisionConfig, text: number, scored: number): number =>
   passMacs(c, vision, text, scored) + imageMemoryMacs(c, vision);
 
-/** One image and one text, compared, matched and written. */
+/** One image and one text: contrastive, matching and captioning. */
 export function generativeMacs(c: GenerativeConfig): number {
   const { context, queries, width } = c.text;
   const compared = passMacs(c.text, c.vision, 0, 0) + poolingMacs(width, queries, c.embed);
@@ -65,7 +65,7 @@ export function generativeMacs(c: GenerativeConfig): number {
   return contrastiveMacs(c) + imageMemoryMacs(c.text, c.vision) + compared + matched + written;
 }
 
-/** A conversation of `context` tokens, every token scored. */
+/** A conversation of `context` tokens, with logits of every token. */
 export function chatMacs(c: ChatConfig | ChatQueriesConfig): number {
   const glue = (from: number, tokens: number) => tokens * (from * c.text.width + c.text.width ** 2);
   const language = decoderMacs(c.text, c.text.context, c.text.context);
@@ -83,7 +83,7 @@ export function probeMacs(c: ProbeConfig): number {
   return visionMacs(c.vision) + poolingMacs(width, patchCount(c.vision) + 1, c.embed) + c.embed * c.classes;
 }
 
-/** The encoder up to the last block that is used, and a head; UperNet's resizing is not counted. */
+/** The encoder up to the last block used, and a head; UperNet's resizing is not counted. */
 export function segmentationMacs(c: SegmentationConfig): number {
   const [w, ch, grid] = [c.vision.width, c.channels, c.vision.image / c.vision.patch];
   const encoder = visionMacs(c.vision, Math.max(...c.blocks));

@@ -1,4 +1,4 @@
-/** Dropping image tokens at random, which makes the long first phase of stage 1 cheap. */
+/** Random patch dropping, which makes the long first phase of stage 1 cheap. */
 import {
   and,
   axis,
@@ -22,8 +22,9 @@ import {
 } from "../../dsl/index.ts";
 
 /**
- * The class token and a random part of the patches, drawn anew for each image; positions have been added before.
- * Li et al. 2023, arXiv:2212.00794 (FLIP), section 3.1. x [batch, token = 1 + N, embed] -> [batch, 1 + round(part · N), embed]
+ * Keeps the class token and a random subset of the patches, sampled anew for each image after positions are added. Li
+ * et al. 2023, arXiv:2212.00794 (FLIP), section 3.1. x [batch, token = 1 + N, embed] -> [batch, 1 + round(part · N),
+ * embed]
  */
 export function keepTokens(
   p: Params,
@@ -38,7 +39,7 @@ export function keepTokens(
   const [all, other, chosen] = [axis("token", patches), axis("other_token", patches), axis("kept_token", kept)];
   const draw = random(`${p.path === "" ? "" : `${p.path}.`}keep`, [axisOf(x, "batch"), all], uniform(0, 1));
   const theirs = rename(draw, all, other);
-  // A patch's place among the draws; equal draws keep their order, so that places are a permutation.
+  // A patch's rank among the draws; ties keep their order, so that ranks are a permutation.
   const before = or(lt(theirs, draw), and(eq(theirs, draw), lt(iota(other), iota(all))));
   const place = sum(cast(before, "i32"), other);
   const index = sum(mul(cast(eq(place, iota(chosen)), "i32"), iota(all)), all);

@@ -1,4 +1,7 @@
-/** Negatives for matching that are found in the batch: what is alike is drawn more often. Li et al. 2023, arXiv:2301.12597. */
+/**
+ * Hard negatives for matching, mined from the batch: similar pairs are sampled more often. Li et al. 2023,
+ * arXiv:2301.12597.
+ */
 import {
   type AnyTensor,
   type Axis,
@@ -23,20 +26,20 @@ import {
 import type { Pairs } from "./contrastive.ts";
 
 export interface Negatives {
-  /** For each image a text of another group, for each text an image of another: i32 [batch], rows of the batch. */
+  /** For each image a text of another group, and for each text such an image: i32 [batch], row indices. */
   readonly text: Tensor<"batch">;
   readonly image: Tensor<"batch">;
-  /** Whether the batch has another group at all. */
+  /** Whether the batch has any row of another group. */
   readonly exist: Tensor<"batch">;
 }
 
-/** What every other pair is given besides its similarity, as LAVIS does, so that none is impossible. */
+/** Added to the weight of every other pair, as in LAVIS, so that none is impossible. */
 const least = 1e-4;
 
 /**
- * One draw from each row and each column of the similarities, with the probability softmax + 1e-4 but for the own group,
- * which has none. A draw is the largest of log p + Gumbel noise (Gumbel 1954), from the random inputs `negatives.text` and
- * `negatives.image`, so that every executor draws alike. No gradient passes. group i32 [batch]
+ * Samples one entry of each row and each column of the similarities, with weight softmax + 1e-4, except the own group,
+ * which has 0. Sampling takes the maximum of log p + Gumbel noise (Gumbel 1954), from the random inputs
+ * `negatives.text` and `negatives.image`, so that all executors agree. No gradient passes. group i32 [batch]
  */
 export function minedNegatives({ rows, columns, logits }: Pairs, group: Tensor<"batch">): Negatives {
   const others: AnyTensor = not(eq(group, rename(group, rows, columns)));

@@ -1,4 +1,6 @@
-/** Fine-tuning for segmentation on ADE20K. Chen et al. 2023, arXiv:2312.14238, tables 5, 22 and 23; released configs. */
+/**
+ * Fine-tuning for segmentation on ADE20K. Chen et al. 2023, arXiv:2312.14238, tables 5, 22 and 23; released configs.
+ */
 import {
   add,
   cosine,
@@ -34,10 +36,10 @@ import { probeData, segmentationData } from "./stage-data.ts";
 import { decaysAsStored, recipeOf } from "./stages.ts";
 import { segmentationRules } from "./weights.ts";
 
-/** Which head is trained, and with what: a linear one or UperNet alone, or with the encoder. */
+/** What is trained: a linear head or UperNet alone, or with the encoder. */
 export type SegmentationTuning = "linear" | "few-shot" | "head" | "full";
 
-/** A share of the pictures as it is written, "1/16". */
+/** A fraction of the images, written as "1/16". */
 const parts: SettingRule = {
   needed: "1 or a part such as 1/16",
   accepts: (value) => typeof value === "string" && /^1(\/[1-9]\d*)?$/.test(value),
@@ -45,7 +47,10 @@ const parts: SettingRule = {
 
 const partNamed = (text: string): number => 1 / Number(text.split("/")[1] ?? 1);
 
-/** A straight line from the peak to 0, while a warm-up from a millionth of it lasts, times that. MMSegmentation's "poly". */
+/**
+ * Linear decay from the peak to 0, multiplied during warm-up by a linear ramp from a millionth. MMSegmentation's
+ * "poly".
+ */
 export const polynomial = (peak: number, steps: number, warmup: number): Schedule => {
   const least = 1e-6;
   return (step) => {
@@ -56,7 +61,7 @@ export const polynomial = (peak: number, steps: number, warmup: number): Schedul
   };
 };
 
-/** The factor of a parameter's rate: blocks by their distance from the last, embeddings one further, heads 1. */
+/** Layer-wise decay of a parameter's rate: blocks by their distance from the last, embeddings one further, heads 1. */
 const encoderDecay =
   (c: VisionConfig, decay: number) =>
   (path: string): number => {
@@ -66,9 +71,10 @@ const encoderDecay =
   };
 
 /**
- * ADE20K by tuning: a linear head or UperNet, alone or with the encoder ("few-shot", which has a linear head on the last
- * block, is published for shares of the pictures: `share` takes so many, and as large a part of the steps). The encoder has positions of the
- * crop's own grid: those of the weights that it starts from are resized once, when they are read, as in the released code.
+ * Fine-tuning on ADE20K: a linear head or UperNet, alone or with the encoder ("few-shot", with a linear head on the
+ * last block, is published for fractions of the images: `share` takes that fraction of the images and of the steps).
+ * The encoder has positions of the crop's own grid: those of the initial weights are resized once at loading, as in the
+ * released code.
  */
 export function segmentationTuning(
   tuning: SegmentationTuning,
@@ -116,7 +122,10 @@ const probeHeads: Readonly<Record<string, readonly string[]>> = {
   pooling: ["norm.**", "head.**", "clip_projector.**"],
 };
 
-/** ImageNet by a probe: 10 epochs of 1.28 M pictures by SGD with Nesterov momentum, one of them warm-up. Section 4.2; table 4. */
+/**
+ * Probes on ImageNet: 10 epochs of 1.28 M images by SGD with Nesterov momentum, one of them warm-up. Section 4.2; table
+ * 4.
+ */
 export const probeTuning: StageRecipe<ProbeConfig> = (config, given) => {
   const epoch = Math.ceil(1_281_167 / 1024);
   const published = { ...{ steps: 10 * epoch, batch: 1024, rate: 0.2 }, ...{ crop: 0.08, flip: 0.5 } };

@@ -29,7 +29,7 @@ export interface ProbeConfig {
   readonly classes: number;
   /** "concat": class token and mean of the patches; "pooling": attention pooling of all tokens. */
   readonly features: string;
-  /** Width after the attention pooling. */
+  /** Output width of the attention pooling. */
   readonly embed: number;
   readonly poolingHeads: number;
 }
@@ -50,7 +50,7 @@ function classAndMean(tokens: VisionTokens): Tensor<"batch" | "feature"> {
   return rename(concat([at(tokens, token, 0), patches], embed), embed, axis("feature", embed.size));
 }
 
-/** Scores of the classes: pixels -> [batch, class], and what a training step keeps of the batch statistics. */
+/** Class logits: pixels -> [batch, class], and the batch statistics that training updates. */
 export function probe(
   p: Params,
   pixels: Pixels,
@@ -65,7 +65,7 @@ export function probe(
   return { scores, updates };
 }
 
-/** The class of each picture: i32 [batch]. */
+/** The class of each image: i32 [batch]. */
 export const labelInput = (): Tensor<"batch"> => input("label", "i32", [axis("batch", "batch")]);
 
 /** Cross-entropy of the class. Inputs `pixels` and `label` i32 [batch]. Train `norm`, `head` and `clip_projector`. */

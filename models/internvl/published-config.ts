@@ -1,4 +1,4 @@
-/** The `config.json` files of the published checkpoints, read into our configurations and written from them. */
+/** Reads and writes the `config.json` files of the published checkpoints. */
 import { UsageError } from "../../dsl/index.ts";
 import {
   checkFields,
@@ -43,7 +43,7 @@ export function readVisionConfig(json: PublishedConfig): VisionConfig {
   };
 }
 
-/** The config of an InternViT as the published ones have it. `image_size` is the size that the positions are stored for. */
+/** An InternViT's config in the published form. `image_size` is that of the stored positions. */
 export const writeVisionConfig = (c: VisionConfig): PublishedConfig => ({
   architectures: ["InternVisionModel"],
   model_type: "intern_vit_6b",
@@ -65,7 +65,7 @@ export const writeVisionConfig = (c: VisionConfig): PublishedConfig => ({
   initializer_range: 1e-10,
 });
 
-/** `config.json` of LLaMA, Vicuna or InternLM. `context` is left open: it is the reader's choice. */
+/** `config.json` of LLaMA, Vicuna or InternLM. `context` stays symbolic: it is the reader's choice. */
 export function readTextConfig(json: PublishedConfig, fields: Fields = textFields): TextConfig {
   const { number, size, boolean } = fieldReader(json, textWhat);
   const sizeOr = (key: string, otherwise: number) => (json[key] == null ? otherwise : size(key));
@@ -89,7 +89,7 @@ export function readTextConfig(json: PublishedConfig, fields: Fields = textField
     vocab: size("vocab_size"),
     context: 0,
     epsilon: number("rms_norm_eps", 1e-6),
-    // InternLM has them where it does not say so.
+    // InternLM has biases by default.
     attentionBias: boolean(json.attention_bias == null ? "bias" : "attention_bias", json.model_type === "internlm"),
     rotaryBase: base,
     ...(scaling && { rotaryScaling: scaling }),
@@ -100,7 +100,7 @@ export function readTextConfig(json: PublishedConfig, fields: Fields = textField
   };
 }
 
-/** The config of a LLaMA, or, where attention has biases and nothing else is not as in LLaMA-1, of an InternLM. */
+/** The config of a LLaMA, or of an InternLM if attention biases are the only difference from LLaMA-1. */
 export function writeTextConfig(c: TextConfig): PublishedConfig {
   const { keyHeads, headDim, mlpBias = false, tied = false } = variantOf(c);
   const isInternlm = c.attentionBias && keyHeads === undefined && headDim === undefined && !mlpBias && !tied;
@@ -125,13 +125,13 @@ export function writeTextConfig(c: TextConfig): PublishedConfig {
   };
 }
 
-/** A vision config with the resolution that a checkpoint is used at. Positions stay as they are stored. */
+/** A vision config at the resolution that a checkpoint is used at. Positions keep their stored grid. */
 function atForcedSize(stored: VisionConfig, json: PublishedConfig): VisionConfig {
   const forced = json.force_image_size;
   return typeof forced === "number" ? { ...stored, image: forced } : stored;
 }
 
-/** QLLaMA's part of a config: `qllama_config`, and the number of its queries beside it. */
+/** QLLaMA's part of a config: `qllama_config`, with the number of its queries beside it. */
 function readQllamaConfig(json: PublishedConfig, what: string): QllamaConfig {
   const part = requiredPart(json, "qllama_config", what);
   return {
@@ -146,12 +146,12 @@ function readQllamaConfig(json: PublishedConfig, what: string): QllamaConfig {
 export function readGenerativeConfig(json: PublishedConfig): GenerativeConfig {
   const what = internvlWhat;
   checkFields(json, internvlFields, what);
-  // A checkpoint made at a forced size has its positions stored for that size.
+  // The positions of a checkpoint made at a forced size are stored for that size.
   const vision = atForcedSize(readVisionConfig(requiredPart(json, "vision_config", what)), json);
   return { vision, text: readQllamaConfig(json, what), ...readPooling(json, what) };
 }
 
-/** Of InternVL-14B what InternVL-C has. */
+/** The InternVL-C part of InternVL-14B's config. */
 export function readContrastiveConfig(json: PublishedConfig): ContrastiveConfig {
   const what = internvlWhat;
   checkFields(json, internvlFields, what);
@@ -183,7 +183,7 @@ export const writeGenerativeConfig = (c: GenerativeConfig): PublishedConfig => (
   vision_config: writeVisionConfig(c.vision),
 });
 
-/** InternVL-C alone was not published: the config of InternVL-14B without what C does not have. */
+/** InternVL-C alone was not published: this is the config of InternVL-14B without what C lacks. */
 export const writeContrastiveConfig = (c: ContrastiveConfig): PublishedConfig => ({
   architectures: ["InternVLModel"],
   model_type: "internvl",
@@ -196,8 +196,8 @@ export const writeContrastiveConfig = (c: ContrastiveConfig): PublishedConfig =>
 });
 
 /**
- * The config of a chat as LLaVA keeps it. LLaVA names its vision tower and leaves its sizes to the tower's own folder; the
- * tower's tensors are in ours, so are its sizes: `vision_config`, and `qllama_config` for path B.
+ * The config of a chat as stored by LLaVA. LLaVA names its vision tower and leaves the sizes to the tower's own folder;
+ * our file includes the tower's tensors, and so its sizes: `vision_config`, and `qllama_config` for path B.
  */
 export const writeChatConfig = (c: ChatConfig): PublishedConfig => ({
   ...writeTextConfig(c.text),
@@ -219,8 +219,8 @@ export const writeChatConfig = (c: ChatConfig): PublishedConfig => ({
 });
 
 /**
- * `config.json` of an InternVL-Chat as LLaVA keeps it: a language model's, with `mm_` fields. Where it says nothing of the
- * vision tower, that is InternViT-6B at 336 pixels, or 448 where the tower's name says so, its positions for 224.
+ * `config.json` of an InternVL-Chat as stored by LLaVA: a language model's, with `mm_` fields. If it does not describe
+ * the vision tower, that is InternViT-6B at 336 pixels, or at 448 if the tower's name says so, with positions for 224.
  */
 export function readChatConfig(json: PublishedConfig): ChatConfig | ChatQueriesConfig {
   const what = chatWhat;
@@ -248,7 +248,7 @@ function chatVision(json: PublishedConfig): VisionConfig {
   return used.image === stored.image ? stored : { ...used, positions: stored.image };
 }
 
-/** What a user should know of a `config.json` that is read: what it says and nothing here obeys. */
+/** Messages about what a `config.json` says that has no effect here. */
 export function publishedConfigNotes(json: PublishedConfig): string[] {
   const vision = configPart(json, "vision_config");
   const qllama = configPart(json, "qllama_config");

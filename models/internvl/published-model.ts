@@ -21,7 +21,7 @@ import {
   writeVisionConfig,
 } from "./published-config.ts";
 
-/** What a configuration is of; undefined for one that no published `config.json` describes. */
+/** The kind of model; undefined for one that no published `config.json` describes. */
 type Kind = "vision" | "text" | "contrastive" | "generative" | "chat";
 
 const has = (config: Config[string] | undefined, keys: readonly string[]): boolean =>
@@ -44,7 +44,7 @@ const writers: Readonly<Record<Kind, (config: Config) => PublishedConfig>> = {
   chat: (c) => writeChatConfig(c as unknown as ChatConfig),
 };
 
-/** The `config.json` of a model; undefined for one that was never published, such as a probe. */
+/** The `config.json` of a model; undefined for one never published, such as a probe. */
 export function writePublishedConfig(config: Config): PublishedConfig | undefined {
   const kind = kindOf(config);
   return kind && writers[kind](config);
@@ -64,7 +64,7 @@ const readers: Readonly<Record<Kind, (json: PublishedConfig) => Config>> = {
   chat: (json) => ({ ...readChatConfig(json) }),
 };
 
-/** What the `model_type` of a config.json says, with what else tells the models of one type apart. */
+/** The kind for each `model_type`, using other fields where models share one. */
 const kinds: Readonly<Record<string, (json: PublishedConfig) => Kind>> = {
   intern_vit_6b: () => "vision",
   internvl: (json) => (json.num_query_token === 0 ? "contrastive" : "generative"),
@@ -74,7 +74,7 @@ const kinds: Readonly<Record<string, (json: PublishedConfig) => Kind>> = {
   llava_llama: () => "chat",
 };
 
-/** Reads a `config.json`; throws UsageError for one of another model, and for one that lacks what its model needs. */
+/** Reads a `config.json`. Throws UsageError for another model's, and for one that lacks required fields. */
 export function readPublishedConfig(json: PublishedConfig): PublishedModel {
   const type = json.model_type;
   if (typeof type !== "string" || !Object.hasOwn(kinds, type)) {
@@ -87,8 +87,8 @@ export function readPublishedConfig(json: PublishedConfig): PublishedModel {
 }
 
 /**
- * A model's configuration with the sizes of a checkpoint; undefined where the checkpoint is of another kind. InternVL-C is
- * a part of InternVL-G. A model that stops before InternViT's last block (internvit-6b-45) goes on doing so.
+ * A model's configuration with the sizes of a checkpoint; undefined for a checkpoint of another kind. InternVL-C is a
+ * part of InternVL-G. A model that stops before InternViT's last block (internvit-6b-45) keeps doing so.
  */
 export function withPublishedSizes(model: Pick<Model, "config">, { kind, config }: PublishedModel): Config | undefined {
   const own = kindOf(model.config);
@@ -103,7 +103,7 @@ function withoutQueries({ text, ...rest }: GenerativeConfig): Config {
   return { ...rest, text: llama } as Config;
 }
 
-/** The bundled model that computes what a checkpoint of this kind is for. */
+/** The bundled model for a checkpoint of this kind. */
 function publishedModelName({ kind, config }: PublishedModel): string {
   const names = { vision: "internvit-6b", contrastive: "internvl-c", generative: "internvl-g" };
   if (kind === "text") return config.attentionBias ? "internlm-7b" : "vicuna-7b";
@@ -112,10 +112,10 @@ function publishedModelName({ kind, config }: PublishedModel): string {
 }
 
 /**
- * A configuration with the sizes of what it is to start from, which may be another model of the family: the towers of
- * InternVL-C in InternVL-G, InternViT under a probe, a language model in a chat. Undefined where the `config.json` is of
- * none of the family, or has nothing in common with it. Resolution and the drop path are the configuration's own where the
- * two are of different kinds, but between the contrastive models.
+ * A configuration with the sizes of the checkpoint it starts from, which may be another model of the family: the towers
+ * of InternVL-C in InternVL-G, InternViT under a probe, a language model in a chat. Undefined if the `config.json` is
+ * of another family or has nothing in common with it. Resolution and drop path stay the configuration's own if the two
+ * are of different kinds, except between the contrastive models.
  */
 function sizedByPublished(config: Config, json: PublishedConfig): Config | undefined {
   if (typeof json.model_type !== "string" || !Object.hasOwn(kinds, json.model_type)) return undefined;
@@ -138,18 +138,18 @@ function sizedByPublished(config: Config, json: PublishedConfig): Config | undef
 
 const withContext = (text: Config, { text: own }: Config): Config => ({ ...text, context: (own as Config).context! });
 
-/** The sizes of an encoder for pictures of one's own resolution; positions that are kept are those of the weights. */
+/** An encoder's sizes with the configuration's own resolution; positions keep the grid of the weights. */
 const seenBy = (own: VisionConfig, { width, depth, heads, mlp, patch, layerScale, image }: Config): VisionConfig =>
   ({ ...own, width, depth, heads, mlp, patch, layerScale, positions: own.positions === 0 ? 0 : image }) as VisionConfig;
 
-/** Whether a config of type `internvl` is that of a chat as transformers has it, which is none of these. */
+/** Whether a config of type `internvl` is a transformers chat model, which is not of this family. */
 const isTransformersChat = (json: PublishedConfig): boolean => configPart(json, "text_config") !== undefined;
 
-/** Whether a chat of type `llava` has CLIP's vision tower, as LLaVA itself: then it is none of this family. */
+/** Whether a chat of type `llava` has CLIP's vision tower, like LLaVA itself, and so is not of this family. */
 export const seesThroughClip = (json: PublishedConfig): boolean =>
   configPart(json, "vision_config")?.model_type === "clip_vision_model" || /clip/i.test(String(json.mm_vision_tower));
 
-/** The `config.json` of a model of the family, by the model's name. */
+/** The config codec of a model of the family, by name. */
 export const publishedCodec = <C extends Config>(name: string): ConfigCodec<C> => ({
   types: Object.keys(kinds),
   describes: (json) =>

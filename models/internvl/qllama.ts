@@ -1,5 +1,5 @@
 /**
- * QLLaMA: LLaMA with learnable queries before the text, which attend to the image through cross-attention in every second
+ * QLLaMA: LLaMA with learned queries before the text, which attend to the image through cross-attention in every second
  * layer. Chen et al. 2023, arXiv:2312.14238, section 3.2; parameter names are those of the published checkpoint.
  */
 import {
@@ -45,7 +45,7 @@ import {
 } from "./llama.ts";
 
 export interface QllamaConfig extends TextConfig {
-  /** Learned vectors before the text. */
+  /** Number of learned queries before the text. */
   readonly queries: number;
   /** Cross-attention in layers 0, n, 2n ... */
   readonly crossEvery: number;
@@ -55,9 +55,9 @@ export interface QllamaConfig extends TextConfig {
 export const qllama8b: QllamaConfig = { ...chineseLlama7b, queries: 96, crossEvery: 2 };
 
 /**
- * What a pass is for, and so who sees whom; padding is never seen, and queries always see each other.
- * matching: everything sees everything. contrastive: queries and text do not see each other, text is causal.
- * generative: text sees the queries and what is before it; queries see no text.
+ * The purpose of a pass, which determines its mask; padding is always masked, and queries always attend to each other.
+ * matching: full attention. contrastive: queries and text do not attend to each other, text is causal. generative: text
+ * attends to the queries and to earlier text; queries attend to no text.
  */
 export type Pass = "matching" | "contrastive" | "generative";
 
@@ -92,18 +92,18 @@ export function qllama(p: Params, vision: VisionTokens, ids: Ids, c: QllamaConfi
   return { queries: part(0, c.queries), text: part(c.queries, text.size), memory };
 }
 
-/** The queries alone: the same features as in the contrastive and the generative pass. [batch, token = queries, embed] */
+/** The queries alone: the same features as in the contrastive and generative passes. [batch, token = queries, embed] */
 export function queryFeatures(p: Params, vision: VisionTokens, c: QllamaConfig): TextTokens {
   const a = textAxes(c, c.queries);
   const context: Context = { position: iota(a.token), key: axis("key_token", c.queries) };
   return layers(p.scope("qllama.model"), queryTokens(p, vision, c), vision, undefined, a, c, context).last;
 }
 
-/** Who sees whom, as an expression of positions. ids [batch, token = text] -> bool [batch, token, key_token] */
+/** The attention mask as an expression of positions. ids [batch, token = text] -> bool [batch, token, key_token] */
 export function passVisible(pass: Pass, ids: Ids, c: QllamaConfig): Visible {
   const token = longer(axisOf(ids, "token"), c.queries);
   const key = axis("key_token", token.size);
-  // A query counts as a token that is not padding.
+  // Queries count as tokens that are not padding.
   const real = gt(rename(pad(ids, axisOf(ids, "token"), c.queries, 0, 1), token, key), 0);
   if (pass === "matching") return real;
   const [queryRow, queryKey] = [lt(iota(token), c.queries), lt(iota(key), c.queries)];
@@ -112,7 +112,7 @@ export function passVisible(pass: Pass, ids: Ids, c: QllamaConfig): Visible {
   return and(real, pass === "contrastive" ? within : or(within, and(not(queryRow), queryKey)));
 }
 
-/** All layers and the final norm; `text` is the axis of the tokens after the queries, where there are any. */
+/** All layers and the final norm; `text` is the axis of the tokens after the queries, if there are any. */
 function layers(
   p: Params,
   embedded: TextTokens,
@@ -136,7 +136,10 @@ function layers(
   return { last: rmsNorm(p.scope("norm"), x, [a.embed], c.epsilon), memory };
 }
 
-/** Cross-attention of the queries, with a plain residual; the text is unchanged. x [batch, token, embed] -> the same */
+/**
+ * Cross-attention of the queries with a residual, without a gate; the text is unchanged. x [batch, token, embed] -> the
+ * same
+ */
 function crossAttend(
   p: Params,
   x: TextTokens,
@@ -151,8 +154,8 @@ function crossAttend(
 }
 
 /**
- * Queries attend to all vision tokens, the class token included; no mask, no rotation, no gate. Keys and values depend on
- * the image alone, so passes of one graph share them.
+ * Queries attend to all vision tokens, class token included; no mask, no rotation, no gate. Keys and values depend only
+ * on the image, so passes of one graph share them.
  */
 function crossAttention(
   p: Params,

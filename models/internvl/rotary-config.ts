@@ -1,4 +1,4 @@
-/** How a `config.json` says that positions are turned: `rope_theta`, `rope_scaling` or `rope_parameters`, or `rotary`. */
+/** Rotary settings of a `config.json`: `rope_theta`, `rope_scaling` or `rope_parameters`, or `rotary`. */
 import { type RotaryScaling, shown, UsageError } from "../../dsl/index.ts";
 import type { PublishedConfig } from "../config-fields.ts";
 
@@ -15,9 +15,9 @@ const recordOf = (json: PublishedConfig, key: string): PublishedConfig | undefin
 };
 
 /**
- * Base and scaling of the rotation. As in transformers, `rope_scaling` goes before `rope_parameters`, and what a record does
- * not say of the base is said beside it. Throws UsageError for a scaling that is not known, and for a field of one that is
- * missing or is none of its own.
+ * Base and scaling of the rotation. As in transformers, `rope_scaling` takes precedence over `rope_parameters`, and a
+ * base missing there is read from beside it. Throws UsageError for an unknown scaling, and for a scaling's field that
+ * is missing or unknown.
  */
 export function readRotary(json: PublishedConfig): RotaryConfig {
   const internlm = recordOf(json, "rotary");
@@ -31,7 +31,10 @@ export function readRotary(json: PublishedConfig): RotaryConfig {
 
 const filled = (record: PublishedConfig | undefined): boolean => record !== undefined && Object.keys(record).length > 0;
 
-/** InternLM's own record. "dynamic" turns as "origin" does up to `max_position_embeddings` tokens: `rotaryNotes` says so. */
+/**
+ * InternLM's own format. "dynamic" is the same as "origin" up to `max_position_embeddings` tokens, which `rotaryNotes`
+ * reports.
+ */
 function plainInternlm(rotary: PublishedConfig): Record<never, never> {
   const type = rotary.type ?? "origin";
   if (type === "origin" || type === "dynamic") return {};
@@ -40,7 +43,7 @@ function plainInternlm(rotary: PublishedConfig): Record<never, never> {
   );
 }
 
-/** What a user should know of the rotation. */
+/** Messages about the rotation. */
 export function rotaryNotes(json: PublishedConfig): string[] {
   const { rotary, max_position_embeddings: most = 2048 } = json;
   if (typeof rotary !== "object" || (rotary as PublishedConfig | null)?.type !== "dynamic") return [];
@@ -99,7 +102,7 @@ function numberIn(record: PublishedConfig, where: string, key: string, otherwise
   throw new UsageError(`the language model's config: "${place}" is ${found}, a number is needed`);
 }
 
-/** The fields of a config that say how positions are turned; old readers know `rope_theta` and `rope_scaling`. */
+/** The rotary fields of a config; old readers know `rope_theta` and `rope_scaling`. */
 export function writeRotary({ base, scaling }: RotaryConfig): PublishedConfig {
   if (!scaling) return { rope_theta: base };
   if (scaling.type === "linear")

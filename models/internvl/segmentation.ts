@@ -52,16 +52,16 @@ export interface SegmentationConfig {
   readonly [key: string]: number | string | VisionConfig | readonly number[];
   readonly vision: VisionConfig;
   readonly classes: number;
-  /** The blocks, counted from 1, whose maps are used: one for the linear head, four for UperNet. */
+  /** The blocks, from 1, whose maps are used: one for the linear head, four for UperNet. */
   readonly blocks: readonly number[];
   /** Width of UperNet; 0 for the linear head. */
   readonly channels: number;
-  /** Which of the four maps the auxiliary head reads, from 0. */
+  /** Index, from 0, of the map that the auxiliary head reads. */
   readonly auxiliary: number;
   readonly dropout: number;
 }
 
-/** At 504 pixels, with positions of their own grid. */
+/** At 504 pixels, with positions of that grid. */
 const at504: VisionConfig = { ...internvit6b, image: 504 };
 
 /** ADE20K, linear probe: block 45, frozen. 486,550 parameters are trained. */
@@ -86,7 +86,7 @@ export const segmentationUperNet: SegmentationConfig = {
 type Map = FeatureMap<"batch" | "embed">;
 type Scores = Tensor<"batch" | "row" | "column" | "class">;
 
-/** The patches of a state as a map: [batch, token = 1 + N, embed] -> [batch, row, column, embed] */
+/** The patches of a state as a feature map: [batch, token = 1 + N, embed] -> [batch, row, column, embed] */
 function patchMap(tokens: VisionTokens, c: VisionConfig): Map {
   const token = axisOf(tokens, "token");
   const grid = c.image / c.patch;
@@ -94,7 +94,7 @@ function patchMap(tokens: VisionTokens, c: VisionConfig): Map {
   return split(patches, token, [axis("row", grid), axis("column", grid)]);
 }
 
-/** Four maps of one size as a pyramid: 4, 2, 1 and ½ times their size. */
+/** A feature pyramid from four maps of one size: at 4, 2, 1 and ½ times that size. */
 function pyramid(p: Params, [first, second, third, fourth]: readonly Map[]): readonly Map[] {
   const embed = axisOf(first!, "embed");
   const twice = (scope: Params, x: Map): Map => transposedConvolution2x2(scope, x, embed, embed);
@@ -114,7 +114,7 @@ const sizeOf = (x: Map): readonly [number, number] =>
 const like = (x: Map, other: Map): Map => resize(x, ...sizeOf(other), bilinear);
 const beside = (maps: readonly Map[]): Map => concat(maps, axisOf(maps[0]!, "embed"));
 
-/** Scores of the classes at every place: channels dropped while training, then a 1 × 1 convolution. */
+/** Class logits of every pixel: channel dropout, then a 1 × 1 convolution. */
 function classify(p: Params, x: Map, c: SegmentationConfig): Scores {
   const embed = axisOf(x, "embed");
   const kept = dropout(p, x, [axisOf(x, "batch"), embed], c.dropout);
@@ -122,7 +122,7 @@ function classify(p: Params, x: Map, c: SegmentationConfig): Scores {
   return convolution(p.scope("conv_seg"), kept, embed, axis("class", c.classes), { kernel: 1, init });
 }
 
-/** Pooled context joins the coarsest map; finer maps take from coarser ones; all meet at the finest. */
+/** Pyramid pooling on the coarsest map, a top-down pathway to finer maps, and fusion at the finest. */
 function uperHead(p: Params, maps: readonly Map[], c: SegmentationConfig, updates: StateUpdate[]): Scores {
   const conv = (name: string, x: Map, kernel: number) => unit(p.scope(name), x, c.channels, kernel, updates);
   const coarsest = maps.at(-1)!;
@@ -142,7 +142,7 @@ function uperHead(p: Params, maps: readonly Map[], c: SegmentationConfig, update
 export interface Segmented {
   /** [batch, row, column, class] at the size of the head's finest map. */
   readonly scores: Scores;
-  /** Those of the auxiliary head, where there is one; training alone asks for them. */
+  /** Logits of the auxiliary head, if any; only used in training. */
   readonly auxiliary?: Scores;
   readonly updates: readonly StateUpdate[];
 }
@@ -150,7 +150,7 @@ export interface Segmented {
 const wrongBlocks = ({ blocks, vision }: SegmentationConfig, needed: number): UsageError =>
   new UsageError(`blocks [${blocks.join(", ")}]: this head reads ${needed} of the blocks 1 to ${vision.depth}`);
 
-/** Scores of the classes at every place, by the head that the configuration has. */
+/** Class logits of every pixel, by the configured head. */
 export function segment(p: Params, pixels: Pixels, c: SegmentationConfig): Segmented {
   const states = internvit(p.scope("vision_model"), pixels, c.vision);
   const needed = c.channels === 0 ? 1 : 4;
@@ -172,14 +172,14 @@ export function segment(p: Params, pixels: Pixels, c: SegmentationConfig): Segme
 
 type PlaceLabels = Tensor<"batch" | "row" | "column">;
 
-/** Scores at every place of the picture. */
+/** Logits resized to the image. */
 const asLarge = (scores: Scores, label: PlaceLabels): Scores =>
   resize(scores, axisOf(label, "row").size as number, axisOf(label, "column").size as number, bilinear);
 
 const placeLabels = (c: SegmentationConfig): PlaceLabels =>
   input("label", "i32", [axis("batch", "batch"), axis("row", c.vision.image), axis("column", c.vision.image)]);
 
-/** The mean cross-entropy over all places of the picture; label 255 counts as a place without loss. */
+/** The mean cross-entropy over all pixels; pixels labelled 255 count with zero loss. */
 function placeLoss(scores: Scores, label: PlaceLabels): Tensor<never> {
   const [batch, row, column] = [axisOf(label, "batch"), axisOf(label, "row"), axisOf(label, "column")] as const;
   const full = asLarge(scores, label);
@@ -189,7 +189,7 @@ function placeLoss(scores: Scores, label: PlaceLabels): Tensor<never> {
   return mean(mul(losses, cast(known, "f32")), [batch, row, column]);
 }
 
-/** Cross-entropy of the classes, the auxiliary head's with weight 0.4. Inputs `pixels`, `label` i32 [batch, row, column]. */
+/** Pixel cross-entropy, with weight 0.4 for the auxiliary head. Inputs `pixels`, `label` i32 [batch, row, column]. */
 export function segmentationLoss(p: Params, c: SegmentationConfig) {
   const { scores, auxiliary, updates } = segment(p, pixelsInput(c.vision), c);
   const label = placeLabels(c);
@@ -198,7 +198,7 @@ export function segmentationLoss(p: Params, c: SegmentationConfig) {
   return { loss, metrics: { main }, updates };
 }
 
-/** Scores of the main head at every place, and what is right there. */
+/** Logits of the main head for every pixel, and the labels. */
 export function classifiedPlaces(p: Params, c: SegmentationConfig) {
   const label = placeLabels(c);
   return { scores: asLarge(segment(p, pixelsInput(c.vision), c).scores, label), label };

@@ -1,7 +1,7 @@
-/** What the settings of the family may be. */
+/** Rules of the family's settings. */
 import { listOf, positive, type SettingRules, share, whole, word } from "../../dsl/index.ts";
 
-/** Widths, tokens, pieces of a vocabulary. With `depths` it keeps the parameters of a tower below 2^53, so exact. */
+/** Widths, tokens, vocabulary sizes. With `depths` it keeps a tower's parameter count below 2^53, and so exact. */
 const sizes = whole(1, 2 ** 20);
 const depths = whole(1, 1000);
 const pixels = whole(1, 2 ** 14);

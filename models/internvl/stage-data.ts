@@ -1,4 +1,4 @@
-/** What each stage of the family is fed: pictures, texts as the released loaders write them, labels and masks. */
+/** The data of each stage of the family: images, texts as the released loaders write them, labels and masks. */
 import {
   bareIds,
   type ChatTemplate,
@@ -25,14 +25,14 @@ import type { TextConfig } from "./llama.ts";
 import type { ProbeConfig } from "./probes.ts";
 import type { SegmentationConfig } from "./segmentation.ts";
 
-/** What stands before texts that are compared with images; nothing for bytes, with which small models are trained. */
+/** The prefix of texts for the contrastive loss; none with the byte tokenizer of small models. */
 export const contrastivePrefix = (text?: Pick<TextCodec, "bytes">): string => (text?.bytes ? "" : "summarize:");
 
 const mostWords = 50;
 
 /**
- * A caption as retrieval is evaluated: lower case, the characters . ! " ( ) * # : ; ~ as blanks, single blanks, at most
- * 50 words. BLIP's `pre_caption`, which InternVL's evaluation uses.
+ * Cleans a caption for retrieval: lower case, the characters . ! " ( ) * # : ; ~ replaced by spaces, runs of spaces
+ * collapsed, at most 50 words. BLIP's `pre_caption`, which InternVL's evaluation uses.
  */
 export const cleanCaption = (text: string): string =>
   text
@@ -43,11 +43,11 @@ export const cleanCaption = (text: string): string =>
     .slice(0, mostWords)
     .join(" ");
 
-/** Settings of how pictures are cut. */
+/** Settings of image augmentation. */
 export interface Crops {
-  /** The least share of a picture that a random window covers; 1 shows it whole. */
+  /** The smallest random crop, as a fraction of the image; 1 disables cropping. */
   readonly crop: number;
-  /** Probability of a mirrored picture. */
+  /** Probability of a horizontal flip. */
   readonly flip: number;
 }
 
@@ -57,7 +57,7 @@ const cropped = ({ image }: Pick<VisionConfig, "image">, { crop, flip }: Crops):
   augmentation: { ...(crop < 1 && { scale: [crop, 1] as const }), flip },
 });
 
-/** Stage 1: texts to compare with. */
+/** Stage 1: texts for the contrastive loss. */
 export const contrastiveData = (c: ContrastiveConfig, { prefix, ...crops }: Crops & { readonly prefix: string }) =>
   stageData<"pairs">({
     kind: "pairs",
@@ -75,13 +75,18 @@ const contrastiveTexts = (rows: readonly PairSample[], text: TextCodec, c: Contr
 
 export interface StageTwoFeeds extends Crops {
   readonly prefix: string;
-  /** What a caption goes on from: {language} is its language in English (English, where it is not known), {code} as the data has it. */
+  /**
+   * The caption's prompt: {language} is replaced by its language in English (English if unknown), {code} by the code in
+   * the data.
+   */
   readonly prompt: string;
-  /** "supplied": half of the rows have another row's text, as in the released code; "mined": the graph finds negatives. */
+  /**
+   * "supplied": half of the rows get another row's text, as in the released code; "mined": the graph finds negatives.
+   */
   readonly negatives: string;
 }
 
-/** Stage 2: texts to compare with, texts that fit or not, captions to write. Rows of a batch are of different groups. */
+/** Stage 2: texts for the contrastive, matching and captioning losses. Rows of a batch are of different groups. */
 export const generativeData = (c: GenerativeConfig, settings: StageTwoFeeds): StageData =>
   stageData<"pairs">({
     kind: "pairs",
@@ -91,7 +96,7 @@ export const generativeData = (c: GenerativeConfig, settings: StageTwoFeeds): St
       const { context } = c.text;
       const prompts = rows.map(({ language }) => promptIn(settings.prompt, language));
       const isMined = settings.negatives === "mined";
-      // The first half, rounded up, has a text that does not fit.
+      // The first half, rounded up, has a text that does not match.
       const matches = rows.map((_, i) => (isMined || i >= Math.ceil(rows.length / 2) ? 1 : 0));
       const matching = rows.map((row, i) => (matches[i] ? row : otherRow(rows, i, random)).text);
       return {
@@ -113,26 +118,26 @@ const promptIn = (prompt: string, code: string): string =>
 
 const languageNames = new Intl.DisplayNames(["en"], { type: "language", fallback: "none" });
 
-/** A language's name in English; English for one that is not known, as the published prompt has it. */
+/** A language's name in English; "English" if unknown, as in the published prompt. */
 function languageNamed(code: string): string {
   try {
     return (code === "und" ? undefined : languageNames.of(code)) ?? "English";
   } catch {
-    return "English"; // no BCP 47 code
+    return "English"; // not a BCP 47 code
   }
 }
 
-/** Any other row of the batch: another group, as batches hold no two of one. */
+/** A random other row of the batch, which is of another group, as batches hold no two of one. */
 function otherRow(rows: readonly PairSample[], row: number, random: () => number): PairSample {
   if (rows.length < 2) throw new UsageError("a text of another picture is needed: the batch is at least 2");
   return rows[(row + 1 + Math.floor(random() * (rows.length - 1))) % rows.length]!;
 }
 
-/** A number for each group: the first row that shows it. */
+/** The group number of each row: the first row of the same group. */
 const groupNumbers = (rows: readonly PairSample[]) =>
   perRow(rows.map(({ group }) => rows.findIndex((other) => other.group === group)));
 
-/** Fine-tuning for retrieval: each picture with its own and with another text. */
+/** Fine-tuning for retrieval: each image with its own and with another text. */
 export const retrievalData = (c: GenerativeConfig, { prefix, ...crops }: Crops & { readonly prefix: string }) =>
   stageData<"pairs">({
     kind: "pairs",
@@ -158,21 +163,21 @@ const noTarget = -100;
 
 export interface ChatFeeds {
   readonly template: ChatTemplate;
-  /** What is done with a conversation that is longer than a row: "cut" at the end, or "drop", after which it has no targets. */
+  /** What happens to a conversation longer than a row: "cut" truncates it, "drop" removes its targets. */
   readonly tooLong: string;
-  /** Conversations in a row, about so many; 1 gives each its own. */
+  /** Approximate number of conversations packed in a row; 1 disables packing. */
   readonly packed: number;
 }
 
-/** What a conversation is about, and the language model that has it. */
+/** The image placeholder and the language model of a conversation. */
 export interface ChatSubject {
   readonly image: ImagePlan;
-  /** Of a whole picture, or of one tile. */
+  /** Of a whole image, or of one tile. */
   readonly place: ImagePlace;
   readonly text: Pick<TextConfig, "vocab" | "context">;
 }
 
-/** Conversations, whose answers alone are targets. A picture stands before the first question. */
+/** Conversations, with only answers as targets. An image precedes the first question. */
 export const conversationData = (subject: ChatSubject, { template, tooLong, packed }: ChatFeeds): StageData =>
   stageData<"conversations">({
     kind: "conversations",
@@ -212,7 +217,7 @@ export const chatData = (c: ChatConfig, feeds: ChatFeeds): StageData =>
     feeds,
   );
 
-/** Several conversations in a row, as `packedStageThreeLoss` reads them; numbers are those of the batch. */
+/** Several conversations packed in a row, for `packedStageThreeLoss`; numbers are unique in the batch. */
 function packedFeeds(
   written: readonly FittedText[],
   { text, place }: ChatSubject,
@@ -237,7 +242,7 @@ function packedFeeds(
     );
   return {
     ids: joined(({ ids }) => ids, 0),
-    // What comes first follows nothing, least of all the conversation before it.
+    // The first token of a conversation is no target: it does not follow the previous conversation.
     labels: joined(({ labels }) => labels.map((label, i) => (i === 0 ? noTarget : label)), noTarget),
     conversation: joined(({ ids }, number) => ids.map(() => number), -1),
     position: joined(({ ids }) => ids.map((_, i) => i), 0),
@@ -248,7 +253,10 @@ function packedFeeds(
   };
 }
 
-/** Which of some lengths lie in which of `count` rows, the longest placed first, each where the least room is left over. */
+/**
+ * Best-fit decreasing bin packing: the indices of `lengths` in each of `count` rows, longest first, each where the
+ * least room remains.
+ */
 export function packedRows(lengths: readonly number[], count: number, room: number): readonly (readonly number[])[] {
   const rows = Array.from({ length: count }, () => ({ left: room, members: [] as number[] }));
   const longestFirst = [...lengths.keys()].sort((a, b) => lengths[b]! - lengths[a]! || a - b);
@@ -265,7 +273,7 @@ export function packedRows(lengths: readonly number[], count: number, room: numb
 type FittedText = NonNullable<Written>;
 type Written = ReturnType<FeedContext["written"]>;
 
-/** A conversation in a row of `length` ids; what has no targets there is counted, and teaches nothing. */
+/** Fits a conversation into a row of `length` ids; one left without targets is counted. */
 function fitted(written: Written, length: number, tooLong: string, { count, text }: FeedContext): NonNullable<Written> {
   const nothing = { ids: [text.bos], labels: [noTarget] };
   if (!written) {
@@ -286,7 +294,7 @@ function fitted(written: Written, length: number, tooLong: string, { count, text
   return { ids: ids.slice(0, length), labels: labels.slice(0, length) };
 }
 
-/** Classification: the number of each picture's class. */
+/** Classification: the class of each image. */
 export const probeData = (c: ProbeConfig, crops: Crops): StageData =>
   stageData<"labels">({
     kind: "labels",
@@ -295,15 +303,18 @@ export const probeData = (c: ProbeConfig, crops: Crops): StageData =>
     feeds: (rows: readonly LabelSample[]) => ({ label: perRow(rows.map((row) => row.label)) }),
   });
 
-/** The number of masks that is no class, and has no loss. */
+/** The mask value for unlabelled pixels, which have no loss. */
 const noClass = 255;
 
 export interface SegmentationFeeds extends Crops {
-  /** Whether classes count from 1 in the files and 0 is none, as in ADE20K; MMSegmentation's reduce_zero_label. */
+  /** Whether files number classes from 1, with 0 as unlabelled, as in ADE20K; MMSegmentation's reduce_zero_label. */
   readonly fromOne: boolean;
 }
 
-/** Segmentation: the class of every place, 255 for none. Masks go the way of their pictures. Throws UsageError for other numbers. */
+/**
+ * Segmentation: the class of every pixel, 255 for unlabelled. Masks are transformed with their images. Throws
+ * UsageError for other values.
+ */
 export const segmentationData = (c: SegmentationConfig, { fromOne, ...crops }: SegmentationFeeds): StageData =>
   stageData<"masks">({
     kind: "masks",

@@ -1,6 +1,6 @@
 /**
- * The stages that make the InternVL family, with the published settings. Chen et al. 2023, arXiv:2312.14238, sections 3.3
- * and 4.1, tables 20 to 23, and the released scripts. What is not published is said where it is chosen.
+ * The training stages of the InternVL family, with the published settings. Chen et al. 2023, arXiv:2312.14238, sections
+ * 3.3 and 4.1, tables 20 to 23, and the released scripts. Choices for unpublished settings are marked.
  */
 import {
   add,
@@ -40,8 +40,8 @@ import { chatData, contrastiveData, contrastivePrefix, generativeData, retrieval
 import { chatRules, generativeRules } from "./weights.ts";
 
 /**
- * Whether weight decay acts on a parameter: as in the published code, on all but tensors of one dimension as they are
- * stored, so not on biases, norms and LayerScale, however many axes these have here; but on `logit_scale`, which has none.
+ * Whether weight decay applies to a parameter: as in the published code, to all but one-dimensional stored tensors, so
+ * not to biases, norms and LayerScale, however many axes these have here; but to `logit_scale`, which has none.
  * Released code: trainer_monkey_patch.py.
  */
 export function decaysAsStored(rules: readonly TensorRule[]): (path: string) => boolean {
@@ -49,7 +49,7 @@ export function decaysAsStored(rules: readonly TensorRule[]): (path: string) => 
   return (path) => (ranks.get(path) ?? ranks.get(rulePath(path)) ?? 1) !== 1;
 }
 
-/** What every stage of the family says of a run's settings. */
+/** The common part of every recipe of the family. */
 export function recipeOf<S extends { readonly steps: number; readonly batch: number; readonly rate: number }>(
   s: S,
   notes: readonly string[] = [],
@@ -59,8 +59,8 @@ export function recipeOf<S extends { readonly steps: number; readonly batch: num
 }
 
 /**
- * The model with pictures of another size. It has positions of that grid, into which those of its weights are resized once,
- * but in a chat, where the weights keep theirs.
+ * The model at another resolution. Its positions are of that grid, and those of the initial weights are resized once,
+ * except in a chat, where they keep the weights' grid.
  */
 function seenAt<C extends { readonly vision: VisionConfig }>(
   c: C,
@@ -82,16 +82,16 @@ const withVision = <C extends { readonly vision: VisionConfig }>(c: C, changes: 
   vision: { ...c.vision, ...changes } as VisionConfig,
 });
 
-/** A stage of the published model, where no other is given. */
+/** A stage whose model defaults to the published one. */
 type StageByDefault<C> = (config?: C, ...rest: Tail<Parameters<StageRecipe<C>>>) => Recipe<C>;
 type Tail<T extends unknown[]> = T extends [unknown, ...infer R] ? R : never;
 
 const [stageOneBatch, stageOneSteps] = [163_840, 175_000];
-/** The last 0.5 B samples are seen at 224 pixels, unmasked. */
+/** The last 0.5 B samples are at 224 pixels, without patch dropping. */
 const stageOneFullSteps = Math.ceil(0.5e9 / stageOneBatch);
 
 const stageOneOptimizer = (rate: Schedule) => ({
-  // The image side's rate; a tenth of it for the text side.
+  // The image tower's rate; a tenth of it for the text tower.
   rate,
   rateScale: (path: string) => (/^(qllama|text_projection)\./.test(path) ? 0.1 : 1),
   decays: decaysAsStored(generativeRules),
@@ -100,7 +100,7 @@ const stageOneOptimizer = (rate: Schedule) => ({
   weightDecay: 0.1,
 });
 
-/** The rules of settings that several stages have. */
+/** Rules of settings that several stages have. */
 const commonRules: SettingRules = {
   resolution: whole(1, 2 ** 14),
   dropPath: share,
@@ -126,7 +126,7 @@ export const stageOne: StageByDefault<ContrastiveConfig> = (c = internvlCConfig,
   const s = settled(published, given);
   const { warmup, notes } = scaledWarmUp(5_000, steps, s.steps);
   const config = seenAt(c, s.resolution, { dropPath: s.dropPath, dropPathRule: "uniform" });
-  // The schedule of both phases, of which this one is the larger part.
+  // The schedule spans both phases, of which this is the larger.
   const all = Math.max(s.steps, Math.round((s.steps * stageOneSteps) / steps));
   return {
     ...recipeOf(s, notes),
@@ -142,7 +142,7 @@ export const stageOne: StageByDefault<ContrastiveConfig> = (c = internvlCConfig,
   };
 };
 
-/** All patches at the model's own resolution, as a whole or as what ends a schedule that other steps have begun. */
+/** Training without patch dropping at the model's own resolution, with its own schedule or as the end of one. */
 const unmasked =
   (steps: number, before: number): StageByDefault<ContrastiveConfig> =>
   (c = internvlCConfig, given, text) => {
@@ -172,17 +172,17 @@ const unmasked =
 /** Stage 1 in one phase, at the model's own resolution. */
 export const stageOneAlone = unmasked(stageOneSteps, 0);
 
-/** Stage 1, last phase: the schedule goes on where the first one left it. */
+/** Stage 1, last phase: continues the schedule of the first. */
 export const stageOneFull = unmasked(stageOneFullSteps, stageOneSteps - stageOneFullSteps);
 
-/** Pictures and texts as InternVL-C compares them. */
+/** Image and text embeddings of InternVL-C, for validation. */
 const foundByTowers =
   (c: ContrastiveConfig): StageValidation =>
   (p) => ({
     found: { image: imageEmbedding(p, pixelsInput(c.vision), c), text: textEmbedding(p, idsInput(c.text), c) },
   });
 
-/** Pictures and texts as InternVL-G compares them. */
+/** Image and text embeddings of InternVL-G, for validation. */
 const foundWithQueries =
   (c: GenerativeConfig): StageValidation =>
   (p) => ({
@@ -191,7 +191,7 @@ const foundWithQueries =
 
 const reported = ({ loss, scale }: ReturnType<typeof stageOneLoss>) => ({ loss, metrics: { scale } });
 
-/** What stage 2 trains; all else is frozen, and nothing below it is differentiated. */
+/** What stage 2 trains; all else is frozen, and the backward pass stops there. */
 export const stageTwoTrainable: readonly string[] = [
   "query_tokens",
   "qllama.model.layers.*.cross_attn.**",
@@ -211,7 +211,7 @@ export const stageTwo: StageByDefault<GenerativeConfig> = (c = internvlGConfig, 
   const { warmup, notes } = scaledWarmUp(2_000, published.steps, s.steps);
   const config = seenAt(c, s.resolution);
   const options: StageTwoOptions = {
-    // BOS, the prefix, and EOS; of the published tokenizer where there is none at hand.
+    // BOS, the prefix, and EOS; with the published tokenizer's count if none is given.
     emptyContrastive: 1 + (text ? bareIds(text, s.prefix).length : 3),
     labelSmoothing: s.labelSmoothing,
     negatives: s.negatives === "mined" ? "mined" : "supplied",
@@ -245,7 +245,7 @@ export const stageTwo: StageByDefault<GenerativeConfig> = (c = internvlGConfig, 
   };
 };
 
-/** What stage 3 trains: the MLP or both of path B, the language model or low-rank updates of its linears, QLLaMA. */
+/** What stage 3 trains: the MLP (both in path B), the language model or low-rank updates of its linears, QLLaMA. */
 export type ChatTrainable = "glue" | "decoder" | "glue+decoder" | "glue+qllama" | "lora";
 
 const glue = "model.mm_projector.**";
@@ -263,7 +263,7 @@ const chatParts: Readonly<Record<ChatTrainable, ChatPart>> = {
   decoder: { trainable: [...decoderParts, `!${glue}`], rate: 2e-5 },
   "glue+decoder": { trainable: decoderParts, rate: 2e-5 },
   "glue+qllama": { trainable: [glue, "query_tokens", "qllama.**"], rate: 2e-5 },
-  // InternVL publishes none: as LLaVA-1.5's finetune_lora.sh has it, the MLP beside them at a tenth of their rate.
+  // InternVL publishes no LoRA settings: these are LLaVA-1.5's finetune_lora.sh, with the MLP at a tenth of their rate.
   lora: {
     trainable: [glue],
     rate: 2e-4,
@@ -274,7 +274,7 @@ const chatParts: Readonly<Record<ChatTrainable, ChatPart>> = {
 
 const isPart = (part: unknown): part is ChatTrainable => Object.hasOwn(chatParts, part as string);
 
-/** The published numbers of a step of path A or B, and what it is written by. */
+/** The published settings of a training phase of path A or B, and its template. */
 interface ChatStep {
   readonly part: ChatTrainable;
   readonly batch: number;
@@ -283,7 +283,7 @@ interface ChatStep {
   readonly template?: string;
 }
 
-/** InternLM's template where attention has biases, as only InternLM's has, else Vicuna's. */
+/** InternLM's template if attention has biases, which only InternLM's has, else Vicuna's. */
 const ownTemplate = (c: ChatConfig): string => (c.text.attentionBias ? internlmTemplate : vicunaTemplate).name;
 
 const chatStep =
@@ -321,7 +321,7 @@ const chatStep =
           rate: cosine({ peak: s.rate, steps: s.steps, warmup: Math.ceil(0.03 * s.steps) }),
           decays: decaysAsStored(chatRules),
           weightDecay: 0,
-          clip: 1, // the default of transformers' TrainingArguments, which LLaVA's scripts leave as it is
+          clip: 1, // the default of transformers' TrainingArguments, which LLaVA's scripts keep
         },
       }),
       data: chatData(config, { template: written, tooLong: s.tooLong, packed: s.packed }),
@@ -329,23 +329,23 @@ const chatStep =
     };
   };
 
-/** Stage 3, path A: the MLP on LGS-558K, then the MLP with the language model on LLaVA-Mix-665K. */
+/** Stage 3, path A: the MLP on LGS-558K, then the MLP and the language model on LLaVA-Mix-665K. */
 export const patchSteps: readonly StageRecipe<ChatConfig>[] = [
   chatStep({ part: "glue", batch: 256, samples: 558_000, template: plainTemplate.name }),
   chatStep({ part: "glue+decoder", batch: 128, samples: 665_000 }),
 ];
 
 /**
- * Stage 3, path B: the MLPs on 4 M instructions; then the language model, or QLLaMA, beside them. Learning rates are not
- * published for this path: those of path A.
+ * Stage 3, path B: the MLPs on 4 M instructions; then with the language model, or with QLLaMA. Learning rates are not
+ * published for this path: these are path A's.
  */
 export const querySteps: readonly StageRecipe<ChatConfig>[] = (["glue", "glue+decoder", "glue+qllama"] as const).map(
   (part) => chatStep({ part, batch: 512, samples: 3_990_000 }),
 );
 
 /**
- * The factor of a parameter's learning rate under layer-wise decay: blocks by their distance from the last one, what is
- * before the first block one further, heads 1. Released code: trainer_monkey_patch.py.
+ * Layer-wise decay of a parameter's learning rate: blocks by their distance from the last one, embeddings one further
+ * than the first block, heads 1. Released code: trainer_monkey_patch.py.
  */
 export function layerwiseRate(c: GenerativeConfig, decay: number): (path: string) => number {
   return (path) => {
@@ -360,8 +360,8 @@ export function layerwiseRate(c: GenerativeConfig, decay: number): (path: string
 }
 
 /**
- * Fine-tuning for retrieval at 364 pixels; Flickr30K has 145,000 captions for training, seen 10 times. The positions of the
- * grid of 26 are what is trained: those of the weights that it starts from are resized once, when they are read.
+ * Fine-tuning for retrieval at 364 pixels; Flickr30K has 145,000 training captions, seen 10 times. Trains the positions
+ * of the 26 × 26 grid: those of the initial weights are resized once at loading.
  */
 export const retrievalTuning: StageByDefault<GenerativeConfig> = (c = internvlGConfig, given, text) => {
   const published = {
@@ -384,7 +384,7 @@ export const retrievalTuning: StageByDefault<GenerativeConfig> = (c = internvlGC
         rateScale: layerwiseRate(c, s.rateDecay),
         decays: decaysAsStored(generativeRules),
         weightDecay: 0.05,
-        clip: 1, // the default of transformers' Trainer, by which the released code trains
+        clip: 1, // the default of transformers' Trainer, which the released code uses
       },
     }),
     data: retrievalData(config, s),

@@ -1,8 +1,8 @@
-/** Checkpoints of a LLaMA whose words are tied may hold them twice: as the embedding, and as the matrix of scores. */
+/** Checkpoints of a LLaMA with tied embeddings may store them twice: as the embedding and as the output matrix. */
 import type { TensorCopy } from "../../dsl/index.ts";
 import { type TextConfig, variantOf } from "./llama.ts";
 
-/** Beginnings of the names of scores, and those of the embedding beside them. */
+/** Name prefixes of the output matrix and of its embedding. */
 const scopes = [
   ["", "model."],
   ["", "model.language_model."],

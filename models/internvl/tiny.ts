@@ -1,4 +1,4 @@
-/** Small configurations of the family, for trying commands: a picture of 28 pixels, texts of bytes. */
+/** Tiny configurations of the family, for trying commands: images of 28 pixels, texts of bytes. */
 import type { Config } from "../../dsl/index.ts";
 
 export const tinyVision = { width: 16, depth: 2, heads: 2, mlp: 32, image: 28, positions: 0 } satisfies Config;
@@ -7,7 +7,7 @@ const pooling = { embed: 8, poolingHeads: 2 };
 const tinyQllama = { ...tinyText, queries: 4 };
 const chat = { vision: tinyVision, text: tinyText, features: -2 };
 
-/** By what they are of. */
+/** The tiny configurations, by kind of model. */
 export const tiny = {
   encoder: tinyVision,
   language: tinyText,

@@ -1,4 +1,4 @@
-/** Where the parameters of the InternVL family lie in the published checkpoints. */
+/** Checkpoint layouts of the InternVL family. */
 import { same, type TensorRule, under } from "../../dsl/index.ts";
 
 /** InternViT, as in OpenGVLab/InternViT-6B-224px: 4 tensors and 13 for each block. */
@@ -55,7 +55,7 @@ export const causalRules: readonly TensorRule[] = [
   same("lm_head.weight", "vocab embed"),
 ];
 
-/** What QLLaMA adds to every second layer: 6 tensors each. */
+/** QLLaMA's cross-attention in every second layer: 6 tensors each. */
 const crossAttentionRules: readonly TensorRule[] = [
   same("norm1.weight", "embed"),
   same("norm2.weight", "vision_embed"),
@@ -65,7 +65,7 @@ const crossAttentionRules: readonly TensorRule[] = [
   same("o_proj.weight", "embed heads*head_dim"),
 ];
 
-/** An attention-pooling block: 14 tensors; the checkpoint keeps the biases of q, k and v beside their layers. */
+/** An attention-pooling block: 14 tensors; the checkpoint stores the biases of q, k and v outside their layers. */
 export const poolingRules: readonly TensorRule[] = ["q", "k", "v"]
   .flatMap((x): TensorRule[] => [
     same(`norm1_${x}.weight`, "embed"),
@@ -75,7 +75,7 @@ export const poolingRules: readonly TensorRule[] = ["q", "k", "v"]
   ])
   .concat([same("cross_attn.proj.weight", "feature heads*head_dim"), same("cross_attn.proj.bias", "feature")]);
 
-/** InternVL-C, as its tensors lie in OpenGVLab/InternVL-14B-224px. The text projection is stored to be used as x @ W. */
+/** InternVL-C as stored in OpenGVLab/InternVL-14B-224px. The text projection is stored for x @ W. */
 export const contrastiveRules: readonly TensorRule[] = [
   ...under("vision_model", "vision_model", visionRules),
   ...under("clip_projector", "clip_projector", poolingRules),
@@ -99,7 +99,7 @@ export const generativeRules: readonly TensorRule[] = [
 const projectorRules = [same("{}.weight", "embed_out embed"), same("{}.bias", "embed_out")];
 
 /**
- * InternVL-Chat: the language model and the glue as LLaVA keeps them (`mlp2x_gelu` for path A, `two_mlp` for path B), the
+ * InternVL-Chat: the language model and projectors as in LLaVA (`mlp2x_gelu` for path A, `two_mlp` for path B), the
  * vision side as in InternVL-14B.
  */
 export const chatRules: readonly TensorRule[] = [
@@ -114,7 +114,7 @@ export const chatRules: readonly TensorRule[] = [
 const batchNormRules = (axis: string): TensorRule[] =>
   ["weight", "bias", "running_mean", "running_var"].map((x) => same(x, axis));
 
-/** The probes: norm and head as in the released classification code, the encoder and its pooling as in InternVL-14B. */
+/** The probes: norm and head as in the released classification code, encoder and pooling as in InternVL-14B. */
 export const probeRules: readonly TensorRule[] = [
   ...under("vision_model", "vision_model", visionRules),
   ...under("clip_projector", "clip_projector", poolingRules),
@@ -145,8 +145,8 @@ export const segmentationRules: readonly TensorRule[] = [
 ];
 
 /**
- * All of the family: names and prefixes differ, and no parameter has a place in two of these layouts that differ. InternViT
- * with its own tensors at the root, InternVL-14B, the chat models, and the heads.
+ * The whole family in one layout: names and prefixes differ, so no parameter has two conflicting places. InternViT with
+ * its own tensors at the root, InternVL-14B, the chat models, and the heads.
  */
 export const familyRules: readonly TensorRule[] = [
   ...visionRules,

@@ -1,4 +1,4 @@
-/** LLaVA-1.5 in both sizes as models that commands know by name. */
+/** LLaVA-1.5 in both sizes as named models. */
 import { defineModel, input, type Model, positive, type SettingRules, whole } from "../../dsl/index.ts";
 import {
   bareTemplate,
@@ -93,5 +93,5 @@ export const llavaModels = [
   size("llava-1.5-13b", "Vicuna-13B", llava13b),
 ] as const;
 
-/** All of the family. */
+/** All models of the family. */
 export const llavaFamily: readonly Model[] = llavaModels.map((model) => model as unknown as Model);

@@ -1,4 +1,7 @@
-/** CLIP's vision transformer up to the block that LLaVA reads. Radford et al. 2021, arXiv:2103.00020; names of transformers. */
+/**
+ * CLIP's vision transformer up to the block that LLaVA uses. Radford et al. 2021, arXiv:2103.00020; transformers'
+ * names.
+ */
 import {
   add,
   axis,
@@ -28,7 +31,7 @@ export interface ClipVisionConfig {
   readonly depth: number;
   readonly heads: number;
   readonly mlp: number;
-  /** Side of the square image in pixels. */
+  /** Side of the square input, in pixels. */
   readonly image: number;
   readonly patch: number;
   readonly epsilon: number;
@@ -59,8 +62,8 @@ export const clipPixels = (c: ClipVisionConfig): Pixels => {
 };
 
 /**
- * The patches after some of the blocks, without the class token and without the final norm: `state` counts from the end of
- * the embeddings and the states after each block, -2 being the last block but one. [batch, token, embed]
+ * The patches after some of the blocks, without the class token and the final norm: `state` counts from the end of the
+ * embedding and the states after each block, -2 being the second-last block. [batch, token, embed]
  */
 export function clipFeatures(p: Params, pixels: Pixels, c: ClipVisionConfig, state: number): Tokens {
   const blocks = c.depth + 1 + state;
@@ -68,7 +71,7 @@ export function clipFeatures(p: Params, pixels: Pixels, c: ClipVisionConfig, sta
     throw new UsageError(`features ${state}: a tower of ${c.depth} blocks has the states ${-c.depth - 1} to -1`);
   const embed = axis("embed", c.width);
   const norm = (at: Params) => (x: Tokens) => layerNorm(at, x, [embed], c.epsilon);
-  let x: Tokens = norm(p.scope("pre_layrnorm"))(embeddings(p.scope("embeddings"), pixels, c)); // the name is the checkpoint's
+  let x: Tokens = norm(p.scope("pre_layrnorm"))(embeddings(p.scope("embeddings"), pixels, c)); // as in the checkpoint
   for (let i = 0; i < blocks; i++) {
     const layer = p.scope(`encoder.layers.${i}`);
     x = residual(x, "pre-norm", [
@@ -86,7 +89,7 @@ export function clipFeatures(p: Params, pixels: Pixels, c: ClipVisionConfig, sta
   return slice(x, token, 1, longer(token, -1).size);
 }
 
-/** The class token, then the patches row by row, with positions. */
+/** The class token, then the patches in row-major order, with positions. */
 function embeddings(p: Params, pixels: Pixels, c: ClipVisionConfig): Tokens {
   const embed = axis("embed", c.width);
   const all = axis("token", clipPatches(c) + 1);

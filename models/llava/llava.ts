@@ -1,5 +1,5 @@
 /**
- * LLaVA-1.5: an image's patches from CLIP's last block but one, through an MLP, as tokens of Vicuna. Liu et al. 2023,
+ * LLaVA-1.5: an image's patches from CLIP's second-last block, through an MLP, as tokens of Vicuna. Liu et al. 2023,
  * arXiv:2310.03744, section 3; released code: llava/model.
  */
 import {
@@ -48,21 +48,21 @@ import {
 export interface LlavaConfig {
   readonly [key: string]: number | ClipVisionConfig | TextConfig;
   readonly vision: ClipVisionConfig;
-  /** The language model that answers. */
+  /** The language model. */
   readonly text: TextConfig;
-  /** Which of the tower's states the patches come from, counted from the end. */
+  /** The tower's state that patches are taken from, counted from the end. */
   readonly features: number;
-  /** The id that stands where the image's tokens go, once for each of them. */
+  /** The image placeholder id, one for each image token. */
   readonly imageToken: number;
 }
 
 const over = (text: TextConfig): LlavaConfig => ({ vision: clipLarge336, text, features: -2, imageToken });
 
-/** As the authors published it: no word has the image's id. In the form of transformers one has. */
+/** As the authors published it: the image id is not in the vocabulary. In transformers' form it is. */
 export const llava7b = over(vicuna7b);
 export const llava13b = over(vicuna13b);
 
-/** Tokens that an image becomes. */
+/** The number of image tokens. */
 export const llavaImageTokens = (c: LlavaConfig): number => clipPatches(c.vision);
 
 /** Linear, GELU, linear (`mlp2x_gelu`). [batch, token, embed] -> [batch, visual, embed] */
@@ -83,7 +83,7 @@ const llavaVisual = (p: Params, pixels: Pixels, c: LlavaConfig): Visual =>
 /** The scope that has the language model's `model` and `lm_head`. */
 export const languageModel = (p: Params): Params => p.scope("language_model");
 
-/** Words, and the image's tokens in their place. */
+/** Token embeddings, with the image tokens in their place. */
 const embedded = (p: Params, pixels: Pixels, ids: Ids, c: LlavaConfig): TextTokens =>
   withImage(languageModel(p), llavaVisual(p, pixels, c), ids, c.text, c.imageToken);
 
@@ -102,11 +102,11 @@ export const llavaScores = (
 ): Tensor<"batch" | "token" | "vocab"> =>
   transpose(languageHead(languageModel(p), hidden, a, c.text), [a.batch, axisOf(hidden, "token"), a.vocab]);
 
-/** Cross-entropy of the answers' tokens. Inputs `pixels`, `ids`, and `labels` (i32 [batch, token]; -100 is no target). */
+/** Cross-entropy of the answers' tokens. Inputs `pixels`, `ids`, and `labels` (i32 [batch, token]; -100 is ignored). */
 export const llavaLoss = (p: Params, c: LlavaConfig): OneLoss =>
   answersLoss(languageModel(p), c.text, (ids) => llava(p, clipPixels(c.vision), ids, c));
 
-/** The beginning of a chat: `pixels` and `input_ids`, with the image's id where its tokens go. */
+/** Prefill of a chat: `pixels`, and `input_ids` with the image id as placeholder. */
 export function llavaPrefill(p: Params, c: LlavaConfig): Outputs {
   const a = textAxes(c.text, newTokens().size);
   const { ids, context } = decoderInputs(a, c.text.depth, "beginning");

@@ -1,4 +1,4 @@
-/** How LLaVA-1.5 sees pictures: padded to a square with their mean colour, at CLIP's statistics. */
+/** LLaVA-1.5's preprocessing: images padded to a square with their mean colour, with CLIP's mean and std. */
 import type { ImagePlan, Preprocessing } from "../../dsl/index.ts";
 
 export const clipNormalization = {

@@ -1,4 +1,4 @@
-/** The `config.json` of LLaVA-1.5, as transformers has it and as the authors do. */
+/** The `config.json` of LLaVA-1.5, in transformers' form and in the authors'. */
 import { type ConfigCodec, shown, UsageError } from "../../dsl/index.ts";
 import {
   all,
@@ -49,7 +49,7 @@ const visionFields: Fields = {
   attention_dropout: trained(0),
 };
 
-/** What transformers takes where LLaVA's config does not say it: the published ones leave most out. */
+/** transformers' defaults for fields missing in LLaVA's config: the published ones leave most out. */
 const [visionDefaults, textDefaults] = [
   {
     hidden_size: 1024,
@@ -94,7 +94,7 @@ const writeVision = (c: ClipVisionConfig): PublishedConfig => ({
   hidden_act: "quick_gelu",
 });
 
-/** transformers ties the scores where LLaVA's config says so, whatever the language model's does. */
+/** transformers ties the output matrix if LLaVA's config says so, whatever the language model's does. */
 const llamaFields: Fields = { ...textFields, tie_word_embeddings: only(false) };
 
 const withContext = (json: PublishedConfig, known?: Fields) => ({
@@ -102,7 +102,7 @@ const withContext = (json: PublishedConfig, known?: Fields) => ({
   context: vicuna7b.context,
 });
 
-/** As transformers has it: a record for each tower. */
+/** transformers' form: an object for each tower. */
 function readHub(json: PublishedConfig): LlavaConfig {
   checkFields(json, fields, what);
   const text = requiredPart(json, "text_config", what);
@@ -117,7 +117,7 @@ function readHub(json: PublishedConfig): LlavaConfig {
   };
 }
 
-/** As the authors have it: a language model's config with `mm_` fields, and the tower by its name. */
+/** The authors' form: a language model's config with `mm_` fields, and the tower's name. */
 function readOriginal(json: PublishedConfig): LlavaConfig {
   const text = withContext(json, chatFields);
   checkFields(json, { mm_projector_type: only("mlp2x_gelu"), mm_hidden_size: only(clipLarge336.width) }, what);
@@ -130,7 +130,7 @@ function readOriginal(json: PublishedConfig): LlavaConfig {
 
 export const llavaCodec = (name: string): ConfigCodec<LlavaConfig> => ({
   types: ["llava", "llava_llama"],
-  incidental: ["text.vocab", "imageToken"], // the form of transformers has words more, one of them the image's
+  incidental: ["text.vocab", "imageToken"], // transformers' form has more tokens, one of them the image's
   describes: (json) => seesThroughClip(json) && nameOf(json) === name,
   read: (json) => (configPart(json, "text_config") ? readHub(json) : readOriginal(json)),
   notes(json) {
@@ -157,7 +157,7 @@ export const llavaCodec = (name: string): ConfigCodec<LlavaConfig> => ({
   }),
 });
 
-/** The bundled model that a config is nearest to: which of the two makes no difference but for the name. */
+/** The closest bundled model to a config, of which only the name is used. */
 function nameOf(json: PublishedConfig): string {
   const { hidden_size } = configPart(json, "text_config") ?? json;
   return hidden_size === 5120 ? "llava-1.5-13b" : "llava-1.5-7b";

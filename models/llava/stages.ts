@@ -1,7 +1,7 @@
 /**
- * How LLaVA-1.5 was trained. Liu et al. 2023, arXiv:2310.03744, section 3.3 and table 9; released scripts/v1_5, pretrain.sh and
- * finetune.sh. What these leave out is the default of transformers' TrainingArguments: gradients clipped to a norm of 1, AdamW's
- * betas 0.9 and 0.999; a warm-up of 3 % is rounded up, and the cosine ends at 0.
+ * LLaVA-1.5's training. Liu et al. 2023, arXiv:2310.03744, section 3.3 and table 9; released scripts/v1_5, pretrain.sh
+ * and finetune.sh. Anything else is the default of transformers' TrainingArguments: gradients clipped to a norm of 1,
+ * AdamW's betas 0.9 and 0.999; a warm-up of 3 % is rounded up, and the cosine ends at 0.
  */
 import { cosine, defineStage, type ImagePlan, type StageRecipe, settled, whole, word } from "../../dsl/index.ts";
 import { conversationData, plainTemplate, recipeOf, trainingTemplates, vicunaTemplate } from "../internvl/index.ts";
@@ -15,7 +15,7 @@ interface LlavaStage {
   readonly batch: number;
   readonly samples: number;
   readonly template: string;
-  /** Pre-training's script leaves pictures to CLIP's own preprocessing. */
+  /** The pre-training script uses CLIP's own preprocessing. */
   readonly fit: ImagePlan["fit"];
   readonly startsFrom: readonly string[];
 }
@@ -63,7 +63,7 @@ const stage =
 
 const glue = "multi_modal_projector.**";
 
-/** Pre-training of the projector: 558,128 pictures with captions. */
+/** Pre-training of the projector: 558,128 captioned images. */
 export const llavaPretraining = stage({
   name: "pretrain",
   trainable: [glue],
@@ -75,7 +75,7 @@ export const llavaPretraining = stage({
   startsFrom: ["CLIP ViT-L/14 at 336 pixels", "Vicuna v1.5"],
 });
 
-/** Tuning of the projector and the language model: 665,298 conversations. */
+/** Fine-tuning of the projector and the language model: 665,298 conversations. */
 export const llavaTuning = stage({
   name: "finetune",
   trainable: [glue, "language_model.**"],

@@ -1,4 +1,4 @@
-/** Where LLaVA's parameters lie in checkpoints. */
+/** Checkpoint layouts of LLaVA. */
 import { same, type TensorRule, under } from "../../dsl/index.ts";
 import { causalRules } from "../internvl/index.ts";
 
@@ -31,25 +31,25 @@ const projectorRules = (first: string, second: string): TensorRule[] => [
   ...affine("linear_2", second, "embed_out", "embed"),
 ];
 
-/** As transformers has it, with the tower's tensors below a prefix. */
+/** transformers' form, with the tower's tensors under a prefix. */
 const hubRules = (tower: string): readonly TensorRule[] => [
   ...under(vision, tower, visionRules),
   ...under(glue, glue, projectorRules("linear_1", "linear_2")),
   ...under(language, language, causalRules),
 ];
 
-/** `LlavaForConditionalGeneration` as it is published, and read by every release of transformers. */
+/** `LlavaForConditionalGeneration` as published, which every release of transformers reads. */
 export const llavaRules = hubRules("vision_tower.vision_model");
 
-/** As transformers 5 writes it. */
+/** The form that transformers 5 writes. */
 export const llavaRules5 = hubRules("vision_tower");
 
-/** As the authors publish it; the tower is among the tensors where it was trained, else in a folder of its own. */
+/** The authors' form; it includes the tower only if that was trained, else the tower has its own folder. */
 export const llavaOriginalRules: readonly TensorRule[] = [
   ...under(vision, "model.vision_tower.vision_tower.vision_model", visionRules),
   ...under(glue, "model.mm_projector", projectorRules("0", "2")),
   ...under(language, "", causalRules),
 ];
 
-/** CLIP and Vicuna are published alone, their tensors without these. */
+/** Prefixes of CLIP and Vicuna, which are missing where they are published alone. */
 export const llavaParts: readonly string[] = ["vision_tower.", "language_model."];

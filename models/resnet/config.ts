@@ -1,4 +1,4 @@
-/** The config.json of transformers' ResNet both ways. */
+/** Reads and writes the config.json of transformers' ResNet. */
 import type { JsonRecord } from "../../dsl/index.ts";
 import { UsageError } from "../../dsl/index.ts";
 import {

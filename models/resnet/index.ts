@@ -1,4 +1,4 @@
-/** The ResNet family: ResNet-18 to ResNet-152 as models that commands know by name. */
+/** The ResNet family: ResNet-18 to ResNet-152 as named models. */
 import {
   axisOf,
   count,
@@ -34,8 +34,9 @@ const rules: SettingRules = {
 const epoch = Math.ceil(imagenetPictures / 256);
 
 /**
- * 90 epochs of 256 pictures by SGD with momentum, a tenth of the rate after each 30: section 3.4 of the paper, which has the
- * rate fall where the error stays, with the epochs of torchvision's training script. Norms and biases decay too.
+ * 90 epochs with batches of 256 by SGD with momentum, the rate divided by 10 every 30 epochs: section 3.4 of the paper,
+ * which lowers the rate when the error plateaus, with the epochs of torchvision's training script. Norms and biases
+ * decay too.
  */
 const classes = classesStage<ResnetConfig>(resnetScores, {
   published: { steps: 90 * epoch, batch: 256, rate: 0.1, crop: 0.08, flip: 0.5, labelSmoothing: 0 },
@@ -101,7 +102,7 @@ function resnet(layers: number, block: keyof typeof widths, depths: readonly num
   );
 }
 
-/** The last is what a config.json of no published sizes is read as. */
+/** The last is the fallback for a config.json of unpublished sizes. */
 export const resnetFamily: readonly Model[] = [
   resnet(18, "basic", [2, 2, 2, 2]),
   resnet(34, "basic", [3, 4, 6, 3]),

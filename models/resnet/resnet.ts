@@ -1,6 +1,6 @@
 /**
- * ResNet: residual blocks of convolutions with batch norm. He et al. 2016, arXiv:1512.03385, section 3 and table 1. Parameter
- * names are torchvision's.
+ * ResNet: residual blocks of convolutions with batch norm. He et al. 2016, arXiv:1512.03385, section 3 and table 1.
+ * Parameter names are torchvision's.
  */
 import {
   add,
@@ -24,32 +24,37 @@ export interface ResnetConfig extends PictureConfig {
   readonly [key: string]: number | string | boolean | readonly number[];
   /** Channels of the first convolution. */
   readonly stem: number;
-  /** Channels that each stage ends with. */
+  /** Output channels of each stage. */
   readonly widths: readonly number[];
   /** Blocks of each stage. */
   readonly depths: readonly number[];
-  /** "basic": two 3 × 3 convolutions; "bottleneck": 1 × 1, 3 × 3, 1 × 1, the first two of a fourth of the channels. */
+  /**
+   * "basic": two 3 × 3 convolutions; "bottleneck": 1 × 1, 3 × 3, 1 × 1, the first two with a quarter of the channels.
+   */
   readonly block: string;
-  /** Whether a bottleneck halves the map in its first convolution, as in the paper, or in the 3 × 3 one. */
+  /** Whether a bottleneck has its stride in the first convolution, as in the paper, or in the 3 × 3 one. */
   readonly halvesFirst: boolean;
-  /** Whether the first stage halves the map too. */
+  /** Whether the first stage downsamples too. */
   readonly halvesInFirstStage: boolean;
 }
 
 type Map = FeatureMap<"batch" | "channel">;
 
-/** Where a training step finds the running statistics that it has to keep. */
+/** Collects the running statistics that a training step updates. */
 type Updates = StateUpdate[];
 
 interface Convolved {
   readonly to: number;
   readonly kernel: number;
   readonly stride?: number;
-  /** The number of the convolution in its block, as names have it. */
+  /** The index of the convolution in its block, as in parameter names. */
   readonly at: number | string;
 }
 
-/** A convolution without bias, and a batch norm. Of variance 2 / fan-out: He et al. 2015, arXiv:1502.01852. */
+/**
+ * A convolution without bias, and a batch norm. Initialized with variance 2 / fan-out: He et al. 2015,
+ * arXiv:1502.01852.
+ */
 function convolved(p: Params, x: Map, { to, kernel, stride = 1, at }: Convolved, updates: Updates): Map {
   const channel = axis("channel", to);
   const init = normal(Math.sqrt(2 / (kernel * kernel * to)));
@@ -79,7 +84,9 @@ function branch(c: ResnetConfig, width: number, stride: number): Convolved[] {
   ];
 }
 
-/** relu(shortcut(x) + branch(x)); the shortcut is a convolution where the shape changes. Section 3.2, equations 1 and 2. */
+/**
+ * relu(shortcut(x) + branch(x)); the shortcut is a convolution if the shape changes. Section 3.2, equations 1 and 2.
+ */
 function block(p: Params, x: Map, c: ResnetConfig, width: number, stride: number, updates: Updates): Map {
   const convolutions = branch(c, width, stride);
   const y = convolutions.reduce((from, each, i) => {
@@ -91,7 +98,7 @@ function block(p: Params, x: Map, c: ResnetConfig, width: number, stride: number
   return relu(add(y, shortcut));
 }
 
-/** The map that goes into the first stage, and those that each stage ends with: [batch, row, column, channel]. */
+/** The input map of the first stage, and the output of each stage: [batch, row, column, channel]. */
 export function resnetMaps(p: Params, pixels: Pixels, c: ResnetConfig, updates: Updates = []): Map[] {
   const stem = relu(convolved(p, pixels, { at: 1, to: c.stem, kernel: 7, stride: 2 }, updates));
   const maps: Map[] = [maxPool<"batch" | "channel">(stem, { kernel: 3, stride: 2, padding: 1 })];
@@ -106,7 +113,7 @@ export function resnetMaps(p: Params, pixels: Pixels, c: ResnetConfig, updates: 
   return maps;
 }
 
-/** pixels [batch, channel, row, column] -> scores [batch, class] */
+/** pixels [batch, channel, row, column] -> class logits [batch, class] */
 export function resnetScores(p: Params, pixels: Pixels, c: ResnetConfig, updates: Updates = []): Scores {
   const last = resnetMaps(p, pixels, c, updates).at(-1)!;
   const channel = axisOf(last, "channel");

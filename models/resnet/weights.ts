@@ -1,10 +1,10 @@
-/** Where the parameters of a ResNet lie in published checkpoints. */
+/** Checkpoint layouts of ResNet. */
 import { same, type TensorRule, under } from "../../dsl/index.ts";
 
 const convolution = "channel_out channel kernel_row kernel_column";
 const statistics = ["weight", "bias", "running_mean", "running_var"];
 
-/** A convolution and its norm: their paths, and their names. */
+/** A convolution and its norm: parameter paths, and tensor names. */
 const unit = (paths: readonly [string, string], names: readonly [string, string] = paths): TensorRule[] => [
   { path: `${paths[0]}.weight`, name: `${names[0]}.weight`, axes: convolution },
   ...under(

@@ -1,4 +1,4 @@
-/** The published sizes as models that commands know by name. */
+/** The published sizes as named models. */
 import { defineModel, imagenetPreprocessing, type Model, share, whole } from "../../dsl/index.ts";
 import { clipText } from "../clip/bundled.ts";
 import { fitPositions } from "../clip/fit-positions.ts";
@@ -9,7 +9,7 @@ import { pictures } from "../clip/vision.ts";
 import { comparedByViclip, comparedPictures, type ViclipConfig, viclipRules, videoText } from "./viclip.ts";
 import { clips, type ViclipVisionConfig, viclipStates } from "./vision.ts";
 
-/** A ViCLIP of any size: its own graph takes a picture, as commands do, and `video` a clip. */
+/** A ViCLIP of any size: its main graph takes an image, as commands do, and `video` a clip. */
 export const viclipModel = (name: string, summary: string, config: ViclipConfig): Model<ViclipConfig> =>
   defineModel<ViclipConfig>({
     ...{ name, summary, config },
@@ -43,7 +43,7 @@ const vision = (width: number, depth: number, patch: number): ViclipVisionConfig
 
 const text = (width: number) => ({ ...clipText(width, 12, "quick_gelu"), context: 32 });
 
-/** All of the family. */
+/** All models of the family. */
 export const viclipFamily: readonly Model[] = [
   viclipModel("viclip-b-16", "ViCLIP-B/16: clips of 8 frames and texts", {
     ...{ vision: vision(768, 12, 16), text: text(512), embed: 512 },

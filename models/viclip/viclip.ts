@@ -1,4 +1,4 @@
-/** ViCLIP: clips and texts in one space. Wang et al. 2023, arXiv:2307.06942 (InternVid), section 4. */
+/** ViCLIP: clips and texts in a joint embedding space. Wang et al. 2023, arXiv:2307.06942 (InternVid), section 4. */
 import {
   axis,
   constantInit,
@@ -27,11 +27,11 @@ export interface ViclipConfig extends TwoTowers<ViclipVisionConfig> {
   readonly [key: string]: number | ViclipVisionConfig | ClipTextConfig;
 }
 
-/** What cosines are multiplied by. The parameter is what they are divided by, which training leaves at 0.01 or more. */
+/** The factor of cosines. The parameter is its inverse, the temperature, which training clamps to 0.01 or more. */
 const scaleOf = (p: Params): Tensor<never> =>
   div(1, p.parameter("temp", [], constantInit(0.01), { within: [0.01, 1e6] }));
 
-/** Unit vectors of clips or pictures, and of texts, and what their cosines are multiplied by. */
+/** Unit vectors of clips or images, and of texts, and the factor of their cosines. */
 export function comparedByViclip(p: Params, c: ViclipConfig, pixels: Clip | Picture, options: ViclipOptions = {}) {
   const feature = axis("feature", c.embed);
   return {
@@ -41,19 +41,19 @@ export function comparedByViclip(p: Params, c: ViclipConfig, pixels: Clip | Pict
   };
 }
 
-/** Each clip of a batch is to find its text among all, and each text its clip. */
+/** The symmetric contrastive loss of clips and texts. */
 export function viclipLoss(p: Params, c: ViclipConfig, options: ViclipOptions = {}): OneLoss {
   const { image, text, scale } = comparedByViclip(p, c, clips(c.vision), options);
   return { loss: contrastiveLoss(image, text, scale), metrics: { scale } };
 }
 
-/** Of a picture, as commands compare them. */
+/** Embeddings of images and texts, as commands compare them. */
 export const comparedPictures = (p: Params, c: ViclipConfig) => comparedByViclip(p, c, pictures(c.vision));
 
 /**
- * A tenth of the patches, texts frozen: rate, decay and 512 clips a process as released for 200 million clips. How many processes
- * and epochs, how long a warm-up and that drop path grows with depth is chosen here. Clips come from a job of one's own: nothing
- * here reads videos.
+ * Training on a tenth of the patches, with the text tower frozen: rate, decay and 512 clips per process as released for
+ * 200 million clips. The number of processes and epochs, the warm-up, and drop path rising with depth are chosen here.
+ * Clips come from a custom job: nothing here reads videos.
  */
 export const videoText: StageRecipe<ViclipConfig> = (c, given) => {
   const batch = 64 * 512;
@@ -79,7 +79,9 @@ export const videoText: StageRecipe<ViclipConfig> = (c, given) => {
   };
 };
 
-/** The released files: CLIP's names below `vision_encoder` and `text_encoder`, patches as a convolution of one frame. */
+/**
+ * The released files: CLIP's names under `vision_encoder` and `text_encoder`, patches as a convolution over one frame.
+ */
 export const viclipRules: readonly TensorRule[] = [
   ...under("vision", "vision_encoder", [
     ...openVisionRules,

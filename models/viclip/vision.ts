@@ -1,6 +1,6 @@
 /**
- * ViCLIP: CLIP's vision transformer over all patches of all frames at once. Wang et al. 2023, arXiv:2307.06942, section 4.1;
- * released code viclip_vision.py.
+ * ViCLIP: CLIP's vision transformer over all patches of all frames at once. Wang et al. 2023, arXiv:2307.06942, section
+ * 4.1; released code viclip_vision.py.
  */
 import {
   type AnyTensor,
@@ -32,11 +32,11 @@ import { keepTokens } from "../internvl/masking.ts";
 export interface ViclipVisionConfig extends ClipVisionConfig {
   /** Frames of a clip. */
   readonly frames: number;
-  /** As `TransformerOptions` has it. */
+  /** Drop path rate, as in `TransformerOptions`. */
   readonly dropPath: number;
 }
 
-/** A clip of frames, or one picture. */
+/** A clip of several frames. */
 export type Clip = Tensor<"batch" | "frame" | "channel" | "row" | "column">;
 
 /** Normalized RGB frames: f32 [batch, frame, channel, row, column]. */
@@ -46,13 +46,13 @@ export function clips({ image, frames }: ViclipVisionConfig): Clip {
 }
 
 export interface ViclipOptions {
-  /** The part of patches that is kept while training; default all. */
+  /** The fraction of patches kept in training; default all. */
   readonly keep?: number;
 }
 
 /**
- * The states before the first block and after each, the class token first: [batch, token, embed]. All frames of a patch follow
- * one another; a picture is one frame at the mean of their times.
+ * The states before the first block and after each, class token first: [batch, token, embed]. Tokens are ordered by
+ * patch, then by frame; an image is one frame with the mean time position.
  */
 export function viclipStates(
   p: Params,
@@ -88,7 +88,7 @@ export function viclipStates(
   return transformer(p.scope("blocks"), normed, c, { init: blockInit(c), causal: false, drop: c.dropPath });
 }
 
-/** Clips or pictures to vectors, not yet of unit length: what the class token says after the last block. */
+/** Clips or images to vectors, before normalization: the class token after the last block. */
 export const viclipVectors = (
   p: Params,
   pixels: Clip | Picture,

@@ -1,4 +1,4 @@
-/** ViT-22B as a model that commands know by name. No weights were published, so no names either: these are heddle's. */
+/** ViT-22B as a named model. No weights were published, so the tensor names are heddle's. */
 import {
   type AnyTensor,
   axisOf,
@@ -33,7 +33,7 @@ const attention: readonly TensorRule[] = [
 const mlp: readonly TensorRule[] = [...linear("fc1", "hidden embed"), ...linear("fc2", "embed hidden")];
 const at = (path: string, rules: readonly TensorRule[]) => under(path, path, rules);
 
-/** Matrices as PyTorch has them, under the parameters' own names. */
+/** Matrices in PyTorch's layout, under the parameters' own names. */
 const layout: readonly TensorRule[] = [
   ...linear("patch_embed", "embed channel patch_row patch_column"),
   same("positions", "token embed"),
@@ -65,7 +65,10 @@ const config: Vit22bConfig = {
   ...{ norm: "rms", epsilon: 1e-6, gelu: "tanh", outBias: true },
 };
 
-/** A linear probe of the frozen model: 10 epochs of SGD with momentum, mild crops, mirrors, no decay. Section 4.1. */
+/**
+ * A linear probe of the frozen model: 10 epochs of SGD with momentum, mild crops, horizontal flips, no decay. Section
+ * 4.1.
+ */
 const classes = classesStage<Vit22bConfig>(
   vit22bScores,
   {

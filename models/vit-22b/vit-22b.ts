@@ -1,6 +1,6 @@
 /**
- * ViT-22B: attention and MLP in parallel from one norm, queries and keys normalized in each head, an attention-pooling head.
- * Dehghani et al. 2023, arXiv:2302.05442, section 2.
+ * ViT-22B: attention and MLP in parallel from one norm, queries and keys normalized in each head, an attention-pooling
+ * head. Dehghani et al. 2023, arXiv:2302.05442, section 2.
  */
 import {
   type AnyTensor,
@@ -34,19 +34,21 @@ export interface Vit22bConfig extends PictureConfig {
   readonly width: number;
   readonly depth: number;
   readonly heads: number;
-  /** Inner width of the MLPs. */
+  /** Hidden width of the MLPs. */
   readonly mlp: number;
   readonly patch: number;
-  /** "rms": without centring, as the text says; "layer": with it, as the word LayerNorm and Flax's `normalize_qk` have it. */
+  /**
+   * "rms": without centring, as the text says; "layer": with it, as the name LayerNorm and Flax's `normalize_qk` imply.
+   */
   readonly norm: string;
   readonly epsilon: number;
-  /** "tanh", which Flax's GELU is, or "exact". */
+  /** "tanh", as Flax's GELU, or "exact". */
   readonly gelu: string;
   /** Whether attention's output has a bias. */
   readonly outBias: boolean;
 }
 
-/** Without a bias in either reading. */
+/** The norm, without a bias in either variant. */
 function norm(p: Params, x: AnyTensor, over: "embed" | "head_dim", c: Vit22bConfig): AnyTensor {
   const along = [axisOf(x, over)];
   return c.norm === "rms"
@@ -57,7 +59,10 @@ function norm(p: Params, x: AnyTensor, over: "embed" | "head_dim", c: Vit22bConf
 const feedForward = (p: Params, x: Tokens, c: Vit22bConfig): Tokens =>
   mlp(p, x, axisOf(x, "embed"), axis("hidden", c.mlp), { activation: c.gelu === "tanh" ? geluTanh : gelu });
 
-/** Queries, keys and values without biases; the first two normalized over each head, with one scale for all heads. */
+/**
+ * Attention without query, key and value biases; queries and keys are normalized over each head, with one scale for all
+ * heads.
+ */
 function attend(p: Params, x: Tokens, c: Vit22bConfig): Tokens {
   const turn = (y: AnyTensor, which: "q" | "k") => norm(p.scope(`${which}_norm`), y, "head_dim", c);
   const y = multiHeadAttention(p, x, { heads: c.heads, bias: false, turn });
@@ -95,8 +100,8 @@ export function vit22bStates(p: Params, pixels: Pixels, c: Vit22bConfig): Tokens
 }
 
 /**
- * One learned query attends to all tokens, then an MLP. Zhai et al. 2022, arXiv:2106.04560, section 3.2.
- * x [batch, token, embed] -> [batch, embed]
+ * Attention pooling by one learned query, then an MLP. Zhai et al. 2022, arXiv:2106.04560, section 3.2. x [batch,
+ * token, embed] -> [batch, embed]
  */
 function pooled(p: Params, x: Tokens, c: Vit22bConfig): Tensor<"batch" | "embed"> {
   const [one, embed] = [axis("token", 1), axisOf(x, "embed")];
@@ -106,13 +111,13 @@ function pooled(p: Params, x: Tokens, c: Vit22bConfig): Tensor<"batch" | "embed"
   return at(made, one, 0);
 }
 
-/** pixels [batch, channel, row, column] -> the picture's vector [batch, embed] */
+/** pixels [batch, channel, row, column] -> the image's vector [batch, embed] */
 export function vit22bVector(p: Params, pixels: Pixels, c: Vit22bConfig): Tensor<"batch" | "embed"> {
   const last: Tokens = typed(norm(p.scope("norm"), vit22bStates(p, pixels, c).at(-1)!, "embed", c));
   return pooled(p.scope("pool"), last, c);
 }
 
-/** pixels [batch, channel, row, column] -> scores [batch, class] */
+/** pixels [batch, channel, row, column] -> class logits [batch, class] */
 export function vit22bScores(p: Params, pixels: Pixels, c: Vit22bConfig): Scores {
   const x = vit22bVector(p, pixels, c);
   return linear<"batch" | "embed", "embed", "class">(

@@ -1,4 +1,4 @@
-/** How checkpoints of ViTs fit: their layouts, their config.json, positions of another grid, heads of other classes. */
+/** How checkpoints of ViTs map to models: layouts, config.json, positions of another grid, heads of other classes. */
 import {
   type Config,
   type FitTensor,
@@ -19,14 +19,14 @@ const layoutsOf = (type: VitType): readonly (readonly TensorRule[])[] => {
     : [transformersDinov2Rules(type), dinov2Rules];
 };
 
-/** The side of the grid that stored positions [tokens, width] are for. */
+/** Side of the grid of stored positions [tokens, width]. */
 function storedGrid(c: VitConfig, stored: readonly number[] | undefined): number | undefined {
   const [tokens = 0, width] = stored?.slice(-2) ?? [];
   const side = Math.sqrt(tokens - placed(c));
   return width === c.width && Number.isInteger(side) && side > 0 ? side : undefined;
 }
 
-/** Positions are interpolated where they are for another grid than the picture's; a head has as many classes as it has. */
+/** Interpolates positions of another grid than the image's, and takes the number of classes from the stored head. */
 const sizedByTensors =
   (type: VitType) =>
   (
@@ -54,14 +54,16 @@ const sizedByTensors =
     };
   };
 
-/** Positions of another grid are interpolated once by what goes on from them. */
+/** Interpolates positions of another grid once, when training starts from them. */
 const fitPositions = (profile: VitConfig): FitTensor =>
   fitGridPositions((parameter) => parameter === "pos_embed", {
     before: placed(profile),
     resample: resampling(profile),
   });
 
-/** What a model knows of checkpoints; with `any` it reads a config.json of its type that is of no profile's sizes. */
+/**
+ * A model's checkpoint settings; with `any` it is the fallback for a config.json of its type and of no profile's sizes.
+ */
 export const vitCheckpoints = (
   type: VitType,
   config: VitConfig,

@@ -1,4 +1,4 @@
-/** The config.json files of transformers' ViT, DeiT and DINOv2 both ways. */
+/** Reads and writes the config.json files of transformers' ViT, DeiT and DINOv2. */
 import { type JsonRecord, shown, UsageError } from "../../dsl/index.ts";
 import {
   all,
@@ -34,7 +34,7 @@ const dinov2Fields: Fields = {
   ...shared,
   ...all("read", "mlp_ratio use_swiglu_ffn layerscale_value drop_path_rate num_register_tokens architectures"),
   ...all("none", "out_features out_indices stage_names apply_layernorm reshape_hidden_states"), // of a backbone
-  use_mask_token: "none", // which takes the place of hidden patches in pre-training
+  use_mask_token: "none", // replaces masked patches in pre-training
 };
 
 export type VitType = "vit" | "deit" | "dinov2" | "dinov2_with_registers";
@@ -45,14 +45,14 @@ export const fieldsOf = (type: VitType): Fields => (isDinov2(type) ? dinov2Field
 
 export const whatOf = (type: VitType): string => `the ${type} config`;
 
-/** The inner width of DINOv2's SwiGLU: two thirds of the plain MLP's, rounded up to a multiple of 8. */
+/** The hidden width of DINOv2's SwiGLU: two thirds of the plain MLP's, rounded up to a multiple of 8. */
 const gatedWidth = (width: number, ratio: number): number =>
   Math.ceil(Math.floor((Math.floor(width * ratio) * 2) / 3) / 8) * 8;
 
 const hasHead = ({ architectures }: PublishedConfig): boolean =>
   !Array.isArray(architectures) || architectures.some((name) => String(name).includes("ForImageClassification"));
 
-/** DeiT with a second token, but without a head of its own for it, is another model. */
+/** Rejects DeiT with a distillation token but without a head for it, which is another model. */
 function checkTeacher({ architectures }: PublishedConfig): void {
   if (!Array.isArray(architectures) || architectures.some((name) => String(name).includes("WithTeacher"))) return;
   throw new UsageError(
@@ -85,7 +85,7 @@ export function readVitConfig(type: VitType, json: PublishedConfig, config: VitC
     };
   const isGated = boolean("use_swiglu_ffn", false);
   const ratio = number("mlp_ratio", 4);
-  const image = Math.min(config.image, side); // positions are for larger pictures than their processors make
+  const image = Math.min(config.image, side); // positions may be for larger images than the processor makes
   return {
     ...common,
     image,
@@ -100,7 +100,7 @@ export function readVitConfig(type: VitType, json: PublishedConfig, config: VitC
   };
 }
 
-/** Of DINOv2; undefined where no ratio makes the inner width. */
+/** DINOv2's MLP ratio; undefined if none gives the hidden width. */
 function ratioOf({ width, mlp, feedForward }: VitConfig): number | undefined {
   if (feedForward !== "swiglu") return Number.isInteger(mlp / width) ? mlp / width : undefined;
   return [4, ...Array.from({ length: 16 }, (_, i) => i + 1)].find((ratio) => gatedWidth(width, ratio) === mlp);

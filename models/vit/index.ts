@@ -1,4 +1,4 @@
-/** ViT, DeiT and DINOv2 as models that commands know by name. */
+/** ViT, DeiT and DINOv2 as named models. */
 import {
   type AnyTensor,
   axisOf,
@@ -59,7 +59,7 @@ interface Profile {
   readonly paper: string;
   readonly preprocessing: Preprocessing;
   readonly classes: StageRecipe<VitConfig>;
-  /** Whether a config.json of the type is read as this profile where no other has its sizes. */
+  /** Whether it is the fallback for a config.json of the type that matches no other profile. */
   readonly any: boolean;
 }
 
@@ -69,7 +69,7 @@ const ordered = (x: Tokens): Tokens =>
     (["batch", "token", "embed"] as const).map((a) => axisOf(x, a)),
   );
 
-/** Four patches, of which the positions are interpolated where they are for other pictures. */
+/** Four patches, with interpolated positions if those are of another grid. */
 const tinyOf = ({ patch, positions, classes }: VitConfig) => ({
   ...{ width: 16, depth: 2, heads: 2, mlp: 32, image: 2 * patch },
   ...{ positions: positions === 0 ? 0 : 3 * patch, classes: Math.min(classes, 10) },
@@ -151,7 +151,7 @@ const dinov2 = (size: Size, registers: number): Model =>
 
 const [taught, dinov2Sizes] = [["ti", "s", "b"] as const, ["s", "l", "g", "b"] as const];
 
-/** Of each type of config.json, the last is what one of no published sizes is read as. */
+/** For each type of config.json, the last is the fallback for unpublished sizes. */
 export const vitFamily: readonly Model[] = [
   ...[vit("ti", 16), vit("s", 16), vit("l", 16), vit("h", 14), vit("b", 32)],
   ...[false, true].flatMap((isDistilled) => taught.map((size) => deit(size, isDistilled))),

@@ -6,8 +6,8 @@ import { type VitConfig, vitScores } from "./vit.ts";
 const epochs = (count: number, batch: number): number => count * Math.ceil(imagenetPictures / batch);
 
 /**
- * ViT: fine-tuning of what was pre-trained, by SGD with momentum, without decay, gradients clipped to a norm of 1. Dosovitskiy et
- * al. 2021, appendix B.1.1 and table 4, with the third of its four rates.
+ * ViT: fine-tuning from pre-trained weights by SGD with momentum, without decay, gradients clipped to a norm of 1.
+ * Dosovitskiy et al. 2021, appendix B.1.1 and table 4, with the third of its four rates.
  */
 const fineTuning: ClassesStage = {
   published: { steps: 20_000, batch: 512, rate: 0.03, crop: 0.05, flip: 0.5, labelSmoothing: 0 },
@@ -21,7 +21,7 @@ const fineTuning: ClassesStage = {
   }),
 };
 
-/** DeiT: 300 epochs of AdamW from nothing, 5 of them warm-up. Touvron et al. 2021, arXiv:2012.12877, table 9. */
+/** DeiT: 300 epochs of AdamW from scratch, 5 of them warm-up. Touvron et al. 2021, arXiv:2012.12877, table 9. */
 const fromNothing: ClassesStage = {
   published: { steps: epochs(300, 1024), batch: 1024, rate: 1e-3, crop: 0.08, flip: 0.5, labelSmoothing: 0.1 },
   warmup: epochs(5, 1024),
@@ -32,8 +32,8 @@ const fromNothing: ClassesStage = {
 };
 
 /**
- * DINOv2: its linear classifier on a frozen encoder, by SGD with momentum. Oquab et al. 2023, arXiv:2304.07193, appendix B.3, and
- * the released script; of the rates that it tries, one in their middle.
+ * DINOv2: its linear classifier on a frozen encoder, by SGD with momentum. Oquab et al. 2023, arXiv:2304.07193,
+ * appendix B.3, and the released script; the rate is from the middle of those it tries.
  */
 const probe: ClassesStage = {
   published: { steps: 12_500, batch: 1024, rate: 0.02, crop: 0.08, flip: 0.5, labelSmoothing: 0 },
@@ -46,13 +46,13 @@ const probe: ClassesStage = {
   }),
 };
 
-/** Positions are those of the picture's own grid: what it starts from is interpolated once, when it is read. */
+/** Positions of the image's own grid: those of the initial weights are interpolated once at loading. */
 const ofOwnGrid = (c: VitConfig): VitConfig => ({ ...c, positions: 0 });
 
 export const vitClasses = classesStage<VitConfig>(vitScores, fineTuning, ofOwnGrid);
 export const deitClasses = classesStage<VitConfig>(vitScores, fromNothing, ofOwnGrid);
 
-/** Of a frozen encoder, whose positions stay as they are. */
+/** On a frozen encoder, whose positions keep their grid. */
 export const dinov2Classes = classesStage<VitConfig>(vitScores, probe, (c) => ({
   ...c,
   classes: c.classes === 0 ? 1000 : c.classes,

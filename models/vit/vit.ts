@@ -1,6 +1,6 @@
 /**
- * The vision transformer, as ViT, DeiT and DINOv2 have it. Dosovitskiy et al. 2021, arXiv:2010.11929, section 3.1; what the others
- * add is cited where it stands. Parameter names are timm's, but for queries, keys and values, which are apart.
+ * The vision transformer of ViT, DeiT and DINOv2. Dosovitskiy et al. 2021, arXiv:2010.11929, section 3.1; additions of
+ * the others are cited where they occur. Parameter names are timm's, except that queries, keys and values are separate.
  */
 import {
   add,
@@ -40,41 +40,44 @@ export interface VitConfig extends PictureConfig {
   readonly width: number;
   readonly depth: number;
   readonly heads: number;
-  /** Inner width of the MLP: of a gated one, of either half. */
+  /** Hidden width of the MLP; for a gated one, of each half. */
   readonly mlp: number;
   readonly patch: number;
-  /** Pixels of the picture that the stored positions are for, which are interpolated to another; 0 means `image`. */
+  /** Image size of the stored positions, which are interpolated to another; 0 means `image`. */
   readonly positions: number;
   readonly epsilon: number;
-  /** What classes are told from: "class", the class token; "distilled", that and a second one; "mean", that and the mean patch. */
+  /**
+   * What is classified: "class", the class token; "distilled", that and a distillation token; "mean", that and the mean
+   * patch.
+   */
   readonly head: string;
-  /** Tokens without a place of their own; default none. Darcet et al. 2024, arXiv:2309.16588. */
+  /** Register tokens; default none. Darcet et al. 2024, arXiv:2309.16588. */
   readonly registers: number;
-  /** What the scales of the branches begin as; 0 for branches without. Touvron et al. 2021, arXiv:2103.17239, section 2. */
+  /** Initial value of LayerScale; 0 disables it. Touvron et al. 2021, arXiv:2103.17239, section 2. */
   readonly layerScale: number;
   /** "gelu", or "swiglu". */
   readonly feedForward: string;
-  /** Of the last block; it rises from 0. */
+  /** Drop path rate of the last block, rising linearly from 0 over depth. */
   readonly dropPath: number;
 }
 
-/** Tokens before those of patches that positions are added to. */
+/** Tokens before the patches that have positions. */
 export const placed = (c: VitConfig): number => (c.head === "distilled" ? 2 : 1);
 
-/** Tokens before those of patches. */
+/** Tokens before the patches. */
 export const tokensBefore = (c: VitConfig): number => placed(c) + c.registers;
 
-/** Patches along a side of the picture, or of the one that the stored positions are for. */
+/** Patches along a side of the image, or of the stored position grid. */
 function gridOf(c: VitConfig, of: "image" | "positions"): number {
   const side = of === "positions" && c.positions === 0 ? c.image : c[of];
   if (side % c.patch === 0) return side / c.patch;
   throw new UsageError(`${of} ${side} cannot be filled with patches of ${c.patch} pixels: make it a multiple`);
 }
 
-/** How positions are interpolated: with registers smoothed where the grid is smaller, as DINOv2 has it. */
+/** How positions are interpolated: antialiased with registers, as in DINOv2. */
 export const resampling = (c: VitConfig): ResizeWeights => (c.registers > 0 ? antialiasedBicubic : bicubic);
 
-/** The learned positions [token, embed], interpolated where the stored grid is another. */
+/** The position embedding [token, embed], interpolated if the stored grid differs. */
 function positions(p: Params, c: VitConfig): Tensor<"token" | "embed"> {
   const [before, from, to] = [placed(c), gridOf(c, "positions"), gridOf(c, "image")];
   const token = axis("token", before + from * from);
@@ -84,7 +87,7 @@ function positions(p: Params, c: VitConfig): Tensor<"token" | "embed"> {
   return concat([slice(stored, token, 0, before), patches], axis("token", before + to * to));
 }
 
-/** The tokens that go into the first block. Equation 1. */
+/** The input tokens of the first block. Equation 1. */
 function embeddings(p: Params, pixels: Pixels, c: VitConfig): Tokens {
   const [token, embed] = [axis("token", gridOf(c, "image") ** 2), axis("embed", c.width)];
   const patches = patchEmbedding<"batch", "embed", "token">(
@@ -136,20 +139,20 @@ export function vitStates(p: Params, pixels: Pixels, c: VitConfig): Tokens[] {
   return states;
 }
 
-/** All tokens after the last norm: [batch, token, embed]. Equation 4. */
+/** All tokens after the final norm: [batch, token, embed]. Equation 4. */
 export function vitFeatures(p: Params, pixels: Pixels, c: VitConfig): Tokens {
   const last = vitStates(p, pixels, c).at(-1)!;
   return layerNorm(p.scope("norm"), last, [axisOf(last, "embed")], c.epsilon);
 }
 
-/** pixels [batch, channel, row, column] -> scores [batch, class] */
+/** pixels [batch, channel, row, column] -> class logits [batch, class] */
 export function vitScores(p: Params, pixels: Pixels, c: VitConfig): Scores {
   const x = vitFeatures(p, pixels, c);
   const [token, embed] = [axisOf(x, "token"), axisOf(x, "embed")];
   const toClasses = (name: string, y: Tensor<"batch" | "embed">): Scores =>
     linear<"batch" | "embed", "embed", "class">(p.scope(name), y, [axisOf(y, "embed")], [axis("class", c.classes)]);
   const first = at(x, token, 0);
-  // DeiT: the mean of both heads where nothing is distilled. Touvron et al. 2021, arXiv:2012.12877, section 4.
+  // DeiT: at inference, the mean of both heads. Touvron et al. 2021, arXiv:2012.12877, section 4.
   if (c.head === "distilled") return scale(add(toClasses("head", first), toClasses("head_dist", at(x, token, 1))), 0.5);
   if (c.head === "class") return toClasses("head", first);
   // DINOv2's linear classifier of one layer. Oquab et al. 2023, arXiv:2304.07193, appendix B.3.

@@ -1,9 +1,9 @@
-/** Where the parameters of a ViT lie in published checkpoints. */
+/** Checkpoint layouts of ViT. */
 import { same, type TensorRule, under } from "../../dsl/index.ts";
 
 const moved = (path: string, name: string, axes: string): TensorRule => ({ path, name, axes });
 
-/** A weight and a bias; the bias has the weight's first axes. */
+/** A weight, and a bias along the weight's first axes. */
 const linear = (path: string, name: string, axes: string): TensorRule[] => [
   moved(`${path}.weight`, `${name}.weight`, axes),
   moved(`${path}.bias`, `${name}.bias`, axes.split(" ")[0]!),
@@ -13,7 +13,7 @@ const norm = (path: string, name = path): TensorRule[] => linear(path, name, "em
 const pixels = "embed channel patch_row patch_column";
 const [perHead, fromHeads] = ["heads*head_dim embed", "embed heads*head_dim"];
 
-/** Names outside blocks, and the prefix of blocks. */
+/** Names outside the blocks, and the prefix of blocks. */
 const timmAround = (registers: string): TensorRule[] => [
   same("cls_token", "1 token embed"),
   same("dist_token", "1 token embed"),
@@ -36,7 +36,7 @@ const timmBlock: readonly TensorRule[] = [
   same("ls2.gamma", "embed"),
 ];
 
-/** SwiGLU, its gate and what it gates in one tensor. */
+/** SwiGLU, with gate and up projection fused in one tensor. */
 const gated = (joined: string, out: string): TensorRule[] => [
   ...linear("mlp.gate_proj", joined, "0/2*hidden embed"),
   ...linear("mlp.up_proj", joined, "1/2*hidden embed"),
@@ -45,19 +45,19 @@ const gated = (joined: string, out: string): TensorRule[] => [
 
 const inBlocks = (name: string, rules: readonly TensorRule[]) => under("blocks.{}", name, rules);
 
-/** As timm names tensors, and so the original files of DeiT. */
+/** timm's tensor names, which DeiT's original files share. */
 export const timmRules: readonly TensorRule[] = [
   ...timmAround("reg_token"),
   ...inBlocks("blocks.{}", [...timmBlock, ...gated("mlp.fc1", "mlp.fc2")]),
 ];
 
-/** As the original files of DINOv2. */
+/** DINOv2's original files. */
 export const dinov2Rules: readonly TensorRule[] = [
   ...timmAround("register_tokens"),
   ...inBlocks("blocks.{}", [...timmBlock, ...gated("mlp.w12", "mlp.w3")]),
 ];
 
-/** What lies around the blocks in files of transformers. */
+/** Tensors outside the blocks in files of transformers. */
 const transformersAround = (model: string): TensorRule[] =>
   under("", model, [
     moved("cls_token", "embeddings.cls_token", "1 token embed"),
@@ -87,7 +87,7 @@ export const transformersRules = (model: "vit" | "deit"): readonly TensorRule[] 
   ...linear("head_dist", "distillation_classifier", "class embed"),
 ];
 
-/** `Dinov2ForImageClassification` and `Dinov2WithRegistersForImageClassification`; their models alone have no prefix. */
+/** `Dinov2ForImageClassification` and `Dinov2WithRegistersForImageClassification`; their bare models have no prefix. */
 export const transformersDinov2Rules = (model: "dinov2" | "dinov2_with_registers"): readonly TensorRule[] => [
   ...transformersAround(model),
   ...inBlocks(`${model}.encoder.layer.{}`, [

@@ -1,4 +1,4 @@
-/** What the editor's language service knows: heddle's own declarations and TypeScript's library, as one file of JSON. */
+/** The files of the editor's language service: heddle's own declarations and TypeScript's library, as one JSON file. */
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -8,7 +8,7 @@ import { repository } from "./paths.ts";
 
 const { resolve } = createRequire(import.meta.url);
 
-/** Texts by their paths in the language service's file system: `/heddle/dsl/index.d.ts`, `/lib/lib.es2023.d.ts`. */
+/** File contents by path in the language service's file system: `/heddle/dsl/index.d.ts`, `/lib/lib.es2023.d.ts`. */
 export function declarations(): Readonly<Record<string, string>> {
   const out = mkdtempSync(join(tmpdir(), "heddle-declarations-"));
   try {
@@ -32,7 +32,7 @@ function filesIn(folder: string): string[] {
     .map((entry) => join(entry.parentPath, entry.name));
 }
 
-/** The language without a page or a process: a model touches neither. */
+/** The library without DOM or Node: a model uses neither. */
 function library(): [string, string][] {
   const folder = dirname(resolve("typescript-js/lib/typescript.js"));
   const names = readdirSync(folder).filter((name) => /^lib\.(es|decorators).*\.d\.ts$/.test(name));

@@ -1,4 +1,4 @@
-/** The emoji that the page trains on, packed small: all pictures in one sheet, names and a tokenizer beside it. */
+/** Packs the emoji that the page trains on: all images in one sprite sheet, with their names and a tokenizer. */
 import sharp, { type OverlayOptions } from "sharp";
 import { learnTokenizer } from "../../data/index.ts";
 import type { ArtistId } from "../../examples/emoji/artists.ts";
@@ -7,10 +7,10 @@ import { type PackedEmoji, side } from "../machine/packed-emoji.ts";
 
 const artists: readonly ArtistId[] = ["twemoji", "openmoji", "fluent", "noto"];
 
-/** Tokens of the page's tokenizer. */
+/** Vocabulary size of the page's tokenizer. */
 const vocabulary = 2000;
 
-/** Columns of the sheet: an emoji's pictures lie beside each other. */
+/** Columns of the sheet; an emoji's images are adjacent. */
 const columns = 48;
 
 export interface Pack {
@@ -18,7 +18,7 @@ export interface Pack {
   readonly about: PackedEmoji;
 }
 
-/** Packs `count` emoji that are spread evenly over Unicode's order. Throws FileError where a package of pictures is not installed. */
+/** Packs `count` emoji, evenly spread over Unicode's order. Throws FileError when an image package is not installed. */
 export async function packEmoji(count: number): Promise<Pack> {
   const set = await emojiSet();
   const chosen = Array.from({ length: count }, (_, i) => set.emoji[Math.floor((i * set.emoji.length) / count)]!);

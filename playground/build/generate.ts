@@ -1,4 +1,4 @@
-/** Makes the files that the page loads besides its code, where they are not made yet for these sources. */
+/** Generates the files that the page loads besides its code, unless they are up to date. */
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -6,10 +6,10 @@ import { declarations } from "./declarations.ts";
 import { packEmoji } from "./emoji.ts";
 import { repository } from "./paths.ts";
 
-/** Files below these folders decide the declarations; the lock file, what the packages hold. */
+/** The declarations depend on files below these folders; the lock file determines the packages' contents. */
 const sources = ["compiler", "dsl", "models", "playground/build", "examples/emoji"];
 
-/** Writes `generated/` into a folder that Vite serves beside the page, with so many emoji. */
+/** Writes `generated/`, with the given number of emoji, into a folder that Vite serves beside the page. */
 export async function generate(into: string, emoji: number): Promise<void> {
   const folder = join(into, "generated");
   const mark = join(into, "made-from");

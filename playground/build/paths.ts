@@ -1,4 +1,4 @@
-/** Where things lie while the playground is built. */
+/** Paths used while building the playground. */
 import { fileURLToPath } from "node:url";
 
 export const repository = fileURLToPath(new URL("../../", import.meta.url));

@@ -1,15 +1,15 @@
-/** How Vite makes the playground's page, from a dev server or as a static site. */
+/** The Vite configuration of the playground, for the dev server or a static site. */
 import { join } from "node:path";
 import type { InlineConfig } from "vite";
 import { generate } from "./generate.ts";
 import { repository } from "./paths.ts";
 
 export interface SiteOptions {
-  /** How many emoji are packed; default as many as make a sheet of 1.3 MB. */
+  /** Number of emoji to pack; the default makes a sheet of 1.3 MB. */
   readonly emoji?: number;
-  /** Where the static site is written; default playground/dist. */
+  /** Output folder of the static site; default playground/dist. */
   readonly out?: string;
-  /** Where the packed emoji and the declarations are kept between builds; not committed. */
+  /** Cache of the packed emoji and the declarations between builds; not committed. */
   readonly generated?: string;
   /** False for builds that nobody downloads. */
   readonly minify?: boolean;
@@ -23,12 +23,12 @@ export function site({
 }: SiteOptions = {}): InlineConfig {
   return {
     root: join(repository, "playground"),
-    // Paths are relative, so that the site works below any folder of a server.
+    // Relative paths let the site be served from any folder.
     base: "./",
     publicDir: generated,
     plugins: [{ name: "heddle-generated", buildStart: () => generate(generated, emoji) }],
     worker: { format: "es" },
-    // Those of the workers, which the dev server would find late, and then load the page again.
+    // Dependencies of the workers, which the dev server would otherwise discover late and reload the page for.
     optimizeDeps: {
       include: ["typescript-js", "chevrotain", "@huggingface/tokenizers", "onnx-proto", "protobufjs/minimal.js"],
     },
@@ -37,7 +37,7 @@ export function site({
       emptyOutDir: true,
       target: "es2024",
       minify,
-      // The language service is 3.5 MB of one package, in a worker of its own.
+      // The language service, in a worker of its own, is a single package of 3.5 MB.
       chunkSizeWarningLimit: 5000,
     },
   };

@@ -1,4 +1,4 @@
-/** The second pane: what the model compiles to. */
+/** The second pane: the compiled model. */
 
 import type { CompileService } from "../machine/compile-worker.ts";
 import type { CompiledAbout, TextLine } from "../machine/compiled.ts";
@@ -14,12 +14,12 @@ import { type Links, markLines, textView } from "./text-view.ts";
 type Tab = "overview" | "graph" | "passes" | "kernels";
 
 export interface CompilePane {
-  /** Shows a compile, whose texts the worker keeps. */
+  /** Shows a compilation, whose texts the worker holds. */
   readonly show: (model: ModelAbout, about: CompiledAbout, worker: Client<CompileService>) => void;
-  /** Shows why there is none; what was compiled before stays below. */
+  /** Shows why compilation failed; the last successful one stays below. */
   readonly fail: (title: string, text: string) => void;
   readonly busy: (text: string) => void;
-  /** Marks what comes from a line of the editor. */
+  /** Marks what originates from a line of the editor. */
   readonly mark: (line: number) => void;
   readonly subject: () => { readonly subject: Subject; readonly batch: number };
 }
@@ -27,7 +27,7 @@ export interface CompilePane {
 export interface CompilePaneOptions {
   readonly parent: HTMLElement;
   readonly links: Links;
-  /** Something else is to be compiled. */
+  /** Called when something else is to be compiled. */
   readonly onAsk: () => void;
 }
 
@@ -77,7 +77,7 @@ export function compilePane({ parent, links, onAsk }: CompilePaneOptions): Compi
     ...Object.values(panels),
   );
 
-  /** Fills the tab that is open, when it is looked at. */
+  /** Fills the open tab on demand. */
   async function fill(): Promise<void> {
     if (!current || filled.has(tab)) return;
     const { about, worker, model } = current;
@@ -133,7 +133,7 @@ export function compilePane({ parent, links, onAsk }: CompilePaneOptions): Compi
 
 const panel = (): HTMLElement => element("div", { class: "panel" });
 
-/** What can be compiled of a model; what was chosen before stays so where it is still there. */
+/** Lists what can be compiled for a model, keeping the selection if it still exists. */
 function offer(select: HTMLSelectElement, { stages, graphs }: ModelAbout): void {
   const all = [
     { value: "graph", text: "Forward pass" },

@@ -1,14 +1,14 @@
-/** What a stage changed: lines that went, lines that came, and around them what stayed. */
+/** Diffs the text before and after a compiler stage: removed lines, added lines, and context. */
 import type { TextLine } from "../machine/compiled.ts";
 import type { ShownLine } from "./text-view.ts";
 
-/** Lines around a change that are shown. */
+/** Context lines shown around a change. */
 const around = 2;
 
-/** Values are renumbered by every stage, so their numbers do not count. */
+/** Every stage renumbers values, so their numbers are ignored. */
 const shape = ({ text }: TextLine): string => text.replace(/%\d+/g, "%").replace(/ +/g, " ").trim();
 
-/** Both texts as one; long runs of what stayed are a line that counts them. */
+/** Both texts merged; long unchanged runs are collapsed into a line with their count. */
 export function changes(before: readonly TextLine[], after: readonly TextLine[]): ShownLine[] {
   const merged = merge(before, after);
   const near = (i: number) => merged.slice(Math.max(0, i - around), i + around + 1).some((l) => l.mark);
@@ -30,7 +30,7 @@ export function changes(before: readonly TextLine[], after: readonly TextLine[])
   return shown;
 }
 
-/** By the longest common subsequence of the middle, where both ends are the same. */
+/** Longest common subsequence, after stripping the common prefix and suffix. */
 function merge(before: readonly TextLine[], after: readonly TextLine[]): ShownLine[] {
   const [a, b] = [before.map(shape), after.map(shape)];
   let start = 0;

@@ -1,4 +1,4 @@
-/** The kernels of a program, in the order in which they run: what each fuses, costs, reads and writes, and its code. */
+/** The kernels of a program in execution order: what each fuses, its cost, its reads and writes, and its code. */
 import type { CompiledAbout, KernelAbout, KernelDetail } from "../machine/compiled.ts";
 import { element } from "../shell/element.ts";
 import { bytes, short } from "../shell/figures.ts";
@@ -135,7 +135,7 @@ export function kernels({ about, detail, links }: KernelsOptions): HTMLElement {
 const heaviest = ({ kernels: all }: CompiledAbout): number =>
   all.reduce((best, k, i) => (k.flops > all[best]!.flops ? i : best), 0);
 
-/** The module path is said more quietly than what is computed. */
+/** The module path is dimmed relative to the operation. */
 function nameParts(name: string): HTMLElement[] {
   const at = name.lastIndexOf("/");
   const path = at < 0 ? [] : [element("span", { class: "path" }, name.slice(0, at + 1))];

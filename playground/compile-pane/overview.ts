@@ -1,4 +1,4 @@
-/** What a compile came to, in figures: parameters, operations, memory, and which ops it is made of. */
+/** A summary of a compilation in numbers: parameters, operations, memory, and op counts. */
 import type { CompiledAbout } from "../machine/compiled.ts";
 import type { ModelAbout } from "../machine/model.ts";
 import { element } from "../shell/element.ts";
@@ -47,7 +47,7 @@ const figure = (name: string, value: string, more: string): HTMLElement[] => [
   ),
 ];
 
-/** A table whose rows have bars as long as their share. */
+/** A table whose rows have bars proportional to their values. */
 function bars(title: string, of: Readonly<Record<string, number>>, text: (value: number) => string): HTMLElement {
   const rows = Object.entries(of).filter(([, value]) => value > 0);
   const most = Math.max(...rows.map(([, value]) => value));

@@ -1,4 +1,4 @@
-/** The stages of the pipeline to kernels, one after another: what each was given, and what it made. */
+/** The stages of the compiler pipeline, in order: the input and output of each. */
 import type { CompiledAbout, StageAbout, StageText } from "../machine/compiled.ts";
 import { element } from "../shell/element.ts";
 import { milliseconds } from "../shell/figures.ts";
@@ -9,7 +9,7 @@ export interface PassesOptions {
   readonly about: CompiledAbout;
   readonly text: (index: number) => Promise<StageText>;
   readonly links: Links;
-  /** The stage that was looked at before, by name. */
+  /** The stage selected before, by name. */
   readonly chosen: string | undefined;
   readonly onChoose: (name: string) => void;
 }

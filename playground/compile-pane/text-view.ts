@@ -1,4 +1,4 @@
-/** Lines of text that know where they come from: pointing at one marks its line in the editor, and the other way round. */
+/** Lines of text linked to the source: hovering over one marks its line in the editor, and vice versa. */
 
 import type { TextLine } from "../machine/compiled.ts";
 import { element } from "../shell/element.ts";
@@ -13,7 +13,7 @@ export interface ShownLine extends TextLine {
   readonly mark?: "gone" | "new";
 }
 
-/** A list of lines, which arrow keys go through. */
+/** A focusable list of lines. */
 export function textView(label: string, lines: readonly ShownLine[], links: Links): HTMLElement {
   const rows = lines.map(({ text, line, mark }) => {
     const row = element(
@@ -33,7 +33,7 @@ export function textView(label: string, lines: readonly ShownLine[], links: Link
   return view;
 }
 
-/** Marks the lines of a view that come from a line of the editor; with `isShown`, scrolls to the first. */
+/** Marks the lines of a view that originate from a line of the editor; with `isShown`, scrolls to the first. */
 export function markLines(view: HTMLElement, line: number, isShown: boolean): void {
   let first: Element | undefined;
   for (const row of view.querySelectorAll<HTMLElement>("[data-line], [data-lines]")) {

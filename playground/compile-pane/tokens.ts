@@ -1,4 +1,4 @@
-/** Colours for the text of graphs, kernels and WGSL: what is said by each is told apart by its spelling alone. */
+/** Syntax highlighting for graphs, kernels and WGSL, by one set of lexical rules. */
 import { element } from "../shell/element.ts";
 
 const kinds: readonly (readonly [string, RegExp])[] = [
@@ -17,7 +17,7 @@ const kinds: readonly (readonly [string, RegExp])[] = [
   ["plain", /^./],
 ];
 
-/** The text as nodes; what is plain is text alone. */
+/** The text as nodes; plain text is left as strings. */
 export function tokens(text: string): (Node | string)[] {
   const made: (Node | string)[] = [];
   let plain = "";

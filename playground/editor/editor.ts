@@ -1,4 +1,4 @@
-/** The editor: CodeMirror with what the language service says, and lines that other panes point at. */
+/** The editor: CodeMirror with the language service's diagnostics, and lines marked by other panes. */
 import {
   autocompletion,
   type CompletionContext,
@@ -29,9 +29,9 @@ import { highlightStyle, theme } from "./theme.ts";
 export interface Editor {
   readonly text: () => string;
   readonly setText: (text: string) => void;
-  /** Underlines what is wrong. */
+  /** Underlines diagnostics. */
   readonly show: (mistakes: readonly Diagnostic[]) => void;
-  /** Marks lines, from 1, that something else points at; with `isShown`, scrolls to the first. */
+  /** Marks lines, from 1, that another pane points at; with `isShown`, scrolls to the first. */
   readonly point: (lines: readonly number[], isShown?: boolean) => void;
   readonly focus: () => void;
 }
@@ -41,12 +41,13 @@ export interface EditorOptions {
   readonly text: string;
   readonly language: Client<LanguageService>;
   readonly onChange: (text: string) => void;
-  /** The cursor came to a line. */
+  /** Called when the cursor moves to another line. */
   readonly onLine: (line: number) => void;
 }
 
 export function openEditor({ parent, text, language, onChange, onLine }: EditorOptions): Editor {
-  // In a shadow tree CodeMirror's styles are sheets of the tree: no <style> element, which the page's policy forbids.
+  // In a shadow tree CodeMirror uses constructed style sheets instead of a <style> element, which the page's policy
+  // forbids.
   const root = parent.attachShadow({ mode: "open" });
   const place = element("div", { class: "place" });
   root.append(place);
@@ -111,7 +112,7 @@ export function openEditor({ parent, text, language, onChange, onLine }: EditorO
   };
 }
 
-/** The text may have become shorter since it was checked. */
+/** Clamped, since the text may have become shorter since it was checked. */
 const within = (mistakes: readonly Diagnostic[], length: number): Diagnostic[] =>
   mistakes.map((m) => ({ ...m, from: Math.min(m.from, length), to: Math.min(m.to, length) }));
 

@@ -1,4 +1,6 @@
-/** TypeScript's language service over files in memory: the user's module, heddle's declarations, the language's library. */
+/**
+ * TypeScript's language service over in-memory files: the user's module, heddle's declarations, TypeScript's library.
+ */
 import ts from "typescript-js";
 import { modelFile } from "../machine/user-module-name.ts";
 
@@ -27,7 +29,7 @@ export interface Language {
   readonly write: (text: string) => void;
 }
 
-/** `files` are texts by path; those of heddle and of the library never change. */
+/** `files` are texts by path, which never change. */
 export function openLanguage(files: Readonly<Record<string, string>>): Language {
   let [text, version] = ["", 0];
   const read = (path: string): string | undefined => (path === modelPath ? text : files[path]);

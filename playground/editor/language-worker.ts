@@ -1,10 +1,13 @@
-/** The worker of the editor: checks the module, completes and explains what is at a place, and takes its types away. */
+/**
+ * The editor's worker: type-checks the module, provides completions and hover information, and transpiles it to
+ * JavaScript.
+ */
 import ts from "typescript-js";
 import type { Code } from "../machine/user-module.ts";
 import { serve } from "../shell/rpc.ts";
 import { type Language, modelPath, openLanguage } from "./language-host.ts";
 
-/** Something wrong, from an offset to another. */
+/** A diagnostic, as a range of offsets. */
 export interface Mistake {
   readonly from: number;
   readonly to: number;
@@ -18,7 +21,7 @@ export interface Completion {
 }
 
 export interface Completions {
-  /** Where what is completed begins. */
+  /** Where the completed word begins. */
   readonly from: number;
   readonly options: readonly Completion[];
 }
@@ -40,7 +43,7 @@ async function written(text: string): Promise<ts.LanguageService> {
 }
 
 const service = {
-  /** Loads the declarations from the address. */
+  /** Loads the declarations from a URL. */
   open: async (declarations: string): Promise<void> => {
     language = fetch(declarations).then(async (response) => {
       if (!response.ok) throw new Error(`${declarations} cannot be loaded: ${response.status}`);
@@ -58,7 +61,7 @@ const service = {
       severity: category === ts.DiagnosticCategory.Error ? "error" : "warning",
     }));
   },
-  /** JavaScript of the module, and where each place of it was written. */
+  /** The module as JavaScript, with its source map. */
   code: (text: string): Code => {
     const { outputText, sourceMapText } = ts.transpileModule(text, {
       compilerOptions: {
@@ -85,7 +88,7 @@ const service = {
     const from = found.optionalReplacementSpan?.start ?? at - before;
     return { from, options: found.entries.slice(0, 400).map(({ name, kind }) => ({ label: name, kind })) };
   },
-  /** What a completion is, in full. */
+  /** The documentation of a completion. */
   detail: async (text: string, at: number, name: string): Promise<string> => {
     const found = (await written(text)).getCompletionEntryDetails(modelPath, at, name, {}, undefined, {}, undefined);
     if (!found) return "";

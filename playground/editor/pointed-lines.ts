@@ -1,4 +1,4 @@
-/** Lines of the editor that another pane points at: those that a kernel or a node comes from. */
+/** Editor lines marked by another pane: the sources of a kernel or node. */
 import { StateEffect, StateField } from "@codemirror/state";
 import { Decoration, type DecorationSet, EditorView } from "@codemirror/view";
 

@@ -1,4 +1,4 @@
-/** The editor's colours, by the page's own custom properties, so that light and dark are said once. */
+/** The editor's colours, from the page's custom properties, so that light and dark are defined only once. */
 import { HighlightStyle } from "@codemirror/language";
 import { EditorView } from "@codemirror/view";
 import { tags as t } from "@lezer/highlight";

@@ -1,16 +1,16 @@
-// Pictures and words as vectors of one space: what belongs together is close.
+// Embeds images and texts in one space, where those that belong together are close.
 // Change anything. What you see on the right follows while you type.
 import * as h from "../../dsl/index.ts";
 
 const config = {
   width: 96, // of a token
   heads: 4,
-  depth: 2, // blocks of each tower
-  image: 32, // side of a picture in pixels
+  depth: 2, // of each tower
+  image: 32, // side of an image in pixels
   patch: 4, // side of a patch
   vocab: 2000,
   context: 12, // tokens of a text
-  feature: 96, // of the space that both towers map to
+  feature: 96, // width of the shared embedding space
 };
 type Config = typeof config;
 type Vectors = h.Tensor<"batch" | "feature">;
@@ -25,7 +25,7 @@ const axesOf = (c: Config) => ({
   dim: h.axis("dim", c.width / c.heads),
 });
 
-/** Pre-norm transformer blocks: attention over all tokens, then an MLP of each. */
+/** Pre-norm transformer blocks: attention over all tokens, then an MLP on each. */
 function blocks(p: h.Params, x: h.Tokens, c: Config, causal: boolean): h.Tokens {
   const { embed } = axesOf(c);
   for (let i = 0; i < c.depth; i++) {
@@ -38,7 +38,7 @@ function blocks(p: h.Params, x: h.Tokens, c: Config, causal: boolean): h.Tokens 
   return x;
 }
 
-/** Pixels to a vector, and how much each patch was looked at. */
+/** Pixels to an embedding, and the attention that each patch received. */
 function picture(p: h.Params, c: Config): { image: Vectors; attention: h.Tensor<"batch" | "token"> } {
   const { embed, feature, heads, dim } = axesOf(c);
   const axes = h.imageAxes(c.image);
@@ -48,7 +48,7 @@ function picture(p: h.Params, c: Config): { image: Vectors; attention: h.Tensor<
   x = h.add(x, p.parameter("positions", [token, embed], h.normal(0.02)));
   x = h.layerNorm(p.scope("norm"), blocks(p, x, c, false), [embed]);
 
-  // One learned question to all patches. The answer is a mixture of theirs, by how well they fit it.
+  // Attention pooling: a learned query attends to all patches.
   const question = p.parameter("question", [heads, dim], h.normal(1));
   const keys = h.linear(p.scope("keys"), x, [embed], [heads, dim]);
   const values = h.linear(p.scope("values"), x, [embed], [heads, dim]);
@@ -59,7 +59,7 @@ function picture(p: h.Params, c: Config): { image: Vectors; attention: h.Tensor<
   return { image: h.l2Normalize(mapped, feature), attention: h.mean(look, heads) };
 }
 
-/** Ids to a vector: what the last token knows, which has read all others. */
+/** Ids to an embedding, read off at the end token, which attends to all others. */
 function text(p: h.Params, c: Config): Vectors {
   const { embed, feature } = axesOf(c);
   const token = h.axis("token", c.context);
@@ -67,7 +67,7 @@ function text(p: h.Params, c: Config): Vectors {
   let x: h.Tokens = h.embedding(p.scope("words"), ids, h.axis("vocab", c.vocab), embed);
   x = h.add(x, p.parameter("positions", [token, embed], h.normal(0.02)));
   x = h.layerNorm(p.scope("norm"), blocks(p, x, c, true), [embed]);
-  const end = h.argmax(h.cast(h.eq(ids, 2), "i32"), token); // 2 ends a text
+  const end = h.argmax(h.cast(h.eq(ids, 2), "i32"), token); // id 2 ends a text
   return h.l2Normalize(h.linear(p.scope("out"), h.gather(x, end, token), [embed], [feature]), feature);
 }
 
@@ -76,7 +76,7 @@ const towers = (p: h.Params, c: Config) => ({
   text: text(p.scope("text"), c),
 });
 
-/** Every picture finds its text among those of the batch, and every text its picture. Radford et al. 2021. */
+/** Every image must match its text among those of the batch, and every text its image. Radford et al. 2021. */
 function loss(p: h.Params, c: Config): h.LossResult {
   const { image, text } = towers(p, c);
   const { feature } = axesOf(c);

@@ -1,4 +1,4 @@
-/** Models to begin with: files of the repository as the editor shows them, which imports the package by its name. */
+/** Example models: files of the repository as shown in the editor, importing the package by name. */
 
 import emojiModel from "../../examples/emoji-model.ts?raw";
 import tinyVit from "../../examples/tiny-vit.ts?raw";

@@ -1,20 +1,20 @@
-/** Batches of pictures and their names: a function of the seed and the step, so that a resumed run goes on with the same. */
+/** Batches of images and names: a function of seed and step, so that a resumed run continues with the same ones. */
 import { type HostTensor, hostTensor, type Preprocessing } from "../../dsl/index.ts";
 import { randomStream } from "../../runtime/index.ts";
 import type { Emoji } from "./emoji.ts";
 import { side } from "./packed-emoji.ts";
 import { writeView } from "./view.ts";
 
-/** Sizes that the model's inputs have. */
+/** Input sizes of the model. */
 export interface Shape {
-  /** Side of a picture. */
+  /** Side of an image. */
   readonly image: number;
-  /** Ids of a text. */
+  /** Ids per text. */
   readonly tokens: number;
   readonly preprocessing?: Preprocessing | undefined;
 }
 
-/** A row of a batch, for people. */
+/** A row of a batch, for display. */
 export interface Shown {
   readonly emoji: number;
   readonly artist: number;
@@ -27,10 +27,10 @@ export interface Batch {
   readonly shown: readonly Shown[];
 }
 
-/** The last artist is held out: what is found in its drawings was learned from others'. */
+/** The last artist is held out: its drawings test what was learned from the others'. */
 export const heldOut = ({ artists }: Emoji): number => artists.length - 1;
 
-/** The batch of a step. No two rows show the same emoji while there are enough. */
+/** The batch of a step. No two rows show the same emoji, as long as there are enough. */
 export function batchOf(emoji: Emoji, shape: Shape, rows: number, seed: number, step: number): Batch {
   const random = randomStream(seed, "batches");
   const count = emoji.emoji.length;
@@ -41,7 +41,7 @@ export function batchOf(emoji: Emoji, shape: Shape, rows: number, seed: number, 
     const draw = (what: number, below: number) => random.integer(8 * row + what, below, step);
     const language = emoji.languages[draw(0, emoji.languages.length)]!;
     const texts = emoji.emoji[index]!.texts[language]!;
-    // The name itself half of the time.
+    // The name itself in half of the cases.
     const text = texts[Math.max(0, draw(1, 2 * texts.length) - texts.length)]!;
     return { emoji: index, artist: draw(2, heldOut(emoji)), language, text };
   });
@@ -65,7 +65,7 @@ export function batchOf(emoji: Emoji, shape: Shape, rows: number, seed: number, 
 
 let drawn: { readonly key: string; readonly order: Uint32Array } | undefined;
 
-/** The order of an epoch; the last one is kept, since rows of a batch share it. */
+/** The order of an epoch; the last one is cached, since rows of a batch share it. */
 function permutation(seed: number, epoch: number, count: number): Uint32Array {
   const key = `${seed} ${epoch} ${count}`;
   if (drawn?.key !== key) drawn = { key, order: randomStream(seed, "order").permutation(count, epoch) };

@@ -1,4 +1,4 @@
-/** The worker that compiles for the page: a module that never ends, or a large compile, stops nothing else. */
+/** The page's compile worker: a module that never terminates, or a large compilation, blocks nothing else. */
 import { faultOf, serve } from "../shell/rpc.ts";
 import { type Compiled, type CompiledAbout, type CompileOptions, compiled } from "./compiled.ts";
 import { aboutModel, loadModel, type ModelAbout, type Subject } from "./model.ts";
@@ -8,7 +8,7 @@ let model: Awaited<ReturnType<typeof loadModel>> | undefined;
 let last: Compiled | undefined;
 
 const service = {
-  /** Runs the module and says what its model is. */
+  /** Runs the module and describes its model. */
   load: async (code: Code): Promise<ModelAbout> => {
     model = await loadModel(code);
     return aboutModel(model);

@@ -1,4 +1,4 @@
-/** One compile, kept by the worker so that the page asks for the texts that it shows: stages, kernels, WGSL. */
+/** A compilation, held by the worker, so that the page requests only the texts it shows: stages, kernels, WGSL. */
 import { emitWgsl } from "../../backends/webgpu/index.ts";
 import {
   type AdapterFacts,
@@ -33,22 +33,22 @@ import { modelFile } from "./user-module-name.ts";
 export interface CompileOptions {
   readonly batch: number;
   readonly precision: Precision;
-  /** Of the device that is open; WebGPU's guaranteed limits where there is none. */
+  /** Facts of the open device; without one, WebGPU's guaranteed limits. */
   readonly facts?: AdapterFacts;
 }
 
-/** What a compile came to. Bytes, elements, operations. */
+/** The result of a compilation. Units are bytes, elements, operations. */
 export interface CompiledAbout {
   readonly title: string;
   readonly milliseconds: number;
   readonly parameters: number;
   readonly byGroup: Readonly<Record<string, number>>;
   readonly macs: number;
-  /** Operations by part: of a training step forward, backward and update. */
+  /** Operations by part: forward, backward and update for a training step. */
   readonly operations: Readonly<Record<string, number>>;
   readonly nodes: number;
   readonly ops: Readonly<Record<string, number>>;
-  /** By what it is for. */
+  /** Bytes by purpose. */
   readonly memory: Readonly<Record<string, number>>;
   readonly read: number;
   readonly written: number;
@@ -76,9 +76,9 @@ export interface KernelAbout {
   readonly written: number;
   readonly grid: readonly number[];
   readonly workgroup: readonly number[];
-  /** Lines of the user's file that its nodes were written on. */
+  /** Lines of the user's file that its nodes originate from. */
   readonly lines: readonly number[];
-  /** What it computes. */
+  /** The ops it computes. */
   readonly ops: readonly string[];
 }
 
@@ -86,13 +86,13 @@ export interface KernelDetail {
   readonly wgsl: readonly TextLine[];
   readonly ir: readonly TextLine[];
   readonly buffers: readonly { readonly name: string; readonly access: string; readonly tensor: string }[];
-  /** Schedules before it in the table of its kind, and why they were not taken. */
+  /** Schedules that precede it in its kind's table, and why they were rejected. */
   readonly refused: readonly { readonly schedule: string; readonly reason: string }[];
-  /** What it computes, one node a line. */
+  /** The nodes it computes, one per line. */
   readonly nodes: readonly TextLine[];
 }
 
-/** A line of text and the line of the user's file that it comes from. */
+/** A line of text, and the line of the user's file that it originates from. */
 export interface TextLine {
   readonly text: string;
   readonly line?: number;
@@ -110,7 +110,7 @@ export interface Compiled {
   readonly kernel: (index: number) => KernelDetail;
 }
 
-/** Compiles what is asked for. Throws what the compiler throws. */
+/** Compiles a subject. Throws the compiler's errors. */
 export function compiled(
   model: Model,
   subject: Subject,
@@ -159,7 +159,7 @@ export function compiled(
 
 function operationsOf(graph: Graph, isStep: boolean): Readonly<Record<string, number>> {
   const { forward, backward, update } = countStepOperations(graph);
-  // A graph without a loss has one part, which is counted as the update.
+  // A graph without a loss has a single part, which is counted as the update.
   if (!isStep) return { forward: forward.flops + backward.flops + update.flops };
   return { forward: forward.flops, backward: backward.flops, update: update.flops };
 }
@@ -194,7 +194,7 @@ const lines = (form: string, text: string, value: unknown): readonly TextLine[] 
         .split("\n")
         .map((line) => ({ text: line }));
 
-/** A graph with one line a node, each with where it was written. */
+/** A graph with one line per node, each linked to its source line. */
 function graphLines(graph: Graph): TextLine[] {
   const { text, names } = printUnrolled(graph);
   const nodes = new Map([...names].map(([node, name]) => [name, node]));
@@ -207,7 +207,7 @@ function graphLines(graph: Graph): TextLine[] {
     });
 }
 
-/** The innermost line of the user's file that led to the node. */
+/** The innermost line of the user's file in the node's call stack. */
 function lineOf({ birth }: Node): { line?: number } {
   const call = birth && callsOf(birth).find(({ file }) => file === modelFile);
   return call ? { line: call.line } : {};

@@ -1,20 +1,20 @@
-/** The packed emoji in the page: pictures as pixels, names as ids. */
+/** The packed emoji in the page: images as pixels, names as ids. */
 import { tokenizer as openTokenizer } from "../../api/browser.ts";
 import { type PackedEmoji, placeOf, side } from "./packed-emoji.ts";
 import { planesOf } from "./planes.ts";
 
-/** A picture of `side` by `side` pixels in [0, 1], planes [channel, row, column]. */
+/** An image of `side` by `side` pixels in [0, 1], as planes [channel, row, column]. */
 export type Picture = Float32Array;
 
 export interface Emoji extends PackedEmoji {
-  /** The picture of an emoji by an artist; both by number. */
+  /** The image of an emoji by an artist, both by index. */
   readonly picture: (emoji: number, artist: number) => Picture;
-  /** Ids of a text: BOS, the text, EOS, padded with 0 to `length`; a longer text is cut. */
+  /** Ids of a text: BOS, the text, EOS, padded to `length`; longer texts are truncated. */
   readonly ids: (text: string, length: number) => readonly number[];
   readonly vocabulary: number;
 }
 
-/** Loads and opens the pack that lies at `base`; of `count` emoji, where not all are wanted. */
+/** Loads the pack at `base`, limited to `count` emoji. */
 export async function loadEmoji(base: string, count = Number.POSITIVE_INFINITY): Promise<Emoji> {
   const [about, sheet] = await Promise.all([
     fetched(`${base}emoji.json`).then((r) => r.json() as Promise<PackedEmoji>),

@@ -1,18 +1,18 @@
-/** What is searched: the held-out drawings and all names, as vectors of the weights at hand. */
+/** The search index: held-out drawings and all names, embedded with the current weights. */
 import { heldOut, type Shown } from "./batches.ts";
 import type { Emoji, Picture } from "./emoji.ts";
 import { nearest, type PictureVectors, rowOf, type Towers, type Vectors } from "./towers.ts";
 
-/** A drawing that was found. */
+/** A retrieved drawing. */
 export interface Hit {
   readonly emoji: number;
   readonly artist: number;
   readonly cosine: number;
-  /** How much each patch of it was looked at, row by row; they add up to 1. */
+  /** Attention per patch, row by row; sums to 1. */
   readonly attention?: Float32Array;
 }
 
-/** A name that fits, with its language. */
+/** A matching name with its language. */
 export interface Named {
   readonly language: string;
   readonly text: string;
@@ -21,12 +21,14 @@ export interface Named {
 
 export interface PictureFound {
   readonly hits: readonly Hit[];
-  /** The nearest name of each language. */
+  /** The nearest name in each language. */
   readonly names: readonly Named[];
   readonly attention?: Float32Array;
 }
 
-/** How held-out drawings do among some: the share whose own name is nearest, by language, and what they are taken for. */
+/**
+ * Retrieval on held-out drawings: the fraction whose own name is nearest, by language, and what they are mistaken for.
+ */
 export interface Evaluation {
   readonly candidates: number;
   readonly recall: Readonly<Record<string, number>>;
@@ -50,7 +52,7 @@ export class Gallery {
     );
   }
 
-  /** Vectors of all that can be found. */
+  /** Embeds everything that can be found. */
   async fill(): Promise<void> {
     this.pictures = await this.towers.pictures(this.emoji.emoji.map((_, i) => this.drawing(i)));
     this.names = await this.towers.texts(this.named.map(({ text }) => text));

@@ -1,11 +1,11 @@
 /**
- * Which line of the user's file a line of a kernel's text comes from, where that can be known: a buffer is a tensor, and that
- * was written somewhere; a call is an op, and of one line where the kernel has no other of its kind; a sum over a loop is the
- * kernel's reduction; what is made of one line's values alone is of that line. Indices are of none.
+ * Maps lines of a kernel's text to lines of the user's file, where possible: a buffer is a tensor, which has a source
+ * line; a call is an op, which has one line if the kernel has no other of its kind; a sum over a loop is the kernel's
+ * reduction; and a value computed from the values of a single line belongs to that line. Indices have none.
  */
 import { isAffine, isElementwise, type Kernel, kernelIr, type Node } from "../../compiler/index.ts";
 
-/** Lines by the names of what holds values: buffers, variables, arrays, fragments. */
+/** Source lines by the name of a buffer, variable, array or fragment. */
 export type LinesByName = ReadonlyMap<string, number>;
 
 type Lines = ReadonlySet<number>;
@@ -17,7 +17,7 @@ export function linesByName(
   kernel: Kernel,
   /** The tensors of its buffers, in order. */
   tensors: readonly Node[],
-  /** What it computes. */
+  /** The nodes it computes. */
   computed: readonly Node[],
   lineOf: (node: Node) => number | undefined,
 ): LinesByName {
@@ -52,11 +52,11 @@ export function linesByName(
   return new Map([...held].flatMap(([name, lines]) => (only(lines) === undefined ? [] : [[name, only(lines)!]])));
 }
 
-/** What a line of WGSL or of kernel IR sets, declares or stores to. */
+/** Matches the target that a line of WGSL or kernel IR sets, declares or stores to. */
 const target =
   /^\s*(?:@group\S+ @binding\S+ )?(?:let |var(?:<[^>]*>)? |workgroup |private )?(\w+)(?:\[.*\])?(?:: [^=]*)?(?: = |;|$)|&(\w+), /;
 
-/** The line that a line of a kernel's text comes from. */
+/** The source line of a line of a kernel's text. */
 export function lineFrom(text: string, lines: LinesByName): { readonly line?: number } {
   const [, set, place] = target.exec(text) ?? [];
   const name = set ?? place;

@@ -1,4 +1,4 @@
-/** The model that the user's module exports, and what can be made of it: its graphs and the steps of its stages. */
+/** The model that the user's module exports, with its graphs and the training steps of its stages. */
 import {
   countParameters,
   type Graph,
@@ -12,12 +12,12 @@ import {
 import { configure, type Model, modelGraph, type StageSettings, trace, trainingStep } from "../../dsl/index.ts";
 import { type Code, runModule } from "./user-module.ts";
 
-/** What is compiled: the model itself, another of its graphs, or a step of training. */
+/** What to compile: the model itself, another of its graphs, or a training step. */
 export type Subject =
   | { readonly kind: "graph"; readonly name?: string }
   | { readonly kind: "stage"; readonly name: string; readonly settings?: StageSettings };
 
-/** A model as the page is told of it. */
+/** A description of a model for the page. */
 export interface ModelAbout {
   readonly name: string;
   readonly summary: string;
@@ -37,7 +37,7 @@ export interface StageAbout {
   readonly rate: number;
 }
 
-/** The default export as a model. Throws UsageError where it is none. */
+/** The default export as a model. Throws UsageError when it is not one. */
 export async function loadModel(code: Code): Promise<Model> {
   const exported = (await runModule(code)).default;
   const kind = (exported as Partial<Model> | undefined)?.kind;
@@ -73,14 +73,14 @@ export function aboutModel(model: Model): ModelAbout {
 
 const elements = ({ type }: Node): number => type.axes.reduce((n, a) => n * Number(a.size), 1);
 
-/** A stage of the model with its settings. Throws UsageError where it has none of that name. */
+/** A stage of the model with its settings. Throws UsageError when there is none of that name. */
 export function recipeOf(model: Model, name: string, settings?: StageSettings) {
   const recipe = model.stages?.[name];
   if (!recipe) throw new UsageError(`${model.name} has no stage "${name}" to train`);
   return recipe(configure(model, {}), settings);
 }
 
-/** The graph of what is compiled, and the step that it belongs to. */
+/** The graph to compile, and the training step that it belongs to, if any. */
 export function graphOf(model: Model, subject: Subject) {
   if (subject.kind === "graph") {
     modelGraph(model, subject.name);
@@ -90,6 +90,6 @@ export function graphOf(model: Model, subject: Subject) {
   return { graph: step.graph, step };
 }
 
-/** Numbers for the sizes that a graph leaves open: the batch, and 1 for others. */
+/** Values for a graph's symbolic sizes: the batch, and 1 for all others. */
 export const sizesOf = (graph: Graph, batch: number): Record<string, number> =>
   Object.fromEntries(graphSymbols(graph).map((name) => [name, name === "batch" ? batch : 1]));

@@ -1,4 +1,4 @@
-/** What a person opens: weights of the model, or an ONNX file, which has a graph of its own. */
+/** Files that a person opens: weights of the model, or an ONNX file with its own graph. */
 import { type HostTensor, load, type Model, trace } from "../../api/browser.ts";
 import { importOnnx } from "../../backends/onnx/index.ts";
 import { type Graph, inputName, isParameter, UsageError } from "../../compiler/index.ts";
@@ -6,22 +6,25 @@ import type { Emoji } from "./emoji.ts";
 import { requireTokens, shapeOf, towerGraphs } from "./towers.ts";
 import type { Weights } from "./training.ts";
 
-/** A graph and the weights that it runs on. */
+/** A graph with its weights. */
 export interface Weighted {
   readonly graph: Graph;
   readonly weights: Weights;
 }
 
 /**
- * What a file has: an ONNX file by its name, or else safetensors for the model's own graph. Throws UsageError, FileError or
- * UnsupportedError where it is damaged, cannot be read, or cannot be searched with.
+ * Reads a file: ONNX, judged by its name, or else safetensors for the model's own graph. Throws UsageError, FileError
+ * or UnsupportedError when it is damaged, cannot be read, or cannot be used for search.
  */
 export const readOpened = async (file: File, model: Model, emoji: Pick<Emoji, "vocabulary">): Promise<Weighted> =>
   file.name.toLowerCase().endsWith(".onnx")
     ? await readOnnx(file, emoji)
     : { graph: trace(model), weights: await readWeights(file, model) };
 
-/** The graph of an ONNX file with its weights. It may be of another model than the page's, but takes pictures and texts as that does. */
+/**
+ * The graph of an ONNX file with its weights. It may be a different model, but must take images and texts as the page's
+ * does.
+ */
 async function readOnnx(file: File, emoji: Pick<Emoji, "vocabulary">): Promise<Weighted> {
   const { graph, parameters } = await importOnnx(new Uint8Array(await file.arrayBuffer()), { name: file.name });
   shapeOf(graph);
@@ -32,7 +35,10 @@ async function readOnnx(file: File, emoji: Pick<Emoji, "vocabulary">): Promise<W
   return { graph, weights };
 }
 
-/** The parameters of a model, from a safetensors file with their names. Throws UsageError naming those that are missing or of another shape. */
+/**
+ * The parameters of a model, from a safetensors file with their names. Throws UsageError naming those that are missing
+ * or of another shape.
+ */
 async function readWeights(file: Blob, model: Model): Promise<Weights> {
   const opened = await load(file);
   try {

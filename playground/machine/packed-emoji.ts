@@ -1,12 +1,12 @@
-/** The emoji as they are packed for the page: one sheet of square pictures, and what each of them is called. */
+/** The format of the packed emoji: one sheet of square images, and their names. */
 
-/** Side of a picture of the sheet, in pixels. */
+/** Side of an image in the sheet, in pixels. */
 export const side = 64;
 
 export interface PackedEmoji {
-  /** In the order of an emoji's pictures on the sheet; the last one's are never trained on. */
+  /** In the order of an emoji's images on the sheet; the last artist's are never trained on. */
   readonly artists: readonly string[];
-  /** Pictures in a row of the sheet. */
+  /** Images per row of the sheet. */
   readonly columns: number;
   readonly languages: readonly string[];
   readonly emoji: readonly NamedEmoji[];
@@ -22,7 +22,7 @@ export interface NamedEmoji {
   readonly texts: Readonly<Record<string, readonly string[]>>;
 }
 
-/** Whom to name where the pictures are shown. */
+/** Attribution of the images. */
 export interface Credit {
   readonly name: string;
   readonly author: string;
@@ -30,7 +30,7 @@ export interface Credit {
   readonly license: string;
 }
 
-/** Where a picture lies on the sheet. */
+/** The position of an image on the sheet. */
 export function placeOf({ artists, columns }: PackedEmoji, emoji: number, artist: number): { x: number; y: number } {
   const tile = emoji * artists.length + artist;
   return { x: (tile % columns) * side, y: Math.floor(tile / columns) * side };

@@ -1,8 +1,10 @@
-/** Faults of a run in the page's own words: the runtime speaks of folders and disks, which nobody sees here. */
+/**
+ * Errors of a run rephrased for the page: the runtime mentions folders and disks, which users of the page do not see.
+ */
 import { FileError, UsageError } from "../../api/browser.ts";
 import { FolderInUseError } from "../../runtime/index.ts";
 
-/** What to throw for what a run threw. */
+/** The error to throw instead of one thrown by a run. */
 export function inPageWords(error: unknown): unknown {
   if (error instanceof FolderInUseError)
     return new UsageError(
@@ -16,7 +18,7 @@ export function inPageWords(error: unknown): unknown {
   return error;
 }
 
-/** The system's code of a fault, or of what it comes from. */
+/** The system error code of an error or of its cause. */
 function codeOf(error: unknown): unknown {
   const { code, cause } = (error ?? {}) as { readonly code?: unknown; readonly cause?: unknown };
   return code ?? (cause === undefined ? undefined : codeOf(cause));

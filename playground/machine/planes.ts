@@ -1,6 +1,6 @@
-/** Pixels as planes. */
+/** Converts pixels to planes. */
 
-/** Pixels as planes [channel, row, column] in [0, 1]; what is transparent is white. */
+/** Pixels as planes [channel, row, column] in [0, 1], over white where transparent. */
 export function planesOf({ data, width, height }: ImageData): Float32Array {
   const planes = new Float32Array(3 * width * height);
   for (let i = 0; i < width * height; i++) {

@@ -30,7 +30,7 @@ import { type Runner, requireTokens, Towers } from "./towers.ts";
 import { type Left, leftBy, type Plan, type Point, trainPlan, type Weights } from "./training.ts";
 import type { Code } from "./user-module.ts";
 
-/** What the worker tells while it works. */
+/** Events that the worker emits while it works. */
 export type RunEvent =
   | { readonly kind: "begun"; readonly done: number; readonly steps: number; readonly points: readonly Point[] }
   | { readonly kind: "step"; readonly step: number; readonly figures: Readonly<Record<string, number>> }
@@ -40,7 +40,7 @@ export type RunEvent =
   | { readonly kind: "back"; readonly step: number }
   | { readonly kind: "note"; readonly text: string };
 
-/** What a page is told of the device. */
+/** A description of the device for the page. */
 export interface DeviceAbout {
   readonly name: string;
   readonly software: boolean;
@@ -53,18 +53,18 @@ export interface RunSettings {
   readonly seed: number;
 }
 
-/** What the worker is set to. */
+/** Options of the worker. */
 export interface RunOptions {
-  /** Where the packed emoji lie. */
+  /** The base URL of the packed emoji. */
   readonly base: string;
-  /** Of so many emoji; all where absent. */
+  /** Number of emoji to use; default all. */
   readonly emoji?: number;
 }
 
-/** Where runs are kept; a run of another model or of other settings has another folder. */
+/** The folder of runs; a run of another model or with other settings has its own subfolder. */
 const runs = "/heddle-playground";
 
-/** Of the initializers, where nothing is trained yet. */
+/** The initializers' seed when nothing is trained yet. */
 const seed = 7;
 
 let options: RunOptions;
@@ -81,30 +81,30 @@ const theEmoji = () => (emoji ??= loadEmoji(options.base, options.emoji));
 const theDevice = async () => (device ??= await openDevice("webgpu"));
 
 const service = {
-  /** Opens the device. Throws UnsupportedError where there is none. */
+  /** Opens the device. Throws UnsupportedError when there is none. */
   open: async (given: RunOptions): Promise<DeviceAbout> => {
     options = given;
     const { gpu } = (await theDevice()) as unknown as WebgpuBackend;
     return { name: adapterName(gpu.adapter), software: gpu.adapter.software, facts: factsOf(gpu) };
   },
-  /** Names, credits and places of the pictures. */
+  /** Names, credits and image positions of the emoji. */
   pack: async () => {
     const { picture: _, ids: __, tokenizer: ___, ...about } = await theEmoji();
     return about;
   },
-  /** Takes a model, with the weights of its initializers. */
+  /** Loads a model, with initial weights. */
   load: async (code: Code): Promise<void> => {
     model = await loadModel(code);
     key = await digest(code.source);
     take(undefined);
   },
-  /** What a run of the model with these settings left, if there was one; its weights are then those at hand. */
+  /** An earlier run of the model with these settings, if any; its weights become the current ones. */
   resume: async (settings: RunSettings): Promise<Pick<Left, "step" | "points"> | undefined> => {
     const left = await leftBy(await planOf(settings), await theFiles());
     takeTrained(await left?.weights());
     return left && { step: left.step, points: left.points };
   },
-  /** Trains to the last step or until it is paused; goes on from its newest checkpoint. Says whether it came to the end. */
+  /** Trains from the newest checkpoint until the last step or a pause. Returns whether it finished. */
   train: async (settings: RunSettings): Promise<boolean> => {
     stop = new AbortController();
     try {
@@ -114,7 +114,7 @@ const service = {
     }
   },
   pause: (): void => stop.abort(),
-  /** Begins anew: removes what runs left. Throws UsageError where another window trains, whose files these are too. */
+  /** Removes all runs. Throws UsageError while another window trains, since it shares these files. */
   reset: async (): Promise<void> => {
     if ((await foldersInUse()).some((folder) => folder.startsWith(`${runs}/`)))
       throw new UsageError(
@@ -134,13 +134,13 @@ const service = {
     const { graph, weights } = await theWeighted();
     return await exportOnnx(graph, { weights });
   },
-  /** Takes what a file has, until other weights are trained; says how many tensors. Throws as `readOpened`. */
+  /** Uses a file's weights until others are trained; returns the number of tensors. Throws as `readOpened`. */
   openFile: async (file: File): Promise<number> => {
     const opened = await readOpened(file, model!, await theEmoji());
     take(opened);
     return opened.weights.size;
   },
-  /** Gives the device back, as a driver does that crashes: to see what happens. */
+  /** Destroys the device, like a driver crash, to test recovery. */
   lose: (): void => (device as unknown as WebgpuBackend | undefined)?.gpu.device.destroy(),
 };
 
@@ -148,7 +148,7 @@ export type RunService = typeof service;
 
 const tell = serve<RunEvent>(service);
 
-/** The files of the page; in memory where the browser keeps none. */
+/** The page's files; in memory when the browser does not persist any. */
 function theFiles(): Promise<FileSystem> {
   return (files ??= keptFiles().then((fs) => {
     useFileSystem(fs);
@@ -168,7 +168,7 @@ async function keptFiles(): Promise<FileSystem> {
   }
 }
 
-/** Browsers say little of an adapter: its maker and its family, and seldom a name. */
+/** Browsers reveal little about an adapter: vendor and architecture, and rarely a name. */
 const adapterName = ({ vendor, architecture, description }: WebgpuBackend["gpu"]["adapter"]): string =>
   description !== "" && description !== vendor ? description : [vendor, architecture].filter((t) => t !== "").join(" ");
 
@@ -177,7 +177,7 @@ async function planOf(settings: RunSettings): Promise<Plan> {
   return { model: model!, ...settings, folder: `${runs}/${name}` };
 }
 
-/** Goes on after a lost device; gives up where it is lost again without a step in between. */
+/** Continues after a lost device; gives up when it is lost again without any progress. */
 async function trainOn(plan: Plan, settings: RunSettings): Promise<boolean> {
   const fs = await theFiles();
   for (let before = -1; ; ) {
@@ -211,7 +211,7 @@ async function trainOn(plan: Plan, settings: RunSettings): Promise<boolean> {
   }
 }
 
-/** Takes another graph or other weights; none is the model with what its initializers draw. */
+/** Sets the current graph and weights; undefined means the model with initial weights. */
 function take(now: Weighted | undefined): void {
   weighted = now;
   gallery?.dispose();
@@ -231,7 +231,7 @@ async function theWeighted(): Promise<Weighted> {
   return weighted;
 }
 
-/** The gallery with the vectors of the graph and the weights at hand. */
+/** The gallery, embedded with the current graph and weights. */
 async function filled(): Promise<Gallery> {
   const now = await theWeighted();
   if (gallery?.of !== now) {
@@ -243,7 +243,7 @@ async function filled(): Promise<Gallery> {
   return await gallery.filled;
 }
 
-/** Runs graphs with weights, each compiled at its first use. */
+/** Runs graphs with weights; each is compiled on first use. */
 function runnerOf(now: Weights, on: Device): { readonly run: Runner; readonly dispose: () => void } {
   const sessions = new Map<Graph, ReturnType<typeof session>>();
   return {
@@ -253,12 +253,12 @@ function runnerOf(now: Weights, on: Device): { readonly run: Runner; readonly di
       return await (await opened).run(feeds);
     },
     dispose: () => {
-      for (const opened of sessions.values()) void opened.then((s) => s.dispose()).catch(() => {}); // whoever ran it was told
+      for (const opened of sessions.values()) void opened.then((s) => s.dispose()).catch(() => {}); // run() has reported it
     },
   };
 }
 
-/** Does something again where the device was lost meanwhile: on another one. */
+/** Retries once, on a new device, when the device was lost meanwhile. */
 async function onceMore<T>(work: () => Promise<T>): Promise<T> {
   try {
     return await work();
@@ -269,7 +269,7 @@ async function onceMore<T>(work: () => Promise<T>): Promise<T> {
   }
 }
 
-/** What lay on a device that is lost is gone with it. */
+/** Everything on a lost device is gone with it. */
 function forgetDevice(): void {
   device = gallery = undefined;
 }

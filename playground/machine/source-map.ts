@@ -1,12 +1,12 @@
-/** Places in transpiled code, back to places in the code that was written: version 3 of source maps, one source. */
+/** Maps positions in transpiled code back to the source: version 3 source maps with one source. */
 import type { SourceLocation } from "../../compiler/index.ts";
 
-/** A segment: columns of the code that runs, then line and column of the code that was written, all from 0. */
+/** A segment: the generated column, then the source line and column, all from 0. */
 type Segment = readonly [column: number, line: number, written: number];
 
 const digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-/** The function that takes a place of the code that runs; what the map does not know stays. */
+/** A function that maps generated positions; positions unknown to the map are unchanged. */
 export function mapperOf(mappings: string, file: string): (location: SourceLocation) => SourceLocation {
   const lines = decode(mappings);
   return (location) => {
@@ -32,7 +32,7 @@ function decode(mappings: string): Segment[][] {
   });
 }
 
-/** Base 64 variable-length quantities: five bits a digit, the lowest first; the last bit is the sign. */
+/** Base 64 VLQ: five bits per digit, lowest first; the lowest bit of the value is the sign. */
 function numbers(text: string): number[] {
   const all: number[] = [];
   let [value, shift] = [0, 0];

@@ -1,25 +1,25 @@
-/** A model of pictures and texts as the page uses it: vectors of either, and where pictures were looked at. */
+/** Runs a two-tower model for the page: embeddings of images and texts, and attention over images. */
 import { indexFeeds, inputName, makeGraph, UsageError } from "../../compiler/index.ts";
 import type { Graph, HostTensor, Model, Preprocessing } from "../../dsl/index.ts";
 import { idsTensor, pixelsTensor, type Shape } from "./batches.ts";
 import type { Emoji, Picture } from "./emoji.ts";
 import { wholePicture, writeView } from "./view.ts";
 
-/** Rows that are computed at a time. */
+/** Batch size. */
 const rows = 48;
 
-/** Unit vectors, one a row. */
+/** Unit vectors, one per row. */
 export interface Vectors {
   readonly width: number;
   readonly data: Float32Array;
 }
 
 export interface PictureVectors extends Vectors {
-  /** How much each patch was looked at, row by row, for each picture; absent where the model has no such output. */
+  /** Attention per patch, row by row, for each image; absent when the model has no such output. */
   readonly attention?: Vectors;
 }
 
-/** Sizes of a graph's inputs. Throws UsageError where it does not take pictures and texts. */
+/** Input sizes of a graph. Throws UsageError when it does not take images and texts. */
 export function shapeOf({ name: graph, inputs }: Graph, preprocessing?: Preprocessing): Shape {
   const sizeOf = (name: string, axis: string): number => {
     const size = inputs.find((n) => inputName(n) === name)?.type.axes.find((a) => a.name === axis)?.size;
@@ -32,13 +32,13 @@ export function shapeOf({ name: graph, inputs }: Graph, preprocessing?: Preproce
 }
 
 /**
- * Throws UsageError where a graph, be it a model's or a file's, looks names up in a table that has fewer rows than they have
- * tokens: a device would take the last row for all that are beyond.
+ * Throws UsageError when a graph, whether a model's or a file's, has an embedding table with fewer rows than the
+ * tokenizer has ids: a device would silently clamp larger ids to the last row.
  */
 export function requireTokens(graph: Graph, { vocabulary }: Pick<Emoji, "vocabulary">): void {
   const tooSmall = indexFeeds(graph).find(
     ({ feed, size, chosen }) =>
-      // Files bring ids that are beyond to the last row themselves: two tokens then choose one.
+      // Imported files may clamp the ids themselves: two ids then select the same row.
       inputName(feed) === "ids" &&
       (chosen(vocabulary - 1) >= Number(size) || chosen(vocabulary - 1) === chosen(vocabulary - 2)),
   );
@@ -48,13 +48,13 @@ export function requireTokens(graph: Graph, { vocabulary }: Pick<Emoji, "vocabul
     );
 }
 
-/** Runs a graph on the weights at hand. */
+/** Runs a graph with the current weights. */
 export type Runner = (graph: Graph, feeds: Readonly<Record<string, HostTensor>>) => Promise<Record<string, HostTensor>>;
 
-/** The towers of graphs, made once: who runs them compiles a graph at its first use. */
+/** Cached, since a graph is compiled on first use. */
 const graphs = new WeakMap<Graph, { readonly image: Graph; readonly text: Graph }>();
 
-/** Throws UsageError where a graph does not give vectors `image` and `text`. */
+/** Throws UsageError when a graph does not output vectors `image` and `text`. */
 export function towerGraphs(whole: Graph) {
   const known = graphs.get(whole);
   if (known) return known;
@@ -69,7 +69,7 @@ export class Towers {
   private readonly graphs: ReturnType<typeof towerGraphs>;
   private readonly run: Runner;
 
-  /** Of a model's own graph, or of one that is fed as the model is. */
+  /** For a model's own graph, or one with the same inputs. */
   constructor(graph: Graph, { preprocessing }: Pick<Model, "preprocessing">, emoji: Emoji, run: Runner) {
     this.shape = shapeOf(graph, preprocessing);
     this.emoji = emoji;
@@ -77,7 +77,7 @@ export class Towers {
     this.run = run;
   }
 
-  /** Vectors of pictures. */
+  /** Embeds images. */
   async pictures(pictures: readonly Picture[]): Promise<PictureVectors> {
     const { image: size, preprocessing } = this.shape;
     const each = 3 * size * size;
@@ -96,7 +96,7 @@ export class Towers {
     return { ...joined(vectors, pictures.length), ...looked };
   }
 
-  /** Vectors of texts. */
+  /** Embeds texts. */
   async texts(texts: readonly string[]): Promise<Vectors> {
     const vectors: Float32Array[] = [];
     for (let from = 0; from < texts.length; from += rows) {
@@ -108,7 +108,7 @@ export class Towers {
   }
 }
 
-/** The graph of some outputs: those that must be there, and those that may. */
+/** The subgraph of some outputs, required and optional. */
 function part(graph: Graph, needed: readonly string[], wished: readonly string[] = []): Graph {
   const names = graph.outputs.map((o) => o.name);
   const missing = needed.find((name) => !names.includes(name));
@@ -132,11 +132,11 @@ function joined(parts: readonly Float32Array[], count: number): Vectors {
   return { width: data.length / count, data };
 }
 
-/** The row of vectors. */
+/** A row as a view. */
 export const rowOf = ({ data, width }: Vectors, row: number): Float32Array =>
   data.subarray(row * width, (row + 1) * width);
 
-/** Cosines of a vector with all rows, the largest first. */
+/** The rows with the largest cosines to a vector, largest first. */
 export function nearest(vector: Float32Array, among: Vectors, count: number): { row: number; cosine: number }[] {
   const rowsOf = among.data.length / among.width;
   const all = Array.from({ length: rowsOf }, (_, row) => ({ row, cosine: dot(vector, rowOf(among, row)) }));

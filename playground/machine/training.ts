@@ -1,4 +1,4 @@
-/** A training run in the page: the loop of the package, fed with emoji and tested on drawings that it never sees. */
+/** Training in the page: the package's training loop, fed with emoji and tested on held-out drawings. */
 import {
   type Device,
   type FileSystem,
@@ -17,7 +17,7 @@ import { type Evaluation, Gallery } from "./gallery.ts";
 import { recipeOf } from "./model.ts";
 import { requireTokens, shapeOf, Towers } from "./towers.ts";
 
-/** What is trained, how, and where its files are. */
+/** What to train, how, and where its files are. */
 export interface Plan {
   readonly model: Model;
   readonly stage: string;
@@ -26,7 +26,7 @@ export interface Plan {
   readonly folder: string;
 }
 
-/** A point of the curve. */
+/** A point of the loss curve. */
 export interface Point {
   readonly step: number;
   readonly loss: number;
@@ -34,7 +34,7 @@ export interface Point {
 
 export type Weights = ReadonlyMap<string, HostTensor>;
 
-/** What is told of a run while it goes on. */
+/** Callbacks of a run. */
 export interface Watch {
   readonly signal: AbortSignal;
   readonly onBatch: (step: number, shown: readonly Shown[]) => void;
@@ -42,10 +42,10 @@ export interface Watch {
   readonly onTest: (step: number, found: Evaluation, weights: Weights) => void;
 }
 
-/** Steps between tests and between checkpoints; drawings of a test. */
+/** Steps between tests and between checkpoints; drawings per test. */
 const [testEvery, checkpointEvery, tested] = [25, 25, 60] as const;
 
-/** Trains to the last step or until the signal, from the newest checkpoint on. Says whether it came to the end. */
+/** Trains from the newest checkpoint until the last step or the signal. Returns whether it finished. */
 export async function trainPlan(plan: Plan, device: Device, emoji: Emoji, watch: Watch): Promise<boolean> {
   const { stopped } = await train(jobOf(plan, emoji, watch), {
     device,
@@ -61,7 +61,7 @@ function jobOf({ model, stage: name, settings, seed }: Plan, emoji: Emoji, watch
   const step = trainingStep(stage);
   const graph = trace(model);
   requireTokens(step.graph, emoji);
-  const shape = shapeOf(step.graph, model.preprocessing); // a stage may have another resolution than the model
+  const shape = shapeOf(step.graph, model.preprocessing); // a stage may use another resolution than the model
   return {
     step,
     steps,
@@ -88,11 +88,11 @@ function jobOf({ model, stage: name, settings, seed }: Plan, emoji: Emoji, watch
   };
 }
 
-/** What a run left: its newest checkpoint, and the losses up to it. Undefined where there is none. */
+/** An earlier run: its newest checkpoint, and the losses up to it. Undefined if there is none. */
 export interface Left {
   readonly step: number;
   readonly points: readonly Point[];
-  /** The parameters that were trained. */
+  /** The trained parameters. */
   readonly weights: () => Promise<Weights>;
 }
 
@@ -121,7 +121,7 @@ export async function leftBy({ folder }: Pick<Plan, "folder">, fs: FileSystem): 
 
 const mostBytes = 2 ** 26;
 
-/** The log has a line a step; one that was written halfway is passed over. */
+/** The log has one line per step; incomplete lines are ignored. */
 async function pointsIn(folder: string, fs: FileSystem): Promise<Point[]> {
   const text = new TextDecoder().decode(await readBytes(fs, `${folder}/metrics.jsonl`, mostBytes));
   return text.split("\n").flatMap((line) => {

@@ -1,29 +1,29 @@
-/** Runs the user's module: JavaScript from the editor, imported from a blob, so that nothing is evaluated from text. */
+/** Runs the user's module: JavaScript from the editor, imported from a blob, so that eval is not needed. */
 import { setLocationMapper, setSourceReader, UsageError } from "../../compiler/index.ts";
 import * as heddle from "../../dsl/index.ts";
 import * as models from "../../models/index.ts";
 import { mapperOf } from "./source-map.ts";
 import { modelFile } from "./user-module-name.ts";
 
-/** What the language service makes of the editor's text. */
+/** The language service's output for the editor's text. */
 export interface Code {
-  /** As it was written. */
+  /** The original text. */
   readonly source: string;
   /** JavaScript with the same imports. */
   readonly js: string;
-  /** Of a source map. */
+  /** The mappings of its source map. */
   readonly mappings: string;
-  /** What it imports, and where in the JavaScript that is said. */
+  /** Its imports, with their positions in the JavaScript. */
   readonly imports: readonly { readonly name: string; readonly from: number; readonly to: number }[];
 }
 
-/** What the user's module may import. */
+/** Packages that the user's module may import. */
 const packages: Readonly<Record<string, Readonly<Record<string, unknown>>>> = { heddle, "heddle/models": models };
 
-/** The modules that stand for packages, by name; made once. */
+/** URLs of the modules that stand in for packages, by name; created once. */
 const addresses = new Map<string, string>();
 
-/** The module's exports. Throws what it throws; places in messages are those of the text that was written. */
+/** The module's exports. Throws the module's errors, with positions of the original text. */
 export async function runModule({ source, js, mappings, imports }: Code): Promise<Readonly<Record<string, unknown>>> {
   const map = mapperOf(mappings, modelFile);
   setSourceReader((file) => (file === modelFile ? source : undefined));
@@ -38,7 +38,7 @@ export async function runModule({ source, js, mappings, imports }: Code): Promis
 
 const blobUrl = (code: string): string => URL.createObjectURL(new Blob([code], { type: "text/javascript" }));
 
-/** Names of packages become addresses, from the last to the first, so that places before stay. */
+/** Replaces package names by URLs, from last to first, so that earlier positions stay valid. */
 const withAddresses = (js: string, imports: Code["imports"]): string =>
   imports.toReversed().reduce((text, { name, from, to }) => {
     const at = text.indexOf(name, from);

@@ -1,9 +1,9 @@
-/** Pictures as a model sees them: a window of one, resized and normalized. */
+/** Images as model input: a window, resized and normalized. */
 import { imagenetPreprocessing, type Preprocessing } from "../../dsl/index.ts";
 import type { Picture } from "./emoji.ts";
 import { side } from "./packed-emoji.ts";
 
-/** A square window of a picture, in its pixels; it may reach beyond, where all is white. */
+/** A square window of an image, in pixels; beyond the image, everything is white. */
 export interface Window {
   readonly left: number;
   readonly top: number;
@@ -12,7 +12,10 @@ export interface Window {
 
 export const wholePicture: Window = { left: 0, top: 0, size: side };
 
-/** Writes planes [channel, row, column] of `size` by `size` to `out` from `at` on: each pixel is the mean of four samples between pixels. */
+/**
+ * Writes planes [channel, row, column] of `size` by `size` to `out` from `at` on: each pixel is the mean of four
+ * bilinear samples.
+ */
 export function writeView(
   out: Float32Array,
   at: number,
@@ -38,7 +41,7 @@ export function writeView(
   }
 }
 
-/** The value at a place in pixels, between the four around it. */
+/** Bilinear interpolation at a position in pixels. */
 function sample(plane: Float32Array, y: number, x: number): number {
   const [row, column] = [Math.floor(y - 0.5), Math.floor(x - 0.5)];
   const [down, right] = [y - 0.5 - row, x - 0.5 - column];

@@ -1,4 +1,4 @@
-/** Whom the pictures and the names are by: their licences ask for it. */
+/** Attribution of images and names, which their licences require. */
 import type { Credit } from "../machine/packed-emoji.ts";
 import { element } from "../shell/element.ts";
 

@@ -1,4 +1,4 @@
-/** A square to draw in, or to drop a picture on. */
+/** A canvas for drawing, or for dropping an image on. */
 
 import { side } from "../machine/packed-emoji.ts";
 import { planesOf } from "../machine/planes.ts";
@@ -6,11 +6,11 @@ import { element } from "../shell/element.ts";
 
 export interface DrawPad {
   readonly element: HTMLElement;
-  /** A picture from a file or the clipboard. Throws where it is none. */
+  /** Loads an image from a file or the clipboard. Throws when it is not an image. */
   readonly take: (file: Blob) => Promise<void>;
 }
 
-/** Pixels of the pad; larger than what models see, so that lines look like lines. */
+/** Side of the canvas in pixels; larger than model inputs, so that lines are smooth. */
 const size = 256;
 
 const colours = ["#1d1c1a", "#d4373e", "#ffcc4d", "#3b88c3", "#5c913b", "#9266cc", "#a0623b", "#ffffff"] as const;
@@ -140,7 +140,7 @@ export function drawPad(onPicture: (picture: Float32Array) => void): DrawPad {
   };
 }
 
-/** What the pad shows, as small as the pictures of the sheet. */
+/** The canvas, scaled down to the size of the sheet's images. */
 function shrunk(canvas: HTMLCanvasElement): ImageData {
   const small = new OffscreenCanvas(side, side);
   const context = small.getContext("2d")!;

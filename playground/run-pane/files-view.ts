@@ -1,4 +1,4 @@
-/** Weights and models as files: written as downloads, and opened again. */
+/** Weights and models as files: downloads, and opening them again. */
 import { element } from "../shell/element.ts";
 import { bytes } from "../shell/figures.ts";
 
@@ -6,7 +6,7 @@ import { bytes } from "../shell/figures.ts";
 export interface Download {
   readonly title: string;
   readonly about: string;
-  /** Without the model's name. */
+  /** The file name's suffix, after the model's name. */
   readonly ending: string;
   readonly make: () => Promise<Uint8Array>;
 }
@@ -14,7 +14,7 @@ export interface Download {
 export interface FilesOptions {
   readonly name: () => string;
   readonly downloads: readonly Download[];
-  /** Opens a file; says what it was. */
+  /** Opens a file; returns a description. */
   readonly open: (file: File) => Promise<string>;
   readonly accept: string;
 }

@@ -1,4 +1,4 @@
-/** Languages of the emoji's names, and something to look for in each. */
+/** Languages of the emoji's names, with example queries. */
 
 const names = new Intl.DisplayNames("en", { type: "language" });
 
@@ -9,7 +9,7 @@ export interface Suggestion {
   readonly text: string;
 }
 
-/** One in each language in turn. */
+/** Alternating between the languages. */
 export const suggestions: readonly Suggestion[] = [
   { language: "en", text: "fruit" },
   { language: "zh", text: "汽车" },

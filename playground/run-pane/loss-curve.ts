@@ -1,4 +1,4 @@
-/** The loss as it falls: every step faint, their running mean clear. */
+/** The loss curve: every step faintly, with a running mean. */
 import { drawn, element } from "../shell/element.ts";
 
 export interface LossPoint {
@@ -12,10 +12,10 @@ export interface LossCurve {
   readonly add: (point: LossPoint) => void;
 }
 
-/** Of the drawing, in its own units; the strokes do not scale with it. */
+/** Drawing size in SVG units; strokes do not scale with it. */
 const [width, height] = [600, 200];
 
-/** Share of a new value in the running mean. */
+/** Weight of a new value in the running mean. */
 const share = 0.08;
 
 export function lossCurve(): LossCurve {
@@ -91,14 +91,14 @@ function running(values: readonly number[]): number[] {
   let mean = values[0] ?? 0;
   let weight = 0;
   return values.map((value) => {
-    // The first values weigh as much as there are of them.
+    // The first values are averaged uniformly.
     weight = Math.max(share, 1 / (1 / (weight || 1) + 1));
     mean += (value - mean) * weight;
     return mean;
   });
 }
 
-/** The next of 1, 2, 4, 6 and 8 times a power of ten: two digits say the quarters of each. */
+/** The next of 1, 2, 4, 6 or 8 times a power of ten, whose quarters have at most two digits. */
 function niceAbove(value: number): number {
   const power = 10 ** Math.floor(Math.log10(value));
   return [1, 2, 4, 6, 8, 10].map((by) => by * power).find((n) => n >= value)!;

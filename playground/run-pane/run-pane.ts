@@ -1,4 +1,4 @@
-/** The third pane: the model on the device. It trains, searches and writes files. */
+/** The third pane: the model on the device, for training, search and files. */
 import type { ModelAbout } from "../machine/model.ts";
 import type { DeviceAbout, RunEvent, RunOptions, RunService } from "../machine/run-worker.ts";
 import type { Code } from "../machine/user-module.ts";
@@ -13,11 +13,11 @@ import type { Pack } from "./thumbnail.ts";
 import { trainView } from "./train-view.ts";
 
 export interface RunPane {
-  /** The device, or nothing where there is none; then the pane says so. */
+  /** The device; undefined if there is none, which the pane then shows. */
   readonly opened: Promise<DeviceAbout | undefined>;
-  /** Another model, or the same one changed. */
+  /** Sets another model, or a changed one. */
   readonly show: (code: Code, model: ModelAbout) => void;
-  /** Gives the device back, to see what happens. */
+  /** Destroys the device, to test recovery. */
   readonly lose: () => void;
 }
 
@@ -27,12 +27,12 @@ export interface RunPaneOptions {
   readonly options: RunOptions;
 }
 
-/** Whether a run was going on when the page was left. */
+/** The source of a run that was in progress when the page was left. */
 const wasTraining = remembered<string>("training", "");
 
 export function runPane({ parent, worker, options }: RunPaneOptions): RunPane {
   let shown: { readonly code: Code; readonly model: ModelAbout } | undefined;
-  /** The model that the worker has. */
+  /** The model loaded in the worker. */
   let loaded: Code | undefined;
   let pack: Promise<Pack> | undefined;
   let known: Pack | undefined;
@@ -118,13 +118,13 @@ export function runPane({ parent, worker, options }: RunPaneOptions): RunPane {
     train.notice(sentences(message), "bad");
   }
 
-  /** Whom the pictures and the names are by, from when the device is there to use them. */
+  /** Shows the credits once there is a device. */
   async function showCredits(): Promise<void> {
     if ((await opened) === undefined) return;
     credits.replaceWith(creditsOf((await thePack()).credits));
   }
 
-  /** Gives the worker the model that the page shows. */
+  /** Loads the shown model into the worker. */
   async function load(): Promise<void> {
     if (!shown) throw new Error("the model does not compile yet");
     if (loaded === shown.code) return;
@@ -162,7 +162,7 @@ export function runPane({ parent, worker, options }: RunPaneOptions): RunPane {
     await start();
   }
 
-  /** What there is to go on from. */
+  /** Looks for an earlier run to continue. */
   async function look(): Promise<void> {
     const settings = train.settings();
     if (!settings || isTraining || !shown || (await opened) === undefined) return;
@@ -221,7 +221,7 @@ export function runPane({ parent, worker, options }: RunPaneOptions): RunPane {
   };
 }
 
-/** A message of the runtime as a page says it: a sentence, what it lists, and hints as sentences. */
+/** A message of the runtime, reformatted for the page: a sentence, the items it lists, and hints as sentences. */
 function sentences(message: string): string {
   const sentence = (text: string) =>
     `${text.slice(0, 1).toUpperCase()}${text.slice(1)}${/[.:?!]$/.test(text) ? "" : "."}`;

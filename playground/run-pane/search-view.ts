@@ -1,4 +1,4 @@
-/** Search by words in any of the languages, or by a picture; what is found shows where the model looked. */
+/** Search by words in any of the languages, or by an image; results show the model's attention. */
 import type { Hit, PictureFound } from "../machine/gallery.ts";
 import { element } from "../shell/element.ts";
 import { drawPad } from "./draw-pad.ts";
@@ -7,7 +7,7 @@ import { attentionMap, type Pack, thumbnail } from "./thumbnail.ts";
 
 export interface SearchView {
   readonly element: HTMLElement;
-  /** Weights or the model changed: what was found is no longer so. */
+  /** Called when the weights or the model changed: clears the results. */
   readonly forget: () => void;
 }
 
@@ -17,7 +17,7 @@ export interface SearchOptions {
   readonly pack: () => Promise<Pack>;
 }
 
-/** Results of a search. */
+/** Results per search. */
 const count = 15;
 
 export function searchView({ byText, byPicture, pack }: SearchOptions): SearchView {
@@ -42,7 +42,7 @@ export function searchView({ byText, byPicture, pack }: SearchOptions): SearchVi
     status.classList.add("bad");
   };
 
-  /** Runs a search, unless another one began meanwhile. */
+  /** Runs a search; results are dropped if another was started meanwhile. */
   async function search<T>(title: string, find: () => Promise<T>, show: (found: T, pack: Pack) => void): Promise<void> {
     const own = ++turn;
     status.textContent = "Looking …";
@@ -168,7 +168,7 @@ export function searchView({ byText, byPicture, pack }: SearchOptions): SearchVi
   };
 }
 
-/** What a picture is called in each language, and where it was looked at. */
+/** An image's names in each language, and its attention map. */
 function namesOf({ names, attention }: PictureFound, picture: Float32Array): HTMLElement[] {
   const best = names.map(({ language, text, cosine }) =>
     element(

@@ -1,14 +1,14 @@
-/** Pictures of the sheet as elements, and where they were looked at. */
+/** Images of the sheet as elements, with attention maps. */
 import { type PackedEmoji, placeOf, side } from "../machine/packed-emoji.ts";
 import { element } from "../shell/element.ts";
 
-/** What the page knows of the emoji. */
+/** The emoji data in the page. */
 export interface Pack extends Omit<PackedEmoji, "tokenizer"> {
-  /** The address of the sheet. */
+  /** The URL of the sheet. */
   readonly sheet: string;
 }
 
-/** A picture by an artist; it takes its size from the style, whose custom property it scales by. */
+/** An artist's image; its size comes from a custom property of the style. */
 export function thumbnail(pack: Pack, emoji: number, artist: number, attention?: Float32Array): HTMLElement {
   const { x, y } = placeOf({ ...pack, tokenizer: {} }, emoji, artist);
   const { characters, texts } = pack.emoji[emoji]!;
@@ -27,7 +27,7 @@ export function thumbnail(pack: Pack, emoji: number, artist: number, attention?:
   return picture;
 }
 
-/** How much each patch was looked at, as a picture to lie over one: what was not looked at is veiled. */
+/** Attention per patch as an overlay: unattended patches are darkened. */
 export function attentionMap(attention: Float32Array): HTMLCanvasElement {
   const size = Math.round(Math.sqrt(attention.length));
   const canvas = element("canvas", { class: "attention", width: size, height: size, "aria-hidden": "true" });

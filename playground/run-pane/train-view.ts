@@ -1,4 +1,4 @@
-/** Training: settings, the curve, what is learned from at the moment, and how unseen drawings are named. */
+/** The training tab: settings, loss curve, the current batch, and predictions on unseen drawings. */
 import type { Shown } from "../machine/batches.ts";
 import type { Evaluation } from "../machine/gallery.ts";
 import type { StageAbout } from "../machine/model.ts";
@@ -15,11 +15,11 @@ export type RunState = "idle" | "compiling" | "training" | "paused" | "done";
 export interface TrainView {
   readonly element: HTMLElement;
   readonly settings: () => RunSettings | undefined;
-  /** The stages that there are to train. */
+  /** Sets the available stages. */
   readonly offer: (stages: readonly StageAbout[]) => void;
   readonly state: (state: RunState) => void;
   readonly told: (event: RunEvent, pack: Pack) => void;
-  /** A run that is there to go on from, or none. */
+  /** Shows a run that can be continued, or none. */
   readonly left: (
     run: { readonly step: number; readonly points: readonly LossPoint[] } | undefined,
     steps: number,
@@ -42,7 +42,7 @@ const captions: Readonly<Record<RunState, string>> = {
   done: "Trained",
 };
 
-/** A reload keeps what was set, so that it finds the run of these settings; not where the stage has others since. */
+/** Settings survive a reload, so that their run is found again, unless the stage's own settings have changed. */
 const lastSettings = remembered("settings", { of: "", steps: 0, batch: 0, rate: 0 });
 
 export function trainView({ onTrain, onPause, onReset, onSettings }: TrainOptions): TrainView {
@@ -83,7 +83,7 @@ export function trainView({ onTrain, onPause, onReset, onSettings }: TrainOption
   const shown: Record<string, string> = {};
   const pace = pacer();
 
-  /** The stage's own settings, or what was last set instead of them. */
+  /** The stage's own settings, or those last entered for it. */
   function chosen(): void {
     const found = stages.find(({ name }) => name === stage.value);
     if (!found) return;
@@ -177,7 +177,7 @@ export function trainView({ onTrain, onPause, onReset, onSettings }: TrainOption
         say(event.done > 0 ? `Goes on from step ${event.done}.` : "");
       } else if (event.kind === "step") {
         const { loss, right } = event.figures;
-        if (loss === undefined) return; // figures of a test
+        if (loss === undefined) return; // metrics of a test
         curve.add({ step: event.step, loss });
         show({
           step: String(event.step),
@@ -201,14 +201,14 @@ export function trainView({ onTrain, onPause, onReset, onSettings }: TrainOption
   };
 }
 
-/** Published stages take hundreds of GPUs for weeks: what is begun with here is for one page. */
+/** Published stages take hundreds of GPUs for weeks; these defaults suit one page. */
 const forOnePage = ({ steps, batch, rate }: StageAbout) => ({
   steps: steps > 10_000 ? 600 : steps,
   batch: Math.min(batch, 64),
   rate,
 });
 
-/** How long a step takes: the running mean of the time between two of them. */
+/** Time per step: a running mean of the intervals. */
 function pacer() {
   let [last, mean]: (number | undefined)[] = [];
   return {
@@ -226,7 +226,7 @@ function learned({ emoji, artist, text, language }: Shown, pack: Pack): HTMLElem
   return element("li", {}, thumbnail(pack, emoji, artist), element("span", { lang: language, dir: "auto" }, text));
 }
 
-/** The share that is named right, by language. */
+/** The fraction named correctly, by language. */
 function recalled({ recall, candidates }: Evaluation): HTMLElement[] {
   const all = Object.entries(recall).map(([language, share]) => {
     const bar = element("span", { class: "bar" });

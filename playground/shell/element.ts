@@ -1,9 +1,11 @@
-/** The page's elements, made by one function. */
+/** Helpers to create DOM elements. */
 
 type Value = string | number | boolean | undefined | ((event: never) => void);
 type Child = Node | string;
 
-/** An element with its attributes, listeners (`onclick`) and children; attributes that are false or undefined are left out. */
+/**
+ * Creates an element with attributes, listeners (`onclick`) and children; false and undefined attributes are omitted.
+ */
 export function element<K extends keyof HTMLElementTagNameMap>(
   tag: K,
   attributes: Readonly<Record<string, Value>> = {},
@@ -17,7 +19,7 @@ export function element<K extends keyof HTMLElementTagNameMap>(
 
 const svgNames = "http://www.w3.org/2000/svg";
 
-/** The same of SVG. */
+/** The same for SVG. */
 export function drawn<K extends keyof SVGElementTagNameMap>(
   tag: K,
   attributes: Readonly<Record<string, Value>> = {},
@@ -36,7 +38,6 @@ function set(made: Element, attributes: Readonly<Record<string, Value>>): void {
   }
 }
 
-/** The element of the page with this id. */
 export function byId<T extends HTMLElement = HTMLElement>(id: string): T {
   return document.getElementById(id) as T;
 }

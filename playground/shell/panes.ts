@@ -1,4 +1,4 @@
-/** The three panes: beside each other where there is room, else one at a time, behind buttons. */
+/** The three panes: side by side if there is room, otherwise one at a time, selected by buttons. */
 import { element } from "./element.ts";
 import { splitters } from "./splitters.ts";
 

@@ -1,4 +1,4 @@
-/** Values that a reload keeps; where the browser keeps none, they last as long as the page. */
+/** Values that survive a reload; without local storage, they last as long as the page. */
 
 export interface Remembered<T> {
   readonly get: () => T;
@@ -12,7 +12,7 @@ export function remembered<T>(name: string, first: T): Remembered<T> {
     const stored = localStorage.getItem(key);
     if (stored !== null) value = JSON.parse(stored) as T;
   } catch {
-    // Storage is forbidden, or what is in it was not written by this page.
+    // Storage is forbidden, or its content was not written by this page.
   }
   return {
     get: () => value,
@@ -21,7 +21,7 @@ export function remembered<T>(name: string, first: T): Remembered<T> {
       try {
         localStorage.setItem(key, JSON.stringify(next));
       } catch {
-        // It lasts as long as the page.
+        // The value lasts as long as the page.
       }
     },
   };

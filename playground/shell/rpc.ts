@@ -1,6 +1,6 @@
-/** Calls into workers and what they tell on their own, as typed promises over `postMessage`. */
+/** Typed calls into workers, and events from them, over `postMessage`. */
 
-/** What a worker does for the page, by name. */
+/** The functions of a worker, by name. */
 // biome-ignore lint/suspicious/noExplicitAny: each service has functions of its own types
 export type Service = Readonly<Record<string, (...given: any[]) => unknown>>;
 
@@ -8,7 +8,7 @@ type Asked = { readonly id: number; readonly name: string; readonly given: reado
 type Answered = { readonly id: number; readonly result?: unknown; readonly fault?: Fault };
 type Told = { readonly told: unknown };
 
-/** An error as it crosses the border of a worker. */
+/** An error in the form in which it is sent between threads. */
 export interface Fault {
   readonly name: string;
   readonly message: string;
@@ -19,7 +19,7 @@ export const faultOf = (error: unknown): Fault =>
     ? { name: error.name, message: error.message }
     : { name: "Error", message: typeof error === "string" ? error : JSON.stringify(error) };
 
-/** An error that a worker threw. */
+/** An error thrown in a worker. */
 class WorkerError extends Error {
   constructor({ name, message }: Fault) {
     super(message);
@@ -32,7 +32,7 @@ interface Port {
   addEventListener(type: "message", listener: (event: MessageEvent) => void): void;
 }
 
-/** In a worker: answers calls. Hands back how the worker tells what nobody asked for. */
+/** In a worker: answers calls. Returns a function that emits events. */
 export function serve<Event>(service: Service): (event: Event) => void {
   const port = globalThis as unknown as Port;
   port.addEventListener("message", async ({ data }: MessageEvent<Asked>) => {
@@ -50,14 +50,14 @@ type Called<S extends Service> = {
   readonly [K in keyof S]: (...given: Parameters<S[K]>) => Promise<Awaited<ReturnType<S[K]>>>;
 };
 
-/** A worker as the page sees it. */
+/** A worker, seen from the page. */
 export interface Client<S extends Service> {
   readonly call: Called<S>;
-  /** Ends the worker; calls that it has not answered fail. */
+  /** Terminates the worker; pending calls are rejected. */
   dispose(): void;
 }
 
-/** In the page: starts a worker. What it tells goes to `onTold`. */
+/** In the page: starts a worker. Its events go to `onTold`. */
 export function client<S extends Service, Event = never>(url: string, onTold?: (event: Event) => void): Client<S> {
   const worker = startWorker(url);
   const waiting = new Map<number, { resolve: (value: never) => void; reject: (error: Error) => void }>();
@@ -93,8 +93,8 @@ export function client<S extends Service, Event = never>(url: string, onTold?: (
 }
 
 /**
- * A module worker behind a blob: it then has the page's content security policy, which a worker from the server's own address
- * has only where the server sends it as a header.
+ * Starts a module worker from a blob, so that it inherits the page's content security policy; a worker loaded from its
+ * own URL has one only if the server sends it as a header.
  */
 function startWorker(url: string): Worker {
   const code = `import ${JSON.stringify(new URL(url, document.baseURI).href)};`;

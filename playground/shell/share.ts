@@ -1,14 +1,14 @@
-/** The model in the page's address: compressed, behind the #, which no browser sends to a server. */
+/** The model in the page's URL: compressed, in the fragment, which browsers do not send to servers. */
 
 const mark = "#model=";
 
-/** The address of the page with a text in it. */
+/** The page's URL with a text in it. */
 export async function addressWith(text: string): Promise<string> {
   const bytes = await through(new TextEncoder().encode(text), new CompressionStream("deflate-raw"));
   return `${location.href.split("#")[0]}${mark}${bytes.toBase64({ alphabet: "base64url", omitPadding: true })}`;
 }
 
-/** The text of the page's address; undefined where there is none. Throws where it cannot be read. */
+/** The text in the page's URL; undefined if there is none. Throws when it cannot be decoded. */
 export async function textOfAddress(hash = location.hash): Promise<string | undefined> {
   if (!hash.startsWith(mark)) return undefined;
   const bytes = Uint8Array.fromBase64(hash.slice(mark.length), { alphabet: "base64url" });

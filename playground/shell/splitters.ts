@@ -1,12 +1,12 @@
-/** The borders between the panes: dragged, or moved by arrow keys. */
+/** Splitters between the panes, moved by dragging or arrow keys. */
 import { remembered } from "./remembered.ts";
 
 const kept = remembered<readonly number[]>("columns", [1.3, 1.1, 1]);
 
-/** Least share of a pane. */
+/** Minimum share of a pane. */
 const least = 0.45;
 
-/** `borders` lie between the columns of `grid`, whose shares are custom properties. */
+/** `borders` separate the columns of `grid`, whose shares are custom properties. */
 export function splitters(grid: HTMLElement, borders: readonly HTMLElement[]): void {
   const shares = [...kept.get()];
   const show = () => {

@@ -1,4 +1,4 @@
-/** Tabs with their panels: arrow keys go from one to the next, as the ARIA practices have it. */
+/** Tabs with panels, navigable with arrow keys as in the ARIA practices. */
 import { element } from "./element.ts";
 
 export interface Tab<Id extends string> {
@@ -10,7 +10,7 @@ export interface Tab<Id extends string> {
 export interface Tabs<Id extends string> {
   readonly list: HTMLElement;
   readonly choose: (id: Id) => void;
-  /** A short figure beside the title. */
+  /** A short number beside the title. */
   readonly badge: (id: Id, text: string) => void;
 }
 

@@ -1,4 +1,4 @@
-/** Light, dark, or as the system has it. */
+/** Light, dark, or the system's theme. */
 import { remembered } from "./remembered.ts";
 
 const choices = ["auto", "light", "dark"] as const;
@@ -6,7 +6,7 @@ type Theme = (typeof choices)[number];
 
 const kept = remembered<Theme>("theme", "auto");
 
-/** A button that goes from one to the next. */
+/** A button that cycles through the themes. */
 export function themeButton(button: HTMLButtonElement): void {
   const show = () => {
     const theme = kept.get();

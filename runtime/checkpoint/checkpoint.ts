@@ -1,6 +1,6 @@
 /**
- * Training checkpoints: a folder for each, complete or absent. `<folder>/step-000123/` holds one safetensors file for
- * each group of tensors (model, optimizer ...) and `state.json`, which says what the files must be.
+ * Training checkpoints: one folder each, complete or absent. `<folder>/step-000123/` holds a safetensors file for each
+ * group of tensors (model, optimizer ...) and `state.json`, which records the size and CRC-32 of each file.
  */
 import { dirname, fileSystem, join, resolve } from "#host";
 import { UsageError } from "../../compiler/index.ts";
@@ -30,27 +30,29 @@ import {
   stateFileName,
 } from "./state-file.ts";
 
-/** What a run needs to go on. */
+/** What a run needs to resume. */
 export interface CheckpointContent {
   /** Steps done so far. */
   readonly step: number;
-  /** Anything JSON can hold: data cursor, random seed, loss scale ... */
+  /** Any JSON value: data cursor, random seed, loss scale ... */
   readonly state: Json;
   /** Tensors by group; each group becomes `<group>.safetensors`. */
   readonly groups: Readonly<Record<string, readonly TensorToWrite[]>>;
-  /** Groups that several processes write together, each its ranges. */
+  /** Groups that several processes write together, each its own ranges. */
   readonly shared?: Readonly<Record<string, SharedFile>>;
 }
 
 export interface SaveOptions extends WriteOptions {
-  /** Keep this many newest checkpoints and remove older ones, once the new one is complete. Default: keep all. */
+  /**
+   * Keep this many of the newest checkpoints; older ones are removed once the new one is complete. Default: keep all.
+   */
   readonly keep?: number;
 }
 
 /**
- * Saves a checkpoint and gives its path. It is written to a `.partial` folder, synced, and renamed: a process that is
- * killed at any moment leaves the checkpoints that were complete before. Throws FileError when writing fails or
- * `signal` aborts; nothing of the new checkpoint is left then. One process at a time may save to a folder.
+ * Saves a checkpoint and returns its path. It is written to a `.partial` folder, synced, and renamed, so a process that
+ * is killed at any moment leaves the previous checkpoints intact. Throws FileError when writing fails or `signal`
+ * aborts; nothing of the new checkpoint is left then. Only one process at a time may save to a folder.
  */
 export async function saveCheckpoint(folder: string, content: CheckpointContent, options: SaveOptions = {}) {
   const fs = options.fs ?? fileSystem;
@@ -67,8 +69,9 @@ export async function saveCheckpoint(folder: string, content: CheckpointContent,
 }
 
 /**
- * Ends what a killed process began: of the checkpoint that a run goes on from and those before it, all but the `keep` newest are
- * removed, and what was half written. Newer ones, which were passed over as damaged, stay.
+ * Finishes the cleanup that a killed process left undone: of the checkpoint at `path` and the older ones, keeps the
+ * `keep` newest and removes the rest along with partial folders. Newer checkpoints, which were skipped as damaged,
+ * stay.
  */
 export async function pruneOlderCheckpoints(path: string, keep: number, fs: FileSystem = fileSystem): Promise<void> {
   const folder = dirname(path);
@@ -76,9 +79,10 @@ export async function pruneOlderCheckpoints(path: string, keep: number, fs: File
 }
 
 /**
- * The same by several processes: each writes its ranges of what they share, the first all else. A checkpoint has its name when all is
- * synced, so that a process that is killed at any moment leaves the checkpoints that were complete before. The first gives the content but for the
- * pieces; of the others only `shared` is looked at.
+ * Like saveCheckpoint, but by several processes: each writes its ranges of the shared groups, and rank 0 writes
+ * everything else. The checkpoint gets its final name only after everything is synced, so a process that is killed at
+ * any moment leaves the previous checkpoints intact. Rank 0 provides all content except the other ranks' pieces; of the
+ * other ranks only `shared` is used.
  */
 export async function saveTogether(
   folder: string,
@@ -133,7 +137,7 @@ async function writeCheckpoint(fs: FileSystem, folder: string, content: Checkpoi
   return await finish(fs, folder, content, {}, options);
 }
 
-/** Writes what is not there yet, and gives the checkpoint its name. */
+/** Writes the remaining files and renames the folder to its final name. */
 async function finish(
   fs: FileSystem,
   folder: string,
@@ -151,7 +155,7 @@ async function finish(
     if (options.keep !== undefined) await prune(fs, folder, options.keep);
     return path;
   } catch (error) {
-    await fs.remove(partial).catch(() => {}); // the first error is the one to tell
+    await fs.remove(partial).catch(() => {}); // the first error is the one to report
     throw error;
   }
 }
@@ -178,7 +182,7 @@ async function writeGroups(
 
 const sequenceOf = ({ record }: Candidate) => (typeof record === "string" ? 0 : record.sequence);
 
-/** A checkpoint that was found whole. The caller disposes of the readers, or of the checkpoint, which does so. */
+/** A checkpoint that passed verification. The caller disposes of it, which closes the readers. */
 export interface LoadedCheckpoint {
   readonly path: string;
   readonly step: number;
@@ -189,9 +193,9 @@ export interface LoadedCheckpoint {
 }
 
 /**
- * Opens the checkpoint saved last, or gives undefined when there is none. Every byte is checked first; a damaged
- * checkpoint is told to `warn` and the one saved before it is taken. Throws FileError when all are damaged. Processes that load
- * together each check a part of the bytes.
+ * Opens the checkpoint saved last, or returns undefined when there is none. Every byte is verified first; a damaged
+ * checkpoint is reported to `warn` and the one saved before it is used. Throws FileError when all are damaged.
+ * Processes that load together each verify a part of the bytes.
  */
 export async function loadNewestCheckpoint(
   folder: string,

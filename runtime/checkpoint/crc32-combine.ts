@@ -1,4 +1,4 @@
-/** The CRC-32 of bytes that were looked at in pieces, by several readers or writers. */
+/** The CRC-32 of a byte sequence from the CRCs of its pieces, as zlib's crc32_combine computes it. */
 
 type Matrix = readonly number[];
 
@@ -9,17 +9,20 @@ const times = (matrix: Matrix, vector: number): number => {
 };
 const square = (matrix: Matrix): number[] => matrix.map((row) => times(matrix, row));
 
-/** What one zero bit behind a message does to its CRC: the polynomial of zlib, and a shift. */
+/** The effect of one appended zero bit on a CRC, as a matrix over GF(2): zlib's polynomial, and a shift. */
 const zeroBit: Matrix = [0xedb88320, ...Array.from({ length: 31 }, (_, i) => (1 << i) >>> 0)];
 const zeroByte = square(square(square(zeroBit)));
 
-/** Bytes of which only the CRC and the number are known. */
+/** A byte sequence known only by its CRC and length. */
 export interface Summed {
   readonly crc32: number;
   readonly bytes: number;
 }
 
-/** The CRC of both, one behind the other: that of the first with as many zeros as the second has bytes, and that of the second. zlib, crc32_combine. */
+/**
+ * The CRC of the concatenation: the CRC of `first` extended by as many zero bytes as `second` has, XOR the CRC of
+ * `second`.
+ */
 export function combined(first: Summed, second: Summed): Summed {
   let crc = first.crc32;
   let zeros: Matrix = zeroByte;

@@ -1,4 +1,4 @@
-/** The folder that holds a run's checkpoints: which there are, which are whole, and removing old ones. */
+/** The folder of a run's checkpoints: listing, verifying and removing them. */
 import { crc32, join } from "#host";
 import type { Ranks } from "../collectives/index.ts";
 import { explainingFaults } from "../file-errors.ts";
@@ -7,29 +7,31 @@ import { infoOf, readPieces, readWhole } from "../files.ts";
 import { combined, type Summed } from "./crc32-combine.ts";
 import { type CheckpointRecord, parseRecord, stateFileName } from "./state-file.ts";
 
-/** Processes that save and load together: all of them call, with the same steps and names. */
+/** Processes that save and load together: all of them make the same calls, with the same steps and names. */
 export type Together = Pick<Ranks, "decide" | "tell"> & Pick<Ranks["collectives"], "rank" | "size">;
 
-/** A checkpoint folder. `record` is the reason, as text, when its state file cannot be used. */
+/** A checkpoint folder. `record` is an error message when its state file cannot be used. */
 export interface Candidate {
   readonly path: string;
   readonly record: CheckpointRecord | string;
 }
 
-/** `step-000123`, or `step-000123.2` where a step was saved again after resuming from before it. */
+/** `step-000123`, or `step-000123.2` when the step was saved again after resuming from an earlier one. */
 const folderPattern = /^step-\d+(\.\d+)?$/;
-/** Folders on the way in or out. They are never read, and the next save removes what a killed process left. */
+/**
+ * Folders being written or removed. They are never read, and the next save removes those that a killed process left.
+ */
 const partialSuffix = ".partial";
 const removedSuffix = ".removed";
 
 export const partialPath = (folder: string, step: number) => join(folder, `${stepName(step)}${partialSuffix}`);
 
-/** A state file larger than this is none of ours. */
+/** A larger state file was not written by heddle. */
 const largestState = 100_000_000;
 
 export const stepName = (step: number) => `step-${String(step).padStart(6, "0")}`;
 
-/** All checkpoints of a folder, those without a usable state file first, then by sequence, newest first. */
+/** All checkpoints in a folder: those without a usable state file first, then newest first by sequence. */
 export async function listCandidates(fs: FileSystem, folder: string): Promise<Candidate[]> {
   if ((await infoOf(fs, folder)) === undefined) return [];
   const names = (await fs.readdir(folder))
@@ -51,8 +53,8 @@ async function readCandidate(fs: FileSystem, path: string): Promise<Candidate> {
 }
 
 /**
- * Why a checkpoint cannot be used, or undefined when every file is what was written. All of its bytes are read, by processes that
- * look together a part by each.
+ * Why a checkpoint cannot be used, or undefined when every file has its recorded size and CRC-32. All bytes are read;
+ * processes that verify together each read a part.
  */
 export async function damageOf(
   fs: FileSystem,
@@ -87,7 +89,7 @@ async function sumOf(fs: FileSystem, path: string, from: number, to: number): Pr
   return { crc32: sum, bytes: to - from };
 }
 
-/** A name for a new checkpoint that no folder has, since one cannot replace another at one stroke. */
+/** An unused name for a new checkpoint, since a folder cannot atomically replace another. */
 export async function freePath(fs: FileSystem, folder: string, step: number): Promise<string> {
   for (let attempt = 1; ; attempt++) {
     const path = join(folder, attempt === 1 ? stepName(step) : `${stepName(step)}.${attempt}`);
@@ -95,7 +97,7 @@ export async function freePath(fs: FileSystem, folder: string, step: number): Pr
   }
 }
 
-/** Removes all but the `keep` newest usable checkpoints, and what killed processes left. */
+/** Removes all but the `keep` newest usable checkpoints, and the leftovers of killed processes. */
 export async function prune(fs: FileSystem, folder: string, keep: number): Promise<void> {
   const isUsable = ({ record }: Candidate) => typeof record !== "string";
   const candidates = await listCandidates(fs, folder);
@@ -104,7 +106,10 @@ export async function prune(fs: FileSystem, folder: string, keep: number): Promi
   await removeLeftovers(fs, folder);
 }
 
-/** Of one checkpoint and those before it, removes all but the `keep` newest: a process may have been killed before it did. */
+/**
+ * Of the checkpoint at `path` and the older ones, keeps the `keep` newest: a process may have been killed before it
+ * removed the others.
+ */
 export async function pruneBefore(fs: FileSystem, folder: string, path: string, keep: number): Promise<void> {
   const candidates = await listCandidates(fs, folder);
   const at = candidates.findIndex((c) => c.path === path);
@@ -113,7 +118,7 @@ export async function pruneBefore(fs: FileSystem, folder: string, path: string, 
   await removeLeftovers(fs, folder);
 }
 
-/** Removes all checkpoints but those of some steps, and gives the steps of those that stay. */
+/** Removes all checkpoints except those of the given steps, and returns the steps that remain. */
 export async function keepSteps(fs: FileSystem, folder: string, steps: readonly number[]): Promise<number[]> {
   const kept: number[] = [];
   for (const { path, record } of await listCandidates(fs, folder)) {
@@ -124,14 +129,14 @@ export async function keepSteps(fs: FileSystem, folder: string, steps: readonly 
   return kept;
 }
 
-/** The folder first loses its name at one stroke, so that a half-removed one is never taken for a checkpoint. */
+/** Renames the folder first, atomically, so that a half-removed one is never taken for a checkpoint. */
 async function removeCheckpoint(fs: FileSystem, path: string): Promise<void> {
   const removed = `${path}${removedSuffix}`;
   await fs.remove(removed);
   await fs.rename(path, removed);
 }
 
-/** Removes folders on the way in or out; a run has one writer, so none of them is in use. */
+/** Removes folders that were being written or removed. A run has only one writer, so none of them is in use. */
 export async function removeLeftovers(fs: FileSystem, folder: string): Promise<void> {
   for (const name of await fs.readdir(folder)) {
     const isLeftover = name.endsWith(partialSuffix) || name.endsWith(removedSuffix);

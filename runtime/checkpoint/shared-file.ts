@@ -1,4 +1,7 @@
-/** A safetensors file that several processes write, each its ranges of the tensors: the bytes are those that one would write. */
+/**
+ * A safetensors file that several processes write, each its own ranges of the tensors. The bytes equal those that a
+ * single process would write.
+ */
 import { crc32 } from "#host";
 import { InternalError } from "../../compiler/index.ts";
 import { explainingFaults } from "../file-errors.ts";
@@ -7,7 +10,7 @@ import type { TensorLayout } from "../safetensors/header.ts";
 import { type Fingerprint, placeSafetensors } from "../safetensors/writer.ts";
 import { combined, nothingSummed, type Summed } from "./crc32-combine.ts";
 
-/** Elements of a tensor from `from` on; it is read when its turn comes. */
+/** A run of a tensor's elements, beginning at element `from`; produced only when it is about to be written. */
 export interface TensorPiece {
   readonly name: string;
   readonly from: number;
@@ -16,16 +19,16 @@ export interface TensorPiece {
 
 export interface SharedFile {
   readonly tensors: readonly TensorLayout[];
-  /** This process's, in the order of the tensors. */
+  /** The pieces of this process, in the order of the tensors. */
   readonly pieces: () => AsyncIterable<TensorPiece>;
 }
 
-/** Bytes that lie together, from `at` on. */
+/** Contiguous bytes beginning at offset `at`. */
 export interface WrittenRun extends Summed {
   readonly at: number;
 }
 
-/** Makes the file, its header and room for all tensors. */
+/** Creates the file with its header, at its full size. */
 export async function createShared(fs: FileSystem, path: string, { tensors }: SharedFile): Promise<WrittenRun> {
   const { header, bytes } = placeSafetensors(path, tensors);
   await explainingFaults("write", path, () =>
@@ -37,7 +40,7 @@ export async function createShared(fs: FileSystem, path: string, { tensors }: Sh
   return { at: 0, crc32: crc32(header), bytes: header.length };
 }
 
-/** Writes this process's pieces, synced, and says what they are. */
+/** Writes and syncs this process's pieces, and returns the byte runs written. */
 export async function writePieces(
   fs: FileSystem,
   path: string,
@@ -64,7 +67,7 @@ export async function writePieces(
   return runs;
 }
 
-/** What the file is, from all runs that were written. Throws InternalError where they leave a hole, or overlap. */
+/** The file's fingerprint from the runs of all processes. Throws InternalError when they leave a gap or overlap. */
 export function fingerprintOf(path: string, runs: readonly WrittenRun[]): Fingerprint {
   let all = nothingSummed;
   for (const run of [...runs].sort((a, b) => a.at - b.at)) {

@@ -1,12 +1,12 @@
-/** `state.json` of a checkpoint: the caller's state, and what the checkpoint's other files must be. */
+/** `state.json` of a checkpoint: the caller's state, and the size and CRC-32 of the checkpoint's other files. */
 import { shown, UsageError } from "../../compiler/index.ts";
 import type { Fingerprint } from "../safetensors/writer.ts";
 import { sha256 as digestOf } from "../sha256.ts";
 
-/** What JSON can hold. */
+/** Any JSON value. */
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
 
-/** The content of a checkpoint. `sequence` counts the saves of a run, resumed parts included. */
+/** The content of a checkpoint. `sequence` counts the saves of a run across resumes. */
 export interface CheckpointRecord {
   readonly sequence: number;
   readonly step: number;
@@ -17,7 +17,7 @@ export interface CheckpointRecord {
 export const stateFileName = "state.json";
 const format = "heddle-checkpoint-1";
 
-/** The record as text; it ends with a digest of itself, so that a damaged one is known. */
+/** The record as text, ending in a digest of the rest that reveals damage. */
 export async function formatRecord(record: CheckpointRecord): Promise<string> {
   const body = { format, ...record };
   return `${JSON.stringify({ ...body, sha256: await digest(body) }, null, 2)}\n`;
@@ -25,7 +25,7 @@ export async function formatRecord(record: CheckpointRecord): Promise<string> {
 
 const digest = (body: unknown): Promise<string> => digestOf(JSON.stringify(body));
 
-/** What is nested too deeply for a digest was not written here. */
+/** JSON nested too deeply to serialize was not written by formatRecord. */
 async function isIntact(body: unknown, sha256: unknown): Promise<boolean> {
   try {
     return (await digest(body)) === sha256;
@@ -34,7 +34,7 @@ async function isIntact(body: unknown, sha256: unknown): Promise<boolean> {
   }
 }
 
-/** Parses what formatRecord wrote; answers with the reason when the text is not that. */
+/** Parses the text that formatRecord wrote; returns an error message for any other text. */
 export async function parseRecord(text: string): Promise<CheckpointRecord | string> {
   let parsed: unknown;
   try {
@@ -50,7 +50,7 @@ export async function parseRecord(text: string): Promise<CheckpointRecord | stri
   return body;
 }
 
-/** The name of a group's file: plain, so that a state file never leads out of its folder. */
+/** The file name of a group, restricted so that a state file cannot point outside its folder. */
 export const groupFilePattern = /^([a-z][a-z0-9_-]*)\.safetensors$/;
 
 function isRecord({ sequence, step, files, state }: CheckpointRecord): boolean {
@@ -62,7 +62,9 @@ function isRecord({ sequence, step, files, state }: CheckpointRecord): boolean {
   );
 }
 
-/** Throws UsageError naming the first value that JSON would drop or change: NaN would come back as null. */
+/**
+ * Throws UsageError naming the first value that JSON would drop or change: NaN, for example, would come back as null.
+ */
 export function requireJson(value: unknown, path = "state"): asserts value is Json {
   if (value === null || typeof value === "string" || typeof value === "boolean") return;
   if (typeof value === "number" && Number.isFinite(value) && !Object.is(value, -0)) return;

@@ -1,10 +1,12 @@
-/** What ranks agree on in words: JSON carried by their collectives. */
+/** Agreement between ranks on JSON values, sent over their collectives. */
 import type { Collectives } from "./collectives.ts";
 
 export interface Agreements {
-  /** What rank 0 finds, on all ranks; it must be JSON. Where it throws, that ends all. */
+  /**
+   * Broadcasts the result of rank 0's `find`, which must be JSON, to all ranks. An exception in `find` ends all ranks.
+   */
   decide<T>(find: () => T | Promise<T>): Promise<T>;
-  /** What every rank says, in their order; it must be JSON. */
+  /** Gathers every rank's value, which must be JSON, in rank order. */
   tell<T>(own: T): Promise<readonly T[]>;
 }
 
@@ -24,7 +26,7 @@ export function agreements(collectives: Collectives): Agreements {
   return { decide, tell };
 }
 
-/** Tells by a gather of lengths and one of words. */
+/** Builds `tell` from two all-gathers, one of the lengths and one of the encoded values. */
 export const telling =
   ({ rank, size, allGather }: Pick<Collectives, "rank" | "size" | "allGather">): Agreements["tell"] =>
   async (own) => {
@@ -44,7 +46,7 @@ export const telling =
     return ranges.map(({ from, to }) => decoded(bytes.subarray(from, to)) as typeof own);
   };
 
-/** JSON has no undefined, which is a thing to find. */
+/** Wrapped in an object, since JSON cannot represent undefined on its own. */
 const encoded = (value: unknown): Uint8Array => new TextEncoder().encode(JSON.stringify({ value }));
 const decoded = (bytes: Uint8Array): unknown =>
   (JSON.parse(new TextDecoder().decode(bytes)) as { value: unknown }).value;

@@ -1,11 +1,11 @@
-/** Exchanges that go on while a device computes: one after the other, in the order in which they were asked for. */
+/** Exchanges that overlap with the device's computation, one after the other in the order in which they were added. */
 
 export interface Beside {
-  /** Exchanges what is given when that is there and all before it have ended; whoever calls goes on. */
+  /** Runs `exchange` once `given` has resolved and all earlier exchanges have ended; returns at once. */
   add<T>(given: Promise<T>, exchange: (given: T) => Promise<void>): void;
-  /** Resolves when all that were asked for have ended. Throws what the first of them that failed did. */
+  /** Resolves when all added exchanges have ended. Rejects with the first error among them. */
   settled(): Promise<void>;
-  /** Seconds in which they were under way and nobody waited for them. */
+  /** Seconds of exchange that overlapped with computation, that is, while nobody waited in `settled`. */
   seconds(): number;
 }
 
@@ -21,7 +21,7 @@ export function beside(): Beside {
         await exchange(there);
         seconds += Math.max(0, (waitedSince ?? performance.now()) - begun) / 1000;
       });
-      last.catch(() => {}); // told to whoever waits
+      last.catch(() => {}); // reported by settled()
     },
     settled: async () => {
       waitedSince = performance.now();

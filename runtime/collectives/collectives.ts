@@ -1,65 +1,65 @@
-/** What processes that work together say to each other: one interface, whatever carries it. */
+/** Collective operations of cooperating processes, independent of the transport. */
 
-/** Numbers that are added up over ranks, or gathered. Halves are added in f64 and rounded once, as f32 is. */
+/** Element types that can be summed or gathered over ranks. f16 is accumulated in f64 and rounded once, like f32. */
 export type Numbers = Float32Array | Int32Array | Float16Array;
 
-/** Elements from `from` up to `to`, which is not among them. */
+/** The half-open range of elements [from, to). */
 export interface Range {
   readonly from: number;
   readonly to: number;
 }
 
-/** Time and volume of what this rank said and heard so far. */
+/** Time and volume of this rank's communication so far. */
 export interface Traffic {
   /** Bytes of tensors that this rank sent to others. */
   readonly sentBytes: number;
-  /** Seconds in which an operation was under way. */
+  /** Seconds during which an operation was in flight. */
   readonly seconds: number;
 }
 
 /**
- * Operations of all ranks together. Every rank calls the same ones in the same order; each begins at once and resolves when
- * this rank is done with it, so that other work goes on meanwhile. Tensors are not to be touched until then. They are
- * changed in place. All reject with one error once a rank is known to have ended.
+ * Collective operations. Every rank calls the same ones in the same order. Each starts at once and resolves when this
+ * rank is done with it, so that other work can overlap. Tensors are modified in place and must not be touched until
+ * then. All operations reject with the same error once a rank is known to have ended.
  */
 export interface Collectives {
   readonly rank: number;
   readonly size: number;
-  /** This rank's place among those on its machine. */
+  /** This rank among those on its machine. */
   readonly node: { readonly rank: number; readonly size: number };
-  /** What carries it, for people: "Open MPI 4.1.4". */
+  /** The transport, for display: "Open MPI 4.1.4". */
   readonly carrier: string;
-  /** Gives all ranks what `root` has. */
+  /** Copies `root`'s data to all ranks. */
   broadcast(data: Numbers | Uint8Array, root: number): Promise<void>;
-  /** The sum over ranks, the same bits on all of them. */
+  /** The sum over ranks, bit-identical on all of them. */
   allReduce(data: Numbers): Promise<void>;
-  /** The sum over ranks, within this rank's range alone; what is elsewhere then is anything. */
+  /** The sum over ranks, within this rank's range only; the contents elsewhere are unspecified. */
   reduceScatter(data: Numbers, ranges: readonly Range[]): Promise<void>;
-  /** Fills every rank's range with what that rank has there. */
+  /** Fills every rank's range with that rank's data. */
   allGather(data: Numbers | Uint8Array, ranges: readonly Range[]): Promise<void>;
-  /** Gives every rank its range of what `root` has; others hand in what is as long as their range. */
+  /** Gives every rank its range of `root`'s data; the others pass an array as long as their range. */
   scatter(data: Uint8Array, ranges: readonly Range[], root: number): Promise<void>;
-  /** Resolves when all ranks have come here. */
+  /** Resolves when all ranks have reached it. */
   barrier(): Promise<void>;
   /**
-   * Gathers that have an order of their own, beside all other operations: for what is read ahead. Ranks give one purpose one
-   * number, and no number twice.
+   * A channel whose gathers are ordered independently of all other operations, for reading ahead. Ranks use the same
+   * number for the same purpose, and each number only once.
    */
   channel(number: number): Channel;
   traffic(): Traffic;
-  /** Leaves the others, once all of them do. */
+  /** Shuts down, once all ranks do. */
   dispose(): Promise<void>;
 }
 
 export interface Channel extends Pick<Collectives, "rank" | "size" | "allGather"> {
-  /** Gives up what is under way: others may never come to it. */
+  /** Abandons operations in flight, which the other ranks may never join. */
   close(): void;
 }
 
 /** Ranges of ranks begin at multiples of this many elements: 256 bytes of f32, the alignment of arenas. */
 const rangeAlignment = 64;
 
-/** `count` elements divided among ranks as evenly as whole multiples of the alignment allow. */
+/** Divides `count` elements among ranks as evenly as whole multiples of the alignment allow. */
 export function rangesOf(count: number, size: number, alignment = rangeAlignment): Range[] {
   const units = Math.ceil(count / alignment);
   const border = (rank: number) => Math.min(Math.floor((units * rank) / size) * alignment, count);

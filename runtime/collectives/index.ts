@@ -1,4 +1,4 @@
-/** Processes that work together: the interface, one process, and MPI. */
+/** Collectives of cooperating processes: the interface, and its implementations for a single process and for MPI. */
 export { telling } from "./agreements.ts";
 export { type Beside, beside } from "./beside.ts";
 export { type Channel, type Collectives, type Numbers, type Range, rangesOf, type Traffic } from "./collectives.ts";

@@ -1,24 +1,25 @@
-/** Whether a launcher started this process as one of several, as its environment says. */
+/** Detects, from the environment, whether a launcher started this process as one of several. */
 import { UsageError } from "../../compiler/index.ts";
 
 export interface Launch {
-  /** Which launcher, for people. */
+  /** The launcher, for display. */
   readonly launcher: string;
   readonly rank: number;
   readonly size: number;
-  /** Whose library can speak with it; either where undefined. */
+  /** The MPI library that works with this launcher; undefined when either does. */
   readonly vendor?: "openmpi" | "mpich";
 }
 
-/** Variables in which launchers say how many processes they started, and which this is. */
+/** Environment variables in which launchers pass the number of processes and the rank. */
 const launchers = [
   { launcher: "mpirun of Open MPI", size: "OMPI_COMM_WORLD_SIZE", rank: "OMPI_COMM_WORLD_RANK", vendor: "openmpi" },
-  // srun sets those of PMI too. A batch script has none of these: only what srun starts is a step of several tasks.
+  // srun sets the PMI variables too, so it comes first. A batch script has none of these: only srun starts steps of
+  // several tasks.
   { launcher: "srun", size: "SLURM_STEP_NUM_TASKS", rank: "SLURM_PROCID" },
   { launcher: "mpiexec of MPICH", size: "PMI_SIZE", rank: "PMI_RANK", vendor: "mpich" },
 ] as const;
 
-/** Undefined where this process is alone. */
+/** Undefined for a single process. */
 export function launchOf(environment: Readonly<Record<string, string | undefined>>): Launch | undefined {
   for (const { size, rank, ...who } of launchers) {
     const [count, place] = [environment[size], environment[rank]].map(Number) as [number, number];

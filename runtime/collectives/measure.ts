@@ -1,22 +1,25 @@
-/** What exchanging costs between the ranks that are here: the constants that plans of several devices are made with. */
+/**
+ * Measures the cost of exchanges between the present ranks: the constants of the cost model for plans on several
+ * devices.
+ */
 import type { Collectives } from "./collectives.ts";
 
 export interface ExchangeCosts {
-  /** Seconds of a sum of next to nothing. */
+  /** Seconds that an all-reduce takes regardless of its size. */
   readonly latency: number;
-  /** Bytes that a rank sends a second, while it receives as many and adds them up. */
+  /** Bytes per second that a rank sends, while it receives and adds up as many. */
   readonly bytesPerSecond: number;
 }
 
 export interface TimedExchange {
-  /** Bytes that a rank sent. */
+  /** Bytes that this rank sent. */
   readonly sent: number;
   readonly seconds: number;
 }
 
 const [smallest, largest, turns] = [2 ** 8, 2 ** 22, 7];
 
-/** Sums tensors over ranks, a small one and a large one, some times each. All ranks call it. */
+/** Times all-reduces of a small and a large tensor, several times each. All ranks must call it. */
 export async function measureExchange(collectives: Collectives): Promise<ExchangeCosts> {
   const timed: TimedExchange[] = [];
   for (const elements of [smallest, largest]) {
@@ -26,13 +29,13 @@ export async function measureExchange(collectives: Collectives): Promise<Exchang
       const [before, begun] = [collectives.traffic().sentBytes, performance.now()];
       await collectives.allReduce(data);
       const seconds = (performance.now() - begun) / 1000;
-      if (turn > 0) timed.push({ sent: collectives.traffic().sentBytes - before, seconds }); // the first opens connections
+      if (turn > 0) timed.push({ sent: collectives.traffic().sentBytes - before, seconds }); // turn 0 opens connections
     }
   }
   return exchangeCosts(timed);
 }
 
-/** The line through the medians of the smallest and the largest exchange. */
+/** Fits a line through the medians of the smallest and the largest exchange. */
 export function exchangeCosts(timed: readonly TimedExchange[]): ExchangeCosts {
   const sizes = timed.map((t) => t.sent);
   const medianOf = (sent: number) => {

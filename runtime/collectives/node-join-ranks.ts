@@ -1,15 +1,15 @@
-/** Joining ranks over MPI, whose library is loaded only where a launcher started several. */
+/** Joins ranks over MPI; the library is loaded only when a launcher started several processes. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Facts, RanksDifferError } from "./differences.ts";
 import { launchOf } from "./launch.ts";
 import { oneRank, type Ranks, ranksOf } from "./ranks.ts";
 
-/** Milliseconds in which the rank that tells how ranks differ has told it. */
+/** Milliseconds that the rank that reports differences has to do so. */
 const tellingMs = 10_000;
 
 /**
- * Joins the processes that a launcher started, as the environment says; one process alone is `oneRank`. `onLost` is told once when
- * a rank has ended, or has other facts than these; with a message where this rank is to tell it.
+ * Joins the processes that a launcher started, as the environment says; a single process gets `oneRank`. `onLost` is
+ * called once when a rank has ended or its facts differ from these, with a message if this rank is the one to report it.
  */
 export async function joinRanks(
   environment: Readonly<Record<string, string | undefined>>,
@@ -20,7 +20,8 @@ export async function joinRanks(
   if (!launch) return oneRank;
   const { openMpi } = await import("./node-mpi.ts");
   const { startWatcher, watchRanks } = await import("./node-watch-ranks.ts");
-  // UCX, which carries MPICH's messages, prints a trace when it copies from a process that has just ended: the watch says which.
+  // UCX, which carries MPICH's messages, prints a trace when its peer has just died; the watcher already reports which
+  // rank that was.
   process.env.UCX_HANDLE_ERRORS = environment.UCX_HANDLE_ERRORS ?? "none";
   const watcher = launch.rank === 0 ? startWatcher() : undefined;
   const mpi = await openMpi(launch, environment.HEDDLE_MPI || undefined).catch((error: unknown) => {

@@ -1,4 +1,7 @@
-/** The system's MPI library: found, named, and called. Open MPI's handles are addresses of its symbols, MPICH's are numbers. */
+/**
+ * Finds, identifies and calls the system's MPI library. Open MPI's handles are addresses of its symbols, MPICH's are
+ * integers.
+ */
 import type { LibraryHandle } from "koffi";
 import { UsageError } from "../../compiler/index.ts";
 import type { Launch } from "./launch.ts";
@@ -9,16 +12,18 @@ type Vendor = "openmpi" | "mpich";
 export type Handle = number | bigint;
 
 export interface MpiLibrary {
-  /** As it names itself: "Open MPI 4.1.4". */
+  /** The library's own name: "Open MPI 4.1.4". */
   readonly name: string;
   readonly path: string;
   readonly world: Handle;
   readonly bytes: Handle;
-  /** Calls a function with the C types of `signatures`; throws UsageError with the library's words where it fails. */
+  /**
+   * Calls a function with the C types of `signatures`; throws UsageError with the library's error text when it fails.
+   */
   call(name: MpiFunction, ...values: readonly unknown[]): void;
-  /** Bytes of a request or a communicator in memory. */
+  /** Size in bytes of a request or communicator handle in memory. */
   readonly handleBytes: number;
-  /** The handle that a function wrote there. */
+  /** Reads the handle that a function wrote there. */
   readHandle(memory: Uint8Array): Handle;
   readonly noInfo: Handle;
   readonly returnErrors: Handle;
@@ -28,13 +33,13 @@ export interface MpiLibrary {
   readonly noStatuses: number;
 }
 
-/** Names of shared libraries, in the order in which they are tried. */
+/** Names of shared libraries, in the order to try. */
 const libraryNames: Readonly<Record<Vendor, readonly string[]>> = {
   openmpi: ["libmpi.so.40", "libmpi.so", "libmpi.40.dylib", "/opt/homebrew/lib/libmpi.dylib"],
   mpich: ["libmpich.so.12", "libmpi.so.12", "libmpich.so", "libmpi_cray.so.12", "libmpi.12.dylib"],
 };
 
-/** What each function takes: h is a handle, p an address, i an int. All give an int. */
+/** Parameter types of each function: h is a handle, p an address, i an int, a an integer address. All return int. */
 const signatures = {
   MPI_Init_thread: "ppip",
   MPI_Comm_rank: "hp",
@@ -51,20 +56,20 @@ const signatures = {
 } as const;
 export type MpiFunction = keyof typeof signatures;
 
-/** MPI_THREAD_FUNNELED, by both. */
+/** MPI_THREAD_FUNNELED in both libraries. */
 export const funneled = 1;
 
-/** What is called otherwise in the two. */
+/** Where the two libraries' binary interfaces differ. */
 interface Dialect {
   readonly handle: "int" | "uintptr_t";
   readonly handleBytes: number;
   readonly sharedMemory: number;
-  /** Handles of MPI's own objects. */
+  /** Handles of MPI's predefined objects. */
   readonly constant: (lib: LibraryHandle, name: keyof typeof mpichNumbers) => Handle;
   readonly noStatuses: number;
 }
 
-/** From mpi.h of MPICH, whose binary interface Intel's and Cray's libraries share. */
+/** From MPICH's mpi.h, whose ABI Intel's and Cray's libraries share. */
 const mpichNumbers = {
   comm_world: 0x44000000,
   byte: 0x4c00010d,
@@ -90,8 +95,8 @@ const dialects: Readonly<Record<Vendor, Dialect>> = {
 };
 
 /**
- * Loads the library that can speak with the launcher; `chosen` is a path that a person gives. Throws UsageError that says
- * what to install where there is none.
+ * Loads the library that works with the launcher, or the one at the path `chosen`. Throws UsageError saying what to
+ * install when there is none.
  */
 export async function loadMpi({ launcher, vendor }: Pick<Launch, "launcher" | "vendor">, chosen?: string) {
   const { default: koffi } = await import("koffi");
@@ -99,7 +104,7 @@ export async function loadMpi({ launcher, vendor }: Pick<Launch, "launcher" | "v
   const faults: string[] = [];
   for (const path of names) {
     try {
-      // Open MPI's plugins look for its symbols among those of the whole process.
+      // Loaded globally: Open MPI's plugins resolve its symbols from the process's global scope.
       return named(koffi.load(path, { global: true }), path, vendor);
     } catch (error) {
       if (error instanceof UsageError) throw error;
@@ -156,7 +161,7 @@ function named(lib: LibraryHandle, path: string, wanted: Vendor | undefined): Mp
   };
 }
 
-/** What a library says of itself, which it may be asked before it is started. */
+/** The library's version text, which may be queried before MPI is initialized. */
 function versionText(lib: LibraryHandle): string {
   const memory = new Uint8Array(new ArrayBuffer(8192)); // MPI_MAX_LIBRARY_VERSION_STRING is 256 in one, 8192 in the other
   const length = new Int32Array(new ArrayBuffer(4));
@@ -174,7 +179,7 @@ function errorText(lib: LibraryHandle, status: number): string {
 const textOf = (memory: Uint8Array, length: number): string =>
   new TextDecoder().decode(memory.subarray(0, length)).replace(/\0.*$/s, "");
 
-/** "Open MPI v4.1.4, package: ..." or "MPICH Version:\t4.0.2\n..." in a few words. */
+/** Shortens "Open MPI v4.1.4, package: ..." or "MPICH Version:\t4.0.2\n..." to name and version. */
 function nameOf(text: string): string {
   const version = /v?(\d+(?:\.\d+)+)/.exec(text)?.[1] ?? "";
   const vendor = /Open MPI|MPICH|Intel\(R\) MPI|MVAPICH2?|CRAY MPICH/i.exec(text)?.[0] ?? text.split("\n")[0]!;

@@ -1,4 +1,4 @@
-/** Collectives over MPI. Calls are made by the main thread, never wait, and are polled from its event loop. */
+/** Collectives over MPI. All calls are nonblocking, made on the main thread, and polled from its event loop. */
 
 import { UsageError } from "../../compiler/index.ts";
 import { type Collectives, type Numbers, type Range, rangesOf, type Traffic } from "./collectives.ts";
@@ -6,13 +6,13 @@ import type { Launch } from "./launch.ts";
 import { funneled, loadMpi, type MpiLibrary } from "./node-mpi-library.ts";
 import { addUp } from "./sums.ts";
 
-/** Collectives that can be told that they will never come to an end. */
+/** Collectives whose pending and later operations can be made to fail. */
 export interface MpiCollectives extends Collectives {
-  /** All that is under way, and all that is asked for later, rejects with this. */
+  /** Rejects all operations, pending and later, with this error. */
   fail(why: Error): void;
 }
 
-/** Joins the processes that a launcher started. `chosen` is the path of the library, where a person gives it. */
+/** Joins the processes that a launcher started. `chosen` is the library's path, if the user gave one. */
 export async function openMpi(launch: Launch, chosen?: string): Promise<MpiCollectives> {
   const mpi = await loadMpi(launch, chosen);
   const answer = new Int32Array(new ArrayBuffer(4));
@@ -37,10 +37,10 @@ function placeIn(mpi: MpiLibrary, communicator: number | bigint): [rank: number,
   return [rank[0]!, size[0]!];
 }
 
-/** Bytes of all ranks' ranges that are exchanged at a time, and how many such pieces are under way at once. */
+/** Bytes exchanged at a time, over the ranges of all ranks, and how many such pieces are in flight at once. */
 const pieceBytes = 2 ** 22;
 const piecesUnderWay = 2;
-/** Elements that a rank is sent at a time at least: messages are not to become small where ranks are many. */
+/** Lower bound on the elements sent to a rank at a time, so that messages do not shrink with the number of ranks. */
 const leastPiece = 2 ** 14;
 const largestMessage = 2 ** 30;
 
@@ -52,12 +52,12 @@ function collectives(mpi: MpiLibrary, rank: number, size: number, node: Collecti
     return (work: () => Promise<void>): Promise<void> => {
       const turn = last.then(work);
       last = turn;
-      turn.catch(() => {}); // whoever asked for it is told, and all after it
+      turn.catch(() => {}); // reported to this caller and to all later ones
       return turn;
     };
   };
   const own = orderly();
-  /** One after the other, in the order of calls: so messages of two ranks come in one order. */
+  /** One after the other, in the order of calls, so that messages between two ranks arrive in one order. */
   const inTurn = (work: () => Promise<void>): Promise<void> =>
     own(async () => {
       const begun = performance.now();
@@ -68,7 +68,7 @@ function collectives(mpi: MpiLibrary, rank: number, size: number, node: Collecti
     openRequests(mpi, most, tag, given);
   const others = Array.from({ length: size - 1 }, (_, i) => i + 1);
 
-  /** Gives every rank its part of a piece, and takes from all their terms of the own part. */
+  /** Sends every rank its part of a piece, and receives all ranks' terms of this rank's part. */
   const startExchange = (data: Numbers, parts: readonly Range[], into: readonly Numbers[]) => {
     const started = requests(2 * size);
     const mine = lengthOf(parts[rank]!);
@@ -97,7 +97,7 @@ function collectives(mpi: MpiLibrary, rank: number, size: number, node: Collecti
     return Array.from({ length: count }, (_, i) => ranges.map((r) => part(r, i)));
   };
 
-  /** Sums of the own range, piece by piece; with `gathers`, each is given to all as soon as it is there. */
+  /** Sums this rank's range piece by piece; with `gathers`, each piece is sent to all ranks as soon as it is summed. */
   const reduce = async (data: Numbers, ranges: readonly Range[], gathers: boolean) => {
     const pieces = piecesOf(ranges, data.BYTES_PER_ELEMENT);
     const most = Math.max(0, ...pieces.map((parts) => lengthOf(parts[rank]!)));
@@ -193,10 +193,13 @@ function collectives(mpi: MpiLibrary, rank: number, size: number, node: Collecti
 
 const lengthOf = ({ from, to }: Range): number => to - from;
 
-/** A part of a tensor, in its memory. */
+/** A view of a part of a tensor. */
 const part = <T extends Numbers>(data: T, { from, to }: Range): T => data.subarray(from, to) as T;
 
-/** Its bytes. Asking for `buffer` takes small arrays out of the heap, where they would be moved while they are written. */
+/**
+ * The bytes of a range, as a view. Accessing `buffer` moves small typed arrays off the JS heap, where the garbage
+ * collector could move them during a transfer.
+ */
 function bytesOf(data: Numbers | Uint8Array, { from, to }: Range): Uint8Array {
   const each = data.BYTES_PER_ELEMENT;
   return new Uint8Array(data.buffer, data.byteOffset + from * each, (to - from) * each);
@@ -208,23 +211,26 @@ const emptyLike = (data: Numbers, length: number): Numbers => {
   return data instanceof Int32Array ? new Int32Array(buffer) : new Float16Array(buffer);
 };
 
-/** Calls that were begun together. */
+/** Nonblocking calls that were started together. */
 interface Requests {
   add(name: "MPI_Ibcast" | "MPI_Ibarrier" | "MPI_Isend" | "MPI_Irecv", ...values: readonly unknown[]): void;
-  /** Gives the number of bytes; nothing is sent where there are none. */
+  /** Returns the number of bytes; an empty message is not sent. */
   send(bytes: Uint8Array, to: number): number;
   receive(bytes: Uint8Array, from: number): void;
-  /** Resolves when all have ended. */
+  /** Resolves when all calls have completed. */
   done(): Promise<void>;
 }
 
-/** Milliseconds during which others' messages are expected any moment, and looked for at every turn of the event loop. */
+/**
+ * Milliseconds of polling at every turn of the event loop, while messages are expected any moment, before polling less
+ * often.
+ */
 const eager = 2;
 
 function openRequests(mpi: MpiLibrary, most: number, tag: number, failed: () => Error | undefined): Requests {
   const handles = new Uint8Array(new ArrayBuffer(most * mpi.handleBytes));
   const flag = new Int32Array(new ArrayBuffer(4));
-  const held: unknown[] = []; // MPI writes there until the calls have ended
+  const held: unknown[] = []; // keeps the buffers alive: MPI accesses them until the calls complete
   let count = 0;
   const add: Requests["add"] = (name, ...values) => {
     const why = failed();

@@ -1,14 +1,18 @@
 /**
- * A process beside the ranks, to which each of them has a socket: it notices at once that one has ended, however it did, and says so.
- * It is none of the launcher's, which may kill all ranks as soon as one is gone, before any of them can speak.
+ * A watcher process to which every rank holds a socket: it notices at once that a rank has ended, however it ended, and
+ * reports it. It is not one of the launcher's processes, because a launcher may kill all ranks as soon as one is gone,
+ * before any of them can report it.
  */
 import { createServer, type Socket } from "node:net";
 import { createInterface } from "node:readline";
 import { ended, type Line, parsed, send, type Watched } from "./watch-lines.ts";
 
-/** Milliseconds in which rank 0 may fail as another did, and tell it itself. */
+/** Milliseconds to wait before reporting another rank's failure: rank 0 may fail the same way and report it itself. */
 const alikeMs = 1000;
-/** Milliseconds without a rank after which there will be none: some may have been killed before they came. */
+/**
+ * Milliseconds without any connected rank after which the watcher exits: the ranks may have been killed before they
+ * connected.
+ */
 const aloneMs = 30_000;
 
 function watch({ size, token, names }: Watched, onListening: (port: number) => void): void {
@@ -28,13 +32,13 @@ function watch({ size, token, names }: Watched, onListening: (port: number) => v
   const heard = (rank: number, line: Line) => {
     if ("bye" in line || "failed" in line) leaving.add(rank);
     if (!("failed" in line)) return;
-    if (rank === 0) return over(); // in its own words
+    if (rank === 0) return over(); // rank 0 reports it itself
     failed ??= `rank ${rank}: ${line.failed}`;
     setTimeout(overAsOneFailed, alikeMs);
   };
   const closed = (rank: number) => {
     open -= 1;
-    if (!leaving.has(rank)) over(failed ?? ended(names[rank]!)); // at once: launchers end all others too
+    if (!leaving.has(rank)) over(failed ?? ended(names[rank]!)); // without delay: launchers kill all other ranks too
     if (open > 0) return;
     overAsOneFailed();
     if (sockets.size === size) server.close();
@@ -43,7 +47,7 @@ function watch({ size, token, names }: Watched, onListening: (port: number) => v
   const endIfAlone = () => void setTimeout(() => open === 0 && process.exit(1), aloneMs).unref();
   const server = createServer((socket) => {
     let rank: number | undefined;
-    socket.on("error", () => {}); // it closes next
+    socket.on("error", () => {}); // "close" follows
     createInterface({ input: socket }).on("line", (text) => {
       const line = parsed(text);
       if (!line) return;
@@ -62,7 +66,7 @@ function watch({ size, token, names }: Watched, onListening: (port: number) => v
   endIfAlone();
 }
 
-// What stops ranks is theirs to answer: this process ends when all of them have.
+// Signals are left to the ranks: this process exits once all of them have ended.
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1"] as const) process.on(signal, () => {});
 const input = createInterface({ input: process.stdin });
 input.once("line", (text) => {

@@ -1,4 +1,7 @@
-/** Watching the other ranks: each has a socket to a process that rank 0 starts, which tells when one of them has ended. */
+/**
+ * Watching the other ranks: each holds a socket to a process that rank 0 starts, which reports when one of them has
+ * ended.
+ */
 import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { connect, type Socket } from "node:net";
@@ -13,7 +16,7 @@ import { differences, type Facts, RanksDifferError } from "./differences.ts";
 import type { Watch } from "./watch.ts";
 import { parsed, send, type Watched } from "./watch-lines.ts";
 
-/** Who a rank is, as people find it. */
+/** How a rank is identified to the user. */
 interface Who {
   readonly host: string;
   readonly pid: number;
@@ -21,12 +24,12 @@ interface Who {
   readonly facts?: Facts;
 }
 
-/** Milliseconds in which an address must answer. */
+/** Milliseconds to wait for an address to answer. */
 const answerMs = 5000;
 
 /**
- * `onLost` is called once. What is to be told was told, but where the process that tells has ended itself: then rank 0 is given a message.
- * Throws RanksDifferError on every rank where one has other facts.
+ * `onLost` is called once. By then the loss has been reported, unless the watcher itself has ended: then rank 0 is
+ * passed a message to report. Throws RanksDifferError on every rank if any rank's facts differ.
  */
 export async function watchRanks(
   collectives: Collectives,
@@ -53,7 +56,7 @@ export async function watchRanks(
     onLost(message);
   };
   socket.unref();
-  socket.on("error", () => {}); // it closes next
+  socket.on("error", () => {}); // "close" follows
   createInterface({ input: socket }).on("line", (text) => {
     const line = parsed(text);
     if (line && "lost" in line) over();
@@ -74,17 +77,18 @@ export async function watchRanks(
   };
 }
 
-/** The process that watches, before it knows whom. */
+/** A started watcher process that does not yet know its ranks. */
 export interface Watcher {
-  /** Tells it whom, and gives its port. */
+  /** Sends it the ranks, and returns its port. */
   watch(watched: Watched): Promise<number>;
-  /** Ends it where there is nobody to watch. */
+  /** Ends it when there is nothing to watch. */
   dispose(): void;
 }
 
 /**
- * Starts it, in a session of its own. It writes where this process does, and ends when all ranks have. Before MPI opens its sockets: the
- * process would have them too, and another rank would wait at the end for them to close.
+ * Starts the watcher in a session of its own. It writes to this process's stderr, and ends when all ranks have. Call
+ * this before MPI opens its sockets: the watcher would inherit them, and at the end another rank would wait for them to
+ * close.
  */
 export function startWatcher(): Watcher {
   const file = fileURLToPath(new URL(`./node-watch-process${extname(import.meta.url)}`, import.meta.url));
@@ -94,7 +98,7 @@ export function startWatcher(): Watcher {
     child.once("error", reject);
     child.once("exit", (status) => reject(new Error(`the process that watches the ranks ended with status ${status}`)));
   });
-  listening.catch(() => {}); // told to whoever asks for the port
+  listening.catch(() => {}); // reported to whoever asks for the port
   const dispose = () => {
     child.removeAllListeners("exit");
     child.stdin.destroy();
@@ -112,7 +116,7 @@ export function startWatcher(): Watcher {
   };
 }
 
-/** Where other machines find this one. */
+/** Addresses at which other machines reach this one. */
 const addresses = (): string[] =>
   Object.values(networkInterfaces()).flatMap((list) =>
     (list ?? []).filter((a) => !a.internal && a.family === "IPv4").map((a) => a.address),

@@ -1,4 +1,4 @@
-/** The ranks of a run: what they decide together, and how the end of one is the end of all. */
+/** The ranks of a run: joint decisions, and failure of all when one fails. */
 
 import { type Agreements, agreements } from "./agreements.ts";
 import type { Collectives } from "./collectives.ts";
@@ -7,13 +7,13 @@ import { unwatched, type Watch } from "./watch.ts";
 
 export interface Ranks extends Agreements, Pick<Watch, "fails"> {
   readonly collectives: Collectives;
-  /** Whether this is the rank that writes and speaks. */
+  /** Whether this is the rank that writes files and messages. */
   readonly isFirst: boolean;
-  /** Waits for all ranks and leaves them. */
+  /** Waits for all ranks, then shuts down. */
   dispose(): Promise<void>;
 }
 
-/** One process, which loads nothing. */
+/** A single process; no library is loaded. */
 export const oneRank: Ranks = ranksOf(singleProcess, unwatched);
 
 export function ranksOf(collectives: Collectives, watch: Watch): Ranks {

@@ -1,4 +1,4 @@
-/** Collectives of one process: nobody else is there. */
+/** Collectives of a single process: no-ops. */
 import type { Collectives } from "./collectives.ts";
 
 const nothing = async (): Promise<void> => {};

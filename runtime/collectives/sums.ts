@@ -1,10 +1,10 @@
-/** Adding up what ranks hold. */
+/** Summing the ranks' tensors. */
 import type { Numbers } from "./collectives.ts";
 
-/** Elements that are added at a time: their f64 sums stay in the processor's cache. */
+/** Elements added at a time, so that their f64 sums stay in the CPU cache. */
 const block = 4096;
 
-/** `into` becomes the sum of `terms`, in their order: floats in f64 and rounded once, whole numbers modulo 2^32. */
+/** Sets `into` to the sum of `terms`, added in order: floats in f64 and rounded once, integers modulo 2^32. */
 export function addUp(into: Numbers, terms: readonly Numbers[]): void {
   if (into instanceof Int32Array) addWhole(into, terms);
   else addFloats(into, terms);

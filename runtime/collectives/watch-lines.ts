@@ -1,13 +1,15 @@
-/** What ranks and the process that watches them say to each other: lines of JSON. */
+/** The protocol between ranks and the watcher process: lines of JSON. */
 
-/** `lost` is told to ranks. */
+/** `lost` is sent to ranks, everything else by them. */
 export type Line =
   | { readonly hello: { readonly rank: number; readonly token: string } }
   | { readonly failed: string }
   | { readonly lost: true }
   | { readonly bye: true };
 
-/** What the process is told first: how many ranks, what they prove to be ranks with, and what they are called. */
+/**
+ * The first message to the watcher: how many ranks there are, the token with which they authenticate, and their names.
+ */
 export interface Watched {
   readonly size: number;
   readonly token: string;
@@ -17,7 +19,7 @@ export interface Watched {
 export const send = (socket: { write(text: string): unknown }, line: Line): void =>
   void socket.write(`${JSON.stringify(line)}\n`);
 
-/** Undefined for whoever else comes to this port. */
+/** Undefined for lines of anyone else who connects to the port. */
 export function parsed(text: string): Line | undefined {
   try {
     return JSON.parse(text) as Line;

@@ -1,9 +1,12 @@
-/** What is known of the other ranks while they work. */
+/** Failure detection among ranks. */
 
 export interface Watch {
-  /** Tells the others that this rank ends with an error, which is told to people once: by rank 0 itself, and for another rank. */
+  /**
+   * Announces that this rank ends with an error. The error is printed once: by rank 0 for its own, by the watcher for
+   * any other rank's.
+   */
   fails(message: string): Promise<void>;
-  /** Says that this rank is done, so that its end is no loss. */
+  /** Announces that this rank is done, so that its end is not a loss. */
   dispose(): void;
 }
 

@@ -1,6 +1,7 @@
 /**
- * Beam search over one prompt's beams, step for step as Hugging Face transformers does it (`GenerationMixin._beam_search`,
- * version 5), so that the same scores give the same tokens. Only that sums are float64 here and float32 there.
+ * Beam search over one prompt's beams, step for step as in Hugging Face transformers (`GenerationMixin._beam_search`,
+ * version 5), so that the same scores give the same tokens. The only difference: sums are float64 here and float32
+ * there.
  */
 import { type RankedRow, tokenAt } from "./ranked-rows.ts";
 import { largest } from "./scores.ts";
@@ -8,11 +9,14 @@ import { largest } from "./scores.ts";
 export interface BeamSearch {
   readonly kind: "beam";
   readonly beams: number;
-  /** A finished text's score is its log-probability over its length to this power; default 1; above 0 favours long ones. */
+  /**
+   * The exponent of the length by which a finished text's log-probability is divided; default 1; above 0 favours long
+   * texts.
+   */
   readonly lengthPenalty?: number;
   /**
    * When to stop, once there are as many finished texts as beams. true: at once. false, the default: when no open text,
-   * as long as it is now, beats the worst of them. "never": when none could even at its full length.
+   * at its current length, beats the worst of them. "never": when none could even at its full length.
    */
   readonly earlyStopping?: boolean | "never";
 }
@@ -23,19 +27,19 @@ export interface Hypothesis {
   readonly score: number;
 }
 
-/** Continuations that are looked at in each step, of as many beams and end tokens. */
+/** Continuations considered in each step, for a number of beams and of end tokens. */
 export const candidateCount = ({ beams }: BeamSearch, ends: number): number => Math.max(2, 1 + ends) * beams;
 
-/** What excludes a hypothesis without taking it out of its list. Any true score is far above. */
+/** Penalty that excludes a hypothesis without removing it from its list. Any real score is far above it. */
 const excluded = -1e9;
 
-/** Beams of one prompt after so many steps. */
+/** The beams of one prompt after some number of steps. */
 export class Beams {
   /** Best first. */
   open: readonly Hypothesis[];
-  /** Best first; as many as beams, filled up with hypotheses of no worth. */
+  /** Best first; as many as beams, padded with excluded hypotheses. */
   finished: readonly (Hypothesis & { readonly done: boolean })[];
-  /** No finished text can change any more. */
+  /** The finished texts can no longer change. */
   settled = false;
   private improvable = true;
   private readonly search: BeamSearch;
@@ -46,14 +50,15 @@ export class Beams {
     this.search = search;
     this.most = most;
     this.eos = new Set(eos);
-    // At first all beams are the prompt, so only one of them may be continued.
+    // At first all beams are the same prompt, so only one of them may be continued.
     this.open = Array.from({ length: search.beams }, (_, i) => ({ tokens: [], score: i === 0 ? 0 : excluded }));
     this.finished = this.open.map(() => ({ tokens: [], score: excluded, done: false }));
   }
 
   /**
-   * Takes each beam's log-probabilities of the next token, at least those of the `candidateCount` likeliest. Gives, for
-   * each new beam, the old one that it continues; the new beams' last tokens are what the decoder is fed.
+   * Takes each beam's log-probabilities of the next token, at least those of the `candidateCount` likeliest. Returns,
+   * for each new beam, the index of the old one that it continues; the new beams' last tokens are the decoder's next
+   * inputs.
    */
   advance(rows: readonly RankedRow[]): readonly number[] {
     const candidates = this.candidates(rows);
@@ -69,7 +74,10 @@ export class Beams {
     return next.map((c) => c.parent);
   }
 
-  /** The best continuations of all beams: enough that as many as beams remain when every end token is among them. */
+  /**
+   * The best continuations of all beams: enough of them that a full set of beams remains even if every end token is
+   * among them.
+   */
   private candidates(rows: readonly RankedRow[]): Candidate[] {
     const starts = rows.map((_, beam) => rows.slice(0, beam).reduce((n, r) => n + r.scores.length, 0));
     const scores = new Float64Array(starts.at(-1)! + rows.at(-1)!.scores.length);
@@ -84,7 +92,7 @@ export class Beams {
     });
   }
 
-  /** Puts candidates that ended among the finished; only those that the beams themselves would have taken count. */
+  /** Moves candidates that ended to the finished texts; only those among the top `beams` candidates count. */
   private finish(candidates: readonly Candidate[], ends: readonly boolean[], length: number): void {
     const { beams, lengthPenalty = 1, earlyStopping } = this.search;
     const closed = !this.improvable || (earlyStopping === true && this.finished.every((f) => f.done));
@@ -96,7 +104,7 @@ export class Beams {
     this.finished = best([...this.finished, ...ended], beams);
   }
 
-  /** Whether the best open text, at the length that `earlyStopping` supposes, would beat the worst finished one. */
+  /** Whether the best open text, at the length that `earlyStopping` assumes, would beat the worst finished one. */
   private canImprove(length: number): boolean {
     const { lengthPenalty = 1, earlyStopping } = this.search;
     const supposed = earlyStopping === "never" && lengthPenalty > 0 ? this.most : length;

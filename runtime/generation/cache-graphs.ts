@@ -1,9 +1,9 @@
 /**
- * Decoder graphs over a cache. A decoder that takes what is remembered and gives it back longer (inputs
- * `past_key_values.N.key`, outputs `present.N.key`, as ONNX decoders have them) would copy all of it for every token.
- * Here the past is state of `capacity` places that stays on the device; a run writes its tokens' keys and values into the
- * next free places. What is free, or no token of a row, the `attention_mask` hides. The capacity and the number of tokens
- * may stay open until a run, so that one compiled graph serves every length.
+ * Decoder graphs over a preallocated KV cache. A decoder that takes its cache as an input and returns it extended
+ * (inputs `past_key_values.N.key`, outputs `present.N.key`, as in ONNX decoders) would copy the whole cache for every
+ * token. Here the cache is state with `capacity` slots that stays on the device; a run writes its tokens' keys and
+ * values into the next free slots. `attention_mask` hides slots that are free or hold padding. The capacity and the
+ * number of tokens may stay symbolic until a run, so that one compiled graph serves every length.
  */
 import {
   bindSizes,
@@ -36,25 +36,26 @@ import {
   stateName,
 } from "./decoder-shape.ts";
 
-/** The inputs that this file adds; the others are the decoder's own. */
+/** The inputs that this file adds to those of the decoder. */
 export const cacheInputs = {
-  /** i32: places that are taken, where the run's tokens go on. */
+  /** i32: the number of occupied slots, where the run's tokens are written. */
   filled: "filled",
-  /** i32 [batch]: each row's last token among the run's. */
+  /** i32 [batch]: the index of each row's last token within the run. */
   last: "last",
-  /** i32 [parent_row]: the row that each row goes on from. */
+  /** i32 [parent_row]: the row whose cache each row continues from. */
   parents: "parents",
 } as const;
 
 /**
- * The step of a decoder. Its inputs stay (`input_ids`, `position_ids` [batch, token], `attention_mask` [batch, key = the
- * cache's places]), `filled` and `last` come in; `logits` become those of each row's last token, [batch, vocab]. Rows may
- * have fewer tokens than others: what follows them is written to the cache and overwritten later. The new tokens are
- * written before attention reads them, so that no longer copy of the cache is made: concat(past, now) is replaced by
- * the cache after the update, and the size of the past by `filled`. Throws UsageError for a graph that is no decoder's step.
+ * The step graph of a decoder, over a cache. Its inputs stay (`input_ids`, `position_ids` [batch, token],
+ * `attention_mask` [batch, key = the cache's slots]), `filled` and `last` are added; `logits` become those of each
+ * row's last token, [batch, vocab]. Rows may have fewer tokens than others: their padding is written to the cache and
+ * overwritten later. The new tokens are written before attention reads them, so the cache is never copied: concat(past,
+ * now) is replaced by the updated cache, and the size of the past by `filled`. Throws UsageError for a graph that is
+ * not a decoder's step.
  */
 export function cachedStep(step: Graph, shape: CacheShape, tokens: Dim, { rank, reorders }: StepOptions = {}): Graph {
-  const past = subDims(shape.capacity, tokens); // so that past and new tokens together are the cache's places
+  const past = subDims(shape.capacity, tokens); // so that past and new tokens together fill the cache's slots
   const graph = sizedStep(step, shape.rows, past, tokens);
   const states = new Map(cacheStates(step, shape).map((s) => [s.part, s]));
   const updated = new Map<string, Node>();
@@ -79,13 +80,13 @@ export function cachedStep(step: Graph, shape: CacheShape, tokens: Dim, { rank, 
 }
 
 export interface StepOptions {
-  /** So many of the likeliest next tokens are the outputs (`candidateOutputs`) instead of all scores. */
+  /** Output this many of the likeliest next tokens (`candidateOutputs`) instead of all scores. */
   readonly rank?: number;
-  /** Rows take over others' cache first, as in `cacheReordering`. */
+  /** Reorder the cache's rows first, as in `cacheReordering`. */
   readonly reorders?: boolean;
 }
 
-/** Throws UsageError where a decoder uses what is remembered otherwise than to put the new tokens after it. */
+/** Throws UsageError when a decoder uses its past in any way other than appending the new tokens to it. */
 function assertWhole(made: Graph, step: Graph, past: Dim, isUpdated: boolean): void {
   const reads = made.inputs.find((n) => pastPart(n) !== "");
   const counts = nodesOf(made).find((n) => typeof past !== "number" && Object.values(n.attrs).includes(past));
@@ -104,9 +105,9 @@ const filled = (): Node => ops.input(cacheInputs.filled, "i32", []);
 const filledAs = (dtype: DType): Node => (dtype === "i32" ? filled() : ops.cast(filled(), dtype));
 
 /**
- * The prefill of a text by a graph of its own (one that also reads an image, say): its `present` outputs become the
- * first places of the cache. Its `batch` divides `rows`; row i of the cache is of batch i · batch / rows. How many tokens
- * it has may stay open; the cache has places for them.
+ * The prefill of a text by a separate graph (one that also reads an image, say): its `present` outputs become the first
+ * slots of the cache. Its `batch` divides `rows`; row i of the cache is of batch i · batch / rows. Its number of tokens
+ * may stay symbolic; they must fit in the cache.
  */
 export function cachedPrefill(prefill: Graph, step: Graph, shape: CacheShape, batch: number): Graph {
   const bound = bindSizes(prefill, { [batchOf(prefill)]: batch });
@@ -126,7 +127,7 @@ export function cachedPrefill(prefill: Graph, step: Graph, shape: CacheShape, ba
   );
 }
 
-/** Every row takes over another's cache: input `parents` i32 [parent_row]. */
+/** Replaces every row's cache by that of its parent: input `parents` i32 [parent_row]. */
 export function cacheReordering(step: Graph, shape: CacheShape): Graph {
   const updates = cacheStates(step, shape).map(
     ({ part, node }): Output => ({ name: presentName(part), node: fromParents(node, shape.rows) }),
@@ -136,17 +137,17 @@ export function cacheReordering(step: Graph, shape: CacheShape): Graph {
 
 const parentRow = "parent_row";
 
-/** A state with what each row's parent has. */
+/** The state with every row replaced by its parent's. */
 function fromParents(state: Node, rows: number): Node {
   const parents = ops.input(cacheInputs.parents, "i32", [{ name: parentRow, size: rows }]);
   return likeState(ops.rename(ops.gather(state, parents, "batch"), parentRow, "batch"), state);
 }
 
-/** A state, as `kept` has it, with `now` from place `filled` on. now [..., axis = tokens] -> [..., axis = capacity] */
+/** The state `kept` with `now` written from slot `filled` on. now [..., axis = tokens] -> [..., axis = capacity] */
 const inserted = ({ node, axis }: CacheState, now: Node, kept: Node): Node =>
   likeState(ops.overwrite(kept, ops.cast(likeState(now, node), node.type.dtype), filled(), axis), node);
 
-/** With the axes in another node's order. */
+/** Transposes a node to another's axis order. */
 const likeState = (node: Node, other: Node): Node =>
   ops.transpose(
     node,
@@ -159,7 +160,7 @@ function atLast(logits: Node): Node {
   return ops.gather(logits, ops.input(cacheInputs.last, "i32", [batch]), "token");
 }
 
-/** Every row of a batch as often as makes `rows`. */
+/** Repeats every row of a batch so that there are `rows`. */
 function spread(node: Node, rows: number): Node {
   const batch = (node.type.axes as readonly SizedAxis[]).find((a) => a.name === "batch")!.size;
   if (batch === rows) return node;

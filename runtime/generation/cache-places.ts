@@ -1,19 +1,22 @@
-/** Which places of a cache hold a token of each row, and where each row's next token stands. */
+/** Bookkeeping of a cache: which slots hold a token of each row, and the position of each row's next token. */
 import { type HostTensor, hostTensor } from "../../compiler/index.ts";
 
 export interface CachePlaces {
   readonly capacity: number;
-  /** Places that are taken in any row. */
+  /** Slots that are occupied in any row. */
   readonly filled: number;
-  /** Marks the next places: so many tokens of each row, and holes after them where another row has more. */
+  /**
+   * Occupies the next slots with the given number of tokens of each row, leaving holes in rows that have fewer than
+   * others.
+   */
   take(tokens: readonly number[]): void;
-  /** Row i has what row `rows[i]` has. */
+  /** Replaces row i by row `rows[i]`. */
   reorder(rows: readonly number[]): void;
   grow(capacity: number): void;
   clear(): void;
-  /** i32 [batch, token = size]: where the tokens that come next stand in each row's text. */
+  /** i32 [batch, token = size]: the positions of each row's next tokens in its text. */
   positions(size: number): HostTensor;
-  /** i32 [batch, key = capacity]: 1 at the places of each row's tokens, those that come next among them. */
+  /** i32 [batch, key = capacity]: 1 at the slots of each row's tokens, including the next `tokens[row]`. */
   mask(tokens: readonly number[], keyAxis: string): HostTensor;
 }
 

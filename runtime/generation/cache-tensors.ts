@@ -1,4 +1,4 @@
-/** Tensors of a cache in host memory: made, enlarged along one axis, and what a prefill is fed besides its ids. */
+/** Host tensors for a cache: creating and enlarging them, and a prefill's inputs other than its ids. */
 import {
   allocate,
   type DType,
@@ -15,7 +15,7 @@ import {
 export const zeros = (dtype: DType, axes: readonly SizedAxis[]): HostTensor =>
   hostTensor(dtype, axes, allocate(dtype, elementCount(axes)));
 
-/** The tensor with zeros after its elements along one axis. */
+/** The tensor, zero-padded to `size` along one axis. */
 export function enlarged(tensor: HostTensor, along: string, size: number): HostTensor {
   const at = tensor.axes.findIndex((a) => a.name === along);
   const inner = elementCount(tensor.axes.slice(at + 1));
@@ -27,7 +27,7 @@ export function enlarged(tensor: HostTensor, along: string, size: number): HostT
   return grown;
 }
 
-/** Numbers for the open sizes of a graph's inputs, read off what they are fed. */
+/** Values for the symbolic sizes of a graph's inputs, taken from the feeds. */
 export function openSizes(graph: Graph, feeds: Readonly<Record<string, HostTensor>>): Record<string, number> {
   const sizes: Record<string, number> = {};
   for (const node of graph.inputs.filter((n) => Object.hasOwn(feeds, inputName(n)))) {
@@ -39,7 +39,7 @@ export function openSizes(graph: Graph, feeds: Readonly<Record<string, HostTenso
   return sizes;
 }
 
-/** Positions from 0 and a mask of ones for the inputs of a graph that are called so: a text without padding. */
+/** `position_ids` from 0 and an `attention_mask` of ones, if the graph has such inputs: a text without padding. */
 export function plainContext(graph: Graph): Record<string, HostTensor> {
   const values: Readonly<Record<string, (place: number) => number>> = {
     position_ids: (place) => place,

@@ -1,4 +1,6 @@
-/** A decoder on a device with what it remembers: one compiled graph for steps of every length, and for caches of every size. */
+/**
+ * A decoder with its KV cache on a device: one compiled graph serves steps of every length and caches of every size.
+ */
 import {
   bindSizes,
   type Dim,
@@ -21,40 +23,40 @@ import { batchOf, type CacheShape, cacheStates, tokensLeft, vocabularyOf } from 
 import { rowOf } from "./scores.ts";
 
 export interface CacheOptions {
-  /** Texts side by side. */
+  /** Batch size, in texts. */
   readonly rows: number;
-  /** Places that the cache begins with; it doubles when they are full. Default 64. */
+  /** Initial slots of the cache; it doubles when they are full. Default 64. */
   readonly capacity?: number;
-  /** The most tokens of a text, where the decoder has a limit. */
+  /** Maximum tokens of a text, if the decoder has a limit. */
   readonly limit?: number;
 }
 
 export interface CachedSession extends Required<DecodeSession> {
-  /** Places that are taken, holes that the rows' different lengths left included. */
+  /** Occupied slots, including holes left by rows of different lengths. */
   readonly length: number;
   /**
-   * Begins all texts with a graph of its own, over the decoder's parameters and with its outputs `logits` and
-   * `present.N`: one that also reads images, say. What was remembered is forgotten. `position_ids` and `attention_mask`
-   * are made where the graph has them. Gives the scores after the prefill.
+   * Starts all texts with a separate graph over the decoder's parameters, with outputs `logits` and `present.N`: one
+   * that also reads images, say. The cache is cleared first. `position_ids` and `attention_mask` are supplied when the
+   * graph has them. Returns the scores after the prefill.
    */
   begin(graph: Graph, feeds: Readonly<Record<string, HostTensor>>): Promise<Scores>;
-  /** Forgets everything. */
+  /** Clears the cache. */
   clear(): void;
 }
 
 const firstCapacity = 64;
 
-/** The most tokens that a run takes. A longer text takes several, so that memory does not grow with it. */
+/** Maximum tokens per row in a run. A longer text takes several runs, so that memory does not grow with it. */
 const mostTokens = 128;
 
-/** Numbers of tokens that are compiled for where sizes are fixed: what has fewer is filled up. */
+/** Numbers of tokens to compile for when sizes must be static: shorter inputs are padded. */
 const fixedTokens = [1, 16, mostTokens] as const;
 
-/** Places of the cache, and tokens of a run: open until it runs. */
+/** Slots of the cache, and tokens of a run: symbolic until a run. */
 const capacitySize = symbol("capacity");
 const tokensSize = symbol("tokens", { max: mostTokens });
 
-/** `step` is the decoder's step as `cachedStep` takes it; its parameters are read from the model. */
+/** `step` is the decoder's step, as for `cachedStep`; its parameters are read from the model. */
 export function cachedSession(model: DeviceModel, step: Graph, options: CacheOptions): CachedSession {
   return new Cached(model, step, options);
 }
@@ -67,9 +69,9 @@ class Cached implements CachedSession {
   private readonly limit: number;
   private readonly places: CachePlaces;
   private isWritten = false;
-  /** The graph that texts were begun with. */
+  /** The graph of the last `begin`. */
   private begun: Graph | undefined;
-  /** What is compiled, by name. */
+  /** Compiled graphs by name. */
   private readonly runs = new Map<string, Compiled>();
 
   constructor(model: DeviceModel, step: Graph, { rows, capacity = firstCapacity, limit = Infinity }: CacheOptions) {
@@ -94,7 +96,7 @@ class Cached implements CachedSession {
     return this.shapeOf(capacitySize);
   }
 
-  /** Keys and values are kept as attention takes them: half the bytes to read of every token where that is f16. */
+  /** Keys and values are stored in the dtype in which attention reads them: f16 halves the bytes read per token. */
   private shapeOf(capacity: Dim): CacheShape {
     return { rows: this.rows, capacity, ...(this.model.computes === "f16" && { dtype: "f16" }) };
   }
@@ -113,7 +115,7 @@ class Cached implements CachedSession {
     if (this.begun !== graph) this.forget((known) => known.startsWith("begin"));
     this.begun = graph;
     const { session } = await this.compiled(name, () => cachedPrefill(graph, this.graph, this.shape, batch));
-    await this.compiledStep(); // so that nothing is left to compile while the text goes on
+    await this.compiledStep(); // so that no compilation interrupts the text
     const { logits } = await session.run({ ...plainContext(bindSizes(graph, sizes)), ...feeds });
     this.places.take(Array.from({ length: this.rows }, () => tokens));
     return logits!.data as Scores;
@@ -139,13 +141,13 @@ class Cached implements CachedSession {
     return scores;
   }
 
-  /** Tokens of the next run, where so many are left. */
+  /** Tokens of the next run, when `left` remain. */
   private runLength(left: number): number {
     if (!this.model.fixed) return Math.min(left, mostTokens);
     return fixedTokens.find((s) => s >= left) ?? mostTokens;
   }
 
-  /** One run of at most `size` tokens a row; a row without any gets scores that mean nothing. */
+  /** One run of at most `size` tokens per row; the scores of a row without any are meaningless. */
   private async take(chunk: readonly (readonly number[])[], size: number): Promise<Scores> {
     const { graph, session } = await this.compiledStep();
     const { logits } = await session.run(this.feeds(graph, chunk, size));
@@ -160,7 +162,7 @@ class Cached implements CachedSession {
     const lengths = chunk.map((row) => row.length);
     const last = lengths.map((length) => Math.max(0, length - 1));
     const key = graph.inputs.find((n) => inputName(n) === "attention_mask")!.type.axes.at(-1)!;
-    const readsPositions = graph.inputs.some((n) => inputName(n) === "position_ids"); // a decoder may go without
+    const readsPositions = graph.inputs.some((n) => inputName(n) === "position_ids"); // not every decoder does
     return {
       input_ids: hostTensor("i32", [batch, { name: "token", size }], ids),
       ...(readsPositions && { position_ids: this.places.positions(size) }),
@@ -210,7 +212,10 @@ class Cached implements CachedSession {
     return made;
   }
 
-  /** Makes room for more tokens: the cache begins with zeros, and is read and written back larger when it is full. */
+  /**
+   * Makes room for more tokens: the cache is initialized with zeros; a full one is read back, enlarged and written
+   * again.
+   */
   private async reserve(tokens: number): Promise<void> {
     const needed = this.places.filled + tokens;
     if (needed > this.limit)
@@ -229,7 +234,7 @@ class Cached implements CachedSession {
     this.isWritten = true;
   }
 
-  /** Drops some of what was compiled. */
+  /** Disposes of some compiled graphs. */
   private forget(some: (name: string) => boolean): void {
     for (const [name, { session }] of [...this.runs]) {
       if (!some(name)) continue;

@@ -1,9 +1,11 @@
-/** The likeliest next tokens, found where the scores are: a few numbers a text are read back instead of a vocabulary. */
+/**
+ * Top-k selection of the next tokens on the device: a few numbers per text are read back instead of a whole vocabulary.
+ */
 import { type Node, type Output, ops, type SizedAxis } from "../../compiler/index.ts";
 
-/** Outputs of a step that ranks. */
+/** Outputs of a ranking step. */
 export const candidateOutputs = {
-  /** i32 [batch, candidate]: the likeliest first, of equals the first in the vocabulary. */
+  /** i32 [batch, candidate]: likeliest first; ties in vocabulary order. */
   tokens: "candidates.tokens",
   /** f32 [batch, candidate] */
   scores: "candidates.scores",
@@ -11,14 +13,17 @@ export const candidateOutputs = {
   total: "candidates.total",
 } as const;
 
-/** Parts that a vocabulary is searched in side by side, where it is long. */
+/** Number of parts into which a long vocabulary is split, to be searched in parallel. */
 const parts = 64;
 const fewestOfPart = 64;
 
-/** No score; far below any, and finite, as a kernel may assume that there are no infinities. */
+/**
+ * The score of an absent token: far below any real score, yet finite, since kernels may assume that there are no
+ * infinities.
+ */
 const none = -1e30;
 
-/** The `count` largest of scores [batch, vocab], each found after those before it are taken out. */
+/** The `count` largest of scores [batch, vocab], found one at a time, each masked out before the next. */
 export function candidatesOf(logits: Node, count: number): Output[] {
   const scores = ops.cast(logits, "f32");
   const vocabulary = (scores.type.axes as readonly SizedAxis[]).find((a) => a.name === "vocab")!.size;
@@ -60,7 +65,7 @@ const split = (x: Node, size: number): Node =>
     { name: "in_part", size },
   ]);
 
-/** The largest of each part, then the largest of those: of equals it is still the first. */
+/** The argmax of each part, then the argmax over parts: of ties it is still the first. */
 const inParts =
   (size: number) =>
   (rest: Node): Found => {

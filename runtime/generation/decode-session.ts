@@ -1,20 +1,20 @@
-/** What generation asks of a decoder: it is given tokens, remembers them, and scores what may come next. */
+/** The decoder interface that generation uses: it takes tokens, keeps their cache, and scores the next token. */
 
 export interface DecodeSession {
-  /** Texts that are written side by side. */
+  /** Batch size, in texts. */
   readonly rows: number;
-  /** Scores a row has. */
+  /** Scores per row. */
   readonly vocabulary: number;
   /**
-   * Takes the next tokens of each row, one or more, not the same number for all. Gives the scores of the token after
-   * each row's last, [row, vocabulary] flat: logits of any scale and offset.
+   * Appends one or more tokens to each row, not necessarily as many to each. Returns the scores of the token after each
+   * row's last, [row, vocabulary] flat: logits of any scale and offset.
    */
   step(ids: readonly (readonly number[])[]): Promise<Scores>;
-  /** Row i goes on from what row `rows[i]` has. */
+  /** Makes row i continue from row `rows[i]`. */
   reorder(rows: readonly number[]): Promise<void>;
   /**
-   * Takes one token of each row and gives the `count` likeliest next ones, where they are found without reading all
-   * scores. With `parents`, row i goes on from what row `parents[i]` had.
+   * Appends one token to each row and returns the `count` likeliest next ones; present when that does not need all
+   * scores to be read back. With `parents`, row i continues from row `parents[i]`.
    */
   rank?(tokens: readonly number[], count: number, parents?: readonly number[]): Promise<Candidates>;
   dispose(): void;
@@ -25,9 +25,9 @@ export interface Candidates {
   readonly count: number;
   /** [row, count] flat, the likeliest first. */
   readonly tokens: ArrayLike<number>;
-  /** The scores of these. */
+  /** The scores of `tokens`, likewise. */
   readonly scores: ArrayLike<number>;
-  /** Of each row: log Σ exp of all its scores. */
+  /** [row]: log Σ exp of all scores of each row. */
   readonly totals: ArrayLike<number>;
 }
 

@@ -1,4 +1,4 @@
-/** What a decoder's graphs say about it: its sizes, what it remembers, its vocabulary. */
+/** Properties of a decoder read from its graphs: sizes, cache tensors, vocabulary. */
 import {
   bindSizes,
   type Dim,
@@ -14,45 +14,45 @@ import {
   UsageError,
 } from "../../compiler/index.ts";
 
-/** Sizes of a cache: texts side by side, and places for the tokens of each. */
+/** Sizes of a cache: the number of texts, and slots for the tokens of each. */
 export interface CacheShape {
   readonly rows: number;
   readonly capacity: Dim;
-  /** What keys and values are kept as; default: as the decoder has them. */
+  /** Storage dtype of keys and values; default: the decoder's. */
   readonly dtype?: DType;
 }
 
-/** One tensor of what a decoder remembers, such as "3.key", as state with places for all tokens. */
+/** One cache tensor of a decoder, such as "3.key", as state with slots for all tokens. */
 export interface CacheState {
   readonly part: string;
   readonly node: Node;
-  /** The axis of tokens. */
+  /** The token axis. */
   readonly axis: string;
 }
 
 const pastPattern = /^past_key_values\.(\d+\.\w+)$/;
 
-/** The part that an input brings from the past, such as "3.key"; "" for any other node. */
+/** The cache part that an input holds, such as "3.key"; "" for any other node. */
 export const pastPart = (node: Node): string =>
   sourceOf(node) === "input" ? (pastPattern.exec(inputName(node))?.[1] ?? "") : "";
 
 export const stateName = (part: string): string => `cache.${part}`;
 export const presentName = (part: string): string => `present.${part}`;
 
-/** Names of the sizes that a step leaves open, read off its inputs. */
+/** Names of a step's symbolic sizes, read from its inputs. */
 interface OpenSizes {
   readonly batch: string;
   readonly tokens: string;
   readonly past: string;
 }
 
-/** The step with other sizes: `tokens` new tokens after `past` places. */
+/** The step with sizes bound: `tokens` new tokens after `past` slots. */
 export function sizedStep(step: Graph, rows: number, past: Dim, tokens: Dim): Graph {
   const open = openSizes(step);
   return bindSizes(step, { [open.batch]: rows, [open.past]: past, [open.tokens]: tokens });
 }
 
-/** The cache of a decoder, in the order of its inputs. */
+/** The cache tensors of a decoder, in the order of its inputs. */
 export function cacheStates(step: Graph, { rows, capacity, dtype: kept }: CacheShape): CacheState[] {
   const { past } = openSizes(step);
   const open = step.inputs.filter((n) => pastPart(n) !== "");
@@ -65,7 +65,7 @@ export function cacheStates(step: Graph, { rows, capacity, dtype: kept }: CacheS
   });
 }
 
-/** How many tokens are in the cache after a prefill, for the sizes given. */
+/** The number of tokens in the cache after a prefill with the given sizes. */
 export function tokensLeft(prefill: Graph, step: Graph, sizes: Sizes): number {
   const [{ part, axis }] = cacheStates(step, { rows: 1, capacity: 1 }) as [CacheState];
   const { axes } = outputNamed(bindSizes(prefill, sizes), presentName(part)).type;
@@ -74,7 +74,7 @@ export function tokensLeft(prefill: Graph, step: Graph, sizes: Sizes): number {
   throw new UsageError(`"${presentName(part)}" of graph @${prefill.name} has no number of tokens along "${axis}"`);
 }
 
-/** How many tokens are in the cache after a prefill of `ids` ids: a picture's tokens come besides. */
+/** The number of tokens in the cache after a prefill of `ids` ids, including an image's tokens. */
 export function tokensBegun(prefill: Graph, step: Graph, ids: number): number {
   const [batch, tokens] = idSizes(prefill);
   return tokensLeft(prefill, step, { ...(batch && { [batch.name]: 1 }), ...(tokens && { [tokens.name]: ids }) });
@@ -87,20 +87,20 @@ export function vocabularyOf(step: Graph): number {
   throw new UsageError(`"logits" of graph @${step.name} has no axis "vocab" of a known size`);
 }
 
-/** An output by name; throws UsageError where the graph has none. */
+/** An output by name; throws UsageError when the graph has none. */
 export function outputNamed(graph: Graph, name: string): Node {
   const found = graph.outputs.find((o) => o.name === name);
   if (found) return found.node;
   throw new UsageError(`graph @${graph.name} has no output "${name}", which a decoder has`);
 }
 
-/** The symbols of `input_ids` [batch, tokens], where it has these. */
+/** The size symbols of `input_ids` [batch, tokens]. */
 function idSizes(graph: Graph): readonly (SizeSymbol | undefined)[] {
   const ids = graph.inputs.find((n) => sourceOf(n) === "input" && inputName(n) === "input_ids");
   return ids?.type.axes.map((a) => loneSymbol(a.size)) ?? [];
 }
 
-/** The symbol of a prefill's batch. */
+/** The name of a prefill's batch symbol. */
 export function batchOf(prefill: Graph): string {
   const [batch] = idSizes(prefill);
   if (batch) return batch.name;

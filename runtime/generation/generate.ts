@@ -1,4 +1,4 @@
-/** Writing texts token by token: greedy, by beam search, or by drawing. */
+/** Text generation token by token: greedy, by beam search, or by sampling. */
 import { UsageError } from "../../compiler/index.ts";
 import { type RandomStream, randomStream } from "../random/streams.ts";
 import { type BeamSearch, Beams, candidateCount } from "./beam-search.ts";
@@ -11,31 +11,33 @@ export interface Greedy {
   readonly kind: "greedy";
 }
 
-/** How tokens are chosen: the likeliest, drawn, or by beam search. */
+/** How tokens are chosen: greedily, by sampling, or by beam search. */
 export type Strategy = Greedy | Sampling | BeamSearch;
 
-/** How tokens are chosen, and how many. */
+/** How tokens are chosen, and how many are generated. */
 export interface WritingLimits {
   readonly strategy: Strategy;
-  /** The end tokens count among the new ones. */
+  /** The end token counts as a new token. */
   readonly maxNewTokens: number;
-  /** No end token before so many new ones; default 0. */
+  /** No end token before this many new ones; default 0. */
   readonly minNewTokens?: number;
 }
 
 export interface GenerateOptions extends WritingLimits {
   /** Tokens that end a text. */
   readonly eos: readonly number[];
-  /** Hears of every token as it is written; a beam's tokens may still change, so beam search tells none. */
+  /**
+   * Called for every token as it is generated. Beam search does not call it, since a beam's tokens may still change.
+   */
   readonly onToken?: (row: number, token: number) => void;
-  /** Ends the texts where they are. */
+  /** Stops generation, keeping the tokens so far. */
   readonly signal?: AbortSignal;
 }
 
-/** What stands before the new tokens: one text for each that is to be written, or the scores after what is there already. */
+/** What precedes the new tokens: one prompt for each text, or the scores that follow what the session already holds. */
 export type Prompt =
   | { readonly ids: readonly (readonly number[])[] }
-  | { /** Of each of the session's rows: [row, vocabulary] flat. */ readonly scores: Scores };
+  | { /** [row, vocabulary] flat, one row for each of the session's. */ readonly scores: Scores };
 
 export interface Generated {
   /** New tokens, the end token included. */
@@ -43,12 +45,12 @@ export interface Generated {
   readonly ended: "eos" | "length" | "stopped";
 }
 
-/** What was ended before it began. */
+/** The result of a generation stopped before its first token. */
 export const nothingWritten: Generated = { tokens: [], ended: "stopped" };
 
 /**
- * Writes one text for each prompt. The session has a row for each text, for beam search one for each beam of each text.
- * Throws UsageError for options out of range, and where the scores are not numbers.
+ * Generates one text for each prompt. The session has one row per text, or, for beam search, one per beam of each text.
+ * Throws UsageError for options out of range, and when the scores are not numbers.
  */
 export async function generate(session: DecodeSession, prompt: Prompt, options: GenerateOptions): Promise<Generated[]> {
   checkGenerateOptions(options);
@@ -78,7 +80,7 @@ async function readPrompts(session: DecodeSession, ids: readonly (readonly numbe
 
 const mostBeams = 1000; // each has a cache of its own
 
-/** Throws UsageError for options out of range, which may be known before a model is loaded. */
+/** Throws UsageError for options out of range; needs no model. */
 export function checkGenerateOptions({ strategy, maxNewTokens, minNewTokens = 0 }: WritingLimits): void {
   if (!(Number.isInteger(maxNewTokens) && maxNewTokens >= 1))
     throw new UsageError(`the most new tokens are a whole number from 1 on, not ${maxNewTokens}`);
@@ -92,16 +94,16 @@ export function checkGenerateOptions({ strategy, maxNewTokens, minNewTokens = 0 
   if (!Number.isFinite(lengthPenalty)) throw new UsageError(`the length penalty is a number, not ${lengthPenalty}`);
 }
 
-/** The end tokens, as long as no text may end. */
+/** The barred tokens: the end tokens, until a text may end. */
 const barredAt = ({ eos, minNewTokens = 0 }: GenerateOptions, written: number): readonly number[] =>
   written < minNewTokens ? eos : [];
 
-/** More candidates than this take longer to find one after another than all scores to be read. */
+/** Above this, extracting candidates one by one takes longer than reading back all scores. */
 const mostCandidates = 64;
 
 /**
- * The likeliest tokens that are enough to choose from; undefined where all are looked at, or the session finds none. End
- * tokens come on top while they are barred.
+ * How many of the likeliest tokens suffice to choose from, plus the end tokens while they are barred; undefined when
+ * all scores are needed, or the session cannot rank.
  */
 function candidatesWanted(session: DecodeSession, { strategy, eos, minNewTokens = 0 }: GenerateOptions) {
   if (!session.rank) return undefined;
@@ -115,12 +117,12 @@ function candidatesWanted(session: DecodeSession, { strategy, eos, minNewTokens 
   return wanted + barred <= Math.min(mostCandidates, session.vocabulary) ? wanted + barred : undefined;
 }
 
-/** A step in which each row takes one token: what may come next, those of `barred` left out. */
+/** Appends one token to each row and returns the candidates for the next, without the tokens in `barred`. */
 type Step = (tokens: readonly number[], barred: readonly number[], parents?: readonly number[]) => Promise<RankedRow[]>;
 
 /**
- * Steps of a session: where the likeliest tokens are enough, all that a step reads back is these, and beams change places
- * in the same run.
+ * Steps of a session. When the likeliest tokens suffice, only they are read back, and beams are reordered in the same
+ * run.
  */
 function stepper(session: DecodeSession, options: GenerateOptions): Step {
   const count = candidatesWanted(session, options);
@@ -132,7 +134,7 @@ function stepper(session: DecodeSession, options: GenerateOptions): Step {
   };
 }
 
-/** Chooses a token from what is known of a row. */
+/** Chooses a token from a row's candidates. */
 type Pick = (ranked: RankedRow, row: number, step: number) => number;
 
 function picker(strategy: Greedy | Sampling): Pick {
@@ -165,7 +167,7 @@ async function writeRows(
       unfinished = "stopped";
       break;
     }
-    // A row that has ended goes on with its last token, which nobody reads.
+    // A row that has ended is fed its last token again; the result is ignored.
     ranked = await next(
       texts.map((text) => text.at(-1)!),
       barredAt(options, step + 1),
@@ -198,7 +200,7 @@ async function searchBeams(
   return prompts.map((prompt) => bestOf(prompt, eos));
 }
 
-/** The best finished text; where the search was stopped before there was one, the best open one. */
+/** The best finished text, or the best open one if the search was stopped before any finished. */
 function bestOf({ finished, open }: Beams, eos: readonly number[]): Generated {
   const best = finished.find((f) => f.done);
   if (!best) return { tokens: open[0]!.tokens, ended: "stopped" };

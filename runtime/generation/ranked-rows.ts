@@ -1,24 +1,24 @@
-/** What is known of a text's next token: log-probabilities of all tokens, or of the likeliest only. */
+/** Log-probabilities of a text's next token: of all tokens, or of the likeliest only. */
 import { UsageError } from "../../compiler/index.ts";
 import type { Candidates, Scores } from "./decode-session.ts";
 import { logProbabilities, rowOf } from "./scores.ts";
 
 export interface RankedRow {
-  /** In ascending order; absent where there is every token. */
+  /** In ascending order; absent when `scores` covers the whole vocabulary. */
   readonly tokens?: readonly number[];
-  /** The log-probability of each, −∞ for those that may not come next. */
+  /** The log-probability of each; −∞ for barred tokens. */
   readonly scores: Float64Array;
 }
 
 export const tokenAt = ({ tokens }: RankedRow, place: number): number => tokens?.[place] ?? place;
 
-/** All tokens of each row of scores; those of `barred` may not come next. */
+/** All tokens of each row of scores; those in `barred` get −∞. */
 export const allRanked = (scores: Scores, rows: number, barred: readonly number[]): RankedRow[] =>
   Array.from({ length: rows }, (_, row) => ({
     scores: logProbabilities(rowOf(scores, row, scores.length / rows), barred),
   }));
 
-/** The candidates of each row. Throws UsageError where the scores that they were taken from are not numbers. */
+/** The candidates of each row. Throws UsageError when the scores they were taken from are not numbers. */
 export function rankedCandidates(
   { count, tokens, scores, totals }: Candidates,
   barred: readonly number[],

@@ -1,20 +1,23 @@
-/** Drawing the next token: temperature, then the k likeliest, then the likeliest that together have probability p. */
+/** Sampling of the next token: temperature, then top-k, then top-p. */
 import { UsageError } from "../../compiler/index.ts";
 import { largest, logSumExp } from "./scores.ts";
 
 export interface Sampling {
   readonly kind: "sample";
-  /** Divides the scores; default 1; larger is more even. */
+  /** Divides the scores; default 1; larger values flatten the distribution. */
   readonly temperature?: number;
-  /** Only so many of the likeliest tokens; default all. */
+  /** Keep only this many of the likeliest tokens; default all. */
   readonly topK?: number;
-  /** Only the likeliest tokens that together have this probability; default 1. Holtzman et al. 2019, arXiv:1904.09751. */
+  /**
+   * Keep only the likeliest tokens that together have this probability; default 1. Holtzman et al. 2019,
+   * arXiv:1904.09751.
+   */
   readonly topP?: number;
   /** The same seed draws the same tokens from the same scores. */
   readonly seed: number;
 }
 
-/** Throws UsageError for a parameter out of its range. */
+/** Throws UsageError for a parameter out of range. */
 export function checkSampling({ temperature = 1, topK, topP = 1 }: Sampling): void {
   if (!(temperature > 0)) throw new UsageError(`the temperature is above 0, not ${temperature}; greedy needs none`);
   if (topK !== undefined && !(Number.isInteger(topK) && topK >= 1))
@@ -23,8 +26,8 @@ export function checkSampling({ temperature = 1, topK, topP = 1 }: Sampling): vo
 }
 
 /**
- * Probabilities after temperature, top-k and top-p, in this order, 0 for what is cut off. Tokens that tie with the k-th
- * stay; of top-p's order the cut falls as in transformers, and the likeliest always stays.
+ * Probabilities after temperature, top-k and top-p, in this order; 0 for tokens cut off. Ties with the k-th token are
+ * kept; top-p cuts ties as transformers does, and the likeliest token always stays.
  */
 export function keptProbabilities(scores: Float64Array, { temperature = 1, topK, topP = 1 }: Sampling): Float64Array {
   let kept = scores.map((v) => v / temperature);
@@ -36,7 +39,7 @@ export function keptProbabilities(scores: Float64Array, { temperature = 1, topK,
   return topP < 1 ? softmax(cutTail(kept, probabilities, topP)) : probabilities;
 }
 
-/** Scores with −∞ for the unlikeliest tokens that together have at most 1 − p; of equals, the first go first. */
+/** Sets to −∞ the unlikeliest tokens that together have probability at most 1 − p; of ties, the first are cut first. */
 function cutTail(scores: Float64Array, probabilities: Float64Array, p: number): Float64Array {
   const ascending = probabilities.slice().sort();
   let cut = 0;
@@ -55,7 +58,7 @@ function softmax(scores: Float64Array): Float64Array {
   return scores.map((v) => Math.exp(v - total));
 }
 
-/** The token whose share of [0, 1) holds `uniform`, in the order of ids. */
+/** Inverse transform sampling: the token whose interval of [0, 1) contains `uniform`, in the order of ids. */
 export function drawn(probabilities: Float64Array, uniform: number): number {
   let sum = 0;
   let last = 0;

@@ -1,4 +1,4 @@
-/** Scores of next tokens: log-probabilities in float64, the best few, what sampling keeps. */
+/** Scores of next tokens: log-probabilities in float64, argmax, top-k. */
 import { UsageError } from "../../compiler/index.ts";
 import type { Scores } from "./decode-session.ts";
 
@@ -6,10 +6,10 @@ import type { Scores } from "./decode-session.ts";
 export const rowOf = (scores: Scores, row: number, vocabulary: number): Scores =>
   scores.subarray(row * vocabulary, (row + 1) * vocabulary);
 
-/** log Σ exp in float64. Throws UsageError where a score is not a number or none is finite: the weights are broken. */
+/** log Σ exp in float64. Throws UsageError when a score is NaN or none is finite: the weights are broken. */
 export function logSumExp(scores: Scores): number {
   let top = Number.NEGATIVE_INFINITY;
-  for (const v of scores) top = Math.max(top, v); // NaN stays
+  for (const v of scores) top = Math.max(top, v); // Math.max propagates NaN
   if (!Number.isFinite(top))
     throw new UsageError(`the model scores a token with ${top}: its weights diverged or are another model's`);
   let sum = 0;
@@ -17,7 +17,9 @@ export function logSumExp(scores: Scores): number {
   return top + Math.log(sum);
 }
 
-/** log softmax of a row, with the tokens of `barred` at −∞ afterwards: they keep their share, as in transformers. */
+/**
+ * log softmax of a row, with the tokens in `barred` set to −∞ afterwards, without renormalizing, as in transformers.
+ */
 export function logProbabilities(scores: Scores, barred: readonly number[]): Float64Array {
   const total = logSumExp(scores);
   return bar(
@@ -32,14 +34,14 @@ export function bar(scores: Float64Array, barred: readonly number[]): Float64Arr
   return scores;
 }
 
-/** The place of the largest value, the first of equals. */
+/** The index of the largest value; the first of ties. */
 export function argmax(values: ArrayLike<number>): number {
   let best = 0;
   for (let i = 1; i < values.length; i++) if (values[i]! > values[best]!) best = i;
   return best;
 }
 
-/** The places of the `count` largest values, largest first, the first of equals first. */
+/** The indices of the `count` largest values, largest first; ties in order. */
 export function largest(values: ArrayLike<number>, count: number): number[] {
   const best: number[] = [];
   for (let i = 0; i < values.length; i++) {

@@ -1,4 +1,4 @@
-/** Files that a person dropped or chose, and blobs that a page made. */
+/** Files that a person dropped or selected, and blobs that a page made. */
 import { UsageError } from "../../compiler/index.ts";
 import type { FileSystem } from "../file-system.ts";
 import { type Source, sourcesFileSystem } from "./read-only-files.ts";
@@ -13,8 +13,8 @@ const sourceOf = (blob: Blob): Source => ({
 });
 
 /**
- * Blobs as the files of a read-only file system, by name. Only what is read of them comes into memory: a file of 12 GB on
- * disk stays there. Of a folder that was chosen, `File.webkitRelativePath` names the files.
+ * Blobs by name as a read-only file system. Contents are read on demand, so that a file of 12 GB stays on disk. For a
+ * selected folder, use `File.webkitRelativePath` as the names.
  */
 export function blobFileSystem(blobs: ReadonlyMap<string, Blob>): FileSystem {
   const isNamed = ([name, blob]: readonly [unknown, unknown]) => typeof name === "string" && blob instanceof Blob;

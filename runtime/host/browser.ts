@@ -1,4 +1,4 @@
-/** The host that a page or its worker is. Its files are in memory until `useFileSystem` gives others. */
+/** The browser host, for a page or its worker. Files are in memory until `useFileSystem` sets another file system. */
 import type { FileSystem } from "../file-system.ts";
 import { type DrawingThreads, drawBytes, inPieces } from "../random/drawing.ts";
 import type { Progress, ProgressOptions, RunLock } from "./host.ts";
@@ -10,12 +10,12 @@ export { basename, dirname, isAbsolute, join, relative, resolve, sep } from "./p
 
 let files: FileSystem = memoryFileSystem();
 
-/** Takes the files of all that is begun after it from here: those of memory are gone with the page. */
+/** Sets the file system for everything started afterwards. Files in memory are lost with the page. */
 export function useFileSystem(now: FileSystem): void {
   files = now;
 }
 
-/** Whichever file system is in use. */
+/** Delegates to the file system in use. */
 export const fileSystem: FileSystem = {
   open: (...args) => files.open(...args),
   stat: (path) => files.stat(path),
@@ -28,12 +28,12 @@ export const fileSystem: FileSystem = {
   freeBytes: (folder) => files.freeBytes(folder),
 };
 
-/** Milliseconds before a folder is asked for again: a window that is being closed or loaded anew keeps it a moment longer. */
+/** Milliseconds before retrying a lock: a window that is being closed or reloaded holds it a moment longer. */
 const closingMs = [200, 300, 500];
 
 /**
- * Takes a run's folder for this window or worker among all of its origin. Throws UsageError where another has it; the
- * browser gives back what a closed window had.
+ * Locks a run's folder for this window or worker within its origin. Throws UsageError when another holds it; the
+ * browser releases the locks of a closed window.
  */
 export async function lockRunFolder(folder: string): Promise<RunLock> {
   for (const wait of [...closingMs, undefined]) {
@@ -48,7 +48,7 @@ export async function lockRunFolder(folder: string): Promise<RunLock> {
 
 const lockPrefix = "heddle run ";
 
-/** The folders that windows and workers of this origin train in at the moment. */
+/** The folders that windows and workers of this origin currently train in. */
 export async function foldersInUse(): Promise<readonly string[]> {
   const { held = [] } = await navigator.locks.query();
   return held.flatMap(({ name }) => (name?.startsWith(lockPrefix) ? [name.slice(lockPrefix.length)] : []));
@@ -72,14 +72,14 @@ async function lockIfFree(folder: string): Promise<RunLock | undefined> {
   };
 }
 
-/** A page draws its own progress from what it is told at each step. */
+/** A page draws its own progress, from the callback at each step. */
 export const startProgress = ({ onNote }: ProgressOptions): Progress => ({
   update: () => {},
   note: (text) => onNote?.(text),
   dispose: () => {},
 });
 
-/** Draws in this thread, and what has several pieces so that a page can paint in between. */
+/** Draws on this thread, yielding between pieces so that a page can paint. */
 export const drawingThreads = (): DrawingThreads => ({
   draw: (what) =>
     inPieces(what, 1, async (draw) => {

@@ -1,4 +1,4 @@
-/** CRC-32 where there is no zlib: RFC 1952, section 8, a byte at a time. */
+/** CRC-32 without zlib: RFC 1952, section 8, a byte at a time. */
 
 const table = Uint32Array.from({ length: 256 }, (_, byte) => {
   let sum = byte;
@@ -6,7 +6,7 @@ const table = Uint32Array.from({ length: 256 }, (_, byte) => {
   return sum;
 });
 
-/** The sum of bytes, or of text as UTF-8, going on from the sum of what came before. */
+/** The CRC of bytes, or of text as UTF-8, continuing from the CRC of what came before. */
 export function crc32(data: Uint8Array | string, sum = 0): number {
   const bytes = typeof data === "string" ? new TextEncoder().encode(data) : data;
   let now = ~sum;

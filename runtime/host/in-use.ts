@@ -1,5 +1,5 @@
-/** A run's folder that somebody else works in. */
+/** A run's folder is locked by someone else. */
 import { UsageError } from "../../compiler/index.ts";
 
-/** Its name stays that of a mistake in use; whoever has words of its own for it knows it by its class. */
+/** Keeps the name of UsageError; callers with a message of their own recognize it by its class. */
 export class FolderInUseError extends UsageError {}

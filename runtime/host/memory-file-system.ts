@@ -1,11 +1,11 @@
-/** Files in memory, with the faults that a disk gives. */
+/** An in-memory file system that raises the same errors as a disk. */
 import type { FileInfo, FileSystem, OpenFile } from "../file-system.ts";
 import { dirname, resolve } from "./paths.ts";
 
 /** The content of a file, or a folder. */
 type Entry = { bytes: Uint8Array; length: number } | "folder";
 
-/** An empty file system; all of it is gone when nothing refers to it any more. */
+/** An empty file system; its files live only as long as the object. */
 export function memoryFileSystem(): FileSystem {
   const entries = new Map<string, Entry>([["/", "folder"]]);
   const at = (path: string): Entry => {
@@ -16,7 +16,7 @@ export function memoryFileSystem(): FileSystem {
   const requireFolder = (path: string) => {
     if (at(path) !== "folder") throw fault("ENOTDIR", path);
   };
-  /** All paths of a folder and what is in it. */
+  /** The paths of a folder and everything in it. */
   const within = (path: string) => [...entries.keys()].filter((key) => key === path || key.startsWith(below(path)));
   return {
     async open(path, flags) {
@@ -117,7 +117,7 @@ function openFile(entry: Exclude<Entry, "folder">): OpenFile {
     stat: async () => infoOf(entry),
     truncate: async (length) => {
       if (length < entry.length) {
-        entry.bytes.fill(0, length, entry.length); // what is written behind it later must not bring this back
+        entry.bytes.fill(0, length, entry.length); // so that growing the file again yields zeros, not the old bytes
         entry.length = length;
       } else grow(length);
     },

@@ -1,4 +1,4 @@
-/** A thread that draws values and hands back their stored bytes: what `node-drawing-threads.ts` starts. */
+/** Worker thread that draws values and returns their stored bytes; started by `node-drawing-threads.ts`. */
 import { parentPort } from "node:worker_threads";
 import { type Draw, drawBytes } from "../random/drawing.ts";
 import type { Drawn } from "./node-drawing-threads.ts";

@@ -1,11 +1,11 @@
-/** Drawing by several threads: a model of billions of parameters is drawn as fast as all cores can. */
+/** Drawing on several threads, so that a model of billions of parameters is initialized on all cores. */
 import { availableParallelism } from "node:os";
 import { extname } from "node:path";
 import { Worker } from "node:worker_threads";
 import { UsageError } from "../../compiler/index.ts";
 import { type Draw, type DrawingThreads, inPieces } from "../random/drawing.ts";
 
-/** A part that was drawn, or why it could not be. */
+/** A drawn piece, or why drawing failed. */
 export type Drawn =
   | { readonly id: number; readonly bytes: Uint8Array }
   | { readonly id: number; readonly fault: string };
@@ -20,14 +20,14 @@ export function drawingThreads(threads = availableParallelism()): DrawingThreads
     worker.on("message", (drawn: Drawn) => {
       const asked = waiting.get(drawn.id);
       waiting.delete(drawn.id);
-      if (!asked) return; // given up
+      if (!asked) return; // abandoned
       if ("bytes" in drawn) asked.resolve(drawn.bytes);
       else asked.reject(new UsageError(`a parameter cannot be drawn: ${drawn.fault}`));
     });
     worker.on("error", giveUp);
     return worker;
   };
-  /** Tells everybody who waits; the next draw starts new threads. */
+  /** Rejects all pending draws; the next draw starts new threads. */
   const giveUp = (why: Error) => {
     for (const { reject } of waiting.values()) reject(why);
     waiting.clear();
@@ -37,7 +37,7 @@ export function drawingThreads(threads = availableParallelism()): DrawingThreads
     while (workers.length < threads) workers.push(start());
     const id = ids++;
     const drawn = new Promise<Uint8Array>((resolve, reject) => waiting.set(id, { resolve, reject }));
-    drawn.catch(() => {}); // whoever waits for this piece is told; a piece that nobody waits for any more is not
+    drawn.catch(() => {}); // handled by whoever awaits this piece, if anyone still does
     workers[id % threads]!.postMessage({ id, ...draw } satisfies Draw);
     return drawn;
   };

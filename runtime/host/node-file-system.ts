@@ -1,4 +1,4 @@
-/** The machine's own file system. */
+/** The operating system's file system. */
 import { mkdir, open, readdir, realpath, rename, rm, stat, statfs } from "node:fs/promises";
 import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -6,7 +6,7 @@ import { errorCode, type FileSystem } from "../file-system.ts";
 
 const isWindows = process.platform === "win32";
 
-/** `mkdir` creates parents and `remove` is recursive; both accept that nothing is to do. */
+/** `mkdir` creates parents and `remove` is recursive; both succeed when there is nothing to do. */
 export const fileSystem: FileSystem = {
   open,
   stat,
@@ -15,14 +15,14 @@ export const fileSystem: FileSystem = {
   mkdir: makeFolder,
   rename: isWindows ? renameWithPatience : rename,
   remove: (path) => rm(path, { recursive: true, force: true, maxRetries: 3 }),
-  syncFolder: isWindows ? async () => {} : syncFolder, // Windows opens no folder for syncing; NTFS journals renames
+  syncFolder: isWindows ? async () => {} : syncFolder, // Windows cannot open a folder to sync it; NTFS journals renames
   freeBytes: async (folder) => {
     const { bavail, bsize } = await statfs(folder);
     return bavail * bsize;
   },
 };
 
-/** Node's own recursive mkdir never returns for a folder that the system lets nobody make, as below /proc. */
+/** Node's own recursive mkdir never returns for a folder that cannot be created by anyone, as below /proc. */
 async function makeFolder(path: string): Promise<void> {
   try {
     await mkdir(path);
@@ -43,7 +43,7 @@ const isThere = (path: string): Promise<boolean> =>
     () => false,
   );
 
-/** On Windows a virus scanner or indexer may hold a fresh file for a moment, and the rename is refused meanwhile. */
+/** On Windows, a virus scanner or indexer may briefly hold a new file, and renaming it fails meanwhile. */
 async function renameWithPatience(from: string, to: string): Promise<void> {
   for (let waitMs = 10; ; waitMs *= 2) {
     try {

@@ -1,4 +1,4 @@
-/** The host that Node is. Its types are spelled out: whoever uses the package need not have those of Node. */
+/** The Node host. Types are spelled out, so that users of the package do not need Node's type declarations. */
 import path from "node:path";
 import zlib from "node:zlib";
 import type { Host, Paths } from "./host.ts";

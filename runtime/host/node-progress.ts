@@ -1,21 +1,21 @@
-/** Progress of long work on stderr: a bar on a terminal, a plain line now and then anywhere else. */
+/** Progress of long work on stderr: a bar on a terminal, otherwise a plain line every few seconds. */
 import type { MultiBar } from "cli-progress";
 import cliProgress from "cli-progress";
 import { escapeControls } from "../file-errors.ts";
 import { type Fields, progressText, RateMeter } from "../progress/progress-text.ts";
 import type { Progress, ProgressOptions } from "./host.ts";
 
-/** Of a terminal, and for tests, also: */
+/** Further options for terminals and tests. */
 export interface TerminalOptions extends ProgressOptions {
-  /** Where it is shown. Default: stderr. */
+  /** Output stream. Default: stderr. */
   readonly stream?: ProgressStream;
-  /** Seconds between plain lines where the stream is no terminal. Default: 5. */
+  /** Seconds between plain lines when the stream is not a terminal. Default: 5. */
   readonly plainEverySeconds?: number;
-  /** Milliseconds of any steady clock. */
+  /** A monotonic clock, in milliseconds. */
   readonly now?: () => number;
 }
 
-/** What is needed of a stream: process.stderr is one. */
+/** The part of a stream's interface that is used; process.stderr fits. */
 export interface ProgressStream {
   write(text: string): unknown;
   readonly isTTY?: boolean;
@@ -49,11 +49,11 @@ interface View {
 
 type Text = (width?: number) => string;
 
-/** At most this many redraws a second. */
+/** Redraws per second, at most. */
 const framesPerSecond = 10;
 
 function barView(stream: ProgressStream, text: Text): View {
-  // A terminal that does not know its width has 0 columns.
+  // A terminal that does not know its width reports 0 columns.
   const format = () => text(stream.columns || 80);
   const bars = new cliProgress.MultiBar({
     stream: stream as NodeJS.WriteStream,
@@ -70,14 +70,14 @@ function barView(stream: ProgressStream, text: Text): View {
     giveBack();
   };
   const giveBack = onDeath(close); // before the cursor is hidden
-  bars.create(1, 0); // the text has its own count
+  bars.create(1, 0); // the text has its own counter
   const redraw = () => {
     if (!isOpen) return;
     drawn = performance.now();
     bars.update();
   };
   return {
-    // The bar's own timer is late while work keeps the thread busy.
+    // The bar's own timer fires late while work keeps the thread busy.
     changed: () => performance.now() - drawn > 2000 / framesPerSecond && redraw(),
     note: (line) => (isOpen ? noteAbove(bars, line, redraw) : void stream.write(`${line}\n`)),
     dispose: close,
@@ -90,8 +90,8 @@ function noteAbove(bars: MultiBar, line: string, redraw: () => void): void {
 }
 
 /**
- * Runs `close` when the process ends or is told to. A signal that nobody else listens for then does what it would have
- * done, which is to end the process. The function returned stops listening.
+ * Runs `close` when the process exits or is signalled. A signal without other listeners is then raised again, for its
+ * default effect of ending the process. The returned function stops listening.
  */
 function onDeath(close: () => void): () => void {
   const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;

@@ -1,4 +1,7 @@
-/** One process at a time works in a run's folder. The name of an empty file says which: nothing in it can be half-written. */
+/**
+ * A lock that lets one process at a time work in a run's folder. The name of an empty file identifies the holder, so
+ * that it can never be half-written.
+ */
 import { readFileSync } from "node:fs";
 import { open, readdir, rm, stat } from "node:fs/promises";
 import { hostname } from "node:os";
@@ -12,7 +15,7 @@ import { FolderInUseError } from "./in-use.ts";
 interface Holder {
   readonly path: string;
   readonly pid: number;
-  /** When the process began, in the system's ticks since it was started: a pid is given again. 0 where it is not known. */
+  /** Start time of the process, in clock ticks since boot, since pids are reused. 0 when unknown. */
   readonly began: number;
   readonly host: string;
 }
@@ -22,16 +25,16 @@ const thisHost = hostname()
   .replace(/[^A-Za-z0-9.-]/g, "_")
   .slice(0, 100);
 
-/** Locks of this process: a file of its name that is not among them was left by another that had its pid. */
+/** Locks held by this process: any other file with its pid was left by an earlier process with the same pid. */
 const held = new Set<string>();
 
-/** A process that came a moment ago may only be looking, and give way as this one does. */
+/** Milliseconds within which a new holder may only be probing, and back off as this process does. */
 const lookingMs = 1000;
 const attempts = 6;
 
 /**
- * Takes a run's folder for this process. Throws UsageError saying who has it. Each process first leaves its name and then
- * looks for others, so that of two that come together at least one sees the other. A process that is killed leaves its
+ * Locks a run's folder for this process. Throws UsageError saying who holds it. Each process first creates its file and
+ * then looks for others, so that of two that start together at least one sees the other. A killed process leaves its
  * file, which the next one removes.
  */
 export async function lockRunFolder(folder: string): Promise<RunLock> {
@@ -66,7 +69,7 @@ async function takeBack(path: string): Promise<void> {
   held.delete(path);
 }
 
-/** A process besides this one that has the folder; the names of those that have ended are removed. */
+/** Another process that holds the folder; files of processes that have ended are removed. */
 async function otherHolder(folder: string, own: string): Promise<(Holder & { readonly since: Date }) | undefined> {
   for (const name of await readdir(folder)) {
     const holder = holderOf(folder, name);
@@ -78,7 +81,7 @@ async function otherHolder(folder: string, own: string): Promise<(Holder & { rea
     const since = await stat(holder.path).then(
       (s) => s.mtime,
       (error: unknown) => {
-        if (errorCode(error) === "ENOENT") return undefined; // it gave the folder back meanwhile
+        if (errorCode(error) === "ENOENT") return undefined; // released meanwhile
         throw error;
       },
     );
@@ -93,10 +96,10 @@ function holderOf(folder: string, name: string): Holder | undefined {
   return { path: join(folder, name), pid: Number(match[1]), began: Number(match[2]), host: match[3]! };
 }
 
-/** Whether the process has ended; of one on another machine nobody can say. */
+/** Whether the process has ended; unknown, and thus false, for a process on another machine. */
 function isGone({ pid, began, host }: Holder): boolean {
   if (host !== thisHost) return false;
-  if (pid === process.pid && began === 0) return true; // this process would have it in `held`
+  if (pid === process.pid && began === 0) return true; // otherwise it would be in `held`
   try {
     process.kill(pid, 0);
   } catch (error) {
@@ -106,7 +109,7 @@ function isGone({ pid, began, host }: Holder): boolean {
   return now !== undefined && (now.isZombie || (began > 0 && now.began !== began));
 }
 
-/** What Linux says of a process: proc(5), the fields of /proc/<pid>/stat behind the name. Undefined elsewhere. */
+/** A process's entry on Linux: the fields of /proc/<pid>/stat after the name, proc(5). Undefined elsewhere. */
 function processOf(pid: number): { readonly began: number; readonly isZombie: boolean } | undefined {
   try {
     const text = readFileSync(`/proc/${pid}/stat`, "utf8");

@@ -1,21 +1,28 @@
 /**
- * Files in the origin private file system of a site (OPFS), or in a folder that a person picked: WHATWG File System.
+ * Files in a site's origin private file system (OPFS), or in a folder that a person picked: WHATWG File System.
  *
- * What differs from a disk. What is written is seen, and outlives the page, from `sync` or `close` on, all at once: until
- * then the file is as it was. A folder cannot be renamed: its files are moved one by one, which is written down first, so
- * that `opfsFileSystem` ends it where a window was closed meanwhile. Names say nothing of modes, and there are no links.
+ * Differences from a disk: written data becomes visible, and outlives the page, only at `sync` or `close`, all at once;
+ * until then the file is unchanged. A folder cannot be renamed: its files are moved one by one, after the move is
+ * recorded, so that `opfsFileSystem` can complete it if the window was closed meanwhile. There are no modes and no
+ * links.
  */
 import { UnsupportedError } from "../../compiler/index.ts";
 import type { FileInfo, FileSystem, OpenFile } from "../file-system.ts";
 import { basename, dirname, join, resolve } from "./paths.ts";
 
-/** A file or a folder of a browser. `move` is in all browsers, and not yet in the types; not for files of a picked folder. */
+/**
+ * A browser's file or folder handle. All browsers have `move`, though the type declarations do not yet; it does not
+ * work for files in a picked folder.
+ */
 type FileHandle = FileSystemFileHandle & {
   readonly move?: (folder: FileSystemDirectoryHandle, name: string) => Promise<void>;
 };
 type Handle = FileHandle | FileSystemDirectoryHandle;
 
-/** The site's own files, after what a closed window left half moved has been moved. Throws UnsupportedError where there are none. */
+/**
+ * The site's own files, after completing moves that a closed window left unfinished. Throws UnsupportedError when the
+ * browser offers none.
+ */
 export async function opfsFileSystem(): Promise<FileSystem> {
   const storage = globalThis.navigator?.storage;
   if (typeof storage?.getDirectory !== "function")
@@ -26,14 +33,14 @@ export async function opfsFileSystem(): Promise<FileSystem> {
   return await folderFileSystem(await storage.getDirectory());
 }
 
-/** The files below a folder of the browser as those below "/". */
+/** The files in a browser folder, as a file system rooted at "/". */
 export async function folderFileSystem(root: FileSystemDirectoryHandle): Promise<FileSystem> {
   const files = new Folder(root);
   await files.endMoves();
   return files;
 }
 
-/** Below the root: a file for each folder that is being moved, named at random, with from and to as JSON. */
+/** Below the root: one file for each folder move in progress, randomly named, with from and to as JSON. */
 const movesFolder = ".moves";
 
 class Folder implements FileSystem {
@@ -100,7 +107,7 @@ class Folder implements FileSystem {
     });
   }
 
-  /** The browser keeps its own journal, and has no word for writing it out. */
+  /** The browser keeps its own journal, and offers no call to flush it. */
   async syncFolder(): Promise<void> {}
 
   async freeBytes(): Promise<number> {
@@ -108,11 +115,11 @@ class Folder implements FileSystem {
     return Math.max(0, quota - usage);
   }
 
-  /** Ends the moves of folders that a window was closed in the middle of. */
+  /** Completes folder moves that were interrupted by closing a window. */
   async endMoves(): Promise<void> {
     if (!(await childOf(this.root, movesFolder))) return;
     await alone(async () => {
-      if (!(await childOf(this.root, movesFolder))) return; // another window was moving, and is done
+      if (!(await childOf(this.root, movesFolder))) return; // another window was moving, and has finished
       for (const name of await Array.fromAsync((await this.folder(`/${movesFolder}`)).keys())) {
         const note = `/${movesFolder}/${name}`;
         const { from, to } = moveIn(await ((await this.require(note)) as FileHandle).getFile().then((f) => f.text()));
@@ -130,7 +137,7 @@ class Folder implements FileSystem {
     await file.write(text, 0, text.length, 0);
     await file.close();
     await this.moveAll(source, target);
-    await this.remove(dirname(note)); // who is alone has the only note
+    await this.remove(dirname(note)); // the lock is exclusive, so no other note exists
   }
 
   private async moveAll(source: string, target: string): Promise<void> {
@@ -149,7 +156,7 @@ class Folder implements FileSystem {
       const moved = await handle.move(parent, basename(target)).then(
         () => true,
         (error: DOMException) => {
-          // A picked folder may have files that only its system moves.
+          // Some files in a picked folder can only be moved by the operating system.
           if (["NotAllowedError", "NotSupportedError", "AbortError"].includes(error.name)) return false;
           throw explained(error, target);
         },
@@ -164,7 +171,7 @@ class Folder implements FileSystem {
     await this.remove(source);
   }
 
-  /** What is at a path, or undefined. */
+  /** The handle at a path, or undefined. */
   private async find(path: string): Promise<Handle | undefined> {
     let at: Handle = this.root;
     for (const part of resolve(path).split("/").filter(Boolean)) {
@@ -190,21 +197,21 @@ class Folder implements FileSystem {
   }
 }
 
-/** Bytes that are gathered before the browser is told: a call costs it a millisecond, whatever its size. */
+/** Bytes to buffer before writing: each call to the browser costs a millisecond, regardless of size. */
 const gatheredBytes = 2 ** 20;
 
-/** An open file. Writes gather in the browser's own draft, which takes the file's place when they are to be seen. */
+/** An open file. Writes go to the browser's draft, which replaces the file on sync. */
 class BrowserFile implements OpenFile {
   private readonly handle: FileSystemFileHandle;
   private readonly path: string;
   private draft: FileSystemWritableFileStream | undefined;
-  /** What is to be written at once, and where it begins. */
+  /** Contiguous buffered writes, and the offset of the first. */
   private pieces: Uint8Array<ArrayBuffer>[] = [];
   private begin = 0;
   private gathered = 0;
   private content: File | undefined;
   private next = 0;
-  /** The first fault of a draft, with which all in it is lost: what is written after it would stand behind a gap. */
+  /** The first error of a draft, which loses all of its content: later writes would leave a gap before them. */
   private broken: Error | undefined;
 
   constructor(handle: FileSystemFileHandle, path: string) {
@@ -299,7 +306,7 @@ async function isEmpty(folder: FileSystemDirectoryHandle): Promise<boolean> {
   return true;
 }
 
-/** One window or worker at a time moves folders. */
+/** Only one window or worker at a time moves folders. */
 const alone = <T>(work: () => Promise<T>): Promise<T> =>
   navigator.locks.request("heddle folders are moved", work) as Promise<T>;
 
@@ -307,11 +314,11 @@ function moveIn(text: string): { readonly from?: string; readonly to?: string } 
   try {
     return JSON.parse(text);
   } catch {
-    return {}; // a note that was not written to its end: nothing had been moved
+    return {}; // the note is incomplete, so nothing had been moved yet
   }
 }
 
-/** What a browser's exceptions are called on a disk. */
+/** Browser exceptions and the corresponding system error codes. */
 const codes: Readonly<Record<string, string>> = {
   NotFoundError: "ENOENT",
   TypeMismatchError: "ENOTDIR",
@@ -331,7 +338,7 @@ function explained(error: unknown, path: string): Error {
     : (error as Error);
 }
 
-/** A promise of the browser's whose faults are told as those of a disk. */
+/** Maps a browser promise's errors to those of a disk. */
 const named = <T>(path: string, pending: Promise<T>): Promise<T> =>
   pending.catch((error: unknown) => {
     throw explained(error, path);

@@ -1,10 +1,10 @@
-/** Paths with "/", as node:path/posix has them; what is not absolute is below "/". */
+/** Paths with "/", as in node:path/posix; relative paths are resolved against "/". */
 
 export const sep = "/";
 
 export const isAbsolute = (path: string): boolean => path.startsWith("/");
 
-/** Without ".", "..", empty parts and a slash at the end; "." for nothing. */
+/** Removes ".", "..", empty parts and a trailing slash; "." for an empty path. */
 function normalize(path: string): string {
   const parts: string[] = [];
   for (const part of path.split("/")) {

@@ -1,11 +1,11 @@
-/** File systems that are only read: of blobs, of a web server. */
+/** Read-only file systems: of blobs, of a web server. */
 import type { FileInfo, FileSystem, OpenFile } from "../file-system.ts";
 import { basename, resolve } from "./paths.ts";
 
-/** Bytes that can be read in any order. */
+/** Random-access bytes. */
 export interface Source {
   readonly size: number;
-  /** Fills `into` with the bytes from `from` on, as many as there are; gives their number. */
+  /** Fills `into` with the bytes from `from` on, as far as there are any; returns their number. */
   read(from: number, into: Uint8Array): Promise<number>;
 }
 
@@ -19,10 +19,10 @@ export const bytesSource = (bytes: Uint8Array): Source => ({
   },
 });
 
-/** What is at an absolute path: a file, the names in a folder, or nothing. */
+/** The entry at an absolute path: a file, the names in a folder, or nothing. */
 export type Found = Source | { readonly names: readonly string[] } | undefined;
 
-/** A file system over what `find` finds; its faults are those of a disk that cannot be written. */
+/** A file system over the entries that `find` returns; its errors are those of a read-only disk. */
 export function readOnlyFileSystem(find: (path: string) => Promise<Found>): FileSystem {
   const at = async (path: string) => {
     const found = await find(resolve(path));
@@ -57,7 +57,7 @@ export function readOnlyFileSystem(find: (path: string) => Promise<Found>): File
   };
 }
 
-/** A file system of named sources in one folder or in several: "a/b" lies in the folder "a". */
+/** A file system of named sources; "a/b" lies in the folder "a". */
 export function sourcesFileSystem(sources: ReadonlyMap<string, Source>): FileSystem {
   const files = new Map([...sources].map(([name, source]) => [resolve(name), source]));
   return readOnlyFileSystem(async (path) => {

@@ -1,32 +1,32 @@
-/** One file on a web server, read by ranges of bytes: RFC 9110, section 14. */
+/** A file on a web server, read by range requests: RFC 9110, section 14. */
 import { FileError } from "../../compiler/index.ts";
 import type { Source } from "./read-only-files.ts";
 
 export interface RequestOptions {
-  /** Ends all requests. */
+  /** Aborts all requests. */
   readonly signal?: AbortSignal;
-  /** Sent with each request, as for a private repository. A server of another site has to allow each. */
+  /** Sent with each request, as for a private repository. A cross-origin server must allow each of them. */
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-/** Bytes of a request at least: the header of a file of weights comes with the first. */
+/** Minimum bytes of a request, so that the first one covers the header of a weights file. */
 const leastBytes = 64 * 1024;
 
-/** Of what is needed: milliseconds before it is asked for again. */
+/** Milliseconds to wait before each retry, for files that are required. */
 const patience = [300, 1000, 3000];
 
-/** A file that its server sends by ranges, or as a whole in its first answer. */
+/** A file whose server supports ranges, or which the first response holds as a whole. */
 export type Remote = {
   readonly url: string;
-  /** Undefined where a server without ranges does not say. */
+  /** Undefined when a server without ranges does not state it. */
   readonly size: number | undefined;
-  /** What a changed file changes; undefined where the server shows neither ETag nor Last-Modified. */
+  /** Changes when the file does; undefined when the server exposes neither ETag nor Last-Modified. */
   readonly version: string | undefined;
 } & ({ readonly source: Source; readonly whole?: undefined } | { readonly whole: ReadableStream<Uint8Array> });
 
 /**
- * Asks for the first bytes; undefined where the server has no such file. Throws FileError: at once where the file
- * `isNeeded` not, else after some attempts.
+ * Requests the first bytes; undefined when the server has no such file. Throws FileError on failure: at once unless the
+ * file `isNeeded`, else after some retries.
  */
 export async function openRemote(url: string, options: RequestOptions, isNeeded = true): Promise<Remote | undefined> {
   const response = await ask(url, options, {
@@ -45,7 +45,7 @@ export async function openRemote(url: string, options: RequestOptions, isNeeded 
       const size = length === null || response.headers.has("content-encoding") ? undefined : Number(length);
       return { url, size, version, whole: response.body! };
     }
-    case 416: // of an empty file, no range can be had
+    case 416: // an empty file has no satisfiable range
       return { url, size: 0, version, source: { size: 0, read: async () => 0 } };
     case 404:
     case 410:
@@ -56,13 +56,16 @@ export async function openRemote(url: string, options: RequestOptions, isNeeded 
   }
 }
 
-/** Requests for a file that are under way at once: browsers send about six to a server. */
+/** Concurrent requests for a file: browsers allow about six per server. */
 const mostRequests = 4;
 
-/** Bytes that reads are joined to. What is joined arrives as a whole or not at all, so this is what is asked for again. */
+/**
+ * Upper limit for merging reads into one request. A request succeeds or fails as a whole, so this bounds what is
+ * retried.
+ */
 const joinedBytes = 8 * 2 ** 20;
 
-/** A read that waits for its bytes. */
+/** A pending read. */
 interface Read {
   readonly from: number;
   readonly into: Uint8Array;
@@ -72,13 +75,15 @@ interface Read {
 
 const endOf = ({ from, into }: Read): number => from + into.length;
 
-/** While as many requests as may be are under way, reads wait, and neighbours among them become one request. */
+/**
+ * Reads wait while the maximum number of requests is in flight; neighbouring reads are then merged into one request.
+ */
 class Ranges implements Source {
   readonly size: number;
   private readonly url: string;
   private readonly options: RequestOptions;
   private readonly version: string | undefined;
-  /** What was read last: small tensors lie side by side. */
+  /** The last small read, since small tensors lie side by side. */
   private last: { readonly from: number; readonly bytes: Uint8Array };
   private readonly waiting: Read[] = [];
   private requests = 0;
@@ -101,7 +106,7 @@ class Ranges implements Source {
     return part.length;
   }
 
-  /** Asks for what waits, as far as requests may be under way. */
+  /** Starts requests for pending reads, up to the maximum. */
   private next(): void {
     while (this.requests < mostRequests && this.waiting.length > 0) void this.answer(this.neighbours());
   }
@@ -119,7 +124,7 @@ class Ranges implements Source {
     }
   }
 
-  /** The first that waits in the file, and those that follow it closely. */
+  /** Takes the pending read with the lowest offset, and those that follow it closely. */
   private neighbours(): Read[] {
     this.waiting.sort((a, b) => a.from - b.from);
     const { from } = this.waiting[0]!;
@@ -133,7 +138,7 @@ class Ranges implements Source {
     return this.waiting.splice(0, count);
   }
 
-  /** One request, whose bytes are copied as they come: no second copy of a large tensor is in memory. */
+  /** One request, whose bytes are copied as they arrive, so that a large tensor is never in memory twice. */
   private async fetchInto(reads: readonly Read[]): Promise<void> {
     const { from } = reads[0]!;
     const needed = reads.reduce((end, read) => Math.max(end, endOf(read)), 0) - from;
@@ -155,13 +160,13 @@ class Ranges implements Source {
   }
 }
 
-/** Copies what of a piece of the file belongs to a read. */
+/** Copies the part of a piece that belongs to a read. */
 function overlap(piece: { readonly from: number; readonly bytes: Uint8Array }, { from, into }: Read): void {
   const [begin, end] = [Math.max(piece.from, from), Math.min(piece.from + piece.bytes.length, from + into.length)];
   if (begin < end) into.set(piece.bytes.subarray(begin - piece.from, end - piece.from), begin - from);
 }
 
-/** Copies bytes from where they were read to, if all are there. */
+/** Copies bytes from the last read, if it holds all of them. */
 function copied(last: { readonly from: number; readonly bytes: Uint8Array }, from: number, into: Uint8Array): boolean {
   const at = from - last.from;
   if (at < 0 || at + into.length > last.bytes.length) return false;
@@ -169,7 +174,7 @@ function copied(last: { readonly from: number; readonly bytes: Uint8Array }, fro
   return true;
 }
 
-/** The pieces of a stream as they come; not all browsers iterate over one. */
+/** The chunks of a stream as they arrive; not all browsers can iterate over a stream. */
 export async function* chunksOf(stream: ReadableStream<Uint8Array>): AsyncGenerator<Uint8Array> {
   const reader = stream.getReader();
   try {
@@ -183,11 +188,11 @@ export async function* chunksOf(stream: ReadableStream<Uint8Array>): AsyncGenera
   }
 }
 
-/** One request. */
+/** A request. */
 interface Asked {
   readonly method?: string;
   readonly headers?: Readonly<Record<string, string>>;
-  /** Milliseconds before each further attempt, where the server is busy or the network fails. */
+  /** Milliseconds before each retry, when the server is busy or the network fails. */
   readonly waits?: readonly number[];
 }
 
@@ -208,7 +213,7 @@ async function ask(url: string, { headers, signal }: RequestOptions, asked: Aske
   }
 }
 
-/** The size of the whole file. A server of another site may hide it in the answer, and then tells it to HEAD. */
+/** The size of the whole file. A cross-origin server may hide it in the response, yet return it for HEAD. */
 async function sizeOf(url: string, options: RequestOptions, response: Response): Promise<number> {
   const total = /\/(\d+)$/.exec(response.headers.get("content-range") ?? "")?.[1];
   if (total !== undefined) return Number(total);

@@ -1,4 +1,4 @@
-/** What was read of URLs, kept in files: pieces of 16 MiB, each whole or absent. */
+/** A cache for the contents of URLs, in files: pieces of 16 MiB, each complete or absent. */
 import { FileError } from "../../compiler/index.ts";
 import type { FileSystem } from "../file-system.ts";
 import { infoOf, joined, readWhole, writeFileAtomically } from "../files.ts";
@@ -7,18 +7,18 @@ import { basename, join } from "./paths.ts";
 import type { Source } from "./read-only-files.ts";
 import { chunksOf, type Remote } from "./remote-file.ts";
 
-/** Where to keep what is read. */
+/** Where to cache what is read. */
 export interface UrlCache {
   /** In a page, that of OPFS. */
   readonly fs: FileSystem;
   readonly folder: string;
-  /** Is told of each piece that came over the network: bytes that came, and those of the whole file where they are known. */
+  /** Called for each piece read over the network, with the bytes read so far and the file's size, if known. */
   readonly onRead?: (read: number, size: number | undefined) => void;
 }
 
 const pieceBytes = 16 * 2 ** 20;
 
-/** What is known of a file that is kept. */
+/** Metadata of a cached file. */
 interface About {
   readonly url: string;
   readonly size: number;
@@ -29,8 +29,8 @@ const aboutFile = "about.json";
 const pieceFile = (index: number): string => `${String(index).padStart(6, "0")}.piece`;
 
 /**
- * A file of a URL, read from the cache where it is kept. The server is asked for its version at each opening; where it
- * cannot be reached, what is kept is read all the same.
+ * A file at a URL, read from the cache when it is there. The server is asked for the file's version at each opening;
+ * when it cannot be reached, the cached file is used.
  */
 export async function cachedSource(
   url: string,
@@ -65,13 +65,13 @@ export async function cachedSource(
   }
   if (isKept) await opened.whole.cancel();
   const bytes = isKept ? known.size : await streamed(cache, place, opened, opened.whole);
-  if (!isKept) await keep(bytes); // written last: with it, all pieces are there
+  if (!isKept) await keep(bytes); // written last: its presence means that all pieces are there
   return new Pieces(cache, place, bytes, async () => {
     throw new FileError(`${place}: a piece of ${url} is missing\n  hint: remove the folder, and it is read again`);
   });
 }
 
-/** Reads a whole file into pieces, from a server without ranges; gives its bytes. */
+/** Downloads a whole file into pieces, from a server without ranges; returns its size. */
 async function streamed(
   cache: UrlCache,
   place: string,
@@ -101,7 +101,7 @@ async function streamed(
   return read;
 }
 
-/** A file in pieces; one that is not there is fetched and kept. */
+/** A file in pieces; missing ones are fetched and cached. */
 class Pieces implements Source {
   readonly size: number;
   private readonly cache: UrlCache;
@@ -128,7 +128,7 @@ class Pieces implements Source {
     return Math.max(0, to - from);
   }
 
-  /** Copies a part of a piece: out of memory where it has just come, else out of its file. */
+  /** Copies a part of a piece: from memory if it has just been fetched, otherwise from its file. */
   private async copy(index: number, from: number, into: Uint8Array): Promise<void> {
     const path = join(this.place, pieceFile(index));
     const pending = this.coming.get(index) ?? this.bring(index, path);
@@ -147,7 +147,7 @@ class Pieces implements Source {
     }
   }
 
-  /** The bytes of a piece that had to be fetched; undefined for one that was there. */
+  /** The bytes of a piece that had to be fetched; undefined when it was already cached. */
   private async bring(index: number, path: string): Promise<Uint8Array | undefined> {
     const { fs, onRead } = this.cache;
     if (await isPiece(fs, path, this.bytesOf(index))) return undefined;
@@ -174,7 +174,7 @@ async function aboutIn(fs: FileSystem, path: string): Promise<About | undefined>
     const { size } = about as About;
     return Number.isSafeInteger(size) ? (about as About) : undefined;
   } catch {
-    return undefined; // not what is written here: it is read anew
+    return undefined; // not written by this code: read again from the server
   }
 }
 

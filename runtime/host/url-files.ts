@@ -1,4 +1,4 @@
-/** Files of a web server as a file system that is only read. */
+/** Files on a web server as a read-only file system. */
 import { FileError, UsageError } from "../../compiler/index.ts";
 import { formatBytes } from "../file-errors.ts";
 import type { FileSystem } from "../file-system.ts";
@@ -7,28 +7,28 @@ import { bytesSource, type Found, readOnlyFileSystem, type Source } from "./read
 import { chunksOf, openRemote, type Remote, type RequestOptions } from "./remote-file.ts";
 import { cachedSource, type UrlCache } from "./url-cache.ts";
 
-/** How files of a server are read. */
+/** How files on a server are read. */
 export interface UrlOptions extends RequestOptions {
-  /** Where what was read is kept, so that it is read again without the network. Default: nowhere. */
+  /** A cache, so that they are read again without the network. Default: none. */
   readonly cache?: UrlCache;
 }
 
-/** A file system, and the path of what was named in it. */
+/** A file system, and the path in it of the named file. */
 export interface UrlFiles {
   readonly fs: FileSystem;
   readonly path: string;
 }
 
-/** A server sends no list of a folder: these names are asked for. */
+/** A server does not list its folders: these names are tried. */
 const usualNames = ["model.safetensors", "model.safetensors.index.json"];
 
-/** Bytes of a file that is read whole for want of ranges. */
+/** Maximum bytes of a file that is read whole when the server has no ranges. */
 const mostWhole = 256 * 2 ** 20;
 
 /**
- * The file of a URL, or with a "/" at its end the folder, and what lies beside it. Only the ranges that are read are
- * asked for, 64 KiB at least. From a server without ranges a file of up to 256 MiB is read whole, and a larger one only
- * into a cache.
+ * The file at a URL (or the folder, if it ends in "/") and its siblings. Only the ranges that are read are requested,
+ * at least 64 KiB each. From a server without ranges, a file of up to 256 MiB is read whole, and a larger one only into
+ * a cache.
  */
 export function urlFiles(url: string | URL, options: UrlOptions = {}): UrlFiles {
   const named = addressIn(url);
@@ -37,7 +37,7 @@ export function urlFiles(url: string | URL, options: UrlOptions = {}): UrlFiles 
   const once = (path: string): Promise<Found> => {
     const found = known.get(path) ?? find(path);
     known.set(path, found);
-    found.catch(() => known.delete(path)); // what failed is tried again
+    found.catch(() => known.delete(path)); // failures are retried
     return found;
   };
   const find = async (path: string): Promise<Found> => {
@@ -47,7 +47,7 @@ export function urlFiles(url: string | URL, options: UrlOptions = {}): UrlFiles 
   };
   const addressOf = (path: string): string => {
     const address = new URL(path.slice(1).split("/").map(encodeURIComponent).join("/"), folder);
-    address.search = named.search; // what a query permits, it permits of the files beside it too
+    address.search = named.search; // a query that grants access also covers siblings
     return address.href;
   };
   return { fs: readOnlyFileSystem(once), path: `/${decodeURIComponent(named.pathname.slice(folder.pathname.length))}` };

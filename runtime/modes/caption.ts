@@ -1,4 +1,4 @@
-/** Captions: an image and a prompt begin a text, and the decoder writes on. */
+/** Captioning: the decoder continues a text that begins with an image and a prompt. */
 import type { Graph, HostTensor } from "../../compiler/index.ts";
 import type { Tokenizer } from "../../data/index.ts";
 import type { InterleavedPictures } from "../../dsl/index.ts";
@@ -11,13 +11,16 @@ export interface Caption extends Generated {
   readonly text: string;
 }
 
-/** How pictures stand in a text, where the model reads several. */
+/** How images are placed in the text, for models that read several. */
 export interface ShownPictures extends InterleavedPictures {
-  /** What is said of the pictures before the last one, in their order; default there are none. */
+  /** Few-shot examples: the captions of all images but the last, in order; default none. */
   readonly examples?: readonly string[];
 }
 
-/** BOS and the prompt, without EOS. Where pictures stand in the text, each before the prompt, and each example after it. */
+/**
+ * BOS and the prompt, without EOS. With several images, each is placed before its prompt, followed by its example
+ * caption.
+ */
 export function captionPrompt(tokenizer: Tokenizer, prompt: string, shown?: ShownPictures): number[] {
   if (!shown) return [tokenizer.bos, ...textIds(tokenizer, prompt)];
   const { id, end, examples = [] } = shown;
@@ -26,8 +29,8 @@ export function captionPrompt(tokenizer: Tokenizer, prompt: string, shown?: Show
 }
 
 /**
- * The caption of one image. pixels f32 [batch = 1, channel, row, column], the images of examples before it; `beginning` takes them and `input_ids`, see
- * `CachedSession.begin`. The session has a row, or one for each beam.
+ * The caption of one image. pixels f32 [batch = 1, channel, row, column], preceded by the examples' images; `beginning`
+ * takes them and `input_ids`, see `CachedSession.begin`. The session has one row, or one per beam.
  */
 export async function writeCaption(
   session: CachedSession,
@@ -37,7 +40,7 @@ export async function writeCaption(
   options: Omit<GenerateOptions, "eos"> & {
     readonly prompt: string;
     readonly shown?: ShownPictures | undefined;
-    /** Ids that end it, besides the tokenizer's EOS. */
+    /** Ids that end the caption, besides the tokenizer's EOS. */
     readonly stops?: readonly number[];
   },
 ): Promise<Caption> {

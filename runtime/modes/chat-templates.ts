@@ -1,4 +1,4 @@
-/** How the turns of a conversation become the tokens that a language model was trained on. */
+/** Converts the turns of a conversation to the token format that a language model was trained on. */
 import type {
   ChatTemplate,
   ConversationTurn,
@@ -10,19 +10,19 @@ import type {
 
 export type { ChatTemplate, ImagePlace } from "../../dsl/index.ts";
 
-/** What a template needs of a tokenizer. */
+/** The part of a tokenizer that a template needs. */
 type Codec = Pick<TextCodec, "bos" | "eos" | "encode">;
 
 /**
- * The ids of the first turn up to where the answer begins. An image stands before the question, on a line of its own; the
- * texts before and after it are tokenized apart, as LLaVA does.
+ * The ids of the first turn, up to where the answer begins. An image stands before the question, on a line of its own;
+ * the texts before and after it are tokenized separately, as in LLaVA.
  */
 export function firstTurn(template: ChatTemplate, tokenizer: Codec, question: string, image?: ImagePlace): number[] {
   const { head, text } = beginning(template, tokenizer, question, image);
   return [...head, ...textIds(tokenizer, text)];
 }
 
-/** What goes before the text of a first turn, and that text. */
+/** The ids before the text of a first turn, and that text. */
 function beginning(template: ChatTemplate, tokenizer: Codec, question: string, image?: ImagePlace) {
   const { system, before, after, bos = true, aroundImage: [opened, closed] = ["", ""] } = template;
   const first = bos ? [tokenizer.bos] : [];
@@ -32,19 +32,19 @@ function beginning(template: ChatTemplate, tokenizer: Codec, question: string, i
   return { head, text: `${closed}\n${question}${after}` };
 }
 
-/** The ids between an answer and the next one: the end of the turn before, then the question. */
+/** The ids between an answer and the next one: the previous turn's end, then the question. */
 export function nextTurn(template: ChatTemplate, tokenizer: Codec, question: string): number[] {
   const { end, begin, before, after } = template;
   return idsOf(tokenizer, [...end, ...begin, `${before}${question}${after}`]);
 }
 
-/** A label that is no target. */
+/** The label of positions that the loss ignores. */
 const noTarget = -100;
 
 /**
- * A whole conversation to learn from: what is asked as `firstTurn` and `nextTurn` write it, and the answers with their ends
- * as targets. Each answer is tokenized together with its question, as a sentence is; a piece that both share is the
- * question's. A turn of the system takes the place of the template's own text. Undefined where no question has an answer.
+ * A whole conversation as a training example: questions formatted as by `firstTurn` and `nextTurn`, with the answers
+ * and their ends as targets. Each answer is tokenized together with its question; a token that spans both counts as the
+ * question's. A system turn replaces the template's own system text. Undefined when no question has an answer.
  */
 export function writtenConversation(
   template: ChatTemplate,
@@ -77,7 +77,7 @@ export function writtenConversation(
   return { ids, labels };
 }
 
-/** Questions with their answers; what one speaker says in several turns is one text, and marks of pictures are left out. */
+/** Pairs of question and answer. Consecutive turns of one speaker are joined, and image placeholders are removed. */
 function exchangesOf(turns: readonly ConversationTurn[]): { readonly question: string; readonly answer: string }[] {
   const said = turns.filter((t) => t.role !== "system");
   const joined: { role: string; text: string }[] = [];
@@ -99,13 +99,13 @@ function commonStart(a: readonly number[], b: readonly number[]): number {
   return differs < 0 ? a.length : differs;
 }
 
-/** The ids of texts and special tokens in a row. */
+/** The concatenated ids of texts and special tokens. */
 export function idsOf(tokenizer: Codec, pieces: readonly Piece[]): number[] {
   return pieces.flatMap((piece) =>
     typeof piece === "string" ? textIds(tokenizer, piece) : [tokenizer[piece.special]],
   );
 }
 
-/** The ids of a text without the BOS and EOS that tokenizers put around it. */
+/** The ids of a text without the BOS and EOS that the tokenizer adds. */
 export const textIds = (tokenizer: Pick<TextCodec, "encode">, text: string): number[] =>
   tokenizer.encode(text, Number.MAX_SAFE_INTEGER).slice(1, -1);

@@ -1,34 +1,34 @@
 /**
- * The class of every place of a picture that is seen window by window: scores are spread over their window, and averaged
- * where windows overlap. MMSegmentation 0.30, mmseg/models/segmentors/encoder_decoder.py, `slide_inference`.
+ * Semantic segmentation by sliding windows: each window's scores are resized to it, and averaged where windows overlap.
+ * MMSegmentation 0.30, mmseg/models/segmentors/encoder_decoder.py, `slide_inference`.
  */
 import type { HostTensor } from "../../compiler/index.ts";
 import { permute } from "../weights.ts";
 
-/** A rectangle's sides in places. */
+/** Width and height in pixels. */
 export interface MapSides {
   readonly width: number;
   readonly height: number;
 }
 
-/** Classes of places: [row, column]. */
+/** The class of each pixel: [row, column]. */
 export interface ClassMap extends MapSides {
   readonly data: Int32Array;
 }
 
-/** Where windows begin along a length that is at least theirs: `stride` apart, the last at the end. */
+/** Window offsets along a length of at least `size`: `stride` apart, the last one flush with the end. */
 export function windowStarts(length: number, size: number, stride: number): readonly number[] {
   const count = Math.ceil(Math.max(0, length - size) / stride) + 1;
   return Array.from({ length: count }, (_, i) => Math.min(i * stride, length - size));
 }
 
-/** Scores of places, [row, column, class]. */
+/** Scores per pixel, [row, column, class]. */
 interface Scores extends MapSides {
   readonly classes: number;
   readonly data: ArrayLike<number>;
 }
 
-/** Scores [batch, class, row, column], in any order, one for each row of the batch. */
+/** The scores of each batch row, from a tensor [batch, class, row, column] in any axis order. */
 export function scoresOf(tensor: HostTensor): readonly Scores[] {
   const { axes, data } = permute(tensor, ["batch", "row", "column", "class"]);
   const [batch, height, width, classes] = axes.map(({ size }) => Number(size)) as [number, number, number, number];
@@ -39,7 +39,7 @@ export function scoresOf(tensor: HostTensor): readonly Scores[] {
   }));
 }
 
-/** Adds up the scores of windows of `size` places a side. */
+/** Accumulates the scores of windows of `size` x `size` pixels. */
 export function scoreMap({ width, height }: MapSides, size: number) {
   const seen = new Uint16Array(width * height);
   let sum: Scores & { readonly data: Float32Array } = { width, height, classes: 0, data: new Float32Array(0) };
@@ -54,7 +54,7 @@ export function scoreMap({ width, height }: MapSides, size: number) {
         for (let column = 0; column < size; column += 1) seen[at + column]! += 1;
       }
     },
-    /** The best class of each place of a picture of these sides; of several the first. */
+    /** The argmax class of each pixel, resized to the given size; ties go to the first class. */
     classes(sides: MapSides): ClassMap {
       const { classes, data } = sum;
       for (const [place, times] of seen.entries())
@@ -75,7 +75,10 @@ function argmax(line: Float32Array, from: number, count: number): number {
   return best;
 }
 
-/** Rows of scores resized as torch.nn.functional.interpolate does, bilinear with align_corners = false; each is valid until the next. */
+/**
+ * Rows of bilinearly resized scores, as in torch.nn.functional.interpolate with align_corners = false; each row is
+ * valid until the next.
+ */
 function* resized({ width, height, classes, data }: Scores, to: MapSides): Generator<readonly [number, Float32Array]> {
   const [rows, columns] = [between(height, to.height), between(width, to.width)];
   const [mixed, line] = [new Float32Array(width * classes), new Float32Array(to.width * classes)];
@@ -91,7 +94,7 @@ function* resized({ width, height, classes, data }: Scores, to: MapSides): Gener
   }
 }
 
-/** The two old places around each new one, and the share of the second. */
+/** The two source positions around each target position, and the weight of the second. */
 function between(from: number, to: number): readonly { low: number; high: number; share: number }[] {
   return Array.from({ length: to }, (_, i) => {
     const at = Math.max(0, ((i + 0.5) * from) / to - 0.5);

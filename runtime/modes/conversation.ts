@@ -1,4 +1,4 @@
-/** A conversation with a decoder: every turn goes on from what the cache remembers. */
+/** A conversation with a decoder: every turn continues from the KV cache. */
 import type { Graph, HostTensor } from "../../compiler/index.ts";
 import type { Tokenizer } from "../../data/index.ts";
 import type { CachedSession } from "../generation/cached-session.ts";
@@ -6,9 +6,9 @@ import { type Generated, type GenerateOptions, generate } from "../generation/ge
 import { type ChatTemplate, firstTurn, type ImagePlace, nextTurn } from "./chat-templates.ts";
 import { idRow } from "./token-ids.ts";
 
-/** The picture that a conversation is about. */
+/** The image that a conversation is about. */
 export interface ChatImage {
-  /** Begins a text with an image: inputs `pixels` and `input_ids`; see `CachedSession.begin`. */
+  /** Prefill graph for a text with an image: inputs `pixels` and `input_ids`; see `CachedSession.begin`. */
   readonly beginning: Graph;
   /** f32 [batch = 1, channel, row, column] */
   readonly pixels: HostTensor;
@@ -21,9 +21,9 @@ export interface ConversationOptions {
   readonly image?: ChatImage;
 }
 
-/** How an answer is written; where it ends is the template's business. */
+/** How an answer is generated; the template decides where it ends. */
 export type AnswerOptions = Omit<GenerateOptions, "eos" | "onToken"> & {
-  /** Hears of new text as it is written: whole characters only. */
+  /** Called with new text as it is generated: whole characters only. */
   readonly onText?: (text: string) => void;
 };
 
@@ -35,11 +35,11 @@ export interface Conversation {
   ask(question: string, options: AnswerOptions): Promise<Answer>;
 }
 
-/** A conversation on a session of one row. */
+/** A conversation, on a session with one row. */
 export function conversation(session: CachedSession, options: ConversationOptions): Conversation {
   const { template, tokenizer, image } = options;
   const stops = [tokenizer.eos, ...template.stops];
-  /** Tokens of the last answer that the session has not read. */
+  /** Tokens of the last answer that are not in the cache yet. */
   let unread: readonly number[] = [];
   let turns = 0;
   const begin = async (question: string) => {
@@ -65,13 +65,15 @@ export function conversation(session: CachedSession, options: ConversationOption
 }
 
 export interface TextStreamOptions {
-  /** Hears of new text: whole characters only. */
+  /** Called with new text: whole characters only. */
   readonly onText?: (text: string) => void;
-  /** Ids of a text that the new ones go on from: blanks between the two are told. Without, the text begins with no blank. */
+  /**
+   * Ids of a text that the new one continues; spaces between the two are kept. Without it, leading spaces are dropped.
+   */
   readonly after?: readonly number[];
 }
 
-/** Ids to text as they come. A character that is not whole yet, a � at the end, waits for the next id. */
+/** Incremental detokenization. An incomplete character, shown as a trailing �, waits for the next id. */
 export function textStream(
   tokenizer: Tokenizer,
   stops: readonly number[],

@@ -1,4 +1,4 @@
-/** One model on a device: its parameters once, and as many graphs over them as its modes need. */
+/** A model on a device: one copy of its parameters, shared by all the graphs that its modes need. */
 import type { Backend, Store } from "../../backends/backend.ts";
 import { type Graph, inputName, isParameter, type Precision, type Sizes } from "../../compiler/index.ts";
 import { type ParameterSource, writeParameters } from "../parameter-source.ts";
@@ -7,13 +7,16 @@ import { openSessions } from "./open-sessions.ts";
 
 export interface DeviceModel {
   readonly backend: Backend;
-  /** Parameters, and the state of graphs that keep some. */
+  /** Parameters, and the state of graphs that have any. */
   readonly store: Store;
-  /** Whether graphs are compiled anew for each set of sizes that runs come with. */
+  /** Whether graphs are recompiled for each new set of sizes. */
   readonly fixed: boolean;
-  /** In which floats most of the work is done, and what is handed from run to run: what the device can of what was asked for. */
+  /**
+   * The float type of most computation and of activations between runs: the requested precision, as far as the device
+   * supports it.
+   */
   readonly computes: Precision;
-  /** Compiles a graph and reads the parameters that no graph before it had. */
+  /** Compiles a graph and loads the parameters that no earlier graph used. */
   session(graph: Graph, sizes?: Sizes): Promise<InferenceSession>;
   dispose(): void;
 }
@@ -21,11 +24,14 @@ export interface DeviceModel {
 export interface DeviceModelOptions {
   /** Default false: graphs are compiled once for all sizes. */
   readonly fixed?: boolean;
-  /** In which floats most of the work is done, where the device can; default "f32". */
+  /** The float type of most computation, if the device supports it; default "f32". */
   readonly precision?: Precision;
 }
 
-/** A model without graphs yet. Parameters are read when a graph first needs them, so one at most is in host memory at a time. */
+/**
+ * A model without graphs yet. Parameters are loaded when a graph first needs them, so that at most one is in host
+ * memory at a time.
+ */
 export function deviceModel(
   backend: Backend,
   parameters: ParameterSource,

@@ -1,8 +1,8 @@
-/** The sessions of one model: each leaves when it is disposed of, and what is left is disposed of with the model. */
+/** The open sessions of a model; those still open are disposed of with the model. */
 import type { InferenceSession } from "../session.ts";
 
 export interface OpenSessions {
-  /** A session that runs and releases so. */
+  /** A session with this run function, and what to do when it is disposed of. */
   add(run: InferenceSession["run"], release: () => void): InferenceSession;
   dispose(): void;
 }

@@ -1,12 +1,12 @@
-/** The ids that a text which is written goes on from. */
+/** Prompt ids for text continuation. */
 import { UsageError } from "../../compiler/index.ts";
 import type { Tokenizer } from "../../data/index.ts";
 import type { Piece } from "../../dsl/index.ts";
 import { idsOf, textIds } from "./chat-templates.ts";
 
 /**
- * The ids of a prompt: after what the model's record says it begins with, else as the tokenizer's own template begins texts.
- * An end that the template puts after them is left out. Throws UsageError for a prompt of no tokens.
+ * The ids of a prompt, prefixed as the model's record says, or else as by the tokenizer's own template. An EOS that the
+ * template appends is dropped. Throws UsageError for a prompt without tokens.
  */
 export function promptIds(tokenizer: Tokenizer, prompt: string, begin: readonly Piece[] | undefined): number[] {
   const byTemplate = () => {

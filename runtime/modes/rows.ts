@@ -1,29 +1,32 @@
-/** Running many rows through a session, a batch at a time, so that nothing compiles twice. */
+/** Runs many rows through a session in batches, without recompiling. */
 import { bindSizes, type Graph, type HostTensor, symbol, UsageError } from "../../compiler/index.ts";
 import type { InferenceSession } from "../session.ts";
 
 export interface Rows {
-  /** How many rows there are in all. */
+  /** Total number of rows. */
   readonly count: number;
-  /** Rows a run at most: the last may have fewer. */
+  /** Maximum rows per run; the last run may have fewer. */
   readonly batch: number;
-  /** Whether every run has `batch` rows: the last repeats its last row to be full. */
+  /** Whether every run has `batch` rows: the last is padded by repeating its last row. */
   readonly full?: boolean;
-  /** The inputs for the rows of these indices. */
+  /** The feeds for the rows with these indices. */
   readonly feeds: (rows: readonly number[]) => Promise<Readonly<Record<string, HostTensor>>>;
 }
 
 export interface RowsResult {
   /** Index of the first row. */
   readonly from: number;
-  /** Rows that count. */
+  /** Valid rows. */
   readonly count: number;
-  /** Rows that the tensors have; what comes after those that count repeats the last. */
+  /** Rows of the tensors, including the padding after the valid rows. */
   readonly rows: number;
   readonly outputs: Readonly<Record<string, HostTensor>>;
 }
 
-/** The graph for such runs: its size `batch` is a number where all of them have the same, else open up to the largest. */
+/**
+ * The graph for such runs: its size `batch` is constant if all runs have the same, otherwise symbolic up to the
+ * largest.
+ */
 export function graphForRows(graph: Graph, { count, batch, full }: Omit<Rows, "feeds">): Graph {
   const isSame = full || count % batch === 0;
   return bindSizes(graph, { batch: isSame ? batch : symbol("batch", { max: batch }) });
@@ -39,15 +42,15 @@ export async function* runRows(session: InferenceSession, rows: Rows): AsyncGene
   }
 }
 
-/** Rows of one width, flat: what data's `Embeddings` are. */
+/** Row vectors of one width, flat; the data package's `Embeddings` have this form. */
 export interface RowVectors {
   readonly data: Float32Array;
   readonly width: number;
 }
 
 /**
- * One output [batch, width] of all rows; `onRows` is told how many are done. Throws UsageError for a value that is not
- * finite, which weights that diverged or belong to another model give.
+ * One output [batch, width] of all rows; `onRows` receives the number of rows done. Throws UsageError for a value that
+ * is not finite, as from weights that diverged or belong to another model.
  */
 export async function embedRows(
   session: InferenceSession,

@@ -1,4 +1,4 @@
-/** How well a decoder foresees the tokens of texts: the cross-entropy of each, by its step over nothing that it remembers. */
+/** Per-token cross-entropy of texts under a decoder, computed by its step with an empty past. */
 import {
   type Graph,
   type HostTensor,
@@ -11,15 +11,15 @@ import {
 import { outputNamed, pastPart, sizedStep } from "../generation/decoder-shape.ts";
 import type { DeviceModel } from "./device-model.ts";
 
-/** Tokens that are seen together. */
+/** A window of tokens. */
 export interface TextWindow {
   readonly ids: readonly number[];
-  /** The first of them that is judged; from 1 on, as the first follows nothing. */
+  /** The first token to score; at least 1, since the first token has no context. */
   readonly from: number;
 }
 
 export interface TextLosses {
-  /** Of each window, -log p of each judged token, in nats. */
+  /** For each window, -log p of each scored token, in nats. */
   of(windows: readonly TextWindow[]): Promise<readonly (readonly number[])[]>;
   dispose(): void;
 }
@@ -32,7 +32,7 @@ export async function textLosses(
   step: Graph,
   { rows, tokens }: { readonly rows: number; readonly tokens: number },
 ): Promise<TextLosses> {
-  // A decoder's step may need a past: one place, which the mask leaves out.
+  // A decoder's step may require a past: one slot, which is masked out.
   const logits = outputNamed(sizedStep(step, rows, 1, tokens), "logits");
   const axes = logits.type.axes.filter(({ name }) => name !== "vocab");
   const next = ops.input(labels, "i32", axes);

@@ -1,13 +1,13 @@
 /**
- * Classification by texts alone: a class is the mean direction of its prompts. Radford et al. 2021, arXiv:2103.00020,
- * section 3.1.4; CLIP-Benchmark, which the InternVL figures were made with.
+ * Zero-shot classification: a class is the mean direction of its prompts. Radford et al. 2021, arXiv:2103.00020,
+ * section 3.1.4; CLIP-Benchmark, which produced the InternVL figures.
  */
 import { UsageError } from "../../compiler/index.ts";
 import type { RowVectors } from "./rows.ts";
 
 /**
- * One unit vector for each class: its prompts normalized, averaged, normalized again. `classes[i]` is the class of
- * prompt i, from 0 on. Throws UsageError for a class without a direction, which only prompts that cancel leave.
+ * One unit vector per class: its prompts' embeddings normalized, averaged, normalized again. `classes[i]` is the class
+ * of prompt i, from 0. Throws UsageError for a class whose prompts cancel to zero.
  */
 export function classVectors(prompts: RowVectors, classes: readonly number[], count: number): RowVectors {
   const { width } = prompts;
@@ -30,7 +30,7 @@ export function classVectors(prompts: RowVectors, classes: readonly number[], co
   return { data, width };
 }
 
-/** The cosines of one image with every class, scaled and shifted. `scale` is exp(logit_scale). -> one number a class */
+/** The scaled and shifted cosine similarities of one image with every class. `scale` is exp(logit_scale). -> [class] */
 export function classLogits(image: Float32Array, classes: RowVectors, scale: number, bias = 0): Float64Array {
   const { data, width } = classes;
   return Float64Array.from({ length: data.length / width }, (_, c) => {
@@ -40,7 +40,7 @@ export function classLogits(image: Float32Array, classes: RowVectors, scale: num
   });
 }
 
-/** Probabilities that add up to 1: the softmax of logits. */
+/** The softmax of logits. */
 export function shares(logits: Float64Array): Float64Array {
   const top = logits.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY);
   const powers = logits.map((v) => Math.exp(v - top));

@@ -1,13 +1,13 @@
-/** Named tensors in host memory: what a model keeps between runs where its device holds nothing for long. */
+/** Named tensors in host memory: the state of a model whose weights do not stay on its device. */
 import type { Store } from "../../backends/backend.ts";
 import { didYouMean, type HostTensor, UsageError } from "../../compiler/index.ts";
 
 export interface HostStore extends Store {
-  /** The tensor itself; throws UsageError naming the nearest when there is none. */
+  /** The tensor itself, not a copy; throws UsageError naming the nearest when there is none. */
   get(name: string): HostTensor;
   /** The tensor itself, if there is one. */
   find(name: string): HostTensor | undefined;
-  /** Puts a tensor that nobody else writes to in place. */
+  /** Stores a tensor without copying it; nobody else may write to it. */
   set(name: string, value: HostTensor): void;
 }
 

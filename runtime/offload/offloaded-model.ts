@@ -1,6 +1,6 @@
 /**
- * A model whose weights stay where they are stored: graphs run part by part, and each part's weights are on the device only
- * while it runs. What a model needs of memory is then two parts and the activations between them, whatever its size.
+ * Weight offloading: graphs run part by part, and each part's weights are on the device only while it runs. A model of
+ * any size then needs memory only for two parts and the activations between them.
  */
 import { type Backend, checkFeeds, checkResidents, fetchedOutputs } from "../../backends/backend.ts";
 import {
@@ -31,23 +31,25 @@ import { copyOf, type HostStore, hostStore } from "./host-store.ts";
 import { type LoadedPart, type PartWeights, partWeights } from "./part-weights.ts";
 
 export interface OffloadOptions {
-  /** Bytes of weights that are held at once: two parts. A part has at least the weights of one operation. */
+  /** Bytes of weights on the device at once: two parts. A part has at least the weights of one operation. */
   readonly memory: number;
-  /** Compile anew for each set of sizes that runs come with. Default false. */
+  /** Recompile for each new set of sizes. Default false. */
   readonly fixed?: boolean;
-  /** In which floats most of the work is done, where the device can; default "f32". Parts hand on f32. */
+  /**
+   * The float type of most computation, if the device supports it; default "f32". Activations between parts are f32.
+   */
   readonly precision?: Precision;
-  /** Told before each part of a run, and after the last. */
+  /** Called before each part of a run, and after the last. */
   readonly onPart?: (done: number, total: number) => void;
-  /** Told where an operation's weights alone are too large for that: the bytes that are held instead. */
+  /** Called when a single operation's weights exceed that limit, with the bytes used instead. */
   readonly onExcess?: (bytes: number) => void;
 }
 
-/** A model as `deviceModel` gives one; its store is in host memory. */
+/** A model like that of `deviceModel`, with its store in host memory. */
 export function offloadedModel(backend: Backend, parameters: ParameterSource, options: OffloadOptions): DeviceModel {
   const store = hostStore();
   const sessions = openSessions();
-  // Runs of all sessions go one after another, and leave no weights behind: they share the memory that is granted.
+  // Runs of all sessions are serialized and leave no weights behind, since they share the memory limit.
   let last: Promise<unknown> = Promise.resolve();
   const session = async (graph: Graph, sizes: Sizes = {}): Promise<InferenceSession> => {
     const weights = partWeights(backend, parameters, options.precision ?? "f32");
@@ -77,7 +79,7 @@ function partsRunner(
   const plans = new Map<string, readonly Part[]>();
   const untold = new Map<string, readonly string[]>();
   const cut = (selected: Graph, bound: Sizes) => partition(selected, options.memory / 2, bound);
-  /** The parts for what is asked, their sizes open but for those that the inputs of some part do not tell. */
+  /** The parts for the given outputs. Sizes stay symbolic except those that some part's inputs do not determine. */
   const planFor = (bound: Sizes, outputs: readonly string[]): readonly Part[] => {
     const what = JSON.stringify(outputs);
     const selected = selectOutputs(fed, outputs);
@@ -100,19 +102,19 @@ function partsRunner(
     const states = graph.inputs.filter(isState).map((n) => [inputName(n), store.get(inputName(n))] as const);
     const outputs = await runParts(parts, { ...feeds, ...Object.fromEntries(states) }, weights, options);
     for (const [name, state] of Object.entries(graph.updates)) store.set(state, outputs.get(name)!);
-    // What is kept is nobody else's to write to.
+    // State is copied, since callers may write to their outputs.
     const handedOut = (name: string) => (name in graph.updates ? copyOf(outputs.get(name)!) : outputs.get(name)!);
     return Object.fromEntries(fetched.map((name) => [name, handedOut(name)]));
   };
 }
 
-/** The sizes in a part that no axis of an input tells. */
+/** The symbolic sizes of a part that no axis of an input determines. */
 function untoldSizes(part: Graph): string[] {
   const told = part.inputs.flatMap((n) => n.type.axes.map((a) => loneSymbol(a.size)?.name));
   return openSizes(part).filter((name) => !told.includes(name));
 }
 
-/** The graph with its state as inputs that are fed; what replaces state are outputs like others. */
+/** The graph with its state turned into ordinary inputs, and state updates into ordinary outputs. */
 function withoutState(graph: Graph): Graph {
   const fed = (node: Node): Node => {
     if (!isState(node)) return node;
@@ -144,7 +146,7 @@ async function runParts(
       const loaded: LoadedPart = await next!;
       const following = parts[i + 1];
       next = following && weights.load(following);
-      next?.catch(() => {}); // told where it is awaited
+      next?.catch(() => {}); // reported where it is awaited
       const values = part.values.map(
         (v, k) => [partNames.value(k), results[v.part]![partNames.result(v.result)]!] as const,
       );
@@ -159,7 +161,7 @@ async function runParts(
       for (let k = 0; k <= i; k++) if ((lastUser.get(k) ?? k) <= i) results[k] = undefined;
     }
   } finally {
-    await next?.catch(() => {}); // nothing is freed while it is being loaded
+    await next?.catch(() => {}); // nothing is freed while it is still being loaded
     weights.rest();
   }
   onPart?.(parts.length, parts.length);

@@ -1,20 +1,20 @@
-/** The weights of parts on a device: those of one part are read while another runs. */
+/** The weights of parts on a device, loading one part's while another runs. */
 import type { Backend, Executable, Store } from "../../backends/backend.ts";
 import { type Graph, isParameter, type Node, type Part, type Precision, partNames } from "../../compiler/index.ts";
 import { type ParameterSource, writeParameters } from "../parameter-source.ts";
 
-/** A part that can run. */
+/** A part that is ready to run. */
 export interface LoadedPart {
   readonly executable: Executable;
   readonly store: Store;
 }
 
 export interface PartWeights {
-  /** Compiles a part, unless an equal one was compiled before, and puts its weights on the device. */
+  /** Compiles a part, reusing that of an equal part, and puts its weights on the device. */
   load(part: Part): Promise<LoadedPart>;
-  /** Says that a part has run: its memory serves the next equal part. */
+  /** Marks a part as done: the next equal part reuses its memory. */
   release(part: LoadedPart): void;
-  /** Frees the memory of all weights: a run has ended, well or not. */
+  /** Frees the memory of all weights, after a run has succeeded or failed. */
   rest(): void;
   dispose(): void;
 }
@@ -39,7 +39,7 @@ export function partWeights(backend: Backend, parameters: ParameterSource, preci
     compiled.push({ results, executable });
     return executable;
   };
-  /** Memory of an equal part; that of others goes first, so that no more than two parts are held. */
+  /** The memory of an equal part. That of other parts is freed first, so that at most two parts are held. */
   const storeFor = (executable: Executable): Store => {
     let found: Store | undefined;
     for (const [store, owner] of idle) {

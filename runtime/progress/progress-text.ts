@@ -8,12 +8,12 @@ export interface ProgressState {
   readonly done: number;
   readonly total: number;
   readonly unit?: string;
-  /** Units a second, or undefined before it is known. */
+  /** Units per second; undefined until known. */
   readonly rate: number | undefined;
   readonly fields: Fields;
 }
 
-/** A progress line; with a bar, and cut to the width, when a terminal's width in columns is given. */
+/** A progress line; given a terminal's width in columns, it has a bar and is truncated to the width. */
 export function progressText(state: ProgressState, width?: number): string {
   const { description, done, total, unit = "steps", rate, fields } = state;
   const fraction = total > 0 ? Math.min(1, done / total) : 1;
@@ -33,7 +33,7 @@ export function progressText(state: ProgressState, width?: number): string {
   return [...`${description}  ${bar(fraction, barWidth)}  ${figures}`].slice(0, width).join("");
 }
 
-/** Few widths, so that the bar does not change its own with every digit after it. */
+/** Only a few widths, so that the bar does not resize with every digit. */
 const barWidths = [30, 20, 10];
 
 function bar(fraction: number, width: number): string {
@@ -59,7 +59,7 @@ export function formatDuration(seconds: number): string {
   return `${Math.floor(s / 86400)}d${two((s % 86400) / 3600)}h`;
 }
 
-/** Measures the rate of work over the last half minute, so that it follows a change and does not jump. */
+/** Measures the rate over the last half minute, so that it follows changes without jumping. */
 export class RateMeter {
   readonly #now: () => number;
   readonly #samples: { readonly at: number; readonly done: number }[];
@@ -70,7 +70,7 @@ export class RateMeter {
   }
 
   add(done: number): void {
-    if (done === this.#samples.at(-1)!.done) return; // a further figure is no work done
+    if (done === this.#samples.at(-1)!.done) return; // a change of another figure is no progress
     const at = this.#now();
     const isSoonAfter = (a: number) => at - a < 500;
     const beforeLast = this.#samples.at(-2);
@@ -79,7 +79,7 @@ export class RateMeter {
     while (this.#samples.length > 2 && at - this.#samples[1]!.at > 30_000) this.#samples.shift();
   }
 
-  /** Units a second; undefined before time has passed and work was done. */
+  /** Units per second; undefined until there is progress. */
   rate(): number | undefined {
     const first = this.#samples[0]!;
     const last = this.#samples.at(-1)!;

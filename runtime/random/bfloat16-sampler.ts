@@ -1,21 +1,21 @@
-/** Drawing straight to bfloat16, several times as fast as drawing f32 and rounding it, with the same result. */
+/** Samples bfloat16 directly, several times as fast as sampling f32 and rounding, with the same result. */
 import type { Distribution } from "../../compiler/index.ts";
 import { encode } from "../safetensors/stored-dtype.ts";
 import { samplerOf } from "./distributions.ts";
 
-/** Turns words into the bits of as many bfloat16 numbers, each of its own word alone. */
+/** Turns each random word into the bits of a bfloat16 number; element-wise. */
 export type BFloat16Sampler = (words: Uint32Array, out: Uint16Array) => void;
 
-/** Distributions whose values rise with their word. */
+/** Distributions whose samples are monotonic in the word. */
 const rising: readonly Distribution["kind"][] = ["truncated_normal", "uniform"];
 
-/** A bit pattern of bfloat16 that is no number: the words of this range are not all one value. */
+/** A NaN bit pattern marking that the words of this range do not all give one value. */
 const several = 0x7fff;
 
 /**
- * The sampler of a distribution; undefined where values do not rise with their word. There are 2^32 words and some
- * thousand bfloat16 numbers, so all 65,536 words with the same upper half nearly always give one number: the one that the
- * first and the last of them give. The other words, some four in a hundred, are drawn as f32.
+ * The sampler of a distribution; undefined when its samples are not monotonic in the word. Since there are 2^32 words
+ * and only some thousand bfloat16 numbers, all 65,536 words with the same upper half nearly always give the same
+ * number: that of the first and the last of them. The remaining words, some four in a hundred, are sampled as f32.
  */
 export function bfloat16Sampler(distribution: Distribution): BFloat16Sampler | undefined {
   if (!rising.includes(distribution.kind)) return undefined;

@@ -1,14 +1,14 @@
-/** How random words become values of a distribution. */
+/** Maps random words to samples of a distribution. */
 import { type Distribution, UsageError } from "../../compiler/index.ts";
 import { normalProbability, normalQuantile } from "./normal-quantile.ts";
 
 /**
- * Turns `words`, uniform over 32 bits, into as many f32 values. Value i depends on words i and i ^ 1 only, so that
- * values can be made in any pieces that keep pairs together.
+ * Turns `words`, uniform over 32 bits, into as many f32 values. Value i depends only on words i and i ^ 1, so that
+ * values can be computed in any pieces that keep pairs together.
  */
 export type Sampler = (words: Uint32Array, out: Float32Array) => void;
 
-/** The sampler of a distribution; throws UsageError when its parameters describe none. */
+/** The sampler of a distribution; throws UsageError for invalid parameters. */
 export function samplerOf(distribution: Distribution): Sampler {
   for (const [name, value] of Object.entries(distribution)) {
     if (name !== "kind" && !Number.isFinite(value)) throw unfit(distribution, `its ${name} is not a finite number`);
@@ -34,7 +34,7 @@ function unfit({ kind, ...parameters }: Distribution, why: string): UsageError {
   return new UsageError(`${kind}(${text.join(", ")}) is no distribution: ${why}`);
 }
 
-/** Box and Muller 1958: a pair of words gives a radius and an angle, and those two normal values. |z| stays below 6.7. */
+/** Box and Muller 1958: two words give a radius and an angle, and thus two normal values. |z| stays below 6.7. */
 function normalSampler(distribution: Of<"normal">): Sampler {
   const { mean, std } = distribution;
   if (std < 0) throw unfit(distribution, "its std is negative");
@@ -49,14 +49,14 @@ function normalSampler(distribution: Of<"normal">): Sampler {
 }
 
 /**
- * By the inverse of the distribution function, so that each value takes one word and no rejection moves its successors.
- * `low` and `high` are bounds of the value, not multiples of std.
+ * By inverting the distribution function, so that each value takes exactly one word: rejection would shift its
+ * successors. `low` and `high` bound the value itself, not multiples of std.
  */
 function truncatedNormalSampler(distribution: Of<"truncated_normal">): Sampler {
   const { mean, std, low, high } = distribution;
   if (std <= 0) throw unfit(distribution, "its std is not positive");
   if (low >= high) throw unfit(distribution, "low is not below high");
-  // In the upper tail Φ is too near 1 to tell values apart: sample the mirror image there.
+  // In the upper tail Φ is too close to 1 to resolve values: sample the mirror image there.
   const side = low > mean ? -1 : 1;
   const ends = [normalProbability((side * (low - mean)) / std), normalProbability((side * (high - mean)) / std)];
   const from = Math.min(...ends);

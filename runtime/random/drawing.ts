@@ -1,10 +1,10 @@
-/** Drawing a stream of values in pieces, as the stored bytes of a type; who draws the pieces is the host's. */
+/** Draws a stream of values in pieces, as the stored bytes of a dtype; the host provides the threads. */
 import type { Distribution } from "../../compiler/index.ts";
 import { encode, type StoredDType } from "../safetensors/stored-dtype.ts";
 import { type BFloat16Sampler, bfloat16Sampler } from "./bfloat16-sampler.ts";
 import { fillWords, randomStream } from "./streams.ts";
 
-/** A part of a stream to be drawn. */
+/** A piece of a stream to draw. */
 export interface Draw {
   readonly id: number;
   readonly distribution: Distribution;
@@ -17,22 +17,22 @@ export interface Draw {
   readonly dtype: StoredDType;
 }
 
-/** What is asked for: from value 0 on where no start is given. */
+/** A requested range of a stream; from value 0 by default. */
 export type Asked = Omit<Draw, "id" | "start"> & { readonly start?: number };
 
 export interface DrawingThreads {
   /**
-   * The stored bytes of `count` values of a stream's step from `start` on, default 0, in pieces: those that `fillRandom` gives,
-   * whatever the number of threads. Throws UsageError for a value that `dtype` cannot hold.
+   * Yields, in pieces, the stored bytes of `count` values of a stream's step from `start` on, default 0. They equal
+   * those of `fillRandom`, whatever the number of threads. Throws UsageError for a value that `dtype` cannot hold.
    */
   draw(what: Asked): AsyncGenerator<Uint8Array>;
   dispose(): Promise<void>;
 }
 
-/** Values of one piece: large enough that handing it over costs nothing, small enough that all threads have work. */
+/** Values per piece: large enough to make the transfer cost negligible, small enough to keep all threads busy. */
 const pieceValues = 2 ** 20;
 
-/** The pieces of a draw in order, of which `ahead` are asked for at a time. */
+/** The pieces of a draw in order, with `ahead` of them requested at a time. */
 export async function* inPieces(
   what: Asked,
   ahead: number,
@@ -64,10 +64,10 @@ export function drawBytes({ distribution, seed, stream, step, start, count, dtyp
   return new Uint8Array(out.buffer);
 }
 
-/** Words made at a time: they stay in the processor's cache. */
+/** Words generated at a time, so that they stay in the CPU cache. */
 const cachedWords = 4096;
 
-/** A model has a few distributions, one for each number of inputs of a layer. */
+/** Cached, since a model has only a few distributions: one for each fan-in. */
 const samplers = new Map<string, BFloat16Sampler | undefined>();
 
 function samplerFor(distribution: Distribution): BFloat16Sampler | undefined {

@@ -1,6 +1,6 @@
 /** The standard normal distribution function and its inverse, both accurate to some 14 digits in the lower tail. */
 
-/** Φ(x): the probability that a standard normal variable lies below x. Relative accuracy holds for x < 0, any depth. */
+/** Φ(x), the probability that a standard normal variable is below x. The relative accuracy holds for all x < 0. */
 export function normalProbability(x: number): number {
   if (x > 0) return 1 - normalProbability(-x);
   return x > -2 ? 0.5 - centralProbability(-x) : tailProbability(-x);
@@ -74,6 +74,6 @@ export function normalQuantile(p: number): number {
 
 const evaluate = ([numerator, denominator]: Rational, x: number) => horner(numerator, x) / horner(denominator, x);
 
-/** Written out: a model's weights are billions of draws, and a loop over the coefficients takes several times as long. */
+/** Unrolled: a model's weights take billions of draws, and a loop over the coefficients is several times slower. */
 const horner = (c: Degree7, x: number) =>
   ((((((c[7] * x + c[6]) * x + c[5]) * x + c[4]) * x + c[3]) * x + c[2]) * x + c[1]) * x + c[0];

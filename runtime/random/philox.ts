@@ -1,10 +1,10 @@
 /**
- * The counter-based generator behind every random number: Philox4x32-10. A block of four 32-bit words is a function of
- * a 128-bit counter and a 64-bit key, so any number can be had without those before it.
+ * The counter-based generator behind all random numbers: Philox4x32-10. A block of four 32-bit words is a function of a
+ * 128-bit counter and a 64-bit key, which gives random access to any number.
  * Source: Salmon, Moraes, Dror, Shaw 2011, "Parallel random numbers: as easy as 1, 2, 3", section 3.3.
  */
 
-/** Four words, for counters and blocks; two for the key. */
+/** Four words for counters and blocks, two for keys. */
 export type Words = Uint32Array;
 
 const roundMultiplier0 = 0xd2511f53;
@@ -41,11 +41,11 @@ export function philox4x32(counter: Words, key: Words, out: Words, at = 0): void
 }
 
 /**
- * Writes the blocks of consecutive counters to `out`: those of `counter` with its first word counting up, as many as
- * `out` has room for, an even number. Two are made at a time, so that the processor works on one while the other waits for a product.
+ * Writes the blocks of consecutive counters to `out`, incrementing the first word of `counter`; `out` holds an even
+ * number of blocks. Two blocks are interleaved, for instruction-level parallelism across the multiplications' latency.
  */
 export function philoxBlocks(counter: Words, key: Words, out: Words): void {
-  // Signed 32-bit numbers throughout, and no destructuring: this loop makes every random number there is.
+  // Signed 32-bit integers only, and no destructuring: this is the hot loop of all random numbers.
   const first = counter[0]! | 0;
   const c1 = counter[1]! | 0;
   const c2 = counter[2]! | 0;
@@ -90,7 +90,7 @@ export function philoxBlocks(counter: Words, key: Words, out: Words): void {
   }
 }
 
-/** The upper 32 bits of a 64-bit product, from 16-bit halves; every sum that is shifted down fits 32 bits. */
+/** The upper 32 bits of a 64-bit product, from 16-bit halves; every partial sum that is shifted fits in 32 bits. */
 function multiplyHigh(a: number, b: number): number {
   const aLow = a & 0xffff;
   const aHigh = a >>> 16;

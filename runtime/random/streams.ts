@@ -1,35 +1,35 @@
 /**
- * Seeded random streams. Every number has an address (seed, stream, step, index) and is a function of it alone: what
- * else was drawn, in which order and on which device does not matter, and a resumed run draws what it would have drawn.
+ * Seeded random streams. Every number has an address (seed, stream, step, index) and depends on nothing else: not on
+ * what else was drawn, in which order, or on which device. A resumed run therefore draws the same numbers.
  */
 import { type Distribution, UsageError } from "../../compiler/index.ts";
 import { samplerOf } from "./distributions.ts";
 import { philox4x32, philoxBlocks, type Words } from "./philox.ts";
 
 /**
- * One stream of a seed. `index` counts values within a step, from 0. A value and an integer at one index come from the
- * same bits, so a stream serves one purpose; take another name for another.
+ * One stream of a seed. `index` counts values within a step, from 0. A float and an integer at the same index come from
+ * the same bits, so use a stream for one purpose only, and a differently named one for another.
  */
 export interface RandomStream {
-  /** A number of [0, 1). */
+  /** Uniform in [0, 1). */
   uniform(index: number, step?: number): number;
-  /** A standard normal number. */
+  /** Standard normal. */
   normal(index: number, step?: number): number;
-  /** A normal number with mean 0 and standard deviation 1 of [low, high]. */
+  /** Normal with mean 0 and standard deviation 1, truncated to [low, high]. */
   truncatedNormal(index: number, low: number, high: number, step?: number): number;
-  /** A whole number of [0, below); `below` is at most 2^32, which leaves no measurable bias. */
+  /** An integer in [0, below); `below` is at most 2^32, which leaves no measurable bias. */
   integer(index: number, below: number, step?: number): number;
   /** A copy of the items in random order. */
   shuffle<T>(items: readonly T[], step?: number): T[];
-  /** The numbers 0 to count - 1 in random order. */
+  /** The integers 0 to count - 1 in random order. */
   permutation(count: number, step?: number): Uint32Array;
   /** `count` values of a distribution, from index `start` on. */
   fill(distribution: Distribution, count: number, step?: number, start?: number): Float32Array;
 }
 
 /**
- * The stream of a name or number under a seed. Names and numbers never meet; two names meet with probability 2^-63.
- * Throws UsageError for a seed, stream, step or index that is not a whole number from 0 on (steps: below 2^32).
+ * The stream of a name or number under a seed. Names and numbers never collide; two names collide with probability
+ * 2^-63. Throws UsageError for a seed, stream, step or index that is not an integer from 0 on (steps: below 2^32).
  */
 export function randomStream(seed: number, stream: string | number): RandomStream {
   const key = wordsOf(wholeNumber("seed", seed));
@@ -59,7 +59,7 @@ export function randomStream(seed: number, stream: string | number): RandomStrea
 const unitUniform: Distribution = { kind: "uniform", low: 0, high: 1 };
 const unitNormal: Distribution = { kind: "normal", mean: 0, std: 1 };
 
-/** Values of a distribution for a tensor of this shape, in row-major order; the same for every executor. */
+/** Samples of a distribution for a tensor of this shape, in row-major order; the same for every executor. */
 export function fillRandom(
   distribution: Distribution,
   shape: readonly number[],
@@ -72,7 +72,8 @@ export function fillRandom(
 }
 
 /**
- * The words that the values of a stream's step are made of, from index `start` on. `start` and the number of words are multiples of 8.
+ * The random words underlying the values of a stream's step, from index `start` on. `start` and the number of words
+ * must be multiples of 8.
  */
 export function fillWords(out: Uint32Array, seed: number, stream: string, start: number, step = 0): void {
   const counter = counterOf(step, nameWords(stream));
@@ -80,7 +81,7 @@ export function fillWords(out: Uint32Array, seed: number, stream: string, start:
   philoxBlocks(counter, wordsOf(wholeNumber("seed", seed)), out);
 }
 
-/** A block has four values and its index 32 bits. */
+/** A block has four values, and block indices have 32 bits. */
 const mostValues = 2 ** 34;
 
 function wholeNumber(what: string, value: number, most = Number.MAX_SAFE_INTEGER): number {
@@ -90,12 +91,12 @@ function wholeNumber(what: string, value: number, most = Number.MAX_SAFE_INTEGER
 
 const wordsOf = (value: number): Words => Uint32Array.of(value % 2 ** 32, Math.floor(value / 2 ** 32));
 
-/** A name's 63-bit digest: its UTF-8 bytes are the counters, 16 at a time, and each block is the key of the next. */
+/** A 63-bit digest of a name: its UTF-8 bytes are the counters, 16 at a time, and each block is the key of the next. */
 function nameWords(name: string): Words {
   const utf8 = new TextEncoder().encode(name);
   const padded = new Uint8Array((Math.floor(utf8.length / 16) + 1) * 16);
   padded.set(utf8);
-  padded[utf8.length] = 0x80; // ends the name, so that none is another's padded form
+  padded[utf8.length] = 0x80; // terminates the name, so that padding is unambiguous
   const view = new DataView(padded.buffer);
   const block = new Uint32Array(4);
   for (let at = 0; at < padded.length; at += 16) {
@@ -105,11 +106,11 @@ function nameWords(name: string): Words {
   return Uint32Array.of(block[0]!, block[1]! | 0x80000000); // numbered streams stay below 2^53
 }
 
-/** The counter of a step's block 0: word 0 counts blocks, word 1 steps, words 2 and 3 name the stream. */
+/** The counter of a step's block 0: word 0 counts blocks, word 1 steps, words 2 and 3 identify the stream. */
 const counterOf = (step: number, id: Words): Words =>
   Uint32Array.of(0, wholeNumber("step", step, 2 ** 32 - 1), id[0]!, id[1]!);
 
-/** Blocks made at a time: their words and values stay in the processor's cache. */
+/** Blocks generated at a time, so that their words and values stay in the CPU cache. */
 const batchBlocks = 1024;
 
 function fillFrom(out: Float32Array, distribution: Distribution, key: Words, counter: Words, start: number): void {
@@ -129,7 +130,7 @@ function fillFrom(out: Float32Array, distribution: Distribution, key: Words, cou
   }
 }
 
-/** The whole number at an index has block `index` to itself: 53 of its bits, scaled. */
+/** The integer at an index uses block `index` alone: 53 of its bits, scaled. */
 function integerAt(index: number, below: number, key: Words, counter: Words): number {
   counter[0] = wholeNumber("index", index, 2 ** 32 - 1);
   const block = new Uint32Array(4);

@@ -1,20 +1,20 @@
-/** What is written of a run when it starts and when it ends, for its report: commands, versions, device, what is trained. */
+/** Metadata of a run for its report, written when it starts and ends: commands, versions, device, what is trained. */
 import { join } from "#host";
 import { isRecord } from "../cached-file.ts";
 import { readText, writeFileAtomically } from "../files.ts";
 import type { Fact } from "./section.ts";
 
-/** One process that worked on a run; a resumed run has several. */
+/** One process of a run; a resumed run has several. */
 export interface RunStart {
   /** ISO 8601. */
   readonly at: string;
-  /** As typed, word by word. */
+  /** As typed, split into words. */
   readonly command: readonly string[];
   readonly versions: Readonly<Record<string, string | null>>;
   readonly device: string;
-  /** Why that device was taken. */
+  /** Why that device was chosen. */
   readonly deviceReason: string;
-  /** How the process ended; none while it goes on, or where it was killed. */
+  /** How the process ended; absent while it runs, or if it was killed. */
   readonly ended?: { readonly at: string; readonly how: string };
 }
 
@@ -23,20 +23,20 @@ export interface RunAbout {
   readonly summary: string;
   readonly seed: number;
   readonly steps: number;
-  /** Of the training step: parameters, optimizer, precision. */
+  /** Facts of the training step: parameters, optimizer, precision. */
   readonly facts: readonly Fact[];
   readonly starts: readonly RunStart[];
 }
 
 export const aboutFile = "about.json";
 
-/** Adds a process to the run in a folder. */
+/** Adds a process to a folder's run. */
 export async function writeStart(folder: string, about: Omit<RunAbout, "starts">, start: RunStart): Promise<void> {
-  const before = await readAbout(folder).catch(() => undefined); // a damaged file is written anew
+  const before = await readAbout(folder).catch(() => undefined); // a damaged file is rewritten
   await write(folder, { ...about, starts: [...(before?.starts ?? []), start] });
 }
 
-/** Says how the last process that was added ended. */
+/** Records how the last added process ended. */
 export async function writeEnd(folder: string, how: string): Promise<void> {
   const about = await readAbout(folder).catch(() => undefined);
   const last = about?.starts.at(-1);
@@ -48,14 +48,14 @@ export async function writeEnd(folder: string, how: string): Promise<void> {
 const write = (folder: string, about: RunAbout): Promise<void> =>
   writeFileAtomically(join(folder, aboutFile), `${JSON.stringify(about, null, 2)}\n`);
 
-/** What is known of the run in a folder; undefined where nothing was written. Throws for a file that is something else. */
+/** The metadata of a folder's run; undefined when there is none. Throws when the file has any other content. */
 export async function readAbout(folder: string): Promise<RunAbout | undefined> {
   const about = await readJson(folder, aboutFile);
   if (about === undefined || isAbout(about)) return about;
   throw new TypeError("it is not what a run says of itself");
 }
 
-/** A file of JSON in a run's folder; undefined where there is none. Throws for one that does not parse. */
+/** Parses a JSON file in a run's folder; undefined when there is none. Throws when it does not parse. */
 export async function readJson(folder: string, name: string): Promise<unknown> {
   const text = await readText(join(folder, name));
   return text === undefined ? undefined : JSON.parse(text);

@@ -1,4 +1,4 @@
-/** Curves as inline SVG with labels in HTML, which keep their size on a telephone. */
+/** Curves as inline SVG with labels in HTML, which keep their size on a phone. */
 import { type Html, html } from "../../compiler/index.ts";
 import { type Column, type Curve, least, most } from "./curve.ts";
 
@@ -14,9 +14,9 @@ export interface CurveChart {
   readonly caption?: Html | string | undefined;
 }
 
-const [wide, high] = [1000, 400] as const; // of the SVG's own units, stretched to what there is
+const [wide, high] = [1000, 400] as const; // in SVG units, stretched to the available size
 
-/** The chart: each column's range faintly, and on top of it the means, or the trend where those go up and down. */
+/** The chart: each column's range in a faint colour, overlaid with the means, or with the trend if those fluctuate. */
 export function curveChart({ title, curves, levels = [], caption }: CurveChart): Html {
   const drawn = curves.filter(({ curve }) => curve.columns.length > 0);
   if (drawn.length === 0)
@@ -63,7 +63,7 @@ const figure = (title: string, content: Html, caption?: Html): Html => html`<fig
   }
 </figure>`;
 
-const colours = 6; // of which the style has as many
+const colours = 6; // as many as the style defines
 
 const legend = (curves: readonly NamedCurve[]): Html =>
   html`<p class="legend">${curves.map(({ name }, i) => html`<span class="c${i % colours}"><bdi>${name}</bdi></span> `)}</p>`;
@@ -98,14 +98,14 @@ function curvePaths({ columns }: Curve, index: number, x: Place, y: Place): Html
   return html`${isRange ? ranges : rough ? line("raw", (part) => part) : undefined}${line("trend", rough ? trend : (part) => part)}`;
 }
 
-/** A path; one of a single point is a dot, by the round cap of its line. */
+/** A path; a single point is drawn as a dot by its round line cap. */
 const path = (points: readonly (readonly [number, number])[]): string =>
   points.length === 1 ? `M${points[0]!.join(" ")}h0` : `M${points.map((p) => p.join(" ")).join("L")}`;
 
 const band = (part: readonly Column[], x: Place, y: Place): string =>
   `${path([...part.map((c) => [x(c.x), y(c.high)] as const), ...part.map((c) => [x(c.x), y(c.low)] as const).reverse()])}Z`;
 
-/** The columns in runs: a distance much larger than the usual one is a gap, over which no line is drawn. */
+/** Splits columns at gaps: distances much larger than usual, across which no line is drawn. */
 function withoutGaps(columns: readonly Column[]): readonly (readonly Column[])[] {
   const distances = columns.slice(1).map(({ x }, i) => x - columns[i]!.x);
   const usual = median(distances);
@@ -117,7 +117,7 @@ function withoutGaps(columns: readonly Column[]): readonly (readonly Column[])[]
   return parts;
 }
 
-/** Whether a curve goes up and down so much that its trend is hard to see. */
+/** Whether a curve fluctuates so much that its trend is hard to see. */
 function isRough(columns: readonly Column[]): boolean {
   if (columns.length < 40) return false;
   const ys = columns.map(({ y }) => y);
@@ -126,7 +126,10 @@ function isRough(columns: readonly Column[]): boolean {
   return way > 3 * range || spread > columns.length / 10;
 }
 
-/** A centred mean over a twentieth of the columns to either side, shorter towards the ends so that those are not bent. */
+/**
+ * A centred moving mean over a twentieth of the columns to either side, narrowing towards the ends so that those are
+ * not distorted.
+ */
 function trend(columns: readonly Column[]): readonly Column[] {
   const reach = Math.max(1, Math.round(columns.length / 20));
   return columns.map((column, i) => {
@@ -137,13 +140,13 @@ function trend(columns: readonly Column[]): readonly Column[] {
 }
 
 interface Scale {
-  /** Of a value between the bottom (0) and the top (1). */
+  /** Maps a value to a height between the bottom (0) and the top (1). */
   readonly place: Place;
   readonly ticks: readonly number[];
   readonly logarithmic: boolean;
 }
 
-/** From 0 where that is near; logarithmic where a few figures dwarf the others. */
+/** Starts at 0 if that is near; logarithmic when a few values dwarf the others. */
 function valueScale(columns: readonly Column[], levels: readonly number[]): Scale {
   const low = least([...columns.map((c) => c.low), ...levels]);
   const top = most([...columns.map((c) => c.high), ...levels]);
@@ -155,7 +158,7 @@ function valueScale(columns: readonly Column[], levels: readonly number[]): Scal
   }
   const all = ticks(low > 0 && low < top / 2 ? 0 : low, top, 4);
   const [from, to] = [all[0]!, all.at(-1)!];
-  // Halves, since the difference of two large numbers may pass what a number holds.
+  // Halved, since the difference of two large numbers may overflow.
   return { place: (v) => (to > from ? (v / 2 - from / 2) / (to / 2 - from / 2) : 0.5), ticks: all, logarithmic: false };
 }
 
@@ -185,7 +188,7 @@ export function number(value: number): string {
   return value.toLocaleString("en", Number.isInteger(value) ? {} : { maximumSignificantDigits: 4 });
 }
 
-/** 200, 20K, 1.5M: numbers that stand beside each other on a telephone. */
+/** 200, 20K, 1.5M: short enough to fit side by side on a phone. */
 const compact = (value: number): string =>
   Math.abs(value) >= 1e4 && Math.abs(value) < 1e15
     ? value.toLocaleString("en", { notation: "compact", maximumSignificantDigits: 4 })

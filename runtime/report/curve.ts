@@ -1,4 +1,4 @@
-/** A curve of any length in little memory: points are counted into columns that grow wider as the curve grows longer. */
+/** A curve of any length in bounded memory: points are binned into columns, which widen as the curve grows. */
 
 /** The points of one column. */
 export interface Column {
@@ -10,9 +10,9 @@ export interface Column {
 }
 
 export interface Curve {
-  /** By rising x. */
+  /** In increasing x. */
   readonly columns: readonly Column[];
-  /** Where points that are not finite lie, at most one for each column. */
+  /** Positions of non-finite points, at most one per column. */
   readonly lost: readonly number[];
   readonly points: number;
   readonly lostPoints: number;
@@ -21,7 +21,7 @@ export interface Curve {
 }
 
 export interface CurveBuilder {
-  /** A point at x, not before `from`; y that is not finite is lost. */
+  /** Adds a point at x, which is at least `from`; a y that is not finite is counted as lost. */
   add(x: number, y: number | null): void;
   curve(): Curve;
 }
@@ -36,10 +36,10 @@ interface Counted {
   lostX: number;
 }
 
-/** More columns than a page has pixels for a chart, half of which are there after a merge, serve nobody. */
+/** More columns than a chart has pixels would be wasted; a merge leaves half of them. */
 const mostColumns = 480;
 
-/** `width` is that of a column at first: 1 where x counts steps. */
+/** `width` is the initial width of a column: 1 when x counts steps. */
 export function curveBuilder(from: number, width: number): CurveBuilder {
   let columns: (Counted | undefined)[] = [];
   let [points, lostPoints] = [0, 0];
@@ -79,7 +79,7 @@ export function curveBuilder(from: number, width: number): CurveBuilder {
           .filter(({ finite }) => finite > 0)
           .map(({ finite, sumX, sumY, low, high }) => ({
             x: sumX / finite,
-            y: clamped(sumY / finite, low, high), // a sum of large figures may overflow
+            y: clamped(sumY / finite, low, high), // a sum of large values may overflow
             low,
             high,
           })),
@@ -93,7 +93,7 @@ export function curveBuilder(from: number, width: number): CurveBuilder {
   };
 }
 
-/** The curve of points that are all there. */
+/** The curve of points that are all known in advance. */
 export function curveOf(points: readonly (readonly [number, number | null])[]): Curve {
   const xs = points.map(([x]) => x);
   const from = least(xs);
@@ -102,7 +102,7 @@ export function curveOf(points: readonly (readonly [number, number | null])[]): 
   return builder.curve();
 }
 
-/** Of lists too long for the arguments of Math.min. */
+/** For lists too long to spread into Math.min. */
 export const least = (values: readonly number[]): number => values.reduce((a, b) => Math.min(a, b), Infinity);
 export const most = (values: readonly number[]): number => values.reduce((a, b) => Math.max(a, b), -Infinity);
 

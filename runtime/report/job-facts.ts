@@ -1,4 +1,4 @@
-/** What a report says of a training step. */
+/** A training step's entries in a report. */
 import { inputName, type Node } from "../../compiler/index.ts";
 import { type TrainingJob, unusedParameters } from "../training/job.ts";
 import type { Fact } from "./section.ts";
@@ -29,12 +29,12 @@ const keeps = (state: readonly string[]): Pick<Fact, "note"> =>
 const scaleText = ({ initial, goodSteps }: { readonly initial: number; readonly goodSteps?: string }): string =>
   goodSteps === undefined ? `loss scale ${initial}` : `loss scale adapts, from ${initial}`;
 
-/** A sum over distinct names: a parameter that is two nodes is one. */
+/** Counts distinct names: one parameter may be two nodes. */
 function counted(nodes: readonly Node[]): { readonly value: string; readonly note: string } {
   const sizes = new Map(nodes.map((node) => [inputName(node), elements(node)]));
   const sum = [...sizes.values()].reduce((a, b) => a + b, 0);
   return { value: sum.toLocaleString("en"), note: `in ${sizes.size.toLocaleString("en")} tensors` };
 }
 
-/** Sizes of parameters are numbers. */
+/** The sizes of parameters are always constant. */
 const elements = (node: Node): number => node.type.axes.reduce((n, { size }) => n * Number(size), 1);

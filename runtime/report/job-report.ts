@@ -1,4 +1,4 @@
-/** What a job adds to the report of its run, kept in the run's folder. */
+/** A job's contribution to its run's report, stored in the run's folder. */
 import { join } from "#host";
 import { UsageError } from "../../compiler/index.ts";
 import { isRecord } from "../cached-file.ts";
@@ -10,21 +10,21 @@ import { sectionsHtml } from "./sections-html.ts";
 export interface JobReport {
   /** Default: the job's name. */
   readonly title?: string;
-  /** One or two sentences on what this is. Default: the job's summary. */
+  /** One or two sentences of introduction. Default: the job's summary. */
   readonly lead?: string;
-  /** What comes before the curves: results, samples with what the model says of them. */
+  /** Shown before the curves: results, samples with the model's outputs. */
   readonly sections: readonly Section[];
-  /** What comes last, such as whose pictures these are. */
+  /** Shown last, such as image credits. */
   readonly closing?: readonly Section[];
-  /** What the figures of metrics.jsonl are compared with in their charts, such as { loss: [{ at: 4.85, label: "guessing" }] }. */
+  /** Reference levels for the charts of metrics.jsonl, such as { loss: [{ at: 4.85, label: "guessing" }] }. */
   readonly levels?: Readonly<Record<string, Chart["levels"] & {}>>;
 }
 
 export const jobReportFile = "report.json";
 
 /**
- * Keeps what a job has to say; said again, it replaces what was said before. Throws UsageError for what no page could
- * show: a picture that is no data URI, a link that is not https.
+ * Writes a job's report, replacing an earlier one. Throws UsageError for content that no page could show: an image that
+ * is not a data URI, a link that is not https.
  */
 export async function writeJobReport(folder: string, report: JobReport): Promise<void> {
   const text = JSON.stringify(report);
@@ -32,7 +32,7 @@ export async function writeJobReport(folder: string, report: JobReport): Promise
   await writeFileAtomically(join(folder, jobReportFile), `${text}\n`);
 }
 
-/** What a job said; undefined where it said nothing. Throws for a file that no page could show. */
+/** Reads a job's report; undefined when there is none. Throws for a file that no page could show. */
 export async function readJobReport(folder: string): Promise<JobReport | undefined> {
   const report = await readJson(folder, jobReportFile);
   if (report === undefined || isJobReport(report)) return report;
@@ -50,7 +50,7 @@ function isJobReport(value: unknown): value is JobReport {
   );
 }
 
-/** The form of a section is that of its fields; pictures and links are looked at where they are written. */
+/** The field checks cover a section's form; images and links are checked by rendering them. */
 function rendered({ sections, closing = [] }: JobReport): boolean {
   sectionsHtml([...sections, ...closing]);
   return true;
@@ -81,7 +81,7 @@ const words = either(text, fields({ text, language: optional(text), link: option
 const texts = either(words, listOf(words));
 const mark: Check = (value) => value === "right" || value === "wrong" || value === "expected";
 const cell = either(texts, finite, fields({ share: finite }), (value) => value === null);
-/** Sums and differences of two such numbers are finite. */
+/** Bounded so that sums and differences of two such numbers are finite. */
 const drawable: Check = (value) => typeof value === "number" && Math.abs(value) <= 1e300;
 const point: Check = (value) =>
   Array.isArray(value) && value.length === 2 && drawable(value[0]) && either(drawable, (y) => y === null)(value[1]);

@@ -1,4 +1,7 @@
-/** The page of a run's report: what came of it, how it learned, what was run. One file, no script, nothing to fetch. */
+/**
+ * The page of a run's report: its results, its learning curves, what was run. A single file, without scripts or
+ * external resources.
+ */
 import { type Html, html, shown, trusted } from "../../compiler/index.ts";
 import { isRecord } from "../cached-file.ts";
 import { formatDuration } from "../progress/progress-text.ts";
@@ -13,16 +16,16 @@ import type { Fact, Section, Table } from "./section.ts";
 import { factsHtml, sectionsHtml } from "./sections-html.ts";
 import { reportStyle } from "./style.ts";
 
-/** What is known of a run; what is undefined was never written, or is damaged. */
+/** The content of a run's folder; undefined parts were never written, or are damaged. */
 export interface PageContent {
   readonly name: string;
   readonly about: RunAbout | undefined;
   readonly settings: Settings | undefined;
   readonly sources: readonly RunSource[] | undefined;
-  /** By the job itself. */
+  /** The job's own report. */
   readonly said: JobReport | undefined;
   readonly summary: Readonly<Record<string, unknown>> | undefined;
-  /** What the job knew of its data when the newest checkpoint was saved. */
+  /** The job's data statistics when the newest checkpoint was saved. */
   readonly told: Readonly<Record<string, unknown>> | undefined;
   readonly figures: Figures | undefined;
   readonly parts: readonly PageContent[];
@@ -44,7 +47,7 @@ ${faults(run)}`,
   });
 }
 
-/** A page of sections that belongs to no run. */
+/** A page of sections that does not belong to a run. */
 export const sectionsPage = (
   page: Omit<Frame, "main" | "footer"> & { readonly sections: readonly Section[] },
 ): string => framed({ ...page, main: sectionsHtml(page.sections) });
@@ -52,7 +55,7 @@ export const sectionsPage = (
 interface Frame {
   readonly title: string;
   readonly lead?: string | undefined;
-  /** A line below the lead: how things stand. */
+  /** A line below the lead: the current state. */
   readonly state: string;
   readonly main: Html;
   readonly footer?: Html | undefined;
@@ -84,7 +87,7 @@ ${footer}
 </html>
 `.html;
 
-/** A stage within the run. */
+/** A stage of the run. */
 function partHtml({ name, said, figures }: PageContent): Html {
   return html`${said && sectionsHtml(said.sections)}${figures && learning(`How it learned: ${said?.title ?? name}`, figures, said?.levels)}`;
 }
@@ -100,7 +103,7 @@ function stateOf({ about, summary, figures }: PageContent): string {
 
 const validationPrefix = "validation/";
 
-/** The loss large, the other figures below it; what is validated is drawn beside what is trained. */
+/** The loss in a large chart, the other metrics below it; validation is drawn in the same chart as training. */
 function learning(heading: string, { curves, damaged, leftOut }: Figures, levels: JobReport["levels"] = {}): Html {
   const named = (name: string): readonly NamedCurve[] => {
     const curve = curves.get(name);
@@ -133,7 +136,7 @@ function whatWasRun({ about, settings, sources = [], figures, summary }: PageCon
   const settingFacts = Object.entries(settings ?? {}).map(
     ([label, value]): Fact => ({
       label,
-      value: String(value) || "none", // an empty text is how a setting says that there is none
+      value: String(value) || "none", // an empty string is how a setting says "none"
     }),
   );
   const seconds = secondsOf(figures?.curves.get("seconds"), summary);
@@ -172,23 +175,23 @@ function startHtml({ at, command, versions, device, deviceReason, ended }: RunSt
   return html`<p><code>${command.map(shellWord).join(" ")}</code></p>${factsHtml(facts)}`;
 }
 
-/** A word as a shell would have to be given it. */
+/** A word, quoted for a shell if needed. */
 const shellWord = (word: string): string =>
   /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 
-/** "2026-11-28 17:11 UTC"; what is no time is shown as it is. */
+/** "2026-11-28 17:11 UTC"; an invalid time is shown as it is. */
 const when = (time: string): string => {
   const date = new Date(time);
   return Number.isNaN(date.getTime()) ? time : `${date.toISOString().slice(0, 16).replace("T", " ")} UTC`;
 };
 
-/** What the page says elsewhere. */
+/** Entries that the page shows elsewhere. */
 const saidElsewhere = new Set(["device", "versions", "config", "steps", "seconds", "loss", "skipped"]);
 
 const mostResults = 200;
 const deepest = 8;
 
-/** What came of the run, from summary.json: samples that were skipped, and all that the job found out. */
+/** The run's results, from summary.json: skipped samples, and everything that the job measured. */
 function results({ summary, told, said }: PageContent): Html | undefined {
   const { skipped, changed } = { ...told, ...summary };
   const found = leaves(Object.fromEntries(Object.entries(summary ?? {}).filter(([name]) => !saidElsewhere.has(name))));
@@ -199,13 +202,13 @@ ${found.length > 0 ? foldedTable(found.slice(0, mostResults), said === undefined
 ${more > 0 ? html`<p class="muted">${more.toLocaleString("en")} more are in summary.json.</p>` : undefined}`;
 }
 
-/** Open where the job itself says nothing of what it found. */
+/** Open if the job has no report of its own. */
 const foldedTable = (rows: Table["rows"], isOpen: boolean): Html => html`
 <details${isOpen ? html` open` : undefined}>
 <summary><h2>All figures of summary.json</h2></summary>${sectionsHtml([{ kind: "table", head: ["figure", "value"], rows }])}
 </details>`;
 
-/** By reason: how many, or { count, example }. */
+/** By reason: a count, or { count, example }. */
 function skippedRows(skipped: unknown): Table["rows"] {
   if (!isRecord(skipped)) return [];
   return Object.entries(skipped).map(([reason, how]) => {
@@ -222,7 +225,7 @@ function titledTable(heading: string, head: Table["head"], rows: Table["rows"]):
 </section>`;
 }
 
-/** The numbers and texts in a value of JSON, each with the names that lead to it. */
+/** The numbers and strings in a JSON value, each with the path of names that leads to it. */
 function leaves(value: unknown, path: readonly string[] = []): readonly (readonly [string, string | number])[] {
   if (typeof value === "number") return [[path.join(" · "), value]];
   if (typeof value === "object" && value !== null)

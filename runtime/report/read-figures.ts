@@ -1,4 +1,4 @@
-/** Reads the figures of a run of any length, step by step, into curves; a damaged line costs itself alone. */
+/** Streams the metrics of a run of any length into curves; a damaged line loses only itself. */
 import { fileSystem } from "#host";
 import { isRecord } from "../cached-file.ts";
 import { explainingFaults } from "../file-errors.ts";
@@ -7,20 +7,20 @@ import { readLines } from "../metrics-log.ts";
 import { type Curve, type CurveBuilder, curveBuilder } from "./curve.ts";
 
 export interface Figures {
-  /** By the names of the metrics, in the order of their first lines. */
+  /** By metric name, in order of first occurrence. */
   readonly curves: ReadonlyMap<string, Curve>;
-  /** The last step that was logged; 0 where none was. */
+  /** The last logged step; 0 if none. */
   readonly steps: number;
-  /** Lines that are no records of a step; a last one that a killed process left torn is not among them. */
+  /** Lines that are not records of a step, not counting a torn last line left by a killed process. */
   readonly damaged: number;
-  /** Names of figures that are left out because there are too many. */
+  /** The number of metrics left out because there are too many. */
   readonly leftOut: number;
 }
 
 const mostCurves = 64;
-const mostNames = 10_000; // so that a file in which each line has names of its own does not fill the memory
+const mostNames = 10_000; // bounds memory for a file in which each line has new names
 
-/** The figures of metrics.jsonl; those of a file that is not there are none. */
+/** The metrics in metrics.jsonl; none if the file does not exist. */
 export const readFigures = (path: string): Promise<Figures> => explainingFaults("read", path, () => read(path));
 
 async function read(path: string): Promise<Figures> {
@@ -49,7 +49,7 @@ async function read(path: string): Promise<Figures> {
 
 const isStep = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) >= 0;
 
-/** What the complete lines of a file hold; undefined for one that is no record. */
+/** The records in a file's complete lines; undefined for a line that is not a record. */
 async function* records(path: string): AsyncGenerator<Readonly<Record<string, unknown>> | undefined> {
   if (!(await isThere(path))) return;
   for await (const { text } of readLines(fileSystem, path)) yield parsed(text);
@@ -64,7 +64,7 @@ function parsed(line: string): Readonly<Record<string, unknown>> | undefined {
   }
 }
 
-/** The log writes numbers that JSON lacks as texts. */
+/** How the log writes numbers that JSON lacks. */
 const notFinite = new Set(["NaN", "Infinity", "-Infinity"]);
 
 function figureOf(value: unknown): number | undefined {

@@ -1,4 +1,4 @@
-/** The report of a run: one page, made again at any time from the files in the run's folder. */
+/** The report of a run: one page, which can be regenerated at any time from the files in the run's folder. */
 import { basename, fileSystem, join, resolve } from "#host";
 import { HeddleError } from "../../compiler/index.ts";
 import { isRecord } from "../cached-file.ts";
@@ -15,7 +15,7 @@ import { readFigures } from "./read-figures.ts";
 
 const reportFile = "report.html";
 
-/** Writes the report of the run in a folder, and says where. Throws FileError for a folder that holds no run. */
+/** Writes the report of a folder's run, and returns its path. Throws FileError for a folder that is not a run's. */
 export async function writeRunReport(folder: string): Promise<string> {
   if (!(await isRunFolder(folder))) throw fileError(folder, "it is no run's folder", "name one that heddle train made");
   const path = join(folder, reportFile);
@@ -23,7 +23,7 @@ export async function writeRunReport(folder: string): Promise<string> {
   return path;
 }
 
-/** What the files of a folder say; of a file that is damaged the page says so. */
+/** The content of a folder's files; damaged files are reported on the page. */
 async function contentOf(folder: string, name: string): Promise<PageContent> {
   const faults: string[] = [];
   const orFault = async <T>(file: string, read: () => Promise<T>): Promise<T | undefined> => {
@@ -55,7 +55,7 @@ async function readRecord(folder: string, name: string): Promise<Readonly<Record
   throw new TypeError("it is no record");
 }
 
-/** Folders within a run's that have figures of their own, such as those of stages that follow each other. */
+/** Subfolders with metrics of their own, such as those of consecutive stages. */
 async function partsOf(folder: string): Promise<readonly string[]> {
   const names = await explainingFaults("read", folder, () => fileSystem.readdir(folder));
   const areParts = await Promise.all(names.map((name) => isThere(metricsFile(join(folder, name)))));

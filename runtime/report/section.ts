@@ -1,9 +1,9 @@
 /**
- * What a page about a run is made of: plain values, so that a job keeps what it has to say in a file of JSON and the page
- * is made from the files alone. Pictures are data URIs and links are https, since a page loads nothing.
+ * The building blocks of a run's page: plain values, so that a job can store its report as JSON and the page is made
+ * from files alone. Images are data URIs and links are https, since a page loads nothing.
  */
 
-/** A text, the language that it is in (BCP 47; decides font and reading direction), and where it leads. */
+/** A text, its language (BCP 47; determines font and reading direction), and its link. */
 export interface Words {
   readonly text: string;
   readonly language?: string;
@@ -11,10 +11,10 @@ export interface Words {
   readonly link?: string;
 }
 
-/** A text, or several beside each other. */
+/** One text, or several side by side. */
 export type Text = string | Words | readonly (string | Words)[];
 
-/** Whether what a model said, or a picture that it found, is what was asked for; "expected" is that itself. */
+/** Whether a model's output, or an image it retrieved, is correct; "expected" marks the correct one. */
 export type Mark = "right" | "wrong" | "expected";
 
 export interface Heading {
@@ -35,7 +35,7 @@ export interface Headline {
   readonly aside?: Text;
 }
 
-/** A line of what was run, such as { label: "Device", value: "cpu", note: "no hardware GPU was found" }. */
+/** A line on what was run, such as { label: "Device", value: "cpu", note: "no hardware GPU was found" }. */
 export interface Fact {
   readonly label: string;
   readonly value: Text;
@@ -47,20 +47,20 @@ export interface Facts {
   readonly facts: readonly Fact[];
 }
 
-/** A share in [0, 1], shown in per cent with a bar; null is shown as a dash. */
+/** A share in [0, 1] is shown as a percentage with a bar; null as a dash. */
 export type Cell = Text | number | { readonly share: number } | null;
 
-/** The first cell of each row is its name. A column of numbers or shares is aligned to the right. */
+/** The first cell of each row is its name. Columns of numbers or shares are right-aligned. */
 export interface Table {
   readonly kind: "table";
   readonly head: readonly Text[];
   readonly rows: readonly (readonly Cell[])[];
-  /** What the rows are compared with, such as chance. */
+  /** A baseline for the rows, such as chance. */
   readonly foot?: readonly Cell[];
   readonly caption?: Text;
 }
 
-/** Points of rising x; null is a figure that is not finite, and leaves a gap. */
+/** Points in increasing x; null stands for a value that is not finite, and leaves a gap. */
 export interface Line {
   readonly name: string;
   readonly points: readonly (readonly [x: number, y: number | null])[];
@@ -70,7 +70,7 @@ export interface Chart {
   readonly kind: "chart";
   readonly title: string;
   readonly lines: readonly Line[];
-  /** Figures to compare with, such as { at: 4.85, label: "guessing" }. */
+  /** Reference levels, such as { at: 4.85, label: "guessing" }. */
   readonly levels?: readonly { readonly at: number; readonly label: string }[];
   readonly caption?: Text;
 }
@@ -78,21 +78,21 @@ export interface Chart {
 export interface Picture {
   /** A data URI. */
   readonly image: string;
-  /** What is seen, for those who do not see it. */
+  /** Alternative text. */
   readonly description: string;
-  /** Below the picture, such as a cosine similarity. */
+  /** A note below the image, such as a cosine similarity. */
   readonly note?: string;
   readonly mark?: Mark;
 }
 
-/** A line below a card's pictures, such as { label: "says", text: "a red car", mark: "right" }. */
+/** A line below a card's images, such as { label: "says", text: "a red car", mark: "right" }. */
 export interface Remark {
   readonly label?: string;
   readonly text: Text;
   readonly mark?: Mark;
 }
 
-/** Pictures and texts that belong together: what a text finds, what is said of a picture, questions with answers. */
+/** Images and texts that belong together: what a query retrieves, the captions of an image, questions with answers. */
 export interface Card {
   readonly title?: Text;
   readonly pictures?: readonly Picture[];

@@ -1,4 +1,4 @@
-/** Sections as HTML: all texts escaped and in their own direction, pictures inside the page, links to https alone. */
+/** Sections as HTML: all text escaped, with its own direction; images inlined; https links only. */
 import { type Html, html, trusted, UsageError } from "../../compiler/index.ts";
 import { curveChart, number } from "./chart.ts";
 import { curveOf } from "./curve.ts";
@@ -19,7 +19,7 @@ import type {
   Words,
 } from "./section.ts";
 
-/** UsageError for a picture that is no data URI or a link that is not https. */
+/** Throws UsageError for an image that is not a data URI or a link that is not https. */
 export const sectionsHtml = (sections: readonly Section[]): Html => html`${sections.map(sectionHtml)}`;
 
 const renderers: { readonly [K in Section["kind"]]: (section: Extract<Section, { kind: K }>) => Html } = {
@@ -45,8 +45,8 @@ export const factsHtml = (facts: readonly Fact[]): Html => html`
 </dl>`;
 
 /**
- * A text within a line: each part in its language. A single one decides the direction of what is around it (dir="auto" does
- * not look into a bdi); of several each has its own.
+ * Inline text, each part in its language. A single part determines the direction of its container (dir="auto" does not
+ * look into a bdi); several parts each have their own.
  */
 export function inline(text: Text): Html {
   if (Array.isArray(text)) return html`${text.map((part) => wordsHtml(part, "bdi"))}`;
@@ -107,7 +107,7 @@ function content(cell: Cell): Html {
   return html`<span dir="auto">${inline(cell)}</span>`;
 }
 
-/** One decimal, and two digits for what is rarer than one in a hundred. */
+/** One decimal, or two significant digits below one percent. */
 export const percent = (share: number): string => {
   const digits =
     share > 0 && share < 0.01
@@ -140,7 +140,7 @@ function card({ title, pictures = [], remarks = [] }: Card): Html {
   </article>`;
 }
 
-/** What a mark says to those who do not see it. */
+/** How a mark is conveyed to screen readers. */
 const marks: Readonly<Record<Mark, { readonly sign: string; readonly words: string }>> = {
   right: { sign: "✓", words: "right" },
   wrong: { sign: "✗", words: "wrong" },

@@ -1,6 +1,6 @@
-/** How a report looks: paper and ink by day, slate by night, one accent, no fonts to fetch. */
+/** The style of reports: light and dark themes, one accent colour, no web fonts. */
 
-/** Fonts of the usual systems that have a script's letters; the first that is there is taken, letter by letter. */
+/** System fonts for each script; a browser uses the first available, letter by letter. */
 const fonts: Readonly<Record<string, readonly string[]>> = {
   Latin: ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "DejaVu Sans"],
   Arabic: ["Geeza Pro", "Noto Sans Arabic", "Noto Naskh Arabic"],
@@ -20,7 +20,7 @@ const fonts: Readonly<Record<string, readonly string[]>> = {
   Emoji: ["Apple Color Emoji", "Segoe UI Emoji", "Noto Color Emoji"],
 };
 
-/** Languages that write the same characters in other shapes: their own fonts come before those of the others. */
+/** Languages that share characters but not their shapes: their own fonts come first. */
 const ownFonts: Readonly<Record<string, string>> = {
   "zh-Hant": "Traditional Chinese",
   "zh-TW": "Traditional Chinese",
@@ -31,7 +31,7 @@ const ownFonts: Readonly<Record<string, string>> = {
   ar: "Arabic",
 };
 
-/** Generic names of CSS stand without quotes. */
+/** CSS generic font names are not quoted. */
 const name = (font: string) => (/^(?:system-ui|-apple-system)$/.test(font) ? font : `"${font}"`);
 
 const stack = (first?: string): string =>
@@ -46,7 +46,7 @@ const stack = (first?: string): string =>
 
 const byLanguage = Object.entries(ownFonts)
   .map(([language, script]) => `:lang(${language}) { font-family: ${stack(script)}; }`)
-  .reverse() // the more special come later
+  .reverse() // more specific rules come later
   .join("\n");
 
 export const reportStyle = `

@@ -1,10 +1,10 @@
-/** Weights that are to be finite as they are written, and all that are not, by name. */
+/** Checks that weights are finite while they are written, and reports every tensor that is not. */
 import { FileError, type HostData } from "../../compiler/index.ts";
 import { quoted } from "../file-errors.ts";
 import { encode, type StoredDType, storedDTypes, ValueFault } from "./stored-dtype.ts";
 import type { TensorToWrite } from "./writer.ts";
 
-/** A tensor with a value that is not finite, or that its stored type cannot hold. */
+/** A tensor with a value that is not finite, or that its stored type cannot represent. */
 export class NotFinite extends FileError {
   readonly tensor: string;
   /** Which element, and why. */
@@ -22,12 +22,12 @@ const notFinite = (tensor: string, element: number, why: string): NotFinite => {
   return new NotFinite(fault, tensor, fault);
 };
 
-/** The tensors told of one mistake; the others are counted. */
+/** Tensors listed in one message; the rest are counted. */
 const mostShown = 10;
 
 /**
- * Writes tensors that are looked at on the way. Where one has a value that is NaN or infinite, or becomes it in its stored
- * type, what `write` throws is replaced by one FileError that names every such tensor, each with its first such value:
+ * Writes tensors, checking them on the way. If one has a value that is NaN or infinite, or becomes so in its stored
+ * type, the error from `write` is replaced by a FileError that names every such tensor with its first such value.
  * `write` must leave nothing behind when it throws.
  */
 export async function writeFinite<T>(
@@ -45,7 +45,7 @@ export async function writeFinite<T>(
   }
 }
 
-/** Pieces as they are stored. */
+/** Pieces, converted to their stored type and checked. */
 async function* checkedPieces({ name, dtype, data }: TensorToWrite): AsyncGenerator<HostData> {
   let element = 0;
   for await (const piece of data()) {
@@ -66,17 +66,17 @@ function storedBytes(name: string, dtype: StoredDType, piece: HostData, element:
   }
 }
 
-/** Where the exponents of floats are; other types have no value that is not finite. */
+/** Exponent masks of float types; the other types are always finite. */
 const exponents: Partial<
   Record<StoredDType, { readonly words: "16" | "32"; readonly step: number; readonly mask: number }>
 > = {
   F16: { words: "16", step: 1, mask: 0x7c00 },
   BF16: { words: "16", step: 1, mask: 0x7f80 },
   F32: { words: "32", step: 1, mask: 0x7f800000 },
-  F64: { words: "32", step: 2, mask: 0x7ff00000 }, // the upper half of each
+  F64: { words: "32", step: 2, mask: 0x7ff00000 }, // the upper word of each
 };
 
-/** The first element whose exponent is all ones; −1 where there is none. */
+/** The first element whose exponent bits are all ones; −1 if none. */
 function firstNonFinite(dtype: StoredDType, bytes: Uint8Array): number {
   const found = exponents[dtype];
   if (!found) return -1;
@@ -89,7 +89,7 @@ function firstNonFinite(dtype: StoredDType, bytes: Uint8Array): number {
   return -1;
 }
 
-/** Every tensor that is not finite; the first is known. */
+/** Every tensor that is not finite; `first` is already known. */
 async function faultsOf(
   checked: readonly TensorToWrite[],
   first: NotFinite,

@@ -1,4 +1,4 @@
-/** The header of a safetensors file: parsing it without trusting it, and writing it. */
+/** The header of a safetensors file: parsing untrusted headers, and writing them. */
 import { fileError, quoted } from "../file-errors.ts";
 import { isStoredDType, type StoredDType, storedDTypes } from "./stored-dtype.ts";
 import { JsonFault, type JsonValue, parseStrictJson } from "./strict-json.ts";
@@ -11,7 +11,7 @@ export interface StoredTensor {
   /** Number of elements: the product of the shape. */
   readonly elements: number;
   readonly byteLength: number;
-  /** The file that holds it, and at which byte of that file it starts. */
+  /** The file that holds it, and the offset in that file. */
   readonly file: string;
   readonly byteOffset: number;
 }
@@ -21,9 +21,9 @@ export interface Header {
   readonly metadata: ReadonlyMap<string, string>;
 }
 
-/** The reference implementation accepts no longer one either. */
+/** The same limit as in the reference implementation. */
 export const longestHeader = 100_000_000;
-/** The header's length stands in front of it as an unsigned 64-bit integer. */
+/** The header is preceded by its length, as an unsigned 64-bit integer. */
 export const lengthBytes = 8;
 
 export const copyAgain = "the file is damaged or was made to mislead; copy or download it again";
@@ -32,8 +32,8 @@ const storeAsFloat = "store it as F32, F16 or BF16, or leave it out if the model
 const metadataKey = "__metadata__";
 
 /**
- * Parses and checks a header: its JSON, each tensor's dtype, shape and byte range, and that the ranges fill the data
- * with no overlap and no hole. `dataBytes` is how many bytes the file has after the header. Throws FileError.
+ * Parses and checks a header: its JSON, each tensor's dtype, shape and byte range, and that the ranges cover the data
+ * without overlaps or gaps. `dataBytes` is the number of bytes after the header. Throws FileError.
  * Source: the format's description and reference reader, github.com/huggingface/safetensors.
  */
 export function parseHeader(path: string, bytes: Uint8Array, dataBytes: number): Header {
@@ -66,7 +66,7 @@ function parseHeaderJson(bytes: Uint8Array, fault: Fault): Map<string, JsonValue
   return header;
 }
 
-/** Parses JSON, telling the place of a fault with the text around it. */
+/** Parses JSON, reporting the position of an error with the text around it. */
 export function parseJsonFile(text: string, fault: Fault): JsonValue {
   try {
     return parseStrictJson(text);
@@ -117,7 +117,7 @@ function parseTensor(
   return { name, dtype, shape, elements, byteLength, file, byteOffset: dataStart + begin };
 }
 
-/** The sizes of a shape, cut after the first dozen. */
+/** The sizes of a shape, truncated after the first dozen. */
 export const describeShape = (shape: readonly number[]): string =>
   shape.length > 12 ? `${shape.slice(0, 12).join(", ")}, …` : shape.join(", ");
 
@@ -159,7 +159,7 @@ function checkCoverage(tensors: StoredTensor[], dataStart: number, dataBytes: nu
   if (rest > 0) throw fault(`the last ${rest} bytes belong to no tensor`);
 }
 
-/** What a header says of a tensor to be written. */
+/** Header fields of a tensor to be written. */
 export interface TensorLayout {
   readonly name: string;
   readonly dtype: StoredDType;
@@ -170,7 +170,7 @@ export const byteLengthOf = ({ dtype, shape }: TensorLayout): number =>
   shape.reduce((n, size) => n * size, storedDTypes[dtype].bytes);
 
 /**
- * The bytes of a header, length prefix included, for tensors whose data follows in this order without gaps. Padded
+ * The bytes of a header, including the length prefix, for tensors whose data follows in this order without gaps. Padded
  * with spaces so that the data starts at a multiple of 8.
  */
 export function formatHeader(tensors: readonly TensorLayout[], metadata: ReadonlyMap<string, string>): Uint8Array {
@@ -191,5 +191,5 @@ export function formatHeader(tensors: readonly TensorLayout[], metadata: Readonl
   return bytes;
 }
 
-/** Whether a tensor may have this name: the format keeps one for itself, and names are UTF-8. */
+/** Whether a tensor may have this name: the format reserves one, and names are UTF-8. */
 export const isTensorName = (name: string): boolean => name !== metadataKey && name.isWellFormed();

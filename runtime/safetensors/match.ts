@@ -1,4 +1,4 @@
-/** Comparing the tensors that a model expects with those that a file holds. */
+/** Compares the tensors that a model expects with those in a file. */
 import { FileError } from "../../compiler/index.ts";
 import { quoted } from "../file-errors.ts";
 import { nearestNames } from "../nearest-names.ts";
@@ -9,7 +9,7 @@ export interface NamedShape {
   readonly shape: readonly number[];
 }
 
-/** Every difference between what is expected and what is there. */
+/** All differences between the expected and the actual tensors. */
 export interface TensorMatch<Expected extends NamedShape, Found extends NamedShape> {
   readonly matched: readonly { readonly expected: Expected; readonly found: Found }[];
   readonly missing: readonly Expected[];
@@ -39,13 +39,13 @@ export function matchTensors<Expected extends NamedShape, Found extends NamedSha
 const sameShape = (a: NamedShape, b: NamedShape) =>
   a.shape.length === b.shape.length && a.shape.every((size, i) => size === b.shape[i]);
 
-/** Which differences are faults: unexpected tensors may be meant to stay unread. */
+/** Which differences are allowed: unexpected tensors may be left unread on purpose. */
 export interface MatchRules {
   readonly allowMissing?: boolean;
   readonly allowUnexpected?: boolean;
 }
 
-/** Throws one FileError that tells of every difference the rules forbid. */
+/** Throws one FileError listing every difference that the rules forbid. */
 export function requireMatch(path: string, match: TensorMatch<NamedShape, NamedShape>, rules: MatchRules = {}): void {
   const isFault =
     match.misshaped.length > 0 ||
@@ -54,7 +54,7 @@ export function requireMatch(path: string, match: TensorMatch<NamedShape, NamedS
   if (isFault) throw new FileError(`${path}: ${describeMatch(match)}`);
 }
 
-/** The names shown of each kind; a message stays readable for a model of thousands of tensors. */
+/** Names listed per kind, so that messages stay readable for models with thousands of tensors. */
 const mostShown = 10;
 
 /** A match as text: a line of counts, then the first names of each kind, with suggestions for missing ones. */
@@ -91,7 +91,7 @@ function suggestion(name: string, candidates: readonly string[]): string {
   return near === undefined ? "" : `, nearest: ${quoted(near)}`;
 }
 
-/** Checkpoints often hold a model under a prefix ("model.", "vision_model."), or without one that is expected. */
+/** Checkpoints often add a prefix to a model's names ("model.", "vision_model."), or lack an expected one. */
 function prefixHint(missing: readonly NamedShape[], unexpected: ReadonlySet<string>): string[] {
   const first = missing[0]?.name;
   if (first === undefined) return [];

@@ -1,4 +1,4 @@
-/** A model's folder that is there whole or not at all. */
+/** Atomic writing of a model's folder. */
 import { basename, dirname, fileSystem, join, resolve } from "#host";
 import { asFileError, explainingFaults, fileError } from "../file-errors.ts";
 import { errorCode } from "../file-system.ts";
@@ -8,9 +8,9 @@ import { type ShardedWriteOptions, writeModel } from "./sharded-writer.ts";
 import type { TensorToWrite } from "./writer.ts";
 
 /**
- * Writes a model as `writeModel` does, with further small files by name, into a new folder. It is filled under a temporary
- * name beside `folder`, which takes its place when all is written and synced; a killed process leaves at most
- * `<name>.<random>.tmp`. Throws FileError where `folder` holds anything already, where its disk is too small, and where
+ * Writes a model as `writeModel` does, plus small companion files by name, into a new folder. It is filled under a
+ * temporary name beside `folder`, and renamed once everything is written and synced; a killed process leaves at most
+ * `<name>.<random>.tmp`. Throws FileError when `folder` already has any content, when its disk is too small, and when
  * writing fails.
  */
 export async function writeModelFolder(
@@ -31,12 +31,12 @@ export async function writeModelFolder(
     await fs.rename(temporary, target);
     await fs.syncFolder(dirname(target));
   } catch (error) {
-    await fs.remove(temporary).catch(() => {}); // the first error is the one to tell
+    await fs.remove(temporary).catch(() => {}); // the first error is the one to report
     throw asFileError(error, "write", folder);
   }
 }
 
-/** An empty folder may be replaced; rename does so itself, except on Windows. */
+/** An empty folder is replaced; rename does so itself, except on Windows. */
 async function requireEmpty(target: string, folder: string, { fs = fileSystem }: ShardedWriteOptions) {
   const names = await explainingFaults("write", folder, async () => {
     try {

@@ -1,4 +1,4 @@
-/** Files that are often found in the place of weights: their first bytes tell what they are. */
+/** Files often mistaken for weights, recognized by their first bytes. */
 import { fileError } from "../file-errors.ts";
 
 const convert = "convert it in Python with safetensors.torch.save_file";
@@ -31,7 +31,7 @@ const kinds: readonly Kind[] = [
   { begins: "\0".repeat(8), what: "empty at its start, as after a broken download", hint: fetchAgain },
 ];
 
-/** Throws FileError for a file that begins as one of the known kinds does; the first 8 bytes decide. */
+/** Throws FileError for a file of one of these kinds, judged by its first 8 bytes. */
 export function refuseOtherKinds(path: string, bytes: Uint8Array): void {
   const start = String.fromCharCode(...bytes.subarray(0, 8));
   const kind = kinds.find(({ begins }) => start.startsWith(begins));

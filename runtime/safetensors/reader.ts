@@ -1,4 +1,4 @@
-/** Reading safetensors files without loading them: headers when opened, each tensor or a range of it on demand. */
+/** Lazy reading of safetensors files: headers when opened, each tensor or a range of it on demand. */
 import { fileSystem } from "#host";
 import { allocate, type DType, type HostData, type HostTensor, spanned, UsageError } from "../../compiler/index.ts";
 import { explainingFaults, fileError, formatBytes, quoted } from "../file-errors.ts";
@@ -18,21 +18,21 @@ import {
 } from "./stored-dtype.ts";
 
 export interface ReadOptions {
-  /** Read as this dtype: a stored float as f32 or f16. Default: the nearest host dtype (BF16 and F64 as f32). */
+  /** The dtype to read as: stored floats as f32 or f16. Default: the nearest host dtype (BF16 and F64 as f32). */
   readonly dtype?: DType;
 }
 
 export interface ReadTensorOptions extends ReadOptions {
-  /** Names for the axes, outermost first; by default d0, d1, ... since files name none. */
+  /** Names for the axes, outermost first; by default d0, d1, ..., since files do not name axes. */
   readonly axes?: readonly string[];
 }
 
-/** Conversions go through pieces of this many bytes: a multiple of every element size that stays in the processor's cache. */
+/** Conversion buffer size: a multiple of every element size, small enough for the CPU cache. */
 const pieceBytes = 1024 * 1024;
 
 /**
- * The tensors of one model, in one file or in shards. Nothing but the headers is kept in memory.
- * Every method throws FileError when the files cannot be read or hold what the dtype asked for cannot.
+ * The tensors of one model, in one file or in shards. Only the headers are kept in memory.
+ * All methods throw FileError when the files cannot be read, or hold values that the requested dtype cannot represent.
  */
 export class SafetensorsReader {
   readonly path: string;
@@ -47,7 +47,7 @@ export class SafetensorsReader {
     this.#files = files;
   }
 
-  /** Reads one tensor whole. */
+  /** Reads a whole tensor. */
   async readTensor(name: string, options: ReadTensorOptions = {}): Promise<HostTensor> {
     const tensor = this.tensor(name);
     const { shape } = tensor;
@@ -73,7 +73,7 @@ export class SafetensorsReader {
     return out;
   }
 
-  /** The stored bytes of a tensor, in pieces of at most 1 MiB: what copying it to another file takes. */
+  /** The stored bytes of a tensor, in pieces of at most 1 MiB, for copying it to another file. */
   async *storedBytes(name: string): AsyncGenerator<Uint8Array<ArrayBuffer>> {
     const tensor = this.tensor(name);
     for (let at = 0; at < tensor.byteLength; at += pieceBytes) {
@@ -83,7 +83,7 @@ export class SafetensorsReader {
     }
   }
 
-  /** Fills an array with a tensor's stored bytes from `at` on; several calls may be under way at once. */
+  /** Fills an array with a tensor's stored bytes from `at` on; calls may overlap. */
   async readStored(name: string, at: number, into: Uint8Array<ArrayBuffer>): Promise<void> {
     const tensor = this.tensor(name);
     const size = storedDTypes[tensor.dtype].bytes;
@@ -91,14 +91,14 @@ export class SafetensorsReader {
     await this.#readBytes(tensor, at, into);
   }
 
-  /** Reads elements from element `start` on into an array, in its dtype; see `readRange`. */
+  /** Reads elements from element `start` on into an array, converting to its dtype; see `readRange`. */
   async readRangeInto(name: string, start: number, out: Float32Array | Float16Array): Promise<void> {
     const tensor = this.tensor(name);
     requireRange(tensor, start, out.length);
     await this.#readInto(tensor, start, out instanceof Float32Array ? "f32" : "f16", out);
   }
 
-  /** What is stored under a name; throws FileError, with the nearest names, when nothing is. */
+  /** The entry of a tensor; throws FileError, with the nearest names, when there is none. */
   tensor(name: string): StoredTensor {
     const tensor = this.tensors.get(name);
     if (tensor !== undefined) return tensor;
@@ -139,7 +139,7 @@ export class SafetensorsReader {
   }
 }
 
-/** Decodes what was read from element `start + at` on to the same place of `out`. */
+/** Decodes a piece that begins at element `start + at` into `out` from `at` on. */
 function decodePiece(
   tensor: StoredTensor,
   dtype: DType,
@@ -187,7 +187,7 @@ async function readFully(file: OpenFile, path: string, position: number, out: Ui
 
 /**
  * Opens a safetensors file, an index of shards (`*.index.json`), or a folder that holds either under its usual name,
- * and checks every header. Throws one FileError for whatever is wrong; nothing stays open then.
+ * and checks every header. Throws one FileError for the first fault; no file stays open then.
  */
 export async function openSafetensors(path: string, options: { fs?: FileSystem } = {}): Promise<SafetensorsReader> {
   requireLittleEndian();
@@ -268,6 +268,6 @@ function requireShardHolds(index: ShardIndex, shard: string, path: string, heade
   throw fileError(path, `it lacks tensors that ${index.path} says it holds: ${list}`, copyAgain);
 }
 
-/** What a tensor takes in its file, for messages: `"a.weight" BF16 [4, 8] (64 bytes)`. */
+/** A tensor's stored form for messages: `"a.weight" BF16 [4, 8] (64 bytes)`. */
 export const describeStored = ({ name, dtype, shape, byteLength }: StoredTensor): string =>
   `${quoted(name)} ${dtype} [${describeShape(shape)}] (${formatBytes(byteLength)})`;

@@ -1,4 +1,4 @@
-/** Finding the files of a model: one safetensors file, or the shards that an index names. */
+/** Locates the files of a model: one safetensors file, or the shards listed in an index. */
 import { basename, dirname, isAbsolute, join, relative, sep } from "#host";
 import { explainingFaults, fileError, quoted } from "../file-errors.ts";
 import type { FileSystem } from "../file-system.ts";
@@ -6,19 +6,19 @@ import { infoOf, readWhole } from "../files.ts";
 import { copyAgain, longestHeader, parseJsonFile } from "./header.ts";
 import { refuseOtherKinds } from "./other-kinds.ts";
 
-/** The names that the Hugging Face layout gives to the weights of a model. */
+/** The file names of a model's weights in the Hugging Face layout. */
 export const singleFileName = "model.safetensors";
 export const indexFileName = "model.safetensors.index.json";
 
-/** What an index says: which shard, relative to the index's folder, holds each tensor. */
+/** The content of an index: the shard, relative to the index's folder, that holds each tensor. */
 export interface ShardIndex {
   readonly path: string;
   readonly weightMap: ReadonlyMap<string, string>;
-  /** The path of each shard, by the name that the index gives it. */
+  /** The path of each shard, by its name in the index. */
   readonly shards: ReadonlyMap<string, string>;
 }
 
-/** Finds what to open for a path: a folder stands for the one model inside it. Throws FileError. */
+/** The file to open for a path; a folder stands for the model inside it. Throws FileError. */
 export async function locateWeights(fs: FileSystem, path: string): Promise<string> {
   const info = await explainingFaults("read", path, () => fs.stat(path));
   if (!info.isDirectory()) return path;
@@ -41,7 +41,7 @@ function hintFromNames(names: readonly string[]): string {
   return `${quoted(pickle)} looks like a PyTorch file; convert it in Python with safetensors.torch.save_file`;
 }
 
-/** Reads and checks an index file and the places of its shards; throws one FileError naming all missing shards. */
+/** Reads and checks an index file and locates its shards; throws one FileError naming all missing shards. */
 export async function readShardIndex(fs: FileSystem, path: string): Promise<ShardIndex> {
   const weightMap = parseIndex(path, await readWhole(fs, path, longestHeader));
   const shards = new Map<string, string>();
@@ -89,8 +89,8 @@ async function shardPath(fs: FileSystem, indexPath: string, shard: string): Prom
 }
 
 /**
- * The path of `name` in `folder`, refused when a symbolic link leads out of the folder. The one layout whose links do
- * is the Hugging Face cache, `snapshots/<revision>/<name> -> ../../blobs/<hash>`: there `blobs` is part of the model.
+ * The path of `name` in `folder`, rejected when a symbolic link leads out of the folder. The exception is the Hugging
+ * Face cache, `snapshots/<revision>/<name> -> ../../blobs/<hash>`: there `blobs` is part of the model.
  */
 async function containedPath(fs: FileSystem, folder: string, name: string, teller: string): Promise<string> {
   const location = join(folder, name);

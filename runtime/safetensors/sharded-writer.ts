@@ -1,4 +1,4 @@
-/** Writing a model in the Hugging Face layout: shards of bounded size with an index. */
+/** Writes a model in the Hugging Face layout: shards of bounded size with an index. */
 import { fileSystem, join } from "#host";
 import { explainingFaults, fileError } from "../file-errors.ts";
 import { infoOf, type StagedFile, stageFile, writeFileAtomically } from "../files.ts";
@@ -7,15 +7,15 @@ import { indexFileName, singleFileName } from "./shard-index.ts";
 import { prepareSafetensors, type SafetensorsWriteOptions, type TensorToWrite, writeSafetensors } from "./writer.ts";
 
 export interface ShardedWriteOptions extends SafetensorsWriteOptions {
-  /** Bytes of tensor data that a shard holds at most, unless one tensor alone is larger. Default: 5 GB. */
+  /** Maximum bytes of tensor data per shard, unless a single tensor is larger. Default: 5 GB. */
   readonly maxShardBytes?: number;
 }
 
 /**
- * Writes a model to a folder as `model.safetensors`, or, where it exceeds `maxShardBytes`, as
- * `model-00001-of-0000N.safetensors` with `model.safetensors.index.json`. Shards take their names when all are
- * complete, the index last. Throws FileError when the folder holds a model of the other kind or of several shards,
- * which could not be replaced at one stroke, and when writing fails.
+ * Writes a model to a folder as `model.safetensors`, or, if it exceeds `maxShardBytes`, as
+ * `model-00001-of-0000N.safetensors` with `model.safetensors.index.json`. Shards get their final names when all are
+ * complete, the index last. Throws FileError when the folder already holds a model of the other kind or one in several
+ * shards, which could not be replaced atomically, and when writing fails.
  */
 export async function writeModel(
   folder: string,
@@ -37,7 +37,7 @@ async function requireAbsent(path: string, { fs = fileSystem }: ShardedWriteOpti
   throw fileError(path, "it belongs to a model that is already in this folder", "remove that model or choose a folder");
 }
 
-/** Fills shard after shard in the order given. */
+/** Fills shards greedily, in the given order. */
 function splitIntoShards(tensors: readonly TensorToWrite[], maxBytes: number): TensorToWrite[][] {
   const shards: TensorToWrite[][] = [[]];
   let filled = 0;
@@ -67,7 +67,7 @@ async function writeShards(folder: string, shards: TensorToWrite[][], options: S
     }
     for (const file of staged) await file.commit();
   } catch (error) {
-    for (const file of staged) await file.discard().catch(() => {}); // the first error is the one to tell
+    for (const file of staged) await file.discard().catch(() => {}); // the first error is the one to report
     throw error;
   }
 }

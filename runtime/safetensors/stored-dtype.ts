@@ -1,9 +1,9 @@
-/** The element types of safetensors files, and how they become host arrays and back. */
+/** The element types of safetensors files, and their conversion to and from host arrays. */
 import { type DType, type HostData, InternalError, UnsupportedError } from "../../compiler/index.ts";
 
 /**
- * For each stored type: bytes per element and the host dtype it is read as when none is asked for. Types wider than
- * any host dtype are narrowed, and a value that the host dtype cannot hold is an error, never wrapped or infinite.
+ * For each stored type, the bytes per element and the default host dtype. Types wider than any host dtype are narrowed;
+ * a value that the host dtype cannot represent is an error, never wrapped or made infinite.
  */
 export const storedDTypes = {
   F64: { bytes: 8, host: "f32" },
@@ -25,19 +25,19 @@ export type StoredDType = keyof typeof storedDTypes;
 
 export const isStoredDType = (name: string): name is StoredDType => Object.hasOwn(storedDTypes, name);
 
-/** The stored type that holds a host dtype exactly. */
+/** The stored type that represents a host dtype exactly. */
 export const storedAs = { f32: "F32", f16: "F16", i32: "I32", u32: "U32", bool: "BOOL" } as const satisfies Record<
   DType,
   StoredDType
 >;
 
-/** Files are little-endian and the conversions below view their bytes directly. */
+/** Files are little-endian, and the conversions below view their bytes directly. */
 export function requireLittleEndian(): void {
   if (new Uint8Array(Uint16Array.of(1).buffer)[0] !== 1)
     throw new UnsupportedError("safetensors files need a little-endian processor");
 }
 
-/** A value that the type asked for cannot hold. `index` counts elements from the start of the converted piece. */
+/** A value that the requested type cannot represent. `index` counts elements from the start of the converted piece. */
 export class ValueFault extends Error {
   readonly index: number;
 
@@ -54,13 +54,13 @@ export function isReadableAs(stored: StoredDType, host: DType): boolean {
   return own === host || (isFloat(own) && isFloat(host));
 }
 
-/** Whether the stored bytes are the host array's bytes, so that a file can be read straight into it. */
+/** Whether the stored bytes equal the host array's, so that a file can be read directly into it. */
 export const hasHostLayout = (stored: StoredDType, host: DType): boolean =>
   storedAs[host] === stored && stored !== "BOOL";
 
 /**
- * Reads stored bytes, aligned to 8, as `host` into an array of that dtype, from element `at` on; throws ValueFault. The
- * caller has asked isReadableAs.
+ * Converts stored bytes, aligned to 8, to `host`, writing to `out` from element `at` on. Throws ValueFault. Requires
+ * isReadableAs.
  */
 export function decodeInto(
   stored: StoredDType,
@@ -85,7 +85,10 @@ function decode(stored: StoredDType, host: DType, bytes: Uint8Array<ArrayBuffer>
 
 type HalfDecoder = (halves: Uint16Array, out: HostData, at: number) => void;
 
-/** A checkpoint's weights are billions of 16-bit floats, so these are bits to bits, through tables of all 65,536. */
+/**
+ * Checkpoints have billions of 16-bit floats, so these conversions work on bits, with lookup tables of all 65,536
+ * patterns.
+ */
 const halfDecoders: Partial<Record<StoredDType, Partial<Record<"f32" | "f16", HalfDecoder>>>> = {
   BF16: {
     f32: (halves, out, at) => {
@@ -114,7 +117,7 @@ const halfDecoders: Partial<Record<StoredDType, Partial<Record<"f32" | "f16", Ha
 
 const allHalves = (): Uint16Array<ArrayBuffer> => Uint16Array.from({ length: 65536 }, (_, i) => i);
 
-/** A value made at its first use. */
+/** A lazily computed value. */
 function once<T>(make: () => T): () => T {
   let made: T | undefined;
   return () => (made ??= make());
@@ -126,7 +129,7 @@ const float16AsFloat32 = once(() => new Uint32Array(new Float32Array(new Float16
 type FloatSource = Float64Array | Float32Array | Float16Array;
 type Native = HostData | Int16Array | Uint16Array | Int8Array;
 
-/** The stored elements as a typed array; bfloat16 is widened, and 64-bit integers are narrowed when nothing is lost. */
+/** The stored elements as a typed array; bfloat16 is widened, and 64-bit integers are narrowed if that is lossless. */
 const views: Readonly<Record<StoredDType, (buffer: ArrayBuffer, offset: number, length: number) => Native>> = {
   F64: (buffer, offset, length) => new Float64Array(buffer, offset, length),
   I64: (buffer, offset, length) => narrowIntegers(new Int32Array(buffer, offset, 2 * length), (low) => low >> 31),
@@ -150,7 +153,7 @@ function widenBFloat16(halves: Uint16Array): Float32Array {
   return new Float32Array(bits.buffer);
 }
 
-/** Keeps the low words of 64-bit integers whose high word is what `signExtension` says: nothing is lost. */
+/** The low words of 64-bit integers, provided that each high word is just the sign extension. */
 function narrowIntegers<T extends Int32Array | Uint32Array>(words: T, signExtension: (low: number) => number): T {
   const out = new (words.constructor as new (length: number) => T)(words.length / 2);
   for (let i = 0; i < out.length; i++) {
@@ -224,7 +227,7 @@ const isIntegers = (v: HostData): v is Int32Array | Uint32Array => v instanceof 
 
 const rawOnly: Encoder = () => undefined;
 
-/** How host arrays are stored as each type; undefined where the array's kind does not fit. */
+/** Converts host arrays to each stored type; undefined when the array's kind does not fit. */
 const encoders: Readonly<Record<StoredDType, Encoder>> = {
   F64: (v) => (isFloats(v) ? Float64Array.from(v) : undefined),
   F32: (v) => (isFloats(v) ? toFloat32(v) : undefined),
@@ -242,9 +245,9 @@ const encoders: Readonly<Record<StoredDType, Encoder>> = {
 };
 
 /**
- * The stored bytes of a piece of a tensor. A Uint8Array is the bytes themselves, already in the stored type; any other
- * array is converted. Throws ValueFault for a value the stored type cannot hold, and InternalError for an array whose
- * kind does not fit.
+ * The stored bytes of a piece of a tensor. A Uint8Array is already in the stored type; any other array is converted.
+ * Throws ValueFault for a value that the stored type cannot represent, and InternalError for an array whose kind does
+ * not fit.
  */
 export function encode(stored: StoredDType, values: HostData): Uint8Array {
   if (values instanceof Uint8Array) return stored === "BOOL" ? checkedBooleans(values) : values;

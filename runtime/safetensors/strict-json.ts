@@ -1,12 +1,12 @@
 /**
- * A JSON reader for files that may be hostile. Unlike JSON.parse it refuses a key that an object has twice (of which
- * JSON.parse silently keeps the last) and deep nesting, and gives objects as maps, so that no key means anything.
+ * A JSON parser for untrusted files. Unlike JSON.parse it rejects duplicate keys (JSON.parse silently keeps the last)
+ * and deep nesting, and returns objects as maps, so that no key is special.
  */
 
-/** Objects come as maps in the order of the text. */
+/** Objects are maps, in the order of the text. */
 export type JsonValue = null | boolean | number | string | JsonValue[] | Map<string, JsonValue>;
 
-/** What is wrong with a JSON text, and at which character (from 0). */
+/** A syntax error in a JSON text, with its position in characters (from 0). */
 export class JsonFault extends Error {
   readonly at: number;
 
@@ -24,7 +24,7 @@ interface Cursor {
 
 const deepest = 16;
 
-/** Parses one JSON value that fills the text; throws JsonFault. RFC 8259, with duplicate keys refused. */
+/** Parses a text that is a single JSON value; throws JsonFault. RFC 8259, with duplicate keys rejected. */
 export function parseStrictJson(text: string): JsonValue {
   const cursor = { text, at: 0 };
   const value = parseValue(cursor, 0);
@@ -80,7 +80,7 @@ function parseString(cursor: Cursor): string {
   return tokenValue(cursor.text.slice(start, end + 1), start) as string;
 }
 
-/** Whether the quote at `end` belongs to the text: an odd number of backslashes stands before it. */
+/** Whether the quote at `end` is escaped: preceded by an odd number of backslashes. */
 function isEscaped(text: string, end: number): boolean {
   let backslashes = 0;
   while (text[end - 1 - backslashes] === "\\") backslashes++;
@@ -98,7 +98,7 @@ function parseLiteral(cursor: Cursor): null | boolean | number {
   return value;
 }
 
-/** JSON.parse reads single tokens: it knows escapes, control characters and leading zeros. */
+/** JSON.parse reads single tokens: it handles escapes, control characters and leading zeros. */
 function tokenValue(token: string, at: number): unknown {
   try {
     return JSON.parse(token);

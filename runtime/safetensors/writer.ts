@@ -1,4 +1,4 @@
-/** Writing safetensors files as a stream: no tensor need ever be whole in memory. */
+/** Writes safetensors files as a stream: no tensor needs to be in memory as a whole. */
 import { crc32 } from "#host";
 import { type HostData, type HostTensor, InternalError, UsageError } from "../../compiler/index.ts";
 import { fileError, quoted } from "../file-errors.ts";
@@ -15,28 +15,28 @@ import {
 } from "./stored-dtype.ts";
 
 /**
- * A tensor to be written. `data` gives its elements in row-major order, in pieces of any size, when its turn comes.
- * A Uint8Array piece is the stored bytes as they stand; other arrays are converted to `dtype` (floats to any float,
- * i32 and u32 also to I64), and a value that `dtype` cannot hold is an error.
+ * A tensor to be written. `data` is called when the tensor is due and yields its elements in row-major order, in pieces
+ * of any size. A Uint8Array piece is written as it is; other arrays are converted to `dtype` (floats to any float, i32
+ * and u32 also to I64), and a value that `dtype` cannot represent is an error.
  */
 export interface TensorToWrite extends TensorLayout {
   readonly data: () => Iterable<HostData> | AsyncIterable<HostData>;
 }
 
 export interface SafetensorsWriteOptions extends WriteOptions {
-  /** Texts for the file's metadata. `format: "pt"` is added, without which Python transformers refuses a file. */
+  /** String metadata of the file. `format: "pt"` is added, without which Python transformers rejects a file. */
   readonly metadata?: Readonly<Record<string, string>>;
 }
 
-/** A host tensor as a tensor to be written, by default in the stored type that holds it exactly. */
+/** Wraps a host tensor for writing, by default in the stored type that represents it exactly. */
 export function tensorToWrite(name: string, tensor: HostTensor, dtype: StoredDType = storedAs[tensor.dtype]) {
   const shape = tensor.axes.map((axis) => axis.size);
   return { name, dtype, shape, data: () => [tensor.data] } satisfies TensorToWrite;
 }
 
 /**
- * Writes one safetensors file, atomically: until it is complete and synced, `path` holds what it held before. Tensors
- * with wide elements come first, so that every tensor is aligned; otherwise they keep their order.
+ * Writes a safetensors file atomically: until it is complete and synced, `path` keeps its old content. Tensors with
+ * wide elements come first, so that every tensor is aligned; otherwise they keep their order.
  * Throws FileError when the file cannot be written, `signal` aborts or a value does not fit its dtype.
  */
 export async function writeSafetensors(
@@ -48,7 +48,7 @@ export async function writeSafetensors(
   await writeAtomically(path, send, options);
 }
 
-/** Checks the tensors of a file and lays them out; the function returned sends its bytes to a sink. */
+/** Checks and lays out the tensors of a file; the returned function sends its bytes to a sink. */
 export function prepareSafetensors(
   path: string,
   tensors: readonly TensorToWrite[],
@@ -61,7 +61,10 @@ export function prepareSafetensors(
   };
 }
 
-/** Where everything lies in the file that `prepareSafetensors` writes of such tensors: its header, the first byte of each tensor, and its length. */
+/**
+ * The layout of the file that `prepareSafetensors` writes for these tensors: its header, each tensor's offset, and the
+ * total length.
+ */
 export function placeSafetensors(path: string, tensors: readonly TensorLayout[]) {
   const { header, ordered } = laidOut(path, tensors, {});
   const offsets = new Map<string, number>();
@@ -123,13 +126,13 @@ function encodeOf(path: string, tensor: TensorToWrite, piece: HostData, sent: nu
   }
 }
 
-/** The length and CRC-32 of all that passes through a sink. */
+/** The length and CRC-32 of everything sent to a sink. */
 export interface Fingerprint {
   bytes: number;
   crc32: number;
 }
 
-/** A sink that takes the fingerprint of what it hands on. */
+/** A sink that updates the fingerprint and passes the bytes on. */
 export function fingerprinting(sink: ByteSink, fingerprint: Fingerprint): ByteSink {
   return async (bytes) => {
     fingerprint.bytes += bytes.length;

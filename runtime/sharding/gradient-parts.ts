@@ -1,4 +1,6 @@
-/** Gradients of which each rank keeps the sums in its ranges of the arenas alone. Rajbhandari et al. 2020, section 5.2. */
+/**
+ * Sharded gradients: each rank keeps the sums only for its ranges of the arenas. Rajbhandari et al. 2020, section 5.2.
+ */
 import type { Store } from "../../backends/backend.ts";
 import { type HostTensor, hostTensor, InternalError } from "../../compiler/index.ts";
 import { beside, type Collectives, type Range, rangesOf } from "../collectives/index.ts";
@@ -7,21 +9,24 @@ import { packedRanges, rangesWithin } from "./shard.ts";
 
 export interface GradientParts {
   /**
-   * Adds what ranks have of some gradients, by parameter, as soon as it is there: whoever calls goes on. All ranks call in one
-   * order; one that has nothing to add gives undefined, and the names.
+   * Reduce-scatters some gradients, by parameter, as soon as they are available; returns at once. All ranks make the
+   * same calls in the same order; a rank with nothing to add passes undefined, and the names.
    */
   add(names: readonly string[], gradients: Promise<Readonly<Record<string, HostTensor>>> | undefined): void;
-  /** Resolves when all that was given so far is added up: whatever else ranks exchange comes after it. */
+  /** Resolves when everything added so far is summed; ranks must exchange nothing else before that. */
   settled(): Promise<void>;
-  /** When all is added up: puts the sums where the update reads them, and begins anew. Gives the sum of their squares. */
+  /**
+   * Once everything is summed, writes the sums where the update reads them, and resets them. Returns the sum of their
+   * squares.
+   */
   store(store: Store): Promise<number>;
-  /** Seconds in which gradients were on their way and nobody waited for them. */
+  /** Seconds of gradient exchange that overlapped with computation. */
   besideSeconds(): number;
-  /** Bytes of host memory that sums take. */
+  /** Host memory used by the sums, in bytes. */
   readonly bytes: number;
 }
 
-/** Where a parameter lies, and what each rank has of it. */
+/** Where a parameter lies in its arena, and which elements of it each rank owns. */
 interface Place {
   readonly arena: number;
   readonly offset: number;

@@ -1,6 +1,7 @@
 /**
- * A graph of a step as parts that run one after the other: the weights of one part at a time need be whole, and the gradients
- * of one are there before the next has begun. What a part hands on stays on the device, in the store.
+ * Splits a step's graph into parts that run one after the other, so that only one part's weights need to be whole at a
+ * time, and its gradients are available before the next part begins. Activations between parts stay on the device, in
+ * the store.
  */
 import type { Store } from "../../backends/backend.ts";
 import {
@@ -32,28 +33,31 @@ import {
 } from "../../compiler/index.ts";
 import type { CompiledStep } from "../training/job.ts";
 
-/** A part that can be compiled. */
+/** A compilable part. */
 export interface StepPart {
   readonly graph: Graph;
-  /** Weights that it reads as tensors of their own, by the names in the store. */
+  /** Weights read as separate tensors, by their names in the store. */
   readonly weights: readonly string[];
-  /** Parameters whose gradients it gives, by the names of its outputs. */
+  /** Parameters whose gradients it outputs, keyed by output name. */
   readonly gradients: ReadonlyMap<string, string>;
-  /** Bytes of weights that it reads, wherever they lie. */
+  /** Bytes of weights that it reads, wherever they are stored. */
   readonly bytes: number;
 }
 
-/** A graph cut once: its parts are in the sizes of the graph, so that they are the same on all ranks. */
+/** A partitioned graph. The partition is made for the graph's own sizes, so that all ranks have the same. */
 export interface CutGraph {
   readonly graph: Graph;
-  /** Without its updates: what parts hand on are nodes of it. */
+  /** The graph without updates; the values passed between parts are nodes of it. */
   readonly whole: Graph;
   readonly parts: readonly Part[];
 }
 
 type Given = ReadonlyMap<string, string>;
 
-/** Parts of at most `most` bytes of weights and gradients, cut where least is handed on at these sizes. */
+/**
+ * Partitions a graph into parts of at most `most` bytes of weights and gradients, cut where the fewest bytes are passed
+ * on at these sizes.
+ */
 export function cutGraph(graph: Graph, most: number, sizes: Sizes, given: Given): CutGraph {
   const held = graph.outputs.map((o) => o.name).filter((name) => given.has(name));
   const free = makeGraph(graph.name, graph.outputs, graph.inputs);
@@ -61,14 +65,14 @@ export function cutGraph(graph: Graph, most: number, sizes: Sizes, given: Given)
 }
 
 const prefix = "train.part.";
-/** Whether a tensor of a step's store is one that parts hand on. */
+/** Whether a tensor in a step's store is a value passed between parts. */
 export const isHandedOn = (name: string): boolean => name.startsWith(prefix);
 
-/** Places in the store for what parts hand on, of a type each; a place serves again when nobody reads it any more. */
+/** Allocates store tensors for values passed between parts, by type; one is reused after its last reader. */
 export interface HandedOn {
   take(type: { readonly dtype: DType; readonly axes: readonly SizedAxis[] }): string;
   giveBack(name: string): void;
-  /** Makes all places in a store. */
+  /** Creates all of them in a store. */
   write(store: Store): Promise<void>;
 }
 
@@ -95,28 +99,30 @@ export function handedOn(): HandedOn {
   };
 }
 
-/** What a tensor is in the store where nothing is computed in f16: all executors have states of these. */
+/**
+ * The dtype of such values in the store when nothing is computed in f16: all executors support state of these dtypes.
+ */
 const keptAs: Readonly<Record<DType, DType>> = { f32: "f32", f16: "f32", i32: "i32", u32: "u32", bool: "i32" };
 
-/** How parts read and give what the step has. */
+/** How parts access the step's parameters and gradients. */
 export interface PartsOptions {
-  /** Parameters whose gradients are outputs, by the names of these. */
+  /** Parameters whose gradients are outputs, keyed by output name. */
   readonly given: Given;
-  /** Whether parameters that are trained are ranges of the arenas in the store, rather than tensors of their own. */
+  /** Whether trained parameters are ranges of the arenas in the store, rather than separate tensors. */
   readonly isInArenas: boolean;
-  /** What the whole graph has as f16 in memory, where the device computes in it: so it is handed on. */
+  /** The nodes stored as f16 when the device computes in f16; they are passed on as f16 too. */
   readonly halves?: ReadonlySet<Node>;
 }
 
 type Divided = NonNullable<NonNullable<NonNullable<CompiledStep["accumulation"]>["shared"]>["shard"]>["divided"];
 
-/** Those of gradients, or weights too, in parts. */
+/** The options for sharded gradients, or for sharded weights too. */
 export const partsOptions = ({ what, given }: NonNullable<Divided>): PartsOptions => ({
   given,
   isInArenas: what !== "weights",
 });
 
-/** The parts at these sizes, with the names of the step. */
+/** The parts at these sizes, using the step's names. */
 export function stepParts(
   { graph, parts }: CutGraph,
   step: Pick<CompiledStep, "arenas">,
@@ -200,7 +206,7 @@ function updating(
   return makeGraph(name, given, unread, updates);
 }
 
-/** A state that a part updates must be read by no later part: that would see the new value. */
+/** No later part may read a state that an earlier part updated: it would see the new value. */
 function requireOneReader(graph: Graph, parts: readonly StepPart[]): void {
   const states = new Set(Object.values(graph.updates));
   const updatedBy = new Map<string, number>();

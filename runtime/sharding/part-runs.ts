@@ -1,4 +1,7 @@
-/** Runs of a graph in parts: weights are gathered while the part before computes, and gradients added up while the next does. */
+/**
+ * Runs a graph part by part, overlapping computation with the gathering of the next part's weights and the reduction of
+ * the previous part's gradients.
+ */
 import type { Executable, Store } from "../../backends/backend.ts";
 import { type Graph, type HostTensor, inputName, isParameter, isState } from "../../compiler/index.ts";
 import type { GradientParts } from "./gradient-parts.ts";
@@ -7,19 +10,19 @@ import type { WeightParts } from "./weight-parts.ts";
 
 type Feeds = Readonly<Record<string, HostTensor>>;
 
-/** What ranks hold in parts, and how much of it is whole at a time. */
+/** What is sharded over ranks, and how much of it is whole at a time. */
 export interface DividedState {
   readonly gradients: GradientParts;
-  /** Absent where every rank has all weights. */
+  /** Absent when every rank has all weights. */
   readonly weights?: WeightParts;
-  /** Bytes of weights and gradients of a part at most, or those of one operation. */
+  /** Maximum bytes of a part's weights and gradients, unless a single operation has more. */
   readonly partBytes: number;
 }
 
 export interface PartRuns {
-  /** Resolves when the device is done; gradients may still be on their way. */
+  /** Resolves when the device is done; gradients may still be in flight. */
   run(store: Store, feeds: Feeds): Promise<Record<string, never>>;
-  /** Does what other ranks expect of one that has no samples left for this graph. */
+  /** Takes part in the collectives on a rank that has no samples left for this graph. */
   idle(): Promise<Record<string, never>>;
 }
 
@@ -34,7 +37,7 @@ export async function partRuns(
   const gathered = (i: number): Promise<ReadonlyMap<string, HostTensor>> | undefined => {
     const part = parts[i];
     const made = part && weights?.gather(part.graph.inputs.filter(isParameter).map(inputName));
-    made?.catch(() => {}); // told where it is awaited
+    made?.catch(() => {}); // reported where it is awaited
     return made;
   };
   const given = (part: StepPart, outputs: Feeds): Feeds =>
@@ -50,13 +53,13 @@ export async function partRuns(
         const own = Object.fromEntries(fedTo[i]!.map((n) => [inputName(n), feeds[inputName(n)]!]));
         const outputs = executables[i]!.run(own, store, { fetch: [...part.gradients.keys()] });
         running.push(outputs);
-        outputs.catch(() => {}); // told below
+        outputs.catch(() => {}); // reported below
         gradients.add(
           [...part.gradients.values()],
           outputs.then((o) => given(part, o)),
         );
         if (!values) continue;
-        await outputs; // the memory of its weights serves those of the next
+        await outputs; // the memory of its weights is reused for the next part's
         for (const name of values.keys()) store.remove(name);
       }
       await Promise.all(running);

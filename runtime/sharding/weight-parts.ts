@@ -1,6 +1,6 @@
 /**
- * Weights of which each rank keeps a part in host memory, and which are gathered where they are needed: trained ones by the ranges
- * of their arenas, frozen ones in as many parts as there are ranks. Rajbhandari et al. 2020, section 5.3.
+ * Sharded weights: each rank keeps a part in host memory, and whole weights are gathered when needed. Trained weights
+ * are sharded by the ranges of their arenas, frozen ones into equal parts. Rajbhandari et al. 2020, section 5.3.
  */
 import type { Store } from "../../backends/backend.ts";
 import {
@@ -21,23 +21,23 @@ import { packedRanges, rangesWithin } from "./shard.ts";
 
 export interface WeightParts {
   /**
-   * Takes frozen weights, each of which one rank makes, writing what is kept of it to a store, and gives others their parts of. So each is
-   * read by one rank.
+   * Shards frozen weights. Each is loaded by only one rank, which writes its stored form to the given store and
+   * scatters it to the others.
    */
   fill(nodes: readonly Node[], make: (node: Node, store: Pick<Store, "write">) => Promise<void>): Promise<void>;
-  /** Takes this rank's ranges of the arenas from the store: after they were set, or updated. */
+  /** Copies this rank's ranges of the arenas from the store, after they were set or updated. */
   refresh(store: Store): Promise<void>;
-  /** The whole of some weights, for which all ranks ask in one order. */
+  /** Gathers some weights; all ranks must make the same calls in the same order. */
   gather(names: readonly string[]): Promise<ReadonlyMap<string, HostTensor>>;
   /**
-   * For rank 0 alone, while all others `serve`: a weight that it needs and they do not. `dismiss` lets them go on; it is called
-   * however that ends.
+   * For rank 0 only, while all others `serve`: gathers a weight that only it needs. `dismiss` releases the others, and
+   * must be called even after a failure.
    */
   ask(name: string): Promise<HostTensor>;
   dismiss(): Promise<void>;
   serve(): Promise<void>;
   has(name: string): boolean;
-  /** Bytes of host memory that this rank's parts take. */
+  /** Host memory used by this rank's parts, in bytes. */
   bytes(): number;
 }
 
@@ -48,7 +48,7 @@ interface Held {
   readonly own: () => Uint8Array;
 }
 
-/** The channel that weights are gathered on, beside gradients; those below are for data. */
+/** The channel for gathering weights, concurrent with gradients; lower numbers are for data. */
 const weightsChannel = 2 ** 13;
 
 export function weightParts(step: CompiledStep, collectives: Collectives): WeightParts {
@@ -96,7 +96,7 @@ export function weightParts(step: CompiledStep, collectives: Collectives): Weigh
     return new Map(names.map((name, i) => [name, hostTensor(tensors[i]!.dtype, tensors[i]!.axes, whole[i]!)]));
   };
   const order = [...held.keys()];
-  /** What rank 0 says to those who serve: the number of a weight, or that there is no more. */
+  /** Broadcast from rank 0 to the serving ranks: the index of a weight, or -1 to stop. */
   const say = async (number: number): Promise<number> => {
     const said = Int32Array.of(number);
     await collectives.broadcast(said, 0);

@@ -1,4 +1,4 @@
-/** Low-rank updates (LoRA) become part of the weights that a run writes. */
+/** Merges low-rank updates (LoRA) into the weights that a run writes. */
 import { type HostTensor, hostTensor } from "../../compiler/index.ts";
 
 /** The parameters of one update: weight [to..., from...] + scale · up [to..., rank] · down [rank, from...]. */
@@ -9,7 +9,7 @@ export interface LowRankAdapter {
   readonly scale: number;
 }
 
-/** The weights with every update added to its weight, summed in float64 and rounded once, and without the updates. */
+/** The weights with every update merged, summed in float64 and rounded once, and with the update matrices removed. */
 export function mergedWeights(
   weights: ReadonlyMap<string, HostTensor>,
   adapters: readonly LowRankAdapter[],
@@ -25,7 +25,7 @@ export function mergedWeights(
 }
 
 function merged(base: HostTensor, down: HostTensor, up: HostTensor, scale: number): Float32Array {
-  const rank = down.axes[0]!.size; // the first axis of A, the last of B
+  const rank = down.axes[0]!.size; // the first axis of `down`, the last of `up`
   const [columns, rows] = [down.data.length / rank, up.data.length / rank];
   const out = new Float32Array(base.data.length);
   const row = new Float64Array(columns);

@@ -1,8 +1,8 @@
-/** Prefetching: values are made before they are asked for, as batches are read and decoded while steps run. */
+/** Prefetching: values are produced before they are requested, so that batches are read and decoded while steps run. */
 
 /**
- * The same values in their order, up to `depth` of them made ahead and `most` in all. An error comes in its place, behind
- * the values before it; one of a value that nobody asks for any more is not told.
+ * The same values in order, up to `depth` of them prefetched and `most` in total. An error is thrown in its position,
+ * after the values before it; the error of a value that is never requested is dropped.
  */
 export async function* ahead<T>(values: AsyncIterable<T>, depth: number, most: number): AsyncGenerator<T> {
   const source = values[Symbol.asyncIterator]();
@@ -12,7 +12,7 @@ export async function* ahead<T>(values: AsyncIterable<T>, depth: number, most: n
   const ask = () => {
     for (; made.length < depth && asked < most; asked++) {
       const next = last.then(() => source.next());
-      next.catch(() => {}); // whoever comes to it is told
+      next.catch(() => {}); // reported to whoever awaits it
       made.push(next);
       last = next;
     }

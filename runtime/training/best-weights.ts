@@ -1,4 +1,7 @@
-/** The weights that did best in validation: `best/step-000123/`, whole at every moment, and never newer than known to a resume. */
+/**
+ * The best weights by validation, in `best/step-000123/`: complete at every moment, and consistent with the checkpoint
+ * that a resume starts from.
+ */
 import { fileSystem, join } from "#host";
 import type { HostTensor } from "../../compiler/index.ts";
 import { saveCheckpoint } from "../checkpoint/checkpoint.ts";
@@ -6,7 +9,7 @@ import { keepSteps, stepName } from "../checkpoint/folders.ts";
 import { tensorToWrite } from "../safetensors/writer.ts";
 import type { Validation } from "./job.ts";
 
-/** What a checkpoint keeps of it. */
+/** The best weights' entry in a checkpoint. */
 export interface Best {
   readonly metric: string;
   readonly mode: "max" | "min";
@@ -16,20 +19,20 @@ export interface Best {
 
 export interface BestWeights {
   readonly now: Best | undefined;
-  /** Keeps the weights of a step where its value is better than any before. */
+  /** Keeps a step's weights if its value is better than any before. */
   offer(step: number, value: number, weights: () => Promise<ReadonlyMap<string, HostTensor>>): Promise<boolean>;
-  /** Says that a checkpoint knows of what is best now, so that those before may go. */
+  /** Called when a checkpoint has recorded the current best, so that earlier ones can be removed. */
   checkpointed(): Promise<void>;
 }
 
 const bestFolder = (run: string): string => join(run, "best");
 
-/** Where the weights of a step are that is the best of a run. */
+/** The folder of a run's best weights. */
 export const bestStepFolder = (run: string, { step }: Best): string => join(bestFolder(run), stepName(step));
 
 /**
- * Goes on from what a checkpoint knew. Weights of later steps are removed: the run comes to those steps again. Where those
- * it knew are gone, or were chosen by another metric, the next validation is the best so far.
+ * Continues from a checkpoint's record. Weights of later steps are removed, since the run repeats those steps. If the
+ * recorded weights are missing, or were chosen by another metric, the next validation is the best so far.
  */
 export async function openBestWeights(
   runFolder: string,

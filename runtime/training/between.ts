@@ -1,4 +1,7 @@
-/** What ranks exchange between the graphs of a step: features are gathered (all-gather), gradients summed (all-reduce, or reduce-scatter where each keeps a part). */
+/**
+ * The exchanges of ranks between the graphs of a step: features are gathered (all-gather), gradients summed
+ * (all-reduce, or reduce-scatter when sharded).
+ */
 import type { Store } from "../../backends/backend.ts";
 import {
   elementsOf,
@@ -15,7 +18,7 @@ import { putRows, takeRows } from "./rows.ts";
 import type { Between } from "./runs.ts";
 import type { Share } from "./share.ts";
 
-/** Elements below which tensors are reduced in one message: it costs as much as many of them. */
+/** Tensors with fewer elements are reduced together in one message, to save latency. */
 const small = 4096;
 
 export function betweenRanks(
@@ -38,7 +41,7 @@ export function betweenRanks(
   const taken = new Set<string>();
   let writing: Promise<void>[] = [];
   let squares = 0;
-  /** Adds up one that was read, and writes it back; whoever calls goes on with others while that is under way. */
+  /** Reduces a tensor that was read from the store; the result is written back in the background. */
   const addOne = async (name: string, tensor: HostTensor, store: Store): Promise<void> => {
     const data = tensor.data as Float32Array;
     const own = inParts.get(name);
@@ -67,7 +70,7 @@ export function betweenRanks(
       squares += (await divided?.gradients.store(store)) ?? 0;
       const isLeft = (name: string) => !taken.has(name);
       await reduceTogether(store, few.filter(isLeft), collectives);
-      // The next is read from the device, and the one before written to it, while one is on its way.
+      // While one tensor is reduced, the next is read from the device and the previous one written to it.
       const left = many.filter(isLeft);
       let reading = left.length > 0 ? store.read(left[0]!) : undefined;
       for (const [i, name] of left.entries()) {
@@ -107,12 +110,12 @@ export function betweenRanks(
   };
 }
 
-/** Bytes of sums that may be in host memory at once before they are exchanged. */
+/** Maximum bytes of sums in host memory at once, waiting for their exchange. */
 const mostEarly = 2 ** 31;
 
 /**
- * Sums of gradients that are exchanged while the last micro-batch computes others, by the outputs that become them: those that need
- * least of the graph, since a backward pass has them first.
+ * The gradient sums that are exchanged while the last micro-batch still computes others, keyed by output: first those
+ * that depend on the fewest nodes, since a backward pass computes them first.
  */
 function earlySums({ outputs, updates }: Graph, sums: readonly { readonly name: string; readonly type: TensorType }[]) {
   const bytes = new Map(sums.map(({ name, type }) => [name, 4 * (elementsOf(type) as number)]));
@@ -133,7 +136,7 @@ function sumOfSquares(data: Float32Array): number {
   return sum;
 }
 
-/** The sum of a number of each rank, in f64: squares of scaled sums overflow f32. */
+/** The sum of one number per rank, in f64: squares of scaled sums overflow f32. */
 async function sumOver({ rank, size, allGather }: Collectives, own: number): Promise<number> {
   const all = new Float64Array(size);
   all[rank] = own;
@@ -145,11 +148,11 @@ async function sumOver({ rank, size, allGather }: Collectives, own: number): Pro
   return all.reduce((a, b) => a + b, 0);
 }
 
-/** What the reference keeps in f64 goes as f32. */
+/** Tensors that the reference executor keeps in f64, as f32. */
 const inF32 = (tensor: HostTensor): HostTensor =>
   tensor.data instanceof Float64Array ? hostTensor(tensor.dtype, tensor.axes, Float32Array.from(tensor.data)) : tensor;
 
-/** One all-reduce of small tensors. */
+/** A single all-reduce of several small tensors. */
 async function reduceTogether(store: Store, names: readonly string[], collectives: Collectives): Promise<void> {
   const tensors = await Promise.all(names.map((name) => store.read(name)));
   const all = Float32Array.from(tensors.flatMap((t) => [...t.data]));
@@ -161,7 +164,7 @@ async function reduceTogether(store: Store, names: readonly string[], collective
   }
 }
 
-/** All-gather: every rank has its rows of a tensor; afterwards all have all. */
+/** All-gather: every rank has its own rows of a tensor, and afterwards all rows. */
 async function gatherRows(store: Store, state: string, axis: string, { rank, allGather, size }: Collectives) {
   const rows = rowsOf(inF32(await store.read(state)), axis, size);
   const packed = rows.tensor.data.slice() as Numbers;
@@ -171,7 +174,7 @@ async function gatherRows(store: Store, state: string, axis: string, { rank, all
   await store.write(state, rows.tensor);
 }
 
-/** Reduce-scatter: every rank has a term of all rows; afterwards each has the sums of its own. */
+/** Reduce-scatter: every rank has a term of all rows, and afterwards the sums of its own. */
 async function reduceOwnRows(store: Store, state: string, axis: string, { rank, reduceScatter, size }: Collectives) {
   const rows = rowsOf(inF32(await store.read(state)), axis, size);
   const packed = rows.tensor.data.slice() as Numbers;
@@ -182,7 +185,7 @@ async function reduceOwnRows(store: Store, state: string, axis: string, { rank, 
   await store.write(state, rows.tensor);
 }
 
-/** The rows of ranks along an axis of a tensor, and where they lie when those of a rank lie together. */
+/** The ranks' rows along an axis of a tensor, and their ranges when packed by rank. */
 function rowsOf(tensor: HostTensor, axis: string, size: number) {
   const each = tensor.axes.find((a) => a.name === axis)!.size / size;
   const length = tensor.data.length / size;

@@ -1,9 +1,9 @@
-/** `defineJob`: the record that the file of a job exports, with its mistakes told where they are made. */
+/** `defineJob`: the record that a job file exports, checked where it is written. */
 import { didYouMean, UsageError } from "../../compiler/index.ts";
 import type { JobFile, Setting } from "./job.ts";
 import { requireBuilt } from "./job-rules.ts";
 
-/** A job that `heddle train` can run. Throws one UsageError naming every field that is missing or misspelt. */
+/** A job that `heddle train` can run. Throws one UsageError naming every missing or misspelt field. */
 export function defineJob<C extends Readonly<Record<string, Setting>>>(job: Omit<JobFile<C>, "kind">): JobFile<C> {
   const { name, config, build } = (job ?? {}) as Partial<JobFile<C>>;
   const at = typeof name === "string" ? `the job "${name}"` : "a job";

@@ -1,12 +1,14 @@
-/** The figures of a run's steps, as JSON lines and for TensorBoard. */
+/** Logs the metrics of a run's steps, as JSON lines and for TensorBoard. */
 import type { MetricsLog, MetricsRecord } from "../metrics-log.ts";
 import type { EventLog } from "../tensorboard.ts";
 import type { Figures } from "./flight.ts";
 
 export interface FiguresLog {
-  /** Resolves when what was given before it is written: the disk is not waited for while steps run, and a fault shows a step later. */
+  /**
+   * Resolves when the previous record is written: steps do not wait for the disk, and an error surfaces one step later.
+   */
   write(record: MetricsRecord, scalars: Figures): Promise<void>;
-  /** Resolves when the disk has all of it. */
+  /** Resolves when everything is on disk. */
   flush(): Promise<void>;
 }
 
@@ -16,7 +18,7 @@ export function figuresLog(metrics: MetricsLog, events: EventLog): FiguresLog {
     write: async (record, scalars) => {
       await last;
       last = Promise.all([metrics.append(record), events.scalars(record.step, scalars)]);
-      last.catch(() => {}); // the next write or flush throws it
+      last.catch(() => {}); // thrown by the next write or flush
     },
     flush: async () => {
       await last;
@@ -26,5 +28,5 @@ export function figuresLog(metrics: MetricsLog, events: EventLog): FiguresLog {
   };
 }
 
-/** Of a rank that is not the first. */
+/** For all ranks but the first. */
 export const unlogged: FiguresLog = { write: async () => {}, flush: async () => {} };

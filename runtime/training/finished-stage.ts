@@ -1,4 +1,4 @@
-/** `stage.json`: how a stage of a run ended, so that a run that goes on does not train it again. */
+/** `stage.json`: the result of a finished stage, so that a resumed run does not train it again. */
 import { join } from "#host";
 import { UsageError } from "../../compiler/index.ts";
 import { isRecord } from "../cached-file.ts";
@@ -18,8 +18,8 @@ export function writeFinished({ folder, name, steps, seconds, loss, told, result
 }
 
 /**
- * What a finished stage gave; undefined for one that is not. Throws FileError for a damaged file, and UsageError where the
- * stage would now have another number of steps.
+ * The result of a finished stage; undefined if it is not finished. Throws FileError for a damaged file, and UsageError
+ * if the stage's number of steps was changed.
  */
 export async function readFinished(folder: string, name: string, steps: number): Promise<FinishedStage | undefined> {
   const path = finishedFile(folder);
@@ -40,7 +40,7 @@ function parsed(text: string): Kept | undefined {
     const value: unknown = JSON.parse(text);
     return isKept(value) ? value : undefined;
   } catch {
-    return undefined; // told by the caller
+    return undefined; // reported by the caller
   }
 }
 

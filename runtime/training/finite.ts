@@ -1,13 +1,17 @@
-/** What a run watches, so that no weights with a NaN in them are ever written: its figures at every step, its weights at the end. */
+/**
+ * Finiteness checks of a run's metrics at every step and of its weights at the end, so that no weights with a NaN are
+ * ever written.
+ */
 import { type HostTensor, UsageError } from "../../compiler/index.ts";
 import type { CompiledStep } from "./job.ts";
 
 type Figures = Readonly<Record<string, number>>;
 
 /**
- * Throws UsageError for a loss, a gradient or a rate that is not finite, on the last step as on any. A gradient can be NaN
- * where the loss is a number, and the parameters are by then as well, so this comes before anything is saved. With a loss
- * scale that adapts, such a step was skipped and left the parameters whole; it ends the run where no smaller scale is left.
+ * Throws UsageError for a loss, gradient norm or learning rate that is not finite, in every step including the last. A
+ * gradient can be NaN while the loss is finite, and by then the parameters are NaN too, so this is checked before
+ * anything is saved. With an adaptive loss scale, such a step was skipped and left the parameters intact; it ends the
+ * run only when the scale cannot shrink further.
  */
 export function assertFiniteFigures(step: CompiledStep, number: number, figures: Figures): void {
   const { loss = Number.NaN, gradient_norm: norm = Number.NaN, rate = Number.NaN } = figures;
@@ -32,7 +36,7 @@ const remedy = ({ lossScale }: CompiledStep): string => {
 const ended = (what: string, hint: string): UsageError =>
   new UsageError(`${what}: ${hint}; checkpoints up to before it are whole`);
 
-/** Throws UsageError naming the first of the weights with an infinity or a NaN in it: running statistics can have one too. */
+/** Throws UsageError naming the first weight with an infinity or a NaN; running statistics can have one too. */
 export function assertFiniteWeights(weights: ReadonlyMap<string, HostTensor>): void {
   for (const [name, { data }] of weights) {
     const at = data.findIndex((v) => !Number.isFinite(v));

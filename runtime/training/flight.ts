@@ -1,39 +1,39 @@
-/** Runs that are under way: submitted in order, and their figures read in that order a few steps late. */
+/** Runs in flight: submitted in order, with their metrics read in the same order a few steps later. */
 import type { HostTensor } from "../../compiler/index.ts";
 import type { IdleClock } from "./lost-time.ts";
 
 export type Figures = Readonly<Record<string, number>>;
 type Outputs = Readonly<Record<string, HostTensor>>;
 
-/** Milliseconds of `performance.now()`: from when a device could begin with a step until its results were there. */
+/** In milliseconds of `performance.now()`: from when the device could begin a step until its results arrived. */
 export interface Span {
   readonly begin: number;
   readonly end: number;
 }
 
-/** What is done with a step's figures. */
+/** Handles a step's metrics. */
 export type Landing = (figures: Figures, span: Span) => Promise<void>;
 
 interface Run {
   readonly outputs: Promise<Outputs>;
-  /** Of the run that ends a step. */
+  /** Only for the last run of a step. */
   readonly land: Landing | undefined;
   readonly submitted: number;
   ended: number;
 }
 
 export interface Flight {
-  /** Takes a run that was submitted. */
+  /** Adds a submitted run. */
   add(outputs: Promise<Outputs>, land?: Landing): void;
-  /** Waits until at most so many runs are under way. Throws what the first of them that failed did. */
+  /** Waits until at most `count` runs are in flight. Rejects with the error of the first that failed. */
   leave(count: number): Promise<void>;
-  /** Waits for all runs, however they end. */
+  /** Waits for all runs, whether they succeed or fail. */
   settle(): Promise<void>;
 }
 
 export function startFlight(clock: IdleClock): Flight {
   const runs: Run[] = [];
-  /** When the step before ended, and when the first run of this one was submitted. */
+  /** When the previous step ended, and when the first run of the current one was submitted. */
   let lastEnd = 0;
   let begun: number | undefined;
   const landed = async (run: Run): Promise<void> => {

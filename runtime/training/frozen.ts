@@ -1,10 +1,13 @@
-/** Frozen weights in the store of a run, which keeps them as its step asks; what a run writes of them is what it was given. */
+/**
+ * Frozen weights in a run's store, in the form that its step requests; when the run writes weights, frozen ones are
+ * written as originally given.
+ */
 import type { Store } from "../../backends/backend.ts";
 import { type HostTensor, hostTensor, UsageError } from "../../compiler/index.ts";
 import { quantized } from "../quantized-weights.ts";
 import type { CompiledStep } from "./job.ts";
 
-/** Writes a frozen weight as the step keeps it. Throws UsageError for a number that is beyond that. */
+/** Writes a frozen weight in the step's form. Throws UsageError for a value that it cannot represent. */
 export async function writeFrozen(
   { frozenAs }: Pick<CompiledStep, "frozenAs">,
   store: Pick<Store, "write">,

@@ -1,4 +1,4 @@
-/** A job as one of several ranks trains it, and what they tell each other at every step. */
+/** Runs a job as one of several ranks, and what the ranks exchange at every step. */
 import type { Store } from "../../backends/backend.ts";
 import { type HostData, hostTensor, printGraph, UsageError } from "../../compiler/index.ts";
 import { type Channel, differences, type Facts, type Ranks, RanksDifferError, telling } from "../collectives/index.ts";
@@ -14,21 +14,21 @@ import type { Between } from "./runs.ts";
 import { rankOfRow, type Share, sharedJob } from "./share.ts";
 import { sharedBatches } from "./shared-batches.ts";
 
-/** What working together took. */
+/** Statistics of the communication. */
 export interface RankFigures {
   readonly count: number;
-  /** The rank that computed longest, and by how much longer than the mean of all, from 0. */
+  /** The rank that computed longest, and its excess over the mean of all ranks, as a fraction. */
   readonly slowest: number;
   readonly slower: number;
-  /** Seconds in which this rank exchanged tensors or waited for others to. */
+  /** Seconds that this rank spent exchanging tensors or waiting for other ranks. */
   readonly communicationSeconds: number;
-  /** The part of those in which its device computed, from 0 to 1. */
+  /** The fraction of that time in which its device computed, from 0 to 1. */
   readonly overlap: number;
-  /** Bytes that it sent. */
+  /** Bytes sent by this rank. */
   readonly sentBytes: number;
 }
 
-/** For people, a line. */
+/** A one-line summary. */
 export function rankText({ count, slowest, slower, communicationSeconds, overlap }: RankFigures): string {
   const percent = (x: number) => `${(100 * x).toFixed(1)} %`;
   return `${count} ranks: ${communicationSeconds.toFixed(1)} s in communication, ${percent(overlap)} of it while the device computed; slowest is rank ${slowest}, by ${percent(slower)}`;
@@ -43,7 +43,7 @@ export interface InRanks {
   readonly together?: () => { readonly text: string; readonly figures: RankFigures };
 }
 
-/** A job of one process stays what it is. Throws UsageError for a step that cannot be shared. */
+/** A single-process job is returned unchanged. Throws UsageError for a step that cannot be shared. */
 export function inRanks(given: TrainingJob, ranks: Ranks, shard?: Shard, partBytes?: number): InRanks {
   const { collectives } = ranks;
   const { rank, size } = collectives;
@@ -99,7 +99,7 @@ function dividedState(
   return { gradients, partBytes, ...(what === "weights" && { weights: weightParts(step, collectives) }) };
 }
 
-/** Says in the store which micro-batches are this rank's. */
+/** Initializes the store's state that depends on the rank: its first micro-batch, and its shards of the gradients. */
 export async function placeRank({ accumulation }: CompiledStep, share: Share, store: Store): Promise<void> {
   const name = accumulation?.shared?.first;
   if (name) await store.write(name, hostTensor("i32", [], [share.first]));
@@ -114,13 +114,13 @@ export async function placeRank({ accumulation }: CompiledStep, share: Share, st
       );
 }
 
-/** How long each rank computed, and how long this one did nothing else than exchange tensors. */
+/** Measures how long each rank computed, and how long this one did nothing but exchange tensors. */
 function timesOf(size: number) {
   const totals = new Array<number>(size).fill(0);
   let left = performance.now();
   let [computing, own, idle, beside] = [0, 0, 0, 0];
   return {
-    /** Does what ranks do while no device computes; with `ends`, what ends a step's part. */
+    /** Runs an exchange while no device computes; `ends` marks the one that completes a step's computation. */
     alone: async (work: () => Promise<void>, ends = false): Promise<void> => {
       const begun = performance.now();
       computing += (begun - left) / 1000;
@@ -129,7 +129,7 @@ function timesOf(size: number) {
       left = performance.now();
       idle += (left - begun) / 1000;
     },
-    /** Does what ranks do while devices go on. */
+    /** Runs an exchange that overlaps with computation. */
     beside: async (work: () => Promise<void>): Promise<void> => {
       const begun = performance.now();
       await work();
@@ -155,12 +155,12 @@ function timesOf(size: number) {
   };
 }
 
-/** Channels that one reading of a job's batches may have; each reading has others. */
+/** Maximum channels per iteration over a job's batches; each iteration uses new ones. */
 const mostChannels = 64;
 let readings = 0;
 
 function sharedRows({ batches, rows }: Share, { rank, size, channel }: Ranks["collectives"]) {
-  const first = mostChannels * (readings++ % (mostChannels / 2)); // tags end at 2^15 - 1
+  const first = mostChannels * (readings++ % (mostChannels / 2)); // MPI tags end at 2^15 - 1
   const channels = new Map<number, { readonly channel: Channel; last: Promise<unknown> }>();
   const channelOf = (number: number) => {
     if (number >= mostChannels) throw new UsageError(`ranks read at most ${mostChannels} places of data at once`);
@@ -168,12 +168,12 @@ function sharedRows({ batches, rows }: Share, { rank, size, channel }: Ranks["co
     channels.set(number, known);
     return known;
   };
-  /** Whole, one after the other: what is told takes two gathers. */
+  /** Serialized, since `telling` takes two gathers. */
   const exchange = <T>(number: number, said: T): Promise<readonly T[]> => {
     const open = channelOf(number);
     const told = open.last.then(() => telling(open.channel)(said));
     open.last = told;
-    told.catch(() => {}); // whoever exchanges is told
+    told.catch(() => {}); // reported to the caller
     return told;
   };
   const rankOf = (row: number) => rankOfRow(batches * rows, row, size);
@@ -191,7 +191,7 @@ function sharedRows({ batches, rows }: Share, { rank, size, channel }: Ranks["co
   };
 }
 
-/** The same values; what they came from is closed with them. */
+/** The same values; `close` is called when the iteration ends. */
 async function* closing<T>(values: AsyncIterable<T>, close: () => void): AsyncGenerator<T> {
   try {
     yield* values;
@@ -200,7 +200,7 @@ async function* closing<T>(values: AsyncIterable<T>, close: () => void): AsyncGe
   }
 }
 
-/** The same batches; those of the first step must be those of rank 0, or no rank goes on. */
+/** The same batches, after checking that those of the first step equal rank 0's. */
 async function* sameBatches(
   batches: AsyncIterable<TrainingBatch>,
   ofStep: number,
@@ -223,14 +223,14 @@ async function* sameBatches(
 const bytesOf = ({ buffer, byteOffset, byteLength }: HostData): Uint8Array<ArrayBuffer> =>
   new Uint8Array(buffer as ArrayBuffer, byteOffset, byteLength);
 
-/** What must be the same on all ranks before anything is computed: of a job, its step and its data. */
+/** What must be the same on all ranks before anything is computed: facts of the job, its step and its data. */
 export const factsOf = async ({ step, steps, sizes, seed, checkpointEvery, listing = "" }: TrainingJob) => ({
   step: await sha256(printGraph(step.graph)),
   settings: JSON.stringify({ steps, sizes, seed, checkpointEvery, rule: step.rule, precision: step.precision }),
   "data listing": listing,
 });
 
-/** Throws RanksDifferError on every rank where one has other facts; it says which ranks have what. */
+/** Throws RanksDifferError on every rank if any rank's facts differ; it names the ranks and the facts. */
 export async function requireSame(ranks: Ranks, facts: Facts): Promise<void> {
   const found = differences(await ranks.tell(facts));
   if (found.length > 0) throw new RanksDifferError(found, ranks.isFirst);

@@ -1,4 +1,4 @@
-/** Labels and ids of a batch against what they choose from, where the batch is made: a device would take the nearest end in silence. */
+/** Checks labels and ids of a batch against their index range on the host: the device would silently clamp them. */
 import {
   dimValue,
   type Graph,
@@ -11,10 +11,10 @@ import {
 } from "../../compiler/index.ts";
 import type { TrainingBatch, TrainingJob } from "./job.ts";
 
-/** Throws UsageError for the first element of a batch's feeds that chooses nothing. */
+/** Throws UsageError for the first out-of-range index in a batch's feeds. */
 export type CheckIndices = (batch: TrainingBatch, step: number) => void;
 
-/** An input's elements are looked at once for each op that reads them, and each small number is judged once. */
+/** An input is checked once for each op that reads it; verdicts on small numbers are cached. */
 interface Check {
   readonly input: string;
   readonly accepts: (element: number) => boolean;
@@ -29,7 +29,7 @@ export function indexChecks({ step, sizes }: Pick<TrainingJob, "step" | "sizes">
   return ({ feeds, names }, at) => {
     for (const { input, accepts, refused } of checks) {
       const tensor = feeds[input];
-      const place = tensor?.data === undefined ? -1 : firstOutside(tensor.data, accepts); // others say what is no tensor
+      const place = tensor?.data === undefined ? -1 : firstOutside(tensor.data, accepts); // no tensor: reported elsewhere
       if (place < 0) continue;
       const { where, sample } = placeOf(tensor!, place, names);
       const of = sample === undefined ? "" : ` of ${sample}`;
@@ -48,7 +48,7 @@ function checksOf(graph: Graph, sizes: TrainingJob["sizes"]): readonly Check[] {
       const index = chosen(element);
       return Number.isInteger(element) && index >= 0 && index < most;
     };
-    // The gradient reads what the loss reads.
+    // The gradient reads the same indices as the loss.
     const key = `${inputName(feed)} ${axis} ${most} ${[-1, 0, most - 1, most, 255].map(chosen)}`;
     if (seen.has(key)) return [];
     seen.add(key);
@@ -66,11 +66,14 @@ function checksOf(graph: Graph, sizes: TrainingJob["sizes"]): readonly Check[] {
   });
 }
 
-/** Numbers of which the verdict is kept: marks such as -100, all labels, and ids of most vocabularies. */
+/**
+ * The range of numbers whose verdict is cached: ignore marks such as -100, all labels, and the ids of most
+ * vocabularies.
+ */
 const [rememberedFrom, rememberedBelow] = [-1024, 2 ** 17];
 
 function remembered(fits: (element: number) => boolean): (element: number) => boolean {
-  const verdicts = new Uint8Array(rememberedBelow - rememberedFrom); // 0 is not judged yet, 1 fits, 2 does not
+  const verdicts = new Uint8Array(rememberedBelow - rememberedFrom); // 0: unknown, 1: in range, 2: out of range
   return (element) => {
     if (!(element >= rememberedFrom && element < rememberedBelow && Number.isInteger(element))) return fits(element);
     const at = element - rememberedFrom;
@@ -84,7 +87,7 @@ function firstOutside(data: HostTensor["data"], accepts: (element: number) => bo
   return -1;
 }
 
-/** "batch=3, token=17", and what the sample there is called. */
+/** "batch=3, token=17", and the name of that sample. */
 function placeOf({ axes }: HostTensor, element: number, names: readonly string[] | undefined) {
   let left = element;
   const at = [...axes].reverse().map(({ name, size }) => {

@@ -1,4 +1,4 @@
-/** Where a stage's weights come from: earlier runs and published checkpoints; what none of them has is initialized. */
+/** Initial weights of a stage: from earlier runs and published checkpoints; the rest are initialized. */
 import { crc32 } from "#host";
 import { FileError, type HostTensor, hostTensor, inputName, type Node, type SizedAxis } from "../../compiler/index.ts";
 import type { CheckpointPlace, FitTensor } from "../../dsl/index.ts";
@@ -9,14 +9,14 @@ import { describeShape } from "../safetensors/header.ts";
 import { openSafetensors, type SafetensorsReader } from "../safetensors/reader.ts";
 import { ownLayout, permute, requireFinite } from "../weights.ts";
 
-/** What a family of models knows of its checkpoints. */
+/** What a model family knows about its checkpoints. */
 export interface CheckpointFamily {
   /**
-   * Where parameters may lie besides under their own names, the likeliest place of each first: all tensors that together
-   * hold it.
+   * Alternative places of parameters, besides tensors of the same name, the likeliest first. Each is the list of
+   * tensors that together hold one parameter.
    */
   places(parameters: readonly Node[]): readonly (readonly CheckpointPlace[])[];
-  /** How a stored tensor of another shape becomes the parameter; undefined where it cannot. `data` is in stored order. */
+  /** Adapts a stored tensor of another shape to the parameter; undefined when it cannot. `data` is in stored order. */
   readonly fit?: FitTensor;
 }
 
@@ -24,21 +24,21 @@ export interface CheckpointFamily {
 export interface InheritedFrom {
   readonly path: string;
   readonly taken: number;
-  /** Tensors of it that no parameter took, as patterns. */
+  /** Its tensors that no parameter took, as patterns. */
   readonly unused: readonly string[];
-  /** Of its headers and the beginning of each tensor: tells whether it is still what it was. */
+  /** A checksum of its headers and of the beginning of each tensor, to detect changes. */
   readonly fingerprint: string;
 }
 
 export interface Inheritance {
-  /** A parameter's value; undefined for one that no source has. */
+  /** A parameter's value; undefined when no source has it. */
   readonly initial: (parameter: string) => Promise<HostTensor | undefined>;
   /** Whether a source has it. */
   readonly has: (parameter: string) => boolean;
   readonly sources: readonly InheritedFrom[];
   /** Parameters that no source has, as patterns. */
   readonly initialized: readonly string[];
-  /** The same for people, a line for each source and for what is initialized or changed. */
+  /** A human-readable summary: a line per source, and lines for what is initialized or adapted. */
   readonly report: readonly string[];
   dispose(): Promise<void>;
 }
@@ -52,9 +52,9 @@ interface Found {
 }
 
 /**
- * Finds every parameter in the first source that has it, under its own name or where the family says. A source is a run's
- * folder, a safetensors file, an index or a folder of either. Nothing is read but headers until `initial` is called. Throws
- * one FileError for all tensors of another shape.
+ * Finds every parameter in the first source that has it, by its own name or where the family says. A source is a run's
+ * folder, a safetensors file, an index or a folder of either. Only headers are read until `initial` is called. Throws
+ * one FileError for all tensors of mismatched shapes.
  */
 export async function inheritWeights(
   parameters: readonly Node[],
@@ -103,10 +103,10 @@ export async function inheritWeights(
   }
 }
 
-/** A way in which a parameter may lie: all tensors that together hold it. */
+/** One way to store a parameter: all tensors that together hold it. */
 type Lying = readonly CheckpointPlace[];
 
-/** All places of every parameter, its own name first. */
+/** All candidate places of every parameter, its own name first. */
 function placesOf(parameters: readonly Node[], family: CheckpointFamily | undefined): Map<string, Lying[]> {
   const places = new Map<string, Lying[]>();
   const own = ownLayout({ inputs: parameters }).map((place) => [place]);
@@ -117,12 +117,12 @@ function placesOf(parameters: readonly Node[], family: CheckpointFamily | undefi
   return places;
 }
 
-/** How the language calls the two matrices of a low-rank update. */
+/** The suffix that the DSL gives the two matrices of a low-rank update. */
 const updateName = /\.lora_[ab]$/;
 
 /**
- * Throws FileError for a checkpoint of a run that learns low-rank updates: they belong to weights that the file does not hold,
- * and to none but these.
+ * Throws FileError for a checkpoint from the middle of a LoRA run: its low-rank updates apply to base weights that the
+ * file does not contain.
  */
 function requireMerged({ path, tensors }: SafetensorsReader): void {
   const updates = [...tensors.keys()].filter((name) => updateName.test(name));
@@ -132,7 +132,7 @@ function requireMerged({ path, tensors }: SafetensorsReader): void {
   );
 }
 
-/** Throws FileError for a source none of whose tensors is called as any parameter is: it is of another model. */
+/** Throws FileError for a source with no tensor name of this model: it belongs to another model. */
 function requireKin(readers: readonly SafetensorsReader[], places: ReadonlyMap<string, readonly Lying[]>): void {
   const known = new Set([...places.values()].flat(2).map(({ name }) => name));
   const stranger = readers.find(({ tensors }) => !tensors.keys().some((name) => known.has(name)));
@@ -147,7 +147,10 @@ function requireKin(readers: readonly SafetensorsReader[], places: ReadonlyMap<s
 
 type Result = { readonly found: Found; readonly note?: string } | { readonly wrong: string } | undefined;
 
-/** Looks for a parameter in one source: a place of its shape, else one that can be made to fit, else one that is wrong. */
+/**
+ * Looks for a parameter in one source: preferably a place with its shape, else one that can be adapted, else a
+ * mismatch.
+ */
 function findIn(
   reader: SafetensorsReader,
   node: Node,
@@ -199,7 +202,7 @@ async function sourceOf(reader: SafetensorsReader, found: ReadonlyMap<string, Fo
   return { path: reader.path, taken: taken.size, unused, fingerprint: await fingerprintOf(reader) };
 }
 
-/** Elements of each tensor that a fingerprint reads: training changes all of a tensor. */
+/** Elements of each tensor that a fingerprint reads: training changes all of a tensor, so a prefix is enough. */
 const fingerprintElements = 1024;
 
 async function fingerprintOf(reader: SafetensorsReader): Promise<string> {
@@ -222,7 +225,7 @@ const describeInitialized = (count: number, patterns: readonly string[]): string
 
 const counted = (n: number): string => `${n} ${n === 1 ? "tensor" : "tensors"}`;
 
-/** Patterns that a line shows. */
+/** Patterns per line, at most. */
 const mostShown = 12;
 
 const listed = (patterns: readonly string[]): string =>

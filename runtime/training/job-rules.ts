@@ -1,4 +1,4 @@
-/** What a training job must be made of and what its numbers must be, whoever made it: files of jobs may be JavaScript. */
+/** Validates training jobs at run time, since job files may be plain JavaScript. */
 import { UsageError } from "../../compiler/index.ts";
 import { isRecord } from "../cached-file.ts";
 import { quoted } from "../file-errors.ts";
@@ -6,7 +6,7 @@ import type { TrainingBatch, TrainingJob } from "./job.ts";
 
 const isCount = (n: number): boolean => Number.isSafeInteger(n) && n >= 1;
 
-/** Throws one UsageError naming each number of a job with which it could not run. */
+/** Throws one UsageError naming every number of a job that is out of range. */
 export function requireRunnable({
   steps,
   seed,
@@ -51,7 +51,7 @@ function isFunctionOrNone(x: unknown): boolean {
   return x === undefined || isFunction(x);
 }
 
-/** A job as its file built it. Throws one UsageError naming each part that is none. */
+/** Checks the job that a file's `build` returned. Throws one UsageError naming every invalid part. */
 export function requireBuilt(built: unknown, what: string): TrainingJob {
   if (!isRecord(built))
     throw new UsageError(`${what}: build gives ${wordsFor(built)}, and no training: { step, steps, ... }`);
@@ -62,7 +62,7 @@ export function requireBuilt(built: unknown, what: string): TrainingJob {
   return built as unknown as TrainingJob;
 }
 
-/** Throws UsageError for what is no batch, and for one that does not say where the data goes on: resuming would begin anew. */
+/** Throws UsageError for an invalid batch, including one without `next`, from which a resume could not continue. */
 export function requireBatch(batch: TrainingBatch, step: number): void {
   const fault =
     !isRecord(batch) || !isRecord(batch.feeds)
@@ -76,7 +76,7 @@ export function requireBatch(batch: TrainingBatch, step: number): void {
     );
 }
 
-/** What a function of the job gave, as JSON keeps it. Throws UsageError for what JSON does not hold. */
+/** Checks that the return value of a job's function is JSON. Throws UsageError otherwise. */
 export function requireJson<T>(given: T, what: string): T {
   if (given === undefined || isJson(given)) return given;
   throw new UsageError(`${what} gives ${wordsFor(given)}, which JSON does not hold: it has a BigInt or itself in it`);
@@ -90,7 +90,7 @@ function isJson(value: unknown): boolean {
   }
 }
 
-/** Throws UsageError for figures of a validation that are no numbers. */
+/** Throws UsageError for validation results that are not numbers. */
 export function requireFigures(figures: unknown): void {
   const wrong = isRecord(figures) ? Object.entries(figures).find(([, x]) => typeof x !== "number") : undefined;
   if (isRecord(figures) && !wrong) return;

@@ -1,4 +1,4 @@
-/** Training jobs: a compiled step, the data it is fed, and what is done with the result. A job file exports one. */
+/** Training jobs: a compiled step, its data, and what is done with the result. A job file exports one. */
 
 import type { Backend, RunOptions } from "../../backends/backend.ts";
 import {
@@ -20,47 +20,55 @@ import type { LowRankAdapter } from "./adapters.ts";
 import type { CheckpointFamily } from "./inherit.ts";
 import type { LossPoint } from "./losses.ts";
 
-/** A training step as the language compiles it. */
+/** A training step as compiled by the DSL. */
 export interface CompiledStep {
-  /** Of a step, or of one micro-batch of it. */
+  /** The graph of a step, or of one micro-batch. */
   readonly graph: Graph;
-  /** Where micro-batches are accumulated: how many make a step, the graph that ends it, and what is kept between, 0 at first. */
+  /**
+   * With gradient accumulation: the number of micro-batches per step, the graph that applies the update, and the
+   * accumulators in the store, initially 0.
+   */
   readonly accumulation?: {
     readonly count: number;
     readonly update: Graph;
     readonly sums: readonly { readonly name: string; readonly type: TensorType }[];
     /**
-     * Where the loss compares samples: `features` keeps what each sample gives it, `middle` then gives the loss and the
-     * cotangents of that for the whole batch, and `graph` adds the gradients of one micro-batch. Only `graph` and `features` are fed.
+     * When the loss compares samples (gradient caching): `features` stores each sample's features, `middle` computes
+     * the loss of the whole batch and its cotangents for them, and `graph` then accumulates the gradients of one
+     * micro-batch. Only `graph` and `features` are fed.
      */
     readonly cached?: { readonly features: Graph; readonly middle: Graph };
     /**
-     * Where ranks share the micro-batches, names in the store: sums that are added up before `update`, rows along an axis
-     * that are gathered before `middle`, sums of such rows that each is given of its own after it, and the number of a rank's first micro-batch, 0 at first.
+     * When ranks share the micro-batches, names in the store: sums to be reduced before `update`; rows along an axis to
+     * be gathered before `middle`; sums of such rows to be reduce-scattered after it; and the index of the rank's first
+     * micro-batch, initially 0.
      */
     readonly shared?: {
       readonly added: readonly string[];
       readonly gathered: readonly { readonly state: string; readonly axis: string }[];
       readonly addedByRows?: readonly { readonly state: string; readonly axis: string }[];
       readonly first?: string;
-      /** Where each rank keeps a part of the optimizer's state: its range of each arena, and where what it reads there goes. */
+      /**
+       * When the optimizer's state is sharded: the rank's range of each arena, and where its part of the gradients
+       * goes.
+       */
       readonly shard?: {
         readonly ranges: readonly Range[];
         readonly gradients: readonly { readonly sum?: string; readonly part: string }[];
         readonly norm: string;
         /**
-         * What else is in parts. The graphs then read parameters as tensors of their own, which are ranges of arenas in the
-         * store or come from all ranks, and give out gradients: of which output is of which parameter, `given` says.
+         * What else is sharded. The graphs then read parameters as separate tensors, which are ranges of arenas in the
+         * store or gathered from all ranks, and output gradients; `given` maps outputs to parameters.
          */
         readonly divided?: { readonly what: Divided; readonly given: ReadonlyMap<string, string> };
       };
     };
   };
-  /** True where inputs say by number which of a batch's rows belong to a sample: a batch is then fed whole. */
+  /** True when inputs refer to rows of their batch by index, so that a batch cannot be split. */
   readonly apart?: boolean;
   /**
-   * The same step of so many micro-batches of all ranks together; of several sizes, where uneven. With `shard`, a rank updates its
-   * range alone of an arena of so many elements.
+   * The same step with `count` micro-batches over all ranks, of several sizes if uneven. With `shard`, a rank updates
+   * only its range of an arena with the given number of elements.
    */
   readonly inParts?: (parts: {
     readonly count: number;
@@ -70,143 +78,158 @@ export interface CompiledStep {
     readonly divided?: Divided;
     readonly largestArena?: number;
   }) => CompiledStep;
-  /** Where the trained parameters and the optimizer's state lie, and the names of those tensors in the store. */
+  /** The arenas of the trained parameters and the optimizer's state, and their names in the store. */
   readonly arenas: readonly {
     readonly layout: ArenaLayout;
     readonly parameters: string;
-    /** By the names of the update rule. */
+    /** By the update rule's names. */
     readonly state: Readonly<Record<string, string>>;
-    /** The average of the parameters, where the step keeps one; all arenas have it or none. */
+    /** The moving average of the parameters, if the step keeps one; either all arenas have it or none. */
     readonly average?: string;
   }[];
-  /** The update rule's name, and what each state that it keeps starts as: a number, or the parameter's first value. */
+  /**
+   * The update rule's name, and the initial value of each of its states: a number, or the parameter's initial value.
+   */
   readonly rule: { readonly name: string; readonly state: Readonly<Record<string, number | "parameter">> };
-  /** What the optimizer is set to, for people: rate, decay, clipping. */
+  /** The optimizer's settings, for display: rate, decay, clipping. */
   readonly hyperparameters?: Readonly<Record<string, string>>;
   readonly trained: readonly Node[];
   readonly frozen: readonly Node[];
-  /** What the store keeps frozen parameters as, where that is not f32: which are f16, and which integers with scales. */
+  /**
+   * The storage form of frozen parameters in the store, if not f32: which are f16, and which are integers with scales.
+   */
   readonly frozenAs?: {
     readonly dtype: string;
     readonly halves: readonly string[];
     readonly quantized: readonly QuantizedParameter[];
   };
-  /** Which of the trained parameters are low-rank updates of frozen ones, by their names; none where left out. */
+  /** Which trained parameters are low-rank updates of frozen ones, by name; default none. */
   readonly adapters?: readonly LowRankAdapter[];
-  /** Further state that the step keeps, with what its elements are at first. */
+  /** Further state of the step, with the initial value of its elements. */
   readonly kept: readonly { readonly name: string; readonly type: TensorType; readonly initial: number }[];
-  /** The name of the counter of steps in the store. */
+  /** The name of the step counter in the store. */
   readonly counter: string;
-  /** What the step is compiled for. */
+  /** The precision that the step is compiled for. */
   readonly precision: Precision;
-  /** The scale of the loss in the store, and what it is at first; none in f32. One that adapts counts its good steps. */
+  /**
+   * The loss scale in the store, and its initial value; none in f32. An adaptive one counts its consecutive good steps.
+   */
   readonly lossScale?: { readonly state: string; readonly initial: number; readonly goodSteps?: string };
 }
 
 export interface TrainingBatch {
   /** By input name. */
   readonly feeds: Readonly<Record<string, HostTensor>>;
-  /** What the samples along the axis "batch" are called, in messages on what is wrong with one. */
+  /** Names of the samples along the axis "batch", for error messages. */
   readonly names?: readonly string[];
-  /** Where the data goes on after this batch; saved with checkpoints. */
+  /** Where the data continues after this batch; saved in checkpoints. */
   readonly next: Json;
 }
 
-/** The ranks that read a job's batches, and which rows of a step this one computes. */
+/** The ranks that read a job's batches, and the assignment of a step's rows to them. */
 export interface SharedRows {
   readonly rank: number;
   readonly size: number;
   readonly owns: (row: number) => boolean;
-  /** Whose a row of a step is. */
+  /** The rank that computes a row of a step. */
   readonly rankOf: (row: number) => number;
-  /** Gives all ranks what each says on a channel of its own, in the order of calls for that. It must be JSON. */
+  /** Gathers every rank's value, which must be JSON, on a channel; calls are ordered per channel. */
   readonly exchange: <T>(channel: number, own: T) => Promise<readonly T[]>;
 }
 
-/** A training as it runs: a compiled step, its sizes, the batches that it is fed, and what is done beside and after it. */
+/** A training run: a compiled step, its sizes, the batches, and what is done during and after it. */
 export interface TrainingJob {
   readonly step: CompiledStep;
-  /** Updates; where micro-batches are accumulated, each is made of several batches. */
+  /** Number of updates; with gradient accumulation, each takes several batches. */
   readonly steps: number;
-  /** Numbers for the symbolic sizes, `batch` among them. */
+  /** Values of the symbolic sizes, including `batch`. */
   readonly sizes: Sizes;
   readonly seed: number;
   /** Steps between checkpoints. */
   readonly checkpointEvery: number;
-  /** A checkpoint is saved after so many minutes as well. Default: 10. */
+  /** Maximum minutes between checkpoints. Default: 10. */
   readonly checkpointMinutes?: number;
-  /** Endless batches from a cursor on; `undefined` is the beginning. Several ranks each read all of them, and keep their rows. */
+  /**
+   * An endless stream of batches from a cursor on; `undefined` is the beginning. With several ranks, each reads all
+   * batches, and keeps its own rows.
+   */
   readonly batches: (
     cursor: Json | undefined,
     note: (text: string) => void,
     shared?: SharedRows,
   ) => AsyncIterable<TrainingBatch>;
-  /** Feeds that have zeros where rows are another rank's, when `batches` is told which rows are this one's. */
+  /** Feeds that are zero in other ranks' rows when `batches` is given `shared`. */
   readonly ownRows?: readonly string[];
-  /** Tensors to start from instead of the initializers, by parameter name; frozen parameters may be among them. */
+  /** Initial tensors that replace the initializers, by parameter name; frozen parameters may be included. */
   readonly initial?: (name: string) => Promise<HostTensor | undefined>;
-  /** The whole model where the loss uses a part of it: the other parameters start alike and are kept with the weights. */
+  /**
+   * The whole model, when the loss uses only a part: the other parameters are initialized likewise, and written with
+   * the weights.
+   */
   readonly model?: Graph;
-  /** What its model knows of checkpoints, for `--from`; without, tensors are found by the names of parameters alone. */
+  /** The model's knowledge of checkpoints, for `--from`; without it, tensors are found only by parameter names. */
   readonly checkpoints?: CheckpointFamily;
-  /** What tells this data from other data: it must be the same on all ranks. */
+  /** Identifies the data; must be the same on all ranks. */
   readonly listing?: string;
-  /** What is known of the data read up to a cursor, such as what was skipped: kept beside each checkpoint and in summary.json. */
+  /**
+   * Statistics of the data read up to a cursor, such as skipped samples; saved beside each checkpoint and in
+   * summary.json.
+   */
   readonly told?: (cursor: Json) => Readonly<Record<string, Json>>;
-  /** For people, told before the first step. */
+  /** Lines shown before the first step. */
   readonly report?: readonly string[];
-  /** Frees what the batches hold; called once, however the run ends. */
+  /** Releases the batches' resources; called once, however the run ends. */
   readonly dispose?: () => Promise<void>;
-  /** How well the weights do on data that is not trained on, while they are trained. */
+  /** Evaluation on held-out data during training. */
   readonly validate?: Validation;
-  /** What is done with the trained weights; its result goes into summary.json. */
+  /** Processes the trained weights; its result goes into summary.json. */
   readonly finish?: (run: TrainedRun) => Promise<Readonly<Record<string, Json>>>;
-  /** Stages that follow, each from the weights of the one before. */
+  /** The stages that follow, each initialized from the weights of the one before. */
   readonly next?: readonly NextStage[];
 }
 
-/** A stage after others. It is built when its turn comes. */
+/** A stage after others. It is built only when it is due. */
 export interface NextStage {
-  /** Names the stage, and its folder in that of the run. */
+  /** The name of the stage, and of its folder inside the run's. */
   readonly name: string;
   readonly build: () => TrainingJob | Promise<TrainingJob>;
 }
 
-/** What became of a stage. */
+/** The result of a stage. */
 export interface FinishedStage {
   readonly name: string;
   readonly folder: string;
   readonly steps: number;
-  /** Wall time of the process that ended its training, of the part that it did. */
+  /** Wall time of the process that finished its training, excluding earlier processes. */
   readonly seconds: number;
   readonly losses: readonly LossPoint[];
   readonly loss: { readonly first: number | null; readonly last: number | null };
-  /** What the training told besides: time lost, and the best weights of a validation. */
+  /** Further results of the training: time lost, and the best weights by validation. */
   readonly told: Readonly<Record<string, Json>>;
-  /** What its `finish` gave. */
+  /** The result of its `finish`. */
   readonly result: Readonly<Record<string, Json>>;
 }
 
-/** Figures of the weights that a run would write: averages and low-rank updates included. */
+/** Metrics of the weights that a run would write, with averages and merged low-rank updates. */
 export interface Validation {
-  /** Steps between; the last step of a run is validated as well. */
+  /** Steps between validations; the last step of a run is always validated. */
   readonly every: number;
   /**
-   * Figures by name, which the logs have as `validation/<name>`. A resumed run asks for steps again that it lost: what this
-   * gives may depend on the step and on the weights alone.
+   * Returns metrics by name, which are logged as `validation/<name>`. A resumed run repeats the steps it lost, so the
+   * result may depend only on the step and the weights.
    */
   readonly run: (run: ValidationRun) => Promise<Readonly<Record<string, number>>>;
-  /** By which figure the weights are chosen that are kept in `best/`; none are where left out. */
+  /** The metric that selects the weights kept in `best/`; by default none are kept. */
   readonly best?: { readonly metric: string; readonly mode: "max" | "min" };
 }
 
-/** What a validation is given. */
+/** The argument of a validation. */
 export interface ValidationRun {
   readonly step: number;
   readonly backend: Backend;
   /**
-   * Runs a graph of the model, parameters by their own names, where the weights are: only its outputs are read back.
-   * It is compiled at its first use: hand in the same graph each time.
+   * Runs a graph of the model, parameters by their own names, on the device's weights: only its outputs are read back.
+   * It is compiled on first use, so pass the same graph object each time.
    */
   readonly evaluate: (
     graph: Graph,
@@ -218,13 +241,13 @@ export interface ValidationRun {
   readonly note: (text: string) => void;
 }
 
-/** What `finish` is given. */
+/** The argument of `finish`. */
 export interface TrainedRun {
   readonly folder: string;
   readonly backend: Backend;
-  /** Why this device was taken, for people. */
+  /** Why this device was chosen, for display. */
   readonly deviceReason: string;
-  /** All parameters by name, the frozen ones included. */
+  /** All parameters by name, including frozen ones. */
   readonly weights: ReadonlyMap<string, HostTensor>;
   readonly losses: readonly LossPoint[];
   readonly seconds: number;
@@ -235,16 +258,16 @@ export interface TrainedRun {
 
 export type Setting = number | string | boolean;
 
-/** What a job file exports: settings with defaults, and the job they make. */
+/** What a job file exports: settings with defaults, and the function that builds a job from them. */
 export interface JobFile<C extends Readonly<Record<string, Setting>> = Readonly<Record<string, Setting>>> {
   readonly kind: "heddle.job";
-  /** Names the run's folder. */
+  /** The name of the run's folder. */
   readonly name: string;
   readonly summary: string;
   readonly config: C;
-  /** What the settings may be; those named as numbers of a TrainingJob have the rules of these. */
+  /** Constraints on the settings; settings named like numbers of a TrainingJob also have the constraints of those. */
   readonly rules?: SettingRules;
-  /** Settings with another value of which a run may go on; steps, checkpointEvery and checkpointMinutes always are. */
+  /** Settings that may change when a run is resumed; steps, checkpointEvery and checkpointMinutes always may. */
   readonly mayChange?: readonly (keyof C & string)[];
   readonly build: (config: C) => Promise<TrainingJob>;
 }

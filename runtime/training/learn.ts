@@ -1,4 +1,7 @@
-/** Training in memory: a small step, such as a probe's on vectors that are at hand, without a folder, logs or checkpoints. */
+/**
+ * In-memory training of a small step, such as a linear probe on precomputed vectors, without a folder, logs or
+ * checkpoints.
+ */
 import type { Backend } from "../../backends/backend.ts";
 import { type HostTensor, UsageError } from "../../compiler/index.ts";
 import type { CompiledStep, TrainingJob } from "./job.ts";
@@ -6,12 +9,12 @@ import { compilePhases } from "./phases.ts";
 import { readWeights, writeInitialState } from "./state.ts";
 
 export interface Lesson extends Pick<TrainingJob, "steps" | "sizes" | "seed"> {
-  /** What each step is fed, from 0 on. */
+  /** The feeds of each step, from 0 on. */
   readonly feeds: (step: number) => Readonly<Record<string, HostTensor>>;
   readonly onStep?: (done: number, loss: number) => void;
 }
 
-/** The weights after all steps, by name. Throws UsageError where the loss is no longer a finite number. */
+/** The weights after all steps, by name. Throws UsageError when the loss is not finite. */
 export async function learn(
   step: CompiledStep,
   { feeds, onStep, ...lesson }: Lesson,

@@ -1,4 +1,7 @@
-/** The loop over steps: while the device computes one, the next are made ready and the figures of those before are read. */
+/**
+ * The training loop: while the device computes a step, the next ones are prepared and the metrics of earlier ones are
+ * read.
+ */
 import type { Store } from "../../backends/backend.ts";
 import { spanned, timeline, UsageError } from "../../compiler/index.ts";
 import { saveCheckpoint, saveTogether } from "../checkpoint/checkpoint.ts";
@@ -24,7 +27,7 @@ import { writeTold } from "./told-file.ts";
 import type { TrainOptions } from "./train-options.ts";
 import type { Validator } from "./validate.ts";
 
-/** What stays open while a run goes on. */
+/** The resources of a run in progress. */
 export interface Session {
   readonly job: TrainingJob;
   readonly options: TrainOptions;
@@ -38,30 +41,30 @@ export interface Session {
   /** The job's batches, or this rank's rows of them. */
   readonly batches: TrainingJob["batches"];
   readonly ranks: Ranks;
-  /** The part of each step that this rank computes, where several share it. */
+  /** This rank's part of each step, when several ranks share it. */
   readonly share: Share | undefined;
-  /** What any rank asks for after a step. */
+  /** Combines all ranks' requests after a step. */
   readonly agree: (asked: AfterStep) => Promise<AfterStep>;
 }
 
-/** What is to be done after a step: end the run, save a checkpoint. */
+/** Requests after a step: end the run, save a checkpoint. */
 export interface AfterStep {
   readonly stop: boolean;
   readonly save: boolean;
 }
 
-/** Minutes after which a checkpoint is saved where the job does not say. */
+/** Default minutes between checkpoints. */
 const usualMinutes = 10;
 
-/** Batches made before they are needed: one that takes long is made up for by those after it. */
+/** Batches prefetched, so that one slow batch is made up for by the next. */
 const batchesAhead = 2;
 
-/** Runs that may be under way when the next batch is waited for; figures come as many runs late. */
+/** Runs that may be in flight while waiting for the next batch; metrics lag by as many runs. */
 const runsUnderWay = 3;
 
 /**
- * Runs steps to the job's last, or until the signal, and gives the number of the last one and where the data then is. Nothing is saved before the
- * figures of every step up to there have been read and found finite.
+ * Runs steps until the job's last, or until the signal, and returns the last step and the data's cursor. Nothing is
+ * saved before the metrics of all steps so far have been read and found finite.
  */
 export async function runSteps(session: Session, { done, cursor: from }: Beginning): Promise<Place> {
   const { job, options, clock } = session;
@@ -81,7 +84,8 @@ export async function runSteps(session: Session, { done, cursor: from }: Beginni
     clock.turnsTo("readBack");
   };
   const given = told(session.batches(from, (t) => session.progress.note(t)));
-  // Where data fails on one rank, the others know of no checkpoint that all are to give their parts of.
+  // When data fails on one rank, the others do not know of it, so no checkpoint can be saved to which all must
+  // contribute.
   const saveAlone = async () => {
     if (job.step.accumulation?.shared?.shard === undefined) await saveLast();
   };
@@ -122,13 +126,13 @@ export async function runSteps(session: Session, { done, cursor: from }: Beginni
   return { steps: step, cursor };
 }
 
-/** Steps done, and where the data goes on. */
+/** Steps completed, and where the data continues. */
 interface Place {
   readonly steps: number;
   readonly cursor: Json | undefined;
 }
 
-/** The same batches; the time that each took to come is told. */
+/** The same batches, with a timeline span for each. */
 async function* told(batches: AsyncIterable<TrainingBatch>): AsyncGenerator<TrainingBatch> {
   let begun = performance.now();
   for await (const batch of batches) {
@@ -138,7 +142,7 @@ async function* told(batches: AsyncIterable<TrainingBatch>): AsyncGenerator<Trai
   }
 }
 
-/** The same batches, each looked at; `count` of them make a step. */
+/** The same batches, checked; `count` of them make a step. */
 async function* checked(
   batches: AsyncIterable<TrainingBatch>,
   check: CheckIndices,
@@ -154,7 +158,10 @@ async function* checked(
   }
 }
 
-/** The same batches with the numbers for a step's random inputs among what is fed; `first` counts micro-batches of the run. */
+/**
+ * The same batches, with the step's random inputs added to the feeds; `first` is the run's index of the first
+ * micro-batch.
+ */
 async function* withRandom(
   batches: AsyncIterable<TrainingBatch>,
   drawn: (index: number) => Promise<TrainingBatch["feeds"]>,
@@ -164,7 +171,7 @@ async function* withRandom(
   for await (const { feeds, next } of batches) yield { feeds: { ...feeds, ...(await drawn(index++)) }, next };
 }
 
-/** The same batches; where they fail, the steps done before are saved first. */
+/** The same batches; on failure, the steps completed so far are saved first. */
 async function* savingFirst(
   batches: AsyncIterable<TrainingBatch>,
   save: () => Promise<void>,
@@ -177,7 +184,7 @@ async function* savingFirst(
   }
 }
 
-/** The same batches; the clock is told when one is waited for. */
+/** The same batches; the clock counts the time spent waiting for them. */
 async function* waitedFor(batches: AsyncIterable<TrainingBatch>, clock: IdleClock): AsyncGenerator<TrainingBatch> {
   clock.turnsTo("data");
   for await (const batch of batches) {
@@ -187,7 +194,7 @@ async function* waitedFor(batches: AsyncIterable<TrainingBatch>, clock: IdleCloc
   }
 }
 
-/** Checks and writes the figures of a step, with those of its validation. No step after it may be under way then. */
+/** Checks and logs the metrics of a step, including its validation. With validation, no later step may be in flight. */
 const recording =
   (session: Session, step: number): Landing =>
   async (figures: Figures, { begin, end }: Span) => {
@@ -212,7 +219,7 @@ const recording =
 async function save({ job, options, store, log, best, ranks }: Session, step: number, cursor: Json) {
   await log.flush();
   const isSharded = job.step.accumulation?.shared?.shard !== undefined;
-  if (!ranks.isFirst && !isSharded) return; // all have the same state
+  if (!ranks.isFirst && !isSharded) return; // all ranks have the same state
   const state = {
     cursor,
     seed: job.seed,

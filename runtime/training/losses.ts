@@ -1,4 +1,4 @@
-/** Reads the loss curve back from a run's metrics, so that a resumed run reports the whole of it. */
+/** Reads the loss curve from a run's metrics, so that a resumed run reports all of it. */
 import { isRecord } from "../cached-file.ts";
 import { fileError } from "../file-errors.ts";
 import { readText } from "../files.ts";
@@ -9,7 +9,7 @@ export interface LossPoint {
   readonly loss: number;
 }
 
-/** Throws FileError for a line that is no record of a step. A step that was skipped may have no loss. */
+/** Throws FileError for a line that is not a record of a step. A skipped step may lack a loss. */
 export async function readLosses(path: string): Promise<LossPoint[]> {
   const text = await readText(path);
   if (text === undefined) throw fileError(path, "it is not there any more", "begin another run without --resume");
@@ -22,7 +22,7 @@ export async function readLosses(path: string): Promise<LossPoint[]> {
   });
 }
 
-/** Numbers that JSON lacks are texts in the file. */
+/** How the file stores numbers that JSON lacks. */
 const nonFinite: Readonly<Record<string, number>> = {
   NaN: Number.NaN,
   Infinity: Number.POSITIVE_INFINITY,

@@ -1,16 +1,16 @@
-/** Time in which no run was under way, by what the loop did meanwhile: what a run loses to its data and to its figures. */
+/** Device idle time, by cause: how much of a run is spent waiting for data and for metrics. */
 
-/** `readBack` is reading and writing figures; `saving` is all that is done between steps on purpose. */
+/** `readBack` is reading and writing metrics; `saving` is intentional work between steps. */
 export type Waiting = "data" | "readBack" | "saving";
 
-/** Shares of a run's time, from 0 to 1. */
+/** Fractions of a run's time, from 0 to 1. */
 export interface LostTime {
   readonly data: number;
   readonly readBack: number;
 }
 
 export interface IdleClock {
-  /** Says what the loop does from now on. */
+  /** Sets what the loop waits for from now on. */
   turnsTo(what: Waiting): void;
   begins(): void;
   ends(): void;

@@ -1,4 +1,4 @@
-/** The folder of a new run: made in one step, so that two processes that begin together have two. */
+/** The folder of a new run, created atomically, so that two processes that start together get different ones. */
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { explainingFaults } from "../file-errors.ts";
@@ -6,7 +6,7 @@ import { errorCode } from "../file-system.ts";
 import { fileSystem } from "../host/node-file-system.ts";
 import { requireRunName } from "./run-folder.ts";
 
-/** A new folder for a run: the name itself, or the first of name-2, name-3 ... that is free. */
+/** Creates a folder for a new run: the name itself, or the first free one of name-2, name-3 ... */
 export async function freshRunFolder(root: string, name: string): Promise<string> {
   requireRunName(name);
   await explainingFaults("create", root, () => fileSystem.mkdir(root));

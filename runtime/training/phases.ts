@@ -1,4 +1,4 @@
-/** The phases of a step: which graphs are run with each of its batches, and which when all of them are there. */
+/** The phases of a step: which graphs run for each micro-batch, and which after the last. */
 import type { Backend, Executable, Store } from "../../backends/backend.ts";
 import { type Graph, type HostTensor, inputName } from "../../compiler/index.ts";
 import type { TrainingJob } from "./job.ts";
@@ -8,7 +8,7 @@ import { lengthOf, type Share } from "./share.ts";
 
 type Feeds = Readonly<Record<string, HostTensor>>;
 
-/** Compiles all graphs of a job's step. The update is f32 in either precision. */
+/** Compiles all graphs of a job's step. The update is always computed in f32. */
 export async function compilePhases(job: TrainingJob, backend: Backend, between?: Between): Promise<Phases> {
   const { graph, accumulation, precision } = job.step;
   const compiled: Executable[] = [];
@@ -36,7 +36,7 @@ export async function compilePhases(job: TrainingJob, backend: Backend, between?
   const isWhole = between?.divided === undefined;
   const [features, middle] = cached && isWhole ? [await compile(cached.features), await compile(cached.middle)] : [];
   const update = await compile(accumulation.update, { inPrecision: false });
-  /** A run of the step; sums of gradients that the last one of several ranks gives are exchanged while it goes on. */
+  /** A run of the step; in the last micro-batch, ranks exchange gradient sums while it is still running. */
   const adding = (step: Executable, store: Store, feeds: Feeds, micro: number): Run =>
     between && step.isGradual && ends(micro) ? givingEarly(step, store, feeds, between) : quiet(step, store, feeds);
   const ends = (micro: number) => micro === count - 1;
@@ -55,7 +55,7 @@ export async function compilePhases(job: TrainingJob, backend: Backend, between?
     const isHalf = backend.precision({ precision, parameters: "f32" }).computes === "f16";
     return { count, dispose, ...(await runsInParts(job, divided, compile, isHalf, updating)) };
   }
-  const step = await compile(graph); // last: it alone has much that can be computed again instead of kept
+  const step = await compile(graph); // last, since only this graph has much to gain from rematerialization
   if (!cached) {
     const steps = await ofPieces(step, between?.share, (rows) =>
       compile(graph, { sizes: { ...job.sizes, [between!.share.symbol]: rows } }),
@@ -70,7 +70,7 @@ export async function compilePhases(job: TrainingJob, backend: Backend, between?
     };
   }
 
-  /** The batches of the step at hand, which are read twice. */
+  /** The step's batches so far, which are read twice. */
   let held: Feeds[] = [];
   return {
     count,
@@ -93,7 +93,7 @@ export async function compilePhases(job: TrainingJob, backend: Backend, between?
   };
 }
 
-/** Runs a step whose sums of gradients are told as soon as each is there, or at the end. */
+/** A run whose gradient sums are passed on as each becomes available, or at the latest at the end. */
 function givingEarly(step: Executable, store: Store, feeds: Feeds, { early, addEarly }: Between): Run {
   return {
     start: async () => {
@@ -112,7 +112,7 @@ function givingEarly(step: Executable, store: Store, feeds: Feeds, { early, addE
   };
 }
 
-/** For each piece of a rank, the step in its size; `step` is in that of the first. */
+/** The step compiled for each of a rank's piece sizes; `step` has that of the first. */
 async function ofPieces(
   step: Executable,
   share: Share | undefined,
@@ -127,7 +127,7 @@ async function ofPieces(
   return share.pieces.map((piece) => bySize.get(lengthOf(piece))!);
 }
 
-/** Feeds without those that only another graph of the step reads; what none of them knows stays, and is refused. */
+/** Drops feeds that only the step's other graph reads; unknown names stay, and are rejected when run. */
 function without(feeds: Feeds, other: Graph, graph: Graph): Feeds {
   const own = new Set(graph.inputs.map(inputName));
   const foreign = new Set(other.inputs.map(inputName).filter((name) => !own.has(name)));

@@ -1,4 +1,4 @@
-/** A step's random inputs, drawn while steps before it run. */
+/** A step's random inputs, drawn while earlier steps run. */
 
 import { drawingThreads } from "#host";
 import {
@@ -18,21 +18,24 @@ import { takeRows } from "./rows.ts";
 import { fedInputs, type Piece, type Share, sampleAxis } from "./share.ts";
 
 export interface RandomFeeds {
-  /** Numbers for the random inputs of the n-th micro-batch that this process computes in the run, addressed by the input's name and the row of the global batch. */
+  /**
+   * The values of the random inputs for the n-th micro-batch that this process computes in the run. They depend only on
+   * the input's name and the rows of the global batch.
+   */
   of(index: number): Promise<Readonly<Record<string, HostTensor>>>;
   dispose(): Promise<void>;
 }
 
-/** Values from which on an input is drawn by a thread of its own: fewer take less than handing them over. */
+/** Elements from which on an input is drawn on a thread; smaller ones are drawn faster than they are transferred. */
 const worthThread = 2 ** 16;
 
-/** The numbers of a step's random inputs. Those of a rank are the ones that a single process has in its rows. */
+/** The values of a step's random inputs. A rank gets the same values that a single process would have in its rows. */
 export function randomFeeds(
   { step, seed, sizes }: Pick<TrainingJob, "step" | "seed" | "sizes">,
   share?: Share,
 ): RandomFeeds {
   const bound = share ? { ...sizes, [share.symbol]: share.rows } : sizes;
-  // A batch that is read twice has the same numbers both times.
+  // A batch that is read twice gets the same values both times.
   const inputs = fedInputs(step, "random").map((node) => ({
     name: inputName(node),
     distribution: distributionOf(node),
@@ -46,7 +49,7 @@ export function randomFeeds(
       : await drawInThread(threads, { distribution, seed, stream: name, step, start, count });
   const whole = async (input: (typeof inputs)[number], step: number): Promise<HostTensor> =>
     hostTensor("f32", input.axes, await values(input, step, 0, elementCount(input.axes)));
-  /** Rows that lie together are drawn alone. */
+  /** If the samples' axis is outermost, only this piece's rows are drawn. */
   const rows = async (input: (typeof inputs)[number], step: number, { from, to }: Piece): Promise<HostTensor> => {
     const { axes, along } = input;
     if (!along) return await whole(input, step);
@@ -70,7 +73,7 @@ export function randomFeeds(
     of: (index) => {
       const feeds = following?.index === index ? following.feeds : draw(index);
       if (inputs.length > 0) following = { index: index + 1, feeds: draw(index + 1) };
-      following?.feeds.catch(() => {}); // whoever asks for it is told
+      following?.feeds.catch(() => {}); // reported to whoever requests it
       return feeds;
     },
     dispose: () => threads.dispose(),

@@ -1,4 +1,4 @@
-/** Where a run begins: at its first step, or where the newest checkpoint of its folder was saved. */
+/** Where a run starts: at its first step, or at the newest checkpoint in its folder. */
 import type { Store } from "../../backends/backend.ts";
 import { UsageError } from "../../compiler/index.ts";
 import { loadNewestCheckpoint, pruneOlderCheckpoints } from "../checkpoint/checkpoint.ts";
@@ -11,7 +11,7 @@ import { checkpointsFolder } from "./run-folder.ts";
 import { restoreState, writeInitialState } from "./state.ts";
 import type { TrainOptions } from "./train-options.ts";
 
-/** Steps done, where the data goes on, and which weights did best so far. */
+/** Steps completed, where the data continues, and the best weights so far. */
 export interface Beginning {
   readonly done: number;
   readonly cursor: Json | undefined;
@@ -20,10 +20,10 @@ export interface Beginning {
 
 const fromTheStart: Beginning = { done: 0, cursor: undefined, best: undefined };
 
-/** Checkpoints that a run keeps: where the newest is damaged, the one before it is there. */
+/** Checkpoints that a run keeps: if the newest is damaged, there is still the one before. */
 export const keptCheckpoints = 2;
 
-/** What a checkpoint keeps besides tensors and its step. */
+/** The state that a checkpoint keeps besides tensors and step. */
 export interface SavedState extends Partial<SavedPrecision> {
   readonly cursor: Json;
   readonly seed: number;
@@ -31,7 +31,7 @@ export interface SavedState extends Partial<SavedPrecision> {
   readonly best?: Best;
 }
 
-/** Fills the store and says from where on. Throws UsageError where the checkpoint is of another job. */
+/** Fills the store and returns where to start. Throws UsageError when the checkpoint belongs to another job. */
 export async function begin(
   job: TrainingJob,
   options: TrainOptions,
@@ -65,12 +65,12 @@ export async function begin(
   }
 }
 
-/** What a checkpoint keeps of a step's precision; one in f32 keeps nothing. */
+/** A step's precision in a checkpoint; f32 is left out. */
 interface SavedPrecision {
   readonly precision: string;
-  /** "adapts", or the number that it is fixed at. */
+  /** "adapts", or the fixed value. */
   readonly lossScale: number | "adapts";
-  /** What frozen weights are kept as; nothing in f32, or where none are frozen. */
+  /** Storage form of frozen weights; absent when it is f32, or there are none. */
   readonly frozen: string;
 }
 
@@ -92,7 +92,7 @@ function requireSamePrecision(saved: Partial<SavedPrecision>, job: Partial<Saved
   );
 }
 
-/** Checkpoints that name no rule are of AdamW, which was the only one. */
+/** Checkpoints without a rule are from when AdamW was the only one. */
 function requireSameRule(saved = "adamw", { rule }: CompiledStep): void {
   if (saved === rule.name) return;
   throw new UsageError(

@@ -1,14 +1,14 @@
-/** Rows of tensors along any of their axes. */
+/** Slicing tensors along any axis. */
 import { allocate, type HostTensor, hostTensor } from "../../compiler/index.ts";
 
-/** How elements lie: `outer` times, one after the other, so many rows of `inner` elements. */
+/** The layout around an axis: `outer` blocks of `rows` rows of `inner` elements. */
 function strides({ axes }: HostTensor, axis: string) {
   const at = axes.findIndex((a) => a.name === axis);
   const product = (sizes: HostTensor["axes"]) => sizes.reduce((n, a) => n * a.size, 1);
   return { outer: product(axes.slice(0, at)), rows: axes[at]!.size, inner: product(axes.slice(at + 1)) };
 }
 
-/** A copy of the rows from `from` up to `to`. */
+/** A copy of the rows [from, to). */
 export function takeRows(tensor: HostTensor, axis: string, from: number, to: number): HostTensor {
   const { outer, rows, inner } = strides(tensor, axis);
   const taken = (to - from) * inner;
@@ -24,7 +24,7 @@ export function takeRows(tensor: HostTensor, axis: string, from: number, to: num
   );
 }
 
-/** Writes the rows of `part` into a tensor, from row `from` on. */
+/** Writes the rows `part` into a tensor, from row `from` on. */
 export function putRows(into: HostTensor, axis: string, from: number, part: HostTensor["data"]): void {
   const { outer, rows, inner } = strides(into, axis);
   const each = part.length / outer;

@@ -1,4 +1,4 @@
-/** Where a run keeps what it makes: `runs/<name>/`, and which of those a resumed run goes on in. */
+/** The layout of a run's folder, `runs/<name>/`, and which folder a resume continues. */
 import { fileSystem, join } from "#host";
 import { UsageError } from "../../compiler/index.ts";
 import { removeLeftovers } from "../checkpoint/folders.ts";
@@ -8,7 +8,9 @@ import { isThere, removeTemporaries } from "../files.ts";
 export const metricsFile = (folder: string): string => join(folder, "metrics.jsonl");
 export const checkpointsFolder = (folder: string): string => join(folder, "checkpoints");
 
-/** Throws UsageError for a name that would lead out of the folder of all runs, or that some system has no file of. */
+/**
+ * Throws UsageError for a name that would escape the folder of all runs, or that some operating system does not allow.
+ */
 export function requireRunName(name: string): void {
   if (/^[\p{L}\p{N}][\p{L}\p{N} ._+=@-]{0,99}$/u.test(name) && !/[. ]$/.test(name)) return;
   throw new UsageError(
@@ -16,16 +18,16 @@ export function requireRunName(name: string): void {
   );
 }
 
-/** Files and folders of which a run has at least one, from its first moment on. */
+/** Files and folders of which every run has at least one from the start. */
 const runMarks = ["run.json", "metrics.jsonl", "sources.json", "checkpoints"] as const;
 
-/** Whether a run began in a folder. */
+/** Whether a folder belongs to a run. */
 export async function isRunFolder(folder: string): Promise<boolean> {
   for (const mark of runMarks) if (await isThere(join(folder, mark))) return true;
   return false;
 }
 
-/** The newest run of a name; throws FileError when there is none. Folders in which no run began are passed over. */
+/** The newest run of a name; throws FileError when there is none. Folders that are not a run's are ignored. */
 export async function newestRunFolder(root: string, name: string): Promise<string> {
   requireRunName(name);
   const pattern = new RegExp(`^${name.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")}(?:-(\\d+))?$`);
@@ -38,26 +40,26 @@ export async function newestRunFolder(root: string, name: string): Promise<strin
   throw fileError(join(root, name), "there is no run to resume", "start one without --resume");
 }
 
-/** Removes what killed processes left half-written in a run's folder. Only the process that has its lock may. */
+/** Removes partial files that killed processes left in a run's folder. Requires the folder's lock. */
 export async function tidyRunFolder(folder: string): Promise<void> {
   await removeTemporaries(folder);
   const checkpoints = checkpointsFolder(folder);
   if (await isThere(checkpoints)) await removeLeftovers(fileSystem, checkpoints);
 }
 
-/** Removes a run that failed before its first step, so that none is resumed that never began; any other stays. */
+/** Removes a run that failed before its first step, so that it cannot be resumed; any other run is kept. */
 export async function removeFailedStart(folder: string): Promise<void> {
   if (!(await hasSteps(folder))) await fileSystem.remove(folder);
 }
 
-/** Whether a run has saved anything to go on from. */
+/** Whether a run has a checkpoint to resume from. */
 export const hasCheckpoints = (folder: string): Promise<boolean> => isThere(checkpointsFolder(folder));
 
-/** Whether a run was begun here, be it that it ended before its first step. */
+/** Whether a run was started here, even if it ended before its first step. */
 export const hasBegun = async (folder: string): Promise<boolean> =>
   (await hasCheckpoints(folder)) || (await isThere(metricsFile(folder)));
 
-/** Whether a run has done a step, or went on from one. */
+/** Whether a run has completed a step, or was resumed from one. */
 export async function hasSteps(folder: string): Promise<boolean> {
   if (await hasCheckpoints(folder)) return true;
   const written = await fileSystem.stat(metricsFile(folder)).then(

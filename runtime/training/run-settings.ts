@@ -1,4 +1,4 @@
-/** The settings that a run began with, kept in its folder: a resumed run goes on with them. */
+/** The settings that a run started with, stored in its folder; a resumed run uses them again. */
 import { join } from "#host";
 import { UsageError } from "../../compiler/index.ts";
 import { isRecord } from "../cached-file.ts";
@@ -15,7 +15,7 @@ export async function writeRunSettings(folder: string, job: string, settings: Se
   await writeFileAtomically(join(folder, fileName), `${JSON.stringify({ job, settings }, null, 2)}\n`);
 }
 
-/** The settings of a run; undefined for one that kept none. Throws FileError for a damaged file. */
+/** The settings of a run; undefined when none were stored. Throws FileError for a damaged file. */
 export async function readRunSettings(folder: string): Promise<Settings | undefined> {
   const path = join(folder, fileName);
   const text = await readText(path);
@@ -24,25 +24,25 @@ export async function readRunSettings(folder: string): Promise<Settings | undefi
     const { settings } = JSON.parse(text) as { readonly settings?: Json };
     if (isRecord(settings) && Object.values(settings).every(isSetting)) return settings as Settings;
   } catch {
-    // told below
+    // reported below
   }
   throw fileError(path, "it does not say the settings of a run", "remove it, and give all settings with --set");
 }
 
 const isSetting = (value: unknown): boolean => ["number", "string", "boolean"].includes(typeof value);
 
-/** What may change in any run: how long it goes on, and when it is saved. */
+/** Settings that may change in any run: its length, and when it is saved. */
 const mayChangeInAll = ["steps", "checkpointEvery", "checkpointMinutes"];
 
 export interface ResumedSettings {
   readonly settings: Settings;
-  /** For people: what is other than it was. */
+  /** Messages on what has changed. */
   readonly notes: readonly string[];
 }
 
 /**
- * The settings of a run that goes on: those it began with, but for `given`. Throws one UsageError for all that are given
- * with other values and may not change.
+ * The settings of a resumed run: the original ones, overridden by `given`. Throws one UsageError listing all given
+ * settings that differ and may not change.
  */
 export function resumedSettings(
   job: Pick<JobFile, "name" | "config" | "mayChange">,

@@ -1,4 +1,4 @@
-/** What a run computes in a step, kept in its folder: a run that went on with another one would be neither of the two. */
+/** A fingerprint of a run's step, stored in its folder: continuing with another step would mix two different runs. */
 import { join } from "#host";
 import { printGraph, UsageError } from "../../compiler/index.ts";
 import { isRecord } from "../cached-file.ts";
@@ -9,10 +9,10 @@ import type { TrainingJob } from "./job.ts";
 
 const fileName = "step.json";
 
-/** What the numbers of a run depend on, by names for people. */
+/** What the results of a run depend on, by display name. */
 type StepFacts = Readonly<Record<string, string>>;
 
-/** Of the graphs, which may be long, whether they are the same; what the optimizer is set to is told. */
+/** Graphs are compared by digest, since they may be long; optimizer settings are stored as they are. */
 async function factsOf({ step, sizes }: TrainingJob): Promise<StepFacts> {
   const { graph, accumulation } = step;
   const graphs = [graph, accumulation?.update, accumulation?.cached?.features, accumulation?.cached?.middle];
@@ -29,8 +29,8 @@ async function factsOf({ step, sizes }: TrainingJob): Promise<StepFacts> {
 const graphsFact = "graphs";
 
 /**
- * Notes what a run computes. Where it goes on from a checkpoint it is judged by what was noted before: throws UsageError
- * where that was another step.
+ * Stores a run's facts. When it resumes from a checkpoint (`isJudged`), they are first compared with those stored
+ * before: throws UsageError when they differ.
  */
 export async function keepRunStep(folder: string, job: TrainingJob, { isJudged }: { readonly isJudged: boolean }) {
   if (isJudged) await requireSameStep(folder, job);
@@ -38,8 +38,8 @@ export async function keepRunStep(folder: string, job: TrainingJob, { isJudged }
 }
 
 /**
- * Throws one UsageError for all that is other than it was when the run in `folder` began: what the optimizer is set to,
- * sizes, the model, the loss. A folder that notes nothing, such as the command line's, is not judged.
+ * Throws one UsageError listing everything that has changed since the run in `folder` began: optimizer settings, sizes,
+ * the model, the loss. A folder without stored facts, such as the command line's, is not checked.
  */
 async function requireSameStep(folder: string, job: TrainingJob): Promise<void> {
   const began = await readRunStep(folder);
@@ -65,7 +65,7 @@ async function readRunStep(folder: string): Promise<StepFacts | undefined> {
     const facts: unknown = JSON.parse(text);
     if (isRecord(facts)) return facts as StepFacts;
   } catch {
-    // told below
+    // reported below
   }
   throw fileError(path, "it does not say what a run computes", "remove it to go on without that check");
 }

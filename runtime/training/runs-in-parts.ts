@@ -1,4 +1,4 @@
-/** The runs of a step whose graphs are cut into parts, since ranks keep gradients, or weights too, in parts. */
+/** The runs of a step whose graphs are split into parts, because gradients, or weights too, are sharded. */
 import type { Executable, Store } from "../../backends/backend.ts";
 import { type Graph, type HostTensor, halvesInMemory, type Sizes } from "../../compiler/index.ts";
 import { cutGraph, handedOn, partsOptions, stepParts } from "../sharding/graph-parts.ts";
@@ -10,7 +10,7 @@ import { lengthOf } from "./share.ts";
 type Feeds = Readonly<Record<string, HostTensor>>;
 type Compile = (graph: Graph, options?: { sizes?: Sizes }) => Promise<Executable>;
 
-/** All ranks run as many micro-batches: some of them without samples. */
+/** All ranks do the same number of runs: some of them idle, without samples. */
 export async function runsInParts(
   job: TrainingJob,
   { share, divided, gather, addRows }: Between & { readonly divided: DividedState },
@@ -46,7 +46,7 @@ export async function runsInParts(
     : [];
   const steps = await inParts(graph, rows);
   const alone = (start: () => Promise<Record<string, never>>): Run => ({ isAlone: true, start });
-  /** Those of ranks that have more. */
+  /** Idle runs, to match the rank with the most pieces. */
   const idle = (of: readonly PartRuns[]): Run[] =>
     Array.from({ length: share.most - rows.length }, () => alone(() => of[0]!.idle()));
   const ends = (micro: number) => micro === rows.length - 1;

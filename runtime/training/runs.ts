@@ -1,4 +1,4 @@
-/** What a step is made of when it runs: runs of graphs on the device, and what ranks do between them. */
+/** The sequence of a step: runs of graphs on the device, and the ranks' exchanges between them. */
 import type { Store } from "../../backends/backend.ts";
 import type { HostTensor } from "../../compiler/index.ts";
 import type { DividedState } from "../sharding/part-runs.ts";
@@ -6,42 +6,42 @@ import type { Share } from "./share.ts";
 
 type Feeds = Readonly<Record<string, HostTensor>>;
 
-/** A run, or what ranks do together between two. */
+/** A run of a graph, or an exchange between two runs. */
 export interface Run {
   readonly start: () => Promise<Readonly<Record<string, HostTensor>>>;
-  /** Runs before it are to have ended, and those after it to begin when it has: it reads and writes the store itself. */
+  /** Whether it accesses the store from the host, so that earlier runs must have ended and later ones must wait. */
   readonly isAlone?: boolean;
 }
 
 export interface Phases {
-  /** Micro-batches of a step that this process computes. */
+  /** Micro-batches per step that this process computes. */
   readonly count: number;
   /**
-   * What is to be run, in this order, with a step's next batch; `micro` counts from 0, and the last run of the last of them
-   * gives the step's figures. `feeds` has the batch's random numbers too.
+   * The runs, in order, for the step's next micro-batch; `micro` counts from 0, and the last run of the last one
+   * returns the step's metrics. `feeds` includes the random inputs.
    */
   runs(store: Store, micro: number, feeds: Feeds): readonly Run[];
-  /** Makes what the graphs need in a store besides the state of a job. */
+  /** Creates further tensors that the graphs need in a store, besides the job's state. */
   readonly prepare?: (store: Store) => Promise<void>;
   dispose(): void;
 }
 
-/** What ranks do between the graphs of a step that they share. */
+/** The ranks' exchanges between the graphs of a shared step. */
 export interface Between {
   readonly share: Share;
-  /** Makes features those of all samples. */
+  /** All-gathers the samples' features. */
   gather(store: Store): Promise<void>;
-  /** Makes what the loss says of features the sums of all ranks; where each says a term of it. */
+  /** Sums the loss's cotangents for the features over ranks, when each rank has a term of them. */
   addRows?(store: Store): Promise<void>;
-  /** Outputs of the last micro-batch that are sums of gradients, which `addEarly` takes as soon as they are there. */
+  /** Outputs of the last micro-batch that are gradient sums; `addEarly` takes each as soon as it is available. */
   readonly early: readonly string[];
   addEarly(output: string, sum: Promise<HostTensor>, store: Store): void;
-  /** Makes all other sums those of all ranks, when those are. */
+  /** Sums everything else over ranks, once it is complete. */
   addUp(store: Store): Promise<void>;
-  /** Seconds in which sums were exchanged and nobody waited for that. */
+  /** Seconds of exchange that overlapped with computation. */
   besideSeconds(): number;
-  /** Gives all ranks the parameters that each has updated; where each updates its own. */
+  /** Distributes the updated parameters to all ranks, when each updates only its own. */
   spread?(store: Store): Promise<void>;
-  /** Where gradients, or weights too, are in parts. */
+  /** Present when gradients, or weights too, are sharded. */
   readonly divided?: DividedState;
 }

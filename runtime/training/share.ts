@@ -1,4 +1,4 @@
-/** How ranks share a step: which rows of the global batch are whose, and as which micro-batches they are computed. */
+/** How ranks share a step: which rows of the global batch each computes, and in which micro-batches. */
 import {
   dimValue,
   inputName,
@@ -14,29 +14,29 @@ import { rangesOf } from "../collectives/index.ts";
 import { exchangedAtOnce, type Shard, usualPartBytes } from "../sharding/shard.ts";
 import type { CompiledStep, TrainingJob } from "./job.ts";
 
-/** Rows of one of the job's own batches, which a rank computes at once. */
+/** Rows of one of the job's batches that a rank computes in one run. */
 export interface Piece {
-  /** Which of the batches of a step. */
+  /** The index of the batch within the step. */
   readonly batch: number;
   readonly from: number;
   readonly to: number;
 }
 
 export interface Share {
-  /** Batches of the job that make a step, and the rows of each. */
+  /** Batches of the job per step, and the rows of each. */
   readonly batches: number;
   readonly rows: number;
-  /** The size that stands for rows. */
+  /** The size symbol of the rows. */
   readonly symbol: string;
-  /** This rank's. */
+  /** This rank's pieces. */
   readonly pieces: readonly Piece[];
-  /** The number of the first of them among those of all ranks. */
+  /** The index of its first piece among those of all ranks. */
   readonly first: number;
-  /** Pieces of the rank that has most. */
+  /** The largest number of pieces of any rank. */
   readonly most: number;
 }
 
-/** The pieces of a rank, and how many all ranks have. */
+/** A rank's pieces, and the number over all ranks. */
 interface Pieces {
   readonly pieces: readonly Piece[];
   readonly first: number;
@@ -46,8 +46,8 @@ interface Pieces {
 }
 
 /**
- * Rank r of R has the rows from G·r/R to G·(r+1)/R of a step's G, cut where batches of the job begin. Pieces are of one size
- * where R divides G.
+ * Rank r of R has the rows from G·r/R to G·(r+1)/R of a step's G rows, split at batch boundaries. All pieces have the
+ * same size if R divides G.
  */
 export function piecesOf(batches: number, rows: number, rank: number, size: number): Pieces {
   const all = batches * rows;
@@ -70,14 +70,14 @@ export function piecesOf(batches: number, rows: number, rank: number, size: numb
   return { pieces: cut(rank), first, count: sum(counts), most: Math.max(...counts), isUneven };
 }
 
-/** The rank that computes a row of a step, whose rows are `all`. */
+/** The rank that computes a row of a step with `all` rows. */
 export const rankOfRow = (all: number, row: number, size: number): number => Math.ceil(((row + 1) * size) / all) - 1;
 
 const greatestDivisor = (a: number, b: number): number => (b === 0 ? a : greatestDivisor(b, a % b));
 
 /**
- * The job of one rank of several: a step in parts, in the sizes of the first of its pieces. Throws UsageError for a step that
- * cannot be shared.
+ * The job of one of several ranks: its share of the step, compiled for the size of its first piece. Throws UsageError
+ * for a step that cannot be shared.
  */
 export function sharedJob(
   job: TrainingJob,
@@ -106,16 +106,16 @@ export function sharedJob(
   return { job: { ...job, step: parted, sizes }, share };
 }
 
-/** One of several ranks, and what it keeps its part of. */
+/** One of several ranks, and what is sharded among them. */
 export interface RankOfStep {
   readonly rank: number;
   readonly size: number;
   readonly shard?: Shard | undefined;
-  /** Bytes of weights, and of gradients, that are whole at a time where they are in parts. */
+  /** Bytes of weights, and of gradients, that are gathered at once when they are sharded. */
   readonly partBytes?: number;
 }
 
-/** The step of a rank that computes some of the micro-batches of all. Throws UsageError for one that cannot be shared. */
+/** The step of a rank, which computes its share of the micro-batches. Throws UsageError for one that cannot be shared. */
 export function sharedStep(
   step: CompiledStep,
   { rank, size, shard, partBytes = usualPartBytes }: RankOfStep,
@@ -127,13 +127,13 @@ export function sharedStep(
   const own = (elements: number) => rangesOf(elements, size)[rank]!;
   const isDivided = shard !== undefined && shard !== "optimizer";
   const gradients = arenas.reduce((n, { layout }) => n + 4 * layout.size, 0);
-  // Arenas as large as parts: then all ranks give and take as much of each part.
+  // Arenas have the size of parts, so that every rank sends and receives equal amounts in each part.
   const ofPart = isDivided ? partBytes : exchangedAtOnce(gradients, partBytes);
   const divided = { largestArena: Math.ceil(ofPart / 4), ...(isDivided && { divided: shard }) };
   return explaining(size, () => inParts({ ...batches, ...(shard && { shard: own }), ...divided }));
 }
 
-/** What cannot be accumulated cannot be shared, and says so in the words of the former. */
+/** A step that cannot be accumulated cannot be shared either; the error of the former is extended. */
 function explaining<T>(size: number, work: () => T): T {
   try {
     return work();
@@ -145,7 +145,7 @@ function explaining<T>(size: number, work: () => T): T {
 
 export const lengthOf = ({ from, to }: Piece): number => to - from;
 
-/** The size that stands for the number of samples. */
+/** The size symbol of the number of samples. */
 function sampleSymbol({ graph, accumulation }: CompiledStep): string {
   const inputs = [...graph.inputs, ...(accumulation?.cached?.features.inputs ?? [])].filter(isFeed);
   const axis = inputs.flatMap((n) => n.type.axes.find((a) => a.name === "batch") ?? [])[0];
@@ -156,15 +156,15 @@ function sampleSymbol({ graph, accumulation }: CompiledStep): string {
   );
 }
 
-/** Along which axis of an input samples lie, and how many rows each has. */
+/** The axis of an input along which samples lie, and the number of rows per sample. */
 export interface SampleAxis {
   readonly axis: string;
   readonly each: number;
-  /** Whether the rows of a sample lie together. */
+  /** Whether it is the outermost axis, so that a sample is contiguous. */
   readonly isFirst: boolean;
 }
 
-/** Undefined for an input that all samples share. */
+/** Undefined for an input that is the same for all samples. */
 export function sampleAxis(node: Node, symbol: string, sizes: Sizes): SampleAxis | undefined {
   const at = node.type.axes.findIndex((a) => symbolsOf(a.size).some((s) => s.name === symbol));
   if (at < 0) return undefined;
@@ -176,7 +176,7 @@ export function sampleAxis(node: Node, symbol: string, sizes: Sizes): SampleAxis
   );
 }
 
-/** Inputs that a step is given with each batch: those of data, or random ones. */
+/** The inputs fed with each batch: data, or random values. */
 export function fedInputs({ graph, accumulation }: CompiledStep, source: "input" | "random"): Node[] {
   const read = [...graph.inputs, ...(accumulation?.cached?.features.inputs ?? [])];
   return [...new Map(read.map((n) => [inputName(n), n])).values()].filter((n) =>

@@ -7,8 +7,8 @@ import { fedInputs, type SampleAxis, type Share, sampleAxis } from "./share.ts";
 type Feeds = TrainingBatch["feeds"];
 
 /**
- * The pieces of a rank, in their order. A step's come when all of its batches are read, each with where the data goes on after
- * the step. `seen` is given each batch of a step as it was read.
+ * The pieces of a rank, in order. Those of a step are yielded once all its batches are read, each with the data cursor
+ * after the step. `seen` is called with each batch as it was read.
  */
 export async function* sharedBatches(
   batches: AsyncIterable<TrainingBatch>,
@@ -34,7 +34,7 @@ export async function* sharedBatches(
   }
 }
 
-/** What is no input of the step is left to whoever refuses it. */
+/** Feeds that are not inputs of the step are passed through, to be rejected later. */
 function rowsOf(
   feeds: Feeds,
   axes: ReadonlyMap<string, SampleAxis | undefined>,

@@ -1,4 +1,4 @@
-/** What a run began from, kept in its folder, so that a resumed run goes on with the same frozen weights. */
+/** The weights that a run started from, stored in its folder, so that a resumed run uses the same frozen weights. */
 import { join, resolve } from "#host";
 import { UsageError } from "../../compiler/index.ts";
 import { fileError } from "../file-errors.ts";
@@ -7,20 +7,20 @@ import type { InheritedFrom } from "./inherit.ts";
 
 /** One source of a run. */
 export interface RunSource {
-  /** Absolute. */
+  /** Absolute path. */
   readonly path: string;
   readonly fingerprint: string;
 }
 
 const fileName = "sources.json";
 
-/** Remembers the sources of a run. */
+/** Stores the sources of a run. */
 export async function writeSources(folder: string, sources: readonly InheritedFrom[]): Promise<void> {
   const kept = sources.map(({ path, fingerprint }): RunSource => ({ path: resolve(path), fingerprint }));
   await writeFileAtomically(join(folder, fileName), `${JSON.stringify(kept, null, 2)}\n`);
 }
 
-/** The sources of a run; none for a run that began from its initializers. Throws FileError for a damaged file. */
+/** The sources of a run; none if it started from its initializers. Throws FileError for a damaged file. */
 export async function readSources(folder: string): Promise<readonly RunSource[]> {
   const path = join(folder, fileName);
   const text = (await readText(path)) ?? "[]";
@@ -28,14 +28,14 @@ export async function readSources(folder: string): Promise<readonly RunSource[]>
     const sources = JSON.parse(text) as RunSource[];
     if (sources.every((s) => typeof s.path === "string" && typeof s.fingerprint === "string")) return sources;
   } catch {
-    // told below
+    // reported below
   }
   throw fileError(path, "it is no list of sources", "give the sources with --from");
 }
 
 /**
- * Throws UsageError where a run is resumed with weights that are not those it began with: frozen parameters would change
- * in the middle of it.
+ * Throws UsageError when a run is resumed with weights other than those it started from: its frozen parameters would
+ * change midway.
  */
 export function requireSameSources(began: readonly RunSource[], now: readonly InheritedFrom[]): void {
   const other = began.find((source, i) => now[i]?.fingerprint !== source.fingerprint);

@@ -1,4 +1,7 @@
-/** Stages in a row: a job's own training, then those that it names, each from the weights of the one before. */
+/**
+ * Multi-stage training: a job's own training, then its following stages, each initialized from the weights of the one
+ * before.
+ */
 import { join } from "#host";
 import { UsageError } from "../../compiler/index.ts";
 import type { Json } from "../checkpoint/state-file.ts";
@@ -15,7 +18,7 @@ import { keptParameters } from "./state.ts";
 import { type TrainOptions, type TrainResult, train } from "./train.ts";
 
 export interface StagesOptions extends TrainOptions {
-  /** Why this device was taken, for people. */
+  /** Why this device was chosen, for display. */
   readonly deviceReason: string;
 }
 
@@ -25,15 +28,15 @@ export type StagesResult =
       readonly stopped: false;
       /** The job's own training first. */
       readonly stages: readonly FinishedStage[];
-      /** What all `finish` gave; of a key that several give, the last. */
+      /** The merged results of all `finish` functions; for equal keys, the last wins. */
       readonly finished: Readonly<Record<string, Json>>;
     };
 
 /**
- * Trains a job and the stages after it, and finishes each. The first one works in `folder`, the others in folders of their
- * names there, each with checkpoints, metrics and weights of its own. A stage that is finished says so in its folder, and a
- * run that goes on does not train it again. Throws UsageError for stages of one name, and for a finished one whose number
- * of steps was changed: those after it began with its weights.
+ * Trains a job and its following stages, and finishes each. The first uses `folder`, the others subfolders by their
+ * names, each with its own checkpoints, metrics and weights. A finished stage is marked in its folder, and a resumed
+ * run does not train it again. Throws UsageError for stages with equal names, and for a finished one whose number of
+ * steps was changed, since later stages started from its weights.
  */
 export async function trainInStages(job: TrainingJob, options: StagesOptions): Promise<StagesResult> {
   const { folder, note, ranks = oneRank } = options;
@@ -62,7 +65,7 @@ export async function trainInStages(job: TrainingJob, options: StagesOptions): P
       done.push(ended);
     } finally {
       await inherited?.inheritance.dispose();
-      if (next) await turn.job.dispose?.(); // of the job's own training, who built it disposes
+      if (next) await turn.job.dispose?.(); // the first job is disposed of by its builder
     }
   }
   return resultOf(done);
@@ -74,7 +77,7 @@ const resultOf = (stages: readonly FinishedStage[]): StagesResult => ({
   finished: Object.assign({}, ...stages.map((s) => s.result)) as Readonly<Record<string, Json>>,
 });
 
-/** A stage whose turn has come. */
+/** A stage that is due. */
 interface Turn {
   readonly name: string;
   readonly folder: string;
@@ -82,7 +85,7 @@ interface Turn {
   readonly resume: boolean;
 }
 
-/** Trains a stage and finishes it. */
+/** Trains and finishes a stage. */
 async function runTurn(
   { name, folder, job, resume }: Turn,
   earlier: readonly FinishedStage[],
@@ -118,7 +121,7 @@ function toldOf({ lost, best, ranks, told }: TrainResult): FinishedStage["told"]
   };
 }
 
-/** A later stage with the weights that it begins with, which are read when they are asked for. */
+/** A later stage, with the weights that it starts from, read on demand. */
 async function nextTurn(
   { name, build }: NextStage,
   root: string,
@@ -139,7 +142,7 @@ async function nextTurn(
   return { turn: { name, folder, job: { ...job, initial }, resume }, inheritance };
 }
 
-/** All that a job's weights hold. */
+/** All parameters in a job's weights. */
 const parametersOf = (job: TrainingJob) => [
   ...job.step.trained,
   ...job.step.frozen,
@@ -147,7 +150,7 @@ const parametersOf = (job: TrainingJob) => [
   ...unusedParameters(job),
 ];
 
-/** Names that a run's folder has for itself. */
+/** Names reserved in a run's folder. */
 const taken: readonly string[] = ["checkpoints", "events"];
 
 function requireStageNames(following: readonly NextStage[]): void {

@@ -1,4 +1,4 @@
-/** The training state in a store: how it begins, how it is saved, and how it is read back. */
+/** The training state in a store: initialization, saving, and restoring. */
 import type { Store } from "../../backends/backend.ts";
 import {
   type ArenaLayout,
@@ -32,17 +32,17 @@ import type { CompiledStep, TrainingJob } from "./job.ts";
 
 const sizes = (node: Node): readonly SizedAxis[] => node.type.axes as readonly SizedAxis[];
 
-/** The random stream that a parameter is drawn from. */
+/** The random stream of a parameter's initializer. */
 export const initialStream = (node: Node): string => `parameter ${inputName(node)}`;
 
-/** A parameter as its initializer draws it: the same for a name and a seed, whatever else there is. */
+/** A parameter's initial value: depends only on its name and the seed. */
 export function initialValue(node: Node, seed: number): HostTensor {
   const shape = sizes(node).map((a) => a.size);
   const values = fillRandom(node.attrs.init as unknown as Distribution, shape, seed, initialStream(node));
   return hostTensor("f32", sizes(node), values);
 }
 
-/** A parameter as a job begins with it: what it inherits, else what its initializer draws. */
+/** A parameter's value at the start of a job: inherited, or else drawn by its initializer. */
 export async function startingValue(job: Pick<TrainingJob, "initial" | "seed">, node: Node): Promise<HostTensor> {
   const inherited = await job.initial?.(inputName(node));
   if (!inherited) return initialValue(node, job.seed);
@@ -52,13 +52,13 @@ export async function startingValue(job: Pick<TrainingJob, "initial" | "seed">, 
   );
 }
 
-/** What a step keeps besides, such as running statistics, as the parameters that it is at inference. */
+/** Further state of a step, such as running statistics, as the parameters that it becomes at inference. */
 export const keptParameters = (step: CompiledStep): Node[] =>
   step.kept.map(({ name, type, initial }) =>
     ops.parameter(name, "f32", type.axes, { kind: "constant", value: initial }),
   );
 
-/** Fills the store for a run from the beginning; where weights are in parts, frozen ones go to those. */
+/** Fills the store for a new run; if weights are sharded, frozen ones go to `parts`. */
 export async function writeInitialState(
   job: TrainingJob,
   store: Store,
@@ -99,32 +99,32 @@ function zerosOf({ dtype, axes }: TensorType, sizes: Sizes): HostTensor {
 const writeArena = (store: Store, name: string, data: Float32Array) =>
   store.write(name, hostTensor("f32", [{ name: "arena", size: data.length }], data));
 
-/** One flat tensor of each arena: the parameters, their average, or a state of the optimizer. */
+/** Selects one flat tensor of an arena: the parameters, their average, or an optimizer state. */
 type Part = (arena: CompiledStep["arenas"][number]) => string;
 const parametersOf: Part = (arena) => arena.parameters;
 const averageOf: Part = (arena) => arena.average!;
 const isAveraged = ({ arenas }: CompiledStep): boolean => arenas.some((arena) => arena.average !== undefined);
 
-/** What lies in arenas, by the file of a checkpoint that holds it. */
+/** Tensors in arenas, by checkpoint file. */
 const filesOf = (step: CompiledStep): [string, Part][] => [
   ["model", parametersOf],
   ...Object.keys(step.rule.state).map((name): [string, Part] => [`optimizer-${name}`, (arena) => arena.state[name]!]),
   ...(isAveraged(step) ? [["average", averageOf] as [string, Part]] : []),
 ];
 
-/** What a rank keeps of an arena's optimizer state, where it keeps a part. */
+/** The rank's range of an arena, if the optimizer state is sharded. */
 const rangeOf = ({ accumulation }: CompiledStep, i: number): Range | undefined =>
   accumulation?.shared?.shard?.ranges[i];
 
-/** Whether a rank has its part of all weights alone. */
+/** Whether the weights are sharded too. */
 const hasWeightsInParts = ({ accumulation }: CompiledStep): boolean =>
   accumulation?.shared?.shard?.divided?.what === "weights";
 
-/** Whether ranks have parts of what a file of a checkpoint holds. */
+/** Whether a checkpoint file's content is sharded over ranks. */
 const isSharded = (step: CompiledStep, file: string): boolean =>
   step.accumulation?.shared?.shard !== undefined && (file.startsWith("optimizer-") || hasWeightsInParts(step));
 
-/** Every range of the arenas in the store, as a tensor of its own. */
+/** Reads the arenas from the store, split into tensors. */
 async function readArenas({ arenas }: CompiledStep, store: Store, part: Part): Promise<Map<string, HostTensor>> {
   const tensors = new Map<string, HostTensor>();
   for (const arena of arenas) {
@@ -135,13 +135,16 @@ async function readArenas({ arenas }: CompiledStep, store: Store, part: Part): P
   return tensors;
 }
 
-/** The scale and the counters of a run whose scale adapts: skipped steps are no updates, so a step's number tells none of them. */
+/**
+ * The loss scale and the counters of a run with an adaptive scale: since skipped steps are not updates, they cannot be
+ * derived from the step.
+ */
 const countersOf = ({ lossScale, counter }: CompiledStep): string[] =>
   lossScale?.goodSteps === undefined ? [] : [lossScale.state, lossScale.goodSteps, counter];
 
 /**
- * All parameters of a run by name, trained and frozen: of what is trained the averages, where the step keeps them; what is
- * frozen as the run was given it, which the store may have rounded. Weights in parts are asked for.
+ * All parameters of a run by name: trained ones as averages if the step keeps them, frozen ones as originally given,
+ * since the store may have rounded them. Sharded weights are gathered one by one.
  */
 export async function readWeights(
   job: TrainingJob,
@@ -154,11 +157,11 @@ export async function readWeights(
     : await readArenas(step, store, isAveraged(step) ? averageOf : parametersOf);
   if (parts) for (const node of step.trained) weights.set(inputName(node), await parts.ask(inputName(node)));
   for (const node of step.frozen) weights.set(inputName(node), await startingValue(job, node));
-  for (const { name } of step.kept) weights.set(name, await store.read(name)); // at inference they are parameters
+  for (const { name } of step.kept) weights.set(name, await store.read(name)); // parameters at inference
   return weights;
 }
 
-/** The tensors of a checkpoint: trained parameters by name, and what the optimizer keeps of each. */
+/** The tensors of a checkpoint: trained parameters by name, and the optimizer's states of each. */
 export async function checkpointGroups(step: CompiledStep, store: Store): Promise<Record<string, TensorToWrite[]>> {
   const groups: Record<string, TensorToWrite[]> = {};
   for (const [file, part] of filesOf(step)) {
@@ -168,14 +171,17 @@ export async function checkpointGroups(step: CompiledStep, store: Store): Promis
   return { ...(await otherGroups(step, store)), ...groups };
 }
 
-/** What does not lie in arenas. */
+/** Tensors that are not in arenas. */
 async function otherGroups(step: CompiledStep, store: Store): Promise<Record<string, TensorToWrite[]>> {
   const kept = await Promise.all(step.kept.map(async ({ name }) => tensorToWrite(name, await store.read(name))));
   const counters = await Promise.all(countersOf(step).map(async (n) => tensorToWrite(n, await store.read(n))));
   return { ...(kept.length > 0 && { kept }), ...(counters.length > 0 && { counters }) };
 }
 
-/** The same where ranks keep parts: files of arenas, of which each rank writes its ranges, and what the first writes of the rest. */
+/**
+ * The same when state is sharded: files of arenas, of which each rank writes its ranges, and the rest, which rank 0
+ * writes.
+ */
 export async function sharedGroups(step: CompiledStep, store: Store) {
   const tensors = step.arenas.flatMap(({ layout }) => layout.entries.map(({ name, type }) => layoutOf(name, type)));
   const shared = filesOf(step).map(([file, part]): [string, SharedFile] => [
@@ -210,7 +216,7 @@ async function* ownPieces(
   }
 }
 
-/** Fills the store from a checkpoint's tensors; the frozen parameters come from where they first came from. */
+/** Fills the store from a checkpoint's tensors; frozen parameters are loaded from their original source. */
 export async function restoreState(
   job: TrainingJob,
   store: Store,
@@ -243,7 +249,7 @@ export async function restoreState(
   }
 }
 
-/** Throws FileError listing each tensor of the arenas that a file lacks or has in another shape. */
+/** Throws FileError listing each tensor of the arenas that is missing in a file or has another shape. */
 function requireTensors(path: string, reader: SafetensorsReader, { arenas }: CompiledStep): void {
   const expected = arenas.flatMap(({ layout }) =>
     layout.entries.map((e) => ({ name: e.name, shape: (e.type.axes as readonly SizedAxis[]).map((a) => a.size) })),
@@ -251,7 +257,7 @@ function requireTensors(path: string, reader: SafetensorsReader, { arenas }: Com
   requireMatch(path, matchTensors(expected, reader));
 }
 
-/** A range of an arena: no other bytes are read. */
+/** Reads only this range of an arena. */
 async function packedFrom(reader: SafetensorsReader, { entries }: ArenaLayout, own: Range): Promise<Float32Array> {
   const packed = new Float32Array(own.to - own.from);
   for (const { name, offset, length } of entries) {

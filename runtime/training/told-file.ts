@@ -1,4 +1,7 @@
-/** What a job knows of the data that it has read, such as what was skipped, as `data.json` of its run: reports show it. */
+/**
+ * A job's statistics of the data that it has read, such as what was skipped, as `data.json` in its run's folder, for
+ * reports.
+ */
 import { join } from "#host";
 import type { Json } from "../checkpoint/state-file.ts";
 import { writeFileAtomically } from "../files.ts";

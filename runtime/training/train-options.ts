@@ -6,19 +6,19 @@ import type { Shard } from "../sharding/shard.ts";
 export interface TrainOptions {
   readonly folder: string;
   readonly backend: Backend;
-  /** Go on from the folder's newest checkpoint. */
+  /** Resume from the folder's newest checkpoint. */
   readonly resume?: boolean;
-  /** Stop after the step at hand, with a checkpoint. */
+  /** Stop after the current step, with a checkpoint. */
   readonly signal?: AbortSignal;
   readonly note: (text: string) => void;
-  /** Shows no progress on stderr: what is to be said goes to `note`. Default false. */
+  /** No progress on stderr: messages go to `note`. Default false. */
   readonly quiet?: boolean;
-  /** Is told the figures of each step, those of a validation among them, a few steps after it was begun. */
+  /** Called with the metrics of each step, including validation, a few steps after it was submitted. */
   readonly onStep?: (step: number, figures: Readonly<Record<string, number>>) => void;
-  /** The processes that train together; default this one alone. */
+  /** The processes that train together; default only this one. */
   readonly ranks?: Ranks;
-  /** What each rank keeps a part of alone; default nothing: all ranks keep all. */
+  /** What is sharded over ranks; default nothing: every rank keeps everything. */
   readonly shard?: Shard;
-  /** Bytes of weights, and of gradients, that are whole at a time where they are in parts; default 256 MiB. */
+  /** Bytes of sharded weights, and of gradients, that are whole at a time; default 256 MiB. */
   readonly partBytes?: number;
 }

@@ -1,6 +1,6 @@
 /**
- * The training loop: batches in, steps on the device, figures and checkpoints out. On one machine and device, a run that was
- * stopped and resumed is bit for bit the one that was not.
+ * Trains a job: batches in, steps on the device, metrics and checkpoints out. On the same machine and device, a run
+ * that was stopped and resumed gives bit-identical results to an uninterrupted one.
  */
 import { join, startProgress } from "#host";
 import type { Backend, Store } from "../../backends/backend.ts";
@@ -34,25 +34,25 @@ export type { TrainOptions } from "./train-options.ts";
 
 export interface TrainResult {
   readonly steps: number;
-  /** Wall time of this process's part. */
+  /** Wall time of this process only. */
   readonly seconds: number;
-  /** True where the signal ended it early. */
+  /** True if the signal ended it early. */
   readonly stopped: boolean;
   readonly losses: readonly LossPoint[];
   readonly weights: ReadonlyMap<string, HostTensor>;
   readonly weightsFile: string;
   readonly lost: LostTime;
-  /** Of several ranks, what their working together took. */
+  /** Communication statistics, with several ranks. */
   readonly ranks?: RankFigures;
-  /** What the job knows of the data that was read. */
+  /** The job's statistics of the data that was read. */
   readonly told: Readonly<Record<string, Json>>;
-  /** What validation found best so far, and where its weights are. */
+  /** The best validation result so far, and where its weights are. */
   readonly best?: Best & { readonly folder: string };
 }
 
 /**
- * Trains to the job's last step, or until the signal, and writes the weights. Throws UsageError when the loss, the gradient
- * or a weight is no longer a finite number, FileError when something cannot be written; checkpoints saved before stay whole.
+ * Trains until the job's last step, or until the signal, and writes the weights. Throws UsageError when the loss, the
+ * gradient or a weight is not finite, FileError when something cannot be written; checkpoints saved before stay intact.
  */
 export async function train(given: TrainingJob, options: TrainOptions): Promise<TrainResult> {
   const { folder, backend, note, ranks = oneRank, shard, partBytes } = options;
@@ -149,14 +149,14 @@ function partsLine({ gradients, weights, partBytes }: DividedState): string {
   return `gradients${weights ? " and weights" : ""} in parts: ${formatBytes(held)} of a host's memory for each rank; at most ${formatBytes(partBytes)}, or those of one operation, are whole at a time`;
 }
 
-/** The weights of a run, on its first rank; others give it their parts. */
+/** The final weights, on rank 0; the other ranks serve their parts. */
 async function lastWeights(job: TrainingJob, store: Store, { isFirst }: Ranks, parts: WeightParts | undefined) {
   if (isFirst) return await writtenWeights(job, store, parts).finally(() => parts?.dismiss());
   await parts?.serve();
   return new Map<string, HostTensor>();
 }
 
-/** The logs of a run; of ranks, the first one's. */
+/** The logs of a run; only rank 0 writes them. */
 async function openFigures(folder: string, resumeAt: { readonly resumeAt?: number }, { isFirst }: Ranks) {
   if (!isFirst) return { log: unlogged, dispose: async () => {} };
   const metrics = await openMetricsLog(metricsFile(folder), resumeAt);

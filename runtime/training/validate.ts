@@ -1,4 +1,4 @@
-/** Validation: the weights that a run would write now, on data of their own, every so many steps and after the last. */
+/** Validation of the weights that a run would write now, on held-out data, at regular steps and after the last. */
 import type { Backend, Executable, Store } from "../../backends/backend.ts";
 import { type Graph, inputName, isParameter, spanned, UsageError } from "../../compiler/index.ts";
 import { offloadedModel } from "../offload/offloaded-model.ts";
@@ -15,30 +15,30 @@ import { overTrainedWeights, overWeightParts, writtenWeights } from "./written-w
 
 export interface Validator {
   isDue(step: number): boolean;
-  /** The figures of a step, called `validation/<name>`; the weights are kept where they are the best so far. */
+  /** The metrics of a step, named `validation/<name>`; the weights are kept if they are the best so far. */
   figuresAt(step: number): Promise<Figures>;
   dispose(): void;
 }
 
-/** What the validator of a run works with. */
+/** What a validator works with. */
 interface Place {
   readonly job: TrainingJob;
   readonly backend: Backend;
   readonly store: Store;
   readonly best: BestWeights | undefined;
   readonly note: (text: string) => void;
-  /** Where weights are in parts: all other ranks give theirs meanwhile. */
+  /** Present when weights are sharded: all other ranks serve theirs meanwhile. */
   readonly parts?: { readonly weights: WeightParts; readonly bytes: number };
 }
 
-/** What ranks but the first do while that validates. */
+/** The other ranks' part while rank 0 validates: serving their shards. */
 export function servingValidator({ validate, steps }: TrainingJob, weights: WeightParts): Validator | undefined {
   if (!validate) return undefined;
   const figuresAt = () => weights.serve().then(() => ({}));
   return { isDue: (step) => step % validate.every === 0 || step === steps, figuresAt, dispose: () => {} };
 }
 
-/** Undefined where the job has no validation. */
+/** Undefined when the job has no validation. */
 export function openValidator({ job, backend, store, best, note, parts }: Place): Validator | undefined {
   const { validate, steps } = job;
   if (!validate) return undefined;
@@ -77,12 +77,12 @@ export function openValidator({ job, backend, store, best, note, parts }: Place)
       }),
     dispose: () => {
       offloaded?.dispose();
-      for (const executable of compiled.values()) void executable.then((e) => e.dispose()).catch(() => {}); // whoever ran it was told
+      for (const executable of compiled.values()) void executable.then((e) => e.dispose()).catch(() => {}); // evaluate() reports it
     },
   };
 }
 
-/** Runs graphs of the model part by part, over weights that ranks have parts of. */
+/** Runs graphs of the model part by part, over sharded weights. */
 function overParts(job: TrainingJob, backend: Backend, { weights, bytes }: NonNullable<Place["parts"]>) {
   const others = new Map(unusedParameters(job).map((n) => [inputName(n), n]));
   const source: ParameterSource = {

@@ -1,4 +1,6 @@
-/** The weights that a run writes: of the plain model, read back from a store or as what a graph computes with there. */
+/**
+ * The weights that a run writes: those of the plain model, read back from a store, or as seen by a graph on the device.
+ */
 import type { Store } from "../../backends/backend.ts";
 import {
   arenaAxis,
@@ -21,7 +23,10 @@ import { mergedWeights } from "./adapters.ts";
 import { type CompiledStep, type TrainingJob, unusedParameters } from "./job.ts";
 import { readWeights, startingValue } from "./state.ts";
 
-/** All of them by name: low-rank updates merged, averages where the step keeps them, what the loss does not use as it began. */
+/**
+ * All weights by name: low-rank updates merged, averages if the step keeps them, and parameters that the loss does not
+ * use at their initial value.
+ */
 export async function writtenWeights(
   job: TrainingJob,
   store: Store,
@@ -33,8 +38,9 @@ export async function writtenWeights(
 }
 
 /**
- * A graph of the plain model that reads these weights from the store of a training step, where they lie in arenas and
- * beside their low-rank updates; frozen weights as they are kept there, which may be rounded. Throws UsageError for a graph with updates: the store is the training run's.
+ * Rewrites a graph of the plain model to read these weights from a training step's store, where they lie in arenas and
+ * apart from their low-rank updates; frozen weights in their stored form, which may be rounded. Throws UsageError for a
+ * graph with updates, since the store belongs to the training run.
  */
 export function overTrainedWeights(graph: Graph, step: CompiledStep): Graph {
   return overWeights(graph, step, (roots) => {
@@ -44,7 +50,7 @@ export function overTrainedWeights(graph: Graph, step: CompiledStep): Graph {
   });
 }
 
-/** The same of a step whose weights are in parts: it reads each by its name. */
+/** The same for a step whose weights are sharded: each is read by its name. */
 export const overWeightParts = (graph: Graph, step: CompiledStep): Graph => overWeights(graph, step, (roots) => roots);
 
 function overWeights(graph: Graph, step: CompiledStep, viewed: (roots: readonly Node[]) => readonly Node[]): Graph {
@@ -60,7 +66,7 @@ function overWeights(graph: Graph, step: CompiledStep, viewed: (roots: readonly 
   });
 }
 
-/** The outputs with W + scale · up · down for each weight that has a low-rank update. */
+/** The outputs, with W + scale · up · down for each weight that has a low-rank update. */
 function withLowRank(graph: Graph, { adapters = [], trained }: CompiledStep): Node[] {
   const roots = graph.outputs.map((o) => o.node);
   const learned = new Map(trained.map((n) => [inputName(n), n]));
@@ -77,7 +83,7 @@ function withLowRank(graph: Graph, { adapters = [], trained }: CompiledStep): No
   return roots.map((r) => map.get(r)!);
 }
 
-/** Nodes with frozen weights read as the store keeps them. */
+/** Nodes that read frozen weights in the store's form. */
 function asKept(roots: readonly Node[], { frozenAs }: CompiledStep): Node[] {
   if (!frozenAs) return [...roots];
   const halves = new Set(frozenAs.halves);

@@ -1,17 +1,17 @@
-/** Runs one graph on an executor and says what is wrong with it. */
+/** Runs one graph on an executor and reports what is wrong with the result. */
 import { bindSizes, type Graph, inputName, OpViolation, type Sizes, UnsupportedError } from "../../compiler/index.ts";
 import type { Executor, Prepared, Run } from "./executors.ts";
 import { drawInputs } from "./random-case.ts";
 import { disagreement, type Expected, expected, OutOfRange, type Values } from "./tolerance.ts";
 
 export interface Fault {
-  /** A disagreement, or an error's class and first words: what a smaller graph must show too. */
+  /** A disagreement, or an error's class and first words; a shrunk graph must show the same. */
   readonly kind: string;
   readonly text: string;
   readonly sizes: Sizes;
 }
 
-/** A graph at known sizes with inputs, and what the reference makes of them. */
+/** A graph of known sizes with inputs, and the reference's results. */
 export interface Trial {
   readonly sizes: Sizes;
   readonly graph: Graph;
@@ -19,12 +19,12 @@ export interface Trial {
   readonly want: ReadonlyMap<string, Expected>;
 }
 
-/** More draws for a graph that seems wrong, before it is called wrong. */
+/** Extra draws to confirm a disagreement before it is reported. */
 const confirmingDraws = 24;
 
 /**
- * The trials of a graph at several sizes. Left out are those at which a slice is longer than its axis, and those whose
- * values leave the range in which executors must agree.
+ * The trials of a graph at several sizes, without those where a slice is longer than its axis or values leave the range
+ * in which executors must agree.
  */
 export function trialsOf(graph: Graph, bindings: readonly Sizes[], seed: number): Trial[] {
   return bindings.flatMap((sizes) => {
@@ -39,7 +39,7 @@ export function trialsOf(graph: Graph, bindings: readonly Sizes[], seed: number)
   });
 }
 
-/** The first fault that an executor shows on a graph, run at one size after another. */
+/** The first fault that an executor shows on a graph, run at each size in turn. */
 export async function check(executor: Executor, graph: Graph, trials: readonly Trial[]): Promise<Fault | undefined> {
   if (!executor.open) return firstOf(trials, (trial) => withPrepared(executor, trial.graph, [trial]));
   return withPrepared(executor, graph, trials);
@@ -79,7 +79,7 @@ async function faultOf(prepared: Prepared, trial: Trial): Promise<Fault | undefi
     if (differences(run, { ...trial, want }).length === 0) return undefined;
     want = wanted(confirmingDraws, 99);
   } catch (error) {
-    if (error instanceof OutOfRange) return undefined; // in f16, which holds less
+    if (error instanceof OutOfRange) return undefined; // in f16, whose range is smaller
     return thrown(error, sizes);
   }
   const found = differences(run, { ...trial, want });
@@ -96,7 +96,7 @@ function thrown(error: unknown, sizes: Sizes): Fault {
   return { kind: `${refused}: ${name}: ${words}`, text: `${name}: ${message}`, sizes };
 }
 
-/** One line for each output and each state that is not what it should be. */
+/** One line for each output and each state that differs. */
 function differences(run: Run, { graph, values, want }: Trial): string[] {
   const successors = new Map(Object.entries(graph.updates).map(([output, state]) => [state, output]));
   const lines = [...want].flatMap(([name, e]) => {

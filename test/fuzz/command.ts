@@ -1,4 +1,4 @@
-/** The command line of the fuzzer: which seeds, on what, and where it goes on. */
+/** The command line of the fuzzer: which seeds, on which executors, and where to resume. */
 import { Command, InvalidArgumentError, Option } from "commander";
 import { requestDevice } from "../../backends/webgpu/runtime/adapter.ts";
 import type { GpuDevice } from "../../backends/webgpu/runtime/device.ts";
@@ -20,18 +20,18 @@ interface Options {
   readonly shrink: number;
 }
 
-/** The reference takes part in every comparison; alone it tests that graphs are made and evaluated. */
+/** Every comparison is with the reference; alone it tests that graphs can be built and evaluated. */
 const executorNames = ["reference", "interpreter", "webgpu", "recorded"] as const;
 const usual = executorNames.filter((n) => n !== "recorded");
 
-/** Any ops in chains, what tiles and matrix units are for, or norms between products of many rows. */
+/** Chains of any ops, graphs that exercise tiling and matrix units, or norms between products of many rows. */
 const cases = { fused: fuzzCase, tiles: tileCase, norms: normCase } as const;
 type Graphs = keyof typeof cases;
 
-/** Seeds between two writings of the session's file, where a crash is not to be feared. */
+/** Seeds between writes of the session file, for executors that are not expected to crash. */
 const savedEvery = 25;
 
-/** Runs the fuzzer and gives the exit status: 1 when anything disagrees. */
+/** Runs the fuzzer and returns the exit status: 1 when anything disagrees. */
 export async function main(argv: readonly string[]): Promise<number> {
   let status = 1;
   const program = new Command("fuzz")
@@ -91,7 +91,7 @@ async function fuzz(options: Options): Promise<number> {
   let unsaved = 0;
   let stopped = false;
   const stop = () => {
-    stopped = true; // after the seed under way, so that the file says what is done
+    stopped = true; // after the current seed, so that the file is consistent
   };
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, stop);
   try {
@@ -111,7 +111,7 @@ async function fuzz(options: Options): Promise<number> {
   return session.findings.length > 0 ? 1 : 0;
 }
 
-/** A seed that was running when the process ended is a finding, and is left out. */
+/** A seed that was running when the process died is a finding, and is skipped. */
 function afterCrash(session: Session, graphs: Graphs): Session {
   const { running, ...rest } = session;
   if (running === undefined) return session;
@@ -132,7 +132,7 @@ async function run(
   return result.findings;
 }
 
-/** One line on stderr that is written over, or where that is no terminal, one line now and then. */
+/** A progress line on stderr, overwritten in place, or printed now and then where stderr is no terminal. */
 class Progress {
   private readonly total: number;
   private readonly start = performance.now();
@@ -163,7 +163,7 @@ class Progress {
     process.stderr.write(process.stderr.isTTY ? `\r\x1b[K${text}` : `${text}\n`);
   }
 
-  /** A finding, above the line. */
+  /** Prints a finding above the progress line. */
   print(text: string): void {
     if (process.stderr.isTTY) process.stderr.write("\r\x1b[K");
     process.stdout.write(`${text}\n`);

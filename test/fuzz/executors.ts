@@ -1,6 +1,6 @@
 /**
- * What graphs are run on: the kernels interpreted for two families of adapters, and a WebGPU device with either's
- * schedules; each for sizes that are known when it compiles, and for sizes that stay open until a run.
+ * The executors under test: kernels interpreted for two families of adapters, and a WebGPU device with either family's
+ * schedules; each with sizes known at compile time, and with symbolic sizes bound per run.
  */
 import { isResident } from "../../backends/feeds.ts";
 import { webgpuBackend } from "../../backends/webgpu/index.ts";
@@ -32,7 +32,7 @@ export interface Run {
 
 /** A compiled graph, which may be run several times. */
 export interface Prepared {
-  /** The graph as its kernels compute it, where values are rounded that the given graph does not round: to f16. */
+  /** The graph as its kernels compute it, where they round values that the given graph does not: to f16. */
   readonly computed?: Graph;
   run(values: Values, sizes: Sizes): Promise<Run>;
   dispose(): void;
@@ -42,12 +42,12 @@ export interface Executor {
   readonly name: string;
   /** What its kernels are compiled for. */
   readonly facts: AdapterFacts;
-  /** Whether it compiles graphs whose sizes are symbols; else it is given numbers. */
+  /** Whether it compiles graphs with symbolic sizes; otherwise sizes are bound first. */
   readonly open: boolean;
   prepare(graph: Graph): Promise<Prepared>;
 }
 
-/** With sizes known, and with sizes open. */
+/** One with sizes known, one with sizes symbolic. */
 const both = (make: (open: boolean, suffix: string) => Executor): Executor[] => [
   make(false, ""),
   make(true, ", sizes open"),
@@ -56,13 +56,13 @@ const both = (make: (open: boolean, suffix: string) => Executor): Executor[] => 
 const stateNames = (graph: Graph): string[] =>
   graph.inputs.filter((n) => n.attrs.role === "state").map((n) => inputName(n));
 
-/** A program, and where it rounds what the given graph does not: the graph that it computes. */
+/** A program, and the graph it really computes where it rounds more than the given graph does. */
 export interface Compiled {
   readonly program: Program;
   readonly computed?: Graph;
 }
 
-/** Interpreters of the programs that `compile` makes, for sizes that are known and that are open. */
+/** Interpreters of the programs that `compile` makes, for known and for symbolic sizes. */
 export const interpretersOf = (
   name: string,
   facts: AdapterFacts,
@@ -78,7 +78,7 @@ export const interpretersOf = (
         ...(computed && { computed }),
         async run(values, sizes) {
           const { outputs, inputs } = runProgram(program, values, sizes);
-          // A state that nothing reads or writes is no input of the program: it stays as it was given.
+          // A state that nothing reads or writes is no input of the program: it keeps its value.
           return { outputs, states: new Map(stateNames(graph).map((s) => [s, inputs.get(s) ?? values.get(s)!])) };
         },
         dispose() {},
@@ -90,7 +90,7 @@ export const interpreters: readonly Executor[] = Object.entries(adapters).flatMa
   interpretersOf(name, facts, async (graph) => ({ program: compileKernels(graph, facts) })),
 );
 
-/** A device that is opened anew where one has refused a command: from then on it refuses everything. */
+/** A device that is reopened after it refuses a command: from then on it would refuse everything. */
 interface Opened {
   gpu: GpuDevice;
   readonly renew?: (broken: GpuDevice) => Promise<GpuDevice>;
@@ -149,7 +149,7 @@ async function prepareOn(gpu: GpuDevice, graph: Graph): Promise<Prepared> {
 const hostValue = (node: Node, values: Values): HostTensor =>
   hostTensor(node.type.dtype, node.type.axes as readonly SizedAxis[], Array.from(values.get(inputName(node))!));
 
-/** A device as the software adapter it is, and with the schedules and the few bindings of a GPU. */
+/** A device as the software adapter it is, and with the schedules and the binding limit of a GPU. */
 export function devices(gpu: GpuDevice, renew?: Opened["renew"]): readonly Executor[] {
   const opened: Opened = { gpu, ...(renew && { renew }) };
   return both((open, suffix) =>

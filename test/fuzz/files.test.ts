@@ -1,4 +1,4 @@
-/** A slice of what `npm run fuzz:files` does: broken files of every format are read, or refused with one of our errors. */
+/** A slice of `npm run fuzz:files`: corrupted files of every format are read, or refused with one of our errors. */
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

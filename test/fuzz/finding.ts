@@ -1,4 +1,4 @@
-/** A disagreement as it is reported: the seed, the smallest graph that shows it, and the kernels that it became. */
+/** A reported disagreement: the seed, the smallest graph that shows it, and its kernels. */
 import { bindSizes, compileKernels, type Graph, printGraph, printKernel, type Sizes } from "../../compiler/index.ts";
 import { check, type Fault, trialsOf } from "./check.ts";
 import type { Executor } from "./executors.ts";
@@ -7,15 +7,15 @@ import { shrink } from "./shrink.ts";
 export interface Finding {
   readonly seed: number;
   readonly executor: string;
-  /** Numbers for the symbolic sizes. */
+  /** Values of the symbolic sizes. */
   readonly sizes: Sizes;
   readonly fault: Fault;
-  /** The smallest graph found; its sizes are known unless the executor keeps them open. */
+  /** The smallest graph found; its sizes are known unless the executor keeps them symbolic. */
   readonly graph: string;
   readonly kernels: string;
 }
 
-/** Shrinks a failing graph and tells what is wrong with the smallest. Inputs are drawn by the seed at every size. */
+/** Shrinks a failing graph and reports what is wrong with the smallest. The seed draws the inputs at every size. */
 export async function finding(
   seed: number,
   bindings: readonly Sizes[],
@@ -24,7 +24,7 @@ export async function finding(
   fault: Fault,
   tries: number,
 ): Promise<Finding> {
-  // What is compiled for known sizes is shrunk at those that fail; what is run at one size after another keeps all.
+  // A graph compiled for known sizes is shrunk at the failing ones; one run at several sizes keeps them all.
   const given = executor.open ? { graph, bindings } : { graph: bindSizes(graph, fault.sizes), bindings: [{}] };
   const faultOf = (g: Graph) => check(executor, g, trialsOf(g, given.bindings, seed));
   const small = await shrink(given.graph, async (g) => (await faultOf(g))?.kind === fault.kind, tries);
@@ -48,7 +48,7 @@ function kernelsOf(graph: Graph, executor: Executor): string {
   }
 }
 
-/** The finding that a seed ends the process, which nothing can shrink from within. */
+/** The finding that a seed kills the process, which cannot be shrunk from within. */
 export const crash = (seed: number, graph: Graph): Finding => ({
   seed,
   executor: "the process",

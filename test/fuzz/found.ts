@@ -1,4 +1,4 @@
-/** Graphs on which an executor was wrong once, as files: found by fuzzing or by hand, and kept small. */
+/** Graphs on which an executor was once wrong, as files: found by fuzzing or by hand, and kept small. */
 import { readdirSync, readFileSync } from "node:fs";
 import { type Graph, parseGraph } from "../../compiler/index.ts";
 import { check, trialsOf } from "./check.ts";

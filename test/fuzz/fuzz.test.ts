@@ -1,4 +1,4 @@
-/** A slice of what `npm run fuzz` does: many random graphs interpreted, some on a device, and every graph that was wrong once. */
+/** A slice of `npm run fuzz`: many random graphs interpreted, some on a device, and every graph that once failed. */
 import { describe, expect, test } from "vitest";
 import { emitWgsl } from "../../backends/webgpu/index.ts";
 import { type Graph, makeGraph, ops, type Program, printKernel } from "../../compiler/index.ts";
@@ -17,7 +17,7 @@ import { disagreement, expected } from "./tolerance.ts";
 const graphs = found.map(({ name, graph }) => [name, graph] as const);
 const families = ["software", "gpu"] as const;
 
-/** What is found on seeds, as texts. */
+/** The findings of a range of seeds, as text. */
 async function findingsOf(executors: readonly Executor[], from: number, to: number): Promise<string[]> {
   const texts: string[] = [];
   for (let seed = from; seed < to; seed++)
@@ -35,7 +35,7 @@ test.each(interpreters)("random graphs on $name compute what the reference does"
   expect(await findingsOf([executor], 0, 150)).toEqual([]);
 });
 
-/** Throws what Dawn says of the text of a program's kernels. */
+/** Throws what Dawn reports about the WGSL of a program's kernels. */
 async function assertValidText({ kernels }: Program): Promise<void> {
   const device = await validatingDevice();
   for (const { kernel } of kernels.flatMap((k) => [...k.special, k])) {

@@ -1,6 +1,6 @@
 /**
- * Random graphs as training and generation have them: forward values with their gradients, outputs that are parts of one
- * another, states that are read, written, swapped and shifted. A case is what its seed says, on every machine.
+ * Random graphs like those of training and generation: forward values with their gradients, outputs that are parts of
+ * one another, states that are read, written, swapped and shifted. A case depends on its seed alone, on every machine.
  */
 import {
   bindSizes,
@@ -42,7 +42,7 @@ import type { Values } from "./tolerance.ts";
 export interface FuzzCase {
   /** Sizes may be symbols. */
   readonly graph: Graph;
-  /** Numbers for the symbols, several times; one empty record where there are none. */
+  /** Several bindings of the symbols; one empty record where there are none. */
   readonly bindings: readonly Sizes[];
   /** Whether any size is a symbol. */
   readonly open: boolean;
@@ -50,7 +50,7 @@ export interface FuzzCase {
 
 const chance = (d: Draft, one: number): boolean => d.choose(one) === 0;
 
-/** Most graphs are small, so that many are drawn; some are wide enough for tiles and for several workgroups. */
+/** Most graphs are small, so that many are drawn; some are large enough for tiles and several workgroups. */
 const shapes: readonly { readonly sizes: readonly number[]; readonly maxElements: number }[] = [
   { sizes: [1, 2, 3, 4, 5], maxElements: 200 },
   { sizes: [1, 2, 3, 5, 7, 8, 9], maxElements: 400 },
@@ -59,7 +59,7 @@ const shapes: readonly { readonly sizes: readonly number[]; readonly maxElements
   { sizes: [1, 2, 5, 65, 257], maxElements: 1500 },
 ];
 
-/** What the symbols n and past are bound to, in turn: larger, smaller and larger again. */
+/** Successive values of the symbols n and past: larger, smaller and larger again. */
 const bindings: readonly Sizes[] = [
   { n: 5, past: 3 },
   { n: 2, past: 1 },
@@ -67,7 +67,7 @@ const bindings: readonly Sizes[] = [
   { n: 3, past: 17 },
 ];
 
-/** Symbols may have declared maxima, for which memory is made: both, one or none. */
+/** Symbols may have declared maxima, for which memory is allocated: both, one or none. */
 const [n, past] = (["n", "past"] as const).map((s) => symbol(s, { max: Math.max(...bindings.map((b) => b[s]!)) }));
 const maxima: readonly Readonly<Record<string, Dim>>[] = [{}, { n: n! }, { past: past! }, { n: n!, past: past! }];
 
@@ -76,7 +76,7 @@ export const fuzzCase = (seed: number): FuzzCase => randomCase(seededChooser(see
 export function randomCase(choose: Choose): FuzzCase {
   const shape = shapes[choose(10) < 8 ? choose(3) : 3 + choose(2)]!;
   const options = {
-    ops: (r: OpRecord) => r.kind !== "composite", // steps.ts makes those out of values at hand
+    ops: (r: OpRecord) => r.kind !== "composite", // steps.ts builds those from existing values
     ...shape,
     jumps: choose(3) === 0,
     f16: false,
@@ -124,7 +124,7 @@ function recordStep(d: Draft): Value | undefined {
   );
 }
 
-/** An input that tells a run the size of a symbol: of its feeds alone is it known. */
+/** An input that binds a symbol's size: sizes are known from a run's feeds alone. */
 function addSizeInput(d: Draft, size: string): void {
   const node = ops.input(`of_${size}`, "f32", [{ name: `of_${size}`, size: symbol(size) }]);
   d.declared.push(node);
@@ -143,7 +143,10 @@ function addState(d: Draft, name: string, wide: Value): Node {
 
 const scalarOf = (x: Node): Node => (x.type.axes.length === 0 ? x : ops.reduceSum(x, named(x)));
 
-/** The gradients of a sum of squares or of products with an input, one of which may have nothing to do with the loss. */
+/**
+ * The gradients of a sum of squares or of products with an input; some may be of inputs that the loss does not depend
+ * on.
+ */
 function gradientsOf(d: Draft): Output[] {
   const value = recent(
     d,
@@ -177,7 +180,7 @@ function gradientsOf(d: Draft): Output[] {
   }
 }
 
-/** Values, gradients and new states under names: the same node twice, intermediate values, inputs, constants. */
+/** Names outputs, gradients and new states: the same node twice, intermediate values, inputs, constants. */
 function assemble(d: Draft, states: readonly Node[], gradients: readonly Output[]): FuzzCase {
   const outputs: Output[] = [];
   const add = (node: Node, prefix = "y") => {
@@ -224,7 +227,7 @@ function anyOutput(d: Draft): Node {
   }
 }
 
-/** What a state becomes; of the state's own type. */
+/** The next value of a state, of the same type. */
 function successor(d: Draft, state: Node, states: readonly Node[], gradients: readonly Output[]): Node {
   const { axes, dtype } = state.type;
   const same = states.filter((s) => s !== state && sameType(s, state));
@@ -232,7 +235,7 @@ function successor(d: Draft, state: Node, states: readonly Node[], gradients: re
   const gradient = gradients.find((g) => g.name === `grad_${inputName(state)}`);
   switch (d.choose(8)) {
     case 0:
-      if (same.length > 0) return pick(d, same); // swapped, or one a copy of another
+      if (same.length > 0) return pick(d, same); // swapped, or one a copy of the other
       break;
     case 1:
       if (ready.length > 0) return pick(d, ready).node;
@@ -261,13 +264,13 @@ function successor(d: Draft, state: Node, states: readonly Node[], gradients: re
   );
 }
 
-/** Without its oldest element along an axis, and one more at the end: a cache. */
+/** Drops the oldest element along an axis and appends one, like a cache. */
 function shifted(d: Draft, state: Node, axis: string, size: number): Node {
   const last = ops.slice(state, axis, d.choose(size), 1);
   return ops.concat([ops.slice(state, axis, 1, size - 1), isFloat(state) ? ops.tanh(last) : last], axis);
 }
 
-/** A value with no axes but the state's. */
+/** A value reduced to the state's axes. */
 function likeState(value: Value, state: Node): Node {
   const x = fit(value, isFloat(state) ? { low: -1, high: 1 } : { low: 0, high: 6 });
   const extra = x.type.axes.filter((a) => !state.type.axes.some((s) => s.name === a.name && s.size === a.size));
@@ -291,7 +294,7 @@ export function drawInputs(graph: Graph, seed: number): Values {
   const next = seeded(seed);
   return new Map(
     graph.inputs.map((n) => {
-      // Words of a parameter hold integers of 4 or 8 bits, each of them any.
+      // A u32 parameter packs integers of 4 or 8 bits, so any word is valid.
       const words = isParameter(n) && n.type.dtype === "u32";
       const values = draw(n.type, words ? wordRange : inputRange[n.type.dtype], next);
       return [inputName(n), n.type.dtype === "f16" ? Float64Array.from(Float16Array.from(values)) : values];

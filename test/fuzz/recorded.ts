@@ -1,6 +1,6 @@
 /**
- * Kernels for adapters whose facts are recorded, interpreted: in f32 and in f16, with schedules as the tables prefer them or
- * drawn as a tuner may choose them. Every stage is checked, and every kernel by what the adapter can run.
+ * Interpreted kernels for adapters whose facts are recorded: in f32 and in f16, with the tables' preferred schedules or
+ * random ones that a tuner may choose. Every stage is checked, and every kernel against the adapter's capabilities.
  */
 import {
   type AdapterFacts,
@@ -15,7 +15,7 @@ import {
 import { type Choose, seededChooser } from "../support/random-graph.ts";
 import { type Compiled, type Executor, interpretersOf } from "./executors.ts";
 
-/** By name: what was recorded, and what WebGPU guarantees, with halves, so that all can compute in f16. */
+/** By name: the recorded adapters, and WebGPU's guaranteed limits, with f16 added so that all can compute in it. */
 const adapters: Readonly<Record<string, kernelIr.KernelFacts>> = Object.fromEntries(
   [
     ...Object.entries<kernelIr.RecordedAdapter>(kernelIr.recordedAdapters),
@@ -24,19 +24,19 @@ const adapters: Readonly<Record<string, kernelIr.KernelFacts>> = Object.fromEntr
 );
 
 export interface RecordedOptions {
-  /** Draws schedules and settings where there is one; else they are those that the tables prefer. */
+  /** Draws schedules and settings by this seed; without it, those that the tables prefer. */
   readonly draw?: number;
-  /** What a test asks of every program beside its results. */
+  /** An extra check of every program, beside its results. */
   readonly inspect?: (program: Program) => Promise<void>;
 }
 
-/** Executors of a seed: two in ten of all, so that as many graphs more are run; every other seed draws its schedules. */
+/** A seed's executors: a fifth of all, so that more graphs are run; every other seed draws its schedules. */
 export const recordedFor = (seed: number, inspect?: RecordedOptions["inspect"]): readonly Executor[] =>
   recordedExecutors({ ...(seed % 2 === 1 && { draw: seed }), ...(inspect && { inspect }) }).filter(
     (_, i) => (i + seed) % 5 === 0,
   );
 
-/** Two precisions, sizes known and open, for every adapter. */
+/** Both precisions, with sizes known and symbolic, for every adapter. */
 export const recordedExecutors = (options: RecordedOptions = {}): readonly Executor[] =>
   Object.entries(adapters).flatMap(([name, recorded]) => {
     const facts: AdapterFacts = { ...baselineFacts, ...recorded };
@@ -58,10 +58,10 @@ async function compiled(
   return { program, ...(precision === "f16" && { computed: program.graph }) };
 }
 
-/** Settings of one schedule that are drawn, each then a schedule of its own. */
+/** Settings drawn of one schedule, each becoming a schedule of its own. */
 const drawnOfEach = 3;
 
-/** The tables after schedules that have one setting each and stand in any order: what fits first is taken. */
+/** The tables, preceded by schedules of one setting each in random order: the first that fits is taken. */
 export function drawnTables(seed: number, facts: AdapterFacts): lowering.ScheduleTables {
   const choose = seededChooser(seed);
   const { contraction, attention, row_reduction, elementwise, indexing } = lowering.scheduleTables;

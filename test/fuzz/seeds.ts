@@ -1,4 +1,4 @@
-/** Runs seeds one after another on the executors asked for. */
+/** Runs seeds one after another on the given executors. */
 import { check, trialsOf } from "./check.ts";
 import type { Executor } from "./executors.ts";
 import { type Finding, finding } from "./finding.ts";
@@ -6,14 +6,14 @@ import { type FuzzCase, fuzzCase } from "./random-case.ts";
 
 export interface SeedResult {
   readonly seed: number;
-  /** Graphs of known sizes that were compared. */
+  /** Bindings of the graph's sizes that were compared. */
   readonly compared: number;
-  /** Graphs whose values leave the range in which executors must agree. */
+  /** Bindings at which values leave the range in which executors must agree. */
   readonly skipped: number;
   readonly findings: readonly Finding[];
 }
 
-/** Compares the graph of a seed, at every size it is bound to; a fault is shrunk by at most `tries` graphs. */
+/** Compares a seed's graph at every binding of its sizes; shrinking a fault tries at most `tries` graphs. */
 export async function runSeed(
   seed: number,
   executors: readonly Executor[],

@@ -1,4 +1,4 @@
-/** A long run stops and goes on: ranges of seeds, the file between runs, and the exit status. */
+/** A long run stops and resumes: ranges of seeds, the session file, and the exit status. */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

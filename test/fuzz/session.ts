@@ -1,4 +1,4 @@
-/** What a long run has done, in a file: the ranges of seeds that are through, the one under way, and all findings. */
+/** The saved progress of a long run: the ranges of seeds that are done, the one running, and all findings. */
 import { existsSync, readFileSync } from "node:fs";
 import { UsageError } from "../../compiler/index.ts";
 import { writeFileAtomically } from "../../runtime/index.ts";
@@ -8,7 +8,7 @@ import type { Finding } from "./finding.ts";
 export type SeedRange = readonly [from: number, to: number];
 
 export interface Session {
-  /** What graphs the seeds drew, and the executors that they ran on; another set is another session. */
+  /** The kind of graphs and the executors they ran on; another set is another session. */
   readonly only: readonly string[];
   readonly done: readonly SeedRange[];
   /** The seed that ran when the file was written: after a crash, the one that crashed. */
@@ -16,7 +16,7 @@ export interface Session {
   readonly findings: readonly Finding[];
 }
 
-/** The session of a file; a new one where there is no such file. Throws UsageError where it ran on other executors. */
+/** The session saved in a file, or a new one. Throws UsageError where the file is of other executors. */
 export function openSession(path: string | undefined, only: readonly string[]): Session {
   if (path === undefined || !existsSync(path)) return { only, done: [], findings: [] };
   const session = JSON.parse(readFileSync(path, "utf8")) as Session;
@@ -27,10 +27,10 @@ export function openSession(path: string | undefined, only: readonly string[]): 
 export const saveSession = (path: string, session: Session): Promise<void> =>
   writeFileAtomically(path, `${JSON.stringify(session, null, 1)}\n`);
 
-/** The ranges with one more seed, neighbours joined. */
+/** The ranges with one more seed, adjacent ones merged. */
 export const withSeed = (done: readonly SeedRange[], seed: number): SeedRange[] => withSeeds(done, [seed, seed + 1]);
 
-/** The ranges with one more, sorted and neighbours joined. */
+/** The ranges with one more, sorted, adjacent ones merged. */
 export function withSeeds(done: readonly SeedRange[], more: SeedRange): SeedRange[] {
   const sorted = [...done, more].sort((a, b) => a[0] - b[0]);
   return sorted.reduce<SeedRange[]>((out, [from, to]) => {
@@ -41,7 +41,7 @@ export function withSeeds(done: readonly SeedRange[], more: SeedRange): SeedRang
   }, []);
 }
 
-/** The seeds of a range that no other range holds, in order. */
+/** The seeds of a range that are not done, in order. */
 export function* missing([from, to]: SeedRange, done: readonly SeedRange[]): Generator<number> {
   for (let seed = from; seed < to; seed++) if (!done.some(([a, b]) => a <= seed && seed < b)) yield seed;
 }

@@ -1,6 +1,6 @@
 /**
- * Makes a failing graph small while it still fails: fewer outputs, values cut off their operands, operands in the place of
- * results, shorter axes. It works on the graph and knows nothing of how it was drawn, so any graph can be given to it.
+ * Shrinks a failing graph while it still fails: fewer outputs, nodes replaced by inputs or by their operands, shorter
+ * axes. It works on the graph and not on how it was drawn, so it shrinks any graph.
  */
 import {
   type Attrs,
@@ -42,17 +42,17 @@ export async function shrink(graph: Graph, fails: StillFails, tries: number): Pr
   return graph;
 }
 
-/** Nodes first, then elements, then outputs: what a reader has to follow. */
+/** The size of a graph to a reader: nodes count most, then elements, then outputs. */
 const weigh = (graph: Graph): number =>
   nodesOf(graph).reduce((n, node) => n + 1000 * (isGraphInput(node) ? 0.9 : 1) + Math.min(500, countOf(node)), 0) +
   graph.outputs.length * 100 +
   graph.inputs.length * 10;
 
-/** Elements; a size that is a symbol counts as many, so that a number in its place is simpler. */
+/** Elements; a symbolic size counts as 300, so that a number in its place is simpler. */
 const countOf = (node: Node): number =>
   node.type.axes.reduce((n, a) => n * (typeof a.size === "number" ? a.size : 300), 1);
 
-/** Smaller graphs, the largest steps first. */
+/** Smaller graphs, the largest reductions first. */
 function* candidates(graph: Graph): Generator<Graph> {
   const now = weigh(graph);
   for (const make of proposals(graph)) {
@@ -61,7 +61,7 @@ function* candidates(graph: Graph): Generator<Graph> {
   }
 }
 
-/** What a proposal makes, unless it breaks a rule of some op. */
+/** The graph of a proposal, unless it violates an op's rules. */
 function attempt(make: () => Graph): Graph | undefined {
   try {
     return make();
@@ -148,7 +148,7 @@ function withOutputs(graph: Graph, outputs: readonly Output[]): Graph {
   return makeGraph(graph.name, outputs, needed(graph, updates), updates);
 }
 
-/** Inputs that must stay, read or not: states that are updated, and what tells a run the sizes of symbols. */
+/** Inputs that must stay, read or not: states that are updated, and those that bind symbolic sizes. */
 const needed = (graph: Graph, updates: Graph["updates"]): Node[] =>
   graph.inputs.filter((n) => Object.values(updates).includes(inputName(n)) || tellsSize(n));
 
@@ -158,7 +158,7 @@ const tellsSize = (n: Node): boolean =>
 const replace = (graph: Graph, node: Node, by: Node): Graph =>
   rebuilt(graph, (n, operands) => (n === node ? by : again(n, operands, n.attrs)));
 
-/** The node itself where its operands are, else one of its op on the new ones, whose type is inferred anew. */
+/** The node itself where its operands are unchanged, else one rebuilt on the new ones, with its type inferred again. */
 function again(node: Node, operands: readonly Node[], attrs: Attrs): Node {
   const same = attrs === node.attrs && operands.every((o, i) => o === node.operands[i]);
   return same ? node : build(node.op, operands, attrs);
@@ -181,7 +181,7 @@ function rebuilt(graph: Graph, make: (node: Node, operands: readonly Node[]) => 
   return result;
 }
 
-/** What replaces a state has the state's type; a cut that changes an order of axes breaks that. */
+/** A state's successor must have the state's type; a replacement that reorders axes breaks that. */
 function assertUpdates(graph: Graph): void {
   for (const [output, state] of Object.entries(graph.updates)) {
     const from = graph.outputs.find((o) => o.name === output)!.node.type;
@@ -190,7 +190,7 @@ function assertUpdates(graph: Graph): void {
   }
 }
 
-/** The axes that inputs and attributes introduce, by name and size. */
+/** The distinct axes of a graph's nodes that can be shortened, by name and size. */
 function axesOf(graph: Graph): Axis[] {
   const found = new Map<string, Axis>();
   for (const node of nodesOf(graph))
@@ -198,7 +198,7 @@ function axesOf(graph: Graph): Axis[] {
   return [...found.values()];
 }
 
-/** The graph with every axis of that name and size shortened where it is introduced, and slices of it shortened too. */
+/** The graph with every axis of that name and size shortened where it is introduced, and its slices with it. */
 function resized(graph: Graph, axis: Axis, size: number): Graph {
   if (size < 1 || (typeof axis.size === "number" && size >= axis.size)) throw new HeddleError("no smaller size");
   const change = (v: AttrValue): AttrValue => {

@@ -1,4 +1,4 @@
-/** Steps that make the structures which fusion is about: what one op alone, as in random-steps.ts, seldom meets. */
+/** Steps that build the patterns that fusion targets, which single ops, as in random-steps.ts, seldom form. */
 import { type Axis, type Node, ops, subDims } from "../../compiler/index.ts";
 import {
   addInput,
@@ -18,7 +18,7 @@ import {
   type Value,
 } from "../support/random-steps.ts";
 
-/** One more value, or none where nothing at hand suits the step. */
+/** One more value, or none where no existing value suits the step. */
 export type Step = (d: Draft) => Value | undefined;
 
 const unit = { low: -2, high: 2 };
@@ -33,21 +33,23 @@ function floatOnAxis(d: Draft): { x: Value; axis: Axis } | undefined {
   return x.node.type.axes.length === 0 ? undefined : { x, axis: pick(d, x.node.type.axes) };
 }
 
-/** A range of an axis, which is shorter than all of it where it can be. */
+/** A slice of an axis, shorter than the axis where possible. */
 function someSlice(d: Draft, x: Node, axis: Axis): Node {
   if (typeof axis.size !== "number") return ops.slice(x, axis.name, 1, subDims(axis.size, 1));
   const start = d.choose(axis.size);
   return ops.slice(x, axis.name, start, 1 + d.choose(axis.size - start));
 }
 
-/** Whether b continues a along an axis: the other axes are the same, in any order. */
+/** Whether b can be concatenated to a along an axis: the other axes are the same, in any order. */
 const continues = (a: Node, b: Node, axis: string): boolean =>
   a.type.dtype === b.type.dtype &&
   a.type.axes.length === b.type.axes.length &&
   b.type.axes.some((x) => x.name === axis) &&
   without(a.type.axes, axis).every((x) => hasSame(b, x));
 
-/** Parts made of a value and of others like it, some of them parts of each other; parts may be used elsewhere too. */
+/**
+ * A concatenation of a value and others like it, some of them slices of each other; parts may be used elsewhere too.
+ */
 function concatMany(d: Draft): Value | undefined {
   const x = recent(d, d.values);
   if (x.node.type.axes.length === 0) return undefined;
@@ -159,7 +161,7 @@ function gramStep(d: Draft): Value | undefined {
   return { node: ops.contract(x, other, [found.axis.name]), low: -total, high: total };
 }
 
-/** What a query may see of the keys. */
+/** Which keys a query attends to. */
 export function maskFor(d: Draft, query: Axis, key: Axis, batch: readonly Axis[]): Node {
   const [q, k] = [ops.iota(query), ops.iota(key)];
   switch (d.choose(7)) {
@@ -182,7 +184,7 @@ export function maskFor(d: Draft, query: Axis, key: Axis, batch: readonly Axis[]
   }
 }
 
-/** Attention of a value over itself or over new keys; as one op, or as the ops that fuseAttention looks for. */
+/** Attention of a value over itself or over new keys; as one op, or as the ops that fuseAttention matches. */
 function attentionStep(d: Draft): Value | undefined {
   const found = floatOnAxis(d);
   if (!found || found.x.node.type.axes.length < 2) return undefined;
@@ -194,7 +196,7 @@ function attentionStep(d: Draft): Value | undefined {
   const batch = without(q.type.axes, dot.name, query.name);
   const own = chance(d, 2);
   const key = freshAxis(d, own ? query.size : pick(d, d.options.sizes));
-  const shared = chance(d, 3) ? batch.slice(1) : batch; // keys that several heads share
+  const shared = chance(d, 3) ? batch.slice(1) : batch; // keys shared by heads
   const width = chance(d, 2) ? dot : freshAxis(d, pick(d, d.options.sizes));
   if (elements([...batch, query, key]) > d.options.maxElements) return undefined;
   if (elements([...batch, query, width]) > d.options.maxElements) return undefined;
@@ -223,7 +225,7 @@ function shuffledAxes(d: Draft, axes: readonly Axis[]): Axis[] {
   ).map((name) => axes.find((a) => a.name === name)!);
 }
 
-/** Rows of a new table, chosen by integers at hand. */
+/** An embedding lookup: rows of a new table, indexed by an existing integer value. */
 function embedStep(d: Draft): Value | undefined {
   const index = recent(d, ofDtype(d, "i32"));
   const [rows, width] = [freshAxis(d, pick(d, d.options.sizes)), freshAxis(d, pick(d, d.options.sizes))];
@@ -239,7 +241,7 @@ function tableStep(d: Draft): Value | undefined {
   return { node: ops.table(values, [axis], integer ? "i32" : "f32"), low: integer ? 0 : -2, high: integer ? 6 : 2 };
 }
 
-/** Windows of an axis, contracted with a kernel or pooled. */
+/** Windows of an axis, convolved or max-pooled. */
 function convolutionStep(d: Draft): Value | undefined {
   const found = floatOnAxis(d);
   if (!found || typeof found.axis.size !== "number") return undefined;
@@ -252,7 +254,7 @@ function convolutionStep(d: Draft): Value | undefined {
   return { node: ops.contract(windows, fit(filters, unit), [kernel.name]), low: -12, high: 12 };
 }
 
-/** An axis of size 1, made, merged or dropped. */
+/** Adds or drops an axis of size 1, or drops any axis by indexing it. */
 function singleAxisStep(d: Draft): Value | undefined {
   const x = recent(d, d.values);
   const axes = x.node.type.axes;
@@ -274,7 +276,7 @@ function positionsStep(d: Draft): Value | undefined {
   return { node: ops.add(x, ops.sin(positions)), low: -5, high: 5 };
 }
 
-/** x + f(x): what two kernels read. */
+/** x + f(x), where two kernels read x. */
 function residualStep(d: Draft): Value | undefined {
   const a = recent(d, floats(d));
   const b = pick(d, floats(d));
@@ -291,7 +293,7 @@ function storedHalf(d: Draft): Value | undefined {
   return { node: ops.cast(node, "f32"), low: -2, high: 2 };
 }
 
-/** The steps with how often each is drawn. */
+/** The steps with their weights. */
 export const steps: readonly (readonly [Step, number])[] = [
   [concatMany, 6],
   [softmaxStep, 2],

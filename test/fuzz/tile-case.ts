@@ -1,6 +1,6 @@
 /**
- * Random graphs of what tiles and matrix units are for: products, attention and convolutions at sizes that fill a tile, pass
- * its edge by one, or have a single row; with operands that are parts, views and sums of others, and something around.
+ * Random graphs that exercise tiling and matrix units: products, attention and convolutions whose sizes fill a tile,
+ * exceed it by one, or have a single row; with operands that are slices, views and sums of others, and ops around them.
  */
 import {
   type Axis,
@@ -24,16 +24,16 @@ import { maskFor } from "./steps.ts";
 
 const chance = (d: Draft, one: number): boolean => d.choose(one) === 0;
 
-/** Sides of tiles, their neighbours, primes, and few. */
+/** Tile sizes, their neighbours, primes, and small numbers. */
 const sides = [1, 1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 40, 64, 65, 67, 96, 129];
 const sums = [...sides, 128, 131, 257, 520];
 const headWidths = [1, 3, 4, 8, 16, 17, 24, 32, 33, 64, 80];
 const batches = [1, 2, 3];
 
-/** Multiplications of one product: what the interpreter does in well under a second. */
+/** Multiplications in one product, which the interpreter does in well under a second. */
 const most = 24_000;
 
-/** What the symbol rows is bound to, in turn: a tile and more, one, few, its neighbours. */
+/** Successive values of the symbol rows: past a tile of 64, one, a few, past a tile of 32. */
 const bindings: readonly Sizes[] = [{ rows: 67 }, { rows: 1 }, { rows: 9 }, { rows: 33 }];
 const openRows = [symbol("rows"), symbol("rows", { max: 67 })];
 
@@ -58,7 +58,7 @@ export function randomTileCase(choose: Choose): FuzzCase {
   return { graph: kept ? keepWeightsAs(graph, kept).graph : graph, bindings: [{}], open: false };
 }
 
-/** Axes whose elements together are at most so many. */
+/** Axes with at most this many elements in all. */
 function axesWithin(d: Draft, count: number, sizes: readonly number[], budget: number): Axis[] {
   const axes: Axis[] = [];
   for (let left = count; left > 0; left--) {
@@ -71,20 +71,20 @@ function axesWithin(d: Draft, count: number, sizes: readonly number[], budget: n
 const inAnyOrder = (d: Draft, axes: readonly Axis[]): Axis[] =>
   shuffled(d, [...axes.keys()].map(String)).map((i) => axes[Number(i)]!);
 
-/** A product with rows, columns, batches and sums of one or more axes each, in any order. */
+/** A product with batch, row, column and summed axes, in any order. */
 function product(d: Draft, open: Dim | undefined): Node {
   const batch = axesWithin(d, chance(d, 2) ? 0 : 1 + d.choose(2), batches, 6);
   const rows = open === undefined ? axesWithin(d, 1 + d.choose(2), sides, 130) : [freshAxis(d, open)];
   const columns = axesWithin(d, chance(d, 8) ? 0 : 1 + d.choose(2), sides, most / typical([...batch, ...rows]) / 4);
   const summed = axesWithin(d, 1 + d.choose(2), sums, most / typical([...batch, ...rows, ...columns]));
-  // A batch axis that one side lacks is one more of the other's.
+  // A batch axis that one side lacks is one more row or column axis of the other.
   const left = operand(d, inAnyOrder(d, [...batch, ...rows, ...summed]));
   const right = operand(d, inAnyOrder(d, [...(chance(d, 4) ? batch.slice(1) : batch), ...columns, ...summed]));
   const over = inAnyOrder(d, summed).map((a) => a.name);
   return chance(d, 2) ? ops.contract(left, right, over) : ops.contract(right, left, over);
 }
 
-/** A few rows of a weight that may be kept as integers, which words of 4 or 8 of them do not divide. */
+/** A few rows times a weight that may be quantized, at sizes that do not fill words of 4 or 8 integers. */
 function weighted(d: Draft): Node {
   const summed = freshAxis(d, pick(d, [33, 64, 70, 257, 520]));
   const columns = freshAxis(d, pick(d, [40, 65, 72]));
@@ -103,7 +103,9 @@ function weighted(d: Draft): Node {
   return ops.contract(squashed, parameter(inAnyOrder(d, [columns, out])), [columns.name]);
 }
 
-/** Attention with batches, heads that share keys, one query or one key, and masks; its width may differ from its sum's. */
+/**
+ * Attention with batches, heads that share keys, one query or one key, and masks; keys and values may differ in width.
+ */
 function attention(d: Draft, open: Dim | undefined): Node {
   const dot = freshAxis(d, pick(d, headWidths));
   const query = freshAxis(d, open !== undefined && chance(d, 2) ? open : pick(d, sides));
@@ -127,7 +129,7 @@ function attention(d: Draft, open: Dim | undefined): Node {
   return ops.biasedAttention(q, k, v, attentionBias(d, query, key, batch), axes, mask);
 }
 
-/** What is added to logits: a tensor of some of their axes, relative positions, or what a table says of these. */
+/** A bias on the logits: a tensor over some of their axes, relative positions, or a table indexed by these. */
 function attentionBias(d: Draft, query: Axis, key: Axis, batch: readonly Axis[]): Node {
   const apart = ops.sub(ops.iota(key), ops.iota(query));
   switch (d.choose(5)) {
@@ -205,7 +207,7 @@ function convolution(d: Draft, open: Dim | undefined): Node {
   return convolved(x, w, c);
 }
 
-/** A tensor with these axes: an input, or what kernels read through an index, a sum of pieces or arithmetic. */
+/** A tensor with these axes: an input, or one that kernels read through an index, a concatenation or arithmetic. */
 function operand(d: Draft, axes: readonly Axis[]): Node {
   const known = axes.filter((a) => typeof a.size === "number");
   const axis = known.length > 0 ? pick(d, known) : undefined;
@@ -261,7 +263,7 @@ function operand(d: Draft, axes: readonly Axis[]): Node {
   }
 }
 
-/** What may follow in the same kernel. */
+/** Ops that may be fused into the same kernel as its epilogue. */
 function around(d: Draft, y: Node): Node {
   const axes = y.type.axes;
   const axis = axes.length > 0 ? pick(d, axes) : undefined;

@@ -1,7 +1,7 @@
 /**
- * The float64 reference with how far a fast path may be off, element by element: the graph is evaluated again with every
- * rounded value moved by what its op's record grants, and what that changes in an output is what roundings can change.
- * A comparison that such a move flips makes what depends on it uncertain, so ops that jump need no care elsewhere.
+ * The float64 reference with per-element tolerances: the graph is evaluated again with every rounded value perturbed by
+ * its op's tolerance, and the change in an output is what rounding may cause. A comparison that a perturbation flips
+ * makes what depends on it uncertain, so discontinuous ops need no care elsewhere.
  */
 import {
   coreOf,
@@ -18,26 +18,29 @@ import { seeded } from "../support/samples.ts";
 
 export type Values = ReadonlyMap<string, Float64Array>;
 
-/** What an output should be, and how far off each element may be; NaN where nothing can be said. */
+/** The expected values of an output, and the tolerance of each element; NaN where any value is accepted. */
 export interface Expected {
   readonly values: Float64Array;
   readonly tolerance: Float64Array;
 }
 
-/** What adding up rounds by, relative to the sum of the terms' magnitudes: that of hundreds of f32 additions. */
+/** The rounding error of a sum, relative to the sum of magnitudes: that of hundreds of f32 additions. */
 const sumMove = 2 ** -20;
-/** Weights of attention are halves on their way to what is summed: relative to the largest result. */
+/** Attention weights are rounded to f16 before they are summed: relative to the largest result. */
 const halfMove = 2 ** -10;
-/** The relative difference that an input's own rounding stands for. */
+/** The relative perturbation that stands for an input's own rounding. */
 const inputMove = 2 ** -22;
-/** Between what moves within the tolerances change and what is granted: few draws do not find the worst one. */
+/** A safety factor on the observed change: a few draws do not find the worst case. */
 const margin = 4;
-/** Beyond these, f32 overflows on the way, and WGSL may assume that it never does; the statistics of a hidden row are −1e30. */
+/**
+ * Beyond these, f32 overflows on the way, and WGSL may assume that it never does; the statistics of a hidden row are
+ * −1e30.
+ */
 const largest = 1e32;
 const largestHalf = 65504;
 const largestInteger = 2 ** 31;
 
-/** Ops of several elements or operands that round nothing: what they are given is what they give. */
+/** Ops of several elements or operands that do not round. */
 const exact = new Set(["reduce_max", "max", "min", "neg", "abs", "select", "relu", "floor", "gather"]);
 
 const isFloat = (node: Node): boolean => node.type.dtype === "f32" || node.type.dtype === "f16";
@@ -50,8 +53,8 @@ const rounds = (node: Node): boolean => {
 };
 
 /**
- * How a run moves what is rounded: by 1, −1 or anything between, times what is granted; or to the nearest number of the
- * dtype, since values that differ in float64 may be equal there, which no move by a share shows to a comparison.
+ * How a run perturbs rounded values: by the tolerance times 1, −1 or anything between; or to the nearest number of the
+ * dtype, since values that differ in float64 may be equal there, which no relative perturbation shows to a comparison.
  */
 type Move = (value: number, granted: number, dtype: DType) => number;
 
@@ -67,7 +70,7 @@ const moves = (count: number, seed: number): Move[] => {
   return [by(() => 1), by(() => -1), toNearest, ...Array.from({ length: count }, () => random)];
 };
 
-/** Thrown where a value on the way leaves the range in which executors must agree. */
+/** Thrown where an intermediate value leaves the range in which executors must agree. */
 export class OutOfRange extends Error {}
 
 function evaluateMoved(graph: Graph, inputs: Values, move: Move | undefined): Map<string, Float64Array> {
@@ -82,7 +85,7 @@ function evaluateMoved(graph: Graph, inputs: Values, move: Move | undefined): Ma
   return new Map(graph.outputs.map((o) => [o.name, results.get(o.node)!]));
 }
 
-/** The sums of magnitudes of what an op adds up, where it adds up: terms that cancel leave their roundings behind. */
+/** The sums of the terms' magnitudes, for ops that sum: terms that cancel leave their rounding errors behind. */
 function termsOf(node: Node, operands: readonly RefTensor[]): Float64Array | undefined {
   const { kind, reference } = opRecord(node.op);
   const addsUp = kind === "reduction" || kind === "contraction" || node.op === "scatter_add";
@@ -101,7 +104,7 @@ function moved(node: Node, data: Float64Array, terms: Float64Array | undefined, 
   return data.map((v, i) => move(v, most + absolute + relative * Math.abs(v) + sumMove * (terms?.[i] ?? 0), dtype));
 }
 
-/** f16 is what lies in memory: kernels compute in f32 and round once. */
+/** f16 is a storage type: kernels compute in f32 and round once. */
 function toleranceOf(node: Node): { readonly absolute: number; readonly relative: number } {
   const { f16, f32 } = opRecord(node.op).tolerance;
   if (node.type.dtype !== "f16") return f32!;
@@ -114,8 +117,8 @@ function assertInRange(node: Node, data: Float64Array): void {
 }
 
 /**
- * The outputs of a graph of known sizes, in float64, with their tolerances: by the roundings of the graph itself, or of the
- * one that an executor computes in its place. Throws OutOfRange.
+ * The outputs of a graph of known sizes, in float64, with their tolerances: by the rounding of the graph itself, or of
+ * the one that an executor computes in its place. Throws OutOfRange.
  */
 export function expected(graph: Graph, inputs: Values, draws = 3, seed = 1, computed = graph): Map<string, Expected> {
   const plain = evaluateMoved(graph, inputs, undefined);
@@ -137,7 +140,7 @@ export function expected(graph: Graph, inputs: Values, draws = 3, seed = 1, comp
   );
 }
 
-/** The first element that is off by more than is granted, as text; undefined where all agree. */
+/** The element that exceeds its tolerance the most, as text; undefined where all agree. */
 export function disagreement(got: ArrayLike<number>, want: Expected): string | undefined {
   if (got.length !== want.values.length) return `has ${got.length} elements instead of ${want.values.length}`;
   let [worst, at] = [0, -1];

@@ -1,4 +1,4 @@
-/** A slice of what `npm run fuzz:kills` and `npm run fuzz:growth` do. */
+/** A slice of `npm run fuzz:kills` and `npm run fuzz:growth`. */
 import { appendFileSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { afterAll, expect, test } from "vitest";
 import { cpuBackend } from "../../backends/onnxruntime/index.ts";

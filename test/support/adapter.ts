@@ -8,15 +8,15 @@ import { UnsupportedError } from "../../compiler/index.ts";
 /** A device, or why this machine has none. */
 type Opened = { readonly device: GpuDevice } | { readonly missing: string };
 
-/** On these platforms the development dependencies carry a software adapter, so that its absence is a failure. */
+/** On these platforms the development dependencies include a software adapter, so that its absence is a failure. */
 const mustRun = process.platform === "linux" && process.arch === "x64";
 
 let software: Promise<Opened> | undefined;
 let validating: Promise<GpuDevice> | undefined;
 
 /**
- * Gives the software device of this test file, opened at the first call and disposed after the last test.
- * Throws UnsupportedError where there is none; a test that may do without uses `gpuTest` instead.
+ * The software device of this test file, opened on the first call and disposed of after the last test. Throws
+ * UnsupportedError when there is none; a test that can be skipped uses `gpuTest` instead.
  */
 export async function softwareDevice(): Promise<GpuDevice> {
   const opened = await openSoftware();
@@ -24,22 +24,22 @@ export async function softwareDevice(): Promise<GpuDevice> {
   return opened.device;
 }
 
-/** Gives the validating device of this test file: shaders and commands are checked, and none is executed. */
+/** The validating device of this test file: shaders and commands are checked, but not executed. */
 export function validatingDevice(): Promise<GpuDevice> {
   validating ??= requestNullDevice();
   return validating;
 }
 
 /**
- * `test` with a `gpu` in its context: the software device of this file.
- * Where the machine has none, the test is reported as not run with the reason; on Linux x64 it fails instead.
+ * `test` with a `gpu` in its context: the software device of this file. Without one, the test is reported as skipped
+ * with the reason; on Linux x64 it fails instead.
  */
 export const gpuTest = base.extend<{ gpu: GpuDevice }>({
   gpu: async ({ skip }, use) => {
     const opened = await openSoftware();
     if ("missing" in opened) return skip(opened.missing);
     await use(opened.device);
-    opened.device.check(); // an error that nobody awaited still belongs to the test that caused it
+    opened.device.check(); // attributes an error that nobody awaited to the test that caused it
   },
 });
 

@@ -1,4 +1,4 @@
-/** Convolutions to test with: the graph of one with its gradients, and what it means in plain loops over places. */
+/** Convolutions for tests: the graph of one with its gradients, and its definition as plain loops. */
 import {
   type Dim,
   type DType,
@@ -14,23 +14,23 @@ export interface ConvolutionCase {
   readonly batch?: Dim;
   readonly rows: number;
   readonly columns: number;
-  /** Channels of a group. */
+  /** Channels per group. */
   readonly from: number;
   readonly to: number;
-  /** Groups of channels; a depthwise convolution has one channel each. */
+  /** Groups of channels; a depthwise convolution has one channel per group. */
   readonly groups?: number;
   /** Rows and columns. */
   readonly kernel: readonly [number, number];
   readonly stride?: number;
   readonly dilation?: number;
-  /** Zeros before and after the rows, and before and after the columns. */
+  /** Zero padding before and after the rows, and before and after the columns. */
   readonly padding?: readonly [number, number, number, number];
   readonly dtype?: DType;
-  /** Where channels stand in the map: last is the default. */
+  /** Position of the channels in the feature map; default last. */
   readonly layout?: "channels-last" | "channels-first";
-  /** The order of the weights' axes: as the gradients like them, or as PyTorch has them. */
+  /** Axis order of the weights: that preferred by the gradients, or PyTorch's. */
   readonly weights?: "kernel-from" | "from-kernel";
-  /** What is computed: y, and the gradients of x and w. */
+  /** Which of y and the gradients of x and w to compute. */
   readonly results?: readonly ("y" | "dx" | "dw")[];
 }
 
@@ -50,7 +50,7 @@ const settled = (c: ConvolutionCase) => ({
   ...c,
 });
 
-/** Padded windows of a map, contracted with the weights; groups are a batch axis. */
+/** Padded sliding windows, contracted with the weights; groups are a batch axis. */
 export function convolved(x: Node, w: Node, c: ConvolutionCase): Node {
   const { kernel, stride, dilation, padding } = settled(c);
   let windows = x;
@@ -79,7 +79,7 @@ export function convolutionGraph(c: ConvolutionCase): Graph {
   const y = convolved(x, w, c);
   const dy = ops.input("dy", dtype, y.type.axes);
   const axes = y.type.axes.map((a) => a.name);
-  // Sums of halves would overflow: the loss is linear in y, and its value is not asked for.
+  // f16 sums would overflow: the loss is linear in y, and its value is not needed.
   const loss = ops.reduceSum(ops.cast(ops.mul(y, dy), "f32"), axes);
   const [dx, dw] = differentiate(loss, [x, w]) as [Node, Node];
   const nodes = { y, dx, dw };
@@ -90,7 +90,7 @@ export function convolutionGraph(c: ConvolutionCase): Graph {
   );
 }
 
-/** The same by the definition: every place, every element of the kernel, every pair of channels. */
+/** The same by definition: loops over all positions, kernel elements and channel pairs. */
 export function convolutionByLoops(
   c: ConvolutionCase,
   graph: Graph,
@@ -139,7 +139,7 @@ const place = ({ axes }: Tensor, index: Readonly<Record<string, number>>): numbe
 
 const base = { rows: 9, columns: 8, from: 3, to: 4 } as const;
 
-/** Strides, paddings, dilations, groups, sizes that nothing divides: small, so that every executor does all. */
+/** Strides, paddings, dilations, groups and indivisible sizes: small, so that every executor runs all of them. */
 export const convolutionCases: Readonly<Record<string, ConvolutionCase>> = {
   "1 x 1": { ...base, kernel: [1, 1] },
   "1 x 1, stride 2": { ...base, kernel: [1, 1], stride: 2 },

@@ -1,9 +1,9 @@
-/** Reads TensorBoard's event files, as TensorBoard does: all checksums are checked. */
+/** Reads TensorBoard event files like TensorBoard, verifying all checksums. */
 import { readFileSync } from "node:fs";
 import { crc32c } from "@aws-crypto/crc32c";
 import protobuf from "protobufjs";
 
-/** The fields of event.proto and summary.proto that are written, by their published numbers. */
+/** The used fields of event.proto and summary.proto, with their published numbers. */
 const Event = protobuf
   .parse(`
   syntax = "proto3";
@@ -24,7 +24,7 @@ export interface StoredEvent {
   readonly sessionLog?: { readonly status: number };
 }
 
-/** The events of a file. Throws where it is torn or a checksum is wrong. */
+/** The events of a file. Throws when it is truncated or a checksum is wrong. */
 export function readEvents(path: string): StoredEvent[] {
   const bytes = readFileSync(path);
   const events: StoredEvent[] = [];

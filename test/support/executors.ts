@@ -1,4 +1,4 @@
-/** Everything that computes a graph, by name, behind one function each: for tests that hold all of them to one meaning. */
+/** All executors of graphs, by name, behind a common function, for tests that require them to agree. */
 import { evaluate } from "../../backends/reference/index.ts";
 import type { GpuDevice } from "../../backends/webgpu/runtime/device.ts";
 import type { Graph } from "../../compiler/index.ts";
@@ -8,7 +8,7 @@ import { runOn } from "../webgpu/support.ts";
 
 /**
  * reference: the float64 interpreter of graphs. kernels: the interpreter of compiled kernels.
- * webgpu: those kernels on the software adapter. onnxruntime: the exported graph on its CPU.
+ * webgpu: those kernels on the software adapter. onnxruntime: the exported graph on its CPU provider.
  */
 export const executorNames = ["reference", "kernels", "webgpu", "onnxruntime"] as const;
 export type ExecutorName = (typeof executorNames)[number];

@@ -1,4 +1,7 @@
-/** A backend that runs kernels for an adapter with f16 in the kernel interpreter, with halves in memory. */
+/**
+ * A backend that compiles kernels for an adapter with f16, with f16 tensors in memory, and runs them in the kernel
+ * interpreter.
+ */
 import type { Backend, Executable } from "../../backends/backend.ts";
 import { referenceBackend } from "../../backends/reference/index.ts";
 import {
@@ -14,7 +17,7 @@ import {
 export function halfKernels(): Backend {
   const facts = { ...baselineFacts, maxBindings: 10, software: true, features: new Set(["f16"] as const) };
   const backend = referenceBackend();
-  // A run may be called before earlier ones have ended: they take place in the order of the calls.
+  // Runs may be submitted before earlier ones have ended; they execute in order.
   let earlier: Promise<unknown> = Promise.resolve();
   const compile: Backend["compile"] = async (graph, { sizes = {}, precision } = {}) => {
     const bound = bindSizes(graph, sizes);

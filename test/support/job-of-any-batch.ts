@@ -1,4 +1,4 @@
-/** A tiny job compiled for whatever batch it is set to. */
+/** A tiny job with a configurable batch size. */
 import { defineJob } from "../../runtime/index.ts";
 import { tinyJob } from "./tiny-job.ts";
 

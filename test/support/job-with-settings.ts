@@ -1,4 +1,4 @@
-/** A tiny job that can be slowed down and made to fail: for tests of how runs begin and end. */
+/** A tiny job that can be delayed and made to fail, for tests of how runs start and end. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { FileError } from "../../compiler/index.ts";
 import { positive } from "../../dsl/index.ts";

@@ -1,4 +1,4 @@
-/** A pre-norm block over any number of tokens; weights as published, [out, in]. */
+/** A pre-norm block with a symbolic number of tokens; weights in the published layout, [out, in]. */
 import { type Graph, makeGraph, type Node, normal, ops, symbol } from "../../compiler/index.ts";
 
 const sizes = { embed: 48, heads: 4, width: 12, hidden: 64 } as const;

@@ -1,6 +1,6 @@
 /**
- * Random graphs over the op registry, for property tests: any op, odd sizes, bounded values and bounded tensors.
- * Every choice is read from a tape of integers, so a failing graph shrinks by shortening its tape.
+ * Random graphs over the op registry for property tests: any op, odd sizes, bounded values and tensor sizes. Every
+ * choice is read from a tape of integers, so a failing graph shrinks by shortening its tape.
  */
 import fc from "fast-check";
 import { type Graph, inputName, makeGraph, type OpKind, opRecords, printGraph } from "../../compiler/index.ts";
@@ -20,11 +20,11 @@ import { draw, seeded } from "./samples.ts";
 export type { Choose } from "./random-steps.ts";
 
 export interface RandomGraphOptions extends Partial<StepOptions> {
-  /** Ops drawn; the helpers that keep values in range come on top. */
+  /** Maximum number of random ops, excluding helpers that keep values in range. */
   readonly maxSteps?: number;
 }
 
-/** The symbols that random graphs use, with the numbers to bind them to. */
+/** The symbols used in random graphs, with the values to bind. */
 export const symbolValues = { n: 5, past: 3 } as const;
 
 const defaults: Required<RandomGraphOptions> = {
@@ -37,7 +37,7 @@ const defaults: Required<RandomGraphOptions> = {
   symbols: false,
 };
 
-/** How often a kind is drawn: those with many ops, and those that meet each other most, more often. */
+/** Relative frequency of op kinds: higher for those with many ops, and for those that interact most. */
 const weight: Partial<Record<OpKind, number>> = { elementwise: 4, movement: 2 };
 
 /** A graph from random choices; see RandomGraphOptions. Its last value and up to two others are outputs. */
@@ -69,10 +69,10 @@ export const graphArbitrary = (options: RandomGraphOptions = {}): fc.Arbitrary<G
     .array(fc.nat({ max: 9999 }), { minLength: 12, maxLength: 160 })
     .map((tape) => named(randomGraph(tapeChooser(tape), options)));
 
-/** A counterexample is shown as its text. */
+/** Counterexamples are displayed as graph text. */
 const named = (graph: Graph): Graph => Object.assign(graph, { [fc.toStringMethod]: () => printGraph(graph) });
 
-/** Reads choices off a tape; 0 once it has run out. */
+/** Reads choices from a tape; 0 once it is used up. */
 export function tapeChooser(tape: readonly number[]): Choose {
   let at = 0;
   return (n) => (at < tape.length ? tape[at++]! % n : 0);
@@ -83,7 +83,7 @@ export const seededChooser = (seed: number): Choose => {
   return (n) => Math.floor(next() * n);
 };
 
-/** Values for every input, parameter and random node of a graph whose sizes are numbers, by name. */
+/** Values for every input, parameter and random node, by name, of a graph with constant sizes. */
 export function inputValues(graph: Graph, seed: number): Map<string, Float64Array> {
   const next = seeded(seed);
   return new Map(graph.inputs.map((n) => [inputName(n), draw(n.type, inputRange[n.type.dtype], next)]));

@@ -1,4 +1,4 @@
-/** One random op at a time: for each kind of op, operands that suit it out of the values at hand, squeezed into its range. */
+/** Adds random ops one at a time: each takes suitable operands from the available values, squeezed into its range. */
 import {
   type Axis,
   addDims,
@@ -20,19 +20,22 @@ export type Choose = (n: number) => number;
 export interface StepOptions {
   /** Which ops may be drawn; helpers that keep values in range (mul, add, sigmoid, min, max, rename) may be added. */
   readonly ops: (record: OpRecord) => boolean;
-  /** Sizes that axes are drawn from. */
+  /** Axis sizes to draw from. */
   readonly sizes: readonly number[];
-  /** Elements that a tensor may have. */
+  /** Maximum elements per tensor. */
   readonly maxElements: number;
-  /** Also ops whose result jumps under rounding: comparisons of floats, floor, argmax of floats, float to integer. */
+  /**
+   * Also ops that are discontinuous and thus sensitive to rounding: float comparisons, floor, argmax of floats, float
+   * to integer.
+   */
   readonly jumps: boolean;
-  /** Also f16, by casts. */
+  /** Also f16, through casts. */
   readonly f16: boolean;
-  /** Also axes whose size is a symbol or a sum of symbols. */
+  /** Also symbolic sizes and sums of them. */
   readonly symbols: boolean;
 }
 
-/** A node and the range that its values stay in. */
+/** A node and the range of its values. */
 export interface Value {
   readonly node: Node;
   readonly low: number;
@@ -47,7 +50,7 @@ export interface Draft {
   fresh: number;
 }
 
-/** Values that inputs are filled with, by dtype. */
+/** Value ranges of inputs, by dtype. */
 export const inputRange: Readonly<Record<DType, SampleRange>> = {
   f32: { low: -2, high: 2 },
   f16: { low: -2, high: 2 },
@@ -57,7 +60,7 @@ export const inputRange: Readonly<Record<DType, SampleRange>> = {
 };
 
 export const isFloat = (n: Node) => n.type.dtype === "f32" || n.type.dtype === "f16";
-/** What the symbols are bound to, added up; see symbolValues. */
+/** The values that the symbols are bound to; see symbolValues. */
 const [n, past] = [symbol("n"), symbol("past")];
 const symbolSizes: ReadonlyMap<Dim, number> = new Map<Dim, number>([
   [n, 5],
@@ -67,7 +70,7 @@ const symbolSizes: ReadonlyMap<Dim, number> = new Map<Dim, number>([
 export const sizeNumber = (a: Axis): number => (typeof a.size === "number" ? a.size : (symbolSizes.get(a.size) ?? 16));
 export const elements = (axes: readonly Axis[]): number => axes.reduce((n, a) => n * sizeNumber(a), 1);
 export const pick = <T>(d: Draft, list: readonly T[]): T => list[d.choose(list.length)]!;
-/** Often one of the newest values, so that ops meet each other in chains. */
+/** Usually one of the newest values, so that ops form chains. */
 export const recent = (d: Draft, list: readonly Value[]): Value => pick(d, d.choose(3) > 0 ? list.slice(-2) : list);
 export const hasSame = (n: Node, axis: Axis) => n.type.axes.some((a) => a.name === axis.name && a.size === axis.size);
 export const named = (n: Node) => n.type.axes.map((a) => a.name);
@@ -98,11 +101,11 @@ export function addInput(d: Draft, dtype: DType, axes: readonly Axis[]): Value {
   return value;
 }
 
-/** One more value by the op of a record; undefined where nothing at hand suits it. */
+/** Adds a value with the op of a record; undefined when no available value suits it. */
 export function step(d: Draft, record: OpRecord): Value | undefined {
   const shaper = shapers[record.name];
   if (shaper) return shaper(d);
-  // Folds of long rows that neither stay in range nor grow with the row take the rows of their own cases.
+  // Repeated folds, whose values grow with the row length, need explicit bounds.
   if (record.core?.kind === "row_reduction" && record.core.fold.repeated)
     return reduceStep(d, record.name, record.core);
   return record.kind === "elementwise" ? elementwiseStep(d, record) : caseStep(d, record);
@@ -164,7 +167,7 @@ const shapers: Readonly<Record<string, (d: Draft) => Value | undefined>> = {
 const factorOf = (axis: Axis): number =>
   typeof axis.size !== "number" ? 1 : ([2, 3, 5, axis.size].find((f) => sizeNumber(axis) % f === 0) ?? 1);
 
-/** An op whose shape rule is not known here, by one of its record's own cases, on new inputs; kept within ±20. */
+/** An op whose shape rule is not known here: uses one of its record's own cases with new inputs, clamped to ±20. */
 function caseStep(d: Draft, record: OpRecord): Value | undefined {
   if (record.cases.length === 0) return undefined;
   const c = pick(d, record.cases);
@@ -173,7 +176,9 @@ function caseStep(d: Draft, record: OpRecord): Value | undefined {
   return { node: isFloat(node) ? ops.max(ops.min(node, 20), -20) : node, low: -20, high: 20 };
 }
 
-/** Comparisons and other flat ops take integers, so that rounding changes nothing; unless jumps are asked for. */
+/**
+ * Comparisons and other ops with zero gradient take integers, which are insensitive to rounding, unless `jumps` is set.
+ */
 function elementwiseStep(d: Draft, record: OpRecord): Value | undefined {
   const roles = record.cases[0]!.operands.map((t) => t.dtype);
   const exact = record.flat === true && !d.options.jumps;
@@ -198,7 +203,7 @@ function elementwiseStep(d: Draft, record: OpRecord): Value | undefined {
   return { node: build(record.name, nodes, {}), ...bounds(record, operands) };
 }
 
-/** A literal, 0, 1 and -1 often: those are what algebra works on. */
+/** A literal, often 0, 1 or -1, which algebraic simplifications target. */
 function literalIn(range: SampleRange, dtype: DType, d: Draft): Value {
   const candidates = [0, 1, -1, 2, dtype.startsWith("f") ? 0.3 : 3];
   const value = pick(
@@ -208,7 +213,7 @@ function literalIn(range: SampleRange, dtype: DType, d: Draft): Value {
   return { node: ops.constant(value, dtype), low: value, high: value };
 }
 
-/** u32 differences wrap on a device and not in the interpreter, so they are not drawn. */
+/** u32 differences wrap around on a device but not in the interpreter, so they are excluded. */
 const acceptedDtypes = (record: OpRecord): DType[] =>
   (["f32", "f16", "i32", "u32", "bool"] as const).filter((dtype) => {
     if (dtype === "u32" && (record.name === "sub" || record.name === "neg")) return false;
@@ -226,7 +231,7 @@ export function ofDtype(d: Draft, dtype: DType): Value[] {
   return found.length > 0 ? found : [addInput(d, dtype, randomAxes(d, 1))];
 }
 
-/** A bool to select by: a comparison of positions or of integers, exact everywhere. */
+/** A bool for select: an exact comparison of positions or integers. */
 function boolValue(d: Draft): Value {
   const x = recent(d, d.values).node;
   const axis = d.choose(3) > 0 && x.type.axes.length > 0 ? pick(d, x.type.axes) : undefined;
@@ -236,7 +241,7 @@ function boolValue(d: Draft): Value {
   return { node, low: 0, high: 1 };
 }
 
-/** An integer tensor without the gathered axis, whose other axes fit those of the table. */
+/** An integer tensor without the gathered axis, whose other axes are compatible with the table's. */
 function indexFor(d: Draft, table: Node, gathered: string): Node {
   let node = recent(d, ofDtype(d, "i32")).node;
   for (const axis of node.type.axes) {
@@ -279,7 +284,7 @@ function reduceStep(d: Draft, op: string, { fold }: FoldCore): Value | undefined
   return { node: build(op, [x.node], { over }), low: Math.min(x.low * n, x.low), high: Math.max(x.high * n, x.high) };
 }
 
-/** Over one axis that a value has, with a value that has it too or with a new input. */
+/** Contracts one axis of a value with another value that has it too, or with a new input. */
 function contractStep(d: Draft): Value | undefined {
   const unit = { low: -2, high: 2 };
   const a = fit(recent(d, ofDtype(d, "f32")), unit);
@@ -302,7 +307,7 @@ function onAxis(d: Draft, make: (x: Node, axis: Axis) => Node): Value | undefine
   return { node: make(x.node, pick(d, x.node.type.axes)), low: Math.min(x.low, 0), high: Math.max(x.high, 1) };
 }
 
-/** The node under names that clash in size with none before; undefined where all together are too large. */
+/** Renames axes that clash in size with earlier operands; undefined when the union would be too large. */
 export function align(d: Draft, before: readonly Value[], node: Node, reduced = 1): Node | undefined {
   const taken = before.flatMap((v) => v.node.type.axes);
   for (const axis of node.type.axes) {
@@ -313,7 +318,7 @@ export function align(d: Draft, before: readonly Value[], node: Node, reduced = 
   return elements([...union.values()]) / reduced <= d.options.maxElements ? node : undefined;
 }
 
-/** A value squeezed into a range where it may leave it: floats through a sigmoid, integers by clamping. */
+/** Squeezes a value into a range if it may leave it: floats with a sigmoid, integers by clamping. */
 export function fit(v: Value, r: SampleRange): Node {
   if (v.node.type.dtype === "bool" || (v.low >= r.low && v.high <= r.high)) return v.node;
   if (!isFloat(v.node)) return ops.min(ops.max(v.node, Math.max(0, Math.ceil(r.low))), Math.floor(r.high));
@@ -322,7 +327,7 @@ export function fit(v: Value, r: SampleRange): Node {
   return ops.add(ops.mul(ops.sigmoid(calm), r.high - r.low), r.low);
 }
 
-/** The range of an elementwise result, from its scalar meaning on a grid, with some room. */
+/** The range of an elementwise result, from its scalar function on a grid, plus a margin. */
 function bounds(record: OpRecord, operands: readonly Value[]): { low: number; high: number } {
   let points: number[][] = [[]];
   for (const { low, high } of operands) {

@@ -1,4 +1,4 @@
-/** The checks that every op record must pass, on its own cases: shapes, decomposition and gradient against the reference. */
+/** Checks that every op record must pass on its own cases: shapes, decomposition and gradient against the reference. */
 import { describe, expect, it } from "vitest";
 import { evaluate } from "../../backends/reference/index.ts";
 import {
@@ -52,10 +52,10 @@ export function describeRecords(records: readonly OpRecord[]): void {
   });
 }
 
-/** Central differences with a step of 1e-5 are good to about 1e-9 in float64; a wrong formula is off by far more. */
+/** Central differences with step 1e-5 are accurate to about 1e-9 in float64; a wrong formula is off by far more. */
 export const derivativeSlack = (exact: number): number => 1e-6 + 1e-6 * Math.abs(exact);
 
-/** Ops that a training graph makes only inside gradients are not differentiated again. */
+/** Ops that occur only inside gradients are not differentiated again. */
 const isSmooth = ({ record, c }: RecordCase): boolean =>
   (record.gradient !== undefined || record.decompose !== undefined) &&
   !record.flat &&

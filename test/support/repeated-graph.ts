@@ -1,22 +1,24 @@
-/** Random graphs that repeat themselves and now and then do not: what the printer rolls into loops, and must not roll wrongly. */
+/**
+ * Random graphs with repetition and occasional irregularities, to test which statements the printer rolls into loops.
+ */
 import { type Graph, makeGraph, type Node, ones, ops } from "../../compiler/index.ts";
 import type { Choose } from "./random-graph.ts";
 
 const axes = [{ name: "a", size: 2 }];
 
-/** One statement of a recipe: which op, and how far back its operands lie. */
+/** A statement of the recipe: its op, and how far back its operands are. */
 interface Line {
   readonly op: (a: Node, b: Node) => Node;
   readonly back: readonly [number, number];
-  /** The second operand is a parameter, or a number that changes by iteration. */
+  /** The kind of the second operand; a parameter or number changes by iteration. */
   readonly second: "value" | "parameter" | "number";
-  /** Reads the inputs, where there is one of that number, as `mul %h, %x` does. */
+  /** Reads an input, if there is one with that index, as in `mul %h, %x`. */
   readonly fixed: boolean;
-  /** Sometimes reads any value at all. */
+  /** Occasionally reads a random value instead. */
   readonly astray: boolean;
 }
 
-/** A recipe of a few statements, followed a few times; up to four of its values are outputs. */
+/** Repeats a recipe of a few statements several times; up to four values are outputs. */
 export function repeatedGraph(choose: Choose): Graph {
   const inputs = Array.from({ length: 1 + choose(4) }, (_, i) => ops.input(`x${i}`, "f32", axes));
   const values: Node[] = [...inputs];

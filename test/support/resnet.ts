@@ -1,4 +1,6 @@
-/** ResNet-50, version 1.5 (He et al. 2015, arXiv:1512.03385, table 1; the stride is in the 3 x 3 convolution), to compile. */
+/**
+ * ResNet-50 version 1.5 (He et al. 2015, arXiv:1512.03385, table 1; stride in the 3 x 3 convolution), for compiling.
+ */
 import { bindSizes, type Graph, makeGraph } from "../../compiler/index.ts";
 import {
   type AnyTensor,
@@ -28,7 +30,7 @@ type Map = FeatureMap<"batch" | "channel">;
 export interface ResnetSizes {
   readonly batch: number;
   readonly image: number;
-  /** Blocks of each stage; the first has this many channels, each after it twice as many. */
+  /** Blocks per stage; the first stage has `width` channels, each later one twice as many. */
   readonly blocks: readonly number[];
   readonly width: number;
   readonly classes: number;
@@ -36,7 +38,7 @@ export interface ResnetSizes {
 
 export const resnet50: ResnetSizes = { batch: 64, image: 224, blocks: [3, 4, 6, 3], width: 64, classes: 1000 };
 
-/** A convolution without bias, and a batch norm. */
+/** A convolution without bias, followed by batch norm. */
 function unit(p: Params, x: Map, width: number, kernel: number, stride: number, updates: StateUpdate[]): Map {
   const [from, to] = [axis("channel", x.type.axes.find((a) => a.name === "channel")!.size), axis("channel", width)];
   const mapped = typed<"batch" | "channel" | "row" | "column">(
@@ -45,7 +47,7 @@ function unit(p: Params, x: Map, width: number, kernel: number, stride: number, 
   return batchNorm(p.scope("bn"), mapped, to, { updates });
 }
 
-/** 1 x 1, 3 x 3 with the stride, 1 x 1 to four times the width; the shortcut is mapped where shapes differ. */
+/** 1 x 1, 3 x 3 with the stride, then 1 x 1 to four times the width; the shortcut is projected where shapes differ. */
 export function bottleneck(p: Params, x: Map, width: number, stride: number, updates: StateUpdate[]): Map {
   const one = relu(unit(p.scope("1"), x, width, 1, 1, updates));
   const two = relu(unit(p.scope("2"), one, width, 3, stride, updates));
@@ -54,7 +56,7 @@ export function bottleneck(p: Params, x: Map, width: number, stride: number, upd
   return relu(add(three, same ? x : unit(p.scope("shortcut"), x, 4 * width, 1, stride, updates)));
 }
 
-/** Scores of pictures. */
+/** Logits of images. */
 export function resnet(p: Params, s: ResnetSizes, updates: StateUpdate[]) {
   const image: Map = input("image", "f32", [
     axis("batch", s.batch),
@@ -73,11 +75,11 @@ export function resnet(p: Params, s: ResnetSizes, updates: StateUpdate[]) {
   return linear(p.scope("fc"), mean(x, sides), [embed], [axis("class", s.classes)]);
 }
 
-/** Scores, with the running statistics. */
+/** Inference, with the running statistics. */
 export const resnetForward = (s: ResnetSizes): Graph =>
   makeGraph("resnet", [{ name: "y", node: resnet(rootParams(), s, []) }]);
 
-/** One AdamW step on labelled pictures. */
+/** One AdamW step on labelled images. */
 export function resnetStep(s: ResnetSizes): Graph {
   const stage = defineStage({
     name: "resnet",

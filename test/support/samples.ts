@@ -11,7 +11,7 @@ import {
   type TensorType,
 } from "../../compiler/index.ts";
 
-/** A small generator for tests: mulberry32, in [0, 1). */
+/** A small random generator for tests: mulberry32, in [0, 1). */
 export function seeded(seed: number): () => number {
   let s = seed >>> 0;
   return () => {
@@ -24,7 +24,7 @@ export function seeded(seed: number): () => number {
 
 export const count = (type: TensorType): number => type.axes.reduce((n, a) => n * (a.size as number), 1);
 
-/** Values for one operand, within its record's range and away from kinks. */
+/** Values for an operand, within its record's range and away from kinks. */
 export function draw(type: TensorType, range: SampleRange, next: () => number): Float64Array {
   return Float64Array.from({ length: count(type) }, () => {
     for (;;) {
@@ -53,7 +53,7 @@ export const graphOf = (name: string, inputs: readonly Node[], node: Node): Grap
 export const inputMap = (tensors: readonly RefTensor[]): Map<string, Float64Array> =>
   new Map(tensors.map((t, i) => [`x${i}`, t.data]));
 
-/** The largest |a - b| beyond what the tolerance grants; 0 or less is a pass. NaN counts as infinitely far. */
+/** The largest |a - b| in excess of the tolerance; passes if 0 or less. NaN counts as infinite. */
 export function excess(got: ArrayLike<number>, want: ArrayLike<number>, absolute: number, relative: number): number {
   let worst = Number.NEGATIVE_INFINITY;
   for (let i = 0; i < want.length; i++) {

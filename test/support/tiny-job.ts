@@ -1,4 +1,4 @@
-/** A training job of a few hundred parameters: a tiny InternVL-C on made-up images and texts. */
+/** A training job with a few hundred parameters: a tiny InternVL-C on synthetic images and texts. */
 
 import { hostTensor } from "../../compiler/index.ts";
 import { cosine, defineStage, trainingStep } from "../../dsl/index.ts";
@@ -36,13 +36,13 @@ export const tinyConfig: ContrastiveConfig = {
 
 export const tinyBatch = 4;
 
-/** One batch, a function of its number alone. */
+/** A batch, determined by its number. */
 export function tinyFeeds(position: number) {
   const draw = randomStream(11, "tiny data");
   const pixels = draw.fill({ kind: "normal", mean: 0, std: 1 }, tinyBatch * 3 * 64, position);
   const ids = Int32Array.from({ length: tinyBatch * 5 }, (_, i) => {
     const column = i % 5;
-    const end = 3 + (Math.floor(i / 5) % 2); // rows of two lengths, so that padding is there
+    const end = 3 + (Math.floor(i / 5) % 2); // rows of two lengths, so that there is padding
     return column === 0 ? 1 : column === end ? 2 : column > end ? 0 : 3 + draw.integer(i, 14, position);
   });
   const batch = { name: "batch", size: tinyBatch };

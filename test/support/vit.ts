@@ -1,4 +1,4 @@
-/** An InternViT of any size in plain op builders, forward and as a training step: the graphs that printing and passes are tried on. */
+/** An InternViT of any size in plain op builders, forward and as a training step, for tests of printing and passes. */
 import {
   type Axis,
   type Dim,
@@ -78,7 +78,7 @@ function dropPath(name: string, x: Node, s: VitSize, rate: number): Node {
   return ops.mul(x, ops.mul(kept, 1 / (1 - rate)));
 }
 
-/** The features of the last block. `rate` is the largest drop path, growing from 0 over the blocks. */
+/** The features of the last block. `rate` is the maximum drop path rate, growing linearly from 0 over the blocks. */
 export function vitFeatures(s: VitSize, rate = 0): { readonly images: Node; readonly features: Node } {
   const embed: Axis = { name: "embed", size: s.heads * s.headDim };
   const patch: Axis = { name: "patch", size: s.patch };
@@ -99,7 +99,7 @@ export function vitForward(s: VitSize): Graph {
   return makeGraph("intern_vit", [{ name: "features", node: features }], [images]);
 }
 
-/** One step of gradient descent on the mean square of the features: every parameter is updated. */
+/** One gradient descent step on the mean square of the features, updating every parameter. */
 export function vitTraining(s: VitSize, rate = 0): Graph {
   const { images, features } = vitFeatures(s, rate);
   const loss = ops.reduceMean(

@@ -1,4 +1,4 @@
-/** A backend that tells when a run is submitted: batches are read ahead of it, and figures behind. */
+/** A backend that calls back when a run is submitted, since batches are read ahead of it and metrics behind. */
 import type { Backend, Executable } from "../../backends/backend.ts";
 
 export const watchingRuns = (backend: Backend, submitted: (executable: Executable) => void): Backend => ({

@@ -1,9 +1,9 @@
-/** Weights that tests hold in memory: written in a layout, and read back whole. */
+/** In-memory weights for tests: written in a layout, and read back whole. */
 import { type Graph, type HostTensor, inputName, isParameter } from "../../compiler/index.ts";
 import type { CheckpointPlace } from "../../dsl/index.ts";
 import { openWeights, permute, type tensorsInLayout } from "../../runtime/index.ts";
 
-/** What `tensorsInLayout` writes. */
+/** Weights in the form that `tensorsInLayout` takes. */
 export const memoryWeights = (weights: ReadonlyMap<string, HostTensor>): Parameters<typeof tensorsInLayout>[1] => ({
   read: async (parameter) => weights.get(parameter)!,
   dtypeOf: () => "F32",

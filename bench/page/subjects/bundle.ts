@@ -1,4 +1,4 @@
-/** heddle, compiled before: the run.js of its bundle, as a page without the compiler has it. */
+/** heddle compiled ahead of time: its bundle's run.js, for a page without the compiler. */
 import type { Open } from "../subject.ts";
 
 export const open: Open = async (base) => {

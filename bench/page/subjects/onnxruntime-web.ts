@@ -1,4 +1,4 @@
-/** onnxruntime-web, with its WebGPU provider. */
+/** onnxruntime-web with its WebGPU provider. */
 import type { Open } from "../subject.ts";
 
 export const open: Open = async (base, size) => {

@@ -1,7 +1,7 @@
 /**
- * A matrix product written by hand for this one shape, as a person would who knows the adapter: the rate that generated
- * kernels are held to. On software adapters the lanes of a subgroup give each other the rows' elements; on hardware a
- * workgroup stages tiles of both operands, of which each thread has 8 by 8 results.
+ * A matrix product hand-written for this one shape and adapter: the rate that generated kernels are measured against.
+ * On software adapters the lanes of a subgroup broadcast row elements to each other; on hardware a workgroup stages
+ * tiles of both operands in workgroup memory, and each thread accumulates 8 by 8 results.
  */
 import { openDevice } from "../../device.ts";
 import { normals } from "../../model/values.ts";
@@ -65,7 +65,7 @@ const operands = (elements: number) => `
 @group(0) @binding(1) var<storage, read> b: array<vec4f, ${elements / 4}>;
 @group(0) @binding(2) var<storage, read_write> y: array<vec4f, ${elements / 4}>;`;
 
-/** Lane l loads four elements of row l of each group of rows, and has four columns. */
+/** Lane l loads four elements of row l in each group of rows, and owns four columns. */
 function broadcastTile(size: number, lanes: number, groups: number): Product {
   const [rows, pitch] = [lanes * groups, size / 4];
   const step = (u: number) =>
@@ -98,7 +98,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
   return { wgsl, grid: [size / (4 * lanes), size / rows] };
 }
 
-/** 128 by 128 results of a workgroup of 256 threads, 16 indices of the sum at a time; the left tile lies by columns. */
+/**
+ * A workgroup of 256 threads computes a 128 by 128 tile, 16 steps of k at a time; the left tile is stored transposed.
+ */
 function stagedTile(size: number): Product {
   const [tile, depth, pitch] = [128, 16, size / 4];
   const sums = range(8).flatMap((r) => [`var c${r}0 = vec4f();`, `var c${r}1 = vec4f();`]);

@@ -1,4 +1,4 @@
-/** jax-js on forward passes: one jitted transformer block, one jitted matrix product. */
+/** jax-js forward passes: a jitted transformer block, a jitted matrix product. */
 import { type Array as JaxArray, jit, numpy as np, tree } from "@jax-js/jax";
 import { trace } from "../../../dsl/index.ts";
 import { drawWeights, normals, plainWeights } from "../../model/values.ts";

@@ -1,4 +1,4 @@
-/** jax-js on a training step: loss, gradients and AdamW in one jitted function. */
+/** jax-js training step: loss, gradients and AdamW in one jitted function. */
 import { type Array as JaxArray, jit, numpy as np, tree, valueAndGrad } from "@jax-js/jax";
 import { trainingStep } from "../../../dsl/index.ts";
 import { drawBatch, drawWeights, plainWeights } from "../../model/values.ts";

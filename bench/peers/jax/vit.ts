@@ -1,8 +1,8 @@
-/** The measured vision transformer as users of jax-js write it; see ../../model/vit.ts. */
+/** The benchmarked vision transformer, as users of jax-js would write it; see ../../model/vit.ts. */
 import { type Array as JaxArray, nn, numpy as np } from "@jax-js/jax";
 import type { BlockConfig, VitConfig } from "../../model/vit.ts";
 
-/** Arrays by parameter name; a function that is given them consumes each array that it uses. */
+/** Arrays by parameter name; functions consume the arrays that they use. */
 export type Weights = { [name: string]: JaxArray };
 
 const linear = (w: Weights, name: string, x: JaxArray): JaxArray =>
@@ -23,7 +23,7 @@ function selfAttention(w: Weights, name: string, x: JaxArray, c: BlockConfig): J
 const mlp = (w: Weights, name: string, x: JaxArray): JaxArray =>
   linear(w, `${name}.fc2`, nn.gelu(linear(w, `${name}.fc1`, x), { approximate: false }));
 
-/** x [batch, token, embed] -> [batch, token, embed]; `prefix` begins the names of its weights. */
+/** x [batch, token, embed] -> [batch, token, embed]; `prefix` is prepended to the names of its weights. */
 export function block(w: Weights, prefix: string, x: JaxArray, c: BlockConfig): JaxArray {
   const y = x.ref.add(selfAttention(w, `${prefix}attn`, layerNorm(w, `${prefix}norm1`, x), c));
   return y.ref.add(mlp(w, `${prefix}mlp`, layerNorm(w, `${prefix}norm2`, y)));

@@ -1,4 +1,6 @@
-/** onnxruntime-node's WebGPU provider on forward passes; it brings its own Dawn and finds Vulkan by the environment. */
+/**
+ * Forward passes with onnxruntime-node's WebGPU provider; it has its own Dawn and finds Vulkan through the environment.
+ */
 import { InferenceSession, Tensor } from "onnxruntime-node";
 import { trace } from "../../../dsl/index.ts";
 import { drawWeights, normals, plainWeights } from "../../model/values.ts";
@@ -27,7 +29,7 @@ async function forward(model: () => Uint8Array, inputs: Readonly<Record<string, 
     build: async () => {
       const session = await InferenceSession.create(bytes, {
         executionProviders: ["webgpu"],
-        // A node that WebGPU does not take is an error here, not a silent detour over the processor.
+        // Makes unsupported nodes an error instead of silently falling back to the CPU.
         extra: { session: { disable_cpu_ep_fallback: "1" } },
       });
       return async () => (await session.run(feeds)).y!.data as Float32Array;

@@ -1,4 +1,4 @@
-/** ONNX models of the measured forward passes, with the operators that exporters of PyTorch write. */
+/** ONNX models of the forward passes, with the operators that PyTorch exporters emit. */
 import onnxProto from "onnx-proto";
 import type { PlainTensor } from "../../model/values.ts";
 import type { BlockConfig } from "../../model/vit.ts";
@@ -8,12 +8,12 @@ const { AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, T
 
 const { FLOAT, INT64 } = TensorProto.DataType;
 
-/** Gelu has been an operator since opset 20, LayerNormalization since 17. */
+/** Gelu requires opset 20, LayerNormalization 17. */
 const opset = 20;
 
 type Attributes = Readonly<Record<string, number | readonly number[]>>;
 
-/** Nodes are added one by one; an operator answers with the name of its output. */
+/** Adds nodes one by one; each returns the name of its output. */
 class Builder {
   private readonly nodes: InstanceType<typeof NodeProto>[] = [];
   private readonly initializers: InstanceType<typeof TensorProto>[] = [];

@@ -1,6 +1,6 @@
-"""PyTorch beside heddle's marks: the same numbers in, a sample of the same results and the median time out.
+"""heddle's benchmarks in PyTorch: takes the same inputs, returns a sample of the results and the median time.
 
-Reads a JSON object {device, orders: [{mark, run, ...}]} from standard input and writes one line of JSON an order.
+Reads a JSON object {device, orders: [{mark, run, ...}]} from standard input and writes one line of JSON per order.
 """
 
 import json
@@ -18,7 +18,7 @@ table = (torch.arange(PERIOD, device=dev) * STEP % PERIOD).float() / 1024 - 1
 
 
 def tensor(pattern, dtype=torch.float32):
-    """The numbers of bench/marks/pattern.ts."""
+    """A tensor filled with the pattern of bench/marks/pattern.ts."""
     count = 1
     for size in pattern["shape"]:
         count *= size
@@ -31,7 +31,7 @@ def half(order):
 
 
 def milliseconds(run, times=10, warm=3):
-    """The median time, by the device's own clock where there is one."""
+    """The median time, by CUDA events where there are any."""
     if not cuda:
         times, warm = 3, 1
     for _ in range(warm):
@@ -125,7 +125,7 @@ def phase(name):
 
 def steps(order, loss_of):
     """Losses of the first steps in f32 without TF32, and the time of a step: in f32, or in bf16 autocast over f32 weights,
-    which is what PyTorch's users take where heddle's take f16. loss_of makes a loss from weights, with a state of its own."""
+    which PyTorch users choose where heddle's choose f16. loss_of makes a loss function of weights, with its own state."""
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.benchmark = True
 
@@ -182,7 +182,7 @@ def train(order):
 
 
 def resnet_logits(w, pixels, stages, train, stats):
-    """bench/model/resnet.ts; weights lie as [to, row, column, from]."""
+    """bench/model/resnet.ts; weights have the layout [to, row, column, from]."""
 
     def unit(x, p, stride):
         weight = w[p + "conv.weight"].permute(0, 3, 1, 2)
@@ -212,7 +212,7 @@ def pictures(order, dtype):
 
 @torch.no_grad()
 def resnet(order):
-    # Halves on a processor are for trying, and its convolutions of them are slow and coarse.
+    # f16 convolutions on a CPU are slow and inaccurate, and a CPU serves only for trial runs.
     dtype = torch.float16 if cuda else torch.float32
     w = {name: tensor(p, torch.float16).to(dtype) for name, p in order["weights"].items()}
     pixels = pictures(order, dtype)
@@ -238,7 +238,7 @@ for order in given["orders"]:
     try:
         values, value = runs[order["run"]](order)
         print(json.dumps({"mark": order["mark"], "value": value, "sample": values}), flush=True)
-    except Exception as error:  # one that fails leaves the others their turn
+    except Exception as error:  # a failure does not stop the others
         print(json.dumps({"mark": order["mark"], "failure": f"{type(error).__name__}: {str(error)[:200]}"}), flush=True)
     if cuda:
         torch.cuda.empty_cache()

@@ -1,6 +1,6 @@
-"""Writes a model with random weights as a checkpoint of transformers, and the ONNX files that PyTorch and Optimum make of it.
+"""Writes a model with random weights as a transformers checkpoint, and the ONNX files that PyTorch and Optimum export of it.
 
-Reads a JSON line {model, folder, layers} from standard input; writes to standard output one JSON line a file,
+Reads a JSON line {model, folder, layers} from standard input; writes to standard output one JSON line per file,
 {"peer", "dtype", "file", "seconds"} or {"peer", "dtype", "failure"}, as each is done; the first line is {"checkpoint": folder}.
 
   pip install torch onnx onnxscript onnxruntime "optimum-onnx[onnxruntime]"
@@ -15,7 +15,7 @@ import warnings
 
 warnings.filterwarnings("ignore")
 os.environ["TRANSFORMERS_VERBOSITY"] = "error"
-told = os.fdopen(os.dup(1), "w", buffering=1)  # exporters print as they go; only what is told here is read
+told = os.fdopen(os.dup(1), "w", buffering=1)  # exporters print to stdout; only these lines are read
 os.dup2(2, 1)
 
 import torch
@@ -33,7 +33,7 @@ def tell(**line):
 
 
 class Tower(torch.nn.Module):
-    """The picture tower of CLIP ViT-L/14: its vectors of length 1 as heddle gives them, and the pooled values as Optimum does."""
+    """The image tower of CLIP ViT-L/14: normalized embeddings as heddle returns, and pooled values as Optimum does."""
 
     def __init__(self, model):
         super().__init__()
@@ -45,7 +45,7 @@ class Tower(torch.nn.Module):
 
 
 class Decoder(torch.nn.Module):
-    """A language model with keys and values in and out, under the names that Optimum gives them."""
+    """A language model with its KV cache as inputs and outputs, under Optimum's names."""
 
     def __init__(self, model):
         super().__init__()
@@ -129,7 +129,7 @@ tell(checkpoint=f"{folder}/checkpoint")
 
 @contextlib.contextmanager
 def making(peer, dtype, name):
-    """A folder for a peer's files; what it made, and in which time, is told, or why it made none."""
+    """Makes a folder for a peer's file and reports the file and its export time, or the failure."""
     where = f"{folder}/{name}"
     os.makedirs(where, exist_ok=True)
     begun = time.perf_counter()

@@ -1,7 +1,7 @@
 """A training step of InternVL-C in PyTorch, eager and compiled: the same weights, batch and update as heddle's.
 
 Reads a JSON line {weights, batch, config, steps} from standard input: two safetensors files and the sizes. Writes {"loss": ...},
-and for each further line a JSON line {mode: seconds a step}.
+and for each further line a JSON line {mode: seconds per step}.
 """
 
 import json

@@ -1,4 +1,4 @@
-/** Questions put to a model that serves chat, each in a conversation of its own, answered greedily. */
+/** Asks a chat model questions, each in a conversation of its own, decoded greedily. */
 import { basename } from "node:path";
 import { FileError } from "../../../compiler/index.ts";
 import { imageDataUri, imageName, type Question, skipCounts } from "../../../data/index.ts";
@@ -20,10 +20,10 @@ export interface Answers {
   readonly skipped: readonly Reason[];
 }
 
-/** Tokens of an answer where the command does not say: a word or a phrase. */
+/** Default tokens of an answer: a word or a phrase. */
 const usualTokens = 32;
 
-/** What the model says to each; a question whose picture is broken is left out. Throws FileError where all are. */
+/** The model's answers; a question with a broken image is skipped. Throws FileError if all are. */
 export async function askAll(
   named: NamedModel,
   questions: readonly Question[],
@@ -81,10 +81,10 @@ const orFault = (error: unknown): FileError => {
 const suffixed = (question: string, suffix: string): string =>
   suffix === "" || question.endsWith(suffix) ? question : `${question}\n${suffix}`;
 
-/** Pictures of a page, at most. */
+/** Maximum images of a page. */
 export const mostCards = 24;
 
-/** The first of what was asked with what was said, for the page; marked where something tells right from wrong. */
+/** The first questions with their answers, for the page, marked if correctness is known. */
 export async function answerCards(
   answers: readonly Asked[],
   isRight?: (asked: Asked) => boolean,

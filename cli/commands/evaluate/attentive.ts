@@ -1,6 +1,6 @@
 /**
- * The attentive probe: a pooling that attends to an encoder's tokens, and a linear layer, are learned; the encoder is not.
- * The pooling is InternVL's, Chen et al. 2023, arXiv:2312.14238, section 3.2; probes by attention: arXiv:2202.03026, section 4.
+ * The attentive probe: attention pooling over a frozen encoder's tokens, and a linear layer, are trained. The pooling
+ * is InternVL's, Chen et al. 2023, arXiv:2312.14238, section 3.2; attentive probes: arXiv:2202.03026, section 4.
  */
 import { hostTensor, makeGraph } from "../../../compiler/index.ts";
 import { seededRandom, shuffled } from "../../../data/index.ts";
@@ -25,11 +25,11 @@ import type { Learned, Scores, TokenVectors } from "./learner.ts";
 
 export const usualProbe = { epochs: 30, rate: 1e-3 } as const;
 
-/** Pictures of one step, at most. */
+/** Maximum images of one step. */
 const mostRows = 128;
 const usualHeadWidth = 64;
 
-/** Learns from the tokens of pictures, and scores those of others, a row of classes each. */
+/** Trains on image tokens, and scores those of other images, one row of class logits each. */
 export async function attentiveProbe(
   { train, labels, classes, backend, seed, options }: Learned,
   test: TokenVectors,
@@ -58,7 +58,7 @@ export async function attentiveProbe(
   });
   const feeds = (step: number) => {
     const order = shuffled(labels.length, seededRandom(seed, Math.floor(step / perEpoch)));
-    // The last batch of an epoch is filled up from its beginning.
+    // The last batch of an epoch wraps around to its beginning.
     const rows = Array.from({ length: batch }, (_, i) => order[((step % perEpoch) * batch + i) % order.length]!);
     const label = hostTensor(
       "i32",
@@ -91,7 +91,7 @@ export async function attentiveProbe(
   }
 }
 
-/** As many heads as are nearest to a width of 64 each. */
+/** The number of heads whose size is closest to 64. */
 function headsOf(width: number): number {
   const fitting = Array.from({ length: width }, (_, i) => i + 1).filter((heads) => width % heads === 0);
   const off = (heads: number) => Math.abs(Math.log(width / heads / usualHeadWidth));

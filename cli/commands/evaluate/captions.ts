@@ -1,4 +1,4 @@
-/** Captions against those that people wrote: by a model that serves caption, else by one that chats. */
+/** Captions compared with human references: by the mode caption, else chat. */
 import { UsageError } from "../../../compiler/index.ts";
 import { captionScores, imageName, type Question, type RawSample } from "../../../data/index.ts";
 import { cachedSession, captionPrompt, startProgress, tokensBegun, writeCaption } from "../../../runtime/index.ts";
@@ -18,12 +18,12 @@ export const captions: Protocol = {
   run: evaluateCaptions,
 };
 
-/** What a model that chats is asked for. Liu et al. 2023, arXiv:2310.03744. */
+/** The prompt for a chat model. Liu et al. 2023, arXiv:2310.03744. */
 const chatPrompt = "Provide a one-sentence caption for the provided image.";
 
 async function evaluateCaptions(named: NamedModel, options: EvaluateOptions): Promise<Outcome> {
   const mode = named.model?.modes?.caption;
-  if (!mode) modeOf(named, named.model?.modes?.chat ? "chat" : "caption"); // before samples are read
+  if (!mode) modeOf(named, named.model?.modes?.chat ? "chat" : "caption"); // fails before samples are read
   const { samples, skipped } = await readSamples("pairs", options);
   const questions = referencesOf(samples, options.language);
   const prompt = options.prompt ?? (mode ? (mode.prompt ?? "") : chatPrompt);
@@ -48,7 +48,7 @@ async function evaluateCaptions(named: NamedModel, options: EvaluateOptions): Pr
   };
 }
 
-/** Each picture once with all its captions. Throws UsageError where they are in several languages and none is asked for. */
+/** Each image once with all its captions. Throws UsageError if they are in several languages and none is selected. */
 function referencesOf(samples: readonly RawSample[], language: string | undefined): readonly Question[] {
   const spoken = [...new Set(samples.flatMap(({ texts }) => Object.keys(texts!)))];
   const one = language ?? spoken[0]!;
@@ -66,7 +66,7 @@ function referencesOf(samples: readonly RawSample[], language: string | undefine
   }));
 }
 
-/** What `heddle run caption` writes of each. */
+/** The captions that `heddle run caption` generates. */
 async function writeAll(
   named: NamedModel,
   questions: readonly Question[],

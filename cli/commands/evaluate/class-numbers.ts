@@ -1,9 +1,9 @@
-/** Which of the labels each sample is of. */
+/** The class index of each sample. */
 import { UsageError } from "../../../compiler/index.ts";
 import type { ImageSource } from "../../../data/index.ts";
 import type { ByLanguage } from "../run/prompts.ts";
 
-/** What a picture or a video is judged by. */
+/** The label of an image or a video. */
 export interface Labelled {
   readonly name: string;
   readonly className?: string;
@@ -12,9 +12,9 @@ export interface Labelled {
 }
 
 /**
- * The class of each sample as its place among the labels. A folder's name is looked for among those of each language; where
- * one language has all of them they are told apart by name, else folders in name order are the labels in theirs. Throws
- * UsageError where neither fits, or for a number that is none of the labels'.
+ * The class of each sample as an index into the labels. Folder names are looked up in the labels of each language; if
+ * one language has all of them, they are matched by name, else folders in name order correspond to labels in order.
+ * Throws UsageError if neither fits, or for a number out of range.
  */
 export function classNumbers(samples: readonly Labelled[], labels: ByLanguage): readonly number[] {
   const count = Object.values(labels)[0]!.length;

@@ -1,4 +1,4 @@
-/** `heddle evaluate <model>`: how well a model does on local data, by the protocols that papers report. */
+/** `heddle evaluate <model>`: evaluates a model on local data, by the protocols that papers report. */
 import { Command, InvalidArgumentError, Option } from "commander";
 import { UsageError } from "../../../compiler/index.ts";
 import { makeFolder } from "../../../runtime/index.ts";
@@ -76,7 +76,7 @@ async function evaluate(source: string, options: EvaluateOptions): Promise<void>
   const protocol = protocolNamed(options.protocol);
   requireTaken(options);
   const named = await openModel(source, options);
-  if (options.out !== undefined) await makeFolder(options.out); // told before anything is computed
+  if (options.out !== undefined) await makeFolder(options.out); // fails before anything is computed
   const outcome = await protocol.run(named, options);
   const { weights, data } = options;
   const evaluation = { ...outcome, protocol: options.protocol, model: named.name, weights, data };
@@ -95,13 +95,13 @@ function firstClass(text: string): number {
   throw new InvalidArgumentError("classes count from 0, or from 1 where 0 is none");
 }
 
-/** Specs that were given so far; undefined where none was, so that a missing one is told. */
+/** Collects repeated specs; undefined if there are none, so that a missing one is reported. */
 const specs = (value: string, before?: string[]): string[] => collect(value, before ?? []);
 
-/** Options that some protocols take; each has a flag of its name. */
+/** Options of individual protocols; each has a flag of its name. */
 const ofSome = [...new Set(Object.values(protocols).flatMap(({ takes }) => takes))];
 
-/** Throws UsageError for an option that the protocol would pass over. */
+/** Throws UsageError for an option that the protocol would ignore. */
 function requireTaken(options: EvaluateOptions): void {
   const { takes } = protocolNamed(options.protocol);
   const other = ofSome.find((name) => options[name] !== undefined && !takes.includes(name));

@@ -1,4 +1,4 @@
-/** A vector of each picture out of an encoder that does not learn. */
+/** A feature vector of each image from a frozen encoder. */
 import { type Graph, type HostTensor, selectOutputs, UsageError } from "../../../compiler/index.ts";
 import type { ImageSource } from "../../../data/index.ts";
 import { graphForRows, permute, runRows, startProgress } from "../../../runtime/index.ts";
@@ -10,9 +10,9 @@ import { embedPictures, requireOutputs } from "../run/towers.ts";
 import type { TokenVectors } from "./learner.ts";
 import type { EvaluateOptions } from "./options.ts";
 
-/** The mean of the last block's places, its tokens before these, or the vector that texts are compared with. */
+/** Mean of the last block's patches, its class token, or the contrastive image embedding. */
 export const featureNames = ["tokens", "class", "image"] as const;
-/** "all": each token of the last block by itself. */
+/** "all": every token of the last block separately. */
 export type FeatureName = (typeof featureNames)[number] | "all";
 
 export interface FrozenEncoder {
@@ -26,7 +26,7 @@ export interface FrozenEncoder {
   ): Promise<TokenVectors>;
 }
 
-/** Tokens where the model serves features and nothing is asked for, else the output "image". */
+/** Default tokens if the model has the mode features, else the output "image". */
 export function frozenEncoder(named: NamedModel, asked: string | undefined): FrozenEncoder {
   const feature = (asked ?? (named.model?.modes?.features ? "tokens" : "image")) as FeatureName;
   if (feature === "image") {
@@ -54,14 +54,14 @@ export function frozenEncoder(named: NamedModel, asked: string | undefined): Fro
   };
 }
 
-/** What a picture's last block holds: [place, width]. */
+/** An image's last hidden states: [place, width]. */
 interface States {
   readonly data: ArrayLike<number>;
   readonly places: number;
   readonly width: number;
 }
 
-/** Bytes of vectors that are held at once; all tokens of many pictures are more than a machine has. */
+/** Maximum bytes of vectors held at once; all tokens of many images would not fit in memory. */
 const mostBytes = 8e9;
 
 async function taken(
@@ -111,7 +111,7 @@ function requireRoom(needed: number): void {
 
 const placeAxes = ["token", "row", "column"];
 
-/** Each picture's states of [batch, token or row and column, ...]. */
+/** Splits [batch, token or row and column, ...] into each image's states. */
 function statesOf(states: HostTensor): readonly States[] {
   const names = states.axes.map(({ name }) => name);
   const along = placeAxes.filter((name) => names.includes(name));

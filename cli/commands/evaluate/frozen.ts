@@ -1,4 +1,4 @@
-/** Protocols that learn classes from the vectors of a frozen encoder: of all samples, or of a few of each class. */
+/** Protocols that train a classifier on a frozen encoder's features: on all samples, or few-shot. */
 import { basename } from "node:path";
 import { UsageError } from "../../../compiler/index.ts";
 import { type RawSample, type TopClasses, topClasses } from "../../../data/index.ts";
@@ -100,14 +100,14 @@ async function evaluateFrozen(named: NamedModel, learner: Learner, options: Eval
 
 const best = (scores: Float64Array): number => scores.indexOf(scores.reduce((a, b) => Math.max(a, b)));
 
-/** Some of the rows, in this order. */
+/** Selected rows, in this order. */
 function rowsOf({ data, width, ...rest }: TokenVectors, rows: readonly number[]): TokenVectors {
   const taken = new Float32Array(rows.length * width);
   for (const [i, row] of rows.entries()) taken.set(data.subarray(row * width, (row + 1) * width), i * width);
   return { ...rest, data: taken, width };
 }
 
-/** Classes are those that are learned from. Throws UsageError for a sample to be judged by that is of another. */
+/** The classes of the training samples. Throws UsageError for a test sample of another class. */
 function classesOf(train: readonly RawSample[]): {
   readonly names: readonly string[];
   readonly numberOf: (sample: RawSample) => number;

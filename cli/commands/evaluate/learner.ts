@@ -1,9 +1,9 @@
-/** What learns classes from the vectors of a frozen encoder, whatever it is. */
+/** The interface of classifiers on a frozen encoder's features. */
 import type { Backend } from "../../../backends/backend.ts";
 import type { Embeddings } from "../../../data/index.ts";
 import type { EvaluateOptions } from "./options.ts";
 
-/** A row for each picture; of several tokens, these one after the other. */
+/** A row for each image; several tokens are concatenated. */
 export interface TokenVectors extends Embeddings {
   /** Default 1. */
   readonly tokens?: number;
@@ -18,15 +18,15 @@ export interface Learned {
   readonly backend: Backend;
 }
 
-/** Scores of a row of what is judged by, one a class. */
+/** Class scores of a test row. */
 export type Scores = (row: number) => Float64Array;
 
 export interface Learner {
   readonly summary: string;
   readonly takes: readonly (keyof EvaluateOptions)[];
-  /** Whether it learns from all tokens of a picture, and not from one vector. */
+  /** Whether it uses all tokens of an image, not one vector. */
   readonly readsTokens?: boolean;
-  /** How it was asked, for whoever compares results. */
+  /** Its hyperparameters, for comparing results. */
   readonly asked: (options: EvaluateOptions) => Readonly<Record<string, number>>;
   readonly learn: (given: Learned, test: TokenVectors) => Scores | Promise<Scores>;
 }

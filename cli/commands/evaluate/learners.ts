@@ -1,10 +1,13 @@
-/** The learners that there are: logistic regression, nearest neighbours, a pooling that attends. */
+/** The available classifiers: logistic regression, nearest neighbours, attentive probe. */
 import { logisticRegression, neighbourScores, unitRows } from "../../../data/index.ts";
 import { startProgress } from "../../../runtime/index.ts";
 import { attentiveProbe, usualProbe } from "./attentive.ts";
 import type { Learner } from "./learner.ts";
 
-/** What CLIP's linear probe takes. Radford et al. 2021, arXiv:2103.00020, appendix A.3; its published example. */
+/**
+ * The inverse regularization of CLIP's linear probe. Radford et al. 2021, arXiv:2103.00020, appendix A.3; its published
+ * example.
+ */
 export const usualC = 0.316;
 
 /** Wu et al. 2018, arXiv:1805.01978, section 3.4; k as DINO reports, Caron et al. 2021, arXiv:2104.14294. */

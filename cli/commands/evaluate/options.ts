@@ -1,4 +1,4 @@
-/** What every protocol of `heddle evaluate` is given, and what it gives. */
+/** Options and results of the protocols of `heddle evaluate`. */
 import type { Section } from "../../../runtime/index.ts";
 import type { Reason } from "../data.ts";
 import type { NamedModel } from "../run/opened-model.ts";
@@ -6,66 +6,66 @@ import type { RunOptions } from "../run/options.ts";
 
 export interface EvaluateOptions extends RunOptions {
   readonly protocol: string;
-  /** Specs of data, as `openData` reads them, or files of questions. */
+  /** Data specs, as `openData` reads them, or files of questions. */
   readonly data: readonly string[];
-  /** The folder that the pictures of a list lie in. */
+  /** The image folder of a list. */
   readonly images?: string;
   readonly out?: string;
   readonly labels?: string;
   readonly templates?: string;
   readonly language?: string;
   readonly prefix?: string;
-  /** A file of answers, where they do not stand with the questions. */
+  /** A file of answers, if not stored with the questions. */
   readonly answers?: string;
   readonly imageName?: string;
-  /** What follows every question. */
+  /** Appended to every question. */
   readonly suffix?: string;
   readonly template?: string;
-  /** What captions go on from, or are asked for with. */
+  /** The prompt of captions. */
   readonly prompt?: string;
   readonly maxTokens?: number;
-  /** What is learned from, as --data names what is judged by. */
+  /** Training data; --data is the test data. */
   readonly train?: readonly string[];
   readonly feature?: string;
   readonly c?: number;
   readonly k?: number;
   readonly temperature?: number;
-  /** Tokens from the end of one window to that of the next. */
+  /** Stride of windows, in tokens. */
   readonly stride?: number;
   readonly epochs?: number;
   readonly rate?: number;
-  /** Samples of each class that are learned from; default all. */
+  /** Training samples per class; default all. */
   readonly shots?: readonly number[];
   readonly draws?: number;
   readonly seed?: number;
-  /** Frames of a video that are looked at. */
+  /** Frames sampled from a video. */
   readonly frames?: number;
-  /** The number that annotations have for the first class. */
+  /** The annotation value of the first class. */
   readonly firstClass?: number;
 }
 
-/** Numbers by name, in groups: languages, directions, tasks. */
+/** Metrics by name, in groups: languages, directions, tasks. */
 export interface Results {
   readonly [name: string]: number | Results;
 }
 
 export interface Outcome {
-  /** Samples that the results are of. */
+  /** The number of samples evaluated. */
   readonly samples: number;
   readonly results: Results;
-  /** How the model was asked, for whoever compares results. */
+  /** The evaluation settings, for comparing results. */
   readonly asked?: Readonly<Record<string, string | number>>;
-  /** What was passed over, by reason. */
+  /** Skipped samples, by reason. */
   readonly skipped: readonly Reason[];
-  /** What was said of each sample, for answers.jsonl. */
+  /** The answer for each sample, for answers.jsonl. */
   readonly answers?: readonly object[];
-  /** What the page shows beside the numbers. */
+  /** Further sections of the page. */
   readonly sections?: readonly Section[];
 }
 
 export interface Protocol {
   readonly summary: string;
-  /** The options that it takes beside those that all take. */
+  /** The protocol's own options. */
   readonly takes: readonly (keyof EvaluateOptions)[];
   run(named: NamedModel, options: EvaluateOptions): Promise<Outcome>;
 }

@@ -1,6 +1,6 @@
 /**
- * How well a language model foresees texts: each by itself, in windows of as many tokens as the model takes, which overlap, so
- * that every token but a text's first is judged once, after many of those before it. Radford et al. 2019, section 3.1.
+ * Perplexity of a language model: each text separately, in overlapping windows of the model's context length, so that
+ * every token but a text's first is scored once, with a long context. Radford et al. 2019, section 3.1.
  */
 import { FileError, UsageError } from "../../../compiler/index.ts";
 import type { RawSample } from "../../../data/index.ts";
@@ -78,7 +78,7 @@ interface Text {
   readonly text: string;
 }
 
-/** Pieces of long files put together again. */
+/** Joins the pieces of long files. */
 function wholeTexts(samples: readonly RawSample[]): readonly Text[] {
   const texts: Text[] = [];
   let begun: Text | undefined;
@@ -91,7 +91,10 @@ function wholeTexts(samples: readonly RawSample[]): readonly Text[] {
   return (begun ? [...texts, begun] : texts).filter(({ text }) => text !== "");
 }
 
-/** Windows of up to `limit` ids, whose ends are `stride` apart; each judges what the one before it did not reach. */
+/**
+ * Windows of up to `limit` ids, whose ends are `stride` apart; each scores the tokens that the previous one did not
+ * reach.
+ */
 function windowsOf(ids: readonly number[], limit: number, stride: number): readonly TextWindow[] {
   const windows: TextWindow[] = [];
   for (let done = 1; done < ids.length; ) {

@@ -1,4 +1,4 @@
-/** The protocols by which `heddle evaluate` judges models. */
+/** The protocols of `heddle evaluate`. */
 import { didYouMean, UsageError } from "../../../compiler/index.ts";
 import { captions } from "./captions.ts";
 import { attentive, knn, linearProbe } from "./frozen.ts";
@@ -25,7 +25,7 @@ export const protocols: Readonly<Record<string, Protocol>> = {
   perplexity,
 };
 
-/** Throws UsageError for a name that none has. */
+/** The protocol of a name. Throws UsageError for an unknown one. */
 export function protocolNamed(name: string): Protocol {
   if (Object.hasOwn(protocols, name)) return protocols[name]!;
   const known = Object.keys(protocols);

@@ -1,4 +1,4 @@
-/** Protocols that ask about pictures: POPE, VQA and MME. Each is how answers are judged; asking is the same for all. */
+/** Visual question answering protocols: POPE, VQA and MME. They differ only in scoring. */
 import { basename } from "node:path";
 import { FileError, UsageError } from "../../../compiler/index.ts";
 import {
@@ -22,13 +22,13 @@ import { type Asked, answerCards, askAll } from "./asking.ts";
 import type { EvaluateOptions, Outcome, Protocol, Results } from "./options.ts";
 import { readSamples } from "./samples.ts";
 
-/** What LLaVA-1.5 asks for short answers with. Liu et al. 2023, arXiv:2310.03744, section 3.2. */
+/** LLaVA-1.5's prompt for short answers. Liu et al. 2023, arXiv:2310.03744, section 3.2. */
 export const usualSuffix = "Answer the question using a single word or phrase.";
 
 interface Judgement {
   readonly summary: string;
   readonly read?: (folder: string, onSkip: Skips["add"]) => Promise<readonly Question[]>;
-  /** Throws FileError for answers that it cannot judge by. */
+  /** Throws FileError for reference answers that it cannot score. */
   readonly check: (question: Question) => void;
   readonly isRight: (asked: Asked) => boolean;
   readonly results: (answers: readonly Asked[]) => Results;
@@ -45,7 +45,7 @@ const protocol = (judgement: Judgement): Protocol => ({
 });
 
 async function evaluateAnswers(named: NamedModel, judgement: Judgement, options: EvaluateOptions): Promise<Outcome> {
-  modeOf(named, "chat"); // before questions are read
+  modeOf(named, "chat"); // fails before questions are read
   const skips = skipCounts();
   const { questions, skipped: unread } = await readAll(judgement, options, skips.add);
   const usable = questions.filter((question) => {
@@ -77,7 +77,7 @@ async function evaluateAnswers(named: NamedModel, judgement: Judgement, options:
   };
 }
 
-/** Questions of files, and of shards of conversations; those of several files are told apart by these. */
+/** Reads questions from files and from shards of conversations, tagged by file if there are several. */
 async function readAll(
   { read }: Judgement,
   options: EvaluateOptions,
@@ -107,7 +107,7 @@ async function readAll(
   return { questions, skipped };
 }
 
-/** Results of all, and of each category where there are several. */
+/** Overall results, and those of each category if there are several. */
 function byCategory(answers: readonly Asked[], of: (answers: readonly Asked[]) => Results): Results {
   const groups = Map.groupBy(answers, ({ question }) => question.category ?? "other");
   if (groups.size < 2) return { all: of(answers) };

@@ -1,4 +1,4 @@
-/** What an evaluation prints and writes: for programs as JSON, for people as a table and as a page. */
+/** The output of an evaluation: JSON for programs, a table and a page for people. */
 import { join } from "node:path";
 import { escapeControls, type Section, sectionsPage, writeFileAtomically } from "../../../runtime/index.ts";
 import { digits, json, table } from "../../output.ts";
@@ -10,7 +10,7 @@ export type Evaluation = Outcome &
     readonly model: string;
   };
 
-/** What `--json` prints, and evaluation.json holds. */
+/** The JSON of `--json` and of evaluation.json. */
 const forPrograms = ({ protocol, model, weights, data, samples, asked = {}, results, skipped }: Evaluation) => ({
   protocol,
   ...{ model, weights, data, samples, asked, results, skipped },
@@ -31,7 +31,7 @@ export function printEvaluation(evaluation: Evaluation, asJson: boolean): string
   return escapeControls(`${parts.filter((part) => part !== "").join("\n")}\n`);
 }
 
-/** Writes evaluation.json, report.html and, where there are some, answers.jsonl into a folder. */
+/** Writes evaluation.json, report.html and, if there are answers, answers.jsonl to a folder. */
 export async function writeEvaluation(folder: string, evaluation: Evaluation): Promise<void> {
   await writeFileAtomically(join(folder, "evaluation.json"), `${json(forPrograms(evaluation))}\n`);
   await writeFileAtomically(join(folder, "report.html"), pageOf(evaluation));
@@ -45,7 +45,7 @@ interface Row {
   readonly figures: Readonly<Record<string, number>>;
 }
 
-/** Groups as rows, named by what leads to them. */
+/** Flattens groups to rows, named by their path. */
 function rowsOf(results: Results, path: readonly string[] = []): readonly Row[] {
   const own = Object.entries(results).filter((entry): entry is [string, number] => typeof entry[1] === "number");
   const inner = Object.entries(results).flatMap(([name, value]) =>
@@ -55,7 +55,7 @@ function rowsOf(results: Results, path: readonly string[] = []): readonly Row[] 
   return [...(own.length > 0 ? [row] : []), ...inner];
 }
 
-/** Shares are shown in per cent; figures of these names are points, as their papers count them. */
+/** Fractions are shown in per cent; these metrics are absolute, as in their papers. */
 const points: readonly string[] = ["score", "subtasks", "perplexity", "loss", "bitsPerByte", "tokens"];
 const shown = (name: string, value: number): string =>
   Number.isInteger(value) && points.includes(name)

@@ -1,5 +1,5 @@
 /**
- * Retrieval in both directions, in each language by itself: recall at 1, 5 and 10. All captions of a picture are right for it,
+ * Retrieval in both directions, for each language: recall at 1, 5 and 10. All captions of an image are correct for it,
  * and it for each of them, as in Flickr30K and COCO by Karpathy and Fei-Fei 2015, arXiv:1412.2306, section 4.2.
  */
 import { basename } from "node:path";
@@ -29,7 +29,7 @@ export const retrieval: Protocol = {
 
 const towers = ["image", "text"];
 
-/** The pictures of a data set, each once, and its captions by language; one group's are right for each other. */
+/** The images of a data set, each once, and its captions by language; those of one group match. */
 interface Pairs {
   readonly pictures: readonly RawSample[];
   readonly captions: ReadonlyMap<string, readonly Caption[]>;
@@ -90,17 +90,17 @@ async function evaluateRetrieval(named: NamedModel, options: EvaluateOptions): P
   };
 }
 
-/** What a text finds first. */
+/** The top results of a text. */
 interface Answer {
   readonly language: string;
   readonly text: string;
   readonly group: string;
   readonly found: readonly { readonly picture: RawSample; readonly cosine: number }[];
-  /** Names of the pictures that it is a caption of. */
+  /** Names of the images that it captions. */
   readonly right: readonly string[];
 }
 
-/** Pictures that are told of a text. */
+/** Results listed per text. */
 const mostFound = 5;
 
 function answersOf(
@@ -121,7 +121,7 @@ function answersOf(
   }));
 }
 
-/** The first texts with what they find, for the page. */
+/** The first texts with their results, for the page. */
 async function foundCards(answers: readonly Answer[]): Promise<readonly Section[]> {
   const shown = answers.slice(0, mostCards);
   const cards = shown.map(
@@ -143,7 +143,7 @@ async function foundCards(answers: readonly Answer[]): Promise<readonly Section[
   ];
 }
 
-/** Recalls both ways, and the mean of the six. */
+/** Recall in both directions, and the mean of the six. */
 function bothWays(texts: Embeddings, own: readonly Caption[], images: Embeddings, groups: readonly string[]): Results {
   const ofGroup = Map.groupBy(groups.keys(), (image) => groups[image]!);
   const { textToImage, imageToText } = recalls(texts, images, { positives: (text) => ofGroup.get(own[text]!.group)! });
@@ -155,7 +155,7 @@ function pairsOf(samples: readonly RawSample[], language: string | undefined): P
   const pictures = new Map(samples.map((sample) => [imageName(sample.image!), sample]));
   const captions = new Map<string, Caption[]>();
   const firstOf = new Map(samples.toReversed().map((sample) => [sample.group, imageName(sample.image!)]));
-  // Pictures that share a caption file have the same captions, which are asked for once.
+  // Images that share a caption file have the same captions, which count once.
   for (const { texts, group } of samples.filter((sample) => firstOf.get(sample.group) === imageName(sample.image!)))
     for (const [spoken, own] of Object.entries(texts!))
       if (language === undefined || spoken === language)
@@ -169,7 +169,7 @@ function pairsOf(samples: readonly RawSample[], language: string | undefined): P
   );
 }
 
-/** Some of the rows, in this order. */
+/** Selected rows, in this order. */
 function rowsOf({ data, width }: Embeddings, rows: readonly number[]): Embeddings {
   const taken = new Float32Array(rows.length * width);
   for (const [i, row] of rows.entries()) taken.set(data.subarray(row * width, (row + 1) * width), i * width);

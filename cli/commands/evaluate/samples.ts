@@ -1,4 +1,4 @@
-/** The samples that an evaluation judges by. */
+/** The samples of an evaluation. */
 import { FileError } from "../../../compiler/index.ts";
 import { type RawSample, type SampleKind, survey } from "../../../data/index.ts";
 import { startProgress } from "../../../runtime/index.ts";
@@ -6,12 +6,12 @@ import { counted, type Reason } from "../data.ts";
 import type { EvaluateOptions } from "./options.ts";
 
 export interface Samples {
-  /** Each can be read. Samples of shards hold their pictures' bytes. */
+  /** Readable samples. Samples of shards hold their images' bytes. */
   readonly samples: readonly RawSample[];
   readonly skipped: readonly Reason[];
 }
 
-/** Reads and decodes every sample once, and leaves out the broken. Throws FileError where none is left. */
+/** Reads and decodes every sample once, skipping broken ones. Throws FileError if none is left. */
 export async function readSamples(
   kind: SampleKind,
   { data, images, language }: Pick<EvaluateOptions, "data" | "images" | "language">,

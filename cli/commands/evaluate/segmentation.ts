@@ -1,6 +1,6 @@
 /**
- * Segmentation: the class of every place, compared at the annotation's own size. Mean IoU as MMSegmentation 0.30 has it
- * (mmseg/core/evaluation/metrics.py): counts of all pictures together, classes that never occur left out.
+ * Semantic segmentation, compared at the annotation's own size. Mean IoU as in MMSegmentation 0.30
+ * (mmseg/core/evaluation/metrics.py): counts summed over all images, classes that never occur excluded.
  */
 import { basename } from "node:path";
 import { FileError, UsageError } from "../../../compiler/index.ts";
@@ -33,7 +33,7 @@ export const segmentation: Protocol = {
   run: evaluateSegmentation,
 };
 
-/** No class, in annotations. */
+/** The annotation value of unlabelled pixels. */
 const ignored = 255;
 
 async function evaluateSegmentation(named: NamedModel, options: EvaluateOptions): Promise<Outcome> {
@@ -101,7 +101,9 @@ function resultsOf(measures: Classification, labels: readonly string[]): Results
   };
 }
 
-/** Class numbers from 0, and -1 for no class. FileError where it cannot be read, or is not of its picture's sides. */
+/**
+ * Class numbers from 0, and -1 for unlabelled. Throws FileError if it cannot be read or differs from its image's size.
+ */
 async function annotationOf({ image, mask }: RawSample, first: number, count: number): Promise<ClassMap> {
   const { width, height, data }: Classes = await decodeClasses(mask!);
   const sides = await imageSides(image!);
@@ -127,7 +129,7 @@ const orFault = (error: unknown): FileError => {
   throw error;
 };
 
-/** The picture under what was found and under what is right, and the classes that most places are of. */
+/** The image overlaid with prediction and annotation, and its largest classes. */
 async function cardOf(
   image: ImageSource,
   found: ClassMap,

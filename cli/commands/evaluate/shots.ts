@@ -1,9 +1,9 @@
-/** Few-shot learning: so many samples of each class are learned from, drawn anew so many times. */
+/** Few-shot learning: repeated random draws of a number of training samples per class. */
 import { UsageError } from "../../../compiler/index.ts";
 import { pick, seededRandom } from "../../../data/index.ts";
 import type { EvaluateOptions, Results } from "./options.ts";
 
-/** One time that something is learned: from which samples, and what its results are called. */
+/** One training run: its samples, and the name of its results. */
 export interface Lesson {
   readonly name: string;
   readonly rows: readonly number[];
@@ -12,7 +12,10 @@ export interface Lesson {
 
 export const usualDraws = 3;
 
-/** One of all samples, or of each number of `--shots` as many as `--draws` says. UsageError for a class with fewer. */
+/**
+ * One run on all samples, or for each number of `--shots` as many as `--draws`. Throws UsageError for a class with
+ * fewer samples.
+ */
 export function lessonsOf(
   labels: readonly number[],
   nameOf: (label: number) => string,
@@ -35,7 +38,7 @@ export function lessonsOf(
   );
 }
 
-/** The first `count` of an order that a draw has: fewer shots are some of more. */
+/** The first `count` of a draw's order, so that fewer shots are a subset of more. */
 function drawn(rows: readonly number[], count: number, ...[seed, ...keys]: [number, ...number[]]): readonly number[] {
   const random = seededRandom(seed, ...keys);
   const left = [...rows];
@@ -46,7 +49,7 @@ function drawn(rows: readonly number[], count: number, ...[seed, ...keys]: [numb
   });
 }
 
-/** Means over draws, and the deviation of the first figure where there are several. */
+/** Means over draws, and the deviation of the first metric if there are several. */
 export function overDraws(found: readonly Readonly<Record<string, number>>[]): Results {
   const mean = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / values.length;
   const names = Object.keys(found[0]!);

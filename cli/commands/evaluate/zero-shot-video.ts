@@ -1,5 +1,5 @@
 /**
- * Zero-shot classification of videos: a few of their frames, each by itself, and the mean of their vectors. Chen et al. 2023,
+ * Zero-shot classification of videos: by the mean of the embeddings of a few frames. Chen et al. 2023,
  * arXiv:2312.14238, section 4.3, with 1 and 8 frames.
  */
 import {
@@ -40,7 +40,7 @@ async function evaluateVideos(named: NamedModel, options: EvaluateOptions): Prom
   return { ...outcome, asked: { ...outcome.asked, frames } };
 }
 
-/** The frames that are looked at, of videos of which all of these can be read. */
+/** The sampled frames of videos whose sampled frames can all be read. */
 async function readable({ data }: EvaluateOptions, count: number, { store }: Album) {
   const all = (await Promise.all(data.map(readVideos))).flat();
   const videos = all.map((video): Video => ({ ...video, frames: spreadFrames(video.frames, count) }));
@@ -51,7 +51,7 @@ async function readable({ data }: EvaluateOptions, count: number, { store }: Alb
     for (const [i, video] of videos.entries()) {
       const frames = [...new Set(video.frames)];
       const good = await store.preload(frames, { onSkip: ({ reason }) => skips.add({ name: video.name, reason }) });
-      const image = video.frames[video.frames.length >> 1]!; // what a page shows of it
+      const image = video.frames[video.frames.length >> 1]!; // shown on the page
       if (frames.every((frame) => good.has(imageName(frame)))) samples.push({ ...video, image });
       progress.update(i + 1);
     }

@@ -1,6 +1,6 @@
 /**
- * Zero-shot classification: a picture's class is the one whose texts are nearest, in each language by itself. Radford et al.
- * 2021, arXiv:2103.00020, section 3.1; prompts are averaged as CLIP-Benchmark does it.
+ * Zero-shot classification: an image's class is the one with the nearest text embedding, for each language. Radford et
+ * al. 2021, arXiv:2103.00020, section 3.1; prompts are averaged as in CLIP-Benchmark.
  */
 import { basename } from "node:path";
 import { selectOutputs, UsageError } from "../../../compiler/index.ts";
@@ -40,7 +40,7 @@ async function evaluateZeroShot(named: NamedModel, options: EvaluateOptions): Pr
 
 const towers = ["image", "text"];
 
-/** Compares samples with classes that texts describe, language by language; `embed` gives a unit vector of each sample. */
+/** Classifies samples by text prompts, for each language; `embed` returns a unit vector of each sample. */
 export async function judgeClasses<S extends Labelled>(
   named: NamedModel,
   options: EvaluateOptions,
@@ -100,7 +100,7 @@ export async function judgeClasses<S extends Labelled>(
   };
 }
 
-/** Folders' names are their classes' where no others are given. */
+/** Class names default to folder names. */
 function folderNames(samples: readonly Labelled[]): ByLanguage {
   const names = [...new Set(samples.flatMap(({ className }) => className ?? []))].sort();
   if (names.length > 0) return { "": names };

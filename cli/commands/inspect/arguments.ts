@@ -1,4 +1,4 @@
-/** What `heddle inspect` is given. */
+/** The arguments of `heddle inspect`. */
 import type { GraphChoice } from "../../load.ts";
 import type { MemoryBudget } from "../../memory-budget.ts";
 import type { SizeArguments } from "../../sizes.ts";
@@ -10,19 +10,19 @@ export interface InspectArguments extends GraphChoice, SizeArguments {
   readonly target: string;
   readonly dtype: string;
   readonly pass?: string;
-  /** A pattern of kernels' names; true where none is given. */
+  /** A pattern of kernel names; true for all. */
   readonly kernels?: string | true;
   readonly adapter: string;
   readonly fixed: boolean;
-  /** Times the kernels on the GPU that is here. */
+  /** Times the kernels on this machine's GPU. */
   readonly measure: boolean;
   readonly html?: string;
   readonly sweep: readonly string[];
   readonly budget?: number;
-  /** What the graph may take; in bytes, since no device is opened. */
+  /** The memory budget; in bytes, since no device is opened. */
   readonly memory?: MemoryBudget;
   readonly device?: string;
 }
 
-/** As a person gives them: where `batch` is left out, it is 1, and of a job its own. */
+/** The arguments as given: `batch` defaults to 1, and for a job to its own. */
 export type InspectOptions = Omit<InspectArguments, "batch"> & { readonly batch?: number };

@@ -1,6 +1,6 @@
 /**
- * `heddle inspect`: what a model is, costs and compiles to, before anything runs. What only some options need, such as the
- * exporter, a device and what measures it, is loaded for these: figures alone take a third less memory without it.
+ * `heddle inspect`: what a model contains, costs and compiles to, before anything runs. Modules that only some options
+ * need, such as the exporter and device code, are loaded on demand: figures alone then take a third less memory.
  */
 import { printGraph, readSwitches, UsageError } from "../../../compiler/index.ts";
 import { anyGpu } from "../../adapters.ts";

@@ -1,4 +1,4 @@
-/** The figures of `heddle inspect`: what a graph holds, computes and takes. */
+/** The figures of `heddle inspect`: parameters, operations and memory of a graph. */
 import {
   countMacs,
   countOps,
@@ -23,29 +23,29 @@ import { compiled, pathOf } from "./programs.ts";
 /** The figures that `--json` prints. */
 export interface Inspection {
   readonly model: string;
-  /** Its sizes, where it is a checkpoint's and of no published name. */
+  /** Its sizes, for a checkpoint of no published name. */
   readonly settingsInWords?: string;
   readonly parameters: number;
   readonly tensors: number;
-  /** Elements that are kept with the parameters and not learned; absent where there are none. */
+  /** Buffer elements, which are stored but not trained; absent if there are none. */
   readonly buffers?: number;
   readonly parametersByGroup: Readonly<Record<string, number>>;
   readonly sizes: Sizes;
-  /** What else --graph takes, and what it is; absent for a training step. */
+  /** The other graphs that --graph takes, with descriptions; absent for a training step. */
   readonly graphs?: Readonly<Record<string, string>>;
-  /** `paper` counts as the model's paper does, for one sample; null for models that no paper counts. */
+  /** `paper` counts as the model's paper does, for one sample; null if no paper does. */
   readonly macs: { readonly exact: number; readonly paper: number | null };
-  /** What a training stage or a job learns, how, and what an update of it computes; absent of a model. */
+  /** For a training stage or a job: what it trains, how, and the operations of an update. */
   readonly trainable?: { readonly stage: string; readonly parameters: number; readonly tensors: number };
   readonly settings?: StageSettings;
   readonly operations?: StepOperations;
   readonly graph: { readonly nodes: number; readonly ops: Readonly<Record<string, number>> };
   readonly kernels: { readonly count: number; readonly byKind: Readonly<Record<string, number>> };
-  /** What it is computed in; absent where f16 is not asked for. */
+  /** The precision it is computed in; absent unless f16 is requested. */
   readonly precision?: PrecisionPath;
   /** Bytes. */
   readonly memory: { readonly parameters: number; readonly inputs: number; readonly activations: number };
-  /** Bytes of a training step by what they are for, with those of the graph that ends accumulation; absent without --stage. */
+  /** Bytes of a training step by kind, including the graph that ends accumulation; absent without --stage. */
   readonly memoryByKind?: MemoryByKind;
   readonly traffic: { readonly read: number; readonly written: number };
   readonly compileMs: number;

@@ -1,4 +1,4 @@
-/** `heddle inspect --kernels`: how each kernel is made and, on the GPU that is here, how long it takes. */
+/** `heddle inspect --kernels`: the schedule of each kernel and, on this machine's GPU, its time. */
 
 import { tunedOptions } from "../../../api/node-index.ts";
 import { factsOf, timeKernels, type WebgpuBackend } from "../../../backends/webgpu/index.ts";
@@ -24,7 +24,7 @@ import { sizesOf } from "../../sizes.ts";
 import type { InspectArguments } from "./arguments.ts";
 import { pathOf, pathOn } from "./programs.ts";
 
-/** Lists kernels with the schedules they are made by. Sizes stay open, as they do on a device, but for --fixed. */
+/** Lists kernels with their schedules. Sizes stay symbolic, as on a device, except with --fixed. */
 export async function showKernels(graph: Graph, args: InspectArguments, pattern: string): Promise<number> {
   const sizes = sizesOf(graph, args);
   const precision = precisionFor(args.dtype);
@@ -55,7 +55,7 @@ async function withGpu<T>(body: (gpu: WebgpuBackend["gpu"]) => Promise<T>): Prom
   }
 }
 
-/** Throws UsageError where no kernel has a name that matches. */
+/** The kernels that match a pattern. Throws UsageError if none does. */
 function kernelsNamed({ kernels, graph }: Program, pattern: string): readonly ProgramKernel[] {
   const chosen = kernels.filter((k) => globMatches(pattern, k.name));
   if (chosen.length > 0) return chosen;
@@ -69,7 +69,7 @@ function kernelsNamed({ kernels, graph }: Program, pattern: string): readonly Pr
 interface About {
   readonly name: string;
   readonly what: string;
-  /** Where f16 is asked for. */
+  /** Present if f16 is requested. */
   readonly path: PrecisionPath | undefined;
 }
 

@@ -1,4 +1,4 @@
-/** What a graph becomes on the adapter that is named, without one at hand. */
+/** Compiles a graph for a named adapter, without having one. */
 import {
   type AdapterFacts,
   bindSizes,
@@ -15,14 +15,14 @@ import type { PipelineChoice } from "../../pipelines.ts";
 import { keptAs, precisionFor, weightDtype } from "../../precision.ts";
 import type { InspectArguments } from "./arguments.ts";
 
-/** What the options say of a pipeline. */
+/** The pipeline options of the arguments. */
 export const choiceOf = (sizes: Sizes, { dtype, adapter }: InspectArguments): PipelineChoice => ({
   sizes,
   dtype: weightDtype(dtype),
   facts: adapterNamed(adapter).facts,
 });
 
-/** What a graph is computed in on the adapter named; the parameters that a step updates stay f32. */
+/** The precision of a graph on the named adapter; parameters that a step updates stay f32. */
 export const pathOf = (graph: Graph, args: InspectArguments): PrecisionPath =>
   pathOn(adapterNamed(args.adapter).facts, graph, args);
 

@@ -1,4 +1,4 @@
-/** What `heddle inspect` looks at: a model's graph, the training step of a stage, or that of a job. */
+/** The subject of `heddle inspect`: a model's graph, the training step of a stage, or that of a job. */
 import { countMacs, type Graph, graphSymbols, UsageError } from "../../../compiler/index.ts";
 import type { Model } from "../../../dsl/index.ts";
 import { sizesInWords } from "../../family-name.ts";
@@ -17,7 +17,7 @@ export interface Subject {
   readonly step?: TrainingSubject["step"];
 }
 
-/** A user's own job, at its own sizes and precision where the options say no others. */
+/** A user's job, at its own sizes and precision unless the options set others. */
 export async function inspectedJob(
   source: string,
   options: InspectOptions,
@@ -38,7 +38,7 @@ export async function inspectedJob(
   return { graph, step: job.step, parts: stageParts(job, job.name), args };
 }
 
-/** What is said of a training step rather than of its graph. */
+/** The figures of a training step that its graph does not have. */
 function stageParts(subject: Pick<TrainingSubject, "step" | "model">, stage: string): Partial<Inspection> {
   const { all, tensors, buffers, byGroup, trained, trainedTensors } = parameterFigures(subject);
   return {
@@ -52,7 +52,7 @@ function stageParts(subject: Pick<TrainingSubject, "step" | "model">, stage: str
   };
 }
 
-/** The graph to inspect, and what is known besides: of a stage, its training step. */
+/** The graph to inspect, and for a stage its training step. */
 export async function subject(source: string, args: InspectArguments): Promise<Subject> {
   const named = await loadConfigured(source, { ...args, weights: undefined });
   const { graph, config, model } = named;
@@ -71,7 +71,7 @@ export async function subject(source: string, args: InspectArguments): Promise<S
   return { graph: step.graph, step, parts };
 }
 
-/** The named graphs of a model, by what they are; a graph on its own has none. */
+/** The other graphs of a model, with descriptions; a bare graph has none. */
 function otherGraphs(model: Model | undefined, { graph }: GraphChoice): Record<string, string> {
   const graphs = graph === undefined ? (model?.graphs ?? {}) : {};
   return Object.fromEntries(Object.entries(graphs).map(([name, { summary }]) => [name, summary]));

@@ -1,4 +1,4 @@
-/** What the switches DUMP, TRACE and TIME have `heddle inspect` tell on stderr. */
+/** The switches DUMP, TRACE and TIME, which make `heddle inspect` print to stderr. */
 import { exportOnnx, printOnnx } from "../../../backends/onnx/index.ts";
 import { emitWgsl } from "../../../backends/webgpu/index.ts";
 import {

@@ -1,4 +1,4 @@
-/** The figures of `heddle inspect` for a person to read. */
+/** The figures of `heddle inspect` as text. */
 import { memoryRows } from "../../memory-report.ts";
 import { bytes, digits, short, table } from "../../output.ts";
 import { precisionText } from "../../precision.ts";

@@ -1,4 +1,4 @@
-/** `heddle run ... caption`: pictures put into words by the model itself. */
+/** `heddle run ... caption`: captions images. */
 import { UsageError } from "../../../compiler/index.ts";
 import type { CaptionMode, Config } from "../../../dsl/index.ts";
 import {
@@ -23,16 +23,16 @@ import { printable, rowsOf, type WritingOptions, writingOf } from "./writing.ts"
 export interface CaptionOptions extends RunOptions, WritingOptions {
   readonly image: readonly string[];
   readonly prompt?: string;
-  /** Pictures and what is said of them, "fox.png=a fox", which the model sees before each. */
+  /** Few-shot examples, "fox.png=a fox", which precede each image. */
   readonly example: readonly string[];
 }
 
-/** What `--json` prints of a picture. */
+/** The JSON of an image. */
 export interface Captioned extends Caption {
   readonly image: string;
 }
 
-/** How a caption is written where the command does not say. */
+/** Default decoding settings of captions. */
 export const defaultsOf = ({ beams = 1, minTokens, maxTokens = 30 }: CaptionMode): WritingLimits => ({
   strategy: beams > 1 ? { kind: "beam", beams } : { kind: "greedy" },
   maxNewTokens: maxTokens,
@@ -44,7 +44,10 @@ interface Example {
   readonly said: string;
 }
 
-/** Throws UsageError for one that says no picture or no words, and for a model that reads one picture alone. */
+/**
+ * The few-shot examples. Throws UsageError for one without an image or a caption, and for a model that takes only one
+ * image.
+ */
 function examplesOf(given: readonly string[], mode: CaptionMode, name: string): readonly Example[] {
   if (given.length > 0 && !mode.pictures)
     throw new UsageError(`${name} reads one picture at a time, and no --example before it`);
@@ -55,7 +58,7 @@ function examplesOf(given: readonly string[], mode: CaptionMode, name: string): 
   });
 }
 
-/** How pictures stand in a model's texts; undefined for a model that reads one, before the text. */
+/** How images are interleaved in a model's text; undefined for a model that takes one, before the text. */
 export const shownIn = (
   { pictures }: CaptionMode,
   config: Config,

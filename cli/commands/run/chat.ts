@@ -1,4 +1,4 @@
-/** `heddle run ... chat`: a conversation about a picture, or about none. */
+/** `heddle run ... chat`: a conversation, with or without an image. */
 import { createInterface } from "node:readline";
 import { type HostTensor, UsageError } from "../../../compiler/index.ts";
 import { type ChatMode, modelGraph } from "../../../dsl/index.ts";
@@ -21,7 +21,7 @@ import { printable, type WritingOptions, writingOf } from "./writing.ts";
 
 export interface ChatOptions extends RunOptions, WritingOptions {
   readonly image?: string;
-  /** Questions, asked one after the other; lines of stdin when there are none. */
+  /** Questions, asked in turn; default the lines of stdin. */
   readonly prompt?: readonly string[];
   readonly template?: string;
 }
@@ -33,7 +33,7 @@ export interface Turn {
   readonly ended: string;
 }
 
-/** Tokens that the template and a question usually come to. */
+/** Typical tokens of the template and a question. */
 export const questionRoom = 256;
 
 const defaults: WritingLimits = { strategy: { kind: "greedy" }, maxNewTokens: 512 };
@@ -48,7 +48,7 @@ export async function chatCommand(source: string, options: ChatOptions): Promise
   const tokenizer = await openTokenizer(step, options);
   const image = options.image === undefined ? undefined : await pictureOf(options.image, mode, named, options);
   return await withWeights(named, image?.beginning ?? step, options, async (model) => {
-    // Room for a first answer whole, so that nothing is compiled again while it is written.
+    // Capacity for the whole first answer, so that nothing is recompiled while it is generated.
     const capacity = Math.min(template.limit, (image?.place.tokens ?? 0) + questionRoom + writing.maxNewTokens);
     const session = cachedSession(model, step, { rows: 1, capacity, limit: template.limit });
     const talk = conversation(session, { template, tokenizer, ...(image && { image }) });
@@ -70,7 +70,7 @@ export async function chatCommand(source: string, options: ChatOptions): Promise
 
 const write = (text: string): void => void process.stdout.write(text);
 
-/** The questions given, else the lines of stdin that are not empty. */
+/** The given questions, else the non-empty lines of stdin. */
 async function* questions(given: readonly string[] | undefined): AsyncGenerator<string> {
   if (given) return yield* given;
   const lines = createInterface({ input: process.stdin });
@@ -84,7 +84,9 @@ async function* questions(given: readonly string[] | undefined): AsyncGenerator<
   }
 }
 
-/** The template asked for, else the first of the model's; of a model of no published name, stderr says that it is a guess. */
+/**
+ * The requested template, else the model's first; for a model of no published name, stderr warns that it is a guess.
+ */
 export function templateOf(
   asked: string | undefined,
   mode: ChatMode,
@@ -100,20 +102,20 @@ export function templateOf(
   throw new UsageError(`--template is one of ${known.map((t) => t.name).join(", ")}, not "${asked}"`);
 }
 
-/** A picture and where it goes. Throws UsageError for a model that sees none. */
+/** An image and its placeholder. Throws UsageError for a model that takes none. */
 async function pictureOf(path: string, mode: ChatMode, named: NamedModel, options: RunOptions): Promise<ChatImage> {
   const seeing = placeOf(mode, named);
   return shownIn(seeing, await pixelsFrom(path, await preprocessingFor(named, seeing.beginning, "chat", options)));
 }
 
-/** A picture in its place, which each of its tiles needs as often. */
+/** An image with its placeholder, repeated for each of its tiles. */
 export const shownIn = ({ beginning, place }: Omit<ChatImage, "pixels">, pixels: HostTensor): ChatImage => ({
   beginning,
   pixels,
   place: { ...place, tokens: place.tokens * (pixels.axes[0]?.size ?? 1) },
 });
 
-/** The graph that begins a text with a picture, and where the picture goes. Throws UsageError for a model that sees none. */
+/** The prefill graph with an image, and the placeholder. Throws UsageError for a model that takes none. */
 export function placeOf({ begin }: ChatMode, named: NamedModel): Omit<ChatImage, "pixels"> {
   const { name, model, config } = named;
   if (begin === undefined)

@@ -1,4 +1,4 @@
-/** `heddle run ... classify`: pictures against classes that texts describe. */
+/** `heddle run ... classify`: classifies images, by texts or by the model's own classes. */
 import { type Graph, selectOutputs, UsageError } from "../../../compiler/index.ts";
 import type { Embeddings } from "../../../data/index.ts";
 import type { CompareMode } from "../../../dsl/index.ts";
@@ -27,11 +27,11 @@ export interface ClassifyOptions extends RunOptions {
 export interface Guess {
   readonly label: string;
   readonly probability: number;
-  /** The cosine with the class, scaled. */
+  /** The scaled cosine with the class. */
   readonly logit: number;
 }
 
-/** One picture's best classes, best first. */
+/** One image's best classes, best first. */
 export interface Classified {
   readonly image: string;
   readonly guesses: readonly Guess[];
@@ -44,7 +44,7 @@ export async function classifyCommand(source: string, options: ClassifyOptions):
   return 0;
 }
 
-/** By an output that has a score for each class. */
+/** By an output with class logits. */
 async function byScores(named: NamedModel, options: ClassifyOptions): Promise<Classified[]> {
   const { output } = named.model!.modes!.classify!;
   const graph = selectOutputs(named.graph, [output]);
@@ -60,7 +60,7 @@ async function byScores(named: NamedModel, options: ClassifyOptions): Promise<Cl
   });
 }
 
-/** The names asked for, else those of the config.json beside the weights, else numbers. */
+/** The given names, else those of the config.json beside the weights, else numbers. */
 export async function labelsOf(
   { labels, language, weights }: Pick<ClassifyOptions, "labels" | "language" | "weights">,
   count: number,
@@ -76,7 +76,7 @@ export async function labelsOf(
   return Array.from({ length: count }, (_, i) => (Object.hasOwn(known, i) ? String(known[i]) : `class ${i}`));
 }
 
-/** By the cosine with texts. */
+/** By cosine with text embeddings. */
 async function byTexts(named: NamedModel, options: ClassifyOptions): Promise<Classified[]> {
   const { graph } = named;
   const mode = named.model?.modes?.compare ?? {};
@@ -120,7 +120,7 @@ export async function embedClasses(
   return classVectors(await embedTexts(model, graph, texts, tokenizer, options), classOf, labels.length);
 }
 
-/** What cosines are multiplied by, exp(logit_scale), and what is added, where the model has that. */
+/** The factor of cosines, exp(logit_scale), and the bias, if the model has them. */
 async function termsOf(model: LoadedModel, graph: Graph): Promise<{ readonly scale?: number; readonly bias?: number }> {
   const session = await model.session(graph);
   const terms = await session.run({});

@@ -1,4 +1,4 @@
-/** `heddle run <model> ...`: the modes of a model and their options. */
+/** `heddle run <model> ...`: the modes and their options. */
 import { Command, InvalidArgumentError, Option } from "commander";
 import { UsageError } from "../../../compiler/index.ts";
 import { helpStyle } from "../../help.ts";
@@ -13,7 +13,7 @@ import type { IndexOptions, SearchOptions } from "./retrieve.ts";
 import type { SegmentOptions } from "./segment.ts";
 import { searchFlags, writingFlags } from "./writing.ts";
 
-/** Runs a mode: `args` are the model, the options that all modes have, the mode and its own options. */
+/** Runs a mode: `args` are the model, the common options, the mode and its own options. */
 export async function runCommand(args: readonly string[]): Promise<number> {
   const [source, ...rest] = args;
   const wantsHelp = source === undefined || source === "--help" || source === "-h";

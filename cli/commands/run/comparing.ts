@@ -1,25 +1,25 @@
-/** Texts as a model compares them with pictures, by the words of its record. */
+/** Prepares texts for contrastive models, by their record. */
 import { type Tokenizer, withTokens } from "../../../data/index.ts";
 import type { CompareMode } from "../../../dsl/index.ts";
 import type { OpenedTokenizer } from "./tokenizing.ts";
 
-/** What stands before every text: what is asked for, else what the record says; bytes have no conventions. */
+/** The prefix of every text: the one given, else the record's; none with the byte tokenizer. */
 export const prefixOf = ({ prefix = "" }: CompareMode, { bytes }: OpenedTokenizer, asked: string | undefined): string =>
   asked ?? (bytes ? "" : prefix);
 
-/** A text as it is retrieved and looked for; bytes stay as they are. */
+/** Cleans a text for retrieval; with the byte tokenizer it is unchanged. */
 export const asQuery =
   (mode: CompareMode, tokenizer: OpenedTokenizer, prefix: string | undefined) =>
   (text: string): string =>
     prefixOf(mode, tokenizer, prefix) + (tokenizer.bytes ? text : (mode.clean?.(text) ?? text));
 
-/** The tokenizer as the model's record has it: its padding, which models take for no token, and its special tokens. */
+/** The tokenizer with the padding and special tokens of the model's record; models ignore padding. */
 export function tokenizerOf<T extends Tokenizer>(tokenizer: T, { pad = 0, special = "around" }: CompareMode): T {
   const byTemplate: Tokenizer["encode"] = (text, most) => cut(tokenizer, tokenizer.encodeByTemplate(text), most);
   return withTokens(tokenizer, { pad, ...(special === "template" && { encode: byTemplate }) });
 }
 
-/** Cuts a text, not the special tokens after it. */
+/** Truncates a text, but not the special tokens after it. */
 function cut({ encodeByTemplate }: Tokenizer, ids: readonly number[], most: number): readonly number[] {
   if (ids.length <= most) return ids;
   const specials = encodeByTemplate("");

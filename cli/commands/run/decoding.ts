@@ -1,13 +1,13 @@
-/** What modes that write have in common: the limit of a decoder. */
+/** Shared by modes that generate text: the token limit. */
 import { UsageError } from "../../../compiler/index.ts";
 import type { GenerateMode } from "../../../dsl/index.ts";
 import type { NamedModel } from "./opened-model.ts";
 
-/** The most tokens that a text of the model may have. */
+/** Maximum tokens of a text of the model. */
 export const limitOf = ({ limit }: Pick<GenerateMode, "limit">, { config }: Pick<NamedModel, "config">): number =>
   typeof limit === "number" ? limit : limit(config!);
 
-/** Throws UsageError where a prompt and what is to be written do not fit into the model's limit. */
+/** Throws UsageError if the prompt and the new tokens exceed the model's limit. */
 export function requireRoom(begun: number, maxNewTokens: number, limit: number, what: string): void {
   if (begun + maxNewTokens <= limit) return;
   throw new UsageError(`${what} and --max-tokens are ${begun + maxNewTokens} tokens; the model takes ${limit}`);

@@ -1,4 +1,4 @@
-/** `heddle run ... features`: what a model sees, as maps [row, column, width] after any of its blocks. */
+/** `heddle run ... features`: feature maps [row, column, width] after any of a model's blocks. */
 import { basename, extname, join } from "node:path";
 import { type Graph, type HostTensor, type SizedAxis, selectOutputs, UsageError } from "../../../compiler/index.ts";
 import type { FeaturesMode } from "../../../dsl/index.ts";
@@ -18,12 +18,12 @@ import { albumOf, pictureFeeds, preprocessingFor, requirePictures } from "./pict
 
 export interface FeaturesOptions extends RunOptions {
   readonly image: readonly string[];
-  /** Blocks counted from 1, and 0 for the embeddings before them; the last block when not given. */
+  /** Blocks from 1, or 0 for the embeddings; default the last block. */
   readonly blocks?: readonly number[];
   readonly out: string;
 }
 
-/** One picture's file of maps. */
+/** The file of an image's feature maps. */
 export interface FeatureFile {
   readonly image: string;
   readonly file: string;
@@ -78,14 +78,14 @@ export async function featuresCommand(source: string, options: FeaturesOptions):
   return 0;
 }
 
-/** What a graph calls the states after a block. */
+/** The output name of the states after a block. */
 export const outputName = (block: number): string => `block.${block}`;
 
-/** Tokens before those of the picture's grid. */
+/** Tokens before those of the image's grid. */
 export const tokensBefore = ({ before = 0 }: FeaturesMode, { config }: Pick<NamedModel, "config">): number =>
   typeof before === "function" ? before(config!) : before;
 
-/** The blocks asked for, default the last. Throws UsageError for one that the graph has no output of. */
+/** The requested blocks, default the last. Throws UsageError for one that is not an output of the graph. */
 export function chosenBlocks(asked: readonly number[] | undefined, { name, outputs }: Graph): readonly number[] {
   const known = outputs.flatMap((o) => (/^block\.\d+$/.test(o.name) ? [Number(o.name.slice("block.".length))] : []));
   if (known.length === 0)
@@ -102,7 +102,7 @@ export function chosenBlocks(asked: readonly number[] | undefined, { name, outpu
   );
 }
 
-/** A file for each picture, named after it. Throws UsageError where two pictures would share one. */
+/** A file for each image, named after it. Throws UsageError if two images would share one. */
 function fileNames(images: readonly string[], folder: string): readonly string[] {
   const names = images.map((path) => `${basename(path, extname(path))}.safetensors`);
   const twice = names.findIndex((name, i) => names.indexOf(name) !== i);
@@ -113,7 +113,7 @@ function fileNames(images: readonly string[], folder: string): readonly string[]
   return names.map((name) => join(folder, name));
 }
 
-/** Writes `block.N` [row, column, width] and `block.N.class` [width] of each picture of a batch. */
+/** Writes `block.N` [row, column, width] and `block.N.class` [width] of each image of a batch. */
 async function writeMaps(
   { from, count, rows, outputs }: RowsResult,
   before: number | undefined,
@@ -138,7 +138,10 @@ function rowOf({ dtype, axes, data }: HostTensor, row: number, rows: number): Ho
   return { dtype, axes: axes.slice(1), data: Float32Array.from(data.subarray(row * length, (row + 1) * length)) };
 }
 
-/** Rows and columns as they are, or tokens of which the first are no places, and the others a square row by row. */
+/**
+ * Splits states into a map and leading tokens: rows and columns as they are, or tokens as a square grid in row-major
+ * order.
+ */
 function maps(name: string, states: HostTensor, before = 0) {
   const axes = states.axes as readonly SizedAxis[];
   const part = (suffix: string, shape: readonly number[], data: Float32Array) => ({

@@ -1,4 +1,4 @@
-/** The options of commands that run a model's weights, said once for all of them. */
+/** The common options of commands that run a model's weights. */
 import { type Command, Option } from "commander";
 import { weightDtypes } from "../../../compiler/index.ts";
 import { checkTypes, checkTypesFlag } from "../../check-types.ts";
@@ -6,7 +6,7 @@ import { weightsOf } from "../../checkpoint.ts";
 import { helpStyle } from "../../help.ts";
 import { byteCount, collect, wholeNumber } from "../../option-values.ts";
 
-/** Adds what `RunOptions` holds. */
+/** Adds the flags of `RunOptions`. */
 export const runFlags = (command: Command, source: string): Command =>
   command
     .configureHelp(helpStyle)
@@ -31,7 +31,7 @@ export const runFlags = (command: Command, source: string): Command =>
       if (chosen.optsWithGlobals<{ readonly checkTypes?: boolean }>().checkTypes) await checkTypes(source);
     });
 
-/** Weights must be told, except of a model that is a checkpoint's folder. */
+/** `--weights` is required, unless the model is a checkpoint's folder. */
 function weightsOption(source: string): Option {
   const option = new Option("--weights <path>", 'a safetensors file, its index, the folder of either, or "random"');
   const own = weightsOf(source, undefined);

@@ -1,4 +1,4 @@
-/** `heddle run ... generate`: texts that a language model goes on with. */
+/** `heddle run ... generate`: continues texts with a language model. */
 import { type AnswerOptions, cachedSession, generate, promptIds, textStream } from "../../../runtime/index.ts";
 import { untilInterrupted } from "../../interruption.ts";
 import { json } from "../../output.ts";
@@ -12,17 +12,17 @@ export interface GenerateTextOptions extends RunOptions, WritingOptions {
   readonly prompt: readonly string[];
 }
 
-/** What `--json` prints of a prompt. */
+/** The JSON of a prompt. */
 export interface Continued {
   readonly prompt: string;
   readonly text: string;
-  /** Ids that the prompt became, and new ones, the end among them. */
+  /** Ids of the prompt, and new ones, the end token included. */
   readonly promptTokens: readonly number[];
   readonly tokens: readonly number[];
   readonly ended: string;
 }
 
-/** New tokens where nothing is said, as far as the model's limit lets them. */
+/** Default new tokens, capped by the model's limit. */
 const usualTokens = 128;
 
 export async function generateCommand(source: string, options: GenerateTextOptions): Promise<number> {

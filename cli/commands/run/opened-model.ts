@@ -1,4 +1,4 @@
-/** The model of a command line, and its weights on a device. */
+/** The model of a command, with its weights on a device. */
 import { type Graph, InternalError, keepWeightsAs, UsageError } from "../../../compiler/index.ts";
 import { type ModelModes, trace } from "../../../dsl/index.ts";
 import {
@@ -17,28 +17,28 @@ import { openParameters } from "../../parameters.ts";
 import { precisionFor, precisionText } from "../../precision.ts";
 import type { RunOptions } from "./options.ts";
 
-/** A line for people; stdout is kept for results. */
+/** Prints a message to stderr; stdout is for results. */
 export const say = (text: string): void => void process.stderr.write(`${escapeControls(text)}\n`);
 
 export type { NamedModel } from "../../load.ts";
 
-/** The model for the weights of the command line, with `--set` applied. */
+/** The model for the given weights, with `--set` applied. */
 export const openModel = (source: string, { set, weights }: RunOptions): Promise<NamedModel> =>
   loadConfigured(source, { set, weights: storedWeights(weights) });
 
-/** What stands for weights from the initializers. */
+/** The value of `--weights` for random initialization. */
 const random = "random";
 
-/** The path of weights that lie somewhere, beside files that say more of them; undefined for those from the initializers. */
+/** The path of stored weights; undefined for random ones. */
 export const storedWeights = (weights: string): string | undefined => (weights === random ? undefined : weights);
 
-/** One of the model's graphs, by the name that its record has. */
+/** One of the model's graphs, by name. */
 export function graphOf({ model, config }: NamedModel, graph: string): Graph {
   if (model && config) return trace(model, config, { graph });
   throw new InternalError(`a graph by itself has no other that is called "${graph}"`);
 }
 
-/** What the model's record says of a mode. Throws UsageError with the modes it serves where that is not among them. */
+/** The model's record of a mode. Throws UsageError, listing the modes it has, if this is not among them. */
 export function modeOf<M extends keyof ModelModes>({ name, model }: NamedModel, mode: M): NonNullable<ModelModes[M]> {
   const modes = model?.modes ?? {};
   const found = modes[mode];
@@ -52,16 +52,16 @@ export function modeOf<M extends keyof ModelModes>({ name, model }: NamedModel, 
 
 export interface LoadedModel extends DeviceModel {
   readonly device: ChosenDevice;
-  /** Whether weights stream through the device, so that every run takes long. */
+  /** Whether weights are streamed through the device, which makes every run slow. */
   readonly streams: boolean;
-  /** Where weights stream: tells a listener how many of a run's parts are done, as "5/12". */
+  /** With streaming: reports to a listener how many of a run's parts are done, as "5/12". */
   onParts(listener: (parts: string) => void): void;
   close(): Promise<void>;
 }
 
 /**
- * Opens the weights that a graph needs, in heddle's own layout or a published one, and then the device. Graphs keep their
- * parameters in the dtype asked for.
+ * Opens the weights that a graph needs, in heddle's own layout or a published one, and then the device. Graphs store
+ * their parameters in the requested dtype.
  */
 async function loadWeights(named: NamedModel, graph: Graph, options: RunOptions): Promise<LoadedModel> {
   if (!options.offload && options.memory !== undefined)
@@ -96,7 +96,7 @@ async function loadWeights(named: NamedModel, graph: Graph, options: RunOptions)
   }
 }
 
-/** Throws UsageError where integers are asked of a device that decodes none in its kernels. */
+/** Throws UsageError if integer weights are requested on a device whose kernels cannot decode them. */
 function assertDecodes({ backend }: ChosenDevice, { dtype }: RunOptions): void {
   if (dtype === "f32" || dtype === "f16" || backend.device.backend === "webgpu") return;
   throw new UsageError(
@@ -128,7 +128,7 @@ function modelOn(
 /** Two parts of 1 GB: two blocks of InternViT-6B in f32, or four in f16. */
 const usualMemory = 2e9;
 
-/** Runs `body` on a model loaded for one of its graphs, which is closed whatever happens. */
+/** Runs `body` on a model loaded for one of its graphs, and always closes it. */
 export async function withWeights<T>(
   named: NamedModel,
   graph: Graph,

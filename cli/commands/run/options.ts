@@ -1,4 +1,4 @@
-/** What every mode of `heddle run` is given. */
+/** The common options of all modes of `heddle run`. */
 import type { WeightDType } from "../../../compiler/index.ts";
 import type { Geometry } from "../../../data/index.ts";
 
@@ -8,19 +8,22 @@ export interface RunOptions {
   readonly tokenizer?: string;
   readonly device: string;
   readonly set: readonly string[];
-  /** Rows a run. */
+  /** Rows per run. */
   readonly batch: number;
-  /** How pictures become squares, when not as the mode has it. */
+  /** How images become square; default as the mode has it. */
   readonly fit?: Geometry["fit"];
-  /** What weights are kept as and, where it is f16 and the device can, computed with; sums are in f32 either way. */
+  /**
+   * Storage dtype of the weights; f16 is also the compute dtype where the device supports it. Accumulation is in f32
+   * either way.
+   */
   readonly dtype: WeightDType;
-  /** Compile anew for each set of sizes that runs come with. */
+  /** Compile separately for each set of sizes. */
   readonly fixed: boolean;
-  /** Weights stay on disk and come part by part. */
+  /** Offload weights to disk and stream them part by part. */
   readonly offload: boolean;
-  /** Bytes of weights held at once while they do; default 2 GB. */
+  /** Bytes of weights held at once while streaming; default 2 GB. */
   readonly memory?: number;
-  /** Whether what heddle tune found is used. */
+  /** Whether tuning results of `heddle tune` are used. */
   readonly tuning: boolean;
   readonly json: boolean;
 }

@@ -1,4 +1,4 @@
-/** Pictures as a mode's model takes them: its size, the fit of the mode, the statistics of its record or its checkpoint. */
+/** Image preprocessing of a mode: the model's size, the mode's fit, mean and std from the record or the checkpoint. */
 import { existsSync } from "node:fs";
 import { extname } from "node:path";
 import { FileError, type Graph, type HostTensor, UsageError } from "../../../compiler/index.ts";
@@ -24,31 +24,31 @@ const endings: readonly string[] = [".png", ".jpg", ".jpeg", ".webp", ".svg"];
 
 export const isPicture = (name: string): boolean => endings.includes(extname(name).toLowerCase());
 
-/** Throws one FileError naming every picture that is not there, before anything slow is begun. */
+/** Throws one FileError naming every missing image, before anything slow starts. */
 export function requirePictures(paths: readonly string[]): void {
   const missing = paths.filter((path) => !existsSync(path));
   if (missing.length > 0) throw new FileError(`there is no picture ${missing.map((path) => `"${path}"`).join(", ")}`);
 }
 
-/** The side of the square that a graph's input "pixels" takes. */
+/** The side of the square input "pixels". */
 function imageSide(graph: Graph): number {
   const side = feedNamed(graph, "pixels").type.axes.find((a) => a.name === "row")?.size;
   if (typeof side === "number") return side;
   throw new UsageError(`graph @${graph.name} leaves the size of "pixels" open: set it with --set`);
 }
 
-/** How pictures become the input "pixels" of a model in a mode. */
+/** How images become the input "pixels" of a model in a mode. */
 export interface PicturePreprocessing {
   readonly geometry: Geometry;
   readonly normalization: Normalization;
-  /** How a chat's picture is cut, where it is: then it is several, each squashed to the size. */
+  /** How a chat's image is tiled, if it is: into several images, each squashed to the size. */
   readonly tiling?: Tiling;
 }
 
 /**
- * What the command says, else what the checkpoint's preprocessor_config.json says, else the model's record; of a model that says
- * nothing, ImageNet's statistics. What is done, and where that comes from, is told on stderr. Only the record knows of modes,
- * so its fit of the mode goes before the file's, which has one for all. `shape` says for people how pictures become the input.
+ * The command's preprocessing, else that of the checkpoint's preprocessor_config.json, else the model record's; by
+ * default ImageNet's mean and std. The choice and its source are reported on stderr. Only the record distinguishes
+ * modes, so its fit for the mode takes precedence over the file's. `shape` describes the resizing for that message.
  */
 export async function preprocessingFor(
   { name, model, config, given }: NamedModel,
@@ -72,7 +72,7 @@ export async function preprocessingFor(
   const geometry: Geometry = { size, ...(found?.geometry ?? ofShape), fit };
   const source = found ? found.path : record ? `as ${name} says` : `assumed, since neither ${name} nor its weights say`;
   const numbers = (of: readonly number[]) => of.map((n) => Number(n.toFixed(4))).join(" ");
-  // Whoever says how a picture becomes a square means a whole one.
+  // An explicit fit applies to the whole image, without tiling.
   const limits = mode === "chat" && asked === undefined ? tileLimits({ model, config, given }, found) : undefined;
   if (limits && limits.least > limits.most)
     throw new UsageError(`a picture cannot become at least ${limits.least} tiles and at most ${limits.most}`);
@@ -83,8 +83,8 @@ export async function preprocessingFor(
 }
 
 /**
- * How a chat's picture is cut: as `--set` says, else as the checkpoint's preprocessor_config.json does, else as the record does.
- * Throws UsageError where the file speaks of tiles and the model sees whole pictures.
+ * How a chat's image is tiled: by `--set`, else by the checkpoint's preprocessor_config.json, else by the record.
+ * Throws UsageError if the file has tiles and the model takes whole images.
  */
 function tileLimits(
   { model, config, given = [] }: Pick<NamedModel, "model" | "config" | "given">,
@@ -98,7 +98,7 @@ function tileLimits(
     );
   }
   const chosen = of(config);
-  /** Whether the limit hangs on a setting that was given: with another number there it would be another. */
+  /** Whether the limit depends on a given setting: probed by changing that. */
   const isGiven = (limit: "least" | "most") =>
     given.some((key) => of({ ...config, [key]: Number(config[key]) + 1 })[limit] !== chosen[limit]);
   const limit = (which: "least" | "most") =>
@@ -116,7 +116,7 @@ export function shapeText({ size, fit, short = size, stretched, interpolation = 
   return `${fit}${fit === "crop" ? from : ""}, ${interpolation}`;
 }
 
-/** Pictures that are read once, however often they are asked for. */
+/** A cache of images, each read once. */
 export interface Album extends PicturePreprocessing {
   readonly store: ImageStore;
 }
@@ -126,11 +126,11 @@ export const albumOf = (preprocessing: PicturePreprocessing): Album => ({
   store: imageStore(preprocessing.geometry),
 });
 
-/** Decoded pictures as the input "pixels". */
+/** Decoded images as the input "pixels". */
 const pixelsOf = (pictures: readonly Pixels[], { geometry, normalization }: PicturePreprocessing): HostTensor =>
   imageTensor(pictures, { size: geometry.size, normalization });
 
-/** One picture as the input "pixels", or its tiles one after the other. Throws FileError where it is broken. */
+/** One image as the input "pixels", or its tiles in order. Throws FileError for a broken file. */
 export async function pixelsFrom(path: ImageSource, preprocessing: PicturePreprocessing): Promise<HostTensor> {
   const { geometry, tiling } = preprocessing;
   const pictures = tiling
@@ -139,14 +139,14 @@ export async function pixelsFrom(path: ImageSource, preprocessing: PicturePrepro
   return pixelsOf(pictures, preprocessing);
 }
 
-/** Several pictures as the input "pixels", none of them cut into tiles. */
+/** Several images as the input "pixels", without tiling. */
 export const pixelsOfAll = async (
   paths: readonly ImageSource[],
   preprocessing: PicturePreprocessing,
 ): Promise<HostTensor> =>
   pixelsOf(await Promise.all(paths.map((path) => decodeImage(path, preprocessing.geometry))), preprocessing);
 
-/** Reads pictures batch by batch; repeated indices are decoded once. Throws FileError naming one that is broken. */
+/** Reads images batch by batch; repeated indices are decoded once. Throws FileError naming a broken one. */
 export function pictureFeeds(pictures: readonly ImageSource[], album: Album) {
   return async (rows: readonly number[]): Promise<{ readonly pixels: HostTensor }> => {
     const distinct = [...new Set(rows)];

@@ -1,14 +1,14 @@
-/** Class names and templates, from a file or the command line, in one language or several. */
+/** Class names and prompt templates, from a file or the command line, in one language or several. */
 import { existsSync } from "node:fs";
 import { extname } from "node:path";
 import { didYouMean, FileError, UsageError } from "../../../compiler/index.ts";
 import { readJson } from "../../../data/index.ts";
 
-/** Texts by language; "" where the source names none. */
+/** Texts by language; "" if the source names none. */
 export type ByLanguage = Readonly<Record<string, readonly string[]>>;
 
 export interface Classes {
-  /** What a class is called in results: its name in the first language. */
+  /** The class names in results: those of the first language. */
   readonly labels: readonly string[];
   /** Every name in every template of its language. */
   readonly prompts: readonly string[];
@@ -16,14 +16,14 @@ export interface Classes {
   readonly classOf: readonly number[];
 }
 
-/** Where a class name goes in a template. CLIP-Benchmark writes it so. */
+/** The placeholder of a class name in a template, as in CLIP-Benchmark. */
 const place = "{c}";
 
-/** Class names: a JSON file, or names with commas between them. */
+/** Class names: a JSON file, or names separated by commas. */
 export const readLabels = async (source: string, language?: string): Promise<ByLanguage> =>
   inLanguage(isFile(source) ? await readTexts(source, "labels") : { "": items(source, ",") }, language, "labels");
 
-/** Templates: a JSON file, or texts with | between them; default the bare name. */
+/** Templates: a JSON file, or texts separated by |; default the bare name. */
 export async function readTemplates(source: string | undefined, language?: string): Promise<ByLanguage> {
   if (source === undefined) return { "": [place] };
   const templates = isFile(source) ? await readTexts(source, "templates") : { "": items(source, "|") };
@@ -37,7 +37,7 @@ export async function readTemplates(source: string | undefined, language?: strin
   return inLanguage(templates, language, "templates");
 }
 
-/** Every class with every template of its language. Throws UsageError where the languages do not fit. */
+/** Every class with every template of its language. Throws UsageError if the languages do not match. */
 export function classPrompts(labels: ByLanguage, templates: ByLanguage): Classes {
   const languages = Object.keys(labels);
   const first = labels[languages[0]!]!;
@@ -68,7 +68,7 @@ const items = (text: string, separator: string): string[] =>
     .map((item) => item.trim())
     .filter((item) => item !== "");
 
-/** A JSON file with an array of texts, or an object with one for each language. */
+/** Reads a JSON file with an array of texts, or an object with one for each language. */
 async function readTexts(path: string, what: string): Promise<ByLanguage> {
   const value = await readJson(path, what);
   const texts = isTexts(value) ? { "": value } : value;
@@ -89,7 +89,7 @@ async function readTexts(path: string, what: string): Promise<ByLanguage> {
 const isTexts = (value: unknown): value is string[] =>
   Array.isArray(value) && value.length > 0 && value.every((item) => typeof item === "string" && item !== "");
 
-/** The texts of a language, or those that are of none. */
+/** The texts of a language, else those without one. */
 const textsOf = (texts: ByLanguage, language: string): readonly string[] | undefined =>
   [language, ""].filter((key) => Object.hasOwn(texts, key)).map((key) => texts[key]!)[0];
 

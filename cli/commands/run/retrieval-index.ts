@@ -1,4 +1,4 @@
-/** The file that `retrieve index` leaves: unit vectors of pictures and of texts, with their names. */
+/** The file that `retrieve index` writes: unit vectors of images and of texts, with their names. */
 import { FileError, UsageError } from "../../../compiler/index.ts";
 import type { Embeddings } from "../../../data/index.ts";
 import {
@@ -14,7 +14,7 @@ export interface Indexed {
 }
 
 export interface RetrievalIndex {
-  /** The model that made it; vectors of another model mean something else. */
+  /** The model that made it; vectors of another model are not comparable. */
   readonly model: string;
   readonly images: Indexed;
   readonly texts: Indexed;
@@ -23,7 +23,7 @@ export interface RetrievalIndex {
 const kinds = ["images", "texts"] as const;
 export type Kind = (typeof kinds)[number];
 
-/** Writes an index: `images` and `texts` [row, width], where there are any, the names in the metadata. */
+/** Writes an index: `images` and `texts` [row, width], if any, with the names in the metadata. */
 export async function writeIndex(path: string, index: RetrievalIndex): Promise<void> {
   const filled = kinds.filter((kind) => index[kind].names.length > 0);
   const tensors = filled.map((kind): TensorToWrite => {
@@ -34,7 +34,7 @@ export async function writeIndex(path: string, index: RetrievalIndex): Promise<v
   await writeSafetensors(path, tensors, { metadata: { "heddle.index": index.model, ...names } });
 }
 
-/** Reads an index. Throws FileError where the file is none. */
+/** Reads an index. Throws FileError if the file is not one. */
 export async function readIndex(path: string): Promise<RetrievalIndex> {
   const reader = await openSafetensors(path);
   try {
@@ -74,7 +74,7 @@ function parsed(text: string): unknown {
 const notAnIndex = (path: string, why: string): FileError =>
   new FileError(`"${path}" is no index that heddle wrote: ${why}. Make one with: retrieve index FOLDER --out FILE`);
 
-/** The vectors to search. Throws UsageError where the index has none of the kind, or another model made it. */
+/** The vectors to search. Throws UsageError if the index has none of the kind, or is of another model. */
 export function searched(path: string, index: RetrievalIndex, kind: Kind, model: string): Indexed {
   if (index.model !== model)
     throw new UsageError(`"${path}" was made by "${index.model}", whose vectors "${model}" cannot search`);

@@ -1,4 +1,4 @@
-/** `heddle run ... retrieve`: a folder's pictures and captions as vectors, and searching them in both directions. */
+/** `heddle run ... retrieve`: embeds a folder's images and captions, and searches them in both directions. */
 import { readdir, readFile } from "node:fs/promises";
 import { join, parse, relative } from "node:path";
 import { FileError, type Graph, selectOutputs, UsageError } from "../../../compiler/index.ts";
@@ -23,13 +23,13 @@ export interface SearchOptions extends RunOptions {
   readonly index: string;
   readonly text?: string;
   readonly image?: string;
-  /** What is looked for; default pictures for a text and texts for a picture. */
+  /** What to search; default images for a text and texts for an image. */
   readonly among?: Kind;
   readonly top: number;
   readonly prefix?: string;
 }
 
-/** What a search found, best first. */
+/** Search results, best first. */
 export interface SearchResult {
   readonly query: string;
   readonly among: Kind;
@@ -60,7 +60,7 @@ export async function indexCommand(source: string, folder: string, options: Inde
   return 0;
 }
 
-/** How texts are read and put: by the model's record, and by what the command says. */
+/** Tokenizer and text preparation, by the model's record and the command's options. */
 export type Texts = Awaited<ReturnType<typeof textsOf>>;
 
 export async function textsOf({ graph, model }: NamedModel, options: RunOptions & { readonly prefix?: string }) {
@@ -125,11 +125,11 @@ const line = ({ name, cosine }: SearchResult["found"][number]): string => `${cos
 
 interface FolderContent {
   readonly pictures: readonly string[];
-  /** Every line of the .txt files beside the pictures, each once. */
+  /** Every distinct line of the .txt files beside the images. */
   readonly captions: readonly string[];
 }
 
-/** The pictures of a folder and of the folders in it, by name, and their captions. Throws FileError where there are none. */
+/** The images of a folder and its subfolders, by name, and their captions. Throws FileError if there are none. */
 async function readFolder(folder: string): Promise<FolderContent> {
   const names = await listFiles(folder);
   const pictures = names.filter(isPicture);
@@ -162,7 +162,7 @@ function captionsOf(name: string, bytes: Uint8Array): string[] {
   }
 }
 
-/** The pictures that can be decoded; the others are named and left out. Throws FileError where all are broken. */
+/** The images that can be decoded; others are reported and skipped. Throws FileError if all are broken. */
 async function readable(folder: string, names: readonly string[], images: ImageStore): Promise<readonly string[]> {
   const onSkip = ({ reason }: Skipped) => say(`skipped: ${reason}`);
   const paths = names.map((name) => join(folder, name));

@@ -1,4 +1,4 @@
-/** `heddle run ... segment`: the classes of a picture's places, drawn over it and as an annotation. */
+/** `heddle run ... segment`: segments images, as overlays and as annotation files. */
 import { basename, extname, join } from "node:path";
 import { UsageError } from "../../../compiler/index.ts";
 import { classColour, classesDrawn, classesPng, decodeResized } from "../../../data/index.ts";
@@ -24,7 +24,7 @@ export interface SegmentOptions extends RunOptions {
   readonly out: string;
 }
 
-/** What is written of one picture, and the share of its places that each class has, the largest first. */
+/** The files written for one image, and the fraction of its area of each class, largest first. */
 export interface Segmented {
   readonly image: string;
   readonly drawn: string;
@@ -35,7 +35,7 @@ export interface Segmented {
 interface ClassShare {
   readonly label: string;
   readonly share: number;
-  /** As it is drawn, "#80ff00". */
+  /** Its overlay colour, "#80ff00". */
   readonly colour: string;
 }
 
@@ -71,7 +71,7 @@ export async function segmentCommand(source: string, options: SegmentOptions): P
   return 0;
 }
 
-/** A file for each picture, named after it. Throws UsageError where two would share one. */
+/** A file for each image, named after it. Throws UsageError if two images would share one. */
 function stemsOf(images: readonly string[]): readonly string[] {
   const stems = images.map((path) => basename(path, extname(path)));
   const twice = stems.findIndex((stem, i) => stems.indexOf(stem) !== i);

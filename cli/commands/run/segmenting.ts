@@ -1,4 +1,4 @@
-/** Pictures as maps of classes, by a model whose record serves segment: window by window, or all of a picture at once. */
+/** Segments images with a model that has the mode segment: by sliding windows, or the whole image at once. */
 import { bindSizes, type Graph, selectOutputs, symbol, UsageError } from "../../../compiler/index.ts";
 import {
   coveringSides,
@@ -17,26 +17,26 @@ import type { RunOptions } from "./options.ts";
 import { type PicturePreprocessing, preprocessingFor, shapeText } from "./pictures.ts";
 import { requireOutputs } from "./towers.ts";
 
-/** How a model segments pictures. */
+/** How a model segments images. */
 export interface Segmenting {
   readonly graph: Graph;
   readonly preprocessing: PicturePreprocessing;
-  /** Pixels from one window to the next; undefined where all of a picture is squashed into one. */
+  /** Stride of the windows in pixels; undefined if the whole image is squashed into one. */
   readonly stride?: number;
-  /** What a picture's sides are made a multiple of. */
+  /** The image's sides are rounded up to a multiple of this. */
   readonly multiple: number;
   readonly firstClass: number;
   readonly output: string;
 }
 
 export interface Segmenter {
-  /** The class of each place of a picture, whose own sides these are. */
+  /** The class of each pixel of an image of these sides. */
   classesOf(picture: ImageSource, sides: Sides): Promise<ClassMap>;
 }
 
 const usualStride = 2 / 3;
 
-/** Throws UsageError where the record does not serve segment, or for a fit that leaves out a part of a picture. */
+/** Resolves the settings. Throws UsageError if the model has no mode segment, and for a fit other than squash. */
 export async function segmentingOf(named: NamedModel, options: RunOptions): Promise<Segmenting> {
   const mode = modeOf(named, "segment");
   requireOutputs(named.graph, "segment", [mode.output]);
@@ -73,7 +73,7 @@ function fitOf({ model }: NamedModel, { fit }: RunOptions): "squash" | undefined
   );
 }
 
-/** Compiled once for runs of up to `--batch` windows. */
+/** Compiles once, for runs of up to `--batch` windows. */
 export async function openSegmenter(model: LoadedModel, of: Segmenting, { batch }: RunOptions): Promise<Segmenter> {
   const session = await model.session(
     bindSizes(of.graph, { batch: model.fixed ? batch : symbol("batch", { max: batch }) }),
@@ -96,7 +96,7 @@ export async function openSegmenter(model: LoadedModel, of: Segmenting, { batch 
   };
 }
 
-/** Its short side becomes the window's; both a multiple of what the record says. */
+/** The resized sides: the short side becomes the window's; both are rounded up to the record's multiple. */
 function seenSides(picture: Sides, { stride, multiple, preprocessing }: Segmenting): Sides {
   const { size } = preprocessing.geometry;
   if (stride === undefined) return { width: size, height: size };
@@ -105,7 +105,7 @@ function seenSides(picture: Sides, { stride, multiple, preprocessing }: Segmenti
   return { width: up(width), height: up(height) };
 }
 
-/** How many classes a graph of scores tells apart. */
+/** The number of classes of a graph's output. */
 export function classCount({ name, outputs }: Graph): number {
   const size = outputs[0]!.node.type.axes.find((a) => a.name === "class")?.size;
   if (typeof size === "number") return size;

@@ -1,4 +1,4 @@
-/** The tokenizer of a command line, and texts as a contrastive model takes them. */
+/** The tokenizer of a command, and texts as contrastive models take them. */
 import { existsSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { boundsOf, type Graph, type HostTensor, isParameter, UsageError } from "../../../compiler/index.ts";
@@ -8,13 +8,13 @@ import { say } from "./opened-model.ts";
 import type { RunOptions } from "./options.ts";
 
 export interface OpenedTokenizer extends Tokenizer {
-  /** True for `bytes`, which has no conventions of its own. */
+  /** True for the byte tokenizer, which has no conventions of its own. */
   readonly bytes: boolean;
 }
 
 /**
- * The tokenizer that is asked for ("bytes" or a tokenizer.json), else the tokenizer.json beside the weights, else bytes
- * where the model's vocabulary is that of bytes. Padding is id 0, which models take for no token.
+ * The requested tokenizer ("bytes" or a tokenizer.json), else the tokenizer.json beside the weights, else bytes if the
+ * model's vocabulary is that of bytes. Padding is id 0, which models ignore.
  */
 export async function openTokenizer(graph: Graph, options: RunOptions): Promise<OpenedTokenizer> {
   const vocabulary = vocabularyOf(graph);
@@ -24,7 +24,7 @@ export async function openTokenizer(graph: Graph, options: RunOptions): Promise<
       `the tokenizer has ${tokenizer.vocabularySize} ids and the model ${vocabulary}: give the model's own with --tokenizer`,
     );
   }
-  // Tables are often padded by a few rows; a gap this wide is another model's tokenizer, or a model made for more.
+  // Tables are often padded by a few rows; a gap this large means another model's tokenizer, or a larger model.
   if (vocabulary !== undefined && tokenizer.vocabularySize < 0.9 * vocabulary)
     say(`note: the tokenizer has ${tokenizer.vocabularySize} ids and the model ${vocabulary}: is it the model's own?`);
   return tokenizer;
@@ -42,17 +42,17 @@ async function chosen({ tokenizer, weights }: RunOptions, vocabulary: number | u
 const beside = (weights: string): string =>
   join(existsSync(weights) && statSync(weights).isDirectory() ? weights : dirname(weights), "tokenizer.json");
 
-/** The number of ids that a graph's embedding table has rows for. */
+/** The vocabulary size of a graph's embedding table. */
 function vocabularyOf(graph: Graph): number | undefined {
   const axes = graph.inputs.filter(isParameter).flatMap((n) => n.type.axes);
   const size = axes.find((a) => a.name === "vocab")?.size;
   return typeof size === "number" ? size : undefined;
 }
 
-/** Ids of a text where the model leaves the number open. InternVL, released code: 80. */
+/** Ids of a text if the model leaves the number symbolic. InternVL, released code: 80. */
 const openLength = 80;
 
-/** The number of ids that a graph's input "ids" takes for a text, and the sizes that make it so. */
+/** The number of ids that a graph's input "ids" takes for a text, and the sizes that bind it. */
 export function textLength(graph: Graph): {
   readonly tokens: number;
   readonly sizes: Readonly<Record<string, number>>;

@@ -1,4 +1,4 @@
-/** Pictures and texts to vectors of one space, by any model with outputs "image" and "text". */
+/** Embeds images and texts in a joint space, with any model that has outputs "image" and "text". */
 import { didYouMean, type Graph, selectOutputs, UsageError } from "../../../compiler/index.ts";
 import type { Embeddings, ImageSource, Tokenizer } from "../../../data/index.ts";
 import { embedRows, graphForRows, type Rows, startProgress } from "../../../runtime/index.ts";
@@ -17,7 +17,7 @@ export function requireOutputs(graph: Graph, mode: string, names: readonly strin
   );
 }
 
-/** What an output says of pictures, by default a unit vector of each. */
+/** An output for images, by default a unit vector of each. */
 export async function embedPictures(
   model: LoadedModel,
   graph: Graph,
@@ -31,7 +31,7 @@ export async function embedPictures(
   return await embed(model, selectOutputs(graph, [output]), output, rows, {}, "pictures");
 }
 
-/** Unit vectors of texts, a row each. */
+/** Unit vectors of texts, one row each. */
 export async function embedTexts(
   model: LoadedModel,
   graph: Graph,

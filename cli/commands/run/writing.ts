@@ -1,4 +1,4 @@
-/** How a text is written, by the flags that captions and chats share. */
+/** Decoding options, which captions and chats share. */
 import type { Command } from "commander";
 import { UsageError } from "../../../compiler/index.ts";
 import { checkGenerateOptions, type Strategy, type WritingLimits } from "../../../runtime/index.ts";
@@ -16,7 +16,7 @@ export interface WritingOptions {
   readonly maxTokens?: number;
 }
 
-/** Adds the flags that every mode has which writes. */
+/** Adds the flags of all modes that generate text. */
 export const writingFlags = (command: Command): Command =>
   command
     .option("--temperature <x>", "draw tokens, more evenly above 1", anyNumber)
@@ -26,7 +26,7 @@ export const writingFlags = (command: Command): Command =>
     .option("--min-tokens <n>", "no end before so many", anyNumber)
     .option("--max-tokens <n>", "the end at the latest after so many", anyNumber);
 
-/** Adds the flags of beam search, for texts that nobody reads before they are done. */
+/** Adds the flags of beam search, for modes that do not stream. */
 export const searchFlags = (command: Command): Command =>
   command
     .option("--greedy", "the likeliest token each time", false)
@@ -36,7 +36,7 @@ export const searchFlags = (command: Command): Command =>
 const drawing = ["temperature", "topK", "topP", "seed"] as const;
 const searching = ["beams", "lengthPenalty"] as const;
 
-/** What the flags ask for. Throws UsageError where they ask for two ways of choosing, or for what is out of range. */
+/** The decoding settings of the flags. Throws UsageError for conflicting strategies and for values out of range. */
 export function writingOf(options: WritingOptions, otherwise: WritingLimits): WritingLimits {
   const maxNewTokens = options.maxTokens ?? otherwise.maxNewTokens;
   const minNewTokens = options.minTokens ?? Math.min(otherwise.minNewTokens ?? 0, maxNewTokens);
@@ -59,7 +59,7 @@ function strategyOf(options: WritingOptions, otherwise: Strategy): Strategy {
   return { kind: "beam", beams, ...picked(options, searching) };
 }
 
-/** The settings that are given. */
+/** The options that are defined. */
 const picked = <K extends keyof WritingOptions>(
   options: WritingOptions,
   names: readonly K[],
@@ -69,9 +69,9 @@ const picked = <K extends keyof WritingOptions>(
     K
   >;
 
-/** Rows that a session needs for one text. */
+/** Session rows for one text. */
 export const rowsOf = (strategy: Strategy): number => (strategy.kind === "beam" ? strategy.beams : 1);
 
-/** A model's words without the characters that would steer a terminal. */
+/** A model's text without terminal control characters. */
 export const printable = (text: string): string =>
   text.replace(/[\p{Cc}\p{Cf}]/gu, (c) => (/[\n\t\u200c\u200d]/.test(c) ? c : ""));

@@ -1,4 +1,4 @@
-/** InternVL-Chat: path A by the language model, and path B. */
+/** InternVL-Chat: path A for each language model, and path B. */
 import {
   type ChatTemplate,
   defineModel,
@@ -81,15 +81,15 @@ const chat = <C extends ChatConfig>(name: string, summary: string, config: C, st
     }),
   );
 
-/** InternLM's template where attention has biases, as only InternLM's has, else Vicuna's. */
+/** InternLM's template if attention has biases, which only InternLM's has, else Vicuna's. */
 const templateOf = (text: TextConfig): ChatTemplate => (text.attentionBias ? internlmTemplate : vicunaTemplate);
 
 const [glue, glueAndDecoder] = patchSteps as [StageRecipe<ChatConfig>, StageRecipe<ChatConfig>];
 
-/** The stage of the table (the language model and the MLP), and its two steps. */
+/** The stage in the paper's table (the language model and the MLP), and its two phases. */
 const patchStages: Stages<ChatConfig> = { 3: glueAndDecoder, "3.1": glue, "3.2": glueAndDecoder };
 
-/** The stage of the table (the MLPs), and what may follow: the language model, or QLLaMA. */
+/** The stage in the paper's table (the MLPs), and optional further ones: the language model, or QLLaMA. */
 const queryStages = Object.fromEntries(
   ["3", "3.1", "3.2", "3.3"].map((name, i) => [name, querySteps[Math.max(0, i - 1)]!]),
 ) as unknown as Stages<ChatQueriesConfig>;

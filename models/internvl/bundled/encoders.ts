@@ -1,4 +1,4 @@
-/** InternViT by itself. */
+/** InternViT alone. */
 import { defineModel, under } from "../../../dsl/index.ts";
 import { features, paper, preprocessing, states } from "../common-records.ts";
 import { familyCheckpoints } from "../inheritance.ts";

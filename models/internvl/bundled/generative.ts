@@ -14,7 +14,7 @@ import { retrievalTuning, stageTwo } from "../stages.ts";
 import { tiny } from "../tiny.ts";
 import { generativeRules } from "../weights.ts";
 
-/** The positions that QLLaMA has, for its queries, the prompt and what is written. */
+/** QLLaMA's positions, shared by its queries, the prompt and the new tokens. */
 const qllamaLimit = 2048;
 
 /** How InternVL's captions are evaluated. Chen et al. 2023, released code evaluate_caption.py. */
@@ -28,7 +28,7 @@ const caption: CaptionMode<GenerativeConfig> = {
   maxTokens: 30,
 };
 
-/** Everything that InternVL-14B does with an image: compare, match, write. */
+/** Everything that InternVL-14B does with an image: contrastive embedding, matching, captioning. */
 export const internvlG = defineModel<GenerativeConfig>({
   name: "internvl-g",
   summary: "InternVL-G: images through InternViT-6B and QLLaMA, compared with texts, matched, and put into words",
@@ -44,7 +44,7 @@ export const internvlG = defineModel<GenerativeConfig>({
     const [a, pixels] = [textAxes(c.text), pixelsInput(c.vision)];
     const vision = visionTokens(p, pixels, c);
     const written = qllama(p, vision, idsInput(c.text, "caption_ids"), c.text, "generative").text;
-    const again = p.shared(); // both towers are one, whatever passes they make
+    const again = p.shared(); // all passes share the towers' weights
     return {
       image: imageEmbeddingG(again, pixels, c),
       text: textEmbedding(again, idsInput(c.text), c),

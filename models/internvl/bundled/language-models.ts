@@ -1,4 +1,4 @@
-/** The language models that InternVL-Chat speaks through, by themselves. */
+/** InternVL-Chat's language models, alone. */
 import { type ChatTemplate, defineModel, transpose } from "../../../dsl/index.ts";
 import { internlm7b, vicuna7b, vicuna13b } from "../chat.ts";
 import { internlmTemplate, templatesFrom, vicunaTemplate } from "../chat-templates.ts";
@@ -13,7 +13,7 @@ import { wordCopies } from "../tied-words.ts";
 import { tiny } from "../tiny.ts";
 import { causalRules } from "../weights.ts";
 
-/** A language model by itself: the scores of the next token at every place. */
+/** A language model alone: next-token logits at every position. */
 const languageModel = (name: string, title: string, config: TextConfig, template: ChatTemplate) =>
   defineModel<TextConfig>({
     name,

@@ -1,4 +1,4 @@
-/** Classes of a picture, and of its places. */
+/** Image classification and semantic segmentation. */
 import { axisOf, defineModel, type SegmentMode, transpose } from "../../../dsl/index.ts";
 import { features, ofVision, paper, preprocessing, type Stages, states } from "../common-records.ts";
 import { familyCheckpoints } from "../inheritance.ts";
@@ -26,7 +26,10 @@ export const probeModel = defineModel<ProbeConfig>({
   build: (p, c) => ({ scores: probe(p, pixelsInput(c.vision), c).scores }),
 });
 
-/** ADE20K as it is evaluated: windows of 504 pixels, 322 apart; classes count from 1. Section 4.2 and the released configs. */
+/**
+ * Evaluation on ADE20K: windows of 504 pixels with a stride of 322; classes count from 1. Section 4.2 and the released
+ * configs.
+ */
 const segmentMode: SegmentMode<SegmentationConfig> = {
   output: "scores",
   stride: 322 / 504,

@@ -1,4 +1,4 @@
-/** QLLaMA by itself, on given features of an image. */
+/** QLLaMA alone, on given features of an image. */
 import { axis, defineModel, input, transpose } from "../../../dsl/index.ts";
 import { paper, stepSummary } from "../common-records.ts";
 import { idsInput } from "../contrastive.ts";
@@ -12,23 +12,23 @@ import { qllamaAloneSettings } from "../setting-rules.ts";
 import { tiny } from "../tiny.ts";
 import { generativeRules } from "../weights.ts";
 
-/** QLLaMA on given features of an image. */
+/** Settings of QLLaMA on given features of an image. */
 export interface QllamaModelConfig extends QllamaConfig {
   readonly visionWidth: number;
-  /** Tokens of the image, the class token included. */
+  /** Image tokens, class token included. */
   readonly visionTokens: number;
 }
 
 const qllamaConfig: QllamaModelConfig = { ...qllama8b, visionWidth: internvit6b.width, visionTokens: 257 };
 
-/** The image encoder whose features a QLLaMA on its own takes, for counting. */
+/** The image encoder whose features a stand-alone QLLaMA takes, for counting. */
 const encoderOf = (c: QllamaModelConfig): VisionConfig => ({
   ...internvit6b,
   width: c.visionWidth,
   image: Math.sqrt(c.visionTokens - 1) * internvit6b.patch,
 });
 
-/** What InternViT says of an image: [batch, token, embed] */
+/** InternViT's features of an image: [batch, token, embed] */
 const visionInput = (c: QllamaModelConfig): VisionTokens =>
   input("vision", "f32", [axis("batch", "batch"), axis("token", c.visionTokens), axis("embed", c.visionWidth)]);
 

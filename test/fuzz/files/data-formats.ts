@@ -1,4 +1,6 @@
-/** Samples: shards, lists and folders, read as runs read them; a broken one costs itself alone and is told. */
+/**
+ * Samples in shards, lists and folders, read as runs read them; a broken sample is skipped and reported, nothing else.
+ */
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import sharp from "sharp";
@@ -27,7 +29,7 @@ const turns = [
 ];
 const keys = ["a", "b", "c"] as const;
 
-/** What is wrong with a sample that was not told as broken. */
+/** What is wrong with a sample that was not reported as broken. */
 const faults: { readonly [K in SampleKind]: (sample: SampleOf<K>, folder: string) => string | undefined } = {
   pairs: ({ image, text, texts, language }, folder) =>
     outside(image, folder) ??
@@ -49,7 +51,7 @@ const isText = (text: string) => text.trim() !== "" && text.isWellFormed();
 const outside = (path: string, folder: string) =>
   resolve(path).startsWith(`${resolve(folder)}/`) ? undefined : `its picture ${path} is outside the folder`;
 
-/** Reads all samples once; `least` of them are there or told as broken. */
+/** Reads all samples once; at least `least` of them must be read or reported as broken. */
 async function readSamples<K extends SampleKind>(spec: string, kind: K, folder: string, least: number): Promise<void> {
   const data = await openData([spec], kind, { ...options, ...(kind !== "texts" && { image }) });
   try {
@@ -127,7 +129,7 @@ const folders: Format = {
   },
 };
 
-/** Batches of a folder's list from a cursor on. */
+/** Batches of a folder's list, from a cursor on. */
 async function takeBatches(folder: string, cursor: unknown, count: number) {
   const data = await openData([join(folder, "list.jsonl")], "pairs", { ...options, image });
   try {
@@ -139,10 +141,10 @@ async function takeBatches(folder: string, cursor: unknown, count: number) {
   }
 }
 
-/** Where the data of the cursor lies: a cursor of a copy elsewhere is one of other data. */
+/** Where the cursor's data lies: for a copy elsewhere, the cursor would belong to other data. */
 let dataOfCursor = "";
 
-/** Where data goes on, as a checkpoint has it. */
+/** The data cursor in a checkpoint. */
 const cursor: Format = {
   name: "cursor",
   write: async (folder) => {
@@ -161,7 +163,7 @@ const cursor: Format = {
   },
 };
 
-/** Undefined would be a beginning. */
+/** Null where the text is no JSON: undefined would mean the start. */
 function parsed(text: string): unknown {
   try {
     return JSON.parse(text) as unknown;

@@ -1,4 +1,4 @@
-/** Every format that is read from a user's disk or command line: a sound example of it, and the way it is read. */
+/** Every format that is read from a user's disk or command line, with a valid example and how it is read. */
 import { dataFormats } from "./data-formats.ts";
 import type { Format } from "./format.ts";
 import { onnxFormats } from "./onnx-formats.ts";

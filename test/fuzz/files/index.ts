@@ -1,7 +1,8 @@
 /**
- * The fuzzer of files: `npm run fuzz:files -- --seeds 0..10000 --only graph,png --resume files.json`. Each format runs in a
- * thread of its own, which is ended where a file takes for ever or all memory; both are findings, and the next seed goes on.
- * Of several threads (`--jobs`) all that run are ended where the process takes too much memory, and told.
+ * The fuzzer of files: `npm run fuzz:files -- --seeds 0..10000 --only graph,png --resume files.json`. Each format runs
+ * in its own thread, which is terminated where a file hangs it or exhausts memory; both are findings, and the run
+ * continues with the next seed. With several threads (`--jobs`), all running ones are terminated and reported where the
+ * process uses too much memory.
  */
 import { Worker } from "node:worker_threads";
 import { Command } from "commander";
@@ -9,7 +10,7 @@ import { type SeedRange, withSeeds } from "../session.ts";
 import { formats } from "./formats.ts";
 import { countDone, firstMissing, openFileSession, saveFileSession, sessionOf } from "./session.ts";
 
-/** Milliseconds after which a file is said to take for ever, and bytes that the process may hold. */
+/** Milliseconds after which a file counts as hanging, and the most bytes that the process may hold. */
 const patience = 30_000;
 const mostBytes = 3 * 2 ** 30;
 const saveEvery = 5_000;
@@ -60,7 +61,7 @@ async function keep(name: string, seeds: SeedRange): Promise<void> {
   await saving;
 }
 
-/** Runs seeds until the last, or until one ends the thread, which is then a finding and done. */
+/** Runs seeds until the last, or until one kills the thread, which is then a finding and counts as done. */
 async function runSeeds(name: string, [first, last]: SeedRange): Promise<void> {
   const at = new Int32Array(new SharedArrayBuffer(4));
   at[0] = first;

@@ -1,7 +1,7 @@
-/** Files made wrong in ways that damage, mistakes and malice make them. What comes out is what the seed says. */
+/** Corrupts files the way that damage, mistakes and attackers do. The result depends on the seed alone. */
 import { type RandomStream, randomStream } from "../../../runtime/index.ts";
 
-/** Draws whole numbers below a bound, one after the other. */
+/** Draws integers below a bound, one after the other. */
 type Draw = (below: number) => number;
 
 function drawing(stream: RandomStream): Draw {
@@ -57,7 +57,7 @@ const bytewise: readonly Mutation[] = [
   (bytes, draw) => replaced(bytes, bytes.length, bytes.length, Buffer.alloc(1 + draw(2000))),
 ];
 
-/** Of what is text in a file, its header too. */
+/** Mutations of the text in a file, such as its header. */
 const textual: readonly Mutation[] = [
   (bytes, draw) => inPlaceOf(bytes, draw, /-?\d+(\.\d+)?/g, oddNumbers[draw(oddNumbers.length)]!),
   (bytes, draw) => inPlaceOf(bytes, draw, /"[^"\n]{0,60}"/g, JSON.stringify(oddTexts[draw(oddTexts.length)]!)),
@@ -72,7 +72,7 @@ function inPlaceOf(bytes: Buffer, draw: Draw, pattern: RegExp, by: string): Buff
   return replaced(bytes, index, index + old.length, Buffer.from(by, "utf8"));
 }
 
-/** One value of a JSON document is another, gone, or nested deeply; other files stay as they are. */
+/** Replaces, removes or deeply nests one value of a JSON document; other files stay as they are. */
 function inJson(bytes: Buffer, draw: Draw): Buffer {
   let root: unknown;
   try {
@@ -90,7 +90,7 @@ function inJson(bytes: Buffer, draw: Draw): Buffer {
   try {
     return Buffer.from(JSON.stringify(root));
   } catch {
-    return bytes; // nested more deeply than JSON.stringify goes
+    return bytes; // nested too deeply for JSON.stringify
   }
 }
 

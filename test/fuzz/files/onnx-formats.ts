@@ -1,4 +1,4 @@
-/** ONNX files: a model that heddle writes, its weights beside it too, and those of onnx's own tests. */
+/** ONNX files: a model exported by heddle, with and without external data, and those of onnx's own tests. */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -9,7 +9,7 @@ import { readNodeTests } from "../../onnx/import/node-tests.ts";
 import { preNormBlock } from "../../support/pre-norm-block.ts";
 import type { Format } from "./format.ts";
 
-/** Every so many of onnx's tests; the models of all kinds of operators are among them. */
+/** Takes one in this many of onnx's tests, which still covers all kinds of operators. */
 const every = 40;
 const folder = fileURLToPath(new URL("../../onnx/import/nodes", import.meta.url));
 
@@ -45,7 +45,7 @@ export const onnxFormats: readonly Format[] = [
   },
 ];
 
-/** Models of onnx's tests that are read without being told more. */
+/** Models of onnx's tests that import without options. */
 async function soundTests() {
   const found = [];
   for (const test of readNodeTests(folder).filter((_, i) => i % every === 0)) {

@@ -1,4 +1,4 @@
-/** Pictures in every way that they are decoded, and annotations. */
+/** Images in every way that they are decoded, and segmentation masks. */
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import sharp from "sharp";
@@ -23,7 +23,7 @@ const encoded = {
   svg: async () => Buffer.from(svg),
 };
 
-/** All ways in which runs decode a picture; that one of them takes it and another does not is no fault. */
+/** All ways in which runs decode an image; it is no fault where only some of them accept it. */
 async function decodeInAllWays(path: string, isDrawing: boolean): Promise<void> {
   const bytes = readFileSync(path);
   const source = { name: "picture", bytes };
@@ -55,7 +55,7 @@ function requireCount(found: number, wanted: number): void {
   if (found !== wanted) throw new Error(`${found} values where ${wanted} are wanted`);
 }
 
-/** Bytes behind the last pixel: checksums and the mark of the end. */
+/** Bytes after the last pixel: checksums and the end marker. */
 const trailer = { png: 20, jpeg: 2, "jpeg-progressive": 2, webp: 0 };
 
 const picture = (name: keyof typeof encoded): Format => ({

@@ -1,4 +1,4 @@
-/** What a run keeps of itself, what was measured on a device, and the pages and logs made of them. */
+/** The files that a run keeps, measurements of a device, and the pages and logs made of them. */
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { baselineFacts, compileKernels, parseGraph, tunableKernels } from "../../../compiler/index.ts";
@@ -27,14 +27,14 @@ const weight = (value: number) =>
   tensorToWrite("w", { dtype: "f32", axes: [{ name: "a", size: 4 }], data: new Float32Array(4).fill(value) });
 const metrics = [1, 2, 3].map((step) => `{"step":${step},"loss":1.5}\n`).join("");
 
-/** All are read, whatever the first says. */
+/** Calls all readers, even after one throws. */
 async function readEach(readers: readonly (() => Promise<unknown>)[]): Promise<void> {
   let first: unknown;
   for (const read of readers) await read().catch((error: unknown) => (first ??= error));
   if (first !== undefined) throw first;
 }
 
-/** A checkpoint that loads is the one that was saved. */
+/** A checkpoint that loads must be the one that was saved. */
 async function requireCheckpoint(folder: string, step: number, value: number): Promise<void> {
   const loaded = await loadNewestCheckpoint(folder, ignored);
   if (!loaded) return;
@@ -46,7 +46,7 @@ async function requireCheckpoint(folder: string, step: number, value: number): P
   }
 }
 
-/** A log that goes on after a step has all steps up to it, or none. */
+/** A metrics log resumed after a step has all steps up to it, or none. */
 async function requireMetrics(path: string, last: number): Promise<void> {
   await (await openMetricsLog(path, { resumeAt: last })).dispose();
   const lines = readFileSync(path, "utf8").split("\n").slice(0, -1);
@@ -111,7 +111,7 @@ const stage: Format = {
   },
 };
 
-/** Whatever lies there, what is left of it are whole events. */
+/** Whatever is on disk, what is kept of it is whole events. */
 const events: Format = {
   name: "events",
   write: async (folder) => {
@@ -172,7 +172,7 @@ const about = {
   facts: [{ label: "parameters", value: "12", note: "all" }],
 };
 
-/** A page is made whatever the files hold, and none of it runs. */
+/** A page is made whatever the files hold, and it contains nothing executable. */
 const report: Format = {
   name: "report",
   write: async (folder) => {

@@ -1,4 +1,4 @@
-/** What a long run over files has done, in a file: for each format the seeds that are through, and what they found. */
+/** The saved progress of a long run over files: for each format the seeds that are done, and their findings. */
 import { existsSync, readFileSync } from "node:fs";
 import { writeFileAtomically } from "../../../runtime/index.ts";
 import type { SeedRange } from "../session.ts";
@@ -12,7 +12,7 @@ export type FileSession = Record<string, FormatSession>;
 
 const none: FormatSession = { done: [], findings: [] };
 
-/** That of a file, or a new one. */
+/** The session saved in a file, or a new one. */
 export const openFileSession = (path: string | undefined): FileSession =>
   path !== undefined && existsSync(path) ? (JSON.parse(readFileSync(path, "utf8")) as FileSession) : {};
 
@@ -21,7 +21,7 @@ export const saveFileSession = (path: string, session: FileSession): Promise<voi
 
 export const sessionOf = (session: FileSession, format: string): FormatSession => session[format] ?? none;
 
-/** The first seeds of a range that no other range holds, as many as follow each other; undefined where all are held. */
+/** The first contiguous seeds of a range that are not done; undefined where all are. */
 export function firstMissing([from, to]: SeedRange, done: readonly SeedRange[]): SeedRange | undefined {
   let first = from;
   for (const [a, b] of done) if (a <= first && first < b) first = b; // they are sorted
@@ -29,6 +29,6 @@ export function firstMissing([from, to]: SeedRange, done: readonly SeedRange[]):
   return [first, Math.min(to, ...done.map(([a]) => a).filter((a) => a > first))];
 }
 
-/** How many seeds of a range are through. */
+/** How many seeds of a range are done. */
 export const countDone = ([from, to]: SeedRange, done: readonly SeedRange[]): number =>
   done.reduce((n, [a, b]) => n + Math.max(0, Math.min(to, b) - Math.max(from, a)), 0);

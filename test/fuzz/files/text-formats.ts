@@ -1,4 +1,4 @@
-/** Texts that people write: graphs, kernels, settings, hardware, specs of data, classes and templates. */
+/** Texts written by hand: graphs, kernels, settings, hardware, data specs, classes and templates. */
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { classPrompts, readLabels, readTemplates } from "../../../cli/commands/run/prompts.ts";
@@ -25,7 +25,7 @@ const example = () => {
   return makeGraph("g", [{ name: "y", node: ops.sqrt(ops.contract(ops.exp(x), w, ["a"])) }]);
 };
 
-/** Lines that are read one by one, each by itself. */
+/** A file whose lines are each read on their own. */
 const lines = (name: string, sound: readonly string[], read: (line: string, folder: string) => unknown): Format => ({
   name,
   write: async (folder) => {

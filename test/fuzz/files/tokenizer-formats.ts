@@ -1,4 +1,4 @@
-/** tokenizer.json of every kind that models come with, and the configuration beside it. */
+/** tokenizer.json of every kind that models ship with, and tokenizer_config.json beside it. */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { learnedTokenizerConfig, learnTokenizer, readTokenizer } from "../../../data/index.ts";
@@ -18,7 +18,7 @@ const idsOf = (tokens: readonly string[]) => Object.fromEntries(tokens.map((toke
 const characters = [..."abcdefghijklmnopqrstuvwxyz猫"];
 const bytes = Array.from({ length: 256 }, (_, b) => `<0x${b.toString(16).toUpperCase().padStart(2, "0")}>`);
 
-/** As LLaMA's: byte-pair merges that fall back to bytes. */
+/** As LLaMA's: BPE with byte fallback. */
 const llama = {
   version: "1.0",
   added_tokens: special,

@@ -1,4 +1,4 @@
-/** One broken file: it is read, or refused with one of our errors. Anything else is a finding. */
+/** One corrupted file: it is read, or refused with one of our errors. Anything else is a finding. */
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -6,25 +6,25 @@ import { HeddleError, InternalError } from "../../../compiler/index.ts";
 import type { Format } from "./format.ts";
 import { mutated } from "./mutate.ts";
 
-/** An example that lies there whole, of which each seed breaks a copy. */
+/** A valid example on disk; each seed corrupts a copy of it. */
 export interface Example {
   readonly format: Format;
-  /** The folder that everything lies in. */
+  /** The folder that holds everything. */
   readonly root: string;
-  /** Makes one of its files wrong and reads it; gives what was wrong with how that went, or undefined. */
+  /** Corrupts one of its files and reads it; returns what went wrong, or undefined. */
   readonly trySeed: (seed: number) => Promise<string | undefined>;
   readonly dispose: () => void;
 }
 
 export async function openExample(format: Format): Promise<Example> {
   const root = mkdtempSync(join(tmpdir(), `heddle-fuzz-${format.name}-`));
-  const around = join(root, "around"); // so that a name like ../../x is seen here
+  const around = join(root, "around"); // so that a path like ../../x is noticed
   const [sound, copy] = [join(around, "sound"), join(around, "copy")];
   mkdirSync(sound, { recursive: true });
   const files = await format.write(sound);
   for (const file of files) {
     cpSync(sound, copy, { recursive: true });
-    await format.read(copy, file); // or all would be refused for the example's own fault
+    await format.read(copy, file); // or every read would fail for the example's own fault
   }
   return {
     format,
@@ -52,14 +52,14 @@ async function refused(read: () => Promise<void>): Promise<void> {
   throw new Error("a file whose end is missing is read as if it were whole");
 }
 
-/** What lies outside the folder that was read. */
+/** What was written outside the folder that was read. */
 function strayFile(root: string): string | undefined {
   const names = [...readdirSync(root), ...readdirSync(join(root, "around"))];
   const stray = names.find((name) => !["around", "copy", "sound"].includes(name));
   return stray && `it left ${stray} outside its folder`;
 }
 
-/** Milliseconds that a small file may take, whatever is in it, and bytes by which the process may grow meanwhile. */
+/** The most milliseconds that a small file may take, whatever is in it, and bytes by which the process may grow. */
 const most = { milliseconds: 10_000, bytes: 2 ** 30 };
 
 export async function faultOf(read: () => Promise<void>): Promise<string | undefined> {

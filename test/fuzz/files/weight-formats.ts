@@ -1,4 +1,4 @@
-/** Weights, and the sizes that lie beside them. */
+/** Weight files, and the model configurations beside them. */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { modelOfFolder } from "../../../cli/checkpoint.ts";
@@ -29,10 +29,10 @@ async function readAll(path: string): Promise<void> {
   }
 }
 
-/** One whose settings hold a list and groups. */
+/** A model whose settings include a list and groups. */
 const listed = bundledModels.find(({ config }) => Object.values(config).some(Array.isArray))!;
 
-/** A configuration that a broken file gave has the same kinds of values as the usual one. */
+/** A configuration read from a broken file must have values of the same types as the usual one. */
 function requireKinds(config: Config, usual: Config): void {
   for (const [key, value] of Object.entries(usual)) {
     const given = config[key];

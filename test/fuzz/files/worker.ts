@@ -1,4 +1,4 @@
-/** Tries seeds of one format, and tells which it is at, so that one that never ends is known. */
+/** Tries the seeds of one format and reports the current one, so that a hanging seed is known. */
 import { existsSync, readdirSync, readlinkSync, realpathSync } from "node:fs";
 import { setTimeout } from "node:timers/promises";
 import { parentPort, workerData } from "node:worker_threads";
@@ -7,10 +7,10 @@ import { formats } from "./formats.ts";
 import { openExample } from "./try-seed.ts";
 
 const { name, from, to, at } = workerData as { name: string; from: number; to: number; at: Int32Array };
-sharp.concurrency(1); // of small pictures, threads within one take longer than it
+sharp.concurrency(1); // for small images, threads within one cost more than they save
 const example = await openExample(formats.find((f) => f.name === name)!);
 
-/** Files of the example that are open; none where the system does not tell. */
+/** Files of the example that are open; none where the system cannot tell. */
 const openFiles = (): readonly string[] =>
   existsSync("/proc/self/fd")
     ? readdirSync("/proc/self/fd")
@@ -22,7 +22,7 @@ function linkOf(path: string): string {
   try {
     return readlinkSync(path);
   } catch {
-    return ""; // it was that of the folder's own listing
+    return ""; // that of the directory listing itself
   }
 }
 

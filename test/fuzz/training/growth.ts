@@ -1,4 +1,4 @@
-/** Whether a training run takes more and more: memory, device buffers, open files, handles. */
+/** Whether a training run leaks: memory, device buffers, open files, handles. */
 import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -15,7 +15,7 @@ export interface GrowthOptions {
   readonly tell: (text: string) => void;
 }
 
-/** Numbers that must not grow, taken between steps after garbage was collected. */
+/** Numbers that must not grow, sampled between steps after a garbage collection. */
 interface Sample {
   readonly step: number;
   readonly heapMiB: number;
@@ -27,9 +27,9 @@ interface Sample {
 }
 
 /**
- * By how much a number may be larger in the last quarter of a run than in its second: what allocators keep comes and goes.
- * Each quarter counts with its smallest sample: what is on its way when a sample is taken (a write, a timer, a message
- * to a worker) ends, while what leaks stays in all that follow.
+ * How much a number may grow from the second quarter of a run to the last: what allocators retain varies. Each quarter
+ * counts with its smallest sample: what is in flight when a sample is taken (a write, a timer, a message to a worker)
+ * ends, while a leak stays in all later samples.
  */
 const slack: Readonly<Record<Exclude<keyof Sample, "step">, number>> = {
   heapMiB: 2,
@@ -42,7 +42,7 @@ const slack: Readonly<Record<Exclude<keyof Sample, "step">, number>> = {
 
 const samples = 40;
 
-/** What grew, one text a number. */
+/** What grew, one line per number. */
 export async function growthOf({ backend, steps, tell }: GrowthOptions): Promise<string[]> {
   const folder = mkdtempSync(join(tmpdir(), "heddle-growth-"));
   const taken: Sample[] = [];

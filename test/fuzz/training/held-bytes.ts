@@ -1,4 +1,4 @@
-/** Bytes of the buffers that a device holds; 0 of an executor without any. */
+/** Bytes of the buffers that a device holds; 0 for an executor without any. */
 import type { Backend } from "../../../backends/backend.ts";
 import type { WebgpuBackend } from "../../../backends/webgpu/index.ts";
 

@@ -1,7 +1,7 @@
 /**
- * A small job with all that a run has to keep: f16 with a loss scale that halves now and then, micro-batches, dropout,
- * an average of the weights, a schedule, and a validation that keeps the best. Where `KILL_AT` is set
- * it kills its own process at that operation on the disk.
+ * A small job with everything that a run must save: f16 with a loss scale that is halved at overflows, gradient
+ * accumulation, dropout, an EMA of the weights, a schedule, and a validation that keeps the best weights. `KILL_AT`
+ * makes it kill its own process at that file system operation.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { hostTensor, makeGraph, type SizedAxis } from "../../../compiler/index.ts";
@@ -30,7 +30,7 @@ import { killAtOperation } from "./kill-at.ts";
 const batch = axis("batch", symbol("batch"));
 const [wide, hidden, one] = [axis("wide", 6), axis("hidden", 9), axis("one", 1)];
 
-/** The squared errors for y, and √(w²·s²), whose gradient is NaN where s is 0 and whose loss is none the less a number. */
+/** The squared errors for y, and √(w²·s²), whose gradient is NaN where s is 0 while its value is finite. */
 function errors(p: Params) {
   const x = input("x", "f32", [batch, wide]);
   const h = dropout(p, gelu(linear(p.scope("in"), x, [wide], [hidden])), [batch, hidden], 0.2);
@@ -60,10 +60,10 @@ function stepOf() {
 
 const rows = 4;
 
-/** The gradients of these batches are not finite. */
+/** Batches whose gradients are not finite. */
 const overflows = [5, 12];
 
-/** A batch, a function of its number alone. */
+/** A batch, which depends on its number alone. */
 function feeds(position: number, stream = "train") {
   const draw = randomStream(5, stream);
   const x = draw.fill({ kind: "normal", mean: 0, std: 1 }, rows * 6, position);

@@ -1,4 +1,4 @@
-/** Ends this process as kill -9 does, at an operation on the disk that is counted off: before it, or halfway through a write. */
+/** Kills this process with SIGKILL at the n-th file system operation: before it, or halfway through a write. */
 import type { FileSystem, OpenFile } from "../../../runtime/file-system.ts";
 import { fileSystem } from "../../../runtime/host/node-host.ts";
 
@@ -7,7 +7,7 @@ const die = (): Promise<never> => {
   return new Promise(() => {});
 };
 
-/** Replaces the operations of the file system that runs write through. */
+/** Wraps the file system operations that runs write through. */
 export function killAtOperation(last: number): void {
   if (!Number.isFinite(last)) return;
   let done = 0;

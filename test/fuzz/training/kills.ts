@@ -1,4 +1,4 @@
-/** Kills training runs, at random moments and inside what they write, and compares what comes of them with a run left alone. */
+/** Kills training runs, at random moments and during writes, and compares their results with an uninterrupted run's. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
@@ -22,17 +22,17 @@ export interface KillOptions {
 
 export interface KillReport {
   readonly kills: number;
-  /** Of those, at an operation on the disk. */
+  /** Of those, at a file system operation. */
   readonly inWrites: number;
   readonly runs: number;
-  /** What a run that was killed has other than the one left alone. */
+  /** How a killed run differs from the uninterrupted one. */
   readonly findings: readonly string[];
 }
 
-/** Operations on the disk from the start of a process within which it is killed. */
+/** A process is killed within this many file system operations of its start. */
 const operations = 130;
 
-/** Runs until so many kills have happened and the last run has come to its end. */
+/** Starts and resumes runs until `times` kills have happened and the last run has finished. */
 export async function tryKills({ times, device, seed, steps, tell }: KillOptions): Promise<KillReport> {
   const root = mkdtempSync(join(tmpdir(), "heddle-kills-"));
   const draw = randomStream(seed, "kills");
@@ -83,7 +83,7 @@ interface Kill {
   readonly afterMs?: number;
 }
 
-/** `heddle train` in a process of its own; the status is null where it was killed. */
+/** `heddle train` in its own process; the status is null where it was killed. */
 async function heddle(runs: string, resume: boolean, device: string, steps: number, { atOperation, afterMs }: Kill) {
   const args = ["train", here("job.ts"), "--device", device, "--runs", runs, "--set", `steps=${steps}`];
   const child = spawn(process.execPath, [here("../../../bin/heddle.js"), ...args, ...(resume ? ["--resume"] : [])], {
@@ -104,7 +104,9 @@ async function heddle(runs: string, resume: boolean, device: string, steps: numb
   return { status, err };
 }
 
-/** What a run left: figures of each step, the events that TensorBoard shows, the bytes of tensors, and all files by name. */
+/**
+ * What a run left: metrics of each step, the events that TensorBoard shows, the bytes of tensors, and all file names.
+ */
 export function outcomeOf(folder: string) {
   const files = readdirSync(folder, { recursive: true, withFileTypes: true })
     .filter((f) => f.isFile())
@@ -122,20 +124,20 @@ export function outcomeOf(folder: string) {
   };
 }
 
-/** How long a step took differs from run to run. */
+/** A line without its step's duration, which differs from run to run. */
 function withoutTime(line: string): unknown {
   if (line === "") return line;
   const { seconds, ...figures } = JSON.parse(line);
   return { ...figures, hasTime: typeof seconds === "number" };
 }
 
-/** What a checkpoint says, but for how many were saved before it. */
+/** A checkpoint's state, without the number of checkpoints before it and the checksums. */
 function stateOf(folder: string): unknown {
   const { sequence, sha256, ...said } = JSON.parse(readFileSync(join(folder, "state.json"), "utf8"));
   return said;
 }
 
-/** The files are read in the order of their names; a session that starts at a step hides what came before of it and later ones. */
+/** Files are read in name order; a session that starts at a step hides earlier events of that step and later ones. */
 function shownEvents(folder: string): unknown[] {
   let shown: { readonly step: number; readonly value: unknown }[] = [];
   for (const name of readdirSync(folder).sort())
