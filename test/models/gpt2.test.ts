@@ -87,7 +87,9 @@ describe("checkpoints of GPT-2", () => {
       await renamed(folder, at, (name) => name.replace(/^transformer\./, ""), new Map([["h.0.attn.bias", ones]]));
       await expectConverted(at, folder);
       const saying = async (from: string) => (await heddle("convert", from, "--out", join(at, "again"))).err;
-      expect(await saying(at)).toContain("1 of 29 tensors have no place in gpt2-like and are not read: h.0.attn.bias\n");
+      expect(await saying(at)).toContain(
+        "1 of 29 tensors have no place in gpt2-like and are not read: h.0.attn.bias\n",
+      );
       expect(await saying(folder)).not.toContain("no place");
     }));
 
