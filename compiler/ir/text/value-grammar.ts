@@ -35,7 +35,7 @@ import {
 /** Error recovery resynchronizes only at whole statements, headers and sections, not within a line. */
 export const inLine = { resyncEnabled: false };
 
-/** The value that a token stands for. */
+/** The value of a parser alternative that consumes one token. */
 export const alternative = <T>(value: T, _token: IToken): T => value;
 
 /** A base class, as chevrotain's rules are members; `GraphParser` extends it with the rules of lines. */
