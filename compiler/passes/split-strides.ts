@@ -5,8 +5,8 @@
  *
  *     before  %t = transposed_window %y axis o into i=7 kernel k=3 stride 2    [i, k, n]
  *             %r = contract %t, %w over [n, k]                                 [i, c]
- *     after   for each remainder a contraction over [n, k'], k' one or two of k, of windows without a stride   [i=4, c]
- *             %r = their concatenation along a new axis, merged with i, as long as i is
+ *     after   for each remainder a contraction over [n, k'], k' one or two taps, of unstrided windows   [i=4, c]
+ *             %r = their concatenation along a new axis, merged with i and cut to its size
  */
 import type { Pass } from "../driver/index.ts";
 import { build } from "../ir/build.ts";
