@@ -22,7 +22,7 @@ import type { AdapterFacts } from "./facts.ts";
 import { kernelShape } from "./kernel-shape.ts";
 import { regionName, Values } from "./values.ts";
 
-/** How products compute and read whole rows on an adapter. */
+/** How row reductions may be fused into products on an adapter. */
 export type RowLimits = Pick<FusionLimits, "rowTiles" | "rowParts">;
 
 /**
@@ -110,7 +110,7 @@ function writesWhatItReads(kernel: FusedKernel, state: Node, plan: FusionPlan, f
   const values = new Values(shape, new Set());
   const env = new Map(kernel.axes.map((a, i) => [a.name, indexOver(`c${i}`, a.size)]));
   const own = settled(env, state);
-  if (state.type.axes.some((a) => !own.has(a.name))) return false; // it stores parts of the successor, at other coordinates
+  if (state.type.axes.some((a) => !own.has(a.name))) return false; // it stores parts of the new state, at other coordinates
   const stored = kernel.stores.map((s) => values.at(s.value, env));
   const regions = shape.regions.flatMap((r, i) => (r.root === state ? [i] : []));
   const whole = regions.length === 1 && shape.regions[regions[0]!]!.axes === state.type.axes;

@@ -140,7 +140,7 @@ export class Lowering {
   }
 
   /**
-   * Binds every movement within the group that only relabels elements to its operand's value at the corresponding
+   * Binds each bijective movement within the group (such as a transpose) to its operand's value at the corresponding
    * index. The two indices are equal by construction, which index simplification cannot always prove when sizes are
    * open.
    */

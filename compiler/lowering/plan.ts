@@ -80,7 +80,7 @@ const withoutParts = (schedule: Schedule<unknown>): Schedule<unknown> => ({
   settings: () => "it has no part in the norm of rows",
 });
 
-/** How products split the norms of rows between kernels on an adapter; undefined if no schedule supports it. */
+/** How products absorb norms of rows, as epilogue and prologue, on an adapter; undefined if no schedule can. */
 export function rowPartsOf(tables: ScheduleTables, facts: AdapterFacts): RowParts | undefined {
   const able = tables.contraction.schedules.filter(
     (s) =>

@@ -93,8 +93,8 @@ export class Values {
     const key = envKey(env, node);
     let value = memo.get(key);
     if (!value) {
-      // Envs that share a key must share a value: drop everything that the key does not determine, such as loop
-      // counters.
+      // Envs that differ only in the index of an axis of size 1 share a value, which must not use a counter of one of
+      // them.
       value = this.compute(node, settled(env, node));
       memo.set(key, value);
     }

@@ -17,7 +17,7 @@ export const wholeRows: Schedule<ContractionProblem, SubgroupTile> = {
   ...(subgroupTiles as Schedule<ContractionProblem, SubgroupTile>),
   name: "whole-rows",
   summary: "the lanes of a subgroup compute whole rows, tile by tile, and fold what they have written of them",
-  fits: () => true, // fusion asked before it put reductions into the kernel
+  fits: () => true, // fusion checked this before adding reductions to the kernel
   rowTiles: (facts) => {
     const settings = subgroupTiles.settings(facts);
     const lacks = subgroupTiles.features!.some((f) => !facts.features.has(f));
