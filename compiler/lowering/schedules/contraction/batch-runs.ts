@@ -13,7 +13,7 @@ interface BatchRun extends Readonly<Record<string, number>> {
   readonly threads: number;
   /** Neighbours along the batch axis per thread. */
   readonly along: number;
-  /** At most so many rows, or columns, per thread: they reuse what is loaded of the other operand. */
+  /** Maximum rows, or columns, per thread: they reuse what is loaded of the other operand. */
   readonly most: number;
 }
 

@@ -1,8 +1,8 @@
 /**
  * Contractions of a few rows with a long matrix whose neighbours in memory are different results, so that few-rows
  * would read elements far apart: split-K within a workgroup. Each thread accumulates some neighbouring results over a
- * slice of the sum, in registers; in the end the slices of each result are added up. Neither the rate nor the settings were measured on a
- * GPU.
+ * slice of the sum, in registers; in the end the slices of each result are added up. Neither the rate nor the settings
+ * were measured on a GPU.
  */
 import { dimExpr, type Env, indexOver, restrict, spanOf, typical } from "../../../fusion/index.ts";
 import { boundsOf } from "../../../ir/dim.ts";
