@@ -11,10 +11,7 @@ export interface AdapterFacts extends KernelFacts {
 /** WebGPU's guaranteed limits: kernels made for these run everywhere. */
 export const baselineFacts: AdapterFacts = { ...guaranteedFacts, software: false, bindingAlignment: 256 };
 
-/**
- * Workgroup size for threads that share nothing: a multiple of usual GPU subgroups, or what a CPU thread processes at
- * once.
- */
+/** Workgroup size for threads that share nothing: whole subgroups of a usual GPU, or what a CPU thread runs at once. */
 export const independentThreads = (facts: AdapterFacts): number => (facts.software ? 32 : 64);
 
 /** Why nothing is shared within workgroups of an adapter that runs on CPU threads. */

@@ -28,8 +28,5 @@ export function markOf(text: string): string {
 /** The bounds of a symbol as they appear in shape keys. */
 const bounds = /\{\d+\.\.(?:\d+|Infinity)\/\d+\}/g;
 
-/**
- * The hash of a kernel's shape. Bounds of open sizes are left out: a finding is tied to the sizes at which it was
- * timed.
- */
+/** The hash of a kernel's shape, without the bounds of open sizes: a finding is tied to the sizes it was timed at. */
 export const markOfShape = (key: string): string => markOf(key.replace(bounds, ""));

@@ -25,9 +25,7 @@ import { regionName, Values } from "./values.ts";
 /** How row reductions may be fused into products on an adapter. */
 export type RowLimits = Pick<FusionLimits, "rowTiles" | "rowParts">;
 
-/**
- * Fuses a graph as if each state and its new value shared a binding; `updateInPlace` makes that true or fuses again.
- */
+/** Fuses a graph as if each state and its new value shared a binding; `updateInPlace` ensures it or fuses again. */
 export const fuseForUpdates = (graph: Graph, facts: AdapterFacts, rows: RowLimits = {}): FusionPlan =>
   fuseGraph(graph, { maxBindings: facts.maxBindings, successors: successorsOf(graph), ...rows });
 
@@ -110,7 +108,7 @@ function writesWhatItReads(kernel: FusedKernel, state: Node, plan: FusionPlan, f
   const values = new Values(shape, new Set());
   const env = new Map(kernel.axes.map((a, i) => [a.name, indexOver(`c${i}`, a.size)]));
   const own = settled(env, state);
-  if (state.type.axes.some((a) => !own.has(a.name))) return false; // it stores parts of the new state, at other coordinates
+  if (state.type.axes.some((a) => !own.has(a.name))) return false; // it stores only parts of the new state
   const stored = kernel.stores.map((s) => values.at(s.value, env));
   const regions = shape.regions.flatMap((r, i) => (r.root === state ? [i] : []));
   const whole = regions.length === 1 && shape.regions[regions[0]!]!.axes === state.type.axes;

@@ -63,10 +63,7 @@ class ShapeWalk {
   private readonly storage: ReadonlyMap<Node, Storage>;
   private readonly places: Placement;
   private readonly alignment: number;
-  /**
-   * Roots that the kernel writes and also addresses as a whole: they get a single region, so that no two bindings
-   * overlap.
-   */
+  /** Roots that the kernel writes and also addresses as a whole: one region each, so that no two bindings overlap. */
   private readonly undivided = new Set<Node>();
 
   constructor(kernel: FusedKernel, storage: ReadonlyMap<Node, Storage>, places: Placement, alignment: number) {

@@ -213,9 +213,7 @@ export class Lowering {
   }
 }
 
-/**
- * Appends a statement, merging it into the preceding `if` if the condition is the same: adjacent stores stay together.
- */
+/** Appends a statement, merging it into a preceding `if` of the same condition: adjacent stores stay together. */
 function joinedIf(before: readonly Stmt[], stmt: Stmt): Stmt[] {
   const last = before.at(-1);
   if (stmt.kind !== "if" || last?.kind !== "if" || keyOf(last.condition) !== keyOf(stmt.condition))
@@ -342,9 +340,7 @@ function bindBuffers(body: readonly Stmt[], shape: KernelShape, facts: AdapterFa
   return { body: rewriteAll(body), buffers, bindings };
 }
 
-/**
- * Merges overlapping ranges of one tensor, each aligned to where a binding may begin; undefined if its size is open.
- */
+/** Merges overlapping ranges of one tensor, aligned to where bindings may begin; undefined if its size is open. */
 function clustersOf(root: string, ranges: readonly Range[], region: Region, facts: AdapterFacts): Access[] | undefined {
   const elements = spanOf(region.axes);
   if (typeof elements !== "number") return undefined;

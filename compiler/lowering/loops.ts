@@ -1,7 +1,4 @@
-/**
- * Loops over axes: flattened as long as every address stays linear in the counter, nested where it would need
- * divisions.
- */
+/** Loops over axes: flattened as far as all addresses stay linear in the counter, nested to avoid divisions. */
 import { dimExpr, indexOver, isMultipleOf, spanOf } from "../fusion/index.ts";
 import { type Dim, divideDims } from "../ir/dim.ts";
 import type { Axis } from "../ir/type.ts";
@@ -47,8 +44,7 @@ export function loopOverTurns(
     if (!options.rest || typeof size !== "number" || size < 2 * most) return { unroll: 1, whole: size, left: 0 };
     return { unroll: most, whole: Math.floor(size / most), left: size % most };
   };
-  // Use the fewest loops that keep all addresses linear in their counters: the last axes flattened, each outer axis
-  // nested.
+  // The fewest loops whose addresses are linear in their counters: the last axes flattened, outer axes nested.
   for (let nested = 0; ; nested++) {
     const [outer, flat] = [axes.slice(0, nested), axes.slice(nested)];
     const counters = outer.map((a) => indexOver(k.names.fresh("k"), a.size));

@@ -1,6 +1,4 @@
-/**
- * Prints the schedules and kernels of a plan: what was chosen for each kernel shape and why, and the resulting code.
- */
+/** Prints the schedules and kernels of a plan: what was chosen for each kernel shape and why, and its code. */
 import { globMatches } from "../diagnostics/switches.ts";
 import { kernelName } from "../fusion/index.ts";
 import { printKernel } from "../kernel/index.ts";

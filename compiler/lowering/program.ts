@@ -46,9 +46,7 @@ export interface KernelVariant {
   readonly waste?: number;
 }
 
-/**
- * A kernel of the program with its cost in bytes and operations. Its own code assumes nothing about the sizes of a run.
- */
+/** A kernel of the program with its cost in bytes and operations; its own code fits all sizes of a run. */
 export interface ProgramKernel extends KernelVariant {
   readonly name: string;
   readonly kind: KernelKind;

@@ -32,10 +32,7 @@ export interface Schedule<P, S extends Settings = Settings> {
   /** The settings to consider on an adapter, preferred first; or why the schedule does not apply to that adapter. */
   settings(facts: AdapterFacts): readonly S[] | string;
   fits(problem: P, settings: S, facts: AdapterFacts): Fit;
-  /**
-   * Whether settings that assume different ranges of an open size each become a variant; otherwise only the cheapest
-   * does.
-   */
+  /** Whether settings for different ranges of an open size each become a variant; otherwise only the cheapest does. */
   readonly byRange?: boolean;
   /** Estimated cost, for comparing settings of this schedule only: a relative figure, lower is better. */
   cost(problem: P, settings: S, facts: AdapterFacts): number;
@@ -171,9 +168,7 @@ function foundChoice<P>(
 
 const isKnown = (dim: Dim, sizes: Sizes): boolean => symbolsOf(dim).every((s) => Object.hasOwn(sizes, s.name));
 
-/**
- * Appends choices, except those that are unreachable because an earlier choice covers every case in which they apply.
- */
+/** Appends choices, except those that are unreachable because an earlier choice covers all of their cases. */
 function addReachable<P>(choices: Choice<P>[], more: readonly Choice<P>[]): void {
   for (const c of more) {
     const implied = (f: SizeFact) => c.assuming.some((own) => own.dim === f.dim && own.max <= f.max);

@@ -1,6 +1,4 @@
-/**
- * Expressions for graph values: what a fused kernel computes at one index, down to loads of the tensors that it reads.
- */
+/** Expressions for graph values: what a fused kernel computes at one index, down to loads of what it reads. */
 import { InternalError } from "../diagnostics/error.ts";
 import {
   address,
@@ -93,8 +91,7 @@ export class Values {
     const key = envKey(env, node);
     let value = memo.get(key);
     if (!value) {
-      // Envs that differ only in the index of an axis of size 1 share a value, which must not use a counter of one of
-      // them.
+      // Envs that differ only in the index of a size-1 axis share a value, which must not use a counter of either.
       value = this.compute(node, settled(env, node));
       memo.set(key, value);
     }

@@ -28,9 +28,7 @@ import { rowInRegisters } from "./row-reduction/row-in-registers.ts";
 import { rowPerThread } from "./row-reduction/row-per-thread.ts";
 import { rowPerWorkgroup } from "./row-reduction/row-per-workgroup.ts";
 
-/**
- * How to describe the problem of a kernel of a kind, and the schedules for it, in the order in which they are tried.
- */
+/** The problem of kernels of a kind, and the schedules for it in the order in which they are tried. */
 export interface KindOfKernel<P> {
   readonly problem: (k: Lowering) => P;
   readonly schedules: readonly Schedule<P>[];

@@ -29,10 +29,7 @@ const ownDirections: ReadonlyMap<string, readonly (1 | -1)[]> = new Map([
 const isBoxed = (e: Expr, box: Box): boolean =>
   e.kind === "var" ? box.has(e.name) : children(e).some((c) => isBoxed(c, box));
 
-/**
- * Whether a mask may show anything within a box, as an expression free of the box's indices; undefined if it always
- * may.
- */
+/** Whether a mask may show anything within a box, free of the box's indices; undefined if it always may. */
 export function mayShow(mask: Expr, box: Box): Expr | undefined {
   const found = boundOf(mask, "high", box);
   return found === undefined || found.kind === "const" ? undefined : found;

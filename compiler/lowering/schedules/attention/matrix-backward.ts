@@ -175,10 +175,7 @@ class Backward {
     return body.length === 0 ? [] : [{ kind: "if", condition: also ? and(mine, also) : mine, body }];
   }
 
-  /**
-   * Loads the workgroup's own vectors through the slabs into fragments, where they stay, as many rows at a time as a
-   * slab has lines.
-   */
+  /** Loads the workgroup's own vectors into fragments through the slabs, as many rows at a time as slabs have lines. */
   private bringOwn(by: { lid: Expr; threads: number }): Stmt[] {
     const { t, frame, code } = this;
     const atOnce = t.block / t.m;

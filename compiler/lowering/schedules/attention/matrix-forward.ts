@@ -43,9 +43,7 @@ import {
 import { type Frame, lastOf, type Vectors } from "./sides.ts";
 import { bring, oddPitch, type Slab } from "./slab.ts";
 
-/**
- * How far logits may exceed a row's reference maximum: weights are up to e^5.5 = 245, many of which f16 can still sum.
- */
+/** How far logits may exceed the reference maximum: weights reach e^5.5 = 245, many of which f16 can still sum. */
 const slack = 5.5;
 
 const below = (a: Expr, b: Expr): Expr => ({ kind: "compare", dtype: "bool", op: "lt", a, b });
@@ -138,17 +136,13 @@ class Forward {
     return { ...kernel, arrays: code.arrays, fragments: code.fragments, subgroupSize: t.lanes };
   }
 
-  /**
-   * Skips blocks hidden by the mask, unless blocks are prefetched: skipping one would skip loading the next one's keys.
-   */
+  /** Skips blocks hidden by the mask, unless blocks are prefetched: the next one's keys would not be loaded. */
   private unlessHidden(block: Expr, body: readonly Stmt[]): readonly Stmt[] {
     const { t, frame } = this;
     return t.ahead ? body : frame.unlessHidden(mul(block, int(t.block)), t.block, t.tiles * t.m, body);
   }
 
-  /**
-   * Loads queries through the key slab into fragments, where they stay, as many rows at a time as the slab has lines.
-   */
+  /** Loads queries into fragments through the key slab, as many rows at a time as the slab has lines. */
   private bringQueries(vectors: Vectors, lid: Expr, threads: number): Stmt[] {
     const { t, frame, code, keys } = this;
     const tilesAtOnce = t.block / t.m;

@@ -1,7 +1,4 @@
-/**
- * What the passes of attention on matrix units share: settings, fragments, and the strips through which lanes access
- * fragment elements.
- */
+/** What the passes of attention on matrix units share: settings, fragments, and strips to access their elements. */
 import { typical, typicalSpan } from "../../../fusion/index.ts";
 import { dtypeBytes } from "../../../ir/dtype.ts";
 import {
@@ -158,9 +155,7 @@ export class MatrixCode {
     return { array: made, pitch, offset: 0 };
   }
 
-  /**
-   * `count` strips of workgroup memory: f32 for lanes to access results, or the operand dtype to feed left fragments.
-   */
+  /** `count` strips of workgroup memory: f32 for lanes to read results, or the operand dtype for left fragments. */
   strips(count: number, dtype: "f16" | "f32"): ArrayDecl {
     const length = 4 * count * this.t.m * stripPitch(this.t);
     return this.array({ name: this.frame.k.names.fresh("strip"), dtype, width: 4, length, space: "workgroup" });
@@ -217,10 +212,7 @@ export class MatrixCode {
     ];
   }
 
-  /**
-   * sums += weights · slab, with a line of the slab per column of the weights; `first` is the first column fragment of
-   * the sums.
-   */
+  /** sums += weights · slab, a slab line per column of the weights; `first`: the first column fragment of the sums. */
   mix(
     sums: readonly string[],
     [left, right]: readonly [string, string],

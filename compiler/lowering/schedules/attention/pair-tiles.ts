@@ -117,8 +117,7 @@ export const attentionPairTiles: Schedule<AttentionProblem, SharedTile> = {
       2 * typical(sides.columns) >= columnsOf(t) || `a tile of ${columnsOf(t)} columns would be more than half empty`
     );
   },
-  // Pairs computed, including padding, weighted by their loads from workgroup memory, relative to how busy the adapter
-  // is kept.
+  // Pairs computed, including padding, weighted by their workgroup-memory loads and by the adapter's occupancy.
   cost: ({ parts }, t) => {
     const sides: Sides = sidesOfPairs(parts, columnsOf(t)) as PairSides;
     const tiles = Math.ceil(typical(sides.rows) / rowsOf(t)) * typicalSpan(sides.batch);

@@ -201,10 +201,7 @@ export function storeElement(
   return out;
 }
 
-/**
- * Four adjacent stores, under one guard if groups of four are inside or outside as a whole, so that they can be
- * vectorized.
- */
+/** Four adjacent stores, under one guard if four divides the width, so that they can be vectorized. */
 export function guardedFours(
   row: Expr,
   stores: readonly { readonly inside: Expr; readonly body: readonly Stmt[] }[],

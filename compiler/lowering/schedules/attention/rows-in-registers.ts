@@ -51,9 +51,7 @@ import {
 } from "./problem.ts";
 import { RowArray, type Vector } from "./row-array.ts";
 
-/**
- * The axis along which a thread's rows differ: one that the other side lacks, so that its vectors serve all of them.
- */
+/** The axis along which a thread's rows differ: the other side lacks it, so that its vectors serve all of them. */
 function tiledAxis({ rows, walked, over, q, k, v, part }: Parts): Axis | undefined {
   const forward = walked.some((a) => a.name === over.name);
   const others = forward ? [k, ...(v ? [v] : [])] : [q];
@@ -161,10 +159,7 @@ export class AttentionLowering {
     return made;
   }
 
-  /**
-   * An operand's vector for each of the thread's rows, given a full index; with `looped`, preloaded into a private
-   * array.
-   */
+  /** An operand's vector for each row of the thread, at a full index; with `looped`, preloaded to a private array. */
   private own(out: Stmt[], node: Node, axes: readonly Axis[]): (i: number, at: Env) => Vector {
     if (!this.settings.looped || isOfWalked(this.p, node)) return (_, at) => this.vector(node, at, axes);
     const brought = this.rowArray(span(axes));

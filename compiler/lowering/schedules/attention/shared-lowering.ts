@@ -163,10 +163,7 @@ export class SharedLowering {
     return { core, vectors, fours: range(this.t.rows).map(() => range(count).map(() => this.variable(out, zero))) };
   }
 
-  /**
-   * Dot products of a thread's rows and columns; its columns are `across` lines apart in the slab, adjacent in the
-   * strip.
-   */
+  /** Dot products of a thread's rows and columns; columns are `across` lines apart in the slab, adjacent in strips. */
   protected products(out: Stmt[], own: Vectors, walked: Vectors, from: Expr): Block {
     const { t, frame, slab } = this;
     const pitch = oddPitch(t.depth, 4);
@@ -210,10 +207,7 @@ export class SharedLowering {
     }
   }
 
-  /**
-   * Adds the strip's factors times the columns' vectors to the accumulators, as many columns at a time as fit in the
-   * slab.
-   */
+  /** Adds the strip's factors times the columns' vectors to the accumulators, a slab of columns at a time. */
   private mix(out: Stmt[], { vectors, fours }: Sums, from: Expr): void {
     const { t, frame, slab } = this;
     const length = lengthOf(vectors.axes);

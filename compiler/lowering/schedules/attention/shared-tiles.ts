@@ -1,6 +1,4 @@
-/**
- * Tiled attention in workgroup memory, for adapters without matrix units and for operands that these do not support.
- */
+/** Tiled attention in workgroup memory, for adapters without matrix units and for operands these do not take. */
 import { typical, typicalSpan } from "../../../fusion/index.ts";
 import { noSharing } from "../../facts.ts";
 import type { Fit, Schedule } from "../../schedule.ts";

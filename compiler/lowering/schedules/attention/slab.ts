@@ -24,9 +24,7 @@ export interface Bring {
   readonly sets: readonly Stmt[];
 }
 
-/**
- * Stages `lines` of `elements` each; accesses are distributed so that neighbouring threads read neighbouring memory.
- */
+/** Stages `lines` of `elements` each, with coalesced accesses: neighbouring threads read neighbouring memory. */
 export function bring(
   k: Lowering,
   { array, pitch, offset }: Slab,

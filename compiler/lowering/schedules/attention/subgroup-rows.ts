@@ -33,15 +33,10 @@ import { AttentionLowering, type Row, type RowsInRegisters } from "./rows-in-reg
 
 /** Maximum rows per lane, and elements of their vectors on one side: code size and compile time grow with both. */
 const most = { rows: 4, elements: 256 };
-/**
- * Maximum lanes: the loop body is replicated for each. With the eight of lavapipe it runs no faster and compiles
- * longer.
- */
+/** Maximum lanes: each has a copy of the loop body. With lavapipe's eight it runs no faster and compiles longer. */
 const mostLanes = 4;
 
-/**
- * The cost of loading a block's vectors, in units of rows multiplied with them: measured on SwiftShader, heads of 32.
- */
+/** The cost of loading a block's vectors, in rows multiplied with them: measured on SwiftShader, heads of 32. */
 const bringing = 1;
 
 interface SubgroupRows extends RowsInRegisters {

@@ -34,10 +34,7 @@ interface Slices extends Readonly<Record<string, number>> {
 const columnsOfWorkgroup = 32;
 /** Results per thread: eight halves are one 16-byte load. */
 const mostColumns = 8;
-/**
- * Products of an unrolled iteration, whose operands are loaded together: more would cost registers without hiding
- * latency.
- */
+/** Products of an unrolled iteration, whose loads are issued together: more cost registers but hide no latency. */
 const productsOfTurn = 64;
 
 export const fewRowsSliced: Schedule<ContractionProblem, Slices> = {

@@ -35,10 +35,7 @@ import { type ContractionProblem, elementsOfLoad, neighbours, type Side, storesO
 
 interface FewRows extends Readonly<Record<string, number>> {
   readonly threads: number;
-  /**
-   * Threads that split a sum: those of a subgroup; 0 if no subgroup size is known, and then the whole workgroup splits
-   * it.
-   */
+  /** Threads that split a sum: those of a subgroup; 0 if its size is unknown, and a whole workgroup splits it. */
   readonly lanes: number;
   /** Rows whose sums are held in registers. */
   readonly rows: number;
@@ -58,10 +55,7 @@ const mostNeighbours = 8;
 /** Rows of all long sides together per thread, if there are several products. */
 const mostOfSeveral = 6;
 
-/**
- * Products of an unrolled iteration, whose operands are loaded together: more would cost registers without hiding
- * latency.
- */
+/** Products of an unrolled iteration, whose loads are issued together: more cost registers but hide no latency. */
 const productsOfTurn = 128;
 
 export const fewRows: Schedule<ContractionProblem, FewRows> = {
@@ -92,9 +86,7 @@ function fits(problem: ContractionProblem, { threads, lanes, rows, outputs }: Fe
   return isLong ? fit : `a sum of ${problem.depth} is too short for ${sharing} threads to share`;
 }
 
-/**
- * Loads per element of the long side: the element itself, and the few rows' elements, shared by `outputs` rows of it.
- */
+/** Loads per element of the long side: the element itself, and the few rows', shared by `outputs` rows of it. */
 function cost(problem: ContractionProblem, { rows, outputs }: FewRows): number {
   const groups = (typical(sided(problem).long.size) * typicalSpan(problem.batch)) / outputs;
   return (1 + rows / (outputs * problem.products.length)) * Math.max(1, manyGroups / groups);
@@ -139,10 +131,7 @@ class SharedSums {
     return { ...code, subgroupSize: lanes };
   }
 
-  /**
-   * The work of the threads that split the sums of some rows of the long side; with `arrays`, they are a whole
-   * workgroup.
-   */
+  /** The code of threads that split the sums of some rows of the long side: a whole workgroup if `arrays` is given. */
   private team(item: Expr, across: Expr, lane: Expr, threads: number, arrays?: ArrayDecl[]): Stmt[] {
     const { k, few, long, batch } = this.p;
     const batchEnv = unflatten(div(item, across), batch);
@@ -164,10 +153,7 @@ class SharedSums {
     return [...out, { kind: "if", condition: first, body: stores }];
   }
 
-  /**
-   * The loops over a thread's share of the sum: an unrolled one, so that several loads are in flight, and its
-   * remainder.
-   */
+  /** Loops over a thread's share of the sum: an unrolled one, to have several loads in flight, and its remainder. */
   private turns(lane: Expr, threads: number, chunk: (turn: Expr) => Stmt[]): Stmt[] {
     const { k, depth } = this.p;
     const turns = divideDims(depth, this.width)!;

@@ -1,6 +1,4 @@
-/**
- * Contractions of a few rows with a long matrix: which side is which, and what their schedules require of the sizes.
- */
+/** Contractions of a few rows with a long matrix: which side is which, and what schedules require of the sizes. */
 import { dimExpr, type Env, typical } from "../../../fusion/index.ts";
 import { boundsOf } from "../../../ir/dim.ts";
 import { type Expr, int, type Stmt } from "../../../kernel/index.ts";

@@ -63,15 +63,10 @@ function rateOf(t: MatrixTile): number {
 /** Assumed number of processors if the adapter does not report it: that of a large GPU, which favours small tiles. */
 const usualProcessors = 128;
 
-/**
- * Relative throughput of a processor with only one workgroup, which cannot overlap loads with compute: assumed, not
- * measured.
- */
+/** Relative throughput of a processor with one workgroup, which cannot overlap loads with compute: not measured. */
 const alone = 0.6;
 
-/**
- * With more rows than this the left operand is assumed not to stay cached across all columns: assumed, not measured.
- */
+/** With more rows the left operand is assumed not to stay cached across all columns: expected, not measured. */
 const cachedRows = 4608;
 
 export function matrixCost({ rows, columns, depth, batch }: ProductSizes, t: MatrixTile, facts: KernelFacts): number {

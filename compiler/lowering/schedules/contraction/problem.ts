@@ -108,9 +108,7 @@ export function storesOf(k: Lowering, env: Env, ...sums: readonly Expr[]): Stmt[
   return [...lets, ...k.storesAt(k.fused.stores, coordinatesOf(k.fused.group!.rows, env))];
 }
 
-/**
- * Whether every element of an operand is exactly representable in f16, such as f32 values that were widened from f16.
- */
+/** Whether every element of an operand is exactly representable in f16, such as f32 values widened from f16. */
 export function holdsHalves({ k }: ContractionProblem, { operand }: Side): boolean {
   const env: Env = new Map(operand.type.axes.map((a) => [a.name, indexOver(k.names.fresh("k"), a.size)]));
   const isHalf = (e: Expr): boolean => {
@@ -170,9 +168,7 @@ function loadsOfRun(
   return [...found.values()];
 }
 
-/**
- * Whether some operand tensor is contiguous along the last axis: each run of loads begins where the previous one ends.
- */
+/** Whether a tensor of the operand is contiguous along the last axis: runs of loads follow one another. */
 function isRun(k: Lowering, along: readonly Axis[], operand: Node, envs: readonly Env[]): boolean {
   const width = runs.find((n) => isMultipleOf(along.at(-1)!.size, n))!;
   return loadsOfRun(k, along, operand, envs, width).some(({ indices, stride }) => stride === indices.size);
@@ -208,9 +204,7 @@ export function withoutScale(values: readonly Expr[]): { readonly values: readon
   return { values: bare, scale };
 }
 
-/**
- * An index clamped below `size`; by whole runs of `each` if these divide it, so that indices of a run stay neighbours.
- */
+/** An index clamped below `size`; by whole runs of `each` if these divide it, so that a run stays contiguous. */
 export function clamped(index: Expr, size: Dim, each: number): Expr {
   const runs = divideDims(size, each);
   if (runs === undefined || each === 1) return min(index, sub(dimExpr(size), int(1)));

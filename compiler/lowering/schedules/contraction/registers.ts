@@ -13,10 +13,7 @@ export interface Registers extends Readonly<Record<string, number>> {
   readonly threads: number;
   /** Maximum rows and columns of a tile. */
   readonly most: number;
-  /**
-   * For a side that is open until a run: its assumed maximum length, so that one tile holds all of it; 0 for any
-   * length.
-   */
+  /** For a side that is open until a run: its assumed maximum length, all of it in one tile; 0 for any length. */
   readonly few: number;
 }
 
@@ -34,10 +31,7 @@ export const registers: Schedule<ContractionProblem, Registers> = {
   lower: lowerInRegisters,
 };
 
-/**
- * The largest power of two from `most / 2` up to `most` that divides the size; otherwise the largest that wastes
- * little.
- */
+/** The largest power of two, from `most / 2` up, that divides the size; otherwise the largest that wastes little. */
 function tileFor(size: Dim, most: number): number {
   const n = typical(size);
   for (let tile = most; tile > most / 4; tile >>= 1) if (n % tile === 0) return tile;
@@ -53,9 +47,7 @@ interface Item {
   readonly env: Env;
 }
 
-/**
- * The indices of a side for one thread's tile; past its end the last one is repeated, and its results are not stored.
- */
+/** The indices of a side in a thread's tile; past its end the last one is repeated, and its results not stored. */
 function indices(side: Side, tile: number, tileIndex: Expr): Item[] {
   return Array.from({ length: tile }, (_, i) => {
     const exact = add(mul(tileIndex, int(tile)), int(i));
@@ -65,8 +57,8 @@ function indices(side: Side, tile: number, tileIndex: Expr): Item[] {
 }
 
 /**
- * A tile of results in registers; with `along`, one tile for each of that many neighbours along the last batch axis,
- * along which adjacent threads are also placed.
+ * A tile of results in registers; with `along`, one for each of that many neighbours along the last batch axis, along
+ * which adjacent threads lie as well.
  */
 export function lowerInRegisters(
   problem: ContractionProblem,

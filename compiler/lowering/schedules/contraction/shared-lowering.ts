@@ -30,10 +30,7 @@ import { overSlabs, stagesOf } from "./slab-loop.ts";
 export const lowerShared = (problem: ContractionProblem, tile: SharedTile): KernelCode =>
   new SharedLowering(problem, tile).run();
 
-/**
- * One operand of a workgroup: its slab, the accesses by which each thread stages it, and the thread's first vec4 in a
- * line.
- */
+/** One operand of a workgroup: its slab, each thread's accesses to stage it, and the thread's first vec4 in a line. */
 interface Operand {
   readonly slab: Slab;
   readonly accesses: readonly Access[];
@@ -96,10 +93,7 @@ class SharedLowering {
     return target;
   }
 
-  /**
-   * Thread coordinates, down and across: each 32 consecutive threads form a 4 by 8 block, which minimizes distinct slab
-   * reads.
-   */
+  /** Thread coordinates, down and across: 32 consecutive threads form a 4 by 8 block, for the fewest slab reads. */
   private threadAt(): [Expr, Expr] {
     const blocks = this.t.columns / this.t.perThread / 8;
     const block = div(this.lid, int(32));

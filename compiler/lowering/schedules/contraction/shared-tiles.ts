@@ -78,10 +78,7 @@ function usualLength(problem: ContractionProblem, side: Side, facts: AdapterFact
   return usual ? (side === problem.rows ? usual.rows : usual.columns) : 0;
 }
 
-/**
- * The largest value of a size: limited by its declared bound, and by tensors that contain it having at most 2^31 - 1
- * elements.
- */
+/** The largest value of a size: its declared bound, or less if a tensor with it would exceed 2^31 - 1 elements. */
 function mostOf(dim: Dim, beside: readonly Dim[]): number {
   const least = Math.max(...beside.map((d) => boundsOf(d).min));
   return Math.min(boundsOf(dim).max, Math.floor((2 ** 31 - 1) / least));

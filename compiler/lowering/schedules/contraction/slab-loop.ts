@@ -1,6 +1,4 @@
-/**
- * The main loop over the slabs of a sum: when each is loaded, and where it is while others are multiplied (pipelining).
- */
+/** The software-pipelined loop over the slabs of a sum: when each is loaded, and where it is held meanwhile. */
 import { dimExpr } from "../../../fusion/index.ts";
 import { type Expr, int, rangeOf, type Stmt, variable, variableFor } from "../../../kernel/index.ts";
 import { add, min, mod, mul, sub } from "../../../kernel/simplify.ts";

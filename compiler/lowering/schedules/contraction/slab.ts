@@ -102,10 +102,7 @@ export function turnedAccessesOf(
   });
 }
 
-/**
- * Distributes `count` accesses: a thread's accesses by number, with a guard for the store if only some threads have
- * one.
- */
+/** Distributes `count` accesses: those of a thread, with a guard for the store if only some threads have one. */
 function share(
   count: number,
   lid: Expr,

@@ -165,9 +165,7 @@ export class TileLowering {
     return out;
   }
 
-  /**
-   * A lane's loads for one step of the sum: one element of each row that it loads for the subgroup, and its columns.
-   */
+  /** A lane's loads for one step of the sum: an element of each row that it loads for all lanes, and its columns. */
   private loaded(out: Stmt[], row: Expr, column: Expr, env: Env): { readonly left: Expr[]; readonly right: Expr } {
     const { k, rows, columns } = this.p;
     const { lanes } = this.tile;

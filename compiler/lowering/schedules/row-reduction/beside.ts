@@ -1,7 +1,4 @@
-/**
- * Horizontal fusion of row sums with another kernel: extra workgroups in the same dispatch, of that kernel's workgroup
- * size.
- */
+/** Horizontal fusion of row sums with another kernel: extra workgroups, of its size, in the same dispatch. */
 import { dimExpr, isMultipleOf } from "../../../fusion/index.ts";
 import {
   type ArrayDecl,

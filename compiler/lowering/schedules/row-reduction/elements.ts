@@ -13,10 +13,7 @@ export interface Steps extends Stride {
   readonly elements?: number;
   /** Unroll factor, so that several loads are in flight; default 1. */
   readonly unroll?: number;
-  /**
-   * The maximum number of steps, if known: the loop is then fully unrolled, so that loaded values can stay in
-   * registers.
-   */
+  /** The maximum number of steps, if known: the loop is then fully unrolled, so that loads can stay in registers. */
   readonly turns?: number;
 }
 

@@ -1,6 +1,4 @@
-/**
- * What one pass over a row computes: a single reduction, or a maximum fused with a sum of exponentials relative to it.
- */
+/** What one pass over a row computes: a reduction, or a maximum fused with a sum of exponentials relative to it. */
 import type { Fold } from "../../../ir/algebra.ts";
 import type { Node } from "../../../ir/node.ts";
 import { foldOf } from "../../../ir/op.ts";
@@ -16,10 +14,7 @@ export interface Folded {
 export const oneByOne = (cores: readonly Node[]): Folded[] =>
   cores.map((core) => ({ cores: [core], fold: foldOf(core)!.fold }));
 
-/**
- * Fuses each maximum with a sum of exponentials that depends on it (online softmax), for rows that are expensive to
- * read twice.
- */
+/** Fuses maxima with the sums of exponentials that use them (online softmax), for rows that are expensive to reread. */
 export function inOnePass(cores: readonly Node[]): Folded[] {
   const sums = new Map<Node, Node>();
   for (const core of cores) {

@@ -1,7 +1,4 @@
-/**
- * Row reductions that read each row once: the threads that share it keep it in registers from one reduction to the
- * next.
- */
+/** Row reductions that read each row once: the threads that share it keep it in registers between reductions. */
 import { dimExpr, isMultipleOf, typical } from "../../../fusion/index.ts";
 import { type ArrayDecl, int, variable } from "../../../kernel/index.ts";
 import { add, div, lt, min, mod, mul, sub } from "../../../kernel/simplify.ts";

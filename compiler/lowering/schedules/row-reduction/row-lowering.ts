@@ -67,10 +67,7 @@ export interface Sharing extends Steps {
   ): { readonly body: readonly Stmt[]; readonly values: readonly Expr[] };
 }
 
-/**
- * A row that a thread works on; `inside` tells whether it exists, since nothing is stored for rows that only pad a
- * workgroup.
- */
+/** A row that a thread works on; `inside`: whether it exists. Nothing is stored for rows that only pad a workgroup. */
 export interface Line {
   /** Its flat index, or the index of each axis. */
   readonly row: Expr | Env;
@@ -203,10 +200,7 @@ class RowLowering {
     return [...lets, ...merged.lets, ...assigns];
   }
 
-  /**
-   * Values that are assigned together: if there are several, each is named first, so that no assignment affects
-   * another.
-   */
+  /** Values that are assigned together: if there are several, each is named before any is assigned. */
   private settled(values: readonly Expr[]): Named {
     if (values.length === 1) return { lets: [], values };
     const named = values.map((v) => this.k.let("f", v));

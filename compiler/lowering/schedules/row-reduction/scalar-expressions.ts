@@ -1,6 +1,4 @@
-/**
- * Folds as kernel expressions: the arithmetic that op records are written in, and the initial values of accumulators.
- */
+/** Folds as kernel expressions: the arithmetic of op records, and the initial values of accumulators. */
 import type { Accumulator, ScalarAlgebra } from "../../../ir/algebra.ts";
 import type { DType } from "../../../ir/dtype.ts";
 import { type Expr, float, floatArith, opCall } from "../../../kernel/index.ts";
