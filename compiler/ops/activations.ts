@@ -9,7 +9,7 @@ const wide: SampleRange = { low: -8, high: 8 };
 
 export const erf: Unary = elementwise({
   name: "erf",
-  doc: { summary: "The error function.", source: "Abramowitz and Stegun 1964, 7.1.26, for the device form" },
+  doc: { summary: "The error function.", source: "Abramowitz and Stegun 1964, 7.1.26, for the WGSL approximation" },
   inputs: ["x"],
   dtypes: floating,
   reference: (x) => erfScalar(x!),
@@ -75,7 +75,7 @@ export const relu: Unary = elementwise({
 const gelu: Unary = elementwise({
   name: "gelu",
   doc: {
-    summary: "x · Φ(x) with the exact normal distribution, through erf.",
+    summary: "x · Φ(x) with the normal CDF Φ, through erf.",
     source: "Hendrycks, Gimpel 2016, arXiv:1606.08415",
   },
   inputs: ["x"],
@@ -136,7 +136,7 @@ const geluTanh: Unary = elementwise({
 
 export const quickGelu: Unary = elementwise({
   name: "quick_gelu",
-  doc: { summary: "x · σ(1.702 x), as CLIP uses.", source: "Radford et al. 2021, released code" },
+  doc: { summary: "x · σ(1.702 x), as used in CLIP.", source: "Radford et al. 2021, released code" },
   inputs: ["x"],
   half: "safe",
   dtypes: floating,

@@ -86,7 +86,7 @@ for (const variant of variants)
       name: variant.name(`attention_grad_${which}`),
       kind: "composite",
       doc: {
-        summary: `The cotangent of ${which} in attention, from the row statistics lse and delta = Σ dy·y.`,
+        summary: `The cotangent of ${which} in the backward pass of attention, from the row statistics lse and delta = Σ dy·y.`,
         source: "Dao et al. 2022 (FlashAttention), appendix B.2",
       },
       half: which === "bias" ? "operands" : "safe",

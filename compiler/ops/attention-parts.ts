@@ -41,7 +41,7 @@ import { record } from "./kinds.ts";
 import { iota, sizeOf } from "./sources.ts";
 
 const attrs: Readonly<Record<string, AttrSpec>> = { ...attentionAttrs, part: { kind: "sized_axis" } };
-const partsConstraint = { C6: "the axis of the parts is not one of the operands, and of a known size" };
+const partsConstraint = { C6: "the part axis has a known size and is not an axis of an operand" };
 
 const partOf = (a: Attrs): Axis => a.part as unknown as Axis;
 
@@ -85,7 +85,7 @@ for (const variant of variants) {
     name: variant.name("attention_parts"),
     kind: "composite",
     doc: {
-      summary: `Attention${biased ? " with a bias" : ""} over each of several runs of the keys by itself, of which none is more than one key longer than another. A run that a row does not see gives 0.`,
+      summary: `Split-K attention${biased ? " with a bias" : ""}: over each of several contiguous ranges of the keys separately. Range lengths differ by at most one key. A row that sees no key of a range gives 0 there.`,
       source,
     },
     half: "safe",
@@ -122,7 +122,7 @@ for (const variant of variants) {
     name: variant.name("attention_parts_lse"),
     kind: "composite",
     doc: {
-      summary: `log Σ exp of the masked, scaled logits of each row${biased ? ", with their bias," : ""} in each run of the keys, in f32.`,
+      summary: `log Σ exp of each row's masked, scaled logits${biased ? " with bias" : ""}, over each range of the keys separately, in f32.`,
       source,
     },
     half: "operands",

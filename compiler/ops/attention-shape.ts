@@ -52,18 +52,18 @@ export const attentionAttrs: Readonly<Record<string, AttrSpec>> = {
   scale: { kind: "number" },
 };
 const constraints = {
-  C1: "the dot axis is in q and k, of one size",
-  C2: "the key axis is in k and v, of one size, and not in q",
-  C3: "an axis shared by q, k, v or the mask has one size",
-  C4: "q, k and v have one floating dtype",
-  C5: "the mask is bool and carries only axes of the logits",
+  C1: "q and k have the dot axis, with the same size",
+  C2: "k and v have the key axis, with the same size, and q does not",
+  C3: "an axis shared by q, k or v has the same size in each, except that v may have its own axis named like dot",
+  C4: "q, k and v have the same floating-point dtype",
+  C5: "the mask is bool, and its axes are axes of the logits",
 };
 const variant = (biased: boolean): Variant => ({
   biased,
   name: (op) => (biased ? `biased_${op}` : op),
   operands: (...first) => [...first, ...(biased ? ["bias"] : []), "mask?"],
   constraints: biased
-    ? { ...constraints, C5: "the mask is bool, the bias f32 or f16, and both carry only axes of the logits" }
+    ? { ...constraints, C5: "the mask is bool, the bias f32 or f16, and their axes are axes of the logits" }
     : constraints,
 });
 

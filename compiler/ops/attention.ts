@@ -39,7 +39,7 @@ import { add, cast, div, log, max, mul } from "./elementwise.ts";
 import { record } from "./kinds.ts";
 import { broadcast, reduceSum } from "./reductions.ts";
 
-const hiding = " A bias of −1e30 or less, such as minus infinity, hides a key.";
+const hiding = " A bias of −1e30 or less, such as minus infinity, masks a key.";
 
 for (const variant of variants) {
   const { biased } = variant;
@@ -93,7 +93,7 @@ for (const variant of variants) {
     name: variant.name("attention_lse"),
     kind: "composite",
     doc: {
-      summary: `log Σ exp of the masked, scaled logits of each row${biased ? ", with their bias" : ""}, in f32: what the backward pass keeps of the forward one.`,
+      summary: `log Σ exp of each row's masked, scaled logits${biased ? " with bias" : ""}, in f32: the statistic that the forward pass saves for the backward pass.`,
     },
     half: "operands",
     operands: ofLogits,

@@ -83,8 +83,8 @@ record({
   kind: "contraction",
   doc: {
     summary:
-      "Σ a·b over the axes named; other axes that both carry are batched. Accumulates in f32 whatever the dtype.",
-    source: "the Einstein summation convention, with names for indices",
+      "Σ a·b over the given axes; other axes that both operands have are batch axes. Accumulates in f32 whatever the dtype.",
+    source: "the Einstein summation convention, with named indices",
   },
   half: "safe",
   operands: ["a", "b"],
@@ -101,7 +101,7 @@ record({
   attrs: { over: { kind: "axes" } },
   constraints: {
     C1: "the contracted axes are in both operands",
-    C2: "an axis that both operands carry has one size",
+    C2: "an axis of both operands has the same size in both",
     C3: "both operands have the same floating dtype",
     C4: "at least one axis is contracted",
   },

@@ -16,7 +16,7 @@ record({
   kind: "indexing",
   doc: {
     summary:
-      "table[index] along one axis of the table; axes that both carry are batched. An index outside the axis reads its nearest end.",
+      "table[index] along one axis of the table; axes that both operands have are batch axes. Out-of-range indices are clamped.",
   },
   half: "safe",
   operands: ["table", "index"],
@@ -24,7 +24,7 @@ record({
   attrs: { axis: { kind: "axis" } },
   constraints: {
     C1: "the axis is an axis of the table and not of the index",
-    C2: "an axis that both carry has one size",
+    C2: "an axis of both operands has the same size in both",
     C3: "the index is i32 or u32",
   },
   infer: ([table, index], attrs) => {
@@ -87,7 +87,7 @@ record({
   kind: "indexing",
   doc: {
     summary:
-      "Adds each update to the row its index names, in the order of the indices: the adjoint of gather. Indices outside the axis add to its nearest end.",
+      "Adds each update to the row given by its index, in the order of the index tensor: the adjoint of gather. Out-of-range indices are clamped.",
   },
   operands: ["index", "updates"],
   roles: { index: "index" },
@@ -95,10 +95,10 @@ record({
   work: ([, updates]) => ({ macs: 0, others: elementsOf(updates!) }),
   attrs: { axis: { kind: "sized_axis" }, batched: { kind: "axes" } },
   constraints: {
-    C1: "the updates carry every axis of the index",
+    C1: "the updates have every axis of the index, with the same size",
     C2: "the batched axes are axes of the index",
     C3: "the index is i32 or u32, the updates are floats",
-    C4: "the axis is new to both",
+    C4: "the axis is not an axis of either operand",
   },
   infer: ([index, updates], attrs) => {
     const axis = attrs.axis as unknown as Axis;
@@ -155,7 +155,7 @@ record({
   kind: "indexing",
   doc: {
     summary:
-      "x with `range` in place of its own elements from index `start` on along an axis; what would lie outside is left out. Over a state that nothing else reads, kernels store the range alone.",
+      "x with its elements from index `start` on along an axis replaced by `range`; elements that fall outside the axis are dropped. If x is a state that nothing else reads, kernels store only the range, in place.",
   },
   half: "as_operands",
   operands: ["x", "range", "start"],
@@ -163,8 +163,8 @@ record({
   attrs: { axis: { kind: "axis" } },
   constraints: {
     C1: "x and the range have the axis",
-    C2: "x and the range have the same dtype, and the same axes but for the length along the axis",
-    C3: "the start is one i32",
+    C2: "x and the range have the same dtype and the same axes, except for the size of this axis",
+    C3: "the start is an i32 scalar",
   },
   infer: ([x, range, start], attrs) => {
     const axis = attrs.axis as string;

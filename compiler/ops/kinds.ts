@@ -129,8 +129,8 @@ export function elementwise<const N extends readonly string[]>(spec: Elementwise
     operands: spec.inputs,
     attrs: {},
     constraints: {
-      C1: "an axis that several operands carry has one size in all of them",
-      C2: `operands share one dtype out of ${spec.dtypes.join(", ")}`,
+      C1: "an axis shared by operands has the same size in all of them",
+      C2: `operands share a dtype; allowed: ${spec.dtypes.join(", ")}`,
     },
     infer: (operands) => inferElementwise(spec, operands),
     reference: (operands, _attrs, type) => mapElements(spec.reference, operands, type),

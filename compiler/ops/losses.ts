@@ -20,14 +20,14 @@ record({
   kind: "composite",
   doc: {
     summary:
-      "log Σ exp(logits) − logits[label] of each row, in nats. Not averaged: weight and reduce the rows as the loss asks.",
+      "log Σ exp(logits) − logits[label] of each row, in nats. Not averaged: the caller weights and reduces the rows.",
   },
   operands: ["logits", "label"],
   roles: { label: "index" },
   attrs: { axis: { kind: "axis" } },
   constraints: {
     C1: "the class axis is an axis of the logits and not of the label",
-    C2: "the label carries exactly the other axes of the logits",
+    C2: "the label has exactly the other axes of the logits",
     C3: "the label is i32 or u32",
   },
   infer: ([logits, label], attrs) => {

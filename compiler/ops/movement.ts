@@ -21,10 +21,10 @@ const plain = [{ low: -2, high: 2 }];
 /** x with axis `axis` renamed to `to`. */
 export const rename: Builder<(x: Node, axis: string, to: string) => Node> = movement({
   name: "rename",
-  doc: { summary: "Another name for an axis: the same axis in a second role." },
+  doc: { summary: "x with one axis renamed, so that the same axis can have two roles." },
   operands: ["x"],
   attrs: { axis: { kind: "axis" }, to: { kind: "axis" } },
-  constraints: { C1: "the axis is an axis of x", C2: "x has no axis of the new name" },
+  constraints: { C1: "the axis is an axis of x", C2: "x has no axis with the new name" },
   infer: ([x], attrs) => {
     const [axis] = requireAxes(x!, [attrs.axis as string], "C1", "x");
     assertNew(x!.axes, [attrs.to as string], "C2");
@@ -43,13 +43,13 @@ export const rename: Builder<(x: Node, axis: string, to: string) => Node> = move
 /** Splits `axis` into several, outermost first; one size may be 0 and is then inferred. */
 export const split: Builder<(x: Node, axis: string, into: readonly Axis[]) => Node> = movement({
   name: "split",
-  doc: { summary: "One axis as several, the first one slowest: index = ((i0 · s1) + i1) · s2 + i2." },
+  doc: { summary: "One axis split into several, the first varying slowest: index = ((i0 · s1) + i1) · s2 + i2." },
   operands: ["x"],
   attrs: { axis: { kind: "axis" }, into: { kind: "sized_axes" } },
   constraints: {
     C1: "the axis is an axis of x",
-    C2: "the new names are new and distinct",
-    C3: "the product of the new sizes is the old size",
+    C2: "the new names are distinct and unused by other axes of x",
+    C3: "the product of the new sizes is the size of the axis",
   },
   infer: ([x], attrs) => {
     const [axis] = requireAxes(x!, [attrs.axis as string], "C1", "x");
@@ -119,10 +119,10 @@ export const split: Builder<(x: Node, axis: string, into: readonly Axis[]) => No
 /** Merges the named axes into one, in the given order, outermost first. */
 export const merge: Builder<(x: Node, axes: readonly string[], into: string) => Node> = movement({
   name: "merge",
-  doc: { summary: "Several axes as one, the first one slowest; the undoing of split." },
+  doc: { summary: "Several axes merged into one, the first varying slowest; the inverse of split." },
   operands: ["x"],
   attrs: { axes: { kind: "axes" }, into: { kind: "axis" } },
-  constraints: { C1: "the axes are distinct axes of x", C2: "the new name is new" },
+  constraints: { C1: "the axes are distinct axes of x", C2: "the new name is unused by other axes of x" },
   infer: ([x], attrs) => {
     const names = attrs.axes as string[];
     const axes = requireAxes(x!, names, "C1", "x");
@@ -167,7 +167,7 @@ export const merge: Builder<(x: Node, axes: readonly string[], into: string) => 
 /** `length` elements of `axis` from `start`; returns x when that is the whole axis. */
 export const slice: Builder<(x: Node, axis: string, start: Dim, length: Dim) => Node> = movement({
   name: "slice",
-  doc: { summary: "`length` consecutive elements of one axis from `start`." },
+  doc: { summary: "`length` consecutive elements along one axis, from index `start`." },
   operands: ["x"],
   attrs: { axis: { kind: "axis" }, start: { kind: "dim" }, length: { kind: "dim" } },
   constraints: { C1: "the axis is an axis of x", C2: "the range lies inside the axis and is not empty" },
@@ -218,7 +218,10 @@ export function dropAxis(x: Node, axis: string): Node {
 /** Pads an axis with `low` constants before and `high` after; `value` defaults to 0. */
 export const pad: Builder<(x: Node, axis: string, low: Dim, high: Dim, value?: number) => Node> = movement({
   name: "pad",
-  doc: { summary: "`low` elements of `value` before one axis and `high` after it." },
+  doc: {
+    summary:
+      "x padded along one axis with `low` elements before and `high` after it, all equal to `value` (default 0).",
+  },
   operands: ["x"],
   attrs: {
     axis: { kind: "axis" },
@@ -266,13 +269,13 @@ export const pad: Builder<(x: Node, axis: string, low: Dim, high: Dim, value?: n
 /** Concatenates tensors along `axis`. */
 export const concat: Builder<(parts: readonly Node[], axis: string) => Node> = movement({
   name: "concat",
-  doc: { summary: "Tensors one after another along an axis that all carry." },
+  doc: { summary: "Tensors concatenated along an axis that they all have." },
   operands: ["x..."],
   attrs: { axis: { kind: "axis" } },
   constraints: {
     C1: "every operand has the axis",
     C2: "the other axes have the same names and sizes in all operands",
-    C3: "operands share one dtype",
+    C3: "operands have the same dtype",
   },
   infer: (operands, attrs) => {
     const axis = attrs.axis as string;
@@ -336,11 +339,11 @@ export const transpose: Builder<(x: Node, order: readonly string[]) => Node> = m
   name: "transpose",
   doc: {
     summary:
-      "Another order of the axes. Order is layout, so this matters at the borders only: outputs, files, other runtimes.",
+      "x with its axes in another order. Axis order is only layout, so it matters only at boundaries: outputs, files, other runtimes.",
   },
   operands: ["x"],
   attrs: { order: { kind: "axes" } },
-  constraints: { C1: "the order lists every axis of x once" },
+  constraints: { C1: "the order lists every axis of x exactly once" },
   infer: ([x], attrs) => {
     const order = attrs.order as string[];
     const axes = requireAxes(x!, order, "C1", "x");

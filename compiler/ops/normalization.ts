@@ -13,7 +13,7 @@ import { sizeOf } from "./sources.ts";
 const normAttrs = { over: { kind: "axes" }, epsilon: { kind: "number" } } as const;
 const normConstraints = {
   C1: "the normalized axes are axes of x",
-  C2: "weight and bias carry only axes of x, with x's sizes and dtype",
+  C2: "weight and bias have only axes of x, with x's sizes and dtype",
   C3: "epsilon is positive",
 };
 
@@ -87,7 +87,7 @@ record({
   name: "rms_norm",
   kind: "composite",
   doc: {
-    summary: "x / sqrt(mean(x²) + ε) · weight, the mean over the axes named. Statistics in f32.",
+    summary: "x / sqrt(mean(x²) + ε) · weight, with the mean over the given axes, in f32.",
     source: "Zhang, Sennrich 2019, arXiv:1910.07467, equation 4",
   },
   half: "as_normalized",
@@ -133,7 +133,7 @@ record({
   kind: "composite",
   doc: {
     summary:
-      "(x − mean) / sqrt(variance + ε) · weight + bias, over the axes named. Statistics in f32, biased variance.",
+      "(x − mean) / sqrt(variance + ε) · weight + bias, with the mean and the biased variance over the given axes, in f32.",
     source: "Ba, Kiros, Hinton 2016, arXiv:1607.06450",
   },
   half: "as_normalized",

@@ -24,7 +24,7 @@ function dequantization(bits: IntegerBits): Ternary {
   const made: Ternary = elementwise({
     name: `dequantize_int${bits}`,
     doc: {
-      summary: `scale times one of the ${each} integers in a word: the ${bits} bits at the place, the lowest being place 0, less ${excess}.`,
+      summary: `scale · (n − ${excess}), where n is one of the ${each} unsigned ${bits}-bit integers packed in a word: place 0 is the lowest ${bits} bits.`,
     },
     inputs: ["word", "place", "scale"],
     dtypes: ["f32", "f16"],

@@ -62,7 +62,7 @@ export function reduction(spec: ReductionSpec): Reduction {
     constraints: {
       C1: "the reduced axes are axes of x",
       C2: "at least one axis is reduced",
-      C3: "x is a number, not a bool",
+      C3: "x is numeric, not bool",
     },
     infer: ([x], attrs) => inferReduction(x!, attrs.over as string[]),
     reference: (operands, attrs, type) => foldNumbers(fold, operands, attrs.over as string[], type),

@@ -24,7 +24,7 @@ const xy: TensorType = tensorType("f32", [
 
 export const reduceSum: Reduction = reduction({
   name: "reduce_sum",
-  doc: { summary: "The sum over the axes named; floats accumulate in f32 whatever the dtype." },
+  doc: { summary: "The sum over the given axes; floats accumulate in f32 whatever the dtype." },
   fold: { accumulators: [{ start: 0 }], merge: (s, [a], [b]) => [s.add(a!, b!)], repeated: "times" },
   // dy lacks the reduced axes: broadcast it back.
   gradient: (x, _over, dy) => broadcastLike(dy, x),
@@ -40,7 +40,7 @@ const toExtremes = (x: Node, over: readonly string[], dy: Node, extreme: Node): 
 
 export const reduceMax: Reduction = reduction({
   name: "reduce_max",
-  doc: { summary: "The largest value over the axes named; the cotangent is shared equally by ties." },
+  doc: { summary: "The largest value over the given axes; ties share the cotangent equally." },
   fold: { accumulators: [{ start: "lowest" }], merge: (s, [a], [b]) => [s.max(a!, b!)], repeated: "same" },
   gradient: toExtremes,
   onnx: { type: "ReduceMax", since: 13 },
@@ -56,7 +56,7 @@ export const reduceMax: Reduction = reduction({
 
 export const reduceMin: Reduction = reduction({
   name: "reduce_min",
-  doc: { summary: "The smallest value over the axes named; the cotangent is shared equally by ties." },
+  doc: { summary: "The smallest value over the given axes; ties share the cotangent equally." },
   fold: { accumulators: [{ start: "highest" }], merge: (s, [a], [b]) => [s.min(a!, b!)], repeated: "same" },
   gradient: toExtremes,
   onnx: { type: "ReduceMin", since: 13 },
@@ -72,7 +72,10 @@ export const reduceMin: Reduction = reduction({
 
 export const reduceProd: Reduction = reduction({
   name: "reduce_prod",
-  doc: { summary: "The product over the axes named; floats accumulate in f32. Its slope is right at zeros too." },
+  doc: {
+    summary:
+      "The product over the given axes; floats accumulate in f32. The gradient is also correct where elements are 0.",
+  },
   fold: { accumulators: [{ start: 1 }], merge: (s, [a], [b]) => [s.mul(a!, b!)] },
   gradient: (x, over, dy) => {
     // The product of the other elements: prod / x if no element is 0; the product of the nonzero ones where x is the
@@ -112,12 +115,12 @@ const largestAt: Fold = {
 record({
   name: "argmax",
   kind: "indexing",
-  doc: { summary: "The index of the largest value along one axis, the first on a tie; i32." },
+  doc: { summary: "The index of the largest value along one axis, as i32; the first on a tie." },
   operands: ["x"],
   core: { kind: "row_reduction", over: (attrs) => [attrs.axis as string], fold: largestAt },
   work: foldWork,
   attrs: { axis: { kind: "axis" } },
-  constraints: { C1: "the axis is an axis of x", C2: "x is a number, not a bool" },
+  constraints: { C1: "the axis is an axis of x", C2: "x is numeric, not bool" },
   infer: ([x], attrs) => {
     requireAxes(x!, [attrs.axis as string], "C1", "x");
     if (x!.dtype === "bool") throw new OpViolation("C2", "bools have no order", "cast it to i32 first");
@@ -147,8 +150,7 @@ export const argmax = (x: Node, axis: string): Node => build("argmax", [x], { ax
 export const broadcast: Builder<(x: Node, axes: readonly Axis[]) => Node> = movement({
   name: "broadcast",
   doc: {
-    summary:
-      "The same values along axes that x lacks. Elementwise ops broadcast by themselves; this makes it explicit.",
+    summary: "x repeated along new axes. Elementwise ops broadcast implicitly; this op makes it explicit.",
   },
   operands: ["x"],
   attrs: { axes: { kind: "sized_axes" } },
@@ -292,7 +294,7 @@ export const logsumexp = (x: Node, axis: string): Node => build("logsumexp", [x]
 record({
   name: "log_softmax",
   kind: "composite",
-  doc: { summary: "x − max x − log Σ exp(x − max x) along one axis: the logarithm of softmax, for any size of x." },
+  doc: { summary: "x − max x − log Σ exp(x − max x) along one axis: the logarithm of softmax, without overflow." },
   operands: ["x"],
   attrs: { axis: { kind: "axis" } },
   constraints: rowConstraints,

@@ -28,12 +28,12 @@ function distinct(axes: readonly Axis[]): void {
   }
 }
 
-const sourceConstraints = { C1: "axis names are distinct", C2: "sizes are integers of at least 1, or symbols" };
+const sourceConstraints = { C1: "axis names are distinct", C2: "sizes are positive integers or symbols" };
 
 record({
   name: "constant",
   kind: "source",
-  doc: { summary: "A value known when the graph is built: a scalar, or a table with axes." },
+  doc: { summary: "A value known when the graph is built: a scalar or a tensor." },
   source: "constant",
   operands: [],
   attrs: {
@@ -44,8 +44,8 @@ record({
   },
   constraints: {
     ...sourceConstraints,
-    C3: "the table has as many values as its axes span",
-    C4: "every value is one that the dtype has: whole for integers, finite or infinite as written for floats",
+    C3: "there is one value per element",
+    C4: "every value fits the dtype: integers in range, finite floats without overflow",
   },
   infer: (_, attrs) => {
     const type = typeFrom(attrs);
@@ -87,7 +87,7 @@ record({
   name: "input",
   kind: "source",
   doc: {
-    summary: "A tensor given at each run (role feed), or kept by the store between runs (role state).",
+    summary: "A tensor fed at each run or, with role state, one that the store keeps between runs.",
   },
   source: "input",
   operands: [],
@@ -120,7 +120,7 @@ record({
   kind: "source",
   doc: {
     summary:
-      "A learned tensor, named by its path, with the distribution it begins with; with role buffer one that is kept with them and not learned, as running statistics are.",
+      "A learned tensor, named by its path, with its initial distribution. With role buffer: stored with the parameters but not learned, such as running statistics.",
   },
   source: "parameter",
   operands: [],
@@ -131,7 +131,7 @@ record({
     init: { kind: "distribution" },
     role: { kind: "word", optional: true },
   },
-  constraints: { ...sourceConstraints, C3: "the role is buffer, or there is none" },
+  constraints: { ...sourceConstraints, C3: "the role, if given, is buffer" },
   infer: (_, attrs) => {
     if (attrs.role !== undefined && attrs.role !== "buffer")
       throw new OpViolation("C3", `the role is "${attrs.role}"`, "leave it out for what is learned");
@@ -163,7 +163,7 @@ record({
   kind: "source",
   doc: {
     summary:
-      "Random numbers as a declared input, filled by a seeded counter-based stream so that all executors see the same.",
+      "Random numbers as a declared input, drawn from a seeded counter-based generator so that all executors see the same values.",
     source: "Salmon et al. 2011, Parallel Random Numbers: As Easy as 1, 2, 3",
   },
   source: "random",
@@ -191,7 +191,7 @@ export const random = (name: string, axes: readonly Axis[], dist: Distribution, 
 record({
   name: "iota",
   kind: "source",
-  doc: { summary: "0, 1, 2 ... along one axis." },
+  doc: { summary: "The indices 0, 1, 2, ... along one axis." },
   source: "position",
   operands: [],
   attrs: { axis: { kind: "sized_axis" }, dtype: { kind: "dtype" } },
@@ -212,7 +212,7 @@ export const iota = (axis: Axis, dtype: DType = "i32"): Node =>
 record({
   name: "size",
   kind: "source",
-  doc: { summary: "A size as a scalar: a number once the symbols in it are bound." },
+  doc: { summary: "A size as a scalar tensor; its value is known once its symbols are bound." },
   source: "size",
   operands: [],
   attrs: { of: { kind: "dim" }, dtype: { kind: "dtype" } },

@@ -82,7 +82,7 @@ export const window: Builder<
   name: "window",
   doc: {
     summary:
-      "Sliding windows: x[i · stride + k · dilation] at [out = i, kernel = k]. A convolution is a contraction over windows, a pooling a reduction. Where x has the kernel's axis, each k has its own part of x.",
+      "Sliding windows: x[i · stride + k · dilation] at [out = i, kernel = k]. A convolution is a contraction over windows, pooling a reduction. If x has the kernel axis, tap k reads slice k of x.",
     source: "the im2col view; strides and sizes as in ONNX Conv",
   },
   operands: ["x"],
@@ -94,9 +94,9 @@ export const window: Builder<
     dilation: { kind: "number", optional: true },
   },
   constraints: {
-    C1: "the axis is an axis of x, of known size",
-    C2: "the new names are new and distinct; the kernel's may be an axis of x, of its size",
-    C3: "the kernel is not longer than the axis",
+    C1: "the axis is an axis of x and has a known size",
+    C2: "the new names are distinct and unused by other axes of x, but x may have the kernel axis, with the same size",
+    C3: "the dilated kernel is not longer than the axis",
   },
   infer: ([x], attrs) => {
     const { axis, kernel } = requireWindows(x!, attrs, attrs.out as string);
@@ -191,8 +191,9 @@ export const transposedWindow: Builder<
   name: "transposed_window",
   doc: {
     summary:
-      "x[(i + low − k · dilation) / stride] at [into = i, kernel = k], 0 where that is no place of x: what each element of a kernel adds to each place, in a transposed convolution and in the gradient of windows. Where x has the kernel's axis, each k has its own part of x.",
-    source: "the adjoint of the im2col view, gathered: no place is written twice; strides as in ONNX ConvTranspose",
+      "x[(i + low − k · dilation) / stride] at [into = i, kernel = k], or 0 where that index is fractional or out of range: the element of x that each kernel tap multiplies at each position, in a transposed convolution and in the gradient of window. If x has the kernel axis, tap k reads slice k of x.",
+    source:
+      "the adjoint of the im2col view, as a gather: no position is written twice; strides as in ONNX ConvTranspose",
   },
   operands: ["x"],
   attrs: {
@@ -204,8 +205,8 @@ export const transposedWindow: Builder<
     low: { kind: "number", optional: true },
   },
   constraints: {
-    C1: "the axis is an axis of x, of known size",
-    C2: "the new names are new and distinct; the kernel's may be an axis of x, of its size",
+    C1: "the axis is an axis of x and has a known size",
+    C2: "the new names are distinct and unused by other axes of x, but x may have the kernel axis, with the same size",
     C3: "the new axis has a known size",
   },
   infer: ([x], attrs) => {

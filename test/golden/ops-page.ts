@@ -13,30 +13,34 @@ import {
 import { callText, spell } from "../ops/special-values.ts";
 
 const kinds: readonly (readonly [OpKind, string, string])[] = [
-  ["source", "Sources", "Where values come from. The type at the end of the line says their dtype and axes."],
-  ["elementwise", "Elementwise", "Each element by itself; operands broadcast by axis name."],
-  ["reduction", "Reductions", "Axes that go."],
-  ["contraction", "Contraction", "The one matrix product."],
-  ["movement", "Movement", "The same elements elsewhere: on a device mostly index arithmetic, not copies."],
-  ["indexing", "Indexing", "Places that depend on data."],
+  [
+    "source",
+    "Sources",
+    "Values from outside the graph, constants, positions and sizes. The type at the end of the line gives the dtype and axes.",
+  ],
+  ["elementwise", "Elementwise", "Applied to each element independently; operands broadcast by axis name."],
+  ["reduction", "Reductions", "Fold the elements along one or more axes, which the result lacks."],
+  ["contraction", "Contraction", "The generalized matrix product: an einsum of two operands."],
+  ["movement", "Movement", "Rearrange elements: in kernels mostly index arithmetic, not copies."],
+  ["indexing", "Indexing", "Compute data-dependent indices, or read and write at them."],
   [
     "composite",
     "Composites",
-    "What a target may have something better for; else each is decomposed into the ops above.",
+    "A target may have a specialized kernel or operator for these; otherwise they decompose into the ops above.",
   ],
 ];
 
 const shapes: Readonly<Record<AttrSpec["kind"], string>> = {
-  axis: "an axis",
-  axes: "a list of axes",
+  axis: "an axis name",
+  axes: "a list of axis names",
   sized_axis: "an axis with its size",
-  sized_axes: "axes with their sizes",
+  sized_axes: "a list of axes with their sizes",
   dim: "a size",
   number: "a number",
   numbers: "a list of numbers",
-  boolean: "true or false",
-  text: "a text",
-  word: "a word",
+  boolean: "a boolean",
+  text: "a string",
+  word: "a keyword",
   dtype: "a dtype",
   distribution: "a distribution",
 };
@@ -50,7 +54,7 @@ export function opsPage(): string {
   });
   const head = [
     "# Ops",
-    "Written from the op records in `compiler/ops` by `npm run golden`; do not edit. [ir.md](ir.md) explains the text form, [adding-an-op.md](adding-an-op.md) adds one.",
+    "Generated from the op records in `compiler/ops` by `npm run golden`; do not edit. [ir.md](ir.md) explains the text form; [adding-an-op.md](adding-an-op.md) shows how to add an op.",
     kinds.map(([kind, title]) => `- ${title}: ${namesOf(records.filter((r) => r.kind === kind))}`).join("\n"),
   ];
   return `${[...head, ...sections].join("\n\n")}\n`;
@@ -64,7 +68,7 @@ function opText(record: OpRecord): string {
     ...attributes(record),
     ...Object.entries(record.constraints).map(([id, text]) => `- ${id}: ${text}`),
     ...roles(record),
-    `- gradient: ${gradientText(record)}; targets: ${targets(record)}`,
+    `- gradient: ${gradientText(record)}; lowering: ${targets(record)}`,
     ...(record.half ? [`- in f16: ${halves[record.half]}`] : []),
     ...specialRow(record),
     ...(record.doc.source === undefined ? [] : [`- source: ${record.doc.source}`]),
@@ -92,16 +96,17 @@ const roles = ({ roles: own }: OpRecord): string[] =>
 
 const halves: Readonly<Record<HalfPolicy, string>> = {
   safe: "operands and result",
-  as_operands: "where all operands are",
-  as_operands_but_streams: "where all operands are and one is learned; a sum of two computed values is f32",
-  as_normalized: "where the first operand is, with statistics in f32",
-  operands: "operands, but for statistics; the result is f32",
+  as_operands: "if all operands are",
+  as_operands_but_streams:
+    "if all operands are and at least one is a parameter, a constant or computed from those; a sum of two activations is f32",
+  as_normalized: "if the first operand is; statistics are computed in f32",
+  operands: "operands, except statistics and biases; the result is f32",
 };
 
 function gradientText(record: OpRecord): string {
-  if (record.gradient) return "its own";
-  if (record.flat || record.kind === "source") return "none flows";
-  return record.decompose ? "that of its parts" : "none";
+  if (record.gradient) return "defined";
+  if (record.flat || record.kind === "source") return "not propagated";
+  return record.decompose ? "through the decomposition" : "not differentiable";
 }
 
 function targets({ core, wgsl, onnx, decompose }: OpRecord): string {
@@ -110,15 +115,15 @@ function targets({ core, wgsl, onnx, decompose }: OpRecord): string {
     wgsl && "WGSL",
     onnx && `ONNX ${onnx.type} (opset ${onnx.since})`,
   ].filter(Boolean);
-  return [...own, ...(decompose ? ["decomposed elsewhere"] : [])].join(", ") || "by its kind";
+  return [...own, ...(decompose ? ["decomposed where unsupported"] : [])].join(", ") || "by op kind";
 }
 
 /** Sources whose own cases would not show how they are written. */
 const examples: Readonly<Record<string, string>> = {
   constant:
-    "%0 = constant values [1, 2, 3] : f32[a=3]\n%1 = mul %x, 2.5                               a scalar, where it is used",
+    "%0 = constant values [1, 2, 3] : f32[a=3]\n%1 = mul %x, 2.5                               a scalar constant, printed inline",
   input:
-    '%x: f32[batch=batch, embed=8]                  in the signature\n%0 = input "x" : f32[batch=batch, embed=8]     elsewhere',
+    '%x: f32[batch=batch, embed=8]                  in the graph signature\n%0 = input "x" : f32[batch=batch, embed=8]     elsewhere',
   parameter: '%0 = parameter "blocks.0.weight" init normal(mean=0, std=0.02) : f32[embed=8]',
   random: '%0 = random "blocks.0.drop" dist bernoulli(p=0.9) : f32[batch=batch]',
 };

@@ -4,34 +4,35 @@ import { executorNames } from "../support/executors.ts";
 
 const introduction = `# Special values
 
-What nan, infinities and zeros give, by op and executor. Written from the op records and from \`test/ops/special-values.ts\`
-by \`npm run golden\`; do not edit. \`test/ops/special-values.test.ts\` runs every row on every executor: the float64
-interpreter of graphs (reference), that of kernels, kernels on the software adapter (webgpu), and exported ONNX (onnxruntime).
-The rows of each op are in [ops.md](ops.md); "as said" below is as they say.
+Results of each op for nan, infinities and signed zeros, by executor. Generated from the op records and from
+\`test/ops/special-values.ts\` by \`npm run golden\`; do not edit. \`test/ops/special-values.test.ts\` runs every case on
+every executor: the float64 graph interpreter (reference), the kernel interpreter (kernels), kernels on the software
+adapter (webgpu), and exported ONNX (onnxruntime). [ops.md](ops.md) lists the specified results of each op; "as
+specified" below means that the executor gives all of them.
 
-WGSL lets an adapter assume that nan and infinities never occur. Where an op must keep a nan its text asks for the bits of a
-number, which nothing may be assumed about. Three things remain open on webgpu, whatever the op:
+WGSL lets an adapter assume that nan and infinities never occur. Where an op must preserve nan, its WGSL code tests the
+bits of the number, to which that assumption does not apply. Three deviations remain possible on webgpu, for every op:
 
-- A number nearer to 0 than 1.2e-38 may count as 0.
+- Numbers of magnitude below 1.2e-38 (subnormals) may be flushed to 0.
 - A product with the constant 0 may be 0 where the other factor is infinite or nan.
-- f16 that stays in a register is not rounded, so that it does not overflow where onnxruntime's does.`;
+- f16 values kept in registers are not rounded, so they do not overflow where onnxruntime's do.`;
 
 const attention = `## Attention
 
-A row that sees nothing is 0, and so is what flows back from it, whatever is in the hidden values: on reference and
-in every schedule of kernels (\`test/kernels/hidden-values.test.ts\`). Exported ONNX gives nan there where a value is no number.
-In a row that sees some keys a hidden value has the weight 0, which times nan or an infinity is nan; kernels may give a number
-instead, as they leave out blocks of keys that a mask hides as a whole. Tiles that the keys do not fill repeat the last key
-with the weight 0, so that an infinity of its value becomes nan.`;
+A row that sees no key gives 0, and so do its gradients, whatever the masked values are: on reference and in every kernel
+schedule (\`test/kernels/hidden-values.test.ts\`). Exported ONNX gives nan there if a value is nan or infinite.
+In a row that sees some keys, a masked value has weight 0, and 0 times nan or infinity is nan; kernels may give a number
+instead, because they skip blocks of keys that are masked entirely. Partially filled tiles are padded with the last key at
+weight 0, so if its value is infinite the result is nan.`;
 
 const line = (cells: readonly string[]): string => `| ${cells.join(" | ")} |`;
 
 function cell(op: string, executor: string): string {
   const own = exceptions.filter((e) => e.op === op && e.executor === executor).flatMap((e) => e.rows);
-  return own.map((r) => `${callText(op, r)} = ${spell(r.gives)}`).join("<br>") || "as said";
+  return own.map((r) => `${callText(op, r)} = ${spell(r.gives)}`).join("<br>") || "as specified";
 }
 
-const reason = ({ op, executor, why }: Exception): string => `- ${op} by ${executor}: ${why}.`;
+const reason = ({ op, executor, why }: Exception): string => `- ${op} on ${executor}: ${why}.`;
 
 /** The whole page. */
 export function specialPage(): string {
@@ -40,5 +41,5 @@ export function specialPage(): string {
     line([`[${name}](ops.md#${name})`, ...executorNames.map((e) => cell(name, e))]),
   );
   const table = [line(head), line(head.map(() => "---")), ...rows].join("\n");
-  return `${[introduction, table, attention, "## Why", exceptions.map(reason).join("\n")].join("\n\n")}\n`;
+  return `${[introduction, table, attention, "## Reasons for the exceptions", exceptions.map(reason).join("\n")].join("\n\n")}\n`;
 }

@@ -1,4 +1,4 @@
-/** How the special values of the op records are run, and every place where an executor cannot keep what a record says. */
+/** Runs the special values of the op records, and lists every case where an executor deviates from its record. */
 import {
   type Attrs,
   build,
@@ -15,7 +15,7 @@ import type { ExecutorName } from "../support/executors.ts";
 
 const [nan, inf] = [Number.NaN, Number.POSITIVE_INFINITY];
 
-/** What an executor gives in place of what the record says; a test fails where it gives anything else, the right value included. */
+/** What an executor gives instead of the specified result; any other result, even the specified one, fails the test. */
 export interface Exception {
   readonly op: string;
   readonly executor: ExecutorName;
@@ -32,13 +32,12 @@ const largestF32 = 3.4028234663852886e38;
 const row = (operands: SpecialValue["operands"], gives: number) => ({ operands, gives });
 const to = (dtype: string, x: number, gives: number) => ({ operands: [x], attrs: { to: dtype }, gives });
 
-const lostSign = "the sign of a zero is lost on the way";
-const passedOver =
-  "the kernel takes WGSL's max or min, which may pass over a nan; a test of each element would cost more";
+const lostSign = "the computation loses the sign of zero";
+const passedOver = "the kernel uses WGSL's max or min, which may ignore nan; testing each element would cost more";
 const finiteStart =
-  "the kernel starts at the last finite number, as an adapter may assume that there are no infinities";
+  "the accumulator starts at a finite extreme of f32, as an adapter may assume that there are no infinities";
 
-/** Those of the largest and of the smallest value, which of 1 and 2 is `chosen`; kernels start next to the infinity `start`. */
+/** Exceptions of reduce_max and reduce_min: `chosen` is the extreme of 1 and 2; kernels start next to the infinity `start`. */
 const extremes = (op: string, chosen: number, start: number): Exception[] => [
   ...(["kernels", "webgpu"] as const).map(
     (executor): Exception => ({
@@ -57,7 +56,7 @@ const extremes = (op: string, chosen: number, start: number): Exception[] => [
   {
     op,
     executor: "onnxruntime",
-    why: "it keeps a nan only where that comes first",
+    why: "it propagates nan only from the first element",
     rows: [row([[1, nan, 2]], chosen), row([[1, 2, nan]], chosen)],
   },
 ];
@@ -66,12 +65,12 @@ export const exceptions: readonly Exception[] = [
   { op: "sin", executor: "webgpu", why: lostSign, rows: [row([-0], 0)] },
   { op: "tanh", executor: "webgpu", why: lostSign, rows: [row([-0], 0)] },
   { op: "erf", executor: "webgpu", why: lostSign, rows: [row([-0], 0)] },
-  { op: "expm1", executor: "onnxruntime", why: "as of select, into which it is decomposed", rows: [row([-0], 0)] },
-  { op: "select", executor: "onnxruntime", why: "its Where loses the sign of a zero", rows: [row([1, -0, 0], 0)] },
+  { op: "expm1", executor: "onnxruntime", why: "as for select, into which it decomposes", rows: [row([-0], 0)] },
+  { op: "select", executor: "onnxruntime", why: "its Where loses the sign of zero", rows: [row([1, -0, 0], 0)] },
   {
     op: "cast",
     executor: "webgpu",
-    why: "WGSL leaves the integer of nan open, and converts no float above the largest one that the integer holds",
+    why: "WGSL leaves the conversion of nan unspecified, and clamps to the largest float that the integer type can hold",
     rows: [
       to("i32", nan, -(2 ** 31)),
       to("i32", inf, 2 ** 31 - 128),
@@ -82,7 +81,7 @@ export const exceptions: readonly Exception[] = [
   {
     op: "cast",
     executor: "onnxruntime",
-    why: "ONNX leaves numbers beyond an integer open",
+    why: "ONNX leaves conversions out of the integer's range undefined",
     rows: [
       to("i32", nan, -(2 ** 31)),
       to("i32", inf, -(2 ** 31)),
@@ -93,7 +92,12 @@ export const exceptions: readonly Exception[] = [
   },
   ...extremes("reduce_max", 2, -inf),
   ...extremes("reduce_min", 1, inf),
-  { op: "argmax", executor: "onnxruntime", why: "it takes a nan that comes first", rows: [row([[nan, 1, 2]], 0)] },
+  {
+    op: "argmax",
+    executor: "onnxruntime",
+    why: "a nan in first place counts as the largest value",
+    rows: [row([[nan, 1, 2]], 0)],
+  },
 ];
 
 /** Records that say what special values give. */

@@ -58,7 +58,7 @@ export const mul: Binary = elementwise({
 
 export const div: Binary = elementwise({
   name: "div",
-  doc: { summary: "a / b; for floating dtypes. Integers divide with idiv." },
+  doc: { summary: "a / b, for floating-point dtypes; integers use idiv." },
   inputs: ["a", "b"],
   dtypes: floating,
   reference: (a, b) => a! / b!,
@@ -74,7 +74,7 @@ export const div: Binary = elementwise({
 
 export const idiv: Binary = elementwise({
   name: "idiv",
-  doc: { summary: "a / b rounded towards zero, for integers; a where b is 0, as in WGSL." },
+  doc: { summary: "a / b rounded towards zero, for integers; a if b is 0, as in WGSL." },
   inputs: ["a", "b"],
   dtypes: ["i32", "u32"],
   reference: (a, b) => (b === 0 ? a! : Math.trunc(a! / b!) + 0),
@@ -87,7 +87,7 @@ export const idiv: Binary = elementwise({
 
 export const mod: Binary = elementwise({
   name: "mod",
-  doc: { summary: "The remainder of a / b with the sign of a, for integers; 0 where b is 0, as in WGSL." },
+  doc: { summary: "The remainder of a / b with the sign of a, for integers; 0 if b is 0, as in WGSL." },
   inputs: ["a", "b"],
   dtypes: ["i32", "u32"],
   reference: (a, b) => (b === 0 ? 0 : (a! % b!) + 0),
@@ -111,7 +111,7 @@ export const max: Binary = elementwise({
   name: "max",
   doc: {
     summary:
-      "The larger of a and b, nan where one is nan, either zero of 0 and -0; the cotangent goes to the larger, to a on a tie.",
+      "The larger of a and b; nan if either is nan; of 0 and -0, either one. The cotangent goes to the larger operand, to a on a tie.",
   },
   inputs: ["a", "b"],
   grows: [1, 1],
@@ -130,7 +130,7 @@ export const min: Binary = elementwise({
   name: "min",
   doc: {
     summary:
-      "The smaller of a and b, nan where one is nan, either zero of 0 and -0; the cotangent goes to the smaller, to a on a tie.",
+      "The smaller of a and b; nan if either is nan; of 0 and -0, either one. The cotangent goes to the smaller operand, to a on a tie.",
   },
   inputs: ["a", "b"],
   grows: [1, 1],
@@ -175,7 +175,7 @@ export const abs: Unary = elementwise({
 
 export const floor: Unary = elementwise({
   name: "floor",
-  doc: { summary: "The largest integer not above x." },
+  doc: { summary: "The largest integer not greater than x." },
   inputs: ["x"],
   dtypes: floating,
   reference: (x) => Math.floor(x!),

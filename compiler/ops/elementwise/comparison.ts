@@ -39,7 +39,7 @@ export const ge = comparison("ge", ">=", { type: "GreaterOrEqual", since: 12 }, 
 
 export const and: Binary = elementwise({
   name: "and",
-  doc: { summary: "True where both are." },
+  doc: { summary: "Logical and." },
   inputs: ["a", "b"],
   grows: [1, 1],
   commutative: true,
@@ -54,7 +54,7 @@ export const and: Binary = elementwise({
 
 export const or: Binary = elementwise({
   name: "or",
-  doc: { summary: "True where one of the two is." },
+  doc: { summary: "Logical or." },
   inputs: ["a", "b"],
   grows: [1, 1],
   commutative: true,
@@ -69,7 +69,7 @@ export const or: Binary = elementwise({
 
 export const not: Unary = elementwise({
   name: "not",
-  doc: { summary: "True where x is false." },
+  doc: { summary: "Logical not." },
   inputs: ["x"],
   grows: [-1],
   dtypes: ["bool"],
@@ -83,7 +83,7 @@ export const not: Unary = elementwise({
 
 export const select: Ternary = elementwise({
   name: "select",
-  doc: { summary: "a where the condition holds, else b." },
+  doc: { summary: "a where the condition is true, else b." },
   inputs: ["condition", "a", "b"],
   half: "as_operands",
   dtypes: numeric,

@@ -9,7 +9,7 @@ import { any, floating } from "./samples.ts";
 
 export const stopGradient: Unary = elementwise({
   name: "stop_gradient",
-  doc: { summary: "x, through which no gradient flows: to what it is made of, it is a constant." },
+  doc: { summary: "x, treated as a constant by differentiation: no gradient flows through it." },
   inputs: ["x"],
   grows: [1],
   half: "as_operands",
@@ -31,7 +31,7 @@ const castRecord = record({
   kind: "elementwise",
   doc: {
     summary:
-      "The same values in another dtype. Floats to integers truncate, and end at the least and the largest integer; between i32 and u32 they wrap. bool is 0 or 1, anything but 0 is true.",
+      "x converted to another dtype. Float to integer truncates towards 0 and saturates, and nan gives 0; between i32 and u32 values wrap. To bool, any value but 0 is true; from bool, the result is 0 or 1.",
   },
   operands: ["x"],
   attrs: { to: { kind: "dtype" } },

@@ -11,7 +11,7 @@ export const pow: Binary = elementwise({
   name: "pow",
   doc: {
     summary:
-      "a to the power b. Of a negative a the sign is exact where b is whole, and the result is nan where it is not; a cotangent of b is 0 where a is 0 and b is not below, and nan where a is negative.",
+      "a to the power b. For finite a < 0, the sign is exact if b is an integer, and the result is nan if b is fractional. The cotangent of b is 0 if a is 0 and b ≥ 0, and nan if a < 0.",
     source: "IEEE 754-2019, section 9.2.1; the gradients as in PyTorch",
   },
   inputs: ["a", "b"],
@@ -78,7 +78,7 @@ const expm1Series = (x: Node): Node => {
 
 export const expm1: Unary = elementwise({
   name: "expm1",
-  doc: { summary: "e to the power x, less 1, which keeps its precision near 0." },
+  doc: { summary: "e to the power x, minus 1; accurate near 0." },
   inputs: ["x"],
   dtypes: floating,
   reference: (x) => Math.expm1(x!),
