@@ -6,7 +6,7 @@ import { mapModeRead, storageBuffer, uniformBuffer, usage } from "../runtime/mem
 const groups = 256;
 
 /**
- * Finds the largest difference and the largest value, as float bits, which order like the nonnegative numbers, and
+ * Finds the largest difference and the largest value, as float bits, whose order is that of nonnegative floats, and
  * counts elements that are non-finite in different ways. NaN and infinities are detected by their bits, since WGSL may
  * assume there are none. f16 is unpacked from words, which needs no feature.
  */
