@@ -73,7 +73,8 @@ export const onnxStages = (options: EmitOptions): readonly AnyStage[] => [
   stage("emit", planForm, bodyForm, (plan) => emitGraph(plan, options)),
   stage("drop-unused", bodyForm, bodyForm, dropUnused), // before place-inputs: inputs of unused nodes are not stored
   stage("place-inputs", bodyForm, bodyForm, placeInputs, ["drop-unused"]),
-  stage("quantize-weights", bodyForm, bodyForm, quantizeWeights, ["place-inputs"]), // a weight with derived views stays float
+  // A weight from which other views are derived stays in floats.
+  stage("quantize-weights", bodyForm, bodyForm, quantizeWeights, ["place-inputs"]),
   stage("name-outputs", bodyForm, bodyForm, nameOutputs), // last: earlier stages may replace an output's value
   stage("assemble", bodyForm, modelForm, assemble, ["place-inputs", "name-outputs"]),
 ];

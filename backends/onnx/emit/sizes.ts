@@ -86,7 +86,7 @@ function readSymbol(e: Emission, symbol: SizeSymbol, pending: readonly SizeSymbo
   return found.coefficient === 1 ? difference : emit(e, "Div", [difference, integers(e, [found.coefficient])]);
 }
 
-/** A list of sizes as an i64 tensor. */
+/** Sizes as an i64 vector. */
 export function dimsTensor(e: Emission, dims: readonly Dim[]): string {
   if (dims.every((d) => typeof d === "number")) return integers(e, dims);
   return emit(

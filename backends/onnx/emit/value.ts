@@ -48,7 +48,7 @@ export const axesOf = (v: Value): readonly Axis[] => v.groups.flat();
 export const orderOf = (v: Value): string[] => axesOf(v).map((a) => a.name);
 export const dimsOf = (groups: Groups): Dim[] => groups.map((g) => productOfDims(g.map((a) => a.size)));
 
-/** The axes that take part in layouts: those of size 1 do not. */
+/** The axes that matter for layouts: those of size other than 1. */
 export const realAxes = (axes: readonly Axis[]): Axis[] => axes.filter((a) => a.size !== 1);
 
 /** Each axis as its own dimension; an axis of size 1 is a dimension without axes. */

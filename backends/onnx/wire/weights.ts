@@ -14,7 +14,7 @@ import { bytesOf, fromBytes, toBytes, type WholeType, wireBytes } from "./elemen
 import { dequantize, integerBytes, quantize } from "./integers.ts";
 import { transposeBytes } from "./transpose-bytes.ts";
 
-/** The elements of a parameter, row-major in its declared axes, little-endian, in pieces of any length. */
+/** The elements of a parameter, row-major in its declared axes, little-endian, in chunks of any length. */
 export interface WeightChunks {
   readonly dtype: DType;
   readonly chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>;

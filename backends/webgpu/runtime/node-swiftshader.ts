@@ -51,7 +51,7 @@ export async function unpackSwiftShader(): Promise<SwiftShader> {
   ]);
 }
 
-/** Unpacks the archive below the first of the cache folders that can be written; see `unpackSwiftShader`. */
+/** Unpacks the archive into the first writable cache folder; see `unpackSwiftShader`. */
 export async function unpackArchive(archive: string, caches: readonly string[]): Promise<SwiftShader> {
   const packed = await readFile(archive);
   // Named by content hash, so that versions of the package never share files.
