@@ -34,7 +34,7 @@ export interface RowParts {
 export interface FusionLimits {
   /** Storage buffers per kernel. */
   readonly maxBindings: number;
-  /** Outputs that replace a state, with that state: a kernel that reads the one and writes the other binds one buffer. */
+  /** Outputs that replace a state, with that state: a kernel that reads one and writes the other binds one buffer. */
   readonly successors: ReadonlyMap<Node, Node>;
   /** How products compute whole rows, if that is possible and not slower. */
   readonly rowTiles?: RowTiles | undefined;
@@ -92,7 +92,7 @@ class Materialization {
     this.runStores(group, stores.slice(0, half));
   }
 
-  /** A consumer within the binding limit: with smaller `maxReads`, it recomputes fewer operands from several tensors. */
+  /** A consumer within the binding limit: a smaller `maxReads` makes it recompute less from several tensors. */
   private fitting(consumer: Consumer, group: Group, stores: readonly Store[]): Consumer {
     for (
       let maxReads = consumer.maxReads - 1;

@@ -19,7 +19,7 @@ export class Writes {
   readonly storage = new Map<Node, Storage>();
   readonly groupStores = new Map<Group, Store[]>();
   private readonly buckets = new Map<number, Map<string, Bucket>>();
-  /** Values and tensors of decided kernels; since the walk goes from last to first, these are written too late to read. */
+  /** Values and tensors of decided kernels: as the walk goes from last to first, they are written too late to read. */
   readonly decided = new Set<Node>();
   /** Graph outputs, each of which needs a tensor of its own. */
   private readonly outputs: ReadonlySet<Node>;
@@ -89,7 +89,7 @@ export class Writes {
     else this.addToBucket(this.isPrimary(store) ? list.splice(0, 1, store)[0]! : store, place);
   }
 
-  /** Whether a store is to where its value is read from. Indexing kernels build results there; other stores copy them. */
+  /** Whether a store is to where its value is read from: indexing kernels build results there, and then copy them. */
   private isPrimary({ value, to }: Store): boolean {
     const read = this.storage.get(value);
     return read?.root === to.root && read.part?.offset === to.part?.offset;
