@@ -5,7 +5,7 @@ export class HeddleError extends Error {
   override name = "HeddleError";
 }
 
-/** Axes or sizes that do not fit an op: the message names the constraint, every operand and the user's line. */
+/** Axes or sizes that are invalid for an op: the message names the constraint, every operand and the user's line. */
 export class ShapeError extends HeddleError {
   override name = "ShapeError";
 }

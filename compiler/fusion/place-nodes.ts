@@ -127,7 +127,7 @@ class Placer {
     return coversOnce(env, node, group) ? restrict(env, node) : undefined;
   }
 
-  /** Whether a kernel of the group can evaluate the node at `env` using only the thread's own elements of its values. */
+  /** Whether a kernel of the group can evaluate the node at `env` from the thread's own elements of its values only. */
   private aligned(node: Node, env: Env, group: Group): boolean {
     const place = this.at(node);
     if (place.ready < group.position) return true;

@@ -119,7 +119,7 @@ export class Reads {
     }
   }
 
-  /** Whether an operand is used only by the narrowing conversion that is stored, so computing it repeats no work. */
+  /** Whether only the narrowing conversion of an operand is stored, so that computing the operand repeats no work. */
   private isPartOf(x: Node, stored: Node): boolean {
     if (!isElementwise(x) || !isNarrowing(stored) || this.writes.storage.has(x) || this.writes.decided.has(x))
       return false;

@@ -42,7 +42,7 @@ export function typical(dim: Dim): number {
 /** Whether a size is 1, as a number or by its bounds. */
 export const isOne = (dim: Dim): boolean => (typeof dim === "number" ? dim : boundsOf(dim).max) === 1;
 
-/** The number of elements that axes span. */
+/** The number of elements of a tensor with these axes. */
 export const spanOf = (axes: readonly Axis[]): Dim => productOfDims(axes.map((a) => a.size));
 export const typicalSpan = (axes: readonly Axis[]): number => typical(spanOf(axes));
 

@@ -40,7 +40,7 @@ class Memory {
   private readonly written = new Map<Node, Set<string>>();
   /** Roots that no longer hold their initial contents. */
   private readonly changed = new Set<Node>();
-  /** The root whose elements a slot holds now. */
+  /** The root that each slot holds now. */
   private readonly owners = new Map<number, Node>();
   private readonly ids = new Map<Node, number>();
 

@@ -49,7 +49,7 @@ export interface FragmentDecl {
 export const majorOrders = ["row_major", "column_major"] as const;
 export type MajorOrder = (typeof majorOrders)[number];
 
-/** A matrix in a storage buffer or workgroup array; offset and stride (of a row or column) count accesses, as indices do. */
+/** A matrix in a storage buffer or workgroup array; offset and stride (of a row or column) count accesses. */
 export interface MatrixPlace {
   readonly array: string;
   readonly offset: Expr;
@@ -72,7 +72,7 @@ export type Stmt =
   | { readonly kind: "if"; readonly condition: Expr; readonly body: readonly Stmt[] }
   | { readonly kind: "store"; readonly buffer: string; readonly index: Expr; readonly value: Expr }
   | { readonly kind: "set"; readonly array: string; readonly index: Expr; readonly value: Expr }
-  /** A workgroup barrier: makes stores to workgroup memory visible to all threads; with `buffers`, those to buffers too. */
+  /** A workgroup barrier: makes stores to workgroup memory, and with `buffers` to buffers, visible to all its threads. */
   | { readonly kind: "barrier"; readonly buffers?: true }
   | { readonly kind: "fragment_fill"; readonly fragment: string; readonly value: Expr }
   | { readonly kind: "fragment_load"; readonly fragment: string; readonly from: MatrixPlace }

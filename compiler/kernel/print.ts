@@ -1,4 +1,4 @@
-/** Prints kernels as text for golden tests and debugging; parseKernel reads it back. The grammar is in docs/kernels.md. */
+/** Prints kernels as text, for golden tests and debugging; parseKernel reads it back. Grammar: docs/kernels.md. */
 import { counterRange, rebound, statedRange, threadVars } from "./bounds.ts";
 import {
   children,

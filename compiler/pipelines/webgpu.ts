@@ -128,7 +128,7 @@ const productsOn = ({ software, multiprocessors, matrices }: AdapterFacts): Prod
 });
 
 /**
- * Products whose results are at least this large are chunked: 256 MiB, or a sixteenth of a smaller memory budget.
+ * Products whose results are at least this large are chunked: 256 MiB, or a sixteenth of the memory budget if less.
  * Smaller ones are not worth it, since each chunk adds one more kernel of each kind.
  */
 const chunkLimits = (memory: number | undefined): ChunkLimits => ({

@@ -12,7 +12,7 @@ import { bytesSaved, computedNodes, kernelName } from "../kernel-nodes.ts";
 import type { FusionPlan, PlannedMemory } from "../plan.ts";
 import { deviceBytes } from "../sizes.ts";
 
-/** How nodes are referred to: by name, scalar constants by their value. */
+/** The text that refers to a node: its name, or the value of a scalar constant. */
 type Reference = (node: Node) => string;
 
 const referenceIn =
