@@ -72,7 +72,7 @@ export type Stmt =
   | { readonly kind: "if"; readonly condition: Expr; readonly body: readonly Stmt[] }
   | { readonly kind: "store"; readonly buffer: string; readonly index: Expr; readonly value: Expr }
   | { readonly kind: "set"; readonly array: string; readonly index: Expr; readonly value: Expr }
-  /** A workgroup barrier: makes stores to workgroup memory, and with `buffers` to buffers, visible to all its threads. */
+  /** A workgroup barrier: makes stores to workgroup memory, and with `buffers` to buffers, visible to all threads. */
   | { readonly kind: "barrier"; readonly buffers?: true }
   | { readonly kind: "fragment_fill"; readonly fragment: string; readonly value: Expr }
   | { readonly kind: "fragment_load"; readonly fragment: string; readonly from: MatrixPlace }
