@@ -1,4 +1,4 @@
-/** The one way to make a node: look the op up, infer its type, intern it; a mistake becomes an error at the user's line. */
+/** Node construction: op lookup, type inference, interning. Constraint violations become errors at the user's line. */
 import { ShapeError, UsageError } from "../diagnostics/error.ts";
 import { type Birth, captureBirth, locationOf, printLocation, quoteSource } from "../diagnostics/source-location.ts";
 import { type Dim, printApart } from "./dim.ts";
@@ -24,7 +24,7 @@ export function build(op: string, operands: readonly Node[], attrs: Attrs, path?
   }
 }
 
-/** Throws UsageError where an operand is no tensor, which a program whose types nobody checked may give. */
+/** Throws UsageError for an operand that is not a tensor, which a program that is not type-checked may pass. */
 export function assertTensors(op: string, operands: readonly unknown[]): void {
   const at = operands.findIndex((o) => (o as Node | null | undefined)?.type?.axes === undefined);
   if (at < 0) return;
@@ -36,7 +36,7 @@ export function assertTensors(op: string, operands: readonly unknown[]): void {
   );
 }
 
-/** The error of a constraint that is broken before there are operands to infer from, at the user's line. */
+/** The error, at the user's line, for a constraint that is violated before `infer` can run. */
 export const brokenConstraint = (op: string, operands: readonly Node[], v: OpViolation): ShapeError =>
   violation(op, opRecord(op).operands, operands, v, captureBirth());
 
@@ -51,7 +51,7 @@ function violation(op: string, names: readonly string[], operands: readonly Node
   return new ShapeError([`[${op} ${v.constraint}]: ${v.message}`, ...table, ...at, ...source, ...hints].join("\n"));
 }
 
-/** For each name that two operands give two sizes: where either size came in. */
+/** For each axis name to which two operands give different sizes: where each size originates. */
 function clashingAxes(operands: readonly Node[]): string[] {
   const first = new Map<string, { size: Dim; node: Node }>();
   const hints = new Map<string, string>();
@@ -70,7 +70,7 @@ function clashingAxes(operands: readonly Node[]): string[] {
   return [...hints.values()];
 }
 
-/** The node that brought in an axis of this size: none of its operands has it. */
+/** The node that introduced an axis of this size: none of its operands has it. */
 function originOf(node: Node, name: string, size: Dim): Node {
   const has = (o: Node) => o.type.axes.some((a) => a.name === name && a.size === size);
   for (let at = node; ; ) {
@@ -94,5 +94,5 @@ function provenance(node: Node): string {
   return isConstant(node) && type.axes.length === 0 ? `constant ${attrs.value}` : op;
 }
 
-/** A number stands on the line of the op itself. */
+/** Where a node was written; a plain number is on the line of the op itself. */
 const place = (node: Node): string => (isConstant(node) && !node.birth ? "" : printLocation(locationOf(node.birth)));

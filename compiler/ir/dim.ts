@@ -1,39 +1,39 @@
 /**
- * Axis sizes: a number, or a polynomial over symbols such as past + tokens or 2·batch·tokens + 1. Symbols stand for
- * numbers that are known when a graph runs; each may be declared with bounds. Sizes are interned: equal ones are identical.
+ * Axis sizes: numbers, or polynomials over symbols such as past + tokens or 2·batch·tokens + 1. A symbol is bound when
+ * a graph runs and may be declared with bounds. Sizes are interned: equal ones are identical.
  */
 import { UsageError } from "../diagnostics/error.ts";
 
-/** A size: a number, or a polynomial of symbols. */
+/** A size: a number, or a polynomial over symbols. */
 export type Dim = number | SymbolicDim;
 export type Sizes = Readonly<Record<string, number>>;
 
-/** What a symbol may stand for: multiples of `multipleOf` from `min` to `max`, both included. */
+/** The allowed values of a symbol: multiples of `multipleOf` from `min` to `max`, inclusive. */
 export interface SizeBounds {
   readonly min: number;
-  /** Infinity where nothing is declared. */
+  /** Infinity if not declared. */
   readonly max: number;
   readonly multipleOf: number;
 }
 
 export interface SizeSymbol extends SizeBounds {
   readonly name: string;
-  /** One text for each name and bounds. */
+  /** Unique per name and bounds. */
   readonly key: string;
 }
 
 /** An integer times a product of symbols. */
 export interface Term {
   readonly coefficient: number;
-  /** In the order of their keys; a power has its symbol several times. */
+  /** Sorted by key; powers repeat their symbol. */
   readonly symbols: readonly SizeSymbol[];
 }
 
-/** A polynomial with at least one symbol; made by the functions of this file only, so that equal ones are identical. */
+/** A polynomial with at least one symbol; made only by the functions of this file, which intern it. */
 export class SymbolicDim {
-  /** The constant comes last; none has the coefficient 0. */
+  /** The constant term comes last; no coefficient is 0. */
   readonly terms: readonly Term[];
-  /** One text for each polynomial, with the bounds of its symbols: what may be compared and used as a key. */
+  /** Unique per polynomial, including the bounds of its symbols: for comparisons and as a map key. */
   readonly key: string;
   readonly #text: string;
 
@@ -59,15 +59,15 @@ const symbols = new Map<string, SizeSymbol>();
 const polynomials = new Map<string, SymbolicDim>();
 
 /**
- * The size that the symbol `name` stands for: any number from 1 where no bounds are given. Throws UsageError for a name
- * that is none and for bounds that no number fits.
+ * The size of the symbol `name`: any integer from 1 if no bounds are given. Throws UsageError for an invalid name, and
+ * for bounds that are invalid or exclude every number.
  */
 export function symbol(name: string, bounds: Partial<SizeBounds> = {}): SymbolicDim {
   if (!/^[a-zA-Z_]\w*$/.test(name)) throw new UsageError(`"${name}" cannot name a size: use letters, digits and _`);
   return canonical([{ coefficient: 1, symbols: [internSymbol(name, bounds)] }]) as SymbolicDim;
 }
 
-/** Bounds are narrowed to the multiples at their ends, so that the same numbers are the same symbol. */
+/** Bounds are tightened to multiples, so that equal sets of values give the same symbol. */
 function internSymbol(name: string, bounds: Partial<SizeBounds>): SizeSymbol {
   const { multipleOf = 1, max: most = Number.POSITIVE_INFINITY } = bounds;
   const { min: least = 1 } = bounds;
@@ -87,7 +87,7 @@ function internSymbol(name: string, bounds: Partial<SizeBounds>): SizeSymbol {
   return found;
 }
 
-/** True for the bounds of a symbol that is declared without any. */
+/** True for the bounds of a symbol declared without any. */
 export const isUnbounded = ({ min, max, multipleOf }: SizeBounds): boolean =>
   min === 1 && max === Number.POSITIVE_INFINITY && multipleOf === 1;
 
@@ -103,22 +103,22 @@ export const isSymbolic = (value: unknown): value is SymbolicDim => value instan
 export const termsOf = (dim: Dim): readonly Term[] =>
   typeof dim !== "number" ? dim.terms : dim === 0 ? [] : [{ coefficient: dim, symbols: [] }];
 
-/** One text for each size, with the bounds of its symbols. */
+/** A unique key per size, including the bounds of its symbols. */
 export const dimKey = (dim: Dim): string => (typeof dim === "number" ? String(dim) : dim.key);
 
-/** The symbol that a size is, where it is no more than that. */
+/** The symbol, if the size is just one symbol. */
 export function loneSymbol(dim: Dim): SizeSymbol | undefined {
   const [term, ...more] = termsOf(dim);
   return more.length === 0 && term?.coefficient === 1 && term.symbols.length === 1 ? term.symbols[0] : undefined;
 }
 
-/** The symbols that occur in a size, in the order of their names. */
+/** The symbols in a size, sorted by key. */
 export const symbolsOf = (dim: Dim): SizeSymbol[] =>
   [...new Set(termsOf(dim).flatMap((t) => t.symbols))].sort((a, b) => compare(a.key, b.key));
 
 /**
- * What the one symbol that is not known stands for where a size has this value; it may be no whole number. Undefined where
- * none is unknown, or several are, or one is multiplied by itself.
+ * Solves dim = value for its one unbound symbol; the result may not be an integer. Undefined if no symbol is unbound,
+ * several are, or a term is not linear in it.
  */
 export function solveDim(dim: Dim, value: number, sizes: Sizes): { symbol: SizeSymbol; value: number } | undefined {
   let [rest, factor] = [value, 0];
@@ -147,7 +147,7 @@ export function mulDims(a: Dim, b: Dim): Dim {
   return canonical(termsOf(a).flatMap((x) => termsOf(b).map((y) => product(x, y))));
 }
 
-/** A size times a number, which keeps the order of its terms. */
+/** A size times a number; keeps the order of its terms. */
 function scaled(dim: SymbolicDim, by: number): Dim {
   if (by === 0 || by === 1) return by && dim;
   return interned(dim.terms.map(({ coefficient, symbols }) => ({ coefficient: coefficient * by, symbols })));
@@ -156,7 +156,7 @@ function scaled(dim: SymbolicDim, by: number): Dim {
 export const subDims = (a: Dim, b: Dim): Dim => addDims(a, mulDims(-1, b));
 export const productOfDims = (dims: readonly Dim[]): Dim => dims.reduce<Dim>(mulDims, 1);
 
-/** a / b when the division is exact for every value of the symbols, else undefined. */
+/** a / b if it can be shown to be exact for every value of the symbols, else undefined. */
 export function divideDims(a: Dim, b: Dim): Dim | undefined {
   if (typeof a === "number" && typeof b === "number") return b !== 0 && a % b === 0 ? a / b : undefined;
   if (a === b) return 1;
@@ -170,7 +170,7 @@ export function divideDims(a: Dim, b: Dim): Dim | undefined {
   return quotient.includes(undefined) ? undefined : canonical(quotient as Term[]);
 }
 
-/** The factors that are left when each of `divisor` is taken out once; undefined where one is missing. */
+/** The factors left after removing each of `divisor` once; undefined if one is missing. */
 function without(factors: readonly SizeSymbol[], divisor: readonly SizeSymbol[]): SizeSymbol[] | undefined {
   const rest = [...factors];
   for (const symbol of divisor) {
@@ -181,7 +181,7 @@ function without(factors: readonly SizeSymbol[], divisor: readonly SizeSymbol[])
   return rest;
 }
 
-/** Between which numbers a size lies, whatever its symbols stand for; the range of a sum may be wider than its values. */
+/** Interval bounds of a size over all values of its symbols; for a sum they may not be tight. */
 export function boundsOf(dim: Dim): { readonly min: number; readonly max: number } {
   let [min, max] = [0, 0];
   for (const { coefficient, symbols } of termsOf(dim)) {
@@ -192,13 +192,13 @@ export function boundsOf(dim: Dim): { readonly min: number; readonly max: number
   return { min, max };
 }
 
-/** True where a size is a multiple of n, whatever its symbols stand for. */
+/** True if a size is a multiple of n for every value of its symbols; may miss some cases. */
 export const isMultipleOf = (dim: Dim, n: number): boolean =>
   termsOf(dim).every(({ coefficient, symbols }) => symbols.reduce((p, s) => p * s.multipleOf, coefficient) % n === 0);
 
 /**
- * Replaces symbols by their numbers, or by other sizes; what is not told stays as it is. Throws UsageError for a number
- * that the declared bounds of its symbol rule out.
+ * Replaces symbols by numbers or other sizes; symbols not in `sizes` remain. Throws UsageError for a number outside the
+ * declared bounds of its symbol.
  */
 export function bindDim(dim: Dim, sizes: Readonly<Record<string, Dim>>): Dim {
   if (typeof dim === "number") return dim;
@@ -223,7 +223,7 @@ function checkBound(symbol: SizeSymbol, value: number): number {
   throw new UsageError(`the size "${name}" is ${value}, but it may be ${range}${steps}`);
 }
 
-/** The number a size has once every symbol is bound; throws UsageError naming the symbol that is not. */
+/** The number of a size with its symbols bound; throws UsageError naming those that are not. */
 export function dimValue(dim: Dim, sizes: Sizes = {}): number {
   const bound = bindDim(dim, sizes);
   if (typeof bound === "number") return bound;
@@ -238,7 +238,7 @@ const product = (a: Term, b: Term): Term => ({
 
 const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
-/** The size that is the sum of some terms. */
+/** The canonical, interned size that is the sum of some terms. */
 function canonical(parts: readonly Term[]): Dim {
   const sum = new Map<string, Term>();
   for (const { coefficient, symbols } of parts) {
@@ -260,17 +260,17 @@ function interned(terms: readonly Term[]): SymbolicDim {
 
 const nameOf = (symbol: SizeSymbol): string => symbol.name;
 
-/** A size as in the text form, with the names that `spell` gives its symbols. */
+/** A size as in the text form, with its symbols printed by `spell`. */
 export const printDim = (dim: Dim, spell: (symbol: SizeSymbol) => string = nameOf): string =>
   typeof dim === "number" ? String(dim) : printTerms(dim.terms, spell);
 
-/** Two different sizes for a message: with the bounds of their symbols where nothing else tells them apart. */
+/** Prints two different sizes for a message, with the bounds of their symbols if they would look the same. */
 export function printApart(a: Dim, b: Dim): readonly [string, string] {
   const spell = String(a) === String(b) ? (s: SizeSymbol) => `${s.name} (${printBounds(s)})` : nameOf;
   return [printDim(a, spell), printDim(b, spell)];
 }
 
-/** Symbols first in alphabetical order, the constant last. */
+/** Alphabetical, the constant last. */
 const order = (a: string, b: string): number => (a === "" ? 1 : b === "" ? -1 : compare(a, b));
 
 function printTerms(terms: readonly Term[], spell: (symbol: SizeSymbol) => string): string {

@@ -3,15 +3,15 @@ export const dtypes = ["f32", "f16", "i32", "u32", "bool"] as const;
 /** What the elements of a tensor are: f32, f16, i32, u32 or bool. */
 export type DType = (typeof dtypes)[number];
 
-/** Bytes one element takes in device and file memory; a bool takes 4 on a WebGPU device, where no smaller type is addressable. */
+/** Bytes per element in memory and files; on a WebGPU device a bool takes 4: nothing smaller is addressable there. */
 export const dtypeBytes = { f32: 4, f16: 2, i32: 4, u32: 4, bool: 1 } as const satisfies Record<DType, number>;
 
-/** Bytes of one element in a device's memory, where a bool takes four. */
+/** Bytes per element in device memory, where a bool takes four. */
 export const deviceElementBytes = (dtype: DType): number => (dtype === "bool" ? 4 : dtypeBytes[dtype]);
 
 export const isFloat = (dtype: DType): boolean => dtype === "f32" || dtype === "f16";
 
-/** The numbers of a dtype lie between these; integers and bool have whole ones only. */
+/** The smallest and largest finite number of each dtype. */
 const ranges: Readonly<Record<DType, readonly [number, number]>> = {
   f32: [-3.4028234663852886e38, 3.4028234663852886e38],
   f16: [-65504, 65504],
@@ -20,7 +20,10 @@ const ranges: Readonly<Record<DType, readonly [number, number]>> = {
   bool: [0, 1],
 };
 
-/** Why a constant of the dtype cannot be this number, and what to do; undefined where it can. Floats are rounded, and may be infinite or nan. */
+/**
+ * Why a constant of the dtype cannot be this number, with a hint; undefined if it can. Floats are rounded, and may be
+ * infinite or nan.
+ */
 export function misfit(dtype: DType, value: number): { readonly message: string; readonly hint: string } | undefined {
   const [low, high] = ranges[dtype];
   if (isFloat(dtype)) {
@@ -36,8 +39,8 @@ export function misfit(dtype: DType, value: number): { readonly message: string;
 }
 
 /**
- * The value that a cast gives, in float64: any number but 0 is true; a float is cut off towards 0 and held within what an
- * integer has, nan is 0; an integer that the other kind of integer does not have wraps. Rounding to f16 is left to executors.
+ * The result of a cast, in float64. To bool: any number but 0 is true. Float to integer: truncated towards 0 and
+ * saturated; nan gives 0. Between integers: wraps. Rounding to f16 is left to executors.
  */
 export function castValue(value: number, from: DType, to: DType): number {
   if (to === "bool") return value !== 0 ? 1 : 0;

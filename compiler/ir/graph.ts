@@ -1,4 +1,4 @@
-/** A graph: named outputs, the nodes they need, and which outputs replace which inputs. */
+/** Graphs: named outputs, the nodes they depend on, and which outputs replace which inputs. */
 
 import { didYouMean } from "../diagnostics/did-you-mean.ts";
 import { UsageError } from "../diagnostics/error.ts";
@@ -20,19 +20,19 @@ export interface Graph {
   /** The `input`, `parameter` and `random` nodes, in the order of the signature. */
   readonly inputs: readonly Node[];
   readonly outputs: readonly Output[];
-  /** Output name to the name of the state input that it replaces after a run (updated in place where a backend can). */
+  /** Output name to the name of the state input that it replaces after a run (in place if the backend can). */
   readonly updates: Readonly<Record<string, string>>;
 }
 
 const given: ReadonlySet<SourceKind | undefined> = new Set<SourceKind>(["input", "parameter", "random"]);
-/** True for what has a value only when the graph runs. */
+/** True for inputs, parameters and random draws: sources that have a value only when the graph runs. */
 export const isGraphInput = (node: Node): boolean => given.has(sourceOf(node));
 export const inputName = (node: Node): string => String(node.attrs.name);
 
 /**
  * Makes a graph of named outputs. The `declared` inputs come first, even when unused; the others are found by
- * walking, those that a run is fed before parameters and state.
- * Throws UsageError when two different inputs, or two outputs, or two symbols of different bounds have one name.
+ * traversal, feeds before parameters and state.
+ * Throws UsageError when two different inputs, two outputs, or two symbols with different bounds share a name.
  */
 export function makeGraph(
   name: string,
@@ -49,7 +49,7 @@ export function makeGraph(
     "output",
   );
   assertOneSize(symbolsIn([...declared, ...nodes]));
-  // An output may be called as a property that every object has: "toString".
+  // No prototype: an output may be named like a property of Object, such as "toString".
   return { name, inputs: [...inputs], outputs, updates: Object.assign(Object.create(null), updates) };
 }
 
@@ -75,7 +75,7 @@ function assertUnique(names: readonly string[], what: string): void {
   }
 }
 
-/** Every node that the roots need, operands before users; iterative, so depth is no limit. */
+/** Every node reachable from the roots, operands before users; iterative, so deep graphs do not overflow the stack. */
 export function topological(roots: readonly Node[]): Node[] {
   const order: Node[] = [];
   const done = new Set<Node>();
@@ -100,17 +100,17 @@ export function topological(roots: readonly Node[]): Node[] {
 
 export const nodesOf = (graph: Graph): Node[] => topological(graph.outputs.map((o) => o.node));
 
-/** Users of each node within the graph. */
+/** The users of each node among `nodes`. */
 export function usersOf(nodes: readonly Node[]): Map<Node, Node[]> {
   const users = new Map<Node, Node[]>(nodes.map((n) => [n, []]));
   for (const node of nodes) for (const operand of node.operands) users.get(operand)!.push(node);
   return users;
 }
 
-/** What a rewrite makes of a node whose operands are already rewritten; return the node given to keep it. */
+/** Rewrites a node whose operands are already rewritten; returns `node` to keep it. */
 export type Rewrite = (node: Node, original: Node) => Node;
 
-/** Rebuilds the nodes below `roots` bottom-up, each once, keeping births and paths. */
+/** Rebuilds everything reachable from `roots` bottom-up, each node once, keeping births and paths. */
 export function rewriteNodes(roots: readonly Node[], rewrite: Rewrite): Map<Node, Node> {
   return withoutCapture(() => {
     const result = new Map<Node, Node>();
@@ -123,7 +123,7 @@ export function rewriteNodes(roots: readonly Node[], rewrite: Rewrite): Map<Node
   });
 }
 
-/** The same op on other operands of the same axes; the type is inferred again. */
+/** The same op on other operands; the type is inferred again. */
 export function withOperands(node: Node, operands: readonly Node[]): Node {
   const type = opRecord(node.op).infer(
     operands.map((o) => o.type),
@@ -142,7 +142,7 @@ const mapGraph = (graph: Graph, map: ReadonlyMap<Node, Node>): Graph => ({
   outputs: graph.outputs.map((o) => ({ name: o.name, node: map.get(o.node)! })),
 });
 
-/** The part of a graph that some of its outputs need. Throws UsageError for a name that is not an output. */
+/** The subgraph that the named outputs need. Throws UsageError for a name that is not an output. */
 export function selectOutputs(graph: Graph, names: readonly string[]): Graph {
   const outputs = names.map((name) => {
     const found = graph.outputs.find((o) => o.name === name);
@@ -153,14 +153,14 @@ export function selectOutputs(graph: Graph, names: readonly string[]): Graph {
   return makeGraph(graph.name, outputs);
 }
 
-/** The symbols that the sizes of a graph's inputs mention. */
+/** The names of the symbols in the sizes of a graph's inputs, sorted. */
 export const graphSymbols = (graph: Graph): string[] =>
   [...new Set(graph.inputs.flatMap((n) => n.type.axes.flatMap((a) => symbolsOf(a.size).map((s) => s.name))))].sort();
 
-/** The names of all symbols that anything in a graph mentions, sorted: what a run must know. */
+/** The names of all symbols in a graph, sorted: those that a run must bind. */
 export const openSizes = (graph: Graph): string[] => symbolsIn([...graph.inputs, ...nodesOf(graph)]).map((s) => s.name);
 
-/** Every symbol that the sizes of nodes mention, in types and in attributes, in the order of their names. */
+/** Every symbol in the sizes of nodes, in types and attributes, sorted by key. */
 export function symbolsIn(nodes: readonly Node[]): SizeSymbol[] {
   const sizes = new Set<SymbolicDim>();
   const add = (size: Dim) => {
@@ -179,7 +179,7 @@ export function symbolsIn(nodes: readonly Node[]): SizeSymbol[] {
   return [...new Set([...sizes].flatMap(symbolsOf))].sort((a, b) => (a.key < b.key ? -1 : 1));
 }
 
-/** The graph with symbolic sizes replaced by numbers, or by other sizes, in types and in attributes. */
+/** The graph with symbols replaced by numbers or other sizes, in types and attributes. */
 export function bindSizes(graph: Graph, sizes: Readonly<Record<string, Dim>>): Graph {
   const bound = new Map<Node, Node>();
   for (const node of topological([...graph.inputs, ...graph.outputs.map((o) => o.node)])) {

@@ -1,4 +1,4 @@
-/** Tensors in host memory: what data readers produce, sessions take and return, and checkpoints store. */
+/** Tensors in host memory: produced by data readers, passed to and from sessions, stored in checkpoints. */
 import { UsageError } from "../diagnostics/error.ts";
 import type { DType } from "./dtype.ts";
 
@@ -36,8 +36,8 @@ const constructors = {
 export const allocate = (dtype: DType, length: number): HostData => new constructors[dtype](length);
 
 /**
- * Builds a host tensor, checking that the data fills the axes exactly; throws RangeError when it does not, and UsageError for
- * what is no dtype, no axes, no data, or an element that the dtype does not hold. Data of another kind of array is converted.
+ * Builds a host tensor; data in another kind of array is converted. Throws RangeError when the number of elements does
+ * not match the axes, and UsageError for an invalid dtype, axes or data, or an element that the dtype cannot hold.
  */
 export function hostTensor(dtype: DType, axes: readonly SizedAxis[], data: HostData | readonly number[]): HostTensor {
   requireParts(dtype, axes, data);
@@ -53,13 +53,13 @@ export function hostTensor(dtype: DType, axes: readonly SizedAxis[], data: HostD
   return { dtype, axes, data: copy };
 }
 
-/** Whether the array is one that `HostTensor` says of the dtype. */
+/** Whether the array is of a kind that `HostTensor` allows for the dtype. */
 const isStoredAs = (dtype: DType, data: ArrayLike<unknown>): data is HostData =>
   data instanceof constructors[dtype] || (data instanceof Float64Array && (dtype === "f32" || dtype === "f16"));
 
 /**
- * The first element that the dtype does not hold, for a message: executors would each make another number of a 2 among bools, of
- * 1.5 among integers, or of what is no number. Undefined where all are held.
+ * A message about the first element that the dtype cannot hold, undefined if there is none: executors would disagree on
+ * a 2 among bools, a 1.5 among integers, or a value that is not a number.
  */
 export function notHeld(dtype: DType, data: ArrayLike<unknown>): string | undefined {
   const stored = isStoredAs(dtype, data);
@@ -82,14 +82,14 @@ const holds: Readonly<Record<DType, (x: unknown) => boolean>> = {
   bool: isBit,
 };
 
-/** Which element it is, and what is wrong with it. */
+/** The value and what is wrong with it. */
 function fault(dtype: DType, x: unknown): string {
   if (typeof x === "bigint") return `${x}n, no number: convert by Number, as in Int32Array.from(data, Number)`;
   if (!isNumber(x)) return `${JSON.stringify(x)}, no number`;
   return `${x}, which ${dtype} does not hold${dtype === "bool" ? ": it is 0 or 1" : ""}`;
 }
 
-/** Callers may write JavaScript, which checks no types. */
+/** Validates the arguments at run time, for callers that are not type-checked. */
 function requireParts(dtype: unknown, axes: unknown, data: unknown): void {
   const isSized = (a: unknown) =>
     typeof (a as SizedAxis | null)?.name === "string" && Number.isSafeInteger((a as SizedAxis).size);

@@ -1,4 +1,4 @@
-/** How a parameter begins and how a random input is distributed; filled by the runtime's seeded counter-based streams. */
+/** Distributions of initial parameters and of random inputs; drawn from the runtime's seeded counter-based streams. */
 export type Distribution =
   | { readonly kind: "constant"; readonly value: number }
   | { readonly kind: "normal"; readonly mean: number; readonly std: number }
@@ -18,7 +18,7 @@ export const constantInit = (value: number): Distribution => ({ kind: "constant"
 export const zeros: Distribution = constantInit(0);
 /** 1 everywhere. */
 export const ones: Distribution = constantInit(1);
-/** Normally distributed, with the mean 0 unless it is said. */
+/** Normal; the mean defaults to 0. */
 export const normal = (std: number, mean = 0): Distribution => ({ kind: "normal", mean, std });
 
 /** Truncated at two standard deviations on either side, as in BERT and BEiT. */

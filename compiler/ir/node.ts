@@ -1,4 +1,4 @@
-/** Graph nodes: immutable and interned, so that equal means identical. */
+/** Graph nodes: immutable and interned (hash-consed), so equal nodes are identical. */
 import type { Birth } from "../diagnostics/source-location.ts";
 import { isSymbolic, type SymbolicDim } from "./dim.ts";
 import { type TensorType, typeKey } from "./type.ts";
@@ -14,17 +14,17 @@ export type AttrValue =
 export type Attrs = Readonly<Record<string, AttrValue>>;
 
 /**
- * One operation with one result. `op` names a record of the registry; `attrs` are what that record's schema lists.
- * `birth` and `path` say where it comes from and are no part of its identity.
+ * One operation with one result. `op` names a record of the registry; `attrs` follow that record's schema.
+ * `birth` and `path` are its source location and module, and not part of its identity.
  */
 export interface Node {
   readonly op: string;
   readonly operands: readonly Node[];
   readonly attrs: Attrs;
   readonly type: TensorType;
-  /** The user's line. */
+  /** Where the user's code created it. */
   readonly birth: Birth | undefined;
-  /** The module path, such as "blocks.3.attn"; from the parameters it uses. */
+  /** The module path, such as "blocks.3.attn"; inherited from the parameters it uses. */
   readonly path: string;
 }
 
@@ -35,10 +35,10 @@ const forget = new FinalizationRegistry<string>((key) => {
   if (!table.get(key)?.deref()) table.delete(key);
 });
 
-/** The path of new nodes, while something is replaced. */
+/** The path given to new nodes while `withPath` runs. */
 let givenPath: string | undefined;
 
-/** Runs `body` with the nodes that it makes in the module of `path`, unless that is "": what replaces a node stays where it was. */
+/** Gives nodes made by `body` the module path `path`, unless it is "": replacements stay in the original's module. */
 export function withPath<T>(path: string, body: () => T): T {
   const before = givenPath;
   givenPath = path === "" ? undefined : path;
@@ -49,7 +49,7 @@ export function withPath<T>(path: string, body: () => T): T {
   }
 }
 
-/** The node with these parts: an existing one where there is one. */
+/** Returns the existing node with these fields, or makes one. */
 export function intern(
   op: string,
   operands: readonly Node[],
@@ -77,15 +77,15 @@ export function intern(
 
 /** The path of the first parameter operand, else that of the first operand that has one. */
 function inheritedPath(operands: readonly Node[]): string {
-  // Of the nodes without operands, parameters alone have a path.
+  // Of the nodes without operands, only parameters have a path.
   const parameter = operands.find((o) => o.operands.length === 0 && o.path !== "");
   return (parameter ?? operands.find((o) => o.path !== ""))?.path ?? "";
 }
 
-/** Texts of objects: nodes that are rebuilt share their attributes, which do not change. */
+/** Keys of attribute objects: rebuilt nodes share them, and they are immutable. */
 const texts = new WeakMap<object, string>();
 
-/** One spelling for each value: JSON with sorted keys, names for the numbers JSON lacks, and sizes with their bounds. */
+/** A canonical key: like JSON with sorted keys, plus the numbers that JSON lacks; sizes include their bounds. */
 export function attrKey(value: AttrValue): string {
   if (typeof value === "number") return Object.is(value, -0) ? "-0" : String(value);
   if (value === null || typeof value !== "object") return JSON.stringify(value);

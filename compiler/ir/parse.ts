@@ -35,17 +35,17 @@ import {
 import { readName, TextFault } from "./text/values.ts";
 import { sameType } from "./type.ts";
 
-/** A graph, or everything that is wrong with its text. */
+/** A graph, or all mistakes in its text. */
 export type ParseResult =
   | {
       readonly graph: Graph;
-      /** What the names outside of loops stand for, without their %. */
+      /** The nodes named outside of loops, by name without the %. */
       readonly values: ReadonlyMap<string, Node>;
       readonly mistakes: readonly [];
     }
   | { readonly graph: undefined; readonly mistakes: readonly Mistake[] };
 
-/** The graph of a text; throws GraphTextError with every mistake of it, each with its place, line and caret. */
+/** Parses a graph; throws GraphTextError with every mistake, each with its position, line and caret. */
 export function parseGraph(text: string, fileName = "(text)"): Graph {
   if (typeof text !== "string") throw new UsageError(`a graph is parsed from its text, not from ${text}`);
   const { graph, mistakes } = checkGraphText(text, fileName);
@@ -53,7 +53,7 @@ export function parseGraph(text: string, fileName = "(text)"): Graph {
   throw new GraphTextError(renderMistakes(fileName, text, mistakes));
 }
 
-/** The graph of a text, or its mistakes in the order of their places. */
+/** Parses a graph, or returns its mistakes in the order of the text. */
 export function checkGraphText(text: string, fileName = "(text)"): ParseResult {
   const lexed = lex(text);
   const lines = readLines(lexed.tokens);
@@ -62,12 +62,12 @@ export function checkGraphText(text: string, fileName = "(text)"): ParseResult {
   const tokens = lexed.tokens.filter((t) => t.tokenType !== NewLine);
   const e = elaboration(fileName, tokens, new Set(textual.map((m) => m.line)));
   const graph = elaborateFile(e, parsed.file, lines.lostOutside);
-  const meant = e.mistakes.filter((m) => !e.brokenLines.has(m.line)); // on a broken line they are consequences
+  const meant = e.mistakes.filter((m) => !e.brokenLines.has(m.line)); // on a broken line they are follow-up errors
   const mistakes = [...textual, ...meant].sort((a, b) => a.line - b.line || a.column - b.column);
   return graph && mistakes.length === 0 ? { ...graph, mistakes: [] } : { graph: undefined, mistakes };
 }
 
-/** What follows on a broken line is consequence; what is alien to the language is the cause. */
+/** Keeps one mistake per line: lexical ones come first, and later ones on the same line are follow-up errors. */
 function onePerLine(mistakes: readonly Mistake[]): Mistake[] {
   const first = new Map<number, Mistake>();
   for (const m of mistakes) if (!first.has(m.line)) first.set(m.line, m);
@@ -108,11 +108,11 @@ function declareSymbol(e: Elaboration, { name, min, max, multipleOf }: SymbolTre
 
 const startOf = (e: Elaboration, section: Section): Span => section.head?.name.span ?? spanOf(tokensOf(e, section)[0]!);
 
-/** The first line of a section; undefined where it does not parse, and only what it names is known. */
+/** The head of a section; undefined if its line is broken, and only the names in it are known. */
 const soundHead = (e: Elaboration, section: Section): SectionHead | undefined =>
   isBroken(e, section) ? undefined : section.head;
 
-/** Registers a function and checks it by itself; its calls check it again on what they are given. */
+/** Registers a function and checks its body on its own; each call checks it again on its arguments. */
 function elaborateFunction(e: Elaboration, section: Section, order: number): void {
   const head = soundHead(e, section);
   const frame = newFrame(e, order);

@@ -1,4 +1,4 @@
-/** Writes a graph as text that reads back to the same nodes; docs/ir.md explains the form. */
+/** Prints a graph as text that parses back to the same nodes; docs/ir.md describes the format. */
 import { InternalError } from "../diagnostics/error.ts";
 import { isUnbounded } from "./dim.ts";
 import { type Graph, inputName, nodesOf, type Output, symbolsIn } from "./graph.ts";
@@ -12,10 +12,10 @@ import { nameValues } from "./text/names.ts";
 import type { Sheet } from "./text/sheet.ts";
 import { countedText, defaultOutputName, spellAttr, spellName, spellText, spellType } from "./text/spell.ts";
 
-/** The text of a graph: the same for the same nodes, with repeated layers rolled into loops. */
+/** The text of a graph, with repeated layers rolled into loops; deterministic for the same nodes. */
 export const printGraph = (graph: Graph): string => layOut(sheetOf(graph, roll).sheet);
 
-/** A graph with one line for each node, and how each node is referred to in it; scalar constants have no line. */
+/** A graph with one line per node, and each node's name in the text; scalar constants have no line. */
 export function printUnrolled(graph: Graph): { readonly text: string; readonly names: ReadonlyMap<Node, string> } {
   const { sheet, items } = sheetOf(graph, (all) => ({
     blocks: all.map((item) => ({ kind: "item", item })),
@@ -45,7 +45,7 @@ function sheetOf(graph: Graph, rolled: (items: readonly Item[]) => Rolled) {
   return { sheet, items };
 }
 
-/** The first of i, j, k ... that is not the name of a size. */
+/** The first of i, j, k ... that is not the name of a symbol. */
 function loopVariable(nodes: readonly Node[]): string {
   const symbols = new Set(symbolsIn(nodes).map((s) => s.name));
   for (const name of "ijklmnopqrstuvwxyz") if (!symbols.has(name)) return name;
@@ -59,7 +59,7 @@ const signatureItem = (node: Node): Item => ({
   isResult: false,
 });
 
-/** `contract %0, %1 over [d]`, with holes where another layer's line would differ. */
+/** `contract %0, %1 over [d]`, with holes where the line of another layer may differ. */
 function statementItem(node: Node, items: ReadonlyMap<Node, Item>): Item {
   const record = opRecord(node.op);
   const name = record.attrs.name?.kind === "text" ? [" ", ...countedText(String(node.attrs.name))] : [];
@@ -72,7 +72,7 @@ function statementItem(node: Node, items: ReadonlyMap<Node, Item>): Item {
   };
 }
 
-/** What follows the last number in a path: `attn.qkv.weight` of `blocks.3.attn.qkv.weight`. */
+/** The part of a path after its last number: `attn.qkv.weight` of `blocks.3.attn.qkv.weight`. */
 function shortName(name: string): string {
   const parts = name.split(".");
   const number = parts.findLastIndex((part) => /^\d+$/.test(part));
@@ -88,7 +88,7 @@ function operandPieces(node: Node, operand: Node, items: ReadonlyMap<Node, Item>
     : [`${operand.type.dtype}(`, hole, ")"];
 }
 
-/** The dtype that a number among the operands of a node takes without being told. */
+/** The dtype that a number among a node's operands takes by default. */
 function impliedDtype(node: Node): string | undefined {
   const tensors = node.operands.filter((o) => !isScalarConstant(o));
   return (tensors.find((o) => o.type.dtype !== "bool") ?? tensors[0])?.type.dtype;
@@ -104,7 +104,7 @@ function attrPieces(node: Node, record: OpRecord): Piece[] {
   });
 }
 
-/** The type at the end of its line says the dtype and the axes of a source. */
+/** A source's dtype and axes are omitted where the type at the end of its line gives them. */
 function saidByType(node: Node, record: OpRecord, name: string, value: AttrValue): boolean {
   if (record.kind !== "source") return false;
   const { kind, optional } = record.attrs[name]!;

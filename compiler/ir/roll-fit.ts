@@ -1,8 +1,10 @@
-/** Fits a loop around repeated statements: finds the rule that each hole of its body follows, and how far it holds. */
+/**
+ * Fits a loop to repeated statements: finds the rule of each hole of its body, and for how many iterations it holds.
+ */
 import { type Hole, holesOf, type Item } from "./text/item.ts";
 import { leastSaved } from "./text/runs.ts";
 
-/** What stands in a hole of a loop's body, for iteration i. */
+/** The contents of a hole of a loop's body, as a function of the iteration i. */
 export type Pattern =
   | { readonly kind: "same"; readonly item: Item }
   /** The value of a slot of a loop at iteration scale · i + offset; `loop` is absent for the loop itself. */
@@ -21,36 +23,36 @@ export interface Loop {
   readonly count: number;
   /** The statements of iteration 0. */
   readonly body: readonly Item[];
-  /** For each statement of the body, what stands in its holes. */
+  /** For each statement of the body, the patterns of its holes. */
   readonly patterns: readonly (readonly Pattern[])[];
-  /** Values of iterations before the first. */
+  /** Values for iterations before the first: the loop-carried initial values. */
   readonly initial: readonly { readonly slot: number; readonly index: number; readonly item: Item }[];
 }
 
-/** Where a statement ended up in a loop. */
+/** The place of a statement in a loop. */
 export interface Place {
   readonly loop: Loop;
   readonly slot: number;
   readonly index: number;
 }
 
-/** The statements that are being rolled, and where those that are rolled already lie. */
+/** The statements being rolled, and the places of those already rolled. */
 export interface Sequence {
   readonly items: readonly Item[];
   readonly position: ReadonlyMap<Item, number>;
   readonly places: Map<Item, Place>;
-  /** Other places of a value: the initial ones of loops it goes into. */
+  /** Other places of a value: as an initial value of loops. */
   readonly aliases: Map<Item, Place[]>;
 }
 
-/** Statements that look alike, `period` apart. */
+/** Statements of equal shape, `period` apart. */
 export interface Span {
   readonly start: number;
   readonly period: number;
   readonly count: number;
 }
 
-/** A rule for a hole before the loop it belongs to is cut to size: iterations count from the span's beginning. */
+/** The rule of a hole before its loop is cut from the span: iterations count from the span's start. */
 type Rule =
   | { readonly kind: "same"; readonly item: Item }
   | { readonly kind: "own"; readonly slot: number; readonly scale: number; readonly offset: number }
@@ -66,12 +68,12 @@ type Rule =
 
 export interface Fitted {
   readonly loop: Loop;
-  /** The iterations of the span that the loop holds, the last exclusive. */
+  /** The iterations [from, to) of the span that the loop covers. */
   readonly from: number;
   readonly to: number;
 }
 
-/** The longest loop around the middle of a span whose holes follow rules; undefined where it would save too little. */
+/** The longest loop around the middle of a span whose holes follow rules; undefined if it saves too little. */
 export function fitLoop(s: Sequence, span: Span): Fitted | undefined {
   const middle = span.count > 2 ? Math.max(2, Math.floor(span.count / 2)) : 1;
   const rules = rulesAt(s, span, middle);
@@ -89,7 +91,7 @@ export function fitLoop(s: Sequence, span: Span): Fitted | undefined {
 const itemAt = (s: Sequence, { start, period }: Span, iteration: number, slot: number): Item =>
   s.items[start + iteration * period + slot]!;
 
-/** The rules that lead from iteration `t - 1` to `t`; undefined where a hole follows none. */
+/** The rules that iterations `t - 1` and `t` suggest; undefined if a hole follows none. */
 function rulesAt(s: Sequence, span: Span, t: number): Rule[][] | undefined {
   const rules: Rule[][] = [];
   for (let slot = 0; slot < span.period; slot++) {
@@ -112,7 +114,7 @@ function operandRule(s: Sequence, span: Span, t: number, old: Item, now: Item): 
   if (old === now) return { kind: "same", item: now };
   const [a, b] = [ownPlace(s, span, old), ownPlace(s, span, now)];
   if (b && (!a || a.slot !== b.slot)) {
-    // With two iterations only, the first may still read what goes before the loop.
+    // With only two iterations, the first may still read a value from before the loop.
     return span.count === 2 && !a && b.index < t
       ? { kind: "own", slot: b.slot, scale: 1, offset: b.index - t }
       : undefined;
@@ -144,7 +146,7 @@ function placesOf(s: Sequence, item: Item): readonly Place[] {
   return main ? [main, ...others] : others;
 }
 
-/** True when every hole of iteration `t` holds what the rules say; initial values are settled when the loop is cut. */
+/** True if every hole of iteration `t` follows its rule; initial values are checked when the loop is cut. */
 function follows(s: Sequence, span: Span, rules: readonly (readonly Rule[])[], t: number): boolean {
   return rules.every((row, slot) =>
     holesOf(itemAt(s, span, t, slot)).every((hole, h) => {
@@ -162,7 +164,9 @@ function follows(s: Sequence, span: Span, rules: readonly (readonly Rule[])[], t
   );
 }
 
-/** The loop of iterations `from` to `to`; undefined where a value before the first iteration is not one value. */
+/**
+ * The loop of iterations `from` to `to`; undefined if an initial value is not unique or the loop does not read back.
+ */
 function cut(s: Sequence, span: Span, rules: readonly (readonly Rule[])[], from: number, to: number): Loop | undefined {
   const initial = initialValues(s, span, rules, from, to);
   if (!initial) return undefined;
@@ -192,7 +196,7 @@ function cut(s: Sequence, span: Span, rules: readonly (readonly Rule[])[], from:
   return readsBack(s, loop, span.start + from * span.period) ? loop : undefined;
 }
 
-/** True when every iteration of a loop whose first statement is at `start` says what stands there: nothing is lost by rolling. */
+/** True if expanding a loop whose first statement is at `start` gives back the original statements. */
 function readsBack(s: Sequence, loop: Loop, start: number): boolean {
   const period = loop.body.length;
   const said = (pattern: Pattern, hole: Hole, i: number, slot: number): boolean => {
@@ -223,7 +227,7 @@ function readsBack(s: Sequence, loop: Loop, start: number): boolean {
   return true;
 }
 
-/** What stands where a rule reads an iteration before `from`: one value for each place, defined before the loop. */
+/** The values read for iterations before `from`: one per slot and iteration, defined before the loop. */
 function initialValues(
   s: Sequence,
   span: Span,

@@ -1,8 +1,8 @@
 /**
- * Rolls repeated statements into loops: 48 layers, forward or backward, become one body. A loop is found by its shape and
- * kept only where every hole of its body follows a rule: the same value in all iterations, a value of iteration a·i + b of
- * this or an earlier loop, a number that grows by a constant, or a listed literal. Before it is kept, a loop is read back
- * statement by statement (`roll-fit.ts`); what does not read back is printed as it is.
+ * Rerolls repeated statements into loops for printing: 48 layers, forward or backward, become one body. Candidates are
+ * found by the shape of statements, and kept only if every hole of the body follows a rule: the same value in all
+ * iterations, the value of iteration a·i + b of this or an earlier loop, a number that grows by a constant, or a listed
+ * literal. A loop is verified by expanding it again (`roll-fit.ts`); otherwise its statements are printed unrolled.
  */
 import { fitLoop, type Loop, type Place, type Sequence, type Span } from "./roll-fit.ts";
 import { holesOf, type Item, shapeOf } from "./text/item.ts";
@@ -15,7 +15,7 @@ export interface Rolled {
   readonly places: ReadonlyMap<Item, Place>;
 }
 
-/** Statements in their order, with what repeats rolled into loops. */
+/** The statements in order, with repetitions rolled into loops. */
 export function roll(items: readonly Item[]): Rolled {
   const position = new Map(items.map((item, i) => [item, i]));
   const s: Sequence = { items, position, places: new Map(), aliases: new Map() };
@@ -46,8 +46,8 @@ function pushItems(s: Sequence, blocks: Block[], from: number, to: number): void
 }
 
 /**
- * Where in a run an iteration best begins: where the fewest values go over from one to the next, and where the numbers in
- * names change. Only beginnings that lose no iteration are considered.
+ * Chooses where in a run iterations start: where the fewest values are live across iterations, and where the numbers in
+ * names change. Only starts that lose no iteration are considered.
  */
 function rotated(s: Sequence, run: Run): Span {
   const { start, end, period } = run;
@@ -62,7 +62,7 @@ function rotated(s: Sequence, run: Run): Span {
   return { start: start + best, period, count };
 }
 
-/** For each place of a run, how many values from before it within the run are used from it on. */
+/** For each position in a run, the number of live values: defined before it in the run and used from it on. */
 function liveAt(s: Sequence, start: number, end: number): number[] {
   const lastUse = new Map<number, number>();
   for (let i = start; i < end; i++) {
@@ -80,7 +80,7 @@ function liveAt(s: Sequence, start: number, end: number): number[] {
   return change.map((c) => (total += c));
 }
 
-/** For each beginning, how many different first numbers the names of one iteration have. */
+/** For each start, how many distinct first numbers occur in the names of one iteration. */
 function nameSpread(s: Sequence, start: number, period: number, spare: number): number[] {
   const first = (i: number) => holesOf(s.items[i]!).find((h) => h.kind === "counter" && h.quoted);
   const counts = new Map<number, number>();
@@ -101,7 +101,7 @@ function nameSpread(s: Sequence, start: number, period: number, spare: number): 
   });
 }
 
-/** Rolls what can be rolled of a span: a loop around its middle, then the iterations before and after that. */
+/** Rolls as much of a span as possible: a loop around its middle, then the iterations before and after it. */
 function pushRolled(s: Sequence, blocks: Block[], start: number, period: number, count: number): void {
   const worthIt = (count - 1) * period >= leastSaved;
   const fitted = worthIt ? fitLoop(s, { start, period, count }) : undefined;
@@ -111,7 +111,7 @@ function pushRolled(s: Sequence, blocks: Block[], start: number, period: number,
     settle(s, fitted.loop, start + fitted.from * period);
     pushRolled(s, blocks, start + fitted.to * period, period, count - fitted.to);
   } else if (worthIt && count >= 4 && count % 2 === 0 && fitLoop(s, { start, period: period * 2, count: count / 2 })) {
-    pushRolled(s, blocks, start, period * 2, count / 2); // two kinds of layers take turns
+    pushRolled(s, blocks, start, period * 2, count / 2); // two kinds of layers alternate
   } else if (worthIt && count >= 4) {
     const half = Math.floor(count / 2);
     pushRolled(s, blocks, start, period, half);
@@ -119,7 +119,7 @@ function pushRolled(s: Sequence, blocks: Block[], start: number, period: number,
   } else pushItems(s, blocks, start, start + period * count);
 }
 
-/** Records where the statements of a loop are now to be found. */
+/** Records the place of each statement in a new loop. */
 function settle(s: Sequence, loop: Loop, start: number): void {
   const period = loop.body.length;
   for (let i = 0; i < period * loop.count; i++) {

@@ -1,24 +1,23 @@
-/** The order in which a graph is written down: operands before users, inputs in their order, what many read as early as it can be. */
+/** The order in which a graph is printed: operands before users, inputs in order, values with many users early. */
 
 import { type Graph, inputName, isGraphInput, nodesOf, usersOf } from "./graph.ts";
 import type { Node } from "./node.ts";
 import { isConstant, sourceOf } from "./op.ts";
 
 export interface Listing {
-  /** Inputs that stand in the signature. */
+  /** Inputs printed in the signature. */
   readonly signature: readonly Node[];
-  /** All other nodes, in their order, but for the scalar constants. */
+  /** All other nodes, in order, except scalar constants. */
   readonly nodes: readonly Node[];
 }
 
-/** Scalars without axes are written where they are used. */
+/** Scalar constants are written inline at their uses. */
 export const isScalarConstant = (node: Node): boolean =>
   isConstant(node) && Object.keys(node.attrs).length === 2 && typeof node.attrs.value === "number";
 
 /**
- * Lists a graph's nodes so that reading them in order gives its inputs in their order. Values with many users, such as a
- * mask that every layer reads, come as soon as their operands are there: found in the first layer only, they would make
- * that layer differ from the others.
+ * Lists a graph's nodes with its inputs in order. Values with many users, such as a mask that every layer reads, come
+ * as soon as their operands do: computed inside the first layer, they would make it differ from the others.
  */
 export function listing(graph: Graph): Listing {
   const signature = signatureOf(graph);
@@ -43,7 +42,7 @@ export function listing(graph: Graph): Listing {
     settle(node);
   }
 
-  /** Marks a node as written and writes what has waited for nothing else; iterative, so depth is no limit. */
+  /** Marks a node as listed and lists the early nodes that waited only for it; iterative, for deep graphs. */
   function settle(first: Node): void {
     const queue = [first];
     done.add(first);
@@ -58,7 +57,7 @@ export function listing(graph: Graph): Listing {
   }
 }
 
-/** The inputs that come first and are no part of a numbered family, such as the caches of 48 layers. */
+/** The leading inputs that do not belong to a numbered family, such as the caches of 48 layers. */
 function signatureOf(graph: Graph): Node[] {
   const end = graph.inputs.findIndex((n) => {
     const plain = sourceOf(n) === "input" && (n.attrs.role ?? "state") === "state";
@@ -67,17 +66,17 @@ function signatureOf(graph: Graph): Node[] {
   return graph.inputs.slice(0, end < 0 ? graph.inputs.length : end);
 }
 
-/** Used at least this often, a value is worth having early. */
+/** A value with at least this many users is listed early. */
 const manyUsers = 8;
 
 interface Early {
-  /** For each node, its users that are to be written as soon as they can. */
+  /** For each node, its users that are listed early. */
   readonly users: ReadonlyMap<Node, readonly Node[]>;
-  /** Those that wait for nothing. */
+  /** Early nodes with no operands to wait for. */
   readonly roots: readonly Node[];
 }
 
-/** Values with many users, and what leads to one of them and nowhere else. Inputs keep their own order. */
+/** Values with many users, and nodes used only by such values. Inputs keep their own order. */
 function earlyNodes(order: readonly Node[]): Early {
   const users = usersOf(order);
   const wanted = new Set<Node>();

@@ -1,4 +1,4 @@
-/** Tensor types: a dtype and named axes. The order of the axes is the default layout, not a meaning. */
+/** Tensor types: a dtype and named axes. Axis order is the default layout and has no meaning beyond that. */
 
 import { type Dim, dimKey, productOfDims } from "./dim.ts";
 import type { DType } from "./dtype.ts";
@@ -24,7 +24,7 @@ export const findAxis = (type: TensorType, name: string): Axis | undefined => ty
 export const printType = (type: TensorType): string => `${type.dtype}${printAxes(type.axes)}`;
 export const printAxes = (axes: readonly Axis[]): string => `[${axes.map((a) => `${a.name}=${a.size}`).join(", ")}]`;
 
-/** One text for each type: as printed, with the bounds of its symbols. */
+/** A unique key per type: as printed, with the bounds of its symbols. */
 export const typeKey = (type: TensorType): string =>
   `${type.dtype}[${type.axes.map((a) => `${a.name}=${dimKey(a.size)}`).join(", ")}]`;
 

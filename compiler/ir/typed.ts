@@ -1,6 +1,6 @@
 /**
- * Nodes typed by the set of their axis names. The types exist while programs are checked and nowhere else: a typed node
- * is the node. Builders of ops carry them, those of ops defined elsewhere as well.
+ * Nodes typed by the set of their axis names, at compile time only: at run time a typed node is the node itself. All op
+ * builders carry these types, including those of user-defined ops.
  */
 import type { Node } from "./node.ts";
 import type { Axis } from "./type.ts";
@@ -10,7 +10,7 @@ declare const axesOf: unique symbol;
 /** A node with exactly the axes A, in any order; `Typed<never>` is a scalar. */
 export type Typed<A extends string> = Node & { readonly [axesOf]: (a: A) => A };
 
-/** An axis whose name the type knows. */
+/** An axis whose name is part of its type. */
 export interface NamedAxis<N extends string = string> extends Axis {
   readonly name: N;
 }
@@ -18,9 +18,9 @@ export interface NamedAxis<N extends string = string> extends Axis {
 /** One axis or several. */
 export type Along<N extends string> = NamedAxis<N> | readonly NamedAxis<N>[];
 
-/** States the axes of a node that untyped builders made. */
+/** Asserts the axes of a node that untyped builders made. */
 export const typed = <A extends string>(node: Node): Typed<A> => node as Typed<A>;
 
-/** The names of axes that are given by themselves or by name. */
+/** The names of axes given as axes or as names. */
 export const namesOf = (axes: Along<string> | readonly string[]): string[] =>
   [axes].flat().map((a) => (typeof a === "string" ? a : (a as Axis).name));

@@ -1,11 +1,11 @@
-/** Checks the invariants of a graph; run between passes. A failure is a fault of ours and names the pass. */
+/** Checks the invariants of a graph between passes. A failure is a compiler bug and names the pass. */
 import { InternalError } from "../diagnostics/error.ts";
 import { type Graph, inputName, isGraphInput, nodesOf } from "./graph.ts";
 import type { Node } from "./node.ts";
 import { opRecord } from "./op.ts";
 import { printType, sameType } from "./type.ts";
 
-/** Throws InternalError when a node's type is not what its op infers, or when the signature does not hold. */
+/** Throws InternalError when a node's type is not what its op infers, an input is missing, or an update is invalid. */
 export function verifyGraph(graph: Graph, pass: string): void {
   const fail = (message: string): never => {
     throw new InternalError(`after pass "${pass}", graph @${graph.name}: ${message}`);
@@ -26,7 +26,7 @@ export function verifyGraph(graph: Graph, pass: string): void {
   }
 }
 
-/** Nodes that are what their ops infer: they cannot change, and most stages leave most of them. */
+/** Nodes already verified: nodes are immutable, and most passes keep most of them. */
 const verified = new WeakSet<Node>();
 
 function verifyNode(node: Node, fail: (message: string) => never): void {

@@ -1,4 +1,4 @@
-/** What no kernel can address, whatever the adapter. */
+/** Limits on what any kernel can address, whatever the adapter. */
 import { UnsupportedError } from "../diagnostics/error.ts";
 import { type FusedKernel, spanOf } from "../fusion/index.ts";
 import type { Dim } from "../ir/dim.ts";
@@ -6,13 +6,13 @@ import { inputName, isGraphInput } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
 import { printType } from "../ir/type.ts";
 
-/** Kernels count in i32. */
+/** Kernel indices are i32. */
 const mostElements = 2 ** 31 - 1;
 
-/** Bytes of the largest array that WGSL has, and so of what a kernel can bind. */
+/** Bytes of the largest array in WGSL, and so of the largest binding. */
 export const largestArray = 2 ** 32 - 1;
 
-/** A tensor as errors name it: an input by its name, a value by its op and its module. */
+/** A tensor as error messages name it: an input by its name, any other value by its op and module. */
 export function tensorName(node: Node): string {
   const inside = node.path === "" ? "" : ` in ${node.path}`;
   const name = isGraphInput(node) ? `"${inputName(node)}"` : `the result of ${node.op}${inside}`;
@@ -20,8 +20,8 @@ export function tensorName(node: Node): string {
 }
 
 /**
- * Throws UnsupportedError where a kernel walks or binds more elements than its indices reach. Sizes that are open until a
- * run are no concern here: the adapter's limit on bindings, which is lower, is checked then.
+ * Throws UnsupportedError if a kernel iterates over or binds more elements than an i32 index can reach. Open sizes are
+ * not checked here: the adapter's limit on bindings, which is lower, is checked at run time.
  */
 export function assertAddressable(
   { group, axes, stores }: FusedKernel,

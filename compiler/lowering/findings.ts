@@ -1,23 +1,23 @@
 /**
- * Findings: what timing kernels on an adapter has shown, as data that the choice of schedules honours. Who times and keeps
- * them is no matter of the compiler.
+ * Findings: measured kernel timings on an adapter, as data that schedule selection honours. Measuring and storing them
+ * is not the compiler's concern.
  */
 import type { Sizes } from "../ir/dim.ts";
 
-/** The schedule and settings that were the fastest for kernels of a shape. */
+/** The schedule and settings that were fastest for kernels of a shape. */
 export interface Finding {
   readonly schedule: string;
   readonly settings: Readonly<Record<string, number>>;
-  /** The open sizes at which it was timed: it replaces what would run at these. */
+  /** The open sizes at which it was timed: it replaces what would run at these sizes. */
   readonly sizes: Sizes;
 }
 
-/** Findings by the mark of a kernel's shape. */
+/** Findings by the hash of a kernel's shape. */
 export type Findings = ReadonlyMap<string, readonly Finding[]>;
 
 /**
- * A text in 16 hexadecimal digits: short enough to be the name of a kernel's shape in a file. Two shapes of one mark would
- * at worst share a finding, which is honoured only where it fits. FNV-1a of 64 bits.
+ * A hash of a text as 16 hexadecimal digits (64-bit FNV-1a): short enough to name a kernel shape in a file. On a
+ * collision two shapes would at worst share a finding, which is only honoured where it fits.
  */
 export function markOf(text: string): string {
   let hash = 0xcbf29ce484222325n;
@@ -25,8 +25,8 @@ export function markOf(text: string): string {
   return hash.toString(16).padStart(16, "0");
 }
 
-/** Bounds of a symbol, as keys have them. */
+/** The bounds of a symbol as they appear in shape keys. */
 const bounds = /\{\d+\.\.(?:\d+|Infinity)\/\d+\}/g;
 
-/** The mark of a kernel's shape. How far its open sizes may go is no part of it: a finding is of the sizes it was timed at. */
+/** The hash of a kernel's shape, without the bounds of open sizes: a finding is tied to the sizes it was timed at. */
 export const markOfShape = (key: string): string => markOf(key.replace(bounds, ""));

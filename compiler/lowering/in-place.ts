@@ -1,6 +1,7 @@
 /**
- * In-place updates: a state's successor is stored over the state where no kernel reads the state afterwards, and the kernel
- * that writes it, if it reads the state, is elementwise and reads each element where it writes it.
+ * In-place updates: the new value of a state overwrites the state if no kernel reads the state afterwards and the
+ * kernel that writes it either does not read the state or is elementwise and reads each element only where it writes
+ * it.
  */
 import {
   address,
@@ -21,16 +22,16 @@ import type { AdapterFacts } from "./facts.ts";
 import { kernelShape } from "./kernel-shape.ts";
 import { regionName, Values } from "./values.ts";
 
-/** How products make and read rows on an adapter. */
+/** How row reductions may be fused into products on an adapter. */
 export type RowLimits = Pick<FusionLimits, "rowTiles" | "rowParts">;
 
-/** Fuses a graph as if each state and its successor shared a binding; `updateInPlace` sees to it, or fuses anew. */
+/** Fuses a graph as if each state and its new value shared a binding; `updateInPlace` ensures it or fuses again. */
 export const fuseForUpdates = (graph: Graph, facts: AdapterFacts, rows: RowLimits = {}): FusionPlan =>
   fuseGraph(graph, { maxBindings: facts.maxBindings, successors: successorsOf(graph), ...rows });
 
 /**
- * Stores successors over their states where that is safe. Where kernels then bind too much, since one of those is not, it
- * fuses anew without counting on that one: what updates whole arenas is one kernel all the same.
+ * Stores new values over their states where that is safe. If that leaves a kernel with too many bindings because some
+ * state could not be aliased, fuses again without counting on those. Kernels that update whole arenas stay fused.
  */
 export function updateInPlace(plan: FusionPlan, facts: AdapterFacts, rows: RowLimits = {}): FusionPlan {
   const { graph } = plan;
@@ -44,7 +45,7 @@ export function updateInPlace(plan: FusionPlan, facts: AdapterFacts, rows: RowLi
   }
 }
 
-/** The buffers that a kernel binds. */
+/** The number of buffers that a kernel binds. */
 const bindingsOf = (kernel: FusedKernel, { storage }: Fusion): number =>
   countRegions([...kernel.stores.map((s) => s.to), ...[...kernel.reads].map((r) => storage.get(r) ?? { root: r })]);
 
@@ -59,7 +60,7 @@ function successorsOf(graph: Graph): Map<Node, Node> {
   );
 }
 
-/** Stores successors over the states they replace, wherever that is safe. */
+/** Aliases new values with the states that they replace, wherever that is safe. */
 function donate(plan: FusionPlan, facts: AdapterFacts): FusionPlan {
   const { graph } = plan;
   const inputs = new Map(graph.inputs.map((n) => [inputName(n), n]));
@@ -100,14 +101,14 @@ function moveStorage(plan: FusionPlan, replaced: ReadonlyMap<Node, Storage>): Fu
   };
 }
 
-/** Whether each thread of a kernel reads only those elements of a state that it writes. */
+/** Whether each thread of a kernel reads only those elements of a state that it itself writes. */
 function writesWhatItReads(kernel: FusedKernel, state: Node, plan: FusionPlan, facts: AdapterFacts): boolean {
   if (kernel.kind !== "elementwise") return false;
   const shape = kernelShape(kernel, plan.storage, plan.places, facts.bindingAlignment);
   const values = new Values(shape, new Set());
   const env = new Map(kernel.axes.map((a, i) => [a.name, indexOver(`c${i}`, a.size)]));
   const own = settled(env, state);
-  if (state.type.axes.some((a) => !own.has(a.name))) return false; // it stores parts of the successor, at other coordinates
+  if (state.type.axes.some((a) => !own.has(a.name))) return false; // it stores only parts of the new state
   const stored = kernel.stores.map((s) => values.at(s.value, env));
   const regions = shape.regions.flatMap((r, i) => (r.root === state ? [i] : []));
   const whole = regions.length === 1 && shape.regions[regions[0]!]!.axes === state.type.axes;
@@ -115,7 +116,7 @@ function writesWhatItReads(kernel: FusedKernel, state: Node, plan: FusionPlan, f
   return read.size === 1 && read.has(keyOf(address(state.type.axes, own)));
 }
 
-/** The addresses, as keys, at which expressions load a tensor. */
+/** The keys of the addresses at which the expressions load from a buffer. */
 function loadsOf(values: readonly Expr[], buffer: string): Set<string> {
   const found = new Set<string>();
   const seen = new Set<Expr>();

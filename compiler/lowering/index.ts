@@ -1,4 +1,4 @@
-/** The lowering owns how fused nodes become kernels: schedules in tables, and what they are written with. */
+/** Lowering: turns fused kernels into kernel IR by tables of schedules; also what schedules are written with. */
 export { dimExpr, spanOf, typical } from "../fusion/index.ts";
 export { largestArray, tensorName } from "./addressable.ts";
 export { type AdapterFacts, baselineFacts, independentThreads, noSharing } from "./facts.ts";

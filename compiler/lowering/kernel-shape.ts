@@ -1,6 +1,6 @@
 /**
- * The shape of a fused kernel: all that its code depends on, and nothing else. Kernels of equal shape, such as those of
- * identical blocks, are lowered once and differ only in what they are bound to.
+ * The shape of a fused kernel: everything that its code depends on and nothing else. Kernels of equal shape, such as
+ * those of identical blocks, are lowered once and differ only in their bindings.
  */
 
 import {
@@ -19,30 +19,30 @@ import { isParameter, sourceOf } from "../ir/op.ts";
 import { type Axis, typeKey } from "../ir/type.ts";
 import { keyOf } from "../kernel/index.ts";
 
-/** Elements of a tensor in memory, as one thing that a kernel addresses. */
+/** A range of a tensor's memory that a kernel addresses as one unit. */
 export interface Region {
   readonly root: Node;
-  /** Where it begins in the root. */
+  /** The offset of its first element in the root. */
   readonly start: number;
-  /** The axes it is addressed by, slowest first. */
+  /** The axes by which it is addressed, slowest first. */
   readonly axes: readonly Axis[];
 }
 
-/** Where a value lies in a region: whole, or shifted along one axis. */
+/** Where a value lies within a region: all of it, or a part shifted along one axis. */
 export interface Place {
   readonly region: number;
   readonly shift?: Part;
 }
 
 export interface KernelShape {
-  /** Equal for kernels of equal shape. */
+  /** Equal exactly if the shapes are equal. */
   readonly key: string;
   readonly regions: readonly Region[];
   readonly reads: ReadonlyMap<Node, Place>;
-  /** The same with what the kernel itself has stored, for the reductions after it. */
+  /** `reads`, plus values that the kernel itself stores, for the reductions that follow it. */
   readonly readsAfter: ReadonlyMap<Node, Place>;
   readonly stores: ReadonlyMap<Store, Place>;
-  /** What reductions before the kernel have made of rows: it lies in memory of the workgroup. */
+  /** Per-row results of the prologue reductions, which stay in workgroup memory. */
   readonly kept: ReadonlySet<Node>;
 }
 
@@ -53,7 +53,7 @@ class ShapeWalk {
   readonly stores = new Map<Store, Place>();
   private readonly regionIds = new Map<string, number>();
   private readonly rootIds = new Map<Node, number>();
-  /** The nodes of the piece at hand. */
+  /** The numbers of the nodes of the current piece. */
   private readonly numbers = new Map<Node, number>();
   private group: Group | undefined;
   private ownReads: ReadonlySet<Node> = new Set();
@@ -63,7 +63,7 @@ class ShapeWalk {
   private readonly storage: ReadonlyMap<Node, Storage>;
   private readonly places: Placement;
   private readonly alignment: number;
-  /** Roots that the kernel writes and also addresses as a whole: one region, so that no two bindings overlap. */
+  /** Roots that the kernel writes and also addresses as a whole: one region each, so that no two bindings overlap. */
   private readonly undivided = new Set<Node>();
 
   constructor(kernel: FusedKernel, storage: ReadonlyMap<Node, Storage>, places: Placement, alignment: number) {
@@ -157,7 +157,7 @@ class ShapeWalk {
     return `${node.op}(${operands}) ${attrKey(node.attrs)} ${typeKey(node.type)} ${own} ${late}`;
   }
 
-  /** Whether a value is a leading part of its root that begins where a binding may begin. */
+  /** Whether a value is a part along its root's leading axis whose start is aligned for a binding. */
   private standsAlone({ root, part }: Storage): boolean {
     if (!part || part.start || root.type.axes[0]!.name !== part.axis) return false;
     const start = startOf(root, part.offset);
@@ -165,7 +165,7 @@ class ShapeWalk {
     return typeof start === "number" && (start * bytes) % this.alignment === 0;
   }
 
-  /** A part that stands alone is a region of its own. */
+  /** A part that can be bound by itself gets its own region. */
   private placeOf(storage: Storage, value: Node): Place {
     const { root, part } = storage;
     if (!part || !this.standsAlone(storage) || this.undivided.has(root)) {
@@ -185,7 +185,7 @@ class ShapeWalk {
       id = this.regions.length;
       this.regionIds.set(key, id);
       this.regions.push({ root, start, axes });
-      // Whether a region is a state that the kernel updates decides the order of loads and stores.
+      // Whether the kernel may update the region in place affects the order of loads and stores.
       const state = sourceOf(root) === "input" || isParameter(root) ? "state" : "";
       this.lines.push(`region ${id} ${root.type.dtype}${axes.map((a) => `${a.name}=${a.size}`)} ${state}`);
     }
@@ -193,10 +193,10 @@ class ShapeWalk {
   }
 }
 
-/** The first element of a part along the leading axis of a tensor. */
+/** The offset of the first element of a part along a tensor's leading axis. */
 const startOf = (root: Node, offset: Dim): Dim => mulDims(offset, spanOf(root.type.axes.slice(1)));
 
-/** The shape of a kernel; `alignment` is what the start of a binding is a multiple of, in bytes. */
+/** The shape of a kernel; `alignment` is the alignment of binding offsets, in bytes. */
 export const kernelShape = (
   kernel: FusedKernel,
   storage: ReadonlyMap<Node, Storage>,

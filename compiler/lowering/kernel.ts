@@ -1,4 +1,4 @@
-/** What all schedules share: the kernel being made, its threads, and the binding of tensors to buffers. */
+/** What all schedules share: the kernel under construction, its thread mapping, and binding tensors to buffers. */
 import { UnsupportedError } from "../diagnostics/error.ts";
 import {
   dimExpr,
@@ -42,7 +42,7 @@ import type { AdapterFacts } from "./facts.ts";
 import type { KernelShape, Region } from "./kernel-shape.ts";
 import { regionName, Values } from "./values.ts";
 
-/** A range of elements of a region, as one buffer of a kernel. */
+/** A range of elements of a region, bound as one buffer of a kernel. */
 export interface Binding {
   readonly region: number;
   /** The first element; a multiple of the adapter's alignment. */
@@ -50,11 +50,11 @@ export interface Binding {
   readonly length: Dim;
 }
 
-/** What a schedule makes of a problem: the code of a kernel, whose loads and stores name regions. */
+/** The code that a schedule generates; its loads and stores name regions, not buffers yet. */
 export type KernelCode = Pick<Kernel, "body" | "grid" | "workgroup"> &
   Partial<Pick<Kernel, "arrays" | "fragments" | "subgroupSize">>;
 
-/** A kernel with what it is bound to, in the order of its buffers. */
+/** A kernel and its bindings, in the order of its buffers. */
 export interface LoweredKernel {
   readonly kernel: Kernel;
   readonly bindings: readonly Binding[];
@@ -68,7 +68,7 @@ export class Names {
     return `${prefix}${this.next++}`;
   }
 
-  /** The name itself, where it is free. */
+  /** The name itself if it is still free, otherwise a fresh one. */
   once(name: string): string {
     if (this.taken.has(name)) return this.fresh(name);
     this.taken.add(name);
@@ -76,7 +76,7 @@ export class Names {
   }
 }
 
-/** One kernel while it is lowered: its fused nodes, its values as expressions, its names. */
+/** One kernel being lowered: its fused nodes, its values as expressions, its names. */
 export class Lowering {
   readonly fused: FusedKernel;
   readonly facts: AdapterFacts;
@@ -84,14 +84,14 @@ export class Lowering {
   readonly places: Placement;
   readonly values: Values;
   readonly names: Names;
-  /** Reductions of the rows that this kernel makes, which its workgroups do after it. */
+  /** Reductions of the rows that this kernel writes, run by its workgroups as an epilogue. */
   readonly after: readonly Lowering[];
-  /** Reductions of parts of the rows that this kernel reads, which its workgroups do before it. */
+  /** Reductions of segments of the rows that this kernel reads, run by its workgroups as a prologue. */
   readonly before: readonly Lowering[];
-  /** Where a value goes that is not stored: the place in an array, by what is kept. */
+  /** Set where values are kept in workgroup memory instead of stored: the array element for each value. */
   keepsAt: ((value: Node) => { readonly array: string; readonly index: Expr }) | undefined;
 
-  /** `names` are those of the kernel that this one is beside. */
+  /** `names` are shared with the kernel that this piece is emitted into. */
   constructor(
     fused: FusedKernel,
     shape: KernelShape,
@@ -113,7 +113,7 @@ export class Lowering {
     this.values = new Values(shape, new Set(states), !isBefore);
   }
 
-  /** A store, where its place is one that there is. */
+  /** A store, guarded if its element may lie outside the tensor. */
   private guardedStore(store: Store, env: Env, value: Expr): Stmt {
     if (this.keepsAt) return { kind: "set", ...this.keepsAt(store.value), value };
     const stmt: Stmt = { kind: "store", ...this.target(store, env), value };
@@ -121,7 +121,7 @@ export class Lowering {
     return inside ? { kind: "if", condition: inside, body: [stmt] } : stmt;
   }
 
-  /** The buffer that a store goes to, by the name of its region, and the address in it. */
+  /** The buffer (by region name) that a store writes, and the address within it. */
   target(store: Store, env: Env): { buffer: string; index: Expr } {
     const place = this.shape.stores.get(store)!;
     return { buffer: regionName(place.region), index: this.values.addressAt(place, settled(env, store.value)) };
@@ -132,7 +132,7 @@ export class Lowering {
     return { target, stmt: { kind: "let", target, value } };
   }
 
-  /** Stores of values of the kernel's group, where its coordinates have these values. */
+  /** Stores of values of the kernel's group at the given coordinates. */
   storesAt(stores: readonly Store[], at: Coordinates): Stmt[] {
     const seen = new Set<Node>();
     for (const { value } of stores) this.bindMoved(value, at, seen);
@@ -140,8 +140,9 @@ export class Lowering {
   }
 
   /**
-   * Says of every moved value of the group that it is, at its place, what its operand is at its own: the two places are
-   * equal by how they were made, and index algebra need not find that out, which it may not where sizes are open.
+   * Binds each bijective movement within the group (such as a transpose) to its operand's value at the corresponding
+   * index. The two indices are equal by construction, which index simplification cannot always prove when sizes are
+   * open.
    */
   bindMoved(node: Node, at: Coordinates, seen: Set<Node>): void {
     const { group } = this.fused;
@@ -153,7 +154,7 @@ export class Lowering {
     this.values.bind(node, envAt(node, this.places, at), this.values.at(x!, envAt(x!, this.places, at)));
   }
 
-  /** Stores of values at an env, after everything that they load of tensors that are written. */
+  /** Stores of values at an env, preceded by all of their loads from tensors that the kernel also writes. */
   stores(items: readonly { readonly store: Store; readonly env: Env }[]): Stmt[] {
     const lets: Stmt[] = [];
     const stores = items.map(({ store, env }): Stmt => {
@@ -165,14 +166,14 @@ export class Lowering {
     return [...lets, ...stores.reduce(joinedIf, [])];
   }
 
-  /** One thread for each of `count` items: the item's index, and the body guarded where threads are left over. */
+  /** One thread per item: the body gets the item's index and is guarded if the last workgroup has surplus threads. */
   perThread(count: Expr, threads: number, body: (item: Expr) => Stmt[]): KernelCode {
     const { grid, workgroup } = this.grid(ceilDiv(count, threads));
     const item = add(mul(workgroup, int(threads)), variable("lid", "i32", { min: 0, max: threads - 1 }));
     return { body: guarded(this.names.fresh("i"), item, count, body), grid, workgroup: [threads, 1, 1] };
   }
 
-  /** A workgroup for each of `count` items: the item's index, and the body guarded where workgroups are left over. */
+  /** One workgroup per item: the body gets the item's index and is guarded if the grid may have surplus workgroups. */
   perWorkgroup(count: Expr, threads: number, body: (item: Expr, lane: Expr) => Stmt[]): KernelCode {
     const { grid, workgroup } = this.grid(count);
     const lane = variable("lid", "i32", { min: 0, max: threads - 1 });
@@ -180,7 +181,7 @@ export class Lowering {
     return { body: all, grid, workgroup: [threads, 1, 1] };
   }
 
-  /** Workgroups in one line, folded into two dimensions where one is, or may be, too short. */
+  /** A one-dimensional grid, folded into two dimensions if it does, or may, exceed the limit of one dimension. */
   private grid(groups: Expr): { grid: readonly [Expr, Expr, Expr]; workgroup: Expr } {
     const most = this.facts.maxWorkgroupsPerDimension;
     const x = (max: number) => variable("wid_x", "i32", { min: 0, max });
@@ -196,7 +197,7 @@ export class Lowering {
     return { grid: [width, ceilDiv(groups, most), int(1)], workgroup: add(mul(y, width), x(most - 1)) };
   }
 
-  /** The kernel of some code, bound to its buffers. `symbols` are the open sizes of the whole program. */
+  /** The kernel for this code, bound to its buffers. `symbols` are the open sizes of the whole program. */
   finish(code: KernelCode, symbols: readonly string[]): LoweredKernel {
     const { body, buffers, bindings } = bindBuffers(code.body, this.shape, this.facts);
     const kernel: Kernel = {
@@ -212,7 +213,7 @@ export class Lowering {
   }
 }
 
-/** Statements with one more, in the condition before it where that is the same: stores of neighbours stay together. */
+/** Appends a statement, merging it into a preceding `if` of the same condition: adjacent stores stay together. */
 function joinedIf(before: readonly Stmt[], stmt: Stmt): Stmt[] {
   const last = before.at(-1);
   if (stmt.kind !== "if" || last?.kind !== "if" || keyOf(last.condition) !== keyOf(stmt.condition))
@@ -220,17 +221,17 @@ function joinedIf(before: readonly Stmt[], stmt: Stmt): Stmt[] {
   return [...before.slice(0, -1), { ...last, body: [...last.body, ...stmt.body] }];
 }
 
-/** Workgroups, or tiles, of `each` that cover `count` items. */
+/** The number of workgroups, or tiles, of `each` items that cover `count` items. */
 export const ceilDiv = (count: Expr, each: number): Expr =>
   count.kind === "const" ? int(Math.ceil(count.value / each)) : div(add(count, int(each - 1)), int(each));
 
-/** An index variable that runs over 0 .. count - 1. */
+/** An index variable with the range 0 .. count - 1. */
 const indexBelow = (name: string, count: Expr): Var =>
   variable(name, "i32", { min: 0, max: Math.max(0, rangeOf(count).max - 1) });
 
-/** The body for one of `count` items, by its index, which gets a name; nothing is done where there is no such item. */
+/** The body for one item, whose index is bound to a name; guarded unless the index is known to be below `count`. */
 export function guarded(name: string, index: Expr, count: Expr, body: (item: Expr) => Stmt[]): Stmt[] {
-  // The bound on the variable holds inside the guard, where everything that uses it is.
+  // The variable's bound holds only inside the guard, which encloses all of its uses.
   const target = indexBelow(name, count);
   const inner = body(target);
   const full = lt(index, count).kind === "const";
@@ -240,13 +241,13 @@ export function guarded(name: string, index: Expr, count: Expr, body: (item: Exp
   ];
 }
 
-/** The comparison itself, even where the variable's bound makes it seem needless. */
+/** The comparison itself, unsimplified: the variable's declared bound would fold it to true. */
 const below = (v: Var, count: Expr): Expr => ({ kind: "compare", dtype: "bool", op: "lt", a: v, b: count });
 
-/** A flat index as one index for each axis, slowest axis first. */
+/** A flat index as one index per axis; the slowest axis comes first. */
 export function unflatten(flat: Expr, axes: readonly Axis[]): Map<string, Expr> {
   const env = new Map<string, Expr>();
-  // What has one index takes no part, so that there is no remainder to take of what is then first.
+  // Axes of size 1 are skipped, so that the first remaining axis needs no modulo.
   const first = axes.find((a) => !isOne(a.size));
   let rest = flat;
   for (const axis of [...axes].reverse()) {
@@ -260,16 +261,16 @@ export function unflatten(flat: Expr, axes: readonly Axis[]): Map<string, Expr> 
   return env;
 }
 
-/** Elements of a region that one buffer holds. */
+/** The range of a region that one buffer covers. */
 interface Access {
   readonly root: string;
   readonly start: number;
   readonly length: Dim;
 }
 
-/** Gives each range of a tensor that the body touches a buffer; ranges that overlap share one. */
+/** Assigns a buffer to each range of a tensor that the body accesses; overlapping ranges share one. */
 function bindBuffers(body: readonly Stmt[], shape: KernelShape, facts: AdapterFacts) {
-  // A buffer is bound read-write as a whole or not at all: WebGPU allows no mix of both within one dispatch.
+  // A tensor's bindings are either all read-only or all read-write: WebGPU forbids mixing the two within one dispatch.
   const writtenRoots = new Set([...shape.stores.values()].map((p) => shape.regions[p.region]!.root));
   const ranges = new Map<string, Range[]>();
   const seen = new Set<Expr>();
@@ -339,7 +340,7 @@ function bindBuffers(body: readonly Stmt[], shape: KernelShape, facts: AdapterFa
   return { body: rewriteAll(body), buffers, bindings };
 }
 
-/** Joins overlapping ranges of one tensor; each begins where a binding may begin. None where the tensor's size is open. */
+/** Merges overlapping ranges of one tensor, aligned to where bindings may begin; undefined if its size is open. */
 function clustersOf(root: string, ranges: readonly Range[], region: Region, facts: AdapterFacts): Access[] | undefined {
   const elements = spanOf(region.axes);
   if (typeof elements !== "number") return undefined;

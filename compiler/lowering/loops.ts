@@ -1,4 +1,4 @@
-/** Loops over axes: flat as far as every address stays linear in one counter, nested where it would need divisions. */
+/** Loops over axes: flattened as far as all addresses stay linear in the counter, nested to avoid divisions. */
 import { dimExpr, indexOver, isMultipleOf, spanOf } from "../fusion/index.ts";
 import { type Dim, divideDims } from "../ir/dim.ts";
 import type { Axis } from "../ir/type.ts";
@@ -6,7 +6,7 @@ import { children, type Expr, expressions, int, type Stmt, type Var, variable } 
 import { add, mentions, mul } from "../kernel/simplify.ts";
 import { type Lowering, unflatten } from "./kernel.ts";
 
-/** Steps of a loop shared by the threads of a workgroup: each begins at its own place. */
+/** How the threads of a workgroup split a loop: each starts at its own index and advances by a common step. */
 export interface Stride {
   readonly first: Expr;
   readonly step: number;
@@ -14,9 +14,9 @@ export interface Stride {
 
 export interface LoopOptions {
   readonly shared?: Stride | undefined;
-  /** Indices of one turn, where they divide those of the loop: neighbours in memory are then accessed together. */
+  /** Unroll factor, applied if it divides the trip count: neighbours in memory are then accessed together. */
   readonly unroll?: number;
-  /** Whether turns have as many where they do not divide them too: what is left then has a loop of its own, and a text. */
+  /** Whether to unroll even if the factor does not divide the trip count, with a remainder loop for the rest. */
   readonly rest?: boolean;
 }
 
@@ -24,13 +24,13 @@ type Indices = Map<string, Expr>;
 type Body = (env: Indices) => Stmt[];
 
 /**
- * Runs `body` for every index of the axes, in row-major order; the body is given the index of each axis by name.
- * It may be asked for more than once. A shared loop is always flat.
+ * Emits `body` for every index of the axes, in row-major order; it is given the index of each axis by name and may be
+ * called more than once. A loop shared between threads is always flat.
  */
 export const loopOver = (k: Lowering, axes: readonly Axis[], body: Body, options: LoopOptions = {}): Stmt[] =>
   loopOverTurns(k, axes, (envs) => envs.flatMap(body), options);
 
-/** The same for a body that is given the indices of one turn of the loop together. */
+/** The same for a body that is given all indices of one unrolled iteration together. */
 export function loopOverTurns(
   k: Lowering,
   axes: readonly Axis[],
@@ -44,7 +44,7 @@ export function loopOverTurns(
     if (!options.rest || typeof size !== "number" || size < 2 * most) return { unroll: 1, whole: size, left: 0 };
     return { unroll: most, whole: Math.floor(size / most), left: size % most };
   };
-  // As few loops as there are counters in which all addresses are linear: the last axes in one, the others in one each.
+  // The fewest loops whose addresses are linear in their counters: the last axes flattened, outer axes nested.
   for (let nested = 0; ; nested++) {
     const [outer, flat] = [axes.slice(0, nested), axes.slice(nested)];
     const counters = outer.map((a) => indexOver(k.names.fresh("k"), a.size));
@@ -59,7 +59,7 @@ export function loopOverTurns(
   }
 }
 
-/** How a loop goes over indices: turns of some each, then those that are left one by one. */
+/** An unrolled loop: `whole` iterations of `unroll` indices, then `left` indices in a remainder loop. */
 interface Turns {
   readonly unroll: number;
   readonly whole: Dim;
@@ -84,7 +84,7 @@ function loopOne(
   return [turns, { kind: "for", index: rest, from: int(first), to: int(first + left), step: 1, body: body([rest]) }];
 }
 
-/** Whether statements divide something that depends on a counter. */
+/** Whether statements divide, or take the remainder of, something that depends on a counter. */
 function divides(body: readonly Stmt[], counter: Var): boolean {
   const seen = new Set<Expr>();
   const visit = (e: Expr): boolean => {

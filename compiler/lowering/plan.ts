@@ -1,4 +1,4 @@
-/** From a fusion plan to kernels: a schedule is chosen for each shape of kernel, then each shape is lowered once. */
+/** From a fusion plan to kernels: chooses a schedule for each kernel shape, then lowers each shape once. */
 import { UnsupportedError } from "../diagnostics/error.ts";
 import {
   type FusedKernel,
@@ -28,13 +28,13 @@ import {
 import { withSums } from "./schedules/row-reduction/beside.ts";
 import type { KindOfKernel, ScheduleTables } from "./schedules/tables.ts";
 
-/** A kernel of the plan with the shape that it shares with equal ones. */
+/** A kernel of the plan with its shape, which equal kernels share. */
 export interface ShapedKernel {
   readonly fused: FusedKernel;
   readonly shape: KernelShape;
 }
 
-/** A memory plan with the schedules of its kernels, by shape. */
+/** A memory plan with the schedules chosen for its kernels, by shape key. */
 export interface ScheduledPlan extends PlannedMemory {
   readonly facts: AdapterFacts;
   readonly tables: ScheduleTables;
@@ -42,30 +42,30 @@ export interface ScheduledPlan extends PlannedMemory {
   readonly choices: ReadonlyMap<string, Choices<unknown>>;
 }
 
-/** A kernel with the schedule that it was made by. */
+/** A kernel with the schedule that generated it. */
 export interface LoweredVariant extends LoweredKernel {
   readonly assuming: readonly SizeFact[];
   readonly schedule: string;
   readonly settings: Settings;
   readonly found?: boolean;
-  /** Share of its work past the edges of the problem, where its schedule says it. */
+  /** Fraction of its work that falls outside the problem, if its schedule reports it. */
   readonly waste?: number;
 }
 
-/** The kernels of one shape: the last one assumes nothing about sizes. */
+/** The variants of one kernel shape; the last one assumes nothing about sizes. */
 export interface LoweredShape {
   readonly variants: readonly LoweredVariant[];
   readonly refused: readonly Refusal[];
 }
 
-/** A plan whose kernels are code. */
+/** A plan whose kernels have been lowered to code. */
 export interface LoweredPlan extends PlannedMemory {
   readonly facts: AdapterFacts;
   readonly shaped: readonly ShapedKernel[];
   readonly lowered: ReadonlyMap<string, LoweredShape>;
 }
 
-/** The row of the tables for a kernel: what it computes is what its schedules take. */
+/** The problem and the schedules that apply to a kernel: whole-row schedules only if it must compute whole rows. */
 function kindOf(tables: ScheduleTables, { kind, after, before, partWidth }: FusedKernel): KindOfKernel<unknown> {
   const { problem, schedules } = tables[kind] as KindOfKernel<unknown>;
   const makesRows = after !== undefined && partWidth === undefined;
@@ -73,14 +73,14 @@ function kindOf(tables: ScheduleTables, { kind, after, before, partWidth }: Fuse
   return { problem, schedules: before || partWidth ? own.map((s) => (s.rowParts ? s : withoutParts(s))) : own };
 }
 
-/** A schedule for kernels that it is not for. */
+/** A schedule that rejects every kernel because it cannot reduce segments of rows. */
 const withoutParts = (schedule: Schedule<unknown>): Schedule<unknown> => ({
   ...schedule,
   features: [],
   settings: () => "it has no part in the norm of rows",
 });
 
-/** How products share norms on an adapter, as far as their schedules do. */
+/** How products absorb norms of rows, as epilogue and prologue, on an adapter; undefined if no schedule can. */
 export function rowPartsOf(tables: ScheduleTables, facts: AdapterFacts): RowParts | undefined {
   const able = tables.contraction.schedules.filter(
     (s) =>
@@ -102,17 +102,17 @@ export function rowPartsOf(tables: ScheduleTables, facts: AdapterFacts): RowPart
   return { widths, refuses };
 }
 
-/** How products are made in whole rows on an adapter, where a schedule of the tables does so. */
+/** The whole-row tiles of products on an adapter, if a schedule of the tables has any. */
 export const rowTilesOf = ({ contraction }: ScheduleTables, facts: AdapterFacts): RowTiles | undefined =>
   contraction.schedules.map((s) => s.rowTiles?.(facts)).find((tiles) => tiles !== undefined);
 
-/** A kernel about to be lowered, with the reductions after it. */
+/** A lowering of a kernel, including the reductions that follow it. */
 const loweringOf = (fused: FusedKernel, shape: KernelShape, places: Placement, facts: AdapterFacts): Lowering => {
   const [main, ...others] = piecesOf(fused);
   return new Lowering(main, shape, places, facts, undefined, fused.after && others);
 };
 
-/** Chooses a schedule for every shape of kernel, by findings where there are any for it. */
+/** Chooses a schedule for every kernel shape, guided by findings for that shape if there are any. */
 export function schedulePlan(
   plan: PlannedMemory,
   facts: AdapterFacts,
@@ -132,18 +132,18 @@ export function schedulePlan(
   return { ...plan, facts, tables, shaped, choices };
 }
 
-/** The kernels of one shape, and all ways in which they may be lowered. */
+/** One kernel shape and all the ways to lower it. */
 export interface Alternatives {
   readonly kernel: ShapedKernel;
-  /** Of the shape, as findings name it. */
+  /** The hash of the shape, by which findings refer to it. */
   readonly mark: string;
-  /** How many kernels of the plan have the shape. */
+  /** How many kernels of the plan have this shape. */
   readonly count: number;
   readonly choices: Choices<unknown>;
   readonly candidates: readonly Choice<unknown>[];
 }
 
-/** For each shape of kernel of a plan, in the order in which the first of each runs, what may be chosen for it. */
+/** The alternatives for each kernel shape of a plan, ordered by the first kernel of each shape. */
 export const alternativesOf = ({ facts, tables, shaped, choices, places }: ScheduledPlan): Alternatives[] =>
   [...Map.groupBy(shaped, ({ shape }) => shape.key)].map(([key, same]) => {
     const { fused, shape } = same[0]!;
@@ -157,14 +157,14 @@ export const alternativesOf = ({ facts, tables, shaped, choices, places }: Sched
     };
   });
 
-/** The plan with one of its kernels alone, lowered in one way: for runs of which the facts of that way hold. */
+/** The plan reduced to one kernel with one choice: valid for runs in which the assumptions of that choice hold. */
 export const onlyKernel = (plan: ScheduledPlan, kernel: ShapedKernel, choice: Choice<unknown>): ScheduledPlan => ({
   ...plan,
   shaped: [kernel],
   choices: new Map([[kernel.shape.key, { choices: [{ ...choice, assuming: [] }], refused: [] }]]),
 });
 
-/** Lowers every shape of kernel by the schedules chosen for it. */
+/** Lowers every kernel shape with the schedules chosen for it. */
 export function lowerPlan({ facts, tables, choices, ...plan }: ScheduledPlan): LoweredPlan {
   const symbols = openSizes(plan.graph);
   const lowered = new Map<string, LoweredShape>();
@@ -192,7 +192,7 @@ export function lowerPlan({ facts, tables, choices, ...plan }: ScheduledPlan): L
   return { ...plan, facts, lowered };
 }
 
-/** The plan with each of its kernels rewritten; bindings stay. */
+/** The plan with each kernel rewritten; bindings are unchanged. */
 export const mapKernels = (plan: LoweredPlan, f: (kernel: Kernel) => Kernel): LoweredPlan => ({
   ...plan,
   lowered: new Map(

@@ -1,4 +1,4 @@
-/** Schedules and kernels of a plan as text: what is chosen for each shape of kernel and why, and the code it becomes. */
+/** Prints the schedules and kernels of a plan: what was chosen for each kernel shape and why, and its code. */
 import { globMatches } from "../diagnostics/switches.ts";
 import { kernelName } from "../fusion/index.ts";
 import { printKernel } from "../kernel/index.ts";
@@ -6,7 +6,7 @@ import type { LoweredPlan, ScheduledPlan, ShapedKernel } from "./plan.ts";
 import type { Program } from "./program.ts";
 import { printChoice, printFact } from "./schedule.ts";
 
-/** Kernels of one shape: how many there are, and the name of the first. */
+/** A kernel shape, named after the first kernel that has it, with the number of kernels that do. */
 interface Shape {
   readonly key: string;
   readonly name: string;
@@ -32,7 +32,7 @@ function shapesOf(shaped: readonly ShapedKernel[], pattern = "*"): Shape[] {
 
 const title = ({ name, kind, count }: Shape): string => `${count} × ${kind} "${name}"`;
 
-/** For each shape of kernel: the schedules taken, with what they assume, and why those before them were not. */
+/** For each kernel shape: the schedules chosen, with their assumptions, and why those ahead of them were rejected. */
 export function printSchedules({ shaped, choices }: ScheduledPlan, pattern?: string): string {
   const blocks = shapesOf(shaped, pattern).map((shape) => {
     const { choices: chosen, refused } = choices.get(shape.key)!;
@@ -45,7 +45,7 @@ export function printSchedules({ shaped, choices }: ScheduledPlan, pattern?: str
   return `${blocks.join("\n")}\n`;
 }
 
-/** The code of each shape of kernel, every variant. */
+/** The code of every variant of each kernel shape. */
 export function printLowered({ shaped, lowered }: LoweredPlan, pattern?: string): string {
   const blocks = shapesOf(shaped, pattern).flatMap((shape) =>
     lowered
@@ -55,7 +55,7 @@ export function printLowered({ shaped, lowered }: LoweredPlan, pattern?: string)
   return blocks.join("\n");
 }
 
-/** The code of every kernel of a program, in the order in which they run; of equal ones the first. */
+/** The code of every kernel of a program, in execution order; identical code is printed once. */
 export function printProgram({ kernels }: Program, pattern = "*"): string {
   const seen = new Set<string>();
   const blocks = kernels.flatMap(({ name, special, ...general }) => {

@@ -1,4 +1,4 @@
-/** A program: kernels in the order in which they run, bound to tensors, with the memory that they run in. */
+/** A program: kernels in execution order, bound to tensors, with the memory plan that they run in. */
 
 import {
   deviceBytes,
@@ -32,27 +32,27 @@ export interface TensorBinding {
   readonly length: Dim;
 }
 
-/** Code of a kernel, and what its buffers are bound to, in their order. */
+/** One version of a kernel's code, with the bindings of its buffers in order. */
 export interface KernelVariant {
   readonly kernel: Kernel;
   readonly bindings: readonly TensorBinding[];
-  /** Facts about the sizes of a run that it needs. */
+  /** Facts that must hold for the sizes of a run. */
   readonly assuming: readonly SizeFact[];
   readonly schedule: string;
   readonly settings: Settings;
   /** Whether a finding chose the schedule. */
   readonly found?: boolean;
-  /** Share of its work past the edges of the problem, where its schedule says it. */
+  /** Fraction of its work that falls outside the problem, if its schedule reports it. */
   readonly waste?: number;
 }
 
-/** A kernel of the program with what it costs, in bytes and operations. It assumes nothing about the sizes of a run. */
+/** A kernel of the program with its cost in bytes and operations; its own code fits all sizes of a run. */
 export interface ProgramKernel extends KernelVariant {
   readonly name: string;
   readonly kind: KernelKind;
-  /** Variants for runs of which certain facts hold: the first that fits is taken instead. */
+  /** Specialized variants: the first whose facts hold for a run is used instead. */
   readonly special: readonly KernelVariant[];
-  /** Schedules before it in the table of its kind, and why they were not taken. */
+  /** Schedules ahead of it in the table of its kind, and why they were rejected. */
   readonly refused: readonly Refusal[];
   readonly bytesRead: Dim;
   readonly bytesWritten: Dim;
@@ -62,17 +62,17 @@ export interface ProgramKernel extends KernelVariant {
 export interface Program {
   /** The adapter that the kernels are made for. */
   readonly facts: AdapterFacts;
-  /** The graph that the kernels compute: composites without a kernel are decomposed in it, outputs are named as before. */
+  /** The graph that the kernels compute: composites without a kernel are decomposed; outputs keep their names. */
   readonly graph: Graph;
-  /** Sizes that are open until a run; those of every run that the program is for when there are none. */
+  /** Sizes left open until a run; if there are none, all sizes are fixed. */
   readonly symbols: readonly string[];
   readonly kernels: readonly ProgramKernel[];
   readonly plan: MemoryPlan;
-  /** Where each output lies. */
+  /** Where each output is stored. */
   readonly storage: ReadonlyMap<Node, Storage>;
 }
 
-/** The program that a plan became. */
+/** Assembles the program from a lowered plan. */
 export function assembleProgram({ graph, facts, plan, storage, shaped, lowered }: LoweredPlan): Program {
   const reserve = (root: Node, start: number, length: Dim) => reservedElements(plan, facts, { root, start, length });
   const kernels = shaped.map(({ fused, shape }) => programKernel(fused, shape, lowered.get(shape.key)!, reserve));
@@ -82,8 +82,8 @@ export function assembleProgram({ graph, facts, plan, storage, shaped, lowered }
 type Reserve = (root: Node, start: number, length: Dim) => number | undefined;
 
 /**
- * Elements of a binding that is open until a run which there are in every run: what is fed and what runs compute lies in
- * memory that is made for the declared maximum. A store's tensors are as large as they are.
+ * For a binding of open length: the number of elements that exist in every run. Inputs and activations are allocated
+ * for the declared maximum; parameters and states are only as large as they are.
  */
 function reservedElements(
   { buffers }: MemoryPlan,
@@ -149,7 +149,7 @@ function bytesRead({ buffers }: Kernel, i: number, length: Dim): Dim {
 export const variantFor = (kernel: ProgramKernel, sizes: Sizes): KernelVariant =>
   kernel.special.find((v) => holds(v.assuming, sizes)) ?? kernel;
 
-/** How many kernels have a variant that a finding chose. */
+/** How many kernels have a variant that was selected by a finding. */
 export const foundKernels = ({ kernels }: Program): number =>
   kernels.filter((k) => [k, ...k.special].some((v) => v.found)).length;
 
@@ -157,10 +157,10 @@ export const foundKernels = ({ kernels }: Program): number =>
 export const gridOf = ({ grid }: Kernel, sizes: Sizes = {}): readonly [number, number, number] =>
   grid.map((e) => evaluateIndex(e, sizes)) as [number, number, number];
 
-/** What a store keeps between runs. */
+/** Whether a tensor persists between runs: a parameter or a state. */
 const isKept = (node: Node): boolean => isParameter(node) || node.attrs.role === "state";
 
-/** Bytes of parameters and states, of what a run is fed, and of the slots that activations share. */
+/** Bytes of parameters and states, of the other inputs, and of the slots that activations share. */
 export function memoryOf({ graph, plan }: Program, sizes: Sizes = {}) {
   const resident = graph.inputs.filter(isKept);
   const total = (list: readonly Node[]) => list.reduce((n, node) => n + dimValue(deviceBytes(node), sizes), 0);

@@ -1,6 +1,6 @@
 /**
- * Schedules: the ways in which kernels of a kind are lowered. Each is a record in a file of its own; each kind has an
- * ordered table of them (schedules/tables.ts), and choosing is one function over that table.
+ * Schedules: the ways to lower a kind of kernel. Each is a record in its own file; each kind of kernel has an ordered
+ * table of them (schedules/tables.ts), and one function chooses from that table.
  */
 import { UnsupportedError } from "../diagnostics/error.ts";
 import type { RowTiles } from "../fusion/index.ts";
@@ -10,49 +10,49 @@ import type { AdapterFacts } from "./facts.ts";
 import type { Finding } from "./findings.ts";
 import type { KernelCode } from "./kernel.ts";
 
-/** Something that must hold of the sizes of a run: `dim` is at most `max`. */
+/** A condition on the sizes of a run: `dim` is at most `max`. */
 export interface SizeFact {
   readonly dim: Dim;
   readonly max: number;
 }
 
-/** What a schedule says of a problem: it fits, it fits where facts hold that only a run's sizes decide, or why it does not. */
+/** Whether a schedule fits a problem: yes; only if facts about sizes known at run time hold; or the reason why not. */
 export type Fit = true | string | { readonly assuming: readonly SizeFact[] };
 
-/** Numbers by which one schedule differs from kernel to kernel: tile shapes, threads. */
+/** Numeric parameters of a schedule that vary from kernel to kernel: tile shapes, thread counts. */
 export type Settings = Readonly<Record<string, number>>;
 
-/** One way to lower the kernels of a kind. `P` is what a kernel of that kind has to compute. */
+/** One way to lower kernels of a kind. `P` describes what such a kernel has to compute. */
 export interface Schedule<P, S extends Settings = Settings> {
   readonly name: string;
   /** What it does, in one sentence. */
   readonly summary: string;
-  /** Features of the adapter that its kernels need. */
+  /** Adapter features that its kernels require. */
   readonly features?: readonly KernelFeature[];
-  /** What it may be set to on an adapter, the preferred first; or why it is not for that adapter. */
+  /** The settings to consider on an adapter, preferred first; or why the schedule does not apply to that adapter. */
   settings(facts: AdapterFacts): readonly S[] | string;
   fits(problem: P, settings: S, facts: AdapterFacts): Fit;
-  /** Whether settings that assume other ranges of an open size are taken for each of them; else the cheapest of all. */
+  /** Whether settings for different ranges of an open size each become a variant; otherwise only the cheapest does. */
   readonly byRange?: boolean;
-  /** Estimated cost, by which the settings of one schedule are compared: a relative figure, the lower the better. */
+  /** Estimated cost, for comparing settings of this schedule only: a relative figure, lower is better. */
   cost(problem: P, settings: S, facts: AdapterFacts): number;
-  /** Share of the work, 0 to 1, that lies past the edges of a problem of the typical sizes; for people to read. */
+  /** Fraction of the work (0 to 1) that falls outside the problem at its typical sizes; for reports only. */
   waste?(problem: P, settings: S): number;
   lower(problem: P, settings: S): KernelCode;
   /**
-   * That its workgroups reduce parts of the rows that they make, and begin with what was reduced of those that they read:
-   * how long such parts may be, the preferred first.
+   * Set if its workgroups can reduce segments of the rows that they write, and combine such partial reductions of the
+   * rows that they read: the segment widths that it supports, preferred first.
    */
   readonly rowParts?: readonly number[];
-  /** How it makes whole rows on an adapter: it is for kernels that fold these too, and for no others. */
+  /** The tiles in which it computes whole rows on an adapter: it is only for kernels that also reduce their rows. */
   rowTiles?(facts: AdapterFacts): RowTiles | undefined;
 }
 
-/** The share of tiles that lies past the edges, of results so long and so wide in tiles of these sides. */
+/** The fraction of tile area outside a problem of these sizes. */
 export const tileWaste = (sides: readonly (readonly [size: number, tile: number])[]): number =>
   1 - sides.reduce((n, [size, tile]) => (n * size) / (Math.ceil(size / tile) * tile), 1);
 
-/** A schedule that was passed over, and why. */
+/** A schedule that was rejected, and why. */
 export interface Refusal {
   readonly schedule: string;
   readonly reason: string;
@@ -62,21 +62,21 @@ export interface Refusal {
 export interface Choice<P> {
   readonly schedule: Schedule<P>;
   readonly settings: Settings;
-  /** Where any of these facts does not hold of a run's sizes, the next choice is taken. */
+  /** The next choice is used if any of these facts does not hold for the sizes of a run. */
   readonly assuming: readonly SizeFact[];
   readonly cost: number;
-  /** Whether it is here because it was timed, rather than by the order of the table. */
+  /** Whether a finding (a measurement) selected it rather than the order of the table. */
   readonly found?: boolean;
 }
 
 export interface Choices<P> {
-  /** The last one assumes nothing. */
+  /** In order of preference; the last one assumes nothing. */
   readonly choices: readonly Choice<P>[];
-  /** Those before the last choice in the table that were not taken. */
+  /** Schedules ahead of the last choice in the table that were rejected. */
   readonly refused: readonly Refusal[];
 }
 
-/** The schedules of a problem: those that findings name where they still fit, else what the table prefers. */
+/** The schedules of a problem: those named by findings where they still fit, otherwise those the table prefers. */
 export const choose = <P>(
   table: readonly Schedule<P>[],
   problem: P,
@@ -86,9 +86,9 @@ export const choose = <P>(
   findings.reduce((chosen, f) => honour(chosen, f, table, problem, facts), byTable(table, problem, facts));
 
 /**
- * The schedules of a problem by the order of the table: the first of the table that fits it whatever its sizes are, with its cheapest settings; before
- * that, those that fit where facts about open sizes hold. What declared bounds decide is no question of a run: a fact that
- * always holds is not asked, and what needs one that never does is not made.
+ * The schedules of a problem by table order: the first that fits whatever the sizes are, with its cheapest settings,
+ * preceded by those that fit under facts about open sizes. Facts are resolved against declared bounds: one that always
+ * holds is dropped, and a choice whose fact never holds is not made.
  */
 function byTable<P>(table: readonly Schedule<P>[], problem: P, facts: AdapterFacts): Choices<P> {
   const choices: Choice<P>[] = [];
@@ -110,23 +110,23 @@ function byTable<P>(table: readonly Schedule<P>[], problem: P, facts: AdapterFac
   throw new UnsupportedError(`no schedule fits: ${refused.map((r) => `${r.schedule}: ${r.reason}`).join("; ")}`);
 }
 
-/** All ways to lower a problem that fit it: what a tuner times. Those of one schedule stand together, by the table's order. */
+/** Every way to lower a problem that fits it, for a tuner to time: grouped by schedule, in table order. */
 export const candidates = <P>(table: readonly Schedule<P>[], problem: P, facts: AdapterFacts): Choice<P>[] =>
   table.flatMap((schedule) => {
     const settings = offered(schedule, facts);
     return typeof settings === "string" ? [] : fittingOf(schedule, settings, problem, facts).fitting;
   });
 
-/** What a schedule may be set to on an adapter, or why it is not for that adapter. */
+/** The settings of a schedule for an adapter, or why it does not apply to that adapter. */
 function offered<P>(schedule: Schedule<P>, facts: AdapterFacts): readonly Settings[] | string {
   const missing = (schedule.features ?? []).filter((f) => !facts.features.has(f));
   return missing.length > 0 ? `the adapter lacks ${missing.join(", ")}` : schedule.settings(facts);
 }
 
 /**
- * The choices with what a finding names in place of what would run at its sizes. It assumes what that assumed, and its own
- * facts besides: where it has any, what was there stays behind it. A finding that fits no more changes nothing, and says why
- * among the refusals.
+ * The choices with a finding's choice inserted in place of what would run at its sizes. It keeps the assumptions of the
+ * choice it replaces and adds its own; if it adds any, the replaced choice stays as the fallback. A finding that no
+ * longer fits changes nothing and is listed among the refusals with the reason.
  */
 function honour<P>(
   { choices, refused }: Choices<P>,
@@ -146,7 +146,7 @@ function honour<P>(
   return { choices: choices.toSpliced(at, more.length === 0 ? 1 : 0, better), refused };
 }
 
-/** The choice that a finding names, or why there is no such choice for the problem. */
+/** The choice that a finding names, or why it is not available for the problem. */
 function foundChoice<P>(
   { schedule: name, settings, sizes }: Finding,
   table: readonly Schedule<P>[],
@@ -168,7 +168,7 @@ function foundChoice<P>(
 
 const isKnown = (dim: Dim, sizes: Sizes): boolean => symbolsOf(dim).every((s) => Object.hasOwn(sizes, s.name));
 
-/** Adds choices, but for those whose facts hold only where those of one before them do: that one is taken then. */
+/** Appends choices, except those that are unreachable because an earlier choice covers all of their cases. */
 function addReachable<P>(choices: Choice<P>[], more: readonly Choice<P>[]): void {
   for (const c of more) {
     const implied = (f: SizeFact) => c.assuming.some((own) => own.dim === f.dim && own.max <= f.max);
@@ -176,7 +176,7 @@ function addReachable<P>(choices: Choice<P>[], more: readonly Choice<P>[]): void
   }
 }
 
-/** Of choices that assume the same, the cheapest. */
+/** The cheapest of each group of choices with the same assumptions. */
 const cheapestOfEach = <P>(choices: readonly Choice<P>[]): Choice<P>[] => {
   const factsOf = ({ assuming }: Choice<P>) => assuming.map(({ dim, max }) => `${dim} <= ${max}`).join();
   return [...Map.groupBy(choices, factsOf).values()].map(cheapest);
@@ -185,7 +185,7 @@ const cheapestOfEach = <P>(choices: readonly Choice<P>[]): Choice<P>[] => {
 const cheapest = <P>(choices: readonly Choice<P>[]): Choice<P> =>
   choices.reduce((best, c) => (c.cost < best.cost ? c : best));
 
-/** The choices that a schedule offers, and why its last settings do not fit. */
+/** The choices that a schedule offers, and why the last rejected settings do not fit. */
 function fittingOf<P>(schedule: Schedule<P>, settings: readonly Settings[], problem: P, facts: AdapterFacts) {
   const fitting: Choice<P>[] = [];
   let reason = "it has no settings for this adapter";
@@ -203,11 +203,11 @@ function fittingOf<P>(schedule: Schedule<P>, settings: readonly Settings[], prob
   return { fitting, reason };
 }
 
-/** Whether facts hold of the sizes of a run. */
+/** Whether the facts hold for the sizes of a run. */
 export const holds = (assuming: readonly SizeFact[], sizes: Sizes): boolean =>
   assuming.every(({ dim, max }) => dimValue(dim, sizes) <= max);
 
-/** `batch*tokens <= 8`: what a variant assumes of the sizes of a run. */
+/** `batch*tokens <= 8`: an assumption of a variant, as text. */
 export const printFact = ({ dim, max }: SizeFact): string => `${dim} <= ${max}`;
 
 /** `shared-tiles side=64 depth=16`: a choice as text. */

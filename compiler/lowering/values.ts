@@ -1,4 +1,4 @@
-/** Expressions for graph values: what a fused kernel computes at one index, down to the tensors that it reads. */
+/** Expressions for graph values: what a fused kernel computes at one index, down to loads of what it reads. */
 import { InternalError } from "../diagnostics/error.ts";
 import {
   address,
@@ -20,24 +20,24 @@ import { cast, type Expr, float, int, load, opCall, type Stmt, variable } from "
 import { add, and, clampIndex, le, lt, select } from "../kernel/simplify.ts";
 import type { KernelShape, Place } from "./kernel-shape.ts";
 
-/** The dtype that a value has in a register: f16 is a storage format, computed with in f32. */
+/** The dtype of a value in registers: f16 is a storage format only, computed in f32. */
 export const registerType = (dtype: DType): DType => (dtype === "f16" ? "f32" : dtype);
 
-/** Loads and stores name their region by this until bindings are assigned. */
+/** The name by which loads and stores refer to a region until buffers are assigned. */
 export const regionName = (index: number): string => `@${index}`;
 
-/** An index as a number of another dtype: itself where it is known. */
+/** An index converted to another dtype; constants are converted directly. */
 const position = (index: Expr, dtype: DType): Expr =>
   index.kind === "const" ? { ...index, dtype } : cast(index, dtype);
 
 export class Values {
   private readonly shape: KernelShape;
-  /** Regions that this kernel updates in place: what it loads of them is loaded before any store. */
+  /** Regions that this kernel updates in place: their loads must precede any store. */
   private readonly updated: ReadonlySet<number>;
   private readonly known = new Map<Node, Map<string, Expr>>();
   private loads = 0;
   private early: Stmt[] = [];
-  /** Whether what reductions before the kernel made is there, as it is not yet in these. */
+  /** Whether results of the prologue reductions are available; false while lowering the prologue itself. */
   private readonly keeps: boolean;
 
   constructor(shape: KernelShape, updated: ReadonlySet<number>, keeps = true) {
@@ -46,20 +46,20 @@ export class Values {
     this.keeps = keeps;
   }
 
-  /** The address of an element of a value that lies at a place. */
+  /** The address of an element of a value stored at a place. */
   addressAt({ region, shift }: Place, env: Env): Expr {
     const { axes } = this.shape.regions[region]!;
     if (!shift) return address(axes, env);
     return address(axes, new Map([...env, [shift.axis, this.shifted(shift, env)]]));
   }
 
-  /** The index along the axis of a part in the tensor that it is a part of. */
+  /** The index along a part's axis within the tensor that contains it. */
   private shifted({ axis, offset, start }: Part, env: Env): Expr {
     const index = add(env.get(axis)!, dimExpr(offset));
     return start ? add(index, this.at(start, new Map())) : index;
   }
 
-  /** Whether an element of a part lies in the tensor at all, where only a run says where the part begins. */
+  /** A bounds check for an element of a part whose start is only known at run time; undefined if none is needed. */
   insideAt({ region, shift }: Place, env: Env): Expr | undefined {
     if (!shift?.start) return undefined;
     const size = this.shape.regions[region]!.axes.find((a) => a.name === shift.axis)!.size;
@@ -67,12 +67,12 @@ export class Values {
     return and(le(int(0), index), lt(index, dimExpr(size)));
   }
 
-  /** Says that a value at an index is in a register. */
+  /** Records that a value at an index is available as an expression, such as a register. */
   bind(node: Node, env: Env, value: Expr): void {
     this.memo(node).set(envKey(env, node), value);
   }
 
-  /** The loads of written tensors made since the last call; they belong before the stores. */
+  /** The loads of tensors that the kernel also writes, made since the last call; they belong before the stores. */
   takeEarly(): Stmt[] {
     const early = this.early;
     this.early = [];
@@ -91,7 +91,7 @@ export class Values {
     const key = envKey(env, node);
     let value = memo.get(key);
     if (!value) {
-      // Where two envs are one, the value must fit both: a counter of one of them is not bound at the other.
+      // Envs that differ only in the index of a size-1 axis share a value, which must not use a counter of either.
       value = this.compute(node, settled(env, node));
       memo.set(key, value);
     }
@@ -101,7 +101,7 @@ export class Values {
   private compute(node: Node, env: Env): Expr {
     const place = this.shape.reads.get(node);
     if (place) return this.load(node, place, env);
-    // Bound for the rows of a workgroup; whoever only looks at what is loaded asks at other rows too.
+    // Bound to a row of the workgroup by `keptRows`; access analysis also asks about rows that are not bound.
     if (this.keeps && this.shape.kept.has(node)) return variable("kept", registerType(node.type.dtype));
     if (isElementwise(node)) return this.elementwise(node, env);
     if (isAffine(node)) return this.at(node.operands[0]!, operandEnv(node, env));
@@ -125,7 +125,7 @@ export class Values {
   private elementwise(node: Node, env: Env): Expr {
     const args = node.operands.map((o) => this.at(o, restrict(env, o)));
     const dtype = registerType(node.type.dtype);
-    // What has no WGSL text of its own is a conversion.
+    // An elementwise op without WGSL text is a conversion.
     return opRecord(node.op).wgsl ? opCall(node.op, dtype, args) : cast(args[0]!, dtype);
   }
 
@@ -138,7 +138,7 @@ export class Values {
     return cast(target, registerType(dtype));
   }
 
-  /** A movement that reads one operand or another, or none. */
+  /** A movement op that reads one of its operands depending on the index, or none (padding). */
   private guarded(node: Node, env: Env): Expr {
     const { outside } = indexMapOf(node)!;
     const sources = sourcesOf(node, env).map((s) => ({ value: this.at(s.operand, s.env), inside: s.inside }));

@@ -1,11 +1,11 @@
-/** Whether the kernels of a plan or a program are well formed, and what the adapter that they were made for can run. */
+/** Checks that the kernels of a plan or program are well formed and can run on the adapter they were made for. */
 import { InternalError } from "../diagnostics/error.ts";
 import { checkFeasible, type Kernel, type Stmt, verifyKernel } from "../kernel/index.ts";
 import type { AdapterFacts } from "./facts.ts";
 import type { LoweredPlan } from "./plan.ts";
 import type { Program } from "./program.ts";
 
-/** Throws InternalError where a stage made a kernel that is malformed or cannot run. */
+/** Throws InternalError if a stage produced a kernel that is malformed or cannot run. */
 export const verifyLowered = ({ lowered, facts }: LoweredPlan, stage: string): void =>
   verifyKernels(
     [...lowered.values()].flatMap((shape) => shape.variants.map((v) => v.kernel)),
@@ -13,7 +13,7 @@ export const verifyLowered = ({ lowered, facts }: LoweredPlan, stage: string): v
     stage,
   );
 
-/** Throws InternalError where a kernel, or a variant of one, is malformed or cannot run; kernels of one shape are verified once. */
+/** Throws InternalError if a kernel or variant is malformed or cannot run. Kernels of one shape are verified once. */
 export const verifyProgram = ({ kernels, facts }: Program, stage: string): void =>
   verifyKernels(
     kernels.flatMap((k) => [...k.special, k].map((v) => v.kernel)),
@@ -34,8 +34,8 @@ function verifyKernels(kernels: readonly Kernel[], facts: AdapterFacts, stage: s
 }
 
 /**
- * What no schedule decides: halves and the sizes of tensors, which a device refuses by their names, and grids that are open
- * until a run, whose bound is often more than any memory holds.
+ * Facts that are not a schedule's responsibility: f16 support and tensor sizes, which a device rejects with its own
+ * errors, and open grids, whose declared bound often exceeds what any memory could hold.
  */
 const decidedElsewhere = ({ grid }: Kernel, { features, maxWorkgroupsPerDimension }: AdapterFacts) => ({
   features: new Set([...features, "f16" as const]),

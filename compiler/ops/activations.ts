@@ -1,4 +1,4 @@
-/** Activation functions, each one record. */
+/** Activation functions. */
 import type { SampleRange } from "../ir/op.ts";
 import { add, exp, gt, mul, neg, select, sub, tanh } from "./elementwise.ts";
 import { elementwise, inf, nan, rows, type Unary } from "./kinds.ts";
@@ -41,7 +41,7 @@ export const sigmoid: Unary = elementwise({
   dtypes: floating,
   reference: (x) => 1 / (1 + Math.exp(-x!)),
   gradient: (_, dy, y) => ({ x: mul(dy, mul(y, sub(1, y))) }),
-  // WGSL may assume that infinities never occur, so exp only ever sees arguments up to 0.
+  // WGSL may assume that infinities never occur, so the argument of exp is kept at or below 0.
   wgsl: {
     call: (x) => `heddle_sigmoid(${x})`,
     helper: `fn heddle_sigmoid(x: f32) -> f32 {
@@ -62,7 +62,7 @@ export const relu: Unary = elementwise({
   dtypes: floating,
   reference: (x) => (x! < 0 ? 0 : x!),
   gradient: ({ x }, dy) => ({ x: select(gt(x, 0), dy, 0) }),
-  // By bits, as WGSL's max may pass over a nan: from the negative number next to 0 up to minus infinity.
+  // Compares bits, as WGSL's max may drop a nan: selects the negative numbers, minus infinity included.
   wgsl: {
     call: (x) => `heddle_relu(${x})`,
     helper: `fn heddle_relu(x: f32) -> f32 { return select(x, 0.0, bitcast<u32>(x) - 0x80000001u < 0x7f800000u); }`,

@@ -1,4 +1,4 @@
-/** The gradients of attention, which compute the weights again from the row statistics of the forward pass. */
+/** The gradients of attention, which recompute the weights from the row statistics of the forward pass. */
 import { build } from "../ir/build.ts";
 import type { Attrs, Node } from "../ir/node.ts";
 import type { AttentionCore } from "../ir/op.ts";
@@ -37,8 +37,8 @@ import { transpose } from "./movement.ts";
 import { broadcast, reduceSum } from "./reductions.ts";
 
 /**
- * Weights exp(logit − lse), and dS = P · (dO·v − δ), the cotangents of the logits: [query..., key]
- * The difference is as exact as the logits are, which are sums of products rounded to 2^-24 of their size.
+ * The weights P = exp(logit − lse), and dS = P · (dO·v − δ), the cotangents of the logits: [query..., key]
+ * The difference is as accurate as the logits, sums of products rounded to 2^-24 of their magnitude.
  */
 function cotangents(g: Given<Node>, p: Parts): { weights: Node; dLogits: Node } {
   const { v, lse, delta, dy } = { ...g, lse: wide(g.lse), delta: wide(g.delta) };
@@ -58,7 +58,7 @@ const cores: Readonly<Record<Which, AttentionCore>> = {
   bias: { kind: "attention", pass: "backward_bias", part: "pairs", rows: (_operands, _a, type) => type.axes },
 };
 
-/** The rows of v's cotangent: its axes that the logits have; its own width may be named as the dot axis is. */
+/** The rows of v's cotangent: its axes that the logits have. (v's own width may share the dot axis's name.) */
 function keyRows([q, k]: readonly TensorType[], a: Attrs, type: TensorType): Axis[] {
   const logits = logitAxes(q!, k!, parts(a).dot);
   return type.axes.filter((x) => logits.some((l) => l.name === x.name));
@@ -112,7 +112,7 @@ for (const variant of variants)
     });
   }
 
-/** What flows back to q, k, v, and to the bias where there is one, from the row statistics and the result's cotangent. */
+/** The cotangents of q, k, v and the bias, if any, from the row statistics and the result's cotangent. */
 export function attentionCotangents(g: Given<Node>, attrs: Attrs): (Node | undefined)[] {
   const { name } = variants[g.bias ? 1 : 0]!;
   const shared = withLast([g.q, g.k, g.v, g.lse, g.delta, g.dy], g);
@@ -122,10 +122,10 @@ export function attentionCotangents(g: Given<Node>, attrs: Attrs): (Node | undef
 
 function biasCotangent(g: Given<Node>, bias: Node, attrs: Attrs): Node | undefined {
   const { dot, over } = parts(attrs);
-  if (!hasAxis(bias.type, over)) return undefined; // what is added to all keys of a row changes nothing
+  if (!hasAxis(bias.type, over)) return undefined; // a bias constant over a row's keys has no effect
   const logits = logitAxes(g.q.type, g.k.type, dot);
   const ofQueries = logits.filter((a) => !hasAxis(g.k.type, a.name));
-  // One bias for all queries has few elements, each of which is a long sum: first one for each head and batch of the keys.
+  // A bias shared by all queries has few elements, each a long sum: first one per head and batch of the keys.
   const apart = ofQueries.some((a) => hasAxis(bias.type, a.name))
     ? []
     : logits.filter((a) => hasAxis(g.k.type, a.name) && !hasAxis(bias.type, a.name));

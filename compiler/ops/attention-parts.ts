@@ -1,6 +1,6 @@
 /**
- * Attention over runs of the keys, each by itself: where there are few queries and many keys, as in decoding, the runs
- * keep an adapter busy, and their results meet by their statistics. Made by a pass after gradients are.
+ * Split-K attention: with few queries and many keys, as in decoding, runs of keys are processed in parallel to fill the
+ * device, and their results are combined through their statistics. Introduced by a pass after differentiation.
  */
 import { build } from "../ir/build.ts";
 import type { Attrs, Node } from "../ir/node.ts";
@@ -52,12 +52,12 @@ function withPart(a: Attrs, operands: readonly (TensorType | undefined)[], axes:
   return [part, ...axes];
 }
 
-/** Run p of P of n keys begins at p·n / P, rounded up: no run is more than one key longer than another. */
+/** Run p of P over n keys begins at ceil(p·n / P), so run lengths differ by at most one key. */
 const rangeOf =
   (count: number): KeyRange =>
   ([part], keys) => [Math.ceil((part! * keys) / count), Math.ceil(((part! + 1) * keys) / count)];
 
-/** Whether a key is of a part, and visible. [part, key, ...] */
+/** Whether a key belongs to a part and is visible: [part, key, ...] */
 function visibleIn(k: Node, mask: Node | undefined, a: Attrs): Node {
   const axis = findAxis(k.type, a.over as string)!;
   const part = iota(partOf(a));
@@ -66,7 +66,7 @@ function visibleIn(k: Node, mask: Node | undefined, a: Attrs): Node {
   return mask ? and(own, mask) : own;
 }
 
-/** The rows of a result: those of its queries, and the part. */
+/** The rows of a result: those of its queries, plus the part axis. */
 const partRows: AttentionCore["rows"] = ([q, k], a, type) => {
   const rows = rowAxes(q!, k!, parts(a));
   return type.axes.filter((x) => x.name === partOf(a).name || rows.some((r) => r.name === x.name));
@@ -74,7 +74,7 @@ const partRows: AttentionCore["rows"] = ([q, k], a, type) => {
 
 const source = "Dao et al. 2023, Flash-Decoding for long-context inference";
 const attrsOf = (count: number) => ({ ...usual, part: { name: "part", size: count } });
-/** Some of the cases in three parts, and the last in more parts than there are keys. */
+/** The cases in three parts, except the third: more parts than there are keys. */
 const inParts = (cases: ReturnType<typeof casesOf>) =>
   cases.map(({ operands }, i) => ({ operands, attrs: attrsOf(i === 2 ? 7 : 3) }));
 
@@ -150,7 +150,7 @@ for (const variant of variants) {
   });
 }
 
-/** What attention is over each of several runs of the keys, and the statistics by which these meet. [part, ...] */
+/** Attention over each of several runs of the keys, and the statistics that combine them: [part, ...] */
 export function attentionParts(g: Pick<Given<Node>, "q" | "k" | "v" | "bias" | "mask">, by: AttentionAxes, part: Axis) {
   const attributes = { ...by, part: { name: part.name, size: part.size } };
   const { name } = variantOf(g);

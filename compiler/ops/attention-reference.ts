@@ -1,11 +1,11 @@
-/** The meaning of attention and of its gradients, in plain loops over float64. */
+/** The float64 reference of attention and its gradients, in plain loops. */
 import type { RefTensor } from "../ir/op.ts";
 import { findAxis, hasAxis, type TensorType, tensorType } from "../ir/type.ts";
 import { type Given, hidden, logitAxes, type Parts } from "./attention-shape.ts";
 import { tabulate } from "./kinds.ts";
 import { broadcastStrides, strideOf } from "./reference-tools.ts";
 
-/** The logits, those of hidden pairs minus infinity. */
+/** The logits, minus infinity for hidden pairs. */
 function referenceRows(
   { q, k, bias, mask }: Pick<Given<RefTensor>, "q" | "k" | "bias" | "mask">,
   p: Parts,
@@ -26,7 +26,7 @@ function referenceRows(
   });
 }
 
-/** The keys that an element of a result is made of: those from one index up to another. */
+/** The keys [from, to) that contribute to an element of a result. */
 export type KeyRange = (index: readonly number[], keys: number) => readonly [from: number, to: number];
 const allKeys: KeyRange = (_, keys) => [0, keys];
 
@@ -40,7 +40,7 @@ export function referenceAttention(
   const values = referenceRows(g, p, logits);
   const keys = findAxis(g.k.type, p.over)!.size as number;
   const [ls, vs] = [broadcastStrides(logits, type), broadcastStrides(g.v.type, type)];
-  // An axis named as the dot axis belongs to v in the result: the logits do not have it.
+  // In the result, an axis with the dot axis's name is v's own width: the logits lack it.
   const [lk, vk] = [strideOf(logits, p.over), strideOf(g.v.type, p.over)];
   return tabulate(type, (i) => {
     const row = i.reduce((n, x, d) => n + x * ls[d]!, 0);
@@ -82,7 +82,8 @@ export function referenceStatistic(
     return top + Math.log(Math.max(sum, 1e-30));
   });
 }
-/** Walks every (row, key) pair and adds its part to the cotangent asked for. */
+
+/** Visits every (row, key) pair and adds its contribution to the requested cotangent. */
 export function referenceGradient(
   which: "q" | "k" | "v" | "bias",
   g: Given<RefTensor>,
@@ -107,7 +108,7 @@ export function referenceGradient(
   tabulate(logits, (i) => {
     const at = (s: readonly number[]) => i.reduce((n, x, d) => n + x * s[d]!, 0);
     const logit = values[flat++]!;
-    if ((g.mask || bias) && logit === Number.NEGATIVE_INFINITY) return 0; // hidden: whatever its value is
+    if ((g.mask || bias) && logit === Number.NEGATIVE_INFINITY) return 0; // hidden: contributes nothing
     const weight = Math.exp(logit - lse.data[at(rs!)]!);
     const [pv, pg, po] = [at(vs!), at(gs!), at(os!)];
     let seen = 0;

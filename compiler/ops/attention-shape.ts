@@ -1,4 +1,4 @@
-/** What the ops of attention have in common: their operands by name, what is asked of them, axes, and how hidden pairs are told. */
+/** What the attention ops share: operands by name, constraints, axes, and the convention for hidden pairs. */
 import { addDims, productOfDims } from "../ir/dim.ts";
 import type { Attrs, Node } from "../ir/node.ts";
 import type { AttentionCore, AttrSpec, OpCase, OperandRole, Work } from "../ir/op.ts";
@@ -9,10 +9,10 @@ import { add, cast, div, exp, le, max, mul, select, sub } from "./elementwise.ts
 import { requireAxes } from "./kinds.ts";
 import { reduceMax, reduceSum } from "./reductions.ts";
 
-/** Stands for minus infinity among logits, as WGSL may assume that infinities never occur: what is no larger is hidden. */
+/** Stands in for minus infinity among logits, as WGSL may assume no infinities: logits at or below it are hidden. */
 export const hidden = -1e30;
 
-/** The operands of an op of attention. Which of them it has, and in which order, its record says. */
+/** The operands of an attention op; its record says which it has, and in which order. */
 export interface Given<T> {
   readonly q: T;
   readonly k: T;
@@ -24,11 +24,11 @@ export interface Given<T> {
   readonly mask: T | undefined;
 }
 
-/** Operands by their names in a record. */
+/** Operands by their record names. */
 export const given = <T>(names: readonly string[], operands: readonly T[]): Given<T> =>
   Object.fromEntries(names.map((n, i) => [n.replace("?", ""), operands[i]])) as unknown as Given<T>;
 
-/** The operands of an op with those that it may have: the bias first, where there is one. */
+/** Appends the optional operands to an op's operands: the bias first, then the mask. */
 export const withLast = <T>(first: readonly T[], { bias, mask }: Partial<Pick<Given<T>, "bias" | "mask">>): T[] => [
   ...first,
   ...(bias === undefined ? [] : [bias]),
@@ -36,8 +36,8 @@ export const withLast = <T>(first: readonly T[], { bias, mask }: Partial<Pick<Gi
 ];
 
 /**
- * Every op of attention is there twice: without a bias, and with one as an operand before the mask. An operand that may be
- * left out is the last one, so that two of them take two records.
+ * Every attention op has two records: without a bias, and with one before the mask. Only the last operand of a record
+ * may be optional, so bias and mask cannot both be.
  */
 export interface Variant {
   readonly biased: boolean;
@@ -68,7 +68,7 @@ const variant = (biased: boolean): Variant => ({
 });
 
 export const variants: readonly Variant[] = [variant(false), variant(true)];
-/** The variant of an op with these operands. */
+/** The variant for these operands. */
 export const variantOf = ({ bias }: { readonly bias?: unknown }): Variant => variants[bias === undefined ? 0 : 1]!;
 
 export const attentionRoles: Readonly<Record<keyof Given<unknown>, OperandRole>> = {
@@ -82,7 +82,7 @@ export const attentionRoles: Readonly<Record<keyof Given<unknown>, OperandRole>>
   mask: "mask",
 };
 
-/** The roles of the operands that an op has. */
+/** The roles of an op's operands. */
 export const rolesOf = (names: readonly string[]): Readonly<Record<string, OperandRole>> =>
   given(
     names,
@@ -96,7 +96,7 @@ export interface Parts {
 }
 export const parts = (a: Attrs): Parts => ({ dot: a.dot as string, over: a.over as string, scale: a.scale as number });
 
-/** The axes of the logits: those of q without dot, then those of k that are left. */
+/** The axes of the logits: those of q without dot, then the remaining ones of k. */
 export const logitAxes = (q: TensorType, k: TensorType, dot: string): Axis[] => contractAxes(q.axes, k.axes, [dot]);
 
 export function check(
@@ -119,7 +119,7 @@ export function check(
     [v, "v"],
   ] as const) {
     for (const a of t.axes) {
-      if (a.name === dot && t === v) continue; // v's own width may have the name of the dot axis
+      if (a.name === dot && t === v) continue; // v's own width may share the dot axis's name
       const known = sizes.get(a.name) ?? a;
       if (known.size !== a.size)
         throw new OpViolation("C3", `axis "${a.name}" is ${known.size} elsewhere and ${a.size} in ${name}`);
@@ -155,13 +155,13 @@ export function outAxes(q: TensorType, v: TensorType, { dot, over }: Parts): Axi
 export const rowAxes = (q: TensorType, k: TensorType, { dot, over }: Parts): Axis[] =>
   logitAxes(q, k, dot).filter((a) => a.name !== over);
 
-/** The rows of a result of the forward pass. */
+/** The row axes of a forward result. */
 export const queryRows: AttentionCore["rows"] = ([q, k], a, type) => {
   const rows = rowAxes(q!, k!, parts(a));
   return type.axes.filter((x) => rows.some((r) => r.name === x.name));
 };
 
-/** Products over the [row, key] pairs: of the width of q and k, and of the width of v. */
+/** The work of products over the [row, key] pairs: `dot` along the width of q and k, `width` along that of v. */
 export function attentionWork(
   [q, k, v]: readonly TensorType[],
   a: Attrs,
@@ -174,36 +174,34 @@ export function attentionWork(
   return { macs: addDims(along(products.dot, [findAxis(q!, dot)!]), along(products.width, own)), others: 0 };
 }
 
-/**
- * exp(logit − lse) of the visible, 0 for the hidden: [query..., key]
-/** Row statistics and what is computed from them are f32, whatever q, k and v are kept in. */
+/** Widens to f32: row statistics and what is computed from them are f32, whatever the dtype of q, k and v. */
 export const wide = (x: Node): Node => (x.type.dtype === "f16" ? cast(x, "f32") : x);
 
-/** What stands for the values where none are given. */
+/** A stand-in type for the values of an op that takes none. */
 export const valuesOfKeys = (k: TensorType, a: Attrs): TensorType =>
   tensorType(k.dtype, [requireAxes(k, [a.over as string], "C2", "k")[0]!]);
 
 type Paired = Pick<Given<Node>, "q" | "k" | "bias" | "mask">;
 
-/** Whether a row may see nothing. */
+/** Whether a row may have no visible keys. */
 export const mayBeBlind = ({ bias, mask }: Pick<Given<unknown>, "bias" | "mask">): boolean =>
   bias !== undefined || mask !== undefined;
 
-/** scale · q·k, with what is added to it: [query..., key] */
+/** scale · q·k + bias: [query..., key] */
 export function logitsOf({ q, k, bias }: Paired, { dot, scale }: Parts): Node {
   const scaled = mul(contract(wide(q), wide(k), [dot]), scale);
   return bias ? add(scaled, wide(bias)) : scaled;
 }
 
-/** What a pair adds, 0 where it is hidden: by the mask, or by a logit like minus infinity. A logit that is nan hides nothing. */
+/** x, or 0 for pairs hidden by the mask or by a logit at or below `hidden`. A nan logit hides nothing. */
 export function seenOnly({ bias, mask }: Pick<Paired, "bias" | "mask">, logits: Node, x: Node): Node {
   const shown = mask ? select(mask, x, 0) : x;
   return bias ? select(le(logits, hidden), 0, shown) : shown;
 }
 
-/** Mixed values over their sum of weights; 0 where that is 0, whatever the hidden values are. */
+/** Weighted values divided by the sum of weights; 0 if that sum is 0, whatever the hidden values are. */
 export const meanOf = (mixed: Node, total: Node): Node => select(le(total, 0), 0, div(mixed, max(total, 1e-30)));
-/** Raised logits, their largest, and their sum along the keys. */
+/** The unnormalized softmax weights exp(logit − max), their sum along the keys, and the maximum. */
 export function raise(g: Paired, p: Parts): { raised: Node; total: Node; top: Node } {
   const plain = logitsOf(g, p);
   const logits = g.mask ? select(g.mask, plain, hidden) : plain;
@@ -247,7 +245,7 @@ export const usual = { dot: "d", over: "k", scale: 0.5 };
 export const unit = { low: -1, high: 1 };
 export const flag = { low: 0, high: 1, integer: true };
 export const tolerance = { f32: { absolute: 1e-5, relative: 1e-4 } };
-/** Biases of every query, of the keys of a batch, and of the queries alone, which changes nothing. */
+/** Biases per head, query and key; per batch and key; and per query only, which has no effect. */
 export const biases = [["h", "q", "k"], ["b", "k"], ["q"]].map((names) =>
   tensorType(
     "f32",
@@ -255,7 +253,7 @@ export const biases = [["h", "q", "k"], ["b", "k"], ["q"]].map((names) =>
   ),
 ) as [TensorType, TensorType, TensorType];
 
-/** Cases with as many operands before the bias, and the mask, as are given. */
+/** Test cases from operands `first`, with bias and mask appended. */
 export function casesOf(biased: boolean, first: readonly (readonly TensorType[])[]): OpCase[] {
   const [plain, ...others] = first as [readonly TensorType[], ...(readonly TensorType[])[]];
   const pairs = biased

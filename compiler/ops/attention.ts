@@ -122,16 +122,17 @@ for (const variant of variants) {
 export interface AttentionAxes {
   readonly dot: string;
   readonly over: string;
-  /** Multiplies the logits; 1/sqrt of the dot axis's size is the custom. */
+  /** Multiplies the logits; usually 1/sqrt of the dot axis's size. */
   readonly scale: number;
 }
 
 /** Attention of q over the keys k and values v; `mask` is true where a key is visible. */
 export const attention = (q: Node, k: Node, v: Node, axes: AttentionAxes, mask?: Node): Node =>
   build("attention", mask ? [q, k, v, mask] : [q, k, v], { ...axes });
+
 /**
- * Attention with `bias` added to the scaled logits, such as ALiBi's or learned relative positions, which may be an expression of
- * positions. An axis that only the bias has becomes one of the result.
+ * Attention with `bias` added to the scaled logits, such as ALiBi or learned relative positions; it may be an
+ * expression of positions. An axis that only the bias has becomes an axis of the result.
  */
 export function biasedAttention(q: Node, k: Node, v: Node, bias: Node, axes: AttentionAxes, mask?: Node): Node {
   const logits: readonly Axis[] = logitAxes(q.type, k.type, axes.dot);

@@ -1,4 +1,4 @@
-/** Contraction: the one matrix product, over named axes. */
+/** Contraction: the matrix product over named axes. */
 import { build } from "../ir/build.ts";
 import { productOfDims } from "../ir/dim.ts";
 import type { Node } from "../ir/node.ts";
@@ -31,13 +31,13 @@ function inferContract([a, b]: readonly TensorType[], over: readonly string[]): 
   return tensorType(a!.dtype, contractAxes(a!.axes, b!.axes, over));
 }
 
-/** The axes of a without the contracted ones, then those only b has. */
+/** The axes of a without the contracted ones, then those that only b has. */
 export const contractAxes = (a: readonly Axis[], b: readonly Axis[], over: readonly string[]): Axis[] => [
   ...a.filter((x) => !over.includes(x.name)),
   ...b.filter((x) => !over.includes(x.name) && !a.some((y) => y.name === x.name)),
 ];
 
-/** Σ over `over`: the base offsets of the result's axes, then a nested walk along the contracted ones. */
+/** Σ over `over`: base offsets from the result's axes, then nested loops over the contracted ones. */
 function contractReference(a: RefTensor, b: RefTensor, over: readonly string[], type: TensorType): Float64Array {
   const walk = over.map((n) => ({
     size: findAxis(a.type, n)!.size as number,
@@ -68,7 +68,7 @@ function contractReference(a: RefTensor, b: RefTensor, over: readonly string[], 
   return out;
 }
 
-/** a · b, summed over the axes that `like` lacks: the cotangent of one operand of a product from that of the result. */
+/** a · b, summed over the axes that `like` lacks: the cotangent of a product's operand from the result's. */
 export function contractTo(a: Node, b: Node, like: Node): Node {
   const over = b.type.axes.filter((x) => hasAxis(a.type, x.name) && !hasAxis(like.type, x.name)).map((x) => x.name);
   const product = over.length === 0 ? outer(a, b) : contract(a, b, over);

@@ -1,4 +1,4 @@
-/** All op records, registered by importing this file, and their builders. */
+/** All ops: importing this file registers their records and exports their builders. */
 export * from "./activations.ts";
 export { type AttentionAxes, attention, attentionLse, biasedAttention } from "./attention.ts";
 export { attentionParts } from "./attention-parts.ts";

@@ -1,4 +1,4 @@
-/** Data-dependent indexing: gather and its adjoint, and ranges that begin where a number says. */
+/** Data-dependent indexing: gather, its adjoint scatter_add, and writes of a range at a dynamic start. */
 import { build } from "../ir/build.ts";
 import type { Node } from "../ir/node.ts";
 import { OpViolation } from "../ir/op.ts";
@@ -56,7 +56,7 @@ record({
     const [table, index] = [node.operands[0]!, node.operands[1]!];
     const axis = findAxis(table.type, node.attrs.axis as string)!;
     const batched = index.type.axes.filter((a) => hasAxis(table.type, a.name)).map((a) => a.name);
-    // One index per row of the table: no two cotangents meet, so a comparison does what a scatter would.
+    // One index per row of the table: no two cotangents collide, so a comparison replaces the scatter.
     if (batched.length === index.type.axes.length)
       return [select(eq(iota(axis, index.type.dtype), index), dy, 0), undefined];
     return [scatterAdd(index, dy, axis, batched), undefined];
@@ -79,7 +79,7 @@ function shape(dtype: "f32" | "i32", axes: Record<string, number>): TensorType {
   );
 }
 
-/** Rows of `table` along `axis`, chosen by `index`. */
+/** Gathers rows of `table` along `axis` by `index`. */
 export const gather = (table: Node, index: Node, axis: string): Node => build("gather", [table, index], { axis });
 
 record({
@@ -146,7 +146,7 @@ record({
   ],
 });
 
-/** Rows summed into a new axis at the places that `index` names; see gather. */
+/** Sums rows into a new axis at the positions given by `index`: the adjoint of gather. */
 export const scatterAdd = (index: Node, updates: Node, axis: Axis, batched: readonly string[] = []): Node =>
   build("scatter_add", [index, updates], { axis: { name: axis.name, size: axis.size }, batched });
 
@@ -219,6 +219,6 @@ record({
 const freshAxis = (name: string, nodes: readonly Node[]): string =>
   nodes.some((n) => hasAxis(n.type, name)) ? freshAxis(`${name}_`, nodes) : name;
 
-/** x with `range` in place of its own elements from index `start` on along an axis. */
+/** x with `range` written over its elements from index `start` on along an axis. */
 export const overwrite = (x: Node, range: Node, start: Node, axis: string): Node =>
   build("overwrite", [x, range, start], { axis });

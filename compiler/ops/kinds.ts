@@ -1,4 +1,4 @@
-/** The kinds of ops: each asks for exactly what it needs and supplies what can be inferred, the builder included. */
+/** Helpers that define ops: each asks only for what it cannot infer, and supplies the rest, builder included. */
 import { UsageError } from "../diagnostics/error.ts";
 import { assertTensors, brokenConstraint, build } from "../ir/build.ts";
 import { printApart } from "../ir/dim.ts";
@@ -28,14 +28,14 @@ export type Operand = Node | number;
 type ByName<N extends readonly string[]> = Readonly<Record<N[number], Node>>;
 type Operands<N extends readonly string[]> = { readonly [K in keyof N]: Operand };
 
-/** What carries the record that it builds nodes of. */
+/** Something that carries an op record. */
 export interface Recorded {
   readonly record: OpRecord;
 }
 
 export type Builder<F> = F & Recorded;
 
-/** True for a node that this builder made, or that is like one. */
+/** True for a node of the builder's op. */
 export const is = (op: Recorded, node: Node | undefined): boolean => node?.op === op.record.name;
 type Row<N extends readonly string[]> = readonly [...{ readonly [K in keyof N]: number }, number];
 
@@ -47,7 +47,7 @@ export const rows = <R extends readonly [number, ...number[]]>(...all: R[]): R[]
 /** A builder that carries its record. */
 export type OpBuilder<A extends readonly unknown[]> = ((...args: A) => Node) & { readonly record: OpRecord };
 
-/** Builders of elementwise ops: on typed operands the result has the axes of all of them. */
+/** Builders of elementwise ops: on typed operands the result has the union of their axes. */
 export interface Unary {
   <A extends string>(x: Typed<A>): Typed<A>;
   (x: Operand): Node;
@@ -81,34 +81,34 @@ export interface ElementwiseSpec<N extends readonly string[]> {
   readonly name: string;
   readonly doc: OpDoc;
   readonly inputs: N;
-  /** Dtypes accepted; all operands share one, but those listed in `boolInputs` and `inputDtypes`. */
+  /** Accepted dtypes; all operands share one, except those in `boolInputs` and `inputDtypes`. */
   readonly dtypes: readonly DType[];
   readonly boolInputs?: readonly N[number][];
-  /** Operands that have a dtype of their own. */
+  /** Operands with a fixed dtype of their own. */
   readonly inputDtypes?: Readonly<Partial<Record<N[number], DType>>>;
   /** The result's dtype; default "same". */
   readonly result?: "same" | "bool";
   readonly reference: (...values: number[]) => number;
   readonly gradient?: (args: ByName<N>, cotangent: Node, result: Node) => Partial<Record<N[number], Node>>;
-  /** True where the derivative is 0 almost everywhere. */
+  /** True if the derivative is 0 almost everywhere. */
   readonly flat?: boolean;
-  /** True where the operands may change places. */
+  /** True if the operands may be swapped. */
   readonly commutative?: boolean;
-  /** How the result moves as each operand grows, where it always moves so. */
+  /** Monotonicity in each operand; see `OpRecord.grows`. */
   readonly grows?: readonly (1 | -1)[];
   readonly half?: HalfPolicy;
-  /** The operand that scales a number which is made of how memory keeps it. */
+  /** The scale operand of a decoding op; see `OpRecord.decodedBy`. */
   readonly decodedBy?: N[number];
   readonly decompose?: (args: ByName<N>) => Node;
   readonly wgsl: WgslText;
   readonly onnx?: OnnxMapping;
-  /** What nan, infinities and zeros give: rows of the operands, then the result. None for bool. */
+  /** Results for nan, infinities and zeros: rows of operands, then the result. None for bool. */
   readonly special: readonly Row<N>[];
   readonly samples: Readonly<Record<N[number], SampleRange>>;
   readonly tolerance?: Readonly<Partial<Record<DType, Tolerance>>>;
 }
 
-/** f32 keeps 24 bits and f16 11; a few roundings are allowed on either. */
+/** f32 has 24 significant bits and f16 11; each allows for a few roundings. */
 const usualTolerance: Readonly<Partial<Record<DType, Tolerance>>> = {
   f32: { absolute: 1e-6, relative: 1e-5 },
   f16: { absolute: 1e-3, relative: 4e-3 },
@@ -117,7 +117,7 @@ const usualTolerance: Readonly<Partial<Record<DType, Tolerance>>> = {
   bool: { absolute: 0, relative: 0 },
 };
 
-/** An op that acts on each element; operands broadcast by axis name. */
+/** Defines an elementwise op; operands broadcast by axis name. */
 export function elementwise<const N extends readonly string[]>(spec: ElementwiseSpec<N>): Elementwise<N> {
   const { gradient, decompose } = spec;
   const named = (operands: readonly Node[]) =>
@@ -160,7 +160,7 @@ export function elementwise<const N extends readonly string[]>(spec: Elementwise
   return Object.assign(builder, { record }) as unknown as Elementwise<N>;
 }
 
-/** The dtype that an operand has whatever the others have. */
+/** The fixed dtype of an operand, if it has one. */
 const ownDtype = <N extends readonly string[]>(spec: ElementwiseSpec<N>, name: N[number]): DType | undefined =>
   spec.boolInputs?.includes(name) ? "bool" : spec.inputDtypes?.[name];
 
@@ -184,7 +184,7 @@ function inferElementwise<N extends readonly string[]>(spec: ElementwiseSpec<N>,
 }
 
 /**
- * The axes of all operands: those of the operand with most axes (the first on a tie), then what the others add.
+ * The axes of all operands: those of the operand with the most axes (the first on a tie), then any others.
  * Throws OpViolation C1 when an axis has two sizes.
  */
 function unionAxes(operands: readonly TensorType[], names: readonly string[]): Axis[] {
@@ -200,7 +200,7 @@ function unionAxes(operands: readonly TensorType[], names: readonly string[]): A
   return axes;
 }
 
-/** "axis embed is 768 in x and 1024 in weight", about operand `i` and the first other one that disagrees. */
+/** "axis embed is 768 in x and 1024 in weight", for operand `i` and the first that disagrees with it. */
 export function sizeClash(
   axis: string,
   operands: readonly TensorType[],
@@ -221,8 +221,8 @@ export function sizeClash(
 }
 
 /**
- * Numbers among the operands become constants of the dtype that the others have; f32 where those are conditions alone, which
- * lie at the places given. Throws ShapeError where the dtype has no such number.
+ * Turns numbers among the operands into constants of the other operands' dtype, or f32 if those are all conditions
+ * (operands at the positions `conditions`). Throws ShapeError for a number that the dtype cannot represent.
  */
 export function asNodes(op: string, operands: readonly Operand[], conditions: readonly number[] = []): Node[] {
   const tensors = operands.filter((o): o is Node => typeof o !== "number");
@@ -267,7 +267,7 @@ function mapElements(f: (...v: number[]) => number, operands: readonly RefTensor
   return out;
 }
 
-/** Same axes, broadcast both ways, and a scalar: for every operand count. */
+/** Test cases for any operand count: equal axes, and broadcasting. */
 function elementwiseCases<N extends readonly string[]>(spec: ElementwiseSpec<N>): OpCase[] {
   const of = (i: number, axes: Axis[]) => tensorType(ownDtype(spec, spec.inputs[i]!) ?? spec.dtypes[0]!, axes);
   const [a, b] = [
@@ -281,14 +281,14 @@ function elementwiseCases<N extends readonly string[]>(spec: ElementwiseSpec<N>)
   ];
 }
 
-/** What a record of any other kind states; the usual tolerance and no samples are supplied. */
+/** The record of any other kind of op; tolerance, samples and constraints have defaults. */
 export type RecordSpec = Omit<OpRecord, "tolerance" | "samples" | "constraints"> &
   Partial<Pick<OpRecord, "tolerance" | "samples" | "constraints">>;
 
 export const record = (spec: RecordSpec): OpRecord =>
   registerOp({ samples: [], constraints: {}, ...spec, tolerance: { ...usualTolerance, ...spec.tolerance } });
 
-/** Axes by name out of a type, in the order asked for; throws `violation` when one is missing. */
+/** The named axes of a type, in the given order; throws OpViolation `constraint` when one is missing. */
 export function requireAxes(type: TensorType, names: readonly string[], constraint: string, operand: string): Axis[] {
   return names.map((name) => {
     const axis = type.axes.find((a) => a.name === name);
@@ -297,7 +297,7 @@ export function requireAxes(type: TensorType, names: readonly string[], constrai
   });
 }
 
-/** Evaluates `f` at every index of `type`, giving the index of each axis by position. */
+/** Evaluates `f` at every index of `type`, in row-major order. */
 export function tabulate(type: TensorType, f: (index: readonly number[]) => number): Float64Array {
   const sizes = type.axes.map((a) => a.size as number);
   const total = sizes.reduce((n, s) => n * s, 1);

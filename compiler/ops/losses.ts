@@ -64,7 +64,7 @@ record({
     const wanted = cast(eq(iota(axis, label.type.dtype), label), logits.type.dtype);
     return [mul(dy, sub(predicted, wanted)), undefined]; // softmax − one-hot
   },
-  // log Σ exp(x − max x) − (x[label] − max x): what is subtracted is small wherever the result is.
+  // log Σ exp(x − max x) − (x[label] − max x): no cancellation, as the subtrahend is small when the result is.
   decompose: ([logits, label], attrs) => {
     const axis = attrs.axis as string;
     const { top, total } = softmaxParts(logits!, axis);

@@ -1,4 +1,4 @@
-/** The movements: an index map, from which the meaning follows; expressions of kernels follow it in compiler/fusion. */
+/** Movement ops: an index map defines their semantics; compiler/fusion derives kernel expressions from it. */
 import type { IndexAlgebra, IndexMap } from "../ir/algebra.ts";
 import { dimValue } from "../ir/dim.ts";
 import type { Attrs, Node } from "../ir/node.ts";
@@ -9,11 +9,11 @@ import { strideOf } from "./reference-tools.ts";
 
 export type MovementSpec<B> = Omit<RecordSpec, "kind" | "reference" | "indexMap"> & {
   readonly indexMap: (operands: readonly TensorType[], attrs: Attrs, type: TensorType) => IndexMap;
-  /** Says what it is given and which axes the result has: `<A extends string>(x: Typed<A>) => Typed<A>`, say. */
+  /** Its type gives the operands and the result's axes, such as `<A extends string>(x: Typed<A>) => Typed<A>`. */
   readonly builder: B;
 };
 
-/** An op whose result has elements of its operands at other places. */
+/** Defines an op whose result rearranges elements of its operands. */
 export function movement<B extends (...args: never[]) => Node>({ builder, ...spec }: MovementSpec<B>): Builder<B> {
   const made = record({
     half: "as_operands",
@@ -39,10 +39,10 @@ const numbers: IndexAlgebra<number> = {
   and: (a, b) => a & b,
 };
 
-/** Reads each element of the result where the map says. */
+/** The reference semantics of an index map. */
 function remap(map: IndexMap, operands: readonly RefTensor[], type: TensorType): Float64Array {
   const position = new Map(type.axes.map((a, i) => [a.name, i]));
-  // The strides of each operand by axes of the result, and by names for those that the map gives anew.
+  // Each operand's strides: along the result's axes, and by name for the axes that the map sets.
   const kept = operands.map((o) => type.axes.map((a) => (hasAxis(o.type, a.name) ? strideOf(o.type, a.name) : 0)));
   const named = operands.map((o) => new Map(o.type.axes.map((a) => [a.name, strideOf(o.type, a.name)])));
   return tabulate(type, (index) => {
@@ -61,11 +61,11 @@ function remap(map: IndexMap, operands: readonly RefTensor[], type: TensorType):
   });
 }
 
-/** The axes with one of them replaced by others. */
+/** The axes with one replaced by others. */
 export const replaceAxis = (axes: readonly Axis[], name: string, by: readonly Axis[]): Axis[] =>
   axes.flatMap((a) => (a.name === name ? by : [a]));
 
-/** Throws where a new name is an axis already, or is given twice. */
+/** Throws if a new name is already an axis or occurs twice. */
 export function assertNew(axes: readonly Axis[], names: readonly string[], constraint: string): void {
   const taken = names.find((n, i) => axes.some((a) => a.name === n) || names.indexOf(n) !== i);
   if (taken !== undefined) throw new OpViolation(constraint, `the name "${taken}" is already an axis`);

@@ -1,4 +1,6 @@
-/** Movement: the same elements under other names and shapes. On a device most of these are index arithmetic, not copies. */
+/**
+ * Movement: the same elements under other names and shapes. In kernels most of these are index arithmetic, not copies.
+ */
 import { flatIndex, type IndexAlgebra, type Indexing, type Source, unflatIndex } from "../ir/algebra.ts";
 import { build } from "../ir/build.ts";
 import { addDims, type Dim, divideDims, productOfDims, subDims } from "../ir/dim.ts";
@@ -16,7 +18,7 @@ const abc: TensorType = tensorType("f32", [
 ]);
 const plain = [{ low: -2, high: 2 }];
 
-/** x with axis `axis` named `to`. */
+/** x with axis `axis` renamed to `to`. */
 export const rename: Builder<(x: Node, axis: string, to: string) => Node> = movement({
   name: "rename",
   doc: { summary: "Another name for an axis: the same axis in a second role." },
@@ -38,7 +40,7 @@ export const rename: Builder<(x: Node, axis: string, to: string) => Node> = move
   builder: (x, axis, to) => (axis === to ? x : build("rename", [x], { axis, to })),
 });
 
-/** Axis `axis` as several; a size may be left out (0) once and is then inferred. */
+/** Splits `axis` into several, outermost first; one size may be 0 and is then inferred. */
 export const split: Builder<(x: Node, axis: string, into: readonly Axis[]) => Node> = movement({
   name: "split",
   doc: { summary: "One axis as several, the first one slowest: index = ((i0 · s1) + i1) · s2 + i2." },
@@ -114,7 +116,7 @@ export const split: Builder<(x: Node, axis: string, into: readonly Axis[]) => No
   },
 });
 
-/** The axes named as one axis, in the order given. */
+/** Merges the named axes into one, in the given order, outermost first. */
 export const merge: Builder<(x: Node, axes: readonly string[], into: string) => Node> = movement({
   name: "merge",
   doc: { summary: "Several axes as one, the first one slowest; the undoing of split." },
@@ -162,7 +164,7 @@ export const merge: Builder<(x: Node, axes: readonly string[], into: string) => 
   builder: (x, axes, into) => (axes.length === 1 ? rename(x, axes[0]!, into) : build("merge", [x], { axes, into })),
 });
 
-/** `length` elements of `axis` from `start`; x itself when that is all of it. */
+/** `length` elements of `axis` from `start`; returns x when that is the whole axis. */
 export const slice: Builder<(x: Node, axis: string, start: Dim, length: Dim) => Node> = movement({
   name: "slice",
   doc: { summary: "`length` consecutive elements of one axis from `start`." },
@@ -203,7 +205,7 @@ export const slice: Builder<(x: Node, axis: string, start: Dim, length: Dim) => 
   },
 });
 
-/** The one element of `axis` at `index`, without the axis. */
+/** The element of `axis` at `index`; the axis is dropped. */
 export const at = (x: Node, axis: string, index: Dim): Node => dropAxis(slice(x, axis, index, 1), axis);
 
 /** x without an axis of size 1. */
@@ -213,7 +215,7 @@ export function dropAxis(x: Node, axis: string): Node {
   return merge(x, [neighbour.name, axis], neighbour.name);
 }
 
-/** Constant elements before and after one axis. */
+/** Pads an axis with `low` constants before and `high` after; `value` defaults to 0. */
 export const pad: Builder<(x: Node, axis: string, low: Dim, high: Dim, value?: number) => Node> = movement({
   name: "pad",
   doc: { summary: "`low` elements of `value` before one axis and `high` after it." },
@@ -261,7 +263,7 @@ export const pad: Builder<(x: Node, axis: string, low: Dim, high: Dim, value?: n
   },
 });
 
-/** The tensors one after another along `axis`. */
+/** Concatenates tensors along `axis`. */
 export const concat: Builder<(parts: readonly Node[], axis: string) => Node> = movement({
   name: "concat",
   doc: { summary: "Tensors one after another along an axis that all carry." },
@@ -296,7 +298,7 @@ export const concat: Builder<(parts: readonly Node[], axis: string) => Node> = m
       const stop = addDims(start, findAxis(part, axis)!.size);
       end = stop;
       const index: Indexing = (a, at) => ({ [axis]: a.sub(at(axis), a.dim(start)) });
-      // The parts before have been asked: what is left begins here, and the last part has the rest.
+      // Sources are tried in order, so there is no lower bound to check, and the last takes the rest.
       return i === operands.length - 1 ? { index } : { index, inside: (a, at) => a.lt(at(axis), a.dim(stop)) };
     });
     return { sources, consecutive: axis };
@@ -329,7 +331,7 @@ export const concat: Builder<(parts: readonly Node[], axis: string) => Node> = m
   builder: (parts, axis) => (parts.length === 1 ? parts[0]! : build("concat", parts, { axis })),
 });
 
-/** x with its axes in the order given. */
+/** x with its axes in the given order. */
 export const transpose: Builder<(x: Node, order: readonly string[]) => Node> = movement({
   name: "transpose",
   doc: {

@@ -42,7 +42,7 @@ function inferNorm(
   return x;
 }
 
-/** Row statistics of x: Σ f(v, row) / n over the normalized axes, indexed as x is. */
+/** Row means of f(x[i], i) over the normalized axes, broadcast to the elements of x. */
 function rowMean(x: RefTensor, over: readonly string[], f: (v: number, i: number) => number): Float64Array {
   const row = tensorType(
     x.type.dtype,
@@ -56,7 +56,7 @@ function rowMean(x: RefTensor, over: readonly string[], f: (v: number, i: number
   return rows.map((r) => sums[r]! / count);
 }
 
-/** A weight or bias read at each element of x. */
+/** A weight or bias broadcast to the elements of x; `missing` if there is none. */
 function spread(p: RefTensor | undefined, x: RefTensor, missing: number): Float64Array {
   if (!p) return new Float64Array(x.data.length).fill(missing);
   const step = broadcastStrides(p.type, x.type);
@@ -124,7 +124,7 @@ record({
   tolerance: { f32: { absolute: 1e-5, relative: 1e-5 } },
 });
 
-/** Root-mean-square norm of x over the axes named, scaled by `weight` where given. */
+/** RMS norm of x over the named axes, scaled by `weight` if given. */
 export const rmsNorm = (x: Node, weight: Node | undefined, over: readonly string[], epsilon: number): Node =>
   build("rms_norm", weight ? [x, weight] : [x], { over, epsilon });
 
@@ -155,7 +155,7 @@ record({
     const over = node.attrs.over as string[];
     const [centred, r] = centreAndScale(x, over, node.attrs.epsilon as number);
     const normed = mul(centred, r);
-    // A weight that is one number a row, as in a batch norm, leaves the sums: two serve all three gradients.
+    // A weight constant over each row, as in batch norm, factors out of the sums: two sums serve all three gradients.
     if ([weight, bias].every((p) => !over.some((n) => hasAxis(p.type, n)))) {
       const along = mul(r, reduceSum(mul(dy, centred), over));
       const count = sizeOf(productOfDims(over.map((n) => findAxis(x.type, n)!.size)), x.type.dtype);
@@ -185,11 +185,11 @@ function centreAndScale(x: Node, over: readonly string[], epsilon: number): [Nod
   return [centred, rsqrt(add(reduceMean(mul(centred, centred), over), epsilon))];
 }
 
-/** Layer norm of x over the axes named. */
+/** Layer norm of x over the named axes. */
 export const layerNorm = (x: Node, weight: Node, bias: Node, over: readonly string[], epsilon: number): Node =>
   build("layer_norm", [x, weight, bias], { over, epsilon });
 
-/** x scaled to unit length over the axes named; the length is at least ε, as in torch.nn.functional.normalize. */
+/** x scaled to unit L2 norm over the named axes: divides by sqrt(Σ x² + ε²). */
 export function l2Normalize(x: Node, over: readonly string[], epsilon = 1e-12): Node {
   return mul(x, rsqrt(add(reduceSum(mul(x, x), over), epsilon * epsilon)));
 }

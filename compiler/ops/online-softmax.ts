@@ -1,4 +1,4 @@
-/** The two sums of softmax as one fold, for rows that are dear to read twice. */
+/** Online softmax: max and Σ exp as one fold, for rows that are expensive to read twice. */
 import type { Fold } from "../ir/algebra.ts";
 import type { Node } from "../ir/node.ts";
 import { exp, sub } from "./elementwise.ts";
@@ -6,8 +6,8 @@ import { is } from "./kinds.ts";
 import { reduceMax, reduceSum } from "./reductions.ts";
 
 /**
- * The largest value so far, and Σ exp(x − largest): where a larger value comes, what was summed shrinks accordingly. Both
- * need one pass over a row (Milakov, Gimelshein 2018, arXiv:1805.02867, algorithm 3). No exponent is above 0.
+ * The running maximum, and Σ exp(x − maximum), which is rescaled when the maximum grows. One pass over a row gives both
+ * (Milakov, Gimelshein 2018, arXiv:1805.02867, algorithm 3). No exponent is above 0.
  */
 export const maxAndSumOfExp: Fold = {
   accumulators: [{ start: "lowest" }, { start: 0 }],
@@ -20,7 +20,7 @@ export const maxAndSumOfExp: Fold = {
   },
 };
 
-/** max x, where the node is Σ exp(x − max x) over the same axes: both are accumulators of that fold. */
+/** The node max x, if `sum` is Σ exp(x − max x) over the same axes: both are accumulators of that fold. */
 export function maxOfSumOfExp(sum: Node): Node | undefined {
   const raised = is(reduceSum, sum) ? sum.operands[0]! : undefined;
   const shifted = is(exp, raised) ? raised!.operands[0]! : undefined;

@@ -1,4 +1,4 @@
-/** Numbers that memory keeps as small integers: several in a word, with a scale. */
+/** Dequantization of numbers stored as small integers, several per word, with a scale. */
 import type { Node } from "../ir/node.ts";
 import { add, cast, idiv, mod, mul, sub } from "./elementwise.ts";
 import { gather } from "./indexing.ts";
@@ -7,16 +7,16 @@ import { constant, table } from "./sources.ts";
 
 export type IntegerBits = 8 | 4;
 
-/** What is added to an integer so that it is none below 0: words keep that, not two's complement. */
+/** The bias of stored integers: words hold excess-2^(bits-1) integers, not two's complement. */
 export const integerExcess = (bits: IntegerBits): number => 2 ** (bits - 1);
 
-/** The bits of an f32 whose value is 2^23 and, added to it, the integer that its lowest bits are. */
+/** The bits of 2^23 as an f32: or-ing an integer into its low mantissa bits adds that integer. */
 const unitsOfFraction = "0x4b000000u";
 
-/** The axis of a table of powers, which no operand has. */
+/** The axis of the table of powers; no operand has this name. */
 const powers = "power_of_place";
 
-/** The remainder with the sign of b. */
+/** The remainder with the sign of b (floored division). */
 const floorMod = (a: Node, b: Node): Node => mod(add(mod(a, b), b), b);
 
 function dequantization(bits: IntegerBits): Ternary {
@@ -36,13 +36,13 @@ function dequantization(bits: IntegerBits): Ternary {
     }),
     wgsl: {
       call: (word, place, scale) => `dequantize_int${bits}(${word}, ${place}, ${scale})`,
-      // The integer is put into a float as its fraction, which takes less than converting it.
+      // The integer is or-ed into a float's mantissa, which is cheaper than a conversion.
       helper: `fn dequantize_int${bits}(word: u32, place: u32, scale: f32) -> f32 {
   let units = bitcast<f32>(((word >> (${bits}u * place)) & ${2 ** bits - 1}u) | ${unitsOfFraction});
   return (units - ${2 ** 23 + excess}.0) * scale;
 }`,
     },
-    // Of i32, whose quotients are rounded towards zero: what lies below the place is taken off before dividing.
+    // In i32, whose division truncates: the lower bits are subtracted before dividing.
     decompose: ({ word, place, scale }) => {
       const units = table(
         Array.from({ length: each }, (_, i) => 2 ** (bits * i)),

@@ -1,4 +1,4 @@
-/** The reductions: a fold over named axes, from which shapes, meaning, kernels and the builder follow. */
+/** Reductions: a fold over named axes determines type inference, reference semantics, kernels and the builder. */
 import { type Fold, finishOf, liftOf, type ScalarAlgebra } from "../ir/algebra.ts";
 import { build } from "../ir/build.ts";
 import type { DType } from "../ir/dtype.ts";
@@ -25,9 +25,9 @@ export interface ReductionSpec {
   readonly fold: Fold;
   /** The cotangent of x. */
   readonly gradient?: (x: Node, over: readonly string[], cotangent: Node, result: Node) => Node;
-  /** True where the derivative is 0 almost everywhere. */
+  /** True if the derivative is 0 almost everywhere. */
   readonly flat?: boolean;
-  /** What it is made of, for targets that have no operator for it. */
+  /** A decomposition, for targets without an operator for it. */
   readonly decompose?: (x: Node, over: readonly string[]) => Node;
   readonly onnx?: OnnxMapping;
   readonly special?: readonly SpecialValue[];
@@ -35,7 +35,7 @@ export interface ReductionSpec {
   readonly tolerance?: Readonly<Partial<Record<DType, Tolerance>>>;
 }
 
-/** The builder of a reduction: on a typed operand the axes named must be its own, and the result lacks them. */
+/** The builder of a reduction: on a typed operand, the named axes must be its own, and the result lacks them. */
 export interface Reduction {
   <A extends string, K extends A>(x: Typed<A>, over: Along<K>): Typed<Exclude<A, K>>;
   (x: Node, over: readonly string[]): Node;
@@ -48,7 +48,7 @@ const rows: TensorType = tensorType("f32", [
   { name: "c", size: 2 },
 ]);
 
-/** An op that folds the elements along the axes named. */
+/** Defines an op that folds the elements along the named axes. */
 export function reduction(spec: ReductionSpec): Reduction {
   const { name, doc, fold, gradient, flat, decompose, onnx, special, samples, tolerance } = spec;
   const made = record({
@@ -93,7 +93,7 @@ function inferReduction(x: TensorType, over: readonly string[]): TensorType {
   );
 }
 
-/** On float64 numbers; true is 1. */
+/** The algebra on float64 numbers; true is 1. */
 export const scalarNumbers: ScalarAlgebra<number> = {
   constant: (value) => value,
   add: (a, b) => a + b,
@@ -109,12 +109,12 @@ export const scalarNumbers: ScalarAlgebra<number> = {
   call: (op, ...operands) => opRecord(op).scalar!(...operands),
 };
 
-/** One operation for each element that is folded. */
+/** One operation per folded element. */
 export const foldWork: OpRecord["work"] = ([x]) => ({ macs: 0, others: elementsOf(x!) });
 
 const starts = { lowest: Number.NEGATIVE_INFINITY, highest: Number.POSITIVE_INFINITY } as const;
 
-/** The fold on numbers, over the axes named, in row-major order. All operands have the axes of the first. */
+/** Evaluates a fold over the named axes in row-major order. All operands have the axes of the first. */
 export function foldNumbers(
   fold: Fold,
   operands: readonly RefTensor[],

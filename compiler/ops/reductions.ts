@@ -1,4 +1,4 @@
-/** Reductions over named axes, and the composites made of them: softmax, log-sum-exp, mean. */
+/** Reductions over named axes, broadcast, and composites such as softmax, log-sum-exp and mean. */
 import type { Fold } from "../ir/algebra.ts";
 import { build } from "../ir/build.ts";
 import { productOfDims } from "../ir/dim.ts";
@@ -26,13 +26,13 @@ export const reduceSum: Reduction = reduction({
   name: "reduce_sum",
   doc: { summary: "The sum over the axes named; floats accumulate in f32 whatever the dtype." },
   fold: { accumulators: [{ start: 0 }], merge: (s, [a], [b]) => [s.add(a!, b!)], repeated: "times" },
-  // dy lacks the reduced axes, and broadcasting by name puts them back where it is used.
+  // dy lacks the reduced axes: broadcast it back.
   gradient: (x, _over, dy) => broadcastLike(dy, x),
   onnx: { type: "ReduceSum", since: 13 },
   special: ofRow([[nan, 1, 2], nan], [[inf, 1, 2], inf], [[inf, -inf, 1], nan], [[3e38, 3e38, 3e38], inf]),
 });
 
-/** The cotangent of the extreme values of a row, shared equally by ties. */
+/** Routes the cotangent to a row's extreme values, divided equally among ties. */
 const toExtremes = (x: Node, over: readonly string[], dy: Node, extreme: Node): Node => {
   const winners = cast(eq(x, extreme), x.type.dtype);
   return div(mul(winners, dy), reduceSum(winners, over));
@@ -75,7 +75,8 @@ export const reduceProd: Reduction = reduction({
   doc: { summary: "The product over the axes named; floats accumulate in f32. Its slope is right at zeros too." },
   fold: { accumulators: [{ start: 1 }], merge: (s, [a], [b]) => [s.mul(a!, b!)] },
   gradient: (x, over, dy) => {
-    // The product of the others: without x where no element is 0; where x is the only 0, that of all that are not.
+    // The product of the other elements: prod / x if no element is 0; the product of the nonzero ones where x is the
+    // only 0.
     const isZero = eq(x, 0);
     const zeros = reduceSum(cast(isZero, x.type.dtype), over);
     const rest = reduceProd(select(isZero, 1, x), over);
@@ -97,7 +98,7 @@ export function reduceMean(x: Node, over: readonly string[]): Node {
   return typeof count === "number" ? mul(total, 1 / count) : div(total, sizeOf(count, x.type.dtype));
 }
 
-/** The largest value so far and where it was: of equal ones, the first. */
+/** The running maximum and its position, the first on a tie. */
 const largestAt: Fold = {
   accumulators: [{ start: "lowest" }, { start: 0, holds: "position" }],
   lift: (_, [value], position) => [value!, position],
@@ -142,7 +143,7 @@ record({
 /** The index of the largest value along `axis`. */
 export const argmax = (x: Node, axis: string): Node => build("argmax", [x], { axis });
 
-/** x repeated along new axes, which come first. */
+/** x broadcast along new axes, which come first. */
 export const broadcast: Builder<(x: Node, axes: readonly Axis[]) => Node> = movement({
   name: "broadcast",
   doc: {
@@ -171,7 +172,7 @@ export const broadcast: Builder<(x: Node, axes: readonly Axis[]) => Node> = move
     axes.length === 0 ? x : build("broadcast", [x], { axes: axes.map((a) => ({ name: a.name, size: a.size })) }),
 });
 
-/** x with every axis that `like` has and x lacks. */
+/** x broadcast along every axis of `like` that it lacks. */
 export const broadcastLike = (x: Node, like: Node): Node =>
   broadcast(
     x,
@@ -179,8 +180,8 @@ export const broadcastLike = (x: Node, like: Node): Node =>
   );
 
 /**
- * The parts of softmax along one axis. Each subtracts the maximum first: exp never overflows, and no difference of two
- * large values is formed after one of them was rounded, as log Σ exp − x would be.
+ * The parts of softmax along one axis. The maximum is subtracted first, so exp never overflows, and no large rounded
+ * values are subtracted, as in log Σ exp − x.
  */
 export interface SoftmaxParts {
   /** max x */
@@ -327,5 +328,5 @@ record({
 /** log softmax along `axis`. */
 export const logSoftmax = (x: Node, axis: string): Node => build("log_softmax", [x], { axis });
 
-/** 1 where `index` points along `axis`, else 0; in `dtype`. */
+/** 1 where `positions` equals `index`, else 0; in `dtype`. */
 export const oneHot = (index: Node, positions: Node, dtype: "f32" | "f16"): Node => cast(eq(positions, index), dtype);

@@ -1,7 +1,7 @@
-/** Index arithmetic shared by the reference meanings of ops: row-major strides by axis name. */
+/** Index arithmetic shared by the ops' references: row-major strides by axis name. */
 import type { TensorType } from "../ir/type.ts";
 
-/** Elements to step for each axis of `type`. */
+/** The row-major stride, in elements, of each axis of `type`. */
 export function strides(type: TensorType): number[] {
   const out = new Array<number>(type.axes.length);
   let step = 1;
@@ -12,7 +12,7 @@ export function strides(type: TensorType): number[] {
   return out;
 }
 
-/** For each axis of `over`, the stride of the axis of that name in `type`, or 0 where `type` lacks it. */
+/** For each axis of `over`, the stride of the axis with that name in `type`; 0 if `type` lacks it. */
 export function broadcastStrides(type: TensorType, over: TensorType): number[] {
   const own = strides(type);
   return over.axes.map((axis) => {
@@ -21,7 +21,7 @@ export function broadcastStrides(type: TensorType, over: TensorType): number[] {
   });
 }
 
-/** Stride of one axis by name; 0 when the type lacks it. */
+/** The stride of one axis by name; 0 if the type lacks it. */
 export function strideOf(type: TensorType, name: string): number {
   const at = type.axes.findIndex((a) => a.name === name);
   return at < 0 ? 0 : strides(type)[at]!;

@@ -1,6 +1,6 @@
-/** Scalar functions that JavaScript lacks or defines otherwise, in float64. */
+/** Scalar functions in float64 that JavaScript lacks or defines differently. */
 
-/** a to the power b as IEEE 754 has it: 1 to any power, and -1 to an infinite one, is 1, where JavaScript says NaN. */
+/** a to the power b as in IEEE 754: 1 to any power and -1 to an infinite power are 1, where JavaScript may give NaN. */
 export const powScalar = (a: number, b: number): number =>
   a === 1 || (a === -1 && Math.abs(b) === Number.POSITIVE_INFINITY) ? 1 : a ** b;
 
@@ -20,7 +20,7 @@ function erfSeries(x: number): number {
   return (2 / Math.sqrt(Math.PI)) * total;
 }
 
-/** Lentz's continued fraction; Abramowitz and Stegun 7.1.14. */
+/** The continued fraction of Abramowitz and Stegun 7.1.14, evaluated backwards. */
 function erfcFraction(x: number): number {
   let f = x;
   for (let n = 60; n >= 1; n--) f = x + n / 2 / f;

@@ -1,4 +1,4 @@
-/** Where values come from: constants, inputs, parameters, random inputs, index counters and symbolic sizes. */
+/** Sources: constants, inputs, parameters, random inputs, positions (iota) and symbolic sizes. */
 import { UsageError } from "../diagnostics/error.ts";
 import { build } from "../ir/build.ts";
 import { type Dim, dimValue } from "../ir/dim.ts";
@@ -144,8 +144,8 @@ record({
 });
 
 /**
- * A learned tensor, or one that is kept with them and not learned. Its path, up to the last dot, is the module path of what
- * is computed from it.
+ * A learned tensor or, with role "buffer", one stored with the parameters but not learned. Its name up to the last dot
+ * is the module path of what is computed from it.
  */
 export function parameter(
   name: string,
@@ -184,7 +184,7 @@ record({
   cases: [],
 });
 
-/** Random numbers drawn anew at each run. */
+/** Random numbers drawn at each run. */
 export const random = (name: string, axes: readonly Axis[], dist: Distribution, dtype: DType = "f32"): Node =>
   build("random", [], { name, dtype, axes: axesAttr(axes), dist: { ...dist } });
 
@@ -221,6 +221,6 @@ record({
   cases: [{ operands: [], attrs: { of: 12, dtype: "f32" } }],
 });
 
-/** A size as a scalar tensor; a plain constant where it is known. */
+/** A size as a scalar tensor; a constant if it is known. */
 export const sizeOf = (dim: Dim, dtype: DType = "f32"): Node =>
   typeof dim === "number" ? scalarConstant(dim, dtype) : build("size", [], { of: dim, dtype });

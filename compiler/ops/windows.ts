@@ -1,6 +1,6 @@
 /**
- * Sliding windows, and windows of what was spread by a stride: the two halves of convolutions. Each is the other's
- * gradient, but for a sum, so that a convolution's gradients and a transposed convolution are contractions over windows too.
+ * Sliding windows (im2col) and transposed windows, the bases of convolution and transposed convolution. Up to a sum,
+ * each is the gradient of the other, so a convolution's gradients are contractions over windows too.
  */
 import { build } from "../ir/build.ts";
 import type { Attrs, Node } from "../ir/node.ts";
@@ -12,7 +12,7 @@ import { assertNew, movement, replaceAxis } from "./movement-kind.ts";
 import { broadcastLike, reduceSum } from "./reductions.ts";
 import { constant } from "./sources.ts";
 
-/** Places of one axis, some apart, and the elements of a kernel at each of them, some apart. */
+/** The stride between window positions, and the dilation between kernel taps. */
 export interface Steps {
   readonly stride: number;
   readonly dilation: number;
@@ -23,16 +23,16 @@ export const stepsOf = ({ stride, dilation }: Attrs): Steps => ({
   dilation: (dilation as number | undefined) ?? 1,
 });
 
-/** The kernel's axis that a window's node has. */
+/** The kernel axis of a window node. */
 export const kernelOf = (node: Node): Axis => node.attrs.kernel as unknown as Axis;
 
-/** Only what is not 1 is said. */
+/** Steps as attributes; those equal to 1 are omitted. */
 const saidSteps = (stride: number, dilation: number): Attrs => ({
   ...(stride !== 1 && { stride }),
   ...(dilation !== 1 && { dilation }),
 });
 
-/** Elements from the first that a kernel covers to the last. */
+/** The extent of a dilated kernel, in elements. */
 const reach = (kernel: Axis, dilation: number): number => ((kernel.size as number) - 1) * dilation + 1;
 
 const sample = (axes: Readonly<Record<string, number>>): TensorType =>
@@ -42,7 +42,9 @@ const sample = (axes: Readonly<Record<string, number>>): TensorType =>
   );
 const plain = [{ low: -2, high: 2 }];
 
-/** What both ops ask of their operand: the axis, of known size, and new names; the kernel's axis may be there already. */
+/**
+ * Checks common to both ops: the axis has a known size, and the names are new; x may already have the kernel's axis.
+ */
 function requireWindows(x: TensorType, attrs: Attrs, made: string): { axis: Axis; kernel: Axis } {
   const [axis] = requireAxes(x, [attrs.axis as string], "C1", "x");
   const kernel = attrs.kernel as unknown as Axis;
@@ -58,7 +60,7 @@ function requireWindows(x: TensorType, attrs: Attrs, made: string): { axis: Axis
   return { axis: axis!, kernel };
 }
 
-/** The axes of the result: `made` and the kernel's where the axis was. */
+/** The result type: `made` and the kernel's axis replace `axis`. */
 const windowed = (x: TensorType, axis: Axis, made: Axis, kernel: Axis): TensorType =>
   tensorType(
     x.dtype,
@@ -69,11 +71,11 @@ const windowed = (x: TensorType, axis: Axis, made: Axis, kernel: Axis): TensorTy
     ),
   );
 
-/** The part of x that element k of the kernel has: all of it where x has no axis of the kernel. */
+/** The part of x for kernel tap k: all of x if it lacks the kernel's axis. */
 const partOf = (x: Node, axis: string, kernel: Axis, k: number): Node =>
   kernel.name !== axis && hasAxis(x.type, kernel.name) ? at(x, kernel.name, k) : x;
 
-/** Sliding windows of `kernel` elements along `axis`, `stride` apart, the elements of each `dilation` apart. */
+/** Sliding windows along `axis`, `stride` apart, each with `kernel` taps `dilation` apart. */
 export const window: Builder<
   (x: Node, axis: string, out: string, kernel: Axis, stride?: number, dilation?: number) => Node
 > = movement({
@@ -120,7 +122,7 @@ export const window: Builder<
     const spread = transposedWindow(dy, out, findAxis(x.type, axis)!, kernel, { stride, dilation });
     return [hasAxis(x.type, kernel.name) && kernel.name !== axis ? spread : reduceSum(spread, [kernel.name])];
   },
-  // Element k of all windows is a slice with a stride; the kernel's elements follow one another.
+  // Tap k of all windows is a strided slice; the taps are concatenated.
   decompose: ([x], attrs, type) => {
     const { stride, dilation } = stepsOf(attrs);
     const [axis, out, kernel] = [attrs.axis as string, attrs.out as string, attrs.kernel as unknown as Axis];
@@ -156,14 +158,14 @@ export const window: Builder<
     }),
 });
 
-/** The axis as `out`, and the kernel's axis with one element beside it. */
+/** Renames the axis to `out` and adds the kernel's axis with size 1. */
 const alone = (x: Node, axis: string, out: string, kernel: string): Node =>
   split(x, axis, [
     { name: out, size: findAxis(x.type, axis)!.size },
     { name: kernel, size: 1 },
   ]);
 
-/** Every stride-th element of an axis that ends with the last of them. */
+/** `count` elements of an axis, every stride-th one; the axis ends with the last of them. */
 function everyOf(x: Node, axis: string, count: number, stride: number): Node {
   if (stride === 1) return x;
   const gap = `${axis}_gap`;
@@ -175,13 +177,13 @@ function everyOf(x: Node, axis: string, count: number, stride: number): Node {
 }
 
 export interface TransposedSteps extends Partial<Steps> {
-  /** Elements of the result before its first one that are left out; below 0, so many zeros come first. */
+  /** The number of leading positions to crop; if negative, the number of leading zeros to add. */
   readonly low?: number;
 }
 
 /**
- * Windows of x spread by a stride, from its end: for each place of `into` and each element of the kernel, what of x a
- * window would have had there. Summed over the kernel it is the gradient of `window`.
+ * Transposed windows: for each position of `into` and each kernel tap, the element of x whose window covers that
+ * position with that tap, or 0. Summed over the kernel, this is the gradient of `window`.
  */
 export const transposedWindow: Builder<
   (x: Node, axis: string, into: Axis, kernel: Axis, steps?: TransposedSteps) => Node
@@ -217,7 +219,7 @@ export const transposedWindow: Builder<
     const [axis, into] = [attrs.axis as string, attrs.into as unknown as Axis];
     const kernel = attrs.kernel as unknown as Axis;
     const low = (attrs.low as number | undefined) ?? 0;
-    // Whole strides more, so that what is divided is not negative.
+    // Whole strides added so that the dividend is not negative.
     const more = Math.max(0, Math.ceil((reach(kernel, dilation) - 1 - low) / stride));
     const size = findAxis(x!, axis)!.size as number;
     return {
@@ -295,7 +297,7 @@ export const transposedWindow: Builder<
     }),
 });
 
-/** `length` elements of an axis of which x's own begin at `start`: zeros around them, and what has no place left out. */
+/** Places x at `start` in an axis of `length` elements: pads with zeros and crops what falls outside. */
 function placed(x: Node, axis: string, start: number, length: number): Node {
   const size = findAxis(x.type, axis)!.size as number;
   const [from, to] = [Math.max(0, -start), Math.min(size, length - start)];
@@ -307,7 +309,7 @@ function placed(x: Node, axis: string, start: number, length: number): Node {
   return pad(slice(x, axis, from, to - from), axis, low, length - low - (to - from));
 }
 
-/** stride - 1 zeros after each element of `axis`. */
+/** Inserts stride - 1 zeros after each element of `axis`. */
 function spreadBy(x: Node, axis: string, stride: number): Node {
   if (stride === 1) return x;
   const gap = `${axis}_gap`;

@@ -1,6 +1,6 @@
 /**
- * Arenas: many tensors as ranges of one flat tensor. Parameters, gradients and optimizer state live this way, so that an
- * update is one sweep, a checkpoint is written in sequence, and sharding is a matter of ranges.
+ * Arenas: many tensors as ranges of one flat tensor. Parameters, gradients and optimizer state are stored this way, so
+ * that an update is one sweep, a checkpoint is written sequentially, and shards are ranges.
  */
 
 import { InternalError } from "../diagnostics/error.ts";
@@ -11,10 +11,10 @@ import { isParameter } from "../ir/op.ts";
 import { type Axis, elementsOf, type TensorType } from "../ir/type.ts";
 import { broadcast, concat, constant, dropAxis, merge, pad, slice, split, transpose } from "../ops/index.ts";
 
-/** Every range starts at a multiple of this many elements: 256 bytes of f32, the strictest binding alignment known. */
+/** Ranges start at multiples of this many elements: 256 bytes of f32, the strictest known binding alignment. */
 const arenaAlignment = 64;
 
-/** Elements of an arena at most, but for a tensor that alone is larger: 1 GiB of f32, which desktop adapters bind. */
+/** The most elements of an arena, except for a single larger tensor: 1 GiB of f32, which desktop adapters can bind. */
 const largestArena = 2 ** 28;
 
 export interface ArenaEntry {
@@ -33,12 +33,12 @@ export interface ArenaLayout {
 
 export const arenaAxis = (layout: ArenaLayout): Axis => ({ name: "arena", size: layout.size });
 
-/** Whether a tensor is an arena, or a range of one. */
+/** Whether a tensor is an arena or a flat range of one. */
 export const isArena = ({ axes }: TensorType): boolean => axes.length === 1 && axes[0]!.name === "arena";
 
 /**
- * Ranges for the tensors given, in their order, in as few arenas of at most `most` elements as that takes: a kernel binds
- * and counts only so many. Throws InternalError for a symbolic size.
+ * Assigns ranges to tensors in order, starting a new arena when one would exceed `most` elements, as kernels bind and
+ * index only so many. Throws InternalError for a symbolic size.
  */
 export function layoutArenas(
   tensors: readonly { readonly name: string; readonly type: TensorType }[],
@@ -61,13 +61,13 @@ export function layoutArenas(
   return arenas;
 }
 
-/** One tensor as a view of its range. */
+/** A tensor as a view of its range. */
 function arenaView(arena: Node, { type, offset, length }: ArenaEntry): Node {
   const range = slice(arena, "arena", offset, length);
   return type.axes.length === 0 ? dropAxis(range, "arena") : split(range, "arena", type.axes);
 }
 
-/** Tensors packed into an arena, in the order of its entries; zeros between them, and where one is left out. */
+/** Packs tensors into an arena, in the order of its entries; zeros in gaps and for missing tensors. */
 export function packArena(layout: ArenaLayout, tensors: readonly (Node | undefined)[]): Node {
   const given = layout.entries.flatMap((entry, i) => (tensors[i] ? [{ entry, tensor: tensors[i] }] : []));
   if (given.length === 0) return broadcast(constant(0), [arenaAxis(layout)]);
@@ -85,7 +85,7 @@ function flatten(tensor: Node, type: TensorType): Node {
   return merge(transpose(tensor, names), names, "arena");
 }
 
-/** Nodes with each parameter of the layouts read from their arenas instead. */
+/** The roots with each parameter of the layouts replaced by a view of its arena. */
 export function viewNodes(roots: readonly Node[], layouts: readonly ArenaLayout[], arenas: readonly Node[]): Node[] {
   const map = rewriteNodes(roots, viewInstead(layouts, arenas));
   return roots.map((r) => map.get(r)!);

@@ -1,6 +1,6 @@
 /**
- * Brings a graph into the form that later passes look for: algebra done, movement composed, nothing spread out before it
- * has to be. Every rule keeps meaning; scalings that merge may change the last bit. Needs nothing before it.
+ * Canonicalization, for the patterns of later passes: algebra simplified, movements composed, broadcasts as late as
+ * possible. Rules preserve semantics, except that merged scalings may change the last bit. Needs no earlier pass.
  */
 import { rewritePass } from "../rewrite/index.ts";
 import { arithmeticRules } from "./canonicalize/arithmetic.ts";

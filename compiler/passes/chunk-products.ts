@@ -1,7 +1,7 @@
 /**
- * Computes products that are much larger than what they are made of in chunks of rows, with all that is done to each row:
- * the logits of a large vocabulary never exist whole, forward or backward. A chunk's logits become its losses, its rows of
- * the cotangent, and its part of each sum over rows.
+ * Computes products much larger than their operands in chunks of rows, together with the row-wise work on them: the
+ * logits of a large vocabulary are never materialized whole, forward or backward. Each chunk of logits yields its
+ * losses, its rows of the cotangent, and its part of each sum over rows.
  *
  *     before  %l = contract %h, %w over [embed]        h: f32[row=4096, embed=512]   l: f32[row=4096, vocab=49954]
  *             %s = row-wise work on %l                 losses f32[row=4096], dlogits f32[row=4096, vocab=49954]
@@ -9,9 +9,10 @@
  *     after   for each of 8 chunks: %hᵢ = slice %h row from i · 512 length 512, %lᵢ = contract %hᵢ, %w, ...
  *             losses = concat of the chunks, %dw = sum of contract %hᵢ, %dlogitsᵢ over [row]
  *
- * What all rows are needed for, and rows then need, comes first, from chunks along another axis of the product: a loss over
- * all pairs takes a softmax along either axis. Its maxima and sums of columns are those of chunks of columns, and with
- * them each row of the cotangent is known from that row of logits. The product is so computed once more.
+ * Values that depend on all rows and that rows then need are computed first, in chunks along another axis of the
+ * product: a contrastive loss over all pairs takes a softmax along either axis. The maxima and sums of columns come
+ * from chunks of columns; given those, each row of the cotangent depends only on that row of logits. The product is
+ * computed once more.
  *
  *     before  %l = contract %image, %text over [embed]                 l: f32[image=16384, text=16384]
  *             %top = reduce_max %l over [image], %x = sub %l, %top     top: f32[text=16384]
@@ -29,13 +30,13 @@ import { type Axis, findAxis, hasAxis } from "../ir/type.ts";
 import { add, broadcast, concat, slice } from "../ops/index.ts";
 import { isRowWise } from "./row-wise.ts";
 
-/** Products of at least so many bytes are computed in chunks, ... */
+/** Products of at least `least` bytes are computed in chunks, ... */
 export interface ChunkLimits {
   readonly least: number;
 }
-/** More chunks would take longer to compile than there is anything to gain: such products are refused as too large. */
+/** With more chunks, compile time would outweigh the gain: such products are left whole. */
 const mostChunks = 512;
-/** ... where they take so many times as much as the rows that they are made of. */
+/** ... if they are this many times larger than the operand that is cut. */
 const growth = 4;
 
 export const chunkProducts = ({ least }: ChunkLimits): Pass => ({
@@ -44,9 +45,9 @@ export const chunkProducts = ({ least }: ChunkLimits): Pass => ({
   run: (graph) =>
     largestFirst(nodesOf(graph).filter((n) => rowAxes(n, least).length > 0)).reduce((now, product) => {
       const rows = rowAxes(product, least);
-      // What became chunks of another product is no longer there.
+      // It may already have been chunked with another product.
       if (!nodesOf(now).includes(product)) return now;
-      // Rows that need nothing of others first: the rest take the product once more.
+      // Prefer axes whose rows are independent: others compute the product once more.
       const ready = rows.map((row) => ({ row, graph: acrossFirst(now, product, row, least) }));
       return (
         [...ready.filter((r) => r.graph === now), ...ready.filter((r) => r.graph !== now)].reduce<Graph | undefined>(
@@ -63,7 +64,7 @@ const bytesOf = (node: Node): number =>
 
 const largestFirst = (products: readonly Node[]): Node[] => products.toSorted((a, b) => bytesOf(b) - bytesOf(a));
 
-/** The axes of a product along which it may be cut: those of one operand alone that it is much larger than. */
+/** The axes along which a product may be cut: those of only one operand, which must be much smaller than it. */
 function rowAxes(node: Node, least: number): readonly Axis[] {
   if (foldOf(node)?.kind !== "contraction" || !(bytesOf(node) >= least)) return [];
   const [a, b] = node.operands as [Node, Node];
@@ -74,26 +75,26 @@ function rowAxes(node: Node, least: number): readonly Axis[] {
   return [...own(a, b), ...own(b, a)].sort((x, y) => Number(y.size) - Number(x.size));
 }
 
-/** What is done to a product row by row, and what of it others need. */
+/** The row-wise work on a product, and its results that are used elsewhere. */
 interface Region {
-  /** The product, what is made of it at its own axes, and what lies between. */
+  /** The product, its row-wise users of the same size, and the nodes between. */
   readonly inside: ReadonlySet<Node>;
-  /** Small results with rows: computed chunk by chunk, and joined. */
+  /** Results that keep the rows: computed per chunk and concatenated. */
   readonly joined: ReadonlySet<Node>;
-  /** Results that fold the rows: of each chunk, and then of these. */
+  /** Results that reduce over rows: per chunk, then over chunks. */
   readonly folded: ReadonlySet<Node>;
 }
 
-/** Whether a node has all elements of a product. */
+/** Whether a node has all axes of a product. */
 const isAsLarge = (node: Node, product: Node): boolean =>
   product.type.axes.every((a) => findAxis(node.type, a.name)?.size === a.size);
 
-/** The product, what is made of it row by row at its own axes, and what lies between. */
+/** The product, its row-wise users of the same size, the nodes between, and elementwise work on their results. */
 function insideOf(nodes: readonly Node[], product: Node, row: string): Set<Node> {
   const users = usersOf(nodes);
   const made = madeOf(nodes, product);
   const reached = new Set([product]);
-  /** Of these the ones that need nothing of other rows. */
+  /** The subset that depends on no other rows. */
   const alone = new Set([product]);
   for (const node of nodes) {
     if (!node.operands.some((o) => reached.has(o)) || !isRowWise(node, row)) continue;
@@ -106,14 +107,14 @@ function insideOf(nodes: readonly Node[], product: Node, row: string): Set<Node>
       if (reached.has(node) && users.get(node)!.some((u) => inside.has(u))) inside.add(node);
   };
   close();
-  // What follows element by element goes along, so that losses of rows are summed in their chunks.
+  // Include elementwise users, so that the losses of rows are summed within their chunks.
   for (const node of nodes)
     if (alone.has(node) && isOfOneElement(node) && node.operands.some((o) => inside.has(o))) inside.add(node);
   close();
   return inside;
 }
 
-/** A node, and all that is computed from it. */
+/** A node and everything computed from it. */
 function madeOf(nodes: readonly Node[], from: Node): Set<Node> {
   const made = new Set([from]);
   for (const node of nodes) if (node.operands.some((o) => made.has(o))) made.add(node);
@@ -121,8 +122,8 @@ function madeOf(nodes: readonly Node[], from: Node): Set<Node> {
 }
 
 /**
- * The graph with what needs all rows of a product computed in chunks along another axis: what is no fold, and what rows
- * need of others. The graph itself where there is no such value; undefined where none of the other axes will do.
+ * The graph with the values that need all rows of a product computed in chunks along another axis: those that are not
+ * folds over rows, and those that rows depend on. The same graph if there is no such value; undefined if no axis works.
  */
 function acrossFirst(graph: Graph, product: Node, row: Axis, least: number): Graph | undefined {
   const nodes = nodesOf(graph);
@@ -155,7 +156,7 @@ function acrossFirst(graph: Graph, product: Node, row: Axis, least: number): Gra
   return undefined;
 }
 
-/** The nodes around a product that are cut with it; undefined where it, or what is made of it, is needed whole. */
+/** The nodes that are cut together with a product; undefined if it, or a result as large, is needed whole. */
 function regionOf(graph: Graph, product: Node, row: string): Region | undefined {
   const nodes = nodesOf(graph);
   const users = usersOf(nodes);
@@ -175,14 +176,14 @@ function regionOf(graph: Graph, product: Node, row: string): Region | undefined 
       else joined.add(node);
     }
   }
-  // Results that are larger than the product would be what takes memory: its chunks save none.
+  // If a result is larger than the product, chunking saves no memory.
   if ([...joined, ...folded].some((n) => bytesOf(n) > bytesOf(product))) return undefined;
   return { inside, joined, folded };
 }
 
 const isOfOneElement = (node: Node): boolean => isElementwise(node) || opRecord(node.op).kind === "indexing";
 
-/** Whether a node folds the rows in a way that may be done in parts; sums of products always may. */
+/** Whether a node reduces over the rows and can do so in parts, as contractions always can. */
 function foldsRows(node: Node, row: string): boolean {
   const core = foldOf(node);
   if (!core?.over(node.attrs).includes(row)) return false;
@@ -190,7 +191,7 @@ function foldsRows(node: Node, row: string): boolean {
 }
 
 function inChunks(graph: Graph, product: Node, row: Axis, least: number): Graph | undefined {
-  // All that was made of it was cut along another axis.
+  // It is gone if all its users were cut along another axis.
   if (!nodesOf(graph).includes(product)) return graph;
   const region = regionOf(graph, product, row.name);
   if (!region) return undefined;
@@ -203,32 +204,32 @@ function inChunks(graph: Graph, product: Node, row: Axis, least: number): Graph 
     }
     if (region.inside.has(original) || region.joined.has(original)) {
       const parts = cut.map((c) => c.keep(original, node));
-      // What only other chunks need is not joined: the node as it was has no users then, and is gone.
+      // Values used only inside chunks are not concatenated: the original node is left without users.
       return region.joined.has(original) ? concat(parts, row.name) : node;
     }
     return node;
   });
 }
 
-/** The chunks along an axis of a product; undefined where its places are too few. */
+/** The chunks along an axis of a product; undefined if there would be too many, or the axis is too short. */
 function cutsOf(product: Node, { name, size }: Axis, least: number): readonly Cut[] | undefined {
   const count = size as number;
-  // No chunk is worth chunks of its own.
+  // Chunks stay below `least`, so that they are not chunked again.
   const most = Math.min(Math.ceil((count * least) / bytesOf(product)) - 1, Math.ceil(count / 2));
   if (most < 1 || count / most > mostChunks) return undefined;
-  const length = Math.ceil(count / Math.ceil(count / most)); // as even as they may be: the last is not much shorter
+  const length = Math.ceil(count / Math.ceil(count / most)); // as even as possible
   const starts = Array.from({ length: Math.ceil(count / length) }, (_, i) => i * length);
   return starts.map((start) => new Cut(product, name, start, Math.min(length, count - start)));
 }
 
-/** Two parts of a fold over rows as one. */
+/** Combines two partial results of a fold over rows. */
 function foldParts(node: Node, a: Node, b: Node, row: string): Node {
   if (!isReduction(node)) return add(a, b);
   const lone = [{ name: row, size: 1 }];
   return build(node.op, [concat([broadcast(a, lone), broadcast(b, lone)], row)], { over: [row] });
 }
 
-/** The nodes of one chunk, by those of the whole graph. */
+/** One chunk: maps nodes of the whole graph to its own. */
 class Cut {
   private readonly made = new Map<Node, Node>();
   private readonly rows = new Map<Node, Node>();
@@ -244,7 +245,7 @@ class Cut {
     this.length = length;
   }
 
-  /** The chunk of a node; `node` is the original on operands that are rewritten already. */
+  /** The chunk of a node; `node` is the original with rewritten operands. */
   of(original: Node, node: Node): Node {
     const operands = original.operands.map((o, i) => this.made.get(o) ?? this.sliced(node.operands[i]!));
     return build(original.op, operands, original.attrs);
@@ -256,7 +257,9 @@ class Cut {
     return made;
   }
 
-  /** The rows of what is not cut. A table of targets as large as the product is made row by row, of what it is made of. */
+  /**
+   * The chunk's rows of an uncut node. An elementwise one as large as the product is recomputed from sliced operands.
+   */
   private sliced(x: Node): Node {
     if (!hasAxis(x.type, this.row)) return x;
     const known = this.rows.get(x);

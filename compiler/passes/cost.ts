@@ -1,4 +1,4 @@
-/** What a graph costs, counted from its nodes: parameters, multiply-accumulates, operations by name. */
+/** The cost of a graph, counted from its nodes: parameters, multiply-accumulates, node counts by op. */
 
 import { UsageError } from "../diagnostics/error.ts";
 import { bindDim, type Dim, type Sizes } from "../ir/dim.ts";
@@ -10,14 +10,14 @@ import { elementsOf, type TensorType } from "../ir/type.ts";
 import { flopsOf, workOf } from "../ir/work.ts";
 
 export interface ParameterCount {
-  /** Elements of all parameters, which are learned. */
+  /** Elements of all learned parameters. */
   readonly parameters: number;
   readonly tensors: number;
-  /** Elements of what is kept with them and not learned, such as running statistics. */
+  /** Elements of buffers, stored with the parameters but not learned, such as running statistics. */
   readonly buffers: number;
-  /** Of both. */
+  /** Bytes of parameters and buffers. */
   readonly bytes: number;
-  /** Elements by the first part of the path. */
+  /** Parameter elements by the first component of the path. */
   readonly byGroup: Readonly<Record<string, number>>;
 }
 
@@ -40,15 +40,15 @@ export function countParameters(graph: Pick<Graph, "inputs">): ParameterCount {
 }
 
 export interface NodeCost {
-  /** Multiply-accumulates: of contractions and attention. */
+  /** Multiply-accumulates of contractions and attention. */
   readonly macs: number;
-  /** Two for each multiply-accumulate, and what else is computed. */
+  /** Two per multiply-accumulate, plus other operations. */
   readonly flops: number;
   /** Bytes of the operands and of the result. */
   readonly bytes: number;
 }
 
-/** What one node costs at given sizes. */
+/** The cost of one node at given sizes. */
 export function costOf(node: Node, sizes: Sizes = {}): NodeCost {
   const bytesOf = (t: TensorType) => known(elementsOf(t), sizes, node) * deviceElementBytes(t.dtype);
   return {
@@ -61,7 +61,7 @@ export function costOf(node: Node, sizes: Sizes = {}): NodeCost {
 export const countMacs = (graph: Graph, sizes: Sizes): number =>
   nodesOf(graph).reduce((total, node) => total + known(workOf(node).macs, sizes, node), 0);
 
-/** Nodes by op, the most frequent first. */
+/** Node counts by op, the most frequent first. */
 export function countOps(graph: Graph): Record<string, number> {
   const counts = new Map<string, number>();
   for (const { op } of nodesOf(graph)) counts.set(op, (counts.get(op) ?? 0) + 1);

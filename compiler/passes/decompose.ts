@@ -1,4 +1,4 @@
-/** Replaces composites by what they are made of, but for those that the target has something better for. */
+/** Lowers composite ops to their decompositions, except those that the target implements directly. */
 
 import { InternalError } from "../diagnostics/error.ts";
 import { withBirth } from "../diagnostics/source-location.ts";
@@ -9,19 +9,19 @@ import { opRecord } from "../ir/op.ts";
 import { type Axis, axisNames, findAxis, printType, type TensorType } from "../ir/type.ts";
 import { transpose } from "../ops/index.ts";
 
-/** The pass that decomposes what a target does not keep, of a graph as it is given. */
+/** The pass that decomposes the nodes that a target does not keep; `keepIn` sees the graph before the pass. */
 export const decomposeFor = (keepIn: (graph: Graph) => (node: Node) => boolean): Pass => ({
   name: "decompose",
   run: (graph) => decompose(graph, keepIn(graph)),
 });
 
-/** Decomposes every node that has a decomposition and that `keep` does not claim, repeatedly. */
+/** Decomposes every node that has a decomposition and for which `keep` is false, repeatedly. */
 export function decompose(graph: Graph, keep: (node: Node) => boolean): Graph {
-  const lowered = new Map<Node, Node>(); // each node once, however often it is reached
+  const lowered = new Map<Node, Node>(); // memo: each node is lowered once
   return rewriteGraph(graph, (node) => lower(node, keep, lowered));
 }
 
-/** The node without composites. What is below a rewritten node is lowered already, and is not walked again. */
+/** The lowered node. Its operands are lowered already and are not visited again. */
 function lower(node: Node, keep: (node: Node) => boolean, lowered: Map<Node, Node>): Node {
   const known = lowered.get(node);
   if (known) return known;
@@ -38,18 +38,18 @@ function lowerOnce(node: Node, keep: (node: Node) => boolean, lowered: Map<Node,
     withPath(node.path, () => record.decompose!(node.operands, node.attrs, node.type)),
   );
   assertSame(node, parts.type);
-  // Builders order axes as they come; the composite's own order is what its users and outputs count on.
+  // Builders choose their own axis order; users and outputs rely on the composite's.
   return lowerTree(transpose(parts, axisNames(node.type)), keep, lowered);
 }
 
-/** What a node decomposes into has its type, but for the order of the axes. Throws InternalError naming the op. */
+/** A decomposition must have the node's type up to axis order. Throws InternalError naming the op. */
 function assertSame({ op, type }: Node, found: TensorType): void {
   const has = (a: Axis) => findAxis(found, a.name)?.size === a.size;
   if (found.dtype === type.dtype && found.axes.length === type.axes.length && type.axes.every(has)) return;
   throw new InternalError(`decompose: ${op} is ${printType(type)}, and what it decomposes into ${printType(found)}`);
 }
 
-/** A decomposition may itself contain composites; it is shallow above the operands, which are lowered. */
+/** Lowers composites within a decomposition; recursion is shallow, as the node's operands are lowered already. */
 function lowerTree(node: Node, keep: (node: Node) => boolean, lowered: Map<Node, Node>): Node {
   const known = lowered.get(node);
   if (known) return known;

@@ -1,5 +1,5 @@
 /**
- * Reverse-mode differentiation by graph transformation. Only nodes that lie between the loss and a wanted input are
+ * Reverse-mode differentiation by graph transformation. Only nodes between the loss and a wanted input are
  * differentiated, so nothing below the first trainable parameter is touched. Griewank, Walther 2008, chapter 3.
  */
 import { UsageError } from "../diagnostics/error.ts";
@@ -11,8 +11,8 @@ import { hasAxis, printType } from "../ir/type.ts";
 import { add, broadcastLike, constant, reduceSum, transpose } from "../ops/index.ts";
 
 /**
- * The cotangents of `wanted`, in their order and with their axes, for the scalar `loss`; zeros where the loss does not
- * depend on one. Throws UsageError when the loss is not a float scalar or an op on the way has no gradient.
+ * The cotangents of `wanted` for the scalar `loss`, in their order and with their axes; zeros if the loss does not
+ * depend on one. Throws UsageError when the loss is not a float scalar or an op on the path has no gradient.
  */
 export function differentiate(loss: Node, wanted: readonly Node[]): Node[] {
   if (loss.type.axes.length > 0 || !["f32", "f16"].includes(loss.type.dtype)) {
@@ -47,7 +47,7 @@ function propagate(loss: Node, wanted: readonly Node[]): Map<Node, Node> {
   return cotangents;
 }
 
-/** Nodes through which a wanted one is reached. */
+/** The wanted nodes and those that depend on them. */
 function activeNodes(order: readonly Node[], wanted: ReadonlySet<Node>): Set<Node> {
   const active = new Set<Node>();
   for (const node of order) {
@@ -64,7 +64,7 @@ function operandCotangents(node: Node, cotangent: Node): readonly (Node | undefi
   throw new UsageError(`op "${node.op}" has no gradient, and the loss reaches a trainable parameter through it`);
 }
 
-/** The gradient of what the composite stands for, with respect to its operands. */
+/** The gradient of a composite's decomposition with respect to its operands. */
 function throughDecomposition(node: Node, cotangent: Node): readonly (Node | undefined)[] {
   const body = opRecord(node.op).decompose!(node.operands, node.attrs, node.type);
   const operands = new Set(node.operands);
@@ -82,7 +82,7 @@ function throughDecomposition(node: Node, cotangent: Node): readonly (Node | und
   return node.operands.map((o) => parts.get(o));
 }
 
-/** Operands before users, not looking below `boundary`. */
+/** Topological order, operands first, without descending below `boundary`. */
 function topologicalWithin(root: Node, boundary: ReadonlySet<Node>): Node[] {
   const order: Node[] = [];
   const done = new Set<Node>();
@@ -96,13 +96,13 @@ function topologicalWithin(root: Node, boundary: ReadonlySet<Node>): Node[] {
   return order;
 }
 
-/** Sums a cotangent over the axes its node lacks: the adjoint of broadcasting by name. */
+/** Sums a cotangent over the axes that its node lacks: the adjoint of broadcasting by name. */
 function sumTo(cotangent: Node, like: Node): Node {
   const extra = cotangent.type.axes.filter((a) => !hasAxis(like.type, a.name)).map((a) => a.name);
   return extra.length === 0 ? cotangent : reduceSum(cotangent, extra);
 }
 
-/** With exactly the axes of `like`, in its order. */
+/** The cotangent with exactly the axes of `like`, in that order. */
 function shapedLike(cotangent: Node, like: Node): Node {
   const full = broadcastLike(sumTo(cotangent, like), like);
   return transpose(

@@ -1,6 +1,6 @@
 /**
- * Computes what is known when the graph is built: ops on constants, and sizes that are numbers. Values are rounded to
- * their dtype as a device would, and a result that no dtype holds exactly as told, such as an infinity, is left to it.
+ * Constant folding: ops on constants, and sizes that are numbers. Values are rounded to their dtype as a device would;
+ * results outside its finite range, such as an infinity, are left to the device.
  */
 
 import { build } from "../ir/build.ts";
@@ -12,10 +12,10 @@ import { elementsOf, type TensorType } from "../ir/type.ts";
 import { add, constant, table } from "../ops/index.ts";
 import { nodeRule, type Refusal, refuse, rewritePass } from "../rewrite/index.ts";
 
-/** Elements that a folded table may have: more is data, and belongs in a parameter. */
+/** The most elements of a folded table: a larger one is data and belongs in a parameter. */
 export const mostFoldedElements = 1024;
 
-/** The value as the dtype holds it; undefined where it holds no such value. */
+/** The value rounded to the dtype; undefined if it is not representable. */
 function roundTo(dtype: DType, value: number): number | undefined {
   if (dtype === "bool") return value !== 0 ? 1 : 0;
   if (isFloat(dtype)) {
@@ -46,7 +46,7 @@ function foldValues(node: Node): number[] | undefined {
   return rounded.includes(undefined) ? undefined : (rounded as number[]);
 }
 
-/** A constant as the device has it: rounded to its dtype. */
+/** A constant's values, rounded to its dtype. */
 function constantValue(node: Node): RefTensor | undefined {
   const values = (node.attrs.values as number[] | undefined) ?? [node.attrs.value as number];
   const rounded = values.map((v) => roundTo(node.type.dtype, v));

@@ -1,5 +1,5 @@
 /**
- * Makes attention that is spelled out one node, so the [query, key] logits never reach memory.
+ * Fuses attention written out as single ops into one node, so the [query, key] logits never reach memory.
  * Dao et al. 2022 (FlashAttention), section 3.1. Needs canonicalize, which merges the scalings of the logits.
  *
  *     before  contract(softmax(contract(q, k, [dot]) · scale, key), v, [key])
@@ -27,7 +27,7 @@ interface Parts {
   readonly key: string;
 }
 
-/** Every row of logits belongs to one query, and the keys are the axis that is mixed away. */
+/** Every row of logits must belong to one query: q lacks the key axis, and k has no other axes of its own. */
 function isAttention({ q, k, dot, key }: Parts): true | string {
   if (hasAxis(q.type, key)) return "the query already carries the key axis";
   const own = namesOf(k.type).find((n) => n !== dot && n !== key && !hasAxis(q.type, n));

@@ -1,8 +1,8 @@
 /**
- * A graph of f32 computed in f16 where that is safe: products, activations and what moves data. Sums, norm statistics,
- * exponentials, losses, states and what feeds only those stay f32, and so do the graph's inputs and outputs. So does the
- * residual stream, which grows with depth: in trained encoders it passes what f16 holds, and its norm makes it small again.
- * What each op may be is said by its record (`half`).
+ * Mixed precision: computes an f32 graph in f16 where that is safe, in products, activations and data movement. Sums,
+ * norm statistics, exponentials, losses, states and what feeds only those stay f32, as do the graph's inputs and
+ * outputs. So does the residual stream, which grows with depth: in trained encoders it exceeds the range of f16 until
+ * it is normalized. Each op's record (`half`) states its policy.
  */
 import type { Pass } from "../driver/index.ts";
 import { type Graph, inputName, isGraphInput, makeGraph, nodesOf, usersOf } from "../ir/graph.ts";
@@ -21,28 +21,28 @@ import {
 import type { TensorType } from "../ir/type.ts";
 import { cast } from "../ops/index.ts";
 
-/** What graphs are computed in. */
+/** The precisions in which graphs can be computed. */
 export const precisions = ["f32", "f16"] as const;
 export type Precision = (typeof precisions)[number];
 
-/** What a target decides for itself. */
+/** Choices that depend on the target. */
 export interface HalfOptions {
-  /** Whether the target computes a composite as one thing. Of others the parts are chosen for, once they are apart. */
+  /** Whether the target computes a composite as one op. For others, precision is chosen for the decomposed ops. */
   readonly isWhole: (composite: Node) => boolean;
   /**
-   * "narrowed": parameters that are used as f16 become so, as what a file stores. "as_given": they stay as the store has
-   * them, and are converted where they are used.
+   * "narrowed": parameters that are used as f16 are stored as f16, as in an exported file. "as_given": they keep the
+   * store's dtype and are converted where they are used.
    */
   readonly parameters: "narrowed" | "as_given";
 }
 
-/** Changes nothing at "f32". */
+/** The pass; the identity at "f32". */
 export const halfPrecision = (precision: Precision, options: HalfOptions): Pass => ({
   name: "half-precision",
   run: (graph) => (precision === "f16" ? inHalf(graph, options) : graph),
 });
 
-/** The graph with the ops whose records allow it in f16. */
+/** The graph with f16 for the ops whose records allow it. */
 export function inHalf(graph: Graph, options: HalfOptions): Graph {
   const choice = new HalfChoice(graph, options);
   const made = new Map<Node, Node>();
@@ -52,7 +52,7 @@ export function inHalf(graph: Graph, options: HalfOptions): Graph {
   return makeGraph(graph.name, outputs, kept, graph.updates);
 }
 
-/** Values of an f32 graph that `inHalf` makes f16, or that whoever reads them as f16 rounds once for all. */
+/** The values of an f32 graph that `inHalf` makes f16, or rounds to f16 once for all their users. */
 export function halfValues(graph: Graph, options: HalfOptions): ReadonlySet<Node> {
   const choice = new HalfChoice(graph, options);
   return new Set(nodesOf(graph).filter((n) => choice.makesHalf(n) || choice.isRounded(n)));
@@ -60,27 +60,27 @@ export function halfValues(graph: Graph, options: HalfOptions): ReadonlySet<Node
 
 const policyOf = (node: Node) => opRecord(node.op).half;
 
-/** True for what is computed as its operands are. */
+/** True for ops computed in the precision of their operands. */
 const follows = (node: Node): boolean =>
   policyOf(node) === "as_operands" || policyOf(node) === "as_operands_but_streams";
 
-/** The largest f16, and the smallest that is not 0 on either side: beyond them a constant needs f32. */
+/** The largest and (about) the smallest positive f16: constants beyond them need f32. */
 const range = { largest: 65504, smallest: 6e-8 } as const;
 
-/** A range of a state, as trained parameters are of their arenas: it stays f32, and is converted where it is used. */
+/** A view of a state, as trained parameters are of their arenas: it stays f32 and is converted where it is used. */
 const isHeld = (node: Node): boolean =>
   indexMapOf(node) !== undefined && node.operands.length === 1 && isState(node.operands[0]!);
 
-/** What was f16 before, as a parameter that is kept so. */
+/** A value widened from f16, such as a parameter stored in f16. */
 const isWidened = (node: Node): boolean =>
   isElementwise(node) && node.operands.length === 1 && node.operands[0]!.type.dtype === "f16";
 
 class HalfChoice {
-  /** What may be had as f16: computed so, or converted from where it lies. */
+  /** Nodes available as f16: computed in f16, or converted at their uses. */
   private readonly half = new Set<Node>();
-  /** What reads f16 and gives f32. */
+  /** Nodes that read f16 and give f32. */
   private readonly sums = new Set<Node>();
-  /** f32, but read by products and otherwise summed only: it is rounded once, and both read the same f16. */
+  /** f32 nodes read as f16 by some users and summed by the others: rounded once, so that all read the same values. */
   private readonly rounded = new Set<Node>();
   private readonly learned: ReadonlySet<Node>;
   private readonly updated: ReadonlySet<string>;
@@ -101,13 +101,13 @@ class HalfChoice {
     for (const node of [...nodes].reverse()) this.revise(node, users.get(node)!, handedOut.has(node));
   }
 
-  /** True where the node itself is to be f16. */
+  /** True if the node itself becomes f16. */
   makesHalf(node: Node): boolean {
     if (!this.half.has(node) || isHeld(node)) return false;
     return isParameter(node) ? !this.keepsParameters : sourceOf(node) === undefined;
   }
 
-  /** True where the node is to be given an operand as f16. */
+  /** True if the node reads the operand as f16. */
   readsHalf(node: Node, position: number): boolean {
     const inHalf = this.sums.has(node) || (this.half.has(node) && !isHeld(node));
     return inHalf && !staysAsGiven(node, position);
@@ -121,18 +121,18 @@ class HalfChoice {
     return this.options.parameters === "as_given";
   }
 
-  /** f32 in memory, of a size that f16 can say: what was learned, and random numbers. */
+  /** Values stored as f32 whose magnitude fits f16: learned ones and random numbers. */
   private isCastable(node: Node): boolean {
     if (isParameter(node)) return this.keepsParameters || !this.updated.has(inputName(node));
     return isHeld(node) || isWidened(node) || sourceOf(node) === "random";
   }
 
-  /** A composite that the target takes apart is what its parts are. */
+  /** False for a composite that the target decomposes: its parts are decided separately. */
   private isOne(node: Node): boolean {
     return opRecord(node.op).kind !== "composite" || this.options.isWhole(node);
   }
 
-  /** What its record says of it, given its operands. */
+  /** Whether the record's policy allows f16, given the operands. */
   private computedInHalf(node: Node): boolean {
     if (!this.isOne(node)) return false;
     const alike = () => node.operands.every((o) => this.half.has(o) || isNeutral(o));
@@ -150,32 +150,32 @@ class HalfChoice {
     }
   }
 
-  /** Looks at a node again when all that use it are decided. */
+  /** Revises the decision for a node once all its users are decided. */
   private revise(node: Node, users: readonly Node[], handedOut: boolean): void {
     if (node.type.dtype !== "f32" || users.length === 0) return;
     const reading = users.map((u) => u.operands.some((o, i) => o === node && this.readsHalf(u, i)));
     if (this.half.has(node)) {
-      // What only f32 ops use gains nothing from f16 and may overflow, as a square before its sum or a variance would.
+      // A value used only by f32 ops gains nothing from f16 and may overflow, such as a square before its sum.
       const optional = follows(node) || this.isCastable(node);
       const wide = users.every((u, i) => !reading[i] && (u.type.dtype === "f32" || isStatisticOf(node, u)));
       if (optional && wide) this.half.delete(node);
     } else if (!handedOut && indexMapOf(node) && reading.every(Boolean)) {
-      this.half.add(node); // converted before it is moved: half the bytes are moved, and a window repeats none
+      this.half.add(node); // convert before moving: half the bytes, and once per element even if a window repeats it
     } else if (!handedOut && reading.some(Boolean) && users.every((u, i) => reading[i] || isReduction(u))) {
-      this.rounded.add(node); // as the cotangent of a product that has a bias
+      this.rounded.add(node); // such as the cotangent of a product with a bias
     }
   }
 }
 
-/** Statistics are f32 whatever the node is, and so is a bias of logits that was given so: it may be lower than f16 can say. */
+/** Statistics are always f32. A bias of logits keeps its dtype: it may be below the range of f16. */
 const staysAsGiven = (node: Node, position: number): boolean =>
   roleOf(node, position) === "statistic" || roleOf(node, position) === "bias";
 
-/** Whether a node takes another as nothing but what stays f32 whatever the node is. */
+/** Whether a node uses an operand only in positions that keep their dtype. */
 const isStatisticOf = (operand: Node, node: Node): boolean =>
   node.operands.every((o, i) => o !== operand || staysAsGiven(node, i));
 
-/** What no input of a run has a part in: parameters, constants and what is made of them. */
+/** Nodes that depend on no run-time input: parameters, constants and what is computed from them. */
 function learnedNodes(nodes: readonly Node[]): Set<Node> {
   const learned = new Set<Node>();
   for (const node of nodes) {
@@ -185,10 +185,10 @@ function learnedNodes(nodes: readonly Node[]): Set<Node> {
   return learned;
 }
 
-/** 0 or 1, made from a truth value. */
+/** A 0 or 1 converted from a bool. */
 const isFlag = (node: Node): boolean => node.operands.length === 1 && node.operands[0]!.type.dtype === "bool";
 
-/** True for values that either precision takes as they are: no f32, flags, and constants that f16 can hold. */
+/** True for values that suit either precision: those that are not f32, flags, and constants that fit f16. */
 function isNeutral(node: Node): boolean {
   if (node.type.dtype !== "f32") return true;
   if (isFlag(node)) return true;
@@ -210,14 +210,14 @@ function rebuild(node: Node, choice: HalfChoice, made: ReadonlyMap<Node, Node>):
   return retyped(node, operands);
 }
 
-/** The value as f16 or f32; constants and flags are made so, not converted. */
+/** The value as f16 or f32; constants and flags are rebuilt in that dtype instead of cast. */
 function inPrecision(node: Node, to: Precision): Node {
   if (node.type.dtype === to) return node;
   if (isConstant(node)) return retyped(node, [], to);
   return cast(isFlag(node) ? node.operands[0]! : node, to);
 }
 
-/** The node on other operands, or with another dtype where it states its own. */
+/** The node on other operands or, for a source, with another dtype. */
 function retyped(node: Node, operands: readonly Node[], dtype: Precision = "f16"): Node {
   const attrs = operands.length === 0 ? { ...node.attrs, dtype } : node.attrs;
   const type: TensorType = opRecord(node.op).infer(

@@ -1,24 +1,24 @@
-/** Which inputs choose along an axis, as labels and token ids do: a number outside of it would read the axis' end in silence. */
+/** Finds inputs used as indices, such as labels and token ids: an out-of-range index would silently be clamped. */
 import type { Dim } from "../ir/dim.ts";
 import { type Graph, nodesOf } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
 import { isAffine, isElementwise, isFeed, opRecord, type RefTensor, roleOf, sourceOf } from "../ir/op.ts";
 import { type Axis, findAxis, tensorType } from "../ir/type.ts";
 
-/** An input whose elements, each by itself, become indices. */
+/** An input whose elements become indices one by one. */
 export interface IndexFeed {
   readonly feed: Node;
   /** The op that reads the indices. */
   readonly reader: Node;
   readonly axis: string;
   readonly size: Dim;
-  /** What an element of the input chooses, after what the graph makes of it: `max(label, 0)` chooses 0 for -100. */
+  /** The index that the graph computes from an element of the input: `max(label, 0)` gives 0 for -100. */
   readonly chosen: (element: number) => number;
 }
 
 /**
- * The inputs of a graph that are used as indices, through functions of an element and movements alone. Indices that are made
- * of several inputs, or of a place, are not among them: what they may be does not follow from one element.
+ * The inputs of a graph that are used as indices, through elementwise ops and movements only. Indices computed from
+ * several inputs or from positions are left out: their range does not follow from one element.
  */
 export function indexFeeds(graph: Graph): readonly IndexFeed[] {
   return nodesOf(graph).flatMap((reader) =>
@@ -30,14 +30,14 @@ export function indexFeeds(graph: Graph): readonly IndexFeed[] {
   );
 }
 
-/** The axis that an op's attribute names: one of its operands', or one that it makes. */
+/** The axis that an op's attribute names: an operand's, or a new one. */
 function axisOf({ attrs, operands }: Node): Axis | undefined {
   const { axis } = attrs;
   if (typeof axis !== "string") return axis as unknown as Axis | undefined;
   return operands.flatMap((operand) => findAxis(operand.type, axis) ?? [])[0];
 }
 
-/** The one input that a value depends on, element by element; undefined where it is made otherwise. */
+/** The one input that a value is computed from elementwise, if any. */
 function onlyFeed(value: Node): Node | undefined {
   const feeds = new Set<Node>();
   const follows = (node: Node): boolean => {
@@ -48,7 +48,7 @@ function onlyFeed(value: Node): Node | undefined {
   return follows(value) ? [...feeds][0] : undefined;
 }
 
-/** A value where its input has this element. */
+/** The value for this element of its input. */
 function valueAt(node: Node, element: number): number {
   if (isFeed(node)) return element;
   if (isAffine(node)) return valueAt(node.operands[0]!, element);

@@ -1,4 +1,4 @@
-/** The passes own what becomes of graphs: each is a pure function from graph to graph. */
+/** Graph passes: pure functions from graph to graph, and the analyses around them. */
 export * from "./arena.ts";
 export { canonicalize } from "./canonicalize.ts";
 export { type ChunkLimits, chunkProducts } from "./chunk-products.ts";

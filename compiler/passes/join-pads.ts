@@ -1,6 +1,6 @@
 /**
- * pad(a) + pad(b) -> concat(a, b), where one range begins at the end of the other: the cotangent of neighbouring slices,
- * such as q, k and v out of one product, is written once instead of padded and added.
+ * pad(a) + pad(b) -> concat(a, b), if one range begins where the other ends: the cotangent of adjacent slices, such as
+ * q, k and v of one product, is written once instead of padded and added.
  */
 import { addDims, type Dim } from "../ir/dim.ts";
 import type { Node } from "../ir/node.ts";
@@ -32,7 +32,7 @@ const endOf = (pad: Node): Dim =>
 const sameAxes = (a: Node, b: Node): boolean =>
   a.type.axes.length === b.type.axes.length && a.type.axes.every((x) => findAxis(b.type, x.name)?.size === x.size);
 
-/** What a concatenation along the axis joins; a transpose in between changes no meaning. */
+/** The operands of a concatenation along the axis, looking through a transpose; otherwise the node itself. */
 function partsOf(node: Node, axis: string): readonly Node[] {
   const inner = is(transpose, node) ? node.operands[0]! : node;
   return indexMapOf(inner)?.consecutive === axis ? inner.operands : [node];

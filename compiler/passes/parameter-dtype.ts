@@ -1,4 +1,4 @@
-/** In which dtype parameters are kept, apart from the one that they are computed with. */
+/** The storage dtype of parameters, as opposed to the dtype they are computed in. */
 
 import type { DType } from "../ir/dtype.ts";
 import { type Graph, isGraphInput, makeGraph, rewriteNodes } from "../ir/graph.ts";
@@ -7,9 +7,9 @@ import { isParameter } from "../ir/op.ts";
 import { cast } from "../ops/index.ts";
 
 /**
- * The graph with its f32 matrices kept as `dtype` and cast where they are used, so that weights take half the memory while
- * sums stay in f32. Parameters of one axis stay as they are: they are few, and a running variance may be beyond f16. So do
- * those that the graph updates, for a small step would be lost in f16, and those that `which` leaves out.
+ * The graph with its f32 matrices stored as `dtype` and cast where they are used, so that weights take half the memory
+ * while sums stay in f32. Parameters of one axis are kept: they are small, and a running variance may exceed f16. So
+ * are those that the graph updates, as f16 would lose small steps, and those for which `which` is false.
  *
  *     parameter w : f32[..]   becomes   cast (parameter w : f16[..]) to f32
  */
@@ -37,5 +37,5 @@ export function keepParametersAs(
 const storedAs = (node: Node, dtype: DType): Node =>
   intern("parameter", [], { ...node.attrs, dtype }, { ...node.type, dtype }, node.birth, node.path);
 
-/** What a parameter that is kept as f16 stands for. */
+/** The f32 value of a parameter stored as f16. */
 export const halfParameter = (node: Node): Node => cast(storedAs(node, "f16"), "f32");

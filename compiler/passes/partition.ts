@@ -1,6 +1,6 @@
 /**
- * Cuts a graph into parts that run one after the other, so that the parameters of one part at a time need be in memory.
- * Where a model repeats a block the parts are equal graphs, and what is compiled for one serves all.
+ * Cuts a graph into parts that run one after another, so that only one part's parameters need to be in memory at a
+ * time. If a model repeats a block, its parts are equal graphs and are compiled once.
  */
 import { InternalError } from "../diagnostics/error.ts";
 import { withoutCapture } from "../diagnostics/source-location.ts";
@@ -13,7 +13,7 @@ import { isParameter, opRecord } from "../ir/op.ts";
 import { elementsOf } from "../ir/type.ts";
 import { input } from "../ops/index.ts";
 
-/** Names in a part, by their numbers; no name of a model has a percent sign. */
+/** Names within a part, by index; names in models contain no percent sign. */
 export const partNames = {
   weight: (i: number): string => `%weight.${i}`,
   value: (i: number): string => `%value.${i}`,
@@ -22,17 +22,17 @@ export const partNames = {
 
 export interface Part {
   /**
-   * Parameters, values of earlier parts and results are called as `partNames` says; the inputs of the whole graph keep
-   * their names. Equal parts are the same nodes.
+   * Parameters, values of earlier parts and results are named by `partNames`; inputs of the whole graph keep their
+   * names. Equal parts are identical nodes.
    */
   readonly graph: Graph;
-  /** The whole graph's name of each weight. */
+  /** The name of each weight in the whole graph. */
   readonly weights: readonly string[];
-  /** Where each value comes from. */
+  /** The source of each value. */
   readonly values: readonly PartValue[];
-  /** The whole graph's node of each result, by its number. */
+  /** The whole graph's node of each result, by index. */
   readonly results: readonly Node[];
-  /** Outputs of the whole graph that this part computes: their names, by the number of the result. */
+  /** Outputs of the whole graph that this part computes, with the index of their result. */
   readonly outputs: readonly { readonly name: string; readonly result: number }[];
   /** Bytes of the weights. */
   readonly bytes: number;
@@ -45,17 +45,17 @@ export interface PartValue {
 }
 
 export interface CutOptions {
-  /** Outputs that count as parameters do: they take memory until somebody has them. Default none. */
+  /** Outputs that count like parameters, since they occupy memory until they are read. Default none. */
   readonly held?: readonly string[];
-  /** Which part gives the outputs that any part can compute. Default the first. */
+  /** The part that computes the outputs that any part could. Default the first. */
   readonly anywhere?: "first" | "last";
 }
 
 /**
- * Parts whose parameters take at most `most` bytes, or are those of a single node. The cuts are where least has to be
- * handed on, at the numbers given for sizes that are open; these stay open in the parts. Masks, positions and what else
- * depends on no parameter is computed in each part that uses it, and so is a weight in another dtype, and what is cheap to have
- * from values that are handed on anyway. Needs a graph that updates nothing.
+ * Parts whose parameters take at most `most` bytes, or are those of a single node. Cuts are placed where the least data
+ * crosses them, with `sizes` for symbolic sizes, which stay symbolic in the parts. Recomputed in each part that uses
+ * them: masks, positions and other cheap values that depend on no parameter, casts of weights, and what is cheap to
+ * compute from values that cross the cut anyway. Needs a graph that updates nothing.
  */
 export function partition(graph: Graph, most: number, sizes: Sizes = {}, options: CutOptions = {}): Part[] {
   if (Object.keys(graph.updates).length > 0) throw new InternalError("partition: the graph updates state");
@@ -68,14 +68,14 @@ export function partition(graph: Graph, most: number, sizes: Sizes = {}, options
 interface Plan {
   readonly graph: Graph;
   readonly order: readonly Node[];
-  /** The part of every node that is computed once; those without one are computed wherever they are used. */
+  /** The part of every node that is computed once; nodes without one are recomputed wherever they are used. */
   readonly part: ReadonlyMap<Node, number>;
   readonly count: number;
-  /** What each part hands on or gives out. */
+  /** What each part passes to later parts or outputs. */
   readonly results: readonly (readonly Node[])[];
-  /** The part that an output comes from. */
+  /** The part that computes an output. */
   readonly ownerOf: (node: Node) => number;
-  /** What each part computes that another has computed before. */
+  /** What each part recomputes that an earlier part computed. */
   readonly again: readonly ReadonlySet<Node>[];
 }
 
@@ -91,15 +91,15 @@ function planOf(graph: Graph, most: number, sizes: Sizes, { held, anywhere }: Cu
     for (const node of placed.slice(from, to)) part.set(node, count);
     from = to;
   }
-  count = Math.max(count, 1); // a graph of free nodes alone
+  count = Math.max(count, 1); // a graph of free nodes only
   const ownerOf = (node: Node): number => part.get(node) ?? (anywhere === "last" ? count - 1 : 0);
   const again = computedAgain(order, part, count);
   return { graph, order, part, count, ownerOf, again, results: resultsOf(graph, order, part, count, ownerOf, again) };
 }
 
 /**
- * Of each part, values of earlier ones that it computes again rather than is handed: cheap ones, of what it is handed anyway,
- * such as an activation beside what it is of.
+ * Per part, the values of earlier parts that it recomputes instead of receiving: cheap ones whose operands it receives
+ * anyway, such as an activation next to its operand.
  */
 function computedAgain(order: readonly Node[], part: ReadonlyMap<Node, number>, count: number): Set<Node>[] {
   const brought = Array.from({ length: count }, () => new Set<Node>());
@@ -118,7 +118,7 @@ function computedAgain(order: readonly Node[], part: ReadonlyMap<Node, number>, 
   });
 }
 
-/** The nodes that are computed once, of which this one is computed. */
+/** The operands that are computed once. */
 const sourcesOf = (node: Node, part: ReadonlyMap<Node, number>): Node[] => node.operands.filter((o) => part.has(o));
 
 function resultsOf(
@@ -147,11 +147,11 @@ function isCheap({ op }: Node): boolean {
 
 const free = new WeakMap<Node, boolean>();
 
-/** Whether a node is cheap to compute again: moved and elementwise values of inputs and constants, no parameter below. */
+/** Whether a node is cheap to recompute: movements and elementwise ops of inputs and constants, no parameters. */
 function isFree(node: Node): boolean {
   const known = free.get(node);
   if (known !== undefined) return known;
-  // Operands come first in topological order, so the recursion is one deep.
+  // Called in topological order and memoized, so the recursion is one level deep.
   const result = !isParameter(node) && isCheap(node) && node.operands.every(isFree);
   free.set(node, result);
   return result;
@@ -159,7 +159,7 @@ function isFree(node: Node): boolean {
 
 const ofWeights = new WeakMap<Node, boolean>();
 
-/** Whether a node is cheap and of parameters alone, as a weight is in another dtype: it is computed where it is used, as they are there. */
+/** Whether a node is a cheap function of parameters, such as a cast weight: computed where it is used, next to them. */
 function isOfWeights(node: Node): boolean {
   const known = ofWeights.get(node);
   if (known !== undefined) return known;
@@ -169,14 +169,14 @@ function isOfWeights(node: Node): boolean {
   return result;
 }
 
-/** The parameters that a node reads, as they are or as what is computed where they are used. */
+/** The parameters that a node reads, directly or through cheap functions of them. */
 const parametersBelow = (node: Node): Node[] =>
   node.operands.flatMap((o) => (isParameter(o) ? [o] : isOfWeights(o) ? parametersBelow(o) : []));
 
 const bytesOf = (node: Node, sizes: Sizes = {}): number =>
   dimValue(elementsOf(node.type), sizes) * dtypeBytes[node.type.dtype];
 
-/** Bytes that a cut after each node hands on: of what was computed up to there and is used after it. */
+/** The bytes that cross a cut after each node: of values computed before it and used after it. */
 function handedOn(placed: readonly Node[], sizes: Sizes): number[] {
   const at = new Map(placed.map((n, i) => [n, i]));
   const lastUse = placed.map((_, i) => i);
@@ -196,8 +196,8 @@ function handedOn(placed: readonly Node[], sizes: Sizes): number[] {
 }
 
 /**
- * Where the part that begins at `from` ends: within what its parameters allow, where the fewest bytes are handed on for
- * each byte of parameters.
+ * The end of the part that begins at `from`: within the parameter budget, where the fewest bytes cross the cut per byte
+ * of parameters.
  */
 function endOf(
   placed: readonly Node[],
@@ -259,7 +259,7 @@ class PartBuilder {
     return operands.every((o, i) => o === node.operands[i]) ? node : withOperands(node, operands);
   }
 
-  /** A node as this part has it. */
+  /** The part's version of a node. */
   private use(node: Node): Node {
     const known = this.made.get(node);
     if (known) return known;
@@ -278,7 +278,7 @@ class PartBuilder {
     return value;
   }
 
-  /** Equal parts differ in nothing: the initializer is left out. */
+  /** The initializer is dropped, so that equal parts are identical. */
   private weight(node: Node): Node {
     const attrs = { ...node.attrs, name: partNames.weight(this.weights.length), init: { ...zeros } };
     this.weights.push(inputName(node));

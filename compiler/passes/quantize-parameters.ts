@@ -1,4 +1,4 @@
-/** Matrices as small integers with scales, apart from the f32 that they are computed with. */
+/** Weight-only quantization: matrices stored as small integers with scales, and computed with in f32. */
 import { type Graph, inputName, isGraphInput, makeGraph, nodesOf, rewriteNodes } from "../ir/graph.ts";
 import type { SizedAxis } from "../ir/host-tensor.ts";
 import { zeros } from "../ir/initializer.ts";
@@ -18,31 +18,31 @@ import {
 } from "../ops/index.ts";
 import { keepParametersAs } from "./parameter-dtype.ts";
 
-/** How a parameter is kept as integers: two parameters in its place. */
+/** A quantized parameter: two stored parameters replace it. */
 export interface QuantizedParameter {
   readonly parameter: string;
-  /** u32 [kept..., block, word], each word the integers of neighbours. */
+  /** u32 [kept..., block, word]; each word packs the integers of adjacent elements. */
   readonly words: { readonly name: string; readonly axes: readonly SizedAxis[] };
   /** f16 [kept..., block] */
   readonly scales: { readonly name: string; readonly axes: readonly SizedAxis[] };
   readonly bits: IntegerBits;
-  /** Its axes in the order in which elements are neighbours in words: those that results keep, then those that are summed over. */
+  /** Its axes in packing order: those that results keep, then those that are summed over. */
   readonly order: readonly string[];
-  /** Elements that are summed over, and how many neighbours share a scale. */
+  /** The number of elements summed over, and how many adjacent ones share a scale. */
   readonly depth: number;
   readonly block: number;
 }
 
-/** Elements that share a scale among 4-bit integers, as in exported files; integers of 8 bits have one scale a row. */
+/** Elements per scale for 4-bit integers, as in exported files; 8-bit integers have one scale per row. */
 const blockOf4 = 32;
 
-/** Smaller weights stay as they are: norms, biases and the like, where precision costs nothing. */
+/** Smaller weights are not quantized: norms, biases and the like, where precision costs nothing. */
 const fewestElements = 2048;
 
 /**
- * The graph with its f32 matrices kept as integers of 8 or 4 bits, symmetric, with a scale for each row or for 32
- * neighbours, and decoded where they are used: what is read of memory is the integers. Those parameters are matrices that
- * all users multiply and sum over the same axes, or take rows of, but for those that `which` leaves out.
+ * The graph with its f32 matrices stored as symmetric 8-bit or 4-bit integers, with one scale per row or per 32
+ * adjacent elements, and decoded at their uses, so that only the integers are read from memory. Eligible are the
+ * matrices allowed by `which` whose users all contract them over the same axes, or gather rows of them.
  *
  *     parameter w : f32[out=64, in=64]   becomes   (integer of a word - 8) * scale, from
  *     parameter w:int4 : u32[out=64, block=2, word=4] and parameter w:int4.scale : f16[out=64, block=2]
@@ -65,13 +65,13 @@ export function quantizeParameters(
   };
 }
 
-/** What weights may be kept as. */
+/** The storage formats of weights. */
 export const weightDtypes = ["f32", "f16", "int8", "int4"] as const;
 export type WeightDType = (typeof weightDtypes)[number];
 
 /**
- * The graph with its weights, or `which` of them, kept so, and those that are integers. Beside integers of 8 or 4 bits, the
- * matrices that can be none are kept as f16.
+ * The graph with its weights, or `which` of them, stored as `dtype`, and the list of quantized ones. With int8 or int4,
+ * matrices that cannot be quantized are stored as f16.
  */
 export function keepWeightsAs(
   graph: Graph,
@@ -89,7 +89,7 @@ interface Decoded {
   readonly value: Node;
 }
 
-/** The axes that users of each parameter sum over; undefined where one of them uses it otherwise, or they disagree. */
+/** The axes that each parameter's users sum over; undefined if a user does something else, or they disagree. */
 function summedAxes(graph: Graph, which: (parameter: Node) => boolean): Map<Node, readonly string[] | undefined> {
   const updated = new Set(Object.values(graph.updates));
   const found = new Map<Node, readonly string[] | undefined>();
@@ -103,7 +103,7 @@ function summedAxes(graph: Graph, which: (parameter: Node) => boolean): Map<Node
   };
   for (const node of nodesOf(graph)) for (const [i, o] of node.operands.entries()) note(o, usedOver(node, i));
   for (const { node } of graph.outputs) note(node, undefined);
-  // A table whose rows are only taken: its rows are what is read.
+  // A table that is only gathered from: quantized along its rows, which are read whole.
   for (const [node, axes] of found) if (axes?.length === 0) found.set(node, [node.type.axes.at(-1)!.name]);
   return found;
 }
@@ -115,23 +115,23 @@ const isMatrix = (node: Node): boolean =>
   node.type.axes.every((a) => typeof a.size === "number") &&
   (node.type.axes as readonly SizedAxis[]).reduce((n, a) => n * a.size, 1) >= fewestElements;
 
-/** The axes that a node sums over of an operand; none where it takes rows of it, undefined where it does something else. */
+/** The axes of an operand that a node sums over; empty if it gathers rows, undefined if it does something else. */
 function usedOver(node: Node, operand: number): readonly string[] | undefined {
   const role = roleOf(node, operand);
   if (role === "factor") {
     const over = foldOf(node)?.over(node.attrs) ?? [];
-    // In the parameter's own order, so that users who name them in another agree.
+    // In the parameter's order, so that users that list them in different orders agree.
     return node.operands[operand]!.type.axes.map((a) => a.name).filter((name) => over.includes(name));
   }
   const last = node.operands[operand]!.type.axes.at(-1)?.name;
   return role === "table" && node.attrs.axis !== last ? [] : undefined;
 }
 
-/** What a parameter that is kept as integers stands for. */
+/** The decoded value of a quantized parameter. */
 export const decodedParameter = (node: Node, { order, scales, bits }: QuantizedParameter): Node =>
   decoded(node, order.slice(scales.axes.length - 1), bits).value;
 
-/** The stored parameters of one, and the value that they stand for, with its axes in its order. */
+/** The stored parameters for `node`, and the value decoded from them, in `node`'s axis order. */
 function decoded(node: Node, over: readonly string[], bits: IntegerBits): Decoded {
   const axes = node.type.axes as readonly SizedAxis[];
   const [kept, summed] = [axes.filter((a) => !over.includes(a.name)), axes.filter((a) => over.includes(a.name))];

@@ -1,9 +1,11 @@
-/** Whether a node does the same to each row along an axis: decided from the axes that its record lets attributes name. */
+/**
+ * Whether a node treats every row along an axis alike and independently, judged by the axes that its attributes name.
+ */
 import type { AttrValue, Node } from "../ir/node.ts";
 import { isBijective, opRecord } from "../ir/op.ts";
 import { findAxis, hasAxis } from "../ir/type.ts";
 
-/** Whether a node does the same to each row, whatever the others are: it has the rows and does not name them. */
+/** Whether a node acts on each row independently: it has the row axis and no attribute names it. */
 export function isRowWise(node: Node, row: string): boolean {
   if (!hasAxis(node.type, row)) return false;
   const [x] = node.operands;

@@ -1,6 +1,6 @@
 /**
- * Where a loss begins to compare samples: what each sample gives by itself, the features, is computed in parts of a batch,
- * and what compares them for the whole. Gao et al. 2021, arXiv:2101.06983, section 3. Decided from what records say.
+ * Gradient caching: finds where a loss starts to compare samples. Per-sample features are computed in micro-batches,
+ * and what compares them on the whole batch. Gao et al. 2021, arXiv:2101.06983, section 3. Decided from the op records.
  */
 import { type Dim, isSymbolic, loneSymbol, symbolsOf } from "../ir/dim.ts";
 import { topological } from "../ir/graph.ts";
@@ -9,30 +9,30 @@ import { coreOf, isBijective, isFeed, isParameter, operandsAs, sourceOf } from "
 import { type Axis, findAxis, type TensorType } from "../ir/type.ts";
 import { type Dependence, dependences, isFed, names } from "./sample-mean.ts";
 
-/** What a sample gives by itself, with the axis along which samples lie. */
+/** A per-sample value, with the axis of samples. */
 export interface SampleFeature {
   readonly node: Node;
   readonly axis: Axis;
 }
 
 export interface SampleCut {
-  /** The symbol that stands for the number of samples. */
+  /** The symbol of the number of samples. */
   readonly samples: string;
-  /** All that what compares samples reads of them. */
+  /** All per-sample values that the comparison of samples reads. */
   readonly features: readonly SampleFeature[];
 }
 
 /**
- * Why a loss is not cut, with the node that shows it. "fixed": the number of samples is no symbol of its own. "crosses":
- * a value of a sample has a second axis as long as the batch. "shared": past the cut an input is read that no sample has.
- * "layers": past the cut are products with parameters, for which the whole batch would be in memory at once.
+ * Why a loss cannot be cut, with the node at fault. "fixed": the number of samples is not a symbol of its own.
+ * "crosses": a per-sample value has a second axis as long as the batch. "shared": an input or random value is read past
+ * the cut. "layers": past the cut are products with parameters, for which the whole batch would be in memory at once.
  */
 export interface NoCut {
   readonly why: "fixed" | "crosses" | "shared" | "layers";
   readonly node: Node;
 }
 
-/** Cuts what `roots` are computed from, whose samples lie along `axis` of inputs. */
+/** Cuts the computation of `roots`; samples lie along `axis` of the inputs. */
 export function sampleCut(roots: readonly Node[], axis: string): SampleCut | NoCut {
   const nodes = topological(roots);
   const fed = nodes.filter((n) => isFed(n, axis));
@@ -55,7 +55,7 @@ export function sampleCut(roots: readonly Node[], axis: string): SampleCut | NoC
 
 const isGiven = (node: Node): boolean => isFeed(node) || sourceOf(node) === "random";
 
-/** The last values that each sample gives by itself, and all nodes past them. */
+/** The last per-sample values, and all nodes past them. */
 function boundary(roots: readonly Node[], found: ReadonlyMap<Node, Dependence>) {
   const features = new Map<Node, SampleFeature>();
   const past = new Set<Node>();
@@ -70,14 +70,14 @@ function boundary(roots: readonly Node[], found: ReadonlyMap<Node, Dependence>) 
       queue.push(...node.operands);
     }
   }
-  const inOrder = [...found.keys()]; // so that the same loss has the same features
+  const inOrder = [...found.keys()]; // deterministic order
   return {
     features: inOrder.flatMap((n) => features.get(n) ?? []),
     past: inOrder.filter((n) => past.has(n)),
   };
 }
 
-/** What a value of single samples is under other names and shapes: it is kept once, whatever roles it has. */
+/** Looks through bijective movements, so that a per-sample value is stored once, whatever its names and shapes. */
 function unmoved(node: Node, found: ReadonlyMap<Node, Dependence>): Node {
   const operand = node.operands[0];
   const isMoved = isBijective(node) && operand && typeof found.get(operand) === "object";
@@ -85,8 +85,8 @@ function unmoved(node: Node, found: ReadonlyMap<Node, Dependence>): Node {
 }
 
 /**
- * True of what reads no sample but is another for another number of them, or for another sample: sizes, positions, sums
- * and ranges along an axis that has as many places.
+ * True for a node that reads no sample but depends on their number or on which sample it is: sizes, positions, and sums
+ * and ranges along an axis as long as the batch.
  */
 function tellsSamples(node: Node, isOpen: (size: Dim) => boolean): boolean {
   const { operands, attrs, type } = node;
@@ -101,7 +101,7 @@ function tellsSamples(node: Node, isOpen: (size: Dim) => boolean): boolean {
   );
 }
 
-/** True of a product of what compares samples with a parameter, or a table of parameters that it reads. */
+/** True for a product, past the cut, with a value computed from parameters, or a gather from a table of them. */
 function isLayer(node: Node, found: ReadonlyMap<Node, Dependence>): boolean {
   const read = coreOf(node)?.kind === "contraction" ? node.operands : operandsAs(node, "table");
   const isLearned = (n: Node) => found.get(n) === "none" && topological([n]).some(isParameter);

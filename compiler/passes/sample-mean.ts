@@ -1,6 +1,6 @@
 /**
- * Whether a loss is a mean over the samples of a batch: then the gradient of a large batch is the mean of those of its
- * parts. Decided from what records say: which axes an op names in its attributes, and what a reduction folds.
+ * Whether a loss is a mean over the samples of a batch, so that gradients can be accumulated over micro-batches.
+ * Decided from the op records: which axes an op names in its attributes, and what a reduction folds.
  */
 import { isSymbolic } from "../ir/dim.ts";
 import { topological } from "../ir/graph.ts";
@@ -10,23 +10,24 @@ import { findAxis } from "../ir/type.ts";
 import { differentiate } from "./differentiate.ts";
 
 /**
- * How a value depends on the samples: not at all; along an axis, each element on its own sample alone; as a sum over
- * samples, or through such sums alone; or otherwise.
+ * How a value depends on the samples: not at all; along an axis, each element only on its own sample; as a sum over
+ * samples; only through such sums; or in some other way.
  */
 export type Dependence = "none" | { readonly along: string } | "sum" | "through_sums" | "mixed";
 
-/** Why a loss is no mean over samples, with the node that shows it. */
+/** Why a loss is not a mean over samples, with the node at fault. */
 export interface NoMean {
   readonly why: "lacks" | "mixes" | "sums" | "weighs";
   readonly node: Node;
-  /** Of a loss that weighs: a sum in it that counts each sample alike, as a mean over samples beside one over tokens does. */
+  /** With "weighs": a sum that does weight all samples alike, such as a mean over samples next to one over tokens. */
   readonly alike?: Node;
 }
 
 /**
- * Undefined where `loss` is a mean over the samples along `axis` of the inputs. "lacks": no input that the loss reads has the axis. "mixes": samples are compared, or a
- * statistic over them is used. "weighs": what the sums over samples are divided by depends on the samples, as the mean
- * over all tokens that are no padding does. "sums": nothing is divided by the number of samples, where that is open.
+ * Undefined if `loss` is a mean over the samples along `axis` of the inputs. "lacks": no input that the loss reads has
+ * the axis. "mixes": samples are compared, or a statistic over them is used. "weighs": the divisor of a sum over
+ * samples depends on the samples, as in a mean over all non-padding tokens. "sums": a sum over a symbolic number of
+ * samples is not divided by it.
  */
 export function noSampleMean(loss: Node, axis: string): NoMean | undefined {
   const nodes = topological([loss]);
@@ -50,11 +51,11 @@ export function noSampleMean(loss: Node, axis: string): NoMean | undefined {
   return undefined;
 }
 
-/** True of a slope that is made of zeros alone: the loss does not grow with the sum. */
+/** True for a derivative built only of zeros: the loss does not depend on the sum. */
 const isZero = (slope: Node): boolean =>
   topological([slope]).every((n) => n.operands.length > 0 || (sourceOf(n) === "constant" && n.attrs.value === 0));
 
-/** How each of the nodes depends on the samples; `numbers` says what does so of itself, without reading any. */
+/** How each node depends on the samples; `numbers` is true for nodes that do so without reading any. */
 export function dependences(
   nodes: readonly Node[],
   axis: string,
@@ -65,15 +66,15 @@ export function dependences(
   return found;
 }
 
-/** The number of a sample, or a table with a row for each, says another thing in another batch. */
+/** A sample's index, or a constant with a row per sample, means something else in another micro-batch. */
 const isNumbered = (node: Node, axis: string): boolean =>
   ["position", "constant"].includes(sourceOf(node)!) && findAxis(node.type, axis) !== undefined;
 
-/** True of an input that has the samples. */
+/** True for an input or random value with the samples' axis. */
 export const isFed = (node: Node, axis: string): boolean =>
   (sourceOf(node) === "input" || sourceOf(node) === "random") && findAxis(node.type, axis) !== undefined;
 
-/** True where the number of samples that are summed is open. */
+/** True if the number of summed samples is symbolic. */
 const isOpen = (node: Node, axis: string): boolean =>
   topological([node]).some((n) => isFed(n, axis) && isSymbolic(findAxis(n.type, axis)!.size));
 
@@ -87,13 +88,13 @@ function dependence(
   if (operands.length === 0 && isFed(node, axis)) return { along: axis };
   const of = operands.map((o) => found.get(o)!).filter((d) => d !== "none");
   if (of.length === 0) return numbers(node) ? "mixed" : "none";
-  if (of.every((d) => d === "sum" || d === "through_sums")) return "through_sums"; // the slopes tell whether linearly
+  if (of.every((d) => d === "sum" || d === "through_sums")) return "through_sums"; // linearity: by the derivatives
   const [first, ...others] = of.map((d) => (typeof d === "string" ? undefined : d.along));
   if (first === undefined || others.some((along) => along !== first)) return "mixed";
   return names(attrs, first) ? named(node, first) : { along: first };
 }
 
-/** Of an op that names the axis of the samples. */
+/** The dependence of an op that names the samples' axis. */
 function named(node: Node, along: string): Dependence {
   const core = coreOf(node);
   if (core?.kind === "row_reduction" || core?.kind === "contraction")
@@ -101,10 +102,10 @@ function named(node: Node, along: string): Dependence {
   return opRecord(node.op).kind === "movement" ? moved(node, along) : "mixed";
 }
 
-/** A contraction is a sum of products; a fold is a sum where a row of one number is so many times it. */
+/** A contraction is a sum of products; a fold is a sum if folding n equal numbers gives n times that number. */
 const isSum = ({ kind, fold }: FoldCore): boolean => kind === "contraction" || fold.repeated === "times";
 
-/** The samples' axis after a movement that names it: kept, renamed, or the slowest part of a merged one. */
+/** The samples' axis after a movement that names it: kept, renamed, or the outermost part of a merged axis. */
 function moved({ operands, attrs, type }: Node, along: string): Dependence {
   const before = operands[0]!.type.axes;
   if (findAxis(type, along)?.size === findAxis(operands[0]!.type, along)?.size) return { along };
@@ -115,7 +116,7 @@ function moved({ operands, attrs, type }: Node, along: string): Dependence {
   return gone.includes(along) && fresh.length === 1 && isSlowest ? { along: fresh[0]!.name } : "mixed";
 }
 
-/** True where an attribute holds the name. */
+/** True if an attribute contains the name. */
 export const names = (attrs: Attrs, name: string): boolean => Object.values(attrs).some((v) => holds(v, name));
 
 function holds(value: AttrValue, name: string): boolean {

@@ -1,6 +1,6 @@
 /**
- * A value of a whole batch as a sum of shares, one for each process: of its sums over samples each process takes those of its own
- * samples, so that of the logits of all pairs it computes its rows, and its columns, alone.
+ * Splits a value of the whole batch into a sum of shares, one per process: each process takes the terms of its own
+ * samples in every sum over samples, and so computes only its rows and columns of the logits of all pairs.
  *
  *     whole   mean over [image] of cross_entropy(image · text) + mean over [text] of cross_entropy(text · image)
  *     share   the same with the sums over a process's images, and over its texts, divided by the number of all
@@ -17,19 +17,20 @@ import { broadcast, constant, input, slice, sub } from "../ops/index.ts";
 import { differentiate } from "./differentiate.ts";
 import { isRowWise } from "./row-wise.ts";
 
-/** A process's samples among those of all, in equal parts of the batch. */
+/** A process's shard of the samples, in equal parts of the batch. */
 export interface SampleParts {
-  /** The symbol that stands for the samples of a part. */
+  /** The symbol of the number of samples in a part. */
   readonly samples: string;
-  /** Its first part, how many it has, and those of all processes. */
+  /** The process's first part, its number of parts, and the total number of parts. */
   readonly first: number;
   readonly count: number;
   readonly all: number;
 }
 
 /**
- * What one process adds to each scalar, so that what all add is the scalar. `once` makes of a value what one process has, and 0
- * for others: so is counted what is in no sum over samples, and whole what is not linear in such sums.
+ * One process's share of each scalar: the shares of all processes sum to the scalar. `once` keeps a value on one
+ * process and makes it 0 on the others: used for terms outside the sums over samples, and for a scalar that is not
+ * linear in them.
  */
 export function sampleShares(roots: readonly Node[], range: SampleParts, once: (whole: Node) => Node): Node[] {
   const cut = new Cut(range);
@@ -42,7 +43,7 @@ export function sampleShares(roots: readonly Node[], range: SampleParts, once: (
   });
 }
 
-/** Sums over all samples that a value is made of, with the axis that each is over; not those that other sums are made of. */
+/** The outermost sums over all samples in a value, each with its axis; sums nested inside them are left out. */
 function outermostSums(root: Node, cut: Cut): Map<Node, string> {
   const sums = new Map<Node, string>();
   const seen = new Set<Node>();
@@ -57,7 +58,7 @@ function outermostSums(root: Node, cut: Cut): Map<Node, string> {
   return sums;
 }
 
-/** A value with something else in the place of each sum; undefined where it is not linear in them, or none are there. */
+/** A function that substitutes the sums in a value; undefined if the value has no sums or is not linear in them. */
 function linearIn(root: Node, sums: ReadonlyMap<Node, string>) {
   if (sums.size === 0 || [...sums.keys()].some((s) => !isFloat(s.type.dtype))) return undefined;
   const places = new Map([...sums.keys()].map((s, i) => [s, input(`%sum.${i}`, s.type.dtype, s.type.axes)]));
@@ -66,7 +67,7 @@ function linearIn(root: Node, sums: ReadonlyMap<Node, string>) {
   try {
     if (topological(differentiate(open, [...known])).some((n) => known.has(n))) return undefined;
   } catch (error) {
-    if (error instanceof UsageError) return undefined; // it has no slope
+    if (error instanceof UsageError) return undefined; // not differentiable
     throw error;
   }
   return (instead: (sum: Node, axis: string) => Node): Node => {
@@ -83,7 +84,7 @@ class Cut {
     this.range = range;
   }
 
-  /** The axis of all samples that a node sums over. */
+  /** The axis over all samples that a node sums, if any. */
   summedAxis(node: Node): string | undefined {
     const core = foldOf(node);
     if (!core || (core.kind !== "contraction" && core.fold.repeated !== "times")) return undefined;
@@ -93,7 +94,7 @@ class Cut {
     });
   }
 
-  /** The part of a sum that is over the process's samples. */
+  /** A sum restricted to the process's samples. */
   partOf(sum: Node, axis: string): Node {
     return build(
       sum.op,
@@ -102,7 +103,7 @@ class Cut {
     );
   }
 
-  /** How many elements a part of the batch has along an axis of all samples; undefined for other axes. */
+  /** The number of elements per part along an axis over all samples; undefined for other axes. */
   private eachPart(size: Dim): Dim | undefined {
     const { samples, all } = this.range;
     const [symbol, ...more] = symbolsOf(size);
@@ -111,7 +112,7 @@ class Cut {
     return two === 2 * one && one % all === 0 ? mulDims(one / all, namedSize(symbol.name, symbol)) : undefined;
   }
 
-  /** The process's rows of a node along an axis of all samples, of as little as they need. */
+  /** The process's rows of a node along an axis over all samples, computed from as little as possible. */
   private sliced(node: Node, axis: string): Node {
     if (!hasAxis(node.type, axis)) return node;
     const known = this.made.get(axis) ?? new Map<Node, Node>();
@@ -136,7 +137,7 @@ class Cut {
   }
 }
 
-/** What a movement that gives an axis another name, and does nothing else to it, has it from. */
+/** The old name of an axis, for a movement that only renames it. */
 function renamedFrom(node: Node, axis: string): string | undefined {
   const [x] = node.operands;
   if (!x || !isBijective(node) || x.type.axes.length !== node.type.axes.length) return undefined;

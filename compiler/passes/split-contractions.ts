@@ -1,7 +1,7 @@
 /**
- * Splits products whose results are few tiles and whose sums are long: parts of each sum first, in as many workgroups
- * again, then the parts. The order in which they are added is fixed, so that results stay the same from run to run.
- * Halves are widened first, so that parts are stored as f32 and what overflows halves in a part may cancel in the whole.
+ * Split-K: splits contractions with few output tiles and long sums. Partial sums are computed by that many times more
+ * workgroups, then added in a fixed order, so that results are reproducible. Operands in f16 are widened first: partial
+ * sums are stored as f32, so one that would overflow f16 may still cancel in the total.
  *
  *     before  %n = contract %x, %y over [token]                  x: f32[token=16448, in=1024]  y: f32[token=16448, out=1024]
  *     after   %p = split %x token into [token=4, token_part=4112]
@@ -18,14 +18,14 @@ import { opRecord } from "../ir/op.ts";
 import { type Axis, axisNames, findAxis, hasAxis } from "../ir/type.ts";
 import { cast, contract, reduceSum, split, transpose } from "../ops/index.ts";
 
-/** Tiles that kernels compute products in, and what each of the adapter's processors does of them: tera operations a second. */
+/** A tile shape of the product kernels, and the rate of one processor with it, in tera operations per second. */
 interface Tile {
   readonly rows: number;
   readonly columns: number;
   readonly rate: number;
 }
 
-/** Measured on an NVIDIA H200 with 132 processors; only how they compare with each other, and with memory, is used. */
+/** Measured on an NVIDIA H200 with 132 processors; only the ratios to each other and to memory matter. */
 const card = 132;
 const tiles: Readonly<Record<"matrices" | "scalars", readonly Tile[]>> = {
   matrices: [
@@ -34,24 +34,28 @@ const tiles: Readonly<Record<"matrices" | "scalars", readonly Tile[]>> = {
   ],
   scalars: [{ rows: 64, columns: 128, rate: 37.9 / card }],
 };
-/** What a processor with one workgroup reaches beside one with several, which compute while others load: expected, not measured. */
+/**
+ * Relative speed of a processor with one workgroup, which cannot overlap compute with loads: estimated, not measured.
+ */
 const alone = 0.6;
-/** Tera bytes a second that a kernel moves, and seconds that one more kernel takes: measured there too. */
+/**
+ * Memory bandwidth in terabytes per second, and the overhead of one more kernel in seconds, measured on the same GPU.
+ */
 const memory = 4.2;
 const dispatch = 5e-6;
 
-/** Sums of a part are at least this long: below, starting and ending a tile is no longer small beside it. */
+/** Partial sums are at least this long: below, a tile's prologue and epilogue dominate. */
 const leastPart = 512;
-/** Fewer rows than these have kernels of their own, which share long sums out themselves. */
+/** Products with fewer rows or columns have kernels of their own, which split long sums themselves. */
 const leastSide = 9;
-/** Splitting pays where it takes no more than this part of the time: estimates are rough, and parts take memory. */
+/** Split only if the estimate drops to this fraction of the time: estimates are rough, and parts take memory. */
 const worthwhile = 0.85;
 
-/** What computes products on an adapter. */
+/** The hardware that computes products. */
 export interface ProductsOn {
-  /** Processors that each run workgroups of their own. */
+  /** Processors that run workgroups independently (streaming multiprocessors, compute units). */
   readonly processors: number;
-  /** Whether products of halves are computed on matrix units. */
+  /** Whether f16 products run on matrix units. */
   readonly halves: "matrices" | "scalars";
 }
 
@@ -67,7 +71,7 @@ function splitOne(node: Node, on: ProductsOn): Node {
   const own = (x: Node, y: Node) =>
     spanOf(node.type.axes.filter((c) => hasAxis(x.type, c.name) && !hasAxis(y.type, c.name)));
   const [rows, columns, all, depth] = [own(a, b), own(b, a), spanOf(node.type.axes), spanOf(over)];
-  if ([rows, columns, all, depth].some((n) => n === undefined)) return node; // open until a run
+  if ([rows, columns, all, depth].some((n) => n === undefined)) return node; // symbolic size
   if (rows! < leastSide || columns! < leastSide) return node;
   const batch = all! / (rows! * columns!);
   const seconds = (parts: number): number =>
@@ -91,7 +95,7 @@ const spanOf = (axes: readonly Axis[]): number | undefined =>
     1,
   );
 
-/** The numbers of parts that an axis can be in; eights of one whose elements are neighbours in memory stay together. */
+/** The possible numbers of parts of an axis; along an innermost axis, groups of eight elements stay together. */
 function partsOf({ size }: Axis, depth: number, isInnermost: boolean): number[] {
   const length = size as number;
   const found: number[] = [];
@@ -100,7 +104,7 @@ function partsOf({ size }: Axis, depth: number, isInnermost: boolean): number[] 
   return found;
 }
 
-/** An estimate of the time that a product takes in parts: what each processor computes, and the parts on their way through memory. */
+/** Estimates the time of a product in parts: compute per processor, plus the memory traffic of the parts. */
 function secondsOf(
   { rows, columns, batch, depth }: Readonly<Record<"rows" | "columns" | "batch" | "depth", number>>,
   parts: number,

@@ -1,7 +1,7 @@
 /**
- * Splits attention of few queries over many keys, as in decoding: runs of the keys first, each by itself, then the runs,
- * by their statistics. Few workgroups would else read all keys. Where the number of keys is open, so are the lengths of
- * the runs.
+ * Split-K for attention (flash-decoding): with few queries and many keys, as in decoding, runs of keys are processed
+ * separately and combined through their statistics; otherwise few workgroups would read all keys. If the number of keys
+ * is symbolic, so are the lengths of the runs.
  *
  *     before  %y = attention %q, %k, %v                             q: f32[head=8, d=64]   k, v: f32[head=8, key=4096, d=64]
  *     after   %p = attention_parts %q, %k, %v part key_part=32      f32[key_part=32, head=8, d=64]
@@ -29,23 +29,23 @@ import {
   transpose,
 } from "../ops/index.ts";
 
-/** Runs have at least so many keys, ... */
+/** Runs have at least this many keys, ... */
 const shortest = 256;
-/** ... and there are as many as make about so many workgroups, ... */
+/** ... and there are enough of them for about this many workgroups. */
 const workgroups = 512;
-/** ... where there would be fewer than this, of so many queries each. */
+/** Split only if there would be fewer workgroups than this, of `queriesOfOne` queries each. */
 const fewWorkgroups = 128;
 const queriesOfOne = 64;
-/** What an open number of keys without a declared maximum is taken for. */
+/** The assumed number of keys if it is symbolic without a declared maximum. */
 const usualKeys = 4096;
-/** And what any other open size is: one would not be split for a batch that may be large. */
+/** The same for other symbolic sizes; large enough that an unbounded batch is not split. */
 const usualSize = 256;
 
 export const splitKeys: Pass = {
   name: "split-keys",
   needs: ["canonicalize", "decompose"],
   run: (graph) => {
-    // Where statistics are asked for as well one kernel computes both: it would no longer be one.
+    // If the statistics are also needed, one kernel computes both: splitting would separate them.
     const asked = nodesOf(graph).filter((n) => attentionCore(n)?.part === "statistic");
     return rewriteGraph(graph, (node, original) =>
       asked.some((statistic) => sameRows(statistic, original)) ? node : splitOne(node),
@@ -103,13 +103,13 @@ function inParts(node: Node, shared: Record<"q" | "k" | "v", Node>, name: string
   const part = { name, size: count };
   const [bias, mask] = [operandNamed(node, "bias"), operandNamed(node, "mask")];
   const { values, statistic } = attentionParts({ ...shared, bias, mask }, { dot, over, scale }, part);
-  // The statistics with the axes of the values: all sums then have the same rows, and one kernel.
+  // Broadcast the statistics to the values' axes: all sums then have the same rows and share a kernel.
   const wide = broadcast(
     statistic,
     values.type.axes.filter((a) => !hasAxis(statistic.type, a.name)),
   );
   const weights = exp(sub(wide, reduceMax(wide, [name])));
-  // The values first: where the statistics come before v is known, they would have a kernel of their own.
+  // The values first: if the statistics came before v is known, they would get a kernel of their own.
   const mixed = reduceSum(mul(cast(values, "f32"), weights), [name]);
   return cast(div(mixed, reduceSum(weights, [name])), node.type.dtype);
 }

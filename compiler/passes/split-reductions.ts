@@ -1,6 +1,6 @@
 /**
- * Splits long reductions of few rows in two: parts of each row first, then the parts. One thread, or one workgroup, would
- * else do nearly all the work.
+ * Splits long reductions of few rows into two stages: parts of each row, then the parts. Otherwise one thread or
+ * workgroup would do nearly all the work.
  *
  *     before  %n = reduce_sum %x over [arena]                    x: f32[arena=811008]
  *     after   %p = split %x arena into [arena=64, arena_part=12672]
@@ -18,19 +18,19 @@ import { foldOf, isReduction } from "../ir/op.ts";
 import { type Axis, axisNames, findAxis, hasAxis } from "../ir/type.ts";
 import { cast, reduceSum, split, transpose } from "../ops/index.ts";
 
-/** Sums of at least this many elements are split, ... */
+/** Reductions of at least this many elements are split, ... */
 const longRow = 8192;
-/** ... where there are fewer rows than this, ... */
+/** ... if there are fewer than `rows` rows, ... */
 interface Few {
   readonly rows: number;
-  /** ... into about as many parts in all. */
+  /** ... into about this many parts in total. */
   readonly parts: number;
 }
 const apart: Few = { rows: 256, parts: 2048 };
-/** Rows that lie side by side in memory share workgroups, as the sums of channels do: it takes more of them to be many. */
+/** Rows adjacent in memory, as in per-channel sums, share workgroups: it takes more of them to fill a device. */
 const sideBySide: Few = { rows: 4096, parts: 16384 };
 
-/** Elements; of a size that is open, as few as a run may have. */
+/** The number of elements; the minimum for a symbolic size. */
 const size = (axes: readonly Axis[]): number => axes.reduce((n, a) => n * boundsOf(a.size).min, 1);
 
 export const splitReductions: Pass = {
@@ -39,7 +39,7 @@ export const splitReductions: Pass = {
   run: (graph) => rewriteGraph(graph, (node) => (isSplittable(node) ? splitOne(node) : node)),
 };
 
-/** A reduction whose parts may be folded apart; or a sum of products that has nothing of both operands beside each other. */
+/** A reduction whose parts fold separately, or a contraction where only one operand has axes of its own. */
 function isSplittable(node: Node): boolean {
   if (isReduction(node)) return foldsParts(foldOf(node)!.fold);
   if (foldOf(node)?.kind !== "contraction") return false;
@@ -68,9 +68,9 @@ function splitOne(node: Node): Node {
   ];
   const parts = count === longest.size ? node.operands : node.operands.map((x) => split(x, longest.name, into));
   const rest = { over: count === longest.size ? others : [...others, inner] };
-  // A part may still be long, where the longest axis has few divisors: it is split along another one.
+  // A part may still be long if the longest axis has few divisors: it is split along another axis.
   if (isReduction(node)) return build(node.op, [splitOne(build(node.op, parts, rest))], { over: [longest.name] });
-  // Parts of a sum of halves are f32, as the sum is until it is whole.
+  // Partial sums of f16 are f32, like the accumulator of the whole sum.
   const products = splitOne(
     build(
       node.op,

@@ -1,12 +1,12 @@
 /**
- * A product with a strided transposed window reads nothing but zeros for most elements of the kernel: at stride 2 those of
- * one parity have something for a place. For each remainder of a place by the stride one smaller product is computed, with
- * the elements of the kernel that it has and no stride; together they write the result, each its own places.
+ * Splits a strided transposed convolution by phase. Most kernel taps only meet zeros: at stride 2, an output position
+ * uses taps of one parity. For each remainder of the position by the stride, one smaller product is computed from its
+ * own taps without a stride; the results are interleaved.
  *
  *     before  %t = transposed_window %y axis o into i=7 kernel k=3 stride 2    [i, k, n]
  *             %r = contract %t, %w over [n, k]                                 [i, c]
- *     after   for each remainder a contraction over [n, k'], k' one or two of k, of windows without a stride   [i=4, c]
- *             %r = their concatenation along a new axis, merged with i, as long as i is
+ *     after   for each remainder a contraction over [n, k'], k' one or two taps, of unstrided windows   [i=4, c]
+ *             %r = their concatenation along a new axis, merged with i and cut to its size
  */
 import type { Pass } from "../driver/index.ts";
 import { build } from "../ir/build.ts";
@@ -49,7 +49,7 @@ const rules = rewritePass("split-strides", [
 
 export const splitStrides = { ...rules, needs: ["canonicalize", "decompose"] } satisfies Pass;
 
-/** A strided window of an operand, and what a place's remainder by the stride makes of it. */
+/** A strided transposed window within an operand. */
 interface Strided {
   readonly node: Node;
   readonly kernel: Axis;
@@ -57,7 +57,7 @@ interface Strided {
   readonly stride: number;
 }
 
-/** The elements of a kernel that are anything for the places of one remainder: every `step`-th from `first`. */
+/** The kernel taps that contribute to positions with one remainder: every `step`-th from `first`. */
 interface Taps {
   readonly strided: Strided;
   readonly remainder: number;
@@ -79,7 +79,7 @@ function splitOne(node: Node): Node | undefined {
   return undefined;
 }
 
-/** The strided windows among those that an operand is. */
+/** The strided ones among an operand's nested transposed windows. */
 function stridedOf(x: Node): Strided[] {
   if (is(transpose, x)) return stridedOf(x.operands[0]!);
   if (!is(transposedWindow, x)) return [];
@@ -112,7 +112,10 @@ function apart(node: Node, which: number, strided: readonly Strided[]): Node {
   return inOrderOf(node, whole);
 }
 
-/** The elements of a kernel whose window begins at a whole number of strides before places of a remainder. */
+/**
+ * The taps for positions with this remainder: those for which remainder + low − k · dilation is a multiple of the
+ * stride.
+ */
 function tapsOf(strided: Strided, remainder: number): Taps {
   const { node, kernel, stride } = strided;
   const { dilation } = stepsOf(node.attrs);
@@ -123,7 +126,7 @@ function tapsOf(strided: Strided, remainder: number): Taps {
   return { strided, remainder, first: taps[0] ?? 0, count: taps.length, step: (taps[1] ?? 1) - (taps[0] ?? 0) };
 }
 
-/** The product at the places of some remainders; zeros where no element of a kernel has anything for them. */
+/** The product at the positions of some remainders; zeros if no tap contributes to them. */
 function productOf(node: Node, which: number, taps: readonly Taps[]): Node {
   const [own, other] = [node.operands[which]!, node.operands[1 - which]!];
   const left = rebuilt(own, taps);
@@ -133,7 +136,7 @@ function productOf(node: Node, which: number, taps: readonly Taps[]): Node {
   return taps.some((t) => t.count === 0) ? broadcastLike(constant(0, product.type.dtype), product) : product;
 }
 
-/** The operand with each strided window without its stride. */
+/** The operand with the strides of its windows removed. */
 function rebuilt(x: Node, taps: readonly Taps[]): Node {
   const own = taps.find((t) => t.strided.node === x);
   if (!own && !is(transpose, x) && !is(transposedWindow, x)) return x;
@@ -155,7 +158,7 @@ function rebuilt(x: Node, taps: readonly Taps[]): Node {
   );
 }
 
-/** Every `step`-th element of the kernel's axis from the first one. */
+/** Every `step`-th element along the kernel's axis from `first`. */
 function elementsOf(x: Node, { strided, first, count, step }: Taps): Node {
   const { name } = strided.kernel;
   const one = { name: `${name}_one`, size: 1 };

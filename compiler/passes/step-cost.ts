@@ -1,4 +1,4 @@
-/** What a training step computes, by its parts: forward, backward, and the update of the parameters. */
+/** Operation counts of a training step: forward, backward and parameter update. */
 import type { Sizes } from "../ir/dim.ts";
 import { type Graph, nodesOf, topological } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
@@ -10,17 +10,17 @@ export type Operations = Pick<NodeCost, "macs" | "flops">;
 export interface StepOperations {
   /** What the loss needs. */
   readonly forward: Operations;
-  /** What gradients need besides. */
+  /** What the gradients need in addition. */
   readonly backward: Operations;
-  /** What is done to whole arenas: norms, sums, the update rule. */
+  /** Work on whole arenas: norms, sums, the update rule. */
   readonly update: Operations;
 }
 
-/** Whether a node makes an arena, or a number of one; not so for views of parameters. */
+/** Whether a node yields an arena or a scalar computed from one; false for views of parameters. */
 const isOfArena = ({ type, operands }: Node): boolean =>
   isArena(type) || (type.axes.length === 0 && operands.some((o) => isArena(o.type)));
 
-/** Operations of a graph that makes an output `loss` and its gradients, at given sizes. */
+/** Operation counts, at given sizes, of a graph that computes an output `loss` and its gradients. */
 export function countStepOperations(graph: Graph, sizes: Sizes = {}): StepOperations {
   const goal = graph.outputs.find(({ name }) => name === "loss")?.node;
   const forward = new Set(goal ? topological([goal]) : []);

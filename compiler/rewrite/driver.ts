@@ -1,4 +1,4 @@
-/** The one driver of rules: bottom-up, each node until no rule has anything left to say about it. */
+/** The rewrite driver: applies rules bottom-up, to each node until it reaches a fixed point. */
 import { InternalError } from "../diagnostics/error.ts";
 import { withBirth } from "../diagnostics/source-location.ts";
 import { type Graph, rewriteGraph, withOperands } from "../ir/graph.ts";
@@ -7,7 +7,7 @@ import { opRecord } from "../ir/op.ts";
 import { printType, sameType } from "../ir/type.ts";
 import { isRefusal, type Refusal, type Rule, refuse, sameUpToOrder } from "./rule.ts";
 
-/** What a rule did, or why it did nothing, at one node. */
+/** A rule's outcome at one node: its replacement, or why it refused. */
 export interface RuleEvent {
   readonly rule: string;
   readonly node: Node;
@@ -18,17 +18,17 @@ export interface RuleEvent {
 
 export type RuleObserver = (event: RuleEvent) => void;
 
-/** A pass that is a table of rules. */
+/** A pass made of rewrite rules. */
 export interface RewritePass {
   readonly name: string;
   readonly rules: readonly Rule[];
   readonly run: (graph: Graph, observe?: RuleObserver) => Graph;
 }
 
-/** Rule after rule at one node; more than this and two of them undo each other. */
+/** The most rewrites at one node; beyond that, two rules must be undoing each other. */
 const mostSteps = 200;
 
-/** Makes a pass of rules; the graph itself comes back where no rule applies. */
+/** Makes a pass of rules; its `run` returns the same graph object when no rule applies. */
 export function rewritePass(name: string, rules: readonly Rule[]): RewritePass {
   const byOp = new Map<string, readonly Rule[]>();
   const rulesFor = ({ op }: Node): readonly Rule[] => {
@@ -82,7 +82,7 @@ function runRules(pass: string, graph: Graph, rulesFor: (node: Node) => readonly
     return undefined;
   }
 
-  /** A replacement has the type of what it replaces; where only the order of the axes differs, it is not made. */
+  /** A replacement must have the type of the node it replaces; one that differs only in axis order is refused. */
   function typed(rule: Rule, node: Node, result: Node | Refusal | undefined): Node | Refusal | undefined {
     if (result === undefined || isRefusal(result) || sameType(result.type, node.type)) return result;
     if (sameUpToOrder(result.type, node.type)) return refuse("the axes would come in another order");
@@ -90,7 +90,7 @@ function runRules(pass: string, graph: Graph, rulesFor: (node: Node) => readonly
     throw new InternalError(`pass "${pass}", rule "${rule.name}": makes ${types}`);
   }
 
-  /** What a rule made may hold other new nodes below its root: those are settled first. */
+  /** A replacement may contain other new nodes below its root: they are settled first. */
   function settleNew(root: Node): Node {
     const map = new Map<Node, Node>();
     for (const node of topologicalUntil(root, (n) => settled.get(n) === n)) {
@@ -102,7 +102,7 @@ function runRules(pass: string, graph: Graph, rulesFor: (node: Node) => readonly
   }
 }
 
-/** Nodes below `root`, operands first, without going below those that `stop` claims. */
+/** `root` and the nodes below it, operands first, skipping those for which `stop` holds. */
 function topologicalUntil(root: Node, stop: (node: Node) => boolean): Node[] {
   const order: Node[] = [];
   const seen = new Set<Node>();

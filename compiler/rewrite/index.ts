@@ -1,4 +1,4 @@
-/** Rewriting owns the rule language, patterns written with the ordinary builders, and the one driver that applies rules. */
+/** Graph rewriting: rules, patterns written with the ordinary op builders, and the driver that applies the rules. */
 export * from "./driver.ts";
 export * from "./pattern.ts";
 export * from "./rule.ts";

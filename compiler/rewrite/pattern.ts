@@ -1,6 +1,6 @@
 /**
- * Patterns over the ordinary builders. A pattern is a graph built on sample values: a node matches it when it is the same
- * graph but for the samples, and what stands in their places is what the variables are bound to.
+ * Patterns written with the ordinary op builders. A pattern is a graph built from sample values, one per variable. A
+ * node matches if it is the same graph except at the samples; each variable is bound to what the node has in its place.
  */
 import type { Dim } from "../ir/dim.ts";
 import type { DType } from "../ir/dtype.ts";
@@ -9,21 +9,21 @@ import { isConstant, opRecord } from "../ir/op.ts";
 import type { Axis } from "../ir/type.ts";
 import { input } from "../ops/index.ts";
 
-/** A variable with a sample of what it stands for; `T` is what it is bound to. */
+/** A pattern variable with its sample; `T` is the type of what it binds. */
 export interface Variable<T> {
   readonly kind: "tensor" | "attr";
-  /** For an attribute: the value that marks its places. */
+  /** For an attribute: the value that marks its occurrences in the pattern. */
   readonly sample: AttrValue;
   readonly axes?: readonly Axis[];
   readonly dtype?: DType;
-  /** Never set: carries T. */
+  /** Never set: a phantom field that carries T. */
   readonly bound?: T;
 }
 
 export type Variables = Readonly<Record<string, Variable<unknown>>>;
 export type Bound<V extends Variables> = { readonly [K in keyof V]: V[K] extends Variable<infer T> ? T : never };
 
-/** Any node. Rules are checked on a sample of the axes and dtype given, and match others as well. */
+/** Matches any node: the axes and dtype only define the sample that the rule is checked on. */
 export const tensor = (axes: Readonly<Record<string, number>> = {}, dtype: DType = "f32"): Variable<Node> => ({
   kind: "tensor",
   sample: null,
@@ -40,7 +40,7 @@ export const dim = (sample: number): Variable<Dim> => attr(sample);
 export const number = (sample: number): Variable<number> => attr(sample);
 export const dtype = (sample: DType): Variable<DType> => attr(sample);
 
-/** The samples of variables, for running a pattern on. */
+/** The samples of variables, from which the pattern graph is built. */
 export function samplesOf<V extends Variables>(variables: V): Bound<V> {
   const entries = Object.entries(variables).map(([name, v]) => [name, sampleOf(name, v)] as const);
   return Object.fromEntries(entries) as Bound<V>;
@@ -49,7 +49,7 @@ export function samplesOf<V extends Variables>(variables: V): Bound<V> {
 const sampleOf = (name: string, v: Variable<unknown>): unknown =>
   v.kind === "tensor" ? input(name, v.dtype ?? "f32", v.axes ?? []) : v.sample;
 
-/** A tensor for the example of a rule that is not a pattern. */
+/** An input tensor for the example of a `nodeRule`. */
 export const sampleTensor = (name: string, axes: Readonly<Record<string, number>>, dtype: DType = "f32"): Node =>
   input(
     name,
@@ -59,9 +59,9 @@ export const sampleTensor = (name: string, axes: Readonly<Record<string, number>
 
 export interface Pattern {
   readonly root: Node;
-  /** Variables by the node that is their sample. */
+  /** Variable names by sample node. */
   readonly tensors: ReadonlyMap<Node, string>;
-  /** Variables by the spelling of their sample. */
+  /** Variable names by the `attrKey` of their sample. */
   readonly attrs: ReadonlyMap<string, string>;
 }
 
@@ -78,7 +78,7 @@ export function pattern(variables: Variables, samples: Readonly<Record<string, u
   };
 }
 
-/** What the variables stand for where `node` matches; undefined where it does not. */
+/** The variable bindings if `node` matches, else undefined. */
 export const matchPattern = (p: Pattern, node: Node): Bindings | undefined => unify(p, p.root, node, new Map());
 
 function unify(p: Pattern, sample: Node, node: Node, bound: Bindings): Bindings | undefined {
@@ -98,7 +98,7 @@ function unifyAll(p: Pattern, samples: readonly Node[], nodes: readonly Node[], 
   return all;
 }
 
-/** A number in a pattern is that number in any dtype: the builders give it that of its neighbour. */
+/** A constant matches in any dtype: builders give a number the dtype of the other operand. */
 function unifyConstant(p: Pattern, sample: Node, node: Node, bound: Bindings): Bindings | undefined {
   if (node.attrs.value === undefined || node.type.axes.length > 0) return undefined;
   return unifyValue(p, sample.attrs.value!, node.attrs.value, bound);
@@ -115,7 +115,7 @@ function unifyAttrs(p: Pattern, sample: Node, node: Node, bound: Bindings): Bind
   return all;
 }
 
-/** A value that is a variable's sample is bound whole; lists and records are compared by their parts. */
+/** A value equal to a variable's sample is bound whole; other lists are unified element by element. */
 function unifyValue(p: Pattern, sample: AttrValue, value: AttrValue, bound: Bindings): Bindings | undefined {
   const key = attrKey(sample);
   const name = p.attrs.get(key);
@@ -129,7 +129,7 @@ function unifyValue(p: Pattern, sample: AttrValue, value: AttrValue, bound: Bind
   return key === attrKey(value) ? bound : undefined;
 }
 
-/** A variable that occurs twice stands for the same both times. */
+/** All occurrences of a variable must bind to the same value. */
 function bind(bound: Bindings, name: string, value: unknown): Bindings | undefined {
   if (!bound.has(name)) return new Map(bound).set(name, value);
   const known = bound.get(name);

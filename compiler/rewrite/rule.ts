@@ -1,4 +1,6 @@
-/** Rules: what is looked for, when it may be replaced, and by what. A rule is checked on its own example when it is built. */
+/**
+ * Rewrite rules: what to match, when, and the replacement. Each rule is checked on its own example when it is built.
+ */
 import { InternalError } from "../diagnostics/error.ts";
 import { withoutCapture } from "../diagnostics/source-location.ts";
 import type { Node } from "../ir/node.ts";
@@ -7,17 +9,19 @@ import { axisNames as namesOf, printType, sameType, type TensorType } from "../i
 import { is, type Recorded, transpose } from "../ops/index.ts";
 import { type Bound, matchPattern, pattern, samplesOf, type Variables } from "./pattern.ts";
 
-/** Why a rule leaves a node that it looked at closely. */
+/** Why a rule left a node that it matched unchanged. */
 export interface Refusal {
   readonly refused: string;
 }
 
 export interface Rule {
   readonly name: string;
-  /** The op at the root of what it replaces, by name, or the kind of ops; absent where the rule looks at every node. */
+  /**
+   * Name of the op at the root of the match (`kind`: its kind of op); with neither, the rule is tried on every node.
+   */
   readonly op?: string;
   readonly kind?: OpKind;
-  /** The replacement, of the same type; a refusal with its reason; undefined where the node is nothing for this rule. */
+  /** A replacement of the same type; a refusal with its reason; or undefined if the node does not match. */
   readonly apply: (node: Node) => Node | Refusal | undefined;
   /** A node that the rule replaces. */
   readonly example: Node;
@@ -29,12 +33,14 @@ export const refuse = (refused: string): Refusal => ({ refused });
 export interface PatternRule<V extends Variables> {
   readonly given: V;
   readonly match: (v: Bound<V>) => Node;
-  /** True, or the reason why not. */
+  /** True, or the reason to refuse. */
   readonly when?: (v: Bound<V>) => true | string;
   readonly replace: (v: Bound<V>) => Node;
 }
 
-/** A rule whose left and right sides are written with the ordinary builders; throws InternalError when it is no rule. */
+/**
+ * A rule with both sides written with op builders; throws InternalError if a variable is unbound or its example fails.
+ */
 export function rule<const V extends Variables>(name: string, spec: PatternRule<V>): Rule {
   const samples = withoutCapture(() => samplesOf(spec.given));
   const example = withoutCapture(() => spec.match(samples));
@@ -53,7 +59,7 @@ export function rule<const V extends Variables>(name: string, spec: PatternRule<
 }
 
 export interface NodeRule {
-  /** The builder of the op that it looks at, or the kind of ops; absent for every node. */
+  /** The builder of the op to match (`kind`: the kind of op); with neither, every node. */
   readonly of?: Recorded;
   readonly kind?: OpKind;
   /** The builder of the op whose result must be the first operand. */
@@ -63,7 +69,7 @@ export interface NodeRule {
   readonly rewrite: (node: Node, operand: Node) => Node | Refusal | undefined;
 }
 
-/** A rule that computes its replacement, where a pattern cannot say it: any number of operands, arithmetic on sizes. */
+/** A rule in code, for what patterns cannot express: variadic operands, arithmetic on sizes. */
 export const nodeRule = (name: string, { of, kind, operand, example, rewrite }: NodeRule): Rule =>
   checked({
     name,
@@ -73,7 +79,7 @@ export const nodeRule = (name: string, { of, kind, operand, example, rewrite }: 
     example: withoutCapture(example),
   });
 
-/** Runs a rule on its example: it must replace it, by something of the same type. */
+/** Runs a rule on its example, which it must replace with another node of the same type. */
 function checked(r: Rule): Rule {
   const result = withoutCapture(() => r.apply(r.example));
   if (result === undefined || isRefusal(result)) {
@@ -86,10 +92,10 @@ function checked(r: Rule): Rule {
   return r;
 }
 
-/** The value with its axes in the order in which `like` has them. */
+/** `value` transposed to the axis order of `like`. */
 export const inOrderOf = (like: Node, value: Node): Node => transpose(value, namesOf(like.type));
 
-/** True where two types differ in the order of their axes at most. */
+/** True if two types differ at most in axis order. */
 export const sameUpToOrder = (a: TensorType, b: TensorType): boolean =>
   a.dtype === b.dtype &&
   a.axes.length === b.axes.length &&

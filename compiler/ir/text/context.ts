@@ -1,4 +1,4 @@
-/** What is known while a text is read: its mistakes so far, its functions, and the section at hand. */
+/** The state of elaborating a text: mistakes so far, functions, and the current section. */
 import type { IToken } from "chevrotain";
 import type { Mistake } from "../../diagnostics/render.ts";
 import type { SymbolicDim } from "../dim.ts";
@@ -8,16 +8,16 @@ import { type Known, rootScope, type Scope } from "./scope.ts";
 import type { Extent, Result, Section, SectionHead, Span, TypeTree, Word } from "./tree.ts";
 import { readType, TextFault, UnknownIteration } from "./values.ts";
 
-/** More than this many statements, with loops unrolled and calls inlined, are a mistake and not a model. */
+/** The most statements, with loops unrolled and calls inlined; more are reported as a mistake. */
 export const mostStatements = 200_000;
 
-/** Functions that call functions: no further than this. */
+/** The deepest nesting of function calls. */
 export const deepestCall = 100;
 
 export interface FunctionSection {
   readonly section: Section;
   readonly head: SectionHead;
-  /** Its place among the sections: a function is called after it. */
+  /** Its index among the sections: only later sections may call it. */
   readonly order: number;
 }
 
@@ -33,7 +33,7 @@ export interface Elaboration {
   /** Functions whose signature does not parse, by name. */
   readonly lostFunctions: Set<string>;
   statementsLeft: number;
-  /** The head of a loop around is broken and names no variable. */
+  /** True if the head of an enclosing loop is broken and names no variable. */
   lostVariable: boolean;
 }
 
@@ -60,19 +60,22 @@ export interface FrameResult {
   readonly known: Known;
 }
 
-/** What a section makes while it is read. */
+/** The state of one section or call. */
 export interface Frame {
   readonly file: string;
   readonly scope: Scope;
-  /** Goes before the names of what is declared here; from `call ... as`. */
+  /** Prefix of the names declared here; from `call ... as`. */
   readonly prefix: string;
   /** Inputs of the graph by name, in the order of the text. */
   readonly inputs: Map<string, Node>;
   readonly results: FrameResult[];
   readonly order: number;
-  /** Calls around this one. */
+  /** The number of enclosing calls. */
   readonly depth: number;
-  /** What faulty lines may have said: patterns of inputs' names, and whether there were results. To miss those is nobody's mistake. */
+  /**
+   * What faulty lines may have declared: patterns of input names, and whether there were results. Their absence is not
+   * reported.
+   */
   readonly lost: { readonly inputs: Set<string>; results: boolean };
 }
 
@@ -87,13 +90,13 @@ export const newFrame = (e: Elaboration, order: number): Frame => ({
   lost: { inputs: new Set(), results: false },
 });
 
-/** Reports a mistake, once for each place: a function or a loop comes by more than once. */
+/** Reports a mistake, once per position: functions and loop bodies are elaborated more than once. */
 export function report(e: Elaboration, span: Span, message: string, hint?: string): void {
   if (e.mistakes.some((m) => m.line === span.line && m.column === span.column)) return;
   e.mistakes.push({ ...span, message, ...(hint !== undefined && { hint }) });
 }
 
-/** Runs `body`; a fault in it is reported, and `otherwise` stands for its result. */
+/** Runs `body`; if it throws a TextFault, reports it and returns `otherwise()`. */
 export function attempt<T>(e: Elaboration, body: () => T, otherwise: () => T): T {
   try {
     return body();
@@ -104,17 +107,17 @@ export function attempt<T>(e: Elaboration, body: () => T, otherwise: () => T): T
   }
 }
 
-/** Runs `body` and reports a fault in it. */
+/** Runs `body`; reports a TextFault that it throws. */
 export const check = (e: Elaboration, body: () => void): void => attempt(e, body, () => {});
 
-/** Stands for a value whose statement is faulty; no graph that holds one is ever handed out. */
+/** A placeholder for a value whose statement is faulty; a graph that contains one is never returned. */
 export function placeholder(type: TensorType | undefined, word: Word): Known {
   if (!type) return { node: undefined };
   const name = `faulty ${word.span.line}:${word.span.column}`;
   return { node: intern("input", [], { name, dtype: type.dtype, axes: type.axes as never }, type) };
 }
 
-/** An annotated type; undefined where there is none or it is faulty, which is then reported. */
+/** An annotated type; undefined if there is none or it is faulty, which is reported. */
 export const typeOf = (e: Elaboration, tree: TypeTree | undefined, scope: Scope): TensorType | undefined =>
   tree &&
   attempt<TensorType | undefined>(
@@ -123,11 +126,11 @@ export const typeOf = (e: Elaboration, tree: TypeTree | undefined, scope: Scope)
     () => undefined,
   );
 
-/** True for a line or a statement with a lexical or syntactic mistake. */
+/** True if a line or statement has a lexical or syntax error. */
 export const isBroken = (e: Elaboration, extent: Extent): boolean =>
   e.brokenLines.size > 0 && tokensOf(e, extent).some((t) => e.brokenLines.has(t.startLine!));
 
-/** The tokens of a line or a statement, found by binary search. */
+/** The tokens of a line or statement, found by binary search. */
 export function tokensOf(e: Elaboration, { from, to }: Extent): readonly IToken[] {
   let [low, high] = [0, e.tokens.length];
   while (low < high) {

@@ -1,6 +1,6 @@
 /**
- * Turns the syntax tree into nodes: checks names, types and attributes, calls functions and runs loops. Every statement
- * is checked by itself, and what a faulty one defines takes the type that its line says, so that one mistake is told once.
+ * Turns the syntax tree into nodes: checks names, types and attributes, inlines calls and unrolls loops. Statements are
+ * checked one by one; the values of a faulty one take their annotated types, so that one mistake is reported once.
  */
 import { didYouMean } from "../../diagnostics/did-you-mean.ts";
 import type { Node } from "../node.ts";
@@ -53,7 +53,7 @@ export function declareInputs(e: Elaboration, frame: Frame, entries: readonly Si
   }
 }
 
-/** An entry of the signature is the op `input`, written shorter. */
+/** A signature entry is shorthand for the op `input`. */
 function declareInput(frame: Frame, entry: SignatureEntry, type: TensorType | undefined): Node | undefined {
   const { role, value } = entry;
   const { span } = value;
@@ -70,14 +70,14 @@ function declareInput(frame: Frame, entry: SignatureEntry, type: TensorType | un
   return evaluateOperation(frame, { op: { text: "input", span }, name, operands: [], attributes: state }, [], type);
 }
 
-/** Declares what a function takes, without values: for a function that is checked by itself. */
+/** Declares a function's parameters as placeholders, to check its body without a call. */
 export function declareStandIns(e: Elaboration, frame: Frame, entries: readonly SignatureEntry[]): void {
   for (const { value, type } of entries) {
     check(e, () => define(frame.scope, value, placeholder(typeOf(e, type, frame.scope), value)));
   }
 }
 
-/** Reads the statements of a section or of a loop. */
+/** Elaborates the statements of a section or a loop. */
 export function elaborateBody(e: Elaboration, frame: Frame, body: readonly Placed[]): void {
   for (const placed of body) {
     if (e.statementsLeft-- <= 0) return;
@@ -93,7 +93,7 @@ function elaborateStatement(e: Elaboration, frame: Frame, placed: Placed): void 
   else for (const result of statement.results) addResult(e, frame, result);
 }
 
-/** True for a statement, but not a loop, that tells only what can be salvaged. */
+/** True for a broken statement other than a loop. */
 const isFaulty = (e: Elaboration, placed: Placed): boolean =>
   placed.statement.kind === "faulty" || (placed.statement.kind !== "repeat" && isBroken(e, placed));
 
@@ -116,7 +116,7 @@ function defineAll(e: Elaboration, frame: Frame, definition: Definition): void {
   });
 }
 
-/** A value without a node takes the annotated type; one of another type is a mistake. */
+/** A value without a node takes the annotated type; a value of another type is a mistake. */
 function asAnnotated(
   known: Known | undefined,
   type: TensorType | undefined,
@@ -172,7 +172,7 @@ function addResult(e: Elaboration, frame: Frame, result: Result): void {
 
 const count = (n: number): string => (n === 1 ? "1 value" : `${n} values`);
 
-/** Inlines a function: its statements run on the values given, in a scope of their own. */
+/** Inlines a function: elaborates its statements on the arguments, in a scope of their own. */
 function call(e: Elaboration, frame: Frame, { callee, operands, path }: Call, targets: readonly Word[]): Known[] {
   const found = e.functions.get(callee.text);
   if (!found && e.lostFunctions.has(callee.text)) return targets.map(() => ({ node: undefined }));
@@ -221,7 +221,7 @@ function argument(e: Elaboration, inner: Frame, input: SignatureEntry, value: Op
   throw new TextFault(value.span, message);
 }
 
-/** Runs the body of a loop once for each iteration, up to the first with a mistake: later ones would repeat it. */
+/** Elaborates the body of a loop once per iteration, up to the first mistake: later iterations would repeat it. */
 function repeat(e: Elaboration, frame: Frame, loop: RepeatTree, placed: Placed): void {
   const { body, headerTo } = loop;
   const header = isBroken(e, { from: placed.from, to: headerTo }) ? undefined : loop.header;
@@ -252,7 +252,7 @@ function repeat(e: Elaboration, frame: Frame, loop: RepeatTree, placed: Placed):
 
 type RepeatTree = Extract<Statement, { kind: "repeat" }>;
 
-/** Checks the body of a loop whose head is faulty, as if it ran once; nothing is said about its other iterations. */
+/** Checks the body of a loop whose head is faulty, as if it ran once; other iterations are not reported on. */
 function repeatOnce(e: Elaboration, frame: Frame, { headerTo, body }: RepeatTree, placed: Placed): void {
   const head = tokensOf(e, { from: placed.from, to: headerTo });
   for (const { text } of valuesIn(head)) familyOf(frame.scope, text, mostStatements).incomplete = true;
@@ -264,7 +264,7 @@ function repeatOnce(e: Elaboration, frame: Frame, { headerTo, body }: RepeatTree
   e.lostVariable = before;
 }
 
-/** Gives the values that go from one iteration to the next their first one; the number of iterations. */
+/** Sets the initial values of loop-carried values; returns the number of iterations. */
 function beginLoop(frame: Frame, header: RepeatHeader): number {
   const { count, variable, initial } = header;
   const iterations = readCount(count, frame.scope);

@@ -1,4 +1,6 @@
-/** The grammar of the text form, with recovery: a line that does not parse is one mistake, and the next line goes on. */
+/**
+ * The grammar of the text form, with error recovery: a line that does not parse is one mistake, and parsing continues.
+ */
 import { EOF, type IToken, type ParserMethod } from "chevrotain";
 import type { Mistake } from "../../diagnostics/render.ts";
 import {
@@ -53,10 +55,10 @@ import {
 } from "./tree.ts";
 import { alternative, inLine, ValueParser } from "./value-grammar.ts";
 
-/** What stands for a section or a header that could not be read. */
+/** The recovery value of a section or header that does not parse. */
 const nothing = { recoveryValueFunc: (): never => undefined as never };
 
-/** The lines of a file, in the order in which they may stand. */
+/** The grammar of files, sections and statements. */
 class GraphParser extends ValueParser {
   constructor() {
     super();
@@ -310,7 +312,7 @@ let parser: GraphParser | undefined;
 
 export interface Parsed {
   readonly file: FileTree;
-  /** At most one for each line. */
+  /** Syntax errors. */
   readonly mistakes: readonly Mistake[];
 }
 
@@ -324,7 +326,7 @@ export function parseTokens(tokens: IToken[]): Parsed {
   return { file: { symbols: whole(symbols), sections: whole(sections) }, mistakes };
 }
 
-/** Parses a type alone, as it stands at the end of a line that is otherwise broken; undefined where that is broken too. */
+/** Parses a type on its own, such as one at the end of a broken line; undefined if it is broken too. */
 export function parseType(tokens: IToken[]): TypeTree | undefined {
   parser ??= new GraphParser();
   parser.input = tokens;
@@ -332,7 +334,7 @@ export function parseType(tokens: IToken[]): TypeTree | undefined {
   return parser.errors.length === 0 ? type : undefined;
 }
 
-/** The end of a text has no place: the mistake is shown after the last token. */
+/** The end of a text has no position: such a mistake is shown at the last token. */
 function mistakeAt(token: IToken, tokens: readonly IToken[], message: string): Mistake {
   const at = Number.isFinite(token.startLine) && token.tokenType !== EOF ? token : tokens.at(-1);
   return { ...(at ? spanOf(at) : { line: 1, column: 1, length: 1 }), message };

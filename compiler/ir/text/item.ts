@@ -1,7 +1,7 @@
-/** Statements as text with holes: what the printer writes, and what it looks for repetition in. */
+/** Statements as text with holes: the form in which the printer detects repetition. */
 import type { Counter, Literal, Piece as TextPiece } from "./spell.ts";
 
-/** A reference to what another statement defines. */
+/** A reference to the value of another statement. */
 export interface OperandHole {
   readonly kind: "operand";
   readonly item: Item;
@@ -10,12 +10,12 @@ export interface OperandHole {
 export type Hole = OperandHole | Counter | Literal;
 export type Piece = OperandHole | TextPiece;
 
-/** One statement. Two are alike when their pieces are, but for what the holes hold. */
+/** One statement. Two have the same shape if their pieces differ only in the contents of holes. */
 export interface Item {
   readonly pieces: readonly Piece[];
   /** The type at the end of the line; empty for a result. */
   readonly type: string;
-  /** What the value would like to be called; values without a wish are numbered. */
+  /** The preferred name of the value; values without one are numbered. */
   readonly wish: string | undefined;
   readonly isResult: boolean;
 }
@@ -34,7 +34,7 @@ export function holesOf(item: Item): readonly Hole[] {
   return found;
 }
 
-/** One text for all statements that are alike. */
+/** A key that is equal for statements of the same shape. */
 export function shapeOf(item: Item): string {
   const pieces = item.pieces.map((p) => (typeof p === "string" ? p : `\u0000${p.kind}`));
   return `${pieces.join("\u0001")}\u0001${item.type}\u0001${item.isResult}`;

@@ -1,4 +1,4 @@
-/** Lays a rolled graph out as lines: values get names, holes get text, types stand in a column. */
+/** Lays out a rolled graph as lines: names values, fills holes, aligns types in a column. */
 import type { SizeBounds } from "../dim.ts";
 import type { Block } from "../roll.ts";
 import type { Loop, Pattern } from "../roll-fit.ts";
@@ -8,10 +8,10 @@ import { operandSeries } from "./series.ts";
 import { linear, type Sheet } from "./sheet.ts";
 import { spellNumber, spellText } from "./spell.ts";
 
-/** Lines of many operands continue on the next after this; all others are one line each, however long. */
+/** Lines with many operands are wrapped at this width; all others stay on one line, however long. */
 const width = 120;
 const manyOperands = 8;
-/** A type stands no further right than this, so that one long line does not move all others. */
+/** The rightmost type column, so that one long line does not move all others. */
 const typeColumn = 64;
 
 export function layOut(sheet: Sheet): string {
@@ -21,7 +21,7 @@ export function layOut(sheet: Sheet): string {
   return [...symbols, `graph @${sheet.name}(${signatureText(sheet, names)}) {`, ...body, "}", ""].join("\n");
 }
 
-/** `in 8..2048 multiple of 8`; what is not declared is left out. */
+/** `in 8..2048 multiple of 8`; defaults are omitted. */
 function boundsText({ min, max, multipleOf }: SizeBounds): string {
   const range =
     min === multipleOf && max === Number.POSITIVE_INFINITY ? [] : [`in ${min}..${Number.isFinite(max) ? max : ""}`];
@@ -39,7 +39,7 @@ function signatureText({ name: graph, signature }: Sheet, names: Names): string 
   return fits ? line : `\n${entries.map((e) => `  ${e}`).join(",\n")}\n`;
 }
 
-/** A line of the text: what stands before the type, and the type. */
+/** A line of text: the part before the type, and the type. */
 interface Line {
   readonly head: string;
   readonly type: string;
@@ -73,7 +73,7 @@ function loopLines(sheet: Sheet, names: Names, loop: Loop): string[] {
   return [wrap(header, "      "), ...statementLines(loop.body, text, names, "    "), "  }"];
 }
 
-/** Statements as lines with their types in a column; results that follow each other share a return. */
+/** Statements as lines with aligned types; consecutive results share a return. */
 function statementLines(
   items: readonly Item[],
   text: (item: Item, i: number) => string,
@@ -112,7 +112,7 @@ function returnText(results: readonly string[], indent: string): string {
   return line.length <= width ? line : `${indent}return ${results.join(`,\n${indent}  `)}`;
 }
 
-/** Breaks a long line after commas that stand in no text. */
+/** Breaks a long line after commas outside of quotes. */
 function wrap(line: string, indent: string): string {
   if (line.length <= width) return line;
   const parts = line.match(/(?:"(?:[^"\\]|\\.)*"|[^,"])+,? ?/g) ?? [line];
@@ -147,7 +147,7 @@ function holeText(names: Names, hole: Hole): string {
   return hole.kind === "literal" ? spellNumber(hole.value) : String(hole.value);
 }
 
-/** A hole of a loop's body. */
+/** The text of a hole in a loop's body. */
 function patternText(sheet: Sheet, names: Names, loop: Loop, pattern: Pattern): string {
   switch (pattern.kind) {
     case "same":

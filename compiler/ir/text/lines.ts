@@ -1,6 +1,6 @@
 /**
- * The lines of a text, before the grammar reads them: what continues a line is joined to it, and braces are made to
- * match. So the grammar always finds whole sections and loops, and a mistake costs no more than its own line.
+ * Preprocesses the lines of a text for the grammar: joins continuation lines and balances braces. So the grammar always
+ * sees complete sections and loops, and a mistake affects only its own line.
  */
 import type { IToken, TokenType } from "chevrotain";
 import type { Mistake } from "../../diagnostics/render.ts";
@@ -25,14 +25,14 @@ import {
 import { spanOf } from "./tree.ts";
 
 export interface Lines {
-  /** One NewLine at the end of each line that counts, and as many braces closed as opened. */
+  /** Tokens with one NewLine after each nonempty line, and balanced braces. */
   readonly tokens: IToken[];
   readonly mistakes: readonly Mistake[];
-  /** Whether a line outside of all braces was left out: it may have been meant as the head of a graph. */
+  /** Whether a line outside of all braces was dropped: it may have been meant as the head of a graph. */
   readonly lostOutside: boolean;
 }
 
-/** Puts tokens into lines; a line that begins no statement is a mistake and becomes a Stray. */
+/** Groups tokens into lines; a line that does not begin a statement is a mistake and becomes a Stray. */
 export function readLines(tokens: readonly IToken[]): Lines {
   const out: IToken[] = [];
   const mistakes: Mistake[] = [];
@@ -91,10 +91,10 @@ export function readLines(tokens: readonly IToken[]): Lines {
   return { tokens: out, mistakes, lostOutside };
 }
 
-/** More brackets than this inside each other are no graph, and the parser calls itself for each. */
+/** The deepest nesting of brackets: the parser recurses for each. */
 const deepest = 50;
 
-/** The bracket of a line that is too deep in others. */
+/** The first token of a line that is nested too deep. */
 function tooDeep(line: readonly IToken[], braces: number): IToken | undefined {
   if (braces > deepest) return line.at(-1);
   let depth = braces;
@@ -113,7 +113,7 @@ function strayMessage({ image, tokenType }: IToken, depth: number, opens: boolea
   return `a line begins with %value =, repeat, return or a closing bracket, not with "${image}"`;
 }
 
-/** Lines as lists of tokens without their line ends; a brace ends or begins a line wherever it stands. */
+/** Splits tokens into lines, without NewLine tokens; a brace also ends or begins a line. */
 function splitLines(tokens: readonly IToken[]): IToken[][] {
   const lines: IToken[][] = [[]];
   for (const token of tokens) {
@@ -125,7 +125,7 @@ function splitLines(tokens: readonly IToken[]): IToken[][] {
   return lines.filter((l) => l.length > 0);
 }
 
-/** Continues a line that ends in a comma or an opening bracket, or before a closing one; a stray line stays alone. */
+/** Joins a line to the next after a comma or an opening bracket, or before a closing one; not for a stray line. */
 function joined(lines: readonly IToken[][]): IToken[][] {
   const out: IToken[][] = [];
   let open = false;
@@ -145,11 +145,11 @@ const starters = new Set<TokenType>([Value, Return, Repeat, GraphWord, FunctionW
 function continues(last: IToken, next: readonly IToken[]): boolean {
   if (last.tokenType === OpenCurly) return false;
   if (closers.has(next[0]!.tokenType)) return true;
-  if (last.tokenType === OpenSquare && next[0]!.tokenType === Value) return false; // no value stands in such brackets
+  if (last.tokenType === OpenSquare && next[0]!.tokenType === Value) return false; // square brackets contain no values
   return openers.has(last.tokenType) && !isStatement(next);
 }
 
-/** `return`, `repeat` and `%a, %b =` begin a statement even after a comma that somebody forgot to follow up. */
+/** `return`, `repeat` and `%a, %b =` begin a statement even after a dangling comma. */
 function isStatement(line: readonly IToken[]): boolean {
   const first = line[0]!.tokenType;
   if (first === Return || first === CloseCurly || first === GraphWord || first === FunctionWord) return true;
@@ -159,7 +159,7 @@ function isStatement(line: readonly IToken[]): boolean {
   return line[i]?.tokenType === Value && line[i + 1]?.tokenType === Equals;
 }
 
-/** A token that the text lacks, at the place of another. */
+/** A synthesized token at the position of another. */
 const standIn = (tokenType: TokenType, at: IToken): IToken => ({
   ...at,
   tokenType,

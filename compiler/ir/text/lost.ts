@@ -1,4 +1,4 @@
-/** Keeps track of what faulty lines would have made, so that a value, an input or a result that only they know is nobody's mistake. */
+/** Tracks what faulty lines would have declared, so that uses of those values, inputs and results are not reported. */
 import type { IToken } from "chevrotain";
 import { globMatches } from "../../diagnostics/switches.ts";
 import { check, type Elaboration, type Frame, placeholder, tokensOf, typeOf } from "./context.ts";
@@ -7,7 +7,7 @@ import { define, familyOf } from "./scope.ts";
 import { Equals } from "./tokens.ts";
 import type { Definition, Placed, Section, Word } from "./tree.ts";
 
-/** Defines what a broken line would have defined, with the type at its end. */
+/** Defines the values that a broken line would have defined, with the type at its end. */
 export function defineLost(e: Elaboration, frame: Frame, placed: Placed): void {
   for (const tokens of statementsIn(tokensOf(e, placed))) defineLostBy(e, frame, tokens);
 }
@@ -20,7 +20,7 @@ function defineLostBy(e: Elaboration, frame: Frame, tokens: readonly IToken[]): 
   for (const target of targets) check(e, () => define(frame.scope, target, placeholder(type, target)));
 }
 
-/** Declares what a signature names that does not parse. */
+/** Declares the values in a signature that does not parse. */
 export function declareLost(e: Elaboration, frame: Frame, section: Section): void {
   const tokens = tokensOf(e, section);
   loseTexts(frame, tokens);
@@ -30,35 +30,35 @@ export function declareLost(e: Elaboration, frame: Frame, section: Section): voi
   }
 }
 
-/** A faulty line may have declared an input of this name; in all iterations, for it is not run in those. */
+/** Notes that a faulty line may have declared an input of this name, in any iteration. */
 export function loseInput(frame: Frame, { text }: Word): void {
   frame.lost.inputs.add(frame.prefix + pattern(text));
 }
 
-/** A line that does not parse may have declared what it names; one that ends where its op would stand, anything. */
+/** A broken line may have declared the names it quotes; one that ends before its op, any name. */
 function loseTexts(frame: Frame, tokens: readonly IToken[]): void {
   for (const name of textsIn(tokens)) loseInput(frame, name);
   if (tokens.at(-1)?.tokenType === Equals) frame.lost.inputs.add("*");
 }
 
-/** True where a faulty line may have declared an input of this name. */
+/** True if a faulty line may have declared an input of this name. */
 export const mayBeLost = (frame: Frame, name: string): boolean =>
   [...frame.lost.inputs].some((pattern) => globMatches(pattern, name));
 
-/** A name as it stands in the text, with * for its iterations. */
+/** A name as written in the text, with * for iterations. */
 const pattern = (text: string): string =>
   text
     .replace(/^"|"$/g, "")
     .replace(/\{\{|\}\}|\{[^{}]*\}/g, (part) => (part === "{{" || part === "}}" ? part[0]! : "*"));
 
-/** A definition that came to nothing may have declared inputs: by itself, or in the function that it calls. */
+/** A failed definition may have declared inputs, itself or in the function that it calls. */
 export function loseDeclared(frame: Frame, { operation }: Definition): void {
   if ("op" in operation) {
     if (operation.name) loseInput(frame, operation.name);
   } else if (operation.path) frame.lost.inputs.add(`${frame.prefix}${pattern(operation.path.text)}.*`);
 }
 
-/** The values of iterations that are not run are not known. */
+/** Marks the values of skipped iterations as unknown. */
 export function loseIterations(e: Elaboration, frame: Frame, body: readonly Placed[], count: number): void {
   for (const placed of body) {
     const { statement } = placed;

@@ -1,13 +1,13 @@
-/** Names for values: those of inputs and parameters as they wish, numbers for all others, in the order of the lines. */
+/** Names of values: preferred names for inputs and parameters, numbers for all others, in line order. */
 import type { Block } from "../roll.ts";
 import type { Place } from "../roll-fit.ts";
 import type { Item } from "./item.ts";
 import type { Sheet } from "./sheet.ts";
 
 export interface Names {
-  /** The name without %; that of its line, for a value of a loop. */
+  /** The name without %; for a value in a loop, that of its line. */
   readonly base: (item: Item) => string;
-  /** How a value is referred to from outside of its loop. */
+  /** The reference to a value from outside of its loop. */
   readonly reference: (item: Item) => string;
 }
 
@@ -32,7 +32,7 @@ export function nameValues({ signature, rolled }: Sheet): Names {
 const itemsOf = (block: Block): readonly Item[] => (block.kind === "item" ? [block.item] : block.body);
 const lineOf = (item: Item, place: Place | undefined): Item => (place ? place.loop.body[place.slot]! : item);
 
-/** A wish with what no name may hold left out, and a number at the end where it is taken. */
+/** The preferred name without invalid characters, and with a numeric suffix if it is taken. */
 function distinct(wish: string, taken: Set<string>): string {
   const words = wish
     .replace(/[^\w.]+/g, "_")

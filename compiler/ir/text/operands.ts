@@ -1,4 +1,4 @@
-/** Operands: references to values, numbers that become constants, and series that a loop writes. */
+/** Operands: references to values, numbers that become constants, and series (`repeat`). */
 import { type DType, misfit } from "../dtype.ts";
 import { intern, type Node } from "../node.ts";
 import { tensorType } from "../type.ts";
@@ -10,12 +10,12 @@ import { type Bindings, readDtype, readInteger, readLiteral, TextFault } from ".
 type LiteralTree = Extract<Operand, { kind: "literal" }>;
 type SeriesTree = Extract<Operand, { kind: "series" }>;
 
-/** A value, or a number whose dtype the other operands decide. */
+/** A value, or a number that takes the dtype of the other operands. */
 export type OperandValue =
   | { readonly kind: "known"; readonly known: Known; readonly span: Span }
   | { readonly kind: "number"; readonly value: number; readonly span: Span };
 
-/** The operands in their order, with those of a series one after another. */
+/** The operands in order, with series expanded. */
 export const operandValues = (scope: Scope, operands: readonly Operand[]): OperandValue[] =>
   operands.flatMap((operand) => {
     if (operand.kind === "literal") return [literalValue(operand, scope.bindings)];
@@ -29,11 +29,11 @@ function literalValue({ value, dtype, span }: LiteralTree, bindings: Bindings): 
   return { kind: "known", known: { node: constantAt(number, readDtype(dtype), span) }, span };
 }
 
-/** The node that a number in the text stands for. */
+/** The constant node of a number in the text. */
 const constantNode = (value: number, dtype: DType): Node =>
   intern("constant", [], { value, dtype }, tensorType(dtype, []));
 
-/** The same, where the dtype has the number; throws TextFault at it where not. */
+/** The same; throws TextFault if the dtype cannot represent the number. */
 function constantAt(value: number, dtype: DType, span: Span): Node {
   const wrong = misfit(dtype, value);
   if (wrong) throw new TextFault(span, wrong.message, wrong.hint);
@@ -57,7 +57,7 @@ export function readCount(expression: Expression, scope: Scope): number {
   throw new TextFault(expression.span, `a loop has 1 to ${mostStatements} iterations, not ${count}`);
 }
 
-/** The one value of an operand that stands alone, where no other says the dtype of a number. */
+/** The value of a single operand, with no other to give a number its dtype. */
 export function loneValue(scope: Scope, operand: Operand): Known {
   const [value, ...more] = operandValues(scope, [operand]);
   if (value?.kind === "known" && more.length === 0) return value.known;
@@ -65,7 +65,7 @@ export function loneValue(scope: Scope, operand: Operand): Known {
   throw new TextFault(operand.span, message);
 }
 
-/** Numbers become constants of the dtype of the first tensor that is no mask, else of the first. */
+/** Numbers become constants with the dtype of the first tensor that is not bool, else of the first tensor. */
 export function asNodes(values: readonly OperandValue[]): (Node | undefined)[] {
   const known = values.flatMap((v) => (v.kind === "known" ? [v.known.node] : []));
   const like = known.find((n) => n && n.type.dtype !== "bool") ?? known[0];

@@ -1,4 +1,4 @@
-/** One operation of the text as a node: operands counted, attributes read by the op's schema, the type inferred. */
+/** Builds the node of an operation: checks the operand count, reads attributes by the op's schema, infers the type. */
 import { didYouMean } from "../../diagnostics/did-you-mean.ts";
 import { HeddleError } from "../../diagnostics/error.ts";
 import { type AttrValue, intern, type Node } from "../node.ts";
@@ -11,7 +11,7 @@ import { readAttr, readName, TextFault } from "./values.ts";
 
 type MutableAttrs = Record<string, AttrValue>;
 
-/** The node of an operation; undefined where an operand is faulty. Throws TextFault at the part that is wrong. */
+/** The node of an operation; undefined if an operand is faulty. Throws TextFault at the faulty part. */
 export function evaluateOperation(
   frame: Frame,
   operation: Operation,
@@ -28,7 +28,7 @@ export function evaluateOperation(
   return node;
 }
 
-/** Ops without operands that carry a name: what they stand for is given when the graph runs. */
+/** Named sources: their value is given when the graph runs. */
 const isInput = (record: OpRecord): boolean => record.kind === "source" && record.attrs.name?.kind === "text";
 
 function recordOf({ op }: Operation): OpRecord {
@@ -86,7 +86,7 @@ function specOf(record: OpRecord, { name }: Argument) {
   );
 }
 
-/** The dtype and the axes of a source are those of the type at the end of its line. */
+/** A source takes its dtype and axes from the type at the end of its line. */
 function takeType(record: OpRecord, attrs: MutableAttrs, type: TensorType | undefined): void {
   if (!type) return;
   if (record.attrs.dtype?.kind === "dtype") attrs.dtype ??= type.dtype;
@@ -123,7 +123,7 @@ function makeNode(
   }
 }
 
-/** A parameter's name up to its last dot is the module path of what is made of it. */
+/** A parameter's name up to its last dot is the module path of what is computed from it. */
 const pathOf = (record: OpRecord, attrs: MutableAttrs): string | undefined =>
   record.source === "parameter" ? String(attrs.name).replace(/\.[^.]*$/, "") : undefined;
 
@@ -132,7 +132,7 @@ function assertSizes(type: TensorType, record: OpRecord, span: Span): void {
   if (wrong) throw new TextFault(span, `${record.name} gives the axis "${wrong.name}" the size ${wrong.size}`);
 }
 
-/** Shows a broken constraint at the axis that it names, where the text names that axis and no operand has it. */
+/** Reports a violated constraint at the axis that it names, if the text names that axis and no operand has it. */
 function violation(
   record: OpRecord,
   attributes: readonly Argument[],
@@ -155,7 +155,7 @@ function namesIn(value: Value): { text: string; span: Span }[] {
   );
 }
 
-/** Adds an input to those of the graph; two different ones may not share a name. */
+/** Adds an input to the graph; two different ones may not share a name. */
 function declare(frame: Frame, { op, name }: Operation, node: Node): void {
   const key = String(node.attrs.name);
   const known = frame.inputs.get(key);

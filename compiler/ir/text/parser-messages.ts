@@ -1,4 +1,4 @@
-/** What a mistake of syntax says: what may stand where it is, and what does. */
+/** Messages of syntax errors: what is expected, and what was found. */
 import { EOF, type IParserErrorMessageProvider, type IToken, type TokenType, tokenLabel } from "chevrotain";
 import { NewLine } from "./tokens.ts";
 

@@ -1,6 +1,6 @@
 /**
- * Finds where a sequence repeats itself: stretches in which every element equals the one `period` places later. Work grows
- * with the length of the sequence times a constant number of periods, whatever the sequence is.
+ * Finds repetitions in a sequence: runs in which every element equals the one `period` positions later. Time is linear
+ * in the length of the sequence times a constant number of candidate periods.
  */
 
 export interface Run {
@@ -10,15 +10,15 @@ export interface Run {
   readonly period: number;
 }
 
-/** A loop must save at least this many lines to be easier to read than what it stands for. */
+/** A loop must save at least this many lines to be easier to read than the unrolled statements. */
 export const leastSaved = 8;
 
-/** Windows of these lengths tell where one iteration resembles the next. */
+/** Window lengths used to find candidate periods. */
 const windows = [1, 2, 4, 8, 16, 32];
 /** Periods tried for each window length: the most frequent distances. */
 const periodsPerWindow = 12;
 
-/** Runs that do not overlap, those that save most first chosen; in the order of their starts. */
+/** Non-overlapping runs, chosen greedily by lines saved; sorted by start. */
 export function findRuns(sequence: readonly number[]): Run[] {
   const candidates = candidatePeriods(sequence).flatMap((period) => stretches(sequence, period));
   candidates.sort((a, b) => saved(b) - saved(a) || a.period - b.period || a.start - b.start);
@@ -56,7 +56,7 @@ function candidatePeriods(sequence: readonly number[]): number[] {
   return [...found].sort((a, b) => a - b);
 }
 
-/** Ids of windows twice as long. */
+/** Ids of windows twice as long (prefix doubling). */
 function twiceAsLong(ids: readonly number[], half: number): number[] {
   const pairs = new Map<string, number>();
   return Array.from({ length: Math.max(0, ids.length - half) }, (_, i) => {
@@ -67,7 +67,7 @@ function twiceAsLong(ids: readonly number[], half: number): number[] {
   });
 }
 
-/** Where the sequence equals itself `period` later, long enough for two iterations. */
+/** The runs with this period that are long enough to be worth a loop. */
 function stretches(sequence: readonly number[], period: number): Run[] {
   const runs: Run[] = [];
   let start = 0;
@@ -79,7 +79,7 @@ function stretches(sequence: readonly number[], period: number): Run[] {
   return runs.filter((r) => saved(r) >= leastSaved);
 }
 
-/** The longest part of a run that nothing chosen before has taken. */
+/** The longest part of a run that is not taken yet. */
 function freePart(run: Run, taken: Uint8Array): Run | undefined {
   let best: Run | undefined;
   let start = run.start;

@@ -1,4 +1,4 @@
-/** What a line that does not parse still tells: the names it would give, their types, and the variable of a loop. */
+/** What can be salvaged from a line that does not parse: defined names, their types, and the variable of a loop. */
 import type { IToken, TokenType } from "chevrotain";
 import { parseType } from "./grammar.ts";
 import { As, CloseSquare, Colon, Comma, Equals, Identifier, Numeral, Text, Value } from "./tokens.ts";
@@ -7,7 +7,7 @@ import { type TypeTree, type Word, wordOf } from "./tree.ts";
 const is = (token: IToken | undefined, ...types: readonly TokenType[]): boolean =>
   token !== undefined && types.some((t) => token.tokenType === t || t.categoryMatches?.includes(token.tokenTypeIdx));
 
-/** The values that a statement would define; a name may have lost its sign: `x = relu %y`. */
+/** The values that a statement would define; a name may lack its %: `x = relu %y`. */
 export function targetsIn(tokens: readonly IToken[]): Word[] {
   const named = leading(tokens, Value, Numeral, Identifier, Comma);
   const targets = is(tokens[named.length], Equals) ? named : leading(tokens, Value, Comma);
@@ -18,8 +18,8 @@ export function targetsIn(tokens: readonly IToken[]): Word[] {
 }
 
 /**
- * The lines of a statement that does not parse: its own, and those after it that would define something. The parser goes on
- * at a line that begins as one should, and so takes the next one for a part of the statement where that lost its sign.
+ * Splits a statement that does not parse into its own line and later ones that would define something: the parser
+ * resynchronizes at a well-formed line start, and so swallows a following line whose name lacks its %.
  */
 export function statementsIn(tokens: readonly IToken[]): readonly (readonly IToken[])[] {
   const statements: IToken[][] = [];
@@ -33,7 +33,7 @@ export function statementsIn(tokens: readonly IToken[]): readonly (readonly ITok
 
 const isPart = (token: IToken): boolean => is(token, Numeral, Identifier);
 
-/** A name with the parts that follow it: without its sign, a name with dots falls into several words. */
+/** A name with its following parts: without its %, a dotted name is lexed as several words. */
 function nameOf(token: IToken, following: readonly IToken[] = []): Word {
   const end = following.findIndex((t) => !isPart(t));
   const parts = is(token, Value) ? [] : end < 0 ? following : following.slice(0, end);
@@ -45,13 +45,13 @@ function leading(tokens: readonly IToken[], ...types: readonly TokenType[]): rea
   return tokens.slice(0, end < 0 ? tokens.length : end);
 }
 
-/** The type at the end of a statement; undefined where that is broken too. */
+/** The type at the end of a statement; undefined if it is broken too. */
 export function typeIn(tokens: readonly IToken[]): TypeTree | undefined {
   const colon = tokens.findLastIndex((t) => is(t, Colon));
   return colon < 0 ? undefined : parseType(tokens.slice(colon + 1));
 }
 
-/** The values that a signature names, with the types of those that say one. */
+/** The values in a signature, with their types if given. */
 export function entriesIn(tokens: readonly IToken[]): { readonly value: Word; readonly type: TypeTree | undefined }[] {
   return tokens.flatMap((token, k) => {
     if (!is(token, Value)) return [];
@@ -62,13 +62,13 @@ export function entriesIn(tokens: readonly IToken[]): { readonly value: Word; re
   });
 }
 
-/** The texts in quotes. */
+/** The quoted texts. */
 export const textsIn = (tokens: readonly IToken[]): Word[] => tokens.filter((t) => is(t, Text)).map((t) => wordOf(t));
 
-/** The values that the head of a loop names. */
+/** The values named in the head of a loop. */
 export const valuesIn = (tokens: readonly IToken[]): Word[] => tokens.filter((t) => is(t, Value)).map((t) => nameOf(t));
 
-/** The variable of a loop: what follows "as". */
+/** The variable of a loop: the name after "as". */
 export function variableIn(tokens: readonly IToken[]): string | undefined {
   const next = tokens[tokens.findIndex((t) => is(t, As)) + 1];
   return tokens.some((t) => is(t, As)) && is(next, Identifier) ? next!.image : undefined;

@@ -1,22 +1,22 @@
-/** What the names of a text stand for: values, and families with one value for each iteration of a loop. */
+/** Scopes: names of values, and of families with one value per loop iteration. */
 import { didYouMean } from "../../diagnostics/did-you-mean.ts";
 import type { Node } from "../node.ts";
 import type { Reference, Word } from "./tree.ts";
 import { type Bindings, readInteger, TextFault } from "./values.ts";
 
-/** A value; without a node where the statement that defines it is faulty and says no type. */
+/** A value; it has no node if its statement is faulty and has no type annotation. */
 export interface Known {
   readonly node: Node | undefined;
 }
 
-/** The values of a name in the body of a loop, by iteration; initial ones have negative iterations. */
+/** The values of a name defined in a loop, by iteration; initial values have negative iterations. */
 export interface Family {
   readonly values: Map<number, Known>;
-  /** Bindings of its loop. */
+  /** The number of iterations of its loop. */
   readonly count: number;
-  /** Where the body defines it; absent while only initial values are known. */
+  /** The line that defines it; absent while only initial values are known. */
   line: number | undefined;
-  /** A mistake in the loop keeps some of its values from being known. */
+  /** True if a mistake in the loop leaves some of its values unknown. */
   incomplete: boolean;
 }
 
@@ -24,7 +24,7 @@ export interface Scope {
   readonly parent: Scope | undefined;
   readonly values: Map<string, { readonly known: Known; readonly line: number }>;
   readonly families: Map<string, Family>;
-  /** The loop whose body this is: what is defined here joins a family of the scope around. */
+  /** The loop whose body this is: definitions here join a family of the enclosing scope. */
   readonly loop: { readonly variable: string; readonly iteration: number; readonly count: number } | undefined;
   readonly bindings: Bindings;
 }
@@ -45,7 +45,7 @@ export const iterationScope = (parent: Scope, variable: string, iteration: numbe
   bindings: new Map([...parent.bindings, [variable, iteration]]),
 });
 
-/** Gives a name a value; throws TextFault where the name is taken. */
+/** Defines a name; throws TextFault if it is taken. */
 export function define(scope: Scope, name: Word, known: Known): void {
   const around = chain(scope).slice(1);
   const taken =
@@ -60,13 +60,13 @@ export function define(scope: Scope, name: Word, known: Known): void {
   family.values.set(scope.loop.iteration, known);
 }
 
-/** The line of a family that another statement defines. */
+/** The line of a family with this name that another statement defines. */
 function otherFamily(scope: Scope, name: Word): number | undefined {
   const line = scope.families.get(name.text)?.line;
   return line === name.span.line ? undefined : line;
 }
 
-/** The family of a name in a scope; a new one where there is none yet. */
+/** The family of a name in a scope, created if needed. */
 export function familyOf(scope: Scope, name: string, count: number): Family {
   let family = scope.families.get(name);
   if (!family) {
@@ -76,14 +76,14 @@ export function familyOf(scope: Scope, name: string, count: number): Family {
   return family;
 }
 
-/** The scope and those around it, from the inside out. */
+/** The scope and its enclosing ones, innermost first. */
 function chain(scope: Scope): Scope[] {
   const all: Scope[] = [];
   for (let s: Scope | undefined = scope; s; s = s.parent) all.push(s);
   return all;
 }
 
-/** What `%name` or `%name[index]` stands for; throws TextFault where there is no such value. */
+/** Resolves `%name` or `%name[index]`; throws TextFault if there is no such value. */
 export function lookUp(scope: Scope, reference: Reference): Known {
   const { name, index, span } = reference;
   for (let s: Scope | undefined = scope; s; s = s.parent) {

@@ -1,11 +1,11 @@
-/** Long operand lists that walk along loops, such as all gradients of all layers, written as one series. */
+/** Prints long operand lists that step through loops, such as all gradients of all layers, as one series. */
 import type { Place } from "../roll-fit.ts";
 import type { Item } from "./item.ts";
 import type { Names } from "./names.ts";
 import { findRuns, iterationsOf } from "./runs.ts";
 import { linear } from "./sheet.ts";
 
-/** `%a, repeat 48 as i (%g[i], %b[47-i])`; undefined where the operands hold no series worth it. */
+/** `%a, repeat 48 as i (%g[i], %b[47-i])`; undefined if no series is worth it. */
 export function operandSeries(
   operands: readonly Item[],
   places: ReadonlyMap<Item, Place>,
@@ -29,7 +29,7 @@ export function operandSeries(
   return parts.join(", ");
 }
 
-/** One number for all values of one line of a loop, and one for each other value. */
+/** One id for all values of the same loop line, and one for each other value. */
 function lineIds(operands: readonly Item[], places: ReadonlyMap<Item, Place>): number[] {
   const ids = new Map<Item, number>();
   return operands.map((item) => {
@@ -41,7 +41,7 @@ function lineIds(operands: readonly Item[], places: ReadonlyMap<Item, Place>): n
   });
 }
 
-/** Iterations, from the first, in which every operand is as far from the one before as in the second. */
+/** The number of leading iterations in which every operand's index advances by a constant step. */
 function walking(
   operands: readonly Item[],
   places: ReadonlyMap<Item, Place>,

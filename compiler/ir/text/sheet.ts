@@ -1,16 +1,16 @@
-/** What the printer lays out, and how it writes an iteration. */
+/** The printer's input to layout, and the text of iteration indices. */
 import type { SizeSymbol } from "../dim.ts";
 import type { Rolled } from "../roll.ts";
 import type { Item } from "./item.ts";
 
 export interface Sheet {
-  /** As it stands after the @. */
+  /** As printed after the @. */
   readonly name: string;
-  /** The symbols that are declared with bounds. */
+  /** The symbols declared with bounds. */
   readonly symbols: readonly SizeSymbol[];
   readonly signature: readonly { readonly item: Item; readonly name: string }[];
   readonly rolled: Rolled;
-  /** What loops count with. */
+  /** The loop variable. */
   readonly variable: string;
 }
 

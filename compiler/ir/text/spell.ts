@@ -1,4 +1,4 @@
-/** How names, numbers, sizes, types and attributes are written. Text with holes: what may change from one iteration to the next. */
+/** Spelling of names, numbers, sizes, types and attributes, as text with holes for what may vary between iterations. */
 import { InternalError } from "../../diagnostics/error.ts";
 import type { Dim } from "../dim.ts";
 import type { Distribution } from "../initializer.ts";
@@ -6,15 +6,15 @@ import type { AttrValue } from "../node.ts";
 import type { AttrKind } from "../op.ts";
 import type { Axis, TensorType } from "../type.ts";
 
-/** A number that a loop may count up: a number in a name, or an integer size. */
+/** A number that may be linear in the iteration: a number in a name, or an integer size. */
 export interface Counter {
   readonly kind: "counter";
   readonly value: number;
-  /** In a name it stands in braces. */
+  /** In a name it is written in braces. */
   readonly quoted: boolean;
 }
 
-/** A number that a loop may list. */
+/** A number that may be listed per iteration. */
 export interface Literal {
   readonly kind: "literal";
   readonly value: number;
@@ -33,13 +33,13 @@ export const distributionArguments = {
 
 const plain = /^[A-Za-z_]\w*$/;
 
-/** A name as it is where that reads back, else in quotes. */
+/** A name as it is if it parses back, else in quotes. */
 export const spellName = (name: string): string => (plain.test(name) ? name : spellText(name));
 
-/** A text in quotes, where braces are doubled: single ones hold an iteration. */
+/** A quoted text with braces doubled: single ones contain an iteration. */
 export const spellText = (text: string): string => JSON.stringify(text).replace(/[{}]/g, "$&$&");
 
-/** A text whose numbers a loop may count. Numbers with leading zeros are not counted. */
+/** A quoted text with its numbers as counters, except those with leading zeros. */
 export function countedText(text: string): Piece[] {
   const parts = text.split(/(?<![\d])(0|[1-9]\d{0,14})(?!\d)/);
   const pieces = parts.map((part, i): Piece => {
@@ -49,7 +49,7 @@ export function countedText(text: string): Piece[] {
   return ['"', ...pieces.filter((p) => p !== ""), '"'];
 }
 
-/** The shortest text that reads back as the same number. */
+/** The shortest text that parses back to the same number. */
 export function spellNumber(value: number): string {
   if (Number.isNaN(value)) return "nan";
   if (!Number.isFinite(value)) return value > 0 ? "inf" : "-inf";
@@ -61,7 +61,7 @@ const spellAxis = (a: Axis): string => `${spellName(a.name)}=${a.size}`;
 /** `f32[heads=2, patch=5]`. */
 export const spellType = (type: TensorType): string => `${type.dtype}[${type.axes.map(spellAxis).join(", ")}]`;
 
-/** An attribute's value, in the way of its kind. */
+/** An attribute's value, by its kind. */
 export function spellAttr(kind: AttrKind, value: AttrValue): Piece[] {
   switch (kind) {
     case "axis":
@@ -103,5 +103,5 @@ function spellDistribution(distribution: Distribution): Piece[] {
   return [`${distribution.kind}(`, ...args, ")"];
 }
 
-/** The name of an output that is given none: "y", or "y0", "y1" ... by position. */
+/** The default name of an output: "y", or "y0", "y1" ... by position. */
 export const defaultOutputName = (position: number, count: number): string => (count === 1 ? "y" : `y${position}`);

@@ -1,4 +1,4 @@
-/** The words and signs of the text form. */
+/** The lexer of the text form. */
 import { createToken, type IToken, Lexer, type TokenType } from "chevrotain";
 import { InternalError } from "../../diagnostics/error.ts";
 import type { Mistake } from "../../diagnostics/render.ts";
@@ -6,7 +6,7 @@ import { spanOf } from "./tree.ts";
 
 export const Identifier = createToken({ name: "Identifier", label: "a name", pattern: /[A-Za-z_]\w*/ });
 
-/** A keyword only where the grammar looks for it: axes, symbols and attributes may have the same name. */
+/** A contextual keyword: axes, symbols and attributes may have the same name. */
 const keyword = (word: string): TokenType =>
   createToken({
     name: `Keyword_${word}`,
@@ -63,7 +63,7 @@ export const Plus = sign("Plus", "+");
 export const Minus = sign("Minus", "-");
 export const Star = sign("Star", "*");
 
-/** Stands for a line that is no statement; it is in no text. */
+/** A synthesized token for a line that is not a statement. */
 export const Stray = createToken({ name: "Stray", label: "a statement", pattern: Lexer.NA });
 
 const OpenText = createToken({ name: "OpenText", pattern: /"(?:[^"\\\n]|\\.)*\\?/ });
@@ -99,12 +99,12 @@ const lexer = new Lexer(
 );
 
 export interface Lexed {
-  /** What the text holds, in its order. */
+  /** The tokens in order. */
   readonly tokens: readonly IToken[];
   readonly mistakes: readonly Mistake[];
 }
 
-/** Splits a text into tokens; what is no token is a mistake and left out. */
+/** Splits a text into tokens; invalid characters are mistakes and are dropped. */
 export function lex(text: string): Lexed {
   const { tokens, errors } = lexer.tokenize(text);
   if (errors.length > 0) throw new InternalError(`the lexer stopped at ${errors[0]!.line}:${errors[0]!.column}`);

@@ -1,7 +1,7 @@
-/** The syntax tree of the text form: what the grammar reads and the elaborator turns into nodes. */
+/** The syntax tree of the text form: produced by the parser, turned into nodes by the elaborator. */
 import type { IToken } from "chevrotain";
 
-/** A place in the text; lines and columns count from 1, and a place lies within one line. */
+/** A range within one line of the text; lines and columns count from 1. */
 export interface Span {
   readonly line: number;
   readonly column: number;
@@ -13,7 +13,7 @@ export interface Word {
   readonly span: Span;
 }
 
-/** A sum of products of integers, numbers and names: a size, a number or an iteration. */
+/** A sum of products of numbers and names: a size, a number or an iteration. */
 export interface Expression {
   readonly span: Span;
   readonly terms: readonly Term[];
@@ -31,7 +31,7 @@ export interface Reference {
   readonly span: Span;
 }
 
-/** What may follow an attribute's name; the op's schema says which of these it must be. */
+/** The value of an attribute; the op's schema determines which of these it must be. */
 export type Value =
   | { readonly kind: "expression"; readonly expression: Expression; readonly span: Span }
   | { readonly kind: "text"; readonly text: Word; readonly span: Span }
@@ -75,7 +75,7 @@ export interface Operation {
   readonly attributes: readonly Argument[];
 }
 
-/** `call @block(%x) as "blocks.0"`: the path goes before the names of what the function declares. */
+/** `call @block(%x) as "blocks.0"`: the path is a prefix of the names that the function declares. */
 export interface Call {
   readonly callee: Word;
   readonly operands: readonly Operand[];
@@ -104,24 +104,24 @@ export interface RepeatHeader {
 export type Statement =
   | Definition
   | { readonly kind: "return"; readonly results: readonly Result[] }
-  /** The header is absent where it did not parse. */
+  /** The header is absent if it did not parse. */
   | {
       readonly kind: "repeat";
       readonly header: RepeatHeader | undefined;
-      /** The place after the header, by character. */
+      /** The character offset after the header. */
       readonly headerTo: number;
       readonly body: readonly Placed[];
     }
   /** A line that did not parse. */
   | { readonly kind: "faulty" };
 
-/** A place in the text, by character: from the first up to the one after the last. */
+/** A range [from, to) of the text, by character offset. */
 export interface Extent {
   readonly from: number;
   readonly to: number;
 }
 
-/** A statement with its place in the text. */
+/** A statement with its range in the text. */
 export interface Placed extends Extent {
   readonly statement: Statement;
 }
@@ -129,7 +129,7 @@ export interface Placed extends Extent {
 export interface SignatureEntry {
   readonly role: Word | undefined;
   readonly value: Word;
-  /** The input's name where it is not that of the value. */
+  /** The input's name, if it differs from that of the value. */
   readonly name: Word | undefined;
   readonly type: TypeTree | undefined;
 }
@@ -153,9 +153,9 @@ export interface SectionHead {
   readonly inputs: readonly SignatureEntry[];
 }
 
-/** `from` and `to` are those of its first line. */
+/** `from` and `to` span its first line. */
 export interface Section extends Extent {
-  /** Absent where its line did not parse. */
+  /** Absent if its line did not parse. */
   readonly head: SectionHead | undefined;
   readonly body: readonly Placed[];
   /** Its closing brace. */
@@ -168,7 +168,7 @@ export const spanOf = (token: IToken): Span => ({
   length: Math.max(1, token.image.length),
 });
 
-/** From the start of one token to the end of another; to the end of the first where they lie on two lines. */
+/** From the start of one token to the end of another; only the first token if they are on different lines. */
 export function spanBetween(first: IToken, last: IToken): Span {
   const start = spanOf(first);
   if (first.startLine !== last.startLine) return start;

@@ -1,4 +1,4 @@
-/** The part of the grammar inside a line: sizes, values of attributes, operands and types. */
+/** The grammar within a line: sizes, attribute values, operands and types. */
 import { EmbeddedActionsParser, type IToken, type ParserMethod } from "chevrotain";
 import { messages } from "./parser-messages.ts";
 import {
@@ -32,13 +32,13 @@ import {
   wordOf,
 } from "./tree.ts";
 
-/** Only whole statements, headers and sections are places to go on from: inside a line there is nothing to save. */
+/** Error recovery resynchronizes only at whole statements, headers and sections, not within a line. */
 export const inLine = { resyncEnabled: false };
 
-/** The value that a token stands for. */
+/** The value of a parser alternative that consumes one token. */
 export const alternative = <T>(value: T, _token: IToken): T => value;
 
-/** A class of its own since chevrotain's rules are members; the rules of lines extend it. */
+/** A base class, as chevrotain's rules are members; `GraphParser` extends it with the rules of lines. */
 export abstract class ValueParser extends EmbeddedActionsParser {
   constructor() {
     super(vocabulary, { recoveryEnabled: true, maxLookahead: 2, errorMessageProvider: messages });
@@ -74,7 +74,7 @@ export abstract class ValueParser extends EmbeddedActionsParser {
     inLine,
   );
 
-  /** `repeat 48 as i (%grad[i])`: operands for each iteration. */
+  /** `repeat 48 as i (%grad[i])`: operands per iteration. */
   protected readonly series: ParserMethod<[], Operand> = this.RULE(
     "series",
     () => {
@@ -106,7 +106,7 @@ export abstract class ValueParser extends EmbeddedActionsParser {
     inLine,
   );
 
-  /** A literal whose dtype follows from the other operands: no name may begin it, for attributes begin so. */
+  /** A literal whose dtype follows from the other operands; it cannot begin with a name, as attributes do. */
   protected readonly bareLiteral: ParserMethod<[], ValueTree> = this.RULE(
     "bareLiteral",
     () =>
@@ -195,7 +195,7 @@ export abstract class ValueParser extends EmbeddedActionsParser {
     inLine,
   );
 
-  /** A text, or a size of an axis whose name needs quotes. */
+  /** A text, or a sized axis whose name needs quotes. */
   protected readonly quoted: ParserMethod<[], ValueTree> = this.RULE(
     "quoted",
     () => {

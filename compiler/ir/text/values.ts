@@ -1,4 +1,4 @@
-/** Reads sizes, numbers, names, types and attributes out of the syntax tree, with the iterations of loops put in. */
+/** Evaluates sizes, numbers, names, types and attributes of the syntax tree, with loop variables substituted. */
 import { didYouMean } from "../../diagnostics/did-you-mean.ts";
 import { addDims, type Dim, mulDims, symbol } from "../dim.ts";
 import { type DType, dtypes } from "../dtype.ts";
@@ -8,7 +8,7 @@ import { type Axis, type TensorType, tensorType } from "../type.ts";
 import { distributionArguments } from "./spell.ts";
 import type { Expression, Span, TypeTree, Value, Word } from "./tree.ts";
 
-/** A mistake at a place; caught statement by statement. */
+/** A mistake at a position; caught per statement. */
 export class TextFault extends Error {
   readonly span: Span;
   readonly hint: string | undefined;
@@ -19,10 +19,10 @@ export class TextFault extends Error {
   }
 }
 
-/** A name that is no iteration here; nobody's mistake where the head of the loop around is broken. */
+/** A name that is not a loop variable here; not reported if the head of an enclosing loop is broken. */
 export class UnknownIteration extends TextFault {}
 
-/** What names in sums stand for: the variable of a loop around for its iteration, a declared symbol for its size. */
+/** Values of names in expressions: loop variables are bound to iterations, declared symbols to sizes. */
 export type Bindings = ReadonlyMap<string, Dim>;
 
 /** An expression as a size: a polynomial over symbols. */
@@ -67,7 +67,7 @@ export function readInteger(e: Expression, bindings: Bindings): number {
   throw new TextFault(e.span, `an integer is expected here, not ${value}`);
 }
 
-/** A literal, or `[0.1, 0.2][i]`: the one of its items that the iteration names. */
+/** A literal, or `[0.1, 0.2][i]`: the item at the iteration. */
 export function readLiteral(value: Value, bindings: Bindings): number {
   if (value.kind === "expression") return readNumber(value.expression, bindings);
   if (value.kind !== "list" || !value.index) {
@@ -103,7 +103,7 @@ export function readName(word: Word, bindings: Bindings): string {
 const loopVariables = (bindings: Bindings): string[] =>
   [...bindings].flatMap(([name, value]) => (typeof value === "number" ? [name] : []));
 
-/** `i`, `47-i` or `2*i+1`, as it stands within the braces of a text. */
+/** Evaluates `i`, `47-i` or `2*i+1` within the braces of a text. */
 function evaluateInner(text: string, bindings: Bindings): number | undefined {
   if (!/^[-+]?[^-+]+([-+][^-+]+)*$/.test(text)) return undefined;
   let total = 0;
@@ -147,7 +147,7 @@ const booleans: ReadonlyMap<string | undefined, boolean> = new Map([
   ["false", false],
 ]);
 
-/** The form of each kind of attribute, for messages. */
+/** The syntax of each attribute kind, for messages. */
 const forms: Readonly<Record<AttrKind, string>> = {
   axis: "one axis name, such as key",
   axes: "a list of axis names, such as [a, b]",
@@ -163,7 +163,7 @@ const forms: Readonly<Record<AttrKind, string>> = {
   distribution: "a distribution, such as normal(mean=0, std=0.02)",
 };
 
-/** An attribute's value as its kind asks; throws TextFault at the value. */
+/** Reads an attribute's value by its kind; throws TextFault at the value. */
 export function readAttr(kind: AttrKind, value: Value, label: string, bindings: Bindings): AttrValue {
   const wrong = (): never => {
     throw new TextFault(value.span, `${label} is ${forms[kind]}`);
@@ -207,7 +207,7 @@ function loneWord(value: Value): Word | undefined {
 const bareName = (value: Value, bindings: Bindings): string | undefined =>
   value.kind === "text" ? readName(value.text, bindings) : loneWord(value)?.text;
 
-/** A lone word is a number only where it names an iteration, an infinity or nan. */
+/** A lone word is a number only if it is a loop variable, inf or nan. */
 function isNumeric(value: Value, bindings: Bindings): boolean {
   const word = loneWord(value)?.text;
   if (word !== undefined) return typeof bindings.get(word) === "number" || words.has(word);

@@ -1,4 +1,4 @@
-/** The schedules of every kind of kernel: the first of a table that fits a problem is taken. */
+/** The schedules of every kind of kernel: the first in a table that fits a problem is used. */
 import type { KernelKind } from "../../kernel/index.ts";
 import type { AdapterFacts } from "../facts.ts";
 import { markOf } from "../findings.ts";
@@ -28,13 +28,13 @@ import { rowInRegisters } from "./row-reduction/row-in-registers.ts";
 import { rowPerThread } from "./row-reduction/row-per-thread.ts";
 import { rowPerWorkgroup } from "./row-reduction/row-per-workgroup.ts";
 
-/** What kernels of a kind compute, and the ways to do it, in the order in which they are tried. */
+/** The problem of kernels of a kind, and the schedules for it in the order in which they are tried. */
 export interface KindOfKernel<P> {
   readonly problem: (k: Lowering) => P;
   readonly schedules: readonly Schedule<P>[];
 }
 
-/** What there is to compute in kernels of each kind. */
+/** The problem type of each kind of kernel. */
 export interface Problems {
   readonly contraction: ContractionProblem;
   readonly attention: AttentionProblem;
@@ -69,7 +69,7 @@ export const scheduleTables: ScheduleTables = {
   indexing: { problem: scatterProblem, schedules: [columnPerThread] },
 };
 
-/** The tables with one more schedule for a kind, tried before all others of it. */
+/** The tables with a schedule added to a kind, ahead of all others. */
 export const withSchedule = <K extends KernelKind>(
   kind: K,
   schedule: Schedule<Problems[K]>,
@@ -80,8 +80,8 @@ export const withSchedule = <K extends KernelKind>(
 });
 
 /**
- * A mark of the schedules themselves: of another one, findings say nothing. Their code is part of it, since a schedule that
- * makes other kernels under the same name may be faster or slower than it was.
+ * A hash of the schedules themselves: findings measured with other schedules do not apply. It covers their code, since
+ * a schedule that generates different kernels under the same name may have become faster or slower.
  */
 export const markOfTables = (tables: ScheduleTables, facts: AdapterFacts): string =>
   markOf(

@@ -1,4 +1,4 @@
-/** Arithmetic, element by element: sums, products, quotients, the larger and the smaller, sign and rounding. */
+/** Elementwise arithmetic: sums, products, quotients, max and min, sign and rounding. */
 import type { WgslText } from "../../ir/op.ts";
 import { type Binary, elementwise, inf, nan, rows, type Unary } from "../kinds.ts";
 import { ge, le, select } from "./comparison.ts";
@@ -98,7 +98,7 @@ export const mod: Binary = elementwise({
   samples: { a: { low: 0, high: 50, integer: true }, b: { low: 1, high: 7, integer: true } },
 });
 
-/** WGSL's max and min may pass over a nan; its bits tell it, which no compiler may assume away. */
+/** WGSL's max and min may drop a nan: detect it by its bits, which compilers cannot assume away. */
 const keepingNan = (name: "max" | "min"): WgslText => ({
   call: (a, b) => `heddle_${name}(${a}, ${b})`,
   helper: `fn heddle_${name}(a: f32, b: f32) -> f32 {

@@ -1,4 +1,4 @@
-/** Comparison, logic and selection, element by element. */
+/** Elementwise comparison, logic and selection. */
 import type { Node } from "../../ir/node.ts";
 import { type Binary, elementwise, inf, nan, rows, type Ternary, type Unary } from "../kinds.ts";
 import { any, flag, numeric } from "./samples.ts";
@@ -22,7 +22,7 @@ function comparison(
     commutative: reference(0, 1) === reference(1, 0),
     ...(reference(0, 1) !== reference(1, 0) && { grows: reference(0, 1) ? ([-1, 1] as const) : ([1, -1] as const) }),
     ...(name === "ne" && { decompose: ({ a, b }: { a: Node; b: Node }) => not(eq(a, b)) }),
-    // WGSL becomes SPIR-V's ordered comparisons, and nan is neither less nor greater nor equal, but not equal.
+    // WGSL compiles to SPIR-V's ordered comparisons, where even != is false for nan: "ne" is !(a == b).
     wgsl: { call: (a, b) => (name === "ne" ? `(!(${a} == ${b}))` : `(${a} ${symbol} ${b})`) },
     ...(onnx && { onnx }),
     special: comparedPairs.map(([a, b]) => [a, b, reference(a, b) ? 1 : 0]),

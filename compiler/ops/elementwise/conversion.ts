@@ -1,4 +1,4 @@
-/** The same values otherwise, element by element: in another dtype, or without a gradient. */
+/** Elementwise conversions that keep values: cast and stop_gradient. */
 import { build } from "../../ir/build.ts";
 import { castValue, type DType, dtypes } from "../../ir/dtype.ts";
 import type { Node } from "../../ir/node.ts";
@@ -57,7 +57,7 @@ const castRecord = record({
   ],
 });
 
-/** x in another dtype; x itself where it already has it. */
+/** x in another dtype; returns x if it already has it. */
 export const cast: Builder<(x: Node, to: DType) => Node> = Object.assign(
   (x: Node, to: DType) => (x.type.dtype === to ? x : build("cast", [x], { to })),
   { record: castRecord },

@@ -1,4 +1,4 @@
-/** Powers, exponentials, logarithms, roots and trigonometry, element by element. */
+/** Elementwise powers, exponentials, logarithms, roots and trigonometry. */
 import type { Node } from "../../ir/node.ts";
 import type { WgslText } from "../../ir/op.ts";
 import { type Binary, elementwise, inf, nan, rows, type Unary } from "../kinds.ts";
@@ -18,12 +18,12 @@ export const pow: Binary = elementwise({
   dtypes: floating,
   reference: (a, b) => powScalar(a!, b!),
   gradient: ({ a, b }, dy, y) => ({
-    a: select(eq(b, 0), 0, mul(dy, mul(b, pow(a, sub(b, 1))))), // b · aᵇ⁻¹, and 0 · inf is not meant
+    a: select(eq(b, 0), 0, mul(dy, mul(b, pow(a, sub(b, 1))))), // b · aᵇ⁻¹; the select avoids 0 · inf
     b: select(and(eq(a, 0), ge(b, 0)), 0, mul(dy, mul(y, log(a)))), // aᵇ · ln a
   }),
-  // WGSL leaves pow of a negative number open, and adapters take log2(0) for a finite number. Those cases are told by
-  // bits, which no compiler may assume away as it may infinities and nan. No `&&` and `||`, which are branches: several
-  // calls in one expression with them take SwiftShader's compiler forever.
+  // WGSL leaves pow of a negative base undefined, and some adapters give a finite log2(0). Those cases are detected by
+  // bits: compilers may assume that infinities and nan never occur. No `&&` and `||`, which branch: with several calls
+  // in one expression, SwiftShader's compiler would take forever.
   wgsl: {
     call: (a, b) => `heddle_pow(${a}, ${b})`,
     helper: `fn heddle_pow(a: f32, b: f32) -> f32 {
@@ -69,7 +69,7 @@ export const exp: Unary = elementwise({
   samples: { x: any },
 });
 
-/** exp(x) − 1 near 0, where the difference would cancel: the series up to x¹⁰ / 10!, by Horner's rule. */
+/** exp(x) − 1 near 0, where the subtraction would cancel: the series up to x¹⁰ / 10!, by Horner's rule. */
 const expm1Series = (x: Node): Node => {
   let sum: Node = add(mul(x, 1 / 10), 1);
   for (let n = 9; n >= 2; n--) sum = add(mul(sum, mul(x, 1 / n)), 1);
@@ -104,7 +104,7 @@ export const log: Unary = elementwise({
   dtypes: floating,
   reference: (x) => Math.log(x!),
   gradient: ({ x }, dy) => ({ x: div(dy, x) }),
-  // Adapters give finite numbers for the logarithms of 0 and below.
+  // Some adapters give finite logarithms for numbers at or below 0.
   wgsl: {
     call: (x) => `heddle_log(${x})`,
     helper: `fn heddle_log(x: f32) -> f32 {
@@ -147,9 +147,9 @@ export const rsqrt: Unary = elementwise({
 });
 
 /**
- * WGSL grants its own sin and cos an error of 2^-11, and that within [-pi, pi] only (section 15.7.4), while a rotary angle
- * reaches thousands: reduce to a quarter turn in three steps (Cody, Waite 1980), then the polynomials of Cephes. A cosine
- * is the sine a quarter turn ahead: `quarter` is the number of the quarter that x is in, counted so.
+ * WGSL allows its built-in sin and cos an error of 2^-11, and bounds it only within [-pi, pi] (section 15.7.4), while
+ * rotary angles reach thousands: reduce to a quarter turn in three steps (Cody, Waite 1980), then use the polynomials
+ * of Cephes. A cosine is a sine one quarter turn ahead: `quarter` is the quadrant of x, plus 1 for cosine.
  */
 const inQuarterTurns = (name: "sin" | "cos", quarter: string): WgslText => ({
   call: (x) => `heddle_${name}(${x})`,
@@ -165,7 +165,7 @@ const inQuarterTurns = (name: "sin" | "cos", quarter: string): WgslText => ({
 }`,
 });
 
-/** Of the polynomials, in f32. */
+/** The error of the polynomials in f32. */
 const trigonometricTolerance = { f32: { absolute: 2e-6, relative: 1e-5 } } as const;
 
 export const sin: Unary = elementwise({

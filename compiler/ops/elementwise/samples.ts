@@ -1,4 +1,4 @@
-/** What elementwise ops take, and values that they are tried with. */
+/** Dtypes that elementwise ops accept, and the ranges of their test values. */
 import type { SampleRange } from "../../ir/op.ts";
 
 export const numeric = ["f32", "f16", "i32", "u32"] as const;

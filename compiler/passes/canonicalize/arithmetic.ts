@@ -1,4 +1,4 @@
-/** Algebra on elements: neutral operands, signs, scalings that merge, conversions that cancel. */
+/** Elementwise algebra: neutral operands, signs, merged scalings, redundant casts. */
 
 import { build } from "../../ir/build.ts";
 import type { DType } from "../../ir/dtype.ts";
@@ -43,9 +43,9 @@ export const scalarValue = (node: Node): number | undefined =>
 
 const isInteger = (node: Node): boolean => !isFloat(node.type.dtype);
 
-/** x + 0, x · 1 and the like: the sign of a zero is the only thing that may change. */
+/** x + 0, x · 1 and the like: at most the sign of a zero may change. */
 const neutral: Rule[] = [
-  // Gradients are made before this pass: what stops them is the value itself, and no border of a kernel.
+  // Differentiation comes before this pass: a stop_gradient is now the identity and must not block fusion.
   rule("stopped-gradient", { given: { x }, match: ({ x }) => stopGradient(x), replace: ({ x }) => x }),
   rule("add-zero", { given: { x }, match: ({ x }) => add(x, 0), replace: ({ x }) => x }),
   rule("sub-zero", { given: { x }, match: ({ x }) => sub(x, 0), replace: ({ x }) => x }),
@@ -58,7 +58,7 @@ const neutral: Rule[] = [
   rule("mul-one", { given: { x }, match: ({ x }) => mul(x, 1), replace: ({ x }) => x }),
   rule("div-one", { given: { x }, match: ({ x }) => div(x, 1), replace: ({ x }) => x }),
   rule("pow-one", { given: { x }, match: ({ x }) => pow(x, 1), replace: ({ x }) => x }),
-  // Products keep the last bit, which pow need not.
+  // Products are correctly rounded; pow may not be.
   rule("pow-two", { given: { x }, match: ({ x }) => pow(x, 2), replace: ({ x }) => mul(x, x) }),
   rule("pow-three", { given: { x }, match: ({ x }) => pow(x, 3), replace: ({ x }) => mul(mul(x, x), x) }),
   rule("mul-zero", {
@@ -67,7 +67,7 @@ const neutral: Rule[] = [
     when: ({ x }) => isInteger(x) || "a float may be infinite or nan, and 0 · inf is nan",
     replace: ({ x }) => broadcastLike(constant(0, x.type.dtype), x),
   }),
-  // By the ops' own meaning; as a constant WGSL refuses such a divisor.
+  // As the ops define it: WGSL rejects a constant zero divisor.
   rule("idiv-zero", {
     given: { x: tensor({ a: 3 }, "i32") },
     match: ({ x }) => idiv(x, 0),
@@ -105,7 +105,7 @@ const signs: Rule[] = [
   rule("abs-neg", { given: { x }, match: ({ x }) => abs(neg(x)), replace: ({ x }) => abs(x) }),
 ];
 
-/** Within what the dtype holds: integers exactly, floats far from where they lose bits. */
+/** In the dtype's safe range: exact for integers, far from overflow and subnormals for floats. */
 function isTame(c: number, dtype: DType): boolean {
   if (dtype === "i32" || dtype === "u32") return Math.abs(c) < 2 ** 31;
   const most = dtype === "f16" ? 1e4 : 1e30;
@@ -169,7 +169,7 @@ const repeated: Rule[] = [
   rule("floor-floor", { given: { x }, match: ({ x }) => floor(floor(x)), replace: ({ x }) => floor(x) }),
 ];
 
-/** Conversions that lose nothing: the values of the first are all values of the second. */
+/** Lossless casts: the dtypes that hold every value of the key. */
 const widens: Readonly<Record<DType, readonly DType[]>> = {
   bool: ["bool", "i32", "u32", "f16", "f32"],
   f16: ["f16", "f32"],
@@ -196,7 +196,7 @@ const casts: Rule[] = [
   }),
 ];
 
-/** A value spread over the axes that a node has. */
+/** A value broadcast to a node's axes. */
 function likeNode(value: Node, node: Node): Node {
   return sameType(value.type, node.type) ? value : broadcastLike(value, node);
 }

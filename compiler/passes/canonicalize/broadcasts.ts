@@ -1,4 +1,4 @@
-/** Broadcasts: one after another are one, and they come after what leaves their axes alone. */
+/** Broadcasts: nested ones are merged, and renames move below them. */
 import { build } from "../../ir/build.ts";
 import type { Axis } from "../../ir/type.ts";
 import { broadcast, rename } from "../../ops/index.ts";

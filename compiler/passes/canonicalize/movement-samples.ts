@@ -1,4 +1,4 @@
-/** What the rules of movements share: a sample to be checked with, and their attributes by name. */
+/** Shared by the movement rules: sample tensors and attribute accessors. */
 import type { Dim } from "../../ir/dim.ts";
 import type { Node } from "../../ir/node.ts";
 import { type Axis, findAxis } from "../../ir/type.ts";

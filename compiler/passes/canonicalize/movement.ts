@@ -1,4 +1,4 @@
-/** Movement ops that undo, continue or follow each other: what is left says where each element comes from, once. */
+/** Movement ops that cancel, merge or commute with each other. */
 import type { Rule } from "../../rewrite/index.ts";
 import { broadcastRules } from "./broadcasts.ts";
 import { padAndConcatenationRules } from "./pads-and-concatenations.ts";

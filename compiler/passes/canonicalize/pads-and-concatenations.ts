@@ -1,4 +1,4 @@
-/** Pads and concatenations: nested ones are one, and slices that follow each other are the slice that they came from. */
+/** Pads and concatenations: nested ones are merged, and concatenated adjacent slices become one slice. */
 import { build } from "../../ir/build.ts";
 import { addDims, type Dim } from "../../ir/dim.ts";
 import type { Node } from "../../ir/node.ts";
@@ -53,7 +53,7 @@ const concats: Rule[] = [
   }),
 ];
 
-/** Appends a part; where it continues the slice before it, the two become one slice. */
+/** Appends a part, merged with the slice before it if it continues that. */
 function joinLast(parts: Node[], part: Node, axis: string): Node[] {
   const last = parts.at(-1);
   const isPart = (n: Node | undefined): n is Node => is(slice, n) && n!.attrs.axis === axis;

@@ -1,4 +1,4 @@
-/** Reductions and contractions of values that repeat along an axis, and broadcasts that ops do by themselves. */
+/** Reductions and contractions of broadcast values, and explicit broadcasts that ops make redundant. */
 import { foldsParts } from "../../ir/algebra.ts";
 import { build } from "../../ir/build.ts";
 import { type Dim, productOfDims } from "../../ir/dim.ts";
@@ -47,7 +47,7 @@ const sameAxes = (a: readonly Axis[], b: readonly Axis[]): boolean =>
 const reduceOver = (op: string, x: Node, over: readonly string[]): Node =>
   over.length === 0 ? x : build(op, [x], { over });
 
-/** A rule for every reduction whose elements may be taken in parts and in any order. */
+/** A rule for every reduction that can be folded in parts and in any order. */
 const forReductions = (name: string, { rewrite, ...rest }: Omit<NodeRule, "of" | "kind">): Rule =>
   nodeRule(name, {
     ...rest,
@@ -82,7 +82,7 @@ const reductions: Rule[] = [
     rewrite: (node) => {
       const x = operand(node);
       const one = overOf(node).find((n) => findAxis(x.type, n)!.size === 1);
-      // Beside an axis that stays: a sum over what was merged would be taken apart again.
+      // Merged with a kept axis: with a reduced one, "reduction-of-merge" would undo it.
       const beside = x.type.axes.find((a) => !overOf(node).includes(a.name))?.name;
       if (one === undefined || beside === undefined) return undefined;
       const over = overOf(node).filter((n) => n !== one);
@@ -120,7 +120,7 @@ const reductions: Rule[] = [
   }),
 ];
 
-/** For a reduction of a broadcast: new axes that stay, new axes that are reduced, and what else is reduced. */
+/** For a reduction of a broadcast: broadcast axes that stay, those that are reduced, and the other reduced axes. */
 function brokenDown(node: Node): { kept: Axis[]; reduced: Axis[]; rest: string[] } {
   const inner = operand(node);
   const axes = is(broadcast, inner) ? axesOf(inner) : [];
@@ -131,7 +131,7 @@ function brokenDown(node: Node): { kept: Axis[]; reduced: Axis[]; rest: string[]
 
 /**
  * before  contract(broadcast(x, [n, k]), y, [k])
- * after   broadcast(x · reduce_sum(y, [k]), [n])   n is broadcast only where y lacks it too
+ * after   broadcast(x · reduce_sum(y, [k]), [n])   n is broadcast only if y lacks it too
  */
 const contractions: Rule[] = [0, 1].map((which) =>
   nodeRule(which === 0 ? "contract-of-broadcast" : "contract-by-broadcast", {
@@ -155,7 +155,7 @@ const contractions: Rule[] = [0, 1].map((which) =>
   }),
 );
 
-/** An elementwise op broadcasts by name: an operand need not be spread over what another one has. */
+/** Elementwise ops broadcast by name: an operand need not be broadcast over axes that another one has. */
 const broadcasts: Rule[] = [
   nodeRule("broadcast-by-name", {
     example: () => add(some(), broadcast(sampleTensor("y", { b: 2 }), [{ name: "a", size: 6 }])),
@@ -187,7 +187,7 @@ const broadcasts: Rule[] = [
   }),
 ];
 
-/** Positions compared with a number that all of them, or none of them, fall below. */
+/** Comparisons of positions with a number that have the same result for all of them. */
 const positions: Rule[] = [lt, le, gt, ge].map((of) =>
   nodeRule(`${of.record.name}-beyond-positions`, {
     of,

@@ -1,4 +1,4 @@
-/** Renamings and orders of axes: one after another are one. */
+/** Renames and transposes: consecutive ones are merged. */
 import { build } from "../../ir/build.ts";
 import type { Axis } from "../../ir/type.ts";
 import { merge, rename, split, transpose } from "../../ops/index.ts";

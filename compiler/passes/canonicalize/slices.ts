@@ -1,4 +1,4 @@
-/** Slices of what other movements made: they move below, so that only what is needed is made. */
+/** Slices move below other movement ops, so that only what is needed is computed. */
 import { build } from "../../ir/build.ts";
 import { addDims, type Dim, subDims } from "../../ir/dim.ts";
 import type { Node } from "../../ir/node.ts";
@@ -59,7 +59,7 @@ export const sliceRules: readonly Rule[] = [
   }),
 ];
 
-/** What a slice keeps of a pad: a part of the padding, of x, or of both. Sizes are numbers here. */
+/** What a slice keeps of a pad: part of the padding, of x, or of both; mostly for numeric sizes. */
 function sliceOfPad(node: Node, padded: Node): Node | undefined {
   const { axis, start, length } = sliceOf(node);
   const [low, high] = [padded.attrs.low as Dim, padded.attrs.high as Dim];
@@ -77,7 +77,7 @@ function sliceOfPad(node: Node, padded: Node): Node | undefined {
   return pad(slice(operand(padded), axis, from - lo, to - from), axis, from - s, s + l - to, value);
 }
 
-/** The parts of a concatenation that a slice covers: whole ones whatever their sizes, parts of parts where these are numbers. */
+/** The operands of a concatenation that a slice covers; partly covered ones only if their sizes are numbers. */
 function sliceOfConcat(node: Node, whole: Node): Node | undefined {
   const { axis, start, length } = sliceOf(node);
   if (whole.attrs.axis !== axis) return undefined;
@@ -94,13 +94,13 @@ function sliceOfConcat(node: Node, whole: Node): Node | undefined {
   return inOrderOf(node, concat(parts, axis));
 }
 
-/** True when a is at most b whatever the symbols in them stand for. */
+/** True if a ≤ b for every value of their symbols; may miss some cases. */
 function notAbove(a: Dim, b: Dim): boolean {
   const difference = subDims(a, b);
   return typeof difference === "number" && difference <= 0;
 }
 
-/** The part of [offset, next) that lies in [start, end): null where none does, undefined where that cannot be told. */
+/** The part of [offset, next) within [start, end): null if empty, undefined if unknown. */
 function overlap(part: Node, axis: string, offset: Dim, next: Dim, start: Dim, end: Dim): Node | null | undefined {
   if (notAbove(end, offset) || notAbove(next, start)) return null;
   const [before, after] = [subDims(start, offset), subDims(next, end)];

@@ -1,4 +1,4 @@
-/** Splits and merges: what one undoes of the other, and what both are as one. */
+/** Splits and merges: inverse pairs cancel, nested ones are merged. */
 import { build } from "../../ir/build.ts";
 import type { Node } from "../../ir/node.ts";
 import { type Axis, hasAxis } from "../../ir/type.ts";
@@ -6,7 +6,6 @@ import { merge, rename, split } from "../../ops/index.ts";
 import { inOrderOf, nodeRule, type Rule, sampleTensor } from "../../rewrite/index.ts";
 import { operand, pair, sameNames, sizeIn, some } from "./movement-samples.ts";
 
-/** The axes of `merge` and `split` one inside the other, where one undoes the other or both are one. */
 export const splitAndMergeRules: readonly Rule[] = [
   nodeRule("merge-of-split", {
     of: merge,
@@ -51,7 +50,7 @@ export const splitAndMergeRules: readonly Rule[] = [
   }),
 ];
 
-/** x with its axes under the names of `parts`, where their sizes agree one by one and no name gets in another's way. */
+/** x with its axes renamed to those of `parts`, if the sizes agree pairwise and no names collide. */
 function renamedParts(node: Node, x: Node, axes: readonly string[], parts: readonly Axis[]): Node | undefined {
   if (axes.length !== parts.length || axes.some((a, i) => sizeIn(x, a) !== parts[i]!.size)) return undefined;
   const moved = parts.filter((p, i) => p.name !== axes[i]);

@@ -1,6 +1,6 @@
 /**
- * Windows of products: a convolution's gradient sums, over the kernel, windows of a product that has an element for every
- * place and every element of the kernel. Windows of the product are a product of windows, which is as large as the map.
+ * Windows of products: a convolution's gradient sums, over the kernel, windows of a product with an element for every
+ * position and kernel tap. Rewritten as a product of windows, the result is only as large as the feature map.
  */
 import { build } from "../../ir/build.ts";
 import { addDims, type Dim } from "../../ir/dim.ts";
@@ -28,16 +28,16 @@ const overOf = (node: Node): readonly string[] => node.attrs.over as string[];
 const isWindow = (node: Node): boolean => is(window, node) || is(transposedWindow, node);
 const axisOf = (node: Node): string => node.attrs.axis as string;
 const intoOf = (node: Node): Axis => node.attrs.into as unknown as Axis;
-/** The axis of places that a node of windows makes. */
+/** The position axis of a window's result. */
 const placesOf = (node: Node): string => (is(window, node) ? (node.attrs.out as string) : intoOf(node).name);
 
-/** What a value is, whatever the order of its axes. */
+/** Looks through transposes. */
 const unordered = (node: Node): Node => (is(transpose, node) ? unordered(operand(node)) : node);
 
 const three = { name: "k", size: 3 };
 const product = (): Node => contract(sampleTensor("y", { o: 5, n: 4 }), sampleTensor("w", { n: 4, k: 3, c: 2 }), ["n"]);
 
-/** A product of which one operand has an axis, and the other has not. */
+/** A product of which exactly one operand has a certain axis. */
 interface Apart {
   readonly node: Node;
   /** The operand that has the axis. */
@@ -50,13 +50,13 @@ function apartBy(node: Node, axis: string): Apart | undefined {
   return owners.length === 1 ? { node, which: owners[0]! } : undefined;
 }
 
-/** The product with its operand that has the axis replaced, summed over more axes. */
+/** The product with the operand that has the axis replaced, summed over more axes. */
 function rebuilt({ node, which }: Apart, change: (x: Node) => Node, more: readonly string[]): Node {
   const [a, b] = node.operands.map((o, i) => (i === which ? change(o) : o)) as [Node, Node];
   return contract(a, b, [...(is(mul, node) ? [] : overOf(node)), ...more]);
 }
 
-/** Zeros around an axis, and parts of it, between windows and what they are of: `again` does the same to another value. */
+/** Looks through zero pads and slices along an axis; `again` applies the same ones to another value. */
 function edgesOf(node: Node, axis: string): { inner: Node; again: (x: Node) => Node } {
   const x = unordered(node);
   if (is(slice, x) && axisOf(x) === axis) {
@@ -85,7 +85,7 @@ function sumOfWindows(node: Node): Node | undefined {
   const { inner, again } = edgesOf(operand(windows), axis);
   const apart = apartBy(inner, axis);
   if (!apart || kernel === axis) return undefined;
-  // One element, strides apart: spreading the product is no sum, and cheaper than a product of what was spread.
+  // A one-tap kernel with a stride: spreading the product sums nothing, and is cheaper than a product of spread values.
   if (kernelOf(windows).size === 1 && stepsOf(windows.attrs).stride > 1) return undefined;
   const [own, other] = [inner.operands[apart.which]!, inner.operands[1 - apart.which]!];
   if (hasAxis(own.type, kernel) || !hasAxis(other.type, kernel)) return undefined;
@@ -95,14 +95,14 @@ function sumOfWindows(node: Node): Node | undefined {
   return inOrderOf(node, rest.length === 0 ? result : reduceSum(result, rest));
 }
 
-/** Whether an axis is that of a transposed window's places, looking through windows along other axes. */
+/** Whether an axis is the position axis of a transposed window, looking through windows along other axes. */
 function isSpread(node: Node, axis: string): boolean {
   const x = unordered(node);
   if (!is(transposedWindow, x)) return false;
   return intoOf(x).name === axis || (kernelOf(x).name !== axis && isSpread(operand(x), axis));
 }
 
-/** The part of a transposed window along the axis of its places: it begins later, and is as short. */
+/** A slice of a transposed window; along its position axis, the window starts later and is shorter. */
 function partOf(x: Node, axis: string, start: Dim, length: Dim): Node | undefined {
   if (axis === kernelOf(x).name) return undefined;
   if (axis !== intoOf(x).name) return build(x.op, [slice(operand(x), axis, start, length)], x.attrs);
@@ -119,7 +119,7 @@ export const windowRules: readonly Rule[] = [
     example: () => reduceSum(transposedWindow(product(), "o", { name: "i", size: 7 }, three), ["k"]),
     rewrite: sumOfWindows,
   }),
-  // Windows along both sides of a map, as in the gradient of a pooling: one sum over both kernels.
+  // Windows along both axes of a feature map, as in the gradient of pooling: one sum over both kernels.
   nodeRule("sum-of-windows-of-sum", {
     of: reduceSum,
     example: () => {
@@ -149,7 +149,7 @@ export const windowRules: readonly Rule[] = [
       return x && inOrderOf(node, x);
     },
   }),
-  // A gradient that a padded map had: only the map's own part is computed.
+  // The gradient of a padded feature map: only the unpadded part is computed.
   nodeRule("slice-of-sum-of-windows", {
     of: slice,
     example: () =>

@@ -1,20 +1,20 @@
 /**
- * Blocks that a mask hides as a whole, found from the mask's own expression: over a range of rows and one of columns an
- * expression of ops that only grow, or only shrink, with each operand is largest at an end of the ranges. A causal mask
- * leaves out half of the blocks, a prefix or a padding all behind its end.
+ * Finds blocks that a mask hides entirely, by interval analysis of the mask's expression: over a range of rows and one
+ * of columns, an expression built from ops that are monotonic in each operand takes its extremes at the ends of the
+ * ranges. A causal mask hides half of the blocks; a prefix or padding mask hides all blocks past its end.
  */
 import { opRecord } from "../../../ir/op.ts";
 import { bool, cast, children, type Expr, int, withChildren } from "../../../kernel/index.ts";
 import { substitute } from "../../../kernel/simplify.ts";
 
-/** The values that an index takes, by its name. */
+/** The ranges of indices, by name. */
 export type Box = ReadonlyMap<string, { readonly low: Expr; readonly high: Expr }>;
 
-/** Which end of the values of an expression. */
+/** The lower or upper bound of an expression. */
 type End = "low" | "high";
 const other = { low: "high", high: "low" } as const;
 
-/** How results of the kernel IR's own operations move with their operands. */
+/** Monotonicity of the kernel IR's own operations in each operand: 1 increasing, -1 decreasing. */
 const ownDirections: ReadonlyMap<string, readonly (1 | -1)[]> = new Map([
   ["add", [1, 1]],
   ["sub", [1, -1]],
@@ -29,13 +29,13 @@ const ownDirections: ReadonlyMap<string, readonly (1 | -1)[]> = new Map([
 const isBoxed = (e: Expr, box: Box): boolean =>
   e.kind === "var" ? box.has(e.name) : children(e).some((c) => isBoxed(c, box));
 
-/** Whether a mask may show anything within a box: an expression without the box's indices; undefined where it always may. */
+/** Whether a mask may show anything within a box, free of the box's indices; undefined if it always may. */
 export function mayShow(mask: Expr, box: Box): Expr | undefined {
   const found = boundOf(mask, "high", box);
   return found === undefined || found.kind === "const" ? undefined : found;
 }
 
-/** What an expression is at most, or at least, within a box; undefined where that is not known. */
+/** The upper or lower bound of an expression within a box; undefined if unknown. */
 function boundOf(e: Expr, end: End, box: Box): Expr | undefined {
   if (!isBoxed(e, box)) return e;
   const found = e.kind === "var" ? box.get(e.name)![end] : ofOperation(e, end, box);
@@ -50,12 +50,12 @@ function ofOperation(e: Expr, end: End, box: Box): Expr | undefined {
   const operands = bounds as Expr[];
   if (e.kind === "cast") return cast(operands[0]!, e.dtype);
   const whole = withChildren(e, operands);
-  // What lowering simplifies as it builds, such as indices, is built again.
+  // Index arithmetic is simplified during construction, so it is rebuilt with the new operands.
   return e.kind === "arith" && e.dtype === "i32" ? rebuilt(e, operands) : whole;
 }
 
 function directionsOf(e: Expr): readonly (1 | -1)[] | undefined {
-  // Numbers without a sign wrap at 0, and do not grow with what is taken away.
+  // Unsigned arithmetic wraps around at 0, so it is not monotonic.
   if (children(e).some((c) => c.dtype === "u32")) return undefined;
   switch (e.kind) {
     case "op":
@@ -73,13 +73,13 @@ function directionsOf(e: Expr): readonly (1 | -1)[] | undefined {
   }
 }
 
-/** Arithmetic with a number above 0: what remains lies below it, what is scaled grows. */
+/** Arithmetic with a positive constant: a remainder lies in [0, n - 1], scaling is increasing. */
 const remainders: ReadonlyMap<string, (n: number, end: End) => Expr> = new Map([
   ["mod", (n: number, end: End) => int(end === "low" ? 0 : n - 1)],
 ]);
 const scalings: ReadonlySet<string> = new Set(["mul", "div"]);
 
-/** An index times, or divided by, a number, and what remains of it. */
+/** Bounds of an index multiplied by, divided by, or modulo a positive constant. */
 function ofQuotient(e: Extract<Expr, { kind: "arith" }>, end: End, box: Box): Expr | undefined {
   const { op, a, b } = e;
   if (b.kind !== "const" || b.value <= 0) return undefined;
@@ -89,7 +89,7 @@ function ofQuotient(e: Extract<Expr, { kind: "arith" }>, end: End, box: Box): Ex
   return bound && rebuilt(e, [bound, b]);
 }
 
-/** The same arithmetic on other operands, simplified. */
+/** The same arithmetic on new operands, simplified. */
 function rebuilt(e: Extract<Expr, { kind: "arith" }>, operands: readonly Expr[]): Expr {
   const names = ["a?", "b?"];
   const raw = { ...e, a: nameOf(names[0]!, operands[0]!), b: nameOf(names[1]!, operands[1]!) };

@@ -1,7 +1,7 @@
 /**
- * The gradients on matrix units: Dao et al. 2022 (FlashAttention), appendix B.2, without sums in memory. Two subgroups
- * share each tile of rows: one makes the logits, the other what the cotangent makes of the values, and each reads both.
- * Where both gradients of keys are wanted one sums that of v and the other that of k; else each has half of the columns.
+ * The backward pass on matrix units: Dao et al. 2022 (FlashAttention), appendix B.2, without accumulators in memory.
+ * Two subgroups share each tile of rows: one computes the logits, the other the products dy·v, and each reads both. If
+ * both dk and dv are wanted, one accumulates dv and the other dk; otherwise each accumulates half of the columns.
  */
 import type { Node } from "../../../ir/node.ts";
 import {
@@ -39,7 +39,7 @@ import { bring, oddPitch, type Slab } from "./slab.ts";
 const roles = [0, 1] as const;
 const barrier: Stmt = { kind: "barrier" };
 
-/** What is summed: the weights times the cotangents (of v), or the cotangents of the logits times the other side. */
+/** What is accumulated: the weights times dy (for dv), or the gradient of the logits times the other side's vectors. */
 const kinds = ["weights", "logits"] as const;
 type Kind = (typeof kinds)[number];
 
@@ -56,7 +56,7 @@ export function backwardBytes({ parts }: AttentionProblem, t: MatrixTile): numbe
 
 export const lowerBackward = (frame: Frame, t: MatrixTile): KernelCode => new Backward(frame, t).run();
 
-/** What one role sums: some columns of a result, in its fragments. */
+/** What one role accumulates: some columns of a result, in its fragments. */
 interface Job {
   readonly kind: Kind;
   readonly first: number;
@@ -69,10 +69,10 @@ class Backward {
   private readonly code: MatrixCode;
   private readonly kinds: readonly Kind[];
   private readonly widths: ReturnType<typeof paddedWidths>;
-  /** Vectors of the other side: those of logits, and those that meet the values or the cotangents. */
+  /** Slabs of the other side's vectors: those that form logits, and the values or dy. */
   private readonly dots: Slab;
   private readonly wides: Slab;
-  /** Two strips for each tile of rows, one for each role: logits, and what the cotangent makes of the values. */
+  /** Two strips per tile of rows, one per role: the logits, and the products dy·v. */
   private readonly strip: ArrayDecl;
   private readonly factors: ReadonlyMap<Kind, ArrayDecl>;
   private readonly lefts: string[];
@@ -159,13 +159,13 @@ class Backward {
     return { ...kernel, arrays: code.arrays, fragments: code.fragments, subgroupSize: t.lanes };
   }
 
-  /** A block that the mask hides is left out where none is loaded ahead: the next one would be missing. */
+  /** Skips blocks hidden by the mask, unless blocks are prefetched: skipping one would skip loading the next. */
   private unlessHidden(block: Expr, body: readonly Stmt[]): readonly Stmt[] {
     const { t, frame } = this;
     return t.ahead ? body : frame.unlessHidden(mul(block, int(t.block)), t.block, t.tiles * t.m, body);
   }
 
-  /** A strip of a role's, by its number. */
+  /** The offset of a role's strip. */
   private stripOf(role: Expr): Expr {
     return this.code.stripOf(add(mul(role, int(this.t.tiles)), this.tile));
   }
@@ -175,7 +175,7 @@ class Backward {
     return body.length === 0 ? [] : [{ kind: "if", condition: also ? and(mine, also) : mine, body }];
   }
 
-  /** Own vectors pass through the slabs into fragments, where they stay: so many rows at a time as slabs have lines. */
+  /** Loads the workgroup's own vectors into fragments through the slabs, as many rows at a time as slabs have lines. */
   private bringOwn(by: { lid: Expr; threads: number }): Stmt[] {
     const { t, frame, code } = this;
     const atOnce = t.block / t.m;
@@ -210,7 +210,7 @@ class Backward {
     }).flat();
   }
 
-  /** Each role's products of its own vectors with those of the block, in its strip. */
+  /** Each role multiplies its own vectors with those of the block, and writes the products to its strip. */
   private products(): Stmt[] {
     const { code, t } = this;
     const [dots, wides] = [this.widths.dot, this.widths.width].map((n) => this.lefts.slice(0, n / t.k));
@@ -222,7 +222,7 @@ class Backward {
     return [...of(0, dots!, this.dots), ...(this.kinds.includes("logits") ? of(1, wides!, this.wides) : [])];
   }
 
-  /** Weights, and cotangents of logits, as factors: each role its own kind, or half of the one that there is. */
+  /** Computes weights and logit gradients for `mix`: each role computes its own kind, or half of the only one. */
   private weigh(row: ReadonlyMap<string, Expr>, from: Expr): Stmt[] {
     const perLane = this.t.block / 4 / lanesOfRow(this.t);
     if (this.kinds.length === 2)
@@ -235,7 +235,7 @@ class Backward {
     return this.factorsOf(this.kinds[0]!, row, from, range(half), mul(this.role, int(half * lanesOfRow(this.t))));
   }
 
-  /** Some of a lane's accesses of a factor, from `shift` on. */
+  /** Some of a lane's accesses of a factor strip, starting at `shift`. */
   private factorsOf(
     kind: Kind,
     row: ReadonlyMap<string, Expr>,
@@ -260,7 +260,7 @@ class Backward {
         const logit = frame.logit(component(logits, u), row, column.env);
         const raised = builtin("exp", fsub(logit, frame.statistic(lse!, query)));
         const factor = seen ? fmul(raised, fsub(component(seen, u), frame.statistic(delta!, query))) : raised;
-        return ofSeen(frame.p, frame.visible(row, column), logit, factor); // last: a hidden value may be no number
+        return ofSeen(frame.p, frame.visible(row, column), logit, factor); // applied last: a hidden value may be NaN
       });
       const index = code.access(add(code.stripOf(this.tile), shift), j);
       const value = construct(
@@ -272,7 +272,7 @@ class Backward {
     return out;
   }
 
-  /** Each role's factor times the vectors of the block, added to its sums. */
+  /** Each role adds its factor times the vectors of the block to its accumulators. */
   private mix(): Stmt[] {
     return roles.flatMap((role) => {
       const { kind, first, count } = this.jobs[role];
@@ -283,7 +283,7 @@ class Backward {
     });
   }
 
-  /** Stores the sums, so many columns of each role at a time as strips hold. */
+  /** Stores the accumulators, as many columns per role at a time as a strip holds. */
   private finish({ env, inside }: { env: ReadonlyMap<string, Expr>; inside: Expr }): Stmt[] {
     const { t, code } = this;
     const out: Stmt[] = [];
@@ -311,7 +311,7 @@ class Backward {
     const { t, frame, code } = this;
     const width = stored.axes.reduce((n, a) => n * Number(a.size), 1);
     const both = this.kinds.length === 2;
-    // Of two gradients either role stores every other access of both; of one, each the columns that it summed.
+    // With two gradients both roles store half of each; with one, each stores the columns that it accumulated.
     const turns = Math.ceil(columns / 4 / lanesOfRow(t) / (both ? 2 : 1));
     return range(turns).flatMap((turn): Stmt[] => {
       const out: Stmt[] = [];

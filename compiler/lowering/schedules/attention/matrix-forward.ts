@@ -1,7 +1,7 @@
 /**
- * The forward pass on matrix units: the online softmax of Dao et al. 2022 (FlashAttention), section 3.1. A row keeps the
- * maximum that its weights are relative to until a logit exceeds it by more than halves can hold: only then its results
- * pass through a strip to be scaled, since fragments cannot be scaled by rows.
+ * The forward pass on matrix units: the online softmax of Dao et al. 2022 (FlashAttention), section 3.1. Fragments
+ * cannot be scaled by row, so rescaling the accumulators takes a round trip through a strip. It is therefore deferred:
+ * a row keeps its reference maximum until a logit exceeds it by more than f16 weights can represent.
  */
 import { spanOf } from "../../../fusion/index.ts";
 import {
@@ -43,7 +43,7 @@ import {
 import { type Frame, lastOf, type Vectors } from "./sides.ts";
 import { bring, oddPitch, type Slab } from "./slab.ts";
 
-/** A row's maximum may be exceeded by so much: weights of up to e^5.5 = 245, of which halves hold sums of many. */
+/** How far logits may exceed the reference maximum: weights reach e^5.5 = 245, many of which f16 can still sum. */
 const slack = 5.5;
 
 const below = (a: Expr, b: Expr): Expr => ({ kind: "compare", dtype: "bool", op: "lt", a, b });
@@ -64,7 +64,7 @@ class Forward {
   private readonly widths: ReturnType<typeof paddedWidths>;
   private readonly keys: Slab;
   private readonly values: Slab;
-  /** Logits, and results on their way: f32. */
+  /** Logits, and results in transit to lanes: f32. */
   private readonly strip: ArrayDecl;
   private readonly weights: ArrayDecl;
   private readonly own: Expr;
@@ -136,13 +136,13 @@ class Forward {
     return { ...kernel, arrays: code.arrays, fragments: code.fragments, subgroupSize: t.lanes };
   }
 
-  /** A block that the mask hides is left out where none is loaded ahead: the next one's keys would be missing. */
+  /** Skips blocks hidden by the mask, unless blocks are prefetched: the next one's keys would not be loaded. */
   private unlessHidden(block: Expr, body: readonly Stmt[]): readonly Stmt[] {
     const { t, frame } = this;
     return t.ahead ? body : frame.unlessHidden(mul(block, int(t.block)), t.block, t.tiles * t.m, body);
   }
 
-  /** Queries pass through the slab of keys into fragments, where they stay: so many rows at a time as it has lines. */
+  /** Loads queries into fragments through the key slab, as many rows at a time as the slab has lines. */
   private bringQueries(vectors: Vectors, lid: Expr, threads: number): Stmt[] {
     const { t, frame, code, keys } = this;
     const tilesAtOnce = t.block / t.m;
@@ -170,7 +170,7 @@ class Forward {
     return target;
   }
 
-  /** A value that the lanes of a row have in common: folded with that of the lane that differs in one bit, bit by bit. */
+  /** Reduces a value over the lanes of a row by a butterfly of xor shuffles; every lane gets the result. */
   private across(out: Stmt[], value: Expr, op: "add" | "max"): Expr {
     let mine = value;
     for (let bit = 1; bit < lanesOfRow(this.t); bit *= 2) {
@@ -180,7 +180,7 @@ class Forward {
     return mine;
   }
 
-  /** From logits in the strip to weights in the other, with the row's maximum and sum. */
+  /** Turns logits in one strip into weights in the other, updating the row's maximum and sum. */
   private weigh(row: ReadonlyMap<string, Expr>, from: Expr): Stmt[] {
     const { t, frame, code, top, total } = this;
     const out: Stmt[] = [];
@@ -203,7 +203,7 @@ class Forward {
         .reduce((a, b) => floatArith("max", a, b)),
       "max",
     );
-    // A row that has seen nothing has no results to scale.
+    // A row that has seen nothing yet has no results to rescale, so it takes the new maximum directly.
     const start = this.bind(out, "m", select(notAbove(top, float(hidden)), most, top));
     out.push({ kind: "assign", target: top, value: start });
     const grows = this.bind(out, "g", anyThread(below(fadd(top, float(slack)), most)));
@@ -212,7 +212,7 @@ class Forward {
     for (const [j, some] of logits.entries()) {
       const weights = some.map(({ x, all }): Expr => {
         const raised = builtin("exp", fsub(x, top));
-        // What is hidden has no weight, even of a row whose maximum is that of hidden logits; a NaN keeps its own.
+        // Hidden logits get weight 0 even if all of the row's logits are hidden; NaN propagates.
         return this.bind(out, "p", all ? raised : select(notAbove(x, float(hidden)), float(0), raised));
       });
       four.push(weights.reduce(fadd));
@@ -226,7 +226,7 @@ class Forward {
     return out;
   }
 
-  /** Raises the maximum to the largest logit, and scales what is summed relative to the old one. */
+  /** Raises the row's maximum to its largest logit and rescales the accumulators accordingly. */
   private rescale(most: Expr): Stmt[] {
     const { t, code, top, total } = this;
     const out: Stmt[] = [];
@@ -247,14 +247,14 @@ class Forward {
     return out;
   }
 
-  /** The sums, so many at a time as a strip holds. */
+  /** The accumulator fragments, in groups of as many as a strip holds. */
   private chunks(): string[][] {
     const { sums, t } = this;
     const each = t.block / t.n;
     return Array.from({ length: Math.ceil(sums.length / each) }, (_, g) => sums.slice(g * each, (g + 1) * each));
   }
 
-  /** Divides by the sum of weights, and stores values and statistic with what follows them. */
+  /** Divides by the sum of weights, and stores the results and the statistic with their elementwise epilogue. */
   private finish({ env, inside }: { env: ReadonlyMap<string, Expr>; inside: Expr }): Stmt[] {
     const { t, frame, code } = this;
     const out: Stmt[] = [];

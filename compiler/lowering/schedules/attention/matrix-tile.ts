@@ -1,4 +1,4 @@
-/** Attention on matrix units, what its passes share: shapes of matrices, settings, fragments and the strips in which lanes see them. */
+/** What the passes of attention on matrix units share: settings, fragments, and strips to access their elements. */
 import { typical, typicalSpan } from "../../../fusion/index.ts";
 import { dtypeBytes } from "../../../ir/dtype.ts";
 import {
@@ -20,27 +20,27 @@ import { type Frame, leavesOut, type Sides, sidesOf, typicalColumns } from "./si
 import { oddPitch, type Slab, slabArray } from "./slab.ts";
 
 export interface MatrixTile extends Readonly<Record<string, number>> {
-  /** One step of the matrix units: left [m, k] times right [k, n]. */
+  /** Shape of one matrix instruction: left [m, k] times right [k, n]. */
   readonly m: number;
   readonly n: number;
   readonly k: number;
-  /** Bytes of an element of the left and right matrices. */
+  /** Bytes per element of the left and right matrices. */
   readonly bytes: number;
-  /** Tiles of m rows that a workgroup owns. */
+  /** Tiles of m rows per workgroup. */
   readonly tiles: number;
-  /** Columns that are walked at once. */
+  /** Columns per block of the main loop. */
   readonly block: number;
-  /** 1 where the next block is loaded before the present one is computed with. */
+  /** 1: the next block is prefetched while the current one is processed. */
   readonly ahead: number;
   readonly lanes: number;
 }
 
-/** Workgroups that keep a GPU busy: below, smaller ones are better. */
+/** Workgroups that keep a GPU busy: with fewer than these, smaller tiles are better. */
 const manyWorkgroups = 128;
-/** The widest head that a subgroup's fragments hold. */
+/** The widest head that fits in a subgroup's fragments. */
 export const widestHead = 256;
 
-/** Matrix shapes that sum in f32, in tiles of several sizes. */
+/** Candidate tiles for the adapter's matrix shapes with f32 accumulation. */
 export function matrixSettings(facts: AdapterFacts): readonly MatrixTile[] | string {
   const { min, max } = facts.subgroupSizes;
   if (min !== max && !facts.features.has("subgroup_size")) return "the adapter does not say which subgroups it takes";
@@ -61,18 +61,18 @@ export function matrixSettings(facts: AdapterFacts): readonly MatrixTile[] | str
 export const typeOf = (t: MatrixTile): "f16" | "f32" => (t.bytes === 2 ? "f16" : "f32");
 const roundUp = (n: number, to: number): number => Math.ceil(n / to) * to;
 
-/** The widths of logits' and values' vectors, as wide as whole matrices make them. */
+/** The vector lengths for logits and for values, padded to whole fragments. */
 export const paddedWidths = ({ p }: Frame | { p: AttentionProblem["parts"] }, t: MatrixTile) => {
   const whole = Math.max(t.k, t.n);
   return { dot: roundUp(Number(p.dot.size), whole), width: roundUp(typicalSpan(p.widths), whole) };
 };
 
-/** Fours from one row of a strip to the next: off by half a bank line from row to row. */
+/** Row pitch of a strip in vec4, padded so that successive rows start in different banks. */
 export const stripPitch = (t: MatrixTile): number => t.block / 4 + 2;
-/** Lanes that share a row of a strip, and accesses of four that each has of it. */
+/** Lanes per row of a strip. */
 export const lanesOfRow = (t: MatrixTile): number => t.lanes / t.m;
 
-/** Whether matrices of these settings can do a problem at all; the memory it takes is the pass's own question. */
+/** Whether these settings suit a problem at all; the pass itself checks the workgroup memory. */
 export function fitsMatrices(problem: AttentionProblem, t: MatrixTile): Fit | Sides {
   const p = problem.parts;
   const known = knownWidths(p);
@@ -93,8 +93,8 @@ export function fitsMatrices(problem: AttentionProblem, t: MatrixTile): Fit | Si
 }
 
 /**
- * Rows computed, those past the end too, by how well they share what is walked, by how many subgroups wait for one
- * another at barriers, and by how busy they keep the adapter.
+ * Rows computed, including padding, weighted by how well they reuse the other side, how many subgroups synchronize at
+ * barriers, and how well the grid occupies the adapter.
  */
 export function matrixCost(p: Parts, t: MatrixTile, subgroups: number): number {
   const sides = sidesOf(p) as Sides;
@@ -110,14 +110,14 @@ export function matrixCost(p: Parts, t: MatrixTile, subgroups: number): number {
   );
 }
 
-/** The code of one kernel: its fragments, and what subgroups and lanes do with them. */
+/** Builds the code of one kernel: its fragments, and the operations of subgroups and lanes on them. */
 export class MatrixCode {
   readonly frame: Frame;
   readonly t: MatrixTile;
   readonly fragments: FragmentDecl[] = [];
   readonly arrays: ArrayDecl[] = [];
   readonly subgroup: Var;
-  /** The row of a strip that a lane reads, and which of its lanes it is. */
+  /** The row of a strip that a lane handles, and the lane's position within that row. */
   readonly row: Expr;
   readonly part: Expr;
 
@@ -155,7 +155,7 @@ export class MatrixCode {
     return { array: made, pitch, offset: 0 };
   }
 
-  /** Rows of f32, in which lanes see results, or of elements that become left matrices: `count` strips of them. */
+  /** `count` strips of workgroup memory: f32 for lanes to read results, or the operand dtype for left fragments. */
   strips(count: number, dtype: "f16" | "f32"): ArrayDecl {
     const length = 4 * count * this.t.m * stripPitch(this.t);
     return this.array({ name: this.frame.k.names.fresh("strip"), dtype, width: 4, length, space: "workgroup" });
@@ -165,7 +165,7 @@ export class MatrixCode {
     return mul(which, int(this.t.m * stripPitch(this.t)));
   }
 
-  /** The access of a strip that a lane has: the j-th of its row. */
+  /** The j-th access of a lane in its row of a strip. */
   access(strip: Expr, j: number): Expr {
     const inRow = add(this.part, int(j * lanesOfRow(this.t)));
     return add(strip, add(mul(this.row, int(stripPitch(this.t))), inRow));
@@ -180,7 +180,7 @@ export class MatrixCode {
     return { kind: "fragment_load", fragment, from: { array, offset, stride: int(stride), order } };
   }
 
-  /** Results side by side in a strip. */
+  /** Writes result fragments side by side to a strip. */
   storeStrip(fragments: readonly string[], strip: ArrayDecl, own: Expr): Stmt[] {
     return fragments.map((fragment, j) => {
       const offset = add(own, int((j * this.t.n) / 4));
@@ -198,7 +198,7 @@ export class MatrixCode {
     );
   }
 
-  /** scores = left · slabᵀ, a line of the slab for each column. */
+  /** scores = left · slabᵀ, with a line of the slab per column. */
   scores(scores: readonly string[], lefts: readonly string[], right: string, { array, pitch, offset }: Slab): Stmt[] {
     const { n, k } = this.t;
     return [
@@ -212,7 +212,7 @@ export class MatrixCode {
     ];
   }
 
-  /** sums += weights · slab, a line of the slab for each column of the weights; `first` is the first column of the sums. */
+  /** sums += weights · slab, a slab line per column of the weights; `first`: the first column fragment of the sums. */
   mix(
     sums: readonly string[],
     [left, right]: readonly [string, string],

@@ -1,7 +1,7 @@
 /**
- * The cotangent of a bias in tiles of workgroup memory: a workgroup owns some queries by some keys, and sums their cotangents in
- * registers over what the bias lacks, always in the same order. Dao et al. 2022 (FlashAttention), appendix B.2, without the last
- * products.
+ * The gradient of an attention bias: a workgroup owns a tile of queries by keys, and accumulates their gradients in
+ * registers over the axes that the bias lacks, in a fixed order. Dao et al. 2022 (FlashAttention), appendix B.2,
+ * without the final products.
  */
 import { typical, typicalSpan } from "../../../fusion/index.ts";
 import { type ArrayDecl, bool, builtin, type Expr, float, int, type Stmt, type Var } from "../../../kernel/index.ts";
@@ -48,7 +48,7 @@ class PairLowering extends SharedLowering {
     return [...out, ...loop, ...this.storeAll(sums, from)];
   }
 
-  /** Adds what the pairs of a tile give at one index of what is summed over. */
+  /** Adds the contributions of a tile's pairs at one index of the summed axes. */
   private addAll(sums: readonly (readonly Var[])[], from: Expr): Stmt[] {
     const { frame } = this;
     const { ownSide, walkedSide, lse, delta } = this.sides;
@@ -60,7 +60,7 @@ class PairLowering extends SharedLowering {
       for (const [j, target] of sums[i]!.entries()) {
         const column = this.column(from, j);
         const logit = this.bind(out, "x", frame.logit(products[i]![j]!, row.env, column.env));
-        const shown = frame.p.mask ? frame.visible(row.env, column) : bool(true); // what does not exist is not stored
+        const shown = frame.p.mask ? frame.visible(row.env, column) : bool(true); // columns out of bounds are not stored
         const cotangent = fmul(builtin("exp", fsub(logit, least)), fsub(seen[i]![j]!, centre));
         out.push({ kind: "assign", target, value: fadd(target, ofSeen(frame.p, shown, logit, cotangent)) });
       }
@@ -87,7 +87,7 @@ class PairLowering extends SharedLowering {
   }
 }
 
-/** Threads that keep a GPU busy. */
+/** Enough threads to keep a GPU busy. */
 const manyThreads = 32768;
 
 export const attentionPairTiles: Schedule<AttentionProblem, SharedTile> = {
@@ -117,7 +117,7 @@ export const attentionPairTiles: Schedule<AttentionProblem, SharedTile> = {
       2 * typical(sides.columns) >= columnsOf(t) || `a tile of ${columnsOf(t)} columns would be more than half empty`
     );
   },
-  // Pairs computed, those past the ends too, with the loads from workgroup memory that they take, by how busy the adapter is.
+  // Pairs computed, including padding, weighted by their workgroup-memory loads and by the adapter's occupancy.
   cost: ({ parts }, t) => {
     const sides: Sides = sidesOfPairs(parts, columnsOf(t)) as PairSides;
     const tiles = Math.ceil(typical(sides.rows) / rowsOf(t)) * typicalSpan(sides.batch);

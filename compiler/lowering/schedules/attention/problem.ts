@@ -1,4 +1,4 @@
-/** What an attention kernel has to compute, as all its schedules see it: its nodes, what they have in common, what is stored. */
+/** The attention problem, as all of its schedules see it: the nodes, what they have in common, and what is stored. */
 import {
   attentionRows,
   coresOf,
@@ -18,9 +18,9 @@ import { coordinatesOf } from "../../coordinates.ts";
 import { ceilDiv, type Lowering, unflatten } from "../../kernel.ts";
 import type { Fit } from "../../schedule.ts";
 
-/** Stands for minus infinity, as in the op's own meaning. */
+/** Stands for minus infinity, as in the op's definition. */
 export const hidden = -1e30;
-/** What sums of weights are held above, so that a row that sees nothing becomes 0. */
+/** Lower bound for sums of weights, so that a row that sees nothing yields 0. */
 export const least = 1e-30;
 
 export const fadd = (a: Expr, b: Expr) => floatArith("add", a, b);
@@ -30,37 +30,37 @@ export const fmul = (a: Expr, b: Expr) => floatArith("mul", a, b);
 export const passOf = (node: Node) => (coreOf(node) as AttentionCore).pass;
 export const partOf = (node: Node) => (coreOf(node) as AttentionCore).part;
 
-/** Whether a result is made of the cotangents of pairs themselves, as that of a bias is. */
+/** Whether a result has an element per query-key pair, as the gradient of a bias does. */
 export const isOfPairs = (node: Node): boolean => partOf(node) === "pairs";
 
-/** A condition that always holds. */
+/** Whether a condition is constant true. */
 export const isTrue = (e: Expr): boolean => e.kind === "const" && e.value === 1;
 
-/** Not a > b: true of no NaN. */
+/** a <= b: unlike !(a > b), false for NaN. */
 export const notAbove = (a: Expr, b: Expr): Expr => ({ kind: "compare", dtype: "bool", op: "le", a, b });
 
 /**
- * Values over their sum of weights, which is `least` where a row sees nothing: that gives 0, whatever the hidden values are.
- * The sums themselves would not: a weight of 0 times what is no number is none.
+ * The weighted sum divided by the sum of weights. A row that sees nothing (total at most `least`) yields 0 whatever its
+ * hidden values are; the sum itself would not, since 0 times NaN or infinity is NaN.
  */
 export const meanOf = ({ bias, mask }: Parts, mixed: Expr, total: Expr): Expr => {
   const mean = floatArith("div", mixed, total);
   return bias || mask ? select(notAbove(total, float(least)), float(0), mean) : mean;
 };
 
-/** The logit of a pair, given its product: scaled, with the bias of its place. */
+/** The logit of a query-key pair, given its dot product: scaled, plus the bias. */
 export function logitOf(k: Lowering, { scale, bias }: Parts, product: Expr, at: Env): Expr {
   const scaled = fmul(product, float(scale));
   return bias ? fadd(scaled, cast(k.values.at(bias, restrict(at, bias)), "f32")) : scaled;
 }
 
-/** What a pair adds: nothing where the mask hides it, or a bias like minus infinity. A logit that is NaN hides nothing. */
+/** A pair's contribution: 0 if it is hidden by the mask or by a bias of minus infinity. A NaN logit is not hidden. */
 export function ofSeen({ bias }: Parts, visible: Expr, logit: Expr, value: Expr): Expr {
   const shown = select(visible, value, float(0));
   return bias ? select(notAbove(logit, float(hidden)), float(0), shown) : shown;
 }
 
-/** The attention nodes of one kernel and what they have in common. */
+/** The attention nodes of one kernel and what they share. */
 export interface Parts {
   readonly cores: readonly Node[];
   readonly dot: Axis;
@@ -71,12 +71,12 @@ export interface Parts {
   readonly v: Node | undefined;
   readonly bias: Node | undefined;
   readonly mask: Node | undefined;
-  /** The axes of a thread, and those of the other side that it walks. */
+  /** The axes that identify a row, and the axes of the other side that it iterates over. */
   readonly rows: readonly Axis[];
   readonly walked: readonly Axis[];
-  /** The axis along which keys are taken in runs, each by itself: one of the rows, which no operand has. */
+  /** The axis along which the keys are split into independent segments (split-K): a row axis that no operand has. */
   readonly part: Axis | undefined;
-  /** The axes of a value besides rows and keys. */
+  /** The axes of a value other than rows and keys. */
   readonly widths: readonly Axis[];
 }
 
@@ -107,7 +107,7 @@ function partsOf(cores: readonly Node[]): Parts {
   };
 }
 
-/** Whether an operand differs along what is walked; else a row has it once. */
+/** Whether an operand varies along the walked axes, rather than once per row. */
 export const isOfWalked = ({ walked }: Parts, node: Node): boolean => walked.some((a) => hasAxis(node.type, a.name));
 
 /** The attention nodes of a kernel. */
@@ -122,31 +122,31 @@ export function attentionProblem(k: Lowering): AttentionProblem {
   return { k, parts: partsOf(group.cores.filter((c) => used.has(c))) };
 }
 
-/** True where the widths of a head are known, as every schedule needs. */
+/** True if the head widths are known, as every schedule requires; otherwise the reason. */
 export function knownWidths({ dot, widths }: Parts): Fit {
   const open = [dot, ...widths].find((a) => typeof a.size !== "number");
   return open === undefined || `axis "${open.name}" of a head must have a known size, not ${open.size}`;
 }
 
 /**
- * Whether there is a kernel for an attention node: not where heads have an open width, of which no thread holds a part, nor
- * where it reads more tensors than an adapter binds, as gradients do with a bias and a mask that are both tensors.
+ * Whether a kernel can compute an attention node: no if a head width is open, since threads hold whole vectors, nor if
+ * it reads more tensors than the adapter can bind, as gradients do when bias and mask are both tensors.
  */
 export const hasAttentionKernel = (node: Node, { maxBindings }: { readonly maxBindings: number }): boolean =>
   knownWidths(partsOf([node])) === true && tensorsOf(node).size < maxBindings;
 
-/** The operands that are tensors to a kernel: all but expressions of positions. */
+/** The operands that must be bound as tensors: all except per-pair expressions of positions only. */
 const tensorsOf = (node: Node): Set<Node> =>
   new Set(node.operands.filter((o, i) => !isPerPlace(node, i) || !isOfPositions(o)));
 
 const isOfPositions = (n: Node): boolean =>
   n.operands.length === 0 ? isFree(n) : coreOf(n) === undefined && n.operands.every(isOfPositions);
 
-/** The axes besides its row that a core has. */
+/** The axes of a core besides its rows. */
 export const widthsOf = (p: Parts, core: Node): readonly Axis[] =>
   core.type.axes.filter((a) => !p.rows.some((r) => r.name === a.name));
 
-/** Stores whose values have equally many elements in a row, and the axes of these. */
+/** Stores whose values have the same number of elements per row, and the axes of those elements. */
 export interface RowStores {
   readonly axes: readonly Axis[];
   readonly stores: readonly Store[];
@@ -163,7 +163,7 @@ export function rowStores(k: Lowering, p: Parts): RowStores[] {
   return [...groups.values()];
 }
 
-/** The axes besides its row that a stored value has, by the core that it is made of. */
+/** The axes of a stored value besides its rows, taken from the core that it is computed from. */
 function storedWidths(k: Lowering, p: Parts, store: Store): readonly Axis[] {
   if (!usesWidths(k.places.get(store.value)!.env!)) return [];
   const used = coresOf(k.fused.group!, [store], k.places);
@@ -178,7 +178,7 @@ const usesWidths = (env: Env): boolean => {
   return [...env.values()].some(mentionsWidth);
 };
 
-/** The stores of element `e` of a row, given what the cores are there. */
+/** The stores of element `e` of a row, given the cores' values there. */
 export function storeElement(
   k: Lowering,
   p: Parts,
@@ -201,7 +201,7 @@ export function storeElement(
   return out;
 }
 
-/** Four stores behind one question where fours are inside or outside as a whole, so that they can be one access. */
+/** Four adjacent stores, under one guard if four divides the width, so that they can be vectorized. */
 export function guardedFours(
   row: Expr,
   stores: readonly { readonly inside: Expr; readonly body: readonly Stmt[] }[],
@@ -217,7 +217,7 @@ export function guardedFours(
   return stores.flatMap((s) => guard(and(row, s.inside), s.body));
 }
 
-/** The keys of a part, from one index up to another: none is more than one key longer than another. */
+/** The range of keys of a part: [from, to), of at most `most` keys; lengths of parts differ by at most one. */
 export function keysOfPart({ part, over }: Parts, index: Expr | undefined): { from: Expr; to: Expr; most: number } {
   const keys = dimExpr(over.size);
   const { max } = rangeOf(keys);

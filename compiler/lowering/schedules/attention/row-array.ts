@@ -1,4 +1,4 @@
-/** An array of a thread with a vector for each of its rows: loops fill it and read it, whose text is short. */
+/** A private array with one vector per row of a thread, filled and read in loops to keep the generated code short. */
 import {
   type ArrayDecl,
   component,
@@ -11,7 +11,7 @@ import {
 } from "../../../kernel/index.ts";
 import { add, div, laneOf, mul } from "../../../kernel/simplify.ts";
 
-/** An element of a vector, by its flat index. */
+/** A vector as a function from flat element index to value. */
 export type Vector = (e: Expr) => Expr;
 
 export class RowArray {
@@ -19,7 +19,7 @@ export class RowArray {
   private readonly length: number;
   private readonly width: 1 | 4;
 
-  /** `length` is that of each row's vector. */
+  /** `length` is the vector length of one row. */
   constructor(name: string, rows: number, length: number) {
     this.length = length;
     this.width = length % 4 === 0 ? 4 : 1;
@@ -36,7 +36,7 @@ export class RowArray {
     };
   }
 
-  /** Sets the vector of a row, a statement for each access. */
+  /** Sets the vector of a row, fully unrolled. */
   set(row: Expr, vector: Vector): Stmt[] {
     return Array.from({ length: this.length / this.width }, (_, i) => this.setAccess(row, int(i), vector));
   }

@@ -1,7 +1,7 @@
 /**
- * Attention, forward and backward, without the [query, key] matrix in memory. A thread holds a few rows of its own side
- * (queries, or keys for the gradients of k and v) in registers and walks the other side once.
- * Dao et al. 2022 (FlashAttention): the running maximum and sum of section 3.1, the gradients of appendix B.2.
+ * Attention, forward and backward, without materializing the [query, key] matrix. A thread holds a few rows of its own
+ * side (queries, or keys for the gradients of k and v) in registers and iterates once over the other side. Dao et al.
+ * 2022 (FlashAttention): the running maximum and sum of section 3.1, the gradients of appendix B.2.
  */
 
 import { dimExpr, type Env, indexOver, restrict, span, spanOf, typical } from "../../../fusion/index.ts";
@@ -51,14 +51,14 @@ import {
 } from "./problem.ts";
 import { RowArray, type Vector } from "./row-array.ts";
 
-/** The axis along which the rows of one thread differ: one that the walked side lacks, so that what is walked serves all. */
+/** The axis along which a thread's rows differ: the other side lacks it, so that its vectors serve all of them. */
 function tiledAxis({ rows, walked, over, q, k, v, part }: Parts): Axis | undefined {
   const forward = walked.some((a) => a.name === over.name);
   const others = forward ? [k, ...(v ? [v] : [])] : [q];
   return rows.find((a) => a.name !== part?.name && others.every((o) => !hasAxis(o.type, a.name)));
 }
 
-/** Of a vector that is not unrolled, those of one turn of a loop over a private array. */
+/** Unroll factor of the loops over vectors that are too long for registers. */
 const unrolledTurn = 8;
 
 /** One row of a thread: its index, and whether it exists. */
@@ -67,7 +67,7 @@ export interface Row {
   readonly inside: Expr;
 }
 
-/** A vector that is summed into: registers, or a private array where it is long. */
+/** An accumulator vector: registers, or a private array if it is long. */
 interface Accumulator {
   readonly get: Vector;
   readonly set: (e: Expr, value: Expr) => Stmt;
@@ -78,9 +78,9 @@ export class AttentionLowering {
   protected readonly p: Parts;
   protected readonly settings: RowsInRegisters;
   protected readonly arrays: ArrayDecl[] = [];
-  /** Elements of a vector that are unrolled into registers; compile times grow faster than the code. */
+  /** The longest vector that is fully unrolled into registers; compile times grow faster than the code. */
   protected readonly unrolled: number = 32;
-  /** Rows of a thread; along `tiled` they are `tile * rows` and on, of which those past the end repeat the last. */
+  /** Rows per thread, starting at `tile * rows` along the tiled axis; past the end the last one is repeated. */
   protected rows = 1;
   protected rowAt: (i: Expr) => Row = () => ({ env: new Map(), inside: int(1) });
 
@@ -118,19 +118,19 @@ export class AttentionLowering {
     return { ...code, arrays: this.arrays };
   }
 
-  /** What a thread does for its rows, of which it knows how many there are and where. */
+  /** The code for a thread's rows, once `rows` and `rowAt` are set. */
   protected allRows(): Stmt[] {
     const mine = Array.from({ length: this.rows }, (_, i) => this.rowAt(int(i)));
     return passOf(this.p.cores[0]!) === "forward" ? this.forward(mine) : this.backward(mine);
   }
 
-  /** Runs `body` for every element of a vector: unrolled where it is short, else in a loop. */
+  /** Emits `body` for every element of a vector: unrolled if short, otherwise in a loop. */
   private each(out: Stmt[], length: number, body: (e: Expr, out: Stmt[]) => void): void {
     if (length > this.unrolled) this.loop(out, length, unrolledTurn, body);
     else for (let i = 0; i < length; i++) body(int(i), out);
   }
 
-  /** Runs `body` for every element of a vector, `most` of them a turn (a power of two), or as many as divide it. */
+  /** A loop over the elements of a vector, unrolled by the largest divisor up to `most` (a power of two). */
   private loop(out: Stmt[], length: number, most: number, body: (e: Expr, out: Stmt[]) => void): void {
     let turn = most;
     while (length % turn !== 0) turn /= 2;
@@ -140,12 +140,12 @@ export class AttentionLowering {
     out.push(loopTo(index, length / turn, inner));
   }
 
-  /** An operand's elements along some of its axes. */
+  /** The elements of an operand along some of its axes. */
   protected vector(node: Node, env: Env, axes: readonly Axis[]): Vector {
     return (e) => this.k.values.at(node, restrict(new Map([...env, ...unflatten(e, axes)]), node));
   }
 
-  /** Runs `body` for every row of the thread, in a loop. */
+  /** Emits `body` for every row of the thread, in a loop. */
   private eachRow(out: Stmt[], body: (i: Expr) => readonly Stmt[]): void {
     const index = indexVar(this.k.names.fresh("r"), this.rows);
     const one = this.rows === 1;
@@ -159,7 +159,7 @@ export class AttentionLowering {
     return made;
   }
 
-  /** An operand's vector for each of the thread's rows, given a full index: where rows go through loops, brought by one. */
+  /** An operand's vector for each row of the thread, at a full index; with `looped`, preloaded to a private array. */
   private own(out: Stmt[], node: Node, axes: readonly Axis[]): (i: number, at: Env) => Vector {
     if (!this.settings.looped || isOfWalked(this.p, node)) return (_, at) => this.vector(node, at, axes);
     const brought = this.rowArray(span(axes));
@@ -192,7 +192,7 @@ export class AttentionLowering {
     return target;
   }
 
-  /** Σ a·b, one statement a term: in as many sums as the settings say, since each addition waits for the one before. */
+  /** The dot product Σ a·b, one statement per term, split over several accumulators to shorten the dependency chain. */
   private sum(out: Stmt[], a: Vector, b: Vector, length: number): Expr {
     const totals = Array.from({ length: Math.min(length, this.settings.sums) }, () => this.variable(out, 0));
     let term = 0;
@@ -203,7 +203,7 @@ export class AttentionLowering {
     return this.bind(out, totals.slice(1).reduce<Expr>(fadd, totals[0]!), "s");
   }
 
-  /** Runs `body` for all of the other side, or for the keys of a part. */
+  /** A loop over the other side, or over the keys of a part. */
   protected walk(row: Row, body: (other: Env) => Stmt[]): Stmt[] {
     const { part, over, walked } = this.p;
     if (!part) return loopOver(this.k, walked, body);
@@ -300,16 +300,16 @@ export class AttentionLowering {
     return out;
   }
 
-  /** P · (dO·v − δ) · scale: the cotangent of one product; 0 of a hidden one, whatever the hidden value is. */
+  /** P · (dO·v − δ) · scale: the gradient of one dot product; 0 for a hidden pair, whatever the hidden value is. */
   private dLogit(out: Stmt[], weight: Expr, seen: Expr, delta: Node, at: Env, visible: Expr, logit: Expr): Expr {
     const centred = fsub(seen, this.vector(delta, at, [])(int(0)));
     const cotangent = fmul(weight, centred);
-    // The bias is added to what is scaled already.
+    // The bias is added after scaling, so its gradient is not scaled.
     const scaled = this.p.cores.some(isOfPairs) ? cotangent : fmul(cotangent, float(this.p.scale));
     return this.bind(out, ofSeen(this.p, visible, logit, scaled), "e");
   }
 
-  /** Stores what the cores are at each row, `vectorsOf`: a copy of the text for each, or one in a loop. */
+  /** Stores the cores' results at each row: unrolled, or in a loop over a private array. */
   private storeRows(out: Stmt[], rows: readonly Row[], vectorsOf: (i: number) => (core: Node) => Vector): void {
     if (!this.settings.looped) {
       for (const [i, row] of rows.entries()) out.push(...this.storeRow(row, vectorsOf(i)));
@@ -323,7 +323,7 @@ export class AttentionLowering {
     this.eachRow(out, (i) => this.storeRow(this.rowAt(i), (core) => results.get(core)!.of(i)));
   }
 
-  /** Stores of one row, for every element of the vectors that the cores are. */
+  /** The stores of one row, for every element of the cores' vectors. */
   private storeRow(row: Row, vectorOf: (core: Node) => Vector): Stmt[] {
     const out: Stmt[] = [];
     for (const stored of rowStores(this.k, this.p)) {
@@ -349,15 +349,15 @@ const loopTo = (index: Var, to: number, body: readonly Stmt[]): Stmt => ({
 
 export interface RowsInRegisters extends Readonly<Record<string, number>> {
   readonly threads: number;
-  /** Rows that a thread holds at most; more of them share what is walked, and take longer to compile. */
+  /** Maximum rows per thread; more rows reuse the other side better and take longer to compile. */
   readonly rows: number;
-  /** Query or key elements that a thread holds at most. */
+  /** Maximum query or key elements per thread. */
   readonly elements: number;
-  /** Sums of which a logit's terms are added in turn: threads of a CPU hide no latency behind one another. */
+  /** Independent accumulators per dot product: CPU threads do not hide each other's latency. */
   readonly sums: number;
-  /** 1 where loops bring and store the thread's rows instead of text for each, which drivers of CPU threads compile slowly. */
+  /** 1: rows are loaded and stored in loops rather than unrolled code, which compiles slowly on CPU drivers. */
   readonly looped: number;
-  /** 1 where a side of open length turns out to have one row, as in decoding token by token. */
+  /** 1: specialized for an open side that turns out to have one row, as in token-by-token decoding. */
   readonly single: number;
 }
 

@@ -1,7 +1,7 @@
 /**
- * Attention in tiles of workgroup memory. Each thread makes a block of logits, some rows by four columns, and sums some
- * columns of the results of its rows in registers. Vectors pass through one slab, a piece of their length at a time, so
- * that heads of any width fit; weights pass through a strip, in which the threads of a row see each other's.
+ * Tiled attention in workgroup memory. Each thread computes a block of logits, some rows by four columns, and
+ * accumulates some columns of its rows' results in registers. Vectors are staged through one slab, a piece of their
+ * length at a time, so that heads of any width fit; weights go through a strip, shared by the threads of a row.
  */
 import type { Node } from "../../../ir/node.ts";
 import {
@@ -60,7 +60,7 @@ const barrier: Stmt = { kind: "barrier" };
 
 export const lowerShared = (frame: Frame, t: SharedTile): KernelCode => new SharedLowering(frame, t).run();
 
-/** A result's sums in a thread: fours of each of its rows. */
+/** A thread's accumulators of a result: vec4s for each of its rows. */
 interface Sums {
   readonly core: Node;
   readonly vectors: Vectors;
@@ -74,7 +74,7 @@ export class SharedLowering {
   protected readonly t: SharedTile;
   protected readonly slab: Slab["array"];
   private readonly strip: ArrayDecl;
-  /** What the threads of a row tell each other: so many rows an access. */
+  /** Partial reductions exchanged by the threads of a row, packed by rows. */
   private readonly told: readonly ArrayDecl[];
   private readonly toldWidth: 1 | 2 | 4;
   private lid: Expr = int(0);
@@ -148,7 +148,7 @@ export class SharedLowering {
     );
   }
 
-  /** Blocks of columns, one after another. */
+  /** A loop over blocks of columns. */
   private walk(out: Stmt[], body: (from: Expr) => Stmt[]): void {
     const count = this.frame.blocks(columnsOf(this.t));
     const index = variable(this.frame.k.names.fresh("k"), "i32", { min: 0, max: lastOf(count) });
@@ -163,7 +163,7 @@ export class SharedLowering {
     return { core, vectors, fours: range(this.t.rows).map(() => range(count).map(() => this.variable(out, zero))) };
   }
 
-  /** Products of a thread's rows with its columns: those that lie `across` lines apart in the slab, neighbours in the strip. */
+  /** Dot products of a thread's rows and columns; columns are `across` lines apart in the slab, adjacent in strips. */
   protected products(out: Stmt[], own: Vectors, walked: Vectors, from: Expr): Block {
     const { t, frame, slab } = this;
     const pitch = oddPitch(t.depth, 4);
@@ -207,7 +207,7 @@ export class SharedLowering {
     }
   }
 
-  /** Adds the strip's factors times the vectors of the columns to the sums, so many columns at a time as the slab holds. */
+  /** Adds the strip's factors times the columns' vectors to the accumulators, a slab of columns at a time. */
   private mix(out: Stmt[], { vectors, fours }: Sums, from: Expr): void {
     const { t, frame, slab } = this;
     const length = lengthOf(vectors.axes);
@@ -246,7 +246,7 @@ export class SharedLowering {
     });
   }
 
-  /** A value of each row, folded over the threads that share it, always in the same order. */
+  /** Reduces a value of each row over the threads that share the row, in a fixed order. */
   private fold(out: Stmt[], values: readonly Expr[], op: "add" | "max"): Expr[] {
     const { t, toldWidth, told } = this;
     const packed = told.map((_, g) => {
@@ -299,7 +299,7 @@ export class SharedLowering {
         body.push({ kind: "assign", target: tops[i]!, value: top });
         const weights = row.map(({ visible, x }) => {
           const raised = builtin("exp", fsub(x, top));
-          // What is hidden has no weight, even of a row whose maximum is that of hidden logits; a NaN keeps its own.
+          // Hidden logits get weight 0 even if all of the row's logits are hidden; NaN propagates.
           const all = isTrue(visible) && !frame.p.bias;
           const seen = all ? raised : select(notAbove(x, float(hidden)), float(0), raised);
           return this.bind(body, "p", seen);
@@ -333,7 +333,7 @@ export class SharedLowering {
     const { ownSide, walkedSide, ownsQueries, lse, delta } = frame.sides;
     const out: Stmt[] = [];
     const isWeights = (core: Node) => partOf(core) === "weights";
-    // Those of the weights first, of which the cotangents of logits are made.
+    // Cores of the weights come first, since logit gradients are computed from the weights.
     const cores = [...frame.p.cores].sort((a, b) => Number(isWeights(b)) - Number(isWeights(a)));
     const sums = cores.map((core) => this.sumsOf(out, core, isWeights(core) ? walkedSide.width! : walkedSide.dot));
     this.walk(out, (from) => {
@@ -362,7 +362,7 @@ export class SharedLowering {
         row.map((sum, j): Expr => {
           const centred = fsub(sum, frame.statistic(delta!, query(i, j)));
           const cotangent = fmul(fmul(weights[i]![j]!, centred), float(frame.p.scale));
-          const shown = frame.p.mask ? visible[i]![j]! : bool(true); // what does not exist has the weight 0
+          const shown = frame.p.mask ? visible[i]![j]! : bool(true); // columns out of bounds have weight 0
           return this.bind(body, "g", ofSeen(frame.p, shown, logits[i]![j]!, cotangent));
         }),
       );
@@ -382,7 +382,7 @@ export class SharedLowering {
     return this.frame.column(add(from, add(mul(this.across, int(columns)), int(j))));
   }
 
-  /** Stores a thread's rows: of each its fours of a result, and what has no width from one thread. */
+  /** Stores a thread's rows: its vec4s of each result; scalars per row are stored by one thread. */
   private store(rows: readonly Row[], valueOfRow: (i: number, core: Node, j: number, u: number) => Expr): Stmt[] {
     const { frame, t } = this;
     const out: Stmt[] = [];
@@ -410,7 +410,7 @@ export class SharedLowering {
   }
 }
 
-/** What folds of rows begin with. */
+/** Initial values of row reductions. */
 const foldStarts = { add: 0, max: hidden } as const;
 
 type Row = ReturnType<Frame["row"]>;

@@ -1,4 +1,4 @@
-/** Attention in tiles that a workgroup shares, for adapters without matrix units and for operands that these do not take. */
+/** Tiled attention in workgroup memory, for adapters without matrix units and for operands these do not take. */
 import { typical, typicalSpan } from "../../../fusion/index.ts";
 import { noSharing } from "../../facts.ts";
 import type { Fit, Schedule } from "../../schedule.ts";
@@ -7,15 +7,15 @@ import { lowerShared } from "./shared-lowering.ts";
 import { accumulatorsOf, columnsOf, rowsOf, type SharedTile, sharedBytes, threadsOf } from "./shared-tile.ts";
 import { Frame, type Sides, sidesOf, typicalColumns } from "./sides.ts";
 
-/** Sums that a thread holds beside its logits before registers spill. */
+/** Accumulators that a thread can hold besides its logits before registers spill. */
 const mostAccumulators = 160;
-/** Threads that keep a GPU busy. */
+/** Enough threads to keep a GPU busy. */
 const manyThreads = 32768;
 
-/** Vectors of fewer elements are held by one thread. */
+/** Shorter vectors are not worth sharing between threads. */
 const narrowest = 16;
 
-/** Whether tiles can do a problem, whatever its rows are. */
+/** Whether tiles suit a problem, regardless of its number of rows. */
 function fitsTiles({ parts }: AttentionProblem, t: SharedTile, most: number, threads: number): Fit | Sides {
   const known = knownWidths(parts);
   if (known !== true) return known;
@@ -34,7 +34,7 @@ function fitsTiles({ parts }: AttentionProblem, t: SharedTile, most: number, thr
 
 const isRefusal = (fit: Fit | Sides): fit is Fit => fit === true || typeof fit === "string" || "assuming" in fit;
 
-/** Work of a tile, with the loads from workgroup memory that it takes, by how busy the adapter is kept. */
+/** Work of all tiles, weighted by their loads from workgroup memory, relative to how busy the adapter is kept. */
 function cost({ parts }: AttentionProblem, t: SharedTile): number {
   const sides = sidesOf(parts) as Sides;
   const tiles = Math.ceil(typical(sides.rows) / rowsOf(t));
@@ -69,7 +69,7 @@ export const attentionTiles: Schedule<AttentionProblem, SharedTile> = {
   lower,
 };
 
-/** The rows of one side that one thread holds, and those of them for which a number of rows that is open has a variant. */
+/** Rows per tile, and those for which an open number of rows gets a variant. */
 const fewest = [1, 2, 4, 8] as const;
 const openVariants: readonly number[] = [1, 4];
 

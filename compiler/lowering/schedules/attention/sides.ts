@@ -1,6 +1,6 @@
 /**
- * Attention in tiles: a workgroup owns some rows of one side, and walks blocks of the other side's, its columns. Queries
- * own in the forward pass and for the cotangent of q, keys for those of k and v.
+ * The sides of tiled attention: a workgroup owns some rows of one side and loops over blocks of the other side, its
+ * columns. The rows are queries in the forward pass and for dq, keys for dk and dv.
  */
 import { dimExpr, type Env, indexOver, restrict, spanOf, typical } from "../../../fusion/index.ts";
 import { boundsOf, type Dim } from "../../../ir/dim.ts";
@@ -15,37 +15,37 @@ import { clamped } from "../contraction/problem.ts";
 import { mayShow } from "./hidden-blocks.ts";
 import { type AttentionProblem, isOfPairs, keysOfPart, logitOf, type Parts, passOf } from "./problem.ts";
 
-/** An operand of which each row, or column, is a vector along some axes; of a statistic along none. */
+/** An operand seen as one vector, along `axes`, per row or column; a statistic has no axes. */
 export interface Vectors {
   readonly node: Node;
   readonly axes: readonly Axis[];
 }
 
-/** The operands of one side. In the forward pass there is no cotangent. */
+/** The operands of one side. In the forward pass queries have no `width`. */
 export interface Side {
-  /** What logits are made of: q or k. */
+  /** The vectors that form logits: q or k. */
   readonly dot: Vectors;
-  /** What meets v, or is v: the cotangent of the result, or the values. */
+  /** The value vectors: v, or the gradient of the result that is multiplied with it. */
   readonly width?: Vectors;
 }
 
 export interface Sides {
-  /** The rows: axes that what is walked lacks, so that it serves all of them. */
+  /** The row axes: the other side lacks them, so that its vectors serve all rows. */
   readonly own: readonly Axis[];
   readonly walked: readonly Axis[];
-  /** The axes that both sides have. */
+  /** The axes that both sides share. */
   readonly batch: readonly Axis[];
   readonly rows: Dim;
   readonly columns: Dim;
   readonly ownsQueries: boolean;
   readonly ownSide: Side;
   readonly walkedSide: Side;
-  /** Of each query, in the backward passes. */
+  /** Per-query statistics, for the backward passes. */
   readonly lse?: Node;
   readonly delta?: Node;
 }
 
-/** The sides of the cotangent of a bias, whose elements are pairs; or why it is not made of tiles of them. */
+/** The sides for the gradient of a bias, whose elements are query-key pairs; or why it cannot be tiled that way. */
 export function sidesOfPairs(p: Parts, columns: number): (Sides & { readonly summed: readonly Axis[] }) | string {
   const core = p.cores[0]!;
   if (!isOfPairs(core)) return "it is for the cotangent of a bias";
@@ -73,10 +73,10 @@ export function sidesOfPairs(p: Parts, columns: number): (Sides & { readonly sum
   };
 }
 
-/** Which of the tiles side by side a workgroup has: an axis that no operand has. */
+/** The workgroup's tile along the columns: an additional axis that no operand has. */
 export const tileOfColumns = "tile of columns";
 
-/** The sides of an attention kernel; or why it is not made of rows that share what they walk. */
+/** The sides of an attention kernel; or why its rows cannot share the other side's vectors. */
 export function sidesOf(p: Parts): Sides | string {
   const pass = passOf(p.cores[0]!);
   const [lse, delta, dy] = ["lse", "delta", "dy"].map((n) => operandNamed(p.cores[0]!, n));
@@ -116,14 +116,14 @@ export function sidesOf(p: Parts): Sides | string {
   };
 }
 
-/** Where a workgroup is: its batch, the first of its rows, and the indices of rows and columns. */
+/** The position of a workgroup: its batch, its first row, and how rows and columns map to indices. */
 export class Frame {
   readonly k: Lowering;
   readonly p: Parts;
   readonly sides: Sides;
   private batchEnv: Env;
   private first: Expr = int(0);
-  /** The columns that are walked: from one index on, so many. */
+  /** The range of columns to loop over: first index and count. */
   private from: Expr = int(0);
   private count: Expr = int(0);
 
@@ -135,8 +135,8 @@ export class Frame {
   }
 
   /**
-   * A workgroup for each tile of rows, those of one batch one after another, since they walk the same; `single` where
-   * one tile has all.
+   * A workgroup per tile of rows; tiles of one batch are consecutive, since they read the same columns. `single` if one
+   * tile covers all rows.
    */
   perTile(rows: number, threads: number, body: (lid: Expr) => Stmt[], single = false): KernelCode {
     const { sides, k } = this;
@@ -149,12 +149,12 @@ export class Frame {
     });
   }
 
-  /** The index of the workgroup along an axis that both sides have. */
+  /** The workgroup's index along a batch axis. */
   batch(name: string): Expr {
     return this.batchEnv.get(name)!;
   }
 
-  /** Runs `body` for every index along further axes that both sides have. */
+  /** Emits `body` in loops over additional axes that both sides share. */
   each(axes: readonly Axis[], body: () => Stmt[]): Stmt[] {
     const outside = this.batchEnv;
     const loop = loopOver(this.k, axes, (env) => {
@@ -165,24 +165,24 @@ export class Frame {
     return loop;
   }
 
-  /** The index of a row of the tile, and whether there is such a row: past the end rows repeat the last. */
+  /** The index of a row of the tile, and whether it exists; past the end the last row is repeated. */
   row(i: Expr): { env: Env; inside: Expr } {
     const at = add(this.first, i);
     return { env: this.env(at, this.sides.own, this.sides.rows), inside: lt(at, dimExpr(this.sides.rows)) };
   }
 
-  /** The column that is walked after `at` others. */
+  /** The index of the column at offset `at`, and whether it exists. */
   column(at: Expr): { env: Env; inside: Expr } {
     const { walked, columns } = this.sides;
     return { env: this.env(add(this.from, at), walked, columns), inside: lt(at, this.count) };
   }
 
-  /** Blocks of so many columns that cover all. */
+  /** The number of blocks of `each` columns that cover all columns. */
   blocks(each: number): Expr {
     return ceilDiv(this.count, each);
   }
 
-  /** What is done with a block of columns, from one on, and a tile of rows: nothing where the mask hides all of it. */
+  /** The body for a block of columns and the tile's rows, guarded so that it is skipped if the mask hides all of it. */
   unlessHidden(from: Expr, columns: number, rows: number, body: readonly Stmt[]): readonly Stmt[] {
     const { mask } = this.p;
     if (!mask) return body;
@@ -203,7 +203,7 @@ export class Frame {
     return shown && !this.readsWritten(shown) ? [{ kind: "if", condition: shown, body }] : body;
   }
 
-  /** Whether an expression reads what the kernel writes, which threads of a workgroup may see differently. */
+  /** Whether an expression reads a tensor that the kernel writes, so that control flow might not be uniform. */
   private readsWritten(e: Expr): boolean {
     const { regions, stores } = this.k.shape;
     const written = new Set([...stores.values()].map(({ region }) => regions[region]!.root));
@@ -228,7 +228,7 @@ export class Frame {
     return new Map([...this.batchEnv, ...unflatten(min(at, sub(dimExpr(size), int(1))), axes)]);
   }
 
-  /** Element `e` of a vector: 0 past its end, where tiles are wider. Reads come by runs of `run`. */
+  /** Element `e` of a vector: 0 past its end, for tiles wider than it. Elements are read in runs of `run`. */
   element({ node, axes }: Vectors, env: Env, e: Expr, run: number): Expr {
     const length = spanOf(axes);
     const at = new Map([...env, ...unflatten(clamped(e, length, run), axes)]);
@@ -241,7 +241,7 @@ export class Frame {
     return this.k.values.at(node, restrict(env, node));
   }
 
-  /** The logit of a row and a column, given their product. */
+  /** The logit of a row and a column, given their dot product. */
   logit(product: Expr, row: Env, column: Env): Expr {
     return logitOf(this.k, this.p, product, new Map([...row, ...column]));
   }
@@ -255,20 +255,20 @@ export class Frame {
   }
 }
 
-/** Whether some blocks of a problem may be hidden as a whole. */
+/** Whether the mask may hide entire blocks of a problem. */
 export const leavesOut = ({ k, parts }: AttentionProblem, sides: Sides): boolean =>
   new Frame(k, parts, sides).unlessHidden(int(1), 1, 1, []).length === 1;
 
-/** Columns that one workgroup walks, by which choices are made. */
+/** Columns that one workgroup loops over, for cost estimates. */
 export function typicalColumns({ columns }: Sides, { part }: Parts): number {
   if (!part) return typical(columns);
-  // An open number of keys is taken in runs because there may be many: then a run has this many or more.
+  // An open number of keys is split because there may be many: assume that a segment then has this many.
   const isOpen = typeof columns !== "number" && !Number.isFinite(boundsOf(columns).max);
   return isOpen ? keysOfRun : Math.ceil(typical(columns) / Number(part.size));
 }
 
-/** Keys that a run of an open number has when there are many. */
+/** Typical keys per segment when their number is open. */
 const keysOfRun = 256;
 
-/** The largest index that a variable of blocks has. */
+/** The largest index of a loop over blocks. */
 export const lastOf = (count: Expr): number => Math.max(0, rangeOf(count).max - 1);

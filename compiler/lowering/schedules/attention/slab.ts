@@ -1,16 +1,16 @@
-/** Vectors of one side brought into memory that a workgroup shares, a line each. */
+/** Stages vectors of one side in workgroup memory, one per line. */
 import { type ArrayDecl, cast, construct, type Expr, int, type Stmt } from "../../../kernel/index.ts";
 import { add, div, lt, mod, mul } from "../../../kernel/simplify.ts";
 import type { Lowering } from "../../kernel.ts";
 
 export interface Slab {
   readonly array: ArrayDecl & { readonly width: 4 | 8; readonly dtype: "f16" | "f32" };
-  /** Accesses from one line to the next, and the first access. */
+  /** Line pitch in accesses, and the offset of the first access. */
   readonly pitch: number;
   readonly offset: number;
 }
 
-/** Accesses of 16 bytes from one line to the next: odd, so that neighbouring lines begin in different banks. */
+/** Line pitch in 16-byte accesses: odd, so that neighbouring lines start in different banks. */
 export const oddPitch = (elements: number, width: number): number => 2 * Math.floor(elements / width / 2) + 1;
 
 export const slabArray = (name: string, dtype: "f16" | "f32", accesses: number): Slab["array"] => {
@@ -18,13 +18,13 @@ export const slabArray = (name: string, dtype: "f16" | "f32", accesses: number):
   return { name, dtype, width, length: accesses * width, space: "workgroup" };
 };
 
-/** What threads load, and what they then store: between the two others may still read the slab. */
+/** A thread's loads and its writes to the slab; between the two, other threads may still read the slab. */
 export interface Bring {
   readonly loads: readonly Stmt[];
   readonly sets: readonly Stmt[];
 }
 
-/** Brings `lines` of so many elements: each thread some accesses, such that neighbouring threads read neighbours. */
+/** Stages `lines` of `elements` each, with coalesced accesses: neighbouring threads read neighbouring memory. */
 export function bring(
   k: Lowering,
   { array, pitch, offset }: Slab,
@@ -55,6 +55,6 @@ export function bring(
   return { loads, sets };
 }
 
-/** A value of the dtype: what was only widened on its way stays as it was. */
+/** A value converted to the dtype; a widening cast from that dtype is undone instead. */
 const narrowed = (e: Expr, dtype: "f16" | "f32"): Expr =>
   e.kind === "cast" && e.dtype === "f32" && e.a.dtype === dtype ? e.a : cast(e, dtype);

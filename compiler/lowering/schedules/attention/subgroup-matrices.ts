@@ -1,6 +1,7 @@
 /**
- * Attention on matrix units. A subgroup owns m rows, whose results stay in its fragments while the workgroup walks the
- * other side in blocks; logits and weights pass through strips of memory, since no lane sees a fragment's elements.
+ * Attention on matrix units. A subgroup owns m rows, accumulated in its fragments while the workgroup loops over blocks
+ * of the other side; logits and weights go through strips of workgroup memory, since lanes cannot access fragment
+ * elements.
  */
 import type { Schedule } from "../../schedule.ts";
 import { backwardBytes, lowerBackward } from "./matrix-backward.ts";

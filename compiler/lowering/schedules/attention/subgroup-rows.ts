@@ -1,9 +1,9 @@
 /**
- * Attention, forward and backward, on CPU threads. The lanes of a subgroup have rows of one side each, and walk the other
- * side together: each loads the vectors of another place, and they give each other what they loaded, in pairs. So a vector is
- * loaded once for the rows of all lanes, where a load costs as much as a dozen products; and sums are variables of a loop once
- * in as many places as there are lanes, where each variable of a loop costs as much as five products a turn. A lane comes to
- * the places in an order of its own.
+ * Attention, forward and backward, on CPU threads. Each lane of a subgroup owns rows of one side, and the lanes iterate
+ * over the other side together: each loads the vectors of a different position, and they exchange these by pairwise
+ * shuffles. A vector is thus loaded once for the rows of all lanes, where a load costs as much as a dozen products; and
+ * an iteration covers as many positions as there are lanes, since each loop-carried accumulator costs as much as five
+ * products per iteration. Each lane visits the positions in a different order.
  */
 import { dimExpr, type Env, isMultipleOf, span, spanOf, typical } from "../../../fusion/index.ts";
 import type { Node } from "../../../ir/node.ts";
@@ -31,16 +31,16 @@ import { type AttentionProblem, isOfWalked, knownWidths, type Parts } from "./pr
 import type { Vector } from "./row-array.ts";
 import { AttentionLowering, type Row, type RowsInRegisters } from "./rows-in-registers.ts";
 
-/** Rows of a lane at most, and elements of their vectors on one side: the text grows with both, and with it what drivers take. */
+/** Maximum rows per lane, and elements of their vectors on one side: code size and compile time grow with both. */
 const most = { rows: 4, elements: 256 };
-/** Lanes at most: a block has a copy of the text for each. With the eight of lavapipe it runs no faster, and compiles longer. */
+/** Maximum lanes: each has a copy of the loop body. With lavapipe's eight it runs no faster and compiles longer. */
 const mostLanes = 4;
 
-/** What bringing a block's vectors costs, in rows that are multiplied with them: measured on SwiftShader, heads of 32. */
+/** The cost of loading a block's vectors, in rows multiplied with them: measured on SwiftShader, heads of 32. */
 const bringing = 1;
 
 interface SubgroupRows extends RowsInRegisters {
-  /** Lanes of every subgroup of the adapter. */
+  /** The adapter's only subgroup size. */
   readonly lanes: number;
 }
 
@@ -72,14 +72,14 @@ export const subgroupRows: Schedule<AttentionProblem, SubgroupRows> = {
   lower: ({ k, parts }, settings) => new LanesLowering(k, parts, settings).lower(),
 };
 
-/** The axes of rows that walk the same vectors, and those by which these differ. */
+/** The axes of rows that read the same vectors of the other side, and the remaining row axes. */
 function rowsOf(p: Parts): { readonly mine: readonly Axis[]; readonly others: readonly Axis[] } {
   const shared = operandsOf(p).filter(([node]) => isOfWalked(p, node));
   const mine = p.rows.filter((a) => shared.every(([node]) => !hasAxis(node.type, a.name)));
   return { mine, others: p.rows.filter((a) => !mine.includes(a)) };
 }
 
-/** The operands of which a pair needs a vector, and along which axes; statistics of rows are vectors of one element. */
+/** The operands whose vectors a query-key pair needs, with their axes; row statistics are vectors of one element. */
 function operandsOf({ cores, q, k, v, dot, widths }: Parts): (readonly [Node, readonly Axis[]])[] {
   const named = (name: string) => operandNamed(cores[0]!, name);
   const all = [
@@ -97,9 +97,9 @@ class LanesLowering extends AttentionLowering {
   protected override readonly unrolled = most.elements;
   private readonly lanes: number;
   private readonly lane: Var;
-  /** The vectors that a lane has at the place that it is at. */
+  /** The vectors that a lane has for its current position. */
   private brought: ReadonlyMap<Node, Vector> = new Map();
-  /** Whether the place that a lane is at exists. */
+  /** Whether a lane's current position exists. */
   private inside: Expr = bool(true);
 
   constructor(k: AttentionProblem["k"], p: Parts, settings: SubgroupRows) {
@@ -113,7 +113,7 @@ class LanesLowering extends AttentionLowering {
     const size = dimExpr(spanOf(mine));
     this.rows = this.settings.rows;
     const tiles = ceilDiv(size, this.lanes * this.rows);
-    // A workgroup is one subgroup: all of its lanes come to everything that they do together.
+    // A workgroup is one subgroup, so control flow around subgroup operations is uniform.
     const code = this.k.perWorkgroup(mul(tiles, dimExpr(spanOf(others))), this.lanes, (item) => {
       const first = this.k.let("t", mul(add(mul(mod(item, tiles), int(this.lanes)), this.lane), int(this.rows)));
       const rest = this.k.let("o", div(item, tiles));
@@ -130,7 +130,7 @@ class LanesLowering extends AttentionLowering {
     return { ...code, arrays: this.arrays, subgroupSize: this.lanes };
   }
 
-  /** Blocks of as many places as there are lanes: each lane brings the vectors of one, and all come to all. */
+  /** Blocks of as many positions as there are lanes: each lane loads the vectors of one, and every lane visits all. */
   protected override walk(row: Row, body: (other: Env) => Stmt[]): Stmt[] {
     const { walked } = this.p;
     const size = spanOf(walked);
@@ -143,7 +143,7 @@ class LanesLowering extends AttentionLowering {
       return target;
     };
     const whole = isMultipleOf(size, this.lanes);
-    // Past the end the last place is brought once more, for nothing.
+    // Past the end the last position is loaded again; its contribution is masked out.
     const envOf = (place: Expr) => unflatten(whole ? place : min(place, sub(count, int(1))), walked);
     const own = bind(add(mul(block, int(this.lanes)), this.lane));
     const at = new Map([...row.env, ...envOf(own)]);
@@ -171,7 +171,7 @@ class LanesLowering extends AttentionLowering {
   }
 }
 
-/** What a vector is moved by: fours of elements where it divides into them. */
+/** The pieces in which a vector is shuffled: vec4s if four divides its length. */
 function piecesOf(vector: Vector, length: number): Expr[] {
   const width = length % 4 === 0 ? 4 : 1;
   return Array.from({ length: length / width }, (_, i) => {
@@ -180,7 +180,7 @@ function piecesOf(vector: Vector, length: number): Expr[] {
   });
 }
 
-/** The vector that pieces are. */
+/** The vector made of these pieces. */
 function vectorOf(pieces: readonly Var[]): Vector {
   const width = pieces[0]!.width ?? 1;
   return (e) => {

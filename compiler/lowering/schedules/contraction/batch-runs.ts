@@ -1,7 +1,7 @@
 /**
- * Contractions in which every thread has neighbours along a batch axis, as the channels of a depthwise convolution are where
- * a map keeps them last. Nothing that a product of matrices shares is shared here, and what counts is how the map is read:
- * 16 bytes at once, and threads side by side along the channels too.
+ * Contractions in which each thread computes neighbours along a batch axis, as in a depthwise convolution whose
+ * channels are innermost. There is no operand reuse as in a matrix product; what counts is how the map is read: in
+ * 16-byte loads, coalesced along the channels.
  */
 import { isMultipleOf } from "../../../fusion/index.ts";
 import { independentThreads } from "../../facts.ts";
@@ -11,9 +11,9 @@ import { lowerInRegisters } from "./registers.ts";
 
 interface BatchRun extends Readonly<Record<string, number>> {
   readonly threads: number;
-  /** Neighbours of one thread. */
+  /** Neighbours along the batch axis per thread. */
   readonly along: number;
-  /** Rows, or columns, of one thread at most: they share what is loaded of the other operand. */
+  /** Maximum rows, or columns, per thread: they reuse what is loaded of the other operand. */
   readonly most: number;
 }
 

@@ -1,7 +1,8 @@
 /**
- * Contractions of a few rows with a long matrix whose results are neighbours in memory, where those of few-rows would read
- * elements far apart: a thread has some neighbouring results for every so many indices of the sum, its sums in registers;
- * in the end those of one result are added up. Neither the rate nor the settings were measured on a GPU.
+ * Contractions of a few rows with a long matrix whose neighbours in memory are different results, so that few-rows
+ * would read elements far apart: split-K within a workgroup. Each thread accumulates some neighbouring results over a
+ * slice of the sum, in registers; in the end the slices of each result are added up. Neither the rate nor the settings
+ * were measured on a GPU.
  */
 import { dimExpr, type Env, indexOver, restrict, spanOf, typical } from "../../../fusion/index.ts";
 import { boundsOf } from "../../../ir/dim.ts";
@@ -25,21 +26,21 @@ import { type ContractionProblem, clamped, elementsOfLoad, type Side, severalPro
 
 interface Slices extends Readonly<Record<string, number>> {
   readonly threads: number;
-  /** Rows whose sums the threads hold in registers. */
+  /** Rows whose sums are held in registers. */
   readonly rows: number;
 }
 
-/** Results of a workgroup along the long side: what they read of it is a whole sector of memory, or several. */
+/** Results of a workgroup along the long side: wide enough to read one or more whole memory sectors. */
 const columnsOfWorkgroup = 32;
-/** Results of one thread: halves by sixteen bytes. */
+/** Results per thread: eight halves are one 16-byte load. */
 const mostColumns = 8;
-/** Products of one turn of a loop whose operands are loaded at once: more take more registers than they hide latency. */
+/** Products of an unrolled iteration, whose loads are issued together: more cost registers but hide no latency. */
 const productsOfTurn = 64;
 
 export const fewRowsSliced: Schedule<ContractionProblem, Slices> = {
   name: "few-rows-sliced",
   summary: "the same where results are neighbours in memory: threads sum slices of some, which are added up",
-  // As many threads as have room for all of their sums in the memory that every adapter grants to a workgroup.
+  // As many threads as have room for all of their sums in the workgroup memory that every adapter grants.
   settings: (facts) =>
     facts.software ? noSharing : fewCounts.map((rows) => ({ threads: rows <= 2 ? 256 : rows <= 4 ? 128 : 64, rows })),
   fits,
@@ -67,7 +68,7 @@ function lowerSlices(problem: FewRowsProblem, { threads, rows: most }: Slices): 
   const [height, length] = [dimExpr(few.size), dimExpr(long.size)];
   const across = ceilDiv(length, columnsOfWorkgroup);
   const name = k.names.fresh("s");
-  // A slice after the other, each with the sums of all rows.
+  // Slices are laid out one after another, each with the sums of all rows.
   const ofSlice = rows * columnsOfWorkgroup;
   const arrays: ArrayDecl[] = [{ name, dtype: "f32", length: slices * ofSlice, space: "workgroup" }];
   const code = k.perWorkgroup(mul(across, dimExpr(spanOf(batch))), threads, (item, lane) => {
@@ -124,7 +125,7 @@ function lowerSlices(problem: FewRowsProblem, { threads, rows: most }: Slices): 
   });
   return { ...code, arrays };
 
-  /** Each thread adds up the slices of some results, and stores them where they are within the result. */
+  /** Each thread adds up the slices of some results and stores those that lie within the bounds. */
   function finish(lane: Expr, base: Expr, batchEnv: Env): Stmt {
     const index = indexVar(k.names.fresh("e"), ofSlice);
     const total = variable(k.names.fresh("t"), "f32");

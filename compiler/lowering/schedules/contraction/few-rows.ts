@@ -1,7 +1,7 @@
 /**
- * Contractions of a few rows with a long matrix, as the steps of a decoder have them. They are bound by reading the
- * matrix, not by arithmetic: it is read once for all of the few, by sixteen bytes where they are floats, and threads share each sum.
- * Neither the rate nor the settings were measured on a GPU.
+ * Contractions of a few rows with a long matrix, as in decoding. They are bound by reading the matrix, not by
+ * arithmetic: it is read once for all of the rows, in 16-byte loads of floats, and threads split each sum. Neither the
+ * rate nor the settings were measured on a GPU.
  */
 import {
   dimExpr,
@@ -35,27 +35,27 @@ import { type ContractionProblem, elementsOfLoad, neighbours, type Side, storesO
 
 interface FewRows extends Readonly<Record<string, number>> {
   readonly threads: number;
-  /** Threads that share a sum: those of a subgroup; 0 where there is none of a known size, and a workgroup's share it. */
+  /** Threads that split a sum: those of a subgroup; 0 if its size is unknown, and a whole workgroup splits it. */
   readonly lanes: number;
-  /** Rows whose sums the threads hold in registers. */
+  /** Rows whose sums are held in registers. */
   readonly rows: number;
-  /** Rows of the long side that one read of the few serves. */
+  /** Rows of the long side that one load of the few rows serves. */
   readonly outputs: number;
 }
 
-/** So many groups of threads that share sums keep a large GPU reading. */
+/** The number of thread groups that saturates the memory of a large GPU. */
 const manyGroups = 1024;
 
 /**
- * Elements that a thread takes at once, where one load has more: threads beside each other read the few as far apart as
- * this, and further apart their loads would share no cache lines.
+ * The most elements that a thread takes at once, even if one load has more: it is the stride at which adjacent threads
+ * read the few rows, and at a larger one their loads would share no cache lines.
  */
 const mostNeighbours = 8;
 
-/** Rows of all long sides together that a thread takes where there are several of these. */
+/** Rows of all long sides together per thread, if there are several products. */
 const mostOfSeveral = 6;
 
-/** Products of one turn of a loop whose operands are loaded at once: more take more registers than they hide latency. */
+/** Products of an unrolled iteration, whose loads are issued together: more cost registers but hide no latency. */
 const productsOfTurn = 128;
 
 export const fewRows: Schedule<ContractionProblem, FewRows> = {
@@ -86,7 +86,7 @@ function fits(problem: ContractionProblem, { threads, lanes, rows, outputs }: Fe
   return isLong ? fit : `a sum of ${problem.depth} is too short for ${sharing} threads to share`;
 }
 
-/** What is read for an element of the long side: itself, and elements of the few, which other rows of it share. */
+/** Loads per element of the long side: the element itself, and the few rows', shared by `outputs` rows of it. */
 function cost(problem: ContractionProblem, { rows, outputs }: FewRows): number {
   const groups = (typical(sided(problem).long.size) * typicalSpan(problem.batch)) / outputs;
   return (1 + rows / (outputs * problem.products.length)) * Math.max(1, manyGroups / groups);
@@ -98,7 +98,7 @@ class SharedSums {
   private readonly rows: number;
   /** The long sides of all products. */
   private readonly matrices: readonly Side[];
-  /** Elements of the long side that a thread takes in one turn. */
+  /** Elements of the long side that a thread takes per iteration. */
   private readonly width: number;
 
   constructor(problem: FewRowsProblem, settings: FewRows) {
@@ -131,7 +131,7 @@ class SharedSums {
     return { ...code, subgroupSize: lanes };
   }
 
-  /** What threads that share sums do for some rows of the long side; with `arrays`, they are a workgroup and no subgroup. */
+  /** The code of threads that split the sums of some rows of the long side: a whole workgroup if `arrays` is given. */
   private team(item: Expr, across: Expr, lane: Expr, threads: number, arrays?: ArrayDecl[]): Stmt[] {
     const { k, few, long, batch } = this.p;
     const batchEnv = unflatten(div(item, across), batch);
@@ -153,7 +153,7 @@ class SharedSums {
     return [...out, { kind: "if", condition: first, body: stores }];
   }
 
-  /** The loops over a thread's share of the sum: several turns at once, so that their loads are in flight together, then what is left. */
+  /** Loops over a thread's share of the sum: an unrolled one, to have several loads in flight, and its remainder. */
   private turns(lane: Expr, threads: number, chunk: (turn: Expr) => Stmt[]): Stmt[] {
     const { k, depth } = this.p;
     const turns = divideDims(depth, this.width)!;
@@ -178,7 +178,7 @@ class SharedSums {
     );
   }
 
-  /** Neighbouring products of every sum. */
+  /** Adds the products of `width` neighbouring steps to every sum. */
   private chunk(
     turn: Expr,
     batchEnv: Env,
@@ -214,7 +214,7 @@ class SharedSums {
     return out;
   }
 
-  /** The sums of all lanes of a subgroup, in every lane. */
+  /** The sums over all lanes of a subgroup, in every lane. */
   private added(sums: readonly Var[], out: Stmt[]): Expr[] {
     return sums.map((sum) => {
       const { target, stmt } = this.p.k.let("t", subgroupCall("add", sum));
@@ -223,7 +223,7 @@ class SharedSums {
     });
   }
 
-  /** The sums of all threads of a workgroup, added up in halves: a barrier for each half serves all sums. */
+  /** The sums over all threads of a workgroup, by a tree reduction: one barrier per level serves all sums. */
   private folded(sums: readonly Var[], lane: Expr, threads: number, arrays: ArrayDecl[], out: Stmt[]): Expr[] {
     const name = this.p.k.names.fresh("s");
     arrays.push({ name, dtype: "f32", length: sums.length * threads, space: "workgroup" });

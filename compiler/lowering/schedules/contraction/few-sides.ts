@@ -1,4 +1,4 @@
-/** Contractions of a few rows with a long matrix: which side is which, and what a schedule for them says of the sizes. */
+/** Contractions of a few rows with a long matrix: which side is which, and what schedules require of the sizes. */
 import { dimExpr, type Env, typical } from "../../../fusion/index.ts";
 import { boundsOf } from "../../../ir/dim.ts";
 import { type Expr, int, type Stmt } from "../../../kernel/index.ts";
@@ -7,20 +7,22 @@ import { unflatten } from "../../kernel.ts";
 import type { Fit } from "../../schedule.ts";
 import { type ContractionProblem, neighbours, type Side } from "./problem.ts";
 
-/** More rows than this are no few: their sums would take too many registers. */
+/** With more rows than this, the sums would take too many registers. */
 const most = 8;
 
-/** How many rows schedules are made for. Where the number is open until a run: the
- * least that there can be, as in decoding token by token, and the most. */
+/**
+ * The row counts that schedules are specialized for. If the number of rows is open until a run, only the least possible
+ * (token-by-token decoding) and the largest of these are used.
+ */
 export const fewCounts: readonly number[] = Array.from({ length: most }, (_, i) => i + 1);
 
-/** A problem whose sides are told apart by length. */
+/** A problem whose sides are distinguished by length. */
 export interface FewRowsProblem extends ContractionProblem {
   readonly few: Side;
   readonly long: Side;
 }
 
-/** The few rows and the long side; where the number of rows is open until a run, they may turn out few. */
+/** Finds the side with few rows and the long side; a side of open size counts as potentially few. */
 export function sided(problem: ContractionProblem): FewRowsProblem {
   const { rows, columns } = problem;
   const isFewer = (a: Side, b: Side) =>
@@ -30,12 +32,12 @@ export function sided(problem: ContractionProblem): FewRowsProblem {
 
 const isFew = ({ size }: Side): boolean => typeof size === "number" && size <= most;
 
-/** Whether neighbours in the memory of the long side are results of their own, not terms of one sum. */
+/** Whether neighbours in the long side's memory belong to different results, rather than being terms of one sum. */
 export function isAcross({ k, over, long }: FewRowsProblem): boolean {
   return long.axes.length > 0 && !neighbours(k, over, long) && neighbours(k, long.axes, long);
 }
 
-/** Whether a schedule made for `rows` rows is for these sides. */
+/** Whether a schedule specialized for `rows` rows fits these sides. */
 export function fitsRows({ few, long }: FewRowsProblem, rows: number): Fit {
   if (typeof few.size === "number" && few.size > most) return `both sides have more than ${most} rows`;
   if (typical(long.size) <= most) return `neither side has more than ${most} rows`;
@@ -45,13 +47,13 @@ export function fitsRows({ few, long }: FewRowsProblem, rows: number): Fit {
     : "rows are open until a run";
 }
 
-/** An index of a side, and whether there is one. */
+/** An index of a side, and whether it is within bounds. */
 export interface Item {
   readonly inside: Expr;
   readonly env: Env;
 }
 
-/** Indices of a side from one on; past its end they repeat the last one, whose results are not stored. */
+/** `count` consecutive indices of a side; past its end the last one is repeated, and its results are not stored. */
 export function itemsFrom(side: Side, from: Expr, count: number): Item[] {
   const size = dimExpr(side.size);
   return Array.from({ length: count }, (_, i) => {
@@ -60,6 +62,6 @@ export function itemsFrom(side: Side, from: Expr, count: number): Item[] {
   });
 }
 
-/** What is done where there is such an item. */
+/** Guards statements by a bounds check, unless it is constant. */
 export const when = (inside: Expr, body: Stmt[]): Stmt[] =>
   inside.kind === "const" ? body : [{ kind: "if", condition: inside, body }];

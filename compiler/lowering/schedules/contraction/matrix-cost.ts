@@ -1,12 +1,12 @@
 /**
- * How long a contraction takes in tiles of some kind, as a relative figure: what one processor's tiles take one after
- * another, edges that no result is in counted as work. Rates are of one card, an NVIDIA H200; other adapters choose by the
- * same figures until their own are known (a tuner's findings, say), which are in no unit that would matter.
+ * Relative cost of a contraction for a given tile: the time of the tiles that one processor runs one after another,
+ * counting the empty parts of edge tiles as work. The rates are of one card, an NVIDIA H200; other adapters use the
+ * same figures until their own are known (from a tuner's findings, say). Only their ratios matter.
  */
 import type { KernelFacts } from "../../../kernel/index.ts";
 import type { MatrixTile } from "./matrix-tile.ts";
 
-/** Sizes of a product. */
+/** The sizes of a matrix product. */
 export interface ProductSizes {
   readonly rows: number;
   readonly columns: number;
@@ -20,9 +20,9 @@ interface Measured extends Partial<MatrixTile> {
 }
 
 /**
- * f16 products summed in f32 at 8192 cubed, driver 580.159, npm webgpu 0.6.2, 2026-11-28. Half of the fragment loads of
- * these kernels had offsets that Dawn checked at run time, which ours have not; what that costs is not measured. The slow
- * one is believed to spill registers.
+ * f16 products with f32 accumulation at 8192 cubed, driver 580.159, npm webgpu 0.6.2, 2026-11-28. Half of the fragment
+ * loads of these kernels had offsets that Dawn bounds-checks at run time, which ours do not; the cost of that is not
+ * measured. The slow one is believed to spill registers.
  */
 const measured: readonly Measured[] = [
   { rows: 128, columns: 128, subgroupsDown: 2, n: 16, depth: 32, prefetch: 0, rate: 196 },
@@ -33,23 +33,23 @@ const measured: readonly Measured[] = [
   { rows: 64, columns: 64, subgroupsDown: 2, n: 16, depth: 32, prefetch: 1, rate: 137 },
 ];
 
-/** What no kernel was measured with is taken to reach the least part of its bound that one of the others did: 173 of 444. */
+/** Unmeasured tiles are assumed to reach the smallest fraction of their bound that a measured one did: 173 of 444. */
 const cautious = 0.39;
 
-/** Operations that synchronous matrix instructions do in a clock of one multiprocessor: literature, not measured. */
+/** Operations per clock of the synchronous matrix instructions of one multiprocessor: from literature, not measured. */
 const operationsPerClock = 2400;
-/** Bytes that a multiprocessor's shared memory moves in a clock. */
+/** Bytes per clock of a multiprocessor's shared memory. */
 const sharedBytesPerClock = 128;
-/** Tera operations a second that `operationsPerClock` stands for on the whole card: 132 multiprocessors at 1.89 GHz. */
+/** TFLOP/s of the whole card to which `operationsPerClock` corresponds: 132 multiprocessors at 1.89 GHz. */
 const peak = 600;
-/** Tera bytes a second that the L2 gives: measured. */
+/** TB/s of the L2 cache: measured. */
 const cacheRate = 5.2;
 
-/** The most that a tile can reach: it multiplies, moves operands within shared memory, and reads them from the L2. */
+/** Upper bound on a tile's rate (a roofline): the minimum over multiply, shared-memory and L2 throughput. */
 function bound(t: MatrixTile): number {
   const multiply = (2 * t.rows * t.columns * t.depth) / operationsPerClock;
   const line = t.depth * t.bytes;
-  // Every operand is stored once, and read once by each subgroup whose block it is of.
+  // Every operand is written to shared memory once, and read once by each subgroup that uses its block.
   const moved = (t.rows * (1 + t.subgroupsAcross) + t.columns * (1 + t.subgroupsDown)) * line;
   const cache = (cacheRate * 2 * t.rows * t.columns) / ((t.rows + t.columns) * t.bytes);
   return Math.min(peak, (peak * multiply * sharedBytesPerClock) / moved, cache);
@@ -60,13 +60,13 @@ function rateOf(t: MatrixTile): number {
   return measured.find(same)?.rate ?? cautious * bound(t);
 }
 
-/** Processors of an adapter that does not say how many it has: about those of a large one, so that small tiles are taken early. */
+/** Assumed number of processors if the adapter does not report it: that of a large GPU, which favours small tiles. */
 const usualProcessors = 128;
 
-/** What a processor with one workgroup reaches beside one with several, which compute while others load: expected, not measured. */
+/** Relative throughput of a processor with one workgroup, which cannot overlap loads with compute: not measured. */
 const alone = 0.6;
 
-/** Beyond this many rows the left operand is no longer taken to stay in a cache while all columns pass: expected, not measured. */
+/** With more rows the left operand is assumed not to stay cached across all columns: expected, not measured. */
 const cachedRows = 4608;
 
 export function matrixCost({ rows, columns, depth, batch }: ProductSizes, t: MatrixTile, facts: KernelFacts): number {
@@ -74,15 +74,15 @@ export function matrixCost({ rows, columns, depth, batch }: ProductSizes, t: Mat
   const work = t.rows * t.columns * Math.ceil(depth / t.depth) * t.depth;
   const each = tiles / (facts.multiprocessors ?? usualProcessors);
   const turns = each <= 1 ? 1 / alone : Math.ceil(each);
-  // Of equal rates the tile with groups is preferred where rows are many, and there is no other where they are few.
+  // At equal rates, grouped tiles are preferred when there are many rows; they are not offered when there are few.
   const order = rows > cachedRows && t.group === 0 ? 1.01 : 1;
   return (order * turns * work) / rateOf(t);
 }
 
-/** As far as small tiles are taken for rows that are open until a run. */
+/** Candidate limits up to which a small tile may be used for an open number of rows. */
 const fewRows = [2048, 1024, 512, 256, 128, 64];
 
-/** Up to how many rows a tile takes less time than the one for any number of rows; undefined where it never does. */
+/** The number of rows up to which a tile beats the general one; undefined if it never does. */
 export function rowsBelow(sizes: ProductSizes, t: MatrixTile, facts: KernelFacts): number | undefined {
   const as = (m: Measured | undefined): MatrixTile => ({ ...t, ...(m as MatrixTile | undefined) });
   const small = as(measured.find((m) => m.rows === t.rows && m.columns === t.columns));
@@ -92,6 +92,6 @@ export function rowsBelow(sizes: ProductSizes, t: MatrixTile, facts: KernelFacts
   );
 }
 
-/** Why rows of tiles are not grouped; none where they are many. */
+/** Why tiles are not grouped by rows; undefined if there are enough rows. */
 export const ungrouped = (rows: number): string | undefined =>
   rows > cachedRows ? undefined : `${rows} rows are one group`;

@@ -1,4 +1,4 @@
-/** The kernels of contractions on matrix units: how slabs are brought and multiplied, in what order tiles come. */
+/** Contraction kernels on matrix units: how slabs are staged and multiplied, and in which order tiles are processed. */
 import { dimExpr, type Env, spanOf } from "../../../fusion/index.ts";
 import {
   type ArrayDecl,
@@ -22,11 +22,11 @@ import { overSlabs, stagesOf } from "./slab-loop.ts";
 export const lowerMatrices = (problem: ContractionProblem, tile: MatrixTile): KernelCode =>
   new MatrixLowering(problem, tile).run();
 
-/** One operand of a workgroup: its slab, and what each thread brings of it. */
+/** One operand of a workgroup: its slab, and the accesses by which each thread stages it. */
 interface Operand {
   readonly slab: Slab;
   readonly accesses: readonly Access[];
-  /** The first of the side's elements of the subgroup, within the slab. */
+  /** The offset within the slab of the subgroup's first row or column. */
   readonly own: Expr;
 }
 
@@ -52,8 +52,8 @@ class MatrixLowering {
   }
 
   /**
-   * Workgroups that run together share their columns, the side that weights are on: tiles come by rows first, all of them
-   * or some at a time, so that what they read of the other side stays in a cache meanwhile.
+   * Rasterization order: tiles run down the rows first, all of them or a group at a time. Workgroups that run
+   * concurrently then share columns (the weights' side), and what they read of the other side stays cached meanwhile.
    */
   private grid(tile: (x: Expr, y: Expr, batch: Expr) => Stmt[]): Pick<KernelCode, "grid" | "body"> {
     const { rows, columns, batch, k } = this.p;
@@ -73,7 +73,7 @@ class MatrixLowering {
     return { grid, body };
   }
 
-  /** One tile of results. */
+  /** One tile of the result. */
   private tile(x: Expr, y: Expr, batch: Expr): Stmt[] {
     const { rows, columns, batch: axes } = this.p;
     const t = this.t;
@@ -137,7 +137,7 @@ class MatrixLowering {
     return { slab, own, accesses: accessesOf(this.p, slab, batchEnv, this.lid, threadsOf(t)) };
   }
 
-  /** The products of the slabs in memory, or of those of a stage where there are two. */
+  /** Multiplies the staged slabs; with double buffering, those of one stage. */
   private multiply(left: Operand, right: Operand, sums: readonly (readonly string[])[], stage: Expr): Stmt[] {
     const t = this.t;
     return range(t.depth / t.k).flatMap((step): Stmt[] => {
@@ -156,7 +156,7 @@ class MatrixLowering {
     });
   }
 
-  /** A matrix of a slab: that of the subgroup's elements from `item` on, and of the steps from `step` on. */
+  /** Loads a fragment from a slab: the subgroup's block from `item` on, for the steps from `step` on. */
   private load(
     fragment: string,
     { slab, own }: Operand,
@@ -171,7 +171,7 @@ class MatrixLowering {
       ? add(mul(own, int(pitch)), int(item * pitch + step / width))
       : add(div(own, int(width)), int(item / width + step * pitch));
     const offset = add(mul(stage, int(slabLength(slab))), within);
-    // A line of a deep slab is a row of the left operand, and a column of the right one.
+    // A line of a deep slab is a row of the left operand and a column of the right one.
     const order = deep === (role === "left") ? "row_major" : "column_major";
     return { kind: "fragment_load", fragment, from: { array: array.name, offset, stride: int(pitch), order } };
   }

@@ -1,60 +1,60 @@
-/** How the subgroups of a workgroup share a tile of results in small matrices: its settings, and what follows from them. */
+/** The tile of a workgroup on matrix units: how its subgroups divide it, its settings, and what follows from them. */
 import { type KernelFacts, type MatrixShape, maxSubgroupsOf } from "../../../kernel/index.ts";
 import { type Prefetch, stagesOf } from "./slab-loop.ts";
 
 export interface MatrixTile extends Readonly<Record<string, number>> {
-  /** One step of the matrix units: left [m, k] times right [k, n]. */
+  /** Shape of one matrix instruction: left [m, k] times right [k, n]. */
   readonly m: number;
   readonly n: number;
   readonly k: number;
-  /** Bytes of an operand's element in the units. */
+  /** Bytes per operand element as the matrix units take it. */
   readonly bytes: number;
-  /** Results of a workgroup. */
+  /** Tile of the workgroup. */
   readonly rows: number;
   readonly columns: number;
-  /** Its subgroups, each with an equal block of the results. */
+  /** Its grid of subgroups, each with an equal block of the tile. */
   readonly subgroupsDown: number;
   readonly subgroupsAcross: number;
-  /** Indices of the contracted axes that one slab has. */
+  /** Steps of the sum (K) per slab. */
   readonly depth: number;
-  /** What is under way while a slab is multiplied: a `Prefetch`. */
+  /** What is in flight while a slab is multiplied: a `Prefetch`. */
   readonly prefetch: number;
-  /** Rows of tiles that share their columns before the next columns begin; 0 for all. */
+  /** Tiles down per group, which share their columns before the next columns begin; 0 for all. */
   readonly group: number;
-  /** Matrices beside each other that pass to the lanes at once. */
+  /** Adjacent result fragments that are passed to the lanes together. */
   readonly strip: number;
   readonly lanes: number;
-  /** 1: for when rows that are open until a run turn out few; 0: for any number. */
+  /** 1: specialized for an open number of rows that turns out small; 0: for any number. */
   readonly short: number;
 }
 
-/** Matrices of a subgroup, down and across. */
+/** Fragments of a subgroup, down and across. */
 export const downOf = (t: MatrixTile): number => t.rows / t.subgroupsDown / t.m;
 export const acrossOf = (t: MatrixTile): number => t.columns / t.subgroupsAcross / t.n;
 export const subgroupsOf = (t: MatrixTile): number => t.subgroupsDown * t.subgroupsAcross;
 export const threadsOf = (t: MatrixTile): number => subgroupsOf(t) * t.lanes;
-/** Elements of 16 bytes, by which slabs are accessed. */
+/** Elements per 16-byte access of a slab. */
 export const widthOf = (t: MatrixTile): 4 | 8 => (t.bytes === 2 ? 8 : 4);
-/** Accesses from one line of a slab to the next: odd, so that lines begin in different banks. */
+/** Pitch of a slab's lines in 16-byte accesses: odd, so that lines begin in different banks. */
 export const pitchOf = (line: number, t: MatrixTile): number => line / widthOf(t) + 1;
-/** Fours of f32 from one row of a strip of results to the next: odd as well. */
+/** Row pitch of a result strip in units of four f32: odd as well. */
 export const stripPitch = (t: MatrixTile): number => (t.n * t.strip) / 4 + 1;
-/** Fours of f32 of all strips: one for each subgroup. */
+/** Size of all strips, one per subgroup, in units of four f32. */
 export const stripSize = (t: MatrixTile): number => subgroupsOf(t) * t.m * stripPitch(t);
 
-/** Bytes that a workgroup shares: its slabs, as long as the worse of their two orders makes them, and its strips. */
+/** Workgroup memory of a tile: its slabs, at the larger size of the two possible layouts, and its strips. */
 export function sharedBytes(t: MatrixTile): number {
   const slab = (side: number) => 16 * Math.max(side * pitchOf(t.depth, t), t.depth * pitchOf(side, t));
   return stagesOf(t.prefetch) * (slab(t.rows) + slab(t.columns)) + 16 * stripSize(t);
 }
 
-/** Whether an adapter's memory and threads suffice for a tile. */
+/** Whether a tile is within the adapter's limits on workgroup memory and threads. */
 const isGranted = (t: MatrixTile, facts: KernelFacts): boolean =>
   sharedBytes(t) <= facts.maxWorkgroupStorage &&
   threadsOf(t) <= Math.min(facts.maxWorkgroupInvocations, facts.maxWorkgroupSize[0]) &&
   subgroupsOf(t) <= maxSubgroupsOf(facts);
 
-/** A tile before it is known in which matrices it is computed: `depth` is in bytes of an element's line. */
+/** A tile before the fragment shape is known: `depth` is in bytes. */
 interface Outline {
   readonly rows: number;
   readonly columns: number;
@@ -75,8 +75,8 @@ const outline = (
 ): Outline => ({ rows, columns, subgroups, prefetch, depth, group, short });
 
 /**
- * Tiles of matrices with 16 rows, to be tried in this order where they are timed. Subgroups of 64 by 64 results load the
- * least from memory that they share; smaller ones are for few rows and for problems of few tiles.
+ * Tiles for fragments with 16 rows, in the order in which a tuner tries them. Subgroups with 64 by 64 results load the
+ * least from shared memory per product; smaller ones are for few rows and for problems with few tiles.
  */
 const tall: readonly Outline[] = [
   outline([64, 64], [2, 2], 1, 64, 0, 1),
@@ -102,9 +102,9 @@ const tall: readonly Outline[] = [
 ];
 
 /**
- * Tiles of matrices with 8 rows: 32 by 32 results a subgroup, as in MLX (mlx/backend/metal/kernels/steel/gemm: 64 by 64
- * by 16, 2 by 2 simdgroups) and ggml (ggml-webgpu: 2 by 4 subgroups of 4 by 2 matrices). Theirs are the ones known to run
- * well; their subgroups have too few registers for 64 by 64 sums.
+ * Tiles for fragments with 8 rows: 32 by 32 results a subgroup, as in MLX (mlx/backend/metal/kernels/steel/gemm: 64 by
+ * 64 by 16, 2 by 2 simdgroups) and ggml (ggml-webgpu: 2 by 4 subgroups of 4 by 2 matrices). These are known to run well
+ * on such hardware, whose subgroups have too few registers for 64 by 64 accumulators.
  */
 const flat: readonly Outline[] = [
   outline([64, 64], [2, 2], 0),
@@ -116,7 +116,7 @@ const flat: readonly Outline[] = [
   outline([32, 64], [1, 2], 0),
 ];
 
-/** The tiles that an adapter can compute in some shape of matrices. */
+/** The tiles that an adapter supports for a fragment shape. */
 export function tilesOf(shape: MatrixShape, lanes: number, facts: KernelFacts): MatrixTile[] {
   const { m, n, k, operands } = shape;
   const bytes = operands === "f16" ? 2 : 4;
@@ -125,7 +125,7 @@ export function tilesOf(shape: MatrixShape, lanes: number, facts: KernelFacts): 
     const fixed = { m, n, k, bytes, rows, columns, subgroupsDown, subgroupsAcross, depth: Math.max(k, depth / bytes) };
     const across = columns / subgroupsAcross / n;
     if (!Number.isInteger(across) || !Number.isInteger(rows / subgroupsDown / m) || fixed.depth % k !== 0) return [];
-    // The widest strip that there is memory for: the more of a row a store has, the fewer it takes.
+    // The widest strip that fits: the wider the strip, the fewer stores per row.
     for (let strip = across; strip >= 1; strip--) {
       const tile: MatrixTile = { ...fixed, prefetch, group, strip, lanes, short };
       if (across % strip === 0 && (n * strip) % 8 === 0 && isGranted(tile, facts)) return [tile];

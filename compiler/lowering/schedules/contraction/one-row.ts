@@ -1,6 +1,6 @@
 /**
- * Contractions of which a side of open length turns out to have one row, as in decoding token by token. Between CPU threads
- * there is nothing to share of it, and tiles of more rows would compute some that are not there.
+ * Contractions in which a side of open length turns out to have one row, as in token-by-token decoding. On CPU threads
+ * sharing that row gains nothing, and tiles with more rows would compute ones that do not exist.
  */
 import { independentThreads } from "../../facts.ts";
 import type { Schedule } from "../../schedule.ts";

@@ -1,6 +1,6 @@
 /**
- * What a contraction has to compute, as all its schedules see it: its sides, what it sums over, and what follows a result.
- * The axes that only one operand has are rows or columns, flattened; shared ones are batches.
+ * The contraction problem, as all of its schedules see it: its two sides, the summed axes, and the epilogue. Axes that
+ * only one operand has are flattened to rows or columns; axes that both have and the result keeps are batch axes.
  */
 import {
   coresOf,
@@ -25,11 +25,11 @@ import type { Lowering } from "../../kernel.ts";
 
 export interface Sides {
   readonly rows: Side;
-  /** The side of the result's last axis: its elements are neighbours in memory. */
+  /** The side with the result's innermost axis: its elements are neighbours in memory. */
   readonly columns: Side;
 }
 
-/** One side of the product: its operand and its own axes. */
+/** One side of the product: its operand and the axes that only it has. */
 export interface Side {
   readonly operand: Node;
   readonly axes: readonly Axis[];
@@ -39,17 +39,20 @@ export interface Side {
 export interface ContractionProblem extends Sides {
   readonly k: Lowering;
   readonly batch: readonly Axis[];
-  /** The axes that are summed over, and how many indices they have. */
+  /** The summed axes, and their total number of indices (K). */
   readonly over: readonly Axis[];
   readonly depth: Dim;
-  /** The sides of each product, in the order of the cores: several share their few rows. The first has those above. */
+  /**
+   * The sides of each product, in the order of the cores; several products share their few rows. The first one's are
+   * also `rows` and `columns`.
+   */
   readonly products: readonly Sides[];
 }
 
-/** Why a schedule of one product is not for several. */
+/** Why a schedule for a single product refuses several. */
 export const severalProducts = "several products share their few rows";
 
-/** The products of a kernel, in the order of its cores, as far as their results are stored. */
+/** The products of a kernel that its stores use, in the order of its cores. */
 const coresOfKernel = ({ fused, places }: Lowering): readonly Node[] => {
   const used = coresOf(fused.group!, fused.stores, places);
   return fused.group!.cores.filter((c) => used.has(c));
@@ -76,8 +79,8 @@ export function contractionProblem(k: Lowering): ContractionProblem {
 }
 
 /**
- * The contracted axes with that one innermost along which the larger operand's elements are neighbours in memory: the
- * channels of a convolution, whose windows are read tap by tap. They stay as they are where no axis is such.
+ * The summed axes reordered so that the innermost one is contiguous in the larger operand: the channels of a
+ * convolution, for example, whose windows are then read tap by tap. Unchanged if no axis is contiguous.
  */
 function inOrderOfMemory(k: Lowering, over: readonly Axis[], operands: readonly Node[]): readonly Axis[] {
   if (over.length === 1) return over;
@@ -89,13 +92,13 @@ function inOrderOfMemory(k: Lowering, over: readonly Axis[], operands: readonly 
   return over;
 }
 
-/** The side whose length is open until a run, where the other's is known. */
+/** The side whose length is open until a run, if the other's is known. */
 export function openSide({ rows, columns }: ContractionProblem): Side | undefined {
   const open = [rows, columns].filter((s) => typeof s.size !== "number");
   return open.length === 1 ? open[0] : undefined;
 }
 
-/** What is stored once a result of each product is summed up: the results and everything elementwise that follows, at their indices. */
+/** The epilogue of a result: binds the sum of each product, and stores all results computed elementwise from them. */
 export function storesOf(k: Lowering, env: Env, ...sums: readonly Expr[]): Stmt[] {
   const lets = coresOfKernel(k).map((core, i) => {
     const { target, stmt } = k.let("d", sums[i]!);
@@ -105,7 +108,7 @@ export function storesOf(k: Lowering, env: Env, ...sums: readonly Expr[]): Stmt[
   return [...lets, ...k.storesAt(k.fused.stores, coordinatesOf(k.fused.group!.rows, env))];
 }
 
-/** Whether every element of an operand is a half, or a constant that halves hold: f32 to which halves were widened are. */
+/** Whether every element of an operand is exactly representable in f16, such as f32 values widened from f16. */
 export function holdsHalves({ k }: ContractionProblem, { operand }: Side): boolean {
   const env: Env = new Map(operand.type.axes.map((a) => [a.name, indexOver(k.names.fresh("k"), a.size)]));
   const isHalf = (e: Expr): boolean => {
@@ -117,24 +120,24 @@ export function holdsHalves({ k }: ContractionProblem, { operand }: Side): boole
   return operand.type.dtype === "f16" || isHalf(k.values.at(operand, env));
 }
 
-/** Bytes that one access of memory has at most. */
+/** Bytes of the widest memory access. */
 const bytesOfLoad = 16;
 
-/** How many neighbours may be looked at together: as many as one access has of the smallest elements, or fewer. */
+/** Run lengths to consider, up to as many elements as one access has of the smallest type. */
 const runs = [32, 16, 8, 4, 2, 1] as const;
 
-/** What a run of indices along an axis loads of one tensor. */
+/** What a run of indices along an axis loads from one tensor. */
 interface RunLoads {
   readonly indices: Set<string>;
   readonly bytes: number;
-  /** By how many elements the next run is further on; undefined where that is no number. */
+  /** Distance in elements to the next run; undefined if it is not constant. */
   readonly stride: number | undefined;
 }
 
 /**
- * What is loaded, tensor by tensor, for `width` indices of the last axis from a multiple of that on; what all runs load is
- * left out. The other axes stand anywhere: an index that is said, 0 say, could lie in the margin of a padded map, where
- * nothing is loaded.
+ * The loads, per tensor, for `width` consecutive indices of the last axis, starting at a multiple of `width`; loads
+ * that do not depend on that axis are left out. The other axes are kept symbolic: a concrete index such as 0 could lie
+ * in the padding of a map, where nothing is loaded.
  */
 function loadsOfRun(
   k: Lowering,
@@ -165,19 +168,19 @@ function loadsOfRun(
   return [...found.values()];
 }
 
-/** A run of what they are made of begins where the one before ends. */
+/** Whether a tensor of the operand is contiguous along the last axis: runs of loads follow one another. */
 function isRun(k: Lowering, along: readonly Axis[], operand: Node, envs: readonly Env[]): boolean {
   const width = runs.find((n) => isMultipleOf(along.at(-1)!.size, n))!;
   return loadsOfRun(k, along, operand, envs, width).some(({ indices, stride }) => stride === indices.size);
 }
 
-/** Whether what an operand's elements along the innermost of some axes are made of are neighbours in memory. */
+/** Whether an operand's elements along the innermost of some axes are loaded from contiguous memory. */
 export const neighbours = (k: Lowering, along: readonly Axis[], side: Side, ...envs: readonly Env[]): boolean =>
   isRun(k, along, side.operand, envs);
 
 /**
- * How many neighbours along axes to take at once, so that what is read for them of any tensor is one access: a power of
- * two that divides the innermost axis. Weights of four bits are 32, halves 8, floats 4.
+ * The vectorization width along some axes: as many elements as keep the loads of each tensor within one access. A power
+ * of two that divides the innermost axis: 32 for four-bit weights, 8 for f16, 4 for f32.
  */
 export function elementsOfLoad(k: Lowering, along: readonly Axis[], side: Side): number {
   const fits = (width: number) =>
@@ -185,10 +188,7 @@ export function elementsOfLoad(k: Lowering, along: readonly Axis[], side: Side):
   return runs.find((width) => isMultipleOf(along.at(-1)!.size, width) && fits(width)) ?? 1;
 }
 
-/**
- * Values without the factor that all of them share, where they are decoded from how memory keeps them: it is applied once
- * to a sum of products.
- */
+/** Factors out the scale that all values share, if they are dequantized: it is applied once to a sum of products. */
 export function withoutScale(values: readonly Expr[]): { readonly values: readonly Expr[]; readonly scale?: Expr } {
   const places = values.map((e) => (e.kind === "op" ? scaleOf(e.op) : undefined));
   const scales = values.map((e, i) => (e.kind === "op" ? e.args[places[i] ?? -1] : undefined));
@@ -204,7 +204,7 @@ export function withoutScale(values: readonly Expr[]): { readonly values: readon
   return { values: bare, scale };
 }
 
-/** An index held below `size`; where runs of `each` fit, by runs, so that the indices of one run stay neighbours. */
+/** An index clamped below `size`; by whole runs of `each` if these divide it, so that a run stays contiguous. */
 export function clamped(index: Expr, size: Dim, each: number): Expr {
   const runs = divideDims(size, each);
   if (runs === undefined || each === 1) return min(index, sub(dimExpr(size), int(1)));

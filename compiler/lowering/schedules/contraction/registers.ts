@@ -1,4 +1,4 @@
-/** Contractions in which every thread computes a tile of results by itself, in registers. */
+/** Contractions in which each thread computes a tile of results independently, in registers. */
 import { dimExpr, type Env, restrict, spanOf, typical } from "../../../fusion/index.ts";
 import { boundsOf, type Dim, divideDims } from "../../../ir/dim.ts";
 import { type Expr, float, floatArith, int, type Stmt, type Var, variable } from "../../../kernel/index.ts";
@@ -11,9 +11,9 @@ import { type ContractionProblem, neighbours, openSide, type Side, storesOf } fr
 
 export interface Registers extends Readonly<Record<string, number>> {
   readonly threads: number;
-  /** Rows and columns of a tile at most. */
+  /** Maximum rows and columns of a tile. */
   readonly most: number;
-  /** Where one side is open until a run: how long it is at most, so that one tile holds all of it; 0 for any length. */
+  /** For a side that is open until a run: its assumed maximum length, all of it in one tile; 0 for any length. */
   readonly few: number;
 }
 
@@ -31,7 +31,7 @@ export const registers: Schedule<ContractionProblem, Registers> = {
   lower: lowerInRegisters,
 };
 
-/** The largest tile up to `most` that divides the size, or `most` itself where the waste is small. */
+/** The largest power of two, from `most / 2` up, that divides the size; otherwise the largest that wastes little. */
 function tileFor(size: Dim, most: number): number {
   const n = typical(size);
   for (let tile = most; tile > most / 4; tile >>= 1) if (n % tile === 0) return tile;
@@ -41,13 +41,13 @@ function tileFor(size: Dim, most: number): number {
   return tile;
 }
 
-/** One index of a side that a thread takes. */
+/** One index of a side, and whether it is within bounds. */
 interface Item {
   readonly inside: Expr;
   readonly env: Env;
 }
 
-/** The indices of a side that one thread takes; past the end they repeat the last one, whose results are not stored. */
+/** The indices of a side in a thread's tile; past its end the last one is repeated, and its results not stored. */
 function indices(side: Side, tile: number, tileIndex: Expr): Item[] {
   return Array.from({ length: tile }, (_, i) => {
     const exact = add(mul(tileIndex, int(tile)), int(i));
@@ -57,8 +57,8 @@ function indices(side: Side, tile: number, tileIndex: Expr): Item[] {
 }
 
 /**
- * A tile of results in registers; with `along`, for so many neighbours along the last batch axis, which threads have side by
- * side too.
+ * A tile of results in registers; with `along`, one for each of that many neighbours along the last batch axis, along
+ * which adjacent threads lie as well.
  */
 export function lowerInRegisters(
   problem: ContractionProblem,
@@ -118,7 +118,7 @@ const range = (length: number): number[] => Array.from({ length }, (_, i) => i);
 const guarded = (inside: Expr, body: Stmt[]): Stmt[] =>
   inside.kind === "const" ? body : [{ kind: "if", condition: inside, body }];
 
-/** One step of the sum: a column of the left tile times a row of the right. */
+/** One step of the sum: the outer product of a column of the left tile and a row of the right one. */
 function product(
   k: Lowering,
   rows: Side,

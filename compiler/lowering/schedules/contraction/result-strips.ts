@@ -1,6 +1,6 @@
 /**
- * What follows a result of matrices: no lane sees the elements of a fragment, so that they pass to the lanes through
- * memory, a strip of some matrices beside each other at a time, and every lane computes and stores neighbours of a row.
+ * The epilogue on matrix units: lanes cannot access the elements of a fragment, so results go through workgroup memory,
+ * one strip of adjacent fragments at a time, and each lane then computes and stores neighbours of a row.
  */
 import { dimExpr, type Env } from "../../../fusion/index.ts";
 import {
@@ -23,9 +23,9 @@ export class ResultStrips {
   private readonly p: ContractionProblem;
   private readonly t: MatrixTile;
   private readonly batchEnv: Env;
-  /** Where the subgroup's strip begins. */
+  /** The offset of the subgroup's strip. */
   private readonly own: Expr;
-  /** Columns that a lane has at once: those of one access of what is stored. */
+  /** Columns that a lane handles at once: as many as one store access holds. */
   private readonly each: 4 | 8;
 
   constructor(problem: ContractionProblem, tile: MatrixTile, subgroup: Expr, batchEnv: Env) {
@@ -40,7 +40,7 @@ export class ResultStrips {
     this.array = { name: k.names.fresh("strip"), dtype: "f32", length, width: 4, space: "workgroup" };
   }
 
-  /** Stores matrices of one row of them, whose results begin at a row and a column. */
+  /** Stores a row of fragments whose results begin at `row` and `column`. */
   store(fragments: readonly string[], row: Expr, column: Expr, isFirst: boolean): Stmt[] {
     const { k, columns } = this.p;
     const { m, n, lanes } = this.t;
@@ -57,7 +57,7 @@ export class ResultStrips {
     });
     const perRow = (n * fragments.length) / each;
     const turns = Math.ceil((m * perRow) / lanes);
-    // Counted from 0 by one, which Dawn can follow: what is read of the strip then needs no bounds of its own.
+    // Counts up from 0 by 1, which Dawn can analyse: reads of the strip then need no bounds checks.
     const turn = indexVar(k.names.fresh("q"), turns);
     const index = add(mul(turn, int(lanes)), variable("lane", "i32", { min: 0, max: lanes - 1 }));
     const [r, along] = [div(index, int(perRow)), mul(mod(index, int(perRow)), int(each))];
@@ -69,7 +69,7 @@ export class ResultStrips {
     const stores = range(each).map((u) =>
       this.storeOne(add(row, r), add(first, int(u)), component(fours[u >> 2]!.target, u & 3)),
     );
-    // Where columns come in whole accesses, one is inside or outside as a whole, and its stores are one.
+    // If whole accesses divide the columns, each is inside or outside as a whole, and one guard covers its stores.
     const whole = typeof columns.size === "number" && columns.size % each === 0;
     const inRows = lt(add(row, r), dimExpr(this.p.rows.size));
     const isOurs = lt(index, int(m * perRow));
@@ -95,7 +95,7 @@ export class ResultStrips {
   }
 }
 
-/** Statements where a condition holds; none where it never does. */
+/** Statements under a condition; none if it is known to be false. */
 const guard = (condition: Expr, body: Stmt[]): Stmt[] => {
   if (condition.kind !== "const") return [{ kind: "if", condition, body }];
   return condition.value ? body : [];

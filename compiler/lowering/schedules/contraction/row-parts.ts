@@ -1,6 +1,7 @@
 /**
- * What workgroups with tiles of a product do for a norm of its rows: reduce the parts of rows that they have made, and, where
- * they read rows, put the parts of each together before they load any of its elements.
+ * How workgroups that tile a product take part in a norm of its rows: as an epilogue, they reduce segments of the rows
+ * that they have written; as a prologue, kernels that read those rows combine the partial reductions before loading
+ * elements.
  */
 import { dimExpr, type Env, partsOfProduct, restrict, settled } from "../../../fusion/index.ts";
 import { type ArrayDecl, type Expr, element, int, type Stmt } from "../../../kernel/index.ts";
@@ -17,7 +18,7 @@ export interface Threads {
   readonly count: number;
 }
 
-/** Why a tile of a product cannot do it beside its own work, in whose memory it takes so many bytes; nothing where it can. */
+/** Why a tile, whose own work uses `bytes` of workgroup memory, cannot do this as well; undefined if it can. */
 export function whyNoParts(
   { k, rows, columns }: ContractionProblem,
   tile: { readonly rows: number; readonly columns: number },
@@ -34,7 +35,7 @@ export function whyNoParts(
   return `with what is kept of each row, ${all} bytes are more than a workgroup can share`;
 }
 
-/** What reductions before a kernel have made that it uses for the elements of one side. */
+/** Results of the prologue reductions that the elements of one side depend on. */
 function keptOf(k: Lowering, side: Side) {
   const kept = k.before.flatMap((b) => b.fused.stores.map((s) => s.value));
   const seen = new Set<object>();
@@ -49,16 +50,16 @@ function keptOf(k: Lowering, side: Side) {
   return found;
 }
 
-/** What is kept of the elements of a side that a workgroup has. */
+/** Per-row prologue results for the elements of a side that a workgroup handles. */
 export interface KeptRows {
   readonly arrays: readonly ArrayDecl[];
-  /** Makes it, in all threads together, which meet after it. */
+  /** Computes them in all threads, ending with a barrier. */
   readonly body: readonly Stmt[];
-  /** Says of one of the elements, at its env, where what is kept of it lies. */
+  /** Binds the kept values of element `item`, whose env is given, to their array elements. */
   bind(item: Expr, env: Env): void;
 }
 
-/** Puts the parts of rows together: a thread has some of the `size` elements of a side from the first on. */
+/** Combines the partial reductions of rows: the threads divide the `size` elements of a side from `first` on. */
 export function keptRows(
   { k }: ContractionProblem,
   side: Side,
@@ -94,7 +95,7 @@ export function keptRows(
   };
 }
 
-/** The row of a reduction at which what it keeps is of an element of a side. */
+/** The index of the row in a prologue reduction that belongs to an element of a side. */
 function rowOf({ fused, places }: Lowering, env: Env): Env {
   const [kept] = fused.stores;
   const own = [...places.get(kept!.value)!.env!];
@@ -106,7 +107,7 @@ function rowOf({ fused, places }: Lowering, env: Env): Env {
   );
 }
 
-/** Reduces the parts of rows that a workgroup has stored: a thread has some of them whole. */
+/** Reduces the segments of rows that a workgroup has stored: each segment is reduced by a single thread. */
 export function reduceParts(
   { k, rows, columns }: ContractionProblem,
   tile: { readonly rows: number; readonly columns: number },

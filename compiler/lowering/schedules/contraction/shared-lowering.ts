@@ -1,6 +1,6 @@
 /**
- * The kernels of contractions in tiles without matrix units. Slabs have a line for each step of the sum, whose elements
- * are read by fours; a thread has blocks of four rows by four columns, and their sums in registers.
+ * Tiled contraction kernels without matrix units. Slabs have one line per step of the sum, read as vec4; each thread
+ * computes blocks of four rows by four columns, accumulated in registers.
  */
 import { dimExpr, type Env, spanOf } from "../../../fusion/index.ts";
 import {
@@ -30,12 +30,12 @@ import { overSlabs, stagesOf } from "./slab-loop.ts";
 export const lowerShared = (problem: ContractionProblem, tile: SharedTile): KernelCode =>
   new SharedLowering(problem, tile).run();
 
-/** One operand of a workgroup: its slab, what each thread brings of it, and the first four elements that a thread multiplies. */
+/** One operand of a workgroup: its slab, each thread's accesses to stage it, and the thread's first vec4 in a line. */
 interface Operand {
   readonly slab: Slab;
   readonly accesses: readonly Access[];
   readonly own: Expr;
-  /** Fours from one that the thread has to the next. */
+  /** Distance in vec4 between consecutive ones of a thread. */
   readonly stride: number;
 }
 
@@ -54,7 +54,7 @@ class SharedLowering {
   run(): KernelCode {
     const { rows, columns, batch } = this.p;
     const t = this.t;
-    // Workgroups that run together share their columns, the side that weights are on.
+    // Workgroups that run concurrently share their columns, the side of the weights.
     const grid = [
       ceilDiv(dimExpr(rows.size), t.rows),
       ceilDiv(dimExpr(columns.size), t.columns),
@@ -93,7 +93,7 @@ class SharedLowering {
     return target;
   }
 
-  /** Down and across: 32 threads that run together are a block of 4 by 8, which reads the fewest elements of both slabs. */
+  /** Thread coordinates, down and across: 32 consecutive threads form a 4 by 8 block, for the fewest slab reads. */
   private threadAt(): [Expr, Expr] {
     const blocks = this.t.columns / this.t.perThread / 8;
     const block = div(this.lid, int(32));
@@ -122,10 +122,10 @@ class SharedLowering {
     return { slab, accesses, own, stride: size / perThread };
   }
 
-  /** A thread's fours are apart, so that those of its neighbours lie between. */
+  /** A thread's vec4 are strided, interleaved with those of its neighbours. */
   private fourOf = ({ own, stride }: Operand, i: number): Expr => add(own, int(i * stride));
 
-  /** The products of one slab: every thread its rows times its columns, step by step. */
+  /** Multiplies one slab: in each step, every thread adds the outer product of its rows and columns. */
   private multiply(left: Operand, right: Operand, sums: readonly (readonly Var[])[], stage: Expr): Stmt {
     const { k } = this.p;
     const step = indexVar(k.names.fresh("k"), this.t.depth);
@@ -146,14 +146,14 @@ class SharedLowering {
     return { kind: "for", index: step, from: int(0), to: int(this.t.depth), step: 1, body };
   }
 
-  /** Stores four columns of a row, where they are within the result. */
+  /** Stores four columns of a row, guarded by bounds checks. */
   private store(row: Expr, column: Expr, sums: Var, batchEnv: Env): void {
     const { rows, columns, k } = this.p;
     const inRows = lt(row, dimExpr(rows.size));
     const whole = typeof columns.size === "number" && columns.size % 4 === 0;
     const inside = (u: number) => and(inRows, lt(add(column, int(u)), dimExpr(columns.size)));
     const stores = range(4).map((u) => {
-      // The guard holds these bounds; the expression says so.
+      // Redundant within the guard, but keeps the index expression's range in bounds.
       const env = new Map([
         ...batchEnv,
         ...unflatten(clamped(row, rows.size, 1), rows.axes),
@@ -161,13 +161,13 @@ class SharedLowering {
       ]);
       return storesOf(k, env, component(sums, u));
     });
-    // Where columns come by fours, a four is inside or outside as a whole, and its stores are one.
+    // If four divides the columns, each vec4 is inside or outside as a whole, and one guard covers its stores.
     if (whole) this.out.push(...guard(inside(0), stores.flat()));
     else for (const [u, s] of stores.entries()) this.out.push(...guard(inside(u), s));
   }
 }
 
-/** Statements where a condition holds; none where it never does. */
+/** Statements under a condition; none if it is known to be false. */
 const guard = (condition: Expr, body: Stmt[]): Stmt[] => {
   if (condition.kind !== "const") return [{ kind: "if", condition, body }];
   return condition.value ? body : [];

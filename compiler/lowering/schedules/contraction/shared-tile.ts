@@ -1,23 +1,23 @@
-/** A contraction's results that a workgroup computes together, from slabs of both operands in memory that it shares. */
+/** The tile of results that a workgroup computes from slabs of both operands in workgroup memory. */
 import type { AdapterFacts } from "../../facts.ts";
 import { stagesOf } from "./slab-loop.ts";
 
 export interface SharedTile extends Readonly<Record<string, number>> {
   readonly rows: number;
   readonly columns: number;
-  /** Indices of the contracted axes that one slab has. */
+  /** Steps of the sum (K) per slab. */
   readonly depth: number;
-  /** Rows and columns that each thread computes. */
+  /** Rows, and columns, that each thread computes. */
   readonly perThread: number;
-  /** What is under way while a slab is multiplied: a `Prefetch`. */
+  /** What is in flight while a slab is multiplied: a `Prefetch`. */
   readonly prefetch: number;
-  /** 1: for when a side that is open until a run turns out no longer than the tile; 0: for any length. */
+  /** 1: specialized for an open side that turns out no longer than the tile; 0: for any length. */
   readonly short: number;
 }
 
 export const threadsOf = ({ rows, columns, perThread }: SharedTile): number => (rows * columns) / perThread ** 2;
 
-/** Fours from one line of a slab to the next: odd, so that threads that store to several lines reach different banks. */
+/** Pitch of a slab's lines in vec4: odd, so that threads that store to several lines hit different banks. */
 export const pitchOf = (size: number): number => size / 4 + 1;
 
 /** Bytes of its slabs. */
@@ -29,9 +29,9 @@ export const isGranted = (t: SharedTile, facts: AdapterFacts): boolean =>
   threadsOf(t) <= Math.min(facts.maxWorkgroupInvocations, facts.maxWorkgroupSize[0]);
 
 /**
- * A tile with how much of a full card's rate it reaches beside the others. On an H200 hand-written tiles of 64 by 128 gave
- * 37.9 TFLOP/s and tiles of 128 by 128 gave 35 at 8192 cubed; the smaller ones are not measured, and read twice as much of
- * their slabs for each product.
+ * A tile and its throughput relative to the others on a full card. On an H200 hand-written tiles of 64 by 128 gave 37.9
+ * TFLOP/s and tiles of 128 by 128 gave 35 at 8192 cubed; the smaller ones are not measured, and read twice as much from
+ * their slabs per product.
  */
 interface Rated extends SharedTile {
   readonly rate: number;
@@ -48,7 +48,7 @@ const rated: readonly Rated[] = [
 
 export const tiles: readonly SharedTile[] = rated.map(({ rate: _, ...tile }) => tile);
 
-/** The tiles for short sides, the shortest first. */
+/** The tiles specialized for short sides, the shortest first. */
 export const shortTiles: readonly SharedTile[] = [32, 64].flatMap((side) =>
   tiles.filter((t) => t.rows === side && t.columns === side).map((t) => ({ ...t, short: 1 })),
 );

@@ -1,6 +1,6 @@
 /**
- * Contractions on hardware: a workgroup computes a tile of results from slabs of both operands, which its threads bring
- * to shared memory together, so that each element is read from far memory once for the whole tile.
+ * Tiled contractions on hardware: a workgroup computes a tile of results from slabs of both operands, which its threads
+ * stage in workgroup memory together, so that each element is read from global memory once per tile.
  */
 import { spanOf, typical, typicalSpan } from "../../../fusion/index.ts";
 import { boundsOf, type Dim } from "../../../ir/dim.ts";
@@ -11,7 +11,7 @@ import { whyNoParts } from "./row-parts.ts";
 import { lowerShared } from "./shared-lowering.ts";
 import { isGranted, leastSide, rateOf, type SharedTile, sharedBytes, shortTiles, tiles } from "./shared-tile.ts";
 
-/** Processors of an adapter that does not say how many it has: about those of a large one, so that small tiles are taken early. */
+/** Assumed number of processors if the adapter does not report it: that of a large GPU, which favours small tiles. */
 const usualProcessors = 128;
 
 export const sharedTiles: Schedule<ContractionProblem, SharedTile> = {
@@ -30,14 +30,14 @@ export const sharedTiles: Schedule<ContractionProblem, SharedTile> = {
   lower: lowerShared,
 };
 
-/** What one processor's tiles take one after another, edges that no result is in counted as work. */
+/** The time of the tiles that one processor runs one after another, counting the empty parts of edge tiles as work. */
 function costOf(problem: ContractionProblem, tile: SharedTile, facts: AdapterFacts): number {
   const workgroups = counts(problem, tile).reduce((n, c) => n * c, 1);
   const turns = Math.ceil(workgroups / (facts.multiprocessors ?? usualProcessors));
   return (turns * tile.rows * tile.columns) / rateOf(tile);
 }
 
-/** Workgroups along rows, columns and batches, at the sizes that choices are made for. */
+/** Workgroups along rows, columns and batches, at typical sizes. */
 const counts = ({ rows, columns, batch }: ContractionProblem, tile: SharedTile): number[] => [
   Math.ceil(typical(rows.size) / tile.rows),
   Math.ceil(typical(columns.size) / tile.columns),
@@ -70,7 +70,7 @@ function fits(problem: ContractionProblem, tile: SharedTile, facts: AdapterFacts
   return open.length === 0 || { assuming: open };
 }
 
-/** How much of a side the tile has that is taken for any length. */
+/** The extent along a side of the tile that would be chosen for any length. */
 function usualLength(problem: ContractionProblem, side: Side, facts: AdapterFacts): number {
   const fitting = tiles.filter((t) => isGranted(t, facts) && typeof fits(problem, t, facts) !== "string");
   const costs = fitting.map((t) => costOf(problem, t, facts));
@@ -78,7 +78,7 @@ function usualLength(problem: ContractionProblem, side: Side, facts: AdapterFact
   return usual ? (side === problem.rows ? usual.rows : usual.columns) : 0;
 }
 
-/** The largest that a side can be: as far as it is declared to go, and no tensor that has it is longer than i32 counts. */
+/** The largest value of a size: its declared bound, or less if a tensor with it would exceed 2^31 - 1 elements. */
 function mostOf(dim: Dim, beside: readonly Dim[]): number {
   const least = Math.max(...beside.map((d) => boundsOf(d).min));
   return Math.min(boundsOf(dim).max, Math.floor((2 ** 31 - 1) / least));

@@ -1,4 +1,4 @@
-/** The loop over the slabs of a sum: what is brought when, and where it is while others are multiplied. */
+/** The software-pipelined loop over the slabs of a sum: when each is loaded, and where it is held meanwhile. */
 import { dimExpr } from "../../../fusion/index.ts";
 import { type Expr, int, rangeOf, type Stmt, variable, variableFor } from "../../../kernel/index.ts";
 import { add, min, mod, mul, sub } from "../../../kernel/simplify.ts";
@@ -7,17 +7,17 @@ import type { ContractionProblem } from "./problem.ts";
 import type { Access } from "./slab.ts";
 
 /**
- * What is under way while a slab is multiplied: 0 nothing; 1 the next slab, on its way to registers; 2 the next slab is in
- * memory, for two of them have room, and the one after it is on its way to registers.
+ * What is in flight while a slab is multiplied: 0 nothing; 1 the next slab, being loaded to registers; 2 double
+ * buffering: the next slab is already in workgroup memory, and the one after it is being loaded to registers.
  */
 export type Prefetch = 0 | 1 | 2;
 
-/** Slabs of one operand in memory. */
+/** Buffers per operand in workgroup memory. */
 export const stagesOf = (prefetch: number): 1 | 2 => (prefetch === 2 ? 2 : 1);
 
 const barrier: Stmt = { kind: "barrier" };
 
-/** Brings all slabs of `depth` steps, one after another, and multiplies each: that of a stage, 0 or 1. */
+/** Stages all slabs of `slabDepth` steps, one after another, and multiplies each, given its stage (0 or 1). */
 export function overSlabs(
   { k, depth }: ContractionProblem,
   slabDepth: number,
@@ -33,7 +33,7 @@ export function overSlabs(
     accesses.flatMap((a, i) => a.put(held[i]!, stage));
   const none = int(0);
   if (prefetch === 0) {
-    // Loads come before the barrier: they are under way while other subgroups still multiply.
+    // Loads precede the barrier, so that they overlap with other subgroups' multiplications.
     const lets = values(index).map((of) => of.map((value) => k.let("p", value)));
     const held = lets.map((of) => of.map((l) => l.target));
     return [loop(...lets.flat().map((l) => l.stmt), barrier, ...put(held, none), barrier, ...multiply(none))];
@@ -42,7 +42,7 @@ export function overSlabs(
   const first = values(none);
   const held = first.map((of) => of.map((value) => variableFor(k.names.fresh("p"), value)));
   const begin = held.flatMap((of, i) => of.map((target, j): Stmt => ({ kind: "var", target, value: first[i]![j]! })));
-  // Past the last slab it is brought again: that is read nowhere.
+  // Past the end the last slab is loaded again; that copy is never used.
   const bring = (slab: Expr): Stmt[] =>
     values(min(slab, last)).flatMap((of, i) =>
       of.map((value, j): Stmt => ({ kind: "assign", target: held[i]![j]!, value })),

@@ -1,7 +1,7 @@
 /**
- * An operand's slab: a range of its side by a range of the steps of the sum, in memory that a workgroup shares. Its lines
- * are accesses of 16 bytes and keep the order that the operand has in memory: each is one element's steps, or one step's
- * elements. Threads bring it together, each some accesses.
+ * A slab: the part of an operand (a range of its side by a range of steps of the sum) staged in workgroup memory. Its
+ * lines consist of 16-byte accesses and keep the operand's order in memory: a line is either one element's steps, or
+ * one step's elements. The threads stage it together.
  */
 import { dimExpr, type Env, isMultipleOf, restrict } from "../../../fusion/index.ts";
 import type { DType } from "../../../ir/dtype.ts";
@@ -25,31 +25,31 @@ import type { KeptRows } from "./row-parts.ts";
 export interface Slab {
   readonly array: ArrayDecl;
   readonly side: Side;
-  /** The side's elements that a workgroup has, and the first of them. */
+  /** How many elements of the side the workgroup covers, and the first of them. */
   readonly size: number;
   readonly first: Expr;
-  /** Steps of the sum that it has. */
+  /** Steps of the sum that it covers. */
   readonly depth: number;
-  /** Whether a line is the steps of one element: so they lie in memory. */
+  /** Whether a line holds the steps of one element, because they are contiguous in memory. */
   readonly deep: boolean;
-  /** Accesses from one line to the next. */
+  /** Distance between lines, in accesses. */
   readonly pitch: number;
-  /** What is kept of each of its elements. */
+  /** Prologue results kept for each of its elements. */
   readonly kept: KeptRows;
 }
 
-/** Accesses that one slab takes; an array may hold several, one after another. */
+/** Size of one slab in accesses; an array may hold several, one after another. */
 export const slabLength = ({ deep, size, depth, pitch }: Slab): number => (deep ? size : depth) * pitch;
 
-/** What one thread brings at once. */
+/** What one thread stages at once. */
 export interface Access {
-  /** What it loads, for the slab that begins at a step of the sum. */
+  /** The values to load for the slab that begins at step `from` of the sum. */
   readonly values: (from: Expr) => readonly Expr[];
-  /** Stores that to the slab of a stage: its place in an array that holds several, one after another. */
+  /** Writes loaded values to the slab of a stage: one of several slabs, one after another in the array. */
   readonly put: (held: readonly Expr[], stage: Expr) => Stmt[];
 }
 
-/** The accesses of one thread, such that neighbouring threads read neighbours in memory. */
+/** The accesses of one thread, coalesced: adjacent threads read adjacent memory. */
 export function accessesOf(p: ContractionProblem, slab: Slab, batchEnv: Env, lid: Expr, threads: number): Access[] {
   const { deep, size, depth } = slab;
   const width = slab.array.width!;
@@ -65,8 +65,8 @@ export function accessesOf(p: ContractionProblem, slab: Slab, batchEnv: Env, lid
 }
 
 /**
- * The accesses of one thread where lines are to be one step's elements, of which fours are neighbours. What lies the other
- * way in memory is brought in blocks of four by four, which are turned around in registers.
+ * The accesses of one thread if lines must hold one step's elements, in vec4. If the operand is contiguous in the other
+ * direction, it is loaded in 4 by 4 blocks that are transposed in registers.
  */
 export function turnedAccessesOf(
   p: ContractionProblem,
@@ -79,7 +79,7 @@ export function turnedAccessesOf(
   if (!deep) return accessesOf(p, slab, batchEnv, lid, threads);
   const across = slab.depth / 4;
   return share((slab.size / 4) * across, lid, threads, (n, inside): Access => {
-    // Eight threads store to as many banks, and read of each element what two accesses have: a sector of memory.
+    // Eight threads write to eight different banks, and each element is read in pairs of accesses: one memory sector.
     const lane = mod(n, int(8));
     const rest = div(n, int(8));
     const steps = mul(add(mod(lane, int(2)), mul(mod(rest, int(across / 2)), int(2))), int(4));
@@ -102,7 +102,7 @@ export function turnedAccessesOf(
   });
 }
 
-/** Shares out so many accesses: those that a thread has, by their numbers, and a guard for what only some threads store. */
+/** Distributes `count` accesses: those of a thread, with a guard for the store if only some threads have one. */
 function share(
   count: number,
   lid: Expr,
@@ -112,7 +112,7 @@ function share(
   return range(Math.ceil(count / threads)).map((turn) => {
     const n = add(lid, int(turn * threads));
     const condition = lt(n, int(count));
-    // Threads without one load what others do.
+    // Surplus threads repeat a load of others.
     if (condition.kind === "const") return access(n, (body) => body);
     return access(mod(n, int(count)), (body) => [{ kind: "if", condition, body }]);
   });
@@ -126,8 +126,9 @@ const set = (slab: Slab, stage: Expr, line: Expr, access: Expr, value: Expr): St
 });
 
 /**
- * The line of the `n`th access, where a line has `v` of them, fewer than 8. Eight threads store to as many banks at an odd
- * pitch if their lines are `v` apart, not neighbours; that each reads all of its line's accesses beside others stays.
+ * The line of the `n`th access, where a line has `v` of them, fewer than 8. With an odd pitch, eight threads write to
+ * eight different banks if their lines are `v` apart rather than adjacent; all accesses of a line still belong to
+ * nearby threads.
  */
 function spreadLine(n: Expr, v: number): Expr {
   const lane = mod(n, int(8 * v));
@@ -135,7 +136,7 @@ function spreadLine(n: Expr, v: number): Expr {
   return add(mul(div(n, int(8 * v)), int(8)), add(div(lane, int(8)), apart));
 }
 
-/** Neighbouring elements of an operand, from an element of its side and a step of the sum on. */
+/** Adjacent elements of an operand, starting at an element of its side and a step of the sum. */
 function elementsAt(p: ContractionProblem, slab: Slab, batchEnv: Env, item: Expr, step: Expr): Expr {
   const { depth, over, k } = p;
   const { side, deep, first, array } = slab;
@@ -149,22 +150,22 @@ function elementsAt(p: ContractionProblem, slab: Slab, batchEnv: Env, item: Expr
     ]);
     slab.kept.bind(i, env);
     const value = converted(k.values.at(side.operand, restrict(env, side.operand)), array.dtype);
-    // Past the end of the sum both operands are 0; past the end of a side results are not stored. Where steps come in
-    // whole accesses, these are within the sum or past it as a whole.
+    // Past the end of the sum both operands are 0; past the end of a side, results are not stored. If whole accesses
+    // divide the sum, each is inside or outside as a whole.
     const last = deep && isMultipleOf(depth, width) ? step : s;
     return select(lt(last, dimExpr(depth)), value, float(0, array.dtype));
   });
   return together(width, parts);
 }
 
-/** A value as elements of a slab are: what a choice leaves as it lies in memory is not converted for the choice. */
+/** Converts a value to the slab's dtype. The conversion is pushed into selects, so that unconverted loads need none. */
 function converted(e: Expr, dtype: DType): Expr {
   if (e.kind === "const" && e.value === 0) return float(0, dtype);
   if (e.kind === "select") return select(e.condition, converted(e.yes, dtype), converted(e.no, dtype));
   return cast(e, dtype);
 }
 
-/** Elements as a vector; where all are chosen by one condition, the vector is. */
+/** Elements as a vector; if all are selected by the same condition, a select of vectors. */
 function together(width: Width, parts: readonly Expr[]): Expr {
   const [first] = parts;
   if (first!.kind === "select") {

@@ -1,8 +1,8 @@
 /**
- * Contractions on matrix units: the subgroups of a workgroup each multiply a block of small matrices, which they load from
- * slabs of both operands in memory that they share. Operands are halves, or what else the units take; sums are f32.
- * Slabs keep the order in which an operand lies in memory, so that no operand is turned around on its way.
- * Of these kernels only earlier ones, by hand, have run on hardware (matrix-cost.ts).
+ * Contractions on matrix units: each subgroup of a workgroup multiplies a block of fragments, loaded from slabs of both
+ * operands in workgroup memory. Operands are f16, or what else the units take; accumulation is in f32. Slabs keep an
+ * operand's order in memory, so that nothing is transposed on the way. Only earlier, hand-written versions of these
+ * kernels have run on hardware (matrix-cost.ts).
  */
 import { spanOf, typical, typicalSpan } from "../../../fusion/index.ts";
 import { boundsOf } from "../../../ir/dim.ts";
@@ -48,7 +48,7 @@ function settings(facts: AdapterFacts): readonly MatrixTile[] | string {
   return granted.length > 0 ? granted : "its slabs take more memory than workgroups have";
 }
 
-/** Whether no other shape does the same with more products at once. */
+/** Whether no other shape that is otherwise equal has a larger k. */
 const isDeepest = (s: MatrixShape, all: readonly MatrixShape[]): boolean =>
   !all.some((o) => o.m === s.m && o.n === s.n && o.operands === s.operands && o.k > s.k);
 
@@ -86,10 +86,10 @@ function fits(problem: ContractionProblem, t: MatrixTile, facts: AdapterFacts): 
 /** The side of the tile that is fastest for many rows. */
 const usualTile = 128;
 
-/** The shorter sides of tiles for sides that are open until a run. */
+/** The shorter side of the tiles for open sizes. */
 const leastOpen = 64;
 
-/** Groups of rows are for rows that are known, and many. */
+/** Grouped tiles are for a known and large number of rows. */
 function groupFits(rows: Side, columns: Side, batch: unknown, t: MatrixTile, facts: AdapterFacts): true | string {
   if (typeof rows.size !== "number" || typeof columns.size !== "number" || typeof batch !== "number")
     return "rows are grouped where sizes are known";

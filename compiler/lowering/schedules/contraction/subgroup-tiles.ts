@@ -1,8 +1,8 @@
 /**
- * Contractions in which the lanes of a subgroup compute a tile of results together. Each lane has four columns of the
- * tile, for all of its rows, and loads elements of some rows, which it gives to all lanes. Where kernels run on CPU
- * threads a load costs as much as a dozen products, and a value from another lane no more than two. The text is short,
- * for drivers that take long to compile: sums are vectors where registers hold them, and one loop stores all rows.
+ * Contractions in which the lanes of a subgroup compute a tile of results together. Each lane computes four columns of
+ * the tile for all of its rows; it loads elements of some rows and shares them with the other lanes. When kernels run
+ * on CPU threads a load costs as much as a dozen products, and a shuffle no more than two. The generated code is short,
+ * for drivers that compile slowly: sums are vectors if registers hold them, and one loop stores all rows.
  */
 import { dimExpr, type Env, isMultipleOf, restrict, spanOf, typical } from "../../../fusion/index.ts";
 import {
@@ -29,15 +29,15 @@ import type { Schedule } from "../../schedule.ts";
 import { type ContractionProblem, clamped, severalProducts, storesOf } from "./problem.ts";
 
 export interface SubgroupTile extends Readonly<Record<string, number>> {
-  /** Lanes of every subgroup of the adapter. */
+  /** The adapter's only subgroup size. */
   readonly lanes: number;
   /** Rows of the tile, a multiple of the lanes. */
   readonly rows: number;
-  /** Indices of the sum in one turn of its loop, where they divide it: what are neighbours along it is loaded together. */
+  /** Unroll factor of the sum: steps that are contiguous in memory are loaded together. */
   readonly steps: number;
 }
 
-/** Columns of one lane: what one access of memory has. */
+/** Columns per lane: as many as one memory access holds. */
 export const perLane = 4;
 
 export const subgroupTiles: Schedule<ContractionProblem, SubgroupTile> = {
@@ -55,7 +55,7 @@ export const subgroupTiles: Schedule<ContractionProblem, SubgroupTile> = {
     if (2 * typical(rows.size) < lanes) return `${rows.size} rows are too few for ${lanes} lanes to load them together`;
     return typical(columns.size) >= lanes || `${columns.size} columns are too few for ${lanes} lanes to have some each`;
   },
-  // What is loaded once for all rows of a tile costs about what four rows do.
+  // Loads shared by all rows of a tile cost about as much as four rows.
   cost: ({ rows }, tile) => Math.ceil(typical(rows.size) / tile.rows) * (tile.rows + 4),
   lower: (problem, tile) => new TileLowering(problem, tile).run(),
 };
@@ -65,13 +65,13 @@ export class TileLowering {
   protected readonly tile: SubgroupTile;
   protected readonly lane: Var;
   private readonly arrays: ArrayDecl[] = [];
-  /** Whether the sums of a lane's columns are variables of their own. */
+  /** Whether each column's sum is a scalar variable of its own. */
   private readonly apart: boolean;
 
   constructor(problem: ContractionProblem, tile: SubgroupTile) {
     this.p = problem;
     this.tile = tile;
-    // With four lanes (SwiftShader) a vector of four is kept as four registers, of which there are few.
+    // With four lanes (SwiftShader) a vec4 takes four registers, of which there are few.
     this.apart = tile.lanes <= 4;
     this.lane = variable("lane", "i32", { min: 0, max: tile.lanes - 1 });
   }
@@ -81,11 +81,11 @@ export class TileLowering {
     const { lanes } = this.tile;
     const down = ceilDiv(dimExpr(rows.size), this.tile.rows);
     const across = ceilDiv(dimExpr(columns.size), perLane * lanes);
-    // A workgroup is one subgroup: all of its lanes come to everything that they do together.
+    // A workgroup is one subgroup, so control flow around subgroup operations is uniform.
     const code = k.perWorkgroup(mul(mul(down, across), dimExpr(spanOf(batch))), lanes, (item) => {
       const out: Stmt[] = [];
       const line = div(item, across);
-      // Of a single batch there is nothing to take a remainder of, however many rows there are.
+      // With a single batch no remainder is needed, however many rows there are.
       const isAlone = spanOf(batch) === 1 && down.kind !== "const";
       const batchEnv = unflatten(isAlone ? int(0) : this.bound(out, "z", div(item, mul(across, down))), batch);
       const row = mul(this.bound(out, "m", isAlone ? line : mod(line, down)), int(this.tile.rows));
@@ -98,7 +98,7 @@ export class TileLowering {
     return { ...code, arrays: this.arrays, subgroupSize: this.tile.lanes };
   }
 
-  /** A tile of results, from a row on, by its number along the columns. */
+  /** The tile of results that starts at `row`; `number` is its position along the columns. */
   protected tileAt(row: Expr, number: Expr, batchEnv: Env): Stmt[] {
     const { k, over } = this.p;
     const { lanes, steps } = this.tile;
@@ -137,10 +137,10 @@ export class TileLowering {
   }
 
   /**
-   * One turn of the loop: each lane's columns times every row, the rows' elements from the lanes that load them. The lanes
-   * come to the rows in different orders, each to its own first, since an exchange in pairs is cheaper than a broadcast. A
-   * row takes all of the turn's steps at once, so that its sums are fetched and put back once a turn where registers do not
-   * hold all.
+   * One iteration: each lane's columns times every row, whose elements come from the lanes that loaded them. Each lane
+   * visits the rows in a different order, starting with its own, because a pairwise shuffle (xor) is cheaper than a
+   * broadcast. All steps of an iteration are applied to a row before the next, so that spilled sums are reloaded only
+   * once per iteration.
    */
   private turn(sums: readonly (readonly Var[])[], row: Expr, column: Expr, steps: readonly Env[]): Stmt[] {
     const { lanes } = this.tile;
@@ -165,7 +165,7 @@ export class TileLowering {
     return out;
   }
 
-  /** What a lane loads for one index of the sum: an element of each of its rows, and its columns. */
+  /** A lane's loads for one step of the sum: an element of each row that it loads for all lanes, and its columns. */
   private loaded(out: Stmt[], row: Expr, column: Expr, env: Env): { readonly left: Expr[]; readonly right: Expr } {
     const { k, rows, columns } = this.p;
     const { lanes } = this.tile;
@@ -181,14 +181,14 @@ export class TileLowering {
     return { left, right: this.bound(out, "r", construct(perLane, own)) };
   }
 
-  /** The sums in an array, which a loop can go over. */
+  /** Copies the sums to an array, which a loop can index. */
   private results(sums: readonly Expr[], out: Stmt[]): ArrayDecl {
     const name = this.p.k.names.fresh("p");
     for (const [i, value] of sums.entries()) out.push({ kind: "set", array: name, index: int(i), value });
     return { name, dtype: "f32", length: perLane * sums.length, width: perLane, space: "private" };
   }
 
-  /** Stores a lane's columns, row by row in the lane's order, where they are within the result. */
+  /** Stores a lane's columns, row by row in the lane's order, guarded by bounds checks. */
   private store(out: Stmt[], { name }: ArrayDecl, row: Expr, column: Expr, batchEnv: Env): void {
     const { k, rows, columns } = this.p;
     const { lanes } = this.tile;
@@ -201,7 +201,7 @@ export class TileLowering {
     const body: Stmt[] = [];
     const sums = this.bound(body, "y", element(name, "f32", add(first, turn), perLane));
     const own = this.bound(body, "o", add(add(row, first), chosen(order, turn)));
-    // The guards hold these bounds too; the expressions say so.
+    // Redundant within the guards, but keeps the index expressions' ranges in bounds.
     const rowEnv = unflatten(min(own, sub(height, int(1))), rows.axes);
     const storeOne = (u: number): Stmt[] => {
       const to = clamped(add(column, int(u)), columns.size, 4);
@@ -216,7 +216,7 @@ export class TileLowering {
     out.push(groups === 1 ? each : { kind: "for", index: group, from: int(0), to: int(groups), step: 1, body: [each] });
   }
 
-  /** Which of the rows that the lanes load together a lane comes to, turn by turn: its own number with the turn's bits flipped. */
+  /** The order in which a lane visits the rows that the lanes load together: entry `t` is the lane's number xor `t`. */
   private order(out: Stmt[]): readonly Expr[] {
     const { lanes } = this.tile;
     let order: Expr[] = [this.lane];
@@ -230,7 +230,7 @@ export class TileLowering {
   }
 }
 
-/** One of some values, by its number. */
+/** Selects one of several values by its index. */
 function chosen(values: readonly Expr[], at: Expr, first = 0): Expr {
   if (values.length === 1) return values[0]!;
   const half = values.length / 2;
@@ -240,7 +240,7 @@ function chosen(values: readonly Expr[], at: Expr, first = 0): Expr {
 
 const zeros = construct(perLane, [float(0)]);
 
-/** What is done where a condition holds: nothing where it never does. */
+/** Statements under a condition; none if it is known to be false. */
 function guarded(inside: Expr, body: () => readonly Stmt[]): readonly Stmt[] {
   if (inside.kind === "const") return inside.value ? body() : [];
   return [{ kind: "if", condition: inside, body: body() }];

@@ -1,7 +1,7 @@
 /**
- * Contractions whose rows are folded in the same kernel: a subgroup computes whole rows, one tile of `subgroup-tiles` after
- * the other, and then what follows of each row, as a norm. It repeats nothing, and what it reads again lies in a cache of the
- * CPU thread that wrote it.
+ * Contractions with a row reduction such as a norm fused as an epilogue: a subgroup computes whole rows, one tile of
+ * `subgroup-tiles` after another, then reduces each row. Nothing is recomputed, and what it reads back is still in the
+ * cache of the CPU thread that wrote it.
  */
 import { dimExpr, type Env, rowsOfProduct, spanOf } from "../../../fusion/index.ts";
 import { type Expr, indexVar, int, rangeOf, type Stmt } from "../../../kernel/index.ts";
@@ -17,7 +17,7 @@ export const wholeRows: Schedule<ContractionProblem, SubgroupTile> = {
   ...(subgroupTiles as Schedule<ContractionProblem, SubgroupTile>),
   name: "whole-rows",
   summary: "the lanes of a subgroup compute whole rows, tile by tile, and fold what they have written of them",
-  fits: () => true, // fusion asked before it put reductions into the kernel
+  fits: () => true, // fusion checked this before adding reductions to the kernel
   rowTiles: (facts) => {
     const settings = subgroupTiles.settings(facts);
     const lacks = subgroupTiles.features!.some((f) => !facts.features.has(f));
@@ -46,14 +46,14 @@ class RowsLowering extends TileLowering {
     return this.finished(code);
   }
 
-  /** What follows of each row of the workgroup. */
+  /** Emits the reduction for each row of the workgroup. */
   private rows(follower: Lowering, first: Expr, batchEnv: Env): Stmt {
     const { k, rows } = this.p;
     const { lanes } = this.tile;
     const height = dimExpr(rows.size);
     const to = min(int(this.tile.rows), sub(height, first));
     const index = indexVar(k.names.fresh("e"), rangeOf(to).max);
-    // The loop's end holds this bound too; the expression says so.
+    // Redundant within the loop's bounds, but keeps the index expression's range in bounds.
     const own = new Map([...batchEnv, ...unflatten(min(add(first, index), sub(height, int(1))), rows.axes)]);
     const along = rowsOfProduct(k.fused, follower.fused, k.places, lanes)!;
     const row = new Map(

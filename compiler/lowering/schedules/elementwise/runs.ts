@@ -1,4 +1,4 @@
-/** Elementwise kernels: every thread computes a run of neighbouring elements of all results. */
+/** Elementwise kernels: every thread computes a run of neighbouring elements of each result. */
 import { dimExpr, isMultipleOf, spanOf, typical } from "../../../fusion/index.ts";
 import { type Dim, divideDims } from "../../../ir/dim.ts";
 import { int } from "../../../kernel/index.ts";
@@ -7,7 +7,7 @@ import { independentThreads } from "../../facts.ts";
 import { type Lowering, unflatten } from "../../kernel.ts";
 import type { Schedule } from "../../schedule.ts";
 
-/** Elements of one result, all results having the same axes. */
+/** The elements of the results, which all have the same axes. */
 export interface ElementwiseProblem {
   readonly k: Lowering;
   readonly total: Dim;
@@ -15,7 +15,7 @@ export interface ElementwiseProblem {
 
 export const elementwiseProblem = (k: Lowering): ElementwiseProblem => ({ k, total: spanOf(k.fused.axes) });
 
-/** Below this many elements a thread takes one each, so that there are enough threads. */
+/** Below this many elements each thread takes only one, so that there are enough threads. */
 const fewElements = 16384;
 
 export const runs: Schedule<ElementwiseProblem, { readonly threads: number; readonly elements: number }> = {

@@ -1,6 +1,6 @@
 /**
- * Scatter-add without atomics: a thread owns one column of the result, clears it, and adds the updates of all index
- * positions in their order, so the sum is the same at every run.
+ * Scatter-add without atomics: a thread owns one column of the result, zeroes it, and adds the updates in index order,
+ * so the sum is deterministic.
  */
 import { dimExpr, type Env, restrict, spanOf } from "../../../fusion/index.ts";
 import type { Axis } from "../../../ir/type.ts";

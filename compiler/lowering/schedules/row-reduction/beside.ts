@@ -1,4 +1,4 @@
-/** Sums beside another kernel: workgroups of the same dispatch, as large as those of that kernel. */
+/** Horizontal fusion of row sums with another kernel: extra workgroups, of its size, in the same dispatch. */
 import { dimExpr, isMultipleOf } from "../../../fusion/index.ts";
 import {
   type ArrayDecl,
@@ -19,7 +19,7 @@ import { countsNeighbours, type RowProblem, rowProblem } from "./problem.ts";
 import { lowerRows } from "./row-lowering.ts";
 import { rowPerThread } from "./row-per-thread.ts";
 
-/** The code of a kernel with that of sums beside it; their workgroups come first, since they take longest. */
+/** A kernel's code with that of sums added; the workgroups of the sums come first, since they take longest. */
 export const withSums = (code: KernelCode, sums: readonly Lowering[]): KernelCode => sums.reduce(withSum, code);
 
 function withSum(main: KernelCode, k: Lowering): KernelCode {
@@ -30,7 +30,7 @@ function withSum(main: KernelCode, k: Lowering): KernelCode {
   const count = mul(sum.grid[0], sum.grid[1]);
   const flat = y.kind === "const" && y.value === 1 && z.kind === "const" && z.value === 1;
   const fits = rangeOf(x).max + rangeOf(count).max <= k.facts.maxWorkgroupsPerDimension;
-  // In front of a line of workgroups; else as layers in front of a block of them.
+  // Extra workgroups in front of a one-dimensional grid; otherwise whole z layers in front of the grid.
   const [axis, before] = flat && fits ? (["wid_x", count] as const) : (["wid_z", layers(count, mul(x, y))] as const);
   const at = variable(axis, "i32", { min: 0, max: rangeOf(add(axis === "wid_x" ? x : z, before)).max - 1 });
   const own = axis === "wid_x" ? at : add(mul(add(mul(at, y), builtin("wid_y", y)), x), builtin("wid_x", x));
@@ -54,12 +54,12 @@ const builtin = (name: string, count: Expr): Var => variable(name, "i32", { min:
 
 const compare = (op: "lt" | "le", a: Expr, b: Expr): Expr => ({ kind: "compare", dtype: "bool", op, a, b });
 
-/** A sum for workgroups of so many threads that share so many bytes. */
+/** The code of a sum for workgroups with a given thread count and `bytes` of workgroup memory to spare. */
 function sumCode(k: Lowering, threads: number, bytes: number): KernelCode {
   const problem = rowProblem(k);
   const facts = { ...k.facts, maxWorkgroupStorage: bytes };
   if (facts.software) return neighboursPerThread(problem, threads) ?? rowPerThread.lower(problem, { threads });
-  // Halves of the threads that are left combine what they have: their number is a power of two.
+  // A tree reduction needs a power-of-two number of threads.
   const shared = (threads & (threads - 1)) !== 0 ? [] : [8, 16, 32, 64].filter((n) => n <= threads);
   const settings = shared
     .flatMap((across) => [8, 4, 1].map((elements): Columns => ({ threads, across, elements })))
@@ -68,7 +68,7 @@ function sumCode(k: Lowering, threads: number, bytes: number): KernelCode {
   return settings[0] ? lowerColumns(problem, settings[0]) : rowPerThread.lower(problem, { threads });
 }
 
-/** Four neighbouring rows a thread, if that makes their loads one: then the kernel beside may load by fours as well. */
+/** Four neighbouring rows per thread, if they load as one vec4: then the main kernel can load vec4 as well. */
 function neighboursPerThread({ k, rows }: RowProblem, threads: number): KernelCode | undefined {
   if (!isMultipleOf(rows, 4) || !countsNeighbours(k, k.fused.group!.rows)) return undefined;
   return k.perThread(div(dimExpr(rows), int(4)), threads, (piece) =>
@@ -79,7 +79,7 @@ function neighboursPerThread({ k, rows }: RowProblem, threads: number): KernelCo
   );
 }
 
-/** The statements of a kernel of `count` workgroups for the workgroup `index`, where there is one. */
+/** The body of a kernel of `count` workgroups, run by the workgroup `index` and guarded by a bounds check. */
 function inPlaceOf(k: Lowering, { body, grid }: KernelCode, index: Expr, count: Expr): Stmt[] {
   const target = variable(k.names.fresh("w"), "i32", { min: 0, max: rangeOf(count).max - 1 });
   const [width, height] = grid;
@@ -98,7 +98,7 @@ function inPlaceOf(k: Lowering, { body, grid }: KernelCode, index: Expr, count: 
   ];
 }
 
-/** The statements of a kernel whose workgroups begin at `before` along one line. */
+/** The body of a kernel whose workgroups are offset by `before` along one grid dimension. */
 function shifted(k: Lowering, body: readonly Stmt[], at: Var, before: Expr): Stmt[] {
   const max = Math.max(0, rangeOf(at).max - rangeOf(before).min);
   const target = variable(k.names.fresh("w"), "i32", { min: 0, max });
@@ -106,7 +106,7 @@ function shifted(k: Lowering, body: readonly Stmt[], at: Var, before: Expr): Stm
   return [{ kind: "let", target, value }, ...renamed(body, new Map([[at.name, target]]))];
 }
 
-/** Statements with other expressions in place of builtins. */
+/** Statements with variables (builtins) replaced by expressions. */
 function renamed(body: readonly Stmt[], names: ReadonlyMap<string, Expr>): Stmt[] {
   const memo = new Map<Expr, Expr>();
   const visit = (e: Expr): Expr => {

@@ -1,4 +1,4 @@
-/** Row reductions whose rows are neighbours in memory, such as sums over all rows of a matrix: loads go across the rows. */
+/** Row reductions whose rows are neighbours in memory, such as column sums of a matrix: loads run across the rows. */
 import { dimExpr, isMultipleOf, typical } from "../../../fusion/index.ts";
 import { type ArrayDecl, int } from "../../../kernel/index.ts";
 import { add, div, lt, min, mod, mul, sub } from "../../../kernel/simplify.ts";
@@ -11,15 +11,15 @@ import { type Line, lowerRows } from "./row-lowering.ts";
 
 export interface Columns extends Readonly<Record<string, number>> {
   readonly threads: number;
-  /** Threads side by side; the others take other elements of the same rows. */
+  /** Threads side by side across the rows; the others split the length of the same rows. */
   readonly across: number;
-  /** Neighbouring rows of one thread, loaded at once. */
+  /** Neighbouring rows per thread, loaded at once. */
   readonly elements: number;
 }
 
-/** Workgroups that keep a GPU busy. */
+/** Enough workgroups to keep a GPU busy. */
 const manyWorkgroups = 512;
-/** Loads of a thread that are under way at once. */
+/** Loads in flight per thread. */
 const unroll = 4;
 
 export const columns: Schedule<RowProblem, Columns> = {
@@ -42,7 +42,7 @@ export const columns: Schedule<RowProblem, Columns> = {
     if (typical(width) < down) return `a row has ${width} elements, fewer than the ${down} threads that would share it`;
     return countsNeighbours(k, k.fused.group!.rows) || "neighbouring rows are not neighbours in memory";
   },
-  // Wide loads; then long lines of them, as long as there are workgroups enough.
+  // Prefers wide loads; then long contiguous lines, as long as there are enough workgroups.
   cost: ({ rows }, { across, elements }) => {
     const workgroups = typical(rows) / (across * elements);
     return (workgroups >= manyWorkgroups ? 1 / across : across) / elements;

@@ -1,4 +1,4 @@
-/** How threads that share rows make one fold of what each of them has. */
+/** How the threads that share rows combine their partial results. */
 import {
   type ArrayDecl,
   type Expr,
@@ -16,7 +16,7 @@ import type { Sharing } from "./row-lowering.ts";
 
 type Combine = Sharing["combine"];
 
-/** Threads of a workgroup that share a row: thread `lid` is the `lane`th of `lanes`, which are `apart` from each other. */
+/** Threads of a workgroup that share a row: thread `lid` is lane `lane` of `lanes`, which are `apart` threads apart. */
 export interface Lanes {
   readonly threads: number;
   readonly lid: Expr;
@@ -25,13 +25,13 @@ export interface Lanes {
   readonly apart: number;
 }
 
-/** Lanes of a subgroup that a kernel may count on; 0 where it may count on none. */
+/** The subgroup size that a kernel can rely on; 0 if there is none. */
 export function knownSubgroup({ features, subgroupSizes: { min, max } }: AdapterFacts): number {
   if (!features.has("subgroups") || (min !== max && !features.has("subgroup_size"))) return 0;
   return min === max ? min : Math.max(min, Math.min(32, max));
 }
 
-/** In memory that they share: half of the lanes that are left take over what the other half has, until one has it all. */
+/** A tree reduction in workgroup memory: at each level half of the remaining lanes merge in the other half. */
 export function treeOf(k: Lowering, { threads, lid, lane, lanes, apart }: Lanes, arrays: ArrayDecl[]): Combine {
   const first = apart > 1 ? mod(lid, int(apart)) : mul(div(lid, int(lanes)), int(lanes));
   return (accumulators, merge) => {
@@ -50,8 +50,8 @@ export function treeOf(k: Lowering, { threads, lid, lane, lanes, apart }: Lanes,
 }
 
 /**
- * Through the registers of a subgroup, whose lanes each fold with the one that differs in one bit, bit after bit; then, where
- * several subgroups share the row, all fold what the first lanes of these put into memory.
+ * A butterfly reduction in registers, by subgroup shuffles (xor of one lane bit after another); if several subgroups
+ * share the row, each then writes its partial result to workgroup memory and all threads merge these.
  */
 export function exchangeOf(
   k: Lowering,
@@ -93,7 +93,7 @@ const shared = (k: Lowering, dtype: ArrayDecl["dtype"], length: number): ArrayDe
   return { name: k.names.fresh("s"), dtype, length, space: "workgroup" };
 };
 
-/** A thread's number in its workgroup, such that those of one subgroup are neighbours. */
+/** A thread's number in its workgroup, numbered so that the threads of a subgroup are consecutive. */
 export const threadOf = (threads: number, subgroup: number, variable: (name: string, max: number) => Expr): Expr =>
   subgroup === 0
     ? variable("lid", threads - 1)

@@ -1,4 +1,4 @@
-/** Which elements of a row a thread takes, and in which order. */
+/** Which elements of a row a thread takes, and in what order. */
 import { dimExpr, type Env, spanOf } from "../../../fusion/index.ts";
 import { divideDims } from "../../../ir/dim.ts";
 import type { Axis } from "../../../ir/type.ts";
@@ -7,20 +7,20 @@ import { add, div, lt, min, mul, sub } from "../../../kernel/simplify.ts";
 import { type Lowering, unflatten } from "../../kernel.ts";
 import { loopOver, type Stride } from "../../loops.ts";
 
-/** Steps of a thread along a row: the first and how far apart they are count in pieces of `elements`. */
+/** A thread's steps along a row; `first` and `step` count pieces of `elements`. */
 export interface Steps extends Stride {
-  /** Neighbouring elements of one step, of which a row is a whole number; default 1. */
+  /** Neighbouring elements per step; must divide the row; default 1. */
   readonly elements?: number;
-  /** Steps whose loads are under way at once; default 1. */
+  /** Unroll factor, so that several loads are in flight; default 1. */
   readonly unroll?: number;
-  /** How many steps there are at most, where that is known: without a loop, what is loaded once stays in registers. */
+  /** The maximum number of steps, if known: the loop is then fully unrolled, so that loads can stay in registers. */
   readonly turns?: number;
 }
 
-/** What is done with neighbouring elements; where `inside` is given, they are elements of the row only if it holds. */
+/** Processes neighbouring elements; if `inside` is given, they belong to the row only if it holds. */
 type Body = (envs: readonly Env[], inside: Expr | undefined) => Stmt[];
 
-/** Runs `body` for the elements of a row that a thread takes: all of them, where threads do not share it. */
+/** Emits `body` for a thread's elements of a row: all of them, if threads do not share rows. */
 export function elementsOfRow(k: Lowering, axes: readonly Axis[], body: Body, steps: Steps | undefined): Stmt[] {
   if (!steps) return loopOver(k, axes, (env) => body([env], undefined), { unroll: 4 });
   const { first, step, elements = 1, unroll = 1, turns } = steps;

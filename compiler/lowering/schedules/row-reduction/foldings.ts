@@ -1,20 +1,20 @@
-/** What is folded of a row in one pass: a reduction, or a maximum together with the sum of exponentials below it. */
+/** What one pass over a row computes: a reduction, or a maximum fused with a sum of exponentials relative to it. */
 import type { Fold } from "../../../ir/algebra.ts";
 import type { Node } from "../../../ir/node.ts";
 import { foldOf } from "../../../ir/op.ts";
 import { maxAndSumOfExp, maxOfSumOfExp } from "../../../ops/index.ts";
 
-/** A fold with the reductions that its accumulators give: one by its `finish`, or each accumulator its own. */
+/** A fold and the reductions that it yields: a single one through `finish`, or one per accumulator. */
 export interface Folded {
   readonly cores: readonly Node[];
   readonly fold: Fold;
 }
 
-/** Each reduction by itself. */
+/** Each reduction in a fold of its own. */
 export const oneByOne = (cores: readonly Node[]): Folded[] =>
   cores.map((core) => ({ cores: [core], fold: foldOf(core)!.fold }));
 
-/** Maxima joined with the sums of exponentials that wait for them, for rows that are dear to read again. */
+/** Fuses maxima with the sums of exponentials that use them (online softmax), for rows that are expensive to reread. */
 export function inOnePass(cores: readonly Node[]): Folded[] {
   const sums = new Map<Node, Node>();
   for (const core of cores) {

@@ -1,4 +1,4 @@
-/** What a row reduction has to compute: rows, each of which is folded. */
+/** The row-reduction problem: rows, each of which is reduced. */
 import { coresOf, type Group, indexOver, spanOf, typicalSpan } from "../../../fusion/index.ts";
 import type { Dim } from "../../../ir/dim.ts";
 import { foldOf } from "../../../ir/op.ts";
@@ -10,7 +10,7 @@ import type { Lowering } from "../../kernel.ts";
 export interface RowProblem {
   readonly k: Lowering;
   readonly rows: Dim;
-  /** Elements of a row. */
+  /** Elements per row. */
   readonly width: Dim;
 }
 
@@ -19,7 +19,7 @@ export const rowProblem = (k: Lowering): RowProblem => {
   return { k, rows: spanOf(rows.map((c) => c.axis)), width: spanOf(reduced.map((c) => c.axis)) };
 };
 
-/** Whether the largest tensors that are folded first lie in memory such that the last of these coordinates counts neighbours. */
+/** Whether the last of these coordinates is contiguous in one of the largest tensors that the first reduction reads. */
 export function countsNeighbours(k: Lowering, coordinates: Group["rows"]): boolean {
   const group = k.fused.group!;
   const last = coordinates.at(-1);
@@ -50,17 +50,17 @@ function loadsOf(value: Expr): Load[] {
   return [...seen].filter((e) => e.kind === "load");
 }
 
-/** Tensors as large as all rows together: what a thread holds of each takes registers. */
+/** How many inputs are as large as all rows together: each of them takes registers if rows are held there. */
 export const wholeReads = ({ k, rows, width }: RowProblem): number =>
   [...k.fused.reads].filter((n) => typicalSpan(n.type.axes) * 2 > typicalOf(rows) * typicalOf(width)).length;
 
 const typicalOf = (dim: Dim): number => typicalSpan([{ name: "n", size: dim }]);
 
-/** Elements of 16 bytes: what a thread loads at once. */
+/** Vector widths of a 16-byte load. */
 export const elementsOfLoad = ({ k }: RowProblem): readonly number[] =>
   [...k.fused.reads].some((n) => n.type.dtype === "f16") ? [8, 4] : [4];
 
-/** Why threads that each put what they have folded of `rows` rows into memory that they share find no room there. */
+/** Why the partial results of `rows` rows per thread do not fit into workgroup memory; undefined if they do. */
 export function noRoom(problem: RowProblem, threads: number, rows: number, facts: AdapterFacts): string | undefined {
   const { fused, places } = problem.k;
   const cores = [...coresOf(fused.group!, fused.stores, places)];

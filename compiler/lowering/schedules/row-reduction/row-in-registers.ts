@@ -1,4 +1,4 @@
-/** Row reductions that read each row once: the threads that share it hold it in registers from fold to fold. */
+/** Row reductions that read each row once: the threads that share it keep it in registers between reductions. */
 import { dimExpr, isMultipleOf, typical } from "../../../fusion/index.ts";
 import { type ArrayDecl, int, variable } from "../../../kernel/index.ts";
 import { add, div, lt, min, mod, mul, sub } from "../../../kernel/simplify.ts";
@@ -15,15 +15,15 @@ interface Held extends Readonly<Record<string, number>> {
   readonly lanes: number;
   /** Neighbouring elements that a thread loads at once. */
   readonly elements: number;
-  /** Lanes of a subgroup, or 0 where threads exchange what they have through memory. */
+  /** Subgroup size; 0 if threads exchange partial results through workgroup memory. */
   readonly subgroup: number;
 }
 
-/** Elements that a thread holds of all tensors together, before it runs out of registers: in large workgroups each has fewer. */
+/** Elements that a thread can hold, over all tensors, before registers spill: fewer in large workgroups. */
 const mostHeld = ({ threads }: Held): number => (threads > 512 ? 32 : 64);
-/** Elements of a row that a thread has at best: enough loads under way, and not too few threads. */
+/** The ideal number of elements per thread: enough loads in flight without too few threads. */
 const wellHeld = 16;
-/** Threads that keep a GPU busy. */
+/** Enough threads to keep a GPU busy. */
 const manyThreads = 65536;
 
 const turnsOf = ({ width }: RowProblem, { lanes, elements }: Held): number =>

@@ -1,6 +1,6 @@
 /**
- * Row reductions: reductions over the same axes of the same rows, in the order in which they need one another, with
- * everything elementwise before, between and after them. A thread takes whole rows, or several threads share each row.
+ * Row reductions: reductions over the same axes of the same rows, in dependency order, with everything elementwise
+ * before, between and after them. A thread takes whole rows, or several threads share each row.
  */
 
 import {
@@ -23,7 +23,7 @@ import { elementsOfRow, type Steps } from "./elements.ts";
 import { type Folded, inOnePass, oneByOne } from "./foldings.ts";
 import { scalarExprs, startOf } from "./scalar-expressions.ts";
 
-/** Foldings in rounds: each needs only results of earlier rounds. */
+/** Groups folds into rounds: each depends only on results of earlier rounds. */
 function rounds(folded: readonly Folded[], group: Group, places: Placement): Folded[][] {
   const out: Folded[][] = [];
   const folds = new Map(folded.flatMap((f) => f.cores.map((core) => [core, f] as const)));
@@ -32,7 +32,7 @@ function rounds(folded: readonly Folded[], group: Group, places: Placement): Fol
     const known = roundOf.get(node);
     if (known !== undefined) return known;
     if (places.get(node)!.ready < group.position) return -1;
-    // What is folded together needs what the first of its cores needs.
+    // A fused fold depends on what its first reduction depends on.
     const { operands } = folds.get(node)?.cores[0] ?? node;
     const d = Math.max(-1, ...operands.map(depth)) + (folds.has(node) ? 1 : 0);
     roundOf.set(node, d);
@@ -42,24 +42,24 @@ function rounds(folded: readonly Folded[], group: Group, places: Placement): Fol
   return out;
 }
 
-/** A fold of a row on its way: the arithmetic of its dtype, and its accumulators. */
+/** A fold of a row in progress: the arithmetic of its dtype, and its accumulators. */
 interface Folding extends Folded {
   readonly row: OpenRow;
   readonly scalars: ScalarAlgebra<Expr>;
   readonly accumulators: readonly Var[];
 }
 
-/** Values that are used together, after the statements that give them names. */
+/** Values for use together, and the `let` statements that name them. */
 interface Named {
   readonly lets: readonly Stmt[];
   readonly values: readonly Expr[];
 }
 
-/** How threads share a row: which elements each takes, and how what they have folded becomes one. */
+/** How threads share a row: which elements each takes, and how partial results are combined. */
 export interface Sharing extends Steps {
   /**
-   * Statements after which each thread has the fold of all threads' accumulators, and where. `merge` is the fold of two
-   * sets of accumulators; it does not mind their order.
+   * Statements after which every thread has the combined accumulators of all threads, and the expressions for them.
+   * `merge` combines two sets of accumulators; it is commutative.
    */
   combine(
     accumulators: readonly Var[],
@@ -67,14 +67,14 @@ export interface Sharing extends Steps {
   ): { readonly body: readonly Stmt[]; readonly values: readonly Expr[] };
 }
 
-/** A row that a thread has a part in, and whether there is one: nothing is stored of a row that only fills up a workgroup. */
+/** A row that a thread works on; `inside`: whether it exists. Nothing is stored for rows that only pad a workgroup. */
 export interface Line {
-  /** Its number, or the index of each axis. */
+  /** Its flat index, or the index of each axis. */
   readonly row: Expr | Env;
   readonly inside?: Expr | undefined;
 }
 
-/** A row while it is folded: its coordinates, and its foldings of one round. */
+/** A row being reduced: its coordinates, and whether it exists. */
 interface OpenRow {
   readonly at: Coordinates;
   readonly inside: Expr | undefined;
@@ -101,7 +101,7 @@ class RowLowering {
 
   body(): Stmt[] {
     const cores = this.group.cores.filter((c) => coresOf(this.group, this.k.fused.stores, this.places).has(c));
-    // What stays in registers is read again for nothing.
+    // Rows held in registers cost nothing to read again.
     const isRead = this.shared && this.shared.turns === undefined;
     const folded = isRead ? inOnePass(cores) : oneByOne(cores);
     const out = rounds(folded, this.group, this.places).flatMap((round) => this.round(round));
@@ -119,7 +119,7 @@ class RowLowering {
     return out;
   }
 
-  /** Stores at coordinates of each row, those of rows that are there or not together in one block. */
+  /** Stores at coordinates of each row, with rows of the same condition under one guard. */
   private stores(
     stores: readonly Store[],
     places: (row: OpenRow) => readonly Coordinates[],
@@ -200,14 +200,14 @@ class RowLowering {
     return [...lets, ...merged.lets, ...assigns];
   }
 
-  /** Values that are used together: where there are several, each has a name before any of them is assigned. */
+  /** Values that are assigned together: if there are several, each is named before any is assigned. */
   private settled(values: readonly Expr[]): Named {
     if (values.length === 1) return { lets: [], values };
     const named = values.map((v) => this.k.let("f", v));
     return { lets: named.map((n) => n.stmt), values: named.map((n) => n.target) };
   }
 
-  /** The folds of all threads' accumulators, combined together, so that threads meet once for all of them. */
+  /** Combines the accumulators of all threads, for all folds at once, so that they share their barriers. */
   private combined(foldings: readonly Folding[], out: Stmt[]): readonly (readonly Expr[])[] {
     const inParts = <T>(all: readonly T[]): T[][] => {
       let from = 0;
@@ -225,9 +225,9 @@ class RowLowering {
   }
 }
 
-/** The statements of rows that the same threads fold side by side. */
+/** The statements for rows that the same threads reduce side by side. */
 export const lowerRows = (k: Lowering, lines: readonly Line[], shared?: Sharing): Stmt[] =>
   new RowLowering(k, lines, shared).body();
 
-/** The statements of one row, which a thread has to itself where nothing says how threads share it. */
+/** The statements for one row; without `shared`, a single thread reduces it. */
 export const lowerRow = (k: Lowering, row: Expr, shared?: Sharing): Stmt[] => lowerRows(k, [{ row }], shared);

@@ -1,4 +1,4 @@
-/** Row reductions in which every thread folds rows of its own. */
+/** Row reductions in which every thread reduces whole rows. */
 import { dimExpr } from "../../../fusion/index.ts";
 import { independentThreads } from "../../facts.ts";
 import type { Schedule } from "../../schedule.ts";

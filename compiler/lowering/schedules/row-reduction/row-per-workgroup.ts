@@ -12,13 +12,13 @@ interface Shared extends Readonly<Record<string, number>> {
   readonly threads: number;
   /** Neighbouring elements that a thread loads at once. */
   readonly elements: number;
-  /** Lanes of a subgroup, or 0 where threads exchange what they have through memory. */
+  /** Subgroup size; 0 if threads exchange partial results through workgroup memory. */
   readonly subgroup: number;
 }
 
-/** Pieces that each thread takes at least: with fewer, most of the time goes into combining what threads have. */
+/** The least number of pieces per thread: with fewer, combining partial results dominates. */
 const leastPieces = 4;
-/** Loads of a thread that are under way at once. */
+/** Loads in flight per thread. */
 const unroll = 4;
 
 export const rowPerWorkgroup: Schedule<RowProblem, Shared> = {

@@ -1,4 +1,4 @@
-/** Folds as expressions: the arithmetic that records state once, and what accumulators begin with. */
+/** Folds as kernel expressions: the arithmetic of op records, and the initial values of accumulators. */
 import type { Accumulator, ScalarAlgebra } from "../../../ir/algebra.ts";
 import type { DType } from "../../../ir/dtype.ts";
 import { type Expr, float, floatArith, opCall } from "../../../kernel/index.ts";
@@ -11,11 +11,11 @@ const ends: Readonly<Partial<Record<DType, { readonly lowest: number; readonly h
   u32: { lowest: 0, highest: 2 ** 32 - 1 },
 };
 
-/** WGSL has no infinities: the ends of a range are those of its finite values. */
+/** The initial value of an accumulator. WGSL has no infinities: the extremes are the largest finite values. */
 export const startOf = (start: Accumulator["start"], dtype: DType): Expr =>
   float(typeof start === "number" ? start : ends[dtype]![start], dtype);
 
-/** The arithmetic of records as expressions of one dtype. */
+/** The arithmetic that op records are written in, as expressions of one dtype. */
 export function scalarExprs(dtype: DType): ScalarAlgebra<Expr> {
   const compare =
     (op: "lt" | "eq") =>
