@@ -78,6 +78,7 @@ class Compiled implements WebgpuExecutable {
   private readonly fixed: boolean;
   private readonly beside: readonly Compiled[];
   private readonly programs = new Map<string, Promise<DeviceProgram>>();
+  private readonly disposed: (executable: Compiled) => void;
 
   constructor(
     gpu: GpuDevice,
@@ -86,7 +87,9 @@ class Compiled implements WebgpuExecutable {
     kernelOptions: KernelOptions,
     graph: Graph,
     { sizes = {}, fixed = false, precision, beside = [] }: CompileOptions,
+    disposed: (executable: Compiled) => void,
   ) {
+    this.disposed = disposed;
     this.graph = graph;
     this.gpu = gpu;
     this.pipelines = pipelines;
@@ -112,8 +115,11 @@ class Compiled implements WebgpuExecutable {
     const wanted = new Set([...fetch, ...Object.keys(this.graph.updates)]);
     const bound = this.fixed ? sizes : this.sizes;
     const key = JSON.stringify([Object.entries(bound).sort(), [...wanted].sort()]);
-    let program = this.programs.get(key);
-    if (!program) this.programs.set(key, (program = this.build(bound, wanted)));
+    const known = this.programs.get(key);
+    if (known) return known;
+    const program = this.build(bound, wanted);
+    this.programs.set(key, program);
+    program.catch(() => this.programs.delete(key)); // memory may be free again at the next run
     return program;
   }
 
@@ -125,8 +131,9 @@ class Compiled implements WebgpuExecutable {
       inputs,
       updates,
     );
-    const made = await Promise.all(this.beside.flatMap((other) => [...other.programs.values()]));
-    const options = { ...this.kernelOptions, beside: made.map(({ program }) => program) };
+    const made = await Promise.allSettled(this.beside.flatMap((other) => [...other.programs.values()]));
+    const beside = made.flatMap((m) => (m.status === "fulfilled" ? m.value.program : []));
+    const options = { ...this.kernelOptions, beside };
     return spanned("compiler", `compile @${name}`, () =>
       DeviceProgram.create(this.gpu, compileKernels(needed, factsOf(this.gpu), options), this.pipelines, this.slots),
     );
@@ -168,6 +175,7 @@ class Compiled implements WebgpuExecutable {
   dispose(): void {
     for (const program of this.programs.values()) void program.then((p) => p.dispose()).catch(() => undefined);
     this.programs.clear();
+    this.disposed(this);
   }
 }
 
@@ -190,15 +198,20 @@ export function webgpuBackend(gpu: GpuDevice, kernelOptions: KernelOptions = {})
       return store;
     },
     async compile(graph, options = {}) {
-      const executable = new Compiled(gpu, pipelines, slots, kernelOptions, graph, options);
+      const executable = new Compiled(gpu, pipelines, slots, kernelOptions, graph, options, (e) => compiled.delete(e));
       compiled.add(executable);
-      await executable.warm();
+      try {
+        await executable.warm();
+      } catch (error) {
+        executable.dispose();
+        throw error;
+      }
       return executable;
     },
     precision: (asked) => pathOn(gpu, asked, kernelOptions.schedules),
     pipelines: () => pipelines.size,
     dispose() {
-      for (const e of compiled) e.dispose();
+      for (const e of [...compiled]) e.dispose();
       for (const s of [...stores]) s.dispose();
       gpu.dispose();
     },

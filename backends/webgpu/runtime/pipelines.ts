@@ -23,7 +23,11 @@ export class Pipelines {
     const pending = kernels.map((kernel) => {
       const code = this.textOf(kernel);
       let pipeline = this.byText.get(code);
-      if (!pipeline) this.byText.set(code, (pipeline = this.create(kernel.name, code)));
+      if (!pipeline) {
+        pipeline = this.create(kernel.name, code);
+        this.byText.set(code, pipeline);
+        pipeline.catch(() => this.byText.delete(code));
+      }
       return pipeline;
     });
     return this.gpu.settle(Promise.all(pending), `compiling ${kernels.length} kernels`);

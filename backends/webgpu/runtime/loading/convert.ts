@@ -106,7 +106,11 @@ export class Conversions {
   async pipeline(conversion: Conversion): Promise<GPUComputePipeline> {
     const key = `${conversion.from} ${conversion.to}`;
     let known = this.made.get(key);
-    if (!known) this.made.set(key, (known = this.create(conversion)));
+    if (!known) {
+      known = this.create(conversion);
+      this.made.set(key, known);
+      known.catch(() => this.made.delete(key));
+    }
     return this.gpu.settle(known, `compiling the kernel that loads ${key.replace(" ", " as ")}`);
   }
 
