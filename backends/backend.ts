@@ -1,5 +1,5 @@
 /**
- * What every executor is: it compiles graphs, keeps named tensors between runs, and runs. Nothing here knows a device.
+ * The executor interface: compile graphs, keep named tensors between runs, and run. Nothing here is device-specific.
  */
 import type {
   DType,
@@ -16,75 +16,80 @@ export { checkFeeds, checkResidents, fetchedOutputs } from "./feeds.ts";
 export { fedBytes, requireHostMemory } from "./host-memory.ts";
 export { inTurn } from "./in-turn.ts";
 
-/** What a person is told about the device in use. */
+/** User-facing description of the device in use. */
 export interface DeviceInfo {
   /** "cpu", "webgpu" or "reference". */
   readonly backend: string;
-  /** The device's own name: adapter, driver, or the processor's runtime. */
+  /** The device's own name: adapter, driver, or CPU runtime. */
   readonly name: string;
-  /** True where a GPU is imitated in software. */
+  /** True for a GPU emulated in software. */
   readonly software: boolean;
 }
 
-/** As what floats lie in files. */
+/** Float formats of stored weights. */
 export type StoredFloat = "f32" | "f16" | "bf16";
 
-/** A tensor of floats that lies outside memory, in the order of its axes, and how its bytes are had. */
+/** A float tensor that lives outside host memory, row-major in its axes, and how to read its bytes. */
 export interface StoredTensor {
   readonly axes: readonly SizedAxis[];
-  /** As what a store is to keep it. */
+  /** The dtype in which a store keeps it. */
   readonly dtype: Extract<DType, "f32" | "f16">;
-  /** As what its bytes are. */
+  /** The format of the stored bytes. */
   readonly stored: StoredFloat;
-  /** Where it lies: tensors of one file are read in the order of their offsets. */
+  /** Its location: tensors of one file are read in offset order. */
   readonly place: { readonly file: string; readonly offset: number };
-  /** Fills `into` with the tensor's bytes from `at` on. Several calls may be under way at once. */
+  /** Fills `into` with the tensor's bytes starting at `at`. Calls may be concurrent. */
   readonly fill: (at: number, into: Uint8Array<ArrayBuffer>) => Promise<void>;
   /**
-   * Fills `into` with elements from `first` on in the dtype that is kept, converted and checked by the host: for devices
-   * that compute slower than it. Throws what `notFinite` says.
+   * Fills `into` with elements starting at `first`, already in `dtype`: converted and checked on the host, for devices
+   * that compute slower than the host. Throws the error that `notFinite` returns.
    */
   readonly fillConverted?: (first: number, into: Uint8Array<ArrayBuffer>) => Promise<void>;
-  /** What to throw where an element is NaN or infinite in the dtype that is kept; without it nothing is checked. */
+  /** The error to throw for an element that is NaN or infinite in `dtype`; if absent, nothing is checked. */
   readonly notFinite?: (element: number) => Promise<Error>;
 }
 
 /**
  * Named tensors that stay on the device between runs: parameters, optimizer state, counters, caches.
- * A run reads them by the names of the graph's `parameter` and state inputs and replaces those in `graph.updates`.
+ * A run reads them by the names of the graph's `parameter` and state inputs and overwrites those in `graph.updates`.
  */
 export interface Store {
   /** Sets a tensor; creates it on first use. */
   write(name: string, value: HostTensor): Promise<void>;
   /**
-   * Sets tensors from where they lie, by ranges of bytes, so that none is ever whole in host memory; converts and checks
-   * them on the device. Absent where a store has nothing better than `write`. None is set when it throws.
+   * Sets tensors by streaming byte ranges from their location, so that none is ever whole in host memory; converts and
+   * checks them on the device. Absent where a store has nothing better than `write`. Sets none of them if it throws.
    */
   load?(tensors: ReadonlyMap<string, StoredTensor>): Promise<void>;
-  /** A copy in host memory; throws UsageError naming the nearest tensor when there is none of that name. */
+  /** A copy in host memory; throws UsageError suggesting the closest name when there is no such tensor. */
   read(name: string): Promise<HostTensor>;
   names(): readonly string[];
-  /** Frees a tensor, if there is one of that name: runs that were begun before have it to their end. */
+  /** Frees the tensor of that name, if any. Runs already started keep it until they end. */
   remove(name: string): void;
   dispose(): void;
 }
 
 export interface RunOptions {
-  /** Outputs wanted in host memory; default all that update no state. Others are computed only if they update state. */
+  /**
+   * Outputs to copy to host memory; default: all that update no state. Others are computed only if they update state.
+   */
   readonly fetch?: readonly string[];
-  /** Is told each output that is fetched, once: of an executable that `isGradual` as soon as it is there. Others may leave it out. */
+  /**
+   * Called once per fetched output: as soon as it is available if the executable `isGradual`. Other executables may
+   * never call it.
+   */
   readonly arrived?: (name: string, value: HostTensor) => void;
 }
 
 /** A compiled graph. */
 export interface Executable {
   readonly graph: Graph;
-  /** Whether a run tells outputs that have arrived before all are computed. */
+  /** Whether a run reports each output as it becomes available, before all are computed. */
   readonly isGradual?: boolean;
   /**
    * Runs once: `feeds` holds the graph's `input` (role feed) and `random` tensors by name. May be called before earlier
-   * runs have ended: those of one store take place in the order of their calls. Whoever reads or writes it waits for them.
-   * Throws UsageError for a missing, unknown or mis-shaped feed, naming axes.
+   * runs have ended: runs on one store execute in call order. Callers that read or write the store must await them
+   * first. Throws UsageError for a missing, unknown or mis-shaped feed, naming the axes.
    */
   run(
     feeds: Readonly<Record<string, HostTensor>>,
@@ -95,16 +100,18 @@ export interface Executable {
 }
 
 export interface CompileOptions {
-  /** Numbers for symbolic sizes; those without one stay open until a run. */
+  /** Values for symbolic sizes; the rest stay symbolic until a run. */
   readonly sizes?: Sizes;
   /**
-   * Compile anew for each set of sizes that runs come with, instead of once for all: code for known sizes can be a little
-   * faster. Default false.
+   * Recompile for each distinct set of run sizes instead of once for all: code specialized to static sizes can be a
+   * little faster. Default false.
    */
   readonly fixed?: boolean;
-  /** In which floats most of the work is done, where the executor can: `Backend.precision` says. Default "f32". */
+  /** The float type for most of the compute, where supported: see `Backend.precision`. Default "f32". */
   readonly precision?: Precision;
-  /** Compiled by the same backend, and in memory at the same time: where there is a budget, it is for all together. */
+  /**
+   * Executables of the same backend that are in memory at the same time: a memory budget covers all of them together.
+   */
   readonly beside?: readonly Executable[];
 }
 
@@ -112,9 +119,9 @@ export interface Backend {
   readonly device: DeviceInfo;
   createStore(): Store;
   compile(graph: Graph, options?: CompileOptions): Promise<Executable>;
-  /** What graphs are computed in here when that is asked for, and why. */
+  /** The precision actually used for a requested one, and why. */
   precision(asked: PrecisionAsked): PrecisionPath;
-  /** Pipelines or sessions made so far: while it stays the same, nothing was compiled. */
+  /** Number of pipelines or sessions created so far: if it has not changed, nothing was compiled. */
   pipelines(): number;
   dispose(): void;
 }

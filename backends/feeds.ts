@@ -1,4 +1,4 @@
-/** Checks shared by all executors on what a run is given. */
+/** Validation of run inputs, shared by all executors. */
 import {
   bindDim,
   didYouMean,
@@ -19,13 +19,16 @@ import {
   UsageError,
 } from "../compiler/index.ts";
 
-/** True for inputs that a store keeps: parameters and state. */
+/** True for inputs that live in a store: parameters and state. */
 export const isResident = (node: Node): boolean => isParameter(node) || node.attrs.role === "state";
 
-/** The inputs that a run must be fed. */
+/** The inputs that must be fed to a run. */
 export const fedInputs = (graph: Graph): Node[] => graph.inputs.filter((n) => !isResident(n));
 
-/** Outputs that a run hands back when nobody says otherwise: those that update no state. */
+/**
+ * The outputs that a run returns: `fetch`, or by default those that update no state. Throws UsageError if one is
+ * unknown.
+ */
 export const fetchedOutputs = (graph: Graph, fetch?: readonly string[]): string[] => {
   const names = graph.outputs.map((o) => o.name);
   if (fetch && !Array.isArray(fetch)) throw new UsageError(`fetch is a list of names of outputs, not "${fetch}"`);
@@ -37,8 +40,8 @@ export const fetchedOutputs = (graph: Graph, fetch?: readonly string[]): string[
 };
 
 /**
- * Matches feeds with the graph's inputs and finds the symbolic sizes they imply. Axis order must be that of the input.
- * Throws UsageError listing every missing, unknown and mis-shaped feed at once, and for a size out of its bounds.
+ * Matches feeds with the graph's inputs and infers the symbolic sizes. The axis order must be that of the input.
+ * Throws UsageError listing every missing, unknown and mis-shaped feed at once, and for a size out of bounds.
  */
 export function checkFeeds(graph: Graph, feeds: Readonly<Record<string, HostTensor>>, sizes: Sizes = {}): Sizes {
   const wanted = new Map(fedInputs(graph).map((n) => [inputName(n), n]));
@@ -68,7 +71,9 @@ export function checkFeeds(graph: Graph, feeds: Readonly<Record<string, HostTens
   return bound;
 }
 
-/** Binds symbols that only occur in compound sizes, such as the rows of patches of a picture; tells those that cannot be. */
+/**
+ * Solves for symbols that occur only in compound sizes, such as an image's patch rows; reports non-integer solutions.
+ */
 function solvedSizes(
   graph: Graph,
   feeds: Readonly<Record<string, HostTensor>>,
@@ -87,11 +92,11 @@ function solvedSizes(
   );
 }
 
-/** Feeds whose axes of a compound size, such as past+tokens, have another size than their symbols make. */
+/** Errors for feeds whose axis size differs from the value of its compound size, such as past+tokens. */
 function compoundMistakes(graph: Graph, feeds: Readonly<Record<string, HostTensor>>, sizes: Sizes): string[] {
   return fedInputs(graph).flatMap((node) =>
     node.type.axes.flatMap(({ name, size }, i) => {
-      if (symbolsOf(size).some((s) => !Object.hasOwn(sizes, s.name))) return []; // an executor that needs it will say so
+      if (symbolsOf(size).some((s) => !Object.hasOwn(sizes, s.name))) return []; // an executor that needs it reports it
       const [want, given] = [dimValue(size, sizes), feeds[inputName(node)]!.axes[i]!.size];
       return want === given
         ? []
@@ -100,7 +105,7 @@ function compoundMistakes(graph: Graph, feeds: Readonly<Record<string, HostTenso
   );
 }
 
-/** What was given in place of a tensor, in words. */
+/** Describes a value given in place of a tensor, for an error message. */
 function what(feed: unknown): string {
   if (Array.isArray(feed)) return "a list";
   return ArrayBuffer.isView(feed) ? `the array ${feed.constructor.name}` : `what is of type ${typeof feed}`;
@@ -109,7 +114,7 @@ function what(feed: unknown): string {
 const isHostTensor = ({ dtype, axes, data }: Partial<HostTensor>): boolean =>
   typeof dtype === "string" && Array.isArray(axes) && typeof data?.length === "number";
 
-/** Compares a feed with an input's type, binding plain symbols on first sight. */
+/** Compares a feed with an input's type, binding each plain symbol on first use. */
 function fits(node: Node, feed: HostTensor, bound: Record<string, number>): boolean {
   if (feed.dtype !== node.type.dtype || feed.axes.length !== node.type.axes.length) return false;
   return node.type.axes.every((axis, i) => {
@@ -118,17 +123,17 @@ function fits(node: Node, feed: HostTensor, bound: Record<string, number>): bool
     if (typeof axis.size === "number") return axis.size === given.size;
     const symbol = loneSymbol(axis.size);
     if (symbol) return (bound[symbol.name] ??= given.size) === given.size;
-    return true; // a compound size is checked when all symbols are bound
+    return true; // a compound size is checked once all symbols are bound
   });
 }
 
-/** What a store holds by a name, if anything. */
+/** Looks up the type of a store's tensor by name, if it exists. */
 export type HeldType = (name: string) => Pick<HostTensor, "dtype" | "axes"> | undefined;
 
 /**
- * The sizes of a run, with those that only kept tensors tell, such as the places of a cache. Throws UsageError listing
- * every kept tensor whose type is not the graph's, and for a size out of its bounds. What is not kept is no concern here:
- * a graph may declare what it does not read.
+ * The sizes of a run, extended by those that only stored tensors determine, such as a cache's capacity. Throws
+ * UsageError listing every stored tensor whose type differs from the graph's, and for a size out of bounds. A tensor
+ * missing from the store is not an error here: a graph may declare inputs that it does not read.
  */
 export function checkResidents(graph: Graph, held: HeldType, sizes: Sizes): Sizes {
   const bound: Record<string, number> = { ...sizes };
@@ -140,11 +145,11 @@ export function checkResidents(graph: Graph, held: HeldType, sizes: Sizes): Size
       : [`  "${inputName(node)}" is ${printType(node.type)}, but the store's is ${printType(given)}`];
   });
   if (mistakes.length > 0) throw new UsageError(`graph @${graph.name} cannot run:\n${mistakes.join("\n")}`);
-  for (const { type } of residents) for (const { size } of type.axes) bindDim(size, bound); // within their bounds
+  for (const { type } of residents) for (const { size } of type.axes) bindDim(size, bound); // throws if out of bounds
   return bound;
 }
 
-/** Compares a kept tensor with its type, binding plain symbols on first sight. */
+/** Compares a stored tensor with its declared type, binding each plain symbol on first use. */
 function holdsIt(type: TensorType, given: NonNullable<ReturnType<HeldType>>, bound: Record<string, number>): boolean {
   if (given.dtype !== type.dtype || given.axes.length !== type.axes.length) return false;
   return type.axes.every(({ name, size }, i) => {

@@ -1,18 +1,18 @@
-/** Memory of this machine, asked for before it is taken: a system that runs out ends processes without a word. */
+/** Checks host memory before it is allocated: a system that runs out kills processes without an error message. */
 import { type Graph, isGraphInput, type Node, nodesOf, opRecord, printType, UsageError } from "../compiler/index.ts";
 
 import { isResident } from "./feeds.ts";
 
 interface Asked {
-  /** Bytes of an element of a result, where the executor keeps all in one kind; default those of its dtype. */
+  /** Bytes per result element, for an executor that keeps all results in one dtype; default: that of each dtype. */
   readonly elementBytes?: number;
-  /** Bytes that are needed besides. */
+  /** Additional bytes needed. */
   readonly besides?: number;
-  /** Bytes that there are; default what the system says, and nothing is checked where it does not. */
+  /** Available bytes; default: as reported by the system. If it reports none, nothing is checked. */
   readonly available?: number;
 }
 
-/** As people count: 36.9 GB. */
+/** Decimal units: 36.9 GB. */
 const gigabytes = (bytes: number): string => `${(bytes / 1e9).toFixed(1)} GB`;
 
 const dtypeBytes: Readonly<Record<string, number>> = { f32: 4, i32: 4, f16: 2, bool: 1 };
@@ -20,17 +20,17 @@ const dtypeBytes: Readonly<Record<string, number>> = { f32: 4, i32: 4, f16: 2, b
 const sizeOf = ({ type }: Node, elementBytes = dtypeBytes[type.dtype] ?? 4): number =>
   type.axes.reduce((n, { size }) => n * (typeof size === "number" ? size : 0), elementBytes);
 
-/** Free memory, that of a container's limit included; undefined in a browser. */
+/** Free memory, respecting a container's limit; undefined in a browser. */
 const availableMemory = (): number | undefined =>
   (globalThis as { process?: { availableMemory?: () => number } }).process?.availableMemory?.();
 
-/** Bytes that all inputs of a graph have that a run is fed. Open sizes count nothing. */
+/** Total bytes of the fed inputs of a graph. Tensors with symbolic sizes count as 0. */
 export const fedBytes = (graph: Graph, elementBytes?: number): number =>
   graph.inputs.filter((n) => !isResident(n)).reduce((sum, n) => sum + sizeOf(n, elementBytes), 0);
 
 /**
- * Throws UsageError where one result of a graph alone is larger than the memory that there is. Results that only move
- * elements are passed over, since an executor may read through them: what is refused could not have run.
+ * Throws UsageError if a single result of a graph, plus `besides`, exceeds the available memory. Movement ops are
+ * skipped, since an executor may alias their operands: this lower bound refuses only graphs that could not have run.
  */
 export function requireHostMemory(graph: Graph, { elementBytes, besides = 0, available }: Asked = {}): void {
   const there = available ?? availableMemory();

@@ -1,4 +1,4 @@
-/** The compiler owns what a graph means and how it is transformed; it touches no device and no file. */
+/** The compiler: the semantics of graphs and their lowering to kernels. It touches no device and no file. */
 export * from "./diagnostics/did-you-mean.ts";
 export * from "./diagnostics/error.ts";
 export { escapeHtml, type Html, html, trusted } from "./diagnostics/html.ts";

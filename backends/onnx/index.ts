@@ -1,4 +1,4 @@
-/** ONNX owns how a graph is written as an ONNX model, and read from one: operators and layouts, the protobuf encoding, the file with its external data. */
+/** ONNX export and import: operators and layouts, the protobuf encoding, model files with external data. */
 
 export { encodeOnnx, weightBytes } from "./encode.ts";
 export type { BoundInput, StoredPart, StoredTensor } from "./forms/stored.ts";

@@ -1,4 +1,4 @@
-/** An export as files: the model, and beside it one file with its weights where they are many. */
+/** Writes an export to files: the model, and a second file for large weights. */
 import { randomBytes } from "node:crypto";
 import { type FileHandle, open, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
@@ -10,29 +10,29 @@ import { encodeModel, externalLocation, type TensorProto } from "./wire/proto.ts
 import { findWeights, storedParts, type WeightSource } from "./wire/weights.ts";
 
 export interface WriteOptions {
-  /** True: weights in a second file, PATH.data. Unless said, so above 64 MiB of weights. */
+  /** True: weights in a second file, PATH.data. Default: if there are more than 64 MiB of weights. */
   readonly external?: boolean;
 }
 
 export interface WrittenModel {
-  /** The model, and its weights where they are a file of their own. */
+  /** The model, and the weights file if there is one. */
   readonly files: readonly string[];
   readonly bytes: number;
 }
 
 /**
- * Weights above this are a file of their own. onnxruntime maps that file, where it parses and copies what lies in the model: opening
- * 170 MB of 4-bit integers took it 332 ms of processor time from one file and 160 from two.
+ * Weights above this size go to their own file, which onnxruntime memory-maps; embedded weights it parses and copies.
+ * Opening 170 MB of 4-bit integers took 332 ms of CPU time from one file and 160 from two.
  */
 const embeddedLimit = 2 ** 26;
 
-/** A page, at which tensors start so that runtimes can map the file. */
+/** Page size: tensors are page-aligned so that runtimes can memory-map the file. */
 const alignment = 4096;
 
 /**
- * Writes the model at `path`; weights are streamed. Everything is written under temporary names, synced and then renamed,
- * the weights first, so that a model never stands beside weights that are not its own. Throws FileError when the disk
- * refuses, and leaves nothing behind.
+ * Writes the model at `path`; weights are streamed. Files are written under temporary names, synced and then renamed,
+ * weights first, so that a model is never paired with another model's weights. On an I/O error, throws FileError and
+ * removes the temporary files.
  */
 export async function writeOnnx(
   path: string,
@@ -48,7 +48,7 @@ export async function writeOnnx(
     const tensors = external ? await writeData(temporaryData, basename(data), model, weights) : undefined;
     const bytes = tensors ? encodeModel(withStored(model, tensors.list)) : await encodeOnnx(model, weights);
     await writeWhole(temporary, [bytes]);
-    // Between the renames no model stands here: an old one would be read with the new weights.
+    // Remove the old model first: between the renames it would be read with the new weights.
     if (tensors) {
       await rm(path, { force: true });
       await rename(temporaryData, data);
@@ -66,7 +66,7 @@ export async function writeOnnx(
 const hidden = (path: string, mark: string): string => join(dirname(path), `.${basename(path)}${mark}`);
 const isSystemError = (e: unknown): e is NodeJS.ErrnoException => e instanceof Error && "code" in e && "syscall" in e;
 
-/** Streams every weight to its place in the data file. */
+/** Streams every weight to the data file, aligned. */
 async function writeData(path: string, location: string, model: OnnxExport, weights: WeightSource) {
   const found = await findWeights(model.stored, weights);
   const list: TensorProto[] = [];
@@ -105,7 +105,7 @@ async function writing(path: string, body: (file: FileHandle) => Promise<void>):
   }
 }
 
-/** A write may take less than all of it. */
+/** Loops, as a write may be partial. */
 async function writeAll(file: FileHandle, bytes: Uint8Array): Promise<void> {
   for (let done = 0; done < bytes.length; ) {
     const { bytesWritten } = await file.write(bytes, done, Math.min(bytes.length - done, 2 ** 30));
@@ -113,7 +113,7 @@ async function writeAll(file: FileHandle, bytes: Uint8Array): Promise<void> {
   }
 }
 
-/** Makes the renames last; Windows neither needs nor allows it. */
+/** Makes the renames durable; Windows neither needs nor allows it. */
 async function syncFolder(folder: string): Promise<void> {
   if (process.platform === "win32") return;
   const handle = await open(folder, "r");

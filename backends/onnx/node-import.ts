@@ -1,15 +1,15 @@
-/** An ONNX file of the disk, with what it keeps in other files of its folder. */
+/** Opens an ONNX file from disk, with external data in its folder. */
 import { type FileHandle, open, readFile, realpath, stat } from "node:fs/promises";
 import { basename, dirname, isAbsolute, join, relative } from "node:path";
 import { FileError } from "../../compiler/index.ts";
 import { type ExternalPlace, type ImportOptions, importOnnx, type OnnxImport } from "./import/index.ts";
 
-/** What a file may be told besides. */
+/** Options of `openOnnx`. */
 export type OpenOnnxOptions = Pick<ImportOptions, "sizes" | "constants" | "name">;
 
 /**
- * The graph of an ONNX file, its weights to be read when they are asked for. What it names in other files is read from its
- * own folder and those within; FileError for any other place, links that lead there included.
+ * Imports the graph of an ONNX file; weights are read on demand. External data is read only from the model's folder and
+ * its subfolders; throws FileError for any other location, including through symbolic links.
  */
 export async function openOnnx(path: string, options: OpenOnnxOptions = {}): Promise<OnnxImport> {
   const bytes = await wholeFile(path);
@@ -53,7 +53,7 @@ async function externalBytes(model: string, { location, offset, length }: Extern
   }
 }
 
-/** The file that a location names, links followed. Throws FileError where it lies outside the model's folder. */
+/** Resolves a location, following links. Throws FileError if it is outside the model's folder. */
 async function placeInside(model: string, location: string): Promise<string> {
   const refused = () =>
     new FileError(

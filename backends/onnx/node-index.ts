@@ -1,3 +1,3 @@
-/** What of ONNX only Node has: a model as files, written and read. */
+/** Node-only ONNX entry point: reading and writing model files. */
 export { type WriteOptions, type WrittenModel, writeOnnx } from "./node-file.ts";
 export { type OpenOnnxOptions, openOnnx } from "./node-import.ts";

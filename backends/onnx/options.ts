@@ -1,17 +1,17 @@
-/** What an export may be asked for, and what follows where nothing is said. */
+/** Export options and their defaults. */
 import { UsageError } from "../../compiler/index.ts";
 
-/** The opsets that can be written: LayerNormalization came with 17, and onnxruntime-node 1.30 runs up to 26. */
+/** The supported opsets: 17 introduced LayerNormalization, and onnxruntime-node 1.30 runs up to 26. */
 export const opsets = { oldest: 17, newest: 26, usual: 20 } as const;
 
-/** What the work is done in and what weights are stored as. */
+/** Compute precision and weight storage formats. */
 export const exportDtypes = ["f32", "f16", "int8", "int4"] as const;
 
-/** Whose operators a file may have. */
+/** The operator sets that a file may use. */
 export const dialects = ["standard", "onnxruntime"] as const;
 export type Dialect = (typeof dialects)[number];
 
-/** What is multiplied by weight matrices: as it is, or rounded to integers at every run. */
+/** Left operands of weight matmuls: floats, or dynamically quantized. */
 export const activationTypes = ["float", "int8"] as const;
 export type Activations = (typeof activationTypes)[number];
 
@@ -20,38 +20,38 @@ const idTypes = ["int32", "int64"] as const;
 export interface ExportOptions {
   /** 17 to 26; default 20. */
   readonly opset?: number;
-  /** How attention is written; the default, "primitives", is MatMul, Softmax, MatMul, which is right in every runtime. */
+  /** How attention is written; the default, "primitives", is MatMul, Softmax, MatMul, which every runtime supports. */
   readonly attention?: "primitives" | "operator";
   /**
-   * "f32" (the default): as the graph says. "f16": parameters and most of the work in f16, sums, norms and the residual
-   * stream in f32, inputs and outputs as they were. "int8": weight matrices as 8-bit integers with a scale for each
-   * channel, work in f32; "int4": as 4-bit integers with a scale for each 32 of a channel, from opset 21 on, and tables
-   * of which rows are picked as 8-bit ones.
+   * "f32" (the default): as in the graph. "f16": parameters and most of the compute in f16; sums, norms and the
+   * residual stream in f32; inputs and outputs unchanged. "int8": weight matrices as 8-bit integers with per-channel
+   * scales, compute in f32. "int4": as 4-bit integers with a scale per block of 32 along a channel (from opset 21 in
+   * the standard dialect), and embedding tables as 8-bit integers.
    */
   readonly dtype?: (typeof exportDtypes)[number];
   /**
-   * "int8", with weights of "int8": what is multiplied by weight matrices is rounded to 8 bits at every run, with one scale
-   * for a whole tensor, and integers are multiplied. Default "float".
+   * "int8", which needs weights of "int8": the left operand of a weight matmul is dynamically quantized to 8 bits, with
+   * one scale per tensor, for an integer matmul. Default "float".
    */
   readonly activations?: Activations;
   /**
-   * How inputs of i32 are fed: as they are by default, or as the 64-bit integers that tokenizers and the runtimes of
-   * language models give, with a Cast after them. State keeps its type.
+   * The type of fed i32 inputs: int32 by default, or int64, as tokenizers and LLM runtimes produce, followed by a Cast.
+   * State keeps its type.
    */
   readonly ids?: "int32" | "int64";
-  /** What open sizes are called in the file, by their names in the graph; by default the same. */
+  /** Names of symbolic sizes in the file, by their names in the graph; default: the same. */
   readonly sizeNames?: Readonly<Record<string, string>>;
   /**
-   * Default "standard": operators of the ONNX standard only. "onnxruntime": also its own, which are faster there: products
-   * that read integers as they lie in the file, in blocks of 32, need not be made of the standard's when a file is opened.
+   * "standard" (the default): only ONNX standard operators. "onnxruntime": also its contrib operators, which are faster
+   * there: its matmuls read the file's integers directly, in blocks of 32, without repacking when the file is opened.
    */
   readonly dialect?: Dialect;
   /**
-   * Where parameters and state come from. "stored" (the default): parameters are initializers, state is fed.
+   * Where parameters and state live. "stored" (the default): parameters are initializers, state is fed.
    * "bound": both are inputs that read ranges of device memory; see `OnnxExport.bound`.
    */
   readonly residents?: "stored" | "bound";
-  /** Written to the file as its producer's version. */
+  /** Written to the file as the producer version. */
   readonly version?: string;
 }
 
@@ -59,26 +59,26 @@ function requireOneOf(what: string, given: string, known: readonly string[]): vo
   if (!known.includes(given)) throw new UsageError(`the ${what} is one of ${known.join(", ")}, not "${given}"`);
 }
 
-/** The options of one export, all of them settled. */
+/** Fully resolved options of one export. */
 export interface EmitOptions {
   readonly opset: number;
-  /** "standard": operators of the ONNX standard. "onnxruntime": also operators that only onnxruntime has. */
+  /** "standard": ONNX standard operators. "onnxruntime": also its contrib operators. */
   readonly dialect: Dialect;
-  /** How attention is written: MatMul, Softmax, MatMul; or the Attention operator where it says exactly the same. */
+  /** How attention is written: MatMul, Softmax, MatMul; or the Attention operator where it is equivalent. */
   readonly attention: "primitives" | "operator";
-  /** In which floats most of the work is done. */
+  /** The float type of most of the compute. */
   readonly precision: "f32" | "f16";
-  /** How weight matrices are stored: as they are, or as integers of so many bits. */
+  /** How weight matrices are stored: as floats, or as integers of this many bits. */
   readonly weights: "plain" | 8 | 4;
   readonly activations: Activations;
-  /** How inputs of i32 are fed. */
+  /** The type of fed i32 inputs. */
   readonly ids: "int32" | "int64";
   readonly residents: "stored" | "bound";
   readonly sizeNames: Readonly<Record<string, string>>;
   readonly version: string | undefined;
 }
 
-/** Throws UsageError for an opset that cannot be written, or that lacks what is asked for. */
+/** Resolves defaults. Throws UsageError for an unsupported opset, or one that lacks a requested feature. */
 export function settledOptions(options: ExportOptions = {}): EmitOptions {
   const { opset = opsets.usual, dtype = "f32" } = options;
   if (!Number.isInteger(opset) || opset < opsets.oldest || opset > opsets.newest) {

@@ -1,4 +1,4 @@
-/** From a graph to an ONNX model: the readable list of what happens, in order. */
+/** The export pipeline from a graph to an ONNX model. */
 import {
   type AnyStage,
   commonStagesBut,
@@ -33,12 +33,15 @@ import { shareGelu } from "./passes/share-gelu.ts";
 import { softmaxAttention } from "./passes/softmax-attention.ts";
 import { tabulateIotas } from "./passes/tabulate-iotas.ts";
 
-/** Common passes that an export does without, and why. */
+/** Common passes that an export skips, and why. */
 const without = {
   prune: "states and random numbers are inputs of a file, which keeps them; a weight that no node reads is not stored",
 };
 
-/** A file stores its parameters as they are used. Attention becomes a softmax, which may be f16; its gradients may not. */
+/**
+ * A file stores parameters in the dtype they are used in. Attention becomes a softmax, which may be f16; its gradients
+ * may not.
+ */
 const inFile = (options: EmitOptions): HalfOptions => ({
   isWhole: (node) => isExpressible(node, options) || isMixing(node),
   parameters: "narrowed",
@@ -50,36 +53,38 @@ const isMixing = (node: Node): boolean => {
 };
 
 /**
- * The pipeline from a graph to an ONNX model, in order; each stage says what it needs from those before it. The list is the
- * same for all options: a stage that they do not ask for changes nothing.
+ * The stages from a graph to an ONNX model, in order; each declares the earlier stages it needs. The list is the same
+ * for all options: a stage that the options do not enable changes nothing.
  */
 export const onnxStages = (options: EmitOptions): readonly AnyStage[] => [
-  graphStage(tabulateIotas), // before fold, which computes with the tables
-  ...commonStagesBut(without), // first: what follows meets few spellings; attention is found here for "operator"
-  graphStage(halfPrecision(options.precision, inFile(options))), // while ops are whole: f16 is decided for a norm or an attention, not for its parts
-  graphStage(softmaxAttention(options)), // before decompose, which would spell the gradients with exp(logits - lse)
-  graphStage(shareGelu), // before decompose, which takes a gelu apart that has no operator
+  graphStage(tabulateIotas), // before fold, which folds the tables
+  ...commonStagesBut(without), // first, to canonicalize for the rest; finds attention for "operator"
+  graphStage(halfPrecision(options.precision, inFile(options))), // before decompose: f16 per norm or attention
+  graphStage(softmaxAttention(options)), // before decompose, which would use exp(logits - lse) in the gradients
+  graphStage(shareGelu), // before decompose, which expands a gelu without an operator
   graphStage(joinPads),
   {
     ...graphStage(decomposeFor(() => (node) => isExpressible(node, options))),
     needs: ["softmax-attention", "share-gelu"],
   },
-  graphStage(expressible(options)), // after decompose: what is left is emitted as it is
-  stage("plan-export", graphForm, planForm, (graph) => planExport(graph, options), ["expressible"]), // wishes are those of the nodes that are emitted
+  graphStage(expressible(options)), // after decompose: the remaining ops are emitted as they are
+  // Layout wishes are of the final nodes.
+  stage("plan-export", graphForm, planForm, (graph) => planExport(graph, options), ["expressible"]),
   stage("emit", planForm, bodyForm, (plan) => emitGraph(plan, options)),
-  stage("drop-unused", bodyForm, bodyForm, dropUnused), // before place-inputs: what only unused nodes read is not stored
+  stage("drop-unused", bodyForm, bodyForm, dropUnused), // before place-inputs: inputs of unused nodes are not stored
   stage("place-inputs", bodyForm, bodyForm, placeInputs, ["drop-unused"]),
-  stage("quantize-weights", bodyForm, bodyForm, quantizeWeights, ["place-inputs"]), // a weight that is made into several views stays as it is
-  stage("name-outputs", bodyForm, bodyForm, nameOutputs), // last: stages before may replace the value that is an output
+  // A weight from which other views are derived stays in floats.
+  stage("quantize-weights", bodyForm, bodyForm, quantizeWeights, ["place-inputs"]),
+  stage("name-outputs", bodyForm, bodyForm, nameOutputs), // last: earlier stages may replace an output's value
   stage("assemble", bodyForm, modelForm, assemble, ["place-inputs", "name-outputs"]),
 ];
 
 export interface OnnxExport extends OnnxModel {
-  /** The graph as it was given. */
+  /** The original graph. */
   readonly graph: Graph;
 }
 
-/** Throws UsageError for options that exclude each other and UnsupportedError naming every op that cannot be expressed. */
+/** Throws UsageError for incompatible options, and UnsupportedError naming every op that cannot be expressed. */
 export function exportOnnx(graph: Graph, options: ExportOptions & RunOptions = {}): OnnxExport {
   const stages = onnxStages(settledOptions(options));
   return withoutCapture(() => ({ ...runStages(graph, stages, modelForm, options), graph }));

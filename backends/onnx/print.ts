@@ -1,13 +1,13 @@
-/** An ONNX model as text: one line a node, small constants in their places. For people and for golden tests. */
+/** Prints an ONNX model as text, one line per node with small constants inline, for reading and for golden tests. */
 import { fromBytes, type WireType, wireCodes, wireTypeName } from "./wire/elements.ts";
 import type { AttributeProto, ModelProto, NodeProto, TensorProto, ValueInfoProto } from "./wire/proto.ts";
 
-/** The longest constant that is written where it is used. */
+/** The longest constant that is printed inline. */
 const inlineElements = 12;
 
 /**
- * Prints a model: opsets, signature, initializers, nodes with the op of the graph that each comes from.
- * Weights print as their type and where they lie, never their values.
+ * Prints a model: opsets, signature, initializers, and nodes with the graph op that each comes from.
+ * Weights print as their type and location, never their values.
  */
 export function printOnnx(model: ModelProto): string {
   const graph = model.graph ?? {};
@@ -44,7 +44,7 @@ function placeOf(t: TensorProto): string {
   return entries.location === undefined ? "" : ` in ${entries.location} at ${entries.offset}`;
 }
 
-/** A constant short enough to stand where it is used. */
+/** A constant short enough to print inline. */
 function inline(t: TensorProto): [string, string][] {
   const dims = numbers(t.dims);
   const count = dims.reduce((a, b) => a * b, 1);
@@ -56,7 +56,7 @@ function inline(t: TensorProto): [string, string][] {
   return [[t.name!, dims.length === 0 ? `${values[0]}${suffix}` : `[${values.join(", ")}]${suffix}`]];
 }
 
-/** The shortest decimal that names the same f32. */
+/** The shortest decimal that rounds to the same f32. */
 function shortest(type: WireType, v: number): string {
   if (type !== "f32" || !Number.isFinite(v)) return String(v);
   for (let digits = 1; digits < 10; digits++) {

@@ -1,2 +1,2 @@
-/** What the compiler hands to this room: programs of kernels. */
+/** The compiler's output consumed here: kernel programs. */
 export type { Program, ProgramKernel } from "../../compiler/index.ts";

@@ -1,4 +1,4 @@
-/** WebGPU owns running graphs as fused WGSL kernels, on Dawn in Node and on a browser's device. */
+/** The WebGPU backend: runs graphs as fused WGSL kernels, on Dawn in Node and on a browser's device. */
 export { type Bundle, type BundleManifest, bundleOf } from "./bundle/bundle.ts";
 export { type BundleOptions, compileBundle, typicalFacts } from "./bundle/compile-bundle.ts";
 export { emitWgsl } from "./emit/wgsl.ts";

@@ -1,4 +1,4 @@
-/** The door of WebGPU that only Node has: adapters of the machine, software ones included. */
+/** Node-only WebGPU entry point: the machine's adapters, software ones included. */
 export {
   type AdapterSource,
   type DeviceRequest,

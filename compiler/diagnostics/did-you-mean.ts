@@ -10,7 +10,7 @@ export function nearest(name: string, known: Iterable<string>, most = 3): string
     .map(({ k }) => k);
 }
 
-/** `; did you mean "x" or "y"?`, or an empty string when nothing is near. */
+/** `; did you mean "x" or "y"?`, or an empty string if no known name is close. */
 export function didYouMean(name: string, known: Iterable<string>): string {
   const near = nearest(name, known);
   return near.length === 0 ? "" : `; did you mean ${near.map((n) => `"${n}"`).join(" or ")}?`;

@@ -1,26 +1,26 @@
-/** The errors heddle throws: a HeddleError is the user's to mend, an InternalError is ours. */
+/** The errors that heddle throws: a HeddleError is for the user to fix, an InternalError is a bug in heddle. */
 
-/** A mistake that the user can mend. The message says what is wrong, where, and what to do; no stack trace is shown for it. */
+/** A mistake that the user can fix. The message says what is wrong, where, and what to do; no stack trace is shown. */
 export class HeddleError extends Error {
   override name = "HeddleError";
 }
 
-/** Axes or sizes that do not fit an op: the message names the constraint, every operand and the user's line. */
+/** Axes or sizes that are invalid for an op: the message names the constraint, every operand and the user's line. */
 export class ShapeError extends HeddleError {
   override name = "ShapeError";
 }
 
-/** Text in the graph language that does not parse or verify; holds every mistake of the file. */
+/** Text in the graph language that does not parse or verify; holds every mistake in the file. */
 export class GraphTextError extends HeddleError {
   override name = "GraphTextError";
 }
 
-/** Text of a kernel that does not parse or verify; holds every mistake of it. */
+/** Kernel text that does not parse or verify; holds every mistake in it. */
 export class KernelTextError extends HeddleError {
   override name = "KernelTextError";
 }
 
-/** A model or job file, an option or a hyper-parameter that does not fit. */
+/** An invalid model file, job file, option or hyperparameter. */
 export class UsageError extends HeddleError {
   override name = "UsageError";
 }
@@ -30,12 +30,12 @@ export class FileError extends HeddleError {
   override name = "FileError";
 }
 
-/** Something a device or target cannot do; names the op, dtype or limit. */
+/** Something that a device or target does not support; names the op, dtype or limit. */
 export class UnsupportedError extends HeddleError {
   override name = "UnsupportedError";
 }
 
-/** A fault of heddle's own: names the pass or room where an invariant broke. */
+/** A bug in heddle: names the pass or module where an invariant was broken. */
 export class InternalError extends Error {
   override name = "InternalError";
 }

@@ -1,18 +1,18 @@
-/** HTML from template strings, escaped unless it already is HTML. */
+/** HTML template strings; interpolated values are escaped unless they already are HTML. */
 
-/** A piece of a page that needs no more escaping. */
+/** An HTML fragment that is already escaped. */
 export interface Html {
   readonly html: string;
 }
 
 type Part = Html | string | number | undefined | readonly Part[];
 
-/** Fills a template: text is escaped for content and quoted attributes, lists are joined, undefined is nothing. */
+/** Fills a template: text is escaped for content and quoted attributes, lists are joined, undefined is omitted. */
 export const html = (strings: TemplateStringsArray, ...parts: readonly Part[]): Html => ({
   html: strings.reduce((page, string, i) => page + render(parts[i - 1]) + string),
 });
 
-/** Marks text as HTML: for what a page's own code writes, such as styles. */
+/** Marks text as HTML that needs no escaping: only for text that our own code writes, such as styles. */
 export const trusted = (text: string): Html => ({ html: text });
 
 const entities: Readonly<Record<string, string>> = {
@@ -23,7 +23,7 @@ const entities: Readonly<Record<string, string>> = {
   "'": "&#39;",
 };
 
-/** A text as content of an element or of a quoted attribute. */
+/** Escapes text for element content or a quoted attribute. */
 export const escapeHtml = (text: string): string => text.replace(/[&<>"']/g, (c) => entities[c]!);
 
 function render(part: Part): string {

@@ -1,6 +1,6 @@
-/** Mistakes in a text, printed as a compiler does: where, what, the line and a caret below it. */
+/** Renders mistakes in a text in the style of compiler errors: location, message, source line and carets. */
 
-/** One thing wrong in a text; lines and columns count from 1. */
+/** One mistake in a text; lines and columns count from 1. */
 export interface Mistake {
   readonly line: number;
   readonly column: number;
@@ -13,7 +13,7 @@ export interface Mistake {
 /** More would hide the first ones, which are often the cause of the others. */
 const mostShown = 50;
 
-/** The mistakes of a text in the order of their places, under one headline; beyond the first 50 they are counted. */
+/** The mistakes of a text sorted by location, under one headline; those beyond the first 50 are only counted. */
 export function renderMistakes(file: string, text: string, mistakes: readonly Mistake[]): string {
   const lines = text.split("\n");
   const sorted = [...mistakes].sort((a, b) => a.line - b.line || a.column - b.column);
@@ -29,10 +29,10 @@ function renderMistake(file: string, line: string, m: Mistake): string {
   return [`${where}: ${m.message}`, ...underline(line, m.line, m.column, m.length), ...hint].join("\n");
 }
 
-/** Columns shown of a line; of a longer one, those around the mistake. */
+/** Columns shown of a line; longer lines are cut to a window around the mistake. */
 const widest = 160;
 
-/** A numbered line of source with carets below `length` characters from `column`; nothing in it steers a terminal. */
+/** A numbered source line with carets under `length` characters from `column`; control characters are replaced. */
 export function underline(line: string, number: number, column: number, length: number): string[] {
   const margin = String(number).padStart(4);
   const start = line.length > widest ? Math.max(0, column - 1 - widest / 2) : 0;

@@ -1,4 +1,4 @@
-/** Where in the user's code a value was born: the first stack frame outside the compiler and the DSL. */
+/** Where in the user's code a node was built: the first stack frame outside the compiler and the DSL. */
 
 import { underline } from "./render.ts";
 
@@ -8,19 +8,19 @@ export interface SourceLocation {
   readonly column: number;
 }
 
-/** The place a node was built at; formatting the stack is left until somebody asks. */
+/** Where a node was built; the stack is formatted lazily, because that is slow. */
 export interface Birth {
   readonly stack?: Error;
   readonly location?: SourceLocation;
 }
 
 const root = new URL("../../", import.meta.url).href;
-/** In a bundle, the file that holds the compiler holds the language too. */
+/** In a bundle, the compiler and the DSL are one file: `import.meta.url`. */
 const ours = [`${root}compiler/`, `${root}dsl/`, "node:", import.meta.url];
 let capturing = true;
 let inherited: Birth | undefined;
 
-/** Captures the current stack of so many frames, cheaply; `locationOf` reads it later. */
+/** Captures up to `frames` frames of the current stack without formatting them; `locationOf` does that later. */
 export function captureBirth(frames = 24): Birth {
   if (inherited) return inherited;
   if (!capturing) return {};
@@ -31,7 +31,7 @@ export function captureBirth(frames = 24): Birth {
   return { stack };
 }
 
-/** Runs `body` without capturing stacks: passes build many nodes whose birth is that of the node they replace. */
+/** Runs `body` without capturing stacks: most nodes that passes build inherit the birth of the node they replace. */
 export function withoutCapture<T>(body: () => T): T {
   const before = capturing;
   capturing = false;
@@ -42,7 +42,7 @@ export function withoutCapture<T>(body: () => T): T {
   }
 }
 
-/** Runs `body` with every node it builds born where `birth` says: what replaces a node keeps its place in the user's code. */
+/** Runs `body` so that every node it builds gets `birth`: a replacement keeps the source location of the original. */
 export function withBirth<T>(birth: Birth | undefined, body: () => T): T {
   const before = inherited;
   inherited = birth ?? {};
@@ -59,12 +59,12 @@ export function locationOf(birth: Birth | undefined): SourceLocation | undefined
   return userFrames(birth).next().value ?? undefined;
 }
 
-/** The user's calls that led to a birth, the innermost first. */
+/** The user's stack frames at a birth, innermost first. */
 export const callsOf = (birth: Birth): SourceLocation[] => [...userFrames(birth)];
 
 /**
- * Where the calls that led to two births part: of two calls of a layer, the calls, not the line in the layer. Undefined
- * where they do not, as in a loop.
+ * The outermost frames at which two call stacks differ: for two calls of one layer, the call sites, not the line inside
+ * the layer. Undefined if the stacks are the same, as in a loop.
  */
 export function partingCalls(a: Birth, b: Birth): readonly [SourceLocation, SourceLocation] | undefined {
   const [first, second] = [callsOf(a), callsOf(b)];
@@ -75,7 +75,7 @@ export function partingCalls(a: Birth, b: Birth): readonly [SourceLocation, Sour
   return undefined;
 }
 
-/** The frames of the user's code, the innermost first. */
+/** The stack frames in the user's code, innermost first. */
 function* userFrames({ stack }: Birth): Generator<SourceLocation, undefined> {
   for (const frame of (stack?.stack ?? "").split("\n").slice(1)) {
     const found =
@@ -89,7 +89,7 @@ function* userFrames({ stack }: Birth): Generator<SourceLocation, undefined> {
   }
 }
 
-/** Paths inside the package are shown from its root, others whole. */
+/** Paths inside the package are shown relative to its root, others in full. */
 const displayPath = (href: string): string =>
   href.startsWith(root) ? href.slice(root.length) : decodeURIComponent(href.replace(/^file:\/\//, ""));
 
@@ -98,7 +98,7 @@ export const printLocation = (l: SourceLocation | undefined): string =>
 
 let mapped = (location: SourceLocation): SourceLocation => location;
 
-/** A page that runs what was made of the user's file says where each place of it was written. */
+/** For pages that run transformed user code: maps locations in it back to the user's file, like a source map. */
 export function setLocationMapper(mapper: (location: SourceLocation) => SourceLocation): void {
   mapped = mapper;
 }
@@ -106,19 +106,19 @@ export function setLocationMapper(mapper: (location: SourceLocation) => SourceLo
 type SourceReader = (file: string) => string | undefined;
 let readSource: SourceReader = () => undefined;
 
-/** The host (Node, a browser's dev server) says how to read a source file, so that errors can quote the line. */
+/** Lets the host (Node, a browser's dev server) provide source files, so that errors can quote lines. */
 export function setSourceReader(reader: SourceReader): void {
   readSource = reader;
 }
 
-/** The line of source with carets below the call at its column, or nothing when the source cannot be read. */
+/** The source line with carets under the call at its column; empty if the source cannot be read. */
 export function quoteSource(l: SourceLocation | undefined): string[] {
   const text = l && readSource(l.file)?.split("\n")[l.line - 1];
   if (!l || text === undefined) return [];
   return underline(text, l.line, l.column, callLength(text.slice(l.column - 1)));
 }
 
-/** The length of the call that starts here: a name and its balanced brackets, within the line. */
+/** The length of the call at the start of the text: a name and its balanced parentheses, within the line. */
 function callLength(text: string): number {
   let depth = 0;
   for (let i = 0; i < text.length; i++) {

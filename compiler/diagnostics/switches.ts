@@ -1,8 +1,8 @@
-/** The few switches by which one looks inside, each a verb with an argument. Read from a record; only the command line knows the environment. */
+/** Debug switches, each a verb with an argument. Read from a record; only the command line reads the environment. */
 import { didYouMean } from "./did-you-mean.ts";
 import { UsageError } from "./error.ts";
 
-/** What to show: a kind of thing, and a pattern of names in which * stands for anything. */
+/** What to show: a kind of output, and a name pattern in which * matches anything. */
 export interface Selection {
   readonly what: string;
   readonly names: string;
@@ -33,14 +33,14 @@ export const switchHelp = [
   { name: "SEED", example: "SEED=7", help: "the seed of everything random" },
 ] as const;
 
-/** What may be named after each switch. */
+/** The kinds that each switch takes. */
 const kinds = {
   DUMP: ["ir", "kernel", "wgsl", "onnx"],
   TRACE: ["rules"],
   TIME: ["passes"],
 } as const;
 
-/** Reads the switches out of a record such as process.env; throws UsageError for a word that none of them knows. */
+/** Reads the switches from a record such as process.env; throws UsageError for an unknown kind or an invalid value. */
 export function readSwitches(record: Readonly<Record<string, string | undefined>>): Switches {
   return {
     dump: selections("DUMP", record.DUMP),
@@ -51,7 +51,7 @@ export function readSwitches(record: Readonly<Record<string, string | undefined>
   };
 }
 
-/** `ir:fuse-*,wgsl:*softmax*`: a list of kinds, each with a pattern; all names where there is none. */
+/** Parses `ir:fuse-*,wgsl:*softmax*`: a list of kinds, each with an optional name pattern (default: all names). */
 function selections(name: keyof typeof kinds, text: string | undefined): Selection[] {
   return (text ?? "")
     .split(",")
@@ -79,11 +79,11 @@ function readSeed(text: string | undefined): number | undefined {
   throw new UsageError(`SEED=${text}: a seed is a whole number from 0`);
 }
 
-/** True when one of the selections is of this kind and its pattern fits the name. */
+/** Whether one of the selections has this kind and a pattern that matches the name. */
 export const selects = (list: readonly Selection[], what: string, name: string): boolean =>
   list.some((s) => s.what === what && globMatches(s.names, name));
 
-/** Matches * with anything; walks both texts once, so that no pattern takes long. */
+/** Glob match where * matches anything; without backtracking, so no pattern is slow. */
 export function globMatches(pattern: string, name: string): boolean {
   const [first = "", ...parts] = pattern.split("*");
   if (parts.length === 0) return pattern === name;

@@ -1,9 +1,9 @@
 /**
- * What takes how long, told to whoever listens: the stages of the compiler, files, uploads, submissions, kernels, waits.
- * Nobody listens by default; asking costs a comparison.
+ * A process-wide hook for timing spans: compiler stages, files, uploads, submissions, kernels, waits. Without a
+ * listener, which is the default, a span costs one comparison.
  */
 
-/** What happens beside each other, a row of a timeline each. */
+/** Activities that may run concurrently; each is one row of the timeline. */
 export const tracks = [
   "steps",
   "data",
@@ -19,25 +19,25 @@ export type Track = (typeof tracks)[number];
 
 export type SpanFacts = Readonly<Record<string, string | number>>;
 
-/** Takes spans; times are milliseconds of `performance.now()`. */
+/** Receives spans; times are milliseconds of `performance.now()`. */
 export interface Timeline {
-  /** A span that has begun; the function that is given ends it. */
+  /** Begins a span; the returned function ends it. */
   begin(track: Track, name: string, facts?: SpanFacts): () => void;
-  /** A span that is over. */
+  /** Records a finished span. */
   span(track: Track, name: string, begin: number, end: number, facts?: SpanFacts): void;
 }
 
 let listening: Timeline | undefined;
 
-/** Sets who listens in this process; undefined ends it. */
+/** Sets the listener of this process; undefined removes it. */
 export function setTimeline(timeline: Timeline | undefined): void {
   listening = timeline;
 }
 
-/** Who listens, if anybody does. */
+/** The current listener, if any. */
 export const timeline = (): Timeline | undefined => listening;
 
-/** Runs work as a span. */
+/** Runs `work` and records it as a span. */
 export async function spanned<T>(track: Track, name: string, work: () => Promise<T>, facts?: SpanFacts): Promise<T> {
   if (!listening) return work();
   const end = listening.begin(track, name, facts);

@@ -1,4 +1,4 @@
-/** Runs stages in order: names, times and verifies each, and tells observers what it did. */
+/** Runs stages in order: times and verifies each one, and reports it to the observers. */
 import { InternalError } from "../diagnostics/error.ts";
 import { timeline } from "../diagnostics/timeline.ts";
 import type { Graph } from "../ir/graph.ts";
@@ -12,12 +12,12 @@ export interface StageReport {
   readonly to: Form<unknown>;
   readonly before: unknown;
   readonly after: unknown;
-  /** False where the stage kept the form and handed on what it was given. */
+  /** False if the stage returned its input unchanged, in the same form. */
   readonly changed: boolean;
   readonly milliseconds: number;
 }
 
-/** Sees every stage; dumping, timing and tracing are observers. */
+/** Called after every stage; dumping, timing and tracing are implemented as observers. */
 export interface StageObserver {
   readonly onStage?: (report: StageReport) => void;
   readonly onRule?: (event: RuleEvent, stage: string) => void;
@@ -29,7 +29,7 @@ export interface RunOptions {
   readonly check?: Check;
 }
 
-/** A fault in a stage: what it was given is part of the error, as text. */
+/** An internal error in a stage, together with the stage's input as text. */
 export interface StageFault extends InternalError {
   readonly stage: string;
   readonly before: string;
@@ -38,7 +38,7 @@ export interface StageFault extends InternalError {
 export const isStageFault = (error: unknown): error is StageFault =>
   error instanceof InternalError && "before" in error && "stage" in error;
 
-/** The value after all stages, in the form asked for; throws a StageFault where one breaks an invariant. */
+/** Runs all stages and returns the value in the requested form; throws StageFault if a stage breaks an invariant. */
 export function runStages<O>(
   value: unknown,
   stages: readonly AnyStage[],
@@ -52,7 +52,7 @@ export function runStages<O>(
   return stages.reduce((v, stage) => runStage(v, stage, options), value) as O;
 }
 
-/** The graph after passes from graph to graph. */
+/** Runs graph-to-graph passes. */
 export const runPasses = (graph: Graph, passes: readonly Pass[], options: RunOptions = {}): Graph =>
   runStages(graph, passes.map(graphStage), graphForm, options);
 

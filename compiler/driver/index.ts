@@ -1,4 +1,4 @@
-/** The driver owns how pipelines run: forms, stages, the one way to run them, and what observes them. */
+/** The pass manager: program forms, stages between them, `runStages`, and observers. */
 export * from "./driver.ts";
 export * from "./observers.ts";
 export { inspectionPage } from "./page.ts";

@@ -1,11 +1,11 @@
-/** Observers of stages: dump, trace and time as the switches say, and keep before and after for whoever inspects. */
+/** Stage observers: dump, trace and time as the switches ask, and record stages for inspection. */
 
 import { locationOf, printLocation } from "../diagnostics/source-location.ts";
 import { type Switches, selects } from "../diagnostics/switches.ts";
 import type { StageObserver, StageReport } from "./driver.ts";
 import type { Form } from "./stage.ts";
 
-/** The observers that the switches ask for; each line of what they see goes to `write`. */
+/** The observers that the switches ask for; each line of their output goes to `write`. */
 export function switchObservers(switches: Switches, write: (line: string) => void): StageObserver[] {
   return [dumpObserver(switches, write), traceObserver(switches, write), timeObserver(switches, write)];
 }
@@ -18,7 +18,7 @@ const dumpObserver = ({ dump }: Switches, write: (line: string) => void): StageO
   },
 });
 
-/** Each rule that fired, and each near miss with its reason. */
+/** Logs each rewrite rule that fired, and each one that nearly did with the reason why not. */
 const traceObserver = ({ trace }: Switches, write: (line: string) => void): StageObserver =>
   trace.length === 0
     ? {}
@@ -41,15 +41,15 @@ const timeObserver = ({ time }: Switches, write: (line: string) => void): StageO
         },
       };
 
-/** Keeps every report; `beforeAndAfter` prints one of them. */
+/** Records every report; `beforeAndAfter` prints one. */
 export function recordingObserver(): StageObserver & { readonly reports: readonly StageReport[] } {
   const reports: StageReport[] = [];
   return { reports, onStage: (report) => reports.push(report) };
 }
 
 /**
- * A stage as text: what it was given and what it made, or that it changed nothing; of a stage that makes another form,
- * what it made. Of a form with named parts, those whose name matches the pattern.
+ * A stage as text: its input and output, or a note that it changed nothing; only the output if the stage changes the
+ * form. For forms with named parts, `names` is a pattern that selects the parts to print.
  */
 export function beforeAndAfter({ stage, from, to, before, after, changed }: StageReport, names?: string): string {
   const made = text(to, after, names);

@@ -1,8 +1,8 @@
-/** One self-contained HTML page to step through the stages of a graph: before and after side by side, what changed marked. */
+/** One self-contained HTML page that shows each stage before and after, side by side, with changed lines marked. */
 import { escapeHtml } from "../diagnostics/html.ts";
 import type { StageReport } from "./driver.ts";
 
-/** The page; it loads nothing and holds every graph as text. */
+/** The page as HTML; it loads no other resources. */
 export function inspectionPage(title: string, reports: readonly StageReport[]): string {
   const sections = reports.map(stageSection).join("\n");
   const links = reports.map((r, i) => `<a href="#p${i}">${escapeHtml(r.stage)}${r.changed ? "" : " (unchanged)"}</a>`);
@@ -32,7 +32,7 @@ function stageSection({ stage, from, to, before, after, changed, milliseconds }:
   return `${heading}<div class="sides">${side(left, right, "gone")}${side(right, left, "new")}</div>`;
 }
 
-/** Lines that the other side lacks are marked; values are renumbered by every pass, so their numbers do not count. */
+/** Marks the lines that the other side lacks. Value numbers are ignored, since every pass renumbers them. */
 function side(lines: readonly string[], others: readonly string[], mark: string): string {
   const known = new Map<string, number>();
   for (const line of others) known.set(shape(line), (known.get(shape(line)) ?? 0) + 1);

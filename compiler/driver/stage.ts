@@ -1,4 +1,4 @@
-/** What the pipeline of a target is made of: forms that a program takes, and named stages from one form to the next. */
+/** The building blocks of a target's pipeline: the forms of a program (its IRs) and named stages between them. */
 import { InternalError } from "../diagnostics/error.ts";
 import { type Graph, nodesOf } from "../ir/graph.ts";
 import { parseGraph } from "../ir/parse.ts";
@@ -6,49 +6,49 @@ import { printGraph } from "../ir/print.ts";
 import { verifyGraph } from "../ir/verify.ts";
 import type { RuleObserver } from "../rewrite/index.ts";
 
-/** How much is checked: what each stage makes, or also that it is idempotent, that its text reads back, and what is dear. */
+/** "forms" verifies the output of each stage; "all" also runs expensive checks: idempotence and text round trips. */
 export type Check = "forms" | "all";
 
-/** A form that a program takes on its way: a graph, a fusion plan, kernels. */
+/** A form that a program takes during compilation: a graph, a fusion plan, kernels. */
 export interface Form<T> {
   readonly name: string;
-  /** The value as text; where it consists of named parts, only those whose name matches the pattern. */
+  /** The value as text; for forms with named parts, only those whose name matches the pattern `names`. */
   readonly print: (value: T, names?: string) => string;
   /**
-   * Throws InternalError, naming the stage, where an invariant of the form does not hold. At "all" it may also check what
-   * would take too long on every compile.
+   * Throws InternalError, naming the stage, if an invariant of the form does not hold. "all" enables checks that are
+   * too slow to run on every compile.
    */
   readonly verify: (value: T, stage: string, check?: Check) => void;
-  /** How large it is, in a few words: "161 nodes". */
+  /** A short description of its size: "161 nodes". */
   readonly size: (value: T) => string;
-  /** Whether two values are the same; forms that are made anew each time have none. */
+  /** Equality of two values; omitted for forms whose values are rebuilt by every stage. */
   readonly same?: (a: T, b: T) => boolean;
-  /** Reads the printed text back, where the form has a grammar. */
+  /** Parses the printed text, if the form has a grammar. */
   readonly parse?: (text: string) => T;
 }
 
-/** One step from a form to a form: a pure function with a name. */
+/** One step from a form to another: a named pure function. */
 export interface Stage<I, O> {
   readonly name: string;
-  /** Names of stages that must have run before in the same list. */
+  /** Names of stages that must come earlier in the same list. */
   readonly needs?: readonly string[];
   readonly from: Form<I>;
   readonly to: Form<O>;
   readonly run: (value: I, observe?: RuleObserver) => O;
 }
 
-/** A stage whose forms are checked when it runs, for lists. */
+/** A stage between any two forms, for lists; `checkOrder` checks that adjacent forms match. */
 // biome-ignore lint/suspicious/noExplicitAny: a list holds stages between forms of every kind
 export type AnyStage = Stage<any, any>;
 
-/** A pure function from graph to graph, with a name. */
+/** A named pure function from graph to graph. */
 export interface Pass {
   readonly name: string;
   readonly needs?: readonly string[];
   readonly run: (graph: Graph, observe?: RuleObserver) => Graph;
 }
 
-/** The same nodes under the same names. */
+/** Whether two graphs have the same nodes under the same names. */
 export const sameGraph = (a: Graph, b: Graph): boolean =>
   a === b ||
   (a.name === b.name &&
@@ -69,7 +69,7 @@ export const graphForm: Form<Graph> = {
   parse: parseGraph,
 };
 
-/** A pass as a stage from graph to graph. */
+/** A pass as a graph-to-graph stage. */
 export const graphStage = (pass: Pass): Stage<Graph, Graph> => ({ ...pass, from: graphForm, to: graphForm });
 
 /** A stage between two forms. */
@@ -81,7 +81,7 @@ export const stage = <I, O>(
   needs: readonly string[] = [],
 ): Stage<I, O> => ({ name, needs, from, to, run });
 
-/** Throws InternalError where a stage stands before one that it needs, or gets another form than it takes. */
+/** Throws InternalError if a stage comes before one that it needs, or would be given a form that it does not take. */
 export function checkOrder(stages: readonly AnyStage[]): void {
   const done = new Set<string>();
   let form: Form<unknown> | undefined;

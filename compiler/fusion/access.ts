@@ -1,4 +1,4 @@
-/** Movement ops as index maps: where an element of a result lies in the operand. */
+/** Movement ops as index maps: from the index of a result element to the index in the operand. */
 import { InternalError } from "../diagnostics/error.ts";
 import type { IndexAlgebra } from "../ir/algebra.ts";
 import type { Node } from "../ir/node.ts";
@@ -11,10 +11,10 @@ import { dimExpr, isOne, spanOf } from "./sizes.ts";
 /** An index for every axis of a tensor, by name. */
 export type Env = ReadonlyMap<string, Expr>;
 
-/** Index arithmetic as expressions. */
+/** Index arithmetic that builds kernel expressions. */
 const exprs: IndexAlgebra<Expr> = { dim: dimExpr, add, sub, mul, div, mod, le, lt, and };
 
-/** The part of an env that concerns the axes of a node. */
+/** The env restricted to the axes of a node. */
 export function restrict(env: Env, node: Node): Env {
   const out = new Map<string, Expr>();
   for (const axis of node.type.axes) {
@@ -24,10 +24,10 @@ export function restrict(env: Env, node: Node): Env {
   return out;
 }
 
-/** The index of an axis: 0 where its size is 1, though a counter that is only ever 0 may stand for it. */
+/** The index of an axis: always 0 if its size is 1, even if the env has a counter for it. */
 const indexOf = (env: Env, { name, size }: Axis): Expr | undefined => (isOne(size) ? int(0) : env.get(name));
 
-/** The part of an env that concerns the axes of a node, each index spelled in the one way that it has. */
+/** The env restricted to the axes of a node, with the index of axes of size 1 canonicalized to 0. */
 export function settled(env: Env, node: Node): Env {
   const out = new Map<string, Expr>();
   for (const axis of node.type.axes) {
@@ -37,21 +37,21 @@ export function settled(env: Env, node: Node): Env {
   return out;
 }
 
-/** An env for another tensor: what the map gives, and for all other axes the same index. */
+/** The env for another tensor: indices from the map, and the same index for all other axes. */
 const moved = (changed: Readonly<Record<string, Expr>>, env: Env, node: Node): Env =>
   restrict(new Map([...env, ...Object.entries(changed)]), node);
 
 const indexIn = (env: Env) => (axis: string) => env.get(axis)!;
 
-/** The index in the operand of an affine movement, given the index in its result. */
+/** The env of the operand of an affine movement op, given that of the result. */
 export const operandEnv = (node: Node, env: Env): Env =>
   moved(indexMapOf(node)!.sources[0]!.index(exprs, indexIn(settled(env, node))), env, node.operands[0]!);
 
-/** The index in the result of a bijective movement, given the index in its operand. */
+/** The env of the result of a bijective movement op, given that of the operand. */
 export const resultEnv = (node: Node, env: Env): Env =>
   moved(indexMapOf(node)!.inverse!(exprs, indexIn(settled(env, node.operands[0]!))), env, node);
 
-/** Where an element of a movement that asks may be read: each operand, with its index clamped into it. */
+/** For a movement op with conditions (pad, concatenation): each operand, its clamped env, and when it is read. */
 export function sourcesOf(node: Node, env: Env): { operand: Node; env: Env; inside: Expr | undefined }[] {
   return indexMapOf(node)!.sources.map(({ index, inside }, i) => {
     const operand = node.operands[i]!;
@@ -62,7 +62,7 @@ export function sourcesOf(node: Node, env: Env): { operand: Node; env: Env; insi
   });
 }
 
-/** A text that two envs share exactly when they agree on the axes of a node. */
+/** A key that is equal for two envs exactly if they agree on the axes of a node. */
 export const envKey = (env: Env, node: Node): string => node.type.axes.map((a) => keyOf(indexOf(env, a)!)).join("|");
 
 export const sameEnv = (a: Env, b: Env, node: Node): boolean =>
@@ -75,7 +75,7 @@ export const sameEnv = (a: Env, b: Env, node: Node): boolean =>
 export const address = (axes: readonly Axis[], env: Env): Expr =>
   axes.reduce<Expr>((n, a) => add(mul(n, dimExpr(a.size)), env.get(a.name)!), int(0));
 
-/** The number of elements that axes of known sizes span. */
+/** The number of elements of axes with static sizes; throws InternalError if a size is symbolic. */
 export function span(axes: readonly Axis[]): number {
   const elements = spanOf(axes);
   if (typeof elements === "number") return elements;

@@ -1,13 +1,13 @@
-/** Which stores of one iteration space become one kernel: those that share what they read. */
+/** Groups stores with the same iteration space into kernels: those that share reads. */
 import type { Node } from "../ir/node.ts";
 import { isCore } from "./cores.ts";
 import { bytesOf, isFree, type Store } from "./fused-kernel.ts";
 import type { Placement } from "./groups.ts";
 import { maxRecomputedOps } from "./reads.ts";
 
-/** Results of so many bytes are worth a kernel of their own: one for several has them all in memory at once. */
+/** From this many bytes on, a result is worth its own kernel: a kernel with several keeps them all alive at once. */
 const largeBytes = 2 ** 20;
-/** Of large results, what is shared and smaller by so much saves nothing to speak of. */
+/** For large results, shared reads smaller than this share of the result save too little to matter. */
 const smallShare = 1 / 64;
 
 type Resident = (node: Node) => boolean;
@@ -28,8 +28,9 @@ export function connected(stores: readonly Store[], places: Placement, isResiden
 }
 
 /**
- * What connects a value with others of its bucket: every value at the same place in the order that it comes from, so
- * that pieces never wait for one another, and the tensors that it is likely to read, but for a row beside a large table.
+ * What connects a value to others of its bucket: the values at the same place in the order that it depends on, so that
+ * pieces never wait for one another, and the tensors that it is likely to read, except small ones beside a large
+ * result.
  */
 function touchedBy(node: Node, places: Placement, isResident: Resident): Set<Node> {
   const { ready } = places.get(node)!;

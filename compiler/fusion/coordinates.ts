@@ -1,4 +1,4 @@
-/** The coordinates of a group, and how the axes of nodes lie along them. */
+/** The coordinates of a group, and how the axes of nodes map to them. */
 import { productOfDims } from "../ir/dim.ts";
 import type { Node } from "../ir/node.ts";
 import { type Axis, findAxis } from "../ir/type.ts";
@@ -11,13 +11,13 @@ export const coordinates = (axes: readonly Axis[], prefix: string): Coordinate[]
   axes.map((axis, i) => ({ index: indexOver(`${prefix}${i}`, axis.size), axis }));
 
 /**
- * True for a reduction of so few and so long rows that its threads would write whole rows one element after another:
- * what is elementwise in them has a kernel of its own, with a thread for every element.
+ * True for a reduction with so few and so long rows that its threads could not store whole rows efficiently:
+ * elementwise results over those rows get a kernel of their own, with a thread per element.
  */
 export const fewRows = ({ rows, reduced }: Group): boolean =>
   typicalSpan(rows.map((c) => c.axis)) < 64 && typicalSpan(reduced.map((c) => c.axis)) >= 16384;
 
-/** Names for the axes of another reduction, when its rows and reduced axes are those of the group, by name or by order. */
+/** Coordinates for the axes of another reduction if its rows and reduced axes match the group's, by name or order. */
 export function matchAxes(group: Group, rows: readonly Axis[], over: readonly Axis[]): Map<string, Expr> | undefined {
   const names = new Map<string, Expr>();
   const match = (axes: readonly Axis[], coords: readonly Coordinate[]): boolean => {
@@ -36,7 +36,7 @@ export function matchAxes(group: Group, rows: readonly Axis[], over: readonly Ax
     : undefined;
 }
 
-/** Whether the coordinates reach each element of a node exactly once: not where two axes are one coordinate, as in x · xᵀ. */
+/** Whether the coordinates visit each element of a node exactly once; not if two axes share one, as in x · xᵀ. */
 export function coversOnce(env: Env, node: Node, group: Group): boolean {
   const used = new Set<string>();
   const visit = (e: Expr): void => {
@@ -47,7 +47,7 @@ export function coversOnce(env: Env, node: Node, group: Group): boolean {
   return spanOf(node.type.axes) === productOfDims([...used].map((name) => group.extents.get(name)!));
 }
 
-/** The axes along which there is more than one index: what those of size 1 are called keeps no two spaces apart. */
+/** The axes of size other than 1: axes of size 1 do not distinguish iteration spaces. */
 export const spaceOf = (node: Node): readonly Axis[] => node.type.axes.filter((a) => !isOne(a.size));
 
 /** The same axes, in any order. */

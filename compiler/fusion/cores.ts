@@ -1,4 +1,4 @@
-/** Cores: the nodes that kernels are built around. Which there are, what their rows are, and how they read. */
+/** Cores: the anchor nodes that kernels are built around. Their kinds, their rows, and how they read operands. */
 import { boundsOf, type Dim } from "../ir/dim.ts";
 import type { Node } from "../ir/node.ts";
 import { type AttentionCore, coreOf, foldOf } from "../ir/op.ts";
@@ -7,7 +7,7 @@ import { spanOf, typical, typicalSpan } from "./sizes.ts";
 
 export const kindOf = (node: Node) => coreOf(node)?.kind;
 
-/** True for what a kernel is built around; everything else is an expression. */
+/** Whether a node is a core; everything else is an expression in a kernel. */
 export const isCore = (node: Node): boolean => coreOf(node) !== undefined;
 
 /** The axes that a reduction or a contraction sums over. */
@@ -16,12 +16,12 @@ export const reducedAxes = (node: Node): readonly Axis[] =>
     .over(node.attrs)
     .map((n) => findAxis(node.operands[0]!.type, n)!);
 
-/** Results that read the same row: for fewer, a matrix is nothing but some rows. */
+/** Fewer results than this that share a row do not make a matrix product. */
 const fewestOfMatrix = 9;
 
 /**
- * A contraction whose results each read their own part of one operand: a reduction of products, not a matrix product. A
- * row times a long matrix is one, though each result reads its own part of the matrix: all of them read the row.
+ * A contraction without enough operand reuse for a matrix product: each result reads its own part of an operand. A row
+ * times a long matrix still counts as a matrix product, since all results share the row.
  */
 export function isDotProduct(node: Node): boolean {
   if (kindOf(node) !== "contraction") return false;
@@ -33,11 +33,11 @@ export function isDotProduct(node: Node): boolean {
   return typical(left) < fewestOfMatrix && typical(right) < fewestOfMatrix;
 }
 
-/** A core that reads each element of its operands many times, but for a mask. */
+/** A core that reads each element of its operands many times, masks excepted. */
 export const readsInLoop = (node: Node): boolean =>
   kindOf(node) === "attention" || (kindOf(node) === "contraction" && !isDotProduct(node));
 
-/** The rows of a reduction; those of products in the order in which they lie in the larger operand. */
+/** The rows of a reduction; for dot products, in the memory order of the larger operand. */
 export function rowsOf(node: Node): readonly Axis[] {
   if (!isDotProduct(node)) return node.type.axes;
   const larger = node.operands.reduce((x, y) => (typicalSpan(y.type.axes) > typicalSpan(x.type.axes) ? y : x));
@@ -47,12 +47,12 @@ export function rowsOf(node: Node): readonly Axis[] {
 
 export const isRowReduction = (node: Node) => kindOf(node) === "row_reduction" || isDotProduct(node);
 
-/** Rows that are few: threads hold the sums of all of them. */
+/** The most rows for which each thread holds the accumulators of all rows. */
 const mostFewRows = 8;
 
 /**
- * The operand of a product that has few rows, whose other operand is a long matrix with the summed elements in a row: what
- * such a product costs is the dispatch and the reading of the matrix.
+ * The operand with few rows in a product whose other operand is a long matrix with a contiguous summed axis (like a
+ * GEMV). Such a product is bound by reading the matrix and by the dispatch.
  */
 export function fewRowsOf(node: Node): Node | undefined {
   if (kindOf(node) !== "contraction") return undefined;
@@ -72,7 +72,7 @@ export function fewRowsOf(node: Node): Node | undefined {
 
 const mostOf = (dim: Dim): number => (typeof dim === "number" ? dim : boundsOf(dim).max);
 
-/** The axes of one thread of an attention kernel: the query rows, or the key rows for the gradients of k and v. */
+/** The row axes of an attention kernel: the query rows, or the key rows for the gradients of k and v. */
 export function attentionRows(node: Node): readonly Axis[] {
   const { rows } = coreOf(node) as AttentionCore;
   return rows(

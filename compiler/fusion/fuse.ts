@@ -1,4 +1,4 @@
-/** Fuses a graph: decides which nodes become one kernel, and proves that the plan can run. */
+/** Fuses a graph: decides which nodes become one kernel, and verifies that the plan can run. */
 import { InternalError } from "../diagnostics/error.ts";
 import { type Graph, nodesOf } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
@@ -14,7 +14,7 @@ import type { FusionPlan, MemoryPlan } from "./plan.ts";
 import { sumsByParts } from "./sum-by-parts.ts";
 import { verifyReads } from "./verify-reads.ts";
 
-/** Decides which nodes become one kernel, and lists the kernels in an order in which they can run. */
+/** Partitions a graph into kernels, listed in an order in which they can run. */
 export function fuseGraph(graph: Graph, limits: FusionLimits): FusionPlan {
   const { plan } = fuseOnce(graph, limits);
   return limits.rowParts ? withNormsInProducts(plan, limits, limits.rowParts) : plan;
@@ -31,7 +31,7 @@ function fuseOnce(graph: Graph, limits: FusionLimits) {
   return { plan, refused };
 }
 
-/** The plan with norms in the products around them, where that pays and where it turns out to be possible. */
+/** Fuses norms into the products around them where that pays, and retries without those that could not be fused. */
 function withNormsInProducts(plan: FusionPlan, limits: FusionLimits, rowParts: RowParts): FusionPlan {
   const refused = new Map<Node, string>();
   for (;;) {
@@ -54,7 +54,7 @@ function withNormsInProducts(plan: FusionPlan, limits: FusionLimits, rowParts: R
   }
 }
 
-/** Why a sum that was made by parts has got a kernel nevertheless; undefined where it has none. */
+/** Why a sum that was split into parts still has a kernel of its own; undefined if it has none. */
 function becauseOf(sum: Node, { plan, refused }: ReturnType<typeof fuseOnce>): string | undefined {
   const alone = plan.kernels.some((k) => k.kind === "row_reduction" && k.group!.cores.includes(sum));
   if (!alone) return undefined;
@@ -67,7 +67,7 @@ function becauseOf(sum: Node, { plan, refused }: ReturnType<typeof fuseOnce>): s
   return find(sum) ?? "its parts are no parts of what a product's workgroups make";
 }
 
-/** Throws InternalError where a kernel, in the order given, reads what no kernel before it has written. */
+/** Throws InternalError if a kernel reads what no earlier kernel has written, or what has been overwritten. */
 export function verifyPlan(plan: FusionPlan & { readonly plan?: MemoryPlan }, stage: string): void {
   const faults = verifyReads(plan, plan.plan);
   if (faults.length > 0) throw new InternalError(`after stage "${stage}": ${faults.join("; ")}`);

@@ -1,4 +1,4 @@
-/** Fused kernels: what each stores and reads, and where values lie in memory. */
+/** Fused kernels: what each stores and reads, and where values are stored. */
 import type { Dim } from "../ir/dim.ts";
 import { dtypeBytes } from "../ir/dtype.ts";
 import { isGraphInput } from "../ir/graph.ts";
@@ -9,7 +9,7 @@ import type { KernelKind } from "../kernel/index.ts";
 import type { Group, Placement } from "./groups.ts";
 import { typicalSpan } from "./sizes.ts";
 
-/** Where a value lies: a tensor of its own, or a part of a concatenation's, or of a state that it overwrites a range of. */
+/** Where a value is stored: its own tensor, a part of a concatenation, or a range of a state that it overwrites. */
 export interface Storage {
   readonly root: Node;
   readonly part?: Part;
@@ -18,7 +18,7 @@ export interface Storage {
 export interface Part {
   readonly axis: string;
   readonly offset: Dim;
-  /** A number that runs are given, and that is added to the offset: what falls outside of the root is not stored. */
+  /** A run-time scalar that is added to the offset; elements that fall outside the root are not stored. */
   readonly start?: Node;
 }
 
@@ -28,31 +28,31 @@ export interface Store {
 }
 
 /**
- * What one kernel computes: stores of values, from values it reads; everything between is expressions. Stores and reads
- * include those of the kernels beside it.
+ * What one kernel computes: stores of values, from values it reads; everything between is expressions. `stores` and
+ * `reads` include those of the kernels in `beside`.
  */
 export interface FusedKernel {
   readonly kind: KernelKind;
-  /** The group whose cores and coordinates it has; none for a kernel that is elementwise alone. */
+  /** The group that provides its cores and coordinates; absent for a purely elementwise kernel. */
   readonly group?: Group;
   /** The iteration space of an elementwise kernel. */
   readonly axes: readonly Axis[];
   readonly stores: readonly Store[];
   readonly reads: ReadonlySet<Node>;
-  /** Kernels that run in the same dispatch, in workgroups of their own. */
+  /** Horizontally fused kernels: the same dispatch, but workgroups of their own. */
   readonly beside?: readonly FusedKernel[];
-  /** Reductions of the rows that it makes, by the workgroups that made them. They alone read what it stores. */
+  /** Epilogue reductions, by the workgroups that computed the rows. Nothing else in the dispatch reads its stores. */
   readonly after?: readonly FusedKernel[];
-  /** How long the parts of rows are that those after it reduce, each by itself; none where they reduce whole rows. */
+  /** Elements of each part of a row if `after` reduces parts of rows; absent if it reduces whole rows. */
   readonly partWidth?: number;
-  /** Reductions of few parts of each row that it reads, which every workgroup does for its own rows and stores nowhere. */
+  /** Prologue reductions over the parts of each row: every workgroup does them for its own rows; nothing is stored. */
   readonly before?: readonly FusedKernel[];
 }
 
-/** A value that a reduction before a kernel makes: it stays in the workgroup. */
+/** The result of a prologue reduction; it stays in the workgroup. */
 export const keptStore = (value: Node): Store => ({ value, to: { root: value } });
 
-/** The kernel that a dispatch is named for, without those beside and after it, and then these. */
+/** The main kernel of a dispatch without those in `beside` and `after`, followed by these. */
 export function piecesOf(kernel: FusedKernel): readonly [FusedKernel, ...FusedKernel[]] {
   const { beside = [], after = [], ...whole } = kernel;
   const others = [...beside, ...after];
@@ -61,14 +61,14 @@ export function piecesOf(kernel: FusedKernel): readonly [FusedKernel, ...FusedKe
     return { ...of, stores: kernel.stores.filter((s) => isOwn(s.value)) };
   };
   const valuesOf = others.map((b) => new Set(b.stores.map((s) => s.value)));
-  // What is beside a kernel reads nothing that it does not; where stores go may have been decided since.
+  // Kernels in `beside` read only what their host reads. Take stores from the dispatch: their targets may have changed.
   return [
     piece(whole, (v) => !valuesOf.some((values) => values.has(v))),
     ...others.map((b, i) => piece(b, (v) => valuesOf[i]!.has(v))),
   ];
 }
 
-/** A value that a kernel might have computed for itself, and why it is read from memory instead. */
+/** A value that a kernel could have recomputed, and why it is read from memory instead. */
 export interface NearMiss {
   readonly node: Node;
   readonly reason: string;
@@ -77,43 +77,43 @@ export interface NearMiss {
 export interface Fusion {
   /** In an order in which they can run. */
   readonly kernels: readonly FusedKernel[];
-  /** Where each written value is read from. */
+  /** Where to read each written value. */
   readonly storage: ReadonlyMap<Node, Storage>;
-  /** What was not fused although it nearly was; a plan that was read from text has none. */
+  /** Missed fusions, for diagnostics; empty for a plan that was parsed from text. */
   readonly misses: readonly NearMiss[];
 }
 
-/** A constant with elements, which lies in memory. */
+/** A constant tensor of rank 1 or more, which is stored in memory. */
 export const isTable = (n: Node) => isConstant(n) && n.type.axes.length > 0;
 
-/** Bytes of a value, at the sizes that choices are made for. */
+/** Bytes of a value at typical sizes. */
 export const bytesOf = (node: Node): number => typicalSpan(node.type.axes) * dtypeBytes[node.type.dtype];
 
-/** Values that cost nothing to have: scalars known when the kernel is made, and indices. */
+/** Values that need no memory: scalar constants and indices. */
 export const isFree = (n: Node): boolean => sourceOf(n) !== undefined && !isGraphInput(n) && !isTable(n);
 
-/** A value that memory holds without our writing it. */
+/** A value that is in memory without a kernel writing it: a graph input or a table. */
 export const isResident = (n: Node): boolean => isGraphInput(n) || isTable(n);
 
-/** A range of an input along its slowest axis, such as a parameter in an arena: it is read where it lies. */
+/** A range of an input along its outermost axis, such as a parameter in an arena: read in place, never copied. */
 export function isView(n: Node): boolean {
   const range = indexMapOf(n)?.range;
   const x = n.operands[0];
   return range !== undefined && isGraphInput(x!) && x!.type.axes[0]!.name === range.axis;
 }
 
-/** The buffers that kernels bind for these places: one for each tensor, and for each part of a tensor. */
+/** The number of bindings for these places: one for each tensor and for each part of a tensor. */
 export function countRegions(places: readonly Storage[]): number {
   const parts = new Map<Node, Set<Dim | "whole">>();
   for (const { root, part } of places) {
     const offsets = parts.get(root) ?? new Set();
-    // The whole is bound beside a part that begins where it does.
+    // A whole tensor and its part at offset 0 are separate bindings.
     parts.set(root, offsets.add(part ? part.offset : "whole"));
   }
   return [...parts.values()].reduce((n, offsets) => n + offsets.size, 0);
 }
 
-/** The cores of a group that its stores need. */
+/** The cores of a group that the stores depend on. */
 export function coresOf(g: Group, stores: readonly Store[], places: Placement): Set<Node> {
   const own = new Set(g.cores);
   const used = new Set<Node>();

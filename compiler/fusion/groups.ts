@@ -1,5 +1,5 @@
 /**
- * The fusion groups of a graph and the places of its nodes in them. Every core (the anchor of a group: contraction,
+ * The fusion groups of a graph and the placement of its nodes. Every core (the anchor op of a group: contraction,
  * attention, reduction, scatter, argmax) belongs to a group; an elementwise node that is computed from a group's cores at
  * the same coordinates is part of their epilogue and can be an output of that group's kernel.
  */
@@ -21,13 +21,13 @@ export interface Group {
   readonly cores: Node[];
   /** The coordinates of a result, slowest first; for a row reduction, those of the rows. */
   readonly rows: readonly Coordinate[];
-  /** The coordinates that a row reduction folds. */
+  /** The coordinates that a row reduction reduces over. */
   readonly reduced: readonly Coordinate[];
-  /** Axis names as coordinates; several names may mean one coordinate. */
+  /** The coordinate of each axis name; several names may share a coordinate. */
   readonly names: Map<string, Expr>;
-  /** How far each coordinate runs, by the name of its variable. */
+  /** The extent of each coordinate, by variable name. */
   readonly extents: Map<string, Dim>;
-  /** Large tensors that the cores read: what siblings are found by. */
+  /** Large tensors that the cores read; used to find sibling reductions. */
   readonly sources: Set<Node>;
   /** All tensors that the cores may read. */
   readonly leaves: Set<Node>;
@@ -39,11 +39,11 @@ export interface Place {
   /** The group at whose coordinates the node is computed. */
   readonly group?: Group;
   readonly env?: Env;
-  /** For a node without a group: how many such nodes at other coordinates it needs, one after another. */
+  /** For a node without a group: the longest chain of group-less nodes at other coordinates that it depends on. */
   readonly level: number;
   /**
-   * True for a contraction or attention, and for what it is only ever used through: a sum with its bias and residual. The
-   * last of such a chain is what is worth storing, never the bare sum.
+   * True for a contraction or attention, and for elementwise ops that are its only user, such as bias and residual
+   * adds. Only the last value of such a chain is worth storing, never the bare product.
    */
   readonly chain?: boolean;
 }

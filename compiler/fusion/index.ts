@@ -1,4 +1,4 @@
-/** The fusion owns which nodes are computed in which kernel, in which order, and in which memory. */
+/** Operator fusion: which nodes are computed in which kernel, the order of kernels, and the memory plan. */
 export { address, type Env, envKey, operandEnv, restrict, settled, sourcesOf, span } from "./access.ts";
 export { attentionRows, reducedAxes } from "./cores.ts";
 export { fuseGraph, verifyPlan } from "./fuse.ts";

@@ -1,7 +1,7 @@
 /**
- * Lets a norm go without a kernel of its own where a product makes its rows and products read them: workgroups that make
- * tiles of rows reduce the parts that they have made, and workgroups that read rows put the few parts of each together and
- * norm the elements as they load them.
+ * Fuses a norm between matrix products into those products. Workgroups of the producer, which compute tiles of rows,
+ * reduce their part of each row in the epilogue; workgroups of the consumers combine the few partial results of each
+ * row in the prologue and normalize elements as they load them.
  */
 import type { Node } from "../ir/node.ts";
 import { isElementwise } from "../ir/op.ts";
@@ -18,23 +18,23 @@ import { rootIn } from "./liveness.ts";
 import type { FusionLimits } from "./materialize.ts";
 import { isOne } from "./sizes.ts";
 
-/** What a kernel that reduces parts of the rows of a product has of that product. */
+/** How the rows of a kernel that reduces parts of a product's rows map to that product. */
 export interface PartsOfProduct {
-  /** The axis of the product that each coordinate of its rows runs along, by its name, but for that of the parts. */
+  /** For each row coordinate except `part`, by name, the axis of the product that it runs along. */
   readonly along: ReadonlyMap<string, string>;
   /** The coordinate that counts the parts of a row. */
   readonly part: Coordinate;
   readonly width: number;
 }
 
-/** The only product of a kernel. */
+/** The product of a kernel that has exactly one. */
 export function productOf(kernel: FusedKernel, places: Placement): Node | undefined {
   if (kernel.kind !== "contraction" || kernel.beside) return undefined;
   const [core, ...others] = coresOf(kernel.group!, kernel.stores, places);
   return others.length === 0 ? core : undefined;
 }
 
-/** How the rows of a reduction are parts of the rows of a product; undefined where they are not. */
+/** How the rows of a reduction are parts of a product's rows; undefined if they are not. */
 export function partsOfProduct(
   host: FusedKernel,
   follower: FusedKernel,
@@ -78,11 +78,11 @@ export function partsOfProduct(
   return covered && new Set(along.values()).size === along.size ? { along, part, width } : undefined;
 }
 
-/** The operand of a product that is a value as it is read, or a conversion of it. */
+/** Whether an operand of a product is a value itself, or a cast of it. */
 const readAs = (operand: Node, value: Node): boolean =>
   operand === value || (is(cast, operand) && operand.operands[0] === value);
 
-/** A norm in kernels: the product that makes its rows, its reductions, and who reads what it makes of them. */
+/** The kernels of a norm, by index: the producer of its rows, its two reductions, its elementwise part, its readers. */
 interface Chain {
   readonly host: number;
   readonly parts: number;
@@ -91,7 +91,7 @@ interface Chain {
   readonly readers: readonly number[];
 }
 
-/** The kernels, with norms among them as far as products have them; and why not, by the reductions of parts that are left. */
+/** Fuses norms into products where possible; `refused` says why not, by the partial reductions that are left. */
 export function joinParts(
   fusion: Fusion,
   places: Placement,
@@ -121,7 +121,7 @@ export function joinParts(
   return { fusion: { ...fusion, kernels: kernels.filter((k) => k !== undefined), storage, misses }, refused };
 }
 
-/** Who writes and reads what. */
+/** The writers and readers of each tensor. */
 class Uses {
   private readonly kernels: readonly FusedKernel[];
   private readonly rootOf: (value: Node) => Node;
@@ -146,12 +146,12 @@ class Uses {
 
   writersOf = (value: Node): readonly number[] => this.writers.get(this.rootOf(value)) ?? [];
 
-  /** The kernels that read what one stores. */
+  /** The kernels that read the stores of a kernel. */
   readersOf = (at: number): readonly number[] => [
     ...new Set(this.kernels[at]!.stores.flatMap((s) => this.readers.get(s.to.root) ?? [])),
   ];
 
-  /** The product before a reduction that stores all that it reads. */
+  /** The earlier kernel that stores everything computed that a reduction reads, if there is one. */
   hostOf({ kind, reads, beside, after }: FusedKernel, before: number): number | undefined {
     if (kind !== "row_reduction" || beside || after) return undefined;
     const [host, ...others] = new Set([...reads].flatMap(this.writersOf));
@@ -161,7 +161,7 @@ class Uses {
   }
 }
 
-/** The kernels from a reduction of parts to who reads the rows, or why they cannot be joined. */
+/** The kernels of the norm that a partial reduction begins, or why they cannot be fused. */
 function chainOf(
   { kernels, storage }: Fusion,
   uses: Uses,
@@ -177,7 +177,7 @@ function chainOf(
   const [rows, ...others] = uses.readersOf(parts);
   const elements = rows === undefined ? [] : uses.readersOf(rows);
   const readers = [...new Set(elements.flatMap(uses.readersOf))];
-  // The elements may read of parts what is one number a row: it is kept with the others.
+  // The elementwise part may also read per-row values of the partial reduction; they are kept in the workgroup too.
   const areOwn =
     elements.length > 0 &&
     others.every((o) => elements.includes(o)) &&
@@ -199,7 +199,7 @@ function chainOf(
   return { host, parts, rows, elements, readers };
 }
 
-/** Why a product cannot norm a value as it loads it. */
+/** Why a product cannot normalize a value as it loads it. */
 function whyNotLoaded(reader: FusedKernel, core: Node, value: Node, kept: readonly Node[]): string | undefined {
   const [operand, ...others] = core.operands.filter((o) => readAs(o, value));
   if (!operand || others.length > 0) return "a product reads it moved to other places";
@@ -208,7 +208,7 @@ function whyNotLoaded(reader: FusedKernel, core: Node, value: Node, kept: readon
   if (!long || !over.has(long.name)) return "a product sums over its rows, not along them";
   const rowAxes = kept.flatMap((k) => k.type.axes).filter((a) => !isOne(a.size));
   if (rowAxes.some((a) => findAxis(core.type, a.name)?.size !== a.size)) return "a product sums over its rows too";
-  // Nothing between the value and what is kept of its rows but what is elementwise.
+  // Only elementwise ops may be between the value and the statistics of its rows.
   const seen = new Set<Node>();
   const reachesMoved = (n: Node, moved: boolean): boolean => {
     if (kept.includes(n)) return moved;
@@ -221,7 +221,7 @@ function whyNotLoaded(reader: FusedKernel, core: Node, value: Node, kept: readon
   return reader.stores.some((s) => follows(s.value)) ? "what follows a product reads it too" : undefined;
 }
 
-/** What a value is computed from that is one number a row: as much of it as the rows' own reductions can compute. */
+/** The per-row values that a value is computed from: as much of its expression as the row reduction can compute. */
 function valuesOfRows(value: Node, { group }: FusedKernel, stored: ReadonlySet<Node>, places: Placement): Node[] {
   const found = new Set<Node>();
   const seen = new Set<Node>();
@@ -235,7 +235,7 @@ function valuesOfRows(value: Node, { group }: FusedKernel, stored: ReadonlySet<N
   return [...found];
 }
 
-/** The kernels of a chain when joined, by their places, of which some are none; or why they cannot be. */
+/** The kernels of a chain after fusion, by index, undefined for removed ones; or why they cannot be fused. */
 function joinedChain(
   fusion: Fusion,
   kernels: readonly (FusedKernel | undefined)[],

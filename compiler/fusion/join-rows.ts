@@ -1,7 +1,7 @@
 /**
- * Lets rows be folded in the kernel of the product that makes them: where a workgroup computes whole rows, the norm after a
- * residual needs no kernel of its own, and reads what has just been written. Each thread reads only elements that it wrote
- * itself, so that no thread has to see through memory what another wrote.
+ * Fuses row reductions into the epilogue of the product that computes the rows: if workgroups compute whole rows, the
+ * norm after a residual needs no kernel of its own and reads what has just been written. Each thread reads only
+ * elements that it wrote itself, so no synchronization through memory is needed.
  */
 import { boundsOf, type Dim } from "../ir/dim.ts";
 import { isGraphInput } from "../ir/graph.ts";
@@ -16,13 +16,13 @@ import { rootIn } from "./liveness.ts";
 import type { FusionLimits, RowTiles } from "./materialize.ts";
 import { isMultipleOf, isOne, spanOf, typicalSpan } from "./sizes.ts";
 
-/** Columns of a lane that are neighbours. */
+/** Adjacent columns per lane. */
 const perLane = 4;
 
-/** With fewer workgroups of whole rows, columns are better shared out too: an adapter may have so many threads. */
+/** With fewer workgroups, it is better to split columns too: whole-row tiles would leave too many threads idle. */
 const leastWorkgroups = 16;
 
-/** The kernels, with reductions of rows after the products that make these rows, wherever whole rows are made. */
+/** Fuses row reductions into products whose workgroups compute whole rows. */
 export function joinRows(fusion: Fusion, places: Placement, limits: FusionLimits): Fusion {
   const { rowTiles, maxBindings } = limits;
   if (!rowTiles) return fusion;
@@ -40,7 +40,7 @@ export function joinRows(fusion: Fusion, places: Placement, limits: FusionLimits
     const host = kernels[at];
     if (!host || at >= i || joined.has(at)) continue;
     const made = new Set(host.stores.filter((s) => !isGraphInput(s.to.root)).map((s) => s.value));
-    // What the host writes is read as it is written; all else is there before it.
+    // The reduction may read the host's stores only as the host stored them; all other reads are ready before the host.
     if (![...reads].every((r) => made.has(r) || !writers.get(rootOf(r))?.includes(at))) continue;
     if (!makesWholeRows(host, places, rowTiles) || !rowsOfProduct(host, follower, places, rowTiles.lanes)) continue;
     const both = withRows(host, follower, made);
@@ -61,7 +61,7 @@ export const withRows = (host: FusedKernel, follower: FusedKernel, made: Readonl
 const regionsOf = ({ stores, reads }: FusedKernel, storage: ReadonlyMap<Node, Storage>): number =>
   countRegions([...stores.map((s) => s.to), ...[...reads].map((r) => storage.get(r) ?? { root: r })]);
 
-/** Whether a kernel is one product, of enough rows for workgroups that have whole rows. */
+/** Whether a kernel is a single product with enough rows for workgroups that compute whole rows. */
 function makesWholeRows(host: FusedKernel, places: Placement, { lanes, rows }: RowTiles): boolean {
   if (host.kind !== "contraction" || host.beside) return false;
   const [core, ...others] = coresOf(host.group!, host.stores, places);
@@ -74,7 +74,7 @@ function makesWholeRows(host: FusedKernel, places: Placement, { lanes, rows }: R
 
 const leastOf = (dim: Dim): number => (typeof dim === "number" ? dim : boundsOf(dim).min);
 
-/** The axes of a product's results: those of its columns, of which its last axis is one, of its rows, and of both. */
+/** A product's result axes: columns (which include the last axis), rows, and batch axes, which both operands have. */
 export function sidesOf(core: Node) {
   const [a, b] = core.operands as [Node, Node];
   const { axes } = core.type;
@@ -85,8 +85,8 @@ export function sidesOf(core: Node) {
 }
 
 /**
- * The axis of a product's results that each coordinate of the rows of a reduction runs along, by its name; undefined where
- * the rows are not rows of the results, or ranges of them, whose elements each lane finds where it wrote them.
+ * For each row coordinate of a reduction, by name, the result axis of the product that it runs along. Undefined unless
+ * the reduced rows are rows of the result, or ranges of them, and each lane reads only elements that it wrote.
  */
 export function rowsOfProduct(
   host: FusedKernel,
@@ -120,7 +120,7 @@ export function rowsOfProduct(
     };
     if (inner.length !== long.length || !inner.every(isSame)) return false;
     const outer = wide.slice(0, wide.length - long.length);
-    // A range begins with the columns of the first lane only where all ranges are whole turns of the lanes.
+    // A range starts at the first lane's columns only if its length is a multiple of all lanes' columns.
     const each = outer.length === 0 ? perLane : perLane * lanes;
     return isMultipleOf(spanOf(inner), each) && outer.every((a) => indices.get(a)?.kind === "const");
   };
@@ -130,11 +130,11 @@ export function rowsOfProduct(
   return covered && new Set(along.values()).size === along.size ? along : undefined;
 }
 
-/** The coordinate that an index is, where it is one and nothing else. */
+/** The coordinate that an index expression is, if it is a plain coordinate. */
 export const coordinateOf = (coordinates: readonly Coordinate[], index: Expr | undefined): Coordinate | undefined =>
   index?.kind === "var" ? coordinates.find((c) => c.index.name === index.name) : undefined;
 
-/** Whether `matches` holds wherever a kernel reads one of some values. */
+/** Whether `matches` holds for every read of the values in `made` by a kernel. */
 export function readsAlike(
   { group, stores, reads }: FusedKernel,
   made: ReadonlySet<Node>,

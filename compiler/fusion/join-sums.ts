@@ -1,17 +1,17 @@
 /**
- * Lets sums over all rows of a tensor, such as the gradients of biases and of the scales of norms, run beside a kernel that
- * reads that tensor anyway: in workgroups of their own of the same dispatch. Alone they are too few threads to keep an
- * adapter busy; beside a contraction they cost next to nothing.
+ * Fuses column sums, such as the gradients of biases and norm scales, horizontally into a kernel that reads the same
+ * tensor: they get workgroups of their own in its dispatch. Alone they have too few threads to keep an adapter busy;
+ * beside a contraction they are almost free.
  */
 import type { Node } from "../ir/node.ts";
 import { countRegions, type FusedKernel, type Fusion, type Storage } from "./fused-kernel.ts";
 import type { FusionLimits } from "./materialize.ts";
 import { typicalSpan } from "./sizes.ts";
 
-/** Kernels that may have others beside them, the preferred kind first: what is bound by arithmetic has memory to spare. */
+/** Kinds of kernels that can host sums, preferred first: compute-bound kernels have memory bandwidth to spare. */
 const hosts = ["contraction", "row_reduction"] as const;
 
-/** The kernels, in an order in which they can run, with sums beside kernels before them. */
+/** Moves column sums into earlier kernels; the result is in an order in which it can run. */
 export function joinSums(fusion: Fusion, limits: FusionLimits): Fusion {
   const kernels: FusedKernel[] = [];
   const readers = new Map<Node, number[]>();
@@ -33,7 +33,7 @@ const besideOf = (host: FusedKernel, sum: FusedKernel): FusedKernel => ({
   beside: [...(host.beside ?? []), sum],
 });
 
-/** Whether a kernel folds rows whose elements lie apart in the tensors that it reads: their results are neighbours. */
+/** Whether a kernel reduces over outer axes of its largest operand: adjacent results read adjacent elements. */
 function isSumOfColumns({ kind, group, stores, reads }: FusedKernel): boolean {
   if (kind !== "row_reduction" || !group) return false;
   const known = [...group.rows, ...group.reduced].every((c) => typeof c.axis.size === "number");
@@ -50,8 +50,8 @@ function isSumOfColumns({ kind, group, stores, reads }: FusedKernel): boolean {
 }
 
 /**
- * The last kernel before a sum that reads all that the sum does. What the sum waits for is done when that kernel begins, and
- * what waits for the sum comes after both.
+ * The last earlier kernel that reads everything the sum reads. The sum's operands are then ready when that kernel
+ * starts, and its users still run after both.
  */
 function hostOf(
   sum: FusedKernel,

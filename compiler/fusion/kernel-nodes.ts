@@ -1,4 +1,4 @@
-/** What a fused kernel is made of: the nodes that it computes, its name, and the memory traffic that fusing saves. */
+/** Facts about a fused kernel: its name, the nodes that it computes, and the memory traffic that fusion saves. */
 import { addDims, type Dim, mulDims } from "../ir/dim.ts";
 import type { Node } from "../ir/node.ts";
 import { isElementwise, sourceOf } from "../ir/op.ts";
@@ -7,8 +7,8 @@ import { type FusedKernel, piecesOf } from "./fused-kernel.ts";
 import { deviceBytes } from "./sizes.ts";
 
 /**
- * Where a kernel comes from and the ops it begins and ends with: "blocks.3.norm/reduce_sum+mul". A reduction has no
- * parameters, and so the module path of what it is given: the path is that of what it ends in.
+ * The module path of a kernel and the ops that it begins and ends with: "blocks.3.norm/reduce_sum+mul". A reduction has
+ * no parameters, so its path is that of its operand; the path of the last op is used instead.
  */
 export function kernelName(kernel: FusedKernel): string {
   const [fused] = piecesOf(kernel);
@@ -19,7 +19,7 @@ export function kernelName(kernel: FusedKernel): string {
   return path ? `${path}/${ops}` : ops;
 }
 
-/** The nodes that a kernel computes, operands before users; what it reads and what costs nothing is left out. */
+/** The nodes that a kernel computes, operands before users, without its reads and source nodes. */
 export function computedNodes({ stores, reads }: FusedKernel): Node[] {
   const order: Node[] = [];
   const seen = new Set<Node>();
@@ -34,8 +34,8 @@ export function computedNodes({ stores, reads }: FusedKernel): Node[] {
 }
 
 /**
- * Bytes that kernels of one op each would write and read again: what the kernel computes and uses itself. Movements are no
- * kernels of their own in either case.
+ * Bytes that unfused kernels would write and read back for the values that this kernel computes and uses itself.
+ * Movement ops have no kernels of their own in either case.
  */
 export function bytesSaved(fused: FusedKernel): Dim {
   const computed = computedNodes(fused);

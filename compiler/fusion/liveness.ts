@@ -1,22 +1,22 @@
-/** What lies in memory while kernels run: which tensors each needs and makes, and how many bytes are taken at each. */
+/** Liveness of tensors over the order of kernels, and the bytes alive at each kernel. */
 import type { Node } from "../ir/node.ts";
 import { type FusedKernel, type Fusion, isResident } from "./fused-kernel.ts";
 import type { FusionPlan } from "./plan.ts";
 import { deviceBytes, typical } from "./sizes.ts";
 
-/** The tensors that a kernel reads and writes, without what memory holds anyway. */
+/** The computed tensors that a kernel reads and writes, without inputs and tables. */
 export interface Touched {
   readonly reads: readonly Node[];
   readonly writes: readonly Node[];
 }
 
-/** From the kernel that writes a tensor to the last that reads it before it is computed again; both included. */
+/** A live range: from the kernel that writes a tensor to its last reader before it is recomputed, both inclusive. */
 export interface Life {
   readonly from: number;
   readonly to: number;
 }
 
-/** The tensor in which a value lies. */
+/** The root tensor in which a value is stored. */
 export const rootIn =
   ({ storage }: Pick<Fusion, "storage">) =>
   (value: Node): Node =>
@@ -27,7 +27,7 @@ export function touchedBy({ reads, stores }: FusedKernel, rootOf: (value: Node) 
   return { reads: computed([...reads].map(rootOf)), writes: computed(stores.map((s) => s.to.root)) };
 }
 
-/** The lives of each tensor that kernels compute, in their order: one, or where a kernel runs again, several. */
+/** The live ranges of each computed tensor, in order: one, or several if its kernel is repeated. */
 export function livesOf(plan: FusionPlan): Map<Node, Life[]> {
   const rootOf = rootIn(plan);
   const lives = new Map<Node, { from: number; to: number }[]>();
@@ -53,7 +53,7 @@ export function livesOf(plan: FusionPlan): Map<Node, Life[]> {
   return lives;
 }
 
-/** Bytes that are taken while each kernel runs, at typical sizes. */
+/** Bytes alive at each kernel, at typical sizes. */
 export function bytesAlive(lives: ReadonlyMap<Node, readonly Life[]>, kernels: number): Float64Array {
   const taken = new Float64Array(kernels + 2);
   for (const [root, list] of lives) {

@@ -1,6 +1,6 @@
 /**
- * Decides which values are materialized, and in which kernels. Walking the kernels from last to first, each one says which
- * values it reads (reads.ts), and those are written by kernels before it (writes.ts).
+ * Decides which values are materialized, and in which kernels. Kernels are visited from last to first: each decides
+ * which values it reads (reads.ts), and earlier kernels then have to write those (writes.ts).
  */
 import { InternalError } from "../diagnostics/error.ts";
 import type { Node } from "../ir/node.ts";
@@ -14,31 +14,31 @@ import { type Consumer, Reads } from "./reads.ts";
 import { wantedOf } from "./wanted.ts";
 import { Writes } from "./writes.ts";
 
-/** How a schedule of products makes whole rows. */
+/** How contraction schedules compute whole rows. */
 export interface RowTiles {
-  /** Threads that share the columns of a row: fours of neighbours go round among them. */
+  /** Threads that share the columns of a row, which are dealt out to them in groups of four, round-robin. */
   readonly lanes: number;
-  /** Rows of a workgroup. */
+  /** Rows per workgroup. */
   readonly rows: number;
 }
 
-/** How products make and read rows whose norm has no kernel of its own. */
+/** How products compute and read rows whose norm is fused into them. */
 export interface RowParts {
-  /** How long the parts of a row may be that a tile is made of, the preferred first. */
+  /** Possible elements per part of a row, the preferred first. */
   readonly widths: readonly number[];
-  /** Why no schedule has a kernel with reductions of parts after it, or with what was reduced before it. */
+  /** Why no schedule supports a kernel with such epilogue or prologue reductions; undefined if one does. */
   refuses(kernel: FusedKernel, fusion: Pick<Fusion, "storage">, places: Placement): string | undefined;
 }
 
-/** What bounds a kernel. */
+/** Limits on kernels. */
 export interface FusionLimits {
-  /** Storage buffers that it may have. */
+  /** Storage buffers per kernel. */
   readonly maxBindings: number;
-  /** Outputs that replace a state: where a kernel reads the state and writes its successor, both share a buffer. */
+  /** Outputs that replace a state, with that state: a kernel that reads one and writes the other binds one buffer. */
   readonly successors: ReadonlyMap<Node, Node>;
-  /** How products are made in whole rows, where that is possible and not slower. */
+  /** How products compute whole rows, if that is possible and not slower. */
   readonly rowTiles?: RowTiles | undefined;
-  /** How products share a norm between them, where that is possible. */
+  /** How norms are fused into products, if that is possible. */
   readonly rowParts?: RowParts | undefined;
 }
 
@@ -64,7 +64,7 @@ class Materialization {
     return { kernels: this.kernels.reverse(), storage: this.writes.storage, misses: this.reads.misses };
   }
 
-  /** A kernel that runs before all kernels so far. */
+  /** Adds a kernel that runs before all kernels so far. */
   private emit(kernel: FusedKernel): void {
     this.kernels.push(kernel);
     this.writes.decide(kernel.stores);
@@ -81,7 +81,7 @@ class Materialization {
     this.runStores(group, stores, consumer);
   }
 
-  /** One kernel, or where the cores alone have too many results for one, several: each has the cores that it needs. */
+  /** Emits one kernel, or several if the cores have too many results for one: each computes the cores that it needs. */
   private runStores(group: Group, stores: readonly Store[], consumer = this.readGroup(group, stores)): void {
     if (stores.length === 1 || this.bindings(consumer, stores) <= this.limits.maxBindings) {
       this.emit({ kind: group.kind, group, axes: [], stores, reads: this.fitting(consumer, group, stores).reads });
@@ -92,7 +92,7 @@ class Materialization {
     this.runStores(group, stores.slice(0, half));
   }
 
-  /** A consumer within the bindings: an operand that is computed in the kernel leaves room for the operands after it. */
+  /** A consumer within the binding limit: a smaller `maxReads` makes it recompute less from several tensors. */
   private fitting(consumer: Consumer, group: Group, stores: readonly Store[]): Consumer {
     for (
       let maxReads = consumer.maxReads - 1;
@@ -103,7 +103,7 @@ class Materialization {
     return consumer;
   }
 
-  /** Tensors that a kernel may read beside its results; one that replaces a state needs no buffer but the state's. */
+  /** Tensors that a kernel may read besides its results; a result that replaces a state shares the state's buffer. */
   private room(stores: readonly Store[]): number {
     return this.limits.maxBindings - stores.filter((s) => !this.limits.successors.has(s.value)).length;
   }
@@ -116,7 +116,7 @@ class Materialization {
     return consumer.reads.size + countRegions(stores.map((s) => s.to)) - shared.length;
   }
 
-  /** Moves the last elementwise result of a group, with what else depends on it alone, to a kernel right after it. */
+  /** Moves the last elementwise result of a group to a kernel of its own right after the group's. */
   private evict(group: Group, stores: readonly Store[]): Store[] {
     const last = stores.findLast((s) => !isCore(s.value))!;
     const rest = stores.filter((s) => s !== last);
@@ -144,7 +144,7 @@ class Materialization {
       this.runPieces(this.writes.sorted(bucket.stores), bucket.axes);
   }
 
-  /** Stores that share what they read become one kernel, as far as the bindings reach. */
+  /** Emits one kernel per set of stores that share what they read, as far as the binding limit allows. */
   private runPieces(stores: readonly Store[], axes: readonly Axis[]): void {
     const isResident = (n: Node) => this.writes.isResident(n);
     for (const piece of connected(stores, this.places, isResident)) this.runPiece(this.writes.sorted(piece), axes);
@@ -166,14 +166,14 @@ class Materialization {
           s.value,
           `beside its siblings a kernel would bind more than ${this.limits.maxBindings} buffers`,
         );
-      // The later half may read the earlier one's results: it is run first here and last on the device.
+      // The later half may read results of the earlier one: it is visited first and so runs last.
       const half = stores.length >> 1;
       this.runPiece(stores.slice(half), axes);
       this.runPiece(stores.slice(0, half), axes);
     } else this.materializeOperands(stores[0]!, axes, consumer);
   }
 
-  /** A single result that reads too much: its operands become results of their own, joined ones where parts are too many. */
+  /** A single result with too many reads: materializes its operands, and if necessary whole concatenations. */
   private materializeOperands(store: Store, axes: readonly Axis[], wide: Consumer): void {
     for (const whole of [false, true]) {
       const consumer = this.readOperands(store, whole);
@@ -199,7 +199,7 @@ class Materialization {
   }
 }
 
-/** The kernels of a placed graph, with the values that lie in memory. */
+/** The kernels of a placed graph, and where materialized values are stored. */
 export function materialize(
   nodes: readonly Node[],
   outputs: readonly Node[],

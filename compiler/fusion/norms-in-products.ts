@@ -1,4 +1,4 @@
-/** Which norms are made by the products before and after them instead of by kernels of their own, and what that costs. */
+/** The cost model that decides which norms are fused into the products before and after them. */
 import { boundsOf } from "../ir/dim.ts";
 import { deviceElementBytes } from "../ir/dtype.ts";
 import type { Node } from "../ir/node.ts";
@@ -11,22 +11,22 @@ import type { RowParts } from "./materialize.ts";
 import { spanOf, typicalSpan } from "./sizes.ts";
 import { summedAxis, sumsParts } from "./sum-by-parts.ts";
 
-/** Rows that products must have for tiles of them to be the way to make them. */
+/** The fewest rows for which products use tiles of rows. */
 const leastRows = 64;
-/** Columns of a product's tile: so often is each row read. */
+/** Columns of a product's tile; each row is read once per tile across. */
 const usualTile = 128;
-/** A dispatch, its start and the wait for it, takes as long as so many bytes from memory: some 2 µs of a large card. */
+/** The overhead of a dispatch in bytes of memory traffic that take as long: some 2 µs on a large GPU. */
 const bytesOfDispatch = 2 ** 23;
-/** What a cache has is read about so many times as fast. */
+/** How many times faster reads from a cache are than from memory. */
 const cacheRate = 2;
 
-/** The sums to be made by parts of so many elements, and the norms that were weighed and left as they are. */
+/** The sums to split, with the elements of each part, and the norms that are left as they are with the reasons. */
 export interface Weighed {
   readonly parted: ReadonlyMap<Node, number>;
   readonly misses: readonly NearMiss[];
 }
 
-/** Weighs each norm between products; `refused` says of some sums why they stay. */
+/** Decides for each norm between products; `refused` gives sums that must not be split, with the reasons. */
 export function weighNorms(
   fusion: Fusion,
   places: Placement,
@@ -49,7 +49,7 @@ export function weighNorms(
   return { parted, misses };
 }
 
-/** A norm with the rows that it reads, what it makes of them, and the products that read that. */
+/** A norm: the rows that it reads, the values that it stores, and the products that read those. */
 interface Norm {
   readonly rows: Node;
   readonly values: readonly Node[];
@@ -58,7 +58,7 @@ interface Norm {
   readonly sums: number;
 }
 
-/** A kernel as a norm, where products make its rows and nobody else reads what it makes. */
+/** A kernel as a norm, if a product computes its rows and only products read its results. */
 function normBetween(
   norm: FusedKernel,
   fusion: Fusion,
@@ -81,7 +81,7 @@ function normBetween(
   return { rows, values, readers, axis, sums: cores.length, places };
 }
 
-/** Whether rows lie by themselves, each element where its product has it: in a tensor of parts nobody has whole rows. */
+/** Whether rows have a tensor of their own in the product's layout: in a concatenation, no workgroup has whole rows. */
 const isAsMade = (rows: Node, { storage }: Fusion, places: Placement): boolean => {
   const at = storage.get(rows);
   const env = places.get(rows)!.env;
@@ -90,7 +90,7 @@ const isAsMade = (rows: Node, { storage }: Fusion, places: Placement): boolean =
 
 const lengthOf = ({ rows, axis }: Norm): unknown => findAxis(rows.type, axis)!.size;
 
-/** The longest parts that rows divide into. */
+/** The preferred width of parts that divides the row length. */
 function widthOf(norm: Norm, { widths }: RowParts): number | undefined {
   const length = lengthOf(norm);
   return typeof length === "number" ? widths.find((w) => length % w === 0 && length > w) : undefined;

@@ -1,6 +1,7 @@
 /**
- * Orders kernels so that fewer tensors are alive at once: a kernel that needs no new memory, or frees as much as it takes,
- * runs as soon as it can; the others keep their order. Weight gradients so run beside the backward pass and not after it.
+ * List scheduling of kernels for low peak memory: a kernel that frees at least as much memory as it allocates runs as
+ * soon as it is ready; the others keep their order. Weight gradients then run during the backward pass and not after
+ * it.
  */
 
 import { InternalError } from "../diagnostics/error.ts";
@@ -13,7 +14,7 @@ import { bytesAlive, livesOf } from "./liveness.ts";
 import type { FusionPlan } from "./plan.ts";
 import { deviceBytes, typical } from "./sizes.ts";
 
-/** How many runnable kernels are compared at each step: keeps the time linear. */
+/** How many ready kernels are considered at each step; keeps the time linear. */
 const horizon = 64;
 
 interface Step {
@@ -25,16 +26,16 @@ interface Step {
   waits: number;
 }
 
-/** What takes so small a part of what it reads runs at once: it may be the last reader but one. */
+/** A kernel that allocates at most 1/256 of what it reads also runs at once: it may be the last reader but one. */
 const littleOfMuch = 256;
 
-/** Readers of a tensor that run one right after the other. */
+/** Tensors with at most this many readers have them run one right after the other. */
 const fewReaders = 3;
 
-/** What is begun is finished first where that takes no more than this share of the memory. */
+/** An alternative order is used only if its peak is at most this share of the default order's. */
 const worthwhile = 0.9;
 
-/** Times that an order is looked for in one that was found: what is chosen first depends on the order that was given. */
+/** Reordering is repeated on its own result until it is stable, since the heuristics depend on the given order. */
 const mostRounds = 4;
 
 export function orderKernels(fusion: FusionPlan): FusionPlan {
@@ -56,12 +57,12 @@ function orderOnce(fusion: FusionPlan): FusionPlan {
 
 const peakOf = (plan: FusionPlan): number => Math.max(0, ...bytesAlive(livesOf(plan), plan.kernels.length));
 
-/** Of kernels that can run the one that does: its index. */
+/** Chooses the next kernel from the ready ones, by index. */
 type Choice = (ready: readonly Step[], made: ReadonlyMap<Node, number>) => number;
 
 /**
- * Kernels that free what they take, or take a `littleOf`th part of what they read, as soon as they can run; and else the one
- * of those that can which is chosen.
+ * Runs kernels that free what they allocate, or allocate at most 1/`littleOf` of what they read, as soon as they are
+ * ready; otherwise the kernel that `chooser` picks.
  */
 function inOrder(fusion: FusionPlan, chooser: (steps: readonly Step[]) => Choice, littleOf = 1): FusionPlan {
   const outputs = fusion.graph.outputs.map((o) => o.node);
@@ -95,7 +96,7 @@ function inOrder(fusion: FusionPlan, chooser: (steps: readonly Step[]) => Choice
   return { ...fusion, kernels };
 }
 
-/** The kernel that reads what was made last: chunks of rows are so done one after another. */
+/** Depth first: the kernel that reads the newest value, so that chunks of rows are finished one after another. */
 function newestOf(ready: readonly Step[], made: ReadonlyMap<Node, number>): number {
   const newest = (s: Step) => s.reads.reduce((n, r) => Math.max(n, made.get(r) ?? -1), -1);
   const times = ready.map(newest);
@@ -106,15 +107,15 @@ function newestOf(ready: readonly Step[], made: ReadonlyMap<Node, number>): numb
 }
 
 /**
- * The kernel that is needed soonest where each result is made just before its use: what many kernels must run for comes
- * before what few do, so that chunks of rows wait until what they need of all rows is there.
+ * The kernel that comes first in an as-late-as-possible order, which visits operands with the longest dependency chains
+ * first, so that chunks of rows wait until everything that needs all rows is ready.
  */
 function soonestOf(steps: readonly Step[]): Choice {
   const before = new Map(steps.map((s): [Step, Step[]] => [s, []]));
   const height = new Map<Step, number>();
   for (const s of steps) for (const next of s.next) before.get(next)!.push(s);
   const rank = new Map<Step, number>();
-  /** Its operands' kernels, highest first: called again and again until all of them have a rank. */
+  /** The length of the longest dependency chain that ends in a step; iterative, since chains may be long. */
   const heightOf = (step: Step): number => {
     const stack = [step];
     while (stack.length > 0) {
@@ -141,7 +142,7 @@ function soonestOf(steps: readonly Step[]): Choice {
     stack.pop();
     if (rank.has(s)) continue;
     rank.set(s, rank.size);
-    // Who else reads what it reads, and can run by now, comes right after it, so that what they read is free; of what many read it is not.
+    // Other ready readers of the same values come right after it, to free those values early, unless there are many.
     for (const b of before.get(s)!.filter(({ next }) => next.length <= fewReaders))
       for (const t of b.next) if (!rank.has(t) && before.get(t)!.every((x) => rank.has(x))) rank.set(t, rank.size);
   }
@@ -152,8 +153,8 @@ const firstOf = (ready: readonly Step[]): number =>
   ready.reduce((best, s, i) => (s.index < ready[best]!.index ? i : best), 0);
 
 /**
- * Who must run before whom, by the values that kernels name and not by the order in which they are listed: who writes a
- * value before who reads it, who reads what a state held before who overwrites it.
+ * The dependency graph, from the values that kernels name and not from their order: writers of a value run before its
+ * readers, and readers of the old value of a state before the kernel that overwrites it.
  */
 function dependencies({ kernels, storage }: Fusion): Step[] {
   const steps = kernels.map((kernel, index): Step => {
@@ -186,7 +187,7 @@ function dependencies({ kernels, storage }: Fusion): Step[] {
   return steps;
 }
 
-/** Whether a kernel writes something of a value that lies at a place: the part itself, or anything of a whole tensor. */
+/** Whether a kernel writes any element of a value stored at `at`. */
 const writesPart = ({ stores }: FusedKernel, value: Node, at: Storage): boolean =>
   stores.some(
     (s) => s.to.root === at.root && (!at.part || (s.to.part?.axis === at.part.axis && overlaps(s, value, at.part))),
@@ -194,15 +195,15 @@ const writesPart = ({ stores }: FusedKernel, value: Node, at: Storage): boolean 
 
 const typicalOffset = (offset: Dim): number => (offset === 0 ? 0 : typical(offset));
 
-/** Whether a store to a part of a tensor reaches into the part at which a value lies. */
+/** Whether a store to a part of a tensor overlaps the part where another value is stored. */
 function overlaps({ value, to }: Store, other: Node, { axis, offset }: NonNullable<Storage["part"]>): boolean {
-  // Which parts of one tensor meet is the same for all sizes: it may be asked for typical ones.
+  // Whether parts of one tensor overlap does not depend on the sizes, so typical ones will do.
   const length = (n: Node) => typical(findAxis(n.type, axis)!.size);
   const [from, at] = [typicalOffset(to.part!.offset), typicalOffset(offset)];
   return from < at + length(other) && at < from + length(value);
 }
 
-/** The kernels in an order in which they can run: the given one wherever it is such an order. */
+/** Sorts kernels topologically; stable, so an order that is already runnable is kept. */
 export function inRunnableOrder(fusion: Fusion): Fusion {
   const steps = dependencies(fusion);
   const ready = steps.filter((s) => s.waits === 0);

@@ -1,11 +1,11 @@
-/** States whose successors are stored over them range by range: what a run adds is written, and nothing else. */
+/** States that a run updates in place by a range, such as a key/value cache: only the new range is written. */
 import { type Graph, inputName, isGraphInput, nodesOf } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
 import { isState, overwritingOf, sourceOf } from "../ir/op.ts";
 
 /**
- * The states of which a range may be stored in place: nothing reads a state but the successor that is the state but for
- * that range, so no kernel can come too late. The range begins where the run is told, not where a kernel says.
+ * The states of which a range may be overwritten in place. Nothing may read the state except the update itself, so no
+ * later kernel can see the wrong value. The start of the range must be a run's input or a constant, not computed.
  */
 export function overwritableStates(graph: Graph): ReadonlySet<Node> {
   const users = new Map<Node, Set<Node>>();

@@ -1,9 +1,9 @@
 /**
  * Finds the fusion groups of a graph: places each node in the group at whose coordinates it can be computed. What is
- * materialized, and what consumers recompute as their prologue, is decided later (materialize.ts).
+ * materialized, and what consumers recompute in their prologues, is decided later (materialize.ts).
  *
- * Groups are numbered in an order in which they can run. `ready` of a node is the last group that it needs, looking
- * through everything elementwise, so nodes of one group never wait for one another through memory.
+ * Groups are numbered in an order in which they can run. `ready` of a node is the last group that it depends on,
+ * looking through elementwise nodes, so nodes of one group never wait for one another through memory.
  */
 import type { Node } from "../ir/node.ts";
 import {
@@ -29,16 +29,16 @@ import { indexOver, typicalSpan } from "./sizes.ts";
 
 const sourceKind = (node: Node) => opRecord(node.op).kind === "source";
 
-/** Row groups stay small enough that their bindings fit every adapter: cores, and tensors that they read. */
+/** Limits on the cores of a row reduction group and the tensors that they read, so that bindings fit every adapter. */
 const maxSiblings = 6;
 const maxLeaves = 5;
 
-/** Products of one kernel: more would take more registers than the loads that they share are worth. */
+/** Products per kernel: with more, register pressure outweighs the loads that they share. */
 const maxProducts = 3;
 
 type Users = ReadonlyMap<Node, readonly Node[]>;
 
-/** The nodes that have each node as an operand. */
+/** The users of each node. */
 export function usersOf(nodes: readonly Node[]): Users {
   const users = new Map<Node, Node[]>(nodes.map((n) => [n, []]));
   for (const node of nodes) for (const o of new Set(node.operands)) users.get(o)!.push(node);
@@ -51,7 +51,7 @@ class Placer {
   readonly groups: Group[] = [];
   private readonly bySource = new Map<Node, Group[]>();
   private readonly attentions = new Map<string, Group>();
-  /** Groups of products of few rows, by these. */
+  /** Groups of products with few rows, by the operand that has the few rows. */
   private readonly products = new Map<Node, Group[]>();
   private readonly numbers = new Map<Node, number>();
 
@@ -83,14 +83,14 @@ class Placer {
     else this.places.set(node, this.free(node));
   }
 
-  /** A node at no group's coordinates. */
+  /** The place of a node that is not computed at any group's coordinates. */
   private free(node: Node): Place {
     const ready = this.readyOf(node.operands);
     let level = 0;
     for (const operand of node.operands) {
       const place = this.at(operand);
       if (place.ready !== ready || place.group || sourceKind(operand)) continue;
-      // A concatenation is read from memory, where its parts' kernels wrote it.
+      // A concatenation is read from memory, after the kernels of its parts wrote it.
       const aligned =
         (isElementwise(node) || isBijective(node)) && !isConcatenation(operand) && sameSpace(operand, node);
       level = Math.max(level, place.level + (aligned ? 0 : 1));
@@ -127,13 +127,13 @@ class Placer {
     return coversOnce(env, node, group) ? restrict(env, node) : undefined;
   }
 
-  /** Whether a kernel of the group can evaluate the node at env: all it takes from the group is at the thread's own coordinates. */
+  /** Whether a kernel of the group can evaluate the node at `env` from the thread's own elements of its values only. */
   private aligned(node: Node, env: Env, group: Group): boolean {
     const place = this.at(node);
     if (place.ready < group.position) return true;
     if (place.ready > group.position) return false;
     if (place.group === group && sameEnv(place.env!, env, node)) return true;
-    // Kept out of the kernels of few rows as a result; inside one it is an expression like any other.
+    // Such a node may not be a result of a kernel with few rows (envIn), but it may be an expression inside one.
     if (isElementwise(node) && !place.group)
       return node.operands.every((o) => this.aligned(o, restrict(env, o), group));
     if (!isAffine(node)) return false;
@@ -146,7 +146,7 @@ class Placer {
     else this.addTo(this.besideProducts(node) ?? this.open(kindOf(node)!, node.type.axes, []), node);
   }
 
-  /** The group of products of the same few rows, with results at the same coordinates: one kernel reads their matrices. */
+  /** The group for a product with few rows: shared with products of the same rows whose results have the same axes. */
   private besideProducts(node: Node): Group | undefined {
     const few = fewRowsOf(node);
     if (!few) return undefined;
@@ -193,14 +193,14 @@ class Placer {
     this.places.set(node, { ready: group.position, group, env, level: 0, ...(readsInLoop(node) && { chain: true }) });
   }
 
-  /** Attention nodes over the same rows and operands share a kernel: the result with its statistics, dk with dv. */
+  /** Attention nodes with the same rows and operands share a kernel: the result with its statistics, dk with dv. */
   private placeAttention(node: Node): void {
     const rows = attentionRows(node);
     const { pass } = coreOf(node) as AttentionCore;
-    // Values and statistics of the forward pass share q, k, the bias and the mask; only one of the two has a v.
+    // The forward result and its statistics share q, k, bias and mask; only the result reads v.
     const operands = pass === "forward" ? ["q", "k", "bias", "mask"].map((n) => operandNamed(node, n)) : node.operands;
     const ids = operands.map((o) => o && this.numbers.get(o));
-    const names = rows.map((a) => `${a.name}=${a.size}`).sort(); // the order of rows in a result is its own
+    const names = rows.map((a) => `${a.name}=${a.size}`).sort(); // results may order their rows differently
     const key = `${pass}(${ids})${names}${node.attrs.dot}${node.attrs.scale}`;
     const known = this.attentions.get(key);
     const group = known && this.readyOf(node.operands) < known.position ? known : this.open("attention", rows, []);
@@ -251,7 +251,7 @@ class Placer {
     }
   }
 
-  /** What a core reads, found through what is elementwise: all tensors, and those larger than its rows. */
+  /** The tensors that a core reads, looking through other nodes; `sources` are those larger than the core's result. */
   private leavesOf(node: Node): { sources: Node[]; leaves: Set<Node> } {
     const leaves = new Set<Node>();
     const seen = new Set<Node>();

@@ -1,6 +1,6 @@
 /**
- * The memory plan: a buffer for every tensor that kernels write. Activations share slots where their lifetimes allow;
- * a state's successor takes the place of the state.
+ * The memory plan: a buffer for every tensor that kernels read or write. Activations with disjoint live ranges share
+ * slots; a state's successor replaces the state.
  */
 
 import { type Dim, dimValue, type Sizes } from "../ir/dim.ts";
@@ -12,7 +12,7 @@ import { type Life, livesOf, rootIn } from "./liveness.ts";
 import type { BufferUse, Copy, FusionPlan, MemoryPlan, PlannedMemory } from "./plan.ts";
 import { deviceBytes, typical } from "./sizes.ts";
 
-/** Assigns slots by liveness: a slot is free again after the last kernel that reads it, or before what lies there is computed again. */
+/** Assigns slots by liveness: a slot is free after its tensor's last reader, or until the tensor is recomputed. */
 export function planMemory(fusion: FusionPlan): PlannedMemory {
   const { graph } = fusion;
   const rootOf = rootIn(fusion);
@@ -20,7 +20,7 @@ export function planMemory(fusion: FusionPlan): PlannedMemory {
   const buffers = new Map<Node, BufferUse>();
   const slots: Dim[][] = [];
   let free: number[] = [];
-  /** What is to lie in a slot again later, by slot. */
+  /** By slot, the later live ranges of recomputed tensors that it is reserved for. */
   const reserved = new Map<number, Life[]>();
   const beginning = lifeEnds(lives, "from");
   const ending = lifeEnds(lives, "to");
@@ -41,7 +41,7 @@ export function planMemory(fusion: FusionPlan): PlannedMemory {
     buffers.set(root, { kind: "slot", slot });
   };
   fusion.kernels.forEach((kernel, i) => {
-    // What is computed again lies where it lay: its slot was kept from others for that long.
+    // A recomputed tensor returns to its slot, which was reserved for that live range.
     const again = new Set((beginning.get(i) ?? []).map(slotOf).filter((slot) => slot !== undefined));
     if (again.size > 0) free = free.filter((slot) => !again.has(slot));
     for (const r of kernel.reads) note(rootOf(r));
@@ -51,7 +51,7 @@ export function planMemory(fusion: FusionPlan): PlannedMemory {
       if (slot !== undefined) free.push(slot);
     }
   });
-  // What no kernel touches and is handed out all the same: an input or a table as it is.
+  // Outputs that no kernel touches: an input or a table, returned as is.
   for (const { node } of graph.outputs) note(rootOf(node));
   const useOf = (n: Node): BufferUse => buffers.get(rootOf(n)) ?? { kind: "input", node: n };
   return { ...fusion, plan: { buffers, slots, copies: copiesOf(graph, useOf, slots) } };
@@ -59,7 +59,7 @@ export function planMemory(fusion: FusionPlan): PlannedMemory {
 
 const meet = (a: Life, b: Life): boolean => a.from <= b.to && b.from <= a.to;
 
-/** The tensors whose lives begin or end at each kernel. */
+/** The tensors whose live ranges begin or end at each kernel. */
 function lifeEnds(lives: ReadonlyMap<Node, readonly Life[]>, end: keyof Life): Map<number, Node[]> {
   const at = new Map<number, Node[]>();
   for (const [root, list] of lives)
@@ -77,7 +77,7 @@ export const slotBytes = (plan: MemoryPlan, sizes: Sizes = {}): number[] =>
 
 const typicalBytes = (tensors: readonly Dim[]): number => Math.max(...tensors.map(typical));
 
-/** The free slot that wastes least; the largest is grown where none is big enough. */
+/** Best fit: the free slot that wastes least; if none is large enough, the largest is grown. */
 function takeSlot(slots: Dim[][], free: number[], bytes: Dim, fits: (slot: number) => boolean): number {
   const needed = typical(bytes);
   let best = -1;
@@ -98,7 +98,7 @@ function takeSlot(slots: Dim[][], free: number[], bytes: Dim, fits: (slot: numbe
   return slot;
 }
 
-/** A slot's tensors with one more; of those of known sizes only the largest matters. */
+/** Adds a tensor to a slot's; of the static sizes, only the largest is kept. */
 function withTensor(tensors: readonly Dim[], bytes: Dim): Dim[] {
   const all = [...new Set([...tensors, bytes])];
   const known = all.filter((b) => typeof b === "number");
@@ -107,8 +107,8 @@ function withTensor(tensors: readonly Dim[], bytes: Dim): Dim[] {
 }
 
 /**
- * Copies of successors over their states. A state that is itself the successor of another is copied before it is
- * overwritten; where states are exchanged in a circle, one of them waits in a slot of its own.
+ * Copies of successors over their states, as a parallel copy: a state that is itself the successor of another is copied
+ * before it is overwritten, and a cycle is broken with a temporary slot.
  */
 function copiesOf(graph: Graph, useOf: (n: Node) => BufferUse, slots: Dim[][]): Copy[] {
   const inputs = new Map(graph.inputs.map((n) => [inputName(n), n]));
@@ -124,7 +124,7 @@ function copiesOf(graph: Graph, useOf: (n: Node) => BufferUse, slots: Dim[][]): 
     copies.push(...free);
     waiting = waiting.filter((c) => !free.includes(c));
     if (free.length > 0 || waiting.length === 0) continue;
-    // Every state that is left is needed by another copy: what the first one would overwrite waits in a slot.
+    // Only cycles are left: save the state that the first copy overwrites to a temporary slot.
     const { to, bytes } = waiting[0]!;
     const aside: BufferUse = { kind: "slot", slot: slots.push([bytes]) - 1 };
     copies.push({ from: to, to: aside, bytes });

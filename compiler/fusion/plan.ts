@@ -1,4 +1,4 @@
-/** The fusion plan: which nodes are computed in which kernel, what each kernel reads and writes, and where that lies. */
+/** The fusion plan: which kernel computes which nodes, what each reads and writes, and where values are stored. */
 import type { Dim } from "../ir/dim.ts";
 import type { Graph } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
@@ -18,22 +18,22 @@ export type BufferUse =
   | { readonly kind: "slot"; readonly slot: number };
 
 export interface MemoryPlan {
-  /** The buffer of every tensor that a kernel reads or writes, by its root node. */
+  /** The buffer of every tensor that a kernel reads or writes, by root node. */
   readonly buffers: ReadonlyMap<Node, BufferUse>;
-  /** Each activation slot, by the bytes of the tensors that take turns in it: it is as large as the largest. */
+  /** For each activation slot, the bytes of the tensors that share it; the slot is as large as the largest. */
   readonly slots: readonly (readonly Dim[])[];
-  /** What is copied, in order, when all kernels are done: successors of states that could not be written in place. */
+  /** Copies after the last kernel, in order: successors of states that could not be written in place. */
   readonly copies: readonly Copy[];
 }
 
-/** A tensor that is copied whole. */
+/** A copy of a whole tensor. */
 export interface Copy {
   readonly from: BufferUse;
   readonly to: BufferUse;
   readonly bytes: Dim;
 }
 
-/** A fusion plan whose kernels stand in the order in which they run, with the memory that they run in. */
+/** A fusion plan whose kernels are in execution order, with its memory plan. */
 export interface PlannedMemory extends FusionPlan {
   readonly plan: MemoryPlan;
 }

@@ -1,6 +1,6 @@
 /**
- * Decides how a kernel gets each value that it is computed from: by reading it, which writes it to memory, or by computing it
- * again from what is read anyway. One view of cost serves all decisions: bytes read and written.
+ * Decides how a kernel gets each of its inputs: by reading it, which materializes it, or by recomputing it from other
+ * reads. All decisions use one cost model: bytes read and written.
  */
 import type { Node } from "../ir/node.ts";
 import {
@@ -22,17 +22,17 @@ import { typical, typicalSpan } from "./sizes.ts";
 import { isNarrowing, isNearlyLoad, narrowsComputed, type Wanted } from "./wanted.ts";
 import type { Writes } from "./writes.ts";
 
-/** Elementwise ops that a consumer may recompute for one value: as many as a whole update of a parameter takes. It also bounds the time that the search takes. */
+/** Elementwise ops that a consumer may recompute per value: enough for an optimizer update. Also bounds search time. */
 export const maxRecomputedOps = 48;
-/** Bytes that decide nothing: a scalar more or less. */
+/** Cost differences up to this many bytes are ignored: a scalar more or less. */
 const negligibleBytes = 64;
-/** A concatenation of so many parts is read through selects; a longer one is written by its parts' kernels. */
+/** A concatenation of at most this many parts is read through selects; a longer one is materialized. */
 const maxSelectedParts = 4;
 
-/** Products of an element from which on a conversion of what is in memory is stored: it saves more reads than it costs. */
+/** Multiply-accumulates per element from which a narrowing conversion of a value in memory is worth materializing. */
 const manyUses = 1024;
 
-/** How often a contraction or an attention multiplies an element of an operand. */
+/** Multiply-accumulates of a contraction or attention per element of an operand. */
 const usesOf = (core: Node, operand: Node): number => {
   const work = opRecord(core.op).work?.(
     core.operands.map((o) => o.type),
@@ -42,12 +42,12 @@ const usesOf = (core: Node, operand: Node): number => {
   return work ? typical(work.macs) / typicalSpan(operand.type.axes) : 0;
 };
 
-/** A kernel whose reads are being decided: the consumer of the values that it asks for. */
+/** A kernel whose reads are being decided. */
 export interface Consumer {
   readonly group?: Group;
-  /** What the kernel stores: computed in it, never read. */
+  /** The values that the kernel stores: computed in it, never read. */
   readonly results: ReadonlySet<Node>;
-  /** Tensors that it may read. */
+  /** The number of tensors that it may read. */
   readonly maxReads: number;
   readonly reads: Set<Node>;
   readonly done: Set<Node>;
@@ -69,7 +69,7 @@ export class Reads {
     return [...this.missed].map(([node, reason]) => ({ node, reason }));
   }
 
-  /** Whether a concatenation lies in memory, made by its parts' kernels; else whoever reads it selects among the parts. */
+  /** Whether the kernels of its parts materialize a concatenation; otherwise its readers select among the parts. */
   private isStoredWhole(node: Node): boolean {
     if (!isConcatenation(node)) return false;
     return (
@@ -80,14 +80,14 @@ export class Reads {
     );
   }
 
-  /** Whether a value is little of a computed table, which is kept for as long as the value is not. */
+  /** Whether a value is a small lookup in a large computed table: materializing it frees the table early. */
   private freesTable(value: Node): boolean {
     const isLarger = (table: Node) => !this.writes.isResident(table) && bytesOf(table) > manyUses * bytesOf(value);
     return operandsAs(value, "table").some(isLarger);
   }
 
   readCore(core: Node, consumer: Consumer): void {
-    // A mask or a bias is expressions of positions, computed in the innermost loop; a tensor would be larger than what is attended.
+    // Masks and biases are computed in the innermost loop: as tensors they would be larger than the attention operands.
     const { kind } = consumer.group!;
     const repeated = kind === "contraction" || kind === "attention";
     core.operands.forEach((operand, i) => {
@@ -96,12 +96,12 @@ export class Reads {
     });
   }
 
-  /** Reads where stores begin that a run says the place of. */
+  /** Reads the run-time start offsets of stores. */
   readStarts(stores: readonly Store[], consumer: Consumer): void {
     for (const { to } of stores) if (to.part?.start) this.resolve(to.part.start, consumer);
   }
 
-  /** Reads what a value computed in this kernel is computed from. */
+  /** Resolves the operands of a value that is computed in this kernel. */
   walk(node: Node, consumer: Consumer): void {
     if (consumer.done.has(node)) return;
     consumer.done.add(node);
@@ -119,7 +119,7 @@ export class Reads {
     }
   }
 
-  /** Whether a value is nowhere but in the conversion of it that is stored: no recomputing, however many ops it takes. */
+  /** Whether only the narrowing conversion of an operand is stored, so that computing the operand repeats no work. */
   private isPartOf(x: Node, stored: Node): boolean {
     if (!isElementwise(x) || !isNarrowing(stored) || this.writes.storage.has(x) || this.writes.decided.has(x))
       return false;
@@ -131,7 +131,7 @@ export class Reads {
     return consumer.group !== undefined && this.places.get(node)!.group === consumer.group;
   }
 
-  /** Decides how a kernel gets a value that it uses once per result. */
+  /** Decides how a kernel gets a value that it uses once per result element. */
   private resolve(node: Node, consumer: Consumer): void {
     if (isFree(node) || consumer.reads.has(node)) return;
     if (this.isOwn(node, consumer)) {
@@ -162,16 +162,16 @@ export class Reads {
     const leaves = this.inlinedLeaves(node, consumer);
     const waits = consumer.group && this.places.get(node)!.ready >= consumer.group.position;
     if (waits || this.writes.decided.has(node)) {
-      // Its own kernel runs later: it is computed here, too, whatever that costs.
+      // Its own kernel runs later, so it must be recomputed here whatever the cost.
       for (const operand of node.operands) this.resolve(operand, consumer);
       consumer.done.add(node);
       return;
     }
-    // What is computed from one tensor takes no more bindings than the value itself.
+    // Recomputing from a single tensor needs no more bindings than reading the value itself.
     const fits = leaves && (leaves.size <= 1 || consumer.reads.size + leaves.size <= consumer.maxReads);
     const cost = leaves ? this.cost(leaves, node) : 0;
     const saved = leaves ? this.costInMemory(leaves, node) : 0;
-    // Of two values that cost the same to store, the later one: those after it need less.
+    // If storing the value or its leaves costs the same, store the value: it saves its later users work.
     const isTie = leaves && cost === saved && [...leaves].some((leaf) => !this.isInMemory(leaf, node));
     if (!fits || isTie || cost > saved + negligibleBytes) {
       this.miss(node, whyNotRecomputed(fits === true, leaves?.size, cost, saved));
@@ -192,7 +192,7 @@ export class Reads {
     consumer.reads.add(node);
   }
 
-  /** Decides how a kernel gets a value that it uses in its innermost loop: only what is nearly a load is computed there. */
+  /** Decides how a kernel gets a value that it uses in its innermost loop: only near-loads are computed there. */
   private resolveRepeated(node: Node, consumer: Consumer, uses: number): void {
     const leaves = this.repeatedLeaves(node, uses);
     const more = leaves.difference(consumer.reads).size;
@@ -201,7 +201,7 @@ export class Reads {
     for (const leaf of fits ? leaves : [node]) this.read(leaf, consumer);
   }
 
-  /** The values in memory from which an innermost loop computes a value; the value itself where that is more than a load. */
+  /** The values in memory from which an innermost loop computes a value; the value itself if it is no near-load. */
   private repeatedLeaves(node: Node, uses: number): Set<Node> {
     const { writes } = this;
     if (isFree(node)) return new Set();
@@ -218,14 +218,14 @@ export class Reads {
     return new Set([node]);
   }
 
-  /** Whether a conversion to fewer bytes is stored: instead of its operand, or beside one that is read again very often. */
+  /** Whether a narrowing conversion is stored: instead of its operand, or in addition if it is read very often. */
   private storesNarrow(node: Node, uses: number): boolean {
     const [x] = node.operands;
     if (isNarrowing(node) && (this.writes.isResident(x!) || this.writes.storage.has(x!))) return uses >= manyUses;
     return narrowsComputed(node);
   }
 
-  /** The values in memory that a value is recomputed from; undefined when that takes too many ops. */
+  /** The values in memory that a value is recomputed from; undefined if that takes too many ops. */
   private inlinedLeaves(node: Node, consumer: Consumer): Set<Node> | undefined {
     const leaves = new Set<Node>();
     const seen = new Set<Node>();
@@ -249,7 +249,7 @@ export class Reads {
     return visit(node, true) ? leaves : undefined;
   }
 
-  /** Marks what is recomputed, so that it is not asked for again. */
+  /** Marks a recomputed value and its operands as done. */
   private inline(node: Node, consumer: Consumer): void {
     if (consumer.done.has(node) || consumer.reads.has(node) || isFree(node)) return;
     if (this.isOwn(node, consumer)) {
@@ -260,7 +260,7 @@ export class Reads {
     for (const operand of node.operands) this.inline(operand, consumer);
   }
 
-  /** Bytes moved to have the leaves: at most as many elements of each as the result has are read. */
+  /** Bytes moved to read the leaves, of each at most the size of the result, plus writing those not in memory yet. */
   private cost(leaves: ReadonlySet<Node>, result: Node): number {
     let bytes = 0;
     for (const leaf of leaves) {
@@ -271,8 +271,8 @@ export class Reads {
   }
 
   /**
-   * Whether a value is written in any case. A concatenation costs no write of its own: its parts' kernels store into it. Nor
-   * does a core whose kernel cannot compute the result in registers.
+   * Whether reading a value causes no additional write. A concatenation needs none: the kernels of its parts store into
+   * it. Nor does a core of another group: its kernel cannot compute the result, so the core is written in any case.
    */
   private isInMemory(leaf: Node, result?: Node): boolean {
     const { group } = this.places.get(leaf)!;
@@ -286,8 +286,8 @@ export class Reads {
   }
 
   /**
-   * Bytes moved to read a value itself: where it is not written yet, also those of writing it, and what its kernel reads
-   * for that besides the cores that it is built around.
+   * Bytes moved to read a value itself; if it is not written yet, plus the write and what its kernel reads for it
+   * besides its own cores.
    */
   private costInMemory(leaves: ReadonlySet<Node>, node: Node): number {
     if (this.isInMemory(node)) return bytesOf(node);
@@ -296,7 +296,7 @@ export class Reads {
     return 2 * bytesOf(node) + this.cost(new Set(others), node);
   }
 
-  /** Reads the nearest values that a kernel can write; concatenations are read as their parts, but for `whole`. */
+  /** Reads the nearest values that a kernel can write; concatenations are read as parts unless `whole`. */
   readThrough(node: Node, consumer: Consumer, whole: boolean): void {
     if (isFree(node)) return;
     const isWritable = isElementwise(node) || (isConcatenation(node) && (whole || this.isStoredWhole(node)));
@@ -309,7 +309,7 @@ export class Reads {
   }
 }
 
-/** A concatenation of what kernels compute and write in any case: each writes it in its place. */
+/** A concatenation whose parts are all cores (moved at most) or free values: their kernels store into it directly. */
 function isOfProducts(n: Node): boolean {
   const made = (part: Node): boolean =>
     isCore(part) ||
@@ -317,7 +317,7 @@ function isOfProducts(n: Node): boolean {
   return isConcatenation(n) && n.operands.every(made);
 }
 
-/** Why an elementwise value is read and not recomputed. */
+/** Why an elementwise value is read rather than recomputed. */
 function whyNotRecomputed(fits: boolean, leaves: number | undefined, cost: number, saved: number): string {
   if (leaves === undefined) return `computing it again takes more than ${maxRecomputedOps} operations`;
   if (!fits) return `computing it again reads ${leaves} tensors, more than the kernel may bind`;

@@ -1,6 +1,6 @@
 /**
- * A plan in which some tensors are given up after a use and computed again right before a later one, by running their
- * kernels a second time: no other code, and the same bits.
+ * Rewrites a plan so that some tensors are freed after a use and recomputed right before a later one, by running their
+ * kernels a second time: no new kernels, and bit-identical results.
  */
 import type { Node } from "../ir/node.ts";
 import { flopsOf } from "../ir/work.ts";
@@ -10,32 +10,32 @@ import { rootIn, type Touched, touchedBy } from "./liveness.ts";
 import type { FusionPlan } from "./plan.ts";
 import { deviceBytes, typical } from "./sizes.ts";
 
-/** A tensor that is not kept for one of its uses: the kernel, by its place in the order without repeats. */
+/** A tensor that is freed before one of its uses: the index of the using kernel in the plan without repeats. */
 export interface GivenUp {
   readonly root: Node;
   readonly use: number;
 }
 
-/** Kernels with those that run again among them. */
+/** A plan that includes repeated kernels. */
 export interface Repeated {
   readonly plan: FusionPlan;
-  /** Of each kernel of the plan: the place, without repeats, of the kernel that it is or that it runs for. */
+  /** For each kernel: its own index in the plan without repeats, or for a repeat that of the kernel that needs it. */
   readonly places: readonly number[];
 }
 
-/** A byte of memory traffic costs as much as so many operations: adapters do 10 to 20 in f32 while they move one. */
+/** Operations that cost as much as a byte of memory traffic: adapters do 10 to 20 in f32 while they move one. */
 const operationsPerByte = 16;
 
-/** What a repeat of each kernel of a plan needs and costs. */
+/** The dependencies and costs of repeating kernels of a plan. */
 export class Recomputation {
   private readonly plan: FusionPlan;
   private readonly touched: readonly Touched[];
   private readonly costs: readonly number[];
-  /** The kernel that computes a tensor, where it can run again: it alone writes it, whole, and nothing else that matters. */
+  /** The kernel that computes a tensor, if it is repeatable: the only writer of its stores, which are whole tensors. */
   private readonly makers = new Map<Node, number>();
   /** The kernels that use each tensor. */
   private readonly uses = new Map<Node, number[]>();
-  /** The first kernel that a kernel cannot run again at: something that it reads is overwritten before it. */
+  /** For each kernel, the first one that overwrites an input or state that it reads; it cannot be repeated later. */
   private readonly until: readonly number[];
 
   constructor(plan: FusionPlan) {
@@ -63,14 +63,14 @@ export class Recomputation {
     });
   }
 
-  /** The use of a tensor after the kernel at a place, and the last one up to it. */
+  /** The gap between the uses of a tensor around a kernel: the last use up to it and the first one after it. */
   gapAt(root: Node, place: number): { readonly after: number; readonly use: number } | undefined {
     const uses = this.uses.get(root) ?? [];
     const next = uses.findIndex((u) => u > place);
     return next > 0 ? { after: uses[next - 1]!, use: uses[next]! } : undefined;
   }
 
-  /** What computing a tensor again before a kernel costs, where the tensors that `has` names need no computing; undefined where it cannot be. */
+  /** The cost of recomputing a tensor before a kernel if the tensors in `has` are alive; undefined if it cannot be. */
   costOf(root: Node, before: number, has: (root: Node) => boolean): number | undefined {
     let cost = 0;
     const done = new Set<number>();
@@ -85,7 +85,7 @@ export class Recomputation {
     return visit(root) ? cost : undefined;
   }
 
-  /** The plan without the tensors given up; undefined where one of them cannot be computed again where it is needed. */
+  /** The plan with these tensors freed and recomputed; undefined if one of them cannot be recomputed when needed. */
   without(givenUp: readonly GivenUp[], small: number): Repeated | undefined {
     const again = new Map<Node, Set<number>>();
     for (const { root, use } of givenUp) again.set(root, (again.get(root) ?? new Set()).add(use));

@@ -1,7 +1,7 @@
 /**
- * Rematerialization: fits the memory of a plan into a budget by computing tensors again instead of keeping them. Of those
- * that lie idle while most memory is taken, the one goes first whose kernels cost least for each byte that it frees; then
- * the plan is made anew and looked at again. Chen et al. 2016, arXiv:1604.06174; Jain et al. 2020, arXiv:1910.02653.
+ * Rematerialization: fits the memory of a plan into a budget by recomputing tensors instead of keeping them. Greedy: of
+ * the tensors that are idle at the memory peak, it frees the one with the lowest recomputation cost per byte, then
+ * repeats with the new plan. Chen et al. 2016, arXiv:1604.06174; Jain et al. 2020, arXiv:1910.02653.
  */
 import { UsageError } from "../diagnostics/error.ts";
 import type { Node } from "../ir/node.ts";
@@ -14,13 +14,12 @@ import { type GivenUp, Recomputation, type Repeated } from "./recompute.ts";
 import { type Beside, givenBytes, sharedSlots } from "./side-by-side.ts";
 import { deviceBytes, typical } from "./sizes.ts";
 
-/** Tensors of at most this share of a budget are kept where computing others again needs them. */
+/** Recomputed tensors of at most this share of the budget are not freed in between. */
 const smallShare = 1 / 4096;
 
 /**
- * The plan within `budget` bytes for all of its buffers, and those of programs beside it: what they are given, tables, and
- * slots. Throws UsageError, with the least that was reached and what takes it, where nothing that can be computed again
- * fits it.
+ * A plan whose buffers (inputs, tables and slots), with those of the programs beside it, fit in `budget` bytes. Throws
+ * UsageError, with the lowest memory reached and its largest tensors, if rematerialization cannot reach the budget.
  */
 export function rematerialize(
   plan: FusionPlan,
@@ -37,13 +36,13 @@ export function rematerialize(
   return best.plan;
 }
 
-/** A plan with the memory that it takes. */
+/** A plan with its memory use. */
 interface State extends Repeated {
   readonly lives: ReadonlyMap<Node, readonly Life[]>;
   readonly alive: Float64Array;
-  /** The kernel while which most is alive. */
+  /** The index of the kernel at which most bytes are alive. */
   readonly peak: number;
-  /** Bytes of the slots, with those of programs beside it: what is alive at once, and what does not fit between. */
+  /** Bytes of the slots shared with programs beside it: live bytes plus fragmentation. */
   readonly slots: number;
 }
 
@@ -56,7 +55,7 @@ function state(repeated: Repeated, others: readonly (readonly number[])[]): Stat
 
 const slotsOf = ({ plan }: Beside): number[] => plan.slots.map((s) => Math.max(...s.map(typical)));
 
-/** The first plan whose slots fit, or the one of fewest bytes where none does. */
+/** The first plan whose slots fit the budget, or else the one with the smallest slots. */
 function fit(plan: FusionPlan, start: State, budget: number, others: readonly (readonly number[])[]): State {
   const recomputation = new Recomputation(plan);
   const small = budget * smallShare;
@@ -78,7 +77,7 @@ function fit(plan: FusionPlan, start: State, budget: number, others: readonly (r
   }
 }
 
-/** Of the tensors that lie idle at the peak, the one that costs least a byte and was not tried. */
+/** Of the tensors that are idle at the peak and were not tried yet, the cheapest to recompute per byte. */
 function cheapest(
   { plan, places, lives, peak }: State,
   recomputation: Recomputation,
@@ -101,7 +100,7 @@ function cheapest(
   return best;
 }
 
-/** The first kernel that runs for a place. */
+/** The index of the first kernel that runs for a place (binary search). */
 function firstOf(places: readonly number[], place: number, length: number): number {
   let [low, high] = [0, length];
   while (low < high) {
@@ -112,7 +111,7 @@ function firstOf(places: readonly number[], place: number, length: number): numb
   return low;
 }
 
-/** The least that was reached, and what takes it. */
+/** The error message: the lowest memory reached, and what uses it. */
 function misfit({ plan, lives, peak, slots }: State, given: number, budget: number): string {
   const held = [...lives]
     .filter(([, list]) => list.some(({ from, to }) => from <= peak && peak <= to))

@@ -1,9 +1,9 @@
-/** Whether two plans say the same of the same graph. */
+/** Equality of fusion plans. */
 import { sameGraph } from "../driver/index.ts";
 import type { FusedKernel, Storage } from "./fused-kernel.ts";
 import type { FusionPlan } from "./plan.ts";
 
-/** True where two plans have the same graph, the same kernels in the same order, and the same places of values. */
+/** Whether two plans have the same graph, the same kernels in the same order, and the same storage of values. */
 export const samePlan = (a: FusionPlan, b: FusionPlan): boolean =>
   sameGraph(a.graph, b.graph) &&
   a.kernels.length === b.kernels.length &&

@@ -1,19 +1,19 @@
-/** Programs that lie in memory at the same time and run one after another, as the graphs of a training step. */
+/** Programs that are in memory at the same time and run one after another, such as the graphs of a training step. */
 import { inputName } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
 import { isParameter, isState } from "../ir/op.ts";
 import type { PlannedMemory } from "./plan.ts";
 import { deviceBytes, typical } from "./sizes.ts";
 
-/** What is asked of a program that lies beside another. */
+/** The parts of a program that its neighbours in memory need. */
 export type Beside = Pick<PlannedMemory, "graph" | "plan">;
 
-/** What a store keeps between runs. */
+/** Whether a store keeps an input between runs: parameters and states. */
 export const isKept = (node: Node): boolean => isParameter(node) || isState(node);
 
 /**
- * Bytes of slots that programs share: the largest of each lies where the largest of the others lies, and so on. A device's
- * runtime lays them so (backends/webgpu/runtime/shared-slots.ts).
+ * Bytes of the slots that programs share: the largest slots of all programs share one buffer, then the second largest,
+ * and so on, as in the device runtime (backends/webgpu/runtime/shared-slots.ts).
  */
 export function sharedSlots(programs: readonly (readonly number[])[]): number[] {
   const sorted = programs.map((slots) => slots.toSorted((a, b) => b - a));
@@ -21,7 +21,7 @@ export function sharedSlots(programs: readonly (readonly number[])[]): number[] 
   return Array.from({ length: count }, (_, i) => Math.max(...sorted.map((slots) => slots[i] ?? 0)));
 }
 
-/** Bytes of inputs and tables of each program, and of parameters and states, which they have in common. */
+/** Bytes of the inputs and tables of each program, and of the parameters and states, which programs share. */
 export function givenBytes(programs: readonly Beside[]): number {
   const kept = new Map(programs.flatMap(({ graph }) => graph.inputs.filter(isKept).map((n) => [inputName(n), n])));
   const own = programs.flatMap(({ graph, plan }) => [

@@ -1,6 +1,6 @@
 /**
- * Sizes that may be open until a kernel is dispatched: as expressions, as bounds, and as the typical number by which
- * choices are made. No choice decides a result: whatever size comes, kernels compute the same.
+ * Sizes that may be symbolic until a kernel is dispatched: as expressions, as bounds, and as the typical number that
+ * heuristics use. Heuristics affect only speed and memory: kernels are correct for every size within its bounds.
  */
 import {
   boundsOf,
@@ -18,7 +18,7 @@ import type { Axis } from "../ir/type.ts";
 import { type Expr, int, sizeSymbol, type Var, variable } from "../kernel/index.ts";
 import { add, mul } from "../kernel/simplify.ts";
 
-/** What choices take an open size for that declares no upper bound. */
+/** The typical value of a symbolic size, unless its bounds exclude it. */
 const usualSize = 256;
 
 /** A size as an index expression: a constant, or a polynomial over size symbols. */
@@ -31,7 +31,7 @@ export const dimExpr = (dim: Dim): Expr =>
         )
         .reduce(add);
 
-/** The number by which choices are made: the size itself, or where it is open its upper bound or a usual one. */
+/** The number that heuristics use for a size: itself if static, else `usualSize` clamped to its bounds and multiple. */
 export function typical(dim: Dim): number {
   if (typeof dim === "number") return dim;
   const usual = ({ min, max, multipleOf }: SizeSymbol) =>
@@ -39,10 +39,10 @@ export function typical(dim: Dim): number {
   return Math.max(1, dimValue(dim, Object.fromEntries(symbolsOf(dim).map((s) => [s.name, usual(s)]))));
 }
 
-/** True where a size is 1, as a number or because its bounds leave nothing else. */
+/** Whether a size is 1, as a number or by its bounds. */
 export const isOne = (dim: Dim): boolean => (typeof dim === "number" ? dim : boundsOf(dim).max) === 1;
 
-/** The number of elements that axes span. */
+/** The number of elements of a tensor with these axes. */
 export const spanOf = (axes: readonly Axis[]): Dim => productOfDims(axes.map((a) => a.size));
 export const typicalSpan = (axes: readonly Axis[]): number => typical(spanOf(axes));
 
@@ -50,7 +50,7 @@ export const typicalSpan = (axes: readonly Axis[]): number => typical(spanOf(axe
 export const indexOver = (name: string, size: Dim): Var =>
   variable(name, "i32", { min: 0, max: Math.max(0, (typeof size === "number" ? size : boundsOf(size).max) - 1) });
 
-/** Bytes that a tensor takes on a device, where a bool takes four. */
+/** Bytes of a tensor on a device, where a bool takes four. */
 export const deviceBytes = ({ type }: Node): Dim =>
   productOfDims([deviceElementBytes(type.dtype), ...type.axes.map((a) => a.size)]);
 

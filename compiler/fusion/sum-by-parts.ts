@@ -1,15 +1,16 @@
 /**
- * Sums over rows as sums over parts of them, of which workgroups that have tiles of rows can make the parts:
+ * Splits sums over rows into sums over parts of rows, so that workgroups that compute tiles of rows can compute the
+ * parts:
  *
  *     before  %n = reduce_sum %x over [d]
  *     after   %p = split %x d into [d=12, d_part=64]
  *             %q = reduce_sum %p over [d_part]
  *             %n = reduce_sum %q over [d]
  *
- * Squares of what differs from a value of the row are those of what differs from each part's own mean, and of what that mean
- * differs by (Chan, Golub, LeVeque 1979): nothing is taken from a number much larger than what is left. Where the mean of
- * such a row is a sum of parts, it is the mean of a first part and of what the others differ from that by, so that a long row
- * far from 0 has the digits of a short one.
+ * A sum of squared differences from a per-row value becomes the sum of squared differences from each part's own mean
+ * plus the squared offsets of those means (Chan, Golub, LeVeque 1979), which avoids catastrophic cancellation. The mean
+ * of such a row is computed from the mean of the first part and the other means' differences from it, so that long rows
+ * far from 0 are as accurate as short ones.
  */
 import { type Graph, rewriteNodes } from "../ir/graph.ts";
 import { type Node, withPath } from "../ir/node.ts";
@@ -17,13 +18,13 @@ import { isElementwise } from "../ir/op.ts";
 import { findAxis, hasAxis } from "../ir/type.ts";
 import { add, at, is, mul, reduceSum, split, sub } from "../ops/index.ts";
 
-/** The axis that a node is summed over, where it is such a sum. */
+/** The axis that a sum over a single axis reduces; undefined for other nodes. */
 export function summedAxis(node: Node): string | undefined {
   const over = is(reduceSum, node) ? (node.attrs.over as readonly string[]) : [];
   return over.length === 1 ? over[0] : undefined;
 }
 
-/** The graph with some of its sums by parts of so many elements; what each of its nodes has become. */
+/** Splits some sums of a graph into parts of the given numbers of elements; `became` maps old nodes to new ones. */
 export function sumsByParts(
   graph: Graph,
   parted: ReadonlyMap<Node, number>,
@@ -38,7 +39,7 @@ export function sumsByParts(
   return { graph: { ...graph, outputs }, became };
 }
 
-/** A sum by parts; `centred` are the values of which squares of differences are summed too. */
+/** A sum by parts; `centred` are the values whose squared differences are summed too. */
 function sumByParts(node: Node, original: Node, width: number, centred: ReadonlySet<Node>): Node {
   const axis = summedAxis(original)!;
   const part = `${axis}_part`;
@@ -64,7 +65,7 @@ function sumByParts(node: Node, original: Node, width: number, centred: Readonly
   return reduceSum(add(squares, mul(mul(off, off), width)), [axis]);
 }
 
-/** What (a − b)² squares the difference of, where b is one number of the row: a. */
+/** If x is (a − b)² and b is one number per row: a. */
 function squaredDifference(x: Node, axis: string): Node | undefined {
   if (!is(mul, x) || x.operands[0] !== x.operands[1]) return undefined;
   const [difference] = x.operands;
@@ -72,7 +73,7 @@ function squaredDifference(x: Node, axis: string): Node | undefined {
   return is(sub, difference!) && hasAxis(a!.type, axis) && !hasAxis(b!.type, axis) ? a : undefined;
 }
 
-/** Whether a sum over a row may be made by parts: its elements need no other sum of the row, but for what squares differ from. */
+/** Whether a row sum can be split: its elements depend on no other sum of the row, except for b in squares (a − b)². */
 export function sumsParts(node: Node, cores: readonly Node[]): boolean {
   const axis = summedAxis(node);
   if (axis === undefined) return false;

@@ -1,6 +1,6 @@
 /**
- * Proves that kernels, in the order in which they run, read what they mean: each read comes after the write of the value
- * it names and before whatever overwrites it. Parts of concatenations and states updated in place included.
+ * Verifies that kernels, in execution order, read the values that they name: each read comes after the write of its
+ * value and before anything overwrites it, including parts of concatenations and states updated in place.
  */
 
 import { addDims, type Dim } from "../ir/dim.ts";
@@ -11,7 +11,7 @@ import { findAxis } from "../ir/type.ts";
 import { type FusedKernel, type Fusion, isResident, isView, type Storage } from "./fused-kernel.ts";
 import type { MemoryPlan } from "./plan.ts";
 
-/** What is wrong with the order or the memory of kernels; nothing where every read is proven. */
+/** The faults in the order or the memory plan of kernels; empty if every read is verified. */
 export function verifyReads(
   { graph, kernels, storage }: Fusion & { readonly graph: Graph },
   plan?: MemoryPlan,
@@ -32,15 +32,15 @@ export function verifyReads(
   return faults;
 }
 
-/** What memory holds while kernels run. */
+/** The contents of memory while kernels run. */
 class Memory {
   private readonly storage: ReadonlyMap<Node, Storage>;
   private readonly plan: MemoryPlan | undefined;
   /** Values written so far, by where they were written. */
   private readonly written = new Map<Node, Set<string>>();
-  /** Roots that hold something else than they began with. */
+  /** Roots that no longer hold their initial contents. */
   private readonly changed = new Set<Node>();
-  /** The root whose elements a slot holds now. */
+  /** The root that each slot holds now. */
   private readonly owners = new Map<number, Node>();
   private readonly ids = new Map<Node, number>();
 
@@ -75,12 +75,12 @@ class Memory {
     return use?.kind === "slot" ? use.slot : undefined;
   }
 
-  /** An input, a table, or a range of an input: in memory from the start. */
+  /** Whether a value is in memory from the start: an input, a table, or a range of an input. */
   private holdsOriginal(value: Node, at: Storage): boolean {
     return value === at.root ? isResident(value) : isView(value) && value.operands[0] === at.root;
   }
 
-  /** Whether all elements of a value were written where it is read: at once, or part by part. */
+  /** Whether all elements of a value were written where it is read, as a whole or part by part. */
   private covered(value: Node, at: Storage): boolean {
     if (this.written.get(at.root)?.has(this.key(value, at))) return true;
     const over = overwritingOf(value);

@@ -1,4 +1,4 @@
-/** What some kernel will ask memory for, whatever is decided about anything else. */
+/** The values that some kernel will read from memory in any case, whatever else is decided. */
 import type { Node } from "../ir/node.ts";
 import { indexMapOf, isAffine, isConcatenation, isDecoded, isElementwise, isPerPlace, operandsAs } from "../ir/op.ts";
 import { cast, is, mul } from "../ops/index.ts";
@@ -22,7 +22,7 @@ export function wantedOf(nodes: readonly Node[], places: Placement): Wanted {
 
 type Users = ReturnType<typeof usersOf>;
 
-/** The last values of chains, by what is stored of each: a conversion to more bytes is left to who reads it. */
+/** The last values of chains, keyed by the value to store: a widening conversion is left to its readers. */
 function chainEnds(nodes: readonly Node[], places: Placement, users: Users): Map<Node, Node> {
   const goesOn = (node: Node): boolean => {
     const [user, ...others] = users.get(node)!.map((u) => places.get(u)!);
@@ -52,13 +52,13 @@ function wantedInMemory(
   return wanted;
 }
 
-/** A movement that reads one operand or a number: a comparison beside the load. */
+/** A movement op that reads its operand or a constant outside of it: costs a comparison on top of the load. */
 const isPadding = (n: Node): boolean => n.operands.length === 1 && indexMapOf(n)?.outside !== undefined;
 
-/** A multiplication by a known scalar. */
+/** A multiplication by a scalar constant. */
 const isScaling = (n: Node): boolean => is(mul, n) && n.operands.some((o) => isFree(o) && o.type.axes.length === 0);
 
-/** What an innermost loop can afford to compute for each element that it loads. */
+/** Near-loads: ops that are cheap enough for an innermost loop to compute for each element that it loads. */
 export const isNearlyLoad = (n: Node): boolean =>
   isAffine(n) || isPadding(n) || is(cast, n) || isScaling(n) || isDecoded(n);
 
@@ -66,7 +66,7 @@ export const isNearlyLoad = (n: Node): boolean =>
 export const isNarrowing = (node: Node): boolean =>
   isElementwise(node) && node.operands.length === 1 && bytesOf(node) < bytesOf(node.operands[0]!);
 
-/** Whether a conversion to fewer bytes is stored instead of its operand, which kernels compute. */
+/** Whether a conversion to fewer bytes is stored instead of its operand, which some kernel computes. */
 export const narrowsComputed = (node: Node): boolean => {
   const [x] = node.operands;
   return isNarrowing(node) && !isNearlyLoad(x!) && operandsAs(x!, "table").length === 0 && !isFree(x!);

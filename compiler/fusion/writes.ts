@@ -1,4 +1,4 @@
-/** What is written to memory, where each value lies, and whose kernel stores it: noted while kernels ask for values. */
+/** Which values are written to memory, where, and by which kernel: collected while kernels request values. */
 import { addDims, type Dim } from "../ir/dim.ts";
 import type { Node } from "../ir/node.ts";
 import { indexMapOf, isConcatenation, overwritingOf } from "../ir/op.ts";
@@ -7,7 +7,7 @@ import { spaceOf } from "./coordinates.ts";
 import { isFree, isResident, isView, type Storage, type Store } from "./fused-kernel.ts";
 import type { Group, Place, Placement } from "./groups.ts";
 
-/** Elementwise kernels at one place in the order: same readiness, level and iteration space. */
+/** Elementwise stores at one place in the order: same readiness, level and iteration space. */
 export interface Bucket {
   readonly ready: number;
   readonly level: number;
@@ -19,9 +19,9 @@ export class Writes {
   readonly storage = new Map<Node, Storage>();
   readonly groupStores = new Map<Group, Store[]>();
   private readonly buckets = new Map<number, Map<string, Bucket>>();
-  /** Values and tensors whose kernels are decided. The walk goes from last to first, so these are written too late to be read. */
+  /** Values and tensors of decided kernels: as the walk goes from last to first, they are written too late to read. */
   readonly decided = new Set<Node>();
-  /** Handed out whole, so they lie in tensors of their own. */
+  /** Graph outputs, each of which needs a tensor of its own. */
   private readonly outputs: ReadonlySet<Node>;
   private readonly order: ReadonlyMap<Node, number>;
   private readonly places: Placement;
@@ -33,12 +33,12 @@ export class Writes {
     for (const node of outputs) this.write(node);
   }
 
-  /** A value that memory holds already: an input, a table, or a range of an input. */
+  /** Whether a value is already in memory: an input, a table, or a range of an input. */
   isResident(node: Node): boolean {
     return isResident(node) || (isView(node) && !this.outputs.has(node));
   }
 
-  /** Says that a kernel is decided, which runs before all kernels so far. */
+  /** Marks the stores of a kernel, which runs before all kernels so far, as decided. */
   decide(stores: readonly Store[]): void {
     for (const store of stores) {
       if (this.isPrimary(store)) this.decided.add(store.value);
@@ -67,7 +67,7 @@ export class Writes {
     else this.addStore({ value: node, to: storage });
   }
 
-  /** Each part's kernel stores into its place; a part that is used elsewhere too is read from there. */
+  /** The kernel of each part stores into the concatenation; other users of a part read it from there. */
   private writeParts(node: Node): void {
     const axis = indexMapOf(node)!.consecutive!;
     let offset: Dim = 0;
@@ -89,7 +89,7 @@ export class Writes {
     else this.addToBucket(this.isPrimary(store) ? list.splice(0, 1, store)[0]! : store, place);
   }
 
-  /** Whether a store is to where its value is read from: an indexing kernel builds its result there, and it is copied from there. */
+  /** Whether a store is to where its value is read from: indexing kernels build results there, and then copy them. */
   private isPrimary({ value, to }: Store): boolean {
     const read = this.storage.get(value);
     return read?.root === to.root && read.part?.offset === to.part?.offset;
@@ -109,8 +109,8 @@ export class Writes {
   }
 
   /**
-   * Takes out one of the buckets of a readiness. What their kernels read falls into lower levels of the same readiness, so
-   * the highest level goes first.
+   * Removes and returns the bucket of a readiness with the highest level: reads of its kernels add only to lower levels
+   * of the same readiness.
    */
   takeBucket(ready: number): Bucket | undefined {
     const byKey = this.buckets.get(ready) ?? new Map<string, Bucket>();

@@ -1,13 +1,13 @@
 /**
- * What adapters offer to kernels: limits, subgroups, matrix shapes. Recorded for some, so that a schedule can be checked
- * on a machine that lacks the adapter; the facts of an open device are read from it.
+ * Adapter capabilities: limits, subgroups, matrix shapes. Recorded for some adapters, so that schedules can be checked
+ * on a machine without them; for an open device, they are queried.
  */
 import type { KernelFeature } from "./features.ts";
 
-/** What the elements of a fragment may be; the kernel IR has no 8-bit type yet. */
+/** Element types of matrices; the kernel IR has no 8-bit type yet. */
 export type ComponentType = "f32" | "f16" | "i32" | "u32" | "i8" | "u8";
 
-/** Left [m, k] times right [k, n], summed in result [m, n]. */
+/** result [m, n] += left [m, k] × right [k, n]. */
 export interface MatrixShape {
   readonly m: number;
   readonly n: number;
@@ -16,32 +16,32 @@ export interface MatrixShape {
   readonly result: ComponentType;
 }
 
-/** What a kernel is checked against. */
+/** The capabilities that a kernel is checked against. */
 export interface KernelFacts {
-  /** Storage buffers that one kernel may bind. */
+  /** Storage buffers per kernel. */
   readonly maxBindings: number;
-  /** Bytes of one storage buffer that a kernel may address. */
+  /** Bytes per storage buffer binding. */
   readonly maxBindingBytes: number;
   readonly maxWorkgroupInvocations: number;
-  /** Threads of a workgroup along x, y and z. */
+  /** Threads per workgroup along x, y and z. */
   readonly maxWorkgroupSize: readonly [number, number, number];
-  /** Bytes of memory that the threads of a workgroup can share. */
+  /** Bytes of shared memory per workgroup. */
   readonly maxWorkgroupStorage: number;
   readonly maxWorkgroupsPerDimension: number;
   readonly features: ReadonlySet<KernelFeature>;
-  /** Lanes of a subgroup; both 0 where there are none. */
+  /** Lanes per subgroup; both 0 without subgroups. */
   readonly subgroupSizes: { readonly min: number; readonly max: number };
-  /** Subgroups of a workgroup whose size a kernel chooses; no limit of its own where absent. */
+  /** Subgroups per workgroup if the kernel chooses the subgroup size; no extra limit if absent. */
   readonly maxSubgroups?: number;
   readonly matrices: readonly MatrixShape[];
-  /** Processors that each run workgroups of their own, where that is known: NVIDIA's multiprocessors. */
+  /** Streaming multiprocessors (compute units) that run workgroups independently, if known. */
   readonly multiprocessors?: number;
 }
 
-/** Subgroups that a workgroup may have. */
+/** The most subgroups per workgroup. */
 export const maxSubgroupsOf = ({ maxSubgroups }: KernelFacts): number => maxSubgroups ?? Number.POSITIVE_INFINITY;
 
-/** WebGPU's guaranteed limits: kernels made for these run everywhere. */
+/** WebGPU's guaranteed limits: kernels compiled for these run on every adapter. */
 export const guaranteedFacts: KernelFacts = {
   maxBindings: 8,
   maxBindingBytes: 2 ** 27,
@@ -55,11 +55,11 @@ export const guaranteedFacts: KernelFacts = {
 };
 
 export interface RecordedAdapter {
-  /** `software` where kernels run on CPU threads; false where absent. */
+  /** `software`: kernels run on CPU threads; default false. */
   readonly facts: KernelFacts & { readonly software?: boolean };
-  /** Whether we read it off the adapter itself, or others published it. */
+  /** Whether we queried the adapter ourselves, or the values were published by others. */
   readonly basis: "measured" | "published";
-  /** Where from, and when where it may change. */
+  /** The source, with the date if it may change. */
   readonly source: string;
 }
 
@@ -79,7 +79,7 @@ const nvidiaBytes = [
   [16, 8, 32],
 ] as const;
 
-/** Limits that the adapters below share: those of Dawn on desktops. */
+/** Limits that the adapters below share: Dawn's on desktops. */
 const desktop = {
   maxBindings: 16,
   maxBindingBytes: 2 ** 31 - 4,

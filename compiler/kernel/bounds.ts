@@ -1,6 +1,6 @@
 /**
- * The bounds of names as the text of a kernel implies them: those of its builtins from the grid and the workgroup, those
- * of a let from its value. Only bounds that do not follow are written, and both printing and parsing ask here.
+ * The bounds of names that a kernel's text implies: of builtins from the grid and the workgroup, of a let from its
+ * value. Only narrower bounds are printed; the printer and the parser share this inference.
  */
 import { children, type Expr, type Range, rangeOf, type Var, variable, withChildren } from "./expr.ts";
 import { type Kernel, type ThreadBuiltin, threadsOf } from "./kernel.ts";
@@ -8,7 +8,7 @@ import { asWritten } from "./simplify.ts";
 
 const below = (count: number): Range => ({ min: 0, max: Math.max(0, count - 1) });
 
-/** The builtins of a kernel's threads. */
+/** The thread builtins of a kernel with their bounds. */
 export function threadVars(kernel: Pick<Kernel, "grid" | "workgroup" | "subgroupSize">): Record<ThreadBuiltin, Var> {
   const [x, y, z] = kernel.grid.map((g) => below(rangeOf(g).max));
   const threads = threadsOf(kernel as Kernel);
@@ -26,7 +26,7 @@ export function threadVars(kernel: Pick<Kernel, "grid" | "workgroup" | "subgroup
   };
 }
 
-/** The bounds of a loop's counter. */
+/** The bounds of a loop counter. */
 export const counterRange = (from: Expr, to: Expr): Range => {
   const min = rangeOf(from).min;
   return { min, max: Math.max(min, rangeOf(to).max - 1) };
@@ -34,7 +34,7 @@ export const counterRange = (from: Expr, to: Expr): Range => {
 
 const sameRange = (a: Range, b: Range): boolean => a.min === b.min && a.max === b.max;
 
-/** The expression with the bounds that its names imply, as a parser would build it. */
+/** The expression with bounds derived from those of its names, as the parser would build it. */
 export function rebound(e: Expr, names: ReadonlyMap<string, Var>): Expr {
   if (e.kind === "var") return names.get(e.name) ?? e;
   const operands = children(e);
@@ -44,7 +44,7 @@ export function rebound(e: Expr, names: ReadonlyMap<string, Var>): Expr {
   return withChildren(e, parts);
 }
 
-/** Bounds that the text must give: those of a name that are narrower than what follows from the value it is bound to. */
+/** The bounds that the text must state: those of a name, if they are narrower than the implied ones. */
 export function statedRange(target: Var, implied: Range): Range | undefined {
   const narrowed = {
     min: Math.max(target.range.min, implied.min),

@@ -1,11 +1,11 @@
-/** What the lanes of a subgroup do together: exchange values, and multiply the matrices that they hold as fragments. */
+/** Interprets collective operations of a subgroup: exchanges between lanes, and operations on matrix fragments. */
 import { InternalError } from "../diagnostics/error.ts";
 import { fetch, type KernelArrays, roundTo, type Value, write } from "./evaluate.ts";
 import type { SubgroupCall } from "./expr.ts";
 import { type FragmentDecl, fragmentsOf, type Kernel, type MatrixPlace, type Stmt } from "./kernel.ts";
 import type { Watch } from "./races.ts";
 
-/** A fragment's elements, row after row. */
+/** A fragment with its elements in row-major order. */
 interface Fragment extends FragmentDecl {
   readonly data: Float64Array;
 }
@@ -23,8 +23,8 @@ export interface SubgroupState {
 }
 
 /**
- * Carries out one statement for a subgroup, given each lane's operands; the result of each lane where there is one.
- * Throws InternalError where lanes disagree on what must be the same in all.
+ * Executes one statement for a subgroup, given each lane's operands; returns each lane's result, if there is one.
+ * Throws InternalError if lanes differ in an operand that must be uniform.
  */
 export function collectiveResults(
   stmt: Stmt,
@@ -67,14 +67,14 @@ export function collectiveResults(
   }
 }
 
-/** The index of an element of a matrix in memory. */
+/** A function from row and column of a matrix to the element's index in memory. */
 function addressing({ array, order }: MatrixPlace, offset: number, stride: number, kernel: Kernel) {
   const width = [...kernel.buffers, ...kernel.arrays].find((d) => d.name === array)!.width ?? 1;
   return (row: number, column: number) =>
     order === "row_major" ? (offset + row * stride) * width + column : (offset + column * stride) * width + row;
 }
 
-/** Products are exact, their sum is rounded once: hardware adds in an order, and with a precision, of its own. */
+/** Sums exact products and rounds once; the order and precision of the sum differ between hardware. */
 function multiply(left: Fragment, right: Fragment, result: Fragment): void {
   for (let m = 0; m < result.rows; m++) {
     for (let n = 0; n < result.columns; n++) {
@@ -93,7 +93,7 @@ const folds = {
   min: Math.min,
 };
 
-/** The results of a subgroup operation, lane by lane; vectors element by element. */
+/** The result of a subgroup operation for each lane; vectors are handled elementwise. */
 function exchange(call: SubgroupCall, operands: readonly (readonly Value[])[]): readonly Value[] {
   const values = operands.map((o) => o[0]!);
   const width = call.width;

@@ -1,4 +1,4 @@
-/** Conditions on indices that simplify as they are built: one that the bounds decide is true or false. */
+/** Builders of conditions on indices, which fold to true or false if the bounds decide them. */
 import { bool, type Compare, type CompareOp, type Expr, keyOf, rangeOf, widthOf } from "./expr.ts";
 import { isConst, sub } from "./index-arithmetic.ts";
 
@@ -30,7 +30,7 @@ export function and(a: Expr, b: Expr): Expr {
 
 export function select(condition: Expr, yes: Expr, no: Expr): Expr {
   if (condition.kind === "const") return condition.value ? yes : no;
-  // One value outside of both: one question whether it is inside.
+  // Nested selects with the same fallback merge into one select.
   if (yes.kind === "select" && no.kind === "const" && keyOf(yes.no) === keyOf(no))
     return select(and(condition, yes.condition), yes.yes, no);
   const width = widthOf(yes);

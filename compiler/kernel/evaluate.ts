@@ -1,4 +1,4 @@
-/** The values of expressions in one thread, in plain JavaScript: what each operation of the kernel IR means. */
+/** Evaluates expressions of one thread in plain JavaScript: the semantics of each operation of the kernel IR. */
 import { InternalError } from "../diagnostics/error.ts";
 import { castValue, type DType } from "../ir/dtype.ts";
 import { opRecord } from "../ir/op.ts";
@@ -7,20 +7,20 @@ import type { Watch } from "./races.ts";
 
 export type Values = { [i: number]: number; readonly length: number };
 export type KernelArrays = Readonly<Record<string, Values>>;
-/** Vectors are lists of their elements. */
+/** A scalar, or the elements of a vector. */
 export type Value = number | readonly number[];
 
-/** What an expression may read. */
+/** The state that expressions of a thread may read. */
 export interface Thread {
   readonly values: Map<string, Value>;
   readonly arrays: KernelArrays;
   readonly buffers: KernelArrays;
   readonly sizes: Readonly<Record<string, number>>;
-  /** Told of each access of an array. */
+  /** Called for each access of an array. */
   readonly watch?: Watch;
 }
 
-/** The value that a register of the dtype holds: floats are rounded, integers wrap. */
+/** The value as a register of the dtype holds it: floats are rounded, integers wrap around. */
 export function roundTo(v: number, dtype: DType): number {
   switch (dtype) {
     case "f32":
@@ -45,7 +45,7 @@ const floatArith = {
   min: Math.min,
   max: Math.max,
 };
-/** Quotients are truncated; a division by zero yields its dividend, and a remainder zero (WGSL, section 8.7). */
+/** Division truncates; division by zero yields the dividend, and remainder by zero yields zero (WGSL, section 8.7). */
 const intArith = {
   ...floatArith,
   mul: Math.imul,
@@ -60,7 +60,7 @@ const compares = {
 };
 const builtinFunctions = { exp: Math.exp, log: Math.log };
 
-/** An operation on scalars; vectors apply it to each element. */
+/** Applies an operation to scalars; vectors apply it elementwise. */
 function apply(e: Expr, args: readonly number[]): number {
   const [a, b] = [args[0]!, args[1]!];
   switch (e.kind) {
@@ -81,20 +81,20 @@ function apply(e: Expr, args: readonly number[]): number {
   }
 }
 
-/** An element that a kernel reads; throws InternalError outside the array. */
+/** Reads an element; throws InternalError if out of bounds. */
 export function fetch(values: Values, index: number, what: string): number {
   if (index < 0 || index >= values.length)
     throw new InternalError(`${what}[${index}] is outside 0 .. ${values.length - 1}`);
   return values[index]!;
 }
 
-/** Sets an element; throws InternalError outside the array. */
+/** Writes an element; throws InternalError if out of bounds. */
 export function write(values: Values, index: number, value: number, what: string): void {
   fetch(values, index, `store to ${what}`);
   values[index] = value;
 }
 
-/** The value of a scalar expression for one thread; throws InternalError on a load outside its buffer. */
+/** The value of a scalar expression for one thread; throws InternalError on an out-of-bounds load. */
 export function evaluate(e: Expr, t: Thread): number {
   switch (e.kind) {
     case "const":

@@ -1,11 +1,11 @@
 /** The expressions of the kernel IR: scalars and short vectors in the registers of one thread. */
 import type { DType } from "../ir/dtype.ts";
 
-/** Elements of a vector; what has no width is a scalar. */
+/** Elements of a vector; a value without a width is a scalar. */
 export const widths = [2, 4, 8] as const;
 export type Width = (typeof widths)[number];
 
-/** What a register holds: `f32`, `f32x4`. Eight elements are f16 only, 16 bytes that are moved but not computed with. */
+/** The type of a register: `f32`, `f32x4`. Width 8 is f16 only: 16 bytes that can be moved but not computed with. */
 export interface RegisterType {
   readonly dtype: DType;
   readonly width?: Width;
@@ -13,14 +13,14 @@ export interface RegisterType {
 
 export const printRegisterType = ({ dtype, width }: RegisterType): string => (width ? `${dtype}x${width}` : dtype);
 
-/** Integer and float arithmetic; `div` and `mod` of i32 truncate as WGSL does, and index algebra only meets them at values of 0 and above. */
+/** Integer and float arithmetic. i32 `div` and `mod` truncate as in WGSL; index algebra uses them for values >= 0. */
 export type ArithOp = "add" | "sub" | "mul" | "div" | "mod" | "min" | "max";
 export type CompareOp = "lt" | "le" | "eq" | "ne";
-/** Functions a schedule needs of its own, beside the ops of the registry. */
+/** Functions that schedules need besides the ops of the registry. */
 export const builtins = ["exp", "log"] as const;
 export type Builtin = (typeof builtins)[number];
 
-/** The inclusive bounds of an i32 expression; infinite when nothing is known. */
+/** The inclusive bounds of an i32 expression; infinite if unknown. */
 export interface Range {
   readonly min: number;
   readonly max: number;
@@ -33,7 +33,7 @@ export interface Const {
   readonly value: number;
 }
 
-/** A name bound by a let, var, for or by the dispatch (`lid`, `wid_x`). */
+/** A name bound by a let, var or for, or a thread builtin (`lid`, `wid_x`). */
 export interface Var extends RegisterType {
   readonly kind: "var";
   readonly name: string;
@@ -72,7 +72,7 @@ export interface Logic {
   readonly b: Expr;
 }
 
-/** An elementwise op of the registry, by mnemonic; its WGSL and its meaning are in the record. */
+/** An elementwise op of the registry, by mnemonic; its op record has its WGSL and its semantics. */
 export interface OpCall extends RegisterType {
   readonly kind: "op";
   readonly op: string;
@@ -85,14 +85,14 @@ export interface BuiltinCall extends RegisterType {
   readonly args: readonly Expr[];
 }
 
-/** An element of a storage buffer, or the vector that one access of a wide buffer yields; the index counts accesses. */
+/** An element of a storage buffer, or a vector if the buffer has a width; the index counts accesses. */
 export interface Load extends RegisterType {
   readonly kind: "load";
   readonly buffer: string;
   readonly index: Expr;
 }
 
-/** A vector of scalars, or one scalar in each of its elements. */
+/** A vector of scalars, or a splat of one scalar. */
 export interface Construct extends RegisterType {
   readonly kind: "construct";
   readonly width: Width;
@@ -107,7 +107,7 @@ export interface Component {
   readonly lane: number;
 }
 
-/** An element of a private or workgroup array, or the vector that one access of a wide array yields. */
+/** An element of a private or workgroup array, or a vector if the array has a width. */
 export interface Element extends RegisterType {
   readonly kind: "element";
   readonly array: string;
@@ -121,11 +121,11 @@ export interface Select extends RegisterType {
   readonly no: Expr;
 }
 
-/** Values exchanged between the lanes of a subgroup. `exclusive_add` sums the lanes before this one. */
+/** Operations across the lanes of a subgroup. `exclusive_add` sums the lanes before this one (an exclusive scan). */
 export const subgroupOps = ["add", "max", "min", "exclusive_add", "broadcast", "shuffle", "shuffle_xor"] as const;
 export type SubgroupOp = (typeof subgroupOps)[number];
 
-/** A subgroup operation: the whole value of a let, var or assignment, as all lanes take part in it at once. */
+/** A subgroup operation. Must be the whole value of a let, var or assignment, since all lanes execute it together. */
 export interface SubgroupCall extends RegisterType {
   readonly kind: "subgroup";
   readonly op: SubgroupOp;
@@ -134,7 +134,7 @@ export interface SubgroupCall extends RegisterType {
   readonly lane?: Expr;
 }
 
-/** Whether a condition holds in any thread of the workgroup, all of whose threads come together for it, as at a barrier. */
+/** Whether a condition holds in any thread of the workgroup; synchronizes all its threads, like a barrier. */
 export interface AnyThread {
   readonly kind: "any";
   readonly dtype: "bool";
@@ -175,7 +175,7 @@ export const variable = (name: string, dtype: DType, range: Range = unbounded): 
   name,
   range,
 });
-/** A name for a value: of its type and within its bounds. */
+/** A variable with the type and bounds of a value. */
 export const variableFor = (name: string, value: Expr): Var => ({
   ...variable(name, value.dtype, rangeOf(value)),
   ...widthLike(value),
@@ -209,17 +209,17 @@ export const component = (vector: Expr, lane: number): Component => ({
   vector,
   lane,
 });
-/** A vector of scalars of one dtype, or of one scalar in each of its elements. */
+/** A vector of scalars of one dtype, or a splat of one scalar. */
 export const construct = (width: Width, parts: readonly Expr[]): Construct => ({
   kind: "construct",
   dtype: parts[0]!.dtype,
   width,
   parts,
 });
-/** Elements of a value; undefined for a scalar. */
+/** The width of a value; undefined for a scalar. */
 export const widthOf = (e: Expr): Width | undefined => (e as RegisterType).width;
 
-/** The width of a result, as a field: that of an operand. */
+/** The `width` field of a result that has the width of an operand. */
 const widthLike = (e: Expr | undefined) => (e && widthOf(e) ? { width: widthOf(e)! } : {});
 
 export const opCall = (op: string, dtype: DType, args: readonly Expr[]): OpCall => ({
@@ -236,7 +236,7 @@ export const builtin = (fn: Builtin, ...args: readonly Expr[]): BuiltinCall => (
   fn,
   args,
 });
-/** A half that was only widened is the half again. */
+/** A cast; simplifies f16 -> f32 -> f16 to the f16 value. */
 export function cast(a: Expr, dtype: DType): Expr {
   if (a.dtype === dtype) return a;
   if (dtype === "f16" && a.kind === "cast" && a.dtype === "f32" && a.a.dtype === "f16") return a.a;
@@ -252,14 +252,14 @@ export const subgroupCall = (op: SubgroupOp, value: Expr, lane?: Expr): Subgroup
   ...(lane && { lane }),
 });
 
-/** Whether a condition holds in any thread of the workgroup: the whole value of a let, var or assignment. */
+/** workgroup_any; must be the whole value of a let, var or assignment. */
 export const anyThread = (value: Expr): AnyThread => ({ kind: "any", dtype: "bool", value });
 
-/** The value that one lane has, in all lanes. */
+/** The value of one lane, in all lanes. */
 export const subgroupBroadcast = (value: Expr, lane: number): SubgroupCall =>
   subgroupCall("broadcast", value, int(lane));
 
-/** Arithmetic on floats as written: no algebra, so that rounding stays the model's. */
+/** Float arithmetic as written: never simplified, so that rounding does not change. */
 export const floatArith = (op: ArithOp, a: Expr, b: Expr): Arith => ({
   kind: "arith",
   dtype: a.dtype,
@@ -354,7 +354,7 @@ export function rangeOf(e: Expr): Range {
 
 const keys = new WeakMap<Expr, string>();
 
-/** A text that two expressions share exactly when they are structurally equal. */
+/** A key that is equal for two expressions exactly if they are structurally equal. */
 export function keyOf(e: Expr): string {
   const known = keys.get(e);
   if (known !== undefined) return known;
@@ -364,7 +364,7 @@ export function keyOf(e: Expr): string {
   return key;
 }
 
-/** What an expression is, apart from its operands. */
+/** The key of an expression without its operands. */
 export function head(e: Expr): string {
   switch (e.kind) {
     case "const":

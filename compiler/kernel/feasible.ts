@@ -1,4 +1,4 @@
-/** Whether an adapter can run a kernel, from what is known of the adapter: no driver has to be asked. */
+/** Whether an adapter can run a kernel, from recorded adapter facts and without a device. */
 import { type DType, dtypeBytes } from "../ir/dtype.ts";
 import type { KernelFacts, MatrixShape } from "./adapter-facts.ts";
 import { rangeOf } from "./expr.ts";
@@ -7,19 +7,19 @@ import { asksAny, type FragmentDecl, fragmentsOf, type Kernel, statements, threa
 
 const bytesOf = (dtype: DType): number => (dtype === "bool" ? 4 : dtypeBytes[dtype]);
 
-/** Bytes that the threads of a workgroup share; each array begins at a multiple of 16 (WGSL, section 14.4), and so does what workgroup_any needs. */
+/** Bytes of workgroup memory; arrays, and the variable of workgroup_any, align to 16 bytes (WGSL, section 14.4). */
 export const workgroupStorage = (kernel: Kernel): number =>
   kernel.arrays
     .filter((a) => a.space === "workgroup")
     .reduce((sum, a) => sum + Math.ceil((a.length * bytesOf(a.dtype)) / 16) * 16, asksAny(kernel) ? 16 : 0);
 
-/** Whether a device has subgroups of one size only, so that a kernel made for it need not ask for it. */
+/** Whether a device has this subgroup size only, so that a kernel for it need not request the size. */
 export const hasOnlySubgroupSize = (
   sizes: KernelFacts["subgroupSizes"] | undefined,
   size: number | undefined,
 ): boolean => size !== undefined && sizes?.min === size && sizes.max === size;
 
-/** Why an adapter cannot run a kernel, a sentence for each reason; empty where it can. */
+/** The reasons why an adapter cannot run a kernel, one sentence each; empty if it can. */
 export function checkFeasible(kernel: Kernel, facts: KernelFacts): string[] {
   return [
     ...missingFeatures(kernel, facts),
@@ -100,7 +100,7 @@ function matrixReasons(kernel: Kernel, facts: KernelFacts): string[] {
     .map((wanted) => `the kernel multiplies matrices ${wanted}, the adapter offers: ${offered.join("; ") || "none"}`);
 }
 
-/** The shapes of the matrices that a kernel multiplies, each once. */
+/** The distinct shapes of matrices that a kernel multiplies. */
 export function matrixShapes(kernel: Kernel): readonly MatrixShape[] {
   const fragments = new Map(fragmentsOf(kernel).map((f) => [f.name, f]));
   const shapes = new Map<string, MatrixShape>();

@@ -1,20 +1,20 @@
-/** Which optional features of the hardware a kernel needs: derived from its declarations and its body, never said beside them. */
+/** The optional hardware features that a kernel needs, derived from its declarations and body. */
 import { children, type Expr, widthOf } from "./expr.ts";
 import { type BufferParam, expressions, fragmentsOf, type Kernel, type Stmt, statements } from "./kernel.ts";
 
 /**
- * f16: arithmetic on halves, or their storage by ones, twos or fours. subgroups: operations across lanes.
- * subgroup_size: a size that the kernel asks for. subgroup_matrix: fragments.
+ * f16: arithmetic on f16, or memory of f16 that is not packed into words. subgroups: operations across lanes.
+ * subgroup_size: a subgroup size that the kernel requires. subgroup_matrix: fragments.
  */
 export const kernelFeatures = ["f16", "subgroups", "subgroup_size", "subgroup_matrix"] as const;
 export type KernelFeature = (typeof kernelFeatures)[number];
 
-/** What is not yet computed when it has this kind: it was moved here from memory. */
+/** Kinds of expressions that only move values, without arithmetic on them. */
 const moved = new Set<Expr["kind"]>(["load", "element", "component", "var"]);
 
-/** What the features of a kernel follow from. */
+/** The result of the analysis of a kernel. */
 interface Needs {
-  /** Buffers whose halves are only widened to f32: they may be read as words, which needs no f16. */
+  /** f16 buffers whose elements are only widened to f32: they can be read as 32-bit words, which needs no f16. */
   readonly packed: ReadonlySet<string>;
   readonly features: readonly KernelFeature[];
 }
@@ -33,7 +33,7 @@ class NeedsWalk {
   private readonly kernel: Kernel;
   private readonly lets = new Map<string, Expr>();
   private readonly usedAsHalves = new Set<Expr>();
-  /** Buffers of which an element is used as a half. */
+  /** Buffers with an element that is used as f16. */
   private readonly buffers = new Set<string>();
   private readonly seen = new Set<Expr>();
   private computesHalves = false;
@@ -88,7 +88,7 @@ class NeedsWalk {
     }
   }
 
-  /** Notes that a value is needed as halves, and with it what it was moved from. */
+  /** Notes that a value is used as f16, and with it the value that it was moved from. */
   private use(e: Expr): void {
     if (e.dtype !== "f16" || this.usedAsHalves.has(e)) return;
     this.usedAsHalves.add(e);
@@ -102,7 +102,7 @@ class NeedsWalk {
   }
 }
 
-/** Buffers of halves that a kernel reads as words of two, or pairs of words, and widens. */
+/** f16 buffers that a kernel reads as words of two elements, or pairs of words, and widens to f32. */
 export const packedBuffers = (kernel: Kernel): ReadonlySet<string> => needsOf(kernel).packed;
 
 /** The features that a kernel needs, in the order of `kernelFeatures`. */

@@ -1,23 +1,23 @@
 /**
- * Moves work out of loops and shares common subexpressions by introducing lets.
- * A value is computed in the outermost block where all it reads is defined; loads do not leave an `if` that guards them,
- * and nothing that reads a mutable variable, an array element or a buffer that the kernel writes is moved. What is loaded of
- * such a buffer is shared by the statements of a block up to the next that may store to it.
+ * Loop-invariant code motion and common subexpression elimination, by introducing lets. A value is computed in the
+ * outermost block where all its operands are defined. Loads stay inside an `if` that guards them. Nothing that reads a
+ * mutable variable, an array element or a buffer that the kernel writes is moved; loads of such a buffer are only
+ * shared within a block, up to the next statement that may store to it.
  */
 import { children, type Expr, head, type Var, variableFor, withChildren } from "./expr.ts";
 import { expressions, type Kernel, mapExpressions, type Stmt, threadBuiltins } from "./kernel.ts";
 
-/** An expression by value: equal values share one record. */
+/** A hash-consed expression: structurally equal expressions share one record. */
 interface Value {
   readonly expr: Expr;
   readonly operands: readonly Value[];
-  /** Edges from other values and from statements. */
+  /** Uses by other values and by statements. */
   uses: number;
 }
 
 const PINNED = Infinity;
 
-/** Values of a kernel, numbered bottom-up so that structurally equal expressions meet. */
+/** Value numbering: maps structurally equal expressions of a kernel to one value, bottom-up. */
 class Values {
   private readonly byExpr = new Map<Expr, Value>();
   private readonly byKey = new Map<string, Value>();
@@ -44,9 +44,9 @@ interface Block {
   readonly out: Stmt[];
   readonly lets: Map<Value, Var>;
   readonly levels: Map<Value, number>;
-  /** Loads of written buffers, with nothing stored since. */
+  /** Available loads of written buffers: nothing was stored to the buffer since. */
   readonly loaded: Map<Value, Var>;
-  /** True for the body of an `if`, which loads do not leave. */
+  /** True for the body of an `if`; loads are not hoisted out of it. */
   readonly guarded: boolean;
 }
 
@@ -93,7 +93,7 @@ class Hoister {
     return block.out;
   }
 
-  /** The depth of the outermost block that can compute a value; PINNED when it must stay where it is. */
+  /** The depth of the outermost block that can compute a value; PINNED if it must stay where it is. */
   private level(v: Value): number {
     const block = this.blocks[this.blocks.length - 1]!;
     const known = block.levels.get(v);
@@ -117,7 +117,7 @@ class Hoister {
     if (e.kind === "const" || e.kind === "var" || e.kind === "size") return e;
     const level = this.level(v);
     if (level === PINNED) return this.isShared(v) ? this.loadedOnce(v) : this.rebuild(v);
-    // What an outer block has already computed serves here, too, be it a load that would not leave this block.
+    // Reuse what an outer block has already computed, including loads that could not be hoisted from here.
     for (let depth = this.blocks.length - 1; depth >= 0; depth--) {
       const bound = this.blocks[depth]!.lets.get(v);
       if (bound) return bound;
@@ -135,7 +135,7 @@ class Hoister {
     return target;
   }
 
-  /** Whether a value is a load of a written buffer, at an index that does not change, and is used again. */
+  /** Whether a value is a load of a written buffer at an invariant index with several uses. */
   private readonly isShared = (v: Value): boolean =>
     v.expr.kind === "load" && v.uses > 1 && v.operands.every((o) => this.level(o) !== PINNED);
 
@@ -150,7 +150,7 @@ class Hoister {
     return target;
   }
 
-  /** While a value that leaves its block is rebuilt, what it contains at the same level travels with it. */
+  /** The levels of the values being rebuilt: an operand at the level of its hoisted parent is hoisted as part of it. */
   private readonly travelling: number[] = [];
   private parentLeaves(level: number): boolean {
     return this.travelling.length > 0 && this.travelling[this.travelling.length - 1] === level;
@@ -170,5 +170,5 @@ class Hoister {
 
 const hasBuffer = (e: Expr, buffer: string): boolean => e.kind === "load" && e.buffer === buffer;
 
-/** The kernel with loop-invariant and repeated work bound once. */
+/** The kernel with loop-invariant and common subexpressions hoisted into lets. */
 export const hoist = (kernel: Kernel): Kernel => ({ ...kernel, body: new Hoister(kernel).block(kernel.body, false) });

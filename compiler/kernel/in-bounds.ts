@@ -1,19 +1,19 @@
 /**
- * Which accesses of a kernel are provably within their memory, in every thread and at every size that it may run with. The
- * proof takes nothing on trust: stated ranges of names are not used, only what follows from the dispatch, from loops, from
- * the values of lets and from conditions that hold where an access stands.
+ * Proves accesses of a kernel in bounds, for every thread and every size that it may run with. The proof trusts no
+ * stated ranges of names: it uses only what follows from the dispatch, loops, the values of lets, and dominating
+ * conditions.
  */
 import { addDims, boundsOf, type Dim, divideDims, mulDims, subDims, symbol, termsOf } from "../ir/dim.ts";
 import { type DType, dtypeBytes } from "../ir/dtype.ts";
 import { type ArithOp, children, type Expr, keyOf, type Size, widthOf } from "./expr.ts";
 import { expressions, fragmentsOf, type Kernel, type MatrixPlace, type Stmt, threadsOf } from "./kernel.ts";
 
-/** What an i32 lies between. */
+/** The bounds of an i32 value. */
 interface Bounds {
   readonly min: number;
-  /** Sizes that it does not exceed, each true by itself; none where nothing is known. */
+  /** Upper bounds, each of which holds; empty if nothing is known. */
   readonly max: readonly Dim[];
-  /** Where it is the same in all threads: a polynomial of sizes. */
+  /** The value itself, if it is a polynomial of sizes and thus uniform over threads. */
   readonly exact?: Dim;
 }
 
@@ -25,7 +25,7 @@ const unknown: Bounds = { min: leastI32, max: [mostI32] };
 const exactly = (dim: Dim): Bounds => ({ min: boundsOf(dim).min, max: [dim], exact: dim });
 const between = (min: number, max: Dim): Bounds => ({ min, max: [max] });
 
-/** Upper bounds that are kept of a value: a few ways to see it are enough. */
+/** The most upper bounds that are kept per value. */
 const mostKept = 6;
 
 const highest = ({ max }: Bounds): number => Math.min(...max.map((d) => boundsOf(d).max));
@@ -38,7 +38,7 @@ function distinct(dims: readonly Dim[]): Dim[] {
 const pairs = (a: Bounds, b: Bounds, f: (x: Dim, y: Dim) => Dim): Dim[] =>
   distinct(a.max.flatMap((x) => b.max.map((y) => f(x, y))));
 
-/** Upper bounds of whichever of two is the larger. */
+/** Upper bounds of the larger of two values. */
 const joined = (a: Bounds, b: Bounds): Dim[] =>
   distinct([
     ...a.max.filter((x) => b.max.some((y) => atMost(y, x))),
@@ -55,12 +55,12 @@ const ringOps: Partial<Record<ArithOp, (a: Dim, b: Dim) => Dim>> = { add: addDim
 
 const elementBytes = (dtype: DType): number => (dtype === "bool" ? 4 : dtypeBytes[dtype]);
 
-/** Bytes of the largest array that WGSL has. */
+/** Bytes of the largest possible WGSL array. */
 const largestArray = 2 ** 32 - 1;
 
-/** The sizes of a kernel: a device has bound each buffer whole, so that no size is larger than an array can be. */
+/** Bounds of the sizes of a kernel: a run binds whole buffers, so the largest possible array limits the sizes. */
 class KnownSizes {
-  /** Of buffers, as polynomials; none exceeds what an i32 counts to. */
+  /** Buffer lengths as polynomials; none exceeds the largest i32. */
   readonly lengths: readonly Dim[];
   private readonly most = new Map<string, number>();
 
@@ -83,7 +83,7 @@ class KnownSizes {
     return most >= range.min ? symbol(name, { min: range.min, max: most }) : range.min;
   }
 
-  /** The size of a buffer as a polynomial, if it is one: the host computes it, in numbers that do not wrap around. */
+  /** The size of a buffer as a polynomial, if it is one. The host evaluates it in float64, without i32 wraparound. */
   polynomial(size: Expr): Dim | undefined {
     if (size.kind === "const") return size.value;
     if (size.kind === "size") return this.of(size);
@@ -94,17 +94,17 @@ class KnownSizes {
   }
 }
 
-/** What is known at a place of a kernel. */
+/** The facts that are known at a point of a kernel. */
 class Scope {
   private readonly parent: Scope | undefined;
   private readonly sizes: KnownSizes;
   private readonly values = new Map<string, Bounds>();
-  /** What lets stand for: more may be known of a value where it is used than where it is named. */
+  /** The values of lets: more may be known about a value at its use than at its definition. */
   private readonly lets = new Map<string, Expr>();
-  /** By the key of an expression: bounds that a condition implies. */
+  /** Bounds that conditions imply, by expression key. */
   private readonly facts = new Map<string, Bounds>();
   private readonly known = new Map<Expr, Bounds>();
-  /** Numbers of the values of sizes that are no polynomials, by their keys. */
+  /** Numbers of size expressions that are not polynomials, by expression key. */
   private readonly quotients: Map<string, number>;
 
   constructor(sizes: KnownSizes, parent?: Scope) {
@@ -113,7 +113,7 @@ class Scope {
     this.parent = parent;
   }
 
-  /** A scope within this one, where a condition holds. */
+  /** A nested scope in which a condition holds. */
   within(condition?: Expr): Scope {
     const inner = new Scope(this.sizes, this);
     if (condition) inner.assume(condition);
@@ -150,7 +150,7 @@ class Scope {
     }
   }
 
-  /** A fact about a name is one about its value, and one about a sum or a quotient with a constant one about its other part. */
+  /** Records bounds of an expression; derives bounds of a name's value, and of the operand e of e ± c and e / c. */
   private learn(e: Expr, bounds: Bounds): void {
     if (e.kind === "const" || e.kind === "size" || !this.stays(e)) return;
     const key = keyOf(e);
@@ -168,7 +168,7 @@ class Scope {
     this.learn(e.a, { min: bounds.min - by, max: bounds.max.map((d) => subDims(d, by)) });
   }
 
-  /** Whether an expression has the same value wherever it is evaluated: no variable and no memory is part of it. */
+  /** Whether an expression has the same value wherever it is evaluated: it reads no mutable variable and no memory. */
   private stays(e: Expr): boolean {
     if (e.kind === "load" || e.kind === "element" || e.kind === "subgroup") return false;
     if (e.kind === "var") return this.find((s) => s.lets.get(e.name) ?? s.values.get(e.name)) !== undefined;
@@ -192,7 +192,7 @@ class Scope {
     return own && outer ? both(outer, own) : (own ?? outer);
   }
 
-  /** Whether a value surely did not wrap around: it is below what an i32 counts to, or below the size of a buffer. */
+  /** Whether a value provably did not wrap around: it is at most the largest i32, or the size of a buffer. */
   private counts(b: Bounds): boolean {
     if (b.min < leastI32) return false;
     return highest(b) <= mostI32 || b.max.some((d) => this.sizes.lengths.some((s) => atMost(d, s)));
@@ -229,11 +229,11 @@ class Scope {
     }
   }
 
-  /** A value of sizes that is no polynomial, such as a quotient rounded up, becomes a size of its own. */
+  /** Gives a non-polynomial function of sizes, such as a rounded-up quotient, a size symbol of its own. */
   private named(e: Expr, bounds: Bounds): Bounds {
-    const most = Math.min(highest(bounds), mostI32); // it counts: what its bound may be at most is no value of it
+    const most = Math.min(highest(bounds), mostI32); // it did not wrap around, although its bound may exceed an i32
     if (bounds.min === most) return exactly(most);
-    if (bounds.min < 1 || most < bounds.min) return bounds; // the latter under conditions that contradict each other
+    if (bounds.min < 1 || most < bounds.min) return bounds; // the latter in dead code, under contradictory conditions
     const name = `q${this.quotients.get(keyOf(e)) ?? this.quotients.size}`;
     if (!this.quotients.has(keyOf(e))) this.quotients.set(keyOf(e), this.quotients.size);
     const size = symbol(name, { min: bounds.min, max: most });
@@ -282,7 +282,7 @@ function product(a: Bounds, b: Bounds): Bounds {
   return { min: highest(a) * by, max: Number.isFinite(a.min) ? [a.min * by] : [] };
 }
 
-/** Of numbers from 0 by numbers from 1. */
+/** Bounds of a / b for a >= 0 and b >= 1. */
 function quotient(a: Bounds, b: Bounds): Bounds {
   const by = b.exact;
   const whole = by === undefined ? [] : a.max.flatMap((d) => divideDims(addDims(d, 1), by) ?? []);
@@ -291,20 +291,20 @@ function quotient(a: Bounds, b: Bounds): Bounds {
   return { min: Math.floor(a.min / highest(b)), max: distinct(max) };
 }
 
-/** What the counter of a loop of several steps is in its last turn, which may be well before the end; from both ends known. */
+/** An upper bound of the counter in the last iteration if the step exceeds 1: it may be well below the loop's end. */
 function lastTurn(from: Bounds, to: Bounds, step: number): Dim[] {
   const [start, end] = [highest(from), highest(to) - 1];
   if (step === 1 || !(start <= mostI32) || !(end < mostI32) || from.min < 0 || end < from.min) return [];
   return [start + Math.floor((end - from.min) / step) * step];
 }
 
-/** An access that may leave its memory, as far as the proof sees. */
+/** An access that the proof may find unproven. */
 export type Access =
   | Extract<Expr, { kind: "load" | "element" }>
   | Extract<Stmt, { kind: "store" | "set" }>
   | MatrixPlace;
 
-/** The accesses of a kernel that are not provably within their memory. */
+/** The accesses of a kernel that are not provably in bounds. */
 export function unprovenAccesses(kernel: Kernel): ReadonlySet<Access> {
   const sizes = new KnownSizes(kernel);
   const proof = new Proof(kernel, sizes);
@@ -330,7 +330,7 @@ function dispatchScope(kernel: Kernel, sizes: KnownSizes): Scope {
 class Proof {
   readonly unproven = new Set<Access>();
   private readonly kernel: Kernel;
-  /** Elements of each memory, by each reckoning that holds in every run, and how many one access has. */
+  /** For each buffer and array, lengths in elements that hold in every run, and the access width. */
   private readonly memories = new Map<string, { readonly lengths: readonly Dim[]; readonly width: number }>();
 
   constructor(kernel: Kernel, sizes: KnownSizes) {
@@ -378,7 +378,7 @@ class Proof {
       case "fragment_store":
         this.fragment(s.fragment, s.to, scope);
         return;
-      default: // a variable may have any value by the time that it is read
+      default: // mutable variables may have any value
         return;
     }
   }
@@ -395,7 +395,7 @@ class Proof {
     if (!this.within(memory, scope.of(index))) this.unproven.add(access);
   }
 
-  /** The last element that a fragment touches: whole lines of it, a stride apart. */
+  /** Checks the last element that a fragment accesses: whole lines, a stride apart. */
   private fragment(name: string, place: MatrixPlace, scope: Scope): void {
     const { rows, columns } = fragmentsOf(this.kernel).find((f) => f.name === name)!;
     const [lines, length] = place.order === "row_major" ? [rows, columns] : [columns, rows];

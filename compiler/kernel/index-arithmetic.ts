@@ -1,7 +1,7 @@
 /**
- * Arithmetic of indices: builders of i32 expressions that simplify as they build.
- * Sums are kept in linear normal form (constant times atom, like atoms merged), and every expression knows its
- * bounds, so that (a·c + b) / c is a wherever 0 <= b < c is provable.
+ * Index arithmetic: builders of i32 expressions that simplify as they build.
+ * Sums are kept in a linear normal form (constant times atom, equal atoms merged), and every expression has
+ * bounds, so that (a·c + b) / c simplifies to a if 0 <= b < c is provable.
  */
 import { type Arith, type ArithOp, type Expr, int, keyOf, type Range, rangeOf, unbounded, type Var } from "./expr.ts";
 import { threadBuiltins } from "./kernel.ts";
@@ -9,7 +9,7 @@ import { commonFactor, divided, gcd, type Linear, rangeOfLinear, scaled, splitBy
 
 export const isConst = (e: Expr, value?: number) => e.kind === "const" && (value === undefined || e.value === value);
 
-/** A counter or a let that has one value; those of the dispatch stay, so that a kernel says whose thread does what. */
+/** A counter or let whose bounds allow one value only; thread builtins are kept, for readability. */
 const isSettled = (e: Expr): e is Var =>
   e.kind === "var" && e.range.min === e.range.max && !(threadBuiltins as readonly string[]).includes(e.name);
 
@@ -34,12 +34,15 @@ function sum(x: Linear, y: Linear, sign: number): Linear {
   return rejoin({ terms: [...terms.values()], constant: x.constant + sign * y.constant });
 }
 
-/** c·n·(y / n) + c·(y mod n) becomes c·y, and c·n·(q mod m) + c·(y mod n) becomes c·(z mod n·m) where n·q + y mod n is z, until nothing changes. */
+/**
+ * Rewrites c·n·(y / n) + c·(y mod n) to c·y, and c·n·(q mod m) + c·(y mod n) to c·(z mod n·m) if n·q + y mod n is z,
+ * until nothing changes.
+ */
 function rejoin(x: Linear): Linear {
   for (const rest of x.terms) {
     const { atom, coefficient } = rest;
     if (atom.kind !== "arith" || atom.op !== "mod") continue;
-    // Of an open n, c·(n·(y / n)) is a multiple of a product; of a known one, c·n is the multiple.
+    // For a symbolic n, the term is c times the product n·(y / n); for a constant n, it is c·n times y / n.
     const n = atom.b.kind === "const" ? atom.b.value : 1;
     const quotient = keyOf(n === 1 ? mul(div(atom.a, atom.b), atom.b) : div(atom.a, atom.b));
     for (const whole of x.terms) {
@@ -53,7 +56,7 @@ function rejoin(x: Linear): Linear {
   return x;
 }
 
-/** n·(q mod m) + y mod n as a remainder by n·m, where n·q and y mod n join. */
+/** n·(q mod m) + y mod n as a remainder modulo n·m, if n·q + y mod n can be merged. */
 function joinedRemainder(atom: Expr, rest: Expr, n: number): Expr | undefined {
   if (atom.kind !== "arith" || atom.op !== "mod" || atom.b.kind !== "const" || n === 1) return undefined;
   const whole = sum(scaled(linear(atom.a), n), { terms: [{ atom: rest, coefficient: 1 }], constant: 0 }, 1);
@@ -68,7 +71,7 @@ function multiple({ atom, coefficient }: Term): Expr {
   return raw("mul", atom, int(coefficient), rangeOfLinear({ terms: [{ atom, coefficient }], constant: 0 }));
 }
 
-/** The expression of a linear form, terms in the order in which they appeared, positive ones first. */
+/** The expression of a linear form; positive terms first, otherwise in order of appearance. */
 export function build(x: Linear): Expr {
   const ordered = [...x.terms.filter((t) => t.coefficient > 0), ...x.terms.filter((t) => t.coefficient < 0)];
   let result: Expr | undefined;
@@ -97,7 +100,7 @@ export function mul(a: Expr, b: Expr): Expr {
   return multiple({ atom: product, coefficient: p.factor * q.factor });
 }
 
-/** An expression as a number times another: the number of a product is seen from outside it, as that of a sum's term is. */
+/** Factors the constant out of an expression, so that constant factors of products are visible to the linear form. */
 function inLowestTerms(e: Expr): { factor: number; rest: Expr } {
   const x = linear(e);
   const factor = x.terms.reduce((g, t) => gcd(g, t.coefficient), Math.abs(x.constant));
@@ -110,11 +113,11 @@ function corners(p: Range, q: Range): Range {
   return { min: Math.min(...products), max: Math.max(...products) };
 }
 
-/** The factors of a product, of which at most one is a number. */
+/** The factors of a product; at most one is a constant. */
 const factorsOf = (e: Expr): Expr[] =>
   e.kind === "arith" && e.op === "mul" ? [...factorsOf(e.a), ...factorsOf(e.b)] : [e];
 
-/** The product e divided by all of `divisor`; undefined where a factor is missing. */
+/** The product e divided by all factors in `divisor`; undefined if e lacks one. */
 function withoutFactors(e: Expr, divisor: readonly Expr[]): Expr | undefined {
   const rest = factorsOf(e);
   for (const factor of divisor) {
@@ -126,8 +129,8 @@ function withoutFactors(e: Expr, divisor: readonly Expr[]): Expr | undefined {
 }
 
 /**
- * q·n + r for an open n, where 0 <= r < n is known whatever n is: r is 0, or a remainder by n. Undefined where a is no
- * such sum.
+ * Splits a into q·n + r for a symbolic n, where 0 <= r < n holds for every n because r is 0 or a remainder modulo n.
+ * Undefined if a is no such sum.
  */
 function splitByOpen(a: Expr, n: Expr): { quotient: Expr; rest: Expr } | undefined {
   const divisor = factorsOf(n);
@@ -151,7 +154,7 @@ function splitByOpen(a: Expr, n: Expr): { quotient: Expr; rest: Expr } | undefin
 const isRemainder = (e: Expr, n: Expr): boolean =>
   e.kind === "arith" && e.op === "mod" && keyOf(e.b) === keyOf(n) && rangeOf(e.a).min >= 0;
 
-/** a / b for values of 0 and above. */
+/** a / b for values >= 0. */
 export function div(a: Expr, b: Expr): Expr {
   const r = rangeOf(a);
   if (b.kind !== "const" || b.value <= 0 || r.min < 0) {
@@ -176,8 +179,8 @@ export function div(a: Expr, b: Expr): Expr {
 }
 
 /**
- * g·q + r where g divides n and 0 <= r < g: what a slab of channels begins at, and the channel in it. Division by n then
- * sees q alone. Undefined where there is no such factor.
+ * Splits x into g·q + r where g divides n and 0 <= r < g, for example the start of a slab of channels and the channel
+ * in it, so that division by n depends on q only. Undefined if there is no such factor.
  */
 function splitByFactor(x: Linear, n: number): { factor: number; high: Expr; low: Expr } | undefined {
   const factors = new Set(x.terms.map((t) => gcd(t.coefficient, n)));
@@ -203,7 +206,7 @@ function divAtom(x: Linear, n: number): Expr {
   return raw("div", a, int(n), { min: Math.floor(r.min / n), max: Math.floor(r.max / n) });
 }
 
-/** a mod b for values of 0 and above. */
+/** a mod b for values >= 0. */
 export function mod(a: Expr, b: Expr): Expr {
   const r = rangeOf(a);
   if (b.kind !== "const" || b.value <= 0 || r.min < 0) {
@@ -257,10 +260,10 @@ export function max(a: Expr, b: Expr): Expr {
   return raw("max", a, b, { min: Math.max(p.min, q.min), max: Math.max(p.max, q.max) });
 }
 
-/** The value held within 0 .. size - 1, so that a load it addresses stays inside. */
+/** Clamps an index to 0 .. size - 1, so that loads stay in bounds. */
 export const clampIndex = (e: Expr, size: Expr): Expr => max(min(e, sub(size, int(1))), int(0));
 
-/** Bounds of the operation as written, where its operands are within theirs. */
+/** Bounds of an operation, from the bounds of its operands. */
 function boundsOf(op: ArithOp, a: Expr, b: Expr): Range {
   const [p, q] = [rangeOf(a), rangeOf(b)];
   const n = b.kind === "const" && b.value > 0 ? b.value : undefined;
@@ -283,5 +286,5 @@ function boundsOf(op: ArithOp, a: Expr, b: Expr): Range {
   }
 }
 
-/** An i32 operation that is not simplified, with its bounds. */
+/** An i32 operation with bounds, without simplification. */
 export const asWritten = (op: ArithOp, a: Expr, b: Expr): Arith => raw(op, a, b, boundsOf(op, a, b));

@@ -1,10 +1,10 @@
-/** What an index is made of: its variables, how far it goes with one of them, its lane in a vector. */
+/** Analysis of index expressions: variables, strides, and lanes in a vector. */
 import { children, type Expr, withChildren } from "./expr.ts";
 import { add, build, div, linear, max, min, mod, mul, sub } from "./index-arithmetic.ts";
 
 const indexBuilders = { add, sub, mul, div, mod, min, max } as const;
 
-/** Puts expressions in place of variables and simplifies what changes. */
+/** Substitutes expressions for variables and simplifies what changes. */
 export function substitute(e: Expr, values: ReadonlyMap<string, Expr>): Expr {
   if (e.kind === "var") return values.get(e.name) ?? e;
   const before = children(e);
@@ -15,7 +15,7 @@ export function substitute(e: Expr, values: ReadonlyMap<string, Expr>): Expr {
   return withChildren(e, after);
 }
 
-/** An index as a multiple of n and a constant below n; undefined when it is no such sum. */
+/** Splits an index into a multiple of n (base) and a constant below n (lane); undefined if that is not possible. */
 export function laneOf(e: Expr, n: number): { base: Expr; lane: number } | undefined {
   const x = linear(e);
   if (x.terms.some((t) => t.coefficient % n !== 0)) return undefined;
@@ -23,7 +23,7 @@ export function laneOf(e: Expr, n: number): { base: Expr; lane: number } | undef
   return { base: build({ terms: x.terms, constant: x.constant - lane }), lane };
 }
 
-/** The factor by which an index grows with a variable; undefined when it is not linear in it. */
+/** The stride of an index in a variable; undefined if the index is not linear in it. */
 export function strideOf(e: Expr, v: string): number | undefined {
   let stride = 0;
   for (const t of linear(e).terms) {

@@ -1,4 +1,4 @@
-/** The kernel IR: what one GPU dispatch does, as loops, loads, stores and index algebra. */
+/** The kernel IR: one GPU dispatch as loops, loads, stores and index expressions. */
 export * from "./adapter-facts.ts";
 export * from "./evaluate.ts";
 export * from "./expr.ts";

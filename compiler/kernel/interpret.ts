@@ -1,4 +1,4 @@
-/** Runs a kernel in plain JavaScript, thread by thread: what tests compare generated code with. */
+/** Interprets a kernel in plain JavaScript, thread by thread: the reference that tests compare generated code with. */
 import { InternalError } from "../diagnostics/error.ts";
 import { collectiveResults, type Fragments, newFragments } from "./collective.ts";
 import { computed, evaluate, type KernelArrays, type Thread, type Value, write } from "./evaluate.ts";
@@ -7,26 +7,26 @@ import { expressions, type Kernel, type Stmt, type ThreadBuiltin, threadsOf } fr
 import { printStmt } from "./print.ts";
 import { Races, type Watch } from "./races.ts";
 
-/** How the machine that is interpreted differs from others. */
+/** Parameters of the simulated machine. */
 export interface Machine {
-  /** Lanes of a subgroup, where the kernel does not say; default 32. */
+  /** Lanes per subgroup if the kernel does not require a size; default 32. */
   readonly subgroupSize?: number;
 }
 
-/** Where a thread waits for others: at a barrier, or at what a subgroup does together, with its own operands. */
+/** Where a thread waits for others: a barrier or a collective operation, with the thread's own operands. */
 interface Pause {
   readonly stmt: Stmt;
   readonly operands: readonly Value[];
 }
 
-/** A thread pauses and is given the result of what the subgroup did, where it has one. */
+/** A thread as a coroutine: it yields at pauses and resumes with the result of the collective operation, if any. */
 type Run = Generator<Pause, void, Value | undefined>;
 
-/** A subgroup operation stands alone as a value (verifyKernel), so that one statement is one pause. */
+/** The subgroup operation of a statement: always the whole value (verifyKernel), so a statement pauses at most once. */
 const collectiveValue = (s: Stmt) =>
   (s.kind === "let" || s.kind === "var" || s.kind === "assign") && s.value.kind === "subgroup" ? s.value : undefined;
 
-/** What all threads of a workgroup are asked at once. */
+/** The workgroup_any of a statement. */
 const askedOfAll = (s: Stmt) =>
   (s.kind === "let" || s.kind === "var" || s.kind === "assign") && s.value.kind === "any" ? s.value : undefined;
 
@@ -34,7 +34,7 @@ const isCollective = (s: Stmt): boolean => s.kind.startsWith("fragment_") || col
 
 const pausing = new WeakMap<Stmt, boolean>();
 
-/** Whether a thread may wait for others within a statement. */
+/** Whether a statement may make a thread wait for others. */
 function pauses(s: Stmt): boolean {
   let known = pausing.get(s);
   if (known === undefined) {
@@ -48,7 +48,7 @@ function pauses(s: Stmt): boolean {
   return known;
 }
 
-/** Runs statements; yields at each barrier and at each thing that a subgroup does together. */
+/** Runs statements; yields at each barrier and collective operation. */
 function* run(body: readonly Stmt[], t: Thread): Run {
   for (const s of body) {
     if (!pauses(s)) runAlone(s, t);
@@ -69,7 +69,7 @@ function* run(body: readonly Stmt[], t: Thread): Run {
   }
 }
 
-/** A statement in which no thread waits. */
+/** Runs a statement in which no thread waits. */
 function runAlone(s: Stmt, t: Thread): void {
   switch (s.kind) {
     case "let":
@@ -107,7 +107,7 @@ function put(s: Extract<Stmt, { kind: "store" | "set" }>, t: Thread): void {
   }
 }
 
-/** A thread that has begun, with what it waits for; undefined once it has ended. */
+/** A thread with its current pause; undefined once it has ended. */
 interface Running {
   readonly lid: number;
   readonly run: Run;
@@ -171,12 +171,12 @@ class Workgroup {
     }
   }
 
-  /** Runs a subgroup, which is given the answer to what all threads were asked, up to a barrier or to its end. */
+  /** Runs a subgroup to the next barrier or its end; `answer` is the result of a workgroup_any that it waits at. */
   private runToBarrier({ lanes, fragments, watch }: Subgroup, answer: number | undefined): void {
     let results: readonly (Value | undefined)[] = lanes.map(() => answer);
     for (;;) {
       for (const [i, lane] of lanes.entries()) lane.pause = lane.run.next(results[i]).value ?? undefined;
-      // A lane at a barrier beside one that has ended is an error of the whole workgroup, reported there.
+      // If some lanes are at a barrier and others have ended, `run` reports it for the whole workgroup.
       const collective = lanes.some((l) => l.pause && isCollective(l.pause.stmt));
       if (!collective) return;
       const stmt = this.together(lanes, "lanes of a subgroup")!;
@@ -185,7 +185,7 @@ class Workgroup {
     }
   }
 
-  /** The statement at which all wait, undefined where all have ended; throws InternalError where they differ. */
+  /** The statement at which all wait; undefined if all have ended. Throws InternalError if they diverge. */
   private together(threads: readonly Running[], who: string): Stmt | undefined {
     const [first] = threads;
     const other = threads.find((t) => t.pause?.stmt !== first!.pause?.stmt);
@@ -196,11 +196,11 @@ class Workgroup {
   }
 }
 
-/** The value of an index expression of sizes alone, such as those of a grid. */
+/** The value of an index expression that depends on sizes only, such as a grid dimension. */
 export const evaluateIndex = (e: Expr, sizes: Readonly<Record<string, number>> = {}): number =>
   e.kind === "const" ? e.value : evaluate(e, { values: new Map(), arrays: {}, buffers: {}, sizes });
 
-/** Runs every workgroup of a kernel over arrays named as its buffers, which it writes in place. */
+/** Runs every workgroup of a kernel on arrays with the names of its buffers, which it writes in place. */
 export function interpretKernel(
   kernel: Kernel,
   buffers: KernelArrays,

@@ -1,11 +1,11 @@
-/** Kernels: what one dispatch runs, with its buffers, its grid and its statements. */
+/** Kernels: the buffers, grid and statements of one dispatch. */
 import type { DType } from "../ir/dtype.ts";
 import type { Expr, Var, Width } from "./expr.ts";
 
 export const kernelKinds = ["contraction", "attention", "row_reduction", "elementwise", "indexing"] as const;
 export type KernelKind = (typeof kernelKinds)[number];
 
-/** A storage buffer; `b0`, `b1` ... in order of binding, so that equal kernels have equal text. */
+/** A storage buffer, named `b0`, `b1` ... in order of binding, so that equal kernels have equal text. */
 export interface BufferParam {
   readonly name: string;
   readonly dtype: DType;
@@ -13,30 +13,30 @@ export interface BufferParam {
   /** Elements the kernel may address. */
   readonly size: Expr;
   /**
-   * Elements that are bound in every run, where `size` is open until one: a length in the type, against which an access
-   * is clamped for less than against a length that has to be asked for.
+   * A lower bound on the elements bound in every run, if `size` is symbolic. It becomes the array length in the WGSL
+   * type: clamping accesses against a static length is cheaper than against a run-time one.
    */
   readonly reserved?: number;
-  /** Elements of one access; default 1. Indices count accesses. */
+  /** Elements per access; default 1. Indices count accesses. */
   readonly width?: Width;
 }
 
-/** Memory of one thread, or of a workgroup. It begins as zeros. */
+/** Private memory of a thread, or shared memory of a workgroup. Initially zero. */
 export interface ArrayDecl {
   readonly name: string;
   readonly dtype: DType;
   /** In elements. */
   readonly length: number;
-  /** Elements of one access; default 1. Indices count accesses. */
+  /** Elements per access; default 1. Indices count accesses. */
   readonly width?: Width;
   readonly space: "private" | "workgroup";
 }
 
-/** What a fragment is in left [m, k] times right [k, n] plus result [m, n]. */
+/** The role of a fragment in result [m, n] += left [m, k] × right [k, n]. */
 export const fragmentRoles = ["left", "right", "result"] as const;
 export type FragmentRole = (typeof fragmentRoles)[number];
 
-/** A small matrix that the lanes of a subgroup hold together; no lane sees its elements. It begins as zeros. */
+/** A small matrix that the lanes of a subgroup hold together; lanes cannot access its elements. Initially zero. */
 export interface FragmentDecl {
   readonly name: string;
   readonly role: FragmentRole;
@@ -45,11 +45,11 @@ export interface FragmentDecl {
   readonly columns: number;
 }
 
-/** Which elements of a matrix are neighbours in memory: those of a row, or those of a column. */
+/** Which elements of a matrix are adjacent in memory: those of a row, or those of a column. */
 export const majorOrders = ["row_major", "column_major"] as const;
 export type MajorOrder = (typeof majorOrders)[number];
 
-/** A matrix in a storage buffer or workgroup array; offset and stride (of a row or column) count accesses, as indices do. */
+/** A matrix in a storage buffer or workgroup array; offset and stride (of a row or column) count accesses. */
 export interface MatrixPlace {
   readonly array: string;
   readonly offset: Expr;
@@ -72,37 +72,37 @@ export type Stmt =
   | { readonly kind: "if"; readonly condition: Expr; readonly body: readonly Stmt[] }
   | { readonly kind: "store"; readonly buffer: string; readonly index: Expr; readonly value: Expr }
   | { readonly kind: "set"; readonly array: string; readonly index: Expr; readonly value: Expr }
-  /** All threads of the workgroup meet: they see each other's stores to its memory, and where it says so, to buffers. */
+  /** A workgroup barrier: makes stores to workgroup memory, and with `buffers` to buffers, visible to all threads. */
   | { readonly kind: "barrier"; readonly buffers?: true }
   | { readonly kind: "fragment_fill"; readonly fragment: string; readonly value: Expr }
   | { readonly kind: "fragment_load"; readonly fragment: string; readonly from: MatrixPlace }
   | { readonly kind: "fragment_store"; readonly fragment: string; readonly to: MatrixPlace }
-  /** Adds left times right to the fragment, which is a result. */
+  /** Adds left times right to a result fragment. */
   | { readonly kind: "fragment_multiply"; readonly fragment: string; readonly left: string; readonly right: string };
 
 export interface Kernel {
-  /** Where it comes from: "vit.block3.attn/softmax". */
+  /** The module path and ops that it comes from: "vit.block3.attn/softmax". */
   readonly name: string;
   readonly kind: KernelKind;
   readonly buffers: readonly BufferParam[];
   readonly arrays: readonly ArrayDecl[];
   readonly fragments?: readonly FragmentDecl[];
   readonly workgroup: readonly [number, number, number];
-  /** The only subgroup size that the kernel is right for; any where it is absent. */
+  /** The required subgroup size; any size if absent. */
   readonly subgroupSize?: number;
   /** Workgroups along x, y and z. */
   readonly grid: readonly [Expr, Expr, Expr];
-  /** Names of the sizes in the order of the uniform that holds them; those that the kernel reads are among them, its grid's too. */
+  /** Names of symbolic sizes in the order of the uniform that holds them; includes all that the body and grid read. */
   readonly sizes: readonly string[];
   readonly body: readonly Stmt[];
 }
 
 export const fragmentsOf = (kernel: Kernel): readonly FragmentDecl[] => kernel.fragments ?? [];
 
-/** Threads of a workgroup. */
+/** Threads per workgroup. */
 export const threadsOf = (kernel: Kernel): number => kernel.workgroup.reduce((n, s) => n * s, 1);
 
-/** The expressions that a statement evaluates itself, nested statements left out. */
+/** The expressions that a statement itself evaluates, without nested statements. */
 export function expressions(s: Stmt): readonly Expr[] {
   switch (s.kind) {
     case "let":
@@ -127,7 +127,7 @@ export function expressions(s: Stmt): readonly Expr[] {
   }
 }
 
-/** The same statement with its own expressions rewritten; nested statements are kept. */
+/** The statement with its own expressions rewritten; nested statements are unchanged. */
 export function mapExpressions(s: Stmt, f: (e: Expr) => Expr): Stmt {
   const mapPlace = (p: MatrixPlace): MatrixPlace => ({ ...p, offset: f(p.offset), stride: f(p.stride) });
   switch (s.kind) {
@@ -153,7 +153,7 @@ export function mapExpressions(s: Stmt, f: (e: Expr) => Expr): Stmt {
   }
 }
 
-/** Every statement, those inside others after the one that holds them. */
+/** Every statement in pre-order. */
 export function* statements(body: readonly Stmt[]): Generator<Stmt> {
   for (const s of body) {
     yield s;
@@ -161,12 +161,12 @@ export function* statements(body: readonly Stmt[]): Generator<Stmt> {
   }
 }
 
-/** Whether a kernel asks something of all threads of a workgroup at once. */
+/** Whether a kernel uses workgroup_any. */
 export function asksAny({ body }: Kernel): boolean {
   for (const s of statements(body)) if (expressions(s).some((e) => e.kind === "any")) return true;
   return false;
 }
 
-/** Indices of a thread: its workgroup, its place in it, its subgroup, its place in that, and how many lanes a subgroup has. */
+/** Built-in indices of a thread: workgroup, thread in the workgroup, subgroup, lane in the subgroup, subgroup size. */
 export const threadBuiltins = ["wid_x", "wid_y", "wid_z", "lid", "subgroup_id", "lane", "subgroup_size"] as const;
 export type ThreadBuiltin = (typeof threadBuiltins)[number];

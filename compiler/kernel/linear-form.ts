@@ -1,4 +1,4 @@
-/** Indices in linear form: multiples of atoms, which are expressions that are no sum and no constant multiple, and a constant. */
+/** Indices in linear form: multiples of atoms (expressions that are no sums or constant multiples) plus a constant. */
 import { type Expr, type Range, rangeOf } from "./expr.ts";
 
 export interface Term {
@@ -26,7 +26,7 @@ export function rangeOfLinear(x: Linear): Range {
   return { min, max };
 }
 
-/** Terms that n divides, and the rest. */
+/** The terms that are multiples of n, and the rest. */
 export function splitBy(x: Linear, n: number): { whole: Linear; rest: Linear } {
   const whole = Math.floor(x.constant / n) * n;
   return {
@@ -37,7 +37,7 @@ export function splitBy(x: Linear, n: number): { whole: Linear; rest: Linear } {
 
 export const gcd = (a: number, b: number): number => (b === 0 ? Math.abs(a) : gcd(b, a % b));
 
-/** The largest divisor of n that divides every coefficient; the constant may leave a remainder below it. */
+/** The largest divisor of n that divides every coefficient; it need not divide the constant. */
 export const commonFactor = (x: Linear, n: number) => x.terms.reduce((g, t) => gcd(g, t.coefficient), n);
 
 export const divided = (x: Linear, n: number): Linear => ({

@@ -1,9 +1,9 @@
-/** The dtype that an op of the registry yields for operands in registers. */
+/** Type inference for ops of the registry on register operands. */
 import type { DType } from "../ir/dtype.ts";
 import { findOp, OpViolation } from "../ir/op.ts";
 import type { RegisterType } from "./expr.ts";
 
-/** Undefined where there is no such op, or it does not take these operands. */
+/** The result dtype; undefined if there is no such elementwise op, or it does not take these operands. */
 export function opResult(op: string, args: readonly RegisterType[]): DType | undefined {
   const record = findOp(op);
   if (record?.kind !== "elementwise" || !record.scalar || args.length !== record.operands.length) return undefined;

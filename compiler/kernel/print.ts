@@ -1,4 +1,4 @@
-/** Kernels as text: what golden tests compare, a developer reads before the WGSL, and parseKernel reads back. docs/kernels.md has the grammar. */
+/** Prints kernels as text, for golden tests and debugging; parseKernel reads it back. Grammar: docs/kernels.md. */
 import { counterRange, rebound, statedRange, threadVars } from "./bounds.ts";
 import {
   children,
@@ -14,7 +14,7 @@ import { requiredFeatures } from "./features.ts";
 import { fragmentsOf, type Kernel, type MatrixPlace, type Stmt, statements } from "./kernel.ts";
 import { sizesOf } from "./sizes.ts";
 
-/** How an operation of two operands is written. */
+/** The symbols of binary operations. */
 export const infix = {
   add: "+",
   sub: "-",
@@ -29,7 +29,7 @@ export const infix = {
   or: "|",
 } as const;
 
-/** `-0`, `inf` and `nan` are numbers of a float type. */
+/** A number; prints `-0`, `inf` and `nan` for floats. */
 function number(value: number): string {
   if (Number.isNaN(value)) return "nan";
   const sign = value < 0 || Object.is(value, -0) ? "-" : "";
@@ -41,7 +41,7 @@ function constant(value: number, dtype: Expr["dtype"]): string {
   return dtype === "i32" ? number(value) : `${number(value)}:${dtype}`;
 }
 
-/** `x` to `w`, or a number where a vector has more elements. */
+/** `x` to `w`, or a number for vectors of more than four elements. */
 const laneName = (lane: number, width: number): string => (width > 4 ? String(lane) : "xyzw"[lane]!);
 
 export function printExpr(e: Expr): string {
@@ -82,13 +82,13 @@ export function printExpr(e: Expr): string {
   }
 }
 
-/** ` in 0 .. 8`: from the first value to the one after the last; ` in 0 .. inf` where there is no last. */
+/** ` in 0 .. 8`, a half-open range; ` in 0 .. inf` if it is unbounded. */
 const printRange = (r: Range | undefined): string => (r ? ` in ${number(r.min)} .. ${number(r.max + 1)}` : "");
 
 const printPlace = ({ array, offset, stride, order }: MatrixPlace): string =>
   `${array}[${printExpr(offset)}] stride ${printExpr(stride)} ${order}`;
 
-/** The lines of a statement; `bounds` are those that a binding must state. */
+/** The lines of a statement; `bounds` gives the bounds that a binding must state. */
 export function printStmt(
   s: Stmt,
   indent: string,
@@ -132,7 +132,7 @@ export function printStmt(
   }
 }
 
-/** Bounds of the names that a kernel binds, where they do not follow from the text. */
+/** The bounds of names that are not implied by the text. */
 function statedBounds(k: Kernel): Map<Stmt, Range> {
   const stated = new Map<Stmt, Range>();
   const names = new Map<string, Var>(Object.entries(threadVars(k)));
@@ -141,7 +141,7 @@ function statedBounds(k: Kernel): Map<Stmt, Range> {
     const target = s.kind === "for" ? s.index : s.target;
     if (target.dtype !== "i32") continue;
     const of = (e: Expr) => rebound(e, names);
-    // What is assigned to may leave the bounds of its first value: nothing is implied.
+    // A var may be assigned values outside the bounds of its first one, so nothing is implied.
     const implied =
       s.kind === "for" ? counterRange(of(s.from), of(s.to)) : s.kind === "let" ? rangeOf(of(s.value)) : unbounded;
     const range = statedRange(target, implied);
@@ -166,7 +166,7 @@ function printSizes(k: Kernel): string[] {
 const by = (width: number | undefined): string => (width ? ` by ${width}` : "");
 const of = (reserved?: number): string => (reserved === undefined ? "" : ` of ${reserved}`);
 
-/** One line per statement; equal kernels print equal bytes. */
+/** The text of a kernel, one line per statement; equal kernels have equal text. */
 export function printKernel(k: Kernel): string {
   const features = requiredFeatures(k);
   const bounds = statedBounds(k);

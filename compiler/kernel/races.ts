@@ -1,17 +1,17 @@
-/** Finds accesses of shared memory that no barrier orders: on hardware they happen in any order, here always in the same. */
+/** Detects data races in workgroup memory, which the interpreter's fixed order of threads would otherwise hide. */
 import { InternalError } from "../diagnostics/error.ts";
 import type { Kernel } from "./kernel.ts";
 
-/** Whoever accesses memory on its own: a thread, or a subgroup that moves a matrix. */
+/** The agent of an access: a thread, or a subgroup that loads or stores a matrix. */
 type Accessor = { readonly kind: "thread" | "subgroup"; readonly index: number };
 
-/** Notes one access; throws InternalError where another accessor's is not ordered with it. */
+/** Records one access; throws InternalError if it races with one of another accessor. */
 export type Watch = (array: string, index: number, store: boolean) => void;
 
 const nobody = 0;
 const several = -1;
 
-/** The last accesses of each element, and how many barriers came before them. */
+/** The last writer and reader of each element, and the barrier phase of these accesses. */
 interface History {
   readonly writer: Int32Array;
   readonly written: Int32Array;
@@ -23,7 +23,7 @@ export class Races {
   private readonly kernel: string;
   private readonly histories = new Map<string, History>();
   private readonly threads: number;
-  /** Barriers so far, from 1: arrays begin with 0. */
+  /** 1 + the number of barriers so far; 0 in the histories means no access yet. */
   private phase = 1;
 
   constructor(kernel: Kernel, threads: number) {
@@ -36,7 +36,7 @@ export class Races {
     }
   }
 
-  /** All threads have met: what comes next is ordered after what was. */
+  /** All threads reached a barrier: later accesses are ordered after earlier ones. */
   barrier(): void {
     this.phase++;
   }

@@ -1,4 +1,4 @@
-/** The sizes that a kernel reads: known when it is dispatched. */
+/** The symbolic sizes that a kernel reads, which are known when it is dispatched. */
 import { children, type Expr, type Size } from "./expr.ts";
 import { expressions, type Kernel, statements } from "./kernel.ts";
 
@@ -17,14 +17,14 @@ function* bodyExpressions(kernel: Pick<Kernel, "body">): Generator<Expr> {
   for (const s of statements(kernel.body)) yield* expressions(s);
 }
 
-/** All sizes that a kernel speaks of, its grid and its buffers included. */
+/** All symbolic sizes in a kernel, including its grid and buffers. */
 export function sizesOf(kernel: Pick<Kernel, "body" | "grid" | "buffers">): ReadonlyMap<string, Size> {
   const found = new Map<string, Size>();
   collect([...kernel.grid, ...kernel.buffers.map((b) => b.size), ...bodyExpressions(kernel)], found);
   return found;
 }
 
-/** Whether the threads read a size, so that the kernel binds the uniform of sizes: the grid's are the host's to compute. */
+/** Whether the kernel's body reads a size, so that it binds the uniform of sizes; the host evaluates the grid. */
 export function bindsSizes(kernel: Pick<Kernel, "body">): boolean {
   const found = new Map<string, Size>();
   collect(bodyExpressions(kernel), found);

@@ -1,7 +1,6 @@
 /**
- * Turns loads and stores of neighbouring elements into accesses of four at once, or of eight halves. A buffer is changed
- * as a whole: only where every access of it begins at a multiple of the width plus a constant, and most elements of each
- * group are used.
+ * Turns loads and stores of adjacent elements into vector accesses of up to 16 bytes. A buffer is vectorized as a
+ * whole: only if every index is a multiple of the width plus a constant, and most elements of each group are used.
  */
 import {
   children,
@@ -20,21 +19,21 @@ import { div, laneOf } from "./simplify.ts";
 
 type Store = Extract<Stmt, { kind: "store" }>;
 
-/** What is known of a buffer's accesses, at one width. */
+/** The accesses of a buffer at one width. */
 interface Use {
   /** Distinct elements and distinct groups that are loaded. */
   readonly elements: Set<string>;
   readonly groups: Set<string>;
-  /** False once an access does not fit. */
+  /** False if an access cannot be vectorized. */
   fits: boolean;
 }
 
 type Runs = Map<Store, readonly Store[]>;
 
-/** A group of elements is worth a wide access when such a part of it is used. */
+/** The least fraction of loaded elements that must be used for wide accesses to pay off. */
 const worthwhile = 3 / 4;
 
-/** Widths that a buffer may be accessed by, the widest last: 16 bytes at most. */
+/** Possible access widths of a buffer, the widest last; 16 bytes at most. */
 const widthsOf = ({ dtype }: BufferParam): readonly Width[] =>
   (({ f16: [4, 8], f32: [4], u32: [2, 4], i32: [], bool: [] }) as const)[dtype];
 
@@ -51,7 +50,7 @@ export function vectorize(kernel: Kernel): Kernel {
   return { ...kernel, buffers, body: rewriteBlock(kernel.body, wide, runs, new Map()) };
 }
 
-/** The buffers that are better accessed by `width`; the runs of stores that become one are added to `runs`. */
+/** The buffers worth accessing by `width`; adds to `runs` the runs of stores to merge. */
 function worthWidening(kernel: Kernel, width: Width, runs: Runs): string[] {
   const uses = new Map<string, Use>(
     kernel.buffers.map((b) => [b.name, { elements: new Set(), groups: new Set(), fits: canWiden(b, width) }]),
@@ -92,7 +91,7 @@ function noteLoads(body: readonly Stmt[], width: Width, uses: ReadonlyMap<string
   walk(body);
 }
 
-/** Finds runs of stores to all elements of a group within one block; a store outside a run keeps its buffer narrow. */
+/** Finds runs of stores to all elements of a group within one block; a store outside a run keeps its buffer scalar. */
 function noteStores(body: readonly Stmt[], width: Width, uses: ReadonlyMap<string, Use>, runs: Runs): void {
   const open = new Map<string, (Store | undefined)[]>();
   for (const s of body) {
@@ -154,7 +153,7 @@ function widen(e: Expr, wide: ReadonlyMap<string, Width>, memo: Map<Expr, Expr>)
   return result;
 }
 
-/** A vector of elements; one that was taken apart and is put together again is what it was. */
+/** A vector of elements; reassembling all components of a vector yields that vector. */
 function whole(width: Width, parts: readonly Expr[]): Expr {
   const [first] = parts;
   const same =

@@ -1,6 +1,6 @@
 /**
- * Checks that a kernel is well formed: every name bound once and before use, types agreeing, stores to writable memory
- * only, matrices of fitting shapes, barriers and subgroup operations where all threads come to them together.
+ * Verifies that a kernel is well formed: names are bound once and before use, types agree, stores go to writable memory
+ * only, matrix shapes match, and barriers and subgroup operations are in uniform control flow.
  */
 import { InternalError } from "../diagnostics/error.ts";
 import { printRegisterType, type RegisterType, widthOf } from "./expr.ts";
@@ -12,7 +12,7 @@ import type { Fault, Report } from "./verify/fault.ts";
 import { matrixFaults } from "./verify/matrices.ts";
 import { uniformityFaults } from "./verify/uniformity.ts";
 
-/** Everything that is wrong with a kernel, in the order of its text. */
+/** All faults of a kernel, check by check: declarations, body, matrices, uniformity. */
 export function kernelFaults(kernel: Kernel): Fault[] {
   const faults: Fault[] = [];
   const report: Report = (at, message) => faults.push({ at, message });

@@ -1,4 +1,4 @@
-/** What the memory of a program is for: what is kept between runs, what runs are given, and what they compute. */
+/** A program's memory by purpose: what is kept between runs, the inputs of a run, and what it computes. */
 import { deviceBytes, isKept, type PlannedMemory, slotBytes } from "../fusion/index.ts";
 import { dimValue, type Sizes } from "../ir/dim.ts";
 import { inputName, topological } from "../ir/graph.ts";
@@ -6,10 +6,10 @@ import type { Node } from "../ir/node.ts";
 import { sourceOf } from "../ir/op.ts";
 import { isArena } from "../passes/index.ts";
 
-/** Bytes by what they are for; together they are all that buffers take. A kind that takes none is left out. */
+/** Bytes by purpose; they add up to all bytes of all buffers. Kinds with zero bytes are omitted. */
 export type MemoryByKind = Readonly<Record<string, number>>;
 
-/** Kernels bound to tensors, with the memory that they run in: a program, or a plan of one. */
+/** Kernels bound to tensors, with their memory plan: a compiled program, or only a planned one. */
 export interface BoundKernels extends Pick<PlannedMemory, "graph" | "plan" | "storage"> {
   readonly kernels: readonly {
     readonly kernel: { readonly buffers: readonly { readonly access: "read" | "read_write" }[] };
@@ -18,16 +18,16 @@ export interface BoundKernels extends Pick<PlannedMemory, "graph" | "plan" | "st
 }
 
 export interface KindsOfMemory {
-  /** What the parameter or state of this name is. */
+  /** The kind of the parameter or state of this name. */
   readonly kept: (name: string) => string;
-  /** The output that backward passes begin from: what it needs and they read is saved for them. */
+  /** The output that backward starts from: forward values that backward kernels read count as saved for backward. */
   readonly loss?: string;
 }
 
 /**
- * The memory of programs that a step runs one after another. They share what they keep in a store, and slots: the largest of
- * each is one buffer. A slot counts for what lies in it longest: gradients in whole arenas, what is saved for backward, other
- * values.
+ * The memory of programs that a step runs one after another. They share the parameters and states in a store, and
+ * slots: the largest slots of each program share one buffer, then the second largest, and so on. A slot counts as the
+ * first of these that it ever holds: a gradient arena, a value saved for backward, workspace.
  */
 export function memoryByKind(
   programs: readonly BoundKernels[],

@@ -1,6 +1,7 @@
 /**
- * What a graph comes to on an adapter, short of its code: the memory plan, and of each kernel its schedule, bytes and
- * operations. Lowering takes most of a compile and changes none of them, so that models of any size are planned in seconds.
+ * Plans a graph for an adapter without generating code: the memory plan, and the schedule, bytes and operations of each
+ * kernel. Lowering takes most of the compile time and affects none of these, so even large models are planned in
+ * seconds.
  */
 import { type RunOptions, runStages } from "../driver/index.ts";
 import { deviceBytes, kernelName, piecesOf, spanOf } from "../fusion/index.ts";
@@ -20,28 +21,28 @@ export interface PlannedKernel {
   readonly name: string;
   readonly kind: KernelKind;
   readonly schedule: string;
-  /** Whether its schedule multiplies on matrix units. */
+  /** Whether its schedule uses matrix units. */
   readonly onMatrices: boolean;
-  /** Each tensor, or part of one, that it reads: once. Of what it picks elements from, no more than it makes. */
+  /** Each tensor, or part, counted once; for elementwise kernels, of each at most as many elements as are stored. */
   readonly bytesRead: number;
   readonly bytesWritten: number;
-  /** Of its sums: two for each multiply-accumulate. */
+  /** Of its reductions, contractions and attention only; a multiply-accumulate counts as two. */
   readonly flops: number;
-  /** Whether it writes what a store keeps between runs: parameters, the optimizer's state. */
+  /** Whether it writes parameters or states, which a store keeps between runs. */
   readonly updates: boolean;
 }
 
 export interface PlannedProgram {
   readonly kernels: readonly PlannedKernel[];
-  /** The same kernels as bound to memory. */
+  /** The same kernels with their buffers. */
   readonly bound: BoundKernels;
-  /** Bytes that are copied when all kernels are done. */
+  /** Bytes that are copied after the last kernel. */
   readonly copied: number;
-  /** The most bytes of one tensor, or part of one, that a kernel binds. */
+  /** Bytes of the largest binding of any kernel. */
   readonly largestBinding: number;
 }
 
-/** Plans a graph for an adapter. Its sizes are bound, or given: then they stay open, as in a program for any. */
+/** Plans a graph for an adapter. `sizes` are the symbolic sizes that bytes and flops are counted at. */
 export function planKernels(
   graph: Graph,
   facts: AdapterFacts,
@@ -57,7 +58,7 @@ export function planKernels(
   };
 }
 
-/** What a kernel of this shape binds: what it writes is open to reading as well. */
+/** The bindings of a kernel of this shape; those that it writes are read_write. */
 function bindingsOf({ shape: { regions, stores } }: ShapedKernel): BoundKernels["kernels"][number] {
   const written = new Set([...stores.values()].map((place) => place.region));
   const access = (i: number) => (written.has(i) ? "read_write" : "read");

@@ -1,11 +1,11 @@
-/** What a graph is computed in on an adapter when f16 is asked for, and why. */
+/** The precision that a graph is actually computed in on an adapter when f16 is requested, and why. */
 import { type AdapterFacts, type ScheduleTables, scheduleTables } from "../lowering/index.ts";
 import type { Precision } from "../passes/index.ts";
 
-/** What is asked for: what to compute in, and what parameters are kept as. */
+/** The requested precision of computation, and of stored parameters. */
 export interface PrecisionAsked {
   readonly precision: Precision;
-  /** Default as `precision` says. */
+  /** Default: `precision`. */
   readonly parameters?: Precision;
 }
 
@@ -13,7 +13,7 @@ export interface PrecisionPath {
   readonly computes: Precision;
   /** In a few words: "f16 on matrices". */
   readonly path: "f16 on matrices" | "f16 on scalar tiles" | "f16 storage only, f32 compute" | "f32";
-  /** As a phrase that fits after "because". */
+  /** A phrase that fits after "because". */
   readonly why: string;
 }
 
@@ -37,7 +37,7 @@ export function precisionPath(
     : { computes: "f16", path: "f16 on scalar tiles", why: refused };
 }
 
-/** Why no schedule of contractions uses matrix units of f16; undefined where one does. */
+/** Why no contraction schedule uses f16 matrix units; undefined if one does. */
 function whyNoMatrices(facts: AdapterFacts, { contraction }: ScheduleTables): string | undefined {
   const onMatrices = contraction.schedules.filter((s) => s.features?.includes("subgroup_matrix"));
   if (!facts.features.has("subgroup_matrix")) return "the adapter has no matrix units that WebGPU shows";

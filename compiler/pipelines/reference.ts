@@ -1,4 +1,4 @@
-/** From a graph to what the interpreter evaluates: the readable list of what happens, in order. */
+/** The pipeline from a graph to the reference interpreter. */
 
 import { UsageError } from "../diagnostics/error.ts";
 import { type AnyStage, graphStage, type Pass } from "../driver/index.ts";
@@ -6,11 +6,11 @@ import { type Sizes, symbolsOf } from "../ir/dim.ts";
 import { bindSizes, type Graph, nodesOf } from "../ir/graph.ts";
 
 /**
- * The pipeline from a graph to the interpreter. No pass is on it: the other pipelines are judged by
- * what the interpreter says of the graph as it was given, and a pass on both would be judged by itself.
+ * The pipeline from a graph to the interpreter. It runs no optimization passes: the interpreter is the oracle that the
+ * other pipelines are tested against, and a bug in a shared pass would go unnoticed.
  */
 export const referenceStages = (sizes: Sizes): readonly AnyStage[] => [
-  graphStage(bindTo(sizes)), // the interpreter allocates what it computes: every size a number
+  graphStage(bindTo(sizes)), // the interpreter allocates every value, so every size must be a number
 ];
 
 const bindTo = (sizes: Sizes): Pass => ({

@@ -1,6 +1,7 @@
 /**
- * Runs a compiled program on the CPU as a device would: its kernels in their order, in the buffers of the memory plan with
- * all their reuse, states replaced at the end. What a device computes differently is the device's doing.
+ * Runs a compiled program on the CPU as a device would: kernels in order, in the buffers of the memory plan with all
+ * their reuse, states replaced at the end. Any difference on a device then comes from the device or its code
+ * generation.
  */
 import { InternalError } from "../diagnostics/error.ts";
 import { type BufferUse, deviceBytes, slotBytes, spanOf } from "../fusion/index.ts";
@@ -13,10 +14,10 @@ import { type Program, variantFor } from "../lowering/index.ts";
 
 type Elements = Float32Array | Float16Array | Int32Array | Uint32Array;
 
-/** What a run leaves behind. */
+/** The results of a run. */
 export interface ProgramRun {
   readonly outputs: ReadonlyMap<string, Elements>;
-  /** Every graph input as it is after the run, by name: a state that the graph updates has its new value. */
+  /** Every graph input after the run, by name: a state that the graph updates has its new value. */
   readonly inputs: ReadonlyMap<string, Elements>;
 }
 
@@ -31,8 +32,8 @@ const elementsAt = (dtype: DType, buffer: ArrayBuffer, start: number, length: nu
 const wholeWords = (bytes: number): number => Math.ceil(bytes / 4) * 4;
 
 /**
- * Runs a program once on values for each of its graph's inputs, at the sizes given for its open symbols. Memory begins as
- * NaN, so that what nobody wrote shows.
+ * Runs a program once on values for each of its graph's inputs, with `sizes` for its symbolic sizes. Slots start out as
+ * NaN, so that reads of unwritten memory show.
  */
 export function runProgram(
   program: Program,

@@ -1,4 +1,4 @@
-/** What a tuner times: each shape of kernel of a graph in every way in which it may be lowered. */
+/** The autotuner's search space: each kernel shape of a graph with every schedule and settings that can lower it. */
 import { runStages } from "../driver/index.ts";
 import { kernelName } from "../fusion/index.ts";
 import type { Sizes } from "../ir/dim.ts";
@@ -27,26 +27,26 @@ import {
 export interface Candidate {
   readonly schedule: string;
   readonly settings: Settings;
-  /** The kernel made in this way, as a program of its own, whose other parts are those of the whole graph. */
+  /** Compiles only this kernel, as a program that otherwise is that of the whole graph. */
   readonly compile: () => Program;
 }
 
 /** Kernels of one shape. */
 export interface TunableKernel {
-  /** Of the shape, as findings name it. */
+  /** The key of the shape in `Findings`. */
   readonly mark: string;
-  /** Of the same kernel where these sizes are fixed; undefined where it has no like there. */
+  /** The key of the same kernel if the sizes are fixed; undefined if that graph has no such kernel. */
   readonly fixedMark: string | undefined;
   readonly count: number;
-  /** What is taken now at the sizes given. */
+  /** The current choice at the given sizes. */
   readonly taken: Candidate;
-  /** What the order of the table would take. */
+  /** The choice by the order of the schedule table, without findings. */
   readonly byTable: Pick<Candidate, "schedule" | "settings">;
-  /** All ways that fit at these sizes, the taken one among them. */
+  /** All choices that are valid at these sizes, including `taken`. */
   readonly candidates: readonly Candidate[];
 }
 
-/** The shapes of kernels of a graph with what may be timed for each. Sizes that the graph leaves open are those of `sizes`. */
+/** The kernel shapes of a graph with the candidates to time for each. `sizes` gives values to symbolic sizes. */
 export function tunableKernels(
   graph: Graph,
   facts: AdapterFacts,
@@ -76,7 +76,7 @@ export function tunableKernels(
   });
 }
 
-/** Marks of the kernels of a graph by their names. */
+/** Shape keys of a graph's kernels by kernel name. */
 function fixedMarks(graph: Graph, facts: AdapterFacts, options: PlanningOptions): Map<string, string> {
   const { shaped } = runStages(graph, planningStages(facts, options), scheduleForm);
   return new Map(shaped.map(({ fused, shape }) => [kernelName(fused), markOfShape(shape.key)]));

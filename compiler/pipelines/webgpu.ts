@@ -1,4 +1,4 @@
-/** The pipeline from a graph to WebGPU kernels: the readable list of stages, in order. */
+/** The pipeline from a graph to WebGPU kernels. */
 import { type AnyStage, type Form, graphForm, graphStage, type RunOptions, runStages, stage } from "../driver/index.ts";
 import {
   type Beside,
@@ -60,7 +60,7 @@ import {
 import { commonPasses } from "./common.ts";
 import { precisionPath } from "./precision.ts";
 
-/** What the WebGPU backend keeps whole: what has a kernel, or is no composite. */
+/** Nodes that are not decomposed for WebGPU: those with a kernel of their own, and everything that is not composite. */
 const keepsOn =
   (facts: AdapterFacts) =>
   (node: Node): boolean => {
@@ -69,7 +69,7 @@ const keepsOn =
     return core !== undefined || opRecord(node.op).kind !== "composite";
   };
 
-/** What is kept of a graph: beside these, ranges of states that are stored over them. */
+/** Nodes of a graph that are not decomposed: also in-place updates of a range of a state. */
 const keepsIn = (facts: AdapterFacts) => (graph: Graph) => {
   const keeps = keepsOn(facts);
   const states = overwritableStates(graph);
@@ -81,7 +81,7 @@ const keepsIn = (facts: AdapterFacts) => (graph: Graph) => {
 
 const kernelCount = ({ kernels }: { readonly kernels: readonly unknown[] }): string => `${kernels.length} kernels`;
 
-/** Which nodes are computed in which kernel. Verified, whatever made it, to read only what was written before. */
+/** Which nodes are computed in which kernel. The verifier checks that kernels only read what was written before. */
 export const planForm: Form<FusionPlan> = {
   name: "fusion plan",
   print: printPlan,
@@ -105,7 +105,7 @@ export const scheduleForm: Form<ScheduledPlan> = {
   size: ({ choices }) => `${choices.size} shapes of kernels`,
 };
 
-/** Verified after each stage at CHECK=all, which then says what stage breaks a kernel: it takes 15 % of a compile. */
+/** Verified after each stage only at CHECK=all, to find the stage that breaks a kernel: it takes 15 % of a compile. */
 export const loweredForm: Form<LoweredPlan> = {
   name: "kernels",
   print: printLowered,
@@ -113,7 +113,7 @@ export const loweredForm: Form<LoweredPlan> = {
   size: ({ lowered }) => `${lowered.size} shapes of kernels`,
 };
 
-/** Every kernel is verified on every compile, once for each shape: it takes 4 % of it. */
+/** Each kernel shape is verified once on every compile: this takes 4 % of it. */
 export const programForm: Form<Program> = {
   name: "program",
   print: printProgram,
@@ -121,33 +121,33 @@ export const programForm: Form<Program> = {
   size: kernelCount,
 };
 
-/** Who shares a product's tiles out: CPU threads are as good as one processor, since they take tiles as they come. */
+/** How products are distributed. CPU threads count as one processor, since they take tiles dynamically. */
 const productsOn = ({ software, multiprocessors, matrices }: AdapterFacts): ProductsOn => ({
   processors: software ? 1 : (multiprocessors ?? 128),
   halves: matrices.some(({ operands, result }) => operands === "f16" && result === "f32") ? "matrices" : "scalars",
 });
 
 /**
- * Products from which on chunks pay: as large as what lies beside them is not, and of a budget no small part. Each chunk is
- * one more kernel of each kind.
+ * Products whose results are at least this large are chunked: 256 MiB, or a sixteenth of the memory budget if less.
+ * Smaller ones are not worth it, since each chunk adds one more kernel of each kind.
  */
 const chunkLimits = (memory: number | undefined): ChunkLimits => ({
   least: Math.min(2 ** 28, (memory ?? Number.POSITIVE_INFINITY) / 16),
 });
 
-/** What a kernel computes is f32 in registers: f16 is what lies in memory, and what matrix units are given. */
+/** Kernels compute in f32 registers; f16 is used for tensors in memory and operands of matrix units. */
 const inMemory = (facts: AdapterFacts): HalfOptions => ({ isWhole: keepsOn(facts), parameters: "as_given" });
 
-/** Values of a graph that lie in memory as f16 where an adapter computes in it; the same for ranks of different adapters. */
+/** Values that are stored as f16 if an adapter computes in f16; the same on all ranks, whatever their adapters. */
 export const halvesInMemory = (graph: Graph): ReadonlySet<Node> => halfValues(graph, inMemory(baselineFacts));
 
-/** How products make and read rows: whole, or in parts. */
+/** How contraction schedules make and read rows: whole, or in parts. */
 const rowLimits = (schedules: ScheduleTables, facts: AdapterFacts) => ({
   rowTiles: rowTilesOf(schedules, facts),
   rowParts: rowPartsOf(schedules, facts),
 });
 
-/** The stages for an adapter and the schedules there are; each says what it needs from those before it. */
+/** All stages for an adapter. The comments in the lists below say what each stage needs from the earlier ones. */
 export const webgpuStages = (
   facts: AdapterFacts,
   schedules: ScheduleTables = scheduleTables,
@@ -160,65 +160,65 @@ export const webgpuStages = (
   ...loweringStages(facts),
 ];
 
-/** From a graph to the choice of schedules. */
+/** The stages from a graph to chosen schedules. */
 export const planningStages = (
   facts: AdapterFacts,
   { schedules = scheduleTables, precision = "f32", findings, memory, beside }: PlanningOptions,
 ): readonly AnyStage[] => [
-  ...commonPasses.map(graphStage), // first: canonicalize would merge the sums that split-reductions takes apart
+  ...commonPasses.map(graphStage), // first: canonicalize would merge the sums that split-reductions splits
   graphStage(halfPrecision(precisionPath(facts, { precision }, schedules).computes, inMemory(facts))), // while attention is one node
-  graphStage(joinPads), // after canonicalize, which would spell some joined ranges otherwise
-  graphStage(decomposeFor(keepsIn(facts))), // after fuse-attention, which needs softmax and contractions whole
-  graphStage(chunkProducts(chunkLimits(memory))), // after decompose, which spells out losses; before others cut products
-  graphStage(splitStrides), // after canonicalize, which makes a convolution's gradient a product of windows
-  graphStage(splitContractions(productsOn(facts))), // after decompose, which makes products of gradients
-  graphStage(splitKeys), // before fusion, which would else make one kernel of it
-  graphStage(splitReductions), // after decompose, which makes most sums
+  graphStage(joinPads), // after canonicalize, which would rewrite some joined ranges
+  graphStage(decomposeFor(keepsIn(facts))), // after fuse-attention, which matches whole softmax and contraction nodes
+  graphStage(chunkProducts(chunkLimits(memory))), // after decompose, which expands losses; before products are split
+  graphStage(splitStrides), // after canonicalize, which turns a convolution's gradient into a product of windows
+  graphStage(splitContractions(productsOn(facts))), // after decompose, which creates the products of gradients
+  graphStage(splitKeys), // before fusion, which would otherwise make it one kernel
+  graphStage(splitReductions), // after decompose, which creates most sums
   stage("fusion", graphForm, planForm, (graph) => fuseForUpdates(graph, facts, rowLimits(schedules, facts))), // needs primitives only
-  stage("in-place", planForm, planForm, (plan) => updateInPlace(plan, facts, rowLimits(schedules, facts))), // before the order: who reads a state runs before who overwrites it
+  stage("in-place", planForm, planForm, (plan) => updateInPlace(plan, facts, rowLimits(schedules, facts))), // before order: readers of a state run before its writer
   stage("order", planForm, planForm, orderKernels, ["in-place"]),
-  stage("rematerialize", planForm, planForm, (plan) => rematerialize(plan, memory, beside), ["order"]), // what lies idle at the peak follows from the order
+  stage("rematerialize", planForm, planForm, (plan) => rematerialize(plan, memory, beside), ["order"]), // the order decides what is idle at the peak
   stage("memory", planForm, memoryForm, planMemory, ["order"]), // lifetimes follow from the order
   stage("schedule", memoryForm, scheduleForm, (plan) => schedulePlan(plan, facts, schedules, findings)),
 ];
 
-/** From the choice of schedules to kernels. */
+/** The stages from chosen schedules to kernels. */
 export const loweringStages = (facts: AdapterFacts): readonly AnyStage[] => [
   stage("lower", scheduleForm, loweredForm, lowerPlan),
-  stage("vectorize", loweredForm, loweredForm, (plan) => mapKernels(plan, vectorize)), // before hoist, which gives names to the loads that it looks for
+  stage("vectorize", loweredForm, loweredForm, (plan) => mapKernels(plan, vectorize)), // before hoist, which binds loads to lets
   stage("hoist", loweredForm, loweredForm, (plan) => mapKernels(plan, hoist), ["vectorize"]),
   stage("keep-loops", loweredForm, loweredForm, (plan) => (facts.software ? mapKernels(plan, keepLoops) : plan), [
     "hoist",
-  ]), // last: the others know the bounds of loops that begin at 0
+  ]), // last: the others only know the bounds of loops that start at 0
   stage("kernels", loweredForm, programForm, assembleProgram),
 ];
 
-/** What the choice of kernels depends on beside the adapter. */
+/** What kernel selection depends on besides the adapter. */
 export type PlanningOptions = {
   readonly [K in "schedules" | "precision" | "findings" | "memory" | "beside"]?: KernelOptions[K] | undefined;
 };
 
 export interface KernelOptions extends RunOptions {
-  /** The schedules of every kind of kernel, where they are not the product's: `withSchedule` adds one. */
+  /** The schedules for every kind of kernel; default: the built-in tables. `withSchedule` adds one. */
   readonly schedules?: ScheduleTables;
-  /** What timing on the adapter has shown: honoured where it still fits. */
+  /** Autotuning results for the adapter; used where they are still valid. */
   readonly findings?: Findings;
   /**
-   * In which floats most of the work is done; default "f32". "f16" needs adapters with that feature, and is f32 on others:
-   * `precisionPath` says which it is.
+   * The float type of most of the work; default "f32". "f16" falls back to f32 on adapters without shader-f16:
+   * `precisionPath` reports which is used.
    */
   readonly precision?: Precision;
   /**
-   * Bytes that all buffers of the program may take: where they would take more, values are computed again instead of kept.
-   * Sizes that are open until a run count as the most that they may be, or as a usual number.
+   * Budget in bytes for all buffers of the program; to stay within it, values are rematerialized instead of kept.
+   * Symbolic sizes count as a typical value, which is at most their upper bound.
    */
   readonly memory?: number;
-  /** Programs that lie in memory at the same time and run before or after: `memory` is for all of them together. */
+  /** Programs that are in memory at the same time and run before or after; `memory` is the budget for all of them. */
   readonly beside?: readonly Beside[];
 }
 
 /**
- * Compiles a graph to kernels. Needs no device, and takes time in proportion to the graph. Symbolic sizes stay open until
+ * Compiles a graph to kernels. Needs no device; time is linear in the size of the graph. Symbolic sizes stay open until
  * a run. Throws UnsupportedError for what no kernel can do on the adapter.
  */
 export const compileKernels = (

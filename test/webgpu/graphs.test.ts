@@ -1,7 +1,8 @@
 /** Fused kernels on a real device against the reference: every op, and random graphs at odd sizes. */
 import fc from "fast-check";
 import { describe, expect } from "vitest";
-import { build, opRecords } from "../../compiler/index.ts";
+import { webgpuBackend } from "../../backends/webgpu/index.ts";
+import { build, hostTensor, makeGraph, opRecords, ops, symbol } from "../../compiler/index.ts";
 import { gpuTest } from "../support/adapter.ts";
 import { graphArbitrary, inputValues } from "../support/random-graph.ts";
 import { graphOf, inputMap, inputsOf, operandsOf } from "../support/samples.ts";
@@ -27,4 +28,27 @@ describe.each(["software", "hardware"])("with the schedules of %s", (family) => 
     });
     await fc.assert(property, { numRuns: 40, seed: 7 });
   });
+});
+
+gpuTest("a program whose kernels failed to compile is built again by the next run", async ({ gpu }) => {
+  const x = ops.input("x", "f32", [{ name: "a", size: symbol("n") }]);
+  const graph = makeGraph("doubled", [{ name: "y", node: ops.mul(x, 2) }]);
+  const compile = gpu.device.createComputePipelineAsync.bind(gpu.device);
+  let failures = 1;
+  const failing = async (descriptor: GPUComputePipelineDescriptor) => {
+    if (failures-- > 0) throw new Error("no memory for code");
+    return compile(descriptor);
+  };
+  const device = new Proxy(gpu.device, {
+    get(target, name) {
+      if (name === "createComputePipelineAsync") return failing;
+      const value = Reflect.get(target, name, target);
+      return typeof value === "function" ? value.bind(target) : value;
+    },
+  });
+  const backend = webgpuBackend({ ...gpu, device });
+  const executable = await backend.compile(graph, { fixed: true });
+  const run = () => executable.run({ x: hostTensor("f32", [{ name: "a", size: 2 }], [1, 3]) }, backend.createStore());
+  await expect(run()).rejects.toThrow("no memory for code");
+  expect([...(await run()).y!.data]).toEqual([2, 6]);
 });

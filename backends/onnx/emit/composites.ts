@@ -1,4 +1,4 @@
-/** Composites that an opset has an operator for: softmax, norms, attention. */
+/** Composites with an ONNX operator: softmax, norms, attention. */
 import type { Axis, Node } from "../../../compiler/index.ts";
 import { elementwise } from "./elementwise.ts";
 import { addNodeWith, castTo, constant, type Emission, emit, integers, scalar } from "./emission.ts";
@@ -20,7 +20,7 @@ import {
   value,
 } from "./value.ts";
 
-/** exp(x - max) / sum along one axis; a layout in which it is innermost is taken where there is one. */
+/** exp(x - max) / sum along one axis; prefers a layout in which the axis is innermost. */
 export function softmax(e: Emission, t: Tensor, axis: Axis): Tensor {
   if (axis.size === 1) return tensor(value(scalar(e, t.dtype, 1), t.dtype, []));
   const v = t.layouts.find((x) => orderOf(x).at(-1) === axis.name) ?? first(t);
@@ -35,14 +35,14 @@ export function softmax(e: Emission, t: Tensor, axis: Axis): Tensor {
 export interface Norm {
   /** RMSNormalization or LayerNormalization. */
   readonly type: "RMSNormalization" | "LayerNormalization";
-  /** The node that is normalized. */
+  /** The node being normalized. */
   readonly x: Node;
-  /** Of known sizes, more than one element together. */
+  /** Axes of static size, with more than one element in total. */
   readonly over: readonly Axis[];
   readonly epsilon: number;
 }
 
-/** A norm over the innermost axes; weight and bias that carry further axes are applied after it. */
+/** A norm over the innermost axes; weight and bias with other axes are applied after it. */
 export function normalize(
   e: Emission,
   x: Tensor,
@@ -63,7 +63,7 @@ export function normalize(
   return bias && !useBias ? elementwise(e, "Add", [y, bias], x.dtype) : y;
 }
 
-/** The operator; onnxruntime's own where a gradient wants the statistic that it computes. */
+/** Emits the norm; uses onnxruntime's own operator if a gradient needs its statistic. */
 function normNode(e: Emission, norm: Norm, inputs: readonly string[], groups: Groups): string {
   const attributes = { axis: -1, epsilon: { float: norm.epsilon } };
   if (norm.type === "RMSNormalization" && e.options.opset < 23) return spelledOut(e, norm, inputs as [string, string]);
@@ -75,7 +75,7 @@ function normNode(e: Emission, norm: Norm, inputs: readonly string[], groups: Gr
   return y;
 }
 
-/** RMS norm before there was an operator, in f32 and in the form that runtimes look for to fuse it. */
+/** RMS norm for opsets without the operator, in f32 and in the pattern that runtimes fuse. */
 function spelledOut(e: Emission, { epsilon, x }: Norm, [name, scale]: readonly [string, string]): string {
   const dtype = x.type.dtype;
   const wide = castTo(e, name, dtype, "f32");
@@ -89,7 +89,7 @@ function spelledOut(e: Emission, { epsilon, x }: Norm, [name, scale]: readonly [
   return emit(e, "Mul", [castTo(e, emit(e, "Div", [wide, root]), "f32", dtype), scale]);
 }
 
-/** x with the normalized axes as its innermost dimension, by a layout that is there or by moving them. */
+/** x with the normalized axes as its innermost dimension, from an existing layout or by a transpose. */
 function rowsInnermost(e: Emission, x: Tensor, over: readonly Axis[]): Value {
   const normalized = (a: Axis) => over.some((o) => o.name === a.name);
   const ready = x.layouts.find((v) => {
@@ -119,8 +119,8 @@ export interface AttentionRoles {
 }
 
 /**
- * The Attention operator on [batch, heads, rows, width]: axes that q, k and v share are batch and heads, q's others are
- * rows, v's are its width.
+ * The Attention operator on [batch, heads, rows, width]: the axes that q, k and v share are batch and heads, q's other
+ * axes are rows, v's are width.
  */
 export function attentionOperator(e: Emission, q: Tensor, k: Tensor, v: Tensor, roles: AttentionRoles): Tensor {
   const [qn, kn, vn] = [q, k, v].map((t) => orderOf(first(t))) as [string[], string[], string[]];

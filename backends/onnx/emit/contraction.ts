@@ -1,6 +1,6 @@
 /**
- * Contractions as MatMul and Gemm. Axes are merged to [batch..., rows, columns]; an operand that has its matrix axes the
- * other way round is not copied but multiplied transposed (Gemm's transA and transB, onnxruntime's FusedMatMul).
+ * Contractions as MatMul and Gemm. Axes are merged to [batch..., rows, columns]; an operand with transposed matrix axes
+ * is not copied but multiplied transposed (Gemm's transA and transB, onnxruntime's FusedMatMul).
  */
 import type { Axis } from "../../../compiler/index.ts";
 import { elementwise } from "./elementwise.ts";
@@ -23,11 +23,11 @@ import {
   weightOf,
 } from "./value.ts";
 
-/** Σ a·b over the axes named, which are two operands of the node at hand. */
+/** Σ a·b over the named axes, where a and b are the operands of the current node. */
 export function contract(e: Emission, a: Tensor, b: Tensor, over: readonly Axis[]): Tensor {
   const [an, bn] = [orderOf(first(a)), orderOf(first(b))];
   const inBoth = over.filter((x) => an.includes(x.name) && bn.includes(x.name)).map((x) => x.name);
-  // A constant along a contracted axis leaves the sum to the other operand.
+  // Along a contracted axis that one operand lacks, the other is summed first.
   const only = (names: readonly string[], others: readonly string[]) =>
     over.filter((x) => names.includes(x.name) && !others.includes(x.name)).map((x) => x.name);
   const [left, right] = [sumOver(e, a, only(an, bn)), sumOver(e, b, only(bn, an))];
@@ -46,7 +46,7 @@ function multiply(e: Emission, a: Tensor, b: Tensor, contracted: readonly string
   const [an, bn] = [orderOf(first(a)), orderOf(first(b))];
   const batch = an.filter((n) => bn.includes(n) && !contracted.includes(n));
   const dot = an.length === bn.length && batch.length + contracted.length === an.length;
-  // Thousands of dot products are faster as one product and one sum than as matrices of one element.
+  // A batch of dot products is faster as multiply and sum than as 1x1 matmuls.
   if (dot && batch.length > 0) return reduce(e, "ReduceSum", elementwise(e, "Mul", [a, b], a.dtype), contracted);
   const [left, right] = pairUp(e, a, b, { batch, contracted });
   const [x, y] = [factor(e, a, left), factor(e, b, right)];
@@ -58,18 +58,18 @@ function multiply(e: Emission, a: Tensor, b: Tensor, contracted: readonly string
   return product;
 }
 
-/** Says which product of the graph the one of this name is; equal ones of the graph may be one of the file. */
+/** Records which graph product a MatMul is; equal graph products may share one MatMul in the file. */
 function noteProduct(e: Emission, name: string, operand: number): void {
   e.products.set(name, [...(e.products.get(name) ?? []), { node: e.at!, operand }]);
 }
 
-/** One factor of a product: a value that lies as its matrix says, and its axes by role. */
+/** One operand of a product: a value laid out as `matrix` says, and its axes by role. */
 interface Factor {
   readonly value: Value;
   readonly matrix: Matrix;
   readonly batch: readonly Axis[];
   readonly contracted: readonly Axis[];
-  /** The axes that only this factor has: rows of the result if it is the first, columns if it is the second. */
+  /** The axes that only this operand has: rows of the result if it is the first, columns if it is the second. */
   readonly own: readonly Axis[];
 }
 
@@ -85,11 +85,13 @@ function factor(e: Emission, t: Tensor, matrix: Matrix): Factor {
   };
 }
 
-/** The factor as [batch..., rows, columns] in the order in which its matrix axes lie. */
+/** The operand as [batch..., rows, columns], its matrix axes in memory order. */
 const asMatrices = (e: Emission, { value: v, matrix, batch, contracted, own }: Factor): Value =>
   regroup(e, v, [...separate(batch), ...(matrix.contractedFirst ? [contracted, own] : [own, contracted])]);
 
-/** A stack of products whose users need another order is moved at once, so that what is computed from it lies right already. */
+/**
+ * Transposes a batched product right away if its users want another order, so that later results have that order too.
+ */
 function asWished(e: Emission, t: Tensor): Tensor {
   const wish = wishOf(e);
   const order = orderOf(first(t));
@@ -99,7 +101,7 @@ function asWished(e: Emission, t: Tensor): Tensor {
   return { dtype: t.dtype, layouts: [moved, ...t.layouts.filter((v) => v !== moved)] };
 }
 
-/** True when the result's users ask for b's axes before a's. */
+/** True if the result's users want b's axes before a's. */
 function swapped(e: Emission, a: Matrix, b: Matrix): boolean {
   const wish = wishOf(e);
   const [straight, turned] = [
@@ -109,9 +111,9 @@ function swapped(e: Emission, a: Matrix, b: Matrix): boolean {
   return wish !== undefined && a.own.length > 0 && b.own.length > 0 && !serves(wish, straight) && serves(wish, turned);
 }
 
-/** The forms of both operands that agree in batch and contracted order and move the fewest elements. */
+/** Layouts of both operands that agree in batch and contracted order and move the fewest elements. */
 function pairUp(e: Emission, a: Tensor, b: Tensor, roles: Roles): [Matrix, Matrix] {
-  // MatMul wants [own, contracted] · [contracted, own]; onnxruntime's form of it takes either.
+  // MatMul needs [own, contracted] · [contracted, own]; onnxruntime's FusedMatMul takes either order.
   const free = e.options.dialect === "onnxruntime";
   const movedA = () => nearestForm(orderOf(first(a)), roles, free ? undefined : false);
   const movedB = () => nearestForm(orderOf(first(b)), roles, free ? undefined : true);
@@ -130,7 +132,7 @@ function pairUp(e: Emission, a: Tensor, b: Tensor, roles: Roles): [Matrix, Matri
   return candidates.reduce((x, y) => (y.cost < x.cost ? y : x)).pair;
 }
 
-/** Layouts that are matrices as they stand. */
+/** Existing layouts that are already matrices. */
 function formsOf(t: Tensor, roles: Roles): Matrix[] {
   return t.layouts.flatMap((v) => {
     const form = matrixForm(orderOf(v), roles);
@@ -140,7 +142,7 @@ function formsOf(t: Tensor, roles: Roles): Matrix[] {
 
 const agreeing = (m: Matrix, like: Matrix): Matrix => ({ ...m, batch: like.batch, contracted: like.contracted });
 
-/** Without batch axes: MatMul where both stand as MatMul wants them, else Gemm, which multiplies either way round. */
+/** Without batch axes: MatMul if both operands have its layout, else Gemm, which can transpose them. */
 function flatProduct(e: Emission, a: Factor, b: Factor): Tensor {
   const left = turned(e, a, a.matrix.contractedFirst, [...a.matrix.own, ...a.matrix.contracted]);
   const right = turned(e, b, !b.matrix.contractedFirst, [...b.matrix.contracted, ...b.matrix.own]);
@@ -159,13 +161,15 @@ function flatProduct(e: Emission, a: Factor, b: Factor): Tensor {
   return tensor(value(name, dtype, [a.own, b.own]));
 }
 
-/** The factor as MatMul wants it: as it is, or in the order given if it is stored and can be written so; else undefined. */
+/**
+ * The operand in MatMul's layout: as it is, or in `order` if it is stored and can be written that way; else undefined.
+ */
 function turned(e: Emission, { value: v, own }: Factor, wrong: boolean, order: readonly string[]): Value | undefined {
   if (!wrong || own.length === 0) return v;
   return v.view && e.kinds.get(v.view.node) === "stored" ? arrange(e, tensor(v), order) : undefined;
 }
 
-/** The rows as they are grouped already, where that leaves the contracted axes together. */
+/** The existing grouping of the rows, if it keeps them apart from the contracted axes. */
 function rowGroups(v: Value, { own, contracted }: Factor): Groups {
   const groups = v.groups.filter((g) => !g.some((p) => contracted.some((c) => c.name === p.name)));
   return groups.flat().length === own.length ? groups : separate(own);
@@ -184,7 +188,7 @@ function stackedProduct(e: Emission, a: Factor, b: Factor): Tensor {
   return tensor(value(emit(e, "MatMul", [l, r]), dtype, groups));
 }
 
-/** The number that the only user multiplies this product by, which then need not: the emitter of mul passes it by. */
+/** Folds the constant factor of the product's only user into alpha; the emitter of mul then skips that user. */
 function takeFactor(e: Emission): { alpha?: { float: number } } {
   const factor = e.at && e.factors.get(e.at);
   if (factor === undefined) return {};
@@ -192,7 +196,7 @@ function takeFactor(e: Emission): { alpha?: { float: number } } {
   return { alpha: { float: factor } };
 }
 
-/** The matrices of a stack transposed. */
+/** Transposes the last two dimensions. */
 function flip(e: Emission, v: Value): string {
   const rank = v.groups.length;
   const perm = Array.from({ length: rank }, (_, i) => (i < rank - 2 ? i : 2 * rank - 3 - i));

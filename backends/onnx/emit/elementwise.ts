@@ -1,4 +1,4 @@
-/** Elementwise operators over named axes: one layout for all operands, found by cost, then NumPy broadcasting. */
+/** Elementwise operators over named axes: chooses one layout for all operands by cost, then uses NumPy broadcasting. */
 import type { Axis, DType } from "../../../compiler/index.ts";
 import { type Attributes, type Emission, emit, wishOf } from "./emission.ts";
 import { serves } from "./hints.ts";
@@ -17,13 +17,13 @@ import {
   weightOf,
 } from "./value.ts";
 
-/** Operands in one order and grouping, so that ONNX broadcasts them; `groups` are the result's dimensions. */
+/** Operands in a common order and grouping that ONNX can broadcast; `groups` are the result's dimensions. */
 export interface Aligned {
   readonly values: readonly Value[];
   readonly groups: Groups;
 }
 
-/** `type` applied element by element; operands broadcast by axis name. */
+/** Applies `type` elementwise; operands broadcast by axis name. */
 export function elementwise(
   e: Emission,
   type: string,
@@ -41,7 +41,7 @@ export function elementwise(
   return tensor(value(name, dtype, groups));
 }
 
-/** Brings operands into the order that moves the fewest elements, and into dimensions that fit each other. */
+/** Rearranges operands to the order that moves the fewest elements, with compatible dimensions. */
 export function align(e: Emission, operands: readonly Tensor[]): Aligned {
   const order = chooseOrder(e, operands);
   return fit(
@@ -51,7 +51,7 @@ export function align(e: Emission, operands: readonly Tensor[]): Aligned {
   );
 }
 
-/** The same for operands that are already in consistent orders. */
+/** Like `align`, for operands that are already in consistent orders. */
 function fit(e: Emission, arranged: readonly Value[], order: readonly string[]): Aligned {
   const axes = new Map(arranged.flatMap((v) => axesOf(v).map((a) => [a.name, a] as const)));
   const all = order.map((n) => axes.get(n)!);
@@ -73,13 +73,13 @@ const padded = (groups: Groups, rank: number): Groups => [
   ...groups,
 ];
 
-/** The grouping that the fewest of the full operands must be reshaped to. */
+/** The grouping that requires the fewest reshapes of full operands. */
 function cheapest(candidates: readonly Groups[], full: readonly Value[]): Groups {
   const cost = (g: Groups) => full.filter((v) => !fitsAs(v, g)).length;
   return candidates.reduce((a, b) => (cost(b) < cost(a) ? b : a));
 }
 
-/** True when the value has these dimensions already, but for ones in front. */
+/** True if the value already has these dimensions, except for leading ones. */
 const fitsAs = (v: Value, groups: Groups): boolean => {
   const extra = v.groups.length - groups.length;
   return (
@@ -92,7 +92,7 @@ const fitsAs = (v: Value, groups: Groups): boolean => {
   );
 };
 
-/** An operand's dimensions: the result's, 1 where it lacks them, and nothing in front of its first. */
+/** An operand's dimensions: the result's, 1 where it lacks them, without leading ones. */
 function dimensionsIn(v: Value, groups: Groups): Groups {
   const own = groups.map((g) => (g.length > 0 && carries(v, g[0]!.name) ? g : []));
   const start = own.findIndex((g) => g.length > 0);
@@ -100,7 +100,7 @@ function dimensionsIn(v: Value, groups: Groups): Groups {
   return fitsAs(v, needed) ? v.groups : needed;
 }
 
-/** The order of all axes that moves least; on a tie the one that serves the users of the result, or lies as most others do. */
+/** The order of all axes that moves the fewest elements; ties go to the users' wish, then to the most common order. */
 export function chooseOrder(e: Emission, operands: readonly Tensor[]): string[] {
   const largestFirst = [...operands].sort((a, b) => sizeOf(b) - sizeOf(a));
   const candidates: string[][] = [];
@@ -131,7 +131,7 @@ function within(order: readonly string[], t: Tensor): string[] {
   return order.filter((n) => own.includes(n));
 }
 
-/** Puts the axes that only `other` has where its own order lets them go and where they usually lie. */
+/** Inserts the axes that only `other` has where its own order allows it and precedence counts prefer it. */
 function merge(e: Emission, order: readonly string[], other: Tensor): string[] {
   let out = [...order];
   const theirs = orderOf(first(other));
@@ -149,7 +149,7 @@ function merge(e: Emission, order: readonly string[], other: Tensor): string[] {
   return out;
 }
 
-/** How much lies in this order already: elements for each pair of axes, less those that lie the other way round. */
+/** How common an order is: for each pair of axes, elements in values of that order minus those of the opposite. */
 function agreement(e: Emission, order: readonly string[]): number {
   let total = 0;
   for (let i = 0; i < order.length; i++) {
@@ -160,7 +160,7 @@ function agreement(e: Emission, order: readonly string[]): number {
   return total;
 }
 
-/** Counts a value among those that say how axes usually lie. */
+/** Adds a value to the precedence counts of axis pairs. */
 export function countOrder(e: Emission, v: Value): void {
   const order = orderOf(v);
   const weight = weightOf(axesOf(v));

@@ -1,4 +1,4 @@
-/** The state of one export: nodes in order, constants, names; and the one way to add a node. */
+/** The state of one export (nodes in order, constants, names), and the functions that add nodes. */
 import { type Graph, inputName, type Node, printType } from "../../../compiler/index.ts";
 import { isResident } from "../../feeds.ts";
 import type { ExportPlan, InputKind } from "../forms/plan.ts";
@@ -10,7 +10,7 @@ import type { Wish } from "./hints.ts";
 import { type Statistics, wantedStatistics } from "./statistics.ts";
 import type { View } from "./value.ts";
 
-/** A tensor known while exporting. */
+/** A constant tensor. */
 export interface Constant {
   readonly name: string;
   readonly type: WireType;
@@ -18,14 +18,14 @@ export interface Constant {
   readonly bytes: Uint8Array;
 }
 
-/** What nodes are added to. */
+/** A target that nodes are added to. */
 export interface Writer {
   readonly nodes: NodeProto[];
   readonly constants: Map<string, Constant>;
   readonly taken: Set<string>;
-  /** Outputs of nodes by what the nodes are, so that equal ones are written once. */
+  /** Node outputs by node content, for common subexpression elimination. */
   readonly made: Map<string, string>;
-  /** The node of the graph that is being written. */
+  /** The graph node being emitted. */
   at: Node | undefined;
 }
 
@@ -33,35 +33,35 @@ export interface Emission extends Writer {
   readonly options: EmitOptions;
   readonly graph: Graph;
   readonly kinds: ReadonlyMap<Node, InputKind>;
-  /** Views of stored and bound inputs by their placeholder names, in order of first mention. */
+  /** Views of stored and bound inputs by placeholder name, in order of first use. */
   readonly views: Map<string, PlacedView>;
-  /** Layouts that users ask of each node, where they ask. */
+  /** Layouts that a node's users prefer, if any. */
   readonly wishes: ReadonlyMap<Node, Wish>;
-  /** How many elements lie with one axis outside another, by "outer inner": what new axes go by. */
+  /** Elements with one axis outside another, by "outer inner"; guides where new axes are placed. */
   readonly precedence: Map<string, number>;
-  /** Products that are only ever multiplied by one number, and that number: both can be one operator. */
+  /** Products whose only use is multiplication by a constant, and that constant: both can be one operator. */
   readonly factors: ReadonlyMap<Node, number>;
-  /** Those of them that carry their factor already. */
+  /** Those whose factor has been folded in. */
   readonly scaled: Set<Node>;
-  /** Products of two matrices as the graph has them, and which operand gives their rows, by the name of MatMul's output. */
+  /** Graph matmuls, and which operand provides the rows, by the name of MatMul's output. */
   readonly products: Map<string, Product[]>;
-  /** Row statistics that the graph asks for, and where they are once a norm has given them. */
+  /** Row statistics that the graph uses, with their values once a norm has produced them. */
   readonly statistics: Statistics;
 }
 
-/** A product of the graph, and which of its operands a MatMul multiplies by a matrix. */
+/** A product of the graph, and which of its operands is MatMul's left one. */
 export interface Product {
   readonly node: Node;
   readonly operand: number;
 }
 
-/** A view in the order and the dimensions in which it is used. */
+/** A view with the order and dimensions in which it is used. */
 export interface PlacedView extends View {
   readonly order: readonly string[];
   readonly dims: readonly number[];
 }
 
-/** What the users of the node being exported ask of its layout. */
+/** The layout that the users of the node being emitted want. */
 export const wishOf = (e: Emission): Wish | undefined => e.at && e.wishes.get(e.at);
 
 export type AttributeValue = number | readonly number[] | string | { readonly float: number };
@@ -86,7 +86,7 @@ export const emission = ({ graph, kinds, wishes, outputs }: ExportPlan, options:
 export const fedType = ({ ids }: EmitOptions, node: Node): WireType =>
   ids === "int64" && node.type.dtype === "i32" && !isResident(node) ? "i64" : node.type.dtype;
 
-/** Adds a node, or finds an equal one that is there, and gives the name of its output. */
+/** Adds a node, or reuses an equal one, and returns the name of its output. */
 export function emit(
   w: Writer,
   type: string,
@@ -102,7 +102,7 @@ export function emit(
   return name;
 }
 
-/** Adds a node, named by the module path and the op that it comes from, and gives the name of its output. */
+/** Adds a node, named after its module path and op, and returns the name of its output. */
 export const addNode = (
   w: Writer,
   type: string,
@@ -111,7 +111,7 @@ export const addNode = (
   domain = "",
 ): string => addNodeWith(w, type, inputs, 1, attributes, domain)[0]!;
 
-/** The same with several outputs. */
+/** Like `addNode`, with several outputs. */
 export function addNodeWith(
   w: Writer,
   type: string,
@@ -138,7 +138,7 @@ function scopeName(w: Writer, type: string): string {
   return w.at.path === "" ? w.at.op : `${w.at.path}/${w.at.op}`;
 }
 
-/** `base`, or base_2, base_3 ... when it is taken. */
+/** `base`, or base_2, base_3 ... if it is taken. */
 export function unique(w: Writer, base: string): string {
   let name = base;
   for (let i = 2; w.taken.has(name); i++) name = `${base}_${i}`;
@@ -146,7 +146,7 @@ export function unique(w: Writer, base: string): string {
   return name;
 }
 
-/** The attributes of a node as the file has them. */
+/** Attributes as protobuf messages. */
 export const attributesOf = (attributes: Attributes): AttributeProto[] =>
   Object.entries(attributes).map(([k, v]) => attribute(k, v));
 
@@ -157,7 +157,7 @@ function attribute(name: string, v: AttributeValue): AttributeProto {
   return { name, type: attributeTypes.INTS, ints: [...v] };
 }
 
-/** A tensor of known values; equal short ones are stored once. */
+/** A constant tensor; equal short ones are shared. */
 export function constant(w: Writer, type: WholeType, dims: readonly number[], values: ArrayLike<number>): string {
   const key = values.length <= sharedLength ? `${type}[${dims}]${Array.from(values, keyOf)}` : `table ${w.taken.size}`;
   let known = w.constants.get(key);
@@ -168,7 +168,7 @@ export function constant(w: Writer, type: WholeType, dims: readonly number[], va
   return known.name;
 }
 
-/** Longer tables are not compared: their nodes in the graph are interned already. */
+/** Longer tables are not deduplicated: their graph nodes are interned already. */
 const sharedLength = 4096;
 
 const keyOf = (v: number): string => (Object.is(v, -0) ? "-0" : String(v));
@@ -176,6 +176,6 @@ const keyOf = (v: number): string => (Object.is(v, -0) ? "-0" : String(v));
 export const scalar = (w: Writer, type: WholeType, v: number): string => constant(w, type, [], [v]);
 export const integers = (w: Writer, values: readonly number[]): string => constant(w, "i64", [values.length], values);
 
-/** A Cast, or nothing when the types agree. */
+/** A Cast, or nothing if the types agree. */
 export const castTo = (w: Writer, name: string, from: WireType, to: WireType): string =>
   from === to ? name : emit(w, "Cast", [name], { to: wireCodes[to] });

@@ -1,4 +1,4 @@
-/** A planned graph as the nodes of an ONNX model, each node of the graph by its emitter. */
+/** Emits a planned graph as ONNX nodes. */
 import { inputName, type Node, nodesOf } from "../../../compiler/index.ts";
 import type { Body, Result } from "../forms/body.ts";
 import type { ExportPlan, InputKind } from "../forms/plan.ts";
@@ -46,7 +46,7 @@ function source(e: Emission, node: Node, kind: InputKind): Tensor {
   return tensor(placeView(e, wholeView(node), order, groups, node.type.dtype));
 }
 
-/** The output in its declared axes; through an Identity where its value has a name that must stay, or is an output already. */
+/** The output in its declared axes; through an Identity if its value cannot be renamed or is already an output. */
 function finish(e: Emission, t: Tensor, node: Node, claimed: Set<string>): string {
   e.at = node;
   const v = whole(e, t, node.type.axes);

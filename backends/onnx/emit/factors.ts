@@ -1,7 +1,7 @@
-/** Products that are scaled by a number: Gemm and FusedMatMul do it for nothing. */
+/** Contractions scaled by a constant: Gemm and FusedMatMul apply it for free as alpha. */
 import { coreOf, type Graph, isConstant, type Node, nodesOf, ops, usersOf } from "../../../compiler/index.ts";
 
-/** Each contraction whose only user multiplies it by a constant scalar, with that number. */
+/** Maps each contraction whose only user multiplies it by a constant scalar to that scalar. */
 export function productFactors(graph: Graph): Map<Node, number> {
   const users = usersOf(nodesOf(graph));
   const outputs = new Set(graph.outputs.map((o) => o.node));

@@ -1,6 +1,6 @@
 /**
- * What the users of a node would like its axes' order to be. Outputs are written in their declared order, products want
- * their matrices whole; wishes travel up through ops that keep layouts, so that axes are moved once, where they arise.
+ * Layout preferences of a node's users. Outputs need their declared order, matmuls need their operands to be matrices;
+ * preferences propagate backward through ops that keep layouts, so that axes are transposed once, at the producer.
  */
 import {
   coreOf,
@@ -16,17 +16,17 @@ import { realAxes, sameOrder } from "./value.ts";
 
 export interface Wish {
   readonly order: readonly string[];
-  /** Any order is fine in which the axes form matrices of these roles. */
+  /** If present, any order works in which the axes form matrices of these roles. */
   readonly roles?: Roles;
 }
 
-/** True when the order serves the wish. */
+/** True if the order satisfies the wish. */
 export const serves = (wish: Wish, order: readonly string[]): boolean =>
   wish.roles ? matrixForm(order, wish.roles) !== undefined : sameOrder(order, among(wish.order, order));
 
 const among = (names: readonly string[], some: readonly string[]): string[] => names.filter((n) => some.includes(n));
 
-/** Wishes by node; nodes of which nobody asks anything are missing. The last user in the graph decides. */
+/** Wishes by node; nodes without one are absent. The last user in the graph decides. */
 export function layoutHints(graph: Graph): Map<Node, Wish> {
   const wishes = new Map<Node, Wish>();
   for (const { node } of graph.outputs) wishes.set(node, { order: namesOf(node) });
@@ -44,7 +44,7 @@ export function layoutHints(graph: Graph): Map<Node, Wish> {
 const namesOf = (node: Node): string[] => node.type.axes.map((a) => a.name);
 const realNames = (node: Node): string[] => realAxes(node.type.axes).map((a) => a.name);
 
-/** A product wants its operand as matrices: in the declared order if that will do. */
+/** A contraction wants its operand as matrices: in the declared order if that is one. */
 function productWish({ operands, attrs }: Node, operand: Node): Wish {
   const contracted = attrs.over as string[];
   const order = realNames(operand);
@@ -66,11 +66,11 @@ function passedOn(node: Node, operand: Node, own: Wish | undefined): Wish | unde
     : { order };
 }
 
-/** Result axes as operand axes, for ops that keep the layout; undefined for those that lay out anew. */
+/** Maps result axes to operand axes, for ops that keep the layout; undefined for others. */
 function namesBefore(node: Node): ((names: readonly string[]) => readonly string[]) | undefined {
   const map = indexMapOf(node);
   if (!map) return keepsAxes(node) ? (names) => names : undefined;
-  // From which axes of the result an axis of the operand has its index.
+  // For each operand axis, the result axes that its index depends on.
   const from = Object.entries(map.sources[0]!.index(mentioned, (axis) => [axis]));
   const moves = from.some(([axis, by]) => by.length !== 1 || by[0] !== axis);
   if (moves && !map.inverse) return undefined;
@@ -86,7 +86,7 @@ function namesBefore(node: Node): ((names: readonly string[]) => readonly string
 
 const together = (a: readonly string[], b: readonly string[]) => [...new Set([...a, ...b])];
 
-/** Index arithmetic that only keeps which axes an index depends on. */
+/** Index algebra that only tracks which axes an index depends on. */
 const mentioned: IndexAlgebra<readonly string[]> = {
   dim: () => [],
   add: together,
@@ -99,7 +99,7 @@ const mentioned: IndexAlgebra<readonly string[]> = {
   and: together,
 };
 
-/** Elementwise ops, and operators along an axis that stays, such as softmax and norms. */
+/** Elementwise ops, and operators along an axis that is kept, such as softmax and norms. */
 const keepsAxes = (node: Node): boolean => {
   const { kind, onnx } = opRecord(node.op);
   if (kind === "elementwise") return true;

@@ -1,4 +1,4 @@
-/** Gather and its adjoint: ONNX reads out of range nowhere, so indices are clamped as the graph's meaning asks. */
+/** Gather and its adjoint: ONNX rejects out-of-range indices, so they are clamped, as the graph's semantics require. */
 import { type Axis, type Dim, subDims } from "../../../compiler/index.ts";
 import { castTo, type Emission, emit, scalar } from "./emission.ts";
 import { arrange, materialize, regroup } from "./layout.ts";
@@ -19,7 +19,7 @@ import {
   value,
 } from "./value.ts";
 
-/** table[index] along one axis; axes that both have are batched. */
+/** table[index] along one axis; shared axes are batch axes. */
 export function gather(e: Emission, table: Tensor, index: Tensor, axis: Axis): Tensor {
   const [own, asked] = [orderOf(first(table)), orderOf(first(index))];
   if (!own.includes(axis.name)) return table;
@@ -28,7 +28,7 @@ export function gather(e: Emission, table: Tensor, index: Tensor, axis: Axis): T
   return batch.length === 0 ? gatherRows(e, table, clamped, axis) : gatherBatched(e, table, clamped, axis, batch);
 }
 
-/** The index with what lies outside 0 ... size - 1 moved to the nearest end. */
+/** Clamps indices to 0 ... size - 1. */
 function clamp(e: Emission, index: Tensor, size: Dim): Tensor {
   const v = first(index);
   const top =
@@ -39,7 +39,9 @@ function clamp(e: Emission, index: Tensor, size: Dim): Tensor {
   return tensor(value(castTo(e, name, index.dtype, "i64"), index.dtype, v.groups));
 }
 
-/** No common axes: the index's dimensions take the place of the gathered one. What is stored is stored with its rows together. */
+/**
+ * Without batch axes: the index's dimensions replace the gathered one. A stored table is stored with contiguous rows.
+ */
 function gatherRows(e: Emission, table: Tensor, index: Tensor, axis: Axis): Tensor {
   const own = orderOf(first(table)).filter((n) => n !== axis.name);
   const isStored = first(table).view && e.kinds.get(first(table).view!.node) === "stored";
@@ -57,7 +59,7 @@ function gatherRows(e: Emission, table: Tensor, index: Tensor, axis: Axis): Tens
   );
 }
 
-/** Common axes: GatherND with the batch in front of both. */
+/** With batch axes: GatherND with the batch leading in both operands. */
 function gatherBatched(e: Emission, table: Tensor, index: Tensor, axis: Axis, batch: readonly string[]): Tensor {
   const rest = orderOf(first(table)).filter((n) => n !== axis.name && !batch.includes(n));
   const further = orderOf(first(index)).filter((n) => !batch.includes(n));
@@ -76,8 +78,8 @@ const axesNamed = (v: Value, names: readonly string[]): Axis[] =>
   names.map((n) => axesOf(v).find((a) => a.name === n)!);
 
 /**
- * Rows of `updates` added up at the places that `index` names along a new axis. By ScatterElements: onnxruntime 1.30
- * runs ScatterND with a sum in parallel without a lock and loses updates where indices repeat.
+ * Adds rows of `updates` at the positions that `index` gives along a new axis. Uses ScatterElements: onnxruntime 1.30
+ * runs ScatterND with reduction "add" in parallel without a lock and loses updates where indices repeat.
  */
 export function scatterAdd(e: Emission, index: Tensor, updates: Tensor, from: ScatterAxes): Tensor {
   const { axis, batch, asked, rest } = from;
@@ -99,7 +101,7 @@ export function scatterAdd(e: Emission, index: Tensor, updates: Tensor, from: Sc
   return tensor(value(castTo(e, added, "f32", updates.dtype), updates.dtype, out));
 }
 
-/** The axes of a scatter: those that index and result share, those summed, the new one, and the rest of the updates. */
+/** The axes of a scatter: the new one, the batch axes, the summed axes of the index, and the rest of the updates. */
 export interface ScatterAxes {
   readonly axis: Axis;
   readonly batch: readonly Axis[];

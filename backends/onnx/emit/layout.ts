@@ -1,4 +1,4 @@
-/** Layout changes: other dimensions over the same order (Reshape), another order (Transpose), missing axes (Expand). */
+/** Layout changes: regrouping dimensions (Reshape), reordering axes (Transpose), adding missing axes (Expand). */
 import type { Axis, Dim } from "../../../compiler/index.ts";
 import { type Emission, emit, integers } from "./emission.ts";
 import { dimsTensor } from "./sizes.ts";
@@ -19,7 +19,7 @@ import {
 } from "./value.ts";
 import { placeView } from "./views.ts";
 
-/** The value with its axes, whose order stays, grouped into dimensions as given. */
+/** Regroups the value's axes into dimensions without reordering them. */
 export function regroup(e: Emission, v: Value, groups: Groups): Value {
   if (sameGroups(v.groups, groups)) return v;
   if (v.view) return placeView(e, v.view, orderOf(v), groups, v.dtype);
@@ -28,7 +28,7 @@ export function regroup(e: Emission, v: Value, groups: Groups): Value {
   return { name, dtype: v.dtype, groups, base: v.base };
 }
 
-/** The dims as a constant where -1 and 0 (keep what was there) can say the symbolic ones, else computed. */
+/** The target shape as a constant if -1 and 0 (copy the input dimension) can express symbolic sizes, else computed. */
 function reshapeTarget(e: Emission, from: readonly Dim[], to: readonly Dim[]): string {
   const kept = to.map((d, i) => (typeof d === "number" ? d : from[i] === d ? 0 : d));
   const open = kept.filter((d) => typeof d !== "number");
@@ -40,7 +40,7 @@ function reshapeTarget(e: Emission, from: readonly Dim[], to: readonly Dim[]): s
   return dimsTensor(e, to);
 }
 
-/** The tensor with its axes in the order given, by a layout that is there or a Transpose. */
+/** The tensor with its axes in the given order: an existing layout or a Transpose. */
 export function arrange(e: Emission, t: Tensor, order: readonly string[]): Value {
   const known = t.layouts.find((v) => sameOrder(orderOf(v), order));
   if (known) return known;
@@ -49,7 +49,7 @@ export function arrange(e: Emission, t: Tensor, order: readonly string[]): Value
   return moved;
 }
 
-/** A layout whose innermost axis stays innermost is moved in whole rows. */
+/** Prefers a layout whose innermost axis stays innermost, so that whole rows are moved. */
 const easiest = (t: Tensor, order: readonly string[]): Value =>
   t.layouts.find((v) => orderOf(v).at(-1) === order.at(-1)) ?? first(t);
 
@@ -71,7 +71,7 @@ function transposeTo(e: Emission, v: Value, order: readonly string[]): Value {
   );
 }
 
-/** Maximal sequences of axes that follow each other in both orders: they move as one dimension. */
+/** Maximal runs of axes that are adjacent in both orders: each is transposed as one dimension. */
 function commonRuns(axes: readonly Axis[], order: readonly string[]): Axis[][] {
   const runs: Axis[][] = [];
   axes.forEach((axis, i) => {
@@ -82,11 +82,11 @@ function commonRuns(axes: readonly Axis[], order: readonly string[]): Axis[][] {
   return runs;
 }
 
-/** The cost of having the tensor in an order: its elements if it must be moved, else 0. */
+/** The cost of getting the tensor in an order: its elements if it must be moved, else 0. */
 export const moveCost = (t: Tensor, order: readonly string[]): number =>
   t.layouts.some((v) => sameOrder(orderOf(v), order)) ? 0 : weightOf(axesOf(first(t)));
 
-/** The tensor with exactly these axes in this order, copied along those that it lacks. */
+/** The tensor with exactly these axes in this order, expanded along those that it lacks. */
 export function materialize(e: Emission, t: Tensor, axes: readonly Axis[]): Value {
   const have = orderOf(first(t));
   const own = axes.filter((a) => have.includes(a.name));
@@ -105,11 +105,11 @@ export function materialize(e: Emission, t: Tensor, axes: readonly Axis[]): Valu
   return value(emit(e, "Expand", [source.name, dimsTensor(e, dimsOf(groups))]), t.dtype, groups);
 }
 
-/** The tensor with all axes given, one dimension each, in their order: what an output or a strict operator takes. */
+/** The tensor with exactly the given axes, one dimension each: for outputs and operators that do not broadcast. */
 export const whole = (e: Emission, t: Tensor, axes: readonly Axis[]): Value =>
   regroup(e, materialize(e, t, realAxes(axes)), separate(axes));
 
-/** The order with an axis put after the nearest that precedes it in `declared`, or in front. */
+/** Inserts an axis after its nearest predecessor in `declared`, or at the front. */
 export function inserted(order: readonly string[], axis: string, declared: readonly string[]): string[] {
   const before = declared.slice(0, declared.indexOf(axis)).findLast((n) => order.includes(n));
   const at = before === undefined ? 0 : order.indexOf(before) + 1;

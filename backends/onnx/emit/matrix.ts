@@ -1,24 +1,24 @@
-/** Orders of axes as stacks of matrices: batch axes, then rows and columns. */
+/** Axis orders viewed as batched matrices: batch axes, then rows and columns. */
 import { sameOrder } from "./value.ts";
 
 export interface Roles {
-  /** Axes that both operands of a product have and keep. */
+  /** Non-contracted axes that both operands have. */
   readonly batch: readonly string[];
   readonly contracted: readonly string[];
 }
 
-/** An operand of a product as it lies in memory. */
+/** The memory layout of a matmul operand. */
 export interface Matrix extends Roles {
   /** The axes that only this operand has. */
   readonly own: readonly string[];
-  /** True where the contracted axes come before the operand's own. */
+  /** True if the contracted axes come before the operand's own. */
   readonly contractedFirst: boolean;
 }
 
 export const memoryOrder = (m: Matrix): string[] =>
   m.contractedFirst ? [...m.batch, ...m.contracted, ...m.own] : [...m.batch, ...m.own, ...m.contracted];
 
-/** The matrices that an order is; undefined where an axis stands between those of another role. */
+/** The order as batched matrices; undefined if axes of different roles interleave. */
 export function matrixForm(order: readonly string[], { batch, contracted }: Roles): Matrix | undefined {
   const head = order.slice(0, batch.length);
   const rest = order.slice(batch.length);
@@ -31,8 +31,8 @@ export function matrixForm(order: readonly string[], { batch, contracted }: Role
 }
 
 /**
- * The nearest order that is matrices: relative orders stay. Which of the matrix axes comes first is as told; untold, the
- * innermost axis stays innermost if it may, so that whole rows are moved.
+ * The nearest order that forms matrices, preserving relative orders. If `contractedFirst` is not given, the innermost
+ * axis stays innermost if possible, so that whole rows are moved.
  */
 export function nearestForm(order: readonly string[], { batch, contracted }: Roles, contractedFirst?: boolean): Matrix {
   const own = order.filter((n) => !batch.includes(n) && !contracted.includes(n));

@@ -1,4 +1,4 @@
-/** Movement ops: most are only other names for the same memory; concat, pad and most slices are ONNX nodes. */
+/** Movement ops: most only relabel the same memory; concat, pad and most slices are ONNX nodes. */
 import { type Axis, addDims, type Dim, type ops, type TensorType } from "../../../compiler/index.ts";
 import { chooseOrder } from "./elementwise.ts";
 import { constant, type Emission, emit, scalar, wishOf } from "./emission.ts";
@@ -36,7 +36,7 @@ const relabelAll = (t: Tensor, change: (a: Axis) => readonly Axis[]): Tensor => 
   layouts: t.layouts.map((v) => relabel(v, change)),
 });
 
-/** Several axes as one: they are brought together in their order, then merged into one dimension. */
+/** Merges several axes into one: makes them adjacent in the given order, then one dimension. */
 export function merge(e: Emission, t: Tensor, axes: readonly Axis[], into: Axis): Tensor {
   const real = realAxes(axes);
   if (!real.some((a) => has(t, a.name))) return t;
@@ -57,13 +57,13 @@ export function merge(e: Emission, t: Tensor, axes: readonly Axis[], into: Axis)
   return { dtype: t.dtype, layouts: layouts.map((v) => mergeIn(e, v, names, into)) };
 }
 
-/** Where `names` stand as one run in `order`; -1 when they do not. */
+/** The index of `names` as a contiguous run in `order`; -1 if they are not one. */
 function runAt(order: readonly string[], names: readonly string[]): number {
   const start = order.indexOf(names[0]!);
   return sameOrder(order.slice(start, start + names.length), names) ? start : -1;
 }
 
-/** The order with `names` as one run, at the place of the last of them. */
+/** The order with `names` contiguous, at the position of the last of them. */
 function gathered(order: readonly string[], names: readonly string[]): string[] {
   const last = order.findLast((n) => names.includes(n))!;
   return order.flatMap((n) => (n === last ? names : names.includes(n) ? [] : [n]));
@@ -76,7 +76,7 @@ function mergeIn(e: Emission, v: Value, names: readonly string[], into: Axis): V
   const replace = (axes: readonly Axis[]): Axis[] =>
     axes.flatMap((a) => (a.name === names[0] ? [into] : inside(a) ? [] : [a]));
   const { view, ...rest } = joined;
-  // A stored tensor in another order is one run here but not in the file: from now on it is an ordinary value.
+  // If the run is not contiguous in the stored tensor's own order, the result is no longer a view of it.
   const keeps =
     view &&
     runAt(
@@ -90,7 +90,7 @@ function mergeIn(e: Emission, v: Value, names: readonly string[], into: Axis): V
   };
 }
 
-/** The dimensions with those that hold part of the run made one. */
+/** Joins the dimensions that hold parts of the run. */
 function joinedGroups(v: Value, inside: (a: Axis) => boolean): Groups {
   const groups: Axis[][] = [];
   let open = false;
@@ -103,7 +103,7 @@ function joinedGroups(v: Value, inside: (a: Axis) => boolean): Groups {
   return groups;
 }
 
-/** Consecutive elements of one axis. */
+/** A contiguous range of one axis. */
 export function slice(e: Emission, t: Tensor, axis: Axis, start: Dim, length: Dim): Tensor {
   if (!has(t, axis.name) || (start === 0 && length === axis.size)) return t;
   const v = first(t);
@@ -124,7 +124,7 @@ export function slice(e: Emission, t: Tensor, axis: Axis, start: Dim, length: Di
   return tensor(value(name, t.dtype, groups));
 }
 
-/** Tensors one after another along an axis; `types` are theirs. */
+/** Concatenates tensors along an axis; `types` are their types. */
 export function concat(e: Emission, parts: readonly Tensor[], types: readonly TensorType[], axis: string): Tensor {
   const order = concatOrder(e, parts, axis);
   const shared = new Map(parts.flatMap((t) => axesOf(first(t)).map((a) => [a.name, a] as const)));
@@ -147,23 +147,23 @@ export function concat(e: Emission, parts: readonly Tensor[], types: readonly Te
   return tensor(value(name, parts[0]!.dtype, [...at.before, realAxes([{ name: axis, size }]), ...at.after]));
 }
 
-/** The order that moves least, with the axis in it even where each part has but one element. */
+/** The order that moves the fewest elements; includes the axis even if every part has size 1 along it. */
 function concatOrder(e: Emission, parts: readonly Tensor[], axis: string): string[] {
   const order = chooseOrder(e, parts);
   return order.includes(axis) ? order : withAxis(e, order, axis);
 }
 
-/** The order with the new axis where the users of the result wish it, else where the node declares it. */
+/** Inserts the new axis where the result's users want it, else where the node declares it. */
 function withAxis(e: Emission, order: readonly string[], axis: string): string[] {
   const wished = wishOf(e)?.order;
   return inserted(order, axis, wished?.includes(axis) ? wished : e.at!.type.axes.map((a) => a.name));
 }
 
-/** True when the value has a dimension's border between two axes that follow each other. */
+/** True if the value has two adjacent axes in different dimensions. */
 const boundary = (v: Value, a: string, b: string): boolean =>
   v.groups.findIndex((g) => g.some((x) => x.name === a)) !== v.groups.findIndex((g) => g.some((x) => x.name === b));
 
-/** The dimensions before and after the place of the axis, split where it falls inside one. */
+/** The dimensions before and after the axis, split where it falls inside one. */
 function splitAt(dims: Groups, order: readonly string[], axis: string): { before: Groups; after: Groups } {
   const place = order.indexOf(axis);
   const cut = splitGroups(dims, (a, b) => order.indexOf(a.name) < place && order.indexOf(b.name) > place);
@@ -172,7 +172,7 @@ function splitAt(dims: Groups, order: readonly string[], axis: string): { before
   return { before: side((i) => i < place), after: side((i) => i > place) };
 }
 
-/** Constant elements before and after one axis. */
+/** Pads one axis with a constant. */
 export function pad(e: Emission, t: Tensor, axis: Axis, low: Dim, high: Dim, fill: number): Tensor {
   const known = new Map([...axesOf(first(t)), axis].map((a) => [a.name, a]));
   const order = has(t, axis.name) ? orderOf(first(t)) : withAxis(e, orderOf(first(t)), axis.name);
@@ -189,7 +189,7 @@ export function pad(e: Emission, t: Tensor, axis: Axis, low: Dim, high: Dim, fil
   return tensor(value(name, t.dtype, [...before, realAxes([{ name: axis.name, size }]), ...after]));
 }
 
-/** Sliding windows: a split where they lie side by side, else a gather with the index of every element. */
+/** Sliding windows: a split if they do not overlap, else a Gather with the index of every element. */
 export function window(
   e: Emission,
   t: Tensor,

@@ -1,4 +1,4 @@
-/** Decides what concerns the whole export: where inputs come from, which layouts are asked for, what outputs are called. */
+/** Makes the export plan: input kinds, layout wishes, output names. */
 import { type Graph, inputName, isParameter, type Node, symbolsOf, type TensorType } from "../../../compiler/index.ts";
 import { isResident } from "../../feeds.ts";
 import type { ExportPlan, InputKind } from "../forms/plan.ts";
@@ -20,7 +20,7 @@ function kindOf(node: Node, graph: Graph, residents: EmitOptions["residents"]): 
   return isParameter(node) && !Object.values(graph.updates).includes(inputName(node)) ? "stored" : "fed";
 }
 
-/** An output keeps its name, unless an input has it too: then it is followed by "_out". */
+/** An output keeps its name unless an input has the same one; then it gets the suffix "_out". */
 function nameOutputs(graph: Graph): Record<string, string> {
   const taken = new Set(graph.inputs.map(inputName));
   for (const { name } of graph.outputs) if (!taken.has(name)) taken.add(name);

@@ -17,7 +17,7 @@ import {
   value,
 } from "./value.ts";
 
-/** `type` (ReduceSum, ReduceMax, ReduceLogSumExp) over axes that the tensor has. */
+/** Applies `type` (ReduceSum, ReduceMax, ReduceLogSumExp) over axes that the tensor has. */
 export function reduce(e: Emission, type: string, t: Tensor, over: readonly string[]): Tensor {
   const v = pick(e, t, over);
   const source = regroup(
@@ -36,14 +36,14 @@ function reduceNode(e: Emission, type: string, name: string, axes: readonly numb
   return emit(e, type, byInput ? [name, integers(e, axes)] : [name], attributes);
 }
 
-/** Of several layouts, the one whose kept axes come as the users ask. */
+/** Picks the layout whose kept axes are in the order that the users want. */
 function pick(e: Emission, t: Tensor, over: readonly string[]): Value {
   const wish = wishOf(e);
   const kept = (v: Value) => orderOf(v).filter((n) => !over.includes(n));
   return (wish && t.layouts.find((v) => serves(wish, kept(v)))) ?? first(t);
 }
 
-/** The operator `type` over the axes named, of which the tensor may lack some: along those it repeats. */
+/** Reduces with `type` over the named axes; the tensor is constant along those that it lacks. */
 export function reduction(
   e: Emission,
   type: string,
@@ -62,7 +62,7 @@ export function reduction(
   return repeated === "times" ? scaleBySize(e, once, repeats) : once;
 }
 
-/** onnxruntime reduces no u32, whose values and sums modulo 2³² 64-bit integers hold. */
+/** onnxruntime has no u32 reductions, so this uses i64, which is exact modulo 2³². */
 function reduceAs(e: Emission, type: string, t: Tensor, over: readonly string[]): Tensor {
   if (t.dtype !== "u32") return reduce(e, type, t, over);
   const v = first(t);
@@ -72,7 +72,7 @@ function reduceAs(e: Emission, type: string, t: Tensor, over: readonly string[])
 
 const inInt64 = (e: Emission, v: Value): string => (v.dtype === "u32" ? castTo(e, v.name, "u32", "i64") : v.name);
 
-/** The tensor times the number of elements along axes it does not have. */
+/** Multiplies the tensor by the number of elements along axes that it lacks. */
 export function scaleBySize(e: Emission, t: Tensor, axes: readonly Axis[]): Tensor {
   if (axes.length === 0) return t;
   const count = productOfDims(axes.map((a) => a.size));
@@ -84,7 +84,7 @@ export function scaleBySize(e: Emission, t: Tensor, axes: readonly Axis[]): Tens
   return tensor(value(emit(e, "Mul", [v.name, factor]), t.dtype, v.groups));
 }
 
-/** The index of the first largest value along one axis, as i32. */
+/** The index of the first maximum along one axis, as i32. */
 export function argmax(e: Emission, t: Tensor, axis: string): Tensor {
   if (!orderOf(first(t)).includes(axis)) return tensor(value(scalar(e, "i32", 0), "i32", []));
   const v = first(t);

@@ -1,4 +1,4 @@
-/** Symbolic sizes at run time: each symbol is read off the shape of an input, and sums and products of them are computed. */
+/** Symbolic sizes at run time: symbols are read from input shapes, and their sums and products are computed. */
 import {
   type Dim,
   inputName,
@@ -12,13 +12,13 @@ import {
 } from "../../../compiler/index.ts";
 import { type Emission, emit, integers } from "./emission.ts";
 
-/** A size as an i64 tensor of one element. Throws UnsupportedError when no input tells a symbol. */
+/** A size as a one-element i64 tensor. Throws UnsupportedError if no input determines a symbol. */
 export function dimTensor(e: Emission, dim: Dim): string {
   if (typeof dim === "number") return integers(e, [dim]);
   return readWhole(e, dim) ?? sumOf(e, termsOf(dim), symbolTensor);
 }
 
-/** A size that an input has just so, or but for a number, is read there. */
+/** Reads a size directly if an input dimension equals it, or differs by a constant. */
 function readWhole(e: Emission, dim: Dim): string | undefined {
   const near = e.graph.inputs.flatMap((input) =>
     e.kinds.get(input) === "fed"
@@ -46,7 +46,7 @@ function sumOf(e: Emission, terms: readonly Term[], read: SymbolReader): string 
   return parts.reduce((a, b) => emit(e, "Add", [a, b]), parts.shift() ?? integers(e, [0]));
 }
 
-/** Where a symbol can be read: a dimension of a fed input, and what to do with it. */
+/** A dimension of a fed input from which a symbol can be computed. */
 interface Sighting {
   readonly input: Node;
   readonly index: number;
@@ -70,7 +70,7 @@ function sightings(e: Emission, symbol: SizeSymbol): Sighting[] {
 
 const symbolTensor: SymbolReader = (e, symbol) => readSymbol(e, symbol, []);
 
-/** The plainest sighting whose other symbols can be read without this one. */
+/** Uses the simplest sighting whose other symbols can be computed without this one. */
 function readSymbol(e: Emission, symbol: SizeSymbol, pending: readonly SizeSymbol[]): string {
   const found = sightings(e, symbol)
     .filter((s) => s.rest.every((t) => t.symbols.every((f) => f !== symbol && !pending.includes(f))))
@@ -86,7 +86,7 @@ function readSymbol(e: Emission, symbol: SizeSymbol, pending: readonly SizeSymbo
   return found.coefficient === 1 ? difference : emit(e, "Div", [difference, integers(e, [found.coefficient])]);
 }
 
-/** A list of sizes as an i64 tensor. */
+/** Sizes as an i64 vector. */
 export function dimsTensor(e: Emission, dims: readonly Dim[]): string {
   if (dims.every((d) => typeof d === "number")) return integers(e, dims);
   return emit(

@@ -1,4 +1,4 @@
-/** Row statistics that a norm computes anyway: where a gradient asks for them, onnxruntime's norm gives them as a second output. */
+/** Row statistics of norms: where a gradient needs them, onnxruntime's norm returns them as a second output. */
 import { type Graph, type Node, nodesOf, ops, rewrite } from "../../../compiler/index.ts";
 import type { Value } from "./value.ts";
 
@@ -20,7 +20,7 @@ const spelled = ({ x, over, weight, epsilon }: typeof samples) =>
   ops.rsqrt(ops.add(ops.mul(ops.reduceSum(ops.mul(x, x), over), weight), epsilon));
 const statistic = rewrite.pattern(given, samples, spelled(samples));
 
-/** What a reciprocal square root is of, where it is rms_norm's statistic as its gradient spells it. */
+/** Matches an rsqrt that is rms_norm's statistic in the form its gradient uses. */
 export function rootMeanSquareOf(node: Node): RootMeanSquare | undefined {
   const found = rewrite.matchPattern(statistic, node);
   if (!found) return undefined;
@@ -29,19 +29,19 @@ export function rootMeanSquareOf(node: Node): RootMeanSquare | undefined {
   return weight === 1 / count ? { x, over, epsilon } : undefined;
 }
 
-/** Statistics by what they are of. */
+/** Statistics by `statisticKey`. */
 export type Statistics = Map<string, Value | undefined>;
 
 const identity = new WeakMap<Node, number>();
 let next = 0;
 
-/** A key for the statistic of a node over axes: the same for a norm and for the gradient that needs it. */
+/** Key of a statistic: the same for a norm and for the gradient that needs it. */
 export function statisticKey({ x, over, epsilon }: RootMeanSquare): string {
   if (!identity.has(x)) identity.set(x, next++);
   return `${identity.get(x)} ${[...over].sort()} ${epsilon}`;
 }
 
-/** Every statistic that the graph asks for, none of them there yet. */
+/** Every statistic that the graph uses, initially without a value. */
 export function wantedStatistics(graph: Graph): Statistics {
   const keys = nodesOf(graph).flatMap((n) => {
     const found = rootMeanSquareOf(n);

@@ -1,4 +1,6 @@
-/** How each op of the registry becomes ONNX: those that need more than a name. Elementwise ops and reductions are said by their records. */
+/**
+ * Emitters for ops that need more than an operator name. Elementwise ops and reductions are emitted from their records.
+ */
 import {
   type Axis,
   type Dim,
@@ -28,7 +30,7 @@ import { first, realAxes, separate, type Tensor, tensor, value } from "./value.t
 
 export interface Emitter {
   readonly emit: (e: Emission, node: Node, operands: readonly Tensor[]) => Tensor;
-  /** False where this node, at this opset, must be decomposed instead; default true. */
+  /** False if this node must be decomposed instead at this opset; default true. */
   readonly when?: (node: Node, options: EmitOptions) => boolean;
 }
 
@@ -64,7 +66,7 @@ const emitters: Readonly<Record<string, Emitter>> = {
   select: { emit: (e, node, operands) => whereFor(e, operands, node.type.dtype) },
   neg: {
     emit: (e, node, [x]) =>
-      node.type.dtype === "u32" // ONNX negates signed numbers only; 0 - x wraps as a negation would
+      node.type.dtype === "u32" // ONNX Neg is signed only; 0 - x wraps the same
         ? elementwise(e, "Sub", [tensor(value(scalar(e, "u32", 0), "u32", [])), x!], "u32")
         : elementwise(e, "Neg", [x!], node.type.dtype),
   },
@@ -88,7 +90,7 @@ const emitters: Readonly<Record<string, Emitter>> = {
   },
   argmax: { emit: (e, node, [x]) => argmax(e, x!, node.attrs.axis as string) },
   contract: { emit: (e, node, [a, b]) => contract(e, a!, b!, operandAxes(node, node.attrs.over)) },
-  // Missing axes repeat by themselves, and the order of axes is layout.
+  // No-ops: missing axes broadcast implicitly, and axis order is only layout.
   broadcast: { emit: (_e, _node, [x]) => x! },
   transpose: { emit: (_e, _node, [x]) => x! },
   rename: { emit: (_e, node, [x]) => rename(x!, node.attrs.axis as string, node.attrs.to as string) },
@@ -173,7 +175,7 @@ function normalizes(node: Node): boolean {
   return over.every((a) => symbolsOf(a.size).length === 0) && over.some((a) => a.size !== 1);
 }
 
-/** True when q, k and v have the same batch axes, as the Attention operator asks. */
+/** True if q, k and v have the same batch axes, as the Attention operator requires. */
 function pairs(node: Node): boolean {
   const { dot, over } = node.attrs;
   const [q, k, v] = node.operands.map((o) => realAxes(o.type.axes).map((a) => a.name)) as [
@@ -189,13 +191,13 @@ function pairs(node: Node): boolean {
 function convert(e: Emission, x: Tensor, to: DType): Tensor {
   const v = first(x);
   const unsigned = to === "u32" && (x.dtype === "f32" || x.dtype === "f16");
-  // A u32 ends at 0, and above 2^31 only 64-bit integers tell it from a negative number.
+  // Clamp at 0; go through i64, since i32 cannot represent values from 2^31 up.
   const source = unsigned ? emit(e, "Max", [v.name, scalar(e, x.dtype, 0)]) : v.name;
   const through = unsigned ? "i64" : x.dtype;
   return tensor(value(castTo(e, castTo(e, source, x.dtype, through), through, to), to, v.groups));
 }
 
-/** A divisor with 1 in place of 0, so that a / 0 is a and a mod 0 is 0: an integer division by 0 ends the process. */
+/** A divisor with 0 replaced by 1, so that a / 0 is a and a mod 0 is 0: integer division by 0 crashes the process. */
 function divisor(e: Emission, { operands: [, b], type: { dtype } }: Node, t: Tensor): Tensor {
   const known = (b!.attrs.values as readonly number[] | undefined) ?? [b!.attrs.value as number];
   if (sourceOf(b!) === "size" || (isConstant(b!) && !known.includes(0))) return t;
@@ -204,7 +206,7 @@ function divisor(e: Emission, { operands: [, b], type: { dtype } }: Node, t: Ten
   return elementwise(e, "Where", [elementwise(e, "Equal", [t, number(0)], "bool"), number(1), t], dtype);
 }
 
-/** onnxruntime selects among no u32; as 64-bit integers it does. */
+/** onnxruntime has no Where for u32, but has it for i64. */
 function whereFor(e: Emission, operands: readonly Tensor[], dtype: DType): Tensor {
   if (dtype !== "u32") return elementwise(e, "Where", operands, dtype);
   const widened = operands.map((t) => (t.dtype === "u32" ? recast(e, t, "i64") : t));
@@ -216,10 +218,10 @@ function recast(e: Emission, t: Tensor, to: "u32" | "i64"): Tensor {
   return tensor(value(emit(e, "Cast", [v.name], { to: wireCodes[to] }), t.dtype, v.groups));
 }
 
-/** Elementwise operators that onnxruntime 1.30 lacks from an opset on, though the standard has them. */
+/** Standard elementwise operators that onnxruntime 1.30 lacks from the given opset on. */
 const brokenFrom: Readonly<Record<string, number>> = { Swish: 25 };
 
-/** True when an op has an operator of its own at this opset; what has none is decomposed or refused. */
+/** True if an op has an ONNX operator at this opset; others are decomposed or rejected. */
 export function isExpressible(node: Node, options: EmitOptions): boolean {
   const special = emitters[node.op];
   if (special) return special.when?.(node, options) ?? true;
@@ -228,7 +230,7 @@ export function isExpressible(node: Node, options: EmitOptions): boolean {
   return options.opset >= onnx.since && options.opset < (brokenFrom[onnx.type] ?? Number.POSITIVE_INFINITY);
 }
 
-/** The ONNX of one node whose operands are there. */
+/** Emits one node, given its emitted operands. */
 export function emitNode(e: Emission, node: Node, operands: readonly Tensor[]): Tensor {
   const special = emitters[node.op];
   if (special) return special.emit(e, node, operands);

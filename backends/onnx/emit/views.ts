@@ -1,15 +1,15 @@
-/** Stored and bound inputs: they are asked for as ranges, orders and shapes, and get their final form when all asked. */
+/** Views of stored and bound inputs: requested as range, order and shape, and resolved once all requests are known. */
 import type { Axis, DType, Node } from "../../../compiler/index.ts";
 import type { Emission } from "./emission.ts";
 import { dimsOf, type Groups, realAxes, type Value, type View, value } from "./value.ts";
 
-/** Marks a name that stands for a view until the export ends. */
+/** Prefix of names that stand for a view until place-inputs. */
 export const placeholder = "\u0000";
 
-/** The whole of an input as a view. */
+/** An entire input as a view. */
 export const wholeView = (node: Node): View => ({ node, start: 0, axes: realAxes(node.type.axes) });
 
-/** A value for the view in an order and grouping; one placeholder for each different one. */
+/** A placeholder value for a view in an order and grouping; equal requests share one. */
 export function placeView(e: Emission, view: View, order: readonly string[], groups: Groups, dtype: DType): Value {
   const dims = dimsOf(groups) as number[];
   const key = JSON.stringify([
@@ -24,7 +24,7 @@ export function placeView(e: Emission, view: View, order: readonly string[], gro
   return { ...value(name, dtype, groups), view };
 }
 
-/** A range of a view along its outermost axis; undefined where the range is not contiguous. */
+/** A range of a view along its outermost axis; undefined for other axes, where it is not contiguous. */
 export function sliceView(view: View, axis: string, start: number, length: number): View | undefined {
   const [outer, ...rest] = view.axes;
   if (outer?.name !== axis) return undefined;
@@ -36,6 +36,6 @@ export function sliceView(view: View, axis: string, start: number, length: numbe
   };
 }
 
-/** The dimension of the view's row-major axes that stands at each place of the order. */
+/** The permutation from the view's row-major axes to the order. */
 export const permOf = (view: View, order: readonly string[]): number[] =>
   order.map((n) => view.axes.findIndex((a: Axis) => a.name === n));

@@ -1,4 +1,6 @@
-/** An ONNX model on its way: its nodes and what they read, before names are final and the file's messages are put together. */
+/**
+ * An ONNX model in construction: nodes and their inputs, before names are final and protobuf messages are assembled.
+ */
 import { type Form, type Graph, inputName, type Node, type TensorType } from "../../../compiler/index.ts";
 import { type Constant, fedType, type PlacedView, type Product } from "../emit/emission.ts";
 import type { EmitOptions } from "../options.ts";
@@ -14,7 +16,7 @@ import { verifyModel } from "./verify.ts";
 export interface Result {
   /** Its name in the graph. */
   readonly output: string;
-  /** The value's name now. */
+  /** The value's current name. */
   readonly from: string;
   /** Its name in the file. */
   readonly to: string;
@@ -27,20 +29,20 @@ export interface Body {
   readonly kinds: ReadonlyMap<Node, InputKind>;
   readonly nodes: readonly NodeProto[];
   readonly constants: ReadonlyMap<string, Constant>;
-  /** Ranges of stored and bound inputs that nodes read, by placeholder names; none once inputs are placed. */
+  /** Ranges of stored and bound inputs that nodes read, by placeholder name; empty after place-inputs. */
   readonly views: ReadonlyMap<string, PlacedView>;
-  /** Products of the graph by the name of MatMul's output. */
+  /** Graph products by the output name of their MatMul. */
   readonly products: ReadonlyMap<string, readonly Product[]>;
-  /** Those of which the file multiplies rounded rows, a scale for all of them: as DynamicQuantizeLinear rounds. */
+  /** Products whose left operand the file quantizes with DynamicQuantizeLinear, one scale per tensor. */
   readonly rounded?: readonly Product[];
   readonly stored: readonly StoredTensor[];
   readonly bound: readonly BoundInput[];
   readonly results: readonly Result[];
-  /** Names that no new value may have. */
+  /** Names in use. */
   readonly taken: ReadonlySet<string>;
 }
 
-/** The model without its stored tensors, its outputs under the names that their values have now. */
+/** The model without its stored tensors, with outputs under their values' current names. */
 export function bodyModel({ graph, options, kinds, nodes, constants, bound, results }: Body): ModelProto {
   const fed = graph.inputs.filter((n) => kinds.get(n) === "fed");
   const domains = [...new Set(nodes.map((n) => n.domain ?? ""))].filter((d) => d !== "");
@@ -64,7 +66,7 @@ export function bodyModel({ graph, options, kinds, nodes, constants, bound, resu
   };
 }
 
-/** Placeholder names hold a character that no text should. */
+/** Replaces the NUL character in placeholder names. */
 const print = (body: Body): string => printOnnx(withStoredParts(bodyModel(body), body.stored)).replaceAll("\0", "view");
 
 export const bodyForm: Form<Body> = {

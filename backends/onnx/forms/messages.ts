@@ -1,11 +1,11 @@
-/** Parts of an ONNX file as its messages. */
+/** Builds ONNX protobuf messages. */
 import { type Dim, printDim, type TensorType } from "../../../compiler/index.ts";
 import type { EmitOptions } from "../options.ts";
 import { type WireType, wireCodes } from "../wire/elements.ts";
 import type { ModelProto, TensorProto, ValueInfoProto } from "../wire/proto.ts";
 import type { BoundInput, StoredTensor } from "./stored.ts";
 
-/** The model with its stored tensors described, their bytes left out. */
+/** The model with its stored tensors declared as initializers, without data. */
 export function withStoredParts(model: ModelProto, stored: readonly StoredTensor[]): ModelProto {
   const parts = stored.flatMap((t) =>
     t.parts.map((p): TensorProto => ({ name: p.name, dims: [...p.dims], dataType: wireCodes[p.type] })),
@@ -13,7 +13,7 @@ export function withStoredParts(model: ModelProto, stored: readonly StoredTensor
   return { ...model, graph: { ...model.graph, initializer: [...parts, ...(model.graph?.initializer ?? [])] } };
 }
 
-/** A named value with its axes: sizes as numbers or symbols, and each axis's name as the dimension's denotation. */
+/** A named value's type: sizes as numbers or symbols, axis names as dimension denotations. */
 export function valueInfo(
   name: string,
   type: TensorType,

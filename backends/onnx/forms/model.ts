@@ -1,4 +1,4 @@
-/** A finished ONNX model, but for the bytes of what it stores. */
+/** A finished ONNX model, except for its weight data. */
 import type { Form, Graph } from "../../../compiler/index.ts";
 import { printOnnx } from "../print.ts";
 import type { ModelProto } from "../wire/proto.ts";
@@ -7,14 +7,14 @@ import type { BoundInput, StoredTensor } from "./stored.ts";
 import { verifyModel } from "./verify.ts";
 
 export interface OnnxModel {
-  /** The model without the bytes of the stored tensors. */
+  /** The model without the data of stored tensors. */
   readonly model: ModelProto;
   readonly opset: number;
   readonly stored: readonly StoredTensor[];
   readonly bound: readonly BoundInput[];
-  /** What the file computes where it rounds what it multiplies: the graph with that rounding. */
+  /** With quantized activations: the reference graph that includes their rounding. */
   readonly rounded?: Graph;
-  /** Names in the file of the graph's outputs, by their names in the graph. */
+  /** Output names in the file, by their names in the graph. */
   readonly outputs: Readonly<Record<string, string>>;
 }
 

@@ -1,4 +1,4 @@
-/** What is decided about a graph before any ONNX is written: where each input comes from, which layouts are asked for, what outputs are called. */
+/** Export decisions made before emission: input kinds, layout wishes, output names. */
 import {
   type Form,
   type Graph,
@@ -11,16 +11,16 @@ import {
 } from "../../../compiler/index.ts";
 import type { Wish } from "../emit/hints.ts";
 
-/** How a graph input appears: fed at each run with its own shape, stored in the file, or bound to ranges of device memory. */
+/** How a graph input appears: fed at each run, stored in the file, or bound to ranges of device memory. */
 export type InputKind = "fed" | "stored" | "bound";
 
 export interface ExportPlan {
-  /** Every node of it has an operator. */
+  /** Every node has an ONNX operator. */
   readonly graph: Graph;
   readonly kinds: ReadonlyMap<Node, InputKind>;
-  /** Layouts that users ask of each node, where they ask. */
+  /** Layouts that a node's users prefer, if any. */
   readonly wishes: ReadonlyMap<Node, Wish>;
-  /** Names in the file of the graph's outputs, by their names in the graph. */
+  /** Output names in the file, by their names in the graph. */
   readonly outputs: Readonly<Record<string, string>>;
 }
 

@@ -1,4 +1,4 @@
-/** Parameters and state in an ONNX model: as initializers, and as inputs that read device memory. */
+/** Parameters and state of an ONNX model: as initializers, or as inputs that read device memory. */
 import type { DType, Node } from "../../../compiler/index.ts";
 import type { WireType } from "../wire/elements.ts";
 
@@ -9,20 +9,22 @@ export interface StoredPart {
   readonly dims: readonly number[];
 }
 
-/** How a matrix is written as integers. */
+/** How a matrix is quantized. */
 export interface Quantization {
   /** The matrix, in the file's order. */
   readonly dims: readonly [rows: number, columns: number];
   readonly bits: 8 | 4;
-  /** The dimension whose every index has scales of its own. */
+  /** The dimension with its own scales per index. */
   readonly channel: 0 | 1;
-  /** Elements along the other dimension that share a scale: all of them, or 32 for the coarse integers of 4 bits. */
+  /** Elements along the other dimension that share a scale: all of them, or 32 for 4-bit integers. */
   readonly block: number;
-  /** True where blocks of a row lie in bytes of their own, as unsigned integers around their middle; the last is filled up. */
+  /**
+   * True if each block of a row is stored in whole bytes, as unsigned integers with a zero point; the last is padded.
+   */
   readonly packed?: boolean;
 }
 
-/** The scales' dimensions: one for each channel, and where there are several blocks one for each of those. */
+/** The dimensions of the scales: one per channel, or one per channel and block. */
 export function scaleDims(q: Quantization): number[] {
   const [rows, columns] = q.dims;
   const blocks = Math.ceil((q.channel === 0 ? columns : rows) / q.block);
@@ -30,22 +32,22 @@ export function scaleDims(q: Quantization): number[] {
   return q.channel === 0 ? [rows, blocks] : [blocks, columns];
 }
 
-/** A parameter in the file: its elements in the order of `perm`, under the dimensions in which they are used. */
+/** A parameter in the file: its elements permuted by `perm`, with the dimensions in which they are used. */
 export interface StoredTensor {
   readonly parameter: Node;
-  /** Sizes of the parameter's axes, row-major, without those of 1. */
+  /** Sizes of the parameter's axes, row-major, without size-1 axes. */
   readonly from: readonly number[];
-  /** For each axis of the file's order, the axis of `from`. */
+  /** For each axis in the file, the axis of `from`. */
   readonly perm: readonly number[];
-  /** The values; or integers and their scales. */
+  /** The values, or integers and their scales. */
   readonly parts: readonly StoredPart[];
   readonly quantization?: Quantization;
 }
 
-/** A model input that reads a range of a tensor kept on the device. */
+/** A model input that reads a range of a device tensor. */
 export interface BoundInput {
   readonly name: string;
-  /** The parameter or state, and the first element of the range. */
+  /** The parameter or state; `start` is the first element of the range. */
   readonly tensor: string;
   readonly start: number;
   readonly dtype: DType;

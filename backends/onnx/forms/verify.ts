@@ -1,4 +1,4 @@
-/** What holds for every ONNX model on its way: every name has one definition before its uses, every type is known. */
+/** Invariants of every ONNX model: names are defined once and before use, types are known. */
 import { InternalError } from "../../../compiler/index.ts";
 import { wireCodes } from "../wire/elements.ts";
 import type { ModelProto } from "../wire/proto.ts";

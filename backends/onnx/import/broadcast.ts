@@ -1,10 +1,10 @@
-/** Values whose dimensions are counted from the right and meet: one name for each dimension, whatever each had. */
+/** NumPy broadcasting: aligns values' dimensions from the right and unifies their axis names. */
 import { type Dim, type Node, ops, printDim } from "../../../compiler/index.ts";
 import { type ElementType, isNarrow } from "./elements.ts";
 import type { NodeView } from "./node-view.ts";
 import { freshName, type Tensor, tensor, type Value } from "./values.ts";
 
-/** The shape that shapes broadcast to. Throws where two sizes of one dimension differ and neither is 1. */
+/** The broadcast shape. Throws if two sizes of a dimension differ and neither is 1. */
 export function broadcastShape(n: NodeView, shapes: readonly (readonly Dim[])[]): Dim[] {
   const rank = Math.max(...shapes.map((s) => s.length));
   return Array.from({ length: rank }, (_, i) => {
@@ -19,7 +19,7 @@ export function broadcastShape(n: NodeView, shapes: readonly (readonly Dim[])[])
   });
 }
 
-/** Two sizes that must be one; of open ones, what to do about it. */
+/** Error text for mismatched sizes, with a hint if they are symbolic. */
 export function unequal(a: Dim, b: Dim): string {
   const open = typeof a !== "number" || typeof b !== "number";
   const hint = open
@@ -28,7 +28,7 @@ export function unequal(a: Dim, b: Dim): string {
   return `a dimension is ${printDim(a)} in one operand and ${printDim(b)} in another${hint}`;
 }
 
-/** Names for the dimensions of a shape: those that the values have, the first ones first. */
+/** Names for the dimensions of a shape, taken from the values, earlier ones first. */
 export function sharedNames(shape: readonly Dim[], values: readonly Value[], base = "axis"): (string | undefined)[] {
   const names: (string | undefined)[] = [];
   for (const [i, size] of shape.entries()) {
@@ -46,7 +46,7 @@ export function sharedNames(shape: readonly Dim[], values: readonly Value[], bas
 export const namesOf = (values: readonly (Value | undefined)[]): string[] =>
   values.flatMap((v) => (v?.kind === "tensor" ? v.axes.filter((a) => a !== undefined) : []));
 
-/** Nodes of the values under the same names, and what they broadcast to. */
+/** The values' nodes with common axis names, and the broadcast shape. */
 export interface Aligned {
   readonly nodes: readonly Node[];
   readonly shape: readonly Dim[];
@@ -63,7 +63,7 @@ export function aligned(n: NodeView, values: readonly Value[]): Aligned {
   return { nodes, shape, names };
 }
 
-/** An elementwise operation on values that broadcast. */
+/** An elementwise operation with broadcasting. */
 export function pointwise(
   n: NodeView,
   values: readonly Value[],
@@ -76,10 +76,10 @@ export function pointwise(
   return tensor(made, shape, names, narrowed(make(nodes), made));
 }
 
-/** Integers of fewer than 32 bits, wrapped at their own width. */
+/** Wraps integers of fewer than 32 bits to their width. */
 export const narrowed = (node: Node, type: ElementType): Node => (isNarrow(type) ? wrap(node, type) : node);
 
-/** The remainder by a power of two, in the range of the type. */
+/** Reduces modulo 2^bits into the range of the type. */
 export function wrap(node: Node, { bits, range }: ElementType): Node {
   const span = 2 ** bits;
   const low = range![0];

@@ -1,4 +1,4 @@
-/** Dimensions of a file's inputs as axes: named as the file says, else by their role or an invented name, which is told. */
+/** Axes for a file's input dimensions: named as in the file, else by role or by an invented name, which is noted. */
 import { type Axis, addDims, type Dim, mulDims } from "../../../compiler/index.ts";
 import { shownName } from "./file-names.ts";
 import type { DimMessage } from "./messages.ts";
@@ -6,7 +6,7 @@ import { freshName } from "./values.ts";
 
 const isIdentifier = (name: string): boolean => /^[A-Za-z_]\w{0,63}$/.test(name);
 
-/** A name of the file as one that an axis or a size may have. */
+/** A file's name as a valid axis or size name. */
 const identifier = (name: string): string => {
   const plain = shownName(name)
     .slice(0, 64)
@@ -15,7 +15,7 @@ const identifier = (name: string): string => {
   return plain.replace(/_+$/, "") === "" ? "size" : plain;
 };
 
-/** "past + tokens" or "2*batch": a sum of products of names and numbers; any other text is a name itself. */
+/** Parses "past + tokens" or "2*batch", a sum of products of names and numbers; any other text is a single name. */
 function sizeOfParam(param: string, sizeOf: (name: string) => Dim): Dim {
   const terms = param.replace(/\s/g, "").split("+");
   const factors = terms.map((t) => t.split("*"));
@@ -32,9 +32,9 @@ export interface NamedDimensions {
 }
 
 /**
- * The axes of an input. A dimension is called after its denotation, else after its size where that has a plain name, else after
- * its role in what reads the input, else after the input and its place. Sizes without name or number are open, and called as
- * their axis is.
+ * The axes of an input. A dimension is named by its denotation, else by its size if that is an identifier, else by its
+ * role in the input's reader, else by the input and the dimension's index. Sizes without name or number are symbols
+ * named like their axis.
  */
 export function namedDimensions(
   input: string,

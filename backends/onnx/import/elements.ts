@@ -1,13 +1,13 @@
-/** Element types of ONNX: which of heddle's holds each, and what lies in a file. */
+/** ONNX element types: the heddle dtype of each, and their encoding in a file. */
 import { type DType, FileError, UnsupportedError } from "../../../compiler/index.ts";
 
 export interface ElementType {
   readonly name: string;
-  /** What its values are in a graph. */
+  /** The dtype of its values in a graph. */
   readonly dtype: DType;
   /** Bits of an element in raw_data. */
   readonly bits: number;
-  /** Of integers: their least and largest value. */
+  /** Minimum and maximum; integers only. */
   readonly range?: readonly [number, number];
 }
 
@@ -18,7 +18,7 @@ const integer = (name: string, bits: number, signed: boolean, dtype: DType): Ele
   range: signed ? [-(2 ** (bits - 1)), 2 ** (bits - 1) - 1] : [0, 2 ** bits - 1],
 });
 
-/** By TensorProto.DataType. Narrow integers are i32, and wrap at their own width; those of 64 bits are i32 and u32. */
+/** By TensorProto.DataType. Narrow integers are i32 wrapped to their width; 64-bit ones are i32 or u32. */
 const byCode: Readonly<Record<number, ElementType>> = {
   1: { name: "float", dtype: "f32", bits: 32 },
   2: integer("uint8", 8, false, "i32"),
@@ -51,7 +51,7 @@ const others: Readonly<Record<number, string>> = {
   24: "float8e8m0",
 };
 
-/** The element type of a code. Throws UnsupportedError for one that no graph holds. */
+/** The element type of a code. Throws UnsupportedError for one without a dtype. */
 export function elementType(code: number, where: string): ElementType {
   const found = Object.hasOwn(byCode, code) ? byCode[code] : undefined;
   if (found) return found;
@@ -61,7 +61,7 @@ export function elementType(code: number, where: string): ElementType {
 }
 
 const byName = new Map(Object.values(byCode).map((t) => [t.name, t]));
-/** An element type by its name in ONNX. */
+/** An element type by its ONNX name. */
 export const elementNamed = (name: string): ElementType => byName.get(name)!;
 
 export const float = elementNamed("float");
@@ -69,14 +69,14 @@ export const int64 = elementNamed("int64");
 export const int32 = elementNamed("int32");
 export const boolean = elementNamed("bool");
 
-/** Narrower than the dtype that holds it: results wrap at their own width. */
+/** True if narrower than its dtype, so that results must be wrapped. */
 export const isNarrow = ({ range, bits }: ElementType): boolean => range !== undefined && bits < 32;
 export const isFloatType = ({ dtype }: ElementType): boolean => dtype === "f32" || dtype === "f16";
 
-/** Bytes that elements of a type take, one after the other. */
+/** Bytes of `count` packed elements. */
 export const bytesFor = (type: ElementType, count: number): number => Math.ceil((count * type.bits) / 8);
 
-/** Elements as numbers from `bytes`, little-endian, those of less than 8 bits from the lowest bit on. */
+/** Decodes little-endian elements; those of less than 8 bits are packed from the lowest bit. */
 export function readElements(type: ElementType, bytes: Uint8Array, count: number, name: string): Float64Array {
   const expected = bytesFor(type, count);
   if (bytes.length !== expected)
@@ -120,7 +120,7 @@ function floatOfBits(bits: number): number {
   return scratch.getFloat32(0);
 }
 
-/** A value as its type holds it: floats rounded, integers wrapped, booleans 0 or 1. */
+/** Converts a value to its type: floats rounded, integers wrapped, booleans 0 or 1. */
 export function held(type: ElementType, value: number): number {
   if (type.dtype === "bool") return Number(value !== 0);
   if (type.dtype === "f16") return Math.f16round(value);

@@ -1,4 +1,4 @@
-/** Computes nodes of a file all of whose operands are known, which is how shapes are made. */
+/** Constant folding of a file's nodes, which is how shapes are computed. */
 import { type Dim, type Node, opRecord, type RefTensor, topological } from "../../../compiler/index.ts";
 import { broadcastShape } from "./broadcast.ts";
 import { held, int64 } from "./elements.ts";
@@ -6,10 +6,10 @@ import type { NodeView } from "./node-view.ts";
 import type { ImportRecord } from "./record.ts";
 import { isNumbers, type Known, known, type Tensor, type Value } from "./values.ts";
 
-/** Elements that all nodes of a folded operator may come to. */
+/** Limit on the total elements of the nodes of a folded operator. */
 const mostComputed = 2 ** 18;
 
-/** What a node gives, where all of it can be computed now; undefined where that is too much, or something is open. */
+/** The node's results, folded to constants unless that exceeds the limit or depends on inputs or symbolic sizes. */
 export function folded(record: ImportRecord, view: NodeView): readonly (Value | undefined)[] | undefined {
   const made = record.build(view);
   const values: readonly (Value | undefined)[] = Array.isArray(made) ? made : [made as Value];
@@ -55,7 +55,7 @@ function computed(x: Tensor, results: ReadonlyMap<Node, Float64Array>): Known {
   return known(x.type, shape, values);
 }
 
-/** The same of sizes that are open: moved, or combined one by one; undefined where a result would be no size. */
+/** Like `folded`, for symbolic sizes: moved, or combined elementwise; undefined if a result would not be a size. */
 export function foldedSizes(
   record: ImportRecord,
   view: NodeView,
@@ -78,7 +78,7 @@ export function foldedSizes(
   return [known(result, shape, made)];
 }
 
-/** Comparisons give truth values, casts what they say; all else what it is given. */
+/** Result types, found by building the record on placeholder numbers. */
 function typesOf(record: ImportRecord, view: NodeView, operands: readonly Known[]) {
   const plain = view.with(
     operands.map((o) =>
@@ -107,7 +107,7 @@ function placeIn(o: Known, shape: readonly number[], i: number): number {
   return at;
 }
 
-/** Moves the places of sizes rather than sizes, and looks up what is there. */
+/** Folds the movement of indices instead of sizes, then looks up the sizes by index. */
 function moved(record: ImportRecord, view: NodeView): readonly Value[] | undefined {
   const pool: Dim[] = [];
   const said = view.inputs.filter((v) => v && !isMoved(view, v as Known)) as Known[];
@@ -133,5 +133,5 @@ function moved(record: ImportRecord, view: NodeView): readonly Value[] | undefin
   );
 }
 
-/** An operand whose elements are moved, rather than said where to: the first, and of a concatenation all. */
+/** Whether an operand is moved data rather than a setting: the first operand, and all of Concat's. */
 const isMoved = (view: NodeView, value: Known): boolean => value === view.inputs[0] || view.message.opType === "Concat";

@@ -1,12 +1,12 @@
-/** Functions that a model declares, in place of the nodes that call them. */
+/** Inlines model-local functions. */
 import { FileError } from "../../../compiler/index.ts";
 import { shownName } from "./file-names.ts";
 import type { Attribute, FunctionMessage, ModelMessage, NodeMessage } from "./messages.ts";
 
-/** Functions within functions, and nodes that all of them together may come to. */
+/** Limits on call depth and on the total number of nodes. */
 const [deepest, most] = [16, 200_000];
 
-/** The nodes of a model's graph, without calls of its functions. */
+/** The nodes of a model's graph, with function calls inlined. */
 export function inlined(model: ModelMessage): readonly NodeMessage[] {
   if (model.functions.length === 0) return model.graph.node;
   const functions = new Map(model.functions.map((f) => [`${f.domain}.${f.name}`, f]));
@@ -25,7 +25,7 @@ export function inlined(model: ModelMessage): readonly NodeMessage[] {
   return visit(model.graph.node, 0);
 }
 
-/** The body with its names replaced by those of the call, and by new ones for what is inside. */
+/** The function body with parameters replaced by the call's names, and internal names made unique. */
 function bodyOf(f: FunctionMessage, call: NodeMessage, number: number): NodeMessage[] {
   const names = new Map<string, string>([["", ""]]);
   for (const [i, name] of f.input.entries()) names.set(name, call.input[i] ?? "");

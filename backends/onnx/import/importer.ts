@@ -1,4 +1,4 @@
-/** Reads an ONNX model as a graph: walks its nodes in order, computes what is known, and asks each operator's record for the rest. */
+/** Imports an ONNX model: walks its nodes in order, folds constants, and builds the rest by each operator's record. */
 import {
   type Dim,
   FileError,
@@ -29,8 +29,8 @@ import { isNumbers, type Known, renamed, typeOf, type Value, type Weight } from 
 import { type ImportedParameter, parameterOf } from "./weights.ts";
 
 /**
- * The graph of an ONNX model, with the weights to be read when they are asked for. Throws FileError for bytes that are none,
- * and UnsupportedError naming every operator that is not known with the nodes that have it.
+ * Imports an ONNX model as a graph; weights are read on demand. Throws FileError for bytes that are not an ONNX model,
+ * and UnsupportedError naming every unsupported operator with the nodes that use it.
  */
 export async function importOnnx(bytes: Uint8Array, options: ImportOptions = {}): Promise<OnnxImport> {
   if (!(bytes instanceof Uint8Array)) throw new UsageError("an ONNX file is given as its bytes, a Uint8Array");
@@ -49,10 +49,10 @@ class Importer {
   readonly #opsets: ReadonlyMap<string, number>;
   readonly #options: ImportOptions;
   readonly #stored: StoredTensors;
-  /** The parameter of each weight, and the axes of its dimensions. */
+  /** The parameter of each weight, and the axis of each dimension. */
   readonly #declared = new Map<string, { readonly node: Node; readonly axes: readonly (string | undefined)[] }>();
   readonly #parameters = new Map<string, ImportedParameter>();
-  /** Nodes that were read, counting those of graphs in attributes. */
+  /** Nodes visited, including those of subgraphs. */
   #visited = 0;
 
   constructor(model: ModelMessage, opsets: ReadonlyMap<string, number>, options: ImportOptions, stored: StoredTensors) {
@@ -171,12 +171,12 @@ class Importer {
   }
 
   #parameter(weight: Weight, shape: readonly Dim[], axes: readonly (string | undefined)[], role?: "buffer"): Node {
-    // Dimensions of 1 are no axes, and may be anywhere among the others from one use to the next.
+    // Size-1 dimensions have no axes, and their positions may differ between uses.
     const own = axes.filter((_, i) => shape[i] !== 1);
     const key = JSON.stringify([weight.name, weight.form]);
     const found = this.#declared.get(key);
     if (found) return renamed(found.node, found.axes, own);
-    // A tensor that is a table of integers and a matrix of floats is two parameters.
+    // A tensor used both as integers and as dequantized floats becomes two parameters.
     const name = this.#parameters.has(weight.name) ? this.#stored.pathOf(weight.name) : weight.name;
     const type = typeOf({ type: elementType(1, ""), shape }, axes);
     const node = ops.parameter(name, "f32", type.axes, { kind: "normal", mean: 0, std: 0.02 }, role);
@@ -186,5 +186,5 @@ class Importer {
   }
 }
 
-/** Nodes that a model may come to, graphs within it and functions counted. */
+/** Limit on a model's nodes, including subgraphs and inlined functions. */
 const mostNodes = 200_000;

@@ -1,4 +1,4 @@
-/** Reading ONNX files as graphs: bytes in, a graph and its weights out; it runs in a page as well. */
+/** ONNX import: model bytes in, a graph and its weights out; also runs in a browser. */
 export { importOnnx } from "./importer.ts";
 export { importedOpsets } from "./operators.ts";
 export { records } from "./ops/index.ts";

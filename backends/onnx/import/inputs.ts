@@ -1,4 +1,4 @@
-/** The inputs of a model as inputs of a graph, with axes and open sizes. */
+/** Model inputs as graph inputs, with axes and symbolic sizes. */
 import {
   type Axis,
   type Dim,
@@ -18,12 +18,12 @@ import type { ImportOptions } from "./options.ts";
 import type { Names } from "./scope.ts";
 import { tensor, type Value } from "./values.ts";
 
-/** Dimensions that a tensor may have. */
+/** Limit on a tensor's rank. */
 const mostDimensions = 64;
 
 /**
- * The inputs of the graph, whose values `names` then has. What is invented, and what is otherwise than in the file, is
- * noted. Throws UsageError for a size or a constant in the options that the file has not.
+ * Reads the graph's inputs and defines their values in `names`. Notes invented names and differences from the file.
+ * Throws UsageError for a size or a constant in the options that the file does not have.
  */
 export function readInputs(
   graph: GraphMessage,
@@ -35,7 +35,7 @@ export function readInputs(
   const open = new OpenSizes(sizes);
   const notes: string[] = [];
   const nodes = graph.input.flatMap((info) => {
-    if (stored.has(info.name)) return []; // a file before IR version 4 lists its weights
+    if (stored.has(info.name)) return []; // before IR version 4, weights are also listed as inputs
     const name = shownName(info.name);
     const { type, dims } = tensorInput(info, name);
     const shape = dims.map((d) => d.dimValue ?? 1);
@@ -60,7 +60,7 @@ export function readInputs(
   return { nodes, notes };
 }
 
-/** Throws UsageError for constants that are no inputs of the file. */
+/** Throws UsageError for constants that are not inputs of the file. */
 function requireConstants(given: readonly string[], graph: GraphMessage, stored: ReadonlySet<string>): void {
   const known = graph.input.map(({ name }) => name).filter((name) => !stored.has(name));
   const unknown = given.filter((name) => !known.includes(name));
@@ -71,7 +71,7 @@ function requireConstants(given: readonly string[], graph: GraphMessage, stored:
     );
 }
 
-/** What the file says of an input. Throws UnsupportedError where it is no tensor, or its dimensions are not said. */
+/** An input's declared type. Throws UnsupportedError if it is not a tensor or has no shape. */
 function tensorInput(info: ValueInfo, name: string): { type: ElementType; dims: readonly DimMessage[] } {
   const given = info.type?.tensorType;
   if (!given) throw new UnsupportedError(`the input "${name}" is no tensor; only tensors are read`);
@@ -96,7 +96,7 @@ function constantInput(
   return { kind: "known", type, shape, values };
 }
 
-/** An input of the graph as a tensor, in which a dimension of 1 is no axis. */
+/** A graph input as a tensor, with size-1 axes dropped. */
 function inputValue(type: ElementType, axes: readonly Axis[], node: Node): Value {
   const inner = axes.filter((a) => a.size === 1).reduce((x, a) => ops.dropAxis(x, a.name), node);
   return tensor(
@@ -107,7 +107,7 @@ function inputValue(type: ElementType, axes: readonly Axis[], node: Node): Value
   );
 }
 
-/** Sizes that the file leaves open, by name: numbers where the options say so, else symbols. */
+/** The file's symbolic sizes by name: numbers if the options bind them, else symbols. */
 class OpenSizes {
   readonly #given: NonNullable<ImportOptions["sizes"]>;
   readonly #found = new Map<string, Dim>();
@@ -127,7 +127,7 @@ class OpenSizes {
     return size;
   }
 
-  /** Throws UsageError for a size that is given and that the file has not. */
+  /** Throws UsageError for an option that names no size of the file. */
   requireAllUsed(): void {
     const known = [...this.#found.keys()];
     const stray = Object.keys(this.#given).find((name) => !known.includes(name));

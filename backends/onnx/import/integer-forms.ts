@@ -1,6 +1,6 @@
 /**
- * Nodes that compute with integers and scale afterwards, as nodes that read the floats that the integers stand for. A weight
- * that is used both ways is then one parameter, and its scales are none:
+ * Rewrites nodes that compute with integers and scale afterwards to nodes that read dequantized floats. A weight that
+ * is used both ways is then a single parameter, and its scales are no parameters:
  *
  *     before  Mul(Cast(Gather(table, ids)), Gather(scale, ids))
  *     after   Gather(DequantizeLinear(table, scale), ids)
@@ -20,7 +20,7 @@ export function readingFloats(nodes: readonly NodeMessage[], graph: GraphMessage
   return withoutUnread(left.flat(), nodes, new Set(graph.output.map((o) => o.name)));
 }
 
-/** Nodes and stored tensors by the names that they give. */
+/** Nodes and stored tensors by output name. */
 class Known {
   readonly #makers: ReadonlyMap<string, NodeMessage>;
   readonly #stored: ReadonlyMap<string, GraphMessage["initializer"][number]>;
@@ -33,7 +33,7 @@ class Known {
     this.#blocks = new Map(packed.map((n) => [n.input.slice(1).join("\n"), n]));
   }
 
-  /** The node that makes a value, if it is of this operator. */
+  /** The producer of a value, if it is this operator. */
   by(operator: string, name: string | undefined): NodeMessage | undefined {
     const maker = name === undefined ? undefined : this.#makers.get(name);
     return maker && operatorOf(maker) === operator ? maker : undefined;
@@ -43,7 +43,7 @@ class Known {
     return name === undefined ? undefined : this.#stored.get(name);
   }
 
-  /** Whether a value is stored and is this list of numbers, or this one number. */
+  /** Whether a value is a stored list of exactly these numbers, or this single number. */
   is(name: string | undefined, numbers: readonly number[]): boolean {
     const message = this.stored(name);
     if (!message || message.dims.length > 1 || message.dims.some((d) => d !== numbers.length)) return false;
@@ -51,7 +51,7 @@ class Known {
     return values?.length === numbers.length && numbers.every((x, i) => values[i] === x);
   }
 
-  /** The product that reads these blocks with these scales. */
+  /** The MatMulNBits that reads these blocks with these scales. */
   readerOf(blocks: string, scale: string): NodeMessage | undefined {
     return this.#blocks.get(`${blocks}\n${scale}`);
   }
@@ -63,7 +63,7 @@ const number = (node: NodeMessage, name: string, otherwise: number): number =>
 const attribute = (name: string, i: number): Attribute =>
   ({ name, i, floats: [], ints: [], strings: [], type: 2, refAttrName: "" }) as unknown as Attribute;
 
-/** A node that stands where another stood. */
+/** A node that replaces another. */
 const standing = (
   at: NodeMessage,
   opType: string,
@@ -75,7 +75,7 @@ const standing = (
 
 const part = (node: NodeMessage, name: string): string => `${node.output[0]}/${name}`;
 
-/** Rows of a stored table or of a matrix turned, by ids; the scales lie beside the rows. */
+/** Row gathers from a stored table or a transposed matrix, with scales per row. */
 function pickedRows(node: NodeMessage, known: Known): NodeMessage[] | undefined {
   if (operatorOf(node) !== "Mul") return undefined;
   const rows = castOf(node.input[0], "Gather", known);
@@ -97,7 +97,7 @@ function pickedRows(node: NodeMessage, known: Known): NodeMessage[] | undefined 
   return [floats, ...(turned ? [turned] : []), standing(node, "Gather", [from, rows.input[1]!], node.output[0]!)];
 }
 
-/** The same of blocks that a product reads too: bytes around 128, made floats and laid side by side. */
+/** Like `pickedRows`, for blocks that a MatMulNBits also reads: bytes with zero point 128, dequantized and joined. */
 function pickedBlocks(node: NodeMessage, known: Known): NodeMessage[] | undefined {
   const flat = operatorOf(node) === "Slice" ? known.by("Reshape", node.input[0]) : node;
   const scaled = flat && operatorOf(flat) === "Reshape" ? known.by("Mul", flat.input[0]) : undefined;
@@ -124,7 +124,7 @@ function pickedBlocks(node: NodeMessage, known: Known): NodeMessage[] | undefine
   return [floats, standing(node, "Gather", [floats.output[0]!, rows.input[1]!], node.output[0]!)];
 }
 
-/** A product of what is rounded to 8 bits at every run with a stored matrix. */
+/** A matmul of a dynamically quantized operand with a stored matrix. */
 function product(node: NodeMessage, known: Known): NodeMessage[] | undefined {
   if (operatorOf(node) !== "Mul") return undefined;
   const sums = castOf(node.input[0], "MatMulInteger", known);
@@ -142,11 +142,11 @@ function product(node: NodeMessage, known: Known): NodeMessage[] | undefined {
   return [floats, left, standing(node, "MatMul", [left.output[0]!, floats.output[0]!], node.output[0]!)];
 }
 
-/** The node of this operator whose result is cast to `name`. */
+/** The node of this operator whose result a Cast turns into `name`. */
 const castOf = (name: string | undefined, operator: string, known: Known): NodeMessage | undefined =>
   known.by(operator, known.by("Cast", name)?.input[0]);
 
-/** The nodes but those that nothing reads and that stood in the file: what was replaced has left them behind. */
+/** Removes nodes that have lost all their readers in the rewrite. */
 function withoutUnread(
   made: readonly NodeMessage[],
   given: readonly NodeMessage[],
@@ -164,7 +164,7 @@ function withoutUnread(
   return kept.reverse();
 }
 
-/** Names that nodes read, graphs within them too. */
+/** Names that nodes read, including in subgraphs. */
 function readBy(nodes: readonly NodeMessage[], into = new Set<string>()): Set<string> {
   for (const node of nodes) {
     for (const name of node.input) into.add(name);

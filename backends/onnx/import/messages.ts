@@ -1,4 +1,4 @@
-/** The messages of an ONNX file that an import reads, by their field numbers in onnx.proto. */
+/** Protobuf message specs that the import reads, by field number in onnx.proto. */
 import { FileError } from "../../../compiler/index.ts";
 import { type MessageOf, type MessageSpec, readMessage } from "./wire.ts";
 
@@ -38,7 +38,7 @@ const attribute = {
   8: ["ints", "ints"],
   9: ["strings", "bytes*"],
   20: ["type", "int"],
-  /** The attribute of the function around it that it stands for. */
+  /** Inside a function: the function's attribute that this one refers to. */
   21: ["refAttrName", "text"],
 } as const satisfies MessageSpec;
 const node = {
@@ -81,7 +81,7 @@ export type TensorMessage = MessageOf<typeof tensor>;
 export type DimMessage = MessageOf<typeof dim>;
 export type ValueInfo = MessageOf<typeof valueInfo>;
 
-// Graphs hold nodes, nodes attributes, and attributes graphs: a type that would follow from itself is said by name.
+// Graphs contain nodes, nodes attributes, and attributes graphs: TypeScript needs interfaces for the recursion.
 export interface Attribute extends MessageOf<typeof attribute> {
   readonly g?: GraphMessage;
 }
@@ -104,13 +104,13 @@ export interface ModelMessage extends MessageOf<typeof model> {
   readonly functions: readonly FunctionMessage[];
 }
 
-/** The model in `bytes`, whose tensors are views of them. Throws FileError where they are none. */
+/** Parses a model; tensor data are views of `bytes`. Throws FileError if it is not an ONNX model. */
 export function readModel(bytes: Uint8Array, name: string): ModelMessage {
   const read = readMessage(bytes, model, name) as unknown as Partial<ModelMessage>;
   if (!read.graph) throw new FileError(`${name} is no ONNX model: it holds no graph`);
   return read as ModelMessage;
 }
 
-/** A tensor by itself, as test data are kept. */
+/** Parses a single TensorProto, as in test data files. */
 export const readTensor = (bytes: Uint8Array, name: string): TensorMessage =>
   readMessage(bytes, tensor, name) as unknown as TensorMessage;

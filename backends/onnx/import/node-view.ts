@@ -1,4 +1,4 @@
-/** One node of the file as a record sees it: its operands, its attributes, and ways to make tensors of them. */
+/** A record's view of one node: its operands and attributes, with helpers that turn them into tensors. */
 import { type Dim, type Node, ops, termsOf, UnsupportedError } from "../../../compiler/index.ts";
 import { type ElementType, isFloatType } from "./elements.ts";
 import { shownName } from "./file-names.ts";
@@ -18,18 +18,18 @@ import {
 } from "./values.ts";
 import { fileTensor, knownTensor, numbersOf } from "./weights.ts";
 
-/** What a node's record may ask of the import around it. */
+/** Services of the importer that records may use. */
 export interface Surroundings {
-  /** Declares the parameter of a weight with these axes, or renames those that it was declared with. */
+  /** Declares a weight's parameter with these axes, or renames the axes of the existing one. */
   readonly parameter: (
     weight: Weight,
     shape: readonly Dim[],
     names: readonly (string | undefined)[],
     role?: "buffer",
   ) => Node;
-  /** The operator set of a node's domain. */
+  /** The opset version of a domain. */
   readonly opset: (domain: string) => number;
-  /** The outputs of a graph in an attribute for its inputs; names of the graph around it are known inside. */
+  /** Builds a subgraph attribute for the given inputs and returns its outputs; outer names are visible inside. */
   readonly subgraph: (graph: GraphMessage, inputs: readonly Value[]) => Value[];
 }
 
@@ -48,7 +48,7 @@ export class NodeView {
     this.#attributes = new Map(message.attribute.map((a) => [a.name, a]));
   }
 
-  /** The same node with other operands: what one operator makes of another's record. */
+  /** The same node with other operands, for an operator that reuses another's record. */
   with(inputs: readonly (Value | undefined)[]): NodeView {
     return new NodeView(this.message, inputs, this.around);
   }
@@ -57,7 +57,7 @@ export class NodeView {
     return new UnsupportedError(why);
   }
 
-  /** How a user gives the open sizes that these are made of. */
+  /** Tells the user how to set the symbols of these sizes. */
   toGive(...sizes: readonly Dim[]): string {
     const symbols = sizes.flatMap(termsOf).flatMap((t) => t.symbols);
     const names = [...new Set(symbols.map((s) => shownName(s.name)))];
@@ -66,7 +66,7 @@ export class NodeView {
     return `give ${names.join(" and ")} when importing, as in --size ${first}=640, or --set ${first}=640 where a command takes the file itself`;
   }
 
-  /** An operand. Throws where the node has none there. */
+  /** An operand. Throws if it is missing. */
   in(i: number): Value {
     const value = this.inputs[i];
     if (!value) throw this.fail(`operand ${i} is missing`);
@@ -121,7 +121,7 @@ export class NodeView {
     return found;
   }
 
-  /** A tensor in an attribute, as what is known. */
+  /** A tensor attribute as a constant. */
   knownAttribute(name: string): Known | undefined {
     const message = this.#attributes.get(name)?.t;
     if (!message) return undefined;
@@ -130,7 +130,7 @@ export class NodeView {
     return knownTensor(found, found.values());
   }
 
-  /** What is known of an operand that steers the operator; undefined where there is no such operand. */
+  /** The constant value of an optional operand; undefined if absent. Throws if it is not constant. */
   maybeKnown(i: number, what: string): Known | undefined {
     const value = this.inputs[i];
     if (!value) return undefined;
@@ -139,63 +139,63 @@ export class NodeView {
     return found;
   }
 
-  /** What is known of an operand that there must be. */
+  /** The constant value of a required operand. */
   knownIn(i: number, what: string): Known {
     const found = this.maybeKnown(i, what);
     if (!found) throw this.fail(`${what} is missing`);
     return found;
   }
 
-  /** Its numbers, at least one. */
+  /** Its numbers; at least one. */
   numbersIn(i: number, what: string): [number, ...number[]] {
     const found = numbersOf(this.knownIn(i, what), what);
     if (found.length === 0) throw this.fail(`${what} is empty`);
     return found as [number, ...number[]];
   }
 
-  /** Its sizes, which may be open. */
+  /** Its sizes, possibly symbolic. */
   sizesIn(i: number, what: string): Dim[] {
     return Array.from(this.knownIn(i, what).values);
   }
 
-  /** The numbers of an operand that steers the operator. */
+  /** The numbers of an optional constant operand. */
   numbers(i: number, what: string): number[] | undefined {
     const found = this.maybeKnown(i, what);
     return found && numbersOf(found, what);
   }
 
-  /** The sizes of an operand, which may be open. */
+  /** The sizes in an optional constant operand, possibly symbolic. */
   sizes(i: number, what: string): Dim[] | undefined {
     const found = this.maybeKnown(i, what);
     return found && Array.from(found.values);
   }
 
-  /** Integers that opsets before `since` have as an attribute, and those from it on as an operand. */
+  /** Integers given as an operand, or in older opsets as an attribute. */
   list(name: string, i: number): number[] | undefined {
     return this.numbers(i, name) ?? (this.ints(name) && [...this.ints(name)!]);
   }
 
-  /** A dimension counted from either end. Throws where there is no such one. */
+  /** Normalizes a possibly negative dimension. Throws if it is out of range. */
   dim(axis: number, rank: number): number {
     const at = axis < 0 ? axis + rank : axis;
     if (Number.isInteger(at) && at >= 0 && at < rank) return at;
     throw this.fail(`axis ${axis} is none of ${rank} dimensions`);
   }
 
-  /** Several of them. */
+  /** Normalizes several, which must be distinct. */
   dims(axes: readonly number[], rank: number): number[] {
     const found = axes.map((a) => this.dim(a, rank));
     if (new Set(found).size === found.length) return found;
     throw this.fail(`the axes ${axes.join(", ")} are not distinct`);
   }
 
-  /** The node of a value whose dimensions have these names; names of dimensions of size 1 say nothing. */
+  /** A value's node with its dimensions named; names of size-1 dimensions are ignored. */
   named(value: Value, names: readonly (string | undefined)[], role?: "buffer"): Node {
     if (names.length !== value.shape.length || value.shape.some((size, i) => size !== 1 && names[i] === undefined))
       throw this.fail(`a tensor of [${value.shape.join(", ")}] does not fit beside its other operands`);
     if (value.kind === "tensor") return renamed(value.node, value.axes, names);
     if (value.kind === "known") return this.#constant(value, names);
-    const kept = value.type.range ? "buffer" : role; // integers are not learned
+    const kept = value.type.range ? "buffer" : role; // integers are not trainable
     const node = this.around.parameter(value.weight, value.shape, names, kept);
     return value.type.dtype === "f32" ? node : ops.cast(node, value.type.dtype);
   }
@@ -214,7 +214,7 @@ export class NodeView {
     return ops.table(fitting, type.axes, dtype);
   }
 
-  /** Sizes that are open, as a tensor: each by itself, one after another. */
+  /** Symbolic sizes as a tensor: the concatenation of single sizes. */
   #openSizes(value: Known, names: readonly (string | undefined)[]): Node {
     const { axes, dtype } = typeOf(value, names);
     const parts = Array.from(value.values, (v) => ops.sizeOf(v, dtype));
@@ -228,8 +228,7 @@ export class NodeView {
   }
 
   /**
-   * A value as a tensor of the graph. Axes of one that has no names yet are called after `base`; `taken` are names that they
-   * must not have.
+   * A value as a graph tensor. Unnamed axes are named after `base`, avoiding the names in `taken`.
    */
   tensor(value: Value, base: readonly string[] = [], taken: readonly (string | undefined)[] = []): Tensor {
     if (value.kind === "tensor") return value;
@@ -244,14 +243,14 @@ export class NodeView {
     return this.tensor(this.in(i), base, taken);
   }
 
-  /** An operand that must be floats. */
+  /** A float operand; throws for other types. */
   floatsIn(i: number): Value {
     const value = this.in(i);
     if (isFloatType(value.type)) return value;
     throw this.fail(`operand ${i} is ${value.type.name}; floats are needed`);
   }
 
-  /** An operand that must be whole numbers. */
+  /** An integer operand; throws for other types. */
   integersIn(i: number): Value {
     const value = this.in(i);
     if (value.type.range) return value;
@@ -263,14 +262,14 @@ export class NodeView {
   }
 }
 
-/** A number as a constant of the dtype: what 64 bits hold and 32 do not ends at the ends of those. */
+/** Saturates a 64-bit constant to the dtype's 32-bit range. */
 function fitted(dtype: Node["type"]["dtype"], value: number): number {
   if (dtype === "i32") return Math.min(Math.max(value, -(2 ** 31)), 2 ** 31 - 1);
   if (dtype === "u32") return Math.min(Math.max(value, 0), 2 ** 32 - 1);
   return value;
 }
 
-/** A tensor with other dimensions of the same node. */
+/** A tensor with other dimensions, by default of the same node. */
 export const withShape = (
   x: Tensor,
   dims: readonly (readonly [size: Dim, axis: string | undefined])[],

@@ -1,11 +1,11 @@
-/** The operators of a model and the records that read them. */
+/** Looks up the import records of a model's operators. */
 import { UnsupportedError } from "../../../compiler/index.ts";
 import { shownName } from "./file-names.ts";
 import type { GraphMessage, ModelMessage, NodeMessage } from "./messages.ts";
 import { ownRecords, records } from "./ops/index.ts";
 import type { ImportRecord } from "./record.ts";
 
-/** The opsets whose operators are read. */
+/** The supported opsets. */
 export const importedOpsets = { oldest: 7, newest: 28 } as const;
 
 export function opsetsOf(model: ModelMessage): ReadonlyMap<string, number> {
@@ -17,13 +17,13 @@ export function opsetsOf(model: ModelMessage): ReadonlyMap<string, number> {
   );
 }
 
-/** What the first node that reads an input calls its dimensions. */
+/** The dimension names that the first reader of an input suggests. */
 export const rolesOf = (graph: GraphMessage, input: string): readonly string[] => {
   const reader = graph.node.find((node) => node.input[0] === input);
   return (reader && recordOf(reader)?.roles) ?? [];
 };
 
-/** What the table calls an operator: its type, after its domain where that is not ONNX's own. */
+/** An operator's key in the table: its type, prefixed by its domain unless that is ONNX's own. */
 export const operatorOf = ({ domain, opType }: NodeMessage): string =>
   domain === "" || domain === "ai.onnx" ? opType : `${domain}.${opType}`;
 
@@ -36,7 +36,7 @@ export const recordOf = (node: NodeMessage): ImportRecord | undefined => {
 export const nodeName = (node: NodeMessage, at: number): string =>
   shownName(node.name || node.output.find((o) => o !== "") || `number ${at}`);
 
-/** Throws UnsupportedError with every operator that no record is of, each with nodes that have it. */
+/** Throws UnsupportedError listing every operator without a record, with the nodes that use it. */
 export function requireKnown(nodes: readonly NodeMessage[], graph: GraphMessage): void {
   const missing = new Map<string, string[]>();
   const visit = (list: readonly NodeMessage[]) => {

@@ -1,15 +1,15 @@
-/** What an import is told, and what it gives. */
+/** Import options and result. */
 import { didYouMean, type Graph, UsageError } from "../../../compiler/index.ts";
 import type { ExternalReader, ImportedParameter } from "./weights.ts";
 
 export interface ImportOptions {
-  /** What the graph is called; default what the file says. */
+  /** The graph's name; default: the one in the file. */
   readonly name?: string;
-  /** Numbers for open sizes, or other open sizes that they are the same as, by name. */
+  /** By name of a symbolic size: its value, or the name of another symbolic size that it equals. */
   readonly sizes?: Readonly<Record<string, number | string>>;
-  /** Inputs that are known now and are no inputs of the graph: their elements by name, in the shape that the file says. */
+  /** Inputs to turn into constants: elements by input name, in the shape that the file declares. */
   readonly constants?: Readonly<Record<string, ArrayLike<number>>>;
-  /** Reads what lies in files beside the model. */
+  /** Reads external data. */
   readonly external?: ExternalReader;
 }
 
@@ -20,7 +20,7 @@ const optionNames: Readonly<Record<keyof ImportOptions, true>> = {
   external: true,
 };
 
-/** Throws UsageError for options that there are not. */
+/** Throws UsageError for unknown options. */
 export function requireOptions(options: ImportOptions): void {
   const known = Object.keys(optionNames);
   if (typeof options !== "object" || options === null)
@@ -32,9 +32,9 @@ export function requireOptions(options: ImportOptions): void {
 
 export interface OnnxImport {
   readonly graph: Graph;
-  /** The weights of the file, by the names of the graph's parameters. */
+  /** The file's weights, by the names of the graph's parameters. */
   readonly parameters: ReadonlyMap<string, ImportedParameter>;
-  /** For people: what was invented, and what is otherwise than in the file. */
+  /** Notes for users: invented names, and differences from the file. */
   readonly notes: readonly string[];
   readonly opset: number;
 }

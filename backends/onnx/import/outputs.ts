@@ -1,8 +1,8 @@
-/** The results of a model, in the layout that its file says. */
+/** Model outputs in the file's layout. */
 import { type Dim, type Node, ops } from "../../../compiler/index.ts";
 import { renamed } from "./values.ts";
 
-/** The node with its dimensions in ONNX's order, those of 1 as axes too, under the names that the file says. */
+/** The node with its axes in ONNX's order, including size-1 axes, named as in the file. */
 export function asOutput(
   node: Node,
   shape: readonly Dim[],

@@ -1,18 +1,18 @@
-/** What one operator of ONNX becomes: the two ways of a record. */
+/** The interface of an operator's import record. */
 import type { Dim } from "../../../compiler/index.ts";
 import type { NodeView } from "./node-view.ts";
 import type { Value } from "./values.ts";
 
 export interface ImportRecord {
-  /** The values that the node gives, in the order of its outputs; those that nobody wants may be left out. */
+  /** The node's outputs, in order; unused ones may be omitted. */
   readonly build: (n: NodeView) => Value | readonly (Value | undefined)[];
-  /** It moves elements and computes none, so that it may move sizes that are open. */
+  /** True for a pure movement op, which can also move symbolic sizes. */
   readonly moves?: true;
-  /** The same on single sizes, which may be open: undefined where the result is no size. */
+  /** Evaluates the operator on single, possibly symbolic sizes; undefined if the result is not a size. */
   readonly onSizes?: (...operands: Dim[]) => Dim | undefined;
-  /** What the dimensions of its first operand are called, where the file does not say. */
+  /** Names for the dimensions of the first operand, if the file has none. */
   readonly roles?: readonly string[];
-  /** Never computed while the file is read, whatever is known. */
+  /** Excludes the operator from constant folding. */
   readonly unfolded?: true;
 }
 

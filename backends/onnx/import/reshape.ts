@@ -1,13 +1,13 @@
 /**
- * A reshape in terms of axes. Dimensions of both shapes are walked side by side, and the shortest runs of equal size are each
- * a merge, a split, or the axis as it was: [batch, 4, 8] to [batch, 32] merges two axes and leaves the batch alone.
+ * Reshape in terms of axes. Walks the dimensions of both shapes in parallel; each shortest run of equal total size is a
+ * merge, a split, or an unchanged axis: [batch, 4, 8] to [batch, 32] merges two axes and leaves the batch alone.
  */
 import { type Dim, ops, productOfDims } from "../../../compiler/index.ts";
 import { quotientOf } from "./sizes.ts";
 import { freshName, type Tensor, tensor } from "./values.ts";
 
 interface Run {
-  /** Places among the dimensions before, and among those after. */
+  /** Indices of input dimensions, and of output dimensions. */
   readonly from: readonly number[];
   readonly to: readonly number[];
 }
@@ -38,7 +38,7 @@ export function reshaped(x: Tensor, shape: readonly Dim[]): Tensor {
   return tensor(x.type, shape, names, node);
 }
 
-/** Parts of "token" are "token_of_0" and "token_of_1", which become "token" again where they are merged. */
+/** "token" splits into "token_of_0" and "token_of_1", which merge to "token" again. */
 const partName = (whole: string, k: number, taken: readonly (string | undefined)[]): string => {
   const name = `${whole.replace(/_[2-9]$/, "")}_of_${k}`;
   if (!taken.includes(name)) return name;
@@ -65,7 +65,7 @@ function runs(before: readonly Dim[], after: readonly Dim[]): Run[] {
   return found;
 }
 
-/** Where the shortest run from here ends; all that is left where open sizes do not tell. */
+/** The end of the shortest run from here; the end of the shapes if symbolic sizes leave it undetermined. */
 function runEnd(
   before: readonly Dim[],
   after: readonly Dim[],

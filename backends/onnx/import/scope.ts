@@ -1,9 +1,9 @@
-/** Which value a name stands for. */
+/** Name scopes of values. */
 import { FileError } from "../../../compiler/index.ts";
 import { shownName } from "./file-names.ts";
 import type { Value } from "./values.ts";
 
-/** Names of values, those of a graph in an attribute after those around it. */
+/** Maps names to values; a subgraph's scope falls back to the enclosing one. */
 export class Names {
   readonly #own = new Map<string, Value>();
   readonly #around: Names | undefined;
@@ -20,7 +20,7 @@ export class Names {
     this.#own.set(name, value);
   }
 
-  /** Throws FileError for a second value of a name: which of them is meant, runtimes say differently. */
+  /** Throws FileError for a duplicate name: runtimes disagree on which value it means. */
   define(name: string, value: Value): void {
     if (this.#own.has(name)) throw new FileError(`two values of the model are named "${shownName(name)}"`);
     this.set(name, value);

@@ -1,4 +1,4 @@
-/** What is true of open sizes whatever their symbols stand for. */
+/** Facts about symbolic sizes that hold for all values of their symbols. */
 import {
   boundsOf,
   type Dim,
@@ -10,17 +10,17 @@ import {
   termsOf,
 } from "../../../compiler/index.ts";
 
-/** Whether a is above b, or not below it, for all numbers that their symbols may be. */
+/** Whether the relation holds for all values of the symbols. */
 export function certainly(a: Dim, relation: ">" | ">=", b: Dim): boolean {
   if (a === b) return relation === ">=";
   const { min } = boundsOf(subDims(a, b));
   return relation === ">" ? min > 0 : min >= 0;
 }
 
-/** Terms that a quotient may have. */
+/** Limit on the terms of a quotient. */
 const mostTerms = 32;
 
-/** a / b where that is a size whatever the symbols are, by long division; undefined where it is none. */
+/** a / b by polynomial long division if it is exact for all values of the symbols; else undefined. */
 export function quotientOf(a: Dim, b: Dim): Dim | undefined {
   const simple = divideDims(a, b);
   if (simple !== undefined || termsOf(b).length < 2) return simple;
@@ -35,7 +35,7 @@ export function quotientOf(a: Dim, b: Dim): Dim | undefined {
   return rest === 0 ? quotient : undefined;
 }
 
-/** The first term in the order of their degrees, then of the names of their symbols: one that products respect. */
+/** The leading term by degree, then by symbol names: a monomial order, compatible with products. */
 const leadingTerm = (size: Dim): Term => termsOf(size).reduce((first, t) => (isBefore(t, first) ? t : first));
 
 function isBefore(a: Term, b: Term): boolean {
@@ -44,6 +44,6 @@ function isBefore(a: Term, b: Term): boolean {
   return at >= 0 && a.symbols[at]!.key < b.symbols[at]!.key;
 }
 
-/** A term as a size: what is left of it where all others are taken away. */
+/** A single term as a size. */
 const sizeOfTerm = (term: Term): Dim =>
   term.symbols.map((s) => symbol(s.name, s)).reduce<Dim>(mulDims, term.coefficient);

@@ -1,4 +1,4 @@
-/** Tensors that a file holds, as values: parameters, or what is known while the graph is read. */
+/** Tensors of a file as values: parameters or constants. */
 import { UnsupportedError } from "../../../compiler/index.ts";
 import { elementType, isNarrow } from "./elements.ts";
 import { parameterPath, shownName } from "./file-names.ts";
@@ -6,13 +6,13 @@ import type { GraphMessage, NodeMessage, TensorMessage } from "./messages.ts";
 import type { Value, Weight } from "./values.ts";
 import { type ExternalReader, type FileTensor, fileTensor, knownTensor } from "./weights.ts";
 
-/** Integers of few bits that are more than these are weights, kept as they are. */
+/** Narrow-integer tensors with more elements than this are quantized weights. */
 const mostInTables = 1024;
 
-/** Tensors of more elements are weights even where they are integers. */
+/** Tensors with more elements than this are weights even if they are integers. */
 const mostKnown = 2 ** 16;
 
-/** Elements of small tensors that lie in other files: shapes and the like steer operators. */
+/** Reads small external tensors in advance: operators need shapes and other settings as constants. */
 export async function fewElements(graph: GraphMessage, external: ExternalReader | undefined) {
   const read = new Map<TensorMessage, ArrayLike<number>>();
   for (const message of graph.initializer) {
@@ -36,7 +36,7 @@ export class StoredTensors {
     this.#steering = steering;
   }
 
-  /** A tensor of the file: a parameter where it is floats, or too much to be anything else; else what is known. */
+  /** A tensor of the file: a parameter if it is float or too large for a constant, else a constant. */
   value(message: TensorMessage, name: string): Value {
     const found = fileTensor(message, this.#external);
     const values = this.#steering.get(message) ?? (found.count <= mostKnown ? found.values?.() : undefined);
@@ -48,7 +48,7 @@ export class StoredTensors {
     return { kind: "stored", type: found.type, shape: found.shape, weight, ...(exact && { known: exact }) };
   }
 
-  /** A name of the file as a parameter's path, which no other has. */
+  /** A unique parameter path for a name of the file. */
   pathOf(name: string): string {
     const path = parameterPath(name);
     for (let n = 1; ; n++) {

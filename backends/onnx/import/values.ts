@@ -1,7 +1,7 @@
 /**
- * Values of an ONNX graph while it is read. ONNX counts dimensions from the left, heddle names them: a value keeps its shape
- * in ONNX's order, and which axis of its node each dimension is. A dimension of size 1 is no axis, so that what ONNX
- * broadcasts by a 1 heddle broadcasts by the axis that is not there. docs/decisions/0045 says how axes get their names.
+ * Values of an ONNX graph during import. ONNX numbers dimensions, heddle names them: a value keeps its shape in ONNX's
+ * order, and maps each dimension to an axis of its node. A size-1 dimension has no axis, so that an ONNX broadcast
+ * along it becomes a broadcast along a missing axis. docs/decisions/0045 describes how axes get their names.
  */
 import {
   type Dim,
@@ -14,11 +14,11 @@ import {
 } from "../../../compiler/index.ts";
 import type { ElementType } from "./elements.ts";
 
-/** A tensor that is to be a parameter. */
+/** A tensor that becomes a parameter. */
 export interface Weight {
   /** Its name in the file. */
   readonly name: string;
-  /** Which of the values it is that are made of that tensor; absent for its own numbers. */
+  /** Distinguishes values derived from the tensor, such as dequantized ones; absent for the tensor itself. */
   readonly form?: string;
   /** Its elements in ONNX's order. */
   readonly read: () => Promise<ArrayLike<number>>;
@@ -29,7 +29,7 @@ interface Typed {
   readonly shape: readonly Dim[];
 }
 
-/** A value of the graph that is made. */
+/** A value computed in the new graph. */
 export interface Tensor extends Typed {
   readonly kind: "tensor";
   readonly node: Node;
@@ -37,17 +37,17 @@ export interface Tensor extends Typed {
   readonly axes: readonly (string | undefined)[];
 }
 
-/** What is known while the file is read; integers may be sizes that are open. Row-major. */
+/** A compile-time constant; integers may be symbolic sizes. Row-major. */
 export interface Known extends Typed {
   readonly kind: "known";
   readonly values: ArrayLike<Dim>;
 }
 
-/** A tensor of the file that becomes a parameter; its axes are named where it is first used. */
+/** A tensor of the file that becomes a parameter; its axes are named at its first use. */
 export interface Stored extends Typed {
   readonly kind: "stored";
   readonly weight: Weight;
-  /** Its elements, where they are few and in the file itself: what reads a setting from them may. */
+  /** Its elements if they are few, for operators that need a constant. */
   readonly known?: Known;
 }
 
@@ -62,21 +62,21 @@ export const known = (type: ElementType, shape: readonly Dim[], values: ArrayLik
 
 export const elements = ({ shape }: Typed): Dim => productOfDims(shape);
 
-/** What is known of a value; undefined where it is computed when the graph runs. */
+/** The constant value; undefined if it is computed at run time. */
 export const knownOf = (value: Value | undefined): Known | undefined =>
   value?.kind === "known" ? value : value?.kind === "stored" ? value.known : undefined;
 
 export const isNumbers = (values: ArrayLike<Dim>): values is ArrayLike<number> =>
   values instanceof Float64Array || Array.prototype.every.call(values, (v) => typeof v === "number");
 
-/** The type of a node with these dimensions, under the names given. */
+/** The type of a node with these dimensions and axis names. */
 export const typeOf = (value: Typed, names: readonly (string | undefined)[]): TensorType =>
   tensorType(
     value.type.dtype,
     value.shape.flatMap((size, i) => (size === 1 ? [] : [{ name: names[i]!, size }])),
   );
 
-/** A tensor of a node whose axes are named; dimensions of size 1 have none. */
+/** A tensor of a node; size-1 dimensions have no axes. */
 export const tensor = (
   type: ElementType,
   shape: readonly Dim[],
@@ -90,7 +90,7 @@ export const tensor = (
   return { kind: "tensor", type, shape, axes: shape.map((size, i) => (size === 1 ? undefined : axes[i])), node };
 };
 
-/** The node with each axis of `from` named as in `to`, all at once. */
+/** Renames each axis of `from` to that of `to`, simultaneously. */
 export function renamed(node: Node, from: readonly (string | undefined)[], to: readonly (string | undefined)[]): Node {
   const left = new Map<string, string>();
   from.forEach((name, i) => {
@@ -104,7 +104,7 @@ export function renamed(node: Node, from: readonly (string | undefined)[], to: r
       left.delete(free[0]);
       continue;
     }
-    // A circle: one of its axes waits under a name of its own.
+    // A cycle: break it with a temporary name.
     const [name, wanted] = left.entries().next().value!;
     const waiting = freshName(name, made.type.axes.map((a) => a.name).concat([...left.values()]));
     made = ops.rename(made, name, waiting);
@@ -114,7 +114,7 @@ export function renamed(node: Node, from: readonly (string | undefined)[], to: r
   return made;
 }
 
-/** The name, or that name with the lowest number that is not taken: embed, embed_2, embed_3. */
+/** The name, or if taken the name with the lowest free number: embed, embed_2, embed_3. */
 export function freshName(name: string, taken: Iterable<string | undefined>): string {
   const used = new Set(taken);
   const base = /^(.*?)_[2-9]$/.exec(name)?.[1] ?? name;

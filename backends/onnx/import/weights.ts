@@ -1,4 +1,4 @@
-/** Tensors of a file that become parameters: found once, read when they are asked for. */
+/** Tensors of a file, with data read on demand. */
 import {
   FileError,
   type HostTensor,
@@ -12,15 +12,15 @@ import { shownName } from "./file-names.ts";
 import type { TensorMessage } from "./messages.ts";
 import { isNumbers, type Known, known, type Weight } from "./values.ts";
 
-/** Where bytes of a tensor lie that the model's file does not hold. */
+/** The location of a tensor's external data. */
 export interface ExternalPlace {
-  /** Relative to the folder of the file. */
+  /** Path relative to the model's folder. */
   readonly location: string;
   readonly offset: number;
   readonly length: number;
 }
 
-/** Reads bytes of files beside the model; it is for the reader to let nothing outside their folder be read. */
+/** Reads external data; the reader must reject locations outside the model's folder. */
 export type ExternalReader = (place: ExternalPlace) => Promise<Uint8Array>;
 
 /** A parameter of an imported graph. */
@@ -34,17 +34,17 @@ export const parameterOf = (node: Node, weight: Weight): ImportedParameter => ({
   read: async () => hostTensor("f32", node.type.axes as readonly SizedAxis[], Float32Array.from(await weight.read())),
 });
 
-/** A tensor of the file: what it is, and its elements once they are read. */
+/** A tensor of the file: its type and shape, and lazily its elements. */
 export interface FileTensor {
   readonly type: ElementType;
   readonly shape: readonly number[];
   readonly count: number;
-  /** Undefined where the bytes lie in another file. */
+  /** Undefined for external data. */
   readonly values: (() => ArrayLike<number>) | undefined;
   readonly read: () => Promise<ArrayLike<number>>;
 }
 
-/** Elements of a tensor; what no JavaScript array holds is no tensor of a real file. */
+/** Limit on the elements of a tensor: more than any JavaScript array holds. */
 const most = 2 ** 40;
 
 export function fileTensor(message: TensorMessage, external: ExternalReader | undefined): FileTensor {
@@ -87,7 +87,7 @@ function externalPlace(message: TensorMessage, where: string, expected: number):
   return { location, offset: number("offset", 0), length };
 }
 
-/** Elements in the model's file: raw, or in the list of their kind. */
+/** Embedded elements: raw_data, or the typed field of their type. */
 function ownElements(m: TensorMessage, type: ElementType, count: number, where: string): ArrayLike<number> {
   if (m.rawData) return readElements(type, m.rawData, count, where);
   const list = listOf(m, type);
@@ -108,10 +108,10 @@ function listOf(m: TensorMessage, { name }: ElementType): readonly number[] {
   return m.int32Data;
 }
 
-/** A tensor as what is known. */
+/** A tensor as a constant. */
 export const knownTensor = (t: FileTensor, values: ArrayLike<number>): Known => known(t.type, t.shape, values);
 
-/** The numbers of what is known. Throws UnsupportedError where one of them is an open size. */
+/** The numbers of a constant. Throws UnsupportedError if one of them is a symbolic size. */
 export function numbersOf(value: Known, what: string): number[] {
   if (isNumbers(value.values)) return Array.from(value.values);
   const open = Array.from(value.values).find((v) => typeof v !== "number");

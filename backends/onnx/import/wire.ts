@@ -1,26 +1,25 @@
 /**
- * Protobuf, as much as reading takes: a message becomes a record by a table of its fields, and what is not in the table is
- * skipped. Bytes stay views of the file. Nothing that a file says makes this allocate more than the file is long, times a
- * constant.
+ * A minimal protobuf reader: parses a message into a record by a table of fields, skipping fields not in the table.
+ * Bytes stay views of the file. No input makes it allocate more than a constant times the file's length.
  */
 import { FileError } from "../../../compiler/index.ts";
 
 type Scalar = "int" | "int?" | "float?" | "text" | "bytes";
 type Repeated = "ints" | "floats" | "doubles" | "text*" | "bytes*";
 type FieldKind = Scalar | Repeated | MessageSpec | (() => MessageSpec) | readonly [MessageSpec];
-/** Fields by number: what they are called, and what they hold. Those with ? are left out where the file lacks them. */
+/** Fields by number: name and kind. Kinds with ? are omitted from the record if the file lacks them. */
 export interface MessageSpec {
   readonly [field: number]: readonly [name: string, kind: FieldKind];
 }
 
-/** The record that a message becomes. */
+/** The record type of a message. */
 export type MessageOf<S extends MessageSpec> = {
   readonly [F in FieldOf<S> as F[1] extends Always ? F[0] : never]: Held<F[1]>;
 } & { readonly [F in FieldOf<S> as F[1] extends Always ? never : F[0]]?: Held<F[1]> };
 
 type FieldOf<S extends MessageSpec> = Extract<S[keyof S], readonly [string, FieldKind]>;
 
-/** What is there, empty or 0, where the file lacks the field. */
+/** Kinds that default to empty or 0 if the file lacks the field. */
 type Always = "int" | "text" | Repeated | readonly [MessageSpec];
 
 type Held<F> = F extends "int" | "int?" | "float?"
@@ -39,12 +38,12 @@ type Held<F> = F extends "int" | "int?" | "float?"
               ? readonly MessageOf<S>[]
               : F extends MessageSpec
                 ? MessageOf<F>
-                : unknown; // a spec that is given by a function holds itself
+                : unknown; // a spec given by a function is recursive
 
-/** Graphs in attributes of nodes of graphs: more of them than anyone writes. */
+/** Limit on message nesting; real models nest subgraphs far less. */
 const deepest = 32;
 
-/** The message in `bytes`. Throws FileError with the place of the first byte that is wrong. */
+/** Parses a message. Throws FileError with the offset of the first invalid byte. */
 export const readMessage = (bytes: Uint8Array, spec: MessageSpec, name: string): Record<string, unknown> =>
   message(
     { bytes, view: new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength), at: 0, name },
@@ -140,7 +139,7 @@ function double(c: Cursor, end: number): number {
   return c.view.getFloat64((c.at += 8) - 8, true);
 }
 
-/** A whole number of 64 bits with a sign; beyond 2^53 the nearest that JavaScript has. */
+/** A signed 64-bit integer; beyond 2^53, the nearest double. */
 function varint(c: Cursor, end: number): number {
   let [low, high] = [0, 0];
   for (let shift = 0; ; shift += 7) {

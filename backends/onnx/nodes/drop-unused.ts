@@ -1,4 +1,6 @@
-/** Drops nodes and constants that no output needs, such as statistics that a norm gave after all. */
+/**
+ * Dead code elimination: drops nodes and constants that no output needs, such as statistics that a norm also returns.
+ */
 import type { Body } from "../forms/body.ts";
 
 export function dropUnused(body: Body): Body {

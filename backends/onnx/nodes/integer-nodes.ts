@@ -1,4 +1,4 @@
-/** Nodes that read weights as the integers that they are, in place of those that would read floats. */
+/** Nodes that read quantized weights directly, replacing nodes that would read floats. */
 import type { Node } from "../../../compiler/index.ts";
 import {
   addNodeWith,
@@ -13,20 +13,20 @@ import {
 import type { Quantization } from "../forms/stored.ts";
 import type { NodeProto } from "../wire/proto.ts";
 
-/** Writes what stands in place of a node that would read floats; its output has the same name. */
+/** Writes the replacement for a node that would read floats; its output keeps the name. */
 export type ReadIntegers = (node: NodeProto) => void;
 
-/** A weight as the file has it. */
+/** A quantized weight in the file. */
 export interface IntegerWeight {
   readonly name: string;
   readonly scale: string;
-  /** The floats that integers and scales make. */
+  /** The dequantized type. */
   readonly type: "f32" | "f16";
   /** The parameter of the graph. */
   readonly at: Node;
 }
 
-/** Rows of a table and their scales, which are a column, are picked and multiplied. */
+/** Gathers rows of a table and their scales, stored as a column, and multiplies them. */
 export const pickedRows =
   (writer: Writer, { name, scale, type, at }: IntegerWeight): ReadIntegers =>
   (node) => {
@@ -38,8 +38,8 @@ export const pickedRows =
   };
 
 /**
- * A matrix that products read, with a scale for each column, as a table: runtimes turn it once, when they open the file.
- * onnxruntime makes one operator of a product and DequantizeLinear only where nothing else reads the integers or their scales.
+ * A matmul weight with per-column scales, transposed for use as a table: runtimes fold the Transpose when they open the
+ * file. onnxruntime fuses a matmul with DequantizeLinear only if nothing else reads the integers or their scales.
  */
 export function asTable(writer: Writer, { name, scale, ...rest }: IntegerWeight): IntegerWeight {
   writer.at = rest.at;
@@ -47,7 +47,7 @@ export function asTable(writer: Writer, { name, scale, ...rest }: IntegerWeight)
   return { ...rest, name: table, scale: emit(writer, "Unsqueeze", [scale, integers(writer, [-1])]) };
 }
 
-/** The same of a table that lies in blocks, as bytes around 128. */
+/** Like `pickedRows`, for a table stored in blocks as bytes with zero point 128. */
 export const packedRows =
   (writer: Writer, { scale, type, at }: IntegerWeight, { dims: [, width], block }: Quantization): ReadIntegers =>
   (node) => {
@@ -65,13 +65,13 @@ export const packedRows =
     writer.nodes.push({ ...node, opType: "Slice", input, attribute: [] });
   };
 
-/** The dimensions of what is picked by ids: theirs, and that of a row. */
+/** The shape of gathered rows: the dimensions of the ids, then the row width. */
 const shapeOfRows = (writer: Writer, ids: string, width: number): string =>
   emit(writer, "Concat", [emit(writer, "Shape", [ids]), integers(writer, [width])], { axis: 0 });
 
 /**
- * onnxruntime's product with a matrix of packed integers; products are computed with inputs rounded to 8 bits, as it does for
- * the standard's operators too.
+ * onnxruntime's matmul with packed integer weights; it quantizes the inputs to 8 bits, as it also does for the
+ * standard's operators.
  * Source: MatMulNBits in onnxruntime's docs/ContribOperators.md.
  */
 export const packedProduct =
@@ -87,8 +87,8 @@ export const packedProduct =
   };
 
 /**
- * Products with matrices of 8-bit integers, of what is rounded to 8 bits as well, once for all that multiply it. In this
- * order onnxruntime makes one operator of all but the rounding.
+ * Matmuls of dynamically quantized inputs with 8-bit weights; an input is quantized once for all its matmuls.
+ * onnxruntime fuses this node order into one operator, apart from the quantization.
  */
 export function roundedProducts(writer: Writer, products: ReadonlyMap<string, readonly Product[]>) {
   const rounded = new Map<string, readonly [string, string, string]>();

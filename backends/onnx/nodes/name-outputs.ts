@@ -1,4 +1,4 @@
-/** Values that are outputs get the outputs' names. */
+/** Renames output values to the names of the outputs. */
 import type { Body } from "../forms/body.ts";
 import { renameValues } from "./rename-values.ts";
 

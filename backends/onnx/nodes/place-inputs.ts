@@ -1,4 +1,4 @@
-/** Each view of a stored or bound input that nodes read becomes an initializer or an input. */
+/** Turns every used view of a stored or bound input into an initializer or a model input. */
 import { inputName, type Node } from "../../../compiler/index.ts";
 import { emit, integers, type PlacedView, unique, type Writer } from "../emit/emission.ts";
 import { permOf } from "../emit/views.ts";
@@ -8,7 +8,7 @@ import type { NodeProto } from "../wire/proto.ts";
 import { renameValues } from "./rename-values.ts";
 import { writerOn } from "./writer.ts";
 
-/** Settles every view that is used; what makes one view of another stands in front of all nodes. */
+/** Resolves every used view; nodes that derive one view from another precede all others. */
 export function placeInputs(body: Body): Body {
   if (body.views.size === 0) return body;
   const used = new Set(body.nodes.flatMap((n) => n.input!.filter((i) => body.views.has(i))));
@@ -31,7 +31,7 @@ export function placeInputs(body: Body): Body {
 }
 
 interface NamedView extends PlacedView {
-  /** Its placeholder. */
+  /** Its placeholder name. */
   readonly name: string;
 }
 
@@ -42,7 +42,7 @@ function bind(w: Writer, { name: view, node, start, dims }: NamedView, names: Ma
   const tensor = inputName(node);
   const length = product(dims);
   const whole = length === product(sizes(node));
-  // The graph's own input names are taken: the whole tensor has its name, and ranges say which they are.
+  // A view of the whole tensor takes the graph's input name; a range's name includes its bounds.
   const first = whole && ![...names.values()].includes(tensor);
   const name = first ? tensor : unique(w, whole ? tensor : `${tensor}[${start}:${start + length}]`);
   names.set(view, name);
@@ -53,15 +53,15 @@ const picksRows = ({ opType, attribute }: NodeProto): boolean =>
   opType === "Gather" && !attribute?.some((a) => a.name === "axis" && Number(a.i) !== 0);
 
 interface Placing {
-  /** What stands for each placeholder. */
+  /** The value that replaces each placeholder. */
   readonly names: Map<string, string>;
-  /** Placeholders of which rows are picked. */
+  /** Placeholders that a Gather reads rows of. */
   readonly tables: ReadonlySet<string>;
 }
 
 /**
- * One use decides the order in the file, or of several that are matrices the one as a table, whose rows are then together; else
- * several are made from the parameter as it is declared.
+ * A single view determines the layout in the file. Of several views of one matrix, the one used as a table does, so
+ * that its rows are contiguous. Otherwise all views are derived from the parameter in its declared layout.
  */
 function store(w: Writer, node: Node, views: readonly NamedView[], { names, tables }: Placing): StoredTensor {
   const name = inputName(node);
@@ -89,7 +89,7 @@ function store(w: Writer, node: Node, views: readonly NamedView[], { names, tabl
 const isSameMatrix = (a: PlacedView, b: PlacedView): boolean =>
   a.start === 0 && a.axes.length === 2 && a.axes.every(({ size }, i) => size === b.axes[i]?.size);
 
-/** The nodes that make a view of the parameter as it lies in the file. */
+/** Emits nodes that derive a view from the parameter's layout in the file. */
 function derive(w: Writer, name: string, declared: readonly number[], view: PlacedView): string {
   const reshape = (from: string, dims: readonly number[]) => emit(w, "Reshape", [from, integers(w, dims)]);
   const axes = view.axes.map((a) => a.size as number);

@@ -1,4 +1,4 @@
-/** Weights as integers: which, where each has scales of its own, and the nodes that read them. */
+/** Weight quantization: selects weights and their scale granularity, and rewrites the nodes that read them. */
 import { type Attributes, addNode, unique, type Writer } from "../emit/emission.ts";
 import type { Body } from "../forms/body.ts";
 import { type Quantization, type StoredPart, type StoredTensor, scaleDims } from "../forms/stored.ts";
@@ -16,13 +16,13 @@ import { renameValues } from "./rename-values.ts";
 import { type Use, weightUses } from "./weight-uses.ts";
 import { writerOn } from "./writer.ts";
 
-/** Elements that share a scale among 4-bit integers; as in ggml's Q4_0, which kernels are written for. */
+/** Block size of 4-bit quantization; as in ggml's Q4_0, for which kernels exist. */
 const blockOf4 = 32;
 
 /**
- * Stores weight matrices as integers and their scales, where the options ask for it. A node in front of products makes floats
- * of a matrix, or the product is one that reads integers: the standard's of integers, where what is multiplied is to be
- * rounded, or onnxruntime's own. Of a table, of which a run wants few rows, the rows that were picked are made floats.
+ * Stores weight matrices as integers with scales, if the options request it. A matmul reads a matrix through
+ * DequantizeLinear, or reads the integers directly: by the standard's integer matmul if activations are quantized, or
+ * by onnxruntime's own. For a table, only the gathered rows are dequantized.
  */
 export function quantizeWeights(body: Body): Body {
   if (body.options.weights === "plain") return body;
@@ -45,20 +45,20 @@ export function quantizeWeights(body: Body): Body {
   return { ...body, nodes, stored, constants, taken, ...(rounded.length > 0 && { rounded }) };
 }
 
-/** What becomes of the nodes that read weights, as it is found. */
+/** Accumulates the replacements of nodes that read weights. */
 interface Reading {
   readonly body: Body;
   readonly writer: Writer;
-  /** Values that have others in their place. */
+  /** Replaced values. */
   readonly names: Map<string, string>;
-  /** Outputs of nodes that are not needed any more. */
+  /** Outputs of nodes that are no longer needed. */
   readonly dropped: Set<string>;
-  /** How rows of a table are picked, by its name. */
+  /** Writers of row gathers, by table name. */
   readonly rows: Map<string, ReadIntegers>;
-  /** How a product is written, by the name of its right side. */
+  /** Writers of matmuls, by the name of the right operand. */
   readonly products: Map<string, ReadIntegers>;
   readonly rounded: NonNullable<Body["rounded"]>[number][];
-  /** The product with a matrix of integers. */
+  /** Writer of integer matmuls. */
   readonly roundedProduct: ReturnType<typeof roundedProducts>;
 }
 
@@ -68,7 +68,7 @@ function newReading(body: Body): Reading {
   return { body, writer, ...maps, roundedProduct: roundedProducts(writer, body.products) };
 }
 
-/** A weight as integers; says in what is written how they are read. */
+/** Quantizes a weight and registers the writers for its readers. */
 function asIntegers(reading: Reading, t: StoredTensor, use: Use): StoredTensor {
   const { body, writer } = reading;
   const [part] = t.parts as [StoredPart];
@@ -76,13 +76,13 @@ function asIntegers(reading: Reading, t: StoredTensor, use: Use): StoredTensor {
   writer.at = t.parameter;
   const weight = { name: part.name, scale: unique(writer, `${part.name}.scale`), type, at: t.parameter };
   if (use.rights.length === 0 && use.rows) return asRows(reading, t, weight);
-  if (use.rows) for (const right of use.rights) reading.dropped.add(right); // transposes of the floats
+  if (use.rows) for (const right of use.rights) reading.dropped.add(right); // transposes of the float weight
   const isRounded = type === "f32" && hasRoundedProducts(body, use);
   const isPacked = use.rights.length > 0 && !isRounded && body.options.dialect === "onnxruntime";
   return isPacked ? inBlocks(reading, t, use, weight) : asMatrix(reading, t, use, weight, isRounded);
 }
 
-/** A table of which rows are picked, and that nothing multiplies. */
+/** A table that only gathers read. */
 function asRows({ writer, rows }: Reading, t: StoredTensor, weight: IntegerWeight): StoredTensor {
   const [part] = t.parts as [StoredPart];
   const q = quantizationOf(sizesOf(part), 0, 8);
@@ -90,7 +90,7 @@ function asRows({ writer, rows }: Reading, t: StoredTensor, weight: IntegerWeigh
   return { ...t, quantization: q, parts: partsOf(part, weight, "i8", part.dims, [q.dims[0], 1]) };
 }
 
-/** A matrix, or one that is a table too, as onnxruntime's own product reads it. */
+/** A matrix, possibly also a table, in the block layout of onnxruntime's own matmul. */
 function inBlocks({ body, writer, rows, products }: Reading, t: StoredTensor, use: Use, weight: IntegerWeight) {
   const [part] = t.parts as [StoredPart];
   const { dims, perm } = use.rows ? { dims: sizesOf(part), perm: t.perm } : turned(t, part);
@@ -101,7 +101,7 @@ function inBlocks({ body, writer, rows, products }: Reading, t: StoredTensor, us
   return { ...t, perm, quantization: q, parts: partsOf(part, weight, "u8", [...blocks, blockBytes(q)], blocks) };
 }
 
-/** A matrix, or one that is a table too, for products of integers, or of the floats that a node in front of all makes of it. */
+/** A matrix, possibly also a table, for integer matmuls, or for float matmuls after a shared DequantizeLinear. */
 function asMatrix(
   reading: Reading,
   t: StoredTensor,
@@ -122,7 +122,7 @@ function asMatrix(
   return { ...t, perm, quantization: q, parts: partsOf(part, weight, q.bits === 8 ? "i8" : "i4", dims, scaleDims(q)) };
 }
 
-/** Rows of tables are added to and not summed over: they always have 8 bits. */
+/** Tables always use 8 bits: their rows are used as they are, so that errors do not average out in a sum. */
 const bitsOf = ({ options }: Body, { rows }: Use): 8 | 4 => (rows ? 8 : (options.weights as 8 | 4));
 
 function roundProducts({ body, products, rounded, roundedProduct }: Reading, weight: IntegerWeight, use: Use): void {
@@ -130,7 +130,7 @@ function roundProducts({ body, products, rounded, roundedProduct }: Reading, wei
   rounded.push(...productsOf(body, use).flatMap((name) => body.products.get(name)!));
 }
 
-/** The integers of a weight and their scales, under the dimensions that each has in the file. */
+/** The integers of a weight and its scales, each with its dimensions in the file. */
 const partsOf = (
   part: StoredPart,
   { scale }: IntegerWeight,
@@ -142,11 +142,14 @@ const partsOf = (
   { name: scale, type: part.type, dims: scales },
 ];
 
-/** The results of MatMul of which a weight is the right side. */
+/** Outputs of the MatMuls whose right operand is the weight. */
 const productsOf = ({ nodes }: Body, { rights }: Use): string[] =>
   nodes.filter((n) => n.opType === "MatMul" && rights.includes(n.input![1]!)).map((n) => n.output![0]!);
 
-/** True where rounding is asked for and every product with the weight is one of the graph, whose rounding can be told. */
+/**
+ * True if activation quantization is on and every MatMul with the weight maps to a graph product, as verification
+ * needs.
+ */
 const hasRoundedProducts = (body: Body, use: Use): boolean =>
   body.options.activations === "int8" &&
   use.rights.length > 0 &&
@@ -154,7 +157,7 @@ const hasRoundedProducts = (body: Body, use: Use): boolean =>
 
 const sizesOf = ({ dims }: StoredPart) => dims as readonly [rows: number, columns: number];
 
-/** A matrix as its transpose: its dimensions, and the order of its axes. */
+/** The dimensions and axis permutation of the transposed matrix. */
 function turned({ from, perm }: StoredTensor, part: StoredPart) {
   const [rows, columns] = sizesOf(part);
   let [at, product] = [0, 1];
@@ -166,7 +169,7 @@ function turned({ from, perm }: StoredTensor, part: StoredPart) {
 const dequantization = (q: Quantization): Attributes =>
   q.bits === 8 ? { axis: q.channel } : { axis: 1 - q.channel, block_size: q.block };
 
-/** How a weight is written as integers: matrices have scales by the dimension that stays in the result, tables by row. */
+/** Quantization parameters: scales per index of the dimension that results keep for matrices, per row for tables. */
 const quantizationOf = (dims: Quantization["dims"], channel: 0 | 1, bits: 8 | 4): Quantization => ({
   ...{ dims, bits, channel },
   block: bits === 8 ? dims[1 - channel]! : blockOf4,

@@ -1,4 +1,4 @@
-/** Nodes with values under other names. */
+/** Renames values in nodes. */
 import type { NodeProto } from "../wire/proto.ts";
 
 export function renameValues(nodes: readonly NodeProto[], names: ReadonlyMap<string, string>): NodeProto[] {

@@ -1,25 +1,25 @@
-/** What the nodes of a body use its weights for, as far as integers can serve it. */
+/** Classifies how nodes use weights, to find those that can be quantized. */
 import type { Body } from "../forms/body.ts";
 import type { StoredPart, StoredTensor } from "../forms/stored.ts";
 import type { NodeProto } from "../wire/proto.ts";
 
-/** Smaller weights stay as they are: norms, biases and the like, where precision costs nothing. */
+/** Smaller weights stay in floats: norms, biases and the like, where precision is cheap. */
 const fewestElements = 2048;
 
-/** A matrix that only products read, or rows are picked of, or both. */
+/** The use of a matrix that only matmuls or row gathers read. */
 export interface Use {
-  /** The dimension that results keep, whose every index has scales of its own. */
+  /** The dimension that results keep, with its own scales per index. */
   readonly channel: 0 | 1;
-  /** True where rows of it are picked. */
+  /** True if rows of it are gathered. */
   readonly rows: boolean;
-  /** Names under which it is the right side of MatMul: its own, or those of its transpose where it is a table too. */
+  /** Its names as a right operand of MatMul: its own, or those of its transposes if it is also a table. */
   readonly rights: readonly string[];
 }
 
-/** What one node does with an operand: the dimension that a product's result keeps, or one of the above. */
+/** A node's use of an operand: the dimension that a matmul's result keeps, or one of the above. */
 type UseAt = 0 | 1 | "right" | "turned" | "rows" | undefined;
 
-/** Gives what a weight is to all that read it; undefined for one that stays as it is. */
+/** Returns the common use of a weight by all its readers; undefined if it cannot be quantized. */
 export function weightUses({ nodes, results }: Body): (t: StoredTensor) => Use | undefined {
   const readers = readersOf(nodes);
   const outputs = new Set(results.map((r) => r.from));
@@ -61,7 +61,7 @@ function readersOf(nodes: readonly NodeProto[]): Map<string, Reader[]> {
   return readers;
 }
 
-/** Undefined for operands of anything but products and tables. */
+/** Undefined for operands of anything but matmuls and row gathers. */
 function useAt({ node, operand }: Reader): UseAt {
   const flag = (name: string) => Number(node.attribute?.find((a) => a.name === name)?.i ?? 0) === 1;
   if (node.opType === "MatMul") return operand === 0 ? 0 : "right";

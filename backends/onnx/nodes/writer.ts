@@ -1,8 +1,8 @@
-/** For stages that add nodes to a body: what they write goes beside what is there. */
+/** A writer for stages that add nodes to an existing body. */
 import type { Writer } from "../emit/emission.ts";
 import type { Body } from "../forms/body.ts";
 
-/** A writer without nodes of its own yet, that knows the body's constants and names. */
+/** An empty writer that knows the body's constants and names. */
 export const writerOn = ({ constants, taken }: Body): Writer => ({
   nodes: [],
   constants: new Map(constants),

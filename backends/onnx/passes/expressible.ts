@@ -1,4 +1,4 @@
-/** Refuses a graph with ops that no operator of the opset says and that have no decomposition, all of them at once. */
+/** Rejects a graph with ops that have neither an operator in the opset nor a decomposition, reporting all of them. */
 import {
   type Graph,
   isGraphInput,

@@ -1,9 +1,9 @@
-/** What a file computes that rounds what it multiplies to 8 bits, as a graph: the reference that it is verified by. */
+/** The reference graph for verifying a file with dynamically quantized matmul operands. */
 import { type Graph, type Node, ops, rewriteGraph, withOperands } from "../../../compiler/index.ts";
 import type { Product } from "../emit/emission.ts";
 import { roundedToBytes } from "../import/index.ts";
 
-/** The graph with an operand of some products rounded as DynamicQuantizeLinear rounds, in floats. */
+/** The graph with the given matmul operands fake-quantized in float, rounding as DynamicQuantizeLinear does. */
 export function roundOperands(graph: Graph, products: readonly Product[]): Graph {
   const operands = new Map<Node, Set<number>>();
   for (const { node, operand } of products) operands.set(node, (operands.get(node) ?? new Set()).add(operand));

@@ -1,6 +1,6 @@
 /**
- * gelu(x) -> x · Φ(x), where the graph has Φ(x) already because it differentiates the gelu: the error function, most of
- * the cost, is then computed once.
+ * gelu(x) -> x · Φ(x) where the graph already has Φ(x) for the gradient, so that the error function, most of the cost,
+ * is computed once.
  */
 import { type Graph, type Node, nodesOf, ops, type Pass, rewriteGraph } from "../../../compiler/index.ts";
 
@@ -15,5 +15,5 @@ function share(graph: Graph): Graph {
   });
 }
 
-/** Φ(x), as gelu's gradient spells it. */
+/** Φ(x), in the form that gelu's gradient uses. */
 const normalCdf = (x: Node): Node => ops.mul(0.5, ops.add(1, ops.erf(ops.mul(x, Math.SQRT1_2))));

@@ -1,6 +1,6 @@
 /**
- * Attention as a softmax, where it is not an operator, and its gradients from the same softmax: onnxruntime has one fast
- * kernel for a softmax, and the forward pass has computed it already.
+ * Lowers attention to a softmax where it is not an operator, and its gradients to the same softmax: onnxruntime has a
+ * fast softmax kernel, and the forward pass has already computed it.
  *
  *     before  attention(q, k, v, mask)
  *     after   contract(softmax(scale · q·k + bias), v, [key])
@@ -20,18 +20,18 @@ import type { EmitOptions } from "../options.ts";
 
 export const softmaxAttention = (options: EmitOptions): Pass => ({
   name: "softmax-attention",
-  // What is fused is an operator where that is asked for; the rest is taken apart again here, in its precision.
+  // Fused attention stays an operator if requested; the rest is expanded here, in its precision.
   needs: ["fuse-attention", "half-precision"],
   run: (graph) => rewriteGraph(graph, (node) => attentionBySoftmax(node, (n) => isExpressible(n, options))),
 });
 
-/** Far below every logit, and finite with one added to it: a row of infinities would give NaN. */
+/** Far below every logit, but finite even after adding one: a row of infinities would give NaN. */
 const hidden = { f32: -1e30, f16: -3e4 } as const;
 
 function attentionBySoftmax(node: Node, keep: (node: Node) => boolean): Node {
   const order = node.type.axes.map((a) => a.name);
   const core = coreOf(node);
-  // What has axes of its own is attention over parts of the keys: its decomposition has the bounds of the parts.
+  // A result axis that no operand has means attention over ranges of keys, which only the decomposition bounds.
   if (core?.kind !== "attention" || node.type.axes.some((a) => !node.operands.some((o) => has(o, a.name)))) return node;
   const g = givenTo(node);
   if (core.part === "values" && !keep(node)) {
@@ -55,10 +55,10 @@ const givenTo = (node: Node): Given => {
   return { q: q!, k: k!, v: v!, bias, mask };
 };
 
-/** Whether a row may see nothing. */
+/** Whether every key of a row may be masked. */
 const mayBeBlind = ({ bias, mask }: Given): boolean => bias !== undefined || mask !== undefined;
 
-/** True when the row statistics are those of the node's own logits, so that its probabilities are a softmax. */
+/** True if the row statistics are of the node's own logits, so that its probabilities are a softmax. */
 function hasOwnRows(node: Node, g: Given): boolean {
   const lse = operandNamed(node, "lse")!;
   if (!isStatistic(lse) || lse.attrs.scale !== node.attrs.scale) return false;
@@ -66,7 +66,7 @@ function hasOwnRows(node: Node, g: Given): boolean {
   return (["q", "k", "mask"] as const).every((name) => from[name] === g[name]) && isSameBias(from.bias, g.bias);
 }
 
-/** Whether a bias is another, or that with axes along which it repeats. */
+/** Whether two biases are equal up to broadcast axes of `b`. */
 const isSameBias = (a: Node | undefined, b: Node | undefined): boolean =>
   a === b || (a !== undefined && isRepeatOf(a, b!));
 
@@ -81,7 +81,7 @@ function isStatistic(node: Node): boolean {
   return core?.kind === "attention" && core.part === "statistic";
 }
 
-/** softmax(scale · q·k + bias), the hidden at 0: [query..., key] */
+/** softmax(scale · q·k + bias), masked entries 0: [query..., key] */
 function weights(g: Given, { dot, over, scale }: Attrs): Node {
   const { q, k } = g;
   const logits = scaledProduct(q, k, dot as string, scale as number);
@@ -89,20 +89,20 @@ function weights(g: Given, { dot, over, scale }: Attrs): Node {
   return ops.softmax(added ? ops.add(logits, added) : logits, over as string);
 }
 
-/** What is added to logits: the bias, and far below all of them what is hidden. */
+/** The term added to the logits: the bias, or a very low value for masked entries. */
 function addedTo({ q, bias, mask }: Given): Node | undefined {
   const dtype = q.type.dtype as "f32" | "f16";
   const lowest = ops.constant(hidden[dtype], dtype);
-  // Of two logits that are minus infinity, neither would be hidden by the other.
+  // Clamp the bias: a row whose logits are all minus infinity would give NaN.
   const above = bias && ops.max(ops.cast(bias, dtype), lowest);
   return mask ? ops.select(mask, above ?? ops.constant(0, dtype), lowest) : above;
 }
 
-/** scale · q·k; in f16 a factor is scaled and not the product, which in wide heads may pass what f16 holds. */
+/** scale · q·k; in f16, scales q before the product, which could overflow for wide heads. */
 const scaledProduct = (q: Node, k: Node, dot: string, scale: number): Node =>
   q.type.dtype === "f16" ? ops.contract(ops.mul(q, scale), k, [dot]) : ops.mul(ops.contract(q, k, [dot]), scale);
 
-/** 1 for the rows that see a key, 0 for those that see none: their softmax is uniform where attention gives 0. */
+/** 0 for fully masked rows, where attention gives 0 but the softmax is uniform; 1 for all others. */
 function sees(g: Given, { type, attrs }: Node): Node {
   const over = attrs.over as string;
   const added = g.bias && addedTo(g);
@@ -111,7 +111,9 @@ function sees(g: Given, { type, attrs }: Node): Node {
   return has(flags, over) ? ops.reduceMax(flags, [over]) : flags;
 }
 
-/** The cotangent of q, k, v or the bias; see compiler/ops/attention-gradients.ts, which says the same with exp(logits − lse). */
+/**
+ * The cotangent of q, k, v or the bias; compiler/ops/attention-gradients.ts computes the same with exp(logits − lse).
+ */
 function gradient({ part, pass }: AttentionCore, node: Node, g: Given): Node {
   const { q, k, v } = g;
   const [delta, dy] = ["delta", "dy"].map((name) => operandNamed(node, name)!) as [Node, Node];

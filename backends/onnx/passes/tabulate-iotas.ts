@@ -1,7 +1,6 @@
 /**
- * iota of a known size -> a table of its numbers, with which fold computes on: the frequencies and angles of rotary
- * embeddings become weights of the file. On a GPU an iota is an index and costs nothing; in ONNX it is a Range, its
- * Casts, and an operator for each step that is made of it.
+ * iota of static size -> a constant table, for constant folding: the frequencies and angles of rotary embeddings become
+ * constants in the file. On a GPU an iota is an index and free; in ONNX it is a Range, Casts, and an operator per use.
  */
 import { mostFoldedElements, ops, rewrite, sourceOf } from "../../../compiler/index.ts";
 

@@ -1,10 +1,10 @@
-/** Element types on the wire: ONNX codes, and bytes in little-endian order as raw_data asks. */
+/** Element types on the wire: ONNX codes, and little-endian bytes as raw_data requires. */
 import type { DType } from "../../../compiler/index.ts";
 
-/** Element types of exported values: those of the graph IR, 64-bit integers for shapes, 8- and 4-bit ones for weights. */
+/** Element types of exported values: graph IR dtypes, 64-bit integers for shapes, 8- and 4-bit integers for weights. */
 export type WireType = DType | "i64" | "i8" | "u8" | "i4";
 
-/** Types whose elements are bytes of their own. */
+/** Types whose elements occupy whole bytes. */
 export type WholeType = Exclude<WireType, "i4">;
 
 /** TensorProto.DataType */
@@ -20,7 +20,7 @@ export const wireCodes: Readonly<Record<WireType, number>> = {
   i4: 22,
 };
 
-/** Bytes of an element; two of i4 share one. */
+/** Bytes per element; two i4 share a byte. */
 export const wireBytes: Readonly<Record<WireType, number>> = {
   f32: 4,
   i8: 1,
@@ -33,7 +33,7 @@ export const wireBytes: Readonly<Record<WireType, number>> = {
   i4: 0.5,
 };
 
-/** The name of an ONNX element type code; its number where this project knows none. */
+/** The name of an ONNX element type code; its number if unknown here. */
 export const wireTypeName = (code: number): string =>
   (Object.keys(wireCodes) as WireType[]).find((t) => wireCodes[t] === code) ?? `type${code}`;
 
@@ -47,7 +47,7 @@ const arrays = {
   u8: Uint8Array,
 } as const;
 
-/** The elements as `type`, in bytes. Every platform that Node runs on is little-endian. */
+/** The elements as bytes of `type`. Every platform that Node runs on is little-endian. */
 export function toBytes(type: WholeType, values: ArrayLike<number>): Uint8Array {
   if (type === "i64") return bytesOf(BigInt64Array.from(Array.from(values), BigInt));
   const typed = values instanceof arrays[type] ? (values as InstanceType<(typeof arrays)[typeof type]>) : undefined;
@@ -57,7 +57,7 @@ export function toBytes(type: WholeType, values: ArrayLike<number>): Uint8Array 
 export const bytesOf = <B extends ArrayBufferLike>(a: ArrayBufferView<B>): Uint8Array<B> =>
   new Uint8Array(a.buffer, a.byteOffset, a.byteLength);
 
-/** The elements in `bytes`, copied when they are not aligned for their type. */
+/** The elements in `bytes`, copied if they are not aligned for their type. */
 export function fromBytes(type: WholeType, bytes: Uint8Array): ArrayLike<number> {
   const aligned = bytes.byteOffset % wireBytes[type] === 0 ? bytes : new Uint8Array(bytes);
   const [buffer, offset, length] = [aligned.buffer as ArrayBuffer, aligned.byteOffset, bytes.length / wireBytes[type]];
@@ -65,7 +65,7 @@ export function fromBytes(type: WholeType, bytes: Uint8Array): ArrayLike<number>
   return new arrays[type](buffer, offset, length);
 }
 
-/** Integers of -8 to 7, two in a byte, the first in its lower half. */
+/** Packs integers from -8 to 7, two per byte, low nibble first. */
 export function packNibbles(values: Int8Array): Uint8Array<ArrayBuffer> {
   const packed = new Uint8Array(Math.ceil(values.length / 2));
   for (let i = 0; i < values.length; i++) packed[i >> 1]! |= (values[i]! & 15) << (4 * (i & 1));

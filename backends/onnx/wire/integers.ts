@@ -1,4 +1,4 @@
-/** Matrices as integers with scales, and back. */
+/** Quantizes matrices to integers with scales, and back. */
 import { type Quantization, scaleDims } from "../forms/stored.ts";
 import { bytesOf, packNibbles } from "./elements.ts";
 
@@ -8,9 +8,9 @@ export interface ScaledIntegers {
 }
 
 /**
- * Symmetric integers: each block is divided by its scale and rounded. In 8 bits the largest magnitude is 127 scales. In 4 bits
- * the farthest number is -8 scales, so that a scale may be below 0: of the 16 integers none is left over, and what lies
- * as far on the other side is 7.
+ * Symmetric quantization: each block is divided by its scale and rounded. In 8 bits the largest magnitude maps to 127.
+ * In 4 bits the element of largest magnitude maps to -8, so a scale may be negative: all 16 integers are used, and an
+ * element as far on the other side saturates at 7.
  */
 export function quantize(x: ArrayLike<number>, q: Quantization): ScaledIntegers {
   const [farthest, most] = q.bits === 8 ? [127, 127] : [-8, 7];
@@ -26,7 +26,7 @@ export function quantize(x: ArrayLike<number>, q: Quantization): ScaledIntegers 
   return { integers, scales };
 }
 
-/** The matrix that the integers stand for. */
+/** The dequantized matrix. */
 export function dequantize({ integers, scales }: ScaledIntegers, q: Quantization): Float32Array<ArrayBuffer> {
   const x = new Float32Array(integers.length);
   eachElement(q, (i, s) => {
@@ -35,16 +35,19 @@ export function dequantize({ integers, scales }: ScaledIntegers, q: Quantization
   return x;
 }
 
-/** The integers as they lie in the file. */
+/** The integers in the file's format. */
 export function integerBytes(integers: Int8Array<ArrayBuffer>, q: Quantization): Uint8Array {
   if (q.packed) return packedBlocks(integers, q);
   return q.bits === 4 ? packNibbles(integers) : bytesOf(integers);
 }
 
-/** Bytes of a block of a packed matrix. */
+/** Bytes per block of a packed matrix. */
 export const blockBytes = ({ block, bits }: Quantization): number => (block * bits) / 8;
 
-/** Blocks along the columns, each in bytes of its own: unsigned integers around 8 or 128, two of 4 bits in a byte, the first lower. */
+/**
+ * Blocks along the columns, each in whole bytes: unsigned with zero point 8 or 128; two 4-bit per byte, low nibble
+ * first.
+ */
 function packedBlocks(integers: Int8Array, q: Quantization): Uint8Array {
   const [rows, columns] = q.dims;
   const rowBytes = Math.ceil(columns / q.block) * blockBytes(q);
@@ -60,7 +63,7 @@ function packedBlocks(integers: Int8Array, q: Quantization): Uint8Array {
   return packed;
 }
 
-/** Visits the elements, each with the place of its scale. */
+/** Visits the elements, each with the index of its scale. */
 function eachElement(q: Quantization, visit: (element: number, scale: number) => void): void {
   const [rows, columns] = q.dims;
   const blocks = Math.ceil(columns / q.block);

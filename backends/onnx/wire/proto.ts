@@ -1,5 +1,8 @@
 /// <reference types="long" preserve="true" />
-/** The ONNX messages that an export is made of, and their protobuf bytes. Schema: onnx-proto (ONNX 1.10), whose fields suffice for every opset since. */
+/**
+ * ONNX protobuf messages and their encoding. Schema: onnx-proto (ONNX 1.10), whose fields suffice for every later
+ * opset.
+ */
 import onnxProto from "onnx-proto";
 import { FileError } from "../../../compiler/index.ts";
 
@@ -16,10 +19,10 @@ const { ModelProto } = onnxProto.onnx;
 /** The largest model file: protobuf's own limit, beyond which weights must be external. */
 export const protobufLimit = 2 ** 31 - 1;
 
-/** The bytes of a model. */
+/** Encodes a model. */
 export const encodeModel = (model: ModelProto): Uint8Array => ModelProto.encode(model).finish();
 
-/** The message in `bytes`; throws FileError when they are no ONNX model. */
+/** Decodes a model; throws FileError if `bytes` are not an ONNX model. */
 export function decodeModel(bytes: Uint8Array, name = "the model"): ModelProto {
   try {
     const model = ModelProto.decode(bytes);

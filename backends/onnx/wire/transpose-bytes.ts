@@ -1,11 +1,11 @@
-/** Tensors in another order in memory. */
+/** Transposes tensors in memory. */
 import { bytesOf } from "./elements.ts";
 
-/** Elements as unsigned integers: moving them reads no floats, and f16 would be widened and rounded again. */
+/** Elements as unsigned integers, moved bit for bit: f16 elements would be widened and rounded again. */
 type Words = Uint8Array<ArrayBuffer> | Uint16Array<ArrayBuffer> | Uint32Array<ArrayBuffer>;
 const wordArrays = { 1: Uint8Array, 2: Uint16Array, 4: Uint32Array } as const;
 
-/** Elements of `width` bytes, row-major in `sizes`, in the order of `perm`. */
+/** Permutes the axes of `width`-byte elements, row-major in `sizes`, by `perm`. */
 export function transposeBytes(
   bytes: Uint8Array<ArrayBuffer>,
   width: number,
@@ -24,7 +24,7 @@ export function transposeBytes(
   return bytesOf(turned ? turn(words, span(second!), span(first!)) : gatherPermuted(words, sizes, perm));
 }
 
-/** A matrix's columns as rows, tile by tile, so that neither side of the copy leaves the cache. */
+/** Transposes a matrix tile by tile, so that both reads and writes stay in cache. */
 function turn(x: Words, rows: number, columns: number): Words {
   const out = x.slice();
   const tile = 32;

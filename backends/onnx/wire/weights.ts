@@ -1,4 +1,4 @@
-/** Weights on their way into a file: read in pieces, converted, reordered or made integers where the file wants them so. */
+/** Streams weights into a file: reads pieces, then converts, transposes or quantizes them as the file requires. */
 import {
   type DType,
   dtypeBytes,
@@ -14,7 +14,7 @@ import { bytesOf, fromBytes, toBytes, type WholeType, wireBytes } from "./elemen
 import { dequantize, integerBytes, quantize } from "./integers.ts";
 import { transposeBytes } from "./transpose-bytes.ts";
 
-/** The elements of a parameter, row-major in its declared axes, little-endian, in pieces of any length. */
+/** The elements of a parameter, row-major in its declared axes, little-endian, in chunks of any length. */
 export interface WeightChunks {
   readonly dtype: DType;
   readonly chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
@@ -23,15 +23,15 @@ export interface WeightChunks {
 type Weight = HostTensor | WeightChunks;
 
 /**
- * Finds the value of a parameter; undefined when there is none. All are asked for before the first is read, so a large
- * one should come as chunks that are read when they are iterated.
+ * Finds the value of a parameter; undefined if there is none. All are requested before the first is read, so large
+ * values should be lazily read chunks.
  */
 export type WeightSource = (parameter: Node) => Weight | undefined | Promise<Weight | undefined>;
 
-/** Bytes that an initializer takes in the file. */
+/** Bytes of an initializer in the file. */
 export const partSize = (p: StoredPart): number => Math.ceil(p.dims.reduce((n, d) => n * d, wireBytes[p.type]));
 
-/** The value of every stored tensor; throws UsageError naming all that have none. */
+/** The value of every stored tensor; throws UsageError listing those without one. */
 export async function findWeights(
   stored: readonly StoredTensor[],
   source: WeightSource,
@@ -49,8 +49,8 @@ export async function findWeights(
 }
 
 /**
- * The bytes of a stored tensor's parts, one iterable after another. Pieces pass through as they come; only a tensor that
- * is reordered or quantized is held whole. Throws FileError for a value of another length, or one that f16 cannot hold.
+ * The bytes of a stored tensor's parts, one iterable per part. Pieces are streamed; only a tensor that is transposed or
+ * quantized is held whole. Throws FileError for a value of the wrong length, or one that overflows f16.
  */
 export async function* storedParts(
   t: StoredTensor,
@@ -73,7 +73,7 @@ export async function* storedParts(
 
 type Pieces = AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
 
-/** The pieces, failing at the end when they are too few or as soon as they are too many. */
+/** Passes pieces through, failing at the end if there are too few bytes, or as soon as there are too many. */
 async function* exact(t: StoredTensor, from: DType, pieces: Pieces): AsyncGenerator<Uint8Array> {
   const expected = t.from.reduce((n, d) => n * d, dtypeBytes[from]);
   let seen = 0;
@@ -89,7 +89,7 @@ async function* exact(t: StoredTensor, from: DType, pieces: Pieces): AsyncGenera
   );
 }
 
-/** Pieces in another type; an element that two pieces share is put together first. */
+/** Converts pieces to another type, joining elements that straddle two pieces. */
 async function* converted(t: StoredTensor, pieces: Pieces, from: WholeType, to: WholeType): AsyncGenerator<Uint8Array> {
   if (from === to) return yield* pieces;
   const size = wireBytes[from];
@@ -106,7 +106,7 @@ async function* converted(t: StoredTensor, pieces: Pieces, from: WholeType, to: 
   }
 }
 
-/** The least magnitude that rounds to an infinity of f16. */
+/** The smallest magnitude that rounds to infinity in f16. */
 const beyondHalf = 65520;
 
 function assertHalf(t: StoredTensor, values: ArrayLike<number>): void {
@@ -118,7 +118,7 @@ function assertHalf(t: StoredTensor, values: ArrayLike<number>): void {
   }
 }
 
-/** All pieces in one array of `size` bytes, which they fill. */
+/** Concatenates pieces of `size` bytes in total. */
 export async function collect(pieces: Pieces, size: number): Promise<Uint8Array<ArrayBuffer>> {
   const all = new Uint8Array(size);
   let at = 0;
@@ -130,8 +130,8 @@ export async function collect(pieces: Pieces, size: number): Promise<Uint8Array<
 }
 
 /**
- * A parameter as the file holds it: its values rounded to the type that they have there, or to integers and their scales,
- * and given in f32 under its own axes.
+ * A parameter's value as the file represents it, rounded to the stored type or quantized, returned in f32 with its own
+ * axes.
  */
 export function storedValue(t: StoredTensor, value: HostTensor): HostTensor {
   if (t.quantization) return { ...value, dtype: "f32", data: asIntegers(t, t.quantization, value.data) };

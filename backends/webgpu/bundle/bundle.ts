@@ -1,4 +1,4 @@
-/** A compiled program as data: WGSL texts and a manifest that a web page can run without the compiler. */
+/** A compiled program as data: WGSL modules and a manifest that a web page can run without the compiler. */
 import {
   type AdapterFacts,
   baselineFacts,
@@ -21,7 +21,7 @@ import type { Program } from "../compiler-doors.ts";
 import { emitWgsl } from "../emit/wgsl.ts";
 import { type Requirements, requirementsOf } from "./requirements.ts";
 
-/** A tensor at the border of the program. Sizes in elements; data is row-major. */
+/** An input, parameter or output of the program. Sizes in elements; data is row-major. */
 export interface BundleTensor {
   readonly name: string;
   readonly dtype: string;
@@ -57,7 +57,7 @@ export interface BundleManifest {
   /** File names of the WGSL modules, entry point `main`. */
   readonly shaders: readonly string[];
   readonly dispatches: readonly BundleDispatch[];
-  /** What the device must have: run.js asks the adapter for it. */
+  /** Device requirements, which run.js requests from the adapter. */
   readonly requires: Requirements;
 }
 
@@ -67,7 +67,10 @@ export interface Bundle {
   readonly shaders: ReadonlyMap<string, string>;
 }
 
-/** Lays out a program for inference, with the facts that it was compiled for. Throws UnsupportedError for a graph that updates state. */
+/**
+ * Lays out an inference program, given the facts it was compiled for. Throws UnsupportedError for a graph that keeps
+ * state, for unbound symbolic sizes, and for a binding larger than a WGSL array.
+ */
 export function bundleOf(graph: Graph, program: Program, { subgroupSizes }: AdapterFacts = baselineFacts): Bundle {
   if (Object.keys(graph.updates).length > 0 || program.graph.inputs.some((n) => n.attrs.role === "state")) {
     throw new UnsupportedError(`graph @${graph.name} keeps state: a bundle holds inference graphs`);
@@ -121,7 +124,7 @@ export function bundleOf(graph: Graph, program: Program, { subgroupSizes }: Adap
 const sized = (type: TensorType) => type.axes as readonly SizedAxis[];
 const shaderName = (index: number) => `kernel-${index}.wgsl`;
 
-/** Identical blocks have identical texts, and share one module. */
+/** Identical kernels have identical text and share one module. */
 function shaderIndex(shaders: Map<string, string>, text: string): number {
   const known = [...shaders.keys()].indexOf(text);
   if (known >= 0) return known;
@@ -129,7 +132,7 @@ function shaderIndex(shaders: Map<string, string>, text: string): number {
   return shaders.size - 1;
 }
 
-/** Numbers the buffers of a program as they come up. */
+/** Numbers the buffers of a program in order of first use. */
 class Buffers {
   readonly sizes: number[] = [];
   readonly constants: { buffer: number; dtype: string; values: readonly number[] }[] = [];

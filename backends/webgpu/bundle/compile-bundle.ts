@@ -1,4 +1,4 @@
-/** From a graph to a bundle, for a page's device that is not known yet. */
+/** Compiles a graph to a bundle for a device that is not known yet. */
 import {
   type AdapterFacts,
   baselineFacts,
@@ -11,21 +11,23 @@ import {
 } from "../../../compiler/index.ts";
 import { type Bundle, bundleOf } from "./bundle.ts";
 
-/** WebGPU's guaranteed limits, but for the ten storage buffers a kernel that desktop browsers and drivers all grant. */
+/**
+ * WebGPU's guaranteed limits, except for 10 storage buffers per kernel, which all desktop browsers and drivers support.
+ */
 export const typicalFacts: AdapterFacts = { ...baselineFacts, maxBindings: 10 };
 
 export interface BundleOptions {
-  /** Numbers for all open sizes. */
+  /** Values for all symbolic sizes. */
   readonly sizes?: Sizes;
-  /** What weights are kept as. Default "f32". */
+  /** The dtype of the weights. Default "f32". */
   readonly dtype?: "f32" | "f16";
-  /** What is computed in: "f16" asks the page's device for that feature. Default "f32". */
+  /** The compute precision: "f16" requires that feature of the page's device. Default "f32". */
   readonly precision?: Precision;
-  /** Whom kernels are made for; the page's device must have what they need. Default `typicalFacts`. */
+  /** The adapter facts to compile for; the page's device must provide what the kernels use. Default `typicalFacts`. */
   readonly facts?: AdapterFacts;
 }
 
-/** A bundle, and the graph whose parameters are its weights. Throws UnsupportedError where a size is left open. */
+/** A bundle, and the graph whose parameters are its weights. Throws UnsupportedError if a symbolic size is unbound. */
 export function compileBundle(
   graph: Graph,
   { sizes = {}, dtype = "f32", precision = "f32", facts = typicalFacts }: BundleOptions = {},

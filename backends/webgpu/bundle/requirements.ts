@@ -1,19 +1,19 @@
-/** What the kernels of a bundle need of a device, in WebGPU's names: part of the manifest, checked by run.js. */
+/** Device requirements of a bundle's kernels, in WebGPU's names: part of the manifest, checked by run.js. */
 import { gridOf, type Kernel, kernelIr } from "../../../compiler/index.ts";
 import { deviceFeaturesOf } from "../emit/wgsl.ts";
 
 export interface Requirements {
   readonly features: readonly string[];
-  /** Each at least so large. */
+  /** Minimum values. */
   readonly limits: Readonly<Record<(typeof limitNames)[number], number>>;
-  /** Lanes of the subgroups that kernels are made for; absent where none depends on it. */
+  /** Subgroup sizes that kernels are compiled for; absent if none depends on the size. */
   readonly subgroups?: {
     readonly min: number;
     readonly max: number;
-    /** True where kernels ask for their size, so that the device may have others besides; else it has to be the only one. */
+    /** True if kernels request their size, so that the device may also have others; else it must be the only one. */
     readonly chosen: boolean;
   };
-  /** Shapes of the matrices that kernels multiply, left [m, k] times right [k, n]. */
+  /** Subgroup matrix shapes that kernels multiply, left [m, k] times right [k, n]. */
   readonly matrices: readonly kernelIr.MatrixShape[];
 }
 
@@ -29,7 +29,7 @@ const limitNames = [
   "maxComputeWorkgroupsPerDimension",
 ] as const;
 
-/** The memory of a bundle, and the adapter that its kernels are made for. */
+/** The buffers of a bundle, and the subgroup sizes of the adapter it is compiled for. */
 interface Use {
   /** Bytes of each buffer. */
   readonly buffers: readonly number[];

@@ -1,23 +1,23 @@
-// Runs a heddle WebGPU bundle in a page (or wherever there is a GPUDevice). It needs nothing but the files beside it:
+// Runs a heddle WebGPU bundle in a page (or wherever there is a GPUDevice). It needs only the files next to it:
 // manifest.json, weights.safetensors and the .wgsl files.
 //
 //   import { loadBundle } from "./run.js";
 //   const model = await loadBundle(new URL(".", import.meta.url));
 //   const { image } = await model.run({ pixels: new Float32Array(3 * 48 * 48) });
 //
-// An input is an array of numbers, plain or typed. One of f16 may also be a Uint16Array, which holds the bits of halves;
-// an output of f16 is a Float16Array, or a Float32Array of the same values in browsers that have no Float16Array.
+// An input is a plain or typed array of numbers. An f16 input may also be a Uint16Array of raw bits; an f16 output is a
+// Float16Array, or a Float32Array of the same values in browsers without Float16Array.
 
 const usage = { mapRead: 0x1, copySrc: 0x4, copyDst: 0x8, storage: 0x80 };
 const arrays = { f32: Float32Array, i32: Int32Array, u32: Uint32Array, bool: Uint32Array };
 const elements = (axes) => axes.reduce((n, a) => n * a.size, 1);
-// Copies are of whole words: what follows an odd number of halves lies in the buffer's padding.
+// Copies are in whole words: after an odd number of halves, the rest is buffer padding.
 const wholeWords = (bytes) => Math.ceil(bytes / 4) * 4;
 const bytesOf = ({ dtype, axes }) => wholeWords(elements(axes) * (dtype === "f16" ? 2 : 4));
 
 /**
- * Loads a bundle. `base` is the URL of its folder; `device` a GPUDevice, requested with what the bundle needs when it is
- * not given; `read(name)` answers with a file as bytes or as a stream of them, by default through fetch.
+ * Loads a bundle. `base` is the URL of its folder; `device` is a GPUDevice, by default requested with what the bundle
+ * needs; `read(name)` returns a file as bytes or a byte stream, by default through fetch.
  */
 export async function loadBundle(base, { device, read } = {}) {
   const open = read ?? ((name) => fetched(new URL(name, base)));
@@ -34,7 +34,7 @@ export async function loadBundle(base, { device, read } = {}) {
     for (const b of buffers.splice(0)) b.destroy();
   };
   for (const { buffer, dtype, values } of manifest.constants) write(gpu, buffers[buffer], dtype, values);
-  // Weights come while the driver compiles.
+  // Load weights while the driver compiles.
   const [pipelines] = await Promise.all([
     compile(gpu, manifest, text),
     open("weights.safetensors").then((file) => fillParameters(gpu, buffers, manifest, chunksOf(file))),
@@ -65,7 +65,7 @@ async function fetched(url) {
   return response.body;
 }
 
-/** Bytes, or those of a stream as they come; not all browsers iterate over one. */
+/** Yields bytes or a stream's chunks; not all browsers support iterating over a stream. */
 async function* chunksOf(file) {
   if (file instanceof Uint8Array) return yield file;
   const reader = file.getReader();
@@ -84,7 +84,7 @@ async function requestDevice(manifest) {
   return await adapter.requestDevice({ requiredLimits: limits, requiredFeatures: features });
 }
 
-/** Throws one error with all that kernels need and an adapter, or a device that was given, has not. */
+/** Throws one error listing everything that the kernels need and the adapter or device lacks. */
 function check({ requires }, what, has, info = {}) {
   const missing = [
     ...requires.features.filter((name) => !has.features.has(name)).map((name) => `${name}, which it lacks`),
@@ -107,7 +107,7 @@ function check({ requires }, what, has, info = {}) {
   throw new Error(`the model's kernels need of the ${what} (${name}):\n  ${lines.join("\n  ")}`);
 }
 
-/** Kernels that exchange values between the lanes of a subgroup compute wrong values in subgroups of another size. */
+/** Kernels with subgroup operations compute wrong results at another subgroup size. */
 function unlikeSubgroups(wanted, { subgroupMinSize: min, subgroupMaxSize: max }) {
   if (!wanted) return [];
   const range = (from, to) => (from === to ? `${from}` : `${from} to ${to}`);
@@ -144,13 +144,13 @@ function write(gpu, buffer, dtype, values) {
 
 const hasHalves = typeof Float16Array === "function";
 
-/** An array whose bytes are those of halves. */
+/** An array whose bytes are f16 values. */
 function halves(values) {
   if (values instanceof Uint16Array || (hasHalves && values instanceof Float16Array)) return values;
   return hasHalves ? Float16Array.from(values) : Uint16Array.from(values, halfBits);
 }
 
-/** The half nearest to a number, ties to even: sign, 5 bits of exponent, 10 of mantissa. */
+/** Rounds to the nearest half, ties to even: sign, 5 exponent bits, 10 mantissa bits. */
 function halfBits(x) {
   const sign = x < 0 || Object.is(x, -0) ? 0x8000 : 0;
   const size = Math.abs(x);
@@ -159,7 +159,7 @@ function halfBits(x) {
   const steps = size / 2 ** (exponent - 10);
   const down = Math.floor(steps);
   const up = steps - down > 0.5 || (steps - down === 0.5 && down % 2 === 1);
-  return sign + (exponent + 14) * 1024 + down + Number(up); // beyond the mantissa it counts the exponent up
+  return sign + (exponent + 14) * 1024 + down + Number(up); // mantissa overflow carries into the exponent
 }
 
 function halfValue(bits) {
@@ -173,18 +173,18 @@ function halfValue(bits) {
   return bits & 0x8000 ? -size : size;
 }
 
-/** The elements of an output from the bytes of its buffer. */
+/** Decodes an output's elements from its buffer. */
 function decoded({ dtype, axes }, bytes) {
   const count = elements(axes);
   if (dtype !== "f16") return new arrays[dtype](bytes, 0, count);
   return hasHalves ? new Float16Array(bytes, 0, count) : Float32Array.from(new Uint16Array(bytes, 0, count), halfValue);
 }
 
-/** Bytes of weights that are in memory at once, and those that may be on their way to the device. */
+/** Bytes of weights read at a time, and the maximum in flight to the device. */
 const pieceBytes = 2 ** 22;
 const underWayBytes = 2 ** 27;
 
-/** Fills buffers from a safetensors file as it comes, unless they are disposed of meanwhile. */
+/** Streams a safetensors file into buffers; stops if they are disposed of. */
 async function fillParameters(gpu, buffers, manifest, chunks) {
   try {
     await fillAll(gpu, buffers, manifest, filling(chunks));
@@ -193,7 +193,7 @@ async function fillParameters(gpu, buffers, manifest, chunks) {
   }
 }
 
-/** The header's length (u64), the header (JSON), the data. */
+/** Layout: header length (u64), header (JSON), data. */
 async function fillAll(gpu, buffers, { parameters }, fill) {
   const length = Number(new DataView((await fill(new Uint8Array(8))).buffer).getBigUint64(0, true));
   const header = JSON.parse(new TextDecoder().decode(await fill(new Uint8Array(length))));
@@ -224,7 +224,7 @@ async function fillAll(gpu, buffers, { parameters }, fill) {
   }
 }
 
-/** Fills arrays one after another with the bytes of chunks. */
+/** Returns a function that fills arrays from successive chunks. */
 function filling(chunks) {
   let chunk = new Uint8Array(0);
   return async (into) => {
@@ -281,7 +281,7 @@ async function run(gpu, manifest, buffers, pipelines, groups, inputs) {
   return results;
 }
 
-/** A lost device gives up what is waited for without saying why; it says so of itself, then or soon after. */
+/** A lost device rejects pending operations without a reason; `gpu.lost` gives it then or soon after. */
 async function explained(gpu, cause) {
   const loss = await Promise.race([gpu.lost, new Promise((resolve) => setTimeout(resolve, 500))]);
   const why = loss ? loss.message || loss.reason : cause.message || cause.name;

@@ -1,4 +1,4 @@
-/** Expressions of a kernel as WGSL. */
+/** Emits kernel IR expressions as WGSL. */
 import {
   type BufferParam,
   type DType,
@@ -36,11 +36,11 @@ const subgroupFunctions = {
 } as const satisfies Record<kernelIr.SubgroupOp, string>;
 
 /**
- * An exchange by its mask, in a subgroup of four lanes: SwiftShader makes one instruction of it, and many of a shuffle.
+ * shuffle_xor by mask in a four-lane subgroup: one instruction on SwiftShader, where a shuffle takes many.
  */
 const quadSwaps: readonly (string | undefined)[] = [undefined, "quadSwapX", "quadSwapY", "quadSwapDiagonal"];
 
-/** f16 that a kernel only widens is read as words, which needs no `shader-f16`: two of them in each, widened to f32. */
+/** f16 that a kernel only widens is read as packed words, two halves each, which needs no `shader-f16`. */
 const packedHelpers = {
   half: "fn half(word: u32, index: i32) -> f32 { return unpack2x16float(word)[index & 1]; }",
   halves:
@@ -48,38 +48,38 @@ const packedHelpers = {
 } as const;
 
 /**
- * Elements of a buffer's array, where its type says them. A length that is known, or reserved, is part of the type: indices
- * within it then need no clamp, which costs on adapters without robust access.
+ * The element count in a buffer's array type, if it has one. A static or reserved length is part of the type, so that
+ * indices within it need no clamp, which is costly on adapters without robust access.
  */
 export function fixedLength({ size, reserved, width }: BufferParam, packed: boolean): number | undefined {
   const length = size.kind === "const" ? size.value : reserved;
-  const each = packed ? (width === 4 ? 4 : 2) : (width ?? 1); // two halves in a word
+  const each = packed ? (width === 4 ? 4 : 2) : (width ?? 1); // two halves per word
   return length === undefined ? undefined : Math.ceil(length / each);
 }
 
 function castText(a: Expr, to: kernelIr.RegisterType, text: string): string {
   if (to.dtype !== "bool") return `${storedType(to)}(${text})`;
   const zero = { f32: "0.0f", f16: "0.0", i32: "0i", u32: "0u", bool: "false" }[a.dtype];
-  // nan is true, and a comparison for inequality may take it for 0.
+  // NaN converts to true; the negated equality keeps that, while `!=` might treat NaN as 0.
   return a.dtype === "f32" || a.dtype === "f16" ? `!(${text} == ${zero})` : `(${text} != ${zero})`;
 }
 
 const lanes = (width: number): string[] => Array.from({ length: width }, (_, i) => "xyzw"[i]!);
 
 export class Expressions {
-  /** Functions that the texts call, emitted before the entry point. */
+  /** Helper functions that the expressions call, emitted before the entry point. */
   readonly helpers = new Set<string>();
   private readonly kernel: Kernel;
   private readonly packed: ReadonlySet<string>;
-  /** Whether halves are a type here; without it all that is read of them is widened as it is read. */
+  /** Whether the kernel uses the f16 type; if not, every f16 is widened as it is read. */
   private readonly halves: boolean;
   /**
-   * Whether bounds are spelled out. A matrix whose place is not provably within its array is addressed by an offset and
-   * a stride that Dawn checks at run time, so that the driver no longer knows the stride.
+   * Whether to emit index arithmetic whose bounds Dawn can derive. If Dawn cannot prove a matrix access in bounds, it
+   * checks offset and stride at run time, which hides the constant stride from the driver.
    */
   private readonly proves: boolean;
 
-  /** Accesses whose index is kept within the memory here, since nobody else does. */
+  /** Accesses whose index must be clamped here, as the device does not check it. */
   private readonly clamped: ReadonlySet<kernelIr.Access>;
 
   constructor(kernel: Kernel, clamped: ReadonlySet<kernelIr.Access>) {
@@ -142,30 +142,30 @@ export class Expressions {
     return bitsLiteral(value);
   }
 
-  /** A value as memory keeps it. */
+  /** A value in its memory representation. */
   stored(value: Expr): string {
     const text = this.of(value);
     return value.dtype === "bool" ? `select(0u, 1u, ${text})` : text;
   }
 
-  /** An index of 0 and above as u32. */
+  /** A nonnegative index as u32. */
   unsigned(e: Expr): string {
     return e.kind === "const" && e.value >= 0 ? `${e.value}u` : `u32(${this.of(e)})`;
   }
 
-  /** A remainder of u32, where it is the same: its bounds are then known to Dawn whatever those of the dividend. */
+  /** Emits an unsigned remainder where it is equivalent: Dawn then knows its bounds whatever those of the dividend. */
   private remainder({ dtype, a, b }: Extract<Expr, { kind: "arith" }>): string {
     if (dtype === "i32" && b.kind === "const" && b.value > 0 && kernelIr.rangeOf(a).min >= 0)
       return `i32(${this.unsigned(a)} % ${b.value}u)`;
     return `(${this.of(a)} % ${this.of(b)})`;
   }
 
-  /** An element of a memory; `halved` where two elements of the kernel are one of it. */
+  /** An array element; `halved` if the array packs two elements into a word. */
   place(access: Exclude<kernelIr.Access, kernelIr.MatrixPlace>, memory: string, halved = false): string {
     const name = wgslName(memory);
     const index = this.of(access.index);
     if (!this.clamped.has(access)) return `${name}[${halved ? `(${index}) >> 1u` : index}]`;
-    const word = `u32(${index})${halved ? " >> 1u" : ""}`; // below 0 is then beyond the end
+    const word = `u32(${index})${halved ? " >> 1u" : ""}`; // negative indices wrap to beyond the end
     const length = this.lengthOf(memory);
     return `${name}[min(${word}, ${length === undefined ? `arrayLength(&${name}) - 1u` : `${length - 1}u`})]`;
   }
@@ -216,7 +216,7 @@ export class Expressions {
     return e.width ? `${this.vectorHelper(e, e.width)}(${args.join(", ")})` : `(${this.scalarOp(e, args)})`;
   }
 
-  /** The op's own text, which is for f32 where it calls a helper. */
+  /** The op's WGSL; helpers compute in f32, so f16 arguments are widened and the result narrowed. */
   private scalarOp(e: Extract<Expr, { kind: "op" }>, args: readonly string[]): string {
     const texts = opRecord(e.op).wgsl;
     const wgsl = e.args.some((a) => isFloat(a.dtype)) ? (texts?.float ?? texts) : texts;
@@ -228,7 +228,7 @@ export class Expressions {
     return e.dtype === "f16" ? `f16(${text})` : text;
   }
 
-  /** A function that applies an op to each element of its operands. */
+  /** Emits a function that applies an op elementwise to vectors. */
   private vectorHelper(e: Extract<Expr, { kind: "op" }>, width: kernelIr.Width): string {
     const types = e.args.map((a) => storedType({ dtype: a.dtype, width }));
     const name = `${e.op}_${e.args.map((a) => a.dtype).join("_")}x${width}`;

@@ -1,9 +1,9 @@
-/** Kernels as WGSL text. */
+/** Emits kernel IR as WGSL. */
 import { type BufferParam, InternalError, type Kernel, kernelIr, type Stmt } from "../../../compiler/index.ts";
 import { Expressions, fixedLength } from "./expressions.ts";
 import { stored, storedType, wgslName } from "./literals.ts";
 
-/** The names of features: those of WebGPU, and what WGSL enables for them. */
+/** Feature names in WebGPU and in WGSL `enable` directives. */
 const features = {
   f16: { webgpu: "shader-f16", wgsl: "f16" },
   subgroups: { webgpu: "subgroups", wgsl: "subgroups" },
@@ -11,15 +11,15 @@ const features = {
   subgroup_matrix: { webgpu: "chromium-experimental-subgroup-matrix", wgsl: "chromium_experimental_subgroup_matrix" },
 } as const satisfies Record<kernelIr.KernelFeature, object>;
 
-/** What a device offers to kernels, from its features by their names in WebGPU. */
+/** The kernel features that a device supports, from its WebGPU feature names. */
 export const kernelFeaturesOf = (device: ReadonlySet<string>): ReadonlySet<kernelIr.KernelFeature> =>
   new Set(kernelIr.kernelFeatures.filter((f) => device.has(features[f].webgpu)));
 
-/** What the texts of kernels need of a device, by the features' names in WebGPU. */
+/** The WebGPU feature names that the emitted kernels require. */
 export const deviceFeaturesOf = (kernels: readonly Kernel[], device: Device = {}): string[] =>
   [...new Set(kernels.flatMap((k) => enabledFeatures(k, device)))].map((f) => features[f].webgpu).sort();
 
-/** A size of which there is no other need not be asked for. */
+/** The subgroup size need not be requested if the device has only one. */
 const enabledFeatures = (kernel: Kernel, { subgroupSizes }: Device): readonly kernelIr.KernelFeature[] =>
   kernelIr
     .requiredFeatures(kernel)
@@ -31,7 +31,7 @@ class Emitter {
   readonly expressions: Expressions;
   private readonly clamped: ReadonlySet<kernelIr.Access>;
   private readonly fragments: ReadonlyMap<string, kernelIr.FragmentDecl>;
-  /** Fragments that are values rather than variables. */
+  /** Fragments emitted as `let` values instead of variables. */
   private readonly values: ReadonlySet<string>;
 
   constructor(kernel: Kernel, clamped: ReadonlySet<kernelIr.Access>) {
@@ -41,7 +41,7 @@ class Emitter {
     this.values = loadedOnce(kernel);
   }
 
-  /** The fragments that are variables of the entry point. */
+  /** Declarations of the fragments that are variables of the entry point. */
   variables(): string[] {
     const names = [...this.fragments.keys()].filter((name) => !this.values.has(name));
     return names.map((name) => `  var ${wgslName(name)}: ${this.fragmentType(name)};`);
@@ -89,14 +89,14 @@ class Emitter {
     }
   }
 
-  /** What comes before the answer to a question to all threads: whoever says yes leaves the number of the question. */
+  /** Emits the vote before an `any`: each thread whose condition holds stores the number of the vote in the flag. */
   private asked(e: kernelIr.Expr, indent: string): string[] {
     if (e.kind !== "any") return [];
     const yes = `if (${this.expressions.of(e.value)}) { atomicMax(&any_flag, any_turn); }`;
     return [`${indent}any_turn += 1u;`, `${indent}${yes}`];
   }
 
-  /** The type of a fragment; WGSL has its columns first. */
+  /** The type of a fragment; WGSL puts columns first. */
   fragmentType(name: string): string {
     const { role, dtype, rows, columns } = this.fragments.get(name)!;
     return `subgroup_matrix_${role}<${dtype}, ${columns}, ${rows}>`;
@@ -117,7 +117,7 @@ class Emitter {
   }
 }
 
-/** The names that a body reads of its thread, what each is in WGSL, and the parameter of the entry point that it needs. */
+/** Thread builtins that a body may read, their WGSL expressions, and the entry point parameters they need. */
 const prologue = [
   ["wid_x", "wid.x", ""],
   ["wid_y", "wid.y", ""],
@@ -133,7 +133,7 @@ const fragmentsIn = (s: Stmt): readonly string[] => {
   return s.kind === "fragment_multiply" ? [s.fragment, s.left, s.right] : [s.fragment];
 };
 
-/** Names of fragments that one statement loads, and that only later ones of its block, or of blocks in it, use. */
+/** Fragments with a single load whose uses all follow it in the same block or in blocks nested there. */
 function loadedOnce({ body }: Kernel): Set<string> {
   const count = (name: string, some: readonly Stmt[]): number =>
     [...kernelIr.statements(some)].flatMap(fragmentsIn).filter((f) => f === name).length;
@@ -151,9 +151,9 @@ function loadedOnce({ body }: Kernel): Set<string> {
 }
 
 /**
- * A length that is known, or reserved, is part of the type: indices within it then need no clamp, which costs on adapters
- * without robust access. Kernels with fragments are for adapters that have it: there an array without a length is not
- * clamped at all, and most of their indices are beyond what Dawn proves.
+ * A static or reserved length is part of the type, so that indices within it need no clamp, which is costly on adapters
+ * without robust access. Kernels with fragments are for adapters with it: there Dawn does not clamp an array without a
+ * length at all, and it could not prove most of these kernels' indices in bounds.
  */
 function bufferType(buffer: BufferParam, packed: boolean, isSized: boolean): string {
   const element = !packed ? storedType(buffer) : buffer.width === 4 ? "vec2<u32>" : "u32";
@@ -161,16 +161,16 @@ function bufferType(buffer: BufferParam, packed: boolean, isSized: boolean): str
   return length === undefined ? `array<${element}>` : `array<${element}, ${length}>`;
 }
 
-/** What the text depends on beside the kernel: a device with one subgroup size need not offer a choice, and is not asked. */
+/** Device properties that the text depends on: with a single subgroup size, the kernel does not request one. */
 export interface Device {
   readonly subgroupSizes?: kernelIr.KernelFacts["subgroupSizes"];
-  /** False where the device lets an access leave its memory: what is not proven to stay within is then clamped here. */
+  /** False if the device does not check bounds: accesses not proven in bounds are then clamped here. */
   readonly robust?: boolean;
 }
 
 /**
- * The module of one kernel, entry point `main`. Buffers are bindings 0, 1 ... of group 0 in order; symbolic sizes follow
- * as one uniform of i32. Equal kernels give equal text whatever their names.
+ * The WGSL module of one kernel, entry point `main`. Buffers are bindings 0, 1 ... of group 0 in order, followed by one
+ * i32 uniform of symbolic sizes. The text does not depend on the kernel's name.
  */
 export function emitWgsl(kernel: Kernel, device: Device = {}): string {
   const emitter = new Emitter(kernel, device.robust === false ? kernelIr.unprovenAccesses(kernel) : new Set());
@@ -189,7 +189,7 @@ export function emitWgsl(kernel: Kernel, device: Device = {}): string {
     const type = a.width ? storedType(a) : stored[a.dtype];
     return `var<${a.space}> ${wgslName(a.name)}: array<${type}, ${a.length / (a.width ?? 1)}>;`;
   });
-  // Questions to all threads are numbered, so that the flag needs no clearing between them.
+  // Votes are numbered, so that the flag need not be cleared between them.
   if (kernelIr.asksAny(kernel)) arrays.push("var<workgroup> any_flag: atomic<u32>;");
   const turns = kernelIr.asksAny(kernel) ? ["  var any_turn = 0u;"] : [];
   const used = prologue.filter(([name]) => new RegExp(`\\b${name}\\b`).test(body));
@@ -198,7 +198,7 @@ export function emitWgsl(kernel: Kernel, device: Device = {}): string {
     "@builtin(local_invocation_index) local: u32",
     ...used.flatMap(([, , parameter]) => (parameter ? [parameter] : [])),
   ];
-  // The remainders change nothing, and tell Dawn how large the indices can be: it knows of no bounds.
+  // The remainders are no-ops that tell Dawn the bounds of the indices, which it does not know.
   const subgroups = Math.ceil(kernelIr.threadsOf(kernel) / (kernel.subgroupSize ?? 1));
   const bounds: Readonly<Record<string, number | undefined>> = { subgroup_id: subgroups, lane: kernel.subgroupSize };
   const below = (name: string) => (bounds[name] === undefined ? "" : ` % ${bounds[name]}u`);

@@ -8,23 +8,23 @@ import { installedDrivers, loadGlobally, loadSystemLoader, withDrivers } from ".
 import { waitAsleep, waitPlainly } from "./wait.ts";
 
 /**
- * Where an adapter comes from: whatever the system offers first, the SwiftShader of the npm package (Linux x64), or the
- * lavapipe that the system has installed.
+ * Where an adapter comes from: the system's default, the npm package's SwiftShader (Linux x64), or the system's
+ * installed lavapipe.
  */
 export type AdapterSource = "system" | "swiftshader" | "lavapipe";
 
 const adapterSources: readonly AdapterSource[] = ["system", "swiftshader", "lavapipe"];
 
 export type DeviceRequest = {
-  /** `hardware` takes a GPU where there is one and else a software adapter; `software` never looks for a GPU. */
+  /** `hardware` takes a GPU if there is one, else a software adapter; `software` never looks for a GPU. */
   readonly prefer: "hardware" | "software";
-  /** Takes the adapter from here and nowhere else; the environment variable HEDDLE_ADAPTER says the same. */
+  /** Takes the adapter only from this source; the environment variable HEDDLE_ADAPTER does the same. */
   readonly source?: AdapterSource;
-  /** Takes the hardware adapter whose name has these words. */
+  /** Takes the hardware adapter whose name contains this text. */
   readonly named?: string;
   /**
-   * True keeps WebGPU's own checks of every access, for kernels that are not heddle's. Default false: software adapters
-   * then run kernels that are proven to stay within their memory, or clamp their indices themselves (decision 21).
+   * True keeps WebGPU's bounds checks on every access, for kernels that heddle did not generate. Default false:
+   * software adapters then run kernels that are proven in bounds, or that clamp their own indices (decision 21).
    */
   readonly robust?: boolean;
 };
@@ -40,8 +40,8 @@ type Attempt =
 const backend = systemBackend();
 
 /**
- * Lists the adapters that can be had here, hardware first, each once.
- * WebGPU does not enumerate: two adapters of one kind and name are listed as one.
+ * Lists the available adapters, hardware first, without duplicates.
+ * WebGPU cannot enumerate adapters: two of the same kind and name are listed as one.
  */
 export const listAdapters = async (): Promise<readonly ListedAdapter[]> =>
   (await foundAdapters()).map(({ info }) => info);
@@ -63,10 +63,10 @@ async function foundAdapters(): Promise<{ readonly adapter: GPUAdapter; readonly
   return [...listed.values()].sort((a, b) => Number(a.info.software) - Number(b.info.software));
 }
 
-/** An adapter with a device opened on it, or why it gave none. */
+/** An adapter with a device opened on it, or the error that opening gave. */
 export type OpenedAdapter = ListedAdapter & { readonly opened: GpuDevice | Error };
 
-/** Opens every adapter of `listAdapters`; whoever asks disposes of the devices. */
+/** Opens every adapter of `listAdapters`; the caller disposes of the devices. */
 export async function openAdapters(): Promise<readonly OpenedAdapter[]> {
   const opened: OpenedAdapter[] = [];
   for (const { adapter, info } of await foundAdapters()) {
@@ -77,8 +77,8 @@ export async function openAdapters(): Promise<readonly OpenedAdapter[]> {
 }
 
 /**
- * Opens a device; `GpuDevice.reason` says why on this adapter, and `adapter.software` whether it is a slow one.
- * Throws UnsupportedError with each place that was looked at when there is no adapter, UsageError for an unknown source.
+ * Opens a device; `GpuDevice.reason` says why this adapter was chosen, `adapter.software` whether it is a software one.
+ * Throws UnsupportedError listing every source tried if there is no adapter, UsageError for an unknown source.
  */
 export async function requestDevice(request: DeviceRequest): Promise<GpuDevice> {
   const source = request.source ?? sourceFromEnvironment();
@@ -92,7 +92,7 @@ export async function requestDevice(request: DeviceRequest): Promise<GpuDevice> 
   return open(found, "it is the system's adapter, and there is no hardware GPU", []);
 }
 
-/** The bundled SwiftShader where it can be had, else whatever software adapter the system has. */
+/** The bundled SwiftShader if available, else any software adapter of the system. */
 async function openSoftware(reason: string, looked: readonly string[], robust: boolean): Promise<GpuDevice> {
   const bundled = await fromSwiftShader(robust);
   if (!("missing" in bundled)) return open(bundled, reason, looked);
@@ -128,7 +128,7 @@ function sourceFromEnvironment(): AdapterSource | undefined {
   return known;
 }
 
-/** The adapter that the system itself offers. On Linux, Dawn is asked only where it can succeed: else it prints warnings. */
+/** The system's own adapter. On Linux, asks Dawn only if a Vulkan driver is installed: otherwise it prints warnings. */
 async function fromSystem(options: GPURequestAdapterOptions, robust = true): Promise<Attempt> {
   if (backend === "vulkan") {
     if (!(await loadSystemLoader())) return { missing: "system: no Vulkan loader (libvulkan.so.1)" };
@@ -180,7 +180,7 @@ async function fromLavapipe(robust: boolean): Promise<Attempt> {
   };
 }
 
-/** Asks a fresh instance, because Dawn keeps the drivers it found at an instance's first request. */
+/** Uses a fresh instance, because Dawn caches the drivers found at an instance's first request. */
 async function withDriver(manifest: string, robust: boolean): Promise<GPUAdapter | null> {
   const instance = await createInstance("vulkan", robust);
   return await quietly(() => withDrivers([manifest], () => instance.requestAdapter()));

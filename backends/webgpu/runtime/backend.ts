@@ -1,4 +1,4 @@
-/** WebGPU as a backend: graphs become programs for the sizes and outputs that runs ask for. */
+/** The WebGPU `Backend`: compiles graphs to programs for the sizes and outputs that runs request. */
 import {
   type AdapterFacts,
   bindSizes,
@@ -28,7 +28,7 @@ import { DeviceProgram, type KernelTime } from "./program.ts";
 import { SharedSlots } from "./shared-slots.ts";
 import { DeviceStore } from "./store.ts";
 
-/** What kernels are chosen by, read off an open device. */
+/** The adapter facts that schedule selection uses, read from an open device. */
 export const factsOf = (gpu: GpuDevice): AdapterFacts => ({
   software: gpu.adapter.software,
   maxBindings: gpu.limits.maxStorageBuffersPerShaderStage,
@@ -47,11 +47,11 @@ export const factsOf = (gpu: GpuDevice): AdapterFacts => ({
   matrices: gpu.adapter.subgroupMatrices,
 });
 
-/** An executable that can also say what it became. */
+/** An executable that exposes its compiled program. */
 export interface WebgpuExecutable extends Executable {
   /** The kernels and the memory plan for the sizes given. */
   program(sizes?: Sizes): Program;
-  /** Runs once with each kernel timed by itself. */
+  /** Runs once with each kernel timed separately. */
   profile(feeds: Readonly<Record<string, HostTensor>>, store: Store): Promise<readonly KernelTime[]>;
 }
 
@@ -60,7 +60,7 @@ export interface WebgpuBackend extends Backend {
   compile(graph: Graph, options?: CompileOptions): Promise<WebgpuExecutable>;
 }
 
-/** What an open device computes in when that is asked for; it may have f16 that is not trusted. */
+/** The precision an open device uses for a requested one; its f16 may be present but distrusted. */
 export function pathOn(gpu: GpuDevice, asked: PrecisionAsked, schedules?: lowering.ScheduleTables): PrecisionPath {
   const path = precisionPath(factsOf(gpu), asked, schedules);
   const fault = gpu.distrusted.get("shader-f16");
@@ -78,6 +78,7 @@ class Compiled implements WebgpuExecutable {
   private readonly fixed: boolean;
   private readonly beside: readonly Compiled[];
   private readonly programs = new Map<string, Promise<DeviceProgram>>();
+  private readonly disposed: (executable: Compiled) => void;
 
   constructor(
     gpu: GpuDevice,
@@ -86,7 +87,9 @@ class Compiled implements WebgpuExecutable {
     kernelOptions: KernelOptions,
     graph: Graph,
     { sizes = {}, fixed = false, precision, beside = [] }: CompileOptions,
+    disposed: (executable: Compiled) => void,
   ) {
+    this.disposed = disposed;
     this.graph = graph;
     this.gpu = gpu;
     this.pipelines = pipelines;
@@ -97,7 +100,7 @@ class Compiled implements WebgpuExecutable {
     this.beside = beside.filter((other) => other instanceof Compiled);
   }
 
-  /** Compiles what a run needs by default, so that runs find it; with fixed sizes only where all are known. */
+  /** Precompiles the program of a default run; with fixed sizes only if all are known. */
   async warm(): Promise<void> {
     const bound = bindSizes(this.graph, this.sizes);
     if (!this.fixed || graphSymbols(bound).length === 0) await this.ready(this.sizes, fetchedOutputs(this.graph));
@@ -107,13 +110,16 @@ class Compiled implements WebgpuExecutable {
     return compileKernels(bindSizes(this.graph, { ...this.sizes, ...sizes }), factsOf(this.gpu), this.kernelOptions);
   }
 
-  /** The program for what a run hands back; with fixed sizes also for the sizes of the run. */
+  /** The program for the outputs of a run; with fixed sizes also specialized to the run's sizes. */
   private ready(sizes: Sizes, fetch: readonly string[]): Promise<DeviceProgram> {
     const wanted = new Set([...fetch, ...Object.keys(this.graph.updates)]);
     const bound = this.fixed ? sizes : this.sizes;
     const key = JSON.stringify([Object.entries(bound).sort(), [...wanted].sort()]);
-    let program = this.programs.get(key);
-    if (!program) this.programs.set(key, (program = this.build(bound, wanted)));
+    const known = this.programs.get(key);
+    if (known) return known;
+    const program = this.build(bound, wanted);
+    this.programs.set(key, program);
+    program.catch(() => this.programs.delete(key)); // memory may be free again at the next run
     return program;
   }
 
@@ -125,8 +131,9 @@ class Compiled implements WebgpuExecutable {
       inputs,
       updates,
     );
-    const made = await Promise.all(this.beside.flatMap((other) => [...other.programs.values()]));
-    const options = { ...this.kernelOptions, beside: made.map(({ program }) => program) };
+    const made = await Promise.allSettled(this.beside.flatMap((other) => [...other.programs.values()]));
+    const beside = made.flatMap((m) => (m.status === "fulfilled" ? m.value.program : []));
+    const options = { ...this.kernelOptions, beside };
     return spanned("compiler", `compile @${name}`, () =>
       DeviceProgram.create(this.gpu, compileKernels(needed, factsOf(this.gpu), options), this.pipelines, this.slots),
     );
@@ -146,7 +153,10 @@ class Compiled implements WebgpuExecutable {
     );
   }
 
-  /** Runs one after another, as their buffers are shared and a store is seen in order; the device queues what is submitted. */
+  /**
+   * Serializes submissions: runs share buffers, and a store's updates must be seen in order. The device queues the
+   * work.
+   */
   private async exclusive<T>(
     feeds: Readonly<Record<string, HostTensor>>,
     store: Store,
@@ -165,12 +175,13 @@ class Compiled implements WebgpuExecutable {
   dispose(): void {
     for (const program of this.programs.values()) void program.then((p) => p.dispose()).catch(() => undefined);
     this.programs.clear();
+    this.disposed(this);
   }
 }
 
 /**
- * The backend of an open device; disposing of it disposes of its stores and of the device. `kernelOptions` are
- * those of all its programs: schedules besides the product's, observers of the stages.
+ * The backend of an open device; disposing of it disposes of its stores and of the device. `kernelOptions` apply to all
+ * its programs: extra schedules, observers of the compiler stages.
  */
 export function webgpuBackend(gpu: GpuDevice, kernelOptions: KernelOptions = {}): WebgpuBackend {
   const pipelines = new Pipelines(gpu);
@@ -187,15 +198,20 @@ export function webgpuBackend(gpu: GpuDevice, kernelOptions: KernelOptions = {})
       return store;
     },
     async compile(graph, options = {}) {
-      const executable = new Compiled(gpu, pipelines, slots, kernelOptions, graph, options);
+      const executable = new Compiled(gpu, pipelines, slots, kernelOptions, graph, options, (e) => compiled.delete(e));
       compiled.add(executable);
-      await executable.warm();
+      try {
+        await executable.warm();
+      } catch (error) {
+        executable.dispose();
+        throw error;
+      }
       return executable;
     },
     precision: (asked) => pathOn(gpu, asked, kernelOptions.schedules),
     pipelines: () => pipelines.size,
     dispose() {
-      for (const e of compiled) e.dispose();
+      for (const e of [...compiled]) e.dispose();
       for (const s of [...stores]) s.dispose();
       gpu.dispose();
     },

@@ -1,7 +1,7 @@
-/** Every buffer of a device is made here: by whom it is held is counted, and memory that runs out is told by what asked for it. */
+/** Allocates every buffer of a device, accounts for it by kind, and reports out-of-memory with the failed request. */
 import { HeddleError, UnsupportedError } from "../../../compiler/index.ts";
 
-/** What memory is held for. */
+/** Purposes by which memory is accounted. */
 export type MemoryKind =
   | "weights and states"
   | "activations"
@@ -11,12 +11,12 @@ export type MemoryKind =
   | "read-backs"
   | "measurements";
 
-/** Bytes of what a device makes at most, in WebGPU's names. */
+/** Size limits in bytes, in WebGPU's names. */
 type MemoryLimits = Pick<GPUSupportedLimits, "maxBufferSize" | "maxStorageBufferBindingSize">;
 
-/** A buffer that is asked for. */
+/** An allocation request. */
 export interface Allocation {
-  /** What it is to hold: the tensor, the slot. */
+  /** The content, for errors: a tensor, a slot. */
   readonly what: string;
   readonly kind: MemoryKind;
   readonly bytes: number;
@@ -24,7 +24,7 @@ export interface Allocation {
   readonly mappedAtCreation?: boolean;
 }
 
-/** What helps, by what was asked for. */
+/** Hints for out-of-memory errors, by kind. */
 const hints: Readonly<Record<MemoryKind, string>> = {
   "weights and states":
     "--dtype f16 halves the weights, --offload streams them through the device; a smaller model needs less",
@@ -36,13 +36,13 @@ const hints: Readonly<Record<MemoryKind, string>> = {
   measurements: "close other programs that hold the memory, and measure again",
 };
 
-/** The device has not the memory that was asked for. */
+/** A device allocation failed. */
 export class OutOfMemoryError extends HeddleError {
   override name = "OutOfMemoryError";
-  /** What it was for; undefined where the driver ran out by itself. */
+  /** The requested content; undefined where no request of ours failed. */
   readonly what: string | undefined;
   readonly bytes: number | undefined;
-  /** Bytes that buffers held, by what they are for. */
+  /** Bytes held by buffers, by kind. */
   readonly held: ReadonlyMap<MemoryKind, number>;
 
   constructor(message: string, held: ReadonlyMap<MemoryKind, number>, asked?: Allocation) {
@@ -60,27 +60,27 @@ const amount = (bytes: number): string => {
   return power === 0 ? `${bytes} bytes` : `${(bytes / 1024 ** power).toFixed(1)} ${units[power]}`;
 };
 
-/** Buffer and copy sizes are multiples of 4 bytes, bindings of up to 16. */
+/** Buffer and copy sizes must be multiples of 4 bytes, bindings of up to 16. */
 const granule = 16;
 
 export const bufferBytes = (bytes: number): number => Math.max(granule, Math.ceil(bytes / granule) * granule);
 
-/** Bytes from which on a buffer is worth waiting for the driver's answer. */
+/** Minimum bytes for a buffer to be worth waiting for the driver's confirmation. */
 const largeBytes = 2 ** 24;
 
 export class DeviceMemory {
   private readonly device: GPUDevice;
-  /** The adapter, as errors name it. */
+  /** The adapter's name in errors. */
   private readonly adapter: string;
   private readonly limits: MemoryLimits;
   private readonly held = new Map<MemoryKind, number>();
   private readonly buffers = new Set<GPUBuffer>();
-  /** What the driver says of large buffers: an error where it has not the memory. */
+  /** The driver's answers for large buffers: an error if the allocation failed. */
   private readonly answers = new WeakMap<GPUBuffer, Promise<OutOfMemoryError | undefined>>();
 
   private users = 0;
   private readonly waiting: (() => void)[] = [];
-  /** Whether the device is about to go: nothing new is to be begun. */
+  /** Whether the device is being disposed of: no new work may begin. */
   closing = false;
 
   constructor(device: GPUDevice, adapter: string, limits: MemoryLimits) {
@@ -89,14 +89,14 @@ export class DeviceMemory {
     this.limits = limits;
   }
 
-  /** Bytes of the buffers that are there, by what they are for. */
+  /** Bytes of live buffers, by kind. */
   heldBytes(): ReadonlyMap<MemoryKind, number> {
     return new Map([...this.held].filter(([, bytes]) => bytes > 0));
   }
 
   /**
-   * A buffer, counted until it is destroyed. Throws UnsupportedError above the adapter's limit, without asking. Whether
-   * there is memory for a large one is known when `answered` has returned.
+   * A buffer, accounted for until it is destroyed. Throws UnsupportedError above the adapter's limit, without asking
+   * the driver. A large allocation is confirmed only once `answered` has returned.
    */
   allocate(asked: Allocation): GPUBuffer {
     const { what, bytes, usage, mappedAtCreation = false } = asked;
@@ -106,14 +106,14 @@ export class DeviceMemory {
         `"${what}" takes ${size} bytes, more than the ${this.limits.maxBufferSize} of one buffer on "${this.adapter}"`,
       );
     }
-    const large = size >= largeBytes && asked.kind !== "measurements"; // those have error scopes of their own
+    const large = size >= largeBytes && asked.kind !== "measurements"; // those have their own error scopes
     if (large) this.device.pushErrorScope("out-of-memory");
     let buffer: GPUBuffer;
     let answer: Promise<GPUError | null> | undefined;
     try {
       buffer = this.device.createBuffer({ label: `${asked.kind}: ${what}`, size, usage, mappedAtCreation });
     } catch (cause) {
-      // A buffer that cannot be mapped at its creation is a RangeError (WebGPU, section 5.1.3).
+      // createBuffer throws RangeError if it cannot map at creation (WebGPU, section 5.1.3).
       if (cause instanceof RangeError) throw this.error(asked, cause.message);
       throw cause;
     } finally {
@@ -123,7 +123,7 @@ export class DeviceMemory {
     return this.counted(buffer, asked.kind, size);
   }
 
-  /** Waits until the driver has said of the buffers whether it has the memory; throws OutOfMemoryError if it has not. */
+  /** Waits until the driver has confirmed the buffers; throws OutOfMemoryError if an allocation failed. */
   async answered(buffers: readonly GPUBuffer[], wait: <T>(pending: Promise<T>) => Promise<T>): Promise<void> {
     const answers = buffers.flatMap((b) => this.answers.get(b) ?? []);
     if (answers.length === 0) return;
@@ -132,7 +132,7 @@ export class DeviceMemory {
     for (const b of buffers) this.answers.delete(b);
   }
 
-  /** Runs what lets the system write to mapped memory, which must stay until it has ended. */
+  /** Runs `body`, during which mapped memory may be written to and so must not be freed. */
   async inUse<T>(body: () => Promise<T>): Promise<T> {
     this.users++;
     try {
@@ -142,19 +142,19 @@ export class DeviceMemory {
     }
   }
 
-  /** Calls back when no mapped memory is in use: at once where none is. */
+  /** Calls back when no mapped memory is in use, immediately if none is. */
   whenUnused(then: () => void): void {
     this.closing = true;
     if (this.users === 0) then();
     else this.waiting.push(then);
   }
 
-  /** Destroys every buffer that is there: for a device that outlives its use here. */
+  /** Destroys every live buffer: for an adopted device. */
   destroyAll(): void {
     for (const buffer of [...this.buffers]) buffer.destroy();
   }
 
-  /** What to throw where memory ran out. */
+  /** The error for a failed allocation. */
   error(asked: Allocation | undefined, reason: string): OutOfMemoryError {
     const held = this.heldBytes();
     const list = [...held].map(([kind, bytes]) => `${kind} ${amount(bytes)}`).join(", ");
@@ -172,7 +172,7 @@ export class DeviceMemory {
   private explained(asked: Allocation, answer: Promise<GPUError | null>): Promise<OutOfMemoryError | undefined> {
     return answer.then(
       (error) => (error ? this.error(asked, error.message) : undefined),
-      () => undefined, // of a lost device, which says so itself
+      () => undefined, // the device was lost, which is reported elsewhere
     );
   }
 
@@ -181,7 +181,8 @@ export class DeviceMemory {
     add(bytes);
     const destroy = buffer.destroy.bind(buffer);
     this.buffers.add(buffer);
-    // Whoever owns a buffer destroys it; the count follows without another call that could be forgotten.
+    // The owner destroys a buffer; hooking `destroy` updates the accounting without a second call that could be
+    // forgotten.
     buffer.destroy = () => {
       if (this.buffers.delete(buffer)) add(-bytes);
       destroy();

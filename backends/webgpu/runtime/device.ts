@@ -1,30 +1,30 @@
-/** An open WebGPU device: what it is, what it can do, and its failures as one clear error. */
+/** An open WebGPU device: its identity, its capabilities, and its failures as typed errors. */
 import { HeddleError, InternalError, type kernelIr, spanned, UnsupportedError } from "../../../compiler/index.ts";
 import { DeviceMemory } from "./device-memory.ts";
 import { halfFault } from "./half-check.ts";
 
-/** The graphics interface below WebGPU; `browser` where the browser hides it, `null` where nothing is executed. */
+/** The graphics API below WebGPU; `browser` where the browser hides it, `null` where nothing is executed. */
 export type GraphicsBackend = "vulkan" | "metal" | "d3d12" | "browser" | "null";
 
-/** What an adapter says of itself. */
+/** What an adapter reports about itself. */
 export type AdapterInfo = {
   readonly vendor: string;
   readonly architecture: string;
   readonly device: string;
-  /** The driver's own words; what a person is shown. */
+  /** The driver's own description; shown to users. */
   readonly description: string;
   readonly backend: GraphicsBackend;
-  /** WebGPU's own word for an adapter that computes on the CPU or is otherwise a last resort. */
+  /** WebGPU's fallback flag: an adapter that computes on the CPU or is otherwise a last resort. */
   readonly isFallback: boolean;
-  /** Kernels run on CPU threads: slow, and every thread that spins in JavaScript is taken from them. */
+  /** Kernels run on CPU threads: slow, and a JavaScript thread that spins takes a core from them. */
   readonly software: boolean;
-  /** Lanes of a subgroup; both 0 where the adapter has no subgroups or does not say. */
+  /** Lanes per subgroup; both 0 where the adapter has no subgroups or does not report them. */
   readonly subgroupSize: { readonly min: number; readonly max: number };
-  /** Shapes that `subgroup_matrix` types may take; empty where there are none or the adapter does not list them. */
+  /** Supported `subgroup_matrix` shapes; empty where there are none or the adapter does not list them. */
   readonly subgroupMatrices: readonly kernelIr.MatrixShape[];
 };
 
-/** A supported shape as Dawn tells it: an interface, whose fields have to be read one by one. */
+/** A supported shape as Dawn reports it: an interface object whose fields must be read one by one. */
 type DawnMatrixConfig = {
   readonly componentType: kernelIr.ComponentType;
   readonly resultComponentType: kernelIr.ComponentType;
@@ -38,41 +38,43 @@ export type LimitName = Exclude<keyof GPUSupportedLimits, "__brand">;
 /** Every limit of the open device, in WebGPU's names and units (bytes or counts). */
 export type GpuLimits = { readonly [name in LimitName]: number };
 
-/** A device with a lifetime; every user of it goes through `settle` or `check` so that no failure passes unseen. */
+/** A device with a lifetime; all users go through `settle` or `check` so that no failure goes unnoticed. */
 export type GpuDevice = {
   readonly adapter: AdapterInfo;
   readonly limits: GpuLimits;
   readonly features: ReadonlySet<string>;
-  /** Features that the adapter has and that are not used, each with why, as a phrase. */
+  /** Features that the adapter has but that are not used, each with the reason, as a phrase. */
   readonly distrusted: ReadonlyMap<string, string>;
   readonly device: GPUDevice;
-  /** Makes its buffers. */
+  /** Allocates its buffers. */
   readonly memory: DeviceMemory;
-  /** False where an access beyond its memory is not stopped: kernels are then proven, or clamp themselves (emitWgsl). */
+  /**
+   * False without bounds checks by the device: kernels are then proven in bounds, or clamp their indices (emitWgsl).
+   */
   readonly robust: boolean;
-  /** Why this adapter and no other, as a phrase that fits after "because". */
+  /** Why this adapter was chosen, as a phrase that fits after "because". */
   readonly reason: string;
   /**
    * Waits for a promise of this device without starving a software adapter's threads, then throws what `check` throws.
-   * A rejection of the promise itself passes through unless the device failed, which then is the better explanation.
-   * `doing` says what is waited for, as a phrase that fits after "while": a lost device is told with it.
+   * A rejection of the promise itself is rethrown unless the device failed, which is then the better explanation.
+   * `doing` names the operation, as a phrase that fits after "while"; DeviceLostError includes it.
    */
   settle<T>(pending: Promise<T>, doing?: string): Promise<T>;
-  /** Waits for the driver's answers about large buffers; throws OutOfMemoryError where it has not the memory for one. */
+  /** Waits until the driver confirms large allocations; throws OutOfMemoryError if one failed. */
   allocated(buffers: readonly GPUBuffer[], doing?: string): Promise<void>;
   /** Throws the first failure since the device was opened: DeviceLostError, OutOfMemoryError or InternalError. */
   check(doing?: string): void;
   /**
-   * Destroys the device with all its buffers, as soon as no file is read into one; of a device that was given
-   * (`adoptDevice`) only the buffers that were made here. Harmless the second time.
+   * Destroys the device with all its buffers, once no file is being read into one; for an adopted device
+   * (`adoptDevice`), only the buffers allocated here. Idempotent.
    */
   dispose(): void;
 };
 
-/** The device went away under us: a driver reset, an unplugged or reset GPU, a crashed software driver. */
+/** The device was lost: a driver reset, an unplugged or reset GPU, a crashed software driver. */
 export class DeviceLostError extends HeddleError {
   override name = "DeviceLostError";
-  /** What was waited for, as a phrase; undefined where nothing was. */
+  /** The operation in progress, as a phrase; undefined if none. */
   readonly doing: string | undefined;
 
   constructor(adapter: string, reason: string, doing?: string) {
@@ -84,17 +86,17 @@ export class DeviceLostError extends HeddleError {
   }
 }
 
-/** How a device is opened and waited for; the same for Node, the browser and the null device. */
+/** How a device is opened and awaited; shared by Node, the browser and the null device. */
 export type DeviceSource = {
   readonly backend: GraphicsBackend;
   readonly reason: string;
-  /** Whether the instance that the adapter comes from stops accesses beyond their memory. Default true. */
+  /** Whether the adapter's instance enforces bounds on memory accesses. Default true. */
   readonly robust?: boolean;
-  /** Waits for a promise of the device; see wait.ts. */
+  /** Awaits a promise of the device; see wait.ts. */
   readonly wait: <T>(pending: Promise<T>) => Promise<T>;
 };
 
-/** Taken wherever the adapter has them; code asks `GpuDevice.features` before it relies on one. */
+/** Requested wherever the adapter has them; code checks `GpuDevice.features` before relying on one. */
 const wantedFeatures = [
   "shader-f16",
   "subgroups",
@@ -105,7 +107,7 @@ const wantedFeatures = [
 
 const softwareDrivers = /swiftshader|llvmpipe|lavapipe|microsoft basic render|\bwarp\b/i;
 
-/** Reads what an adapter says of itself into plain data. */
+/** Copies an adapter's info into plain data. */
 export const adapterInfo = (adapter: GPUAdapter, backend: GraphicsBackend): AdapterInfo =>
   plainInfo(adapter.info, backend);
 
@@ -117,7 +119,7 @@ function plainInfo(said: GPUAdapterInfo, backend: GraphicsBackend): AdapterInfo 
     vendor: info.vendor,
     architecture: info.architecture,
     device: info.device,
-    // A browser tells vendor and architecture at most.
+    // Browsers reveal vendor and architecture at most.
     description: info.description || info.device || `${info.vendor} ${info.architecture}`.trim() || backend,
     backend,
     isFallback,
@@ -134,8 +136,8 @@ function plainInfo(said: GPUAdapterInfo, backend: GraphicsBackend): AdapterInfo 
 }
 
 /**
- * Opens a device with the adapter's own value of every limit (the defaults are far lower) and the features we know to use.
- * Throws UnsupportedError when the adapter refuses.
+ * Opens a device with the adapter's maximum for every limit (the defaults are far lower) and the features we can use.
+ * Throws UnsupportedError if the adapter refuses.
  */
 export async function openDevice(adapter: GPUAdapter, source: DeviceSource): Promise<GpuDevice> {
   const info = adapterInfo(adapter, source.backend);
@@ -152,14 +154,14 @@ export async function openDevice(adapter: GPUAdapter, source: DeviceSource): Pro
 }
 
 /**
- * Takes a device that a caller opened, with the features and limits that it was requested with: kernels use no others.
- * It stays the caller's: `dispose` frees what was made on it here and leaves the device open.
+ * Wraps a device that the caller opened; kernels use only the features and limits it was requested with.
+ * The caller keeps ownership: `dispose` frees the buffers allocated here and leaves the device open.
  */
 export function adoptDevice(device: GPUDevice, source: DeviceSource): Promise<GpuDevice> {
   return watched(device, plainInfo(device.adapterInfo, source.backend), source, (memory) => memory.destroyAll());
 }
 
-/** A device with its failures watched; `end` is what remains to do when it is disposed of. */
+/** Wraps a device and watches its failures; `end` runs when it is disposed of. */
 async function watched(
   device: GPUDevice,
   info: AdapterInfo,
@@ -191,7 +193,7 @@ async function watched(
   };
 }
 
-/** What a driver has and gets wrong. The null device computes nothing, and so nothing wrong. */
+/** Features that a driver has but gets wrong. The null device computes nothing, so nothing is checked on it. */
 async function distrustedFeatures(device: GPUDevice, { backend, wait }: DeviceSource): Promise<Map<string, string>> {
   const fault = backend !== "null" && device.features.has("shader-f16") ? await halfFault(device, wait) : undefined;
   return new Map(fault === undefined ? [] : [["shader-f16", `the driver fails the check of its f16: ${fault}`]]);
@@ -219,7 +221,7 @@ async function settle<T>(
     failures.check(doing);
     return value;
   } catch (cause) {
-    // The rejection of a lost device's promises may arrive before the news of the loss.
+    // The promises of a lost device may reject before `device.lost` resolves.
     await new Promise((resolve) => setTimeout(resolve, 0));
     failures.check(doing);
     const closed = failures.closed(doing);
@@ -231,23 +233,23 @@ async function settle<T>(
   }
 }
 
-/** Milliseconds within which a driver that gave up a wait says that the device is lost, if it ever does. */
+/** Milliseconds to wait for `device.lost` after a driver aborted an operation. */
 const newsMs = 500;
 
-/** What WebGPU rejects a mapping with whose device or buffer is gone; its message is empty. */
+/** WebGPU's rejection of a mapping whose device or buffer is gone; its message is empty. */
 const isAbort = (cause: unknown): boolean => (cause as { readonly name?: unknown } | undefined)?.name === "AbortError";
 
 interface Failures {
   check(doing?: string): void;
-  /** Says that the loss that follows is wanted. */
+  /** Marks the device loss that follows as intended. */
   close(): void;
-  /** What to throw for a promise that is rejected because the device was closed. */
+  /** The error for a promise that is rejected because the device was closed. */
   closed(doing?: string): Error | undefined;
-  /** Resolves when the device was lost and `check` says so. */
+  /** Resolves when the device is lost and `check` throws for it. */
   readonly lost: Promise<void>;
 }
 
-/** Keeps the first failure of a device, whichever way it is told. */
+/** Records the first failure of a device, however it is reported. */
 function watchFailures(device: GPUDevice, info: AdapterInfo, memory: DeviceMemory): Failures {
   let first: Error | undefined;
   let lost: string | undefined;

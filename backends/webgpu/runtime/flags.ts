@@ -1,4 +1,4 @@
-/** WebGPU's usage flags by their values in the specification: in Node, Dawn's constants are no globals. */
+/** WebGPU's usage flags by their values in the specification: in Node, Dawn does not define them as globals. */
 export const usage = {
   mapRead: 0x1,
   mapWrite: 0x2,

@@ -1,12 +1,12 @@
 /**
- * Whether a driver's f16 is what WGSL says: a tiny kernel converts, adds, multiplies and moves halves whose results are
- * known. Dawn distrusts some drivers and hides f16 there, which is overruled where it costs the matrix units
- * (node-instance.ts); so it is checked at each start. A result may be either neighbour of the exact one, and subnormals may
- * be 0, as WGSL 15.7 allows.
+ * Checks that a driver's f16 conforms to WGSL: a tiny kernel converts, adds, multiplies and moves halves with known
+ * results. Dawn hides f16 on drivers it distrusts; node-instance.ts overrides this where it would cost the matrix
+ * units, so the check runs at each start. A result may be either neighbor of the exact one, and subnormals may be
+ * flushed to 0 (WGSL 15.7).
  */
 import { mapModeRead, usage } from "./flags.ts";
 
-/** Halves that a thread has: 16 bytes, loaded as a whole. */
+/** Halves per thread: 16 bytes, loaded as one vector. */
 const perThread = 8;
 const threads = 8;
 const count = perThread * threads;
@@ -41,15 +41,15 @@ fn main(@builtin(local_invocation_index) lid: u32) {
 }
 `;
 
-/** Ends of the range, what is next to powers of two, subnormals, zeros of both signs, and ordinary odd values. */
+/** Range limits, neighbors of powers of two, subnormals, zeros of both signs, and arbitrary values. */
 const ends = [65504, -65504, 2 ** -14, -(2 ** -14), 2 ** -24, -(2 ** -15), 0, -0, 1, -1, 2047, 2048, 1 + 2 ** -10];
 const halves = Float16Array.from({ length: count }, (_, i) => ends[i] ?? Math.sin(7 * i) * 2 ** ((i % 19) - 9));
 
-/** Numbers between two halves, ties in both directions, and beyond the last one. */
+/** Values between two halves, ties in both directions, and values beyond the largest half. */
 const between = [2049, 2051, 1 + 2 ** -11, 1 + 3 * 2 ** -11, 65503, 65519, 65520, 1e6, -1e6, 1e-5, 1e-9, 1 / 3, -0.1];
 const floats = Float32Array.from({ length: count }, (_, i) => between[i] ?? Math.cos(5 * i) * 2 ** ((i % 29) - 14));
 
-/** What the kernel gave. */
+/** The kernel's results. */
 export interface HalfResults {
   readonly sums: Float16Array;
   readonly products: Float16Array;
@@ -60,10 +60,12 @@ export interface HalfResults {
 const largest = 65504;
 const smallestNormal = 2 ** -14;
 
-/** A value, or what it may be taken for: subnormals may be 0. */
+/** The values that a half may be read as: subnormals may be flushed to 0. */
 const readings = (x: number): readonly number[] => (Math.abs(x) < smallestNormal ? [x, 0] : [x]);
 
-/** True for the halves on either side of an exact result. Beyond the last one WGSL grants anything, but no ordinary number. */
+/**
+ * True for either half next to the exact result. On overflow, accepts NaN, infinity or the largest half of that sign.
+ */
 function isNear(got: number, exact: number): boolean {
   if (Math.abs(exact) > largest)
     return Number.isNaN(got) || (Math.sign(got) === Math.sign(exact) && Math.abs(got) >= largest);
@@ -72,11 +74,11 @@ function isNear(got: number, exact: number): boolean {
   return Math.abs(got - exact) < last;
 }
 
-/** The first result that is none of those allowed, in words; undefined where all are right. */
+/** Describes the first result that is not allowed; undefined if all are right. */
 export function wrongHalf({ sums, products, moved, widened }: HalfResults): string | undefined {
   for (let i = 0; i < count; i++) {
     const [a, b, x] = [halves[i]!, halves[count - 1 - i]!, floats[i]!];
-    // Vectors of four are taken in reverse order, their elements are not.
+    // The kernel reverses the order of the vec4s, but not of their elements.
     const c = halves[count - 4 - (i - (i % 4)) + (i % 4)]!;
     const pairs = (other: number) => readings(a).flatMap((p) => readings(other).map((q) => [p, q] as const));
     const found: readonly (readonly [string, number, readonly number[]])[] = [
@@ -94,7 +96,7 @@ export function wrongHalf({ sums, products, moved, widened }: HalfResults): stri
 
 type Wait = <T>(pending: Promise<T>) => Promise<T>;
 
-/** Runs the kernel. What is wrong with the device's f16, as a phrase; undefined where it may be used. */
+/** Runs the kernel. Returns what is wrong with the device's f16, as a phrase; undefined if it can be trusted. */
 export async function halfFault(device: GPUDevice, wait: Wait, code = halfCheckWgsl): Promise<string | undefined> {
   device.pushErrorScope("validation");
   device.pushErrorScope("internal");
@@ -113,7 +115,8 @@ async function run(device: GPUDevice, wait: Wait, code: string): Promise<HalfRes
   };
   const input = (data: Float16Array | Float32Array) => {
     const own = buffer(data.byteLength, usage.storage | usage.copyDst);
-    device.queue.writeBuffer(own, 0, data.buffer as ArrayBuffer); // Dawn in Node does not know Float16Array, and divides by 0
+    // The buffer, not the view: Dawn in Node does not know Float16Array, and divides by 0.
+    device.queue.writeBuffer(own, 0, data.buffer as ArrayBuffer);
     return own;
   };
   try {
@@ -152,7 +155,7 @@ async function run(device: GPUDevice, wait: Wait, code: string): Promise<HalfRes
   }
 }
 
-/** What a right device gives, with results rounded to the nearest: for tests, which change one and see it found. */
+/** The results of a conforming device, rounded to nearest: tests corrupt one and expect it to be found. */
 export const rightHalves = (): HalfResults => ({
   sums: Float16Array.from({ length: 2 * count }, (_, i) =>
     i < count ? halves[i]! + halves[count - 1 - i]! : floats[i - count]!,

@@ -1,17 +1,17 @@
-/** When each kernel of a submission ran, by the device's clock. */
+/** Device timestamps of each kernel of a submission. */
 import type { GpuDevice } from "./device.ts";
 import { mapModeRead, usage } from "./memory.ts";
 
-/** Queries of one set at most (WebGPU, section 20.1). */
+/** Maximum queries per set (WebGPU, section 20.1). */
 const mostQueries = 4096;
 
-/** When something began and ended, in nanoseconds of a clock that begins anywhere. */
+/** Begin and end, in nanoseconds of a clock with an arbitrary epoch. */
 export interface Ticks {
   readonly begin: number;
   readonly end: number;
 }
 
-/** Times passes; for adapters with `timestamp-query`. */
+/** Times passes; requires `timestamp-query`. */
 export class KernelTimer {
   private readonly gpu: GpuDevice;
   private readonly sets: readonly GPUQuerySet[];
@@ -19,7 +19,6 @@ export class KernelTimer {
   private readonly staging: GPUBuffer;
   private readonly count: number;
 
-  /** For so many passes. */
   constructor(gpu: GpuDevice, passes: number) {
     this.gpu = gpu;
     this.count = 2 * passes;
@@ -33,26 +32,26 @@ export class KernelTimer {
     this.staging = buffer("timestamps read-back", usage.mapRead | usage.copyDst);
   }
 
-  /** What a pass is begun with, to be timed as the one of that number. */
+  /** The descriptor that times a pass as number `index`. */
   pass(index: number): GPUComputePassDescriptor {
     const at = (2 * index) % mostQueries;
     const querySet = this.sets[Math.floor((2 * index) / mostQueries)]!;
     return { timestampWrites: { querySet, beginningOfPassWriteIndex: at, endOfPassWriteIndex: at + 1 } };
   }
 
-  /** After the last pass. */
+  /** Encodes the timestamp read-back; call after the last pass. */
   encode(encoder: GPUCommandEncoder): void {
     for (const [i, set] of this.sets.entries())
       encoder.resolveQuerySet(set, 0, set.count, this.resolved, 8 * mostQueries * i);
     encoder.copyBufferToBuffer(this.resolved, 0, this.staging, 0, 8 * this.count);
   }
 
-  /** Once the commands are submitted. */
+  /** Call after the commands are submitted. */
   async read(): Promise<Ticks[]> {
     await this.gpu.settle(this.staging.mapAsync(mapModeRead), "timing kernels");
     const ticks = new BigUint64Array(this.staging.getMappedRange().slice(0, 8 * this.count));
     const base = ticks[0] ?? 0n;
-    // Only differences are used: the clock's own numbers may be beyond what a double counts exactly.
+    // Only differences matter: absolute timestamps may exceed the exact integers of a double.
     const since = (t: bigint) => Number(t - base) + Number(base % 2n ** 50n);
     return Array.from({ length: this.count / 2 }, (_, i) => ({
       begin: since(ticks[2 * i]!),
@@ -67,12 +66,12 @@ export class KernelTimer {
   }
 }
 
-/** Places the device's clock on the host's: what was submitted ran after that, and before it was seen to be done. */
+/** Maps the device clock to the host's: work runs after its submission and before the host sees it complete. */
 export class DeviceClock {
-  /** Milliseconds of the host less those of the device. */
+  /** Host time minus device time, in milliseconds. */
   private offset: number | undefined;
 
-  /** The spans of a submission in milliseconds of the host. */
+  /** The spans of a submission in host milliseconds. */
   onHost(ticks: readonly Ticks[], submitted: number, done: number): Ticks[] {
     const first = Math.min(...ticks.map((t) => t.begin)) / 1e6;
     const last = Math.max(...ticks.map((t) => t.end)) / 1e6;

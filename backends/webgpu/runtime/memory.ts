@@ -18,7 +18,7 @@ import { mapModeRead, usage } from "./flags.ts";
 
 export { mapModeRead, usage };
 
-/** A buffer that kernels bind and that copies reach. Throws UnsupportedError above the adapter's limit. */
+/** A storage buffer usable in copies. Throws UnsupportedError above the adapter's limit. */
 export const storageBuffer = (
   gpu: GpuDevice,
   bytes: number,
@@ -26,17 +26,17 @@ export const storageBuffer = (
   kind: MemoryKind = "measurements",
 ): GPUBuffer => gpu.memory.allocate({ what, kind, bytes, usage: usage.storage | usage.copySrc | usage.copyDst });
 
-/** A small buffer that kernels read and runs write. */
+/** A uniform buffer that the queue can write. */
 export const uniformBuffer = (gpu: GpuDevice, bytes: number, what: string): GPUBuffer =>
   gpu.memory.allocate({ what, kind: "constants", bytes, usage: usage.uniform | usage.copyDst });
 
-/** What the largest of tensors takes at its largest size, of those of which that is known or declared; else 0. */
+/** The largest maximum byte size of the tensors whose size is static or bounded; 0 if there are none. */
 export const mostBytes = (tensors: readonly Dim[]): number =>
   Math.max(0, ...tensors.map((bytes) => boundsOf(bytes).max).filter(Number.isFinite));
 
 /**
- * A buffer for tensors whose sizes may be open until a run. Where their largest sizes are declared it is made for those;
- * else it grows with what runs bring, by half at least, so that sizes that creep up do not make a new buffer each time.
+ * A buffer for tensors of possibly symbolic size. If their maximum sizes are declared, it is allocated for those;
+ * otherwise it grows with the runs, by at least half, so that slowly growing sizes do not reallocate it each time.
  */
 export class GrowingBuffer {
   private readonly gpu: GpuDevice;
@@ -45,7 +45,7 @@ export class GrowingBuffer {
   private readonly kind: MemoryKind;
   private current: GPUBuffer | undefined;
 
-  /** `tensors` are the bytes of each tensor that the buffer is for, one at a time. */
+  /** `tensors` are the byte sizes of the tensors that use the buffer, one at a time. */
   constructor(gpu: GpuDevice, tensors: readonly Dim[], what: string, kind: MemoryKind) {
     this.gpu = gpu;
     this.tensors = tensors;
@@ -53,23 +53,23 @@ export class GrowingBuffer {
     this.kind = kind;
   }
 
-  /** The buffer, if it was made. */
+  /** The buffer, if allocated. */
   get made(): GPUBuffer[] {
     return this.current ? [this.current] : [];
   }
 
-  /** The buffer; `reserve` comes first. */
+  /** The buffer; call `reserve` first. */
   get buffer(): GPUBuffer {
     return this.current!;
   }
 
-  /** Makes the buffer for the largest sizes, of the tensors of which these are known or declared. */
+  /** Allocates the buffer for the maximum sizes, as far as they are known or declared. */
   reserveMost(): void {
     const most = mostBytes(this.tensors);
     if (most > 0) this.current = storageBuffer(this.gpu, most, this.what, this.kind);
   }
 
-  /** Makes the buffer large enough for the sizes of a run; true where it was made anew. */
+  /** Makes the buffer large enough for the sizes of a run; returns true if it was reallocated. */
   reserve(sizes: Sizes): boolean {
     const needed = Math.max(...this.tensors.map((bytes) => dimValue(bytes, sizes)));
     if (this.current && this.current.size >= bufferBytes(needed)) return false;
@@ -85,7 +85,7 @@ export class GrowingBuffer {
   }
 }
 
-/** Values as the device stores them: whole words, a bool in four bytes. */
+/** Values in the device's layout: padded to whole words, four bytes per bool. */
 export function deviceData(tensor: HostTensor): ArrayBufferView<ArrayBuffer> {
   const { dtype, data } = tensor;
   const exact = dtype === "bool" ? Uint32Array.from(data) : typed(dtype, data);
@@ -95,7 +95,7 @@ export function deviceData(tensor: HostTensor): ArrayBufferView<ArrayBuffer> {
   return padded;
 }
 
-/** The data in the array type of its dtype and outside shared memory; itself where it already is. */
+/** The data in the array type of its dtype and not in a SharedArrayBuffer; not copied if it already is. */
 function typed(dtype: DType, data: HostData): ArrayBufferView<ArrayBuffer> {
   const target = allocate(dtype, 0);
   if (data.constructor === target.constructor && data.buffer instanceof ArrayBuffer) {
@@ -118,7 +118,7 @@ export interface DeviceTensor {
   readonly axes: readonly SizedAxis[];
 }
 
-/** Encodes copies of tensors into one staging buffer; `read` is called when the commands are submitted. */
+/** Encodes copies of tensors into one staging buffer; call `read` after the commands are submitted. */
 export class ReadBack {
   private readonly gpu: GpuDevice;
   private readonly tensors: readonly DeviceTensor[];
@@ -126,7 +126,7 @@ export class ReadBack {
   private readonly what: string;
   private readonly staging: GPUBuffer | undefined;
 
-  /** `what` names the tensors. */
+  /** `what` names the tensors in errors. */
   constructor(gpu: GpuDevice, tensors: readonly DeviceTensor[], what: string) {
     this.gpu = gpu;
     this.tensors = tensors;

@@ -1,35 +1,36 @@
-/** Dawn in Node: creates its instances, one per graphics backend, and keeps them alive. */
+/** Dawn in Node: creates instances and keeps them alive. */
 import { UnsupportedError } from "../../../compiler/index.ts";
 import type { GraphicsBackend } from "./device.ts";
 
-/** Dawn's name of the backend that we ask for; `browser` is none of Dawn's. */
+/** The Dawn name of a backend; `browser` is not a Dawn backend. */
 export type DawnBackend = Exclude<GraphicsBackend, "browser">;
 
 /**
- * Unknown names are ignored by Dawn in silence, so code asserts on `features`, never on a flag.
+ * Dawn silently ignores unknown names, so code checks `features`, never a flag.
  * allow_unsafe_apis: subgroup matrices. vulkan_enable_f16_on_nvidia: Dawn hides f16, and with it the tensor cores, on
  * NVIDIA drivers before 615.71. timestamp_quantization: rounds timestamps to 65,536 ns, too coarse to time a kernel.
- * disable_robustness, where it is asked for: Dawn clamps no index (decision 21).
+ * disable_robustness, if requested: Dawn clamps no index (decision 21).
  */
 const dawnFlags = (robust: boolean): readonly string[] => [
   `enable-dawn-features=allow_unsafe_apis,vulkan_enable_f16_on_nvidia${robust ? "" : ",disable_robustness"}`,
   "disable-dawn-features=timestamp_quantization",
 ];
 
-/** Live for as long as the process: when an instance is collected as garbage, Dawn aborts the process. */
+/** Kept for the life of the process: Dawn aborts the process if an instance is garbage-collected. */
 const instances = new Set<GPU>();
 
-/** The backend that WebGPU stands on where this process runs. */
+/** The native graphics API of this platform. */
 export function systemBackend(): DawnBackend {
   if (process.platform === "darwin") return "metal";
   return process.platform === "win32" ? "d3d12" : "vulkan";
 }
 
 /**
- * Creates a Dawn instance; without `robust`, one for kernels that are known to stay within their memory. It finds its drivers at the first `requestAdapter`, so set their environment around that call.
- * Gives the process the globals that a page has (GPUBufferUsage and the like), so that one code serves both.
- * With `named`, adapters whose names lack these words are passed over.
- * Throws UnsupportedError where the `webgpu` package has no binary for this machine.
+ * Creates a Dawn instance; without `robust`, for kernels that never access memory out of bounds. It finds its drivers
+ * at the first `requestAdapter`, so set their environment variables around that call.
+ * Defines the globals that a page has (GPUBufferUsage and the like), so that the same code runs in both.
+ * With `named`, skips adapters whose names do not contain that text.
+ * Throws UnsupportedError if the `webgpu` package has no binary for this machine.
  */
 export async function createInstance(backend: DawnBackend, robust = true, named?: string): Promise<GPU> {
   const { create, globals } = await import("webgpu").catch((cause: unknown) => {

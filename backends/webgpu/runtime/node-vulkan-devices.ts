@@ -1,23 +1,23 @@
-/** The physical devices that Vulkan shows to this process, each by its own identity: WebGPU tells two of one name as one. */
+/** The physical devices visible to Vulkan, by UUID: WebGPU cannot distinguish two of the same name. */
 import { loadSystemLoader } from "./node-vulkan.ts";
 
 export interface PhysicalDevice {
-  /** The same in every process of a machine, in hexadecimal digits: VkPhysicalDeviceIDProperties.deviceUUID. */
+  /** VkPhysicalDeviceIDProperties.deviceUUID in hexadecimal: the same in every process on a machine. */
   readonly id: string;
   readonly name: string;
   /** Whether kernels run on CPU threads. */
   readonly software: boolean;
 }
 
-// Numbers and offsets of vulkan_core.h, on 64-bit machines.
+// Constants and struct offsets from vulkan_core.h, for 64-bit machines.
 const types = { application: 0, instance: 1, properties2: 1_000_059_001, ids: 1_000_071_004 } as const;
 const vulkan11 = (1 << 22) | (1 << 12);
 const at = { deviceType: 16, deviceName: 20, nameBytes: 256, afterHeader: 16, idBytes: 16 } as const;
 const cpuType = 4;
-/** More than VkPhysicalDeviceProperties2 has. */
+/** At least the size of VkPhysicalDeviceProperties2. */
 const propertiesBytes = 2048;
 
-/** In the order in which Vulkan shows them; empty where it has no loader or no driver. */
+/** In Vulkan's enumeration order; empty if there is no loader or driver. */
 export async function physicalDevices(): Promise<readonly PhysicalDevice[]> {
   if (!(await loadSystemLoader())) return [];
   const { default: koffi } = await import("koffi");

@@ -1,16 +1,16 @@
-/** Vulkan on this machine: whether a loader is there, which drivers are installed, and asking with a chosen driver. */
+/** Vulkan on this machine: finding the loader and the installed drivers, and selecting a driver. */
 import { readdirSync } from "node:fs";
 import { homedir } from "node:os";
 import { delimiter, join } from "node:path";
 
-/** Loaded libraries; never unloaded, because Dawn finds the loader among them by its name. */
+/** Loaded libraries; never unloaded, because Dawn finds the loader among them by name. */
 const loaded: unknown[] = [];
 
-/** The variables by which a Vulkan loader is told its drivers; the newer one wins where both are known. */
+/** Environment variables that select a Vulkan loader's drivers; loaders that know both prefer the newer (first) one. */
 const driverVariables = ["VK_DRIVER_FILES", "VK_ICD_FILENAMES"] as const;
 
 /**
- * Loads a shared library so that later look-ups by its name find it; answers whether that went well.
+ * Loads a shared library so that later lookups by name find it; returns whether it succeeded.
  * `process.dlopen` does not keep a library loaded, hence koffi.
  */
 export async function loadGlobally(path: string): Promise<boolean> {
@@ -26,15 +26,15 @@ export async function loadGlobally(path: string): Promise<boolean> {
 let systemLoader: Promise<boolean> | undefined;
 
 /**
- * Loads the machine's Vulkan loader; false where there is none. Asking Dawn instead would print its warning.
- * The first answer stays: once another loader is in the process, the look-up by name finds that one.
+ * Loads the machine's Vulkan loader; false if there is none. Asking Dawn instead would print its warning.
+ * The first result is cached: once another loader is in the process, a lookup by name finds that one.
  */
 export function loadSystemLoader(): Promise<boolean> {
   systemLoader ??= loadGlobally("libvulkan.so.1");
   return systemLoader;
 }
 
-/** Paths of the driver manifests that a Vulkan loader finds by itself: those of the environment, else the installed ones. */
+/** Paths of the driver manifests a Vulkan loader would find: those from the environment, else the installed ones. */
 export function installedDrivers(): readonly string[] {
   for (const variable of driverVariables) {
     const value = process.env[variable];
@@ -44,7 +44,7 @@ export function installedDrivers(): readonly string[] {
 }
 
 /**
- * Runs one call with the loader told to use the given drivers, and takes it back after.
+ * Runs a call with the loader restricted to the given drivers, then restores the environment.
  * The call must enumerate drivers before it first yields, as Dawn's `requestAdapter` does.
  */
 export function withDrivers<T>(manifests: readonly string[], call: () => T): T {
@@ -81,6 +81,6 @@ function manifestsIn(folder: string): readonly string[] {
       .filter((name) => name.endsWith(".json"))
       .map((name) => join(folder, name));
   } catch {
-    return []; // most of the folders do not exist on most machines
+    return []; // most folders do not exist on most machines
   }
 }

@@ -1,4 +1,4 @@
-/** A device without hardware: Dawn checks every shader, pipeline and command, and executes none. */
+/** A device without hardware: Dawn validates every shader, pipeline and command but executes none. */
 import { InternalError } from "../../../compiler/index.ts";
 import { type GpuDevice, openDevice } from "./device.ts";
 import { createInstance } from "./node-instance.ts";
@@ -6,7 +6,7 @@ import { waitPlainly } from "./wait.ts";
 
 /**
  * Opens Dawn's null device, which has every feature (f16, subgroups, subgroup matrices) and WebGPU's default limits.
- * Kernels for hardware that is not here are validated on it; results of dispatches are meaningless. Node only.
+ * It validates kernels for hardware that is not present; results of dispatches are meaningless. Node only.
  */
 export async function requestNullDevice(): Promise<GpuDevice> {
   const instance = await createInstance("null");

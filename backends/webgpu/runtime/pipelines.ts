@@ -1,4 +1,4 @@
-/** Compute pipelines, one for each distinct WGSL text of a device. */
+/** Compute pipeline cache: one per distinct WGSL text on a device. */
 import { InternalError, type Kernel, type Stmt } from "../../../compiler/index.ts";
 import { emitWgsl } from "../emit/wgsl.ts";
 import type { GpuDevice } from "./device.ts";
@@ -6,30 +6,34 @@ import type { GpuDevice } from "./device.ts";
 export class Pipelines {
   private readonly gpu: GpuDevice;
   private readonly byText = new Map<string, Promise<GPUComputePipeline>>();
-  /** Texts by the statements that kernels of one shape share, and by what else they are made of. */
+  /** WGSL cached by the statement list that kernels of one shape share, then by the kernel's other fields. */
   private readonly texts = new WeakMap<readonly Stmt[], Map<string, string>>();
 
   constructor(gpu: GpuDevice) {
     this.gpu = gpu;
   }
 
-  /** How many distinct pipelines there are. */
+  /** Number of distinct pipelines. */
   get size(): number {
     return this.byText.size;
   }
 
-  /** The pipelines of all kernels, those of new texts compiled at the same time. */
+  /** The pipelines of the kernels; new ones compile concurrently. */
   async of(kernels: readonly Kernel[]): Promise<GPUComputePipeline[]> {
     const pending = kernels.map((kernel) => {
       const code = this.textOf(kernel);
       let pipeline = this.byText.get(code);
-      if (!pipeline) this.byText.set(code, (pipeline = this.create(kernel.name, code)));
+      if (!pipeline) {
+        pipeline = this.create(kernel.name, code);
+        this.byText.set(code, pipeline);
+        pipeline.catch(() => this.byText.delete(code));
+      }
       return pipeline;
     });
     return this.gpu.settle(Promise.all(pending), `compiling ${kernels.length} kernels`);
   }
 
-  /** Emitting proves accesses and prints thousands of lines: once for the kernels of all layers that are of one shape. */
+  /** Emission proves accesses in bounds and prints thousands of lines, so kernels of the same shape share one text. */
   private textOf(kernel: Kernel): string {
     const { body, name: _, grid: _grid, ...rest } = kernel;
     const known = this.texts.get(body) ?? new Map<string, string>();

@@ -1,4 +1,4 @@
-/** A compiled program on a device: its buffers, its pipelines, and one run of all its kernels in one submission. */
+/** A compiled program on a device: its buffers and pipelines; runs all its kernels in one submission or a few. */
 import {
   type BufferUse,
   deviceBytes,
@@ -45,14 +45,14 @@ import { type SharedSlots, SlotUser } from "./shared-slots.ts";
 import type { DeviceStore } from "./store.ts";
 import { type TracedRun, traceRun } from "./trace-run.ts";
 
-/** How long one kernel took, in nanoseconds. */
+/** The duration of one kernel, in nanoseconds. */
 export interface KernelTime {
   readonly name: string;
   readonly kind: string;
   readonly nanoseconds: number;
 }
 
-/** Throws UnsupportedError where a kernel writes a dtype that the adapter does not have; reading f16 needs no feature. */
+/** Throws UnsupportedError if a kernel writes f16 and the adapter lacks shader-f16; reading f16 needs no feature. */
 function assertTypes(gpu: GpuDevice, program: Program): void {
   if (gpu.features.has("shader-f16")) return;
   const half = program.kernels.find((k) => k.kernel.buffers.some((b) => b.dtype === "f16" && b.access !== "read"));
@@ -68,10 +68,10 @@ function assertTypes(gpu: GpuDevice, program: Program): void {
 
 const largestBinding = ({ limits }: GpuDevice): number => {
   const most = Math.min(limits.maxStorageBufferBindingSize, largestArray);
-  return most - (most % 4); // a binding is whole words
+  return most - (most % 4); // bindings are whole words
 };
 
-/** Throws UnsupportedError where a kernel binds more of a tensor than the adapter does. */
+/** Throws UnsupportedError if a binding of `bytes` exceeds the adapter's limit. */
 function assertBindable(gpu: GpuDevice, root: Node, bytes: number): void {
   const most = largestBinding(gpu);
   if (bytes <= most) return;
@@ -86,22 +86,22 @@ interface Compiled {
   readonly pipeline: GPUComputePipeline;
 }
 
-/** Bind groups for one store, by kernel and variant, with the buffers that they were made of. */
+/** Bind groups for one store, by kernel variant, with the state buffers they were created from. */
 interface Bound {
   readonly groups: Map<Compiled, GPUBindGroup>;
   readonly states: readonly GPUBuffer[];
   readonly generation: number;
 }
 
-/** A kernel as a run dispatches it. */
+/** A kernel variant and its grid for one run. */
 interface Dispatch {
   readonly compiled: Compiled;
   readonly grid: readonly [number, number, number];
 }
 
-/** What a run does at its sizes. */
+/** Everything in a run that depends on its sizes. */
 interface Sized {
-  /** Of the program's symbols, in their order. */
+  /** Values of the program's symbols, in order. */
   readonly values: Int32Array;
   readonly dispatches: readonly Dispatch[];
 }
@@ -109,15 +109,15 @@ interface Sized {
 export class DeviceProgram {
   readonly program: Program;
   private readonly gpu: GpuDevice;
-  /** By variant; those of one kernel in the order in which they are tried, the one that assumes nothing last. */
+  /** By variant; those of one kernel in the order in which they are tried, the general one last. */
   private readonly compiled: ReadonlyMap<KernelVariant, Compiled>;
   private readonly slots: SlotUser;
   private readonly feeds = new Map<Node, GrowingBuffer>();
   private readonly tables = new Map<Node, GPUBuffer>();
   private readonly states: readonly Node[];
-  /** The open sizes of a run, as kernels read them. */
+  /** Uniform buffer of the symbolic sizes of a run. */
   private readonly sizes: GPUBuffer | undefined;
-  /** Counts up when a buffer was replaced by a larger one. */
+  /** Incremented when a buffer is replaced by a larger one, which invalidates bind groups. */
   private generation = 0;
   private readonly bound = new WeakMap<DeviceStore, Bound>();
   private last: Sized | undefined;
@@ -140,7 +140,7 @@ export class DeviceProgram {
     if (program.symbols.length > 0) this.sizes = uniformBuffer(gpu, 4 * program.symbols.length, "sizes");
   }
 
-  /** Compiles the pipelines and makes the buffers. Throws UnsupportedError where a limit of the adapter is passed. */
+  /** Compiles the pipelines and allocates the buffers. Throws UnsupportedError where an adapter limit is exceeded. */
   static async create(
     gpu: GpuDevice,
     program: Program,
@@ -176,10 +176,10 @@ export class DeviceProgram {
     return buffer;
   }
 
-  /** Makes every buffer large enough for the sizes of a run. */
+  /** Grows every buffer to the sizes of a run. */
   private reserve(sizes: Sizes): void {
     for (const b of this.feeds.values()) if (b.reserve(sizes)) this.generation++;
-    // Kernels declare arrays of sizes with a bound as long as these get, however short they are in a run.
+    // Kernels declare arrays of bounded symbolic size at their maximum length, however short they are in a run.
     const most = this.program.plan.slots.map(mostBytes);
     const bytes = slotBytes(this.program.plan, sizes).map((n, slot) => Math.max(n, most[slot]!));
     this.slots.reserve(bytes, this.program.symbols.length > 0);
@@ -212,7 +212,8 @@ export class DeviceProgram {
     const entries: GPUBindGroupEntry[] = bindings.map(({ root, start, length }, binding) => {
       const buffer = this.bufferOf(root, store);
       const bytes = deviceElementBytes(root.type.dtype);
-      // What is open until a run is bound as far as its buffer and the adapter reach, so that a smaller run needs no new group.
+      // Bindings of symbolic length extend as far as the buffer and the adapter allow, so other sizes reuse the bind
+      // group.
       const reach = Math.min(buffer.size - start * bytes, largestBinding(this.gpu));
       const size = typeof length === "number" ? Math.ceil((length * bytes) / 4) * 4 : reach;
       return { binding, resource: { buffer, offset: start * bytes, size } };
@@ -224,8 +225,8 @@ export class DeviceProgram {
   }
 
   /**
-   * Submits every kernel once, at the sizes given; the outputs named are there when the device has come so far, and `arrived` is
-   * told each as soon as it is.
+   * Submits every kernel once, at the given sizes. `outputs` resolves when the device has computed the fetched outputs;
+   * `arrived` is called with each as soon as it is available.
    */
   async submit(
     feeds: Readonly<Record<string, HostTensor>>,
@@ -236,7 +237,7 @@ export class DeviceProgram {
   ): Promise<{ readonly outputs: Promise<Record<string, HostTensor>> }> {
     let dispatches = await this.prepare(feeds, sizes);
     while (!this.slots.isThere) dispatches = await this.prepare(feeds, sizes); // another program ran out of memory
-    const bound = this.bind(store); // from here on nothing waits, so that no other program moves the slots
+    const bound = this.bind(store); // no awaits from here to submission, so that no other program moves the slots
     const trace = traceRun(this.gpu, this.program);
     const isWhole = arrived === undefined || trace?.timer !== undefined;
     const whole: Segment = { to: dispatches.length, names: fetch };
@@ -251,7 +252,7 @@ export class DeviceProgram {
         for (const one of dispatches.slice(from, to)) this.dispatch(pass, one, bound, store);
         pass.end();
       }
-      readBacks[i]!.encode(encoder); // before the copies: an output may be what a state held before
+      readBacks[i]!.encode(encoder); // before the copies: an output may alias a state's old value
       from = to;
       if (i + 1 === segments.length) this.encodeCopies(encoder, store, sizes);
       if (i === 0) trace?.submits();
@@ -302,7 +303,7 @@ export class DeviceProgram {
     try {
       await this.gpu.allocated(this.made, this.doing);
     } catch (error) {
-      this.release(); // what the driver refused is no buffer
+      this.release(); // buffers that the driver refused are invalid
       this.slots.refused();
       throw error;
     }
@@ -313,7 +314,7 @@ export class DeviceProgram {
     return dispatches;
   }
 
-  /** Memory, uniforms and dispatches for the sizes of a run; kept for the next run, which often has the same. */
+  /** Memory, uniforms and dispatches for the sizes of a run; cached, as the next run often has the same sizes. */
   private sizedFor(sizes: Sizes): Sized {
     const values = Int32Array.from(this.program.symbols, (s) => sizeOf(s, sizes));
     if (this.slots.isThere && this.last?.values.every((v, i) => v === values[i])) return this.last;
@@ -335,7 +336,7 @@ export class DeviceProgram {
     pass.dispatchWorkgroups(...grid);
   }
 
-  /** Each kernel in a pass of its own, whose time is taken. */
+  /** Dispatches each kernel in its own timed pass. */
   private dispatchTimed(
     encoder: GPUCommandEncoder,
     timer: KernelTimer,
@@ -356,7 +357,7 @@ export class DeviceProgram {
     return { buffer: this.bufferOf(root, store), dtype: node.type.dtype, axes: sizedAxes(node, sizes) };
   }
 
-  /** Times every kernel in a pass of its own; throws UnsupportedError on an adapter without timestamps. */
+  /** Times every kernel in its own pass; throws UnsupportedError on an adapter without timestamps. */
   async profile(feeds: Readonly<Record<string, HostTensor>>, store: DeviceStore, sizes: Sizes): Promise<KernelTime[]> {
     const { device } = this.gpu;
     if (!this.gpu.features.has("timestamp-query")) throw new UnsupportedError("this adapter has no timestamps");
@@ -391,12 +392,12 @@ export class DeviceProgram {
     return [...this.slots.made, ...[...this.feeds.values()].flatMap((b) => b.made)];
   }
 
-  /** What a run does, for errors. */
+  /** For error messages. */
   private get doing(): string {
     return `running @${this.program.graph.name}, ${this.program.kernels.length} kernels`;
   }
 
-  /** Frees what is made anew for the next run. */
+  /** Frees what the next run reallocates. */
   private release(): void {
     for (const b of this.feeds.values()) b.dispose();
     this.last = undefined;
@@ -411,13 +412,13 @@ export class DeviceProgram {
   }
 }
 
-/** The size of a run that a symbol stands for; throws UsageError where no feed and no setting says it. */
+/** The value of a symbol in a run; throws UsageError if neither a feed nor an option determines it. */
 function sizeOf(symbol: string, sizes: Sizes): number {
   const size = Object.hasOwn(sizes, symbol) ? sizes[symbol] : undefined;
   if (size !== undefined) return size;
   throw new UsageError(`nothing says what the size "${symbol}" is: it is no axis of a feed, so give it a number`);
 }
 
-/** The axes of a node with the sizes of a run. */
+/** The axes of a node at the sizes of a run. */
 const sizedAxes = (node: Node, sizes: Sizes): SizedAxis[] =>
   node.type.axes.map((a) => ({ name: a.name, size: dimValue(a.size, sizes) }));

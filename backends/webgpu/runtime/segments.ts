@@ -1,14 +1,14 @@
-/** A run in segments, each a submission of its own: what is computed in one can be read while the device computes the next. */
+/** Splits a run into submissions, so that the outputs of one can be read while the device computes the next. */
 import type { Node, Program } from "../../../compiler/index.ts";
 
 export interface Segment {
-  /** Kernels from the end of the segment before up to this one. */
+  /** Exclusive end in the kernel list; the segment begins where the previous one ends. */
   readonly to: number;
-  /** Outputs that are there after it. */
+  /** Outputs that are complete after it. */
   readonly names: readonly string[];
 }
 
-/** Segments that end where one of the outputs named is whole; the last one has all kernels that are left. */
+/** Segments that end where a named output is complete; the last one runs all remaining kernels. */
 export function segmentsOf(program: Program, names: readonly string[]): readonly Segment[] {
   const nodes = new Map(program.graph.outputs.map((o) => [o.name, o.node]));
   const ends = lastWrites(program);
@@ -22,10 +22,10 @@ export function segmentsOf(program: Program, names: readonly string[]): readonly
   return [...at].toSorted(([a], [b]) => a - b).map(([to, names]) => ({ to, names }));
 }
 
-/** The tensor in whose memory a value lies. */
+/** The tensor whose memory a value occupies (its alias root). */
 export const rootOf = ({ storage }: Program, node: Node): Node => storage.get(node)?.root ?? node;
 
-/** The number of kernels after which each tensor in memory is what it stays. */
+/** The number of kernels after which each tensor has its final value. */
 function lastWrites({ kernels }: Program): ReadonlyMap<Node, number> {
   const ends = new Map<Node, number>();
   for (const [i, { kernel, bindings }] of kernels.entries())

@@ -1,20 +1,21 @@
 /**
- * Memory that programs compute in. A run is one submission, results and states leave the slots within it, and a queue takes
- * submissions one after another: so all programs of a device share the slots, the largest of each the same buffer.
+ * Activation memory shared by all programs of a device. Submissions execute in order, and results and states are copied
+ * out of the slots within a run's submissions, so programs can share slots: the largest slots of all programs are one
+ * buffer, the second largest another, and so on.
  */
 import type { GpuDevice } from "./device.ts";
 import { storageBuffer } from "./memory.ts";
 
-/** A program among those that share. */
+/** One program's view of the shared slots. */
 export class SlotUser {
   private readonly slots: SharedSlots;
-  /** What the program is, for errors. */
+  /** The program's name, for errors. */
   private readonly name: string;
-  /** The shared buffer of each slot, by number; undefined for one that takes nothing yet. */
+  /** The index of each slot's shared buffer; undefined for an empty slot. */
   private places: readonly (number | undefined)[] = [];
-  /** Bytes by shared buffer: the largest first. */
+  /** Bytes needed of each shared buffer, largest first. */
   private needed: readonly number[] = [];
-  /** Counts up when slots came to lie elsewhere. */
+  /** Incremented when slots are assigned to other buffers. */
   private moves = 0;
 
   constructor(slots: SharedSlots, name: string) {
@@ -27,12 +28,12 @@ export class SlotUser {
     return this.needed.length;
   }
 
-  /** Changes when a slot's buffer is another one. */
+  /** Changes when any slot's buffer does, which invalidates bind groups. */
   get generation(): number {
     return this.moves + this.slots.generation;
   }
 
-  /** Makes room for slots of these bytes, and `grows` it where larger runs may follow. Slots with room stay where they are. */
+  /** Reserves slots of these bytes; `grows` overallocates for larger runs to come. Slots that still fit do not move. */
   reserve(bytes: readonly number[], grows: boolean): void {
     const sizeAt = (place: number | undefined) => (place === undefined ? 0 : (this.slots.buffers[place]?.size ?? 0));
     if (this.isThere && bytes.every((n, slot) => n <= sizeAt(this.places[slot]))) return;
@@ -44,7 +45,7 @@ export class SlotUser {
     this.slots.reserve(this.needed, grows, this.name);
   }
 
-  /** Whether all that was reserved is there: another program may have run out of memory since. */
+  /** Whether everything reserved is still allocated: another program may have freed it after running out of memory. */
   get isThere(): boolean {
     return this.needed.every((bytes, i) => (this.slots.buffers[i]?.size ?? 0) >= bytes);
   }
@@ -53,12 +54,12 @@ export class SlotUser {
     return this.slots.buffers[this.places[slot]!]!;
   }
 
-  /** The buffers that it computes in. */
+  /** The allocated buffers that this program uses. */
   get made(): readonly GPUBuffer[] {
     return this.slots.buffers.slice(0, this.count).filter((b) => b !== undefined);
   }
 
-  /** Gives up buffers that the driver refused. */
+  /** Drops buffers that the driver refused. */
   refused(): void {
     this.slots.forget(0, this.count);
   }
@@ -71,9 +72,9 @@ export class SlotUser {
 
 export class SharedSlots {
   readonly users = new Set<SlotUser>();
-  /** The largest of every program, then the second of every one. */
+  /** By rank: each holds the slots of that rank of every program, largest first. */
   readonly buffers: (GPUBuffer | undefined)[] = [];
-  /** Counts up when a buffer was replaced. */
+  /** Incremented when a buffer is freed. */
   generation = 0;
   private readonly gpu: GpuDevice;
 
@@ -91,7 +92,7 @@ export class SharedSlots {
     }
   }
 
-  /** Frees some of the buffers; whoever needs them makes them anew. What was submitted with them still runs. */
+  /** Frees a range of buffers; users reallocate them on demand. Work already submitted still completes. */
   forget(from: number, to = this.buffers.length): void {
     for (let i = from; i < Math.min(to, this.buffers.length); i++) {
       this.buffers[i]?.destroy();

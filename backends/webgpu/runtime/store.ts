@@ -1,4 +1,4 @@
-/** Named tensors that stay on the device between runs. */
+/** `Store` on the device: named tensors that persist between runs. */
 import {
   deviceElementBytes,
   didYouMean,
@@ -13,10 +13,10 @@ import type { GpuDevice } from "./device.ts";
 import { keptBytes, type Loader } from "./loading/loader.ts";
 import { type DeviceTensor, deviceData, ReadBack, storageBuffer, upload } from "./memory.ts";
 
-/** Elements from which on a value goes through staging buffers. */
+/** Minimum number of elements for a value to go through staging buffers. */
 const largeElements = 2 ** 20;
 
-/** A value in host memory, as words that are loaded as they are. */
+/** Wraps a host tensor as raw words that the loader copies unchanged. */
 function wordsOf(value: HostTensor): StoredTensor {
   const { buffer, byteOffset, byteLength } = deviceData(value);
   return {
@@ -70,7 +70,7 @@ export class DeviceStore implements Store {
     }
   }
 
-  /** Large values go through staging buffers: for a queue's write, the device keeps memory of the value's own size. */
+  /** Large values go through staging buffers: `queue.writeBuffer` would hold a second copy of the value. */
   private async upload(name: string, buffer: GPUBuffer, value: HostTensor): Promise<void> {
     if (elementCount(value.axes) < largeElements)
       return spanned("uploads", name, async () => upload(this.gpu, buffer, value));
@@ -92,7 +92,7 @@ export class DeviceStore implements Store {
     } catch (error) {
       for (const { name, buffer, isNew } of loaded) {
         if (isNew) buffer.destroy();
-        else this.forget(name); // half of it is overwritten
+        else this.forget(name); // it may be half overwritten
       }
       throw error;
     }

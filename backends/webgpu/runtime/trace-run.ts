@@ -1,4 +1,4 @@
-/** A run of a program on the timeline: its submission, and each of its kernels by name where the adapter has a clock. */
+/** Records a run on the timeline: its submission, and each kernel by name if the adapter has timestamps. */
 import { type Program, timeline } from "../../../compiler/index.ts";
 import type { GpuDevice } from "./device.ts";
 import { DeviceClock, KernelTimer } from "./kernel-timer.ts";
@@ -12,14 +12,14 @@ function clockOf(device: GPUDevice): DeviceClock {
 }
 
 export interface TracedRun {
-  /** Absent where the adapter has no `timestamp-query`, which the submission then says. */
+  /** Absent if the adapter has no `timestamp-query`; the submission's span then says so. */
   readonly timer: KernelTimer | undefined;
   submits(): void;
-  /** Once results are there. */
+  /** Call when the results are available. */
   done(): Promise<void>;
 }
 
-/** Undefined where nobody listens. A traced run is a little slower: each kernel is a pass of its own. */
+/** Undefined when no timeline is recording. A traced run is a little slower: each kernel is its own pass. */
 export function traceRun(gpu: GpuDevice, { graph, kernels }: Program): TracedRun | undefined {
   const listening = timeline();
   if (!listening) return undefined;

@@ -1,22 +1,22 @@
-/** Waiting for a device: Dawn polls from the JavaScript thread, so a software adapter needs that thread to sleep. */
+/** Waiting for a device: Dawn polls on the JavaScript thread, so a software adapter needs that thread to sleep. */
 
-/** How often the waiting thread only yields before it sleeps: a small read-back is done within some 40 microseconds. */
+/** Polls that only yield before the thread sleeps: a small read-back takes about 40 microseconds. */
 const turnsBeforeSleep = 4;
 
-/** Milliseconds of one sleep; the latency a wait may add. */
+/** Milliseconds per sleep: the latency that a wait may add. */
 const sleepMs = 1;
 
 let waiting = 0;
 let polling = false;
 
-/** Waits as JavaScript does: right in a browser, and in Node beside a hardware GPU. */
+/** Plain await: right in a browser, and in Node with a hardware GPU. */
 export function waitPlainly<T>(pending: Promise<T>): Promise<T> {
   return pending;
 }
 
 /**
- * Waits for a promise of Dawn while the JavaScript thread sleeps 1 ms between two polls.
- * In Node, Dawn polls in setImmediate and so spins on a core as long as one of its promises is pending; on 2 cores that
+ * Awaits a Dawn promise while the JavaScript thread sleeps 1 ms between polls.
+ * In Node, Dawn polls in setImmediate and so spins on a core while any of its promises is pending; on 2 cores that
  * costs a software adapter a third of its speed. Node only: a browser's main thread must not block.
  */
 export async function waitAsleep<T>(pending: Promise<T>): Promise<T> {
@@ -29,7 +29,7 @@ export async function waitAsleep<T>(pending: Promise<T>): Promise<T> {
   }
 }
 
-/** One loop serves all who wait, so that a hundred pipelines in flight cost one sleep per turn and not a hundred. */
+/** One loop serves all waiters, so that a hundred pipelines in flight cost one sleep per poll, not a hundred. */
 async function pollAsleep(): Promise<void> {
   polling = true;
   const cell = new Int32Array(new SharedArrayBuffer(4));

@@ -1,6 +1,6 @@
 /**
- * What an adapter can do at most, measured: by kernels that do nothing else. Each computes what is known beforehand, and
- * counts only where it did.
+ * Measures an adapter's peak rates with microbenchmark kernels. Each has a known result, and counts only if it computed
+ * that.
  */
 import { type kernelIr, UnsupportedError } from "../../../compiler/index.ts";
 import type { GpuDevice } from "../runtime/device.ts";
@@ -12,25 +12,25 @@ import { Samples } from "./samples.ts";
 import { type Encode, type Timer, timerOf } from "./timer.ts";
 
 export interface Ceilings {
-  /** Bytes a second that a kernel reads and writes, together. */
+  /** Bytes read plus bytes written per second by a copy kernel. */
   readonly copy: number;
-  /** Operations a second of multiplications with additions, each of which is two. */
+  /** Operations per second; a multiply-add counts as two. */
   readonly f32: number;
   readonly f16?: number;
-  /** The same of matrix units, f16 operands; sums in f32 where there are such. */
+  /** The same on matrix units with f16 operands; f32 accumulators if supported. */
   readonly matrices?: number;
-  /** Operations a second that heddle's own product of two square matrices reaches, in f32 and in f16 on matrix units. */
+  /** Operations per second of heddle's own square matmul, in f32 and in f16 on matrix units. */
   readonly product: number;
   readonly matrixProduct?: number;
-  /** Seconds of one more dispatch in a pass, and of a submission until it is done. */
+  /** Seconds per additional dispatch in a pass, and per submission until it completes. */
   readonly dispatch: number;
   readonly submission: number;
 }
 
-/** What could not be measured, and why. */
+/** The ceilings that could not be measured, and why. */
 export type Missing = Readonly<Partial<Record<keyof Ceilings, string>>>;
 
-/** Small on threads of a processor, whose ceilings are a thousandth of a GPU's. */
+/** Small on software adapters, whose ceilings are a thousandth of a GPU's. */
 const amountsOf = ({ adapter, limits }: GpuDevice) =>
   adapter.software
     ? { bytes: 2 ** 24, groups: 64, steps: 64 }
@@ -41,11 +41,12 @@ const amountsOf = ({ adapter, limits }: GpuDevice) =>
       };
 
 const threads = 256;
-/** Sums that a subgroup keeps at once: they depend on nothing of one another. */
+/** Independent accumulators per subgroup. */
 const chains = 8;
 /**
- * The same of a thread, with the numbers that each has. Which is fastest depends on the registers: a GPU wants more sums, a
- * driver that makes four vectors of the processor's of one vec4 has none left for eight of them.
+ * Independent accumulators per thread, with their vector width. The fastest choice depends on the registers: a GPU
+ * wants more accumulators, while a software driver that maps a vec4 to four CPU vector registers would spill with eight
+ * of them.
  */
 const threadSums = [
   { chains: 8, width: 4 },
@@ -54,7 +55,7 @@ const threadSums = [
 ] as const satisfies readonly ThreadSums[];
 const rounds = 5;
 
-/** Measures all that the adapter has. Throws UnsupportedError where it cannot even copy. */
+/** Measures everything that the adapter supports. Throws UnsupportedError if a copy or an f32 benchmark fails. */
 export async function measureCeilings(gpu: GpuDevice): Promise<{ ceilings: Ceilings; missing: Missing }> {
   const time = timerOf(gpu);
   const missing: Partial<Record<keyof Ceilings, string>> = {};
@@ -83,7 +84,7 @@ interface Prepared {
   readonly dispose: () => void;
 }
 
-/** A kernel of two buffers: what it is given, and what it makes of it. */
+/** Prepares a kernel with two buffers: its input and its output. */
 async function prepare(
   gpu: GpuDevice,
   code: string,
@@ -109,14 +110,14 @@ async function prepare(
   return { encode, out, dispose };
 }
 
-/** The best of some rounds, in seconds; the first one warms up. */
+/** The best of several rounds, in seconds, after one warm-up round. */
 async function best(time: Timer, encode: Encode, repetitions: number): Promise<number> {
   const all: number[] = [];
   for (let i = 0; i <= rounds; i++) all.push(await time(encode, repetitions));
   return Math.min(...all.slice(1)) / 1e9;
 }
 
-/** Sixteen bytes a thread. */
+/** Copies 16 bytes per thread. */
 async function copyRate(gpu: GpuDevice, time: Timer): Promise<number> {
   const { bytes } = amountsOf(gpu);
   const groups = bytes / 16 / threads;
@@ -146,7 +147,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
   }
 }
 
-/** How much a kernel does: workgroups, and steps of each thread. */
+/** The work of a kernel: workgroups, and steps per thread. */
 interface Amount {
   readonly groups: number;
   readonly steps: number;
@@ -159,7 +160,7 @@ interface ThreadSums {
 
 const chainNames = (count: number): string[] => Array.from({ length: count }, (_, i) => `c${i}`);
 
-/** Sums that all run to 0.5: c ← 0.5 c + 0.25, as sums are written in kernels; GPUs make one operation of it. */
+/** Accumulators that all converge to 0.5: c ← 0.5 c + 0.25, written as in real kernels; GPUs fuse it to one FMA. */
 export function scalarShader(dtype: "f32" | "f16", sums: ThreadSums, { groups, steps }: Amount): string {
   const type = sums.width === 1 ? dtype : `vec4<${dtype}>`;
   const names = chainNames(sums.chains);
@@ -204,11 +205,11 @@ async function rateOfSums(gpu: GpuDevice, time: Timer, dtype: "f32" | "f16", sum
   }
 }
 
-/** The shape that products take first: sums in f32 where there are such. */
+/** The matrix shape that matmuls prefer: f32 accumulators if available. */
 export const shapeOf = (shapes: readonly kernelIr.MatrixShape[]): kernelIr.MatrixShape | undefined =>
   (["f32", "f16"] as const).flatMap((r) => shapes.filter((s) => s.operands === "f16" && s.result === r))[0];
 
-/** Products of matrices of 1/32, one subgroup a workgroup: each adds k / 1024 to what its sum began with. */
+/** Multiplies matrices filled with 1/32, one subgroup per workgroup: each step adds k / 1024 to the accumulators. */
 export function matrixShader(
   { m, n, k, result }: kernelIr.MatrixShape,
   lanes: number,
@@ -238,7 +239,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>) {
 }`;
 }
 
-/** Throws UnsupportedError where products do not take matrix units. */
+/** Throws UnsupportedError if matmuls do not use matrix units. */
 async function matrixProductRate(gpu: GpuDevice, matrices: number | undefined): Promise<number> {
   if (matrices === undefined) throw new UnsupportedError("the adapter has no matrix units that WebGPU reaches");
   return await productRate(gpu, "f16", matrices);
@@ -268,7 +269,7 @@ async function matrixRate(gpu: GpuDevice, time: Timer): Promise<number> {
   }
 }
 
-/** Throws UnsupportedError where elements at the begin of a buffer are not what they should be. */
+/** Throws UnsupportedError if elements at the start of a buffer are not as expected. */
 async function expectAll(
   { device, settle }: GpuDevice,
   buffer: GPUBuffer,
@@ -291,7 +292,7 @@ async function expectAll(
 
 const dispatches = 200;
 
-/** A dispatch that does next to nothing, in a row with others and in a submission of its own. */
+/** Times a near-empty dispatch, both back to back with others and in its own submission. */
 async function overheads(gpu: GpuDevice, time: Timer): Promise<Pick<Ceilings, "dispatch" | "submission">> {
   const code = `
 @group(0) @binding(0) var<storage, read> given: array<u32, 4>;

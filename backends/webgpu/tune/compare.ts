@@ -1,4 +1,4 @@
-/** Compares buffers on the device: gigabytes of outputs need not be read back to know that they agree. */
+/** Compares buffers on the device, to avoid reading back gigabytes of outputs. */
 import { type DType, UnsupportedError } from "../../../compiler/index.ts";
 import type { GpuDevice } from "../runtime/device.ts";
 import { mapModeRead, storageBuffer, uniformBuffer, usage } from "../runtime/memory.ts";
@@ -6,9 +6,9 @@ import { mapModeRead, storageBuffer, uniformBuffer, usage } from "../runtime/mem
 const groups = 256;
 
 /**
- * The largest difference and the largest value, as the bits of floats, which are ordered as the numbers are; and how many
- * elements differ that are no finite number on one side. NaN and infinities are told by their bits: WGSL may assume that
- * there are none. f16 is unpacked, which needs no feature.
+ * Finds the largest difference and the largest value, as float bits, whose order is that of nonnegative floats, and
+ * counts elements that are non-finite in different ways. NaN and infinities are detected by their bits, since WGSL may
+ * assume there are none. f16 is unpacked from words, which needs no feature.
  */
 const shader = (perWord: string) => /* wgsl */ `
 @group(0) @binding(0) var<storage, read> got: array<u32>;
@@ -68,8 +68,8 @@ export class Comparison {
   }
 
   /**
-   * The largest difference in units of the largest value that is expected; infinite where a NaN or an infinity stands on
-   * one side alone, and where whole numbers differ.
+   * The largest difference relative to the largest expected value; infinite if only one side has a NaN or an infinity,
+   * or if integers differ.
    */
   async difference(got: GPUBuffer, want: GPUBuffer, dtype: DType): Promise<number> {
     const { device, limits } = this.gpu;

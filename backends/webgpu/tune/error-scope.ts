@@ -1,10 +1,10 @@
-/** Errors of a device as the outcome of what caused them: a tuner tries what may fail, and goes on. */
+/** Error scopes that turn device errors into exceptions of the code that caused them, so that a tuner can go on. */
 import { UnsupportedError } from "../../../compiler/index.ts";
 import type { GpuDevice } from "../runtime/device.ts";
 
 const filters = ["validation", "out-of-memory", "internal"] as const satisfies readonly GPUErrorFilter[];
 
-/** What `body` gives, which awaits nothing, so that several may be under way; throws as `scoped` does. */
+/** Like `scoped`, for a synchronous `body`, so that several calls may be in flight. */
 export async function scopedAtOnce<T>(gpu: GpuDevice, body: () => T): Promise<T> {
   for (const filter of filters) gpu.device.pushErrorScope(filter);
   const pop = () => Promise.all(filters.map(() => gpu.device.popErrorScope()));
@@ -19,7 +19,7 @@ export async function scopedAtOnce<T>(gpu: GpuDevice, body: () => T): Promise<T>
   return value;
 }
 
-/** What `body` gives; throws UnsupportedError with the device's words where something that it asked for was refused. */
+/** Returns the result of `body`; throws UnsupportedError with the device's message if it caused a device error. */
 export async function scoped<T>(gpu: GpuDevice, body: () => Promise<T>): Promise<T> {
   for (const filter of filters) gpu.device.pushErrorScope(filter);
   const outcome = await body().then(

@@ -1,16 +1,18 @@
-/** How fast heddle's own product of two matrices is on an adapter: what a forecast can count on, where a ceiling is a bound. */
+/**
+ * The matmul throughput that heddle's own kernels reach on an adapter: achievable, where a ceiling is an upper bound.
+ */
 import { type Axis, compileKernels, kernelIr, makeGraph, ops, UnsupportedError } from "../../../compiler/index.ts";
 import { factsOf } from "../runtime/backend.ts";
 import type { GpuDevice } from "../runtime/device.ts";
 import { timeKernels } from "./time-kernels.ts";
 
-/** What the product should take at the ceiling, in seconds: long beside a submission, short beside a person's patience. */
+/** Target matmul time at the ceiling, in seconds: long compared with a submission, short for a user. */
 const wanted = 10e-3;
 const [smallest, largest] = [256, 8192];
 
 /**
- * Operations a second, by the schedule that the adapter is given without findings. `ceiling` is what it can do at most,
- * which decides the size. Throws UnsupportedError where no kernel computes it, or in f16 not on matrix units.
+ * Operations per second with the adapter's default schedule, without findings. `ceiling` is its peak rate, which
+ * determines the matrix size. Throws UnsupportedError if a kernel cannot be timed, or if f16 does not use matrix units.
  */
 export async function productRate(gpu: GpuDevice, dtype: "f32" | "f16", ceiling: number): Promise<number> {
   const size = sizeFor(ceiling);
@@ -34,6 +36,6 @@ export async function productRate(gpu: GpuDevice, dtype: "f32" | "f16", ceiling:
   return (2 * size ** 3 * 1e9) / nanoseconds;
 }
 
-/** A power of two, so that no tile is cut. */
+/** A power of two, so that no tile is partial. */
 const sizeFor = (ceiling: number): number =>
   Math.min(largest, Math.max(smallest, 2 ** Math.round(Math.log2((wanted * ceiling) / 2) / 3)));

@@ -1,15 +1,15 @@
-/** Numbers to time kernels with: never zeros, which take less power, and the same in every run. */
+/** Deterministic values to time kernels with; not all zeros, which take less power. */
 import { type DType, deviceElementBytes } from "../../../compiler/index.ts";
 import type { GpuDevice } from "../runtime/device.ts";
 import { storageBuffer } from "../runtime/memory.ts";
 
-/** Elements that are drawn; longer tensors repeat them. Odd, so that rows of a tensor differ. */
+/** Number of random elements; longer tensors repeat them. Odd, so that rows of a tensor differ. */
 const drawn = 2 ** 18 - 1;
 
-/** Fewer rows than any table that is worth timing has. */
+/** Exclusive bound of integers: no table worth timing has fewer rows, so that they are valid indices. */
 const indices = 8;
 
-/** xorshift32: uniform in 0 .. 1. */
+/** xorshift32: uniform in [0, 1). */
 function uniform(seed: number): () => number {
   let state = seed;
   return () => {
@@ -21,8 +21,8 @@ function uniform(seed: number): () => number {
 }
 
 /**
- * What elements of a dtype are: floats from -0.5 to 1, of which most may be taken the root or the logarithm, so that what
- * computes with them is not all NaN; whole numbers that may be indices.
+ * Sample values of a dtype: floats from -0.5 to 1, most of them positive, so that roots and logarithms are not all NaN;
+ * integers that are valid indices.
  */
 function values(dtype: DType): ArrayBufferView<ArrayBuffer> {
   const next = uniform(0x9e3779b9);
@@ -39,7 +39,7 @@ function values(dtype: DType): ArrayBufferView<ArrayBuffer> {
   }
 }
 
-/** Fills buffers by copies on the device: an upload of gigabytes would take longer than what is timed. */
+/** Fills buffers by copies on the device: uploading gigabytes would take longer than the timing itself. */
 export class Samples {
   private readonly gpu: GpuDevice;
   private readonly blocks = new Map<DType, GPUBuffer>();

@@ -1,4 +1,4 @@
-/** How long the kernels of a program take on a device, each shape by itself on tensors of the real sizes. */
+/** Times the kernels of a program on a device, each shape separately on tensors of the real sizes. */
 import {
   HeddleError,
   type Program,
@@ -14,14 +14,14 @@ import { Samples } from "./samples.ts";
 import { timerOf } from "./timer.ts";
 import { type Tools, Trial } from "./trial.ts";
 
-/** Nanoseconds, or why they could not be measured. */
+/** Nanoseconds, or why the kernel could not be timed. */
 export type KernelTiming = number | string;
 
 const measured = 2e6;
 const mostRepetitions = 200;
 const rounds = 5;
 
-/** The time of each shape of kernel, by the statements that kernels of one shape share. */
+/** The time of each kernel shape, keyed by the statement list that kernels of one shape share. */
 export async function timeKernels(
   gpu: GpuDevice,
   { symbols }: Program,

@@ -1,11 +1,11 @@
-/** How long dispatches take on a device: by its own clock where it has one, else from submission to completion. */
+/** Times dispatches: by device timestamps if available, else by wall clock from submission to completion. */
 import type { GpuDevice } from "../runtime/device.ts";
 import { mapModeRead, usage } from "../runtime/memory.ts";
 
-/** Encodes into a pass what is timed, once. */
+/** Encodes the timed work into a pass, once. */
 export type Encode = (pass: GPUComputePassEncoder) => void;
 
-/** Nanoseconds of one of `repetitions` in one pass. */
+/** Nanoseconds per repetition, averaged over `repetitions` in one pass. */
 export type Timer = (encode: Encode, repetitions: number) => Promise<number>;
 
 export const timerOf = (gpu: GpuDevice): Timer =>

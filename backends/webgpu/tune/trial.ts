@@ -1,4 +1,4 @@
-/** Kernels of one shape on buffers of their own: run, compared, timed. */
+/** Runs, compares and times kernels of one shape on their own buffers. */
 import {
   type DType,
   deviceElementBytes,
@@ -18,7 +18,7 @@ import { scopedAtOnce } from "./error-scope.ts";
 import type { Samples } from "./samples.ts";
 import type { Encode, Timer } from "./timer.ts";
 
-/** What all trials of a device share. */
+/** Shared by all trials on a device. */
 export interface Tools {
   readonly gpu: GpuDevice;
   readonly samples: Samples;
@@ -26,13 +26,13 @@ export interface Tools {
   readonly timer: Timer;
 }
 
-/** A kernel that can be dispatched. */
+/** A kernel ready to dispatch. */
 export interface Ready {
   readonly variant: KernelVariant;
   readonly encode: Encode;
 }
 
-/** The elements of a tensor that any of the kernels binds. */
+/** The range of a tensor's elements that any of the kernels binds. */
 interface Range {
   readonly root: Node;
   readonly from: number;
@@ -42,17 +42,17 @@ interface Range {
 
 interface Tensor extends Range {
   readonly buffer: GPUBuffer;
-  /** What the kernel that others are compared with made of it; only of what is written. */
+  /** The reference kernel's result; only for written tensors. */
   readonly expected?: GPUBuffer;
 }
 
 const dtypeOf = ({ root }: Range): DType => root.type.dtype;
 
-/** The number of elements that a binding has at least: those that are reserved for it are in its type. */
+/** Minimum number of elements of a binding, including those reserved in its array type. */
 const reachOf = ({ kernel, bindings }: KernelVariant, i: number, sizes: Sizes): number =>
   Math.max(dimValue(bindings[i]!.length, sizes), kernel.buffers[i]!.reserved ?? 0);
 
-/** One range for each tensor, from the first element that any kernel binds to the last. */
+/** One range per tensor, from the first element that any kernel binds to the last. */
 function rangesOf(variants: readonly KernelVariant[], sizes: Sizes): Range[] {
   const ranges = new Map<Node, Range>();
   for (const v of variants)
@@ -75,7 +75,7 @@ export class Trial {
   private readonly tensors: Map<Node, Tensor>;
   private readonly uniform: GPUBuffer | undefined;
 
-  /** `symbols` are the open sizes of the program, in the order of its uniform. */
+  /** `symbols` are the program's symbolic sizes, in the order of its uniform. */
   constructor(tools: Tools, variants: readonly KernelVariant[], symbols: readonly string[], sizes: Sizes) {
     const { gpu } = tools;
     this.tools = tools;
@@ -97,7 +97,7 @@ export class Trial {
     this.fill(() => true);
   }
 
-  /** Compiles a kernel and binds it; several may be under way. Throws UnsupportedError where the device refuses it. */
+  /** Compiles and binds a kernel; may run concurrently. Throws UnsupportedError if the device refuses it. */
   async ready(variant: KernelVariant): Promise<Ready> {
     const { gpu } = this.tools;
     const { kernel, bindings } = variant;
@@ -130,7 +130,7 @@ export class Trial {
     };
   }
 
-  /** Gives what is written the values from before any run. */
+  /** Resets the selected tensors to their initial sample values. */
   private fill(which: (t: Tensor) => boolean): void {
     const { gpu, samples } = this.tools;
     const encoder = gpu.device.createCommandEncoder();
@@ -138,13 +138,13 @@ export class Trial {
     gpu.device.queue.submit([encoder.finish()]);
   }
 
-  /** Runs a kernel once, on the values that every kernel begins with. */
+  /** Runs a kernel once, from the same initial values as every other. */
   private async run({ encode }: Ready): Promise<void> {
     this.fill((t) => t.written);
     await this.tools.timer(encode, 1);
   }
 
-  /** Runs the kernel that others are compared with. */
+  /** Runs the reference kernel and keeps its results. */
   async expect(ready: Ready): Promise<void> {
     await this.run(ready);
     const { device } = this.tools.gpu;
@@ -154,7 +154,7 @@ export class Trial {
     device.queue.submit([encoder.finish()]);
   }
 
-  /** How far what a kernel writes is from what is expected, in units of the largest value of each tensor. */
+  /** The largest difference of a kernel's results from the reference, relative to each tensor's largest value. */
   async difference(ready: Ready): Promise<number> {
     await this.run(ready);
     let worst = 0;
@@ -163,7 +163,7 @@ export class Trial {
     return worst;
   }
 
-  /** Nanoseconds of a dispatch. */
+  /** Nanoseconds per dispatch. */
   time({ encode }: Ready, repetitions: number): Promise<number> {
     return this.tools.timer(encode, repetitions);
   }

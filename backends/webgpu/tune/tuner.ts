@@ -1,6 +1,6 @@
 /**
- * Times the kernels of a graph on an adapter, each shape in every way in which it may be lowered, on tensors of the real
- * sizes. What is faster and computes the same becomes a finding.
+ * Autotuner: times every schedule candidate for each kernel shape of a graph on an adapter, on tensors of the real
+ * sizes. A candidate that is faster and computes the same becomes a finding.
  */
 import {
   type Candidate,
@@ -24,10 +24,10 @@ import { Samples } from "./samples.ts";
 import { timerOf } from "./timer.ts";
 import { type Ready, type Tools, Trial } from "./trial.ts";
 
-/** A schedule with its settings. */
+/** A schedule and its settings. */
 export type Way = Pick<Candidate, "schedule" | "settings">;
 
-/** A way with how long a kernel takes by it. */
+/** A way, and the kernel time it gives. */
 export interface TimedWay extends Way {
   readonly nanoseconds: number;
 }
@@ -37,25 +37,25 @@ export interface Skipped extends Way {
   readonly reason: string;
 }
 
-/** What was found of the kernels of one shape. */
+/** Tuning result for the kernels of one shape. */
 export interface TunedKernel {
   readonly mark: string;
-  /** Of the same kernel where the sizes are fixed: what was found holds for it as well. */
+  /** Mark of the same kernel with static sizes, to which the finding also applies. */
   readonly fixedMark: string | undefined;
-  /** Of the first of them. */
+  /** Name of the first such kernel. */
   readonly name: string;
   readonly kind: string;
   readonly count: number;
   readonly before: TimedWay;
   readonly after: TimedWay;
-  /** All that were timed, the fastest first. */
+  /** All timed ways, fastest first. */
   readonly timed: readonly TimedWay[];
   readonly skipped: readonly Skipped[];
-  /** Undefined where the order of the table is right. */
+  /** Undefined if the schedule table's own choice is best. */
   readonly finding: Finding | undefined;
 }
 
-/** Kernels of which nothing could be found. */
+/** Kernels that could not be tuned. */
 export interface FailedKernel {
   readonly mark: string;
   readonly name: string;
@@ -64,27 +64,27 @@ export interface FailedKernel {
 }
 
 export interface TuneOptions extends Pick<KernelOptions, "schedules" | "findings" | "precision"> {
-  /** For the sizes that the graph leaves open. */
+  /** Values for the graph's symbolic sizes. */
   readonly sizes?: Sizes;
-  /** Milliseconds for all kernels together: those that seem to take the most time have the most of it. */
+  /** Milliseconds for all kernels together, shared in proportion to their estimated cost. */
   readonly budget: number;
   readonly onKernel?: (done: number, total: number, kernel: TunedKernel | FailedKernel) => void;
-  /** Aborting it leaves out what is not yet timed. */
+  /** Aborting it skips what is not yet timed. */
   readonly signal?: AbortSignal;
 }
 
-/** Nanoseconds that are measured at once: enough for clocks that tick every 65 microseconds, and to hide a submission. */
+/** Nanoseconds per measurement: enough for clocks with a 65 microsecond tick, and to hide submission overhead. */
 const measured = 2e6;
 const mostRepetitions = 200;
-/** How often each way gets a turn, and how much slower than the fastest one it may be to get another. */
+/** Timing rounds per way, and the slowdown relative to the fastest at which a way is dropped. */
 const rounds = 5;
 const hopeless = 1.5;
-/** A way replaces another when it is faster by more than the noise of a timing. */
+/** A way replaces another only if it is faster by more than the timing noise. */
 const worthIt = 0.98;
-/** Sums in another order differ by roundings of f32; results in f16 by one of f16. In units of the largest value. */
+/** Reordered sums differ by f32 rounding; f16 results by one f16 rounding. Relative to the largest value. */
 const tolerance = { f32: 1e-4, f16: 2e-3 };
 
-/** Tunes every shape of kernel of a graph, as far as the budget goes. Throws what the device fails with as a whole. */
+/** Tunes every kernel shape of a graph, within the budget. Throws only for failures of the whole device. */
 export async function tuneKernels(
   gpu: GpuDevice,
   graph: Graph,
@@ -116,7 +116,7 @@ export async function tuneKernels(
   return results;
 }
 
-/** A guess by which the budget is shared, in bytes: operations are worth what a GPU does while it moves one. */
+/** Cost estimate for sharing the budget, in bytes: the operations that a GPU does while it moves one byte. */
 const operationsPerByte = 10;
 const estimate = ({ bytesRead, bytesWritten, flops }: ProgramKernel, sizes: Sizes): number =>
   Math.max(dimValue(bytesRead, sizes) + dimValue(bytesWritten, sizes), dimValue(flops, sizes) / operationsPerByte);
@@ -126,7 +126,7 @@ const sameWay = (a: Way, b: Way): boolean =>
 
 const wayOf = ({ schedule, settings }: Way): Way => ({ schedule, settings });
 
-/** A way, and the kernel that it makes. */
+/** A way, and the kernel compiled with it. */
 interface Made {
   readonly way: Way;
   readonly kernel: ProgramKernel;
@@ -176,7 +176,7 @@ async function tuneOne(
   }
 }
 
-/** Compiles each way and runs it once: those that fail, and those whose numbers are others, are skipped. */
+/** Compiles each way and runs it once; skips those that fail or give different results. */
 async function runnersOf(
   { gpu }: Tools,
   trial: Trial,
@@ -187,7 +187,7 @@ async function runnersOf(
   const standard: Runner = { way: first!.way, ready: await trial.ready(first!.kernel), times: [] };
   await scoped(gpu, () => trial.expect(standard.ready));
   const runners = [standard];
-  // Drivers compile on several cores, but an adapter that itself runs on them does not.
+  // Drivers compile on several cores, but a software adapter also runs its kernels there.
   const atOnce = gpu.adapter.software ? 1 : 8;
   for (let i = 0; i < others.length; i += atOnce) {
     const batch = others.slice(i, i + atOnce);
@@ -206,7 +206,7 @@ async function runnersOf(
   return runners;
 }
 
-/** Why a kernel may not win: it fails, or it computes something else than what is taken now. */
+/** Why a kernel is disqualified: it fails, or its results differ from the current kernel's. */
 async function objection(
   gpu: GpuDevice,
   trial: Trial,
@@ -222,7 +222,7 @@ async function objection(
   }
 }
 
-/** Times runners in turns, so that what disturbs one disturbs all; those without hope get no further turn. */
+/** Interleaves the timings of the runners, so that disturbances affect all; drops the hopelessly slow ones. */
 async function race(trial: Trial, runners: readonly Runner[], inTime: () => boolean): Promise<void> {
   const warm = await trial.time(runners[0]!.ready, 1);
   let running = [...runners];
@@ -246,7 +246,7 @@ function attempt<T extends object>(body: () => T): T | string {
   }
 }
 
-/** Why something failed, for a table; a lost device is no matter of one kernel. */
+/** The failure reason for a table; rethrows a lost device, which concerns more than one kernel. */
 function reasonOf(error: unknown): string {
   if (error instanceof DeviceLostError || !(error instanceof Error)) throw error;
   const [line = ""] = error.message.split("\n");
@@ -258,7 +258,7 @@ const median = (values: readonly number[]): number => {
   return sorted[Math.floor((sorted.length - 1) / 2)]!;
 };
 
-/** Findings with those of a tuning in place of what was known of the same kernels at the same sizes. */
+/** Merges tuning results into known findings, replacing those of the same kernels at the same sizes. */
 export function mergedFindings(
   known: Findings,
   tuned: readonly (TunedKernel | FailedKernel)[],

@@ -1,4 +1,4 @@
-/** Reads a fusion plan back from its text, with all mistakes of the text in one report. */
+/** Parses a fusion plan; reports all mistakes in the text at once. */
 import { GraphTextError } from "../../diagnostics/error.ts";
 import { type Mistake, renderMistakes } from "../../diagnostics/render.ts";
 import { addDims, type Dim } from "../../ir/dim.ts";
@@ -16,7 +16,7 @@ import { placeNodes } from "../place-nodes.ts";
 import type { FusionPlan } from "../plan.ts";
 import { impliedStorage } from "./print-plan.ts";
 
-/** The plan of a text; throws GraphTextError with every mistake, each with its place, line and caret. */
+/** Parses a plan; throws GraphTextError with every mistake, each with its location, source line and carets. */
 export function parsePlan(text: string, fileName = "(text)"): FusionPlan {
   const lines = text.split("\n");
   const start = lines.findIndex((l) => /^plan\s*\{\s*$/.test(l));
@@ -30,27 +30,27 @@ export function parsePlan(text: string, fileName = "(text)"): FusionPlan {
   throw new GraphTextError(renderMistakes(fileName, text, mistakes));
 }
 
-/** A kernel while its lines are read. */
+/** A partly parsed kernel. */
 interface Draft {
   readonly kind: KernelKind;
   readonly group?: Group;
   readonly axes: readonly string[];
   readonly stores: Store[];
   readonly reads: Set<Node>;
-  /** Groups of sums beside the kernel, with what each reads. */
+  /** Groups of column sums in the same dispatch, with their reads. */
   readonly beside: Piece[];
-  /** Groups of reductions of the rows that it makes. */
+  /** Groups of epilogue reductions. */
   readonly after: Piece[];
-  /** Groups of reductions of the rows that it reads. */
+  /** Groups of prologue reductions. */
   readonly before: Piece[];
 }
 
 interface Piece {
   readonly group: Group;
   readonly reads: Set<Node>;
-  /** How long the parts of rows are that it reduces. */
+  /** Elements of each part of a row that it reduces. */
   readonly by?: number;
-  /** What it stores nowhere. */
+  /** Results that stay in the workgroup. */
   readonly keeps?: readonly Node[];
 }
 
@@ -137,7 +137,7 @@ class PlanReader {
     if (value && to) draft.stores.push({ value, to });
   }
 
-  /** `group 3 reads %1, %2`, for parts of rows `by 64`, for what stays in a workgroup `keeps %3` */
+  /** `group 3 reads %1, %2`, then for parts of rows `by 64`, for results that stay in a workgroup `keeps %3` */
   private piece(pieces: Piece[], rest: string, groups: readonly Group[]): void {
     const [position = "", list = "", by, kept] =
       /^group (\d+) reads (.+?)(?: by (\d+))?(?: keeps (.+))?$/.exec(rest)?.slice(1) ?? [];
@@ -159,7 +159,7 @@ class PlanReader {
     if (value && to) moved.set(value, to);
   }
 
-  /** `in %root`, `in %root axis a at 3`, with `from %start` where runs say from where on; nothing for a tensor of its own. */
+  /** `in %root`, `in %root axis a at 3`, with `from %start` for a run-time offset; empty for a tensor of its own. */
   private place(value: Node, text: string): Storage | undefined {
     if (text === "") return { root: value };
     const [name = "", axis, at, from] =
@@ -217,7 +217,7 @@ const namesIn = (list: string): string[] =>
     .map((n) => n.trim())
     .filter((n) => n !== "");
 
-/** Where parts of concatenations begin and where ranges of inputs do, by the text of a size. */
+/** The offsets of parts of concatenations and of ranges of inputs, by their text. */
 function knownOffsets(graph: Graph): Map<string, Dim> {
   const offsets = new Map<string, Dim>();
   for (const node of nodesOf(graph)) {

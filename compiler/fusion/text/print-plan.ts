@@ -1,6 +1,6 @@
 /**
- * Fusion plans as text: the graph with a line for each node, then each kernel with what it reads and stores. What follows
- * // is for the reader: the nodes that a kernel computes, the bytes that fusing saves, and what was nearly fused.
+ * Prints fusion plans: the graph with a line for each node, then each kernel with its reads and stores. Comments after
+ * // are for readers only: the nodes that a kernel computes, the bytes that fusion saves, and near misses.
  */
 import { globMatches } from "../../diagnostics/switches.ts";
 import type { Node } from "../../ir/node.ts";
@@ -12,7 +12,7 @@ import { bytesSaved, computedNodes, kernelName } from "../kernel-nodes.ts";
 import type { FusionPlan, PlannedMemory } from "../plan.ts";
 import { deviceBytes } from "../sizes.ts";
 
-/** How nodes are referred to: by name, scalar constants by their value. */
+/** The text that refers to a node: its name, or the value of a scalar constant. */
 type Reference = (node: Node) => string;
 
 const referenceIn =
@@ -20,7 +20,7 @@ const referenceIn =
   (node) =>
     isScalarConstant(node) ? `${node.type.dtype}(${node.attrs.value})` : names.get(node)!;
 
-/** The text of a plan, which reads back; with a pattern, only the kernels whose names match and no graph. */
+/** The text of a plan, which `parsePlan` reads back; with a pattern, only the kernels whose names match. */
 export function printPlan(plan: FusionPlan, pattern?: string): string {
   const { text, names } = printUnrolled(plan.graph);
   const reference = referenceIn(names);
@@ -53,7 +53,7 @@ function kernelLines(kernel: FusedKernel, i: number, reference: Reference): stri
   ];
 }
 
-/** Where a value lies, if not in a tensor of its own. */
+/** Where a value is stored, if not in a tensor of its own. */
 function placeText(value: Node, { root, part }: Storage, reference: Reference): string {
   if (root === value && !part) return "";
   return ` in ${reference(root)}${part ? partText(part, reference) : ""}`;
@@ -62,7 +62,7 @@ function placeText(value: Node, { root, part }: Storage, reference: Reference): 
 const partText = ({ axis, offset, start }: Part, reference: Reference): string =>
   ` axis ${axis} at ${offset}${start ? ` from ${reference(start)}` : ""}`;
 
-/** Values that are read from elsewhere than where the first of their stores puts them. */
+/** Lines for values that are not read from the place of their first store. */
 function storageLines({ kernels, storage }: FusionPlan, reference: Reference): string[] {
   const implied = impliedStorage(kernels);
   return [...storage].flatMap(([value, at]) => {
@@ -73,23 +73,23 @@ function storageLines({ kernels, storage }: FusionPlan, reference: Reference): s
   });
 }
 
-/** Where values lie when nothing else is said: where their first store puts them; a tensor that is made of parts, by itself. */
+/** The default storage of values: the place of their first store; for tensors made of parts, a tensor of their own. */
 export function impliedStorage(kernels: readonly FusedKernel[]): Map<Node, Storage> {
   const storage = new Map<Node, Storage>();
-  // What overwrites a range of a state is read from there as a part of the state alone.
+  // A value that overwrites a range of a state is only ever read as part of that state.
   const stores = kernels.flatMap((k) => k.stores.filter((s) => !s.to.part?.start));
   for (const { value, to } of stores) if (isMade(value) && !storage.has(value)) storage.set(value, to);
   for (const { to } of stores) if (isMade(to.root) && !storage.has(to.root)) storage.set(to.root, { root: to.root });
   return storage;
 }
 
-/** True for what kernels make, false for inputs, their ranges and constants. */
+/** True for computed values, false for inputs, their ranges and constants. */
 const isMade = (node: Node): boolean => sourceOf(node) === undefined && !isView(node);
 
 const missLines = ({ misses }: FusionPlan, reference: Reference): string[] =>
   misses.map(({ node, reason }) => `// near miss: ${reference(node)} is read from memory: ${reason}`);
 
-/** A plan with the memory that it runs in: where each tensor lies, what each slot is for, what is copied at the end. */
+/** The text of a plan with its memory: the sizes of slots, the slot of each tensor, and the copies at the end. */
 export function printMemory(planned: PlannedMemory): string {
   const { text, names } = printUnrolled(planned.graph);
   const reference = referenceIn(names);

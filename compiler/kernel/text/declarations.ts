@@ -1,4 +1,4 @@
-/** What a kernel's text declares before its body: its name, its memory, its fragments, its workgroup. */
+/** Parses the declarations before a kernel's body: its name, memory, fragments and workgroup. */
 import { type Expr, int, type Range, sizeSymbol, type Width, widths } from "../expr.ts";
 import { type KernelFeature, kernelFeatures } from "../features.ts";
 import {
@@ -15,7 +15,7 @@ import type { LineReader } from "./reader.ts";
 import type { Scope } from "./scope.ts";
 import { Misread, spanOf, type Token } from "./tokens.ts";
 
-/** What stands before the body, as far as it was read. */
+/** The declarations parsed so far. */
 export interface Head {
   name: string;
   kind: KernelKind;
@@ -26,7 +26,7 @@ export interface Head {
   grid: Kernel["grid"];
   subgroupSize: number | undefined;
   requires: { readonly features: readonly KernelFeature[]; readonly at: Token } | undefined;
-  /** Whether the line of the workgroup was there. */
+  /** Whether the workgroup line was found. */
   complete: boolean;
 }
 
@@ -57,7 +57,7 @@ export function readTitle(line: LineReader, head: Head): void {
   line.end();
 }
 
-/** One line between the title and the body. */
+/** Parses one line between the title and the body. */
 export function readDeclaration(line: LineReader, head: Head, scope: Scope): void {
   const first = line.peek();
   if (line.is("workgroup") && line.is("[", 1)) readShape(line, head, scope);
@@ -79,7 +79,7 @@ export function readDeclaration(line: LineReader, head: Head, scope: Scope): voi
   line.end();
 }
 
-/** Notes the name that a line of declarations would have declared. */
+/** Notes the name that a malformed declaration would have declared. */
 export function breakDeclaration(line: LineReader, scope: Scope): void {
   const named = line.is("workgroup") || line.is("private") || line.is("fragment") ? line.peek(1) : line.peek();
   scope.broken.add(named.image);
@@ -136,7 +136,7 @@ function readFragment(line: LineReader): FragmentDecl {
   return { name: name.image, role, dtype, rows, columns };
 }
 
-/** A whole number, or `inf` where there is no bound. */
+/** An integer, or `inf` for no bound. */
 function readBound(line: LineReader): number {
   const unlimited = line.is("inf") || (line.is("-") && line.is("inf", 1));
   if (!unlimited) return line.integer();
@@ -145,7 +145,7 @@ function readBound(line: LineReader): number {
   return sign * Infinity;
 }
 
-/** ` in 0 .. 8`: from the first value to the one after the last. */
+/** ` in 0 .. 8`: a half-open range. */
 export function readRange(line: LineReader): Range | undefined {
   if (!line.take("in")) return undefined;
   const min = readBound(line);

@@ -1,4 +1,4 @@
-/** Expressions from text. Everything has the type that its parts and the declarations give it; the verifier judges it. */
+/** Parses expressions. Types are inferred from operands and declarations, and checked later by the verifier. */
 import { didYouMean } from "../../diagnostics/did-you-mean.ts";
 import { findOp, opRecords } from "../../ir/op.ts";
 import {
@@ -30,7 +30,7 @@ import { type LineReader, registerType } from "./reader.ts";
 import type { Scope } from "./scope.ts";
 import { Misread, spanOf, type Token } from "./tokens.ts";
 
-/** Operations of two operands, those that bind least first. */
+/** Binary operators by precedence, the lowest first. */
 const ranks: readonly Readonly<Record<string, string>>[] = [
   { "|": "or" },
   { "&": "and" },
@@ -40,13 +40,13 @@ const ranks: readonly Readonly<Record<string, string>>[] = [
 ];
 const comparisons = 2;
 
-/** Numbers that are no numerals. */
+/** Numbers that are written as words. */
 const special: ReadonlyMap<string, number> = new Map([
   ["inf", Infinity],
   ["nan", Number.NaN],
 ]);
 
-/** More brackets than this inside each other are no kernel, and the parser calls itself for each. */
+/** The deepest nesting of brackets; limits the recursion of the parser. */
 const deepest = 200;
 
 function arith(op: ArithOp, a: Expr, b: Expr): Expr {
@@ -100,7 +100,7 @@ export class ExpressionReader {
     }
   }
 
-  /** An operand with the elements that are taken from it: `v.x`, and of eight `v.5`. */
+  /** An operand, optionally followed by a vector component: `v.x`, or `v.5` for eight elements. */
   private postfix(): Expr {
     const first = this.line.peek();
     let e = this.operand();
@@ -145,7 +145,7 @@ export class ExpressionReader {
     return { ...this.scope.of(name, ["var"], "value").var };
   }
 
-  /** `5`, and with the dtype right after it `0.5:f32`. */
+  /** `5`, or with a dtype directly after it `0.5:f32`. */
   private number(): Expr {
     const { line } = this;
     const negative = line.take("-");
@@ -163,7 +163,7 @@ export class ExpressionReader {
     return float(value, "i32");
   }
 
-  /** Whether `:f32` stands right after the next token, without a blank. */
+  /** Whether `:f32` follows the next token without a space. */
   private typeFollows(): boolean {
     const [token, colon, type] = [this.line.peek(), this.line.peek(1), this.line.peek(2)];
     const adjacent = colon.column === token.column + token.image.length && type.column === colon.column + 1;
@@ -236,7 +236,7 @@ export class ExpressionReader {
     throw new Misread(spanOf(name), `there is no function "${name.image}"${didYouMean(name.image, known)}`);
   }
 
-  /** `f32x4(a, b, c, d)` is a vector of scalars, `f32x4(a)` of a scalar has it four times, any other is a cast. */
+  /** `f32x4(a, b, c, d)` is a vector of scalars, `f32x4(a)` of a scalar is a splat, anything else is a cast. */
   private typed(type: RegisterType, name: Token, args: readonly Expr[]): Expr {
     const [only] = args;
     if (!only) throw new Misread(spanOf(name, this.line.last()), `${name.image} of nothing`);

@@ -1,4 +1,4 @@
-/** Reads kernels from what printKernel prints; docs/kernels.md has the grammar. */
+/** Parses the kernels that printKernel prints; docs/kernels.md has the grammar. */
 import { KernelTextError } from "../../diagnostics/error.ts";
 import { type Mistake, renderMistakes } from "../../diagnostics/render.ts";
 import { threadVars } from "../bounds.ts";
@@ -12,28 +12,28 @@ import { Scope } from "./scope.ts";
 import { bindCounter, readCounter, readStatement } from "./statement.ts";
 import { type Line, Misread, readLines, type Span, spanOf } from "./tokens.ts";
 
-/** Kernels, or everything that is wrong with their text. */
+/** Parsed kernels, or all mistakes in their text. */
 export interface KernelTextResult {
-  /** Empty where there are mistakes. */
+  /** Empty if there are mistakes. */
   readonly kernels: readonly Kernel[];
   readonly mistakes: readonly Mistake[];
 }
 
-/** The one kernel of a text; throws KernelTextError with every mistake of it, each with its place, line and caret. */
+/** Parses a text with one kernel; throws KernelTextError with every mistake, each with location, line and carets. */
 export function parseKernel(text: string, fileName = "(text)"): Kernel {
   const kernels = parseKernels(text, fileName);
   if (kernels.length === 1) return kernels[0]!;
   throw new KernelTextError(`${fileName} has ${kernels.length} kernels where one is needed`);
 }
 
-/** The kernels of a text, in order; throws KernelTextError with every mistake of it. */
+/** Parses all kernels of a text, in order; throws KernelTextError with every mistake. */
 export function parseKernels(text: string, fileName = "(text)"): readonly Kernel[] {
   const { kernels, mistakes } = checkKernelText(text);
   if (mistakes.length > 0) throw new KernelTextError(renderMistakes(fileName, text, mistakes));
   return kernels;
 }
 
-/** The kernels of a text, or its mistakes in the order of their places. */
+/** Parses all kernels of a text; returns them, or the mistakes sorted by location. */
 export function checkKernelText(text: string): KernelTextResult {
   const { lines, mistakes: unknown } = readLines(text);
   const reader = new KernelsReader(lines, unknown);
@@ -50,7 +50,7 @@ const opensBlock = (line: Line): boolean =>
 class KernelsReader {
   readonly mistakes: Mistake[];
   private readonly lines: readonly Line[];
-  /** Lines with a mistake of their own: what else seems wrong there is its consequence. */
+  /** Lines with a mistake: further errors there are consequences of it and not reported. */
   private readonly broken: Set<number>;
   private at = 0;
 
@@ -64,7 +64,7 @@ class KernelsReader {
     return this.at === this.lines.length;
   }
 
-  /** The next kernel; none where there is too little of it to verify. */
+  /** The next kernel; empty if too little of it was parsed to verify. */
   kernel(): Kernel[] {
     const [scope, head] = [new Scope(), emptyHead()];
     const title = this.lines[this.at++]!;
@@ -120,7 +120,7 @@ class KernelsReader {
     return out;
   }
 
-  /** Binds the name of a line that did not parse where its type did, so that its uses are checked; else they are not. */
+  /** Recovers from a line that did not parse: binds its name if the type is known, else ignores errors at its uses. */
   private standIn(text: Line, scope: Scope): Stmt[] {
     const [kind, name] = [text[0]!.image, text[1]!.image];
     if (kind !== "let" && kind !== "var") return [];
@@ -132,13 +132,13 @@ class KernelsReader {
     return [scope.placed({ kind, target: found.var, value: int(0) }, text[0]!, text[0]!)];
   }
 
-  /** What is read of a line; undefined where it is wrong, which is then noted. */
+  /** The result of `read` for a line; undefined if it fails, which is recorded as a mistake. */
   private attempt<T>(text: Line, scope: Scope, read: (line: LineReader) => T): { readonly value: T } | undefined {
     try {
       return { value: read(new LineReader(text)) };
     } catch (cause) {
       if (!(cause instanceof Misread)) throw cause;
-      // A name whose declaration is wrong is a consequence, and so is what follows a sign that means nothing.
+      // Uses of a name with a malformed declaration, and lines with an unknown character, only cause follow-up errors.
       const consequence =
         this.broken.has(text[0]!.line) || (cause.unknown !== undefined && scope.broken.has(cause.unknown));
       this.broken.add(text[0]!.line);
@@ -152,7 +152,7 @@ class KernelsReader {
     this.mistakes.push({ ...span, message });
   }
 
-  /** Notes what the verifier finds, on lines that are otherwise right. */
+  /** Records the verifier's faults on lines without other mistakes. */
   private verify(kernel: Kernel, head: Head, scope: Scope, title: Span): void {
     const known = new Set<string>();
     for (const { at, message } of kernelFaults(kernel)) {
@@ -172,7 +172,7 @@ class KernelsReader {
   }
 }
 
-/** The kernel, of which its faults are found where its head stands. */
+/** Builds the kernel; faults of the kernel as a whole are reported at its head. */
 function kernelOf(head: Head, scope: Scope, body: readonly Stmt[]): Kernel {
   const { name, kind, buffers, arrays, fragments, workgroup, grid, subgroupSize } = head;
   const kernel: Kernel = {

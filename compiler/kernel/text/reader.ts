@@ -1,11 +1,11 @@
-/** Reads one line, token by token. */
+/** A token reader for one line. */
 import { type DType, dtypes } from "../../ir/dtype.ts";
 import { type RegisterType, type Width, widths } from "../expr.ts";
 import { type Line, Misread, spanOf, type Token } from "./tokens.ts";
 
 const typePattern = new RegExp(`^(${dtypes.join("|")})(?:x(${widths.join("|")}))?$`);
 
-/** The type that a word names: `f32`, `f16x4`. */
+/** The register type that a word names: `f32`, `f16x4`. */
 export function registerType(word: string): RegisterType | undefined {
   const match = typePattern.exec(word);
   if (!match) return undefined;
@@ -20,7 +20,7 @@ export class LineReader {
     this.line = line;
   }
 
-  /** The token that comes after `ahead` others. */
+  /** The token `ahead` places after the next one, without consuming it. */
   peek(ahead = 0): Token {
     return this.line[Math.min(this.at + ahead, this.line.length - 1)]!;
   }
@@ -35,7 +35,7 @@ export class LineReader {
     return this.line[Math.max(0, this.at - 1)]!;
   }
 
-  /** Whether the next token is written so; no text in quotes is. */
+  /** Whether the next token has this text. */
   is(image: string, ahead = 0): boolean {
     return this.peek(ahead).image === image && this.peek(ahead).kind !== "end";
   }
@@ -56,7 +56,7 @@ export class LineReader {
     return this.next();
   }
 
-  /** One of a few words. */
+  /** Reads one of the given words. */
   word<W extends string>(words: readonly W[], what: string): W {
     const token = this.peek();
     const found = words.find((w) => w === token.image);

@@ -1,4 +1,4 @@
-/** The names that a kernel's text may speak of, and where in the text each part of the kernel was read. */
+/** The names in scope while parsing a kernel, and the source span of each parsed part. */
 import { didYouMean } from "../../diagnostics/did-you-mean.ts";
 import type { Size, Var } from "../expr.ts";
 import type { ArrayDecl, BufferParam, FragmentDecl } from "../kernel.ts";
@@ -24,7 +24,7 @@ export class Scope {
     this.broken = outer?.broken ?? new Set();
   }
 
-  /** A later binding of a name hides the first; that it may not is for the verifier to say. */
+  /** A later binding shadows an earlier one; the verifier reports duplicates. */
   bind(name: string, meaning: Meaning): void {
     this.names.set(name, meaning);
   }
@@ -33,7 +33,7 @@ export class Scope {
     return this.names.get(name);
   }
 
-  /** What a name means; throws Misread where it means nothing, or no such thing as is wanted. */
+  /** The meaning of a name; throws Misread if it is unknown or of another kind. */
   of<K extends Meaning["kind"]>(token: Token, kinds: readonly K[], what: string): Extract<Meaning, { kind: K }> {
     const found = this.names.get(token.image);
     if (found && (kinds as readonly string[]).includes(found.kind)) return found as Extract<Meaning, { kind: K }>;
@@ -44,14 +44,14 @@ export class Scope {
     throw new Misread(spanOf(token), message, found ? {} : { unknown: token.image });
   }
 
-  /** Says that a part was read where another was that it replaces. */
+  /** Gives a part the span of the part that it replaces. */
   moved<T extends object>(from: object, to: T): T {
     const span = this.spans.get(from);
     if (span) this.spans.set(to, span);
     return to;
   }
 
-  /** Remembers where a part of the kernel was read. */
+  /** Records the span of a part of the kernel. */
   placed<T extends object>(part: T, first: Token, last: Token): T {
     this.spans.set(part, spanOf(first, last));
     return part;

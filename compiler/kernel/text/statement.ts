@@ -1,4 +1,4 @@
-/** Statements from text, one a line. A block's statements are read by whoever reads its lines. */
+/** Parses statements, one per line. The bodies of blocks are parsed by the caller. */
 import { counterRange } from "../bounds.ts";
 import { type Expr, type Range, type RegisterType, rangeOf, unbounded, type Var, variable } from "../expr.ts";
 import { type MatrixPlace, majorOrders, type Stmt } from "../kernel.ts";
@@ -14,7 +14,7 @@ const named = (name: string, type: RegisterType, range: Range): Var => ({
   ...(type.width && { width: type.width }),
 });
 
-/** A statement, and of one that opens a block the statement with an empty body. Binds the name of a let or var. */
+/** Parses a statement; one that opens a block gets an empty body. Binds the name of a let or var. */
 export function readStatement(line: LineReader, scope: Scope): Stmt {
   const first = line.peek();
   const s = read(line, scope);
@@ -58,7 +58,7 @@ function readBinding(line: LineReader, scope: Scope): Stmt {
   line.expect(":");
   const type = line.type();
   const stated = readRange(line);
-  // What follows may not parse: the name then has its type all the same, and uses of it are right.
+  // Bind before parsing the value: if it does not parse, uses of the name are still checked.
   scope.bind(name.image, { kind: "var", var: named(name.image, type, stated ?? unbounded) });
   line.expect("=");
   const value = expression(line, scope);
@@ -86,7 +86,7 @@ function readLoop(line: LineReader, scope: Scope): Stmt {
   return { kind: "for", index, from, to, step, body: [] };
 }
 
-/** The counter of a loop whose line did not parse, so that its body can be read. */
+/** Binds the counter of a loop whose line did not parse, so that its body can be parsed. */
 export function readCounter(line: LineReader, scope: Scope): void {
   if (line.take("for") && line.peek().kind === "name") {
     const name = line.next().image;
@@ -94,7 +94,7 @@ export function readCounter(line: LineReader, scope: Scope): void {
   }
 }
 
-/** The body of a loop sees its counter. */
+/** Binds the counter of a loop for its body. */
 export function bindCounter(s: Stmt, scope: Scope): void {
   if (s.kind === "for") scope.bind(s.index.name, { kind: "var", var: s.index });
 }

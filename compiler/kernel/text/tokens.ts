@@ -1,16 +1,16 @@
-/** The words and signs of a line of kernel text. */
+/** The lexer of kernel text. */
 import type { Mistake } from "../../diagnostics/render.ts";
 
 export interface Token {
   readonly kind: "name" | "number" | "text" | "sign" | "end";
-  /** As written, quotes of a text included. */
+  /** The source text, with the quotes of a string. */
   readonly image: string;
   readonly line: number;
   /** From 1. */
   readonly column: number;
 }
 
-/** A line that is not blank, its comment left out; the last token is its end. */
+/** The tokens of a non-blank line without its comment, ending with an end token. */
 export type Line = readonly Token[];
 
 export interface Span {
@@ -19,17 +19,17 @@ export interface Span {
   readonly length: number;
 }
 
-/** From the start of one token to the end of another of its line. */
+/** The span from the start of one token to the end of another on the same line. */
 export const spanOf = (first: Token, last: Token = first): Span => ({
   line: first.line,
   column: first.column,
   length: Math.max(1, last.column + last.image.length - first.column),
 });
 
-/** A mistake on a line, thrown to its reader, which goes on with the next. */
+/** Thrown for a mistake on a line; the parser continues with the next line. */
 export class Misread extends Error {
   readonly mistake: Mistake;
-  /** The name that means nothing, where that is the mistake. */
+  /** The unknown name, if that is the mistake. */
   readonly unknown: string | undefined;
   constructor(span: Span, message: string, more: { readonly hint?: string; readonly unknown?: string } = {}) {
     super(message);
@@ -38,12 +38,12 @@ export class Misread extends Error {
   }
 }
 
-/** A group for each kind of token, in their order, and two for what is none. */
+/** One group for each kind of token, in order, and two for the rest: blanks and comments, unknown characters. */
 const pattern =
   /([A-Za-z_]\w*)|(\d+(?:\.\d+)?(?:e[+-]?\d+)?)|("(?:[^"\\]|\\.)*")|(\.\.|\+=|==|!=|<=|\/(?!\/)|[$@()[\]{},:=?&|+\-*%.<])|([ \t\r]+|\/\/.*)|(.)/gsu;
 const kinds = ["name", "number", "text", "sign", "blank", "unknown"] as const;
 
-/** The lines of a text, and what in them is no word or sign. */
+/** The lines of a text, and the characters in them that are no tokens. */
 export function readLines(text: string): { readonly lines: readonly Line[]; readonly mistakes: readonly Mistake[] } {
   const lines: Line[] = [];
   const mistakes: Mistake[] = [];

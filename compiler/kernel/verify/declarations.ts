@@ -1,4 +1,4 @@
-/** Rules for what a kernel declares: its memory, its fragments, its workgroup. */
+/** Rules for the declarations of a kernel: its memory, fragments, sizes and workgroup. */
 import { children, type Expr } from "../expr.ts";
 import { type BufferParam, fragmentsOf, type Kernel } from "../kernel.ts";
 import type { Report } from "./fault.ts";
@@ -29,7 +29,7 @@ export function declarationFaults(kernel: Kernel, report: Report): void {
   subgroupFaults(kernel, report);
 }
 
-/** Wide accesses are within the memory, and no wider than 16 bytes. */
+/** Access widths must divide the length and be at most 16 bytes. */
 function widthFaults(
   d: { readonly name: string; readonly dtype: string; readonly width?: number },
   length: number | undefined,

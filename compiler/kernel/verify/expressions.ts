@@ -1,4 +1,4 @@
-/** Rules for expressions: what each operation takes. */
+/** Type rules for expressions. */
 import { children, type Expr, printRegisterType, type RegisterType, widthOf } from "../expr.ts";
 import type { Kernel } from "../kernel.ts";
 import { opResult } from "../op-result.ts";
@@ -7,7 +7,7 @@ import type { Report } from "./fault.ts";
 const text = (e: Expr): string => printRegisterType(e as RegisterType);
 const alike = (a: Expr, b: Expr): boolean => a.dtype === b.dtype && widthOf(a) === widthOf(b);
 
-/** Faults of an expression of a statement; `collective` where it may be a subgroup operation. */
+/** Reports faults of an expression of a statement; `collective`: whether it may be a subgroup operation. */
 export function expressionFaults(
   root: Expr,
   kernel: Kernel,
@@ -30,7 +30,7 @@ export function expressionFaults(
   visit(root);
 }
 
-/** What is wrong with an expression, its operands left out. */
+/** The fault of an expression itself, without its operands. */
 function faultOf(e: Expr, kernel: Kernel, scope: ReadonlySet<string>): string | undefined {
   if (widthOf(e) === 8 && !["load", "element", "var", "construct", "select"].includes(e.kind))
     return "eight elements at once, which are moved but not computed with";
@@ -99,7 +99,7 @@ function faultOf(e: Expr, kernel: Kernel, scope: ReadonlySet<string>): string | 
 function constantFault(value: number, dtype: Expr["dtype"]): string | undefined {
   const isInt = dtype === "i32" || dtype === "u32";
   const [low, high] = dtype === "u32" ? [0, 2 ** 32 - 1] : [-(2 ** 31), 2 ** 31 - 1];
-  if (dtype === "f32") return undefined; // nan and infinities are f32 numbers
+  if (dtype === "f32") return undefined; // nan and infinities are valid
   const fits = Number.isFinite(value) && (!isInt || (Number.isInteger(value) && value >= low && value <= high));
   return fits ? undefined : `the constant ${value} as ${dtype}`;
 }

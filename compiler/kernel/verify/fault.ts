@@ -1,4 +1,4 @@
-/** Something wrong with a kernel, and the statement, expression or declaration that is to blame. */
+/** A fault in a kernel, and the statement, expression or declaration that causes it. */
 export interface Fault {
   readonly message: string;
   readonly at: object;

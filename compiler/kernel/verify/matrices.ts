@@ -1,4 +1,4 @@
-/** Rules for fragments: roles, shapes and types that fit each other and the memory they come from. */
+/** Rules for fragments: roles, shapes and types must match each other and the memory that they are loaded from. */
 import { widthOf } from "../expr.ts";
 import {
   type FragmentDecl,
@@ -46,7 +46,7 @@ function multiplyFaults(
     if (f.role !== role) report(s, `${f.name} is a ${f.role} fragment where a ${role} one is needed`);
   if (left.rows !== result.rows || right.columns !== result.columns || left.columns !== right.rows)
     report(s, `${shapeText(left)} times ${shapeText(right)} is no ${shapeText(result)}`);
-  // Halves may be summed in f32; otherwise all three hold the same.
+  // f16 operands may be accumulated in f32; otherwise all three dtypes are the same.
   const fits =
     left.dtype === right.dtype && (result.dtype === left.dtype || (left.dtype === "f16" && result.dtype === "f32"));
   if (!fits) report(s, `${left.dtype} times ${right.dtype} added to ${result.dtype}`);

@@ -1,11 +1,11 @@
 /**
- * Whether the threads of a workgroup, or the lanes of a subgroup, come to a statement together. Barriers must be met by
- * all threads of a workgroup, and what a subgroup does by all of its lanes (WGSL, section 15, "Uniformity").
+ * Uniformity analysis: barriers must be in workgroup-uniform control flow, and subgroup operations in subgroup-uniform
+ * control flow (WGSL, section 15, "Uniformity").
  */
 import { children, type Expr } from "../expr.ts";
 import { type Kernel, type Stmt, threadBuiltins } from "../kernel.ts";
 
-/** Which threads are sure to agree on a value: none, those of a subgroup, or those of a workgroup. */
+/** How far a value is uniform: not at all, within a subgroup, or within a workgroup. */
 const level = { thread: 0, subgroup: 1, workgroup: 2 } as const;
 type Level = (typeof level)[keyof typeof level];
 
@@ -18,7 +18,7 @@ const builtinLevels = new Map<string, Level>(
 
 const least = (...levels: readonly Level[]): Level => Math.min(level.workgroup, ...levels) as Level;
 
-/** Names each statement that only some threads may come to, or whose operands may differ between lanes. */
+/** Reports collective statements in non-uniform control flow, or with operands that may differ between lanes. */
 export function uniformityFaults(kernel: Kernel, report: (at: Stmt, message: string) => void): void {
   const names = new Map(builtinLevels);
   const readOnly = new Set(kernel.buffers.filter((b) => b.access === "read").map((b) => b.name));
@@ -28,7 +28,7 @@ export function uniformityFaults(kernel: Kernel, report: (at: Stmt, message: str
     if (e.kind === "var") return names.get(e.name) ?? level.workgroup;
     if (e.kind === "element" || (e.kind === "load" && !readOnly.has(e.buffer))) return level.thread;
     if (e.kind === "any") return level.workgroup;
-    // WGSL takes the result of a sum or broadcast to be as uniform as its operand, though all lanes share it.
+    // As in WGSL, the result of a subgroup sum or broadcast is only as uniform as its operand.
     if (e.kind === "subgroup" && e.op === "exclusive_add") return level.thread;
     return least(...children(e).map(levelOf));
   };
@@ -50,7 +50,7 @@ export function uniformityFaults(kernel: Kernel, report: (at: Stmt, message: str
       }
     }
   };
-  // A loop's body may lower what was read before it: until nothing changes.
+  // Iterate to a fixed point: a loop body may lower the level of variables that it reads earlier.
   while (changed) {
     changed = false;
     walk(kernel.body, level.workgroup, () => {});

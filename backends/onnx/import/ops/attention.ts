@@ -1,4 +1,4 @@
-/** Attention and rotary positions, as operators of ONNX have them. */
+/** ONNX attention and rotary embedding operators. */
 import { addDims, type Dim, type Node, ops, productOfDims } from "../../../../compiler/index.ts";
 import { boolean } from "../elements.ts";
 import type { NodeView } from "../node-view.ts";
@@ -10,7 +10,7 @@ import { permuted, reshapeTo } from "./shapes.ts";
 
 const { add, and, cast, contract, div, exp, max, mul, reduceMax, reduceSum, select, sub, tanh } = ops;
 
-/** Names of the logits' dimensions: heads of keys, and queries that share one. */
+/** Axis names of the logits: key heads, and the group of query heads that share one. */
 const names = {
   batch: "batch",
   head: "head",
@@ -21,7 +21,7 @@ const names = {
   width: "width",
 } as const;
 
-/** [batch, heads, tokens, width], whatever lies in which order. */
+/** Reshapes an operand to [batch, heads, tokens, width]. */
 function inHeads(n: NodeView, i: number, heads: number | undefined): Tensor {
   const value = n.in(i);
   if (value.shape.length === 4) return n.tensor(value, ["batch", "head", "token", "dot"]);
@@ -33,7 +33,7 @@ function inHeads(n: NodeView, i: number, heads: number | undefined): Tensor {
   return permuted(n, reshapeTo(n, x, [value.shape[0]!, value.shape[1]!, heads, width]), [0, 2, 1, 3]);
 }
 
-/** Queries of several heads that share keys: the axis of heads as [head, group]. */
+/** Grouped-query attention: splits the axis of query heads into [head, group]. */
 function byHeads(n: NodeView, x: Value, heads: Dim, groups: Dim): Value {
   const at = x.shape.length - 3;
   if (at < 0) return x;
@@ -49,7 +49,7 @@ interface Mask {
 
 const lowest = -3e38;
 
-/** What an operand says is seen, and what is added to logits: of minus infinity nothing is seen. */
+/** Interprets a mask operand: booleans as visibility, floats as a logit bias, where minus infinity masks. */
 function maskOf(n: NodeView, value: Value, keys: Dim, place: (v: Value) => Node): Mask {
   const given = value.shape.at(-1)!;
   const x = n.tensor(value);
@@ -60,7 +60,7 @@ function maskOf(n: NodeView, value: Value, keys: Dim, place: (v: Value) => Node)
   return { visible, bias: select(visible, node, 0) };
 }
 
-/** Keys that a mask says nothing of are hidden. */
+/** Extends a mask to all keys; those it does not cover are masked. */
 function padded(x: Tensor, keys: Dim, given: Dim): Tensor {
   if (given === keys || given === 1) return x;
   const last = x.shape.length - 1;
@@ -69,7 +69,7 @@ function padded(x: Tensor, keys: Dim, given: Dim): Tensor {
   const lacking = addDims(keys, mulMinus(given));
   const wider = ops.pad(node, x.axes[last]!, 0, lacking, isBool ? 0 : -65504);
   const shape = x.shape.map((d, i) => (i === last ? keys : d));
-  // -65504 is what f16 has least; beyond what is given, nothing is seen either way.
+  // -65504 is the lowest f16; the select below masks these keys in any case.
   const inside = ops.lt(ops.iota({ name: x.axes[last]!, size: keys }, "i32"), ops.sizeOf(given, "i32"));
   if (isBool) return tensor(boolean, shape, x.axes, cast(wider, "bool"));
   return tensor(x.type, shape, x.axes, select(inside, wider, ops.constant(Number.NEGATIVE_INFINITY, x.type.dtype)));
@@ -126,11 +126,11 @@ function attention(n: NodeView): readonly (Value | undefined)[] {
   return [y, k, v, seen];
 }
 
-/** The node with an axis that it lacks because it is of one element: contractions need it. */
+/** Adds back a size-1 axis, which contractions need. */
 const wholeAxis = (node: Node, name: string, size: Dim): Node =>
   size === 1 ? ops.broadcast(node, [{ name, size: 1 }]) : node;
 
-/** Which keys a query sees by where both stand: those not after it, within a window, and those that are no padding. */
+/** Visibility by position: causal, sliding-window and padding masks. */
 function positions(n: NodeView, { queries, keys }: { readonly queries: Dim; readonly keys: Dim }): Node | undefined {
   const lengths = n.inputs[6] && n.named(n.in(6), [names.batch]);
   const key = keys === 1 ? ops.constant(0, "i32") : ops.iota({ name: names.key, size: keys }, "i32");
@@ -164,7 +164,7 @@ interface Parts {
   readonly bias: Node | undefined;
 }
 
-/** One op where nothing but a mask is asked for; else spelled out. */
+/** Uses the attention op if the operator only needs a mask; otherwise expands it. */
 function computed(
   n: NodeView,
   { query, key, value, scale, softcap, visible, bias }: Parts,
@@ -197,7 +197,7 @@ const lackingKey = (x: Node): Node => {
   return key?.size === 1 ? ops.dropAxis(x, names.key) : x;
 };
 
-/** Pairs of a width turned by angles whose sines and cosines are operands. */
+/** Rotates pairs of the width by angles whose sines and cosines are operands. */
 function rotary(n: NodeView): Value {
   const given = n.in(0);
   const isFlat = given.shape.length === 3;

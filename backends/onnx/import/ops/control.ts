@@ -1,4 +1,4 @@
-/** Graphs within the graph: both branches of a condition, a loop whose number of rounds is known. */
+/** Control flow: If with both branches, Loop with a constant trip count. */
 import { ops } from "../../../../compiler/index.ts";
 import { aligned } from "../broadcast.ts";
 import { boolean, int64 } from "../elements.ts";
@@ -8,7 +8,7 @@ import { known, knownOf, tensor, type Value } from "../values.ts";
 import { concatAlong } from "./ranges.ts";
 import { reshapeTo } from "./shapes.ts";
 
-/** The branch that is taken, where that is known; else both, and of each element the one that holds. */
+/** Builds the taken branch if the condition is constant; otherwise both, and selects between their results. */
 function conditional(n: NodeView): readonly Value[] {
   const condition = n.in(0);
   const decided = knownOf(condition)?.values[0];
@@ -29,10 +29,10 @@ function conditional(n: NodeView): readonly Value[] {
   });
 }
 
-/** Rounds that a loop may have: each is written out. */
+/** Limit on loop iterations: loops are fully unrolled. */
 const mostRounds = 256;
 
-/** The body as often as the loop goes round, where that is known. */
+/** Fully unrolls a loop whose trip count and conditions are constants. */
 function loop(n: NodeView): readonly (Value | undefined)[] {
   const body = n.graph("body");
   const limit = n.inputs[0] ? n.numbersIn(0, "the number of rounds")[0]! : Number.POSITIVE_INFINITY;
@@ -63,7 +63,7 @@ function loop(n: NodeView): readonly (Value | undefined)[] {
   ];
 }
 
-/** What each round gives, one after another along a dimension of its own. */
+/** Stacks the results of the iterations along a new leading dimension. */
 function stacked(n: NodeView, values: readonly Value[]): Value {
   const rows = values.map((v) => reshapeTo(n, v, [1, ...v.shape]));
   const numbers = rows.map((v) => knownOf(v)?.values);

@@ -1,4 +1,4 @@
-/** Operators on each element by itself. */
+/** Elementwise operators. */
 import { addDims, type Dim, isMultipleOf, mulDims, type Node, ops, subDims } from "../../../../compiler/index.ts";
 import { aligned, pointwise, wrap } from "../broadcast.ts";
 import { boolean, type ElementType, elementType, isFloatType, isNarrow } from "../elements.ts";
@@ -13,7 +13,7 @@ const { mul, ne, neg, not, pow, relu, select, sigmoid, silu, sin, sqrt, sub, tan
 
 type Step = (x: Node, n: NodeView) => Node;
 
-/** An operator of one operand; those that floats alone have say it. */
+/** Unary operators: for any type, or for floats only. */
 const unary = (make: Step): ImportRecord => ({ build: (n) => pointwise(n, [n.in(0)], ([x]) => make(x!, n)) });
 const floats = (make: Step): ImportRecord => ({ build: (n) => pointwise(n, [n.floatsIn(0)], ([x]) => make(x!, n)) });
 
@@ -27,10 +27,10 @@ const compare = (make: Pair, onSizes?: ImportRecord["onSizes"]): ImportRecord =>
   ...(onSizes && { onSizes }),
 });
 
-/** Truth values are compared as numbers. */
+/** Casts booleans to integers, so that they can be compared. */
 const comparable = (x: Node): Node => (x.type.dtype === "bool" ? cast(x, "i32") : x);
 
-/** Any number of operands, two after two. */
+/** Variadic operators, as a left fold. */
 const folded = (
   make: Pair,
   last: (x: Node, count: number) => Node = (x) => x,
@@ -45,7 +45,7 @@ const folded = (
   ...(onSizes && { onSizes }),
 });
 
-/** x where it is above 0, else what `below` makes of it. */
+/** x where x > 0, else `below`. */
 const above = (x: Node, below: Node): Node => select(gt(x, 0), x, below);
 const softplus = (x: Node): Node => add(max(x, 0), log(add(1, exp(neg(abs(x))))));
 const signOf = (x: Node): Node => {
@@ -56,7 +56,7 @@ const ceil = (x: Node): Node => neg(floor(neg(x)));
 const isInfinite = (x: Node): Node => gt(abs(x), 3.4028234663852886e38);
 const isNaN_ = (x: Node): Node => ne(x, x);
 
-/** log(a + √…) of the inverse functions that heddle has no op for; |x| in, and the sign put back. */
+/** Inverse hyperbolic functions, which heddle has no ops for, as log(a + √…) of |x| with the sign restored. */
 const asinh = (x: Node): Node => {
   const magnitude = abs(x);
   return mul(signOf(x), log(add(magnitude, sqrt(add(mul(x, x), 1)))));
@@ -82,7 +82,7 @@ function integerDivision(a: Node, b: Node): Node {
   return a.type.dtype === "i32" || a.type.dtype === "u32" ? idiv(a, b) : div(a, b);
 }
 
-/** The remainder with the sign of the divisor, or with fmod that of the dividend. */
+/** The remainder with the divisor's sign, or with fmod the dividend's. */
 function remainder(n: NodeView): Value {
   return pointwise(n, [n.in(0), n.in(1)], ([a, b]) => {
     if (isFloatType(n.in(0).type)) {
@@ -96,7 +96,7 @@ function remainder(n: NodeView): Value {
   });
 }
 
-/** A power; of integers by repeated multiplication where the exponent is known, else through floats. */
+/** Powers; of integers by repeated multiplication if the exponent is constant, else through floats. */
 function power(n: NodeView): Value {
   const [a, b] = [n.in(0), n.in(1)];
   return pointwise(n, [a, b], ([x, y]) => {
@@ -109,7 +109,7 @@ function power(n: NodeView): Value {
   });
 }
 
-/** Another element type. */
+/** Casts to another element type. */
 function castTo(n: NodeView, to: ElementType): Value {
   const x = n.in(0);
   if (x.kind === "known" && x.type.range && to.range) return known(to, x.shape, x.values);
@@ -121,7 +121,7 @@ export function casted(node: Node, from: ElementType, to: ElementType): Node {
   return isNarrow(to) && from !== to ? wrap(made, to) : made;
 }
 
-/** Between two bounds, of which each may be missing. */
+/** Clamps between optional bounds. */
 function clip(n: NodeView): Value {
   const x = n.in(0);
   const bound = (i: number, name: string) => n.inputs[i] ?? (n.has(name) ? n.scalar(x.type, n.float(name)) : undefined);
@@ -133,7 +133,7 @@ function clip(n: NodeView): Value {
   });
 }
 
-/** Bits of integers, one after the other: a graph has no op on all of them. */
+/** Bitwise operators, bit by bit: the graph IR has no bitwise ops. */
 function bitwise(make: Pair): ImportRecord {
   return {
     build: (n) => {
@@ -153,10 +153,10 @@ function bitwise(make: Pair): ImportRecord {
   };
 }
 
-/** Bit i of a whole number, in two's complement, as 0 or 1. */
+/** Bit i of an integer in two's complement, as 0 or 1. */
 function bitOf(x: Node, i: number): Node {
   if (x.type.dtype === "u32") return mod(idiv(x, 2 ** i), 2);
-  // x shifted down with its sign: a division towards minus infinity.
+  // Arithmetic right shift: division rounding toward minus infinity.
   if (i === 31) return cast(lt(x, 0), "i32");
   const unit = 2 ** i;
   const quotient = idiv(sub(x, positiveMod(x, unit)), unit);
@@ -165,7 +165,10 @@ function bitOf(x: Node, i: number): Node {
 
 const positiveMod = (x: Node, by: number): Node => (by === 1 ? mul(x, 0) : mod(add(mod(x, by), by), by));
 
-/** Shifted by as many places as each says; what is negative keeps its sign, and beyond the width nothing is left. */
+/**
+ * Elementwise shifts; right shifts of signed types are arithmetic. Shifts beyond the width give 0, or -1 for negative
+ * numbers shifted right.
+ */
 function bitShift(n: NodeView): Value {
   const left = n.text("direction", "LEFT") === "LEFT";
   const { type } = n.integersIn(0);
@@ -183,7 +186,7 @@ function bitShift(n: NodeView): Value {
     const { dtype } = x!.type;
     if (left) return select(inside, cast(mul(cast(x!, "u32"), unit), dtype), 0);
     if (!isSigned) return select(inside, cast(idiv(cast(x!, "u32"), unit), dtype), 0);
-    // Of a negative number its complement is shifted: −1 − ((−1 − x) >> by).
+    // A negative number shifts as its complement: −1 − ((−1 − x) >> by).
     const isNegative = lt(x!, 0);
     const shifted = cast(idiv(cast(select(isNegative, sub(-1, x!), x!), "u32"), unit), dtype);
     return select(
@@ -212,10 +215,9 @@ function where(n: NodeView): Value {
   };
 }
 
-/** HardSigmoid and what is made of it. */
+/** HardSigmoid, also used by HardSwish. */
 const hardSigmoid = (x: Node, alpha: number, beta: number): Node => min(max(add(mul(x, alpha), beta), 0), 1);
 
-/** Alpha for each channel, which is dimension 1. */
 function prelu(n: NodeView): Value {
   return pointwise(n, [n.in(0), n.in(1)], ([x, slope]) => select(lt(x!, 0), mul(slope!, x!), x!));
 }

@@ -1,4 +1,4 @@
-/** Elements of a map at places between its own, which another tensor says. */
+/** GridSample: interpolates a map at the coordinates of a grid tensor. */
 import { type Dim, type Node, ops, productOfDims } from "../../../../compiler/index.ts";
 import type { NodeView } from "../node-view.ts";
 import type { Records } from "../record.ts";
@@ -10,17 +10,17 @@ import { spatialSizes } from "./windows.ts";
 
 const { abs, add, and, cast, floor, ge, lt, max, min, mul, select, sub } = ops;
 
-/** Along one side: the places that count, and how much of each. */
+/** One interpolation tap along one spatial dimension: index and weight. */
 interface Tap {
   readonly place: Node;
   readonly weight: Node;
 }
 
-/** -1 to 1 as places of a side of `size` elements. */
+/** Maps coordinates in [-1, 1] to element positions of a dimension of `size`. */
 const placed = (x: Node, size: number, corners: boolean): Node =>
   corners ? mul(add(x, 1), (size - 1) / 2) : sub(mul(add(x, 1), size / 2), 0.5);
 
-/** A place beyond the ends, mirrored at them: between the first and the last element, or their outer edges. */
+/** Reflects positions at the centers of the first and last elements, or at their outer edges. */
 function reflected(x: Node, size: number, corners: boolean): Node {
   const [low, high] = corners ? [0, size - 1] : [-0.5, size - 0.5];
   const span = high - low;
@@ -71,7 +71,7 @@ function gridSample(n: NodeView): Value {
   const flat = n.tensor(reshapeTo(n, x, [x.shape[0]!, x.shape[1]!, productOfDims(sizes)]));
   const places = grid.shape.slice(1, -1);
   const names = [flat.axes[0], ...places.map((_, i) => freshName(`to_${i}`, flat.axes))];
-  // Coordinates lie the last side first.
+  // Coordinates are ordered from the last spatial dimension to the first.
   const sides = sizes.map((size, i) => {
     const own = reshapeTo(n, rangeOf(n, grid, rank + 1, rank - 1 - i, 1), [grid.shape[0]!, ...places]);
     const at = placed(wide(n.named(own, names)), size, corners);
@@ -90,7 +90,7 @@ function gridSample(n: NodeView): Value {
 
 const wide = (x: Node): Node => (x.type.dtype === "f32" ? x : cast(x, "f32"));
 
-/** Σ over one tap of each side of the element there, times what each side counts. */
+/** Weighted sum over all combinations of one tap per spatial dimension. */
 function weighted(flat: Tensor, sides: readonly (readonly Tap[])[], sizes: readonly number[]): Node {
   const corners = sides.reduce<readonly (readonly Tap[])[]>(
     (all, side) => all.flatMap((one) => side.map((t) => [...one, t])),

@@ -1,4 +1,4 @@
-/** Every operator that is read, by its name; those of another domain than ONNX's own after it. */
+/** All supported operators by name; names outside ONNX's own domain are prefixed with theirs. */
 import type { Records } from "../record.ts";
 import { attentionRecords } from "./attention.ts";
 import { controlRecords } from "./control.ts";
@@ -17,7 +17,7 @@ import { shapeRecords } from "./shapes.ts";
 import { windowRecords } from "./windows.ts";
 
 export const records: Records = {
-  // A constant is read where it stands: it may be a weight.
+  // The importer handles constants itself: one may be a weight.
   Constant: { build: (n) => n.in(0) },
   ...elementwiseRecords,
   ...shapeRecords,
@@ -36,5 +36,5 @@ export const records: Records = {
   ...gridSampleRecords,
 };
 
-/** Records of what other files of this room write in place of nodes; no file may have them. */
+/** Records of internal operators that import rewrites create; they may not occur in a file. */
 export const ownRecords: Records = { "heddle.BlocksAsFloats": blocksRecord };

@@ -1,4 +1,4 @@
-/** Operators that read and write at places which other tensors say, and those that make room around a tensor. */
+/** Gathers, scatters and padding. */
 import { addDims, type Dim, type Node, ops, productOfDims, subDims } from "../../../../compiler/index.ts";
 import { namesOf, sharedNames } from "../broadcast.ts";
 import type { NodeView } from "../node-view.ts";
@@ -9,7 +9,7 @@ import { expandTo, reshapeTo } from "./shapes.ts";
 
 const { add, cast, eq, lt, mul, reduceMax, reduceMin, reduceProd, reduceSum, select, sub } = ops;
 
-/** Indices counted from either end, as those from the beginning. */
+/** Normalizes negative indices. */
 function fromStart(n: NodeView, index: Value, size: Dim): Value {
   const found = knownOf(index);
   if (found && isNumbers(found.values) && typeof size === "number") {
@@ -22,7 +22,7 @@ function fromStart(n: NodeView, index: Value, size: Dim): Value {
   return { ...x, node: select(lt(x.node, 0), add(x.node, ops.sizeOf(size, "i32")), x.node) };
 }
 
-/** Rows of one dimension. */
+/** Gathers along one dimension. */
 function gather(n: NodeView): Value {
   const data = n.in(0);
   const at = n.dim(n.int("axis", 0), data.shape.length);
@@ -50,7 +50,7 @@ function gather(n: NodeView): Value {
   }
   const table = n.tensor(data, ["row", "embed"], namesOf([index]));
   const i = n.tensor(index, ["place"], table.axes);
-  // Axes of the table that the index has too are others: they are named anew.
+  // The table's axes are distinct from the index's of the same name, so rename them.
   const taken: (string | undefined)[] = [...i.axes];
   const names = table.axes.map((name) => {
     if (name === undefined) return undefined;
@@ -64,7 +64,7 @@ function gather(n: NodeView): Value {
 
 const asIndex = (x: Node): Node => (x.type.dtype === "i32" || x.type.dtype === "u32" ? x : cast(x, "i32"));
 
-/** A value without a dimension of 1. */
+/** Removes a size-1 dimension. */
 function without(n: NodeView, value: Value, at: number): Value {
   return reshapeTo(
     n,
@@ -73,7 +73,7 @@ function without(n: NodeView, value: Value, at: number): Value {
   );
 }
 
-/** One element of a dimension for each place of the result. */
+/** Gathers one element along a dimension for each position of the result. */
 function gatherElements(n: NodeView): Value {
   let data = n.in(0);
   const rank = data.shape.length;
@@ -89,7 +89,7 @@ function gatherElements(n: NodeView): Value {
   return tensor(data.type, index.shape, names, ops.gather(table.node, asIndex(n.named(index, names)), table.axes[at]!));
 }
 
-/** Numbers of places in several dimensions, as one place in all of them together: [..., last] -> [...]. */
+/** Flattens multi-dimensional indices into linear ones: [..., last] -> [...]. */
 function flatPlaces(n: NodeView, index: Value, sizes: readonly Dim[]): Tensor {
   const last = index.shape.length - 1;
   const depth = index.shape[last];
@@ -111,7 +111,7 @@ function flatPlaces(n: NodeView, index: Value, sizes: readonly Dim[]): Tensor {
 
 const renamedLike = (n: NodeView, x: Tensor, like: Tensor): Node => n.named(x, like.axes);
 
-/** Slices at places of several dimensions. */
+/** Gathers slices at multi-dimensional indices. */
 function gatherNd(n: NodeView): Value {
   const data = n.x(0);
   const index = n.in(1);
@@ -148,7 +148,7 @@ function gatherNd(n: NodeView): Value {
   return tensor(data.type, shape, [...names, ...flat.axes.slice(batch + 1)], node);
 }
 
-/** How updates of one place are combined, with one another and with what was there. */
+/** How updates of one position combine with each other and with the previous value. */
 interface Combine {
   readonly reduce: (x: Node, over: readonly string[]) => Node;
   readonly neutral: (dtype: Node["type"]["dtype"]) => number;
@@ -168,15 +168,15 @@ const combines: Readonly<Record<string, Combine>> = {
 };
 
 /**
- * Rows of `updates` along `from` written at `places` along `to` of `kept`. Each row looks whose place it is: [to, from], of
- * which no kernel keeps the whole.
+ * Scatters rows of `updates` along `from` to the positions `places` along `to` of `kept`, as a masked reduction over
+ * [to, from], which fusion never materializes.
  */
 function scattered(n: NodeView, kept: Node, updates: Node, places: Node, to: string, from: string, how: string): Node {
   const size = kept.type.axes.find((a) => a.name === to)!.size;
   const dtype = kept.type.dtype;
   const mine = eq(ops.iota({ name: to, size }, "i32"), asIndex(places));
   if (how === "none") {
-    // Of updates of one place the last counts, as onnxruntime has it; which, the standard leaves open.
+    // With duplicate indices the last update wins, as in onnxruntime; the standard leaves it undefined.
     const order = ops.iota({ name: from, size: updates.type.axes.find((a) => a.name === from)!.size }, "i32");
     const last = reduceMax(select(mine, order, -1), [from]);
     const written = ops.gather(updates, ops.max(last, 0), from);
@@ -196,7 +196,7 @@ function scatterElements(n: NodeView): Value {
   const updates = n.in(2);
   if (index.shape.length !== rank || updates.shape.length !== rank)
     throw n.fail(`updates of ${updates.shape.length} dimensions into ${rank}`);
-  // Where the updates have fewer places, those beyond keep what was there.
+  // Positions beyond the updates' extent keep their previous values.
   const names = data.shape.map((_, d) => data.axes[d] ?? freshName(`side_${d}`, data.axes));
   const own = freshName(names[at]!, names);
   const ones = data.shape.flatMap((d, i) => (d === 1 ? [{ name: names[i]!, size: 1 }] : []));
@@ -267,7 +267,7 @@ function oneHot(n: NodeView): Value {
   );
 }
 
-/** Elements before and after each dimension; below 0, so many are cut off. */
+/** Pads each dimension; negative amounts crop. */
 function pad(n: NodeView): Value {
   let x = n.in(0);
   const rank = x.shape.length;
@@ -309,7 +309,7 @@ function filled(n: NodeView, node: Node, axis: string, low: Dim, high: Dim, size
   const isBool = node.type.dtype === "bool";
   if (value && typeof number === "number" && !isBool) return ops.pad(node, axis, low, high, number);
   if (isBool) return cast(ops.pad(cast(node, "i32"), axis, low, high, Number(number)), "bool");
-  // A number that only the run knows: where no element lies, it is taken.
+  // The fill value is known only at run time: select it outside the original range.
   const whole = addDims(size, addDims(low, high));
   const place = ops.iota({ name: axis, size: whole }, "i32");
   const inside = ops.and(ops.ge(place, ops.sizeOf(low, "i32")), lt(place, ops.sizeOf(addDims(low, size), "i32")));
@@ -318,7 +318,7 @@ function filled(n: NodeView, node: Node, axis: string, low: Dim, high: Dim, size
 
 const without0 = (n: NodeView, value: Value): Value => (value.shape.length === 0 ? value : reshapeTo(n, value, []));
 
-/** Which element stands at each place where a dimension goes on as its mirror image, its end, or from the beginning again. */
+/** Source indices for reflect, edge and wrap padding. */
 function mirrored(n: NodeView, size: Dim, low: Dim, high: Dim, mode: string): number[] {
   if (typeof size !== "number" || typeof low !== "number" || typeof high !== "number")
     throw n.fail(`${mode} padding of ${size} elements: ${n.toGive(size, low, high)}`);
@@ -337,7 +337,7 @@ function mirrored(n: NodeView, size: Dim, low: Dim, high: Dim, mode: string): nu
   return Array.from({ length: low + size + high }, (_, i) => find(i - low));
 }
 
-/** The middle of a tensor, with zeros where it has less. */
+/** Crops or zero-pads a tensor around its center. */
 function centerCropPad(n: NodeView): Value {
   let x = n.in(0);
   const rank = x.shape.length;
@@ -355,7 +355,7 @@ function centerCropPad(n: NodeView): Value {
   return x;
 }
 
-/** Elements whose flag is set, where the flags are known. */
+/** Selects elements by a constant condition. */
 function compress(n: NodeView): Value {
   const flags = n.numbersIn(1, "the condition");
   const places = flags.flatMap((f, i) => (f ? [i] : []));
@@ -365,7 +365,7 @@ function compress(n: NodeView): Value {
   return chosen(n, reshapeTo(n, x, [productOfDims(x.shape)]), 0, places);
 }
 
-/** A range of a cache written at a place for each sample. */
+/** Writes updates into a cache at a per-sample position. */
 function tensorScatter(n: NodeView): Value {
   const cache = n.x(0, ["batch", "head", "token", "embed"]);
   const update = n.in(1);

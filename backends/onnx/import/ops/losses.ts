@@ -1,4 +1,4 @@
-/** Losses against class numbers, and the gate of feed-forward blocks. */
+/** Classification losses, and the gate of feed-forward blocks. */
 import { type Node, ops, productOfDims } from "../../../../compiler/index.ts";
 import { pointwise } from "../broadcast.ts";
 import type { NodeView } from "../node-view.ts";
@@ -7,7 +7,7 @@ import { type Tensor, tensor, type Value } from "../values.ts";
 
 const { cast, div, mul, neg, reduceSum, select } = ops;
 
-/** −log p of the class that each target names, weighted, with a class that does not count. */
+/** Negative log-likelihood of the target classes, with optional class weights and ignored class. */
 function likelihoodLoss(n: NodeView, logs: Tensor): Value {
   const axis = logs.axes[1];
   const rest = [logs.axes[0], ...logs.axes.slice(2)];

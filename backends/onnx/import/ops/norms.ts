@@ -1,4 +1,4 @@
-/** Normalization: over a batch's recorded statistics, over channels, over the last dimensions. */
+/** Normalization operators: batch, instance, group, layer and others. */
 import { type Dim, type Node, ops, productOfDims } from "../../../../compiler/index.ts";
 import { float } from "../elements.ts";
 import type { NodeView } from "../node-view.ts";
@@ -21,7 +21,7 @@ export function meanOf(x: Node, over: readonly string[]): Node {
   return typeof size === "number" ? mul(total, 1 / size) : div(total, ops.sizeOf(size, x.type.dtype));
 }
 
-/** x less its mean, over its deviation. */
+/** (x − mean) / standard deviation. */
 function standardized(x: Node, over: readonly string[], epsilon: number): { y: Node; mean: Node; inverse: Node } {
   const mean = meanOf(x, over);
   const centred = sub(x, mean);
@@ -29,7 +29,7 @@ function standardized(x: Node, over: readonly string[], epsilon: number): { y: N
   return { y: mul(centred, inverse), mean, inverse };
 }
 
-/** A value of one element for each channel, under the name of the channels' axis. */
+/** A per-channel vector, named by the channel axis. */
 const perChannel = (n: NodeView, i: number, axis: string | undefined, role?: "buffer"): Node =>
   n.named(channelVector(n, i), [axis], role);
 
@@ -40,7 +40,7 @@ function channelVector(n: NodeView, i: number): Value {
   return value;
 }
 
-/** Statistics are recorded: what training made of them is a scale and a shift. */
+/** Inference uses running statistics, so the operator is a scale and a shift. */
 function batchNorm(n: NodeView): Value | readonly Value[] {
   const x = n.x(0, ["batch", "channel", "row", "column"]);
   const axis = x.shape.length > 1 ? x.axes[1] : undefined;
@@ -53,7 +53,7 @@ function batchNorm(n: NodeView): Value | readonly Value[] {
   return { ...x, node: as(add(mul(sub(wide(x.node), mean), slope), bias), dtype) };
 }
 
-/** In training: statistics of this batch, and the recorded ones moved towards them. */
+/** Training mode: uses batch statistics and updates the running ones. */
 function trainedNorm(n: NodeView, x: Tensor, scale: Node, bias: Node, epsilon: number): readonly Value[] {
   const over = x.axes.filter((a, i): a is string => i !== 1 && a !== undefined);
   const mean = meanOf(wide(x.node), over);
@@ -88,7 +88,7 @@ function groupNorm(n: NodeView): Value {
   const over = apart.axes.filter((a, i): a is string => i > 1 && a !== undefined);
   const { y } = standardized(wide(apart.node), over, n.float("epsilon", 1e-5));
   const scaled = (i: number): Node => {
-    // Up to opset 20 each group has a scale of its own, later each channel.
+    // Up to opset 20, scale and bias are per group; later, per channel.
     const own = n.in(i);
     if (own.shape.length === 1 && own.shape[0] === groups && n.opset < 21) return wide(n.named(own, [apart.axes[1]]));
     const split = n.tensor(reshapeTo(n, n.tensor(own, ["channel"]), [groups, channels / groups]));
@@ -98,7 +98,7 @@ function groupNorm(n: NodeView): Value {
   return reshapeTo(n, { ...apart, node }, value.shape);
 }
 
-/** The dimensions from `axis` on. */
+/** The axes from `axis` on. */
 function lastAxes(n: NodeView, x: Tensor): string[] {
   const at = n.dim(n.int("axis", -1), x.shape.length);
   return x.axes.slice(at).filter((a) => a !== undefined);
@@ -107,7 +107,7 @@ function lastAxes(n: NodeView, x: Tensor): string[] {
 const aligned = (n: NodeView, value: Value, x: Tensor): Node =>
   n.named(value, value.shape.length === 0 ? [] : x.axes.slice(-value.shape.length));
 
-/** One op where weight and bias are axes of x; spelled out where statistics are asked for, or nothing is normalized. */
+/** One op if weight and bias only have axes of x; expanded if statistics are requested, or nothing is normalized. */
 function layerNorm(n: NodeView): Value | readonly (Value | undefined)[] {
   const x = n.x(0, ["batch", "token", "embed"]);
   const over = lastAxes(n, x);
@@ -151,7 +151,7 @@ function rmsNorm(n: NodeView): Value {
   return { ...x, node: weight ? mul(y, as(weight, y.type.dtype)) : y };
 }
 
-/** Of onnxruntime: a sum, and its norm. */
+/** onnxruntime's fused residual addition and norm. */
 function skipNorm(n: NodeView, hasBias: boolean): readonly (Value | undefined)[] {
   const x = n.x(0, ["batch", "token", "embed"]);
   const skip = aligned(n, n.in(1), x);
@@ -179,7 +179,7 @@ function meanVariance(n: NodeView): Value {
   return { ...x, node: div(centred, add(deviation, 1e-9)) };
 }
 
-/** Each element over what its neighbours among the channels come to. */
+/** Local response normalization across channels. */
 function lrn(n: NodeView): Value {
   const x = n.x(0, ["batch", "channel", "row", "column"]);
   const size = n.int("size");

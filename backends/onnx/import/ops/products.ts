@@ -1,4 +1,4 @@
-/** Matrix products: contractions over the axis that both operands get. */
+/** Matrix products as contractions over a shared axis. */
 import { type Node, ops } from "../../../../compiler/index.ts";
 import { broadcastShape, namesOf, pointwise, sharedNames, unequal } from "../broadcast.ts";
 import { isFloatType } from "../elements.ts";
@@ -6,7 +6,7 @@ import { type NodeView, withShape } from "../node-view.ts";
 import type { Records } from "../record.ts";
 import { freshName, known, type Tensor, tensor, type Value } from "../values.ts";
 
-/** a · b of the last two dimensions, the ones before them batched; vectors are rows or columns. */
+/** Matmul of the last two dimensions with broadcast batch dimensions; vectors are rows or columns. */
 export function matmul(n: NodeView, left: Value, right: Value): Tensor {
   if (left.shape.length === 0 || right.shape.length === 0) throw n.fail("a scalar is no matrix");
   const isRow = left.shape.length === 1;
@@ -17,7 +17,7 @@ export function matmul(n: NodeView, left: Value, right: Value): Tensor {
   const [batchA, batchB] = [left.shape.slice(0, -2), right.shape.slice(0, -2)];
   const batch = broadcastShape(n, [batchA, batchB]);
   const axesOf = (v: Value, from: number, to?: number) => (v.kind === "tensor" ? v.axes.slice(from, to) : []);
-  // Names of the batch from either side, then rows, what is summed, and columns; each is new to those before.
+  // Axis names: batch from either side, then rows, contracted, columns; all distinct.
   const batchNames = sharedNames(batch, [part(left, 0, -2), part(right, 0, -2)], "batch");
   const names: (string | undefined)[] = [...batchNames];
   const pick = (own: string | undefined, base: string) => {
@@ -42,7 +42,7 @@ export function matmul(n: NodeView, left: Value, right: Value): Tensor {
   return tensor(left.type, shape, [...batchNames, ...(isRow ? [] : [row]), ...(isColumn ? [] : [column])], node);
 }
 
-/** Integers are multiplied and summed as they are: contractions are of floats. */
+/** Integers use multiply and sum, since contractions are float only. */
 function product(_n: NodeView, a: Node, b: Node, dot: string, dtype: Node["type"]["dtype"]): Node {
   if (dtype === "f32" || dtype === "f16") return ops.contract(a, b, [dot]);
   return ops.reduceSum(ops.mul(a, b), [dot]);
@@ -63,7 +63,7 @@ const swapped = (n: NodeView, value: Value): Value => {
   ]);
 };
 
-/** alpha · A · B + beta · C, each matrix as it is or transposed. */
+/** alpha · A · B + beta · C, with A and B optionally transposed. */
 function gemm(n: NodeView): Value {
   const [left, right] = [n.in(0), n.in(1)];
   if (left.shape.length !== 2 || right.shape.length !== 2) throw n.fail("both operands are matrices");
@@ -84,7 +84,7 @@ function scaledBy(n: NodeView, node: Node, by: number, like: Value): Node {
   return ops.mul(node, by);
 }
 
-/** onnxruntime's product of matrices that may be transposed. */
+/** onnxruntime's matmul with optionally transposed operands. */
 function fusedMatmul(n: NodeView): Value {
   const turned = (i: number, name: string) => {
     const value = n.in(i);
@@ -103,7 +103,7 @@ function fusedMatmul(n: NodeView): Value {
   return alpha === 1 ? made : { ...made, node: ops.mul(made.node, alpha) };
 }
 
-/** Σ of products by a formula of letters; each letter is an axis. */
+/** Einsum; each letter is an axis. */
 function einsum(n: NodeView): Value {
   const formula = n.text("equation", "").replace(/\s/g, "");
   const [from = "", given] = formula.split("->");
@@ -150,7 +150,7 @@ function einsum(n: NodeView): Value {
 const products = (a: Node, b: Node, over: readonly string[]): Node =>
   a.type.dtype === "f32" || a.type.dtype === "f16" ? ops.contract(a, b, over) : ops.reduceSum(ops.mul(a, b), over);
 
-/** Summed over the axes that nobody else needs. */
+/** Sums over axes that neither the result nor the other operands need. */
 function reducedTo(node: Node, keep: ReadonlySet<string>, others: readonly Node[]): Node {
   const over = node.type.axes
     .map((a) => a.name)
@@ -158,7 +158,7 @@ function reducedTo(node: Node, keep: ReadonlySet<string>, others: readonly Node[
   return over.length === 0 ? node : ops.reduceSum(node, over);
 }
 
-/** The letters of a term; "..." stands for as many dimensions as are left. */
+/** The letters of a term; "..." expands to the remaining dimensions. */
 function spelled(
   n: NodeView,
   term: string,
@@ -179,7 +179,7 @@ function spelled(
   return [...before, ...dots, ...after];
 }
 
-/** Without an arrow: the letters that occur once, in the order of the alphabet. */
+/** The implicit output term: the letters that occur once, in alphabetical order. */
 function implied(terms: readonly (readonly string[])[]): string[] {
   const all = terms.flat();
   const dots = [...new Set(all.filter((l) => /\d/.test(l)))].sort((a, b) => Number(b) - Number(a));
@@ -187,7 +187,7 @@ function implied(terms: readonly (readonly string[])[]): string[] {
   return [...dots, ...once];
 }
 
-/** A value under the names given; a name that stands twice takes the elements whose two places are one. */
+/** A value with the given axis names; a repeated name takes the diagonal. */
 function diagonal(n: NodeView, value: Value, names: readonly string[]): Node {
   const own = names.map((name, i) => (names.indexOf(name) === i ? name : `${name}_again_${i}`));
   let node = n.named(value, own);

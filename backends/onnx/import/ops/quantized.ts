@@ -1,4 +1,4 @@
-/** Integers with scales: to and from them, and products of them. Sums of integers are computed in f32, exact below 2^24. */
+/** Quantization, dequantization and quantized products. Integer sums are computed in f32, which is exact below 2^24. */
 import { type Node, ops } from "../../../../compiler/index.ts";
 import { pointwise } from "../broadcast.ts";
 import { type ElementType, elementNamed, elementType, float, int32, isNarrow } from "../elements.ts";
@@ -15,7 +15,7 @@ import { convolve } from "./windows.ts";
 const { add, cast, div, max, min, mul, sub } = ops;
 const wide = (x: Node): Node => (x.type.dtype === "f32" ? x : cast(x, "f32"));
 
-/** A scale or a zero point beside the tensor that it is of: one for all, one for each place of a dimension, or of a block. */
+/** Reshapes a scale or zero point to broadcast with its tensor: per tensor, per channel or per block. */
 function beside(n: NodeView, given: Value, x: Value, axis: number, block: number): Value {
   const rank = x.shape.length;
   if (given.shape.length === 0 || (given.shape.length === 1 && given.shape[0] === 1)) return reshapeTo(n, given, []);
@@ -31,7 +31,7 @@ function beside(n: NodeView, given: Value, x: Value, axis: number, block: number
   return given;
 }
 
-/** Blocks of a dimension as a dimension of their own: [.., n, ..] as [.., blocks, block, ..]. */
+/** Splits a dimension into blocks: [.., n, ..] to [.., blocks, block, ..]. */
 function inBlocks(n: NodeView, value: Value, at: number, block: number): Value {
   const blocks = quotientOf(value.shape[at]!, block);
   if (blocks === undefined) throw n.fail(`a dimension of ${value.shape[at]} in blocks of ${block}`);
@@ -42,11 +42,11 @@ interface Scaled {
   readonly x: Value;
   readonly scale: Value;
   readonly zero: Value | undefined;
-  /** Puts a result back into the shape that was given. */
+  /** Restores the original shape. */
   readonly back: (made: Value) => Value;
 }
 
-/** Operands of a (de)quantization, so that they broadcast. */
+/** The operands of a (de)quantization, reshaped to broadcast. */
 function scaled(n: NodeView): Scaled {
   const [x, scale] = [n.in(0), n.in(1)];
   const [axis, block] = [n.int("axis", 1), n.int("block_size", 0)];
@@ -93,8 +93,8 @@ function dequantize(n: NodeView): Value {
 }
 
 /**
- * Integers of the file that nothing but their scales is made of: a weight, in floats. It is dequantized when it is read, so
- * that it can be trained, and exported as integers again.
+ * A quantized weight as a float parameter, if all operands are stored in the file. It is dequantized when it is read,
+ * so that it can be trained and exported as integers again.
  */
 function storedFloats(n: NodeView): Value | undefined {
   const [q, s, z] = [n.in(0), n.in(1), n.inputs[2]];
@@ -118,12 +118,12 @@ function storedFloats(n: NodeView): Value | undefined {
   return { kind: "stored", type: n.in(1).type, shape, weight } satisfies Stored;
 }
 
-/** What makes floats of integers: the operator, and its operands beside them. */
+/** Identifies a dequantization: the operator, axis, scale and zero point. */
 const formOf = (n: NodeView): string => [n.message.opType, n.int("axis", 1), ...n.message.input.slice(1)].join(" ");
 
 const shownWeight = (q: Value, n: NodeView): string => (q.kind === "stored" ? q.weight.name : n.message.input[0]!);
 
-/** How the numbers of a value are got, where they lie in the file. */
+/** Reads a value's numbers if they are stored in the file. */
 function sourceOf(value: Value): (() => Promise<ArrayLike<number>>) | undefined {
   if (value.kind === "stored") return value.weight.read;
   if (value.kind === "known" && isNumbers(value.values)) {
@@ -133,7 +133,7 @@ function sourceOf(value: Value): (() => Promise<ArrayLike<number>>) | undefined 
   return undefined;
 }
 
-/** Where the scale of each element lies. */
+/** Maps an element's index to that of its scale. */
 function scalePlaces(n: NodeView, shape: readonly number[], scales: readonly number[]): (i: number) => number {
   const total = scales.reduce((k, d) => k * d, 1);
   if (total === 1) return () => 0;
@@ -155,7 +155,7 @@ function scalePlaces(n: NodeView, shape: readonly number[], scales: readonly num
     (i % below);
 }
 
-/** The type of quantized values: that of the zero point, or what the node says. */
+/** The quantized type: that of the zero point, or of the node's attribute. */
 function quantizedType(n: NodeView, zero: number): ElementType {
   const given = n.inputs[zero]?.type;
   if (given) return given;
@@ -183,7 +183,7 @@ function quantize(n: NodeView): Value {
   );
 }
 
-/** A scale and a zero point made of the tensor itself. */
+/** DynamicQuantizeLinear: derives scale and zero point from the tensor. */
 function dynamicQuantize(n: NodeView): readonly Value[] {
   const x = n.x(0);
   const uint8 = elementNamed("uint8");
@@ -195,11 +195,11 @@ function dynamicQuantize(n: NodeView): readonly Value[] {
   ];
 }
 
-/** Integers less their zero point, as floats. */
+/** Integers minus their zero point, as floats. */
 function centred(n: NodeView, i: number, zero: number, at: number): Value {
   const x = n.in(i);
   const z = n.inputs[zero];
-  // A weight comes in as floats, so that it can be trained and is exported as the same integers.
+  // A weight becomes a float parameter, so that it can be trained and exports as the same integers.
   if (x.kind === "stored" && !z) {
     const weight = { ...x.weight, form: "whole floats" };
     return { kind: "stored", type: float, shape: x.shape, weight } satisfies Stored;
@@ -217,7 +217,7 @@ function centred(n: NodeView, i: number, zero: number, at: number): Value {
 
 const asInteger = (x: Tensor): Value => ({ ...x, type: int32, node: cast(x.node, "i32") });
 
-/** A product of integers in floats, scaled and rounded to integers again. */
+/** Requantizes an integer product computed in floats. */
 function requantized(
   n: NodeView,
   product: Tensor,
@@ -247,7 +247,10 @@ function requantized(
   );
 }
 
-/** The weight of onnxruntime's product, [N, K] in floats: B is [N, blocks, bytes] of few bits, each block with a scale and a zero point. */
+/**
+ * The weight of MatMulNBits as floats, [N, K]: B is [N, blocks, bytes] of packed integers with a scale and zero point
+ * per block.
+ */
 function blocksAsFloats(n: NodeView, type: ElementType): Stored {
   const [columns, inner, bits, block] = [n.int("N"), n.int("K"), n.int("bits", 4), n.int("block_size")];
   if (![2, 4, 8].includes(bits) || !(block >= 1) || !(columns >= 1) || !(inner >= 1))
@@ -303,7 +306,7 @@ function matmulNBits(n: NodeView): Value {
   return bias ? pointwise(n, [product, bias], ([p, b]) => add(p!, b!)) : product;
 }
 
-/** [out, in] as [in, out], called after the axis that it is multiplied along. */
+/** Transposes [out, in] to [in, out]; `in` is named by the contracted axis. */
 function transposed(n: NodeView, weight: Stored, x: Tensor): Tensor {
   const dot = x.axes.at(-1);
   const t = n.tensor(weight, ["out", dot ?? "in"], x.axes.slice(0, -1));
@@ -331,5 +334,5 @@ export const quantizedRecords: Records = {
   "com.microsoft.MatMulNBits": { build: matmulNBits },
 };
 
-/** Of no file: what integer-forms.ts makes of rows that are picked of blocks. */
+/** Internal operator that integer-forms.ts creates for row gathers from blocks. */
 export const blocksRecord: ImportRecord = { build: (n) => blocksAsFloats(n, n.in(2).type), unfolded: true };

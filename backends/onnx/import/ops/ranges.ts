@@ -1,4 +1,4 @@
-/** Operators that put dimensions together, and take ranges and single places of them. */
+/** Concatenation, slicing and selection along dimensions. */
 import { type Dim, ops, productOfDims, subDims } from "../../../../compiler/index.ts";
 import { broadcastShape, sharedNames } from "../broadcast.ts";
 import type { NodeView } from "../node-view.ts";
@@ -7,7 +7,7 @@ import { certainly, quotientOf } from "../sizes.ts";
 import { elements, freshName, isNumbers, known, tensor, type Value } from "../values.ts";
 import { expandTo } from "./shapes.ts";
 
-/** Parts one after another; a part of length 1 gets the axis that it lacks. */
+/** Concatenates parts; a part of length 1 gets its missing axis. */
 function concat(n: NodeView): Value {
   const values = n.inputs.map((_, i) => n.in(i)).filter((v) => elements(v) !== 0);
   if (values.length === 0) return n.in(0);
@@ -27,7 +27,7 @@ export function concatAlong(n: NodeView, values: readonly Value[], at: number): 
   );
   const clash = values.find((v) => v.shape.some((d, i) => i !== at && d !== others[i]));
   if (clash) throw n.fail(`a part of [${clash.shape.join(", ")}] does not continue [${first!.shape.join(", ")}]`);
-  // Named with the axis in its place, whichever part has it.
+  // A placeholder size other than 1, so that the concatenated dimension gets a name from any part.
   const withAxis = others.map((d, i): Dim => (i === at ? 2 : d));
   const names = sharedNames(withAxis, values, "joined");
   const nodes = values.map((v) => {
@@ -63,7 +63,7 @@ function equalParts(n: NodeView, size: Dim, parts: number): Dim[] {
   return Array.from({ length: parts }, (_, i) => Math.min(each, size - each * i));
 }
 
-/** `length` elements of a dimension from `start`. */
+/** `length` elements of a dimension starting at `start`. */
 export function rangeOf(n: NodeView, value: Value, at: number, start: Dim, length: Dim): Value {
   if (length === 0) return empty(n, value, at);
   const size = value.shape[at]!;
@@ -81,7 +81,7 @@ export function rangeOf(n: NodeView, value: Value, at: number, start: Dim, lengt
   );
 }
 
-/** Nothing of a dimension: known, as a list of no sizes is. */
+/** An empty range as a constant, such as an empty list of sizes. */
 function empty(n: NodeView, value: Value, at: number): Value {
   const shape = value.shape.map((d, i) => (i === at ? 0 : d));
   if (!isNumbers(shape)) throw n.fail("nothing is left of a tensor");
@@ -138,24 +138,24 @@ function steppedRange(n: NodeView, x: Value, at: number, start: Dim, end: Dim, s
       );
 }
 
-/** Places that a table may list. */
+/** Limit on the length of an index table. */
 const mostPlaces = 2 ** 20;
 
 function requireFew(n: NodeView, count: number): void {
   if (!(count <= mostPlaces)) throw n.fail(`a choice of ${count} elements, one by one`);
 }
 
-/** A place of a dimension, counted from either end and kept inside. */
+/** Normalizes a possibly negative slice bound and clamps it to the dimension. */
 function bounded(n: NodeView, place: Dim, size: Dim): Dim {
   const from = typeof place === "number" && place < 0 ? subDims(size, -place) : place;
   if (certainly(0, ">=", from)) return 0;
   if (certainly(from, ">=", size) || (typeof place === "number" && place >= 2 ** 31 - 1)) return size;
-  if (typeof from !== "number" && typeof size === "number") return from; // a run whose sizes do not fit is refused
+  if (typeof from !== "number" && typeof size === "number") return from; // runs with sizes that do not fit are rejected
   if (certainly(size, ">=", from) && certainly(from, ">=", 0)) return from;
   throw n.fail(`whether element ${from} is one of ${size} depends on open sizes: ${n.toGive(from, size)}`);
 }
 
-/** Elements of a dimension by their places. */
+/** Selects elements of a dimension by constant indices. */
 export function chosen(n: NodeView, value: Value, at: number, places: readonly number[]): Value {
   if (places.length === 1) return rangeOf(n, value, at, places[0]!, 1);
   if (places.every((p, i) => p === places[0]! + i)) return rangeOf(n, value, at, places[0]!, places.length);
@@ -203,7 +203,7 @@ function repeated(n: NodeView, value: Value, at: number, times: number): Value {
   );
 }
 
-/** Numbers of a first one, a limit and a step, where how many there are is known. */
+/** Range with constant start, limit and step. */
 function range(n: NodeView): Value {
   const [start, limit, step] = [0, 1, 2].map((i) => n.knownIn(i, ["start", "limit", "delta"][i]!).values[0]!);
   const { type } = n.in(0);

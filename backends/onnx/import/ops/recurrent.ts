@@ -1,4 +1,4 @@
-/** Recurrent layers, written out step by step: the graph has as many steps as the sequence. */
+/** Recurrent layers, fully unrolled over the sequence. */
 import { type Dim, mulDims, type Node, ops } from "../../../../compiler/index.ts";
 import { pointwise } from "../broadcast.ts";
 import type { NodeView } from "../node-view.ts";
@@ -10,7 +10,7 @@ import { permuted, reshapeTo } from "./shapes.ts";
 
 const { add, mul, sub } = ops;
 
-/** Steps that are written out. */
+/** Limit on unrolled steps. */
 const mostSteps = 512;
 
 const activations: Readonly<Record<string, (x: Node) => Node>> = {
@@ -24,13 +24,13 @@ const activations: Readonly<Record<string, (x: Node) => Node>> = {
 
 type Activation = (x: Value) => Value;
 
-/** What is the same in all steps of one direction. */
+/** The step-invariant part of one direction. */
 interface Layer {
   readonly n: NodeView;
   readonly hidden: Dim;
   /** [hidden, gates · hidden] */
   readonly recurrent: Value;
-  /** Of the recurrent product, [gates · hidden]; that of the input is in each step's `x` already. */
+  /** Bias of the recurrent product, [gates · hidden]; the input bias is already in each step's `x`. */
   readonly bias: Value | undefined;
   readonly peepholes: Value | undefined;
   readonly activations: readonly Activation[];
@@ -41,7 +41,7 @@ interface State {
   readonly c?: Value;
 }
 
-/** One step from what the input gives to its gates, [batch, gates · hidden]. */
+/** One step, from the input's contribution to the gates, [batch, gates · hidden]. */
 type Step = (layer: Layer, x: Value, before: State) => State;
 
 interface Cell {
@@ -88,7 +88,7 @@ const lstm: Step = (layer, x, { h, c }) => {
     const own = gate(layer, all, k);
     return peepholes ? sum(n, own, product(n, cell, gate(layer, peepholes, k))) : own;
   };
-  // Gates lie as input, output, forget, cell; peepholes as input, output, forget.
+  // Gate order: input, output, forget, cell; peephole order: input, output, forget.
   const input = f(seen(0, c!));
   const forget = n.flag("input_forget") ? pointwise(n, [input], ([i]) => sub(1, i!)) : f(seen(2, c!));
   const cell = sum(n, product(n, forget, c!), product(n, input, g(gate(layer, all, 3))));
@@ -201,7 +201,7 @@ function oneDirection(n: NodeView, cell: Cell, { x, d, isReverse, names, batch, 
     const t = isReverse ? time - 1 - i : i;
     const now = reshapeTo(n, rangeOf(n, all, 0, t, 1), [batch, width]);
     const next = cell.step(layer, now, state);
-    // A row that has ended keeps its state, and gives zeros.
+    // A sequence that has ended keeps its state and outputs zeros.
     const within = (v: Value, otherwise: Value) =>
       lengths
         ? pointwise(n, [v, otherwise, lengths], ([y, old, length]) => ops.select(ops.gt(length!, t), y!, old!))
@@ -213,7 +213,7 @@ function oneDirection(n: NodeView, cell: Cell, { x, d, isReverse, names, batch, 
   return { outputs, last: state };
 }
 
-/** [batch, hidden] of zeros. */
+/** A zero state, [batch, hidden]. */
 function zeros(n: NodeView, like: Tensor, shape: readonly Dim[]): Value {
   const names = ["batch", "hidden"];
   const axes = shape.flatMap((size, i) => (size === 1 ? [] : [{ name: names[i]!, size }]));

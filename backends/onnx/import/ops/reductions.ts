@@ -1,4 +1,4 @@
-/** Reductions over dimensions, and what is made of them: softmax, arg, sums along a dimension. */
+/** Reductions, softmax, argmax and argmin, top-k, cumulative sums. */
 import { type Dim, type Node, ops, productOfDims } from "../../../../compiler/index.ts";
 import { held, int64 } from "../elements.ts";
 import type { NodeView } from "../node-view.ts";
@@ -8,7 +8,7 @@ import { reshapeTo } from "./shapes.ts";
 
 const { abs, add, cast, div, eq, exp, log, mul, reduceMax, reduceMin, reduceProd, reduceSum, sqrt, sub } = ops;
 
-/** Which dimensions a reduction is over: an operand or an attribute, all where neither says. */
+/** The reduced dimensions, from an operand or attribute; default: all. */
 function overOf(n: NodeView, rank: number): number[] | undefined {
   const axes = n.list("axes", 1);
   const none = axes === undefined || axes.length === 0;
@@ -17,11 +17,11 @@ function overOf(n: NodeView, rank: number): number[] | undefined {
 }
 
 export interface Fold {
-  /** The node with the axes gone; `count` is how many elements became one. */
+  /** Reduces the axes; `count` is the number of elements per result. */
   readonly reduce: (x: Node, over: readonly string[], count: Dim) => Node;
-  /** What it makes of a single element, and before the reduction of each. */
+  /** Elementwise map before the reduction. */
   readonly each?: (x: Node) => Node;
-  /** What it makes of no elements at all. */
+  /** The result for zero elements. */
   readonly nothing?: number;
 }
 
@@ -75,7 +75,7 @@ const mean = (x: Node, count: Dim): Node => {
   return div(x, ops.sizeOf(count, x.type.dtype));
 };
 
-/** log Σ exp of several axes, no exponent above 0. */
+/** Stable logsumexp over several axes. */
 function logSumExp(x: Node, over: readonly string[]): Node {
   if (over.length === 0) return x;
   if (over.length === 1) return ops.logsumexp(x, over[0]!);
@@ -83,7 +83,7 @@ function logSumExp(x: Node, over: readonly string[]): Node {
   return add(top, log(reduceSum(exp(sub(x, top)), over)));
 }
 
-/** Along one dimension; a file before opset 13 means all dimensions from it on as one. */
+/** Along one dimension; before opset 13, along all dimensions from `axis` on, flattened. */
 function alongAxis(make: (x: Node, axis: string) => Node, single: (x: Node) => Node): ImportRecord {
   return {
     build: (n) => {
@@ -104,7 +104,7 @@ function alongAxis(make: (x: Node, axis: string) => Node, single: (x: Node) => N
 
 const constantLike = (value: number, x: Node): Node => ops.broadcastLike(ops.constant(value, x.type.dtype), x);
 
-/** The place of the largest or the smallest element, the first of equal ones or the last. */
+/** Argmax or argmin; ties go to the first or the last element. */
 function arg(sign: 1 | -1): ImportRecord {
   return {
     build: (n) => {
@@ -125,7 +125,7 @@ function arg(sign: 1 | -1): ImportRecord {
   };
 }
 
-/** Sums or products of all elements before each, as a masked reduction: quadratic in the dimension, but of any type. */
+/** Cumulative sum or product, as a masked reduction: quadratic in the dimension, but for any type. */
 function running(reduce: (x: Node, over: readonly string[]) => Node, neutral: number): ImportRecord {
   return {
     build: (n) => {
@@ -149,7 +149,7 @@ function hardmax(x: Node, axis: string): Node {
   return cast(eq(ops.iota({ name: axis, size }, "i32"), ops.argmax(x, axis)), x.type.dtype);
 }
 
-/** The k largest or smallest of a dimension in order: each is the one that so many others precede. */
+/** Top-k by rank: an element's rank is the number of elements that precede it in the order. */
 function topK(n: NodeView): readonly Value[] {
   const x = n.x(0);
   const at = n.dim(n.int("axis", -1), x.shape.length);
@@ -164,7 +164,7 @@ function topK(n: NodeView): readonly Value[] {
   const [mine, theirs] = [axis, other].map((name) => ops.iota({ name, size }, "i32")) as [Node, Node];
   const better = n.flag("largest", true) ? ops.gt(rivals, x.node) : ops.lt(rivals, x.node);
   const before = ops.or(better, ops.and(eq(rivals, x.node), ops.lt(theirs, mine)));
-  const rank = reduceSum(cast(before, "i32"), [other]); // how many come before each
+  const rank = reduceSum(cast(before, "i32"), [other]); // elements preceding each
   const place = freshName(axis, [...x.axes, other]);
   const hit = count === 1 ? eq(rank, 0) : eq(rank, ops.iota({ name: place, size: count }, "i32"));
   const index = reduceMax(ops.select(hit, mine, -1), [axis]);
@@ -173,7 +173,7 @@ function topK(n: NodeView): readonly Value[] {
   return [tensor(x.type, shape, x.axes, named(values)), tensor(int64, shape, x.axes, named(index))];
 }
 
-/** Σ |x|^p along dimensions, and its root. */
+/** The Lp norm. */
 function lp(x: Node, over: readonly string[], p: number): Node {
   if (p === 1) return total(abs(x), over);
   if (p === 2) return sqrt(total(mul(x, x), over));
@@ -188,7 +188,7 @@ function lpNormalization(n: NodeView): Value {
 }
 
 const isInteger = (x: Node): boolean => x.type.dtype === "i32" || x.type.dtype === "u32";
-/** Of integers through floats. */
+/** Computes integers through floats. */
 const throughFloats = (make: (x: Node) => Node) => (x: Node) =>
   isInteger(x) ? cast(make(cast(x, "f32")), x.type.dtype) : make(x);
 
@@ -233,7 +233,7 @@ export const reductionRecords: Records = {
   GlobalLpPool: { build: (n) => overSpace(n, (x, over) => lp(x, over, n.int("p", 2))) },
 };
 
-/** Over all dimensions but batch and channel. */
+/** Reduces all dimensions except batch and channel. */
 function overSpace(n: NodeView, reduce: Fold["reduce"]): Value {
   const x = n.x(0, ["batch", "channel", "row", "column"]);
   return reduceOver(

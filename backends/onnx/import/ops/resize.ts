@@ -1,15 +1,15 @@
-/** Resizing: along each dimension, each element of the result is a weighted sum of a few elements. */
+/** Separable resizing: along each dimension, a result element is a weighted sum of a few taps. */
 import { type Dim, type Node, ops } from "../../../../compiler/index.ts";
 import type { NodeView } from "../node-view.ts";
 import type { Records } from "../record.ts";
 import { freshName, type Tensor, tensor, type Value } from "../values.ts";
 
-/** What the elements of one dimension are made of. */
+/** The taps of one dimension. */
 interface Taps {
-  /** For each element of the result, so many places of the operand and what each counts. */
+  /** For each result element, the operand indices and their weights. */
   readonly places: readonly (readonly number[])[];
   readonly weights: readonly (readonly number[])[];
-  /** Elements that lie outside, and are the value for those. */
+  /** Result elements outside the operand, which get the extrapolation value. */
   readonly outside: readonly boolean[];
 }
 
@@ -43,7 +43,7 @@ const roundings: Readonly<Record<string, (x: number) => number>> = {
   ceil: Math.ceil,
 };
 
-/** The kernel of each mode on a distance, and how far it reaches. */
+/** An interpolation kernel as a function of distance, and its radius. */
 interface Filter {
   readonly reach: number;
   readonly at: (distance: number) => number;
@@ -88,7 +88,7 @@ function tapsOf(n: NodeView, how: How, a: Along): Taps {
       weights.push([1]);
       continue;
     }
-    // Shrinking with antialias widens the kernel by as much.
+    // Antialiased downscaling widens the kernel by 1 / scale.
     const stretch = how.antialias && a.scale < 1 ? a.scale : 1;
     const span = filter.reach / stretch;
     const first = Math.floor(x - span) + 1;
@@ -104,7 +104,7 @@ function tapsOf(n: NodeView, how: How, a: Along): Taps {
   return { places, weights, outside };
 }
 
-/** Elements of one dimension by their taps. */
+/** Resamples one dimension by its taps. */
 function resampled(x: Tensor, at: number, { places, weights, outside }: Taps, value: number): Tensor {
   const made = places.length;
   const shape = x.shape.map((d, i): Dim => (i === at ? made : d));
@@ -121,7 +121,7 @@ function resampled(x: Tensor, at: number, { places, weights, outside }: Taps, va
   const isFloat = dtype === "f32" || dtype === "f16";
   let y: Node;
   if (whole !== undefined && x.axes[at] !== undefined && count === 1) {
-    // Each element so many times: a broadcast, and no table.
+    // Integer nearest upsampling: a broadcast instead of an index table.
     const copy = freshName("copy", x.axes);
     y = ops.rename(
       ops.merge(
@@ -155,7 +155,7 @@ function resampled(x: Tensor, at: number, { places, weights, outside }: Taps, va
   return tensor(x.type, shape, axes, made === 1 ? y : ops.rename(y, own, axis));
 }
 
-/** How many times each element stands in order; undefined where they stand otherwise. */
+/** The factor if each element repeats equally often in order; else undefined. */
 function repeatOf(places: readonly (readonly number[])[], size: number): number | undefined {
   const times = places.length / size;
   if (!Number.isInteger(times) || times < 2) return undefined;
@@ -202,7 +202,7 @@ function resize(n: NodeView): Value {
   return x;
 }
 
-/** Sizes and their scales, of which one may hold for all dimensions that are resized. */
+/** Sizes and scales; some policies use a single scale for all resized dimensions, to keep the aspect ratio. */
 function keptRatio(n: NodeView, x: Tensor, axes: readonly number[], sizes: readonly number[] | undefined) {
   if (!sizes) return undefined;
   const policy = n.text("keep_aspect_ratio_policy", "stretch");

@@ -1,4 +1,4 @@
-/** Operators on shapes: most of them say which dimension is which axis, and make no node. */
+/** Shape operators: most only remap dimensions to axes and create no node. */
 import { type Dim, type Node, ops, productOfDims } from "../../../../compiler/index.ts";
 import { broadcastShape, sharedNames } from "../broadcast.ts";
 import { elementType, float, int64 } from "../elements.ts";
@@ -8,10 +8,10 @@ import { reshaped } from "../reshape.ts";
 import { quotientOf } from "../sizes.ts";
 import { elements, freshName, known, type Stored, type Tensor, tensor, type Value } from "../values.ts";
 
-/** The dimensions of a tensor with their axes. */
+/** A tensor's dimensions with their axes. */
 const dimsOf = (x: Tensor) => x.shape.map((size, i) => [size, x.axes[i]] as const);
 
-/** A value with dimensions of 1 put in or taken out: what is stored stays stored. */
+/** Inserts or removes size-1 dimensions; a stored value stays stored. */
 function viewed(n: NodeView, shape: readonly Dim[], x: Value): Value {
   if (x.kind === "known") return known(x.type, shape, x.values);
   if (x.kind === "stored")
@@ -64,7 +64,7 @@ function transpose(n: NodeView): Value {
   );
 }
 
-/** The shape that a Reshape asks for: 0 keeps a dimension, -1 is what is left. */
+/** Reshape's target shape: 0 copies a dimension, -1 is inferred. */
 function askedShape(n: NodeView, x: Value): Dim[] {
   const asked = n.sizes(1, "the shape") ?? [...(n.ints("shape") ?? [])];
   const shape = asked.map((d, i) => {
@@ -86,10 +86,10 @@ function reshape(n: NodeView): Value {
   return reshapeTo(n, x, askedShape(n, x));
 }
 
-/** Dimensions that a tensor may have. */
+/** Limit on a tensor's rank. */
 const mostDimensions = 64;
 
-/** Throws where a list is no shape of a tensor with elements. */
+/** Throws if a list is not a valid shape with sizes of at least `least`. */
 function requireShape(n: NodeView, shape: readonly Dim[], least: 0 | 1): void {
   const isSize = (d: Dim) => typeof d !== "number" || (Number.isSafeInteger(d) && d >= least);
   if (shape.length > mostDimensions) throw n.fail(`a shape of ${shape.length} dimensions`);
@@ -194,7 +194,7 @@ export function permuted(n: NodeView, value: Value, order: readonly number[]): T
   );
 }
 
-/** Elements of one dimension backwards, as far as each row says. */
+/** Reverses a prefix of one dimension, with a length per batch element. */
 function reverseSequence(n: NodeView): Value {
   const x = n.x(0, ["time", "batch", "axis"]);
   const [time, batch] = [n.dim(n.int("time_axis", 0), x.shape.length), n.dim(n.int("batch_axis", 1), x.shape.length)];
@@ -207,7 +207,7 @@ function reverseSequence(n: NodeView): Value {
   return tensor(x.type, x.shape, x.axes, ops.rename(ops.gather(x.node, from, along), own, along));
 }
 
-/** The lower or upper triangle of the last two dimensions. */
+/** Keeps the lower or upper triangle of the last two dimensions. */
 function trilu(n: NodeView): Value {
   const x = n.x(0);
   const rank = x.shape.length;

@@ -1,4 +1,4 @@
-/** Convolutions and pooling: products with, and reductions over, sliding windows. */
+/** Convolutions and pooling, as contractions and reductions over sliding windows. */
 import { type Dim, type Node, ops } from "../../../../compiler/index.ts";
 import { int64 } from "../elements.ts";
 import type { NodeView } from "../node-view.ts";
@@ -7,7 +7,7 @@ import { quotientOf } from "../sizes.ts";
 import { freshName, known, type Tensor, tensor, type Value } from "../values.ts";
 import { reshapeTo } from "./shapes.ts";
 
-/** The spatial dimensions of a map, and how a kernel goes along each. */
+/** One spatial dimension of a map, and how the kernel slides along it. */
 interface Side {
   readonly size: number;
   readonly kernel: number;
@@ -15,16 +15,16 @@ interface Side {
   readonly dilation: number;
   readonly low: number;
   readonly high: number;
-  /** Elements that rounding up adds after the padding; no kernel begins in them. */
+  /** Elements that ceil_mode adds after the padding; no window begins in them. */
   readonly extra: number;
 }
 
 const reach = (kernel: number, dilation: number): number => (kernel - 1) * dilation + 1;
 
-/** What a side of a map and of a kernel may be. */
+/** Limits on the spatial sizes of a map and of a kernel. */
 const [mostSide, mostKernel] = [2 ** 20, 2 ** 12];
 
-/** Sizes along a map, which must be numbers: how many windows there are depends on them. */
+/** The spatial sizes of a map, which must be static, as the number of windows depends on them. */
 export function spatialSizes(n: NodeView, x: Value): number[] {
   const sizes = x.shape.slice(2);
   const open = sizes.find((d) => typeof d !== "number");
@@ -72,7 +72,7 @@ function sidesOf(n: NodeView, sizes: readonly number[], kernels: readonly number
     if (!n.flag("ceil_mode")) return { ...base, low, high };
     const room = size + low + high - own;
     let windows = Math.ceil(room / stride) + 1;
-    if ((windows - 1) * stride >= size + low) windows -= 1; // a window that begins in the padding at the end is left out
+    if ((windows - 1) * stride >= size + low) windows -= 1; // drops a window that would begin in the end padding
     return { ...base, low, high, extra: Math.max(0, (windows - 1) * stride + own - (size + low + high)) };
   });
 }
@@ -82,12 +82,12 @@ const kernelAxis = (i: number): string => `kernel_${i}`;
 interface Windows {
   readonly node: Node;
   readonly kernels: readonly string[];
-  /** The axis of each side, undefined where one window is all there is. */
+  /** The axis of each spatial dimension; undefined where there is a single window. */
   readonly axes: readonly (string | undefined)[];
   readonly sizes: readonly number[];
 }
 
-/** Windows along all sides of a map; kernels of one element have no axis. */
+/** Sliding windows along all spatial dimensions; kernels of size 1 have no axis. */
 function windowsOf(x: Tensor, sides: readonly Side[], outside: number): Windows {
   let node = x.node;
   const kernels: string[] = [];
@@ -115,7 +115,7 @@ function windowsOf(x: Tensor, sides: readonly Side[], outside: number): Windows 
   return { node, kernels, axes, sizes };
 }
 
-/** A value that is there, cast where an operator computes otherwise than it is stored. */
+/** The operands of a convolution. */
 export interface ConvolutionParts {
   readonly x: Value;
   readonly weight: Value;
@@ -151,7 +151,7 @@ export function convolve(n: NodeView, { x: given, weight, bias }: ConvolutionPar
   if (groups === 1) {
     y = product(node, n.named(weight, [result, channel, ...kernelNames]), [channel, ...names]);
   } else {
-    // Channels are group by group: [group, each]; so are those of the result.
+    // Channels are grouped as [group, channel in group], for the result too.
     const group = freshName("group", [...x.axes, ...names]);
     const part = freshName("of_group", [...x.axes, ...names, group]);
     const to = freshName("to", [...x.axes, ...names, group, part]);
@@ -170,7 +170,7 @@ export function convolve(n: NodeView, { x: given, weight, bias }: ConvolutionPar
   return tensor(x.type, [x.shape[0]!, made, ...out], [x.axes[0], result, ...axes], withBias);
 }
 
-/** A kernel [out, in, ...] as [group, out of a group, in, ...]: what is stored stays stored. */
+/** Reshapes a kernel [out, in, ...] to [group, out in group, in, ...]; a stored value stays stored. */
 function grouped(n: NodeView, weight: Value, groups: number, own: Dim): Value {
   const shape = [groups, own, ...weight.shape.slice(1)];
   if (weight.kind === "stored")
@@ -178,7 +178,7 @@ function grouped(n: NodeView, weight: Value, groups: number, own: Dim): Value {
   return reshapeTo(n, n.tensor(weight, ["out", "in", "kernel_row", "kernel_column"]), shape);
 }
 
-/** Where each side of a transposed convolution's result begins and ends. */
+/** Transposed convolution. */
 function transposed(n: NodeView): Value {
   const x = n.x(0, ["batch", "channel", "row", "column"]);
   const weight = n.in(1);
@@ -267,7 +267,7 @@ interface Spread {
   readonly added: readonly number[];
 }
 
-/** Elements that each side's result begins after, and how many it has. */
+/** For each spatial dimension, the elements cut at the beginning, and the output length. */
 function paddingOf(n: NodeView, { sizes, kernels, strides, dilations, added }: Spread) {
   const rank = sizes.length;
   const pads = n.ints("pads") ?? Array.from({ length: 2 * rank }, () => 0);
@@ -284,7 +284,7 @@ function paddingOf(n: NodeView, { sizes, kernels, strides, dilations, added }: S
         length: auto === "VALID" ? whole : whole - pads[i]! - pads[i + rank]!,
       };
     const extra = whole - wanted;
-    // What is odd goes to the beginning, and with SAME_UPPER to the end.
+    // The odd element goes to the beginning, or with SAME_UPPER to the end.
     return { low: auto === "SAME_UPPER" ? Math.floor(extra / 2) : Math.ceil(extra / 2), length: wanted };
   });
 }
@@ -297,7 +297,7 @@ const kernelShape = (n: NodeView): readonly number[] => {
 
 const lowest: Readonly<Record<string, number>> = { f32: -3.4028234663852886e38, f16: -65504, i32: -(2 ** 31), u32: 0 };
 
-/** The largest of each window; where it lay, counted through the whole map, where that is asked for. */
+/** Max pooling, optionally with the indices of the maxima. */
 function maxPool(n: NodeView): Value | readonly Value[] {
   const x = n.x(0, ["batch", "channel", "row", "column"]);
   const sizes = spatialSizes(n, x);
@@ -317,7 +317,7 @@ function maxPool(n: NodeView): Value | readonly Value[] {
   return [values, tensor(int64, shape, names, kernels.length === 0 ? places.node : ops.reduceMin(first, kernels))];
 }
 
-/** The place of each element in the whole tensor, row-major, or column-major within the map. */
+/** The flat index of each element in the whole tensor, row-major, or column-major within the map. */
 function placesOf(n: NodeView, x: Tensor, sizes: readonly number[]): Node {
   if (!x.shape.every((d) => typeof d === "number"))
     throw n.fail("places of the largest elements in a tensor of open sizes");
@@ -336,7 +336,7 @@ function placesOf(n: NodeView, x: Tensor, sizes: readonly number[]): Node {
   return ops.broadcastLike(sum, x.node);
 }
 
-/** The mean of each window, of what lies in the map or also of the padding. */
+/** Average pooling, with or without counting padding. */
 function averagePool(n: NodeView): Value {
   const x = n.x(0, ["batch", "channel", "row", "column"]);
   const sides = sidesOf(n, spatialSizes(n, x), kernelShape(n));
@@ -355,7 +355,7 @@ function averagePool(n: NodeView): Value {
   return tensor(x.type, [x.shape[0]!, x.shape[1]!, ...sizes], [x.axes[0], x.axes[1], ...axes], y);
 }
 
-/** How many elements of a window count: those of the map, and with padding those of the padding that was asked for. */
+/** The number of counted elements in a window: those of the map, and if `padded`, of the explicit padding. */
 function elementsIn({ size, kernel, stride, dilation, low, high }: Side, window: number, padded: boolean): number {
   const [from, to] = padded ? [-low, size + high] : [0, size];
   let count = 0;

@@ -1,19 +1,19 @@
-/** How tensors that are loaded share staging memory: chunks of pieces, many small tensors in one, a large one over several. */
+/** Packs tensors into staging chunks: many small tensors share one, a large one is split over several. */
 import { elementCount } from "../../../../compiler/index.ts";
 import type { StoredFloat, StoredTensor } from "../../../backend.ts";
 
-/** Elements of one tensor in one chunk. */
+/** The part of one tensor in one chunk. */
 export interface Piece {
   readonly tensor: StoredTensor;
-  /** The tensor's place in the list that is loaded. */
+  /** The tensor's index in the list being loaded. */
   readonly index: number;
   readonly first: number;
   readonly count: number;
-  /** Bytes into the staging buffer; a multiple of `pieceAlignment`. */
+  /** Byte offset in the staging buffer; a multiple of `pieceAlignment`. */
   readonly at: number;
 }
 
-/** What one staging buffer carries at a time. */
+/** The contents of one staging buffer. */
 export interface Chunk {
   readonly pieces: readonly Piece[];
   readonly bytes: number;
@@ -21,21 +21,23 @@ export interface Chunk {
 
 export const storedBytes = { f32: 4, f16: 2, bf16: 2 } as const satisfies Record<StoredFloat, number>;
 
-/** Pieces begin where copies may (4 bytes) and loads of vectors are aligned. */
+/** Satisfies the alignment of buffer copies (4 bytes) and of vector loads. */
 const pieceAlignment = 16;
 
-/** A tensor is cut at multiples of so many elements, so that both sides of a cut are where bindings may begin (256 bytes). */
+/**
+ * Tensors are split at multiples of this many elements, so that splits meet the binding offset alignment (256 bytes).
+ */
 export const cutElements = 256;
 
 const aligned = (bytes: number): number => Math.ceil(bytes / pieceAlignment) * pieceAlignment;
 
 export const pieceBytes = ({ tensor, count }: Piece): number => count * storedBytes[tensor.stored];
 
-/** Bytes that the tensors take in staging memory, each from an aligned place on. */
+/** Bytes that the tensors occupy in staging memory, each aligned. */
 export const stagedBytes = (tensors: readonly StoredTensor[]): number =>
   tensors.reduce((sum, t) => sum + aligned(elementCount(t.axes) * storedBytes[t.stored]), 0);
 
-/** The tensors in the order in which they lie, in chunks of at most `most` bytes, which holds `cutElements` of any float. */
+/** Tensors in file order, in chunks of at most `most` bytes, which must hold `cutElements` of any float type. */
 export function* chunksOf(tensors: readonly StoredTensor[], most: number): Generator<Chunk> {
   let [pieces, bytes]: [Piece[], number] = [[], 0];
   for (const [index, tensor] of inFileOrder(tensors)) {

@@ -1,20 +1,20 @@
 /**
- * Floats of files made those that are kept, on the device. All of it is arithmetic of bits: WGSL lets an adapter flush
- * subnormal floats and round either way, and weights are the same numbers on every adapter.
+ * Converts stored floats to the kept dtype on the device. Uses integer arithmetic on bits only: WGSL lets an adapter
+ * flush subnormals and round in either direction, but weights must be identical on every adapter.
  */
 import type { StoredFloat } from "../../../backend.ts";
 import type { GpuDevice } from "../device.ts";
 
-/** What a kernel does: it reads `from` and, unless both are the same, writes `to`. */
+/** A conversion kernel reads `from` and writes `to`; if they are equal, it only checks. */
 export interface Conversion {
   readonly from: StoredFloat;
   readonly to: "f32" | "f16";
 }
 
-/** Numbers of one dispatch, in this order: first word of the source, elements, number of the tensor, its first element. */
+/** Words per dispatch, in order: first source word, element count, tensor index, first element in the tensor. */
 export const parameterWords = 4;
 
-/** Threads of a workgroup, each of two elements: what a word holds of the smaller floats. */
+/** Threads per workgroup; each handles two elements, as a word holds two 16-bit floats. */
 const threads = 256;
 export const elementsOfGroup = 2 * threads;
 
@@ -33,7 +33,7 @@ const widen: Readonly<Record<StoredFloat, string>> = {
 }`,
 };
 
-/** To the nearest, ties to even. */
+/** Rounds to nearest, ties to even. */
 const narrow = `fn narrowed(bits: u32) -> u32 {
   let sign = (bits >> 16u) & 0x8000u;
   let size = bits & 0x7fffffffu;
@@ -53,11 +53,11 @@ const narrow = `fn narrowed(bits: u32) -> u32 {
   return sign | (kept + select(0u, 1u, rest > tie || (rest == tie && (kept & 1u) == 1u)));
 }`;
 
-/** The bits of an element of the source as an f32, and those of two neighbours as a word of f16. */
+/** Reads the bits of source element `i`, widened to f32. */
 const readElement = (from: StoredFloat): string =>
   from === "f32" ? "source[p.x + i]" : "widened((source[p.x + (i >> 1u)] >> ((i & 1u) * 16u)) & 0xffffu)";
 
-/** The text of the kernel; one that converts nothing only checks. */
+/** The WGSL of the kernel; if `from` equals `to`, it only checks. */
 function conversionWgsl({ from, to }: Conversion): string {
   const copies = from === to;
   const half = to === "f16" && !copies;
@@ -88,7 +88,7 @@ function conversionWgsl({ from, to }: Conversion): string {
   return lines.filter((line) => line !== "").join("\n");
 }
 
-/** Pipelines of a device by conversion, made when first asked for. */
+/** A device's conversion pipelines, created on first use. */
 export class Conversions {
   private readonly gpu: GpuDevice;
   private readonly made = new Map<string, Promise<GPUComputePipeline>>();
@@ -106,7 +106,11 @@ export class Conversions {
   async pipeline(conversion: Conversion): Promise<GPUComputePipeline> {
     const key = `${conversion.from} ${conversion.to}`;
     let known = this.made.get(key);
-    if (!known) this.made.set(key, (known = this.create(conversion)));
+    if (!known) {
+      known = this.create(conversion);
+      this.made.set(key, known);
+      known.catch(() => this.made.delete(key));
+    }
     return this.gpu.settle(known, `compiling the kernel that loads ${key.replace(" ", " as ")}`);
   }
 

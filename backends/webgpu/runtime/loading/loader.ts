@@ -1,6 +1,6 @@
 /**
- * Loads tensors into device memory: files are read straight into the memory that the device copies from, which converts and
- * checks them itself. Host memory holds two staging buffers, whatever is loaded; no byte is copied in it.
+ * Loads tensors into device memory: files are read directly into mapped staging buffers, and the device converts and
+ * checks the values. Host memory use is two staging buffers, however much is loaded, with no intermediate copy.
  */
 import { elementCount, spanned } from "../../../../compiler/index.ts";
 import type { StoredTensor } from "../../../backend.ts";
@@ -11,29 +11,29 @@ import { type Chunk, chunksOf, cutElements, type Piece, pieceBytes, stagedBytes,
 import { Conversions, elementsOfGroup, parameterWords } from "./convert.ts";
 import { type Staging, stagingBytes, throughStaging } from "./staging-ring.ts";
 
-/** A tensor and the buffer that is to hold it. */
+/** A tensor and its destination buffer. */
 export interface Loaded {
   readonly name: string;
   readonly tensor: StoredTensor;
   readonly buffer: GPUBuffer;
 }
 
-/** Bytes of one read: several are under way at once, since a single thread copies slower than a bus. */
+/** Bytes per read: several run concurrently, since a single thread copies slower than the bus. */
 const readBytes = 8 * 2 ** 20;
 
-/** Of an element that is as it should be. */
+/** Fault value of a tensor without a fault. */
 const noFault = 0xffffffff;
 
-/** A load while it goes on. */
+/** A load in progress. */
 interface Load {
   readonly tensors: readonly Loaded[];
   /** For errors. */
   readonly doing: string;
-  /** The first element of each tensor that is not finite. */
+  /** The first non-finite element of each tensor. */
   readonly faults: GPUBuffer;
-  /** Where stored bytes lie on the device until they are converted; absent where nothing is. */
+  /** Holds stored bytes on the device until they are converted; absent if nothing is converted. */
   readonly scratch: GPUBuffer | undefined;
-  /** Parameters of dispatches, those of one chunk at a time. */
+  /** Dispatch parameters of one chunk at a time. */
   readonly parameters: GPUBuffer;
 }
 
@@ -42,14 +42,14 @@ export class Loader {
   private readonly conversions: Conversions;
   private readonly chunkBytes: number;
 
-  /** `chunkBytes` is what a staging buffer holds at most. */
+  /** `chunkBytes` is the maximum size of a staging buffer. */
   constructor(gpu: GpuDevice, chunkBytes = stagingBytes) {
     this.gpu = gpu;
     this.conversions = new Conversions(gpu);
     this.chunkBytes = chunkBytes;
   }
 
-  /** Fills the buffers. Throws what a tensor says of its first element that is not finite. */
+  /** Fills the buffers. Throws the `notFinite` error of a tensor with a non-finite element. */
   async load(tensors: readonly Loaded[]): Promise<void> {
     if (tensors.length === 0) return;
     const bytes = stagedBytes(tensors.map((t) => t.tensor));
@@ -81,7 +81,7 @@ export class Loader {
       if (stored.some(isDispatched)) await this.throwFault(load);
       else await this.gpu.settle(this.gpu.device.queue.onSubmittedWorkDone(), doing);
     } catch (cause) {
-      await this.gpu.settle(Promise.reject(cause), doing); // a lost device explains what went wrong with its memory
+      await this.gpu.settle(Promise.reject(cause), doing); // if the device was lost, throws that error instead
     } finally {
       for (const b of [load.faults, load.scratch, load.parameters]) b?.destroy();
     }
@@ -97,7 +97,7 @@ export class Loader {
 
   private async loadChunk(load: Load, chunk: Chunk, staging: Staging): Promise<void> {
     const memory = await staging.map();
-    // All settle before a failure is told: memory that is being read into must stay.
+    // Wait for all reads even if one fails: memory that is being read into must stay mapped.
     const fill = () => Promise.allSettled(chunk.pieces.flatMap((piece) => fillPiece(piece, memory)));
     const facts = { tensors: chunk.pieces.length, bytes: chunk.bytes };
     const reads = await this.gpu.memory.inUse(() => spanned("files", "into a staging buffer", fill, facts));
@@ -107,7 +107,7 @@ export class Loader {
         isDispatched(tensor) ? this.conversions.pipeline(conversionOf(tensor)) : undefined,
       ),
     );
-    // From here on nothing waits: the commands of a chunk, and the parameters that they read, follow one another.
+    // No awaits from here on: the parameter write must directly precede the commands that read it.
     const encoder = this.gpu.device.createCommandEncoder();
     const step = this.parameterStep / 4;
     const parameters = new Uint32Array(step * pipelines.filter(Boolean).length);
@@ -182,7 +182,7 @@ const conversionOf = ({ stored, dtype }: StoredTensor) => ({ from: stored, to: d
 const isConverted = ({ stored, dtype }: StoredTensor): boolean => stored !== dtype;
 const isDispatched = (t: StoredTensor): boolean => isConverted(t) || t.notFinite !== undefined;
 
-/** The tensor as one that needs nothing of the device: a software adapter runs a kernel slower than JavaScript its loop. */
+/** Converts on the host instead: on a software adapter, the kernel is slower than a JavaScript loop. */
 function convertedByHost(tensor: StoredTensor): StoredTensor {
   const { axes, dtype, place, fillConverted } = tensor;
   if (!fillConverted || !isDispatched(tensor)) return tensor;
@@ -190,16 +190,16 @@ function convertedByHost(tensor: StoredTensor): StoredTensor {
   return { axes, dtype, stored: dtype, place, fill };
 }
 
-/** Whole words of a piece's bytes. */
+/** Rounds bytes up to whole words. */
 const words = (bytes: number): number => Math.ceil(bytes / 4) * 4;
 
-/** Where a piece lies in the tensor's buffer. */
+/** The range of a piece in the tensor's buffer. */
 const keptRange = ({ tensor, first, count }: Piece) => ({
   offset: first * storedBytes[tensor.dtype],
   size: words(count * storedBytes[tensor.dtype]),
 });
 
-/** The reads of a piece, straight into the device's memory; what pads its last word is zero. */
+/** Reads a piece directly into mapped memory; pads the last word with zeros. */
 function fillPiece(piece: Piece, memory: ArrayBuffer): Promise<void>[] {
   const { tensor, first, at } = piece;
   const bytes = pieceBytes(piece);
@@ -218,5 +218,5 @@ function copyPiece(encoder: GPUCommandEncoder, load: Load, piece: Piece, staging
   else encoder.copyBufferToBuffer(staging, piece.at, load.tensors[piece.index]!.buffer, keptRange(piece).offset, bytes);
 }
 
-/** Elements of a tensor, for whoever makes its buffer. */
+/** Bytes of a tensor in its kept dtype. */
 export const keptBytes = ({ axes, dtype }: StoredTensor): number => elementCount(axes) * storedBytes[dtype];

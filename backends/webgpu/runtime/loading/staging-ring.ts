@@ -1,27 +1,27 @@
-/** Two staging buffers that take turns: one is filled from files while the device copies from the other. */
+/** Double-buffered staging: one buffer is filled from files while the device copies from the other. */
 import { DeviceLostError, type GpuDevice } from "../device.ts";
 import { usage } from "../memory.ts";
 
-/** Bytes of one staging buffer at most: large enough that a copy takes longer than the wait for it. */
+/** Maximum bytes per staging buffer: large enough that a copy takes longer than the latency of waiting for it. */
 export const stagingBytes = 64 * 2 ** 20;
 
-/** One is filled while the other is copied from: more would hold more memory and be no faster. */
+/** More would use more memory and be no faster. */
 const stagingBuffers = 2;
 
 const mapModeWrite = 0x2;
 
-/** A buffer that is written through memory that the device reads: what is put there is copied nowhere else on the way. */
+/** A mapped buffer that the device reads directly, without an intermediate copy. */
 export interface Staging {
   readonly buffer: GPUBuffer;
-  /** The memory, once the device has done with what it held before; valid until `submit`. */
+  /** The mapped memory, once the device has finished with its previous contents; valid until `submit`. */
   map(): Promise<ArrayBuffer>;
-  /** Hands the memory to the device, and submits the commands that read it. */
+  /** Unmaps the memory and submits the commands that read it. */
   submit(commands: readonly GPUCommandBuffer[]): void;
 }
 
 /**
- * Runs `work` on each chunk with a staging buffer of `bytes`, two at a time; `doing` is for errors. The buffers are gone when it returns; the
- * device may still be copying. The first failure is thrown when no work is under way any more.
+ * Runs `work` on each chunk with a staging buffer of `bytes`, two at a time; `doing` is for errors. The buffers are
+ * destroyed when it returns; the device may still be copying. The first failure is thrown after all work has ended.
  */
 export async function throughStaging<T>(
   gpu: GpuDevice,
@@ -69,7 +69,7 @@ async function stagingBuffer(gpu: GpuDevice, bytes: number, what: string, doing:
       buffer.unmap();
       device.queue.submit([...commands]);
       mapped = buffer.mapAsync(mapModeWrite);
-      mapped.catch(() => {}); // told by the next map, if there is one
+      mapped.catch(() => {}); // reported by the next map, if any
     },
   };
 }
