@@ -119,7 +119,8 @@ export class TileLowering {
       );
     const total = spanOf(over);
     const unroll = [steps, 2].find((n) => isMultipleOf(total, n) || (typeof total === "number" && total >= 2 * n)) ?? 1;
-    out.push(...loopOverTurns(k, over, turn, { unroll, rest: true }));
+    // With wider subgroups (lavapipe, which compiles by LLVM) a remainder loop costs more compile time than it saves.
+    out.push(...loopOverTurns(k, over, turn, { unroll, rest: this.apart }));
     const array = this.results(
       sums.map((c) => (this.apart ? construct(perLane, c) : c[0]!)),
       out,
