@@ -8,7 +8,7 @@ export default defineModel({
   config: {
     vision: {
       width: 16,
-      depth: 1,
+      depth: 2,
       heads: 2,
       mlp: 24,
       image: 16,
@@ -20,7 +20,7 @@ export default defineModel({
     },
     text: {
       width: 16,
-      depth: 1,
+      depth: 2,
       heads: 2,
       mlp: 24,
       vocab: 259,
