@@ -20,10 +20,10 @@ const lengths = numbers(48);
 const tokens = numbers(vocab);
 const text = (length: number) => Array.from({ length }, () => tokens.next().value);
 
-/** 15 turns of one conversation: a question of any length, and an answer token by token. */
-const turns = Array.from({ length: 15 }, () => [text(1 + lengths.next().value), text(1), text(1)]).flat();
-/** 20 prompts, each of a conversation of its own. */
-const prompts = Array.from({ length: 20 }, () => text(1 + lengths.next().value));
+/** 30 turns of one conversation: a question of any length, and an answer token by token. */
+const turns = Array.from({ length: 30 }, () => [text(1 + lengths.next().value), text(1), text(1)]).flat();
+/** 50 prompts, each of a conversation of its own. */
+const prompts = Array.from({ length: 50 }, () => text(1 + lengths.next().value));
 
 /** The scores after every step, and the pipelines that there were after each. */
 async function converse(backend: Backend) {
@@ -48,7 +48,7 @@ let truth: Promise<{ scores: ArrayLike<number>[] }> | undefined;
 async function expectOnce(backend: Backend): Promise<void> {
   const want = await (truth ??= converse(referenceBackend()));
   const made = await converse(backend);
-  expect(made.scores).toHaveLength(15 * 3 + 20);
+  expect(made.scores).toHaveLength(30 * 3 + 50);
   for (const [i, scores] of made.scores.entries()) expect(difference(scores, want.scores[i]!)).toBeLessThan(1e-4);
   expect(made.pipelines[0]).toBeGreaterThan(0);
   expect(new Set(made.pipelines).size).toBe(1);
