@@ -1,5 +1,6 @@
 /** The published sizes as named models. */
 import type { Model } from "../../dsl/index.ts";
+import { listed } from "../listed.ts";
 import type { ClipConfig, TwoTowers } from "./clip.ts";
 import { clipCodec } from "./config.ts";
 import { fitPositions } from "./fit-positions.ts";
@@ -9,7 +10,7 @@ import { clipResNetSettings, clipSettings } from "./settings.ts";
 import { clipTraining } from "./stages.ts";
 import type { ClipTextConfig } from "./text.ts";
 import { tinyTexts, tinyTowers } from "./tiny.ts";
-import { listed, twoTowers } from "./two-towers.ts";
+import { twoTowers } from "./two-towers.ts";
 import { type ClipVisionConfig, imageVectors, visionStates } from "./vision.ts";
 
 /** CLIP's text tower: head size 64, an MLP four times as wide. */

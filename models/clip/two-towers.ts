@@ -74,6 +74,3 @@ export const asFeatures = (states: readonly AnyTensor[], axes: readonly string[]
       return [`block.${block}`, transpose(x, order)];
     }),
   );
-
-/** Erases a model's settings type, for lists of models. */
-export const listed = <C extends Config>(model: Model<C>): Model => model as unknown as Model;

@@ -7,7 +7,8 @@ import { pictureSettings, textSettings } from "../clip/settings.ts";
 import type { Training } from "../clip/stages.ts";
 import type { ClipTextConfig } from "../clip/text.ts";
 import { tinyTowers } from "../clip/tiny.ts";
-import { listed, twoTowers } from "../clip/two-towers.ts";
+import { twoTowers } from "../clip/two-towers.ts";
+import { listed } from "../listed.ts";
 import { evaLayouts } from "./layouts.ts";
 import { type EvaConfig, evaBlocks, evaStates, evaVectors } from "./vision.ts";
 
