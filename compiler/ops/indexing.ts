@@ -1,13 +1,28 @@
 /** Data-dependent indexing: gather, its adjoint scatter_add, and writes of a range at a dynamic start. */
 import { build } from "../ir/build.ts";
+import { dimKey } from "../ir/dim.ts";
 import type { Node } from "../ir/node.ts";
-import { OpViolation } from "../ir/op.ts";
+import { OpViolation, sourceOf } from "../ir/op.ts";
 import { type Axis, elementsOf, findAxis, hasAxis, printType, type TensorType, tensorType } from "../ir/type.ts";
-import { and, eq, ge, lt, select, sub } from "./elementwise.ts";
-import { record, requireAxes, sizeClash, tabulate } from "./kinds.ts";
+import { and, eq, ge, lt, max, min, select, sub } from "./elementwise.ts";
+import { is, record, requireAxes, sizeClash, tabulate } from "./kinds.ts";
 import { rename } from "./movement.ts";
 import { broadcastStrides, strideOf } from "./reference-tools.ts";
 import { iota, sizeOf } from "./sources.ts";
+
+/**
+ * The index clamped to the axis, as ops that read an index do: for gradients that compare positions with it. Bounds that
+ * hold by construction are left out.
+ */
+export function clampedIndex(index: Node, { size }: Axis): Node {
+  if (sourceOf(index) === "position" && dimKey(index.type.axes[0]!.size) === dimKey(size)) return index;
+  const isCounted = index.type.dtype === "u32" || (is(max, index) && index.operands.some(isNotNegative));
+  const last = typeof size === "number" ? size - 1 : sub(sizeOf(size, index.type.dtype), 1);
+  return min(isCounted ? index : max(index, 0), last);
+}
+
+const isNotNegative = (node: Node): boolean =>
+  sourceOf(node) === "constant" && typeof node.attrs.value === "number" && node.attrs.value >= 0;
 
 const isIndex = (t: TensorType) => t.dtype === "i32" || t.dtype === "u32";
 
@@ -58,7 +73,7 @@ record({
     const batched = index.type.axes.filter((a) => hasAxis(table.type, a.name)).map((a) => a.name);
     // One index per row of the table: no two cotangents collide, so a comparison replaces the scatter.
     if (batched.length === index.type.axes.length)
-      return [select(eq(iota(axis, index.type.dtype), index), dy, 0), undefined];
+      return [select(eq(iota(axis, index.type.dtype), clampedIndex(index, axis)), dy, 0), undefined];
     return [scatterAdd(index, dy, axis, batched), undefined];
   },
   samples: [
