@@ -6,7 +6,14 @@ import { existsSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { factsOf, type WebgpuBackend } from "../backends/webgpu/index.ts";
-import { type Findings, foundKernels, type KernelOptions, lowering, type Program, UsageError } from "../compiler/index.ts";
+import {
+  type Findings,
+  foundKernels,
+  type KernelOptions,
+  lowering,
+  type Program,
+  UsageError,
+} from "../compiler/index.ts";
 import { type MeasuredOn, readFindings, writeFindings } from "../runtime/index.ts";
 import { markOfCode } from "./node-code-mark.ts";
 import { versions } from "./node-versions.ts";

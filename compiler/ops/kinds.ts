@@ -186,7 +186,7 @@ function inferElementwise<N extends readonly string[]>(spec: ElementwiseSpec<N>,
       throw new OpViolation(
         "C2",
         `${spec.inputs[i]} is ${o.dtype} where ${expected} is needed`,
-        "convert it with cast(x, dtype)",
+        `convert it with cast(${spec.inputs[i]}, "${expected}")`,
       );
     }
   });

@@ -37,8 +37,10 @@ record({
     const wrong =
       rows.find((a) => findAxis(label!, a.name)?.size !== a.size) ??
       label!.axes.find((a) => !hasAxis({ ...logits!, axes: rows }, a.name));
-    if (wrong) throw new OpViolation("C2", `axis "${wrong.name}" of size ${wrong.size} is not in both`);
-    if (label!.dtype !== "i32" && label!.dtype !== "u32") throw new OpViolation("C3", `the label is ${label!.dtype}`);
+    if (wrong)
+      throw new OpViolation("C2", `axis "${wrong.name}" of size ${wrong.size} is not in both the logits and the label`);
+    if (label!.dtype !== "i32" && label!.dtype !== "u32")
+      throw new OpViolation("C3", `the label is ${label!.dtype}`, 'convert it with cast(label, "i32")');
     return tensorType(logits!.dtype, rows);
   },
   reference: ([logits, label], attrs, type) => {
