@@ -4,8 +4,10 @@
  * before any of them can report it.
  */
 import { createServer, type Socket } from "node:net";
+import { hostname } from "node:os";
 import { createInterface } from "node:readline";
-import { ended, type Line, parsed, send, type Watched } from "./watch-lines.ts";
+import { startingRanks } from "./node-starting-ranks.ts";
+import { allEndedAtStart, ended, endedAtStart, type Line, nameOf, parsed, send, type Watched } from "./watch-lines.ts";
 
 /** Milliseconds to wait before reporting another rank's failure: rank 0 may fail the same way and report it itself. */
 const alikeMs = 1000;
@@ -14,8 +16,22 @@ const alikeMs = 1000;
  * connected.
  */
 const aloneMs = 30_000;
+/** Milliseconds between looks at the processes of ranks that have not connected yet. */
+const lookMs = 100;
+/** Milliseconds that a launcher has to end the others when a rank ended before they were connected. */
+const launcherMs = 10_000;
 
-function watch({ size, token, names }: Watched, onListening: (port: number) => void): void {
+const first = Number(process.argv[2]);
+const starting = startingRanks(first);
+/** The ranks of this machine that have ended before they connected, as a message. */
+function lostAtStart(): string | undefined {
+  const lost = starting.ended().map(({ rank, pid }) => nameOf(rank, { host: hostname(), pid }));
+  return lost.length > 0 ? endedAtStart(lost) : undefined;
+}
+
+function watch({ token, ranks }: Watched, onListening: (port: number) => void): void {
+  const size = ranks.length;
+  const names = ranks.map((process, rank) => nameOf(rank, process));
   const sockets = new Map<number, Socket>();
   const leaving = new Set<number>();
   let open = 0;
@@ -36,8 +52,16 @@ function watch({ size, token, names }: Watched, onListening: (port: number) => v
     failed ??= `rank ${rank}: ${line.failed}`;
     setTimeout(overAsOneFailed, alikeMs);
   };
+  const look = () => {
+    const lost = lostAtStart();
+    if (lost !== undefined) over(failed ?? lost);
+    if (isOver || sockets.size === size) clearInterval(looking);
+  };
+  for (const [rank, { host, pid }] of ranks.entries()) if (host === hostname()) starting.add(rank, pid);
+  const looking = setInterval(look, lookMs).unref();
   const closed = (rank: number) => {
     open -= 1;
+    if (!leaving.has(rank)) look(); // a rank may have ended unconnected, and the launcher then killed this one
     if (!leaving.has(rank)) over(failed ?? ended(names[rank]!)); // without delay: launchers kill all other ranks too
     if (open > 0) return;
     overAsOneFailed();
@@ -54,6 +78,7 @@ function watch({ size, token, names }: Watched, onListening: (port: number) => v
       if (rank === undefined && "hello" in line && line.hello.token === token) {
         rank = line.hello.rank;
         sockets.set(rank, socket);
+        starting.connected(rank);
         open += 1;
         if (isOver) send(socket, { lost: true });
       } else if (rank !== undefined) heard(rank, line);
@@ -68,9 +93,41 @@ function watch({ size, token, names }: Watched, onListening: (port: number) => v
 
 // Signals are left to the ranks: this process exits once all of them have ended.
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1"] as const) process.on(signal, () => {});
+/** Looks at the ranks until MPI has joined them. */
+function watchStart(): { readonly end: () => void; readonly firstHasEnded: () => void } {
+  let isTold = false;
+  const tell = (message: string) => {
+    if (!isTold) process.stderr.write(`${message}\n`);
+    isTold = true;
+  };
+  const look = () => {
+    starting.look();
+    const lost = lostAtStart();
+    if (lost === undefined || isTold) return;
+    tell(lost);
+    // MPI would wait for the rank that has ended: without rank 0, any launcher ends the others.
+    setTimeout(() => process.kill(first, "SIGKILL"), launcherMs).unref();
+  };
+  look();
+  const looking = setInterval(look, lookMs);
+  const end = () => clearInterval(looking);
+  const firstHasEnded = () => {
+    end();
+    tell(lostAtStart() ?? allEndedAtStart(hostname(), starting.unseen()));
+  };
+  return { end, firstHasEnded };
+}
+
+const start = watchStart();
+// Their readers may have ended.
+for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {});
 const input = createInterface({ input: process.stdin });
 input.once("line", (text) => {
-  watch(JSON.parse(text) as Watched, (port) => process.stdout.write(`${port}\n`));
+  start.end();
+  input.removeAllListeners("close");
+  const watched = JSON.parse(text) as Watched | null;
+  if (watched) watch(watched, (port) => process.stdout.write(`${port}\n`));
   input.close();
   process.stdin.destroy();
 });
+input.once("close", start.firstHasEnded);

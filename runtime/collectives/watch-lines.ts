@@ -8,13 +8,20 @@ export type Line =
   | { readonly bye: true };
 
 /**
- * The first message to the watcher: how many ranks there are, the token with which they authenticate, and their names.
+ * The first message to the watcher: the processes of all ranks, and the token with which they authenticate. It is null if
+ * there is nothing to watch.
  */
 export interface Watched {
-  readonly size: number;
   readonly token: string;
-  readonly names: readonly string[];
+  readonly ranks: readonly RankProcess[];
 }
+
+export interface RankProcess {
+  readonly host: string;
+  readonly pid: number;
+}
+
+export const nameOf = (rank: number, { host, pid }: RankProcess): string => `rank ${rank} (process ${pid} on ${host})`;
 
 export const send = (socket: { write(text: string): unknown }, line: Line): void =>
   void socket.write(`${JSON.stringify(line)}\n`);
@@ -30,3 +37,14 @@ export function parsed(text: string): Line | undefined {
 
 export const ended = (name: string): string =>
   `${name} has ended without a word, and all ranks end with it: go on from the newest checkpoint with --resume`;
+
+export const endedAtStart = (names: readonly string[]): string =>
+  `${names.join(" and ")} ${names.length > 1 ? "have" : "has"} ended before the ranks were connected, and all ranks end with it`;
+
+/** For when the first to end is not known. `unseen` are ranks that were not seen on the machine of rank 0. */
+export function allEndedAtStart(host: string, unseen: readonly number[]): string {
+  const count = unseen.length;
+  const which = count <= 4 ? `${count > 1 ? "ranks" : "rank"} ${unseen.join(", ")}` : `${count} ranks`;
+  const of = count > 0 ? `: on ${host}, nothing was seen of ${which}` : ", and the launcher says which was the first";
+  return `the ranks have ended before they were connected${of}`;
+}
