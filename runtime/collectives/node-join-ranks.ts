@@ -7,7 +7,7 @@ import { oneRank, type Ranks, ranksOf } from "./ranks.ts";
 /** Milliseconds that the rank that reports differences has to do so. */
 const tellingMs = 10_000;
 /** Milliseconds after which a rank reports why it cannot join: rank 0 may have the same reason, and report it first. */
-const alikeMs = 1000;
+const alikeMs = 5000;
 /**
  * Milliseconds that a rank outlives a launcher's signal while the ranks join: the launcher sends it when one has ended,
  * and the watcher then sees which one it is.
