@@ -50,7 +50,7 @@ export function startingRanks(first: number): StartingRanks {
 
 interface LaunchedProcess {
   readonly command: string;
-  /** What distinguishes this launch from others of the same command: the launcher's number for it, or the session. */
+  /** What distinguishes this launch from others of the same command. */
   readonly job: string;
   readonly launch: Launch;
 }
@@ -64,13 +64,18 @@ function launchedProcess(pid: number, like?: LaunchedProcess): LaunchedProcess |
     const environment = Object.fromEntries(entries.map((entry) => entry.split("=", 2)));
     const launch = launchOf(environment);
     if (!launch) return undefined;
-    const { PMIX_NAMESPACE, SLURM_JOB_ID, SLURM_STEP_ID } = environment;
-    const job = PMIX_NAMESPACE ?? (SLURM_JOB_ID ? `${SLURM_JOB_ID}.${SLURM_STEP_ID}` : statOf(pid).session);
-    const found = { command, job: job!, launch };
+    const found = { command, job: jobOf(pid, environment), launch };
     return !like || (found.job === like.job && launch.size === like.launch.size) ? found : undefined;
   } catch {
     return undefined; // it has ended, or is another user's
   }
+}
+
+/** The launcher's number for it. MPICH's has none, and starts each rank in a session of its own: the one who started that. */
+function jobOf(pid: number, environment: Readonly<Record<string, string>>): string {
+  const { PMIX_NAMESPACE, SLURM_JOB_ID, SLURM_STEP_ID } = environment;
+  if (PMIX_NAMESPACE) return PMIX_NAMESPACE;
+  return SLURM_JOB_ID ? `${SLURM_JOB_ID}.${SLURM_STEP_ID}` : statOf(statOf(pid).session).parent;
 }
 
 /** A process whose parent has not noticed its end is a zombie: it counts as ended. */
@@ -81,14 +86,19 @@ function isAlive(pid: number): boolean {
     if ((error as NodeJS.ErrnoException).code === "ESRCH") return false;
   }
   try {
-    return !/[ZX]/.test(statOf(pid).state!);
+    return !/[ZX]/.test(statOf(pid).state);
   } catch {
     return process.platform !== "linux";
   }
 }
 
-function statOf(pid: number) {
+function statOf(pid: number | string) {
   const text = readFileSync(`/proc/${pid}/stat`, "latin1");
-  const [state, , , session] = text.slice(text.lastIndexOf(")") + 2).split(" ");
-  return { state, session };
+  const [state, parent, , session] = text.slice(text.lastIndexOf(")") + 2).split(" ") as [
+    string,
+    string,
+    string,
+    string,
+  ];
+  return { state, parent, session };
 }

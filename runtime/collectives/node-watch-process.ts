@@ -23,11 +23,9 @@ const launcherMs = 10_000;
 
 const first = Number(process.argv[2]);
 const starting = startingRanks(first);
-/** The ranks of this machine that have ended before they connected, as a message. */
-function lostAtStart(): string | undefined {
-  const lost = starting.ended().map(({ rank, pid }) => nameOf(rank, { host: hostname(), pid }));
-  return lost.length > 0 ? endedAtStart(lost) : undefined;
-}
+/** The names of the ranks of this machine that have ended before they connected. */
+const lostAtStart = (): readonly string[] =>
+  starting.ended().map(({ rank, pid }) => nameOf(rank, { host: hostname(), pid }));
 
 function watch({ token, ranks }: Watched, onListening: (port: number) => void): void {
   const size = ranks.length;
@@ -54,7 +52,7 @@ function watch({ token, ranks }: Watched, onListening: (port: number) => void): 
   };
   const look = () => {
     const lost = lostAtStart();
-    if (lost !== undefined) over(failed ?? lost);
+    if (lost.length > 0) over(failed ?? endedAtStart(lost));
     if (isOver || sockets.size === size) clearInterval(looking);
   };
   for (const [rank, { host, pid }] of ranks.entries()) if (host === hostname()) starting.add(rank, pid);
@@ -96,6 +94,7 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1"] as const) proces
 /** Looks at the ranks until MPI has joined them. */
 function watchStart(): { readonly end: () => void; readonly firstHasEnded: () => void } {
   let isTold = false;
+  let ending: NodeJS.Timeout | undefined;
   const tell = (message: string) => {
     if (!isTold) process.stderr.write(`${message}\n`);
     isTold = true;
@@ -103,17 +102,22 @@ function watchStart(): { readonly end: () => void; readonly firstHasEnded: () =>
   const look = () => {
     starting.look();
     const lost = lostAtStart();
-    if (lost === undefined || isTold) return;
-    tell(lost);
+    if (lost.length === 0 || isTold) return;
+    tell(endedAtStart(lost));
     // MPI would wait for the rank that has ended: without rank 0, any launcher ends the others.
-    setTimeout(() => process.kill(first, "SIGKILL"), launcherMs).unref();
+    ending = setTimeout(() => process.kill(first, "SIGKILL"), launcherMs);
   };
   look();
   const looking = setInterval(look, lookMs);
-  const end = () => clearInterval(looking);
+  const end = () => {
+    clearInterval(looking);
+    clearTimeout(ending);
+  };
   const firstHasEnded = () => {
     end();
-    tell(lostAtStart() ?? allEndedAtStart(hostname(), starting.unseen()));
+    const [unseen, lost] = [starting.unseen(), lostAtStart()];
+    const isKnown = unseen.length === 0 && lost.length === 1; // MPICH's launcher kills all at once
+    tell(isKnown ? endedAtStart(lost) : allEndedAtStart(hostname(), unseen));
   };
   return { end, firstHasEnded };
 }
