@@ -5,7 +5,7 @@
  */
 import { createServer, type Socket } from "node:net";
 import { createInterface } from "node:readline";
-import { ended, type Line, parsed, send, type Watched } from "./watch-lines.ts";
+import { ended, type Line, listen, send, type Watched } from "./node-watch-lines.ts";
 
 /** Milliseconds to wait before reporting another rank's failure: rank 0 may fail the same way and report it itself. */
 const alikeMs = 1000;
@@ -47,10 +47,7 @@ function watch({ size, token, names }: Watched, onListening: (port: number) => v
   const endIfAlone = () => void setTimeout(() => open === 0 && process.exit(1), aloneMs).unref();
   const server = createServer((socket) => {
     let rank: number | undefined;
-    socket.on("error", () => {}); // "close" follows
-    createInterface({ input: socket }).on("line", (text) => {
-      const line = parsed(text);
-      if (!line) return;
+    listen(socket, (line) => {
       if (rank === undefined && "hello" in line && line.hello.token === token) {
         rank = line.hello.rank;
         sockets.set(rank, socket);
