@@ -251,6 +251,42 @@ describe("ranks of a machine, each with a device of its own", () => {
     );
   });
 
+  it("are not given one whose name is part of another's, which WebGPU would open", () => {
+    expect(
+      of([
+        [
+          { id: "0", name: "RTX 4090 D" },
+          { id: "1", name: "RTX 4090" },
+        ],
+      ]),
+    ).toEqual([0]);
+    expect(() =>
+      of(
+        times(2, [
+          { id: "0", name: "RTX 4090 D" },
+          { id: "1", name: "RTX 4090" },
+        ]),
+      ),
+    ).toThrow("cannot tell");
+    expect(() =>
+      of([
+        [
+          { id: "0", name: "RTX 4090" },
+          { id: "1", name: "RTX 4090 D" },
+        ],
+      ]),
+    ).toThrow("cannot tell");
+    expect(
+      of(
+        times(2, [
+          { id: "0", name: "A10" },
+          { id: "1", name: "A100" },
+        ]),
+        true,
+      ),
+    ).toEqual([1, 1]);
+  });
+
   it("are refused where there are too few", () => {
     expect(() => of(times(3, seen("a", "b")))).toThrow(
       "rank 2, finds no GPU that no other rank has: there are 2 (a, b)",
