@@ -7,7 +7,16 @@ import { createServer, type Socket } from "node:net";
 import { hostname } from "node:os";
 import { createInterface } from "node:readline";
 import { startingRanks } from "./node-starting-ranks.ts";
-import { allEndedAtStart, ended, endedAtStart, type Line, nameOf, parsed, send, type Watched } from "./watch-lines.ts";
+import {
+  allEndedAtStart,
+  ended,
+  endedAtStart,
+  type Line,
+  listen,
+  nameOf,
+  send,
+  type Watched,
+} from "./node-watch-lines.ts";
 
 /** Milliseconds to wait before reporting another rank's failure: rank 0 may fail the same way and report it itself. */
 const alikeMs = 1000;
@@ -69,10 +78,7 @@ function watch({ token, ranks }: Watched, onListening: (port: number) => void): 
   const endIfAlone = () => void setTimeout(() => open === 0 && process.exit(1), aloneMs).unref();
   const server = createServer((socket) => {
     let rank: number | undefined;
-    socket.on("error", () => {}); // "close" follows
-    createInterface({ input: socket }).on("line", (text) => {
-      const line = parsed(text);
-      if (!line) return;
+    listen(socket, (line) => {
       if (rank === undefined && "hello" in line && line.hello.token === token) {
         rank = line.hello.rank;
         sockets.set(rank, socket);

@@ -13,8 +13,8 @@ import { UsageError } from "../../compiler/index.ts";
 import { agreements } from "./agreements.ts";
 import type { Collectives } from "./collectives.ts";
 import { differences, type Facts, RanksDifferError } from "./differences.ts";
+import { listen, nameOf, type RankProcess, send, type Watched } from "./node-watch-lines.ts";
 import type { Watch } from "./watch.ts";
-import { nameOf, parsed, type RankProcess, send, type Watched } from "./watch-lines.ts";
 
 /** What a rank says of itself. */
 interface Who extends RankProcess {
@@ -53,10 +53,8 @@ export async function watchRanks(
     onLost(message);
   };
   socket.unref();
-  socket.on("error", () => {}); // "close" follows
-  createInterface({ input: socket }).on("line", (text) => {
-    const line = parsed(text);
-    if (line && "lost" in line) over();
+  listen(socket, (line) => {
+    if ("lost" in line) over();
   });
   const gone = "the process that watches the ranks has ended, and all ranks end with it: go on with --resume";
   socket.on("close", () => over(rank === 0 ? gone : undefined));

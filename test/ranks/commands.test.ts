@@ -230,7 +230,14 @@ it("what a launcher started is read from its environment", () => {
   const { rank, size, vendor } = launchOf({ OMPI_COMM_WORLD_SIZE: "4", OMPI_COMM_WORLD_RANK: "3" })!;
   expect({ rank, size, vendor }).toEqual({ rank: 3, size: 4, vendor: "openmpi" });
   expect(launchOf({ PMI_SIZE: "2", PMI_RANK: "1" })?.vendor).toBe("mpich");
-  expect(launchOf({ SLURM_STEP_NUM_TASKS: "8", SLURM_PROCID: "5" })?.rank).toBe(5);
+  // As Slurm 22.05 sets them: srun --mpi=pmix, --mpi=pmi2, and the mpiexec of MPICH on one machine of an allocation.
+  const step = { SLURM_STEP_NUM_TASKS: "8", SLURM_PROCID: "5" };
+  expect(launchOf(step)).toMatchObject({ launcher: "srun", rank: 5, size: 8 });
+  expect(launchOf({ ...step, PMIX_RANK: "5" })).toMatchObject({ launcher: "srun", rank: 5, prefers: "openmpi" });
+  const pmi = { PMI_RANK: "5", PMI_SIZE: "8" };
+  expect(launchOf({ ...step, ...pmi })).toMatchObject({ launcher: "srun", rank: 5, prefers: "mpich" });
+  const proxy = { SLURM_STEP_NUM_TASKS: "1", SLURM_PROCID: "0", PMIX_RANK: "0" };
+  expect(launchOf({ ...proxy, ...pmi, MPI_LOCALNRANKS: "8" })).toMatchObject({ vendor: "mpich", rank: 5, size: 8 });
   expect(() => launchOf({ PMI_SIZE: "2", PMI_RANK: "2" })).toThrow("say no rank");
 });
 
@@ -253,6 +260,42 @@ describe("ranks of a machine, each with a device of its own", () => {
     expect(() => of(times(8, eight))).toThrow(
       'rank 1, is to take the GPU number 1 that it sees, and WebGPU cannot tell it from another "H200-": let the launcher show each rank its own',
     );
+  });
+
+  it("are not given one whose name is part of another's, which WebGPU would open", () => {
+    expect(
+      of([
+        [
+          { id: "0", name: "RTX 4090 D" },
+          { id: "1", name: "RTX 4090" },
+        ],
+      ]),
+    ).toEqual([0]);
+    expect(() =>
+      of(
+        times(2, [
+          { id: "0", name: "RTX 4090 D" },
+          { id: "1", name: "RTX 4090" },
+        ]),
+      ),
+    ).toThrow("cannot tell");
+    expect(() =>
+      of([
+        [
+          { id: "0", name: "RTX 4090" },
+          { id: "1", name: "RTX 4090 D" },
+        ],
+      ]),
+    ).toThrow("cannot tell");
+    expect(
+      of(
+        times(2, [
+          { id: "0", name: "A10" },
+          { id: "1", name: "A100" },
+        ]),
+        true,
+      ),
+    ).toEqual([1, 1]);
   });
 
   it("are refused where there are too few", () => {

@@ -5,7 +5,7 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { afterEach, describe, expect, it } from "vitest";
 import { startingRanks } from "../../runtime/collectives/node-starting-ranks.ts";
-import type { Watched } from "../../runtime/collectives/watch-lines.ts";
+import type { Watched } from "../../runtime/collectives/node-watch-lines.ts";
 
 const watcherFile = fileURLToPath(new URL("../../runtime/collectives/node-watch-process.ts", import.meta.url));
 const started: ChildProcess[] = [];

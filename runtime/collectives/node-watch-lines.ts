@@ -1,4 +1,6 @@
 /** The protocol between ranks and the watcher process: lines of JSON. */
+import type { Socket } from "node:net";
+import { createInterface } from "node:readline";
 
 /** `lost` is sent to ranks, everything else by them. */
 export type Line =
@@ -26,8 +28,23 @@ export const nameOf = (rank: number, { host, pid }: RankProcess): string => `ran
 export const send = (socket: { write(text: string): unknown }, line: Line): void =>
   void socket.write(`${JSON.stringify(line)}\n`);
 
+/** Seconds without an answer after which a machine is asked whether it still exists. */
+const silentSeconds = 10;
+
+/** Calls `heard` with every line. A connection that breaks, or whose machine is gone, is closed: nothing else is told. */
+export function listen(socket: Socket, heard: (line: Line) => void): void {
+  socket.setKeepAlive(true, 1000 * silentSeconds);
+  socket.on("error", () => {}); // "close" follows
+  createInterface({ input: socket })
+    .on("error", () => {}) // that of the socket, which would end the process here too
+    .on("line", (text) => {
+      const line = parsed(text);
+      if (line) heard(line);
+    });
+}
+
 /** Undefined for lines of anyone else who connects to the port. */
-export function parsed(text: string): Line | undefined {
+function parsed(text: string): Line | undefined {
   try {
     return JSON.parse(text) as Line;
   } catch {
