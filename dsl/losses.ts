@@ -64,9 +64,10 @@ export function lossFault(result: unknown): string | undefined {
   if (misspelt !== undefined)
     return `what its loss returns has no field "${misspelt}"${didYouMean(misspelt, lossFields)}`;
   if (result.losses !== undefined) return undefined;
-  return isTensor(result.loss)
-    ? undefined
-    : `its loss gives as \`loss\` ${kindOfValue(result.loss)}, which is no tensor`;
+  if (!isTensor(result.loss)) return `its loss gives as \`loss\` ${kindOfValue(result.loss)}, which is no tensor`;
+  const axes = (result.loss as AnyTensor).type.axes.map((a) => a.name);
+  const over = axes.join(", ");
+  return axes.length === 0 ? undefined : `its \`loss\` has the axes [${over}]; one number is needed: mean(loss, [${over}])`;
 }
 
 const lossFields = ["loss", "losses", "metrics", "updates", "weight", "apart"];

@@ -30,7 +30,7 @@ describe("an axis that a tensor has not", () => {
   it("is so where a linear's result has it too", () => {
     const other = h.axis("other", 8);
     expect(() => h.linear(h.rootParams(), x(), [other] as never, [other])).toThrow(
-      /\[contract C1\]: a has no axis "other"/,
+      /\[contract C1\]: the contracted axis "other" is not an axis of a/,
     );
   });
 });
@@ -96,4 +96,23 @@ it("a step that reads what nothing gives it is refused before it writes", () => 
   expect(() => cachedSession(device, step, { rows: 1 })).toThrow(
     /graph @mine\.step cannot write a text: nothing gives it "sound"/,
   );
+});
+
+describe("the data of a stage", () => {
+  const data = { kind: "labels", image: { size: 8, fit: "crop" }, feeds: () => ({}) } as const;
+  const feedsOf = (feeds: unknown) => h.stageData<"labels">({ ...data, feeds } as never).feeds;
+
+  it("has its own fields", () => {
+    expect(() => h.stageData({ ...data, clases: 3 } as never)).toThrow(
+      /the data of a stage has no field "clases"; did you mean "classes"\?/,
+    );
+    expect(() => feedsOf(3)).toThrow(/needs `feeds`, a function \(rows\) => .* not the number 3/);
+  });
+
+  it("gives the inputs of a step", () => {
+    const call = (feeds: unknown) => () => feedsOf(feeds)([], {} as never);
+    expect(call(() => ({}))()).toEqual({});
+    expect(call(async () => ({}))).toThrow(/^feeds gives a promise: leave `async` out; it returns the inputs/);
+    expect(call(() => undefined)).toThrow(/^feeds gives undefined; it returns the inputs of the step/);
+  });
 });
