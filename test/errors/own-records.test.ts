@@ -116,3 +116,11 @@ describe("the data of a stage", () => {
     expect(call(() => undefined)).toThrow(/^feeds gives undefined; it returns the inputs of the step/);
   });
 });
+
+it("a loss that is no single number says how it becomes one, at the stage", () => {
+  const loss = () => ({ loss: x() as never });
+  const stage = h.defineStage({ name: "mine", loss, optimizer: { rate: h.constantRate(1) } });
+  expect(() => stage.loss(h.rootParams())).toThrow(
+    'stage "mine": its `loss` has the axes [batch, token, embed]; one number is needed: mean(loss, [batch, token, embed])',
+  );
+});
