@@ -104,7 +104,11 @@ function naming<T>(path: string, read: () => T): T {
   try {
     return read();
   } catch (error) {
-    throw error instanceof UsageError ? new UsageError(`${path}: ${error.message}`) : error;
+    if (!(error instanceof UsageError)) throw error;
+    const named = new UsageError(`${path}: ${error.message}`);
+    const stack = error.stack?.replace(error.message, () => named.message); // it may be that of the record
+    if (stack !== undefined) named.stack = stack;
+    throw named;
   }
 }
 

@@ -2,7 +2,7 @@
 import { existsSync } from "node:fs";
 import { UsageError } from "../compiler/index.ts";
 import { type Config, type Model, trace } from "../dsl/index.ts";
-import { collapseNames, escapeControls, openSafetensors, ownLayout } from "../runtime/index.ts";
+import { collapseNames, escapeControls, isReadableAs, openSafetensors, ownLayout } from "../runtime/index.ts";
 import { layoutsOf } from "./parameters.ts";
 
 /** Maximum patterns shown. */
@@ -10,12 +10,13 @@ const mostShown = 5;
 
 /**
  * Reports on stderr how many tensors no graph of the model reads, and which: blocks beyond those that config.json
- * counts, other heads, buffers. Copies of tensors that are read do not count.
+ * counts, other heads, buffers. Copies of tensors that are read do not count, nor do integers, which are no weights:
+ * PyTorch's counters of batches (`num_batches_tracked`), indices.
  */
 export async function tellUnread(model: Model, config: Config, weights: string): Promise<void> {
   if (!existsSync(weights)) return; // reported when they are opened
   await using reader = await openSafetensors(weights);
-  const names = [...reader.tensors.keys()];
+  const names = [...reader.tensors.values()].filter(({ dtype }) => isReadableAs(dtype, "f32")).map(({ name }) => name);
   const copies = new Set(model.checkpoints?.copies?.(config).map(({ name }) => name));
   let unread = names.filter((name) => !copies.has(name));
   for (const graph of [undefined, ...Object.keys(model.graphs ?? {})]) {

@@ -2,7 +2,7 @@
 import { didYouMean, nearest, UsageError } from "../compiler/index.ts";
 import { isPlain, isTensor, kindOfValue } from "./declared.ts";
 import type { StateUpdate } from "./nn/batch-norm.ts";
-import { add, scale, type Tensor } from "./tensor.ts";
+import { type AnyTensor, add, scale, type Tensor } from "./tensor.ts";
 
 interface Reported {
   /** Further scalars to report. */
@@ -64,9 +64,12 @@ export function lossFault(result: unknown): string | undefined {
   if (misspelt !== undefined)
     return `what its loss returns has no field "${misspelt}"${didYouMean(misspelt, lossFields)}`;
   if (result.losses !== undefined) return undefined;
-  return isTensor(result.loss)
+  if (!isTensor(result.loss)) return `its loss gives as \`loss\` ${kindOfValue(result.loss)}, which is no tensor`;
+  const axes = (result.loss as AnyTensor).type.axes.map((a) => a.name);
+  const over = axes.join(", ");
+  return axes.length === 0
     ? undefined
-    : `its loss gives as \`loss\` ${kindOfValue(result.loss)}, which is no tensor`;
+    : `its \`loss\` has the axes [${over}]; one number is needed: mean(loss, [${over}])`;
 }
 
 const lossFields = ["loss", "losses", "metrics", "updates", "weight", "apart"];

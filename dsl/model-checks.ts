@@ -14,6 +14,7 @@ import {
 
 type Fields = Readonly<Record<string, unknown>>;
 type Call = (...given: never[]) => unknown;
+type Codec = Fields & { readonly read: (json: Fields, config: Fields) => unknown };
 
 const modelFields = {
   name: true,
@@ -51,6 +52,7 @@ const preprocessingFields = ["fit", "margin", "interpolation", "mean", "std", "t
 const fits = ["crop", "squash", "pad"];
 const interpolations = ["bilinear", "bicubic", "lanczos"];
 const checkpointFields = ["layouts", "parts", "fit", "config", "sizedByTensors", "copies"];
+const codecFields = ["types", "describes", "read", "notes", "incidental", "write", "sized"];
 const ruleFields = ["path", "name", "axes"];
 const recipeFields = [
   ...["config", "stage", "batch", "steps", "rate", "settings", "rules"],
@@ -87,7 +89,10 @@ export function checkedModel<M extends object>(record: M): M {
     ...checkpointFaults(name, model.checkpoints),
   ]);
   const at = declaredHere();
-  const { layouts = [] } = (model.checkpoints ?? {}) as { readonly layouts?: readonly object[] };
+  const { layouts = [], config: codec } = (model.checkpoints ?? {}) as {
+    readonly layouts?: readonly object[];
+    readonly config?: Codec;
+  };
   for (const rules of layouts) keepDeclaration(rules, at);
   const graphs = model.graphs as Readonly<Record<string, Fields>> | undefined;
   const stages = model.stages as Readonly<Record<string, Call>> | undefined;
@@ -100,6 +105,7 @@ export function checkedModel<M extends object>(record: M): M {
         build: buildingOutputs(at, `${name}.${key}`, graph.build as Call),
       })),
     }),
+    ...(codec && { checkpoints: { ...(model.checkpoints as Fields), config: readingSettings(at, name, codec) } }),
     ...(stages && { stages: mapped(stages, (make, key) => makingRecipe(at, `stage "${key}" of ${name}`, make)) }),
   };
 }
@@ -168,13 +174,24 @@ function checkpointFaults(name: string, given: unknown): string[] {
   const at = `${name}.checkpoints`;
   if (!isPlain(given)) return [`${at} is a record, not ${kindOfValue(given)}`];
   const { layouts } = given;
-  const stray = strayFields(at, given, checkpointFields);
+  const stray = [...strayFields(at, given, checkpointFields), ...codecFaults(`${at}.config`, given.config)];
   if (!Array.isArray(layouts)) return [...stray, `${at}.layouts is a list of layouts, not ${kindOfValue(layouts)}`];
   return [
     ...stray,
     ...(layouts.every(Array.isArray)
       ? layouts.flatMap((rules, i) => rules.flatMap((rule, j) => ruleFaults(`${at}.layouts[${i}][${j}]`, rule)))
       : [`${at}.layouts is a list of layouts, each a list of rules: [[rule, rule]]`]),
+  ];
+}
+
+function codecFaults(at: string, codec: unknown): string[] {
+  if (codec === undefined) return [];
+  if (!isPlain(codec)) return [`${at} is a record { types, read, write }, not ${kindOfValue(codec)}`];
+  const functions = ["read", "write"].filter((field) => typeof codec[field] !== "function");
+  return [
+    ...strayFields(at, codec, codecFields),
+    ...(Array.isArray(codec.types) ? [] : [`${at} needs \`types\`, a list of texts, not ${kindOfValue(codec.types)}`]),
+    ...functions.map((field) => `${at} needs \`${field}\`, a function, not ${kindOfValue(codec[field])}`),
   ];
 }
 
@@ -204,6 +221,29 @@ function outputFault(outputs: unknown): string | undefined {
   if (entries.length === 0) return "gives no outputs: return at least one tensor, as in { logits: tensor }";
   const stray = entries.find(([, value]) => !isTensor(value));
   return stray && `gives as output "${stray[0]}" ${kindOfValue(stray[1])}, which is no tensor`;
+}
+
+/** Wraps the `read` of a codec, to throw unless it returns all settings: a field that is not there reads as NaN. */
+const readingSettings = (at: Birth, name: string, codec: Codec): Codec => ({
+  ...codec,
+  read: (json, config) => {
+    const settings = codec.read(json, config);
+    const wrong = isPlain(settings) ? settingFaults("", config, settings) : [kindOfValue(settings)];
+    if (wrong.length === 0) return settings;
+    const message = `the \`read\` of the config.json of ${name} gives ${wrong.join(", ")}; it returns every setting: ({ ...config, width: json.hidden_size })`;
+    throw declarationFault(at, `${message}\n  hint: is the field in this config.json, under that name?`);
+  },
+});
+
+/** Settings that are missing or of another type than those of the model, with what they are. */
+function settingFaults(before: string, own: Fields, read: Fields): string[] {
+  return Object.entries(own).flatMap(([key, value]) => {
+    const [path, found] = [before + key, read[key]];
+    if (isPlain(value) && isPlain(found)) return settingFaults(`${path}.`, value, found);
+    if (typeof found !== typeof value || found === null || Number.isNaN(found))
+      return [`${path}: ${Number.isNaN(found) ? "NaN" : kindOfValue(found)}`];
+    return [];
+  });
 }
 
 /** Wraps a stage's function, to throw unless it returns a recipe. */

@@ -139,7 +139,8 @@ function declare(path: string, { declared, sharing }: Surroundings): void {
 
 function declaredTwice(path: string, before: Birth, now: Birth): UsageError {
   const [first, again] = partingCalls(before, now)?.map(printLocation) ?? [];
-  const same = callsOf(now).slice(0, 3).map(printLocation); // if it is a loop, it is in one of these
+  const calls = callsOf(now).filter(({ file }) => !/^(dist\/)?(bin|cli)\/|node_modules/.test(file));
+  const same = calls.slice(0, 3).map(printLocation); // if it is a loop, it is in one of these
   const where =
     first === undefined ? `  both times  ${same.join("\n  called from ")}` : `  first  ${first}\n  again  ${again}`;
   return new UsageError(

@@ -4,6 +4,7 @@
  */
 import { type HostTensor, hostTensor, UsageError } from "../compiler/index.ts";
 import type { ChatTemplate, ImagePlace, WrittenConversation } from "./chat-template.ts";
+import { declarationFault, declaredHere, isPlain, isPromise, kindOfValue, refuse, strayFields } from "./declared.ts";
 import type { TileLimits } from "./modes.ts";
 
 /** An image's caption. */
@@ -198,5 +199,37 @@ export interface StageData<K extends SampleKind = SampleKind> {
   readonly feeds: (rows: readonly SampleOf<K>[], context: FeedContext) => Feeds;
 }
 
-/** Erases the kind from the type, so that records of all kinds share one; rows are checked when they are read. */
-export const stageData = <K extends SampleKind>(data: StageData<K>): StageData => data as unknown as StageData;
+const dataFields: Readonly<Record<keyof StageData, true>> = {
+  kind: true,
+  image: true,
+  length: true,
+  vocabulary: true,
+  classes: true,
+  filters: true,
+  perRow: true,
+  feeds: true,
+};
+
+/**
+ * A stage's data. Erases the kind from the type, so that records of all kinds share one; rows are checked when they are
+ * read. Throws one UsageError naming every field that is misspelt, and where `feeds` is called, one for feeds that are
+ * no record.
+ */
+export function stageData<K extends SampleKind>(data: StageData<K>): StageData {
+  if (!isPlain(data)) refuse([`the data of a stage is an object { kind, feeds }, not ${kindOfValue(data)}`]);
+  const { feeds } = data;
+  refuse([
+    ...strayFields("the data of a stage", data, Object.keys(dataFields)),
+    ...(typeof feeds === "function"
+      ? []
+      : [`the data of a stage needs \`feeds\`, a function (rows) => ({ name: tensor }), not ${kindOfValue(feeds)}`]),
+  ]);
+  const declared = declaredHere();
+  const checked: StageData<K>["feeds"] = (rows, context) => {
+    const made = feeds(rows, context);
+    if (isPlain(made)) return made;
+    const fault = isPromise(made) ? "a promise: leave `async` out" : kindOfValue(made);
+    throw declarationFault(declared, `feeds gives ${fault}; it returns the inputs of the step: { label: perRow([1]) }`);
+  };
+  return { ...data, feeds: checked } as unknown as StageData;
+}

@@ -112,7 +112,7 @@ export {
   type SafetensorsReader,
 } from "./safetensors/reader.ts";
 export { type ShardedWriteOptions, writeModel } from "./safetensors/sharded-writer.ts";
-export { type StoredDType, storedAs } from "./safetensors/stored-dtype.ts";
+export { isReadableAs, type StoredDType, storedAs } from "./safetensors/stored-dtype.ts";
 export {
   type SafetensorsWriteOptions,
   type TensorToWrite,

@@ -129,6 +129,7 @@ export function tensorsInLayout(
   dtype?: FloatDType,
 ): TensorToWrite[] {
   const lying = byParameter(layout);
+  requireOneHolder(layout);
   return tensorsOf(layout).map((place) => {
     const { parameter, name, shape, order } = place;
     const stored = dtype ?? weights.dtypeOf(parameter);
@@ -148,6 +149,20 @@ async function* filled(
   const data = new Float32Array(places[0]!.shape.reduce((n, size) => n * size, 1));
   for (const place of places) intoPlace(place, await read(place.parameter), data);
   yield data;
+}
+
+/** Throws UsageError when two parameters are the same elements of a tensor, of which one would be lost. */
+function requireOneHolder(layout: readonly CheckpointPlace[]): void {
+  const holders = new Map<string, string>();
+  for (const { parameter, name, shared = [], entry } of layout) {
+    const part = JSON.stringify([name, shared.map(({ at, size }) => [at, size])]);
+    const other = holders.get(part);
+    if (other !== undefined && !entry)
+      throw new UsageError(
+        `the checkpoint layout stores both "${other}" and "${parameter}" as the tensor "${name}": only one of them can be written`,
+      );
+    holders.set(part, parameter);
+  }
 }
 
 /**

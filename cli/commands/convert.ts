@@ -17,6 +17,7 @@ import {
 import { folderOf, isFolder, weightsOf } from "../checkpoint.ts";
 import { recordName } from "../family-name.ts";
 import { untilInterrupted } from "../interruption.ts";
+import { withOtherFields } from "../kept-fields.ts";
 import { loadConfigured } from "../load.ts";
 import { bytes, digits, json, table } from "../output.ts";
 import { configJson, ownConfigOf } from "../own-config.ts";
@@ -46,7 +47,8 @@ export async function convertCommand(source: string, args: ConvertArguments): Pr
     say(
       `${name} says no layout of published checkpoints: the tensors keep heddle's names and shapes\n  hint: its record takes one as checkpoints: { layouts }`,
     );
-  const written = await withClassNames(model, configOf(source, model, config), from);
+  const whole = await withOtherFields(model, config, configOf(source, model, config), from);
+  const written = await withClassNames(model, whole, from);
   if (!written) say(`${name} is a graph without settings: no config.json is written`);
   const weights = await openParameters(graph, model, from, args.seed);
   try {

@@ -1,13 +1,16 @@
 /** Axes of tensors, and axes derived from others. */
-import { addDims, type Dim, InternalError, mulDims } from "../../compiler/index.ts";
+import { addDims, type Dim, didYouMean, mulDims, UsageError } from "../../compiler/index.ts";
 import { type Axis, axis } from "../axis.ts";
 import type { Tensor } from "../tensor.ts";
 
-/** The axis of x with this name. */
+/** The axis of x with this name. Throws UsageError, listing its axes, if there is none. */
 export function axisOf<A extends string, K extends A>(x: Tensor<A>, name: K): Axis<K> {
   const found = x.type.axes.find((a) => a.name === name);
-  if (!found)
-    throw new InternalError(`a tensor typed with the axis "${name}" has only ${x.type.axes.map((a) => a.name)}`);
+  if (!found) {
+    const names = x.type.axes.map((a) => a.name);
+    const has = names.length === 0 ? "It has none." : `It has: ${names.join(", ")}.`;
+    throw new UsageError(`a tensor has no axis "${name}"${didYouMean(name, names) || "."} ${has}`);
+  }
   return found as Axis<K>;
 }
 

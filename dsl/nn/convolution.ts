@@ -82,8 +82,9 @@ function windowsOf(x: AnyTensor, options: ConvolutionOptions, around = 0) {
 /**
  * A convolution. x [..., from, row, column] -> [..., row, column, to]. Parameters `weight` [to, kernel_row,
  * kernel_column, from] and `bias` [to]: channels are innermost, as they are in the map that a convolution outputs. With
- * groups, `from` and `to` list their channels group by group, and `weight` is [group, to, kernel_row, kernel_column,
- * from].
+ * groups, `from` and `to` list their channels group by group, and `weight` is [group, to_of_group, kernel_row,
+ * kernel_column, from]. If `from` and `to` have the same name, such as "channel", the parameters without groups have
+ * "channel_out" in place of `to`, as those of `linear`.
  */
 export function convolution<A extends string, F extends A, T extends string>(
   p: Params,

@@ -5,7 +5,23 @@
  */
 import { type Dim, symbol } from "../../compiler/index.ts";
 import { type Axis, axis } from "../axis.ts";
-import { and, gt, input, iota, ne, rename, slice, type Tensor, transpose } from "../tensor.ts";
+import {
+  type AnyTensor,
+  and,
+  cast,
+  contract,
+  gt,
+  input,
+  iota,
+  lt,
+  ne,
+  rename,
+  slice,
+  sub,
+  type Tensor,
+  transpose,
+  typed,
+} from "../tensor.ts";
 import { axisOf, longer } from "./axes.ts";
 import { causalMask } from "./cache.ts";
 
@@ -26,6 +42,8 @@ export interface TokenContext {
   readonly visible: Tensor<"batch" | "token" | "key_token">;
   /** All keys: the past ones, then the given tokens. */
   readonly key: Axis<"key_token">;
+  /** Positions of the keys in their texts, i32 [batch, key_token], if padding may lie among them; default 0, 1, 2 ... */
+  readonly keyPosition?: Tensor<"batch" | "key_token">;
 }
 
 /** The axes of a decoder's graphs, as `decoderInputs` and `presentOutputs` take them. */
@@ -56,19 +74,37 @@ export function decoderInputs(a: DecoderAxes, layers: number, graph: "step" | "b
   const key = longer(axis("key_token", a.token.size), before);
   const axes = [a.batch, a.heads, axis("key_token", before), a.headDim];
   const remembered = (i: number, what: string) => input(`past_key_values.${i}.${what}`, "f32", axes) as Remembered;
-  const real = gt(input("attention_mask", "i32", [a.batch, key]), 0);
+  const mask = input("attention_mask", "i32", [a.batch, key]);
   return {
     ids: input("input_ids", "i32", [a.batch, a.token]),
     context: {
       position: input("position_ids", "i32", [a.batch, a.token]),
-      visible: and<"token" | "key_token", "batch" | "key_token">(causalMask(a.token, key, before), real),
+      visible: and<"token" | "key_token", "batch" | "key_token">(causalMask(a.token, key, before), gt(mask, 0)),
       key,
+      keyPosition: positionsOf(mask, key),
     },
     past:
       graph === "step"
         ? Array.from({ length: layers }, (_, i) => ({ key: remembered(i, "key"), value: remembered(i, "value") }))
         : [],
   };
+}
+
+/** How many keys of its text come before each: mask i32 [batch, key_token], 0 or 1 -> i32, as the mask. */
+function positionsOf(mask: Tensor<"batch" | "key_token">, key: Axis<"key_token">): Tensor<"batch" | "key_token"> {
+  const other = axis("other_key", key.size);
+  const before = cast(lt(iota(other), iota(key)), "f32");
+  return cast(contract(cast(rename(mask, key, other), "f32"), before, other), "i32");
+}
+
+/**
+ * How many tokens before the token a key is in its text: 0 for its own key, negative for later ones. Sliding windows
+ * and relative positions are made of it, for keys that `visible` shows: `lt(keyDistance(context), 4096)`. Indices of
+ * keys do not tell it, because padding and free slots of the cache lie among them. -> i32 [token, key_token], with or
+ * without batch
+ */
+export function keyDistance({ position, key, keyPosition }: TokenContext): Tensor<"batch" | "token" | "key_token"> {
+  return typed(sub(position as AnyTensor, (keyPosition ?? iota(key)) as AnyTensor));
 }
 
 /** The context of whole texts, ids i32 [batch, token] with `pad` at the end: causal, padding masked. */

@@ -23,7 +23,8 @@ const widthOf = (axes: readonly Axis[]): number => axes.reduce((n, a) => n * (a.
 
 /**
  * W·x + b from the axes `from` to the axes `to`; parameters `weight` [to..., from...] and `bias` [to...]. x [...,
- * from...] -> [..., to...]. An axis may be in both lists, if it has the same size before and after.
+ * from...] -> [..., to...]. An axis may be in both lists, if it has the same size before and after; of the parameters'
+ * axes, the one in `to` is then called as `embed_out`, which is its name in a checkpoint's layout.
  */
 export function linear<A extends string, F extends A, T extends string>(
   p: Params,
@@ -34,7 +35,7 @@ export function linear<A extends string, F extends A, T extends string>(
 ): Tensor<Exclude<A, F> | T> {
   checkOptions("linear", options, { bias: true, init: true });
   const fresh = to.map(
-    (t) => (x.type.axes.some((a) => a.name === t.name) ? axis(`${t.name}_out`, t.size) : t) as Axis<T>,
+    (t) => ([...x.type.axes, ...from].some((a) => a.name === t.name) ? axis(`${t.name}_out`, t.size) : t) as Axis<T>,
   );
   const axes: readonly Axis[] = [...fresh, ...from];
   const weight: AnyTensor = p.parameter("weight", axes, options.init ?? fanIn(from));

@@ -8,6 +8,7 @@ import {
   type HostTensor,
   hostTensor,
   inputName,
+  isFeed,
   type SizedAxis,
   symbol,
   UsageError,
@@ -19,7 +20,7 @@ import { type CachePlaces, cachePlaces } from "./cache-places.ts";
 import { enlarged, openSizes, plainContext, zeros } from "./cache-tensors.ts";
 import { candidateOutputs } from "./candidate-graphs.ts";
 import type { Candidates, DecodeSession, Scores } from "./decode-session.ts";
-import { batchOf, type CacheShape, cacheStates, tokensLeft, vocabularyOf } from "./decoder-shape.ts";
+import { batchOf, type CacheShape, cacheStates, isStepInput, tokensLeft, vocabularyOf } from "./decoder-shape.ts";
 import { rowOf } from "./scores.ts";
 
 export interface CacheOptions {
@@ -78,6 +79,11 @@ class Cached implements CachedSession {
     if (!step.inputs.some((n) => inputName(n) === "attention_mask"))
       throw new UsageError(
         `graph @${step.name} is no step of a decoder: it does not read attention_mask [batch, key_token], which says what of the cache is there\n  hint: give attention the mask, as context.visible of decoderInputs`,
+      );
+    const strange = step.inputs.filter((n) => isFeed(n) && !isStepInput(n)).map((n) => `"${inputName(n)}"`);
+    if (strange.length > 0)
+      throw new UsageError(
+        `graph @${step.name} cannot write a text: nothing gives it ${strange.join(", ")}; a step reads input_ids, position_ids, attention_mask and past_key_values.N.key and .value\n  hint: what a text is about, such as a picture, goes into the cache, in a graph that \`begin\` of the mode names`,
       );
     if (!(Number.isInteger(rows) && rows >= 1)) throw new UsageError(`a session has at least one row, not ${rows}`);
     this.model = model;

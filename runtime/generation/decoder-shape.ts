@@ -36,6 +36,10 @@ const pastPattern = /^past_key_values\.(\d+\.\w+)$/;
 export const pastPart = (node: Node): string =>
   sourceOf(node) === "input" ? (pastPattern.exec(inputName(node))?.[1] ?? "") : "";
 
+/** Whether a step is given this input while a text is generated. */
+export const isStepInput = (node: Node): boolean =>
+  ["input_ids", "position_ids", "attention_mask"].includes(inputName(node)) || pastPart(node) !== "";
+
 export const stateName = (part: string): string => `cache.${part}`;
 export const presentName = (part: string): string => `present.${part}`;
 

@@ -1,19 +1,24 @@
-/** A decoder of somebody's own that reads no positions, and one that does not read what of the cache is there. */
+/** Decoders of somebody's own: without positions, with a sliding window, and without a look at what of the cache is there. */
 import { describe, expect, it } from "vitest";
 import { referenceBackend } from "../../backends/reference/index.ts";
 import { hostTensor, inputName, isParameter } from "../../compiler/index.ts";
 import {
+  and,
   attention,
   axis,
+  cast,
   decoderInputs,
   defineModel,
   embedding,
   input,
+  keyDistance,
   type LayerMemory,
   linear,
+  lt,
   newTokens,
   type Params,
   presentOutputs,
+  scale,
   type Tensor,
   type TokenContext,
   trace,
@@ -31,6 +36,9 @@ const axesOf = (token = newTokens()) => ({
 });
 type Axes = ReturnType<typeof axesOf>;
 
+/** What attention looks at: visible keys, those at most one token away and by distance (ALiBi), or all. */
+type Look = "mask" | "window" | "blind";
+
 /** One layer of attention, whose order is that of the mask alone. */
 function layer(
   p: Params,
@@ -38,51 +46,62 @@ function layer(
   a: Axes,
   context: TokenContext,
   past?: LayerMemory,
-  blind = false,
+  look: Look = "mask",
 ) {
   const x = embedding(p.scope("tokens"), ids, a.vocab, a.embed);
   const project = (name: string) => linear(p.scope(name), x, [a.embed], [a.heads, a.headDim]);
   const key = withPast(project("k"), a.token, context.key, past?.key);
   const value = withPast(project("v"), a.token, context.key, past?.value);
   const over = { dot: a.headDim, over: context.key };
-  const mixed = blind
-    ? attention(project("q"), key, value, over)
-    : attention(project("q"), key, value, over, context.visible);
+  const distance = keyDistance(context);
+  const near = { ...over, bias: scale(cast(distance, "f32"), -0.4) };
+  const mixed = {
+    mask: () => attention(project("q"), key, value, over, context.visible),
+    window: () => attention(project("q"), key, value, near, and(context.visible, lt(distance, 2))),
+    blind: () => attention(project("q"), key, value, over),
+  }[look]();
   const scores = linear(p.scope("head"), mixed, [a.heads, a.headDim], [a.vocab]);
   return { logits: transpose(scores, [a.batch, a.token, a.vocab]), memory: [{ key, value }] };
 }
 
-const step = (p: Params, blind = false) => {
+const step = (p: Params, look: Look) => {
   const a = axesOf();
   const { ids, context, past } = decoderInputs(a, 1, "step");
-  const { logits, memory } = layer(p, ids, a, context, past[0], blind);
+  const { logits, memory } = layer(p, ids, a, context, past[0], look);
   return { logits, ...presentOutputs(memory, a) };
+};
+
+const whole = (p: Params, look: Look) => {
+  const a = axesOf(axis("token", "token"));
+  const ids = input("ids", "i32", [a.batch, a.token]);
+  return { logits: layer(p, ids, a, wholeTexts(ids, a.token, -1), undefined, look).logits };
 };
 
 const model = defineModel({
   name: "bag",
   summary: "",
   config: {},
-  build: (p) => {
-    const a = axesOf(axis("token", "token"));
-    const ids = input("ids", "i32", [a.batch, a.token]);
-    return { logits: layer(p, ids, a, wholeTexts(ids, a.token, -1)).logits };
-  },
+  build: (p) => whole(p, "mask"),
   graphs: {
-    step: { summary: "", build: (p) => step(p) },
-    blind: { summary: "", build: (p) => step(p, true) },
+    step: { summary: "", build: (p) => step(p, "mask") },
+    near: { summary: "", build: (p) => whole(p, "window") },
+    nearStep: { summary: "", build: (p) => step(p, "window") },
+    blind: { summary: "", build: (p) => step(p, "blind") },
   },
 });
 
-const whole = trace(model);
-const weights = new Map(whole.inputs.filter(isParameter).map((n) => [inputName(n), initialValue(n, 3)]));
+const parameters = trace(model).inputs.filter(isParameter);
+const weights = new Map(parameters.map((n) => [inputName(n), initialValue(n, 3)]));
 
 describe("a step", () => {
-  it("without positions scores as the whole text read again", async () => {
-    const graph = trace(model, {}, { graph: "step" });
-    expect(graph.inputs.map(inputName)).not.toContain("position_ids");
+  it.each([
+    ["without positions", false, "step", {}],
+    ["with a sliding window and a bias by distance", true, "nearStep", { graph: "near" }],
+  ])("%s scores as the whole text read again", async (_, reads, step, wholeText) => {
+    const graph = trace(model, {}, { graph: step });
+    expect(graph.inputs.map(inputName).includes("position_ids")).toBe(reads);
     const session = cachedSession(deviceModel(referenceBackend(), parametersOf(weights)), graph, { rows: 2 });
-    const again = await createSession(referenceBackend(), whole, weights);
+    const again = await createSession(referenceBackend(), trace(model, {}, wholeText), weights);
     const texts = [
       [1, 4, 9],
       [7, 2],

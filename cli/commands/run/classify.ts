@@ -80,7 +80,12 @@ export async function labelsOf(
 async function byTexts(named: NamedModel, options: ClassifyOptions): Promise<Classified[]> {
   const { graph } = named;
   const mode = named.model?.modes?.compare ?? {};
-  requireOutputs(graph, "classify", ["image", "text", "scale"]);
+  requireOutputs(
+    graph,
+    "classify",
+    ["image", "text", "scale"],
+    "a classifier of its own classes says modes: { classify: { output } } in its record",
+  );
   requirePictures(options.image);
   const tokenizer = tokenizerOf(await openTokenizer(graph, options), mode);
   if (options.labels === undefined)

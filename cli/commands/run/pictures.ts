@@ -32,8 +32,13 @@ export function requirePictures(paths: readonly string[]): void {
 
 /** The side of the square input "pixels". */
 function imageSide(graph: Graph): number {
-  const side = feedNamed(graph, "pixels").type.axes.find((a) => a.name === "row")?.size;
-  if (typeof side === "number") return side;
+  const { axes } = feedNamed(graph, "pixels").type;
+  const [side, other] = ["row", "column"].map((name) => axes.find((a) => a.name === name)?.size);
+  if (typeof side === "number" && other === side) return side;
+  if (typeof side === "number" && typeof other === "number")
+    throw new UsageError(
+      `graph @${graph.name} takes "pixels" of ${side} × ${other}, and heddle run makes pictures square: set the sizes to one number with --set, or give pixels of your own with session(...).run from a program`,
+    );
   throw new UsageError(`graph @${graph.name} leaves the size of "pixels" open: set it with --set`);
 }
 

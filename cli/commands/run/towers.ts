@@ -8,12 +8,12 @@ import { type Album, pictureFeeds } from "./pictures.ts";
 import { textFeeds, textLength } from "./tokenizing.ts";
 
 /** Throws UsageError unless the model has every output that a mode needs. */
-export function requireOutputs(graph: Graph, mode: string, names: readonly string[]): void {
+export function requireOutputs(graph: Graph, mode: string, names: readonly string[], hint?: string): void {
   const known = graph.outputs.map((o) => o.name);
   const missing = names.find((n) => !known.includes(n));
   if (missing === undefined) return;
   throw new UsageError(
-    `${mode} needs a model with the outputs ${names.join(", ")}; "${graph.name}" has ${known.join(", ")}${didYouMean(missing, known)}`,
+    `${mode} needs a model with the outputs ${names.join(", ")}; "${graph.name}" has ${known.join(", ")}${didYouMean(missing, known)}${hint === undefined ? "" : `\n  hint: ${hint}`}`,
   );
 }
 
