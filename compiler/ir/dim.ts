@@ -170,6 +170,13 @@ export function divideDims(a: Dim, b: Dim): Dim | undefined {
   return quotient.includes(undefined) ? undefined : canonical(quotient as Term[]);
 }
 
+/** floor(a / n) if it is a polynomial, as it is where all terms but the constant are multiples of n; else undefined. */
+export function floorDivide(a: Dim, n: number): Dim | undefined {
+  const constant = termsOf(a).find((t) => t.symbols.length === 0)?.coefficient ?? 0;
+  const whole = divideDims(subDims(a, constant), n);
+  return whole === undefined ? undefined : addDims(whole, Math.floor(constant / n));
+}
+
 /** The factors left after removing each of `divisor` once; undefined if one is missing. */
 function without(factors: readonly SizeSymbol[], divisor: readonly SizeSymbol[]): SizeSymbol[] | undefined {
   const rest = [...factors];
