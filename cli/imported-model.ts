@@ -20,7 +20,9 @@ export async function readOnnxModel(source: string, set: readonly string[]): Pro
 function sizeSetting(setting: string): readonly [name: string, size: number | string] {
   const [, name, size] = /^([A-Za-z_]\w*)=([\w*+]+)$/.exec(setting) ?? [];
   if (name === undefined || size === undefined)
-    throw new UsageError(`"${setting}" says no size of the file: name=number, as in height=640, or name=size, as in height=32*rows`);
+    throw new UsageError(
+      `"${setting}" says no size of the file: name=number, as in height=640, or name=size, as in height=32*rows`,
+    );
   return [name, /^\d+$/.test(size) ? Number(size) : size];
 }
 

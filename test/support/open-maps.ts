@@ -1,5 +1,14 @@
 /** A small convolutional net over maps of open height and width, with its gradients. */
-import { addDims, differentiate, type Graph, makeGraph, mulDims, type Node, ops, symbol } from "../../compiler/index.ts";
+import {
+  addDims,
+  differentiate,
+  type Graph,
+  makeGraph,
+  mulDims,
+  type Node,
+  ops,
+  symbol,
+} from "../../compiler/index.ts";
 
 /** Rows come by fours, as two strides of 2 need, and columns are 4 columns + 1. */
 export function openMapNet(): Graph {
@@ -36,7 +45,10 @@ export function openMapNet(): Graph {
     pooled = ops.window(ops.pad(pooled, axis, 0, 1), axis, axis, { name: `p_${axis}`, size: 2 }, 2);
   const c = convolved(ops.rename(ops.reduceMax(pooled, ["p_row", "p_column"]), "out", "from"), w3, 1);
   const dy = ops.input("dy", "f32", c.type.axes);
-  const loss = ops.reduceSum(ops.mul(c, dy), c.type.axes.map((axis) => axis.name));
+  const loss = ops.reduceSum(
+    ops.mul(c, dy),
+    c.type.axes.map((axis) => axis.name),
+  );
   const gradients = differentiate(loss, [x, w1, w2, w3]);
   return makeGraph("open_maps", [
     { name: "y", node: c },

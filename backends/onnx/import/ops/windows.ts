@@ -84,7 +84,10 @@ function sidesOf(n: NodeView, sizes: readonly Dim[], kernels: readonly number[])
     throw n.fail(
       `a kernel of [${kernels.join(", ")}] by strides [${strides.join(", ")}] and padding [${pads.join(", ")}]`,
     );
-  if (kernels.some((k) => k > mostKernel) || sizes.some((s, i) => !(pads[i]! + pads[i + rank]! + (typeof s === "number" ? s : 0) <= mostSide)))
+  if (
+    kernels.some((k) => k > mostKernel) ||
+    sizes.some((s, i) => !(pads[i]! + pads[i + rank]! + (typeof s === "number" ? s : 0) <= mostSide))
+  )
     throw n.fail(
       `a map of [${sizes.join(", ")}] with a kernel of [${kernels.join(", ")}] and padding [${pads.join(", ")}]`,
     );
