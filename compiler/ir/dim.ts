@@ -156,18 +156,43 @@ function scaled(dim: SymbolicDim, by: number): Dim {
 export const subDims = (a: Dim, b: Dim): Dim => addDims(a, mulDims(-1, b));
 export const productOfDims = (dims: readonly Dim[]): Dim => dims.reduce<Dim>(mulDims, 1);
 
-/** a / b if it can be shown to be exact for every value of the symbols, else undefined. */
+/** Limit on the terms of a quotient. */
+const mostTerms = 32;
+
+/** a / b if it can be shown to be exact for every value of the symbols, else undefined: polynomial long division. */
 export function divideDims(a: Dim, b: Dim): Dim | undefined {
   if (typeof a === "number" && typeof b === "number") return b !== 0 && a % b === 0 ? a / b : undefined;
   if (a === b) return 1;
-  const [divisor, ...more] = termsOf(b);
-  if (!divisor || more.length > 0) return undefined;
-  const quotient = termsOf(a).map(({ coefficient, symbols }): Term | undefined => {
-    const rest = without(symbols, divisor.symbols);
-    if (!rest || coefficient % divisor.coefficient !== 0) return undefined;
-    return { coefficient: coefficient / divisor.coefficient, symbols: rest };
-  });
-  return quotient.includes(undefined) ? undefined : canonical(quotient as Term[]);
+  const divisor = termsOf(b);
+  if (divisor.length === 0) return undefined;
+  if (divisor.length === 1) {
+    const terms = termsOf(a).map((t) => termQuotient(t, divisor[0]!));
+    return terms.includes(undefined) ? undefined : canonical(terms as Term[]);
+  }
+  const leading = leadingTerm(divisor);
+  let [rest, quotient]: [Dim, Dim] = [a, 0];
+  for (let i = 0; i < mostTerms && rest !== 0; i++) {
+    const term = termQuotient(leadingTerm(termsOf(rest)), leading);
+    if (!term) return undefined;
+    quotient = addDims(quotient, canonical([term]));
+    rest = subDims(rest, canonical(divisor.map((t) => product(t, term))));
+  }
+  return rest === 0 ? quotient : undefined;
+}
+
+function termQuotient(a: Term, b: Term): Term | undefined {
+  const rest = without(a.symbols, b.symbols);
+  if (!rest || a.coefficient % b.coefficient !== 0) return undefined;
+  return { coefficient: a.coefficient / b.coefficient, symbols: rest };
+}
+
+/** The leading term by degree, then by symbol names: a monomial order, compatible with products. */
+const leadingTerm = (terms: readonly Term[]): Term => terms.reduce((first, t) => (isBefore(t, first) ? t : first));
+
+function isBefore(a: Term, b: Term): boolean {
+  if (a.symbols.length !== b.symbols.length) return a.symbols.length > b.symbols.length;
+  const at = a.symbols.findIndex((s, i) => s.key !== b.symbols[i]!.key);
+  return at >= 0 && a.symbols[at]!.key < b.symbols[at]!.key;
 }
 
 /** floor(a / n) if it is a polynomial, as it is where all terms but the constant are multiples of n; else undefined. */

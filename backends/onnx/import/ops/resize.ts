@@ -1,8 +1,7 @@
 /** Separable resizing: along each dimension, a result element is a weighted sum of a few taps. */
-import { type Dim, mulDims, type Node, ops, subDims } from "../../../../compiler/index.ts";
+import { type Dim, divideDims, mulDims, type Node, ops, subDims } from "../../../../compiler/index.ts";
 import type { NodeView } from "../node-view.ts";
 import type { Records } from "../record.ts";
-import { quotientOf } from "../sizes.ts";
 import { freshName, type Tensor, tensor, type Value } from "../values.ts";
 
 /** The taps of one dimension. */
@@ -248,7 +247,7 @@ function resize(n: NodeView): Value {
   axes.forEach((at, i) => {
     const size = x.shape[at]!;
     const own = kept?.[i];
-    const times = own ? quotientOf(own.made, size) : scales![i]!;
+    const times = own ? divideDims(own.made, size) : scales![i]!;
     if (typeof size !== "number" || (own && typeof own.made !== "number")) {
       if (times === 1 && how.coordinate !== "tf_crop_and_resize") return;
       if (typeof times !== "number" || !Number.isInteger(times) || times > 2 ** 10)

@@ -3,6 +3,7 @@ import {
   addDims,
   boundsOf,
   type Dim,
+  divideDims,
   floorDivide,
   mulDims,
   type Node,
@@ -14,7 +15,7 @@ import { int64 } from "../elements.ts";
 import { shownName } from "../file-names.ts";
 import type { NodeView } from "../node-view.ts";
 import type { Records } from "../record.ts";
-import { certainly, quotientOf } from "../sizes.ts";
+import { certainly } from "../sizes.ts";
 import { freshName, known, type Tensor, tensor, type Value } from "../values.ts";
 import { reshapeTo } from "./shapes.ts";
 
@@ -187,8 +188,8 @@ export function convolve(n: NodeView, { x: given, weight, bias }: ConvolutionPar
   const [made, inner] = [weight.shape[0]!, weight.shape[1]!];
   const channels = x.shape[1]!;
   if (!(groups >= 1)) throw n.fail(`${groups} groups`);
-  const each = quotientOf(channels, groups);
-  const own = quotientOf(made, groups);
+  const each = divideDims(channels, groups);
+  const own = divideDims(made, groups);
   if (each === undefined || each !== inner || own === undefined)
     throw n.fail(`${channels} channels in ${groups} groups, and kernels of ${inner}`);
   const sides = sidesOf(n, sizes, kernels as number[]);
@@ -243,7 +244,7 @@ function transposed(n: NodeView): Value {
   const groups = n.int("group", 1);
   const own = weight.shape[1]! as number;
   const channels = x.shape[1]!;
-  const each = groups >= 1 ? quotientOf(channels, groups) : undefined;
+  const each = groups >= 1 ? divideDims(channels, groups) : undefined;
   if (
     each === undefined ||
     weight.shape[0] !== channels ||
