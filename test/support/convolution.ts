@@ -46,7 +46,7 @@ export function openSides(c: ConvolutionCase): { readonly open: OpenCase; readon
   const { stride = 1, rows, columns } = c;
   const strides = { rows: Math.floor(rows / stride), columns: Math.floor(columns / stride) };
   const side = (name: "rows" | "columns"): Dim =>
-    addDims(mulDims(symbol(name, { min: strides[name] - 1 }), stride), c[name] % stride);
+    addDims(mulDims(symbol(name, { min: strides[name] - 1, max: 64 }), stride), c[name] % stride);
   return { open: { ...c, rows: side("rows"), columns: side("columns") }, sizes: strides };
 }
 
