@@ -24,6 +24,7 @@ import {
 import { axisOf } from "./axes.ts";
 import type { FeatureMap } from "./convolution.ts";
 
+/** How a side is resized: `bilinear`, `bicubic`, `antialiasedBicubic`, `adaptiveAverage`, or a function of two sizes. */
 export interface ResizeWeights {
   /** Row-major [to, from]: the weight of each input sample in each output sample. */
   (from: number, to: number): number[];
