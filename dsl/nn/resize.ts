@@ -98,7 +98,7 @@ function interpolating(interpolation: Interpolation): ResizeWeights {
       const base = Math.floor(center);
       for (const [tap, coefficients] of interpolation) {
         const source = Math.min(from - 1, Math.max(0, base + tap));
-        all[i * from + source]! += valueOf(coefficients, Math.abs(center - (base + tap)));
+        all[i * from + source]! += polynomialAt(coefficients, Math.abs(center - (base + tap)));
       }
     }
     return all;
@@ -106,7 +106,8 @@ function interpolating(interpolation: Interpolation): ResizeWeights {
   return Object.assign(weights, { interpolation });
 }
 
-const valueOf = (coefficients: Coefficients, x: number): number => coefficients.reduceRight((sum, c) => sum * x + c, 0);
+const polynomialAt = (coefficients: Coefficients, x: number): number =>
+  coefficients.reduceRight((sum, c) => sum * x + c, 0);
 
 /** The piece of Keys' cubic kernel within one sample, and that between one and two. */
 const near = (a: number): Coefficients => [1, 0, -(a + 3), a + 2];
@@ -146,7 +147,7 @@ export const antialiasedBicubic: ResizeWeights = (from, to) => {
   return weights;
 };
 
-const cubic = (x: number, a: number): number => (x < 2 ? valueOf(x <= 1 ? near(a) : far(a), x) : 0);
+const cubic = (x: number, a: number): number => (x < 2 ? polynomialAt(x <= 1 ? near(a) : far(a), x) : 0);
 
 /** The mean of the input samples that each output sample covers, in whole or in part. */
 export const adaptiveAverage: ResizeWeights = (from, to) => {
