@@ -2,11 +2,20 @@
  * Tuning results of `heddle tune` for an adapter: where they are cached, what invalidates them, and how devices use
  * them.
  */
+import { existsSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { factsOf, type WebgpuBackend } from "../backends/webgpu/index.ts";
-import { type Findings, foundKernels, type KernelOptions, lowering, type Program } from "../compiler/index.ts";
+import {
+  type Findings,
+  foundKernels,
+  type KernelOptions,
+  lowering,
+  type Program,
+  UsageError,
+} from "../compiler/index.ts";
 import { type MeasuredOn, readFindings, writeFindings } from "../runtime/index.ts";
+import { markOfCode } from "./node-code-mark.ts";
 import { versions } from "./node-versions.ts";
 
 type GpuDevice = WebgpuBackend["gpu"];
@@ -41,10 +50,15 @@ export function measuredOn(gpu: GpuDevice): MeasuredOn {
   };
 }
 
-const basisOf = (gpu: GpuDevice): MeasuredOn => ({
-  ...measuredOn(gpu),
-  schedules: lowering.markOfTables(lowering.scheduleTables, factsOf(gpu)),
-});
+/** Undefined if heddle's own files cannot be read: then nothing tells whether findings are of the same code. */
+async function basisOf(gpu: GpuDevice): Promise<MeasuredOn | undefined> {
+  const code = await markOfCode();
+  if (code === undefined) return undefined;
+  return { ...measuredOn(gpu), schedules: lowering.markOfTables(lowering.scheduleTables, factsOf(gpu)), code };
+}
+
+const unknownCode =
+  "heddle's source files cannot be read, so that nothing tells which code findings of heddle tune are for";
 
 /** Receives messages; default prints them to stderr. */
 type Say = (text: string) => void;
@@ -52,13 +66,24 @@ const onStderr: Say = (text) => void process.stderr.write(`${text}\n`);
 
 /** The tuning results for this adapter and version; ignored ones are reported. */
 export async function knownFindings(gpu: GpuDevice, say = onStderr): Promise<Findings> {
-  const { findings, ignored } = await readFindings(findingsPath(gpu), basisOf(gpu));
+  const path = findingsPath(gpu);
+  if (!existsSync(path)) return new Map();
+  const basis = await basisOf(gpu);
+  if (!basis) {
+    say(`findings in ${path} are ignored: ${unknownCode}`);
+    return new Map();
+  }
+  const { findings, ignored } = await readFindings(path, basis);
   if (ignored !== undefined) say(ignored);
   return findings;
 }
 
-export const keepFindings = (gpu: GpuDevice, findings: Findings): Promise<void> =>
-  writeFindings(findingsPath(gpu), basisOf(gpu), findings);
+/** Stores tuning results for this adapter and version. Throws UsageError if heddle's own files cannot be read. */
+export async function keepFindings(gpu: GpuDevice, findings: Findings): Promise<void> {
+  const basis = await basisOf(gpu);
+  if (!basis) throw new UsageError(`findings cannot be stored: ${unknownCode}`);
+  return writeFindings(findingsPath(gpu), basis, findings);
+}
 
 /** HEDDLE_TUNING=off is for measuring without tuning results, and for tests. */
 const isOff = (): boolean => process.env.HEDDLE_TUNING === "off";

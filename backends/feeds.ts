@@ -133,7 +133,8 @@ export type HeldType = (name: string) => Pick<HostTensor, "dtype" | "axes"> | un
 /**
  * The sizes of a run, extended by those that only stored tensors determine, such as a cache's capacity. Throws
  * UsageError listing every stored tensor whose type differs from the graph's, and for a size out of bounds. A tensor
- * missing from the store is not an error here: a graph may declare inputs that it does not read.
+ * missing from the store is not an error here, since a graph may declare inputs that it does not read: the store
+ * reports it by name when the run reads it.
  */
 export function checkResidents(graph: Graph, held: HeldType, sizes: Sizes): Sizes {
   const bound: Record<string, number> = { ...sizes };

@@ -1,4 +1,5 @@
 /** Predicts the step time with several ranks from the times with one and two. docs/plan.md has the formulas. */
+import { UsageError } from "../compiler/index.ts";
 import type { ExchangeCosts } from "../runtime/index.ts";
 
 /** Measurements of a step, on the slowest rank. */
@@ -18,9 +19,13 @@ export interface Forecast {
 /**
  * The divisible part takes 1 / R of its time, the rest is constant: runs with one and two ranks determine both. Two
  * ranks each send as many bytes as the exchanged tensors have, R ranks 2 (R - 1) / R times that; exchange time that
- * bytes do not explain, such as waiting for slower ranks, is assumed constant.
+ * bytes do not explain, such as waiting for slower ranks, is assumed constant. Throws UsageError if a step has no time.
  */
 export function forecast(one: MeasuredStep, two: MeasuredStep, costs: ExchangeCosts, ranks: number): Forecast {
+  if (one.seconds <= 0 || two.seconds <= 0)
+    throw new UsageError(
+      "the timed steps took no longer than the run without them: the machine is busy, or they are few: time more with --steps",
+    );
   const saved = one.seconds - (two.seconds - two.exchange);
   const divided = Math.min(Math.max(0, 2 * saved), one.seconds);
   const computing = one.seconds - divided + divided / ranks;

@@ -24,6 +24,8 @@ export interface DeviceOptions {
   readonly threads?: number;
   /** The hardware GPU whose name has these words. */
   readonly named?: string;
+  /** Receives notes on tuning results; default prints them to stderr. */
+  readonly say?: (text: string) => void;
 }
 
 export function parseDevice(text: string): DeviceChoice {
@@ -66,11 +68,11 @@ async function openGpu(options: DeviceOptions): Promise<ChosenDevice> {
 async function chosen(
   gpu: WebgpuBackend["gpu"],
   why: string,
-  { tuning = true, budget }: DeviceOptions,
+  { tuning = true, budget, say }: DeviceOptions,
 ): Promise<ChosenDevice> {
   const { webgpuBackend } = await import("../backends/webgpu/index.ts");
   const { tunedOptions } = await import("../api/node-index.ts");
-  const options = await tunedOptions(gpu, tuning);
+  const options = await tunedOptions(gpu, tuning, say);
   const { size } = options.findings ?? new Map();
   const found = size > 0 ? `; ${size} ${size === 1 ? "shape" : "shapes"} of kernels tuned` : "";
   const allowed = budget && { memory: await bytesAllowed(budget, gpu.adapter) };

@@ -5,12 +5,15 @@ import { FileError } from "../compiler/index.ts";
 import { type Geometry, isRecord, readJson } from "../data/index.ts";
 import type { JsonRecord, Preprocessing } from "../dsl/index.ts";
 import { folderOf } from "./checkpoint.ts";
+import { checkedFields, processorOf, unknownFields, type Wrong } from "./preprocessor-fields.ts";
 
 export interface CheckpointPreprocessing extends Pick<Preprocessing, "mean" | "std"> {
   readonly path: string;
   readonly geometry: Omit<Geometry, "size">;
   /** The number of tiles of an image, if given. */
   readonly tiles?: { readonly least: number; readonly most: number };
+  /** What the file has that nothing is known of, so that it is not applied. */
+  readonly unknown: readonly string[];
 }
 
 /**
@@ -24,27 +27,61 @@ export async function checkpointPreprocessing(
   if (weights === undefined) return undefined;
   const path = join(folderOf(weights), preprocessorFile);
   if (!existsSync(path)) return undefined;
-  const json = await readJson(path, "preprocessor configuration");
-  if (!isRecord(json)) throw new FileError(`${path}: it is no JSON object`);
-  const wrong = (key: string, why: string): FileError =>
-    new FileError(`${path}: "${key}" is ${JSON.stringify(json[key])}, ${why}`);
-  const triple = (key: string, usual: readonly number[]): [number, number, number] => {
-    const value = json[key] ?? usual;
-    if (Array.isArray(value) && value.length === 3 && value.every((n) => Number.isFinite(n)))
-      return value as [number, number, number];
-    throw wrong(key, "three numbers are needed");
-  };
-  requireAsExpected(json, wrong);
-  const isNormalized = json.do_normalize !== false;
-  const std = isNormalized ? triple("image_std", [0.5, 0.5, 0.5]) : ([1, 1, 1] as const);
-  if (std.some((n) => n <= 0)) throw wrong("image_std", "numbers above 0 are needed");
+  const stored = await readJson(path, "preprocessor configuration");
+  if (!isRecord(stored)) throw new FileError(`${path}: it is no JSON object`);
+  const errorOf =
+    (of: JsonRecord): Wrong =>
+    (key, why) =>
+      new FileError(`${path}: "${key}" is ${JSON.stringify(of[key])}, ${why}`);
+  const json = checkedFields(stored, errorOf(stored));
+  const wrong = errorOf(json);
+  if (json.do_resize === false) throw wrong("do_resize", "and pictures have to become a square of the model's size");
+  const geometry: Omit<Geometry, "size"> = geometryOf(json, size, wrong);
   return {
     path,
-    mean: isNormalized ? triple("image_mean", [0.5, 0.5, 0.5]) : [0, 0, 0],
-    std,
-    geometry: { ...geometryOf(json, size, wrong), centre: "lower", interpolation: filterOf(json, wrong) },
+    ...normalizationOf(json, wrong),
+    geometry: { ...paddedAs(json, geometry, size, wrong), centre: "lower", interpolation: filterOf(json, wrong) },
     ...tilesOf(json, wrong),
+    unknown: unknownFields(stored),
   };
+}
+
+type Three = [number, number, number];
+
+/**
+ * Mean and deviation of pixels from 0 to 1. The file's are of 8-bit pixels times `rescale_factor`, usually 1/255, or of
+ * those themselves without `do_rescale`.
+ */
+function normalizationOf(json: JsonRecord, wrong: Wrong): Pick<Preprocessing, "mean" | "std"> {
+  const factor = json.do_rescale === false ? 1 : (json.rescale_factor ?? 1 / 255);
+  if (typeof factor !== "number" || !(factor > 0 && factor < Infinity))
+    throw wrong("rescale_factor", "a number above 0 is needed");
+  const scaled = (values: Three): Three => {
+    const by = Math.abs(255 * factor - 1) < 1e-9 ? 1 : 255 * factor;
+    return values.map((value) => value / by) as Three;
+  };
+  if (json.do_normalize === false) return { mean: [0, 0, 0], std: scaled([1, 1, 1]) };
+  const triple = (key: string): Three => {
+    const value = json[key] ?? 0.5;
+    const values = typeof value === "number" ? [value, value, value] : value;
+    if (Array.isArray(values) && values.length === 3 && values.every((n) => Number.isFinite(n))) return values as Three;
+    throw wrong(key, "a number or three are needed");
+  };
+  const std = triple("image_std");
+  if (std.some((n) => n <= 0)) throw wrong("image_std", "numbers above 0 are needed");
+  return { mean: scaled(triple("image_mean")), std: scaled(std) };
+}
+
+/** The geometry with LLaVA's padding to a square in the mean colour; padding of squares in other classes is none. */
+function paddedAs(json: JsonRecord, geometry: Omit<Geometry, "size">, size: number, wrong: Wrong) {
+  if (!json.do_pad) return geometry;
+  if (json.pad_size !== undefined) throw wrong("pad_size", "and pictures are not padded to a size here");
+  if (unknownFields(json).length > 0) throw wrong("do_pad", "which is not done here for this image processor");
+  if (processorOf(json) !== "Llava") return geometry;
+  if ((geometry.short ?? size) !== size) throw wrong("size", "and padded pictures become crop_size at once here");
+  const [r, g, b] = Object.values((json.image_mean ?? []) as readonly number[]).map((m) => Math.trunc(m * 255));
+  const fill: Three = [r!, g!, b!];
+  return { fit: "pad", fill } as const;
 }
 
 /** Tiles of InternVL's processor in transformers, which tiles images by default. */
@@ -76,21 +113,10 @@ export const preprocessorConfig = (
   };
 };
 
-type Wrong = (key: string, why: string) => FileError;
-
 export const preprocessorFile = "preprocessor_config.json";
 
 /** Pillow's numbers of the supported resampling filters. */
 const filters: Readonly<Record<number, Geometry["interpolation"]>> = { 1: "lanczos", 2: "bilinear", 3: "bicubic" };
-
-/** Throws for unsupported processing. */
-function requireAsExpected(json: JsonRecord, wrong: Wrong): void {
-  if (json.do_resize === false) throw wrong("do_resize", "and pictures have to become a square of the model's size");
-  const factor = json.rescale_factor ?? 1 / 255;
-  const isRescaled = json.do_rescale !== false;
-  if (!isRescaled || typeof factor !== "number" || Math.abs(factor * 255 - 1) > 1e-6)
-    throw wrong(isRescaled ? "rescale_factor" : "do_rescale", "and models here see pixels from 0 to 1");
-}
 
 function filterOf({ resample = 3 }: JsonRecord, wrong: Wrong): Geometry["interpolation"] {
   const filter = Object.hasOwn(filters, String(resample)) ? filters[Number(resample)] : undefined;
@@ -106,7 +132,8 @@ function geometryOf(json: JsonRecord, size: number, wrong: Wrong): Omit<Geometry
     const value = json[key];
     if (value === undefined || value === null) return {};
     if (typeof value === "number") return key === "size" && json.do_center_crop ? { short: value } : { square: value };
-    const { shortest_edge: short, height, width } = value as Readonly<Record<string, unknown>>;
+    const { shortest_edge: short, longest_edge: long, height, width } = value as Readonly<Record<string, unknown>>;
+    if (long !== undefined && long !== null) throw wrong(key, "and a longest_edge is not obeyed here");
     if (typeof short === "number") return { short };
     if (typeof height === "number" && height === width) return { square: height };
     throw wrong(key, "a number, a shortest_edge, or an equal height and width is needed");

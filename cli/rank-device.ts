@@ -39,12 +39,14 @@ export async function openRankDevice(
   );
   if (at === undefined) return await openDevice("webgpu", options);
   const { name, id } = seen[at]!;
-  const opened = await openDevice("webgpu", at === 0 ? options : { ...options, named: name });
+  // Of several, WebGPU's own choice need not be the first.
+  const opened = await openDevice("webgpu", seen.length === 1 ? options : { ...options, named: name });
   return { ...opened, reason: `${opened.reason}, ${id.slice(0, 8)}` };
 }
 
-/** Hardware GPUs visible to this process. */
+/** Hardware GPUs visible to this process; none if a software adapter is asked for. */
 async function devicesSeen(): Promise<readonly Seen[]> {
+  if (!["", "system"].includes(process.env.HEDDLE_ADAPTER ?? "")) return [];
   const { listAdapters, physicalDevices } = await import("../backends/webgpu/node-index.ts");
   if (process.platform === "linux") return (await physicalDevices()).filter((d) => !d.software);
   return (await listAdapters()).filter((a) => !a.software).map((a) => ({ id: a.description, name: a.description }));
@@ -62,10 +64,9 @@ export function deviceFor(
 ): number | undefined {
   const ranksOn = new Map<string, number>();
   const take = (seen: readonly Seen[]): number | undefined => {
-    const counts = seen.map(({ id, name }, i) => {
-      const isReached = !seen.slice(0, i).some((d) => d.name === name);
-      return share && !isReached ? Number.POSITIVE_INFINITY : (ranksOn.get(id) ?? 0);
-    });
+    const counts = seen.map(({ id }, i) =>
+      share && !isReached(seen, i) ? Number.POSITIVE_INFINITY : (ranksOn.get(id) ?? 0),
+    );
     const fewest = Math.min(...counts);
     const at = share ? counts.indexOf(fewest) : counts.indexOf(0);
     if (at < 0) return undefined;
@@ -81,10 +82,15 @@ export function deviceFor(
       `${place} finds no GPU that no other rank has: there are ${has}. Start fewer ranks, or let them share one with --share-devices`,
     );
   }
-  const { name } = seen[at]!;
-  if (seen.slice(0, at).some((d) => d.name === name))
+  if (!isReached(seen, at))
     throw new UsageError(
-      `${place} is to take the GPU number ${at} that it sees, and WebGPU cannot tell it from another "${name}": let the launcher show each rank its own, as srun --gpus-per-task=1 --gpu-bind=single:1 does`,
+      `${place} is to take the GPU number ${at} that it sees, and WebGPU cannot tell it from another "${seen[at]!.name}": let the launcher show each rank its own, as srun --gpus-per-task=1 does where Slurm confines devices (ConstrainDevices=yes)`,
     );
   return at;
+}
+
+/** Whether WebGPU finds the device number `at` by name: it takes the first whose name contains what is asked for. */
+function isReached(seen: readonly Seen[], at: number): boolean {
+  const { name } = seen[at]!;
+  return !seen.some((d, i) => (i < at || d.name !== name) && d.name.includes(name));
 }

@@ -35,8 +35,6 @@ export async function inRankSession<T>(body: (session: RankSession) => Promise<T
     throw error;
   });
   const { isFirst } = ranks;
-  // MPICH's launcher signals that a rank has ended; Node would open a debugger.
-  if (ranks !== oneRank) process.on("SIGUSR1", () => {});
   if (ranks === oneRank) return await body({ ranks, say: print, sayOfSignal: print });
   const say = (text: string) => {
     if (isFirst && !isLost) print(text);

@@ -3,13 +3,11 @@ import {
   add,
   axis,
   axisOf,
-  type Config,
   crossEntropy,
   defineStage,
   imageAxes,
   input,
   logsumexp,
-  type Model,
   mean,
   mul,
   type Optimizer,
@@ -45,9 +43,6 @@ export function pixelsInput({ image }: Pick<PictureConfig, "image">): Pixels {
 
 /** Class logits [batch, class] of pixels; running statistics that training updates are appended to `updates`. */
 export type Scoring<C> = (p: Params, pixels: Pixels, config: C, updates: StateUpdate[]) => Scores;
-
-/** Erases a model's settings type, for lists of models. */
-export const listed = <C extends Config>(model: Model<C>): Model => model as unknown as Model;
 
 /** The size of ImageNet's training set, for epochs. */
 export const imagenetPictures = 1_281_167;

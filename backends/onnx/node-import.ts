@@ -1,6 +1,6 @@
 /** Opens an ONNX file from disk, with external data in its folder. */
 import { type FileHandle, open, readFile, realpath, stat } from "node:fs/promises";
-import { basename, dirname, isAbsolute, join, relative } from "node:path";
+import { basename, dirname, isAbsolute, join, relative, sep } from "node:path";
 import { FileError } from "../../compiler/index.ts";
 import { type ExternalPlace, type ImportOptions, importOnnx, type OnnxImport } from "./import/index.ts";
 
@@ -71,6 +71,7 @@ async function placeInside(model: string, location: string): Promise<string> {
     });
   }
   const within = relative(folder, path);
-  if (within === "" || within.startsWith("..") || isAbsolute(within)) throw refused();
+  const escapes = within === ".." || within.startsWith(`..${sep}`) || isAbsolute(within); // "..name" is a plain name
+  if (within === "" || escapes) throw refused();
   return path;
 }

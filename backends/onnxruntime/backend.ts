@@ -98,7 +98,7 @@ async function run(
   store: CpuStore,
   fetch: readonly string[],
 ): Promise<Record<string, HostTensor>> {
-  const sizes = checkResidents(graph, store.resident, checkFeeds(graph, feeds));
+  const sizes = checkResidents(graph, store.find, checkFeeds(graph, feeds));
   const inputs = { ...fedTensors(graph, feeds), ...residentTensors(graph, model, store) };
   const wanted = graph.outputs.filter((o) => fetch.includes(o.name) || o.name in graph.updates);
   /** A new state of the same size is written to the state's spare buffer, another to a buffer of onnxruntime's. */

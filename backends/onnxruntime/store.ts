@@ -24,6 +24,8 @@ export interface Resident {
 }
 
 export interface CpuStore extends Store {
+  /** The tensor itself, not a copy, if there is one. */
+  find(name: string): Resident | undefined;
   /** The tensor itself, not a copy; throws UsageError naming the nearest when there is none. */
   resident(name: string): Resident;
   /** An unused buffer of the tensor's size. */
@@ -61,6 +63,7 @@ export function cpuStore(): CpuStore {
         const { dtype, axes, data } = slot(name);
         return { dtype, axes, data: data.slice() };
       }),
+    find: (name) => slots.get(name),
     names: () => [...slots.keys()],
     remove: (name) => void store.exclusive(async () => void slots.delete(name)),
     dispose: () => slots.clear(),

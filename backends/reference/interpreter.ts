@@ -84,10 +84,13 @@ async function runOnce(
   options?: RunOptions,
 ): Promise<Record<string, HostTensor>> {
   const held = new Map<string, HostTensor>();
-  for (const name of graph.inputs.filter(isResident).map(inputName)) held.set(name, await store.read(name));
-  const run = checkResidents(graph, (name) => held.get(name)!, checkFeeds(graph, feeds, sizes));
+  const given = checkFeeds(graph, feeds, sizes);
+  for (const name of nodesOf(graph).filter(isGraphInput).filter(isResident).map(inputName))
+    held.set(name, await store.read(name));
+  const run = checkResidents(graph, (name) => held.get(name), given);
   const bound = runStages(graph, referenceStages(run), graphForm);
-  const values = new Map(bound.inputs.map(inputName).map((name) => [name, toFloat64(held.get(name) ?? feeds[name]!)]));
+  const tensors = new Map([...Object.entries(feeds), ...held]);
+  const values = new Map([...tensors].map(([name, tensor]) => [name, toFloat64(tensor)]));
   const results = evaluate(bound, values);
   for (const [output, input] of Object.entries(graph.updates)) await store.write(input, toHost(results.get(output)!));
   return Object.fromEntries(fetchedOutputs(graph, options?.fetch).map((n) => [n, toHost(results.get(n)!)]));

@@ -104,7 +104,7 @@ function describe(r: Report, asked: boolean): string {
   const { hardware: h } = r;
   const name = h.count === 1 ? h.name : `${h.count} × ${h.name}`;
   const link: Row[] = h.link
-    ? [["  joined by", `${h.link.name}, ${digits(h.link.bytesPerSecond / 1e9)} GB/s for each device`]]
+    ? [["  joined by", `${h.link.name}, ${digits3(h.link.bytesPerSecond / 1e9)} GB/s for each device`]]
     : [];
   const sharded: Row[] =
     r.sharded === undefined
@@ -137,16 +137,23 @@ function describe(r: Report, asked: boolean): string {
   return `${table(rows)}\n${notes.flatMap((n) => wrap(n, "  ")).join("\n")}\n`;
 }
 
-function timeRows({ time, efficiency, hardware, utilization, samplesPerSecond, seconds, steps, host }: Report): Row[] {
+function timeRows({ time, efficiency, sent, utilization, samplesPerSecond, seconds, steps, host }: Report): Row[] {
   const of =
     time.kernels !== undefined
       ? "by its kernels, timed here"
       : efficiency === 1
         ? "at the roofline"
         : `at ${percent(efficiency)} of the roofline`;
-  const exchange: Row[] = hardware.link
-    ? [[host ? "  weights and gradients" : "  sums of gradients", printSeconds(time.exchange)]]
-    : [];
+  const lost = percent(time.exchange / time.update);
+  const exchange: Row[] =
+    sent === undefined
+      ? []
+      : [
+          [
+            host ? "  weights and gradients" : "  sums of gradients",
+            `${printSeconds(time.exchange)}, ${lost} of the time: each device sends ${bytes(sent)}`,
+          ],
+        ];
   const roofline: Row[] = [
     ["  bound by operations", printSeconds(time.operations)],
     ["  bound by bytes", printSeconds(time.bytes)],

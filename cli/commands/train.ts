@@ -159,7 +159,7 @@ async function trainJob(source: string, args: Asked, { job, given, config }: Loa
   try {
     const settings = place ? await settingsOfRun(job, place.folder, given, say) : config;
     await requireSame(ranks, await commandFacts(source, settings));
-    const options = { tuning: args.tuning, budget: args.memory, share: args.shareDevices };
+    const options = { tuning: args.tuning, budget: args.memory, share: args.shareDevices, say };
     const device = await openRankDevice(parseDevice(args.device), ranks, options);
     try {
       return await trainOn(device, { source, args, job, settings, place, ending });
@@ -232,6 +232,7 @@ async function trainBuilt(device: ChosenDevice, declared: TrainingJob, start: St
     ];
     for (const line of report) say(line);
     const sources = inheritance?.sources ?? [];
+    await requireSame(ranks, { "weights of --from": sources.map((s) => s.fingerprint).join(" ") });
     if (place) requireSameSources(began, sources);
     const built = inheritance ? startingFrom(inheritance, declared) : declared;
     const remarks: string[] = [];

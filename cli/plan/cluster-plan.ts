@@ -44,6 +44,8 @@ export interface ClusterPlan {
   readonly optimizerSharded?: number;
   /** Bytes per device with weights, gradients and optimizer state sharded; absent for one device. */
   readonly sharded?: number;
+  /** Bytes that each device sends in an update; absent for one device. */
+  readonly sent?: number;
   readonly kernels: number;
   /** Operations of one update on one device. */
   readonly operations: StepOperations;
@@ -96,7 +98,8 @@ export function planCluster(subject: TrainingSubject, request: PlanRequest): Clu
   const { microBatch, update } = timeOf(plan, peaks);
   const n = batch.microBatches;
   const sum = (part: "byOperations" | "byBytes" | "launches") => (n * microBatch[part] + update[part]) / efficiency;
-  const exchange = link ? exchangedBytes(exchangedOf(plan, subject), count, n, shard) / link.bytesPerSecond : 0;
+  const sent = link ? exchangedBytes(exchangedOf(plan, subject), count, n, shard) : 0;
+  const exchange = link ? sent / link.bytesPerSecond : 0;
   const parts = { operations: sum("byOperations"), bytes: sum("byBytes"), launches: sum("launches"), exchange };
   const seconds = Object.values(parts).reduce((a, b) => a + b, 0);
   const operations = updateOperations(subject.step, { ...subject.sizes, [samples]: batch.micro }, n);
@@ -114,6 +117,7 @@ export function planCluster(subject: TrainingSubject, request: PlanRequest): Clu
         optimizerSharded: dividedBytes(plan.memory, count, (kind) => kind.startsWith("optimizer")),
         sharded: dividedBytes(plan.memory, count, (kind) => !ofBatch.includes(kind)),
       }),
+    ...(link && { sent }),
     kernels: Object.values<PlannedGraph>(plan.programs).reduce((k, p) => k + p.kernels.length, 0),
     operations,
     time: { ...parts, update: seconds },

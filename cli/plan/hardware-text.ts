@@ -58,7 +58,11 @@ function parseLink(text: string): Link {
 export function recordOf(name: string): Hardware {
   const found = hardware.find((h) => plain(h.name) === plain(name));
   if (found) return found;
-  const near = didYouMean(name, hardwareNames) || ".";
+  // "A100" is part of "A100-80G", and "H100" of "H100-SXM": nearer than what differs by a letter.
+  const related = hardware
+    .filter((h) => plain(h.name).includes(plain(name)) || plain(name).includes(plain(h.name)))
+    .map((h) => `"${h.name}"`);
+  const near = related.length > 0 ? `; did you mean ${related.join(" or ")}?` : didYouMean(name, hardwareNames) || ".";
   throw new UsageError(`no hardware "${name}" is on record${near} There are ${hardwareNames.join(", ")}.`);
 }
 

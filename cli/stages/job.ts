@@ -18,7 +18,7 @@ import { defineJob, type JobFile, type Settings, type TrainingJob } from "../../
 import { flattened, nested } from "../own-config.ts";
 import { recipeNamed } from "../stage-step.ts";
 import { feedStage } from "./feeding.ts";
-import { recipeFor, runRules, settingsOf, withSettings } from "./settings.ts";
+import { recipeFor, runRules, settingsOf, validationSettings, withSettings } from "./settings.ts";
 import { sizedBySources, writeConfigFile } from "./sizes.ts";
 import { keepTokenizer, openText, tokenizerBeside } from "./text.ts";
 import { stageValidation } from "./validation.ts";
@@ -72,7 +72,10 @@ export async function stageJob(base: Model, source: string, stage: string, args:
     config: { ...defaults, model: model.name, stage, data: "", filters: "", validate: "" },
     rules: { ...runRules, ...recipe.rules },
     mayChange: ["images", "tokenizer", "workers"],
-    build: (settings) => build(model, source, stage, settings, args.changedData ? "next epoch" : "refuse"),
+    build: (settings) => {
+      requireValidation(stage, asked, settings);
+      return build(model, source, stage, settings, args.changedData ? "next epoch" : "refuse");
+    },
   });
   const all = { ...job.config, ...given };
   checkJobSettings(job, all);
@@ -88,6 +91,15 @@ function requireOneLine(options: Readonly<Record<string, readonly string[]>>): v
         `--${name} ${JSON.stringify(broken)} has a line break: write "?" in its place, or name a link to it`,
       );
   }
+}
+
+/** Throws UsageError for settings of validation that a command gives to a run without. */
+function requireValidation(stage: string, asked: Settings, { validate }: Settings): void {
+  const idle = validationSettings.filter((name) => name in asked);
+  if (validate === "" && idle.length > 0)
+    throw new UsageError(
+      `${idle.join(" and ")} ${idle.length > 1 ? "are settings" : "is a setting"} of validation, and stage ${stage} has none: give --validate, or leave ${idle.length > 1 ? "them" : "it"} out`,
+    );
 }
 
 async function build(

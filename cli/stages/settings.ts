@@ -55,6 +55,9 @@ const runSettings = {
   workers: -1,
 } satisfies Config;
 
+/** The settings that need `--validate`. */
+export const validationSettings = ["validateEvery", "best"] as const;
+
 /** Stored with a run, never set directly. */
 const kept = ["model", "stage", "data", "filters", "validate"] as const;
 

@@ -1,9 +1,8 @@
 /** Runs stages in order: times and verifies each one, and reports it to the observers. */
 import { InternalError } from "../diagnostics/error.ts";
 import { timeline } from "../diagnostics/timeline.ts";
-import type { Graph } from "../ir/graph.ts";
 import type { RuleEvent } from "../rewrite/index.ts";
-import { type AnyStage, type Check, checkOrder, type Form, graphForm, graphStage, type Pass } from "./stage.ts";
+import { type AnyStage, type Check, checkOrder, type Form } from "./stage.ts";
 
 /** What a stage did. */
 export interface StageReport {
@@ -51,10 +50,6 @@ export function runStages<O>(
     throw new InternalError(`stage "${last.name}" makes a ${last.to.name}, and a ${result.name} is asked for`);
   return stages.reduce((v, stage) => runStage(v, stage, options), value) as O;
 }
-
-/** Runs graph-to-graph passes. */
-export const runPasses = (graph: Graph, passes: readonly Pass[], options: RunOptions = {}): Graph =>
-  runStages(graph, passes.map(graphStage), graphForm, options);
 
 function runStage(before: unknown, stage: AnyStage, { observers = [], check = "forms" }: RunOptions): unknown {
   const tracers = observers.flatMap((o) => (o.onRule ? [o.onRule] : []));

@@ -9,14 +9,14 @@
  *
  * A sum of squared differences from a per-row value becomes the sum of squared differences from each part's own mean
  * plus the squared offsets of those means (Chan, Golub, LeVeque 1979), which avoids catastrophic cancellation. The mean
- * of such a row is computed from the mean of the first part and the other means' differences from it, so that long rows
- * far from 0 are as accurate as short ones.
+ * of such a row is computed from the mean of the first part and the other means' differences from it, so that rows far
+ * from 0 are as accurate as in a kernel of their own.
  */
 import { type Graph, rewriteNodes } from "../ir/graph.ts";
 import { type Node, withPath } from "../ir/node.ts";
 import { isElementwise } from "../ir/op.ts";
 import { findAxis, hasAxis } from "../ir/type.ts";
-import { add, at, is, mul, reduceSum, split, sub } from "../ops/index.ts";
+import { add, at, broadcastLike, is, mul, reduceMax, reduceSum, split, sub } from "../ops/index.ts";
 
 /** The axis that a sum over a single axis reduces; undefined for other nodes. */
 export function summedAxis(node: Node): string | undefined {
@@ -49,7 +49,13 @@ function sumByParts(node: Node, original: Node, width: number, centred: Readonly
     { name: part, size: width },
   ];
   const inParts = (x: Node): Node => split(x, axis, into);
-  const meanOfPart = (x: Node): Node => mul(reduceSum(inParts(x), [part]), 1 / width);
+  // A second pass adds the mean difference from what the first one found: a sum of many numbers far from 0 is inexact.
+  // The largest of equal numbers makes the mean a reduction itself, so that it is stored in place of both sums.
+  const meanOfPart = (x: Node): Node => {
+    const near = mul(reduceSum(inParts(x), [part]), 1 / width);
+    const mean = add(near, mul(reduceSum(sub(inParts(x), near), [part]), 1 / width));
+    return reduceMax(broadcastLike(mean, inParts(x)), [part]);
+  };
   const [x] = node.operands;
   if (!squaredDifference(original.operands[0]!, axis)) {
     if (!centred.has(original.operands[0]!)) return reduceSum(reduceSum(inParts(x!), [part]), [axis]);

@@ -30,9 +30,9 @@ export function assertTensors(op: string, operands: readonly unknown[]): void {
   if (at < 0) return;
   const given = operands[at];
   const said = typeof given === "string" ? `the text "${given}"` : typeof given === "object" ? "an object" : `${given}`;
-  const hint = typeof given === "string" ? ": + of JavaScript makes texts; add(a, b) adds tensors" : "";
+  const hint = typeof given === "string" ? ": the + of JavaScript joins texts; add tensors with add(a, b)" : "";
   throw new UsageError(
-    `${op}: ${operandName(opRecord(op).operands, at)} is ${given === null ? "null" : said}, which is no tensor${hint}`,
+    `${op}: ${operandName(opRecord(op).operands, at)} is ${given === null ? "null" : said}, not a tensor${hint}`,
   );
 }
 

@@ -79,7 +79,9 @@ function internSymbol(name: string, bounds: Partial<SizeBounds>): SizeSymbol {
   const min = Math.ceil(least / multipleOf) * multipleOf;
   const max = most === Number.POSITIVE_INFINITY ? most : Math.floor(most / multipleOf) * multipleOf;
   if (min > max) {
-    throw new UsageError(`no number is a size "${name}": ${printBounds({ min: least, max: most, multipleOf })}`);
+    throw new UsageError(
+      `no number is within the bounds of the size "${name}": ${printBounds({ min: least, max: most, multipleOf })}`,
+    );
   }
   const key = isUnbounded({ min, max, multipleOf }) ? name : `${name}{${min}..${max}/${multipleOf}}`;
   let found = symbols.get(key);

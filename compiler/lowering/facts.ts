@@ -17,6 +17,11 @@ export const independentThreads = (facts: AdapterFacts): number => (facts.softwa
 /** Why nothing is shared within workgroups of an adapter that runs on CPU threads. */
 export const noSharing = "a barrier costs more than it saves where kernels run on CPU threads";
 
+/** The adapter's only subgroup size, for schedules that share within subgroups; or why they cannot rely on one. */
+export function onlySubgroupSize({ subgroupSizes: { min, max } }: AdapterFacts): number | string {
+  return min === max && min >= 2 ? min : `subgroups have ${min} to ${max} lanes, not one number of them`;
+}
+
 /** The subgroup size that a kernel can rely on: the only one the adapter has, or one that the kernel may request. */
 export function subgroupLanes({ features, subgroupSizes: { min, max } }: AdapterFacts): number | undefined {
   if (!features.has("subgroups") || max === 0) return undefined;

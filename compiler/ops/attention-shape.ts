@@ -110,8 +110,7 @@ export function check(
   requireAxes(k, [dot], "C1", "k");
   requireAxes(k, [over], "C2", "k");
   requireAxes(v, [over], "C2", "v");
-  if (hasAxis(q, over))
-    throw new OpViolation("C2", `q carries the key axis "${over}" itself`, "rename the key axis of k and v");
+  if (hasAxis(q, over)) throw new OpViolation("C2", `q has the key axis "${over}"`, "rename the key axis of k and v");
   const sizes = new Map<string, Axis>();
   for (const [t, name] of [
     [q, "q"],
@@ -122,11 +121,11 @@ export function check(
       if (a.name === dot && t === v) continue; // v's own width may share the dot axis's name
       const known = sizes.get(a.name) ?? a;
       if (known.size !== a.size)
-        throw new OpViolation("C3", `axis "${a.name}" is ${known.size} elsewhere and ${a.size} in ${name}`);
+        throw new OpViolation("C3", `axis "${a.name}" is ${known.size} in another operand and ${a.size} in ${name}`);
       sizes.set(a.name, a);
     }
     if (t.dtype !== q.dtype || !["f32", "f16"].includes(t.dtype))
-      throw new OpViolation("C4", `${name} is ${t.dtype}, q is ${q.dtype}`);
+      throw new OpViolation("C4", `${name} is ${t.dtype} and q is ${q.dtype}`, "convert them with cast(x, dtype)");
   }
   const logits = logitAxes(q, k, dot);
   for (const [t, name] of [
@@ -137,13 +136,17 @@ export function check(
     if (alien)
       throw new OpViolation(
         "C5",
-        `the ${name}'s axis ${printAxes([alien])} is not one of the logits ${printAxes(logits)}`,
+        `axis ${printAxes([alien])} of the ${name} is not an axis of the logits ${printAxes(logits)}`,
       );
   }
   if (bias && !["f32", "f16"].includes(bias.dtype))
     throw new OpViolation("C5", `the bias is ${bias.dtype}`, "cast it to f32");
   if (mask && mask.dtype !== "bool")
-    throw new OpViolation("C5", `the mask is ${mask.dtype}`, "true means visible: compare, or cast to bool");
+    throw new OpViolation(
+      "C5",
+      `the mask is ${mask.dtype}`,
+      "make it bool, with a comparison or cast: true means visible",
+    );
 }
 
 /** The result's axes: those of q without dot, then v's own without the key axis. */

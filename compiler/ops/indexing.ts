@@ -1,13 +1,28 @@
 /** Data-dependent indexing: gather, its adjoint scatter_add, and writes of a range at a dynamic start. */
 import { build } from "../ir/build.ts";
+import { dimKey } from "../ir/dim.ts";
 import type { Node } from "../ir/node.ts";
-import { OpViolation } from "../ir/op.ts";
+import { OpViolation, sourceOf } from "../ir/op.ts";
 import { type Axis, elementsOf, findAxis, hasAxis, printType, type TensorType, tensorType } from "../ir/type.ts";
-import { and, eq, ge, lt, select, sub } from "./elementwise.ts";
-import { record, requireAxes, sizeClash, tabulate } from "./kinds.ts";
+import { and, eq, ge, lt, max, min, select, sub } from "./elementwise.ts";
+import { is, record, requireAxes, sizeClash, tabulate } from "./kinds.ts";
 import { rename } from "./movement.ts";
 import { broadcastStrides, strideOf } from "./reference-tools.ts";
 import { iota, sizeOf } from "./sources.ts";
+
+/**
+ * The index clamped to the axis, as ops that read an index do: for gradients that compare positions with it. Bounds that
+ * hold by construction are left out.
+ */
+export function clampedIndex(index: Node, { size }: Axis): Node {
+  if (sourceOf(index) === "position" && dimKey(index.type.axes[0]!.size) === dimKey(size)) return index;
+  const isCounted = index.type.dtype === "u32" || (is(max, index) && index.operands.some(isNotNegative));
+  const last = typeof size === "number" ? size - 1 : sub(sizeOf(size, index.type.dtype), 1);
+  return min(isCounted ? index : max(index, 0), last);
+}
+
+const isNotNegative = (node: Node): boolean =>
+  sourceOf(node) === "constant" && typeof node.attrs.value === "number" && node.attrs.value >= 0;
 
 const isIndex = (t: TensorType) => t.dtype === "i32" || t.dtype === "u32";
 
@@ -31,7 +46,7 @@ record({
     const axis = attrs.axis as string;
     requireAxes(table!, [axis], "C1", "table");
     if (hasAxis(index!, axis))
-      throw new OpViolation("C1", `the index has the gathered axis "${axis}" itself`, "rename the index's axis");
+      throw new OpViolation("C1", `the index has the axis "${axis}" that is gathered along`, "rename the index's axis");
     const clash = index!.axes.find((a) => (findAxis(table!, a.name)?.size ?? a.size) !== a.size);
     if (clash) throw new OpViolation("C2", sizeClash(clash.name, [table!, index!], ["table", "index"], 0).message);
     if (!isIndex(index!))
@@ -58,7 +73,7 @@ record({
     const batched = index.type.axes.filter((a) => hasAxis(table.type, a.name)).map((a) => a.name);
     // One index per row of the table: no two cotangents collide, so a comparison replaces the scatter.
     if (batched.length === index.type.axes.length)
-      return [select(eq(iota(axis, index.type.dtype), index), dy, 0), undefined];
+      return [select(eq(iota(axis, index.type.dtype), clampedIndex(index, axis)), dy, 0), undefined];
     return [scatterAdd(index, dy, axis, batched), undefined];
   },
   samples: [
@@ -108,10 +123,10 @@ record({
       throw new OpViolation("C1", `the updates lack the index's axis "${missing.name}" of size ${missing.size}`);
     requireAxes(index!, batched, "C2", "index");
     if (!isIndex(index!) || !["f32", "f16"].includes(updates!.dtype)) {
-      throw new OpViolation("C3", `the index is ${index!.dtype}, the updates ${updates!.dtype}`);
+      throw new OpViolation("C3", `the index is ${index!.dtype} and the updates are ${updates!.dtype}`);
     }
     if (hasAxis(index!, axis.name) || hasAxis(updates!, axis.name))
-      throw new OpViolation("C4", `"${axis.name}" is already an axis`);
+      throw new OpViolation("C4", `"${axis.name}" is already an axis of an operand`, "give the new axis another name");
     const rest = updates!.axes.filter((a) => !hasAxis(index!, a.name));
     return tensorType(updates!.dtype, [...index!.axes.filter((a) => batched.includes(a.name)), axis, ...rest]);
   },
@@ -171,11 +186,18 @@ record({
     requireAxes(x!, [axis], "C1", "x");
     requireAxes(range!, [axis], "C1", "range");
     const other = x!.axes.find((a) => a.name !== axis && findAxis(range!, a.name)?.size !== a.size);
-    if (other) throw new OpViolation("C2", `along "${other.name}" x and the range differ`);
+    if (other) {
+      const size = findAxis(range!, other.name)?.size ?? "absent";
+      throw new OpViolation("C2", `axis "${other.name}" is ${other.size} in x and ${size} in the range`);
+    }
     if (range!.axes.length !== x!.axes.length || range!.dtype !== x!.dtype)
-      throw new OpViolation("C2", `x is ${printType(x!)}, and the range ${printType(range!)}`);
+      throw new OpViolation("C2", `x is ${printType(x!)} and the range is ${printType(range!)}`);
     if (start!.dtype !== "i32" || start!.axes.length > 0)
-      throw new OpViolation("C3", `the start is ${printType(start!)}`, "take one number, as i32");
+      throw new OpViolation(
+        "C3",
+        `the start is ${printType(start!)}`,
+        "the start is one number without axes, of dtype i32",
+      );
     return x!;
   },
   reference: ([x, range, start], attrs, type) => {

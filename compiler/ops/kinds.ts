@@ -130,7 +130,7 @@ export function elementwise<const N extends readonly string[]>(spec: Elementwise
     attrs: {},
     constraints: {
       C1: "an axis shared by operands has the same size in all of them",
-      C2: `operands share a dtype; allowed: ${spec.dtypes.join(", ")}`,
+      C2: dtypesText(spec),
     },
     infer: (operands) => inferElementwise(spec, operands),
     reference: (operands, _attrs, type) => mapElements(spec.reference, operands, type),
@@ -164,6 +164,19 @@ export function elementwise<const N extends readonly string[]>(spec: Elementwise
 const ownDtype = <N extends readonly string[]>(spec: ElementwiseSpec<N>, name: N[number]): DType | undefined =>
   spec.boolInputs?.includes(name) ? "bool" : spec.inputDtypes?.[name];
 
+/** Constraint C2 in words: "condition is bool; a and b share a dtype; allowed: f32, f16". */
+function dtypesText<N extends readonly string[]>(spec: ElementwiseSpec<N>): string {
+  const own = Map.groupBy(spec.inputs, (name) => ownDtype(spec, name));
+  const shared = own.get(undefined)!;
+  const fixed = [...own].flatMap(([dtype, names]) =>
+    dtype ? [`${names.join(" and ")} ${names.length > 1 ? "are" : "is"} ${dtype}`] : [],
+  );
+  const allowed = spec.dtypes.join(", ");
+  if (fixed.length === 0) return `operands share a dtype; allowed: ${allowed}`;
+  const rest = shared.length > 1 ? `${shared.join(" and ")} share a dtype; allowed: ` : `${shared[0]} is one of `;
+  return `${fixed.join("; ")}; ${rest}${allowed}`;
+}
+
 function inferElementwise<N extends readonly string[]>(spec: ElementwiseSpec<N>, operands: readonly TensorType[]) {
   const own = spec.inputs.map((name) => ownDtype(spec, name));
   const dtype = operands.find((_, i) => !own[i])!.dtype;
@@ -173,7 +186,7 @@ function inferElementwise<N extends readonly string[]>(spec: ElementwiseSpec<N>,
       throw new OpViolation(
         "C2",
         `${spec.inputs[i]} is ${o.dtype} where ${expected} is needed`,
-        "convert it with cast(x, dtype)",
+        `convert it with cast(${spec.inputs[i]}, "${expected}")`,
       );
     }
   });

@@ -4,7 +4,7 @@ import type { Node } from "../ir/node.ts";
 import { OpViolation } from "../ir/op.ts";
 import { findAxis, hasAxis, tensorType } from "../ir/type.ts";
 import { cast, eq, log, mul, sub } from "./elementwise.ts";
-import { gather } from "./indexing.ts";
+import { clampedIndex, gather } from "./indexing.ts";
 import { record, requireAxes, tabulate } from "./kinds.ts";
 import { softmax, softmaxParts } from "./reductions.ts";
 import { broadcastStrides, strideOf } from "./reference-tools.ts";
@@ -20,7 +20,7 @@ record({
   kind: "composite",
   doc: {
     summary:
-      "log Σ exp(logits) − logits[label] of each row, in nats. Not averaged: the caller weights and reduces the rows.",
+      "log Σ exp(logits) − logits[label] of each row, in nats. Not averaged: the caller weights and reduces the rows. Out-of-range labels are clamped, as in gather; their gradient is that of the class they are clamped to.",
   },
   operands: ["logits", "label"],
   roles: { label: "index" },
@@ -37,8 +37,10 @@ record({
     const wrong =
       rows.find((a) => findAxis(label!, a.name)?.size !== a.size) ??
       label!.axes.find((a) => !hasAxis({ ...logits!, axes: rows }, a.name));
-    if (wrong) throw new OpViolation("C2", `axis "${wrong.name}" of size ${wrong.size} is not in both`);
-    if (label!.dtype !== "i32" && label!.dtype !== "u32") throw new OpViolation("C3", `the label is ${label!.dtype}`);
+    if (wrong)
+      throw new OpViolation("C2", `axis "${wrong.name}" of size ${wrong.size} is not in both the logits and the label`);
+    if (label!.dtype !== "i32" && label!.dtype !== "u32")
+      throw new OpViolation("C3", `the label is ${label!.dtype}`, 'convert it with cast(label, "i32")');
     return tensorType(logits!.dtype, rows);
   },
   reference: ([logits, label], attrs, type) => {
@@ -61,7 +63,7 @@ record({
     const [logits, label] = node.operands as [Node, Node];
     const axis = findAxis(logits.type, node.attrs.axis as string)!;
     const predicted = softmax(logits, axis.name);
-    const wanted = cast(eq(iota(axis, label.type.dtype), label), logits.type.dtype);
+    const wanted = cast(eq(iota(axis, label.type.dtype), clampedIndex(label, axis)), logits.type.dtype);
     return [mul(dy, sub(predicted, wanted)), undefined]; // softmax − one-hot
   },
   // log Σ exp(x − max x) − (x[label] − max x): no cancellation, as the subtrahend is small when the result is.

@@ -61,7 +61,10 @@ export const split: Builder<(x: Node, axis: string, into: readonly Axis[]) => No
     );
     const product = productOfDims(into.map((a) => a.size));
     if (product !== axis!.size) {
-      throw new OpViolation("C3", `axis "${axis!.name}" is ${axis!.size}, but ${printAxes(into)} spans ${product}`);
+      throw new OpViolation(
+        "C3",
+        `axis "${axis!.name}" has ${axis!.size} elements, but ${printAxes(into)} has ${product}`,
+      );
     }
     return tensorType(x!.dtype, replaceAxis(x!.axes, axis!.name, into));
   },
@@ -179,7 +182,7 @@ export const slice: Builder<(x: Node, axis: string, start: Dim, length: Dim) => 
     if (wrong(start, 0) || wrong(length, 1) || wrong(beyond, 0)) {
       throw new OpViolation(
         "C2",
-        `elements ${start} to ${addDims(start, length)} of axis "${axis!.name}", which is ${axis!.size}`,
+        `the range of ${length} elements from ${start} is not inside axis "${axis!.name}" of size ${axis!.size}`,
       );
     }
     return tensorType(x!.dtype, replaceAxis(x!.axes, axis!.name, [{ name: axis!.name, size: length }]));
@@ -234,7 +237,7 @@ export const pad: Builder<(x: Node, axis: string, low: Dim, high: Dim, value?: n
     const [axis] = requireAxes(x!, [attrs.axis as string], "C1", "x");
     const [low, high] = [attrs.low as Dim, attrs.high as Dim];
     if ([low, high].some((d) => typeof d === "number" && d < 0))
-      throw new OpViolation("C2", `low is ${low} and high ${high}`);
+      throw new OpViolation("C2", `low is ${low} and high is ${high}; neither may be negative`);
     const size = addDims(axis!.size, addDims(low, high));
     return tensorType(x!.dtype, replaceAxis(x!.axes, axis!.name, [{ name: axis!.name, size }]));
   },
@@ -280,15 +283,22 @@ export const concat: Builder<(parts: readonly Node[], axis: string) => Node> = m
   infer: (operands, attrs) => {
     const axis = attrs.axis as string;
     const first = operands[0];
-    if (!first) throw new OpViolation("C1", "there is nothing to concatenate");
+    if (!first) throw new OpViolation("C1", "there is no operand to concatenate");
     for (const o of operands) {
       requireAxes(o, [axis], "C1", "an operand");
       const differs = first.axes.find((a) => a.name !== axis && findAxis(o, a.name)?.size !== a.size);
       if (differs || o.axes.length !== first.axes.length) {
-        throw new OpViolation("C2", `${printAxes(o.axes)} does not continue ${printAxes(first.axes)} along "${axis}"`);
+        throw new OpViolation(
+          "C2",
+          `the operands have axes ${printAxes(first.axes)} and ${printAxes(o.axes)}; only the size of "${axis}" may differ`,
+        );
       }
       if (o.dtype !== first.dtype)
-        throw new OpViolation("C3", `${o.dtype} beside ${first.dtype}`, "convert with cast(x, dtype)");
+        throw new OpViolation(
+          "C3",
+          `the operands are ${first.dtype} and ${o.dtype}`,
+          "convert one with cast(x, dtype)",
+        );
     }
     const size = operands.map((o) => findAxis(o, axis)!.size).reduce(addDims, 0);
     return tensorType(first.dtype, replaceAxis(first.axes, axis, [{ name: axis, size }]));
@@ -348,7 +358,10 @@ export const transpose: Builder<(x: Node, order: readonly string[]) => Node> = m
     const order = attrs.order as string[];
     const axes = requireAxes(x!, order, "C1", "x");
     if (new Set(order).size !== x!.axes.length || order.length !== x!.axes.length) {
-      throw new OpViolation("C1", `[${order.join(", ")}] is not an order of ${printAxes(x!.axes)}`);
+      throw new OpViolation(
+        "C1",
+        `[${order.join(", ")}] does not list every axis of ${printAxes(x!.axes)} exactly once`,
+      );
     }
     return tensorType(x!.dtype, axes);
   },

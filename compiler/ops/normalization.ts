@@ -36,9 +36,9 @@ function inferNorm(
       );
     }
     if (p.dtype !== x.dtype)
-      throw new OpViolation("C2", `${names[i + 1]} is ${p.dtype}, x is ${x.dtype}`, "convert with cast(x, dtype)");
+      throw new OpViolation("C2", `${names[i + 1]} is ${p.dtype} and x is ${x.dtype}`, "convert with cast(x, dtype)");
   });
-  if (!(epsilon > 0)) throw new OpViolation("C3", `epsilon is ${epsilon}`);
+  if (!(epsilon > 0)) throw new OpViolation("C3", `epsilon is ${epsilon}; it must be greater than 0`);
   return x;
 }
 

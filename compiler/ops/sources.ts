@@ -7,7 +7,7 @@ import { elementCount } from "../ir/host-tensor.ts";
 import type { Distribution } from "../ir/initializer.ts";
 import type { AttrValue, Node } from "../ir/node.ts";
 import { OpViolation } from "../ir/op.ts";
-import { type Axis, type TensorType, tensorType } from "../ir/type.ts";
+import { type Axis, printAxes, type TensorType, tensorType } from "../ir/type.ts";
 import { record, scalarConstant } from "./kinds.ts";
 
 export { scalarConstant } from "./kinds.ts";
@@ -52,7 +52,7 @@ record({
     distinct(type.axes);
     const values = attrs.values as readonly number[] | undefined;
     if (values && values.length !== elementCount(type.axes as readonly { name: string; size: number }[])) {
-      throw new OpViolation("C3", `the table has ${values.length} values`);
+      throw new OpViolation("C3", `there are ${values.length} values for ${printAxes(type.axes)}`);
     }
     for (const v of values ?? [attrs.value as number]) assertHeld(v, type.dtype);
     return type;
@@ -134,7 +134,11 @@ record({
   constraints: { ...sourceConstraints, C3: "the role, if given, is buffer" },
   infer: (_, attrs) => {
     if (attrs.role !== undefined && attrs.role !== "buffer")
-      throw new OpViolation("C3", `the role is "${attrs.role}"`, "leave it out for what is learned");
+      throw new OpViolation(
+        "C3",
+        `the role is "${attrs.role}"`,
+        'use "buffer" for a value that is not trained, and no role for one that is',
+      );
     const type = typeFrom(attrs);
     distinct(type.axes);
     return type;

@@ -33,8 +33,17 @@ export const mlp = <A extends string, E extends A, H extends string>(
   return typed<A>(linear(p.scope("fc2"), inner, [hidden], [embed], { ...layer, ...(outInit && { init: outInit }) }));
 };
 
-/** fc2(gelu(fc1 x)) with the exact GELU. x [..., embed] -> [..., embed]. */
-export const geluMlp = mlp;
+/** fc2(gelu(fc1 x)) with the exact GELU: `mlp` without the choice of an activation. x [..., embed] -> [..., embed]. */
+export const geluMlp = <A extends string, E extends A, H extends string>(
+  p: Params,
+  x: Tensor<A>,
+  embed: Axis<E>,
+  hidden: Axis<H>,
+  options: Omit<MlpOptions, "activation"> = {},
+): Tensor<A> => {
+  checkOptions("geluMlp", options, { bias: true, init: true, outInit: true });
+  return mlp(p, x, embed, hidden, options);
+};
 
 /** Options of `gatedMlp`. */
 export interface GatedMlpOptions extends LinearOptions {
@@ -61,5 +70,17 @@ export const gatedMlp = <A extends string, E extends A, H extends string>(
   return typed<A>(linear(p.scope("down_proj"), inner, [hidden], [embed], { bias, ...layer }));
 };
 
-/** down(silu(gate x) · up x), without biases. Shazeer 2020, arXiv:2002.05202, equation 6. */
-export const swiGlu = gatedMlp;
+/**
+ * down(silu(gate x) · up x), by default without biases: `gatedMlp` without the choice of an activation. Shazeer 2020,
+ * arXiv:2002.05202, equation 6. x [..., embed] -> [..., embed].
+ */
+export const swiGlu = <A extends string, E extends A, H extends string>(
+  p: Params,
+  x: Tensor<A>,
+  embed: Axis<E>,
+  hidden: Axis<H>,
+  options: LinearOptions = {},
+): Tensor<A> => {
+  checkOptions("swiGlu", options, { bias: true, init: true });
+  return gatedMlp(p, x, embed, hidden, options);
+};

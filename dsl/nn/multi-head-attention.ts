@@ -26,6 +26,11 @@ export interface MultiHeadAttentionOptions extends LinearOptions {
   readonly seen?: Tokens;
   /** Mask, true where a token may attend to a key: [key_token], with `batch` or `token` or both; default no mask. */
   readonly visible?: AnyTensor;
+  /**
+   * Added to the scaled logits: a tensor with some of their axes `batch`, `token`, `heads` (with `keyHeads`, also
+   * `group`) and `key_token`, such as learned relative positions, or an expression of positions, such as ALiBi's.
+   */
+  readonly logitBias?: AnyTensor;
   /** Causal mask, for self-attention only. Default false. */
   readonly causal?: boolean;
   /**
@@ -44,7 +49,7 @@ export interface MultiHeadAttentionOptions extends LinearOptions {
 /**
  * Multi-head attention with its projections. x [batch, token, embed] -> as x. Parameters in the scopes `q`, `k`, `v`
  * (`weight` [heads, head_dim, embed], `bias` [heads, head_dim]) and `out` (`weight` [embed, heads, head_dim], `bias`
- * [embed]). Throws UsageError if `heads` does not divide the width, or `keyHeads` does not divide `heads`.
+ * [embed]). Throws UsageError if `heads` does not divide the width, or `keyHeads` does not divide `heads`, and for a `logitBias` with an axis that the logits do not have.
  */
 export function multiHeadAttention(p: Params, x: Tokens, options: MultiHeadAttentionOptions): Tokens {
   checkOptions("multiHeadAttention", options, {
@@ -53,6 +58,7 @@ export function multiHeadAttention(p: Params, x: Tokens, options: MultiHeadAtten
     headDim: true,
     seen: true,
     visible: true,
+    logitBias: true,
     causal: true,
     turn: true,
     inner: true,
@@ -62,6 +68,7 @@ export function multiHeadAttention(p: Params, x: Tokens, options: MultiHeadAtten
     init: true,
   });
   const { heads: count, keyHeads = count, seen = x, causal = false, turn = (y) => y, inner = (y) => y } = options;
+  const { logitBias } = options;
   const embed = axisOf(x, "embed");
   const headDim = options.headDim ?? (embed.size as number) / count;
   if (!Number.isInteger(headDim))
@@ -81,13 +88,20 @@ export function multiHeadAttention(p: Params, x: Tokens, options: MultiHeadAtten
   const [k, v] = [rename(turn(keys, "k"), token, key), rename(project("v", seen), token, key)];
   const mask = causal ? causalMask(axisOf(x, "token"), key) : options.visible;
   if (causal && options.visible) throw new UsageError("causal attention takes no mask besides: give one that is both");
-  const mixed: AnyTensor = attention(
-    turn(project("q", x, how, ofQueries), "q"),
-    k,
-    v,
-    { dot: each, over: key },
-    mask as AnyTensor,
-  );
+  const queries = turn(project("q", x, how, ofQueries), "q");
+  if (logitBias) requireLogitAxes(logitBias, [...queries.type.axes.filter((a) => a.name !== each.name), key]);
+  const axes = { dot: each, over: key, ...(logitBias && { bias: logitBias }) };
+  const mixed: AnyTensor = attention(queries, k, v, axes, mask as AnyTensor);
   const out: LinearOptions = { bias, ...(outInit && { init: outInit }) };
   return typed(linear<string, string, string>(p.scope("out"), inner(mixed, ofQueries), ofQueries, [embed], out));
+}
+
+/** Throws UsageError for a bias with another axis: `attention` would make that an axis of the result. */
+function requireLogitAxes(bias: AnyTensor, logits: readonly Axis[]): void {
+  const other = bias.type.axes.find((a) => !logits.some((l) => l.name === a.name));
+  if (!other) return;
+  const names = logits.map((a) => a.name).join(", ");
+  throw new UsageError(
+    `logitBias of multiHeadAttention has the axis "${other.name}", which the logits [${names}] do not have`,
+  );
 }

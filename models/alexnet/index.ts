@@ -15,11 +15,13 @@ import {
   transpose,
   whole,
 } from "../../dsl/index.ts";
-import { classesStage, imagenetPictures, listed, pixelsInput } from "../classification.ts";
+import { classesStage, imagenetPictures, pixelsInput } from "../classification.ts";
 import { classesOfTensors, fitHeads } from "../picture-config.ts";
 import { type AlexnetConfig, alexnetMaps, alexnetScores } from "./alexnet.ts";
 
 export * from "./alexnet.ts";
+
+import { listed } from "../listed.ts";
 
 const both = (path: string, axes: string): TensorRule[] => [
   same(`${path}.weight`, axes),

@@ -1,15 +1,17 @@
 /** The published sizes as named models. */
 import type { Model } from "../../dsl/index.ts";
+import { listed } from "../listed.ts";
 import type { ClipConfig, TwoTowers } from "./clip.ts";
 import { clipCodec } from "./config.ts";
 import { fitPositions } from "./fit-positions.ts";
 import { openResNetRules, openRules, transformersRules } from "./layouts.ts";
+import { openclipTraining, unmaskedTraining } from "./openclip.ts";
 import { type ClipResNetConfig, resnetMaps, resnetVectors } from "./resnet.ts";
 import { clipResNetSettings, clipSettings } from "./settings.ts";
-import { clipTraining } from "./stages.ts";
+import { clipTraining, type Training } from "./stages.ts";
 import type { ClipTextConfig } from "./text.ts";
 import { tinyTexts, tinyTowers } from "./tiny.ts";
-import { listed, twoTowers } from "./two-towers.ts";
+import { twoTowers } from "./two-towers.ts";
 import { type ClipVisionConfig, imageVectors, visionStates } from "./vision.ts";
 
 /** CLIP's text tower: head size 64, an MLP four times as wide. */
@@ -39,12 +41,13 @@ export const clipModel = (
   name: string,
   summary: string,
   config: ClipConfig,
-  rate: number,
+  training: Training,
   source: string,
+  tuning?: Training,
 ): Model<ClipConfig> =>
   twoTowers({
     ...{ name, summary, source, config, configs: { tiny: tinyTowers(config) } },
-    ...{ rules: clipSettings, training: clipTraining(rate) },
+    ...{ rules: clipSettings, training, ...(tuning && { tuning }) },
     checkpoints: { layouts: [transformersRules, openRules], fit: fitPositions, config: clipCodec },
     ...{ tower: imageVectors, states: visionStates },
   });
@@ -63,24 +66,27 @@ const openai = (profile: Profile, title: string, rate: number): Model<ClipConfig
     `clip-${profile}`,
     `CLIP ${title} as OpenAI trained it, with QuickGELU`,
     quick(profiles[profile]),
-    rate,
+    clipTraining(rate),
     radford,
   );
 
-/** OpenCLIP's training settings differ between weights, so the stage has OpenAI's. */
-const openclip = (profile: Profile, title: string): Model<ClipConfig> =>
+const openclip = (profile: keyof typeof openclipTraining, title: string, tuning?: Training): Model<ClipConfig> =>
   clipModel(
     `openclip-${profile}`,
     `OpenCLIP ${title}, with the exact GELU`,
     profiles[profile],
-    5e-4,
+    openclipTraining[profile],
     "Cherti et al. 2022, arXiv:2212.07143",
+    tuning,
   );
 
 /** CLIP with a ResNet instead of the vision transformer. */
 export interface ClipResNetModelConfig extends TwoTowers<ClipResNetConfig> {
   readonly [key: string]: number | ClipResNetConfig | ClipTextConfig;
 }
+
+/** The settings for a tower without patches to drop. */
+const withoutDropping = ({ keep: _, ...training }: Training): Training => training;
 
 /** A CLIP with a ResNet of any size. */
 export const clipResNetModel = (name: string, summary: string, config: ClipResNetModelConfig) =>
@@ -89,7 +95,7 @@ export const clipResNetModel = (name: string, summary: string, config: ClipResNe
     configs: {
       tiny: { vision: { width: 4, blocks: [1, 1, 1, 1], image: 64, heads: 2 }, text: tinyTexts, embed: 8 },
     },
-    training: { ...clipTraining(5e-4), beta2: 0.999, epsilon: 1e-8 },
+    training: withoutDropping({ ...clipTraining(5e-4), beta2: 0.999, epsilon: 1e-8 }),
     checkpoints: { layouts: [openResNetRules] },
     tower: resnetVectors,
     states: (p, pixels, c) => resnetMaps(p, pixels, c, []),
@@ -113,5 +119,5 @@ export const clipFamily: readonly Model[] = [
   listed(openclip("vit-l-14", "ViT-L/14")),
   listed(openclip("vit-h-14", "ViT-H/14")),
   listed(openclip("vit-g-14", "ViT-g/14")),
-  listed(openclip("vit-bigg-14", "ViT-bigG/14")),
+  listed(openclip("vit-bigg-14", "ViT-bigG/14", unmaskedTraining)),
 ];

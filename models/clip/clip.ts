@@ -29,7 +29,7 @@ export interface ClipConfig extends TwoTowers<ClipVisionConfig> {
 
 /**
  * An image tower, in the scope `vision`: vectors before normalization. `updates` receives batch norms' running
- * statistics.
+ * statistics, and in training a vision transformer keeps a fraction `keep` of its patches.
  */
 export type PictureTower<V> = (
   p: Params,
@@ -37,15 +37,21 @@ export type PictureTower<V> = (
   c: V,
   feature: Axis<"feature">,
   updates: StateUpdate[],
+  keep?: number,
 ) => Vector;
 
 /** Unit vectors of images and texts, and the factor of their cosines. */
-export function compared<V extends { readonly image: number }>(p: Params, c: TwoTowers<V>, tower: PictureTower<V>) {
+export function compared<V extends { readonly image: number }>(
+  p: Params,
+  c: TwoTowers<V>,
+  tower: PictureTower<V>,
+  keep = 1,
+) {
   const feature = axis("feature", c.embed);
   const updates: StateUpdate[] = [];
   return {
     updates,
-    image: l2Normalize(tower(p.scope("vision"), pictures(c.vision), c.vision, feature, updates), feature),
+    image: l2Normalize(tower(p.scope("vision"), pictures(c.vision), c.vision, feature, updates, keep), feature),
     text: l2Normalize(textVectors(p.scope("text"), texts(c.text), c.text, feature), feature),
     scale: logitScale(p),
   };
@@ -56,8 +62,9 @@ export function pairLoss<V extends { readonly image: number }>(
   p: Params,
   c: TwoTowers<V>,
   tower: PictureTower<V>,
+  keep = 1,
 ): OneLoss {
-  const { image, text, scale, updates } = compared(p, c, tower);
+  const { image, text, scale, updates } = compared(p, c, tower, keep);
   return { loss: contrastiveLoss(image, text, scale), metrics: { scale }, updates };
 }
 

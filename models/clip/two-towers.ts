@@ -36,6 +36,8 @@ export interface TwoTowersRecord<V, C extends Config> {
   readonly configs: Readonly<Record<string, Config>>;
   readonly rules: SettingRules;
   readonly training: Training;
+  /** A second phase with all patches, if the first drops some. */
+  readonly tuning?: Training;
   readonly checkpoints: ModelCheckpoints<C>;
   readonly tower: PictureTower<V>;
   /** The tower's intermediate states of an image. */
@@ -48,10 +50,15 @@ export function twoTowers<V extends { readonly image: number }, C extends Config
   record: TwoTowersRecord<V, C>,
 ): Model<C> {
   const { name, summary, source, config, configs, rules, training, checkpoints, tower, states, stateAxes } = record;
+  const { tuning } = record;
+  const second = { name: "unmasked", startsFrom: "contrastive" };
   return defineModel<C>({
     ...{ name, summary, config, configs, rules, checkpoints, preprocessing },
     paper: { source },
-    stages: { contrastive: contrastive(tower, training) },
+    stages: {
+      contrastive: contrastive(tower, training),
+      ...(tuning && { unmasked: contrastive(tower, tuning, second) }),
+    },
     modes: { features: { graph: "states", before: stateAxes ? 0 : 1 }, compare },
     build: (p, c) => {
       const { image, text, scale } = compared(p, c, tower);
@@ -74,6 +81,3 @@ export const asFeatures = (states: readonly AnyTensor[], axes: readonly string[]
       return [`block.${block}`, transpose(x, order)];
     }),
   );
-
-/** Erases a model's settings type, for lists of models. */
-export const listed = <C extends Config>(model: Model<C>): Model => model as unknown as Model;

@@ -16,11 +16,13 @@ import {
   normal,
   type Params,
   patchEmbedding,
+  type StateUpdate,
   type Tensor,
   type Tokens,
   UsageError,
   uniform,
 } from "../../dsl/index.ts";
+import { keepTokens } from "../internvl/masking.ts";
 import { type BlockInit, type TransformerConfig, transformer } from "./transformer.ts";
 
 export interface ClipVisionConfig extends TransformerConfig {
@@ -48,8 +50,11 @@ export const blockInit = ({ width, mlp }: TransformerConfig): BlockInit => ({
 
 const within = (bound: number) => uniform(-bound, bound);
 
-/** The states before the first block and after each, the class token first: [batch, token, embed]. */
-export function visionStates(p: Params, pixels: Picture, c: ClipVisionConfig): Tokens[] {
+/**
+ * The states before the first block and after each, the class token first: [batch, token, embed]. In training, a random
+ * fraction `keep` of the patches is kept.
+ */
+export function visionStates(p: Params, pixels: Picture, c: ClipVisionConfig, keep = 1): Tokens[] {
   const batch = axisOf(pixels, "batch");
   const [embed, init] = [axis("embed", c.width), normal(c.width ** -0.5)];
   const patches: Axis<"token"> = axis("token", gridOf(c) ** 2);
@@ -65,13 +70,21 @@ export function visionStates(p: Params, pixels: Picture, c: ClipVisionConfig): T
   );
   const first: Tokens = broadcast(p.parameter("class_embedding", [embed], init), [batch, axis("token", 1)]);
   const placed: Tokens = add(concat([first, cut], token), p.parameter("positions", [token, embed], init));
-  const normed = layerNorm(p.scope("norm_pre"), placed, [embed], c.epsilon);
+  const seen = p.training && keep < 1 ? keepTokens(p, placed, keep) : placed;
+  const normed = layerNorm(p.scope("norm_pre"), seen, [embed], c.epsilon);
   return transformer(p.scope("blocks"), normed, c, { init: blockInit(c), causal: false });
 }
 
 /** Images to vectors, before normalization: the class token after the last block. */
-export function imageVectors(p: Params, pixels: Picture, c: ClipVisionConfig, feature: Axis<"feature">): Vector {
-  return classVector(p, visionStates(p, pixels, c).at(-1)!, c, feature);
+export function imageVectors(
+  p: Params,
+  pixels: Picture,
+  c: ClipVisionConfig,
+  feature: Axis<"feature">,
+  _updates: readonly StateUpdate[] = [],
+  keep = 1,
+): Vector {
+  return classVector(p, visionStates(p, pixels, c, keep).at(-1)!, c, feature);
 }
 
 /** The class token's projection: last [batch, token, embed] -> [batch, feature] */

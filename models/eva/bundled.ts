@@ -7,7 +7,8 @@ import { pictureSettings, textSettings } from "../clip/settings.ts";
 import type { Training } from "../clip/stages.ts";
 import type { ClipTextConfig } from "../clip/text.ts";
 import { tinyTowers } from "../clip/tiny.ts";
-import { listed, twoTowers } from "../clip/two-towers.ts";
+import { twoTowers } from "../clip/two-towers.ts";
+import { listed } from "../listed.ts";
 import { evaLayouts } from "./layouts.ts";
 import { type EvaConfig, evaBlocks, evaStates, evaVectors } from "./vision.ts";
 
@@ -25,31 +26,35 @@ const layerwise = (path: string, depth: number, decay: number): number => {
 };
 
 /**
- * LAMB, clipped to a norm of 5: a rate of 4e-4 for images, a tenth of it for texts, 5e-4 for the temperature, with
- * layer-wise decay in each tower. Sun et al. 2023, section 3 and table 1 (batches and samples); released training
- * scripts. Their patch dropout of one half is not implemented here.
+ * LAMB, clipped to a norm of 5: a tenth of the images' rate for texts, 5e-4 for the temperature, with layer-wise decay
+ * in each tower. Sun et al. 2023, section 3 and table 1 (batches and samples); the training scripts in EVA-CLIP's
+ * README (rates, decays, patch dropout). There is no script for g, which has the settings of the others here, and no
+ * patch dropout.
  */
-const evaTraining = ({ decay = 0.85, ...published }: EvaPublished): Training => ({
+const evaTraining = ({ rate = 4e-4, decay = 0.85, keep = 1, ...published }: EvaPublished): Training => ({
   ...published,
-  ...{ rate: 4e-4, warmup: 2000, weightDecay: 0.05, beta2: 0.98, epsilon: 1e-6 },
+  ...{ rate, keep, warmup: 2000, weightDecay: 0.05, beta2: 0.98, epsilon: 1e-6 },
   optimizer: (config) => {
     const { vision, text } = config as unknown as EvaClipConfig;
+    const temperature = 5e-4 / rate;
     return {
       rule: lamb({ beta1: 0.9, beta2: 0.98, epsilon: 1e-6 }),
       clip: 5,
       rateScale: (path) => {
         if (path.startsWith("vision.")) return layerwise(path, vision.depth, decay);
-        return path.startsWith("text.") ? 0.1 * layerwise(path, text.depth, 0.75) : 1.25;
+        return path.startsWith("text.") ? 0.1 * layerwise(path, text.depth, 0.75) : temperature;
       },
     };
   },
 });
 
-/** Settings that differ between sizes; `decay` is that of the image tower. */
+/** Settings that differ between sizes; `rate`, `decay` and `keep` are those of the image tower. */
 interface EvaPublished {
   readonly batch: number;
   readonly samples: number;
+  readonly rate?: number;
   readonly decay?: number;
+  readonly keep?: number;
 }
 
 /** An EVA-CLIP of any size. */
@@ -98,7 +103,7 @@ export const evaFamily: readonly Model[] = [
     "eva02-clip-b-16",
     "EVA-02-CLIP-B/16: norms inside the branches, gated MLPs, rotary positions",
     { vision: b, text: clipText(512, 12), embed: 512 },
-    { batch: 131_072, samples: 8e9 },
+    { batch: 131_072, samples: 8e9, rate: 2e-4, decay: 0.75 },
   ),
   profile(
     "eva02-clip-l-14",
@@ -110,12 +115,12 @@ export const evaFamily: readonly Model[] = [
     "eva02-clip-e-14",
     "EVA-02-CLIP-E/14: norms after the branches",
     { vision: e, text: clipText(1024, 24), embed: 1024 },
-    { batch: 115_000, samples: 4e9, decay: 0.9 },
+    { batch: 115_200, samples: 4e9, decay: 0.9, keep: 0.5 },
   ),
   profile(
     "eva02-clip-e-14-plus",
     "EVA-02-CLIP-E/14+: the same with a larger text tower",
     { vision: e, text: clipText(1280, 32), embed: 1024 },
-    { batch: 144_000, samples: 9e9, decay: 0.9 },
+    { batch: 144_000, samples: 9e9, decay: 0.9, keep: 0.5 },
   ),
 ];

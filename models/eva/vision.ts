@@ -13,6 +13,7 @@ import {
   cast,
   concat,
   dropPath,
+  gather,
   gridPositions,
   imageAxes,
   layerNorm,
@@ -23,14 +24,18 @@ import {
   type Params,
   pad,
   patchEmbedding,
+  rename,
   rotaryGrid,
+  type StateUpdate,
   scale,
   silu,
   type Tensor,
   type Tokens,
   truncatedNormal,
+  typed,
 } from "../../dsl/index.ts";
 import { gridOf, type Picture, type Vector } from "../clip/vision.ts";
+import { classAndPatches, type KeptPatches, keptPatches } from "../internvl/masking.ts";
 
 /**
  * How a block is arranged. "pre-norm": x + f(norm x) (g). "post-norm": x + norm(f x), with no norm on the residual
@@ -61,15 +66,25 @@ const rotaryGridSide = 16;
 const init = truncatedNormal(0.02);
 
 /** Images to vectors, before normalization: the class token after the last block. */
-export function evaVectors(p: Params, pixels: Picture, c: EvaConfig, feature: Axis<"feature">): Vector {
-  const last = evaStates(p, pixels, c).at(-1)!;
+export function evaVectors(
+  p: Params,
+  pixels: Picture,
+  c: EvaConfig,
+  feature: Axis<"feature">,
+  _updates: readonly StateUpdate[] = [],
+  keep = 1,
+): Vector {
+  const last = evaStates(p, pixels, c, keep).at(-1)!;
   const embed = axisOf(last, "embed");
   const said = layerNorm(p.scope("norm"), at(last, axisOf(last, "token"), 0), [embed], c.epsilon);
   return linear(p.scope("head"), said, [embed], [feature], { init: truncatedNormal(0.02 * 1e-3) });
 }
 
-/** The states before the first block and after each, the class token first: [batch, token, embed]. */
-export function evaStates(p: Params, pixels: Picture, c: EvaConfig): Tokens[] {
+/**
+ * The states before the first block and after each, the class token first: [batch, token, embed]. In training, a random
+ * fraction `keep` of the patches is kept, each with its positions.
+ */
+export function evaStates(p: Params, pixels: Picture, c: EvaConfig, keep = 1): Tokens[] {
   const [embed, grid] = [axis("embed", c.width), gridOf(c)];
   const [patches, token]: Axis<"token">[] = [axis("token", grid ** 2), axis("token", grid ** 2 + 1)];
   const cut: Tokens = patchEmbedding<"batch", "embed", "token">(
@@ -83,17 +98,20 @@ export function evaStates(p: Params, pixels: Picture, c: EvaConfig): Tokens[] {
   );
   const first = p.parameter("class_embedding", [embed], init);
   const all = concat([broadcast(first, [axisOf(pixels, "batch"), axis("token", 1)]), cut], token!);
-  const states: Tokens[] = [add(all, p.parameter("positions", [token!, embed], init))];
-  for (let i = 0; i < c.depth; i++) states.push(block(p.scope(`blocks.${i}`), states[i]!, c, i));
+  const placed: Tokens = add(all, p.parameter("positions", [token!, embed], init));
+  const kept = p.training && keep < 1 ? keptPatches(p, axisOf(pixels, "batch"), grid ** 2, keep) : undefined;
+  const states = [kept ? classAndPatches(placed, kept) : placed];
+  const places = c.blocks === "sub-norm" ? placesOf(c, kept) : undefined;
+  for (let i = 0; i < c.depth; i++) states.push(block(p.scope(`blocks.${i}`), states[i]!, c, i, places));
   return states;
 }
 
-function block(p: Params, x: Tokens, c: EvaConfig, index: number): Tokens {
+function block(p: Params, x: Tokens, c: EvaConfig, index: number, places: Places | undefined): Tokens {
   const embed = axisOf(x, "embed");
   const rate = (c.dropPath * index) / Math.max(1, c.depth - 1);
   // The output weights of branches start smaller the deeper they are.
   const outInit = truncatedNormal(0.02 / Math.sqrt(2 * (index + 1)));
-  const attend = (y: Tokens): Tokens => attention(p.scope("attn"), y, c, outInit);
+  const attend = (y: Tokens): Tokens => attention(p.scope("attn"), y, c, outInit, places);
   const mix = (y: Tokens): Tokens => mixing(p.scope("mlp"), y, c, outInit);
   return (
     [
@@ -108,10 +126,15 @@ function block(p: Params, x: Tokens, c: EvaConfig, index: number): Tokens {
 }
 
 /** Attention, with biases for queries and values but not for keys. */
-function attention(p: Params, x: Tokens, c: EvaConfig, outInit: ReturnType<typeof truncatedNormal>): Tokens {
+function attention(
+  p: Params,
+  x: Tokens,
+  c: EvaConfig,
+  outInit: ReturnType<typeof truncatedNormal>,
+  places: Places | undefined,
+): Tokens {
   const plain = { heads: c.heads, keyBias: false, init, outInit };
-  if (c.blocks !== "sub-norm") return multiHeadAttention(p, x, plain);
-  const places = placesOf(c);
+  if (!places) return multiHeadAttention(p, x, plain);
   return multiHeadAttention(p, x, {
     ...plain,
     turn: (y) => rotaryGrid(y, places, axisOf(y, "head_dim"), { pairs: "interleaved" }),
@@ -119,13 +142,24 @@ function attention(p: Params, x: Tokens, c: EvaConfig, outInit: ReturnType<typeo
   });
 }
 
-/** Rows and columns of all tokens; the class token is at (0, 0), which is no rotation. */
-function placesOf(c: EvaConfig) {
+/** The rotary positions of the tokens. */
+interface Places {
+  readonly row: Tensor<"batch" | "token">;
+  readonly column: Tensor<"batch" | "token">;
+}
+
+/** Rows and columns of the class token and of all or the kept patches; the class token is at (0, 0): no rotation. */
+function placesOf(c: EvaConfig, kept?: KeptPatches): Places {
   const grid = gridOf(c);
-  const { row, column } = gridPositions(axis("token", grid ** 2), grid);
-  const counted = (place: Tensor<"token">) =>
-    pad(scale(cast(place, "f32"), rotaryGridSide / grid), axisOf(place, "token"), 1, 0);
-  return { row: counted(row), column: counted(column) };
+  const token = axis("token", kept ? axisOf(kept, "kept_token").size : grid ** 2);
+  const all = gridPositions(axis("token", grid ** 2), grid);
+  const counted = (place: Tensor<"token">): Tensor<"batch" | "token"> => {
+    const own: AnyTensor = kept
+      ? rename(gather(place, kept, axisOf(place, "token")), axisOf(kept, "kept_token"), token)
+      : place;
+    return typed(pad(scale(cast(own, "f32"), rotaryGridSide / grid), token, 1, 0));
+  };
+  return { row: counted(all.row), column: counted(all.column) };
 }
 
 function mixing(p: Params, x: Tokens, c: EvaConfig, outInit: ReturnType<typeof truncatedNormal>): Tokens {

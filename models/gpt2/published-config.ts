@@ -17,7 +17,7 @@ const what = "GPT-2's config";
 const fields: Fields = {
   ...bookkeeping,
   ...all("read", "n_embd n_layer n_head n_inner n_positions vocab_size layer_norm_epsilon"),
-  // Dropout, which no bundled stage uses; summaries, of other heads; and the storage precision.
+  // Dropout, which the stage here does not apply; summaries, of other heads; and the storage precision.
   ...all(
     "none",
     `n_ctx resid_pdrop embd_pdrop attn_pdrop summary_type summary_use_proj summary_activation summary_proj_to_labels

@@ -12,7 +12,7 @@ import {
   whole,
   word,
 } from "../../dsl/index.ts";
-import { features, listed, ofVision, states as statesOf } from "../internvl/common-records.ts";
+import { features, ofVision, states as statesOf } from "../internvl/common-records.ts";
 import {
   bareTemplate,
   causalRules,
@@ -37,6 +37,7 @@ import {
   wordCopies,
 } from "../internvl/index.ts";
 import { textSettings, visionSettings } from "../internvl/setting-rules.ts";
+import { listed } from "../listed.ts";
 import {
   type InternvlChatConfig,
   languagePart,

@@ -8,12 +8,13 @@ import { languageModels } from "./bundled/language-models.ts";
 import { probeModel, segmenters } from "./bundled/perception.ts";
 import { qllamaModel } from "./bundled/qllama.ts";
 import { internlm7b, vicuna7b, vicuna13b } from "./chat.ts";
-import { listed } from "./common-records.ts";
 
 export { internvlC } from "./bundled/contrastive.ts";
 export { internvitModels } from "./bundled/encoders.ts";
 export { internvlG } from "./bundled/generative.ts";
 export type { QllamaModelConfig } from "./bundled/qllama.ts";
+
+import { listed } from "../listed.ts";
 
 /** All models of the family. */
 export const internvlFamily: readonly Model[] = [

@@ -14,9 +14,6 @@ import {
 import { internvit, pixelsInput, type VisionConfig } from "./internvit.ts";
 import { cleanCaption, contrastivePrefix } from "./stage-data.ts";
 
-/** Erases a model's settings type, for lists of models. */
-export const listed = <C extends Config>(model: Model<C>): Model => model as unknown as Model;
-
 export const paper = <C extends Config>(macs: (c: C) => number): Paper<C> => ({
   source: "Chen et al. 2023, arXiv:2312.14238",
   macs,

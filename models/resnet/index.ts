@@ -13,7 +13,7 @@ import {
   whole,
   word,
 } from "../../dsl/index.ts";
-import { classesStage, imagenetPictures, listed, pixelsInput } from "../classification.ts";
+import { classesStage, imagenetPictures, pixelsInput } from "../classification.ts";
 import { classesOfTensors, fitHeads, pictureCodec } from "../picture-config.ts";
 import { readResnetConfig, resnetFields, resnetWhat, writeResnetConfig } from "./config.ts";
 import { type ResnetConfig, resnetMaps, resnetScores } from "./resnet.ts";
@@ -21,6 +21,8 @@ import { torchvisionRules, transformersRules } from "./weights.ts";
 
 export { readResnetConfig, writeResnetConfig } from "./config.ts";
 export * from "./resnet.ts";
+
+import { listed } from "../listed.ts";
 
 const rules: SettingRules = {
   image: whole(1, 2 ** 14),

@@ -4,8 +4,9 @@ import { clipText } from "../clip/bundled.ts";
 import { fitPositions } from "../clip/fit-positions.ts";
 import { clipSettings } from "../clip/settings.ts";
 import { tinyPictures, tinyTowers } from "../clip/tiny.ts";
-import { asFeatures, listed } from "../clip/two-towers.ts";
+import { asFeatures } from "../clip/two-towers.ts";
 import { pictures } from "../clip/vision.ts";
+import { listed } from "../listed.ts";
 import { comparedByViclip, comparedPictures, type ViclipConfig, viclipRules, videoText } from "./viclip.ts";
 import { clips, type ViclipVisionConfig, viclipStates } from "./vision.ts";
 

@@ -16,11 +16,13 @@ import {
   whole,
   word,
 } from "../../dsl/index.ts";
-import { classesStage, imagenetPictures, listed, pixelsInput } from "../classification.ts";
+import { classesStage, imagenetPictures, pixelsInput } from "../classification.ts";
 import { classesOfTensors, fitHeads } from "../picture-config.ts";
 import { type Vit22bConfig, vit22bScores, vit22bStates, vit22bVector } from "./vit-22b.ts";
 
 export * from "./vit-22b.ts";
+
+import { listed } from "../listed.ts";
 
 const linear = (path: string, axes: string): TensorRule[] => [
   same(`${path}.weight`, axes),

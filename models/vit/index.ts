@@ -16,7 +16,7 @@ import {
   whole,
   word,
 } from "../../dsl/index.ts";
-import { listed, pixelsInput } from "../classification.ts";
+import { pixelsInput } from "../classification.ts";
 import { vitCheckpoints } from "./checkpoints.ts";
 import type { VitType } from "./config.ts";
 import { deitClasses, dinov2Classes, vitClasses } from "./stages.ts";
@@ -24,6 +24,8 @@ import { tokensBefore, type VitConfig, vitFeatures, vitScores, vitStates } from 
 
 export { readVitConfig, type VitType, writeVitConfig } from "./config.ts";
 export { tokensBefore, type VitConfig, vitFeatures, vitScores, vitStates } from "./vit.ts";
+
+import { listed } from "../listed.ts";
 
 const pixels = whole(1, 2 ** 14);
 

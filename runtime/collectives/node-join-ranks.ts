@@ -6,6 +6,13 @@ import { oneRank, type Ranks, ranksOf } from "./ranks.ts";
 
 /** Milliseconds that the rank that reports differences has to do so. */
 const tellingMs = 10_000;
+/** Milliseconds after which a rank reports why it cannot join: rank 0 may have the same reason, and report it first. */
+const alikeMs = 5000;
+/**
+ * Milliseconds that a rank outlives a launcher's signal while the ranks join: the launcher sends it when one has ended,
+ * and the watcher then sees which one it is.
+ */
+const outliveMs = 1500;
 
 /**
  * Joins the processes that a launcher started, as the environment says; a single process gets `oneRank`. `onLost` is
@@ -23,9 +30,12 @@ export async function joinRanks(
   // UCX, which carries MPICH's messages, prints a trace when its peer has just died; the watcher already reports which
   // rank that was.
   process.env.UCX_HANDLE_ERRORS = environment.UCX_HANDLE_ERRORS ?? "none";
+  using outliving = outliveSignals();
   const watcher = launch.rank === 0 ? startWatcher() : undefined;
-  const mpi = await openMpi(launch, environment.HEDDLE_MPI || undefined).catch((error: unknown) => {
-    watcher?.dispose();
+  const mpi = await openMpi(launch, environment.HEDDLE_MPI || undefined).catch(async (error: unknown) => {
+    await watcher?.dispose();
+    if (launch.rank > 0) await sleep(alikeMs);
+    if (outliving.isAsked()) process.exit(1);
     throw error;
   });
   const isFirst = mpi.rank === 0;
@@ -34,7 +44,7 @@ export async function joinRanks(
     onLost(message, isFirst);
   };
   const watch = await watchRanks(mpi, { watcher, facts }, lost).catch(async (error: unknown) => {
-    watcher?.dispose();
+    await watcher?.dispose();
     if (!(error instanceof RanksDifferError)) throw error;
     if (!error.isToldHere) await sleep(tellingMs); // launchers end all when the first ends
     lost(error.isToldHere ? error.message : undefined);
@@ -42,3 +52,20 @@ export async function joinRanks(
   });
   return ranksOf(mpi, watch);
 }
+
+/** Delays the end that a launcher's signal asks for. */
+function outliveSignals(): Disposable & { readonly isAsked: () => boolean } {
+  let isAsked = false;
+  const onSignal = () => {
+    isAsked = true;
+    setTimeout(() => process.exit(143), outliveMs).unref();
+  };
+  process.on("SIGTERM", onSignal);
+  process.on("SIGUSR1", nothing); // MPICH's launcher sends it; Node would open a debugger
+  return {
+    isAsked: () => isAsked,
+    [Symbol.dispose]: () => void process.off("SIGTERM", onSignal),
+  };
+}
+
+const nothing = () => {};

@@ -4,9 +4,7 @@
  */
 import type { LibraryHandle } from "koffi";
 import { UsageError } from "../../compiler/index.ts";
-import type { Launch } from "./launch.ts";
-
-type Vendor = "openmpi" | "mpich";
+import type { Launch, Vendor } from "./launch.ts";
 
 /** An opaque handle of the library, as its functions take it. */
 export type Handle = number | bigint;
@@ -98,9 +96,13 @@ const dialects: Readonly<Record<Vendor, Dialect>> = {
  * Loads the library that works with the launcher, or the one at the path `chosen`. Throws UsageError saying what to
  * install when there is none.
  */
-export async function loadMpi({ launcher, vendor }: Pick<Launch, "launcher" | "vendor">, chosen?: string) {
+export async function loadMpi(
+  { launcher, vendor, prefers = "openmpi" }: Omit<Launch, "rank" | "size">,
+  chosen?: string,
+) {
   const { default: koffi } = await import("koffi");
-  const names = chosen ? [chosen] : vendor ? libraryNames[vendor] : [...libraryNames.openmpi, ...libraryNames.mpich];
+  const either = [...libraryNames[prefers], ...libraryNames[prefers === "openmpi" ? "mpich" : "openmpi"]];
+  const names = chosen ? [chosen] : vendor ? libraryNames[vendor] : either;
   const faults: string[] = [];
   for (const path of names) {
     try {

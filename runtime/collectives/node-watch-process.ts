@@ -4,8 +4,19 @@
  * before any of them can report it.
  */
 import { createServer, type Socket } from "node:net";
+import { hostname } from "node:os";
 import { createInterface } from "node:readline";
-import { ended, type Line, parsed, send, type Watched } from "./watch-lines.ts";
+import { startingRanks } from "./node-starting-ranks.ts";
+import {
+  allEndedAtStart,
+  ended,
+  endedAtStart,
+  type Line,
+  listen,
+  nameOf,
+  send,
+  type Watched,
+} from "./node-watch-lines.ts";
 
 /** Milliseconds to wait before reporting another rank's failure: rank 0 may fail the same way and report it itself. */
 const alikeMs = 1000;
@@ -14,8 +25,20 @@ const alikeMs = 1000;
  * connected.
  */
 const aloneMs = 30_000;
+/** Milliseconds between looks at the processes of ranks that have not connected yet. */
+const lookMs = 100;
+/** Milliseconds that a launcher has to end the others when a rank ended before they were connected. */
+const launcherMs = 10_000;
 
-function watch({ size, token, names }: Watched, onListening: (port: number) => void): void {
+const first = Number(process.argv[2]);
+const starting = startingRanks(first);
+/** The names of the ranks of this machine that have ended before they connected. */
+const lostAtStart = (): readonly string[] =>
+  starting.ended().map(({ rank, pid }) => nameOf(rank, { host: hostname(), pid }));
+
+function watch({ token, ranks }: Watched, onListening: (port: number) => void): void {
+  const size = ranks.length;
+  const names = ranks.map((process, rank) => nameOf(rank, process));
   const sockets = new Map<number, Socket>();
   const leaving = new Set<number>();
   let open = 0;
@@ -36,8 +59,16 @@ function watch({ size, token, names }: Watched, onListening: (port: number) => v
     failed ??= `rank ${rank}: ${line.failed}`;
     setTimeout(overAsOneFailed, alikeMs);
   };
+  const look = () => {
+    const lost = lostAtStart();
+    if (lost.length > 0) over(failed ?? endedAtStart(lost));
+    if (isOver || sockets.size === size) clearInterval(looking);
+  };
+  for (const [rank, { host, pid }] of ranks.entries()) if (host === hostname()) starting.add(rank, pid);
+  const looking = setInterval(look, lookMs).unref();
   const closed = (rank: number) => {
     open -= 1;
+    if (!leaving.has(rank)) look(); // a rank may have ended unconnected, and the launcher then killed this one
     if (!leaving.has(rank)) over(failed ?? ended(names[rank]!)); // without delay: launchers kill all other ranks too
     if (open > 0) return;
     overAsOneFailed();
@@ -47,13 +78,11 @@ function watch({ size, token, names }: Watched, onListening: (port: number) => v
   const endIfAlone = () => void setTimeout(() => open === 0 && process.exit(1), aloneMs).unref();
   const server = createServer((socket) => {
     let rank: number | undefined;
-    socket.on("error", () => {}); // "close" follows
-    createInterface({ input: socket }).on("line", (text) => {
-      const line = parsed(text);
-      if (!line) return;
+    listen(socket, (line) => {
       if (rank === undefined && "hello" in line && line.hello.token === token) {
         rank = line.hello.rank;
         sockets.set(rank, socket);
+        starting.connected(rank);
         open += 1;
         if (isOver) send(socket, { lost: true });
       } else if (rank !== undefined) heard(rank, line);
@@ -68,9 +97,47 @@ function watch({ size, token, names }: Watched, onListening: (port: number) => v
 
 // Signals are left to the ranks: this process exits once all of them have ended.
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1"] as const) process.on(signal, () => {});
+/** Looks at the ranks until MPI has joined them. */
+function watchStart(): { readonly end: () => void; readonly firstHasEnded: () => void } {
+  let isTold = false;
+  let ending: NodeJS.Timeout | undefined;
+  const tell = (message: string) => {
+    if (!isTold) process.stderr.write(`${message}\n`);
+    isTold = true;
+  };
+  const look = () => {
+    starting.look();
+    const lost = lostAtStart();
+    if (lost.length === 0 || isTold) return;
+    tell(endedAtStart(lost));
+    // MPI would wait for the rank that has ended: without rank 0, any launcher ends the others.
+    ending = setTimeout(() => process.kill(first, "SIGKILL"), launcherMs);
+  };
+  look();
+  const looking = setInterval(look, lookMs);
+  const end = () => {
+    clearInterval(looking);
+    clearTimeout(ending);
+  };
+  const firstHasEnded = () => {
+    end();
+    const [unseen, lost] = [starting.unseen(), lostAtStart()];
+    const isKnown = unseen.length === 0 && lost.length === 1; // MPICH's launcher kills all at once
+    tell(isKnown ? endedAtStart(lost) : allEndedAtStart(hostname(), unseen));
+  };
+  return { end, firstHasEnded };
+}
+
+const start = watchStart();
+// Their readers may have ended.
+for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {});
 const input = createInterface({ input: process.stdin });
 input.once("line", (text) => {
-  watch(JSON.parse(text) as Watched, (port) => process.stdout.write(`${port}\n`));
+  start.end();
+  input.removeAllListeners("close");
+  const watched = JSON.parse(text) as Watched | null;
+  if (watched) watch(watched, (port) => process.stdout.write(`${port}\n`));
   input.close();
   process.stdin.destroy();
 });
+input.once("close", start.firstHasEnded);

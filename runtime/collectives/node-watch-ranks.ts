@@ -13,13 +13,11 @@ import { UsageError } from "../../compiler/index.ts";
 import { agreements } from "./agreements.ts";
 import type { Collectives } from "./collectives.ts";
 import { differences, type Facts, RanksDifferError } from "./differences.ts";
+import { listen, nameOf, type RankProcess, send, type Watched } from "./node-watch-lines.ts";
 import type { Watch } from "./watch.ts";
-import { parsed, send, type Watched } from "./watch-lines.ts";
 
-/** How a rank is identified to the user. */
-interface Who {
-  readonly host: string;
-  readonly pid: number;
+/** What a rank says of itself. */
+interface Who extends RankProcess {
   /** What must be the same on all; older versions say nothing. */
   readonly facts?: Facts;
 }
@@ -42,13 +40,12 @@ export async function watchRanks(
   const found = differences(who.map(({ facts }) => facts ?? {}));
   // The first rank that compares tells it: older versions do not.
   if (found.length > 0) throw new RanksDifferError(found, rank === who.findIndex(({ facts }) => facts !== undefined));
-  const names = who.map(({ host, pid }, r) => `rank ${r} (process ${pid} on ${host})`);
   const hosts = node.size === size ? ["127.0.0.1"] : addresses();
   const place = await ranks.decide(async () => {
     const token = randomBytes(16).toString("hex");
-    return { hosts, token, port: await watcher!.watch({ size, token, names }) };
+    return { hosts, token, port: await watcher!.watch({ token, ranks: who.map(({ host, pid }) => ({ host, pid })) }) };
   });
-  const socket = await firstAnswering(place.hosts, place.port, names[0]!);
+  const socket = await firstAnswering(place.hosts, place.port, nameOf(0, who[0]!));
   let isOver = false;
   const over = (message?: string) => {
     if (isOver) return;
@@ -56,10 +53,8 @@ export async function watchRanks(
     onLost(message);
   };
   socket.unref();
-  socket.on("error", () => {}); // "close" follows
-  createInterface({ input: socket }).on("line", (text) => {
-    const line = parsed(text);
-    if (line && "lost" in line) over();
+  listen(socket, (line) => {
+    if ("lost" in line) over();
   });
   const gone = "the process that watches the ranks has ended, and all ranks end with it: go on with --resume";
   socket.on("close", () => over(rank === 0 ? gone : undefined));
@@ -82,7 +77,7 @@ export interface Watcher {
   /** Sends it the ranks, and returns its port. */
   watch(watched: Watched): Promise<number>;
   /** Ends it when there is nothing to watch. */
-  dispose(): void;
+  dispose(): Promise<void>;
 }
 
 /**
@@ -92,14 +87,17 @@ export interface Watcher {
  */
 export function startWatcher(): Watcher {
   const file = fileURLToPath(new URL(`./node-watch-process${extname(import.meta.url)}`, import.meta.url));
-  const child = spawn(process.execPath, [file], { detached: true, stdio: ["pipe", "pipe", "inherit"] });
+  const child = spawn(process.execPath, [file, String(process.pid)], {
+    detached: true,
+    stdio: ["pipe", "pipe", "inherit"],
+  });
   const listening = new Promise<number>((resolve, reject) => {
     createInterface({ input: child.stdout }).once("line", (text) => resolve(Number(text)));
     child.once("error", reject);
     child.once("exit", (status) => reject(new Error(`the process that watches the ranks ended with status ${status}`)));
   });
   listening.catch(() => {}); // reported to whoever asks for the port
-  const dispose = () => {
+  const leave = () => {
     child.removeAllListeners("exit");
     child.stdin.destroy();
     child.stdout.destroy();
@@ -109,10 +107,14 @@ export function startWatcher(): Watcher {
     watch: async (watched) => {
       child.stdin.end(`${JSON.stringify(watched)}\n`);
       const port = await listening;
-      dispose();
+      leave();
       return port;
     },
-    dispose,
+    dispose: async () => {
+      if (!child.stdin.writable) return;
+      await new Promise<void>((resolve) => child.stdin.end("null\n", () => resolve()));
+      leave();
+    },
   };
 }
 

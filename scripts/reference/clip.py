@@ -5,6 +5,7 @@ python scripts/reference/clip.py    writes test/fixtures/clip/ and test/fixtures
 """
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -105,6 +106,25 @@ def transformers_checkpoint():
     print(facts)
 
 
+class Kept(torch.nn.Module):
+    """Keeps the class token and the patches of the smallest draws [batch, patch], as patch dropout does with its own."""
+
+    def __init__(self, draws, part, told):
+        super().__init__()
+        # Ties keep their order; half of an odd number is rounded up.
+        self.kept = draws.argsort(dim=1, stable=True)[:, : math.floor(part * draws.shape[1] + 0.5)]
+        self.told = told
+
+    def forward(self, x):
+        rows = x[:, 1:].gather(1, self.kept[..., None].expand(-1, -1, x.shape[-1]))
+        all = torch.cat([x[:, :1], rows], 1)
+        return (all, self.kept) if self.told else all
+
+
+def kept_draws(rows, patches):
+    return torch.rand(rows, patches, generator=torch.Generator().manual_seed(12))
+
+
 def openclip():
     from open_clip.loss import ClipLoss
     from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
@@ -120,14 +140,22 @@ def openclip():
     image, words, scale = model(pixels, ids)
     loss = ClipLoss()(image, words, scale)
     loss.backward()
+    gradients = gradient_digests(model)
+    model.zero_grad()
+    draws = kept_draws(3, 9)
+    model.visual.patch_dropout = Kept(draws, 0.6, False)
+    fewer = ClipLoss()(*model(pixels, ids))
+    fewer.backward()
     facts = {
         "vision": {"width": 12, "depth": 2, "heads": 2, "mlp": 20, "image": 12, "patch": 4},
         "text": {"width": 8, "depth": 2, "heads": 2, "mlp": 32, "vocab": 19, "context": 7, "eos": 0},
         "embed": 10,
         "loss": loss.item(),
-        "gradients": gradient_digests(model),
+        "gradients": gradients,
+        "kept": {"part": 0.6, "loss": fewer.item(), "gradients": gradient_digests(model)},
     }
-    write("openclip", model, {"pixels": pixels, "ids": ids}, {"image": image, "text": words}, facts)
+    inputs = {"pixels": pixels, "ids": ids, "keep": draws}
+    write("openclip", model, inputs, {"image": image, "text": words}, facts)
 
 
 class WithBuffers:
@@ -186,14 +214,21 @@ def eva(kind, heads, **options):
     vectors = model(pixels)
     loss = (vectors**2).sum() / 2
     loss.backward()
+    gradients = gradient_digests(model)
+    model.zero_grad()
+    draws = kept_draws(2, 9)
+    model.patch_drop = Kept(draws, 0.4, True)
+    fewer = (model(pixels) ** 2).sum() / 2
+    fewer.backward()
     facts = {
         "vision": {"width": 16, "depth": 2, "heads": heads, "mlp": 21, "image": 12, "patch": 4},
         "kind": kind,
         "embed": 5,
         "loss": loss.item(),
-        "gradients": gradient_digests(model),
+        "gradients": gradients,
+        "kept": {"part": 0.4, "loss": fewer.item(), "gradients": gradient_digests(model)},
     }
-    write(f"eva-{kind}", model, {"pixels": pixels}, {"vectors": vectors}, facts)
+    write(f"eva-{kind}", model, {"pixels": pixels, "keep": draws}, {"vectors": vectors}, facts)
 
 
 class Clips(torch.nn.Module):

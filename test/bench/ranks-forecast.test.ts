@@ -27,4 +27,5 @@ it("a step is what ranks divide, what each does whole, and what they send", () =
   // Times that ranks disturbed give no step of less than nothing.
   const { seconds } = forecast({ ...of(1), seconds: 0.01 }, { ...of(2), seconds: 0.2, exchange: 0.2 }, costs, 4);
   expect(seconds).toBeGreaterThan(0);
+  expect(() => forecast({ ...of(1), seconds: 0 }, of(2), costs, 4)).toThrow("time more with --steps");
 });

@@ -140,7 +140,8 @@ describe("heddle plan", () => {
     const one = await figures(...args("H200"));
     const half = await figures(...args("H200", "--efficiency", "0.5"));
     expect(half.time.update).toBeCloseTo(2 * one.time.update, 12);
-    const { time, parameters, hardware } = await figures(...args("2×H200", "--efficiency", "1"));
+    const { time, sent, parameters, hardware } = await figures(...args("2×H200", "--efficiency", "1"));
+    expect(sent / hardware.link.bytesPerSecond).toBeCloseTo(time.exchange, 12);
     expect(hardware.link.bytesPerSecond).toBe(450e9);
     // Each sends half of the gradients twice; arenas are a little larger than what lies in them.
     const least = (4 * parameters.trained) / 450e9;
@@ -173,6 +174,12 @@ describe("heddle plan", () => {
       [...tiny, "--stage", "2", "--hardware", "H2000"],
       'no hardware "H2000" is on record; did you mean "H200"',
     ],
+    [
+      "hardware of which there are several",
+      [...tiny, "--stage", "2", "--hardware", "8×A100"],
+      'did you mean "A100-80G" or "A100-40G"?',
+    ],
+    ["hardware by more than its name", [...tiny, "--stage", "2", "--hardware", "8xH100-SXM"], 'did you mean "H100"?'],
     ["many without a link", [...tiny, "--stage", "2", "--hardware", "9×H200"], "say what joins 9 of H200"],
     [
       "more than one here",

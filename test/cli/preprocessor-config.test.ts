@@ -1,5 +1,6 @@
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { afterAll, describe, expect, test } from "vitest";
+import { pixelsFrom } from "../../cli/commands/run/pictures.ts";
 import { checkpointPreprocessing } from "../../cli/preprocessor-config.ts";
 import { centred } from "../../data/images.ts";
 import { scratch } from "./support.ts";
@@ -35,12 +36,48 @@ describe("a preprocessor_config.json", () => {
     expect(await geometry({ ...json, resample: 2 })).toEqual({ ...want, centre: "lower", interpolation: "bilinear" });
   });
 
-  test.each([
+  test.each<readonly [object, RegExp]>([
     [{ size: 224, crop_pct: 1.5 }, /"crop_pct" is 1.5, a number above 0/],
     [{ size: 224, crop_pct: 0.9, do_center_crop: true }, /"do_center_crop" is true, and crop_pct cuts/],
     [{ size: { height: 224, width: 224 }, crop_pct: 0.9 }, /"size" is .*a number or a shortest_edge/],
+    [{ do_resize: false }, /"do_resize" is false/],
+    [{ size: { shortest_edge: 224 }, do_center_crop: false }, /"do_center_crop" is false, and pictures have to become/],
+    [{ size: { height: 224, width: 192 } }, /"size" is .*an equal height and width/],
+    [{ size: { shortest_edge: 3136, longest_edge: 12845056 } }, /"size" is .*a longest_edge is not obeyed/],
+    ...[0, 4, 5].map((resample) => [{ size: 224, resample }, new RegExp(`"resample" is ${resample}, one of`)] as const),
+    [{ size: 224, rescale_factor: 0 }, /"rescale_factor" is 0, a number above 0/],
+    [{ size: 224, image_mean: [0.5] }, /"image_mean" is \[0.5\], a number or three/],
+    [{ size: 224, image_std: [1, 1, 0] }, /"image_std" is \[1,1,0\], numbers above 0/],
+    [{ size: 224, do_pad: true, pad_size: { height: 300, width: 300 } }, /"pad_size" is .*not padded to a size/],
+    [{ size: 224, do_flip_channel_order: true }, /"do_flip_channel_order" is true, which is not done here/],
+    [{ size: 224, image_grid_pinpoints: [[336, 672]] }, /"image_grid_pinpoints" is .*which is not done here/],
+    [{ image_processor_type: "LevitImageProcessor" }, /"image_processor_type" is "LevitImageProcessor", whose way/],
   ])("is refused by the field that nothing here does: %j", async (json, message) => {
     await expect(geometry(json)).rejects.toThrow(message);
+  });
+});
+
+interface Reference {
+  /** A PNG file. */
+  readonly picture: string;
+  /** Files, and the pixels that transformers makes with them: f32 [3, 12, 12] in base64. */
+  readonly cases: Readonly<Record<string, { readonly config: object; readonly pixels: string }>>;
+}
+
+describe("pixels of a preprocessor_config.json are those of transformers", () => {
+  const path = new URL("../fixtures/preprocessing.json", import.meta.url);
+  const { picture, cases } = JSON.parse(readFileSync(path, "utf8")) as Reference;
+  const source = { name: "picture.png", bytes: Buffer.from(picture, "base64") };
+
+  test.each(Object.entries(cases))("%s", async (_, { config, pixels }) => {
+    writeFileSync(folder.at("preprocessor_config.json"), JSON.stringify(config));
+    const { mean, std, geometry, unknown } = (await checkpointPreprocessing(folder.at(), 12))!;
+    const made = await pixelsFrom(source, { geometry: { size: 12, ...geometry }, normalization: { mean, std } });
+    const want = new Float32Array(Uint8Array.from(Buffer.from(pixels, "base64")).buffer);
+    const scale = Math.max(1, ...want.map(Math.abs)); // values of 0 to 255 have fewer decimals
+    expect(made.data).toHaveLength(want.length);
+    expect(Math.max(...want.map((value, i) => Math.abs(value - made.data[i]!))) / scale).toBeLessThan(1e-5);
+    expect(unknown).toEqual([]);
   });
 });
 
@@ -48,4 +85,10 @@ test("a centre between two pixels is torchvision's or transformers'", () => {
   const sides = { width: 343, height: 227 };
   expect(centred(sides, 224)).toMatchObject({ left: 60, top: 2 });
   expect(centred(sides, 224, "lower")).toMatchObject({ left: 59, top: 1 });
+});
+
+test("names what it does not know, so that a command can say so", async () => {
+  const file = { image_processor_type: "MyImageProcessorFast", size: 224, sharpen: 2, do_sharpen: false, num: null };
+  writeFileSync(folder.at("preprocessor_config.json"), JSON.stringify(file));
+  expect((await checkpointPreprocessing(folder.at(), 224))!.unknown).toEqual(["MyImageProcessorFast", "sharpen"]);
 });

@@ -79,6 +79,15 @@ describe("heddle tune", () => {
     vi.stubEnv("HEDDLE_TUNING", "");
   });
 
+  it("by other code of heddle is ignored in one line", async () => {
+    const { basis, ...rest } = kept();
+    writeFileSync(file(), JSON.stringify({ ...rest, basis: { ...basis, code: "another" } }));
+    const { reason, err } = await opened();
+    expect(reason).not.toContain("tuned");
+    expect(err).toMatch(/ are ignored: code was "another" and is "[0-9a-f]{16}"; heddle tune finds them anew\n$/);
+    writeFileSync(file(), JSON.stringify({ ...rest, basis }));
+  });
+
   it("of another driver is ignored in one line, and tuned anew", async () => {
     const { basis, ...rest } = kept();
     writeFileSync(file(), JSON.stringify({ ...rest, basis: { ...basis, driver: "an older one" } }));

@@ -141,7 +141,7 @@ describe("a mistake in a model's file says what, where and what to do", () => {
       "+ on tensors",
       [],
       ["mean(gelu(mixed), token)", "mean((mixed as never) + (mixed as never) as never, token)"],
-      "+ of JavaScript makes texts",
+      "the + of JavaScript joins texts",
     ],
     ["a method that tensors do not have", [], ["gelu(mixed)", "(mixed as any).gelu()"], "mixed.gelu is not a function"],
     [

@@ -10,10 +10,12 @@ const folder = scratch("validation");
 beforeAll(() => colourData(folder));
 afterAll(() => folder.remove());
 
-async function train(model: string, stage: string, data: string, ...more: string[]) {
+const train = (model: string, stage: string, data: string, ...more: string[]) =>
+  trainAlone(model, stage, data, "--validate", folder.at(data), ...more);
+
+function trainAlone(model: string, stage: string, data: string, ...more: string[]) {
   const where = ["--device", "cpu", "--runs", folder.at("runs"), "--json", "--set", "workers=0"];
-  const args = ["--stage", stage, "--data", folder.at(data), "--validate", folder.at(data), ...where, ...more];
-  return await heddle("train", modelFile(`${model}.ts`), ...args);
+  return heddle("train", modelFile(`${model}.ts`), "--stage", stage, "--data", folder.at(data), ...where, ...more);
 }
 
 const sets = (settings: object) => Object.entries(settings).flatMap(([key, value]) => ["--set", `${key}=${value}`]);
@@ -91,5 +93,8 @@ it("has the loss of any stage, and says which figures there are", async () => {
   const wrong = await train("own-towers", "contrast", "pairs", ...sets({ best: "recall_at_1" }));
   expect(wrong).toMatchObject({ status: 1 });
   expect(wrong.err).toContain('best is "recall_at_1": it is a figure that validation gives: loss');
+  const without = await trainAlone("own-towers", "contrast", "pairs", ...sets({ best: "loss", validateEvery: 2 }));
+  expect(without).toMatchObject({ status: 1 });
+  expect(without.err).toContain("validateEvery and best are settings of validation, and stage contrast has none");
   expect(existsSync(folder.at("runs/own-towers-contrast-2"))).toBe(false);
 });

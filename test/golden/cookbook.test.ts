@@ -97,8 +97,8 @@ async function trained(title: string, steps = 12) {
   };
 }
 
-it("has ten recipes of 5 to 25 lines, without a type error", async () => {
-  expect(programs).toHaveLength(10);
+it("has eleven recipes of 5 to 25 lines, without a type error", async () => {
+  expect(programs).toHaveLength(11);
   for (const { title, program } of programs) {
     expect(program.trim().split("\n").length, title).toBeGreaterThanOrEqual(5);
     expect(program.trim().split("\n").length, title).toBeLessThanOrEqual(25);
@@ -133,6 +133,14 @@ describe("what a recipe builds", () => {
     expect(parameters.get("far.weight")!.reduce<number>((n, size) => n * Number(size), 1)).toBe(8 * 9);
     expect(parameters.get("half.weight")!.reduce<number>((n, size) => n * Number(size), 1)).toBe(4 * 4 * 4);
     expect(Object.fromEntries(shapes.map as never)).toMatchObject({ batch, narrow: 4, row: 4, column: 4 });
+  });
+
+  it("positions in the logits are made from no parameters", async () => {
+    const { parameters, shapes } = await outputs("Positions in the logits");
+    expect(shapes.scores!.map(([, size]) => size)).toEqual([batch, 3]);
+    expect([...parameters.keys()].filter((name) => name.includes("attn")).sort()).toEqual(
+      ["k", "out", "q", "v"].flatMap((name) => [`block.attn.${name}.bias`, `block.attn.${name}.weight`]),
+    );
   });
 
   it("register tokens come before the others and are left out", async () => {

@@ -11,10 +11,10 @@ import {
   parseGraph,
   printGraph,
   type RuleEvent,
-  runPasses,
   symbolsIn,
 } from "../../compiler/index.ts";
 import { inputValues } from "../support/random-graph.ts";
+import { runPasses } from "../support/run-passes.ts";
 import { excess } from "../support/samples.ts";
 import { filesBelow, type Golden, readGolden, writeGolden } from "./golden-file.ts";
 import { passNamed } from "./passes.ts";

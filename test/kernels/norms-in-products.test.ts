@@ -86,9 +86,15 @@ describe("on tiles of products", () => {
   it("means far from 0 are no matter, nor are rows of equal elements", () => {
     const far = drawn({ r: (i) => 1e4 + Math.sin(i * 7.3) * Math.SQRT2, x: () => 0, b: () => 0 });
     // A mean of 1e4 is a multiple of 2^-10; sums of 64 differences from it, times weights, are known to some of these.
-    const { program, mistakes } = computed(between(few, layerNorm), plain, far, 4e-2);
-    expect(hasNorm(program)).toBe(false);
-    expect(mistakes).toEqual([]);
+    // Where the norm has a kernel of its own, as its rows are returned, the largest errors are 0.006 and 0.011.
+    for (const [width, granted] of [
+      [64, 0.008],
+      [128, 0.011],
+    ] as const) {
+      const { program, mistakes } = computed(between({ ...few, width }, layerNorm), plain, far, granted);
+      expect(hasNorm(program)).toBe(false);
+      expect(mistakes).toEqual([]);
+    }
     const equal = drawn({ r: () => 1e4, x: () => 0, b: () => 0 });
     expect(computed(between(few, layerNorm), plain, equal).mistakes).toEqual([]);
   });

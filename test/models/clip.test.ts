@@ -31,7 +31,7 @@ import {
 } from "../../models/index.ts";
 import { allExecutors, executors, runOnce } from "./executors.ts";
 import { joinedDifference, joinedWeights } from "./joined.ts";
-import { type Digest, difference, feedsOf, loadFixture, tensorOf, withGradients } from "./support.ts";
+import { type Digest, difference, feedsOf, keepDraws, loadFixture, tensorOf, withGradients } from "./support.ts";
 
 const models = clipFamily.filter((m) => m.name !== "clip-rn50") as unknown as readonly Model<ClipConfig>[];
 const find = (name: string) => models.find((m) => m.name === name)!;
@@ -114,6 +114,8 @@ interface Facts {
   readonly embed: number;
   readonly loss: number;
   readonly gradients: Readonly<Record<string, Digest>>;
+  /** The same in training with part of the patches, chosen by the draws of the input "keep". */
+  readonly kept: Pick<Facts, "loss" | "gradients"> & { readonly part: number };
 }
 
 const gelu = { activation: "gelu", epsilon: 1e-5 };
@@ -145,6 +147,21 @@ describe.each(allExecutors)("on $name, beside open_clip", (executor) => {
     const worst = await joinedDifference(got, facts.gradients, graph, openClipRules);
     expect(worst.difference, worst.name).toBeLessThan(10 * executor.tolerance);
   });
+});
+
+test("the same kept patches give the loss and the gradients of open_clip", async () => {
+  const [executor] = executors;
+  const fixture = await loadFixture<Facts>("openclip");
+  const { vision, text, embed, kept } = fixture.facts;
+  const config = { vision: { ...vision, ...gelu }, text: { ...text, ...gelu }, embed } as ClipConfig;
+  const p = rootParams({ training: true });
+  const graph = makeGraph("openclip", [{ name: "loss", node: clipLoss(p, config, clipImageVectors, kept.part).loss }]);
+  const weights = await joinedWeights("openclip", graph, openClipRules);
+  const feeds = { ...feedsOf(fixture, graph), "vision.keep": keepDraws(fixture) };
+  const got = await runOnce(executor!, withGradients(graph), feeds, weights);
+  expect(difference(got.loss!.data, [kept.loss])).toBeLessThan(executor!.tolerance);
+  const worst = await joinedDifference(got, kept.gradients, graph, openClipRules);
+  expect(worst.difference, worst.name).toBeLessThan(10 * executor!.tolerance);
 });
 
 describe("config.json of CLIPModel", () => {

@@ -13,7 +13,7 @@ import {
 } from "../../models/index.ts";
 import { allExecutors, executors, runOnce } from "./executors.ts";
 import { joinedDifference, joinedWeights } from "./joined.ts";
-import { type Digest, difference, feedsOf, loadFixture, tensorOf, withGradients } from "./support.ts";
+import { type Digest, difference, feedsOf, keepDraws, loadFixture, tensorOf, withGradients } from "./support.ts";
 
 const find = (name: string) => evaFamily.find((m) => m.name === name)!;
 
@@ -54,14 +54,17 @@ interface Facts {
   readonly embed: number;
   readonly loss: number;
   readonly gradients: Readonly<Record<string, Digest>>;
+  /** The same in training with part of the patches, chosen by the draws of the input "keep". */
+  readonly kept: Pick<Facts, "loss" | "gradients"> & { readonly part: number };
 }
 
-/** The energy of a tower's vectors as a loss. */
-function towerGraph({ vision, embed }: Facts, blocks: string): Graph {
+/** The energy of a tower's vectors as a loss; in training if a part of the patches is kept. */
+function towerGraph({ vision, embed }: Facts, blocks: string, keep?: number): Graph {
   const { channel, row, column } = imageAxes(vision.image as number);
   const pixels = input("pixels", "f32", [axis("batch", "batch"), channel, row, column]);
   const config = { ...vision, blocks, dropPath: 0, epsilon: 1e-6 } as EvaConfig;
-  const vectors = evaVectors(rootParams(), pixels, config, axis("feature", embed));
+  const p = rootParams({ training: keep !== undefined });
+  const vectors = evaVectors(p, pixels, config, axis("feature", embed), [], keep);
   return makeGraph("eva", [
     { name: "vectors", node: vectors },
     { name: "loss", node: mul(sum(mul(vectors, vectors), vectors.type.axes as Axis<"batch" | "feature">[]), 0.5) },
@@ -84,3 +87,21 @@ test.each(cases)("vectors and every gradient of $blocks blocks are those of timm
   const worst = await joinedDifference(got, fixture.facts.gradients, graph, rules);
   expect(worst.difference, worst.name).toBeLessThan(10 * executor.tolerance);
 });
+
+test.each(["pre-norm", "post-norm", "sub-norm"] as const)(
+  "%s blocks of the same kept patches learn as timm's do",
+  async (blocks) => {
+    const [executor] = executors;
+    const fixture = await loadFixture<Facts>(`eva-${blocks}`);
+    const rules = blocks === "sub-norm" ? timmApartRules : timmJoinedRules;
+    const { kept } = fixture.facts;
+    const graph = towerGraph(fixture.facts, blocks, kept.part);
+    const weights = await joinedWeights(`eva-${blocks}`, graph, rules);
+    const feeds = { ...feedsOf(fixture, graph), keep: keepDraws(fixture) };
+    const got = await runOnce(executor!, withGradients(graph), feeds, weights);
+    expect(difference(got.loss!.data, [kept.loss])).toBeLessThan(executor!.tolerance);
+    expect(Math.abs(kept.loss / fixture.facts.loss - 1)).toBeGreaterThan(1e-3);
+    const worst = await joinedDifference(got, kept.gradients, graph, rules);
+    expect(worst.difference, worst.name).toBeLessThan(10 * executor!.tolerance);
+  },
+);

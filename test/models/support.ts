@@ -136,6 +136,16 @@ export function feedsOf(fixture: Fixture<unknown>, graph: Graph): Record<string,
   return Object.fromEntries(fedNodes.map((n) => [inputName(n), fed(n, tensorOf(fixture, `inputs/${inputName(n)}`))]));
 }
 
+/** The fixture's draws that choose the patches kept in training: [batch, token]. */
+export function keepDraws(fixture: Fixture<unknown>): HostTensor {
+  const { axes, data } = tensorOf(fixture, "inputs/keep");
+  return hostTensor(
+    "f32",
+    ["batch", "token"].map((name, i) => ({ name, size: axes[i]!.size })),
+    data,
+  );
+}
+
 /** The graph's outputs and, by path, the gradient of the output "loss" for every parameter it depends on. */
 export function withGradients(graph: Graph): Graph {
   const loss = graph.outputs.find((o) => o.name === "loss")!.node;

@@ -15,6 +15,7 @@ import {
   type FeatureMap,
   gatedMlp,
   gelu,
+  geluMlp,
   imageAxes,
   input,
   layerNorm,
@@ -30,6 +31,7 @@ import {
   rmsNorm,
   rootParams,
   sum,
+  swiGlu,
   symbol,
   transpose,
 } from "../../dsl/index.ts";
@@ -285,6 +287,16 @@ describe("an option that a layer does not have", () => {
     ],
     ["mlp", () => mlp(p(), x, embed, out, wrong({ activate: gelu })), /mlp has no option "activate"/],
     ["gatedMlp", () => gatedMlp(p(), x, embed, out, wrong({ activaton: quickGelu })), /did you mean "activation"\?/],
+    [
+      "geluMlp",
+      () => geluMlp(p(), x, embed, out, wrong({ activation: quickGelu })),
+      /geluMlp has no option "activation"\. It has: bias, init, outInit\./,
+    ],
+    [
+      "swiGlu",
+      () => swiGlu(p(), x, embed, out, wrong({ activation: gelu })),
+      /swiGlu has no option "activation"\. It has: bias, init\./,
+    ],
     ["layerNorm", () => layerNorm(p(), x, [embed], wrong({ epsilom: 1 })), /layerNorm has no option "epsilom"/],
     ["rmsNorm", () => rmsNorm(p(), x, [embed], wrong({ bias: true })), /rmsNorm has no option "bias"/],
     [

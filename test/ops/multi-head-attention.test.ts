@@ -21,16 +21,25 @@ const draw = seeded(7);
 const drawn = (n: number) => Array.from({ length: n }, () => draw() - 0.5);
 
 it.each([
-  ["what is seen, of another width", "seen", heads],
-  ["itself, causally", "causal", heads],
-  ["what is seen, by queries that share keys", "seen", 1],
-] as const)("mixes values of %s", async (_, kind, keyHeads) => {
+  ["what is seen, of another width", "seen", heads, []],
+  ["itself, causally", "causal", heads, []],
+  ["what is seen, by queries that share keys", "seen", 1, []],
+  ["what is seen, with a bias of each head's logits", "seen", heads, ["heads", "token", "key_token"]],
+  ["what is seen, with a bias of the logits of queries that share keys", "seen", 1, ["batch", "group", "key_token"]],
+  ["itself, causally, with a bias", "causal", heads, ["heads", "key_token"]],
+] as const)("mixes values of %s", async (_, kind, keyHeads, biased) => {
   const own = kind === "causal";
   const [count, from] = own ? [tokens, width] : [seenTokens, seenWidth];
   const [batch, token] = [axis("batch", rows), axis("token", tokens)];
   const x = input("x", "f32", [batch, token, axis("embed", width)]);
   const seen = input("seen", "f32", [batch, axis("token", count), axis("embed", from)]);
-  const made = multiHeadAttention(rootParams(), x, { heads, keyHeads, ...(own ? { causal: true } : { seen }) });
+  const sizes = { batch: rows, token: tokens, heads: keyHeads, group: heads / keyHeads, key_token: count };
+  const ofBias = biased.map((name) => axis(name, sizes[name]));
+  const logitBias = ofBias.length > 0 ? { logitBias: input("bias", "f32", ofBias) } : {};
+  const made = multiHeadAttention(rootParams(), x, {
+    ...{ heads, keyHeads, ...logitBias },
+    ...(own ? { causal: true } : { seen }),
+  });
   const graph = makeGraph("attend", [{ name: "y", node: made }]);
   const weights = new Map(
     graph.inputs
@@ -44,7 +53,11 @@ it.each([
   const session = await createSession(referenceBackend(), graph, weights);
   const feeds = { x: hostTensor("f32", [batch, token, axis("embed", width)] as never, xs) };
   const other = { seen: hostTensor("f32", [batch, axis("token", count), axis("embed", from)] as never, ys) };
-  const { y } = await session.run(own ? feeds : { ...feeds, ...other });
+  const added = hostTensor("f32", ofBias as never, drawn(ofBias.reduce((n, a) => n * (a.size as number), 1)));
+  const more = { ...(!own && other), ...(ofBias.length > 0 && { bias: added }) };
+  const { y } = await session.run({ ...feeds, ...more });
+  const biasOf = (at: Readonly<Record<string, number>>) =>
+    ofBias.length === 0 ? 0 : added.data[ofBias.reduce((n, a) => n * (a.size as number) + at[a.name]!, 0)]!;
   const of = (name: string) => weights.get(name)!.data;
   const shared = (h: number) => Math.floor((h * keyHeads) / heads);
   const project = (name: string, h: number, d: number, v: readonly number[]) =>
@@ -58,10 +71,11 @@ it.each([
       ).slice(0, own ? t + 1 : count);
       const mixed = Array.from({ length: heads * dim }, (_, i) => {
         const [h, d] = [Math.floor(i / dim), i % dim];
-        const scores = keys.map((k) => {
+        const place = { batch: b, token: t, heads: shared(h), group: h % (heads / keyHeads) };
+        const scores = keys.map((k, j) => {
           let dot = 0;
           for (let e = 0; e < dim; e++) dot += project("q", h, e, query) * project("k", shared(h), e, k);
-          return Math.exp(dot / Math.sqrt(dim));
+          return Math.exp(dot / Math.sqrt(dim) + biasOf({ ...place, key_token: j }));
         });
         const total = scores.reduce((s, v) => s + v, 0);
         return keys.reduce((sum, k, j) => sum + (scores[j]! / total) * project("v", shared(h), d, k), 0);
@@ -95,5 +109,13 @@ it("refuses heads of keys that queries cannot share evenly", () => {
   const x = input("x", "f32", [axis("batch", rows), axis("token", tokens), axis("embed", width)]);
   expect(() => multiHeadAttention(rootParams(), x, { heads: 3, keyHeads: 2 })).toThrow(
     "3 heads of queries cannot share 2 of keys and values: make it a multiple",
+  );
+});
+
+it("refuses a bias with an axis that the logits do not have", () => {
+  const x = input("x", "f32", [axis("batch", rows), axis("token", tokens), axis("embed", width)]);
+  const logitBias = input("bias", "f32", [axis("head", heads), axis("token", tokens)]);
+  expect(() => multiHeadAttention(rootParams(), x, { heads, logitBias })).toThrow(
+    'logitBias of multiHeadAttention has the axis "head", which the logits [batch, token, heads, key_token] do not have',
   );
 });

@@ -169,7 +169,7 @@ describe("bounds", () => {
   });
 
   it("that no number fits are refused", () => {
-    expect(() => symbol("n", { min: 5, max: 4 })).toThrow('no number is a size "n": 5..4');
+    expect(() => symbol("n", { min: 5, max: 4 })).toThrow('no number is within the bounds of the size "n": 5..4');
     expect(() => symbol("n", { min: 5, max: 7, multipleOf: 8 })).toThrow("5..7 multiple of 8");
     expect(() => symbol("n", { max: 2.5 })).toThrow("integers from 1");
   });

@@ -13,10 +13,10 @@ import {
   type Pass,
   readSwitches,
   recordingObserver,
-  runPasses,
   switchHelp,
   switchObservers,
 } from "../../compiler/index.ts";
+import { runPasses } from "../support/run-passes.ts";
 
 const x = ops.input("x", "f32", [{ name: "a", size: 3 }]);
 const graph = makeGraph("g", [{ name: "y", node: ops.add(x, ops.mul(ops.constant(0.5), ops.constant(0))) }]);

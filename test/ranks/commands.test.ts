@@ -6,8 +6,10 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeEach, describe, expect, it } from "vitest";
 import { deviceFor, type Seen } from "../../cli/rank-device.ts";
-import { loadNewestCheckpoint } from "../../runtime/index.ts";
+import { hostTensor, inputName, type SizedAxis } from "../../compiler/index.ts";
+import { loadNewestCheckpoint, tensorToWrite, writeSafetensors } from "../../runtime/index.ts";
 import { launchOf } from "../../runtime/node-index.ts";
+import { tinyJob } from "../support/tiny-job.ts";
 import { installHint, type Launcher, launch, launchers } from "./launchers.ts";
 
 const root = mkdtempSync(join(tmpdir(), "heddle-ranks-"));
@@ -142,7 +144,7 @@ describe("under Open MPI", () => {
     expect(readdirSync(join(root, "failing"))).toEqual([]);
   });
 
-  it("ranks with other settings or other data are refused before the first step, by name", async () => {
+  it("ranks with other settings, data or weights to start from are refused before the first step, by name", async () => {
     const starter = join(root, "differ.mjs");
     const main = JSON.stringify(file("../../cli/index.ts"));
     writeFileSync(
@@ -152,13 +154,22 @@ describe("under Open MPI", () => {
        const odd = process.env.OMPI_COMM_WORLD_RANK === "1";
        if (odd && what === "data") process.env.ODD_DATA = "1";
        const rate = odd && what === "settings" ? "0.5" : "0.25";
-       process.exitCode = await main(["train", ${JSON.stringify(file("odd-job.ts"))}, "--device", "cpu", "--runs", runs, "--set", "rate=" + rate]);`,
+       const from = what === "weights" ? ["--from", ${JSON.stringify(root)} + "/" + (odd ? 1 : 0) + ".safetensors"] : [];
+       process.exitCode = await main(["train", ${JSON.stringify(file("odd-job.ts"))}, "--device", "cpu", "--runs", runs, "--set", "rate=" + rate, ...from]);`,
     );
+    const bias = tinyJob(1).step.trained.find((n) => n.type.axes.length === 1)!;
+    const [axis] = bias.type.axes as readonly [SizedAxis];
+    for (const rank of [0, 1]) {
+      const value = hostTensor("f32", [axis], new Float32Array(axis.size).fill(rank));
+      await writeSafetensors(join(root, `${rank}.safetensors`), [tensorToWrite(inputName(bias), value)]);
+    }
     const runs = join(root, "differing");
-    const [settings, data] = [
+    const [settings, data, weights] = [
       await launch(launcher!, 2, [starter, "settings", runs]).ended,
       await launch(launcher!, 2, [starter, "data", runs]).ended,
+      await launch(launcher!, 2, [starter, "weights", runs]).ended,
     ];
+    expect(weights.err.match(/ranks differ in weights of --from: rank 0 has \w+; rank 1 has \w+$/gm)?.length).toBe(1);
     expect(
       settings.err.match(/ranks differ in settings: rank 0 has {"rate":0.25}; rank 1 has {"rate":0.5}/g)?.length,
     ).toBe(1);
@@ -219,7 +230,14 @@ it("what a launcher started is read from its environment", () => {
   const { rank, size, vendor } = launchOf({ OMPI_COMM_WORLD_SIZE: "4", OMPI_COMM_WORLD_RANK: "3" })!;
   expect({ rank, size, vendor }).toEqual({ rank: 3, size: 4, vendor: "openmpi" });
   expect(launchOf({ PMI_SIZE: "2", PMI_RANK: "1" })?.vendor).toBe("mpich");
-  expect(launchOf({ SLURM_STEP_NUM_TASKS: "8", SLURM_PROCID: "5" })?.rank).toBe(5);
+  // As Slurm 22.05 sets them: srun --mpi=pmix, --mpi=pmi2, and the mpiexec of MPICH on one machine of an allocation.
+  const step = { SLURM_STEP_NUM_TASKS: "8", SLURM_PROCID: "5" };
+  expect(launchOf(step)).toMatchObject({ launcher: "srun", rank: 5, size: 8 });
+  expect(launchOf({ ...step, PMIX_RANK: "5" })).toMatchObject({ launcher: "srun", rank: 5, prefers: "openmpi" });
+  const pmi = { PMI_RANK: "5", PMI_SIZE: "8" };
+  expect(launchOf({ ...step, ...pmi })).toMatchObject({ launcher: "srun", rank: 5, prefers: "mpich" });
+  const proxy = { SLURM_STEP_NUM_TASKS: "1", SLURM_PROCID: "0", PMIX_RANK: "0" };
+  expect(launchOf({ ...proxy, ...pmi, MPI_LOCALNRANKS: "8" })).toMatchObject({ vendor: "mpich", rank: 5, size: 8 });
   expect(() => launchOf({ PMI_SIZE: "2", PMI_RANK: "2" })).toThrow("say no rank");
 });
 
@@ -242,6 +260,42 @@ describe("ranks of a machine, each with a device of its own", () => {
     expect(() => of(times(8, eight))).toThrow(
       'rank 1, is to take the GPU number 1 that it sees, and WebGPU cannot tell it from another "H200-": let the launcher show each rank its own',
     );
+  });
+
+  it("are not given one whose name is part of another's, which WebGPU would open", () => {
+    expect(
+      of([
+        [
+          { id: "0", name: "RTX 4090 D" },
+          { id: "1", name: "RTX 4090" },
+        ],
+      ]),
+    ).toEqual([0]);
+    expect(() =>
+      of(
+        times(2, [
+          { id: "0", name: "RTX 4090 D" },
+          { id: "1", name: "RTX 4090" },
+        ]),
+      ),
+    ).toThrow("cannot tell");
+    expect(() =>
+      of([
+        [
+          { id: "0", name: "RTX 4090" },
+          { id: "1", name: "RTX 4090 D" },
+        ],
+      ]),
+    ).toThrow("cannot tell");
+    expect(
+      of(
+        times(2, [
+          { id: "0", name: "A10" },
+          { id: "1", name: "A100" },
+        ]),
+        true,
+      ),
+    ).toEqual([1, 1]);
   });
 
   it("are refused where there are too few", () => {

@@ -20,7 +20,7 @@ export type DeviceRequest = {
   readonly prefer: "hardware" | "software";
   /** Takes the adapter only from this source; the environment variable HEDDLE_ADAPTER does the same. */
   readonly source?: AdapterSource;
-  /** Takes the hardware adapter whose name contains this text. */
+  /** Takes the hardware adapter whose name contains this text, whatever HEDDLE_ADAPTER says. */
   readonly named?: string;
   /**
    * True keeps WebGPU's bounds checks on every access, for kernels that heddle did not generate. Default false:
@@ -81,7 +81,7 @@ export async function openAdapters(): Promise<readonly OpenedAdapter[]> {
  * Throws UnsupportedError listing every source tried if there is no adapter, UsageError for an unknown source.
  */
 export async function requestDevice(request: DeviceRequest): Promise<GpuDevice> {
-  const source = request.source ?? sourceFromEnvironment();
+  const source = request.source ?? (request.named === undefined ? sourceFromEnvironment() : undefined);
   const robust = request.robust ?? false;
   if (source) return open(await attempt(source, robust), `${source} is asked for`, []);
   if (request.named !== undefined) return open(await fromNamed(request.named), "it is asked for by name", []);

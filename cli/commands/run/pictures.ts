@@ -70,7 +70,11 @@ export async function preprocessingFor(
   };
   const fit = asked ?? ofMode ?? found?.geometry.fit ?? usual;
   const geometry: Geometry = { size, ...(found?.geometry ?? ofShape), fit };
-  const source = found ? found.path : record ? `as ${name} says` : `assumed, since neither ${name} nor its weights say`;
+  const source = found
+    ? sourceText(found)
+    : record
+      ? `as ${name} says`
+      : `assumed, since neither ${name} nor its weights say`;
   const numbers = (of: readonly number[]) => of.map((n) => Number(n.toFixed(4))).join(" ");
   // An explicit fit applies to the whole image, without tiling.
   const limits = mode === "chat" && asked === undefined ? tileLimits({ model, config, given }, found) : undefined;
@@ -81,6 +85,12 @@ export async function preprocessingFor(
   say(`pictures: ${size} × ${size}, ${made}, mean ${numbers(mean)}, std ${numbers(std)} (${source})`);
   return { geometry, normalization: { mean, std }, ...(tiling && { tiling }) };
 }
+
+/** The file, and what of it is not applied. */
+const sourceText = ({ path, unknown }: CheckpointPreprocessing): string =>
+  unknown.length === 0
+    ? path
+    : `${path}, of which ${unknown.join(", ")} ${unknown.length > 1 ? "are" : "is"} not known`;
 
 /**
  * How a chat's image is tiled: by `--set`, else by the checkpoint's preprocessor_config.json, else by the record.

@@ -80,8 +80,9 @@ export const withSchedule = <K extends KernelKind>(
 });
 
 /**
- * A hash of the schedules themselves: findings measured with other schedules do not apply. It covers their code, since
- * a schedule that generates different kernels under the same name may have become faster or slower.
+ * A hash of the schedules themselves: findings measured with other schedules do not apply. It covers their own
+ * functions, also of schedules added to the tables, but not the code that these call: who stores findings knows where
+ * that lies, and adds a hash of it.
  */
 export const markOfTables = (tables: ScheduleTables, facts: AdapterFacts): string =>
   markOf(

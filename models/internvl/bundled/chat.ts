@@ -7,6 +7,7 @@ import {
   type TokenRun,
   transpose,
 } from "../../../dsl/index.ts";
+import { listed } from "../../listed.ts";
 import {
   type ChatConfig,
   type ChatQueriesConfig,
@@ -19,7 +20,6 @@ import {
 import { internlmTemplate, templatesFrom, vicunaTemplate } from "../chat-templates.ts";
 import {
   features,
-  listed,
   ofVision,
   paper,
   preprocessing,

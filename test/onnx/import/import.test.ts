@@ -1,6 +1,6 @@
 /** Files as users have them: names of axes, what is missing, what lies beside, integers, and training. */
 import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { encodeOnnx, exportOnnx, importOnnx } from "../../../backends/onnx/index.ts";
 import { openOnnx, writeOnnx } from "../../../backends/onnx/node-index.ts";
@@ -282,6 +282,12 @@ describe("weights", () => {
       await expect(openOnnx(folder.at("inside", "bad.onnx"))).rejects.toThrow("which is no file of its folder");
     }
     await expect(importOnnx(apart("link"))).rejects.toThrow("only the model's own bytes");
+    for (const location of ["..plain", "...", "..folder/plain"]) {
+      mkdirSync(dirname(folder.at("inside", location)), { recursive: true });
+      writeFileSync(folder.at("inside", location), new Uint8Array(64));
+      writeFileSync(folder.at("inside", "good.onnx"), apart(location));
+      await expect(openOnnx(folder.at("inside", "good.onnx")), location).resolves.toBeDefined();
+    }
   });
 });
 

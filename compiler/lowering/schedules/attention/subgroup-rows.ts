@@ -25,6 +25,7 @@ import {
   variableFor,
 } from "../../../kernel/index.ts";
 import { add, and, div, lt, min, mod, mul, sub } from "../../../kernel/simplify.ts";
+import { onlySubgroupSize } from "../../facts.ts";
 import { ceilDiv, type KernelCode, unflatten } from "../../kernel.ts";
 import type { Schedule } from "../../schedule.ts";
 import { type AttentionProblem, isOfWalked, knownWidths, type Parts } from "./problem.ts";
@@ -48,9 +49,10 @@ export const subgroupRows: Schedule<AttentionProblem, SubgroupRows> = {
   name: "subgroup-rows",
   summary: "the lanes of a subgroup have rows of one side each, and give each other the vectors of the other side",
   features: ["subgroups"],
-  settings: ({ software, subgroupSizes: { min: lanes, max } }) => {
-    if (!software) return "it is for adapters whose kernels run on CPU threads";
-    if (lanes !== max || lanes < 2) return `subgroups have ${lanes} to ${max} lanes, not one number of them`;
+  settings: (facts) => {
+    if (!facts.software) return "it is for adapters whose kernels run on CPU threads";
+    const lanes = onlySubgroupSize(facts);
+    if (typeof lanes === "string") return lanes;
     if (lanes > mostLanes)
       return `a step would be written out for each of ${lanes} lanes, which drivers compile slowly`;
     const kept = { threads: lanes, lanes, sums: 4, looped: 1, single: 0 };

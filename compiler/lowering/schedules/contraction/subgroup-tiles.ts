@@ -23,6 +23,7 @@ import {
   variableFor,
 } from "../../../kernel/index.ts";
 import { add, div, lt, min, mod, mul, select, sub } from "../../../kernel/simplify.ts";
+import { onlySubgroupSize } from "../../facts.ts";
 import { ceilDiv, type KernelCode, unflatten } from "../../kernel.ts";
 import { loopOverTurns } from "../../loops.ts";
 import type { Schedule } from "../../schedule.ts";
@@ -44,9 +45,10 @@ export const subgroupTiles: Schedule<ContractionProblem, SubgroupTile> = {
   name: "subgroup-tiles",
   summary: "the lanes of a subgroup have columns of a tile of results, and give each other the elements of its rows",
   features: ["subgroups"],
-  settings: ({ software, subgroupSizes: { min: lanes, max } }) => {
-    if (!software) return "it is for adapters whose kernels run on CPU threads";
-    if (lanes !== max || lanes < 2) return `subgroups have ${lanes} to ${max} lanes, not one number of them`;
+  settings: (facts) => {
+    if (!facts.software) return "it is for adapters whose kernels run on CPU threads";
+    const lanes = onlySubgroupSize(facts);
+    if (typeof lanes === "string") return lanes;
     const rows = [16, 8, 4].filter((n) => n % lanes === 0);
     return rows.length > 0 ? rows.map((n) => ({ lanes, rows: n, steps: 4 })) : `${lanes} lanes are too many for a tile`;
   },

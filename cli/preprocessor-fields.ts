@@ -1,0 +1,87 @@
+/** The fields of a `preprocessor_config.json` as the image processors of transformers take them. */
+import type { FileError } from "../compiler/index.ts";
+import type { JsonRecord } from "../dsl/index.ts";
+
+/** Makes the error of a field: why its value cannot be used. */
+export type Wrong = (key: string, why: string) => FileError;
+
+const colours = {
+  half: { image_mean: [0.5, 0.5, 0.5], image_std: [0.5, 0.5, 0.5] },
+  openai: { image_mean: [0.48145466, 0.4578275, 0.40821073], image_std: [0.26862954, 0.26130258, 0.27577711] },
+  imagenet: { image_mean: [0.485, 0.456, 0.406], image_std: [0.229, 0.224, 0.225] },
+};
+const [bilinear, bicubic] = [{ resample: 2 }, { resample: 3 }];
+const cropped = { size: { shortest_edge: 224 }, crop_size: { height: 224, width: 224 }, do_center_crop: true };
+const squashed = { size: { height: 224, width: 224 } };
+
+/** What files of the classes of processors that are known here leave out: transformers 5.24. */
+const defaults: Readonly<Record<string, JsonRecord>> = {
+  Beit: { ...colours.half, ...bicubic, ...squashed, do_center_crop: false },
+  Bit: { ...colours.openai, ...bicubic, ...cropped },
+  Blip: { ...colours.openai, ...bicubic, size: { height: 384, width: 384 } },
+  ChineseCLIP: { ...colours.openai, ...bicubic, ...cropped },
+  CLIP: { ...colours.openai, ...bicubic, ...cropped },
+  ConvNext: { ...colours.half, ...bicubic, size: { shortest_edge: 384 }, crop_pct: 224 / 256 },
+  DeiT: { ...colours.half, ...bicubic, ...cropped, size: { height: 256, width: 256 } },
+  GotOcr2: { ...colours.openai, ...bicubic, size: { height: 384, width: 384 } },
+  Llava: { ...colours.openai, ...bicubic, ...cropped },
+  MobileNetV1: { ...colours.half, ...bilinear, ...cropped, size: { shortest_edge: 256 } },
+  MobileNetV2: { ...colours.half, ...bilinear, ...cropped, size: { shortest_edge: 256 } },
+  Pvt: { ...colours.imagenet, ...bicubic, ...squashed },
+  Segformer: { ...colours.imagenet, ...bilinear, size: { height: 512, width: 512 } },
+  Siglip: { ...colours.half, ...bicubic, ...squashed },
+  ViT: { ...colours.half, ...bilinear, ...squashed },
+};
+
+/** Processors that resize or crop otherwise than their fields say. */
+const others: readonly string[] = ["Levit", "Perceiver"];
+
+const read = `do_resize do_rescale do_normalize do_center_crop do_pad size crop_size pad_size crop_pct resample
+  rescale_factor image_mean image_std crop_to_patches min_patches max_patches`;
+const withoutEffect = `image_processor_type feature_extractor_type processor_class auto_map do_convert_rgb
+  do_reduce_labels default_to_square data_format input_data_format return_tensors model_input_names device
+  disable_grouping image_seq_length _valid_processor_keys`;
+const known = new Set([read, withoutEffect].flatMap((names) => names.split(/\s+/)));
+
+/** Fields that change images, in ways that nothing here does. */
+const notDone: readonly string[] = [
+  ...["ensure_multiple_of", "image_grid_pinpoints", "include_top", "keep_aspect_ratio", "max_image_size"],
+  ...["max_num_patches", "max_pixels", "merge_size", "min_pixels", "rescale_offset", "size_divisor"],
+];
+
+/** The class of the processor, such as "CLIP"; undefined if the file does not name one. */
+export const processorOf = (json: JsonRecord): string | undefined =>
+  /^(\w+?)(ImageProcessor|FeatureExtractor)(Fast|Pil)?$/.exec(
+    String(json.image_processor_type ?? json.feature_extractor_type ?? ""),
+  )?.[1];
+
+/** The fields that the file has, and the defaults of its class for others. Throws for what nothing here does. */
+export function checkedFields(json: JsonRecord, wrong: Wrong): JsonRecord {
+  const processor = processorOf(json);
+  const isSaid = (key: string): boolean => json[key] !== null && json[key] !== undefined;
+  if (processor !== undefined && others.includes(processor))
+    throw wrong(
+      isSaid("image_processor_type") ? "image_processor_type" : "feature_extractor_type",
+      "whose way of resizing is not done here",
+    );
+  for (const key of Object.keys(json))
+    if (!known.has(key) && isSaid(key) && json[key] !== false && (key.startsWith("do_") || notDone.includes(key)))
+      if (!(key === "ensure_multiple_of" && json[key] === 1)) throw wrong(key, "which is not done here");
+  const said = Object.fromEntries(Object.entries(json).filter(([key]) => isSaid(key)));
+  if (processor === undefined || !Object.hasOwn(defaults, processor)) return said;
+  const usual = defaults[processor]!;
+  return { ...usual, ...said, ...(typeof said.size === "number" && { size: sizeAs(said.size, usual.size) }) };
+}
+
+/** A size of older files, one number: that of a square or of the short side, as the class has it. */
+const sizeAs = (side: number, usual: unknown): JsonRecord =>
+  Object.hasOwn(usual as object, "shortest_edge") ? { shortest_edge: side } : { height: side, width: side };
+
+/** Fields and the class, if nothing is known of them: named when the file is used. */
+export function unknownFields(json: JsonRecord): readonly string[] {
+  const processor = processorOf(json);
+  const isKnown = processor === undefined || Object.hasOwn(defaults, processor);
+  const type = json.image_processor_type ?? json.feature_extractor_type;
+  const fields = Object.keys(json).filter((key) => !known.has(key) && json[key] !== null && json[key] !== false);
+  return [...(isKnown ? [] : [String(type)]), ...fields.filter((key) => key !== "ensure_multiple_of")];
+}

@@ -1,0 +1,67 @@
+/** The protocol between ranks and the watcher process: lines of JSON. */
+import type { Socket } from "node:net";
+import { createInterface } from "node:readline";
+
+/** `lost` is sent to ranks, everything else by them. */
+export type Line =
+  | { readonly hello: { readonly rank: number; readonly token: string } }
+  | { readonly failed: string }
+  | { readonly lost: true }
+  | { readonly bye: true };
+
+/**
+ * The first message to the watcher: the processes of all ranks, and the token with which they authenticate. It is null if
+ * there is nothing to watch.
+ */
+export interface Watched {
+  readonly token: string;
+  readonly ranks: readonly RankProcess[];
+}
+
+export interface RankProcess {
+  readonly host: string;
+  readonly pid: number;
+}
+
+export const nameOf = (rank: number, { host, pid }: RankProcess): string => `rank ${rank} (process ${pid} on ${host})`;
+
+export const send = (socket: { write(text: string): unknown }, line: Line): void =>
+  void socket.write(`${JSON.stringify(line)}\n`);
+
+/** Seconds without an answer after which a machine is asked whether it still exists. */
+const silentSeconds = 10;
+
+/** Calls `heard` with every line. A connection that breaks, or whose machine is gone, is closed: nothing else is told. */
+export function listen(socket: Socket, heard: (line: Line) => void): void {
+  socket.setKeepAlive(true, 1000 * silentSeconds);
+  socket.on("error", () => {}); // "close" follows
+  createInterface({ input: socket })
+    .on("error", () => {}) // that of the socket, which would end the process here too
+    .on("line", (text) => {
+      const line = parsed(text);
+      if (line) heard(line);
+    });
+}
+
+/** Undefined for lines of anyone else who connects to the port. */
+function parsed(text: string): Line | undefined {
+  try {
+    return JSON.parse(text) as Line;
+  } catch {
+    return undefined;
+  }
+}
+
+export const ended = (name: string): string =>
+  `${name} has ended without a word, and all ranks end with it: go on from the newest checkpoint with --resume`;
+
+export const endedAtStart = (names: readonly string[]): string =>
+  `${names.join(", ")} ended before the ranks were connected, and all ranks end with ${names.length > 1 ? "them" : "it"}`;
+
+/** For when the first to end is not known. `unseen` are ranks that were not seen on the machine of rank 0. */
+export function allEndedAtStart(host: string, unseen: readonly number[]): string {
+  const count = unseen.length;
+  const which = count <= 4 ? `${count > 1 ? "ranks" : "rank"} ${unseen.join(", ")}` : `${count} ranks`;
+  const of = count > 0 ? `: on ${host}, nothing was seen of ${which}` : ", and the launcher says which was the first";
+  return `the ranks ended before they were connected${of}`;
+}
