@@ -16,11 +16,13 @@ export async function readOnnxModel(source: string, set: readonly string[]): Pro
   return made;
 }
 
-/** "height=640", or "past=sequence" if two dynamic sizes are equal. */
+/** "height=640", or what a dynamic size equals: "past=sequence", "height=32*rows". */
 function sizeSetting(setting: string): readonly [name: string, size: number | string] {
-  const [, name, size] = /^([A-Za-z_]\w*)=(\w+)$/.exec(setting) ?? [];
+  const [, name, size] = /^([A-Za-z_]\w*)=([\w*+]+)$/.exec(setting) ?? [];
   if (name === undefined || size === undefined)
-    throw new UsageError(`"${setting}" says no size of the file: name=number, as in height=640`);
+    throw new UsageError(
+      `"${setting}" says no size of the file: name=number, as in height=640, or name=size, as in height=32*rows`,
+    );
   return [name, /^\d+$/.test(size) ? Number(size) : size];
 }
 

@@ -287,7 +287,7 @@ function commands(done: (status: number) => void): Command {
     .requiredOption("--out <folder>", "where to write model.graph and model.safetensors")
     .option(
       "--size <name=n>",
-      "value of a symbolic size of the file: a number, or another size that it equals; may be repeated",
+      "value of a symbolic size of the file: a number, or what it equals, as in 32*rows; may be repeated",
       collect,
       [] as string[],
     )

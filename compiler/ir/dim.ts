@@ -158,18 +158,50 @@ function scaled(dim: SymbolicDim, by: number): Dim {
 export const subDims = (a: Dim, b: Dim): Dim => addDims(a, mulDims(-1, b));
 export const productOfDims = (dims: readonly Dim[]): Dim => dims.reduce<Dim>(mulDims, 1);
 
-/** a / b if it can be shown to be exact for every value of the symbols, else undefined. */
+/** Limit on the terms of a quotient. */
+const mostTerms = 32;
+
+/** a / b if it can be shown to be exact for every value of the symbols, else undefined: polynomial long division. */
 export function divideDims(a: Dim, b: Dim): Dim | undefined {
   if (typeof a === "number" && typeof b === "number") return b !== 0 && a % b === 0 ? a / b : undefined;
   if (a === b) return 1;
-  const [divisor, ...more] = termsOf(b);
-  if (!divisor || more.length > 0) return undefined;
-  const quotient = termsOf(a).map(({ coefficient, symbols }): Term | undefined => {
-    const rest = without(symbols, divisor.symbols);
-    if (!rest || coefficient % divisor.coefficient !== 0) return undefined;
-    return { coefficient: coefficient / divisor.coefficient, symbols: rest };
-  });
-  return quotient.includes(undefined) ? undefined : canonical(quotient as Term[]);
+  const divisor = termsOf(b);
+  if (divisor.length === 0) return undefined;
+  if (divisor.length === 1) {
+    const terms = termsOf(a).map((t) => termQuotient(t, divisor[0]!));
+    return terms.includes(undefined) ? undefined : canonical(terms as Term[]);
+  }
+  const leading = leadingTerm(divisor);
+  let [rest, quotient]: [Dim, Dim] = [a, 0];
+  for (let i = 0; i < mostTerms && rest !== 0; i++) {
+    const term = termQuotient(leadingTerm(termsOf(rest)), leading);
+    if (!term) return undefined;
+    quotient = addDims(quotient, canonical([term]));
+    rest = subDims(rest, canonical(divisor.map((t) => product(t, term))));
+  }
+  return rest === 0 ? quotient : undefined;
+}
+
+function termQuotient(a: Term, b: Term): Term | undefined {
+  const rest = without(a.symbols, b.symbols);
+  if (!rest || a.coefficient % b.coefficient !== 0) return undefined;
+  return { coefficient: a.coefficient / b.coefficient, symbols: rest };
+}
+
+/** The leading term by degree, then by symbol names: a monomial order, compatible with products. */
+const leadingTerm = (terms: readonly Term[]): Term => terms.reduce((first, t) => (isBefore(t, first) ? t : first));
+
+function isBefore(a: Term, b: Term): boolean {
+  if (a.symbols.length !== b.symbols.length) return a.symbols.length > b.symbols.length;
+  const at = a.symbols.findIndex((s, i) => s.key !== b.symbols[i]!.key);
+  return at >= 0 && a.symbols[at]!.key < b.symbols[at]!.key;
+}
+
+/** floor(a / n) if it is a polynomial, as it is where all terms but the constant are multiples of n; else undefined. */
+export function floorDivide(a: Dim, n: number): Dim | undefined {
+  const constant = termsOf(a).find((t) => t.symbols.length === 0)?.coefficient ?? 0;
+  const whole = divideDims(subDims(a, constant), n);
+  return whole === undefined ? undefined : addDims(whole, Math.floor(constant / n));
 }
 
 /** The factors left after removing each of `divisor` once; undefined if one is missing. */
@@ -184,15 +216,62 @@ function without(factors: readonly SizeSymbol[], divisor: readonly SizeSymbol[])
 }
 
 /** Interval bounds of a size over all values of its symbols; for a sum they may not be tight. */
-export function boundsOf(dim: Dim): { readonly min: number; readonly max: number } {
+export function boundsOf(dim: Dim): Interval {
+  if (typeof dim === "number") return { min: dim, max: dim };
+  let found = intervals.get(dim);
+  if (!found) intervals.set(dim, (found = intervalOf(dim.terms)));
+  return found;
+}
+
+interface Interval {
+  readonly min: number;
+  readonly max: number;
+}
+
+const intervals = new WeakMap<SymbolicDim, Interval>();
+
+/**
+ * Sums the terms' intervals. Terms of both signs, as in rows·columns - 2·rows, grow together: they are also summed as a
+ * polynomial in how far each symbol is above its least value, which often has one sign, and the tighter ends are kept.
+ */
+function intervalOf(terms: readonly Term[]): Interval {
+  const plain = sumOfIntervals(terms, (s) => [s.min, s.max]);
+  const signs = new Set(terms.filter((t) => t.symbols.length > 0).map((t) => Math.sign(t.coefficient)));
+  if (signs.size < 2 || terms.some((t) => t.symbols.length > mostFactors)) return plain;
+  const above = sumOfIntervals(byMonomial(terms.flatMap(aboveLeast)).values(), (s) => [0, s.max - s.min]);
+  return { min: Math.max(plain.min, above.min), max: Math.min(plain.max, above.max) };
+}
+
+/** Limit on the factors of a term that is expanded, as into two to the power of them. */
+const mostFactors = 6;
+
+/** A term with each symbol s replaced by s.min + s, expanded. */
+const aboveLeast = ({ coefficient, symbols }: Term): Term[] =>
+  symbols.reduce<Term[]>(
+    (terms, s) =>
+      terms.flatMap((t) => [
+        { coefficient: t.coefficient * s.min, symbols: t.symbols },
+        { coefficient: t.coefficient, symbols: [...t.symbols, s] },
+      ]),
+    [{ coefficient, symbols: [] }],
+  );
+
+function sumOfIntervals(
+  terms: Iterable<Term>,
+  range: (symbol: SizeSymbol) => readonly [min: number, max: number],
+): Interval {
   let [min, max] = [0, 0];
-  for (const { coefficient, symbols } of termsOf(dim)) {
-    const ends = [symbols.reduce((p, s) => p * s.min, coefficient), symbols.reduce((p, s) => p * s.max, coefficient)];
+  for (const { coefficient, symbols } of terms) {
+    const end = (which: 0 | 1): number => symbols.reduce((p, s) => times(p, range(s)[which]), coefficient);
+    const ends = [end(0), end(1)];
     min += Math.min(...ends);
     max += Math.max(...ends);
   }
   return { min, max };
 }
+
+/** The product of two numbers; 0 of a range without end is 0. */
+const times = (a: number, b: number): number => (a === 0 || b === 0 ? 0 : a * b);
 
 /** True if a size is a multiple of n for every value of its symbols; may miss some cases. */
 export const isMultipleOf = (dim: Dim, n: number): boolean =>
@@ -240,14 +319,19 @@ const product = (a: Term, b: Term): Term => ({
 
 const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
-/** The canonical, interned size that is the sum of some terms. */
-function canonical(parts: readonly Term[]): Dim {
+/** Terms with the same symbols as one, by the keys of these. */
+function byMonomial(parts: readonly Term[]): Map<string, Term> {
   const sum = new Map<string, Term>();
   for (const { coefficient, symbols } of parts) {
     const monomial = symbols.map((s) => s.key).join("*");
     sum.set(monomial, { coefficient: (sum.get(monomial)?.coefficient ?? 0) + coefficient, symbols });
   }
-  const terms = [...sum].filter(([, t]) => t.coefficient !== 0).sort(([a], [b]) => order(a, b));
+  return sum;
+}
+
+/** The canonical, interned size that is the sum of some terms. */
+function canonical(parts: readonly Term[]): Dim {
+  const terms = [...byMonomial(parts)].filter(([, t]) => t.coefficient !== 0).sort(([a], [b]) => order(a, b));
   if (terms.length === 0) return 0;
   if (terms.length === 1 && terms[0]![0] === "") return terms[0]![1].coefficient;
   return interned(terms.map(([, term]) => term));

@@ -3,6 +3,7 @@
  * each is the gradient of the other, so a convolution's gradients are contractions over windows too.
  */
 import { build } from "../ir/build.ts";
+import { addDims, boundsOf, type Dim, dimValue, floorDivide, mulDims, subDims, symbolsOf } from "../ir/dim.ts";
 import type { Attrs, Node } from "../ir/node.ts";
 import { OpViolation } from "../ir/op.ts";
 import { type Axis, findAxis, hasAxis, type TensorType, tensorType } from "../ir/type.ts";
@@ -42,13 +43,11 @@ const sample = (axes: Readonly<Record<string, number>>): TensorType =>
   );
 const plain = [{ low: -2, high: 2 }];
 
-/**
- * Checks common to both ops: the axis has a known size, and the names are new; x may already have the kernel's axis.
- */
+/** Checks common to both ops: the kernel has a known size, and the names are new; x may already have its axis. */
 function requireWindows(x: TensorType, attrs: Attrs, made: string): { axis: Axis; kernel: Axis } {
   const [axis] = requireAxes(x, [attrs.axis as string], "C1", "x");
   const kernel = attrs.kernel as unknown as Axis;
-  if (typeof axis!.size !== "number") throw new OpViolation("C1", `axis "${axis!.name}" is symbolic: ${axis!.size}`);
+  if (typeof kernel.size !== "number") throw new OpViolation("C1", `the kernel's size is symbolic: ${kernel.size}`);
   const own = kernel.name === axis!.name ? undefined : findAxis(x, kernel.name);
   if (own && own.size !== kernel.size)
     throw new OpViolation("C2", `axis "${kernel.name}" of x is ${own.size}, and the kernel ${kernel.size}`);
@@ -58,6 +57,37 @@ function requireWindows(x: TensorType, attrs: Attrs, made: string): { axis: Axis
     "C2",
   );
   return { axis: axis!, kernel };
+}
+
+/** The number of windows: floor((size - reach) / stride) + 1, which must be a polynomial, and positive at every size. */
+function countWindows(axis: Axis, kernel: Axis, { stride, dilation }: Steps): Dim {
+  const own = reach(kernel, dilation);
+  const steps = floorDivide(subDims(axis.size, own), stride);
+  if (steps === undefined) {
+    throw new OpViolation(
+      "C3",
+      `the stride along "${axis.name}" is ${stride}, and its size ${axis.size}, so how many windows there are is no polynomial`,
+      `make the size a multiple of ${stride}, as in mulDims(${stride}, symbol("${symbolsOf(axis.size)[0]!.name}"))`,
+    );
+  }
+  const count = addDims(steps, 1);
+  if (boundsOf(count).min >= 1) return count;
+  throw new OpViolation(
+    "C4",
+    `a kernel of ${own} along "${axis.name}", which is ${axis.size}`,
+    ...(typeof axis.size === "number" ? [] : [leastOf(axis.size, own)]),
+  );
+}
+
+/** What to declare so that a size is at least `least`. */
+function leastOf(size: Dim, least: number): string {
+  const [symbol, ...more] = symbolsOf(size);
+  const at = (n: number): number => dimValue(size, { [symbol!.name]: n });
+  if (more.length > 0) return `declare its symbols with a min, so that it is at least ${least}`;
+  let min = symbol!.min;
+  const most = Math.min(symbol!.max, min + least);
+  while (min < most && at(min) < least) min += symbol!.multipleOf;
+  return `at its smallest it is ${at(symbol!.min)}; declare symbol("${symbol!.name}", { min: ${min} })`;
 }
 
 /** The result type: `made` and the kernel's axis replace `axis`. */
@@ -94,16 +124,14 @@ export const window: Builder<
     dilation: { kind: "number", optional: true },
   },
   constraints: {
-    C1: "the axis is an axis of x and has a known size",
+    C1: "the axis is an axis of x, and the kernel has a known size",
     C2: "the new names are distinct and unused by other axes of x, but x may have the kernel axis, with the same size",
-    C3: "the dilated kernel is not longer than the axis",
+    C3: "the number of windows is a polynomial: all terms of a symbolic size but the constant are multiples of the stride",
+    C4: "the dilated kernel is not longer than the axis, whatever the values of its symbols",
   },
   infer: ([x], attrs) => {
     const { axis, kernel } = requireWindows(x!, attrs, attrs.out as string);
-    const { stride, dilation } = stepsOf(attrs);
-    const size = Math.floor(((axis.size as number) - reach(kernel, dilation)) / stride) + 1;
-    if (size < 1)
-      throw new OpViolation("C3", `a kernel of ${reach(kernel, dilation)} along "${axis.name}", which is ${axis.size}`);
+    const size = countWindows(axis, kernel, stepsOf(attrs));
     return windowed(x!, axis, { name: attrs.out as string, size }, kernel);
   },
   indexMap: (_, attrs) => {
@@ -126,9 +154,9 @@ export const window: Builder<
   decompose: ([x], attrs, type) => {
     const { stride, dilation } = stepsOf(attrs);
     const [axis, out, kernel] = [attrs.axis as string, attrs.out as string, attrs.kernel as unknown as Axis];
-    const count = findAxis(type, out)!.size as number;
+    const count = findAxis(type, out)!.size;
     const parts = Array.from({ length: kernel.size as number }, (_, k) => {
-      const run = slice(partOf(x!, axis, kernel, k), axis, k * dilation, (count - 1) * stride + 1);
+      const run = slice(partOf(x!, axis, kernel, k), axis, k * dilation, addDims(mulDims(count, stride), 1 - stride));
       return alone(everyOf(run, axis, count, stride), axis, out, kernel.name);
     });
     return concat(parts, kernel.name);
@@ -166,7 +194,7 @@ const alone = (x: Node, axis: string, out: string, kernel: string): Node =>
   ]);
 
 /** `count` elements of an axis, every stride-th one; the axis ends with the last of them. */
-function everyOf(x: Node, axis: string, count: number, stride: number): Node {
+function everyOf(x: Node, axis: string, count: Dim, stride: number): Node {
   if (stride === 1) return x;
   const gap = `${axis}_gap`;
   const apart = split(pad(x, axis, 0, stride - 1), axis, [
@@ -205,14 +233,12 @@ export const transposedWindow: Builder<
     low: { kind: "number", optional: true },
   },
   constraints: {
-    C1: "the axis is an axis of x and has a known size",
+    C1: "the axis is an axis of x, and the kernel has a known size",
     C2: "the new names are distinct and unused by other axes of x, but x may have the kernel axis, with the same size",
-    C3: "the new axis has a known size",
   },
   infer: ([x], attrs) => {
     const into = attrs.into as unknown as Axis;
     const { axis, kernel } = requireWindows(x!, attrs, into.name);
-    if (typeof into.size !== "number") throw new OpViolation("C3", `axis "${into.name}" is symbolic: ${into.size}`);
     return windowed(x!, axis, into, kernel);
   },
   indexMap: ([x], attrs) => {
@@ -222,7 +248,7 @@ export const transposedWindow: Builder<
     const low = (attrs.low as number | undefined) ?? 0;
     // Whole strides added so that the dividend is not negative.
     const more = Math.max(0, Math.ceil((reach(kernel, dilation) - 1 - low) / stride));
-    const size = findAxis(x!, axis)!.size as number;
+    const { size } = findAxis(x!, axis)!;
     return {
       sources: [
         {
@@ -233,7 +259,7 @@ export const transposedWindow: Builder<
           inside: (a, i) => {
             const from = a.sub(a.add(i(into.name), a.dim(low + more * stride)), a.mul(i(kernel.name), a.dim(dilation)));
             const place = a.div(from, a.dim(stride));
-            const within = a.and(a.le(a.dim(more), place), a.lt(place, a.dim(more + size)));
+            const within = a.and(a.le(a.dim(more), place), a.lt(place, a.dim(addDims(size, more))));
             return a.and(within, a.le(a.mod(from, a.dim(stride)), a.dim(0)));
           },
         },
@@ -246,8 +272,8 @@ export const transposedWindow: Builder<
     const [axis, into, kernel] = [node.attrs.axis as string, node.attrs.into as unknown as Axis, kernelOf(node)];
     const { stride, dilation } = stepsOf(node.attrs);
     const low = (node.attrs.low as number | undefined) ?? 0;
-    const size = findAxis(x.type, axis)!.size as number;
-    const places = placed(dy, into.name, low, (size - 1) * stride + reach(kernel, dilation));
+    const covered = addDims(mulDims(findAxis(x.type, axis)!.size, stride), reach(kernel, dilation) - stride);
+    const places = placed(dy, into.name, low, covered);
     const windows = window(places, into.name, axis, kernel, stride, dilation);
     return [hasAxis(x.type, kernel.name) && kernel.name !== axis ? windows : reduceSum(windows, [kernel.name])];
   },
@@ -258,7 +284,7 @@ export const transposedWindow: Builder<
     const low = (attrs.low as number | undefined) ?? 0;
     const parts = Array.from({ length: kernel.size as number }, (_, k) => {
       const spread = spreadBy(partOf(x!, axis, kernel, k), axis, stride);
-      return alone(placed(spread, axis, k * dilation - low, into.size as number), axis, into.name, kernel.name);
+      return alone(placed(spread, axis, k * dilation - low, into.size), axis, into.name, kernel.name);
     });
     return concat(parts, kernel.name);
   },
@@ -299,8 +325,14 @@ export const transposedWindow: Builder<
 });
 
 /** Places x at `start` in an axis of `length` elements: pads with zeros and crops what falls outside. */
-function placed(x: Node, axis: string, start: number, length: number): Node {
-  const size = findAxis(x.type, axis)!.size as number;
+function placed(x: Node, axis: string, start: number, length: Dim): Node {
+  const { size } = findAxis(x.type, axis)!;
+  if (typeof size !== "number" || typeof length !== "number") {
+    // Padded to cover the range, then cut: either end may lie inside x at some sizes and outside at others.
+    const beyond = subDims(addDims(length, -start), size);
+    const high = typeof beyond === "number" ? Math.max(0, beyond) : boundsOf(beyond).min >= 0 ? beyond : length;
+    return slice(pad(x, axis, Math.max(0, start), high), axis, Math.max(0, -start), length);
+  }
   const [from, to] = [Math.max(0, -start), Math.min(size, length - start)];
   if (from >= to) {
     const none = slice(x, axis, 0, 1);

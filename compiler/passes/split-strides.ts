@@ -10,6 +10,7 @@
  */
 import type { Pass } from "../driver/index.ts";
 import { build } from "../ir/build.ts";
+import { addDims, type Dim, floorDivide } from "../ir/dim.ts";
 import type { Node } from "../ir/node.ts";
 import { type Axis, findAxis, hasAxis } from "../ir/type.ts";
 import {
@@ -86,7 +87,13 @@ function stridedOf(x: Node): Strided[] {
   const { stride } = stepsOf(x.attrs);
   const here = { node: x, kernel: kernelOf(x), into: x.attrs.into as unknown as Axis, stride };
   const below = stridedOf(x.operands[0]!);
-  return stride > 1 && !hasAxis(x.operands[0]!.type, here.kernel.name) ? [here, ...below] : below;
+  const splits = stride > 1 && !hasAxis(x.operands[0]!.type, here.kernel.name) && placesOf(here) !== undefined;
+  return splits ? [here, ...below] : below;
+}
+
+/** The most positions that have one remainder: the size divided by the stride, rounded up; undefined if no polynomial. */
+function placesOf({ into, stride }: Pick<Strided, "into" | "stride">): Dim | undefined {
+  return floorDivide(addDims(into.size, stride - 1), stride);
 }
 
 function apart(node: Node, which: number, strided: readonly Strided[]): Node {
@@ -145,7 +152,7 @@ function rebuilt(x: Node, taps: readonly Taps[]): Node {
   const { into, kernel, stride } = own.strided;
   const { dilation } = stepsOf(x.attrs);
   const low = (x.attrs.low as number | undefined) ?? 0;
-  const places = { name: into.name, size: Math.ceil((into.size as number) / stride) };
+  const places = { name: into.name, size: placesOf({ into, stride })! };
   return transposedWindow(
     inner,
     x.attrs.axis as string,

@@ -1,22 +1,25 @@
 /** Position embeddings of a square grid, interpolated to another: in a graph, and once for a checkpoint. */
+import { type Dim, mulDims } from "../../compiler/index.ts";
 import { axis } from "../axis.ts";
 import type { FitTensor } from "../checkpoints.ts";
 import { merge, split, type Tensor } from "../tensor.ts";
 import { bicubic, type ResizeWeights, resize } from "./resize.ts";
 
 /**
- * Resizes [token = from², embed] to [token = to², embed], bicubic with A = −0.75 and align_corners = false, edges
- * clamped: torch.nn.functional.interpolate, which the published code uses.
+ * Resizes [token = from², embed] to [token = rows · columns, embed], or to² of a square, bicubic with A = −0.75 and
+ * align_corners = false, edges clamped: torch.nn.functional.interpolate, which the published code uses. The grid may be
+ * symbolic, as that of images of any size is.
  */
 export function interpolatePositions(
   x: Tensor<"token" | "embed">,
   from: number,
-  to: number,
+  to: Dim | readonly [rows: Dim, columns: Dim],
   weights: ResizeWeights = bicubic,
 ): Tensor<"token" | "embed"> {
   const [row, column] = [axis("row", from), axis("column", from)];
+  const [rows, columns] = Array.isArray(to) ? (to as readonly [Dim, Dim]) : ([to, to] as [Dim, Dim]);
   const grid = split(x, axis("token", from * from), [row, column]);
-  return merge(resize(grid, to, to, weights), [row, column], axis("token", to * to));
+  return merge(resize(grid, rows, columns, weights), [row, column], axis("token", mulDims(rows, columns)));
 }
 
 /** Options for position embeddings stored for a grid. */

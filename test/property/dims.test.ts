@@ -9,6 +9,7 @@ import {
   type Dim,
   dimValue,
   divideDims,
+  floorDivide,
   hostTensor,
   isMultipleOf,
   makeGraph,
@@ -19,6 +20,7 @@ import {
   solveDim,
   subDims,
   symbol,
+  termsOf,
 } from "../../compiler/index.ts";
 import * as h from "../../dsl/index.ts";
 
@@ -78,11 +80,20 @@ describe("sizes", () => {
     law(dim, dim, (a, b) => {
       const quotient = divideDims(a, b);
       if (quotient !== undefined) same(mulDims(quotient, b), a);
+      if (b !== 0 && termsOf(a).length <= 16) same(divideDims(mulDims(a, b), b)!, a);
     });
     const [batch, tokens] = [symbol("batch"), symbol("tokens")];
     expect(String(divideDims(mulDims(batch, 12), 4))).toBe("3*batch");
     expect(divideDims(batch, 2)).toBeUndefined();
     expect(divideDims(mulDims(batch, tokens), tokens)).toBe(batch);
+  });
+
+  it("are rounded down where that is a polynomial", () => {
+    law(dim, fc.integer({ min: 1, max: 4 }), fc.integer({ min: -9, max: 9 }), (a, n, more) => {
+      const floor = floorDivide(addDims(mulDims(a, n), more), n)!;
+      expect(value(floor)).toBe(Math.floor((value(a) * n + more) / n));
+    });
+    expect(floorDivide(symbol("batch"), 2)).toBeUndefined();
   });
 });
 
@@ -124,6 +135,8 @@ describe("bounds", () => {
     expect(isMultipleOf(mulDims(past, tokens), 8)).toBe(true);
     expect(isMultipleOf(addDims(tokens, 2), 4)).toBe(false);
     expect(boundsOf(0)).toEqual({ min: 0, max: 0 });
+    const [rows, columns] = ["rows", "columns"].map((name) => subDims(symbol(name, { min: 3 }), 2)) as [Dim, Dim];
+    expect(boundsOf(mulDims(rows, columns))).toEqual({ min: 1, max: Number.POSITIVE_INFINITY });
   });
 
   it("are part of what a symbol is; the same numbers are the same symbol", () => {

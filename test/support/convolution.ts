@@ -1,13 +1,17 @@
 /** Convolutions for tests: the graph of one with its gradients, and its definition as plain loops. */
 import {
+  addDims,
   type Dim,
   type DType,
   differentiate,
   type Graph,
   makeGraph,
+  mulDims,
   type Node,
   ops,
   type SizedAxis,
+  type Sizes,
+  symbol,
 } from "../../compiler/index.ts";
 
 export interface ConvolutionCase {
@@ -34,10 +38,22 @@ export interface ConvolutionCase {
   readonly results?: readonly ("y" | "dx" | "dw")[];
 }
 
+/** A case whose map has sides of any size. */
+type OpenCase = Omit<ConvolutionCase, "rows" | "columns"> & { readonly rows: Dim; readonly columns: Dim };
+
+/** The case with sides that are open by whole strides, and what its own sides are. */
+export function openSides(c: ConvolutionCase): { readonly open: OpenCase; readonly sizes: Sizes } {
+  const { stride = 1, rows, columns } = c;
+  const strides = { rows: Math.floor(rows / stride), columns: Math.floor(columns / stride) };
+  const side = (name: "rows" | "columns"): Dim =>
+    addDims(mulDims(symbol(name, { min: strides[name] - 1, max: 64 }), stride), c[name] % stride);
+  return { open: { ...c, rows: side("rows"), columns: side("columns") }, sizes: strides };
+}
+
 const sized = (sizes: Readonly<Record<string, Dim>>) =>
   Object.entries(sizes).map(([name, size]) => ({ name, size })) as SizedAxis[];
 
-const settled = (c: ConvolutionCase) => ({
+const settled = <C extends OpenCase>(c: C) => ({
   batch: 2 as Dim,
   groups: 1,
   stride: 1,
@@ -51,7 +67,7 @@ const settled = (c: ConvolutionCase) => ({
 });
 
 /** Padded sliding windows, contracted with the weights; groups are a batch axis. */
-export function convolved(x: Node, w: Node, c: ConvolutionCase): Node {
+export function convolved(x: Node, w: Node, c: OpenCase): Node {
   const { kernel, stride, dilation, padding } = settled(c);
   let windows = x;
   for (const [i, axis] of (["row", "column"] as const).entries()) {
@@ -62,7 +78,7 @@ export function convolved(x: Node, w: Node, c: ConvolutionCase): Node {
 }
 
 /** x, w and the cotangent dy as inputs; y and the gradients as outputs. */
-export function convolutionGraph(c: ConvolutionCase): Graph {
+export function convolutionGraph(c: OpenCase): Graph {
   const { batch, rows, columns, from, to, groups, kernel, dtype, layout, weights, results } = settled(c);
   const group: Readonly<Record<string, number>> = groups > 1 ? { group: groups } : {};
   const map =

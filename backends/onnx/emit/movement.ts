@@ -1,9 +1,9 @@
 /** Movement ops: most only relabel the same memory; concat, pad and most slices are ONNX nodes. */
-import { type Axis, addDims, type Dim, type ops, type TensorType } from "../../../compiler/index.ts";
+import { type Axis, addDims, type Dim, mulDims, type ops, type TensorType } from "../../../compiler/index.ts";
 import { chooseOrder } from "./elementwise.ts";
 import { constant, type Emission, emit, scalar, wishOf } from "./emission.ts";
 import { inserted, materialize, regroup } from "./layout.ts";
-import { dimsTensor, dimTensor } from "./sizes.ts";
+import { dimsTensor, dimTensor, scalarDim } from "./sizes.ts";
 import {
   axesOf,
   dimOf,
@@ -199,18 +199,14 @@ export function window(
   { stride, dilation }: ops.Steps,
 ): Tensor {
   if (!has(t, axis.name)) return t;
-  const [count, width] = [out.size as number, kernel.size as number];
+  const [count, width] = [out.size, kernel.size as number];
   if (dilation === 1 && (stride === width || count === 1)) {
-    return split(slice(e, t, axis, 0, count * width), axis.name, [out, kernel]);
+    return split(slice(e, t, axis, 0, mulDims(count, width)), axis.name, [out, kernel]);
   }
   const v = first(t);
   const source = regroup(e, v, isolate(v.groups, [axis.name]));
   const at = dimOf(source, axis.name);
-  const index = Array.from(
-    { length: count * width },
-    (_, i) => Math.floor(i / width) * stride + (i % width) * dilation,
-  );
-  const name = emit(e, "Gather", [source.name, constant(e, "i64", [count, width], index)], { axis: at });
+  const name = emit(e, "Gather", [source.name, elementsOf(e, count, width, { stride, dilation })], { axis: at });
   const parts: Groups = [realAxes([out]), realAxes([kernel])];
   return tensor(
     value(
@@ -219,4 +215,16 @@ export function window(
       source.groups.flatMap((g, i) => (i === at ? parts : [g])),
     ),
   );
+}
+
+/** The index of every element of every window [count, width]: a constant, or a sum where the count is symbolic. */
+function elementsOf(e: Emission, count: Dim, width: number, { stride, dilation }: ops.Steps): string {
+  const taps = Array.from({ length: width }, (_, k) => k * dilation);
+  if (typeof count === "number") {
+    const index = Array.from({ length: count }, (_, i) => taps.map((tap) => i * stride + tap)).flat();
+    return constant(e, "i64", [count, width], index);
+  }
+  const [from, to, by] = [scalar(e, "i64", 0), scalarDim(e, mulDims(count, stride)), scalar(e, "i64", stride)];
+  const starts = emit(e, "Unsqueeze", [emit(e, "Range", [from, to, by]), constant(e, "i64", [1], [1])]);
+  return emit(e, "Add", [starts, constant(e, "i64", [1, width], taps)]);
 }

@@ -10,13 +10,17 @@ import {
   termsOf,
   UnsupportedError,
 } from "../../../compiler/index.ts";
-import { type Emission, emit, integers } from "./emission.ts";
+import { type Emission, emit, integers, scalar } from "./emission.ts";
 
 /** A size as a one-element i64 tensor. Throws UnsupportedError if no input determines a symbol. */
 export function dimTensor(e: Emission, dim: Dim): string {
   if (typeof dim === "number") return integers(e, [dim]);
   return readWhole(e, dim) ?? sumOf(e, termsOf(dim), symbolTensor);
 }
+
+/** A size as an i64 scalar. */
+export const scalarDim = (e: Emission, dim: Dim): string =>
+  typeof dim === "number" ? scalar(e, "i64", dim) : emit(e, "Squeeze", [dimTensor(e, dim)]);
 
 /** Reads a size directly if an input dimension equals it, or differs by a constant. */
 function readWhole(e: Emission, dim: Dim): string | undefined {

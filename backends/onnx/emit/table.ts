@@ -24,7 +24,7 @@ import { castTo, constant, type Emission, emit, scalar } from "./emission.ts";
 import { gather, scatterAdd } from "./indexing.ts";
 import { concat, merge, pad, rename, slice, split, window } from "./movement.ts";
 import { argmax, reduction } from "./reduction.ts";
-import { dimTensor } from "./sizes.ts";
+import { scalarDim } from "./sizes.ts";
 import { rootMeanSquareOf, statisticKey } from "./statistics.ts";
 import { first, realAxes, separate, type Tensor, tensor, value } from "./value.ts";
 
@@ -38,8 +38,6 @@ const axis = (node: Node, name: unknown): Axis => node.type.axes.find((a) => a.n
 const operandAxis = (node: Node, name: unknown, i = 0): Axis =>
   node.operands[i]!.type.axes.find((a) => a.name === name)!;
 const operandAxes = (node: Node, names: unknown): Axis[] => (names as string[]).map((n) => operandAxis(node, n));
-const scalarDim = (e: Emission, dim: Dim): string =>
-  typeof dim === "number" ? scalar(e, "i64", dim) : emit(e, "Squeeze", [dimTensor(e, dim)]);
 
 const emitters: Readonly<Record<string, Emitter>> = {
   constant: {

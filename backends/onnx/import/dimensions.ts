@@ -15,16 +15,19 @@ const identifier = (name: string): string => {
   return plain.replace(/_+$/, "") === "" ? "size" : plain;
 };
 
-/** Parses "past + tokens" or "2*batch", a sum of products of names and numbers; any other text is a single name. */
-function sizeOfParam(param: string, sizeOf: (name: string) => Dim): Dim {
+/** A sum of products of names and numbers, such as "past + tokens" or "2*batch"; undefined for any other text. */
+export function polynomialOf(param: string, sizeOf: (name: string) => Dim): Dim | undefined {
   const terms = param.replace(/\s/g, "").split("+");
   const factors = terms.map((t) => t.split("*"));
   const isSum = factors.flat().every((f) => isIdentifier(f) || /^\d{1,9}$/.test(f)) && param.length < 200;
-  if (!isSum) return sizeOf(identifier(param));
+  if (!isSum) return undefined;
   const product = (all: readonly string[]) =>
     all.map((f) => (/^\d/.test(f) ? Number(f) : sizeOf(f))).reduce<Dim>(mulDims, 1);
   return factors.map(product).reduce<Dim>(addDims, 0);
 }
+
+const sizeOfParam = (param: string, sizeOf: (name: string) => Dim): Dim =>
+  polynomialOf(param, sizeOf) ?? sizeOf(identifier(param));
 
 export interface NamedDimensions {
   readonly axes: readonly Axis[];

@@ -9,7 +9,7 @@ import {
   UnsupportedError,
   UsageError,
 } from "../../../compiler/index.ts";
-import { namedDimensions } from "./dimensions.ts";
+import { namedDimensions, polynomialOf } from "./dimensions.ts";
 import { type ElementType, elementType } from "./elements.ts";
 import { shownName } from "./file-names.ts";
 import type { DimMessage, GraphMessage, ValueInfo } from "./messages.ts";
@@ -107,6 +107,15 @@ function inputValue(type: ElementType, axes: readonly Axis[], node: Node): Value
   );
 }
 
+/** A size that an option gives by others, such as "tokens" or "32*rows". Throws UsageError for any other text. */
+function sizeOfText(name: string, text: string): Dim {
+  const size = polynomialOf(text, symbol);
+  if (size !== undefined && size !== 0) return size;
+  throw new UsageError(
+    `the size "${name}" is "${text}"; a whole number from 1 on, a name, or a sum of products such as 32*rows is needed`,
+  );
+}
+
 /** The file's symbolic sizes by name: numbers if the options bind them, else symbols. */
 class OpenSizes {
   readonly #given: NonNullable<ImportOptions["sizes"]>;
@@ -122,7 +131,7 @@ class OpenSizes {
     const given = Object.hasOwn(this.#given, name) ? this.#given[name] : undefined;
     if (typeof given === "number" && !(Number.isSafeInteger(given) && given >= 1))
       throw new UsageError(`the size "${name}" is ${given}; a whole number from 1 on is needed`);
-    const size = typeof given === "number" ? given : symbol(given ?? name);
+    const size = typeof given === "string" ? sizeOfText(name, given) : (given ?? symbol(name));
     this.#found.set(name, size);
     return size;
   }

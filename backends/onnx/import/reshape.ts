@@ -2,8 +2,7 @@
  * Reshape in terms of axes. Walks the dimensions of both shapes in parallel; each shortest run of equal total size is a
  * merge, a split, or an unchanged axis: [batch, 4, 8] to [batch, 32] merges two axes and leaves the batch alone.
  */
-import { type Dim, ops, productOfDims } from "../../../compiler/index.ts";
-import { quotientOf } from "./sizes.ts";
+import { type Dim, divideDims, ops, productOfDims } from "../../../compiler/index.ts";
 import { freshName, type Tensor, tensor } from "./values.ts";
 
 interface Run {
@@ -80,7 +79,7 @@ function runEnd(
   for (;;) {
     const [left, right] = [sizeFrom(), sizeTo()];
     if (left === right) return { i: a, j: b };
-    if (a < from.length && (quotientOf(right, left) !== undefined || smaller(left, right) || b === to.length)) a += 1;
+    if (a < from.length && (divideDims(right, left) !== undefined || smaller(left, right) || b === to.length)) a += 1;
     else if (b < to.length) b += 1;
     else return { i: from.length, j: to.length };
   }

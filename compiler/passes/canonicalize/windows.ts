@@ -106,7 +106,8 @@ function isSpread(node: Node, axis: string): boolean {
 function partOf(x: Node, axis: string, start: Dim, length: Dim): Node | undefined {
   if (axis === kernelOf(x).name) return undefined;
   if (axis !== intoOf(x).name) return build(x.op, [slice(operand(x), axis, start, length)], x.attrs);
-  const low = addDims((x.attrs.low as number | undefined) ?? 0, start) as number;
+  const low = addDims((x.attrs.low as number | undefined) ?? 0, start);
+  if (typeof low !== "number") return undefined;
   return transposedWindow(operand(x), axisOf(x), { name: axis, size: length }, kernelOf(x), {
     ...stepsOf(x.attrs),
     low,

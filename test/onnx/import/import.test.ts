@@ -34,67 +34,10 @@ import {
 } from "../../../dsl/index.ts";
 import { openSafetensors, train } from "../../../runtime/index.ts";
 import { heddle, scratch } from "../../cli/support.ts";
+import { attribute, file, floats, info, type NodeSpec, whole } from "./small-file.ts";
 
 const folder = scratch("onnx-import");
 afterAll(() => folder.remove());
-
-type Dims = readonly (number | string)[];
-type NodeSpec = readonly [
-  type: string,
-  inputs: readonly string[],
-  output: string,
-  attributes?: Record<string, number | readonly number[]>,
-];
-
-const info = (name: string, dims: Dims, elemType = 1) => ({
-  name,
-  type: {
-    tensorType: {
-      elemType,
-      shape: { dim: dims.map((d) => (typeof d === "number" ? { dimValue: d } : { dimParam: d })) },
-    },
-  },
-});
-const attribute = ([name, value]: [string, number | readonly number[]]) =>
-  typeof value === "number" ? { name, type: 2, i: value } : { name, type: 7, ints: [...value] };
-const floats = (name: string, dims: readonly number[], values?: readonly number[]) => {
-  const count = dims.reduce((n, d) => n * d, 1);
-  return {
-    name,
-    dims: [...dims],
-    dataType: 1,
-    floatData: values ? [...values] : Array.from({ length: count }, (_, i) => i / count - 0.3),
-  };
-};
-const whole = (name: string, values: readonly number[]) => ({
-  name,
-  dims: [values.length],
-  dataType: 7,
-  int64Data: [...values],
-});
-
-/** A file of nodes, each as type, operands, result and attributes. */
-function file(
-  inputs: Record<string, Dims>,
-  initializer: object[],
-  nodes: readonly NodeSpec[],
-  outputs: Record<string, Dims>,
-): Uint8Array {
-  return encodeModel({
-    irVersion: 8,
-    opsetImport: [{ domain: "", version: 17 }],
-    graph: {
-      name: "small",
-      input: Object.entries(inputs).map(([n, d]) => info(n, d)),
-      output: Object.entries(outputs).map(([n, d]) => info(n, d)),
-      initializer,
-      node: nodes.map(([opType, input, output, attributes = {}]) => ({
-        ...{ opType, input: [...input], output: [output], name: `${opType}/${output}` },
-        attribute: Object.entries(attributes).map(attribute),
-      })),
-    },
-  } as ModelProto);
-}
 
 /** Attention of two heads as exporters write it: shapes are computed from that of the input. */
 const attention = file(
@@ -177,14 +120,14 @@ describe("an imported graph", () => {
       { y: [1, 4, "h", "w"] },
     );
     await expect(importOnnx(bytes)).rejects.toThrow(
-      'node "Conv/y" (Conv): a side of the map is height, and how many windows there are must be a number: give height when importing, as in --size height=640, or --set height=640',
+      'node "Conv/y" (Conv): a side of the map is height, and the stride 2 may leave a remainder: give height when importing, as in --size height=640, or --set height=640 where a command takes the file itself; or leave it open as a multiple that all strides divide, as in height=32*n',
     );
     // A size that is computed is given by those that it is computed from.
     const nodes: NodeSpec[] = [
       ["Concat", ["x", "x"], "xx", { axis: 2 }],
       ["Resize", ["xx", "", "scales"], "y"],
     ];
-    const larger = file({ x: [1, 3, "height", 8] }, [floats("scales", [4], [1, 1, 2, 2])], nodes, {
+    const larger = file({ x: [1, 3, "height", 8] }, [floats("scales", [4], [1, 1, 1.5, 2])], nodes, {
       y: [1, 3, "h", 16],
     });
     await expect(importOnnx(larger)).rejects.toThrow(/"Resize\/y" \(Resize\): a side of .*height.*: give height when/);

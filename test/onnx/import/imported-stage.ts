@@ -5,7 +5,7 @@ import { type HostTensor, hostTensor, type Sizes } from "../../../compiler/index
 import { createSession } from "../../../runtime/index.ts";
 import type { Plain, Stage } from "./reading-text.ts";
 
-/** The sides of a map must be numbers when a convolution is imported; the batch may stay open. */
+/** The sides of an input as numbers, by their names in the files. */
 export function sidesOf(stage: Stage, { shape }: Plain): Sizes {
   const sides = stage === "recognize" ? [shape[3]!] : [shape[2]!, shape[3]!];
   return Object.fromEntries(sides.map((side, i) => [`p2o_DynamicDimension_${i + 1}`, side]));

@@ -1,9 +1,8 @@
 /** ONNX attention and rotary embedding operators. */
-import { addDims, type Dim, type Node, ops, productOfDims } from "../../../../compiler/index.ts";
+import { addDims, type Dim, divideDims, type Node, ops, productOfDims } from "../../../../compiler/index.ts";
 import { boolean } from "../elements.ts";
 import type { NodeView } from "../node-view.ts";
 import type { Records } from "../record.ts";
-import { quotientOf } from "../sizes.ts";
 import { freshName, type Tensor, tensor, type Value } from "../values.ts";
 import { chosen, concatAlong, rangeOf } from "./ranges.ts";
 import { permuted, reshapeTo } from "./shapes.ts";
@@ -27,7 +26,7 @@ function inHeads(n: NodeView, i: number, heads: number | undefined): Tensor {
   if (value.shape.length === 4) return n.tensor(value, ["batch", "head", "token", "dot"]);
   if (value.shape.length !== 3 || heads === undefined)
     throw n.fail(`operand ${i} has ${value.shape.length} dimensions and no number of heads`);
-  const width = quotientOf(value.shape[2]!, heads);
+  const width = divideDims(value.shape[2]!, heads);
   if (width === undefined) throw n.fail(`a width of ${value.shape[2]} in ${heads} heads`);
   const x = n.tensor(value, ["batch", "token", "embed"]);
   return permuted(n, reshapeTo(n, x, [value.shape[0]!, value.shape[1]!, heads, width]), [0, 2, 1, 3]);
@@ -87,7 +86,7 @@ function attention(n: NodeView): readonly (Value | undefined)[] {
   const v = n.inputs[5] ? n.tensor(concatAlong(n, [n.in(5), newValues], 2)) : newValues;
   const [batch, heads, queries, width] = q.shape as [Dim, Dim, Dim, Dim];
   const [keyHeads, keys] = [k.shape[1]!, k.shape[2]!];
-  const groups = quotientOf(heads, keyHeads);
+  const groups = divideDims(heads, keyHeads);
   if (groups === undefined) throw n.fail(`${heads} heads of queries on ${keyHeads} of keys`);
   const order = [names.batch, names.head, names.group, names.query];
   const query = wholeAxis(n.named(byHeads(n, q, keyHeads, groups), [...order, names.dot]), names.dot, width);

@@ -1,11 +1,20 @@
 /** Elementwise operators. */
-import { addDims, type Dim, isMultipleOf, mulDims, type Node, ops, subDims } from "../../../../compiler/index.ts";
+import {
+  addDims,
+  type Dim,
+  divideDims,
+  isMultipleOf,
+  mulDims,
+  type Node,
+  ops,
+  subDims,
+} from "../../../../compiler/index.ts";
 import { aligned, pointwise, wrap } from "../broadcast.ts";
 import { boolean, type ElementType, elementType, isFloatType, isNarrow } from "../elements.ts";
 import type { NodeView } from "../node-view.ts";
 import type { ImportRecord, Records } from "../record.ts";
 import { roundEven } from "../rounding.ts";
-import { certainly, quotientOf } from "../sizes.ts";
+import { certainly } from "../sizes.ts";
 import { known, type Value } from "../values.ts";
 
 const { abs, add, cast, cos, div, eq, erf, exp, floor, ge, gelu, geluTanh, gt, idiv, le, log, lt, max, min, mod } = ops;
@@ -224,7 +233,7 @@ function prelu(n: NodeView): Value {
 
 const whole = (value: Dim | undefined): Dim | undefined => value;
 const dividedSizes = (a: Dim, b: Dim): Dim | undefined =>
-  typeof a === "number" && typeof b === "number" && b !== 0 ? Math.trunc(a / b) : quotientOf(a, b);
+  typeof a === "number" && typeof b === "number" && b !== 0 ? Math.trunc(a / b) : divideDims(a, b);
 
 export const elementwiseRecords: Records = {
   Identity: { build: (n) => n.in(0), moves: true },

@@ -6,7 +6,7 @@ import { roundEven } from "../rounding.ts";
 import { freshName, type Tensor, tensor, type Value } from "../values.ts";
 import { rangeOf } from "./ranges.ts";
 import { reshapeTo } from "./shapes.ts";
-import { spatialSizes } from "./windows.ts";
+import { fixedSpatialSizes } from "./windows.ts";
 
 const { abs, add, and, cast, floor, ge, lt, max, min, mul, select, sub } = ops;
 
@@ -58,7 +58,7 @@ function taps(n: NodeView, x: Node, mode: string): Tap[] {
 
 function gridSample(n: NodeView): Value {
   const x = n.x(0, ["batch", "channel", "row", "column"]);
-  const sizes = spatialSizes(n, x);
+  const sizes = fixedSpatialSizes(n, x);
   const grid = n.x(1, ["batch", "to_row", "to_column"], x.axes);
   const [rank, corners] = [sizes.length, n.flag("align_corners")];
   const [mode, padding] = [n.text("mode", "linear"), n.text("padding_mode", "zeros")];

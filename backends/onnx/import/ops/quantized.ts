@@ -1,11 +1,10 @@
 /** Quantization, dequantization and quantized products. Integer sums are computed in f32, which is exact below 2^24. */
-import { type Node, ops } from "../../../../compiler/index.ts";
+import { divideDims, type Node, ops } from "../../../../compiler/index.ts";
 import { pointwise } from "../broadcast.ts";
 import { type ElementType, elementNamed, elementType, float, int32, isNarrow } from "../elements.ts";
 import type { NodeView } from "../node-view.ts";
 import type { ImportRecord, Records } from "../record.ts";
 import { roundEven, roundedToBytes } from "../rounding.ts";
-import { quotientOf } from "../sizes.ts";
 import { isNumbers, type Stored, type Tensor, tensor, type Value } from "../values.ts";
 import { casted } from "./elementwise.ts";
 import { matmul } from "./products.ts";
@@ -33,7 +32,7 @@ function beside(n: NodeView, given: Value, x: Value, axis: number, block: number
 
 /** Splits a dimension into blocks: [.., n, ..] to [.., blocks, block, ..]. */
 function inBlocks(n: NodeView, value: Value, at: number, block: number): Value {
-  const blocks = quotientOf(value.shape[at]!, block);
+  const blocks = divideDims(value.shape[at]!, block);
   if (blocks === undefined) throw n.fail(`a dimension of ${value.shape[at]} in blocks of ${block}`);
   return reshapeTo(n, value, [...value.shape.slice(0, at), blocks, block, ...value.shape.slice(at + 1)]);
 }

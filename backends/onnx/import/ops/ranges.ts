@@ -1,9 +1,9 @@
 /** Concatenation, slicing and selection along dimensions. */
-import { type Dim, ops, productOfDims, subDims } from "../../../../compiler/index.ts";
+import { type Dim, divideDims, ops, productOfDims, subDims } from "../../../../compiler/index.ts";
 import { broadcastShape, sharedNames } from "../broadcast.ts";
 import type { NodeView } from "../node-view.ts";
 import type { Records } from "../record.ts";
-import { certainly, quotientOf } from "../sizes.ts";
+import { certainly } from "../sizes.ts";
 import { elements, freshName, isNumbers, known, tensor, type Value } from "../values.ts";
 import { expandTo } from "./shapes.ts";
 
@@ -56,7 +56,7 @@ function split(n: NodeView): readonly Value[] {
 function equalParts(n: NodeView, size: Dim, parts: number): Dim[] {
   if (!(parts >= 1 && parts <= n.message.output.length))
     throw n.fail(`${parts} parts for ${n.message.output.length} outputs`);
-  const exact = quotientOf(size, parts);
+  const exact = divideDims(size, parts);
   if (exact !== undefined) return Array.from({ length: parts }, () => exact);
   if (typeof size !== "number") throw n.fail(`${size} elements are no ${parts} equal parts`);
   const each = Math.ceil(size / parts);
@@ -221,7 +221,7 @@ function countOf(n: NodeView, start: Dim, limit: Dim, step: Dim): Dim {
   if (typeof step !== "number" || step === 0) throw n.fail(`the step is ${step}`);
   const span = subDims(limit, start);
   if (typeof span === "number") return Math.max(0, Math.ceil(span / step));
-  const length = quotientOf(span, step);
+  const length = divideDims(span, step);
   if (length === undefined)
     throw n.fail(`how many numbers there are from ${start} to ${limit} by ${step} depends on open sizes`);
   return length;

@@ -1,5 +1,5 @@
 /** Separable resizing: along each dimension, a result element is a weighted sum of a few taps. */
-import { type Dim, type Node, ops } from "../../../../compiler/index.ts";
+import { type Dim, divideDims, mulDims, type Node, ops, subDims } from "../../../../compiler/index.ts";
 import type { NodeView } from "../node-view.ts";
 import type { Records } from "../record.ts";
 import { freshName, type Tensor, tensor, type Value } from "../values.ts";
@@ -121,17 +121,7 @@ function resampled(x: Tensor, at: number, { places, weights, outside }: Taps, va
   const isFloat = dtype === "f32" || dtype === "f16";
   let y: Node;
   if (whole !== undefined && x.axes[at] !== undefined && count === 1) {
-    // Integer nearest upsampling: a broadcast instead of an index table.
-    const copy = freshName("copy", x.axes);
-    y = ops.rename(
-      ops.merge(
-        ops.transpose(ops.broadcast(node, [{ name: copy, size: whole }]), [...node.type.axes.map((a) => a.name), copy]),
-        [axis, copy],
-        axis,
-      ),
-      axis,
-      own,
-    );
+    y = ops.rename(repeated(node, axis, whole), axis, own);
   } else if (count === 1)
     y = ops.gather(
       node,
@@ -155,6 +145,76 @@ function resampled(x: Tensor, at: number, { places, weights, outside }: Taps, va
   return tensor(x.type, shape, axes, made === 1 ? y : ops.rename(y, own, axis));
 }
 
+/** Every element of an axis `times` times, in order: integer nearest upsampling without an index table. */
+function repeated(x: Node, axis: string, times: number): Node {
+  const names = x.type.axes.map((a) => a.name);
+  const copy = freshName("copy", names);
+  const copies = ops.transpose(ops.broadcast(x, [{ name: copy, size: times }]), [...names, copy]);
+  return ops.merge(copies, [axis, copy], axis);
+}
+
+/** The settings that place result elements by size, so that no pattern repeats along the side. */
+const bySize: ReadonlySet<string> = new Set(["align_corners", "tf_crop_and_resize"]);
+
+/**
+ * A side of open size, `times` as long: all elements of the operand are treated alike, but for the ends, which repeat
+ * beyond themselves. What an element becomes is read off the middle one of a short side.
+ */
+function enlarged(n: NodeView, x: Tensor, at: number, times: number, how: How): Tensor {
+  if (how.excluded || bySize.has(how.coordinate))
+    throw n.fail(
+      `a side of ${x.shape[at]} elements is resized, and weights depend on its size: ${n.toGive(x.shape[at]!)}`,
+    );
+  const short = 2 * mostReach + 1;
+  const taps = tapsOf(n, how, { size: short, made: short * times, scale: times, from: 0, to: 1 });
+  const axis = x.axes[at]!;
+  const longer = (node: Node): Tensor =>
+    tensor(
+      x.type,
+      x.shape.map((d, i) => (i === at ? mulDims(d, times) : d)),
+      x.axes,
+      node,
+    );
+  if (repeatOf(taps.places, short) === times) return longer(repeated(x.node, axis, times));
+  const middle = Array.from({ length: times }, (_, i) => mostReach * times + i);
+  const offsets = middle.flatMap((i) => taps.places[i]!.map((p) => p - mostReach));
+  const [low, high] = [Math.max(0, -Math.min(...offsets)), Math.max(0, ...offsets)];
+  const reach = low + high + 1;
+  // For each of the results of an element, the weights of it and of its neighbours.
+  const weights = middle.flatMap((i) => {
+    const row = Array.from({ length: reach }, () => 0);
+    taps.places[i]!.forEach((p, k) => {
+      row[p - mostReach + low]! += taps.weights[i]![k]!;
+    });
+    return row;
+  });
+  const { dtype } = x.node.type;
+  const isFloat = dtype === "f32" || dtype === "f16";
+  const size = x.shape[at]!;
+  const ends = (place: Dim, count: number): Node[] =>
+    count === 0 ? [] : [repeated(ops.slice(x.node, axis, place, 1), axis, count)];
+  const around = ops.concat([...ends(0, low), x.node, ...ends(subDims(size, 1), high)], axis);
+  const [tap, part, moved] = ["tap", "part", "place"].map((name) => freshName(name, x.axes)) as [
+    string,
+    string,
+    string,
+  ];
+  const windows = ops.window(isFloat ? around : ops.cast(around, "f32"), axis, moved, { name: tap, size: reach });
+  const table = ops.table(
+    weights,
+    [
+      { name: part, size: times },
+      { name: tap, size: reach },
+    ],
+    isFloat ? dtype : "f32",
+  );
+  const sum = ops.merge(ops.contract(windows, table, [tap]), [moved, part], axis);
+  return longer(isFloat ? sum : ops.cast(sum, dtype));
+}
+
+/** The farthest neighbour that a result of an enlarged side depends on. */
+const mostReach = 3;
+
 /** The factor if each element repeats equally often in order; else undefined. */
 function repeatOf(places: readonly (readonly number[])[], size: number): number | undefined {
   const times = places.length / size;
@@ -167,10 +227,10 @@ function resize(n: NodeView): Value {
   const rank = x.shape.length;
   const axes = n.ints("axes") ? n.dims(n.ints("axes")!, rank) : Array.from({ length: rank }, (_, i) => i);
   const isOld = n.opset < 11 || n.message.opType === "Upsample";
-  const filled = (i: number) =>
-    n.inputs[i] && n.in(i).shape[0] !== 0 ? n.numbers(i, ["", "roi", "scales", "sizes"][i]!) : undefined;
+  const isFilled = (i: number) => n.inputs[i] !== undefined && n.in(i).shape[0] !== 0;
+  const filled = (i: number) => (isFilled(i) ? n.numbers(i, ["", "roi", "scales"][i]!) : undefined);
   const scales = n.floats("scales") ? [...n.floats("scales")!] : filled(isOld ? 1 : 2);
-  const sizes = isOld ? undefined : filled(3);
+  const sizes = isOld || !isFilled(3) ? undefined : n.sizes(3, "sizes");
   const region = isOld ? undefined : filled(1);
   const asked = sizes ?? scales;
   if (!asked) throw n.fail("neither scales nor sizes are said");
@@ -187,11 +247,17 @@ function resize(n: NodeView): Value {
   axes.forEach((at, i) => {
     const size = x.shape[at]!;
     const own = kept?.[i];
-    if (typeof size !== "number") {
-      if (!own && scales?.[i] === 1) return;
-      throw n.fail(`a side of ${size} elements is resized: ${n.toGive(size)}`);
+    const times = own ? divideDims(own.made, size) : scales![i]!;
+    if (typeof size !== "number" || (own && typeof own.made !== "number")) {
+      if (times === 1 && how.coordinate !== "tf_crop_and_resize") return;
+      if (typeof times !== "number" || !Number.isInteger(times) || times > 2 ** 10)
+        throw n.fail(
+          `a side of ${size} elements is resized to ${own?.made ?? `${times} times as many`}, which is no whole multiple: ${n.toGive(size, own?.made ?? 1)}`,
+        );
+      x = enlarged(n, x, at, times, how);
+      return;
     }
-    const made = own?.made ?? Math.floor(size * scales![i]!);
+    const made = (own?.made as number | undefined) ?? Math.floor(size * scales![i]!);
     const scale = own?.scale ?? scales![i]!;
     if (!(made >= 1 && made <= 2 ** 14 && size <= 2 ** 20))
       throw n.fail(`a side of ${size} elements resized to ${made}`);
@@ -203,13 +269,18 @@ function resize(n: NodeView): Value {
 }
 
 /** Sizes and scales; some policies use a single scale for all resized dimensions, to keep the aspect ratio. */
-function keptRatio(n: NodeView, x: Tensor, axes: readonly number[], sizes: readonly number[] | undefined) {
+function keptRatio(n: NodeView, x: Tensor, axes: readonly number[], sizes: readonly Dim[] | undefined) {
   if (!sizes) return undefined;
   const policy = n.text("keep_aspect_ratio_policy", "stretch");
   const own = axes.map((at, i) => ({ size: x.shape[at]!, made: sizes[i]! }));
   if (policy === "stretch")
-    return own.map(({ size, made }) => ({ made, scale: typeof size === "number" ? made / size : 1 }));
-  const ratios = own.map(({ size, made }) => made / (size as number));
+    return own.map(({ size, made }) => ({
+      made,
+      scale: typeof size === "number" && typeof made === "number" ? made / size : 1,
+    }));
+  const open = own.flatMap((o) => [o.size, o.made]).find((d) => typeof d !== "number");
+  if (open !== undefined) throw n.fail(`the aspect ratio of a side of ${open} elements is kept: ${n.toGive(open)}`);
+  const ratios = own.map(({ size, made }) => (made as number) / (size as number));
   const scale = policy === "not_larger" ? Math.min(...ratios) : Math.max(...ratios);
   return own.map(({ size }) => ({ made: Math.floor(scale * (size as number) + 0.5), scale }));
 }

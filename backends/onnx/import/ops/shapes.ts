@@ -1,11 +1,10 @@
 /** Shape operators: most only remap dimensions to axes and create no node. */
-import { type Dim, type Node, ops, productOfDims } from "../../../../compiler/index.ts";
+import { type Dim, divideDims, type Node, ops, productOfDims } from "../../../../compiler/index.ts";
 import { broadcastShape, sharedNames } from "../broadcast.ts";
 import { elementType, float, int64 } from "../elements.ts";
 import { type NodeView, withShape } from "../node-view.ts";
 import type { Records } from "../record.ts";
 import { reshaped } from "../reshape.ts";
-import { quotientOf } from "../sizes.ts";
 import { elements, freshName, known, type Stored, type Tensor, tensor, type Value } from "../values.ts";
 
 /** A tensor's dimensions with their axes. */
@@ -75,7 +74,7 @@ function askedShape(n: NodeView, x: Value): Dim[] {
   const unknown = shape.indexOf(-1);
   if (unknown < 0) return shape;
   const rest = productOfDims(shape.filter((_, i) => i !== unknown));
-  const left = rest === 0 ? undefined : quotientOf(elements(x), rest);
+  const left = rest === 0 ? undefined : divideDims(elements(x), rest);
   if (left === undefined) throw n.fail(`${elements(x)} elements are no multiple of ${rest}: ${n.toGive(elements(x))}`);
   shape[unknown] = left;
   return shape;
@@ -155,7 +154,7 @@ function depthToSpace(n: NodeView): Value {
   const x = n.x(0, ["batch", "channel", "row", "column"]);
   const [batch, channel, row, column] = four(n, x);
   const block = n.int("blocksize");
-  const each = quotientOf(channel, block * block);
+  const each = divideDims(channel, block * block);
   if (each === undefined) throw n.fail(`${channel} channels are no multiple of ${block * block}`);
   const isDcr = n.text("mode", "DCR") === "DCR";
   const apart = reshapeTo(
@@ -172,7 +171,7 @@ function spaceToDepth(n: NodeView): Value {
   const x = n.x(0, ["batch", "channel", "row", "column"]);
   const [batch, channel, row, column] = four(n, x);
   const block = n.int("blocksize");
-  const [rows, columns] = [quotientOf(row, block), quotientOf(column, block)];
+  const [rows, columns] = [divideDims(row, block), divideDims(column, block)];
   if (rows === undefined || columns === undefined)
     throw n.fail(`a map of ${row} by ${column} is no multiple of ${block}`);
   const apart = reshapeTo(n, x, [batch, channel, rows, block, columns, block]);

@@ -1,15 +1,27 @@
 /** Convolutions and pooling, as contractions and reductions over sliding windows. */
-import { type Dim, type Node, ops } from "../../../../compiler/index.ts";
+import {
+  addDims,
+  boundsOf,
+  type Dim,
+  divideDims,
+  floorDivide,
+  mulDims,
+  type Node,
+  ops,
+  subDims,
+  symbolsOf,
+} from "../../../../compiler/index.ts";
 import { int64 } from "../elements.ts";
+import { shownName } from "../file-names.ts";
 import type { NodeView } from "../node-view.ts";
 import type { Records } from "../record.ts";
-import { quotientOf } from "../sizes.ts";
+import { certainly } from "../sizes.ts";
 import { freshName, known, type Tensor, tensor, type Value } from "../values.ts";
 import { reshapeTo } from "./shapes.ts";
 
 /** One spatial dimension of a map, and how the kernel slides along it. */
 interface Side {
-  readonly size: number;
+  readonly size: Dim;
   readonly kernel: number;
   readonly stride: number;
   readonly dilation: number;
@@ -17,6 +29,8 @@ interface Side {
   readonly high: number;
   /** Elements that ceil_mode adds after the padding; no window begins in them. */
   readonly extra: number;
+  /** The number of windows. */
+  readonly windows: Dim;
 }
 
 const reach = (kernel: number, dilation: number): number => (kernel - 1) * dilation + 1;
@@ -24,17 +38,37 @@ const reach = (kernel: number, dilation: number): number => (kernel - 1) * dilat
 /** Limits on the spatial sizes of a map and of a kernel. */
 const [mostSide, mostKernel] = [2 ** 20, 2 ** 12];
 
-/** The spatial sizes of a map, which must be static, as the number of windows depends on them. */
-export function spatialSizes(n: NodeView, x: Value): number[] {
+/** The spatial sizes of a map. */
+export function spatialSizes(n: NodeView, x: Value): Dim[] {
   const sizes = x.shape.slice(2);
-  const open = sizes.find((d) => typeof d !== "number");
-  if (open !== undefined)
-    throw n.fail(`a side of the map is ${open}, and how many windows there are must be a number: ${n.toGive(open)}`);
   if (sizes.length === 0) throw n.fail(`${x.shape.length} dimensions, where a batch, channels and a map are needed`);
+  return sizes;
+}
+
+/** The spatial sizes of a map where an operator has a table with an element for each. */
+export function fixedSpatialSizes(n: NodeView, x: Value): number[] {
+  const sizes = spatialSizes(n, x);
+  const open = sizes.find((d) => typeof d !== "number");
+  if (open !== undefined) throw n.fail(`a side of the map is ${open}, and it must be a number: ${n.toGive(open)}`);
   return sizes as number[];
 }
 
-function sidesOf(n: NodeView, sizes: readonly number[], kernels: readonly number[]): Side[] {
+/** floor(room / stride). Throws if that is no polynomial of the open sizes. */
+function stridesIn(n: NodeView, room: Dim, stride: number, side: Dim): Dim {
+  const count = floorDivide(room, stride);
+  if (count !== undefined) return count;
+  throw n.fail(
+    `a side of the map is ${side}, and the stride ${stride} may leave a remainder: ${n.toGive(side)}; or leave it open as a multiple that all strides divide, as in ${shownName(symbolsOf(side)[0]!.name)}=32*n`,
+  );
+}
+
+/** A size that must be a number although its parts may be open. */
+function settled(n: NodeView, size: Dim, what: string, side: Dim): number {
+  if (typeof size === "number") return size;
+  throw n.fail(`${what} of a side of ${side} is ${size}: ${n.toGive(side)}`);
+}
+
+function sidesOf(n: NodeView, sizes: readonly Dim[], kernels: readonly number[]): Side[] {
   const rank = sizes.length;
   const list = (name: string, otherwise: number, length = rank) => {
     const given = n.ints(name) ?? Array.from({ length }, () => otherwise);
@@ -51,7 +85,10 @@ function sidesOf(n: NodeView, sizes: readonly number[], kernels: readonly number
     throw n.fail(
       `a kernel of [${kernels.join(", ")}] by strides [${strides.join(", ")}] and padding [${pads.join(", ")}]`,
     );
-  if (kernels.some((k) => k > mostKernel) || sizes.some((s, i) => s + pads[i]! + pads[i + rank]! > mostSide))
+  if (
+    kernels.some((k) => k > mostKernel) ||
+    sizes.some((s, i) => !(pads[i]! + pads[i + rank]! + (typeof s === "number" ? s : 0) <= mostSide))
+  )
     throw n.fail(
       `a map of [${sizes.join(", ")}] with a kernel of [${kernels.join(", ")}] and padding [${pads.join(", ")}]`,
     );
@@ -60,21 +97,41 @@ function sidesOf(n: NodeView, sizes: readonly number[], kernels: readonly number
     const [kernel, stride, dilation] = [kernels[i]!, strides[i]!, dilations[i]!];
     const own = reach(kernel, dilation);
     const base = { size, kernel, stride, dilation, extra: 0 };
-    if (auto === "VALID") return { ...base, low: 0, high: 0 };
+    const countOf = (room: Dim): Dim => addDims(stridesIn(n, room, stride, size), 1);
+    const plain = (low: number, high: number): Side => ({
+      ...base,
+      low,
+      high,
+      windows: requireSome(n, countOf(addDims(size, low + high - own)), size),
+    });
+    if (auto === "VALID") return plain(0, 0);
     if (auto === "SAME_UPPER" || auto === "SAME_LOWER") {
-      const needed = Math.max(0, (Math.ceil(size / stride) - 1) * stride + own - size);
+      const windows = stridesIn(n, addDims(size, stride - 1), stride, size);
+      const most = subDims(addDims(mulDims(windows, stride), own - stride), size);
+      const needed = Math.max(0, settled(n, most, "the padding", size));
       const small = Math.floor(needed / 2);
-      return auto === "SAME_UPPER"
-        ? { ...base, low: small, high: needed - small }
-        : { ...base, low: needed - small, high: small };
+      return auto === "SAME_UPPER" ? plain(small, needed - small) : plain(needed - small, small);
     }
     const [low, high] = [pads[i]!, pads[i + rank]!];
-    if (!n.flag("ceil_mode")) return { ...base, low, high };
-    const room = size + low + high - own;
-    let windows = Math.ceil(room / stride) + 1;
-    if ((windows - 1) * stride >= size + low) windows -= 1; // drops a window that would begin in the end padding
-    return { ...base, low, high, extra: Math.max(0, (windows - 1) * stride + own - (size + low + high)) };
+    if (!n.flag("ceil_mode")) return plain(low, high);
+    let windows = countOf(addDims(size, low + high - own + stride - 1));
+    // Drops a window that would begin in the end padding.
+    const last = mulDims(subDims(windows, 1), stride);
+    if (certainly(last, ">=", addDims(size, low))) windows = subDims(windows, 1);
+    const covered = addDims(mulDims(subDims(windows, 1), stride), own);
+    const extra = Math.max(0, settled(n, subDims(covered, addDims(size, low + high)), "the padding", size));
+    return { ...base, low, high, extra, windows: requireSome(n, windows, size) };
   });
+}
+
+/** The number of windows, which must be positive whatever the open sizes. */
+function requireSome(n: NodeView, windows: Dim, side: Dim): Dim {
+  if (typeof windows === "number" || boundsOf(windows).min >= 1) return windows;
+  const most = boundsOf(windows).max;
+  if (most < 1) throw n.fail(`a side of the map is ${side}: no window fits`);
+  throw n.fail(
+    `a side of the map is ${side}, and the number of windows, ${windows}, may be below 1: ${n.toGive(side)}; or leave it open but larger, as in ${shownName(symbolsOf(side)[0]!.name)}=n+${1 - boundsOf(windows).min}`,
+  );
 }
 
 const kernelAxis = (i: number): string => `kernel_${i}`;
@@ -84,7 +141,7 @@ interface Windows {
   readonly kernels: readonly string[];
   /** The axis of each spatial dimension; undefined where there is a single window. */
   readonly axes: readonly (string | undefined)[];
-  readonly sizes: readonly number[];
+  readonly sizes: readonly Dim[];
 }
 
 /** Sliding windows along all spatial dimensions; kernels of size 1 have no axis. */
@@ -92,14 +149,13 @@ function windowsOf(x: Tensor, sides: readonly Side[], outside: number): Windows 
   let node = x.node;
   const kernels: string[] = [];
   const axes: (string | undefined)[] = [];
-  const sizes: number[] = [];
+  const sizes: Dim[] = [];
   for (const [i, side] of sides.entries()) {
-    const { kernel, stride, dilation, low, high, extra, size } = side;
+    const { kernel, stride, dilation, low, high, extra, windows: out } = side;
     const name = x.axes[i + 2] ?? freshName(`side_${i}`, x.axes);
     const after = high + extra;
     if (x.axes[i + 2] === undefined) node = ops.broadcast(node, [{ name, size: 1 }]);
     const padded = ops.pad(node, name, low, after, outside);
-    const out = Math.floor((size + low + after - reach(kernel, dilation)) / stride) + 1;
     if (kernel === 1 && stride === 1) node = padded;
     else {
       const own = freshName(kernelAxis(i), x.axes);
@@ -132,8 +188,8 @@ export function convolve(n: NodeView, { x: given, weight, bias }: ConvolutionPar
   const [made, inner] = [weight.shape[0]!, weight.shape[1]!];
   const channels = x.shape[1]!;
   if (!(groups >= 1)) throw n.fail(`${groups} groups`);
-  const each = quotientOf(channels, groups);
-  const own = quotientOf(made, groups);
+  const each = divideDims(channels, groups);
+  const own = divideDims(made, groups);
   if (each === undefined || each !== inner || own === undefined)
     throw n.fail(`${channels} channels in ${groups} groups, and kernels of ${inner}`);
   const sides = sidesOf(n, sizes, kernels as number[]);
@@ -188,7 +244,7 @@ function transposed(n: NodeView): Value {
   const groups = n.int("group", 1);
   const own = weight.shape[1]! as number;
   const channels = x.shape[1]!;
-  const each = groups >= 1 ? quotientOf(channels, groups) : undefined;
+  const each = groups >= 1 ? divideDims(channels, groups) : undefined;
   if (
     each === undefined ||
     weight.shape[0] !== channels ||
@@ -211,7 +267,7 @@ function transposed(n: NodeView): Value {
     const name = x.axes[i + 2] ?? freshName(`side_${i}`, x.axes);
     if (x.axes[i + 2] === undefined) node = ops.broadcast(node, [{ name, size: 1 }]);
     const { low, length } = pads[i]!;
-    if (!(length >= 1)) throw n.fail(`side ${i} of the result is ${length}`);
+    if (!certainly(length, ">=", 1)) throw n.fail(`side ${i} of the result is ${length}`);
     const kernel = freshName(kernelAxis(i), x.axes);
     const moved = `${name}_spread`;
     const steps = { stride: strides[i]!, dilation: dilations[i]!, low };
@@ -260,7 +316,7 @@ function transposed(n: NodeView): Value {
 }
 
 interface Spread {
-  readonly sizes: readonly number[];
+  readonly sizes: readonly Dim[];
   readonly kernels: readonly number[];
   readonly strides: readonly number[];
   readonly dilations: readonly number[];
@@ -276,14 +332,15 @@ function paddingOf(n: NodeView, { sizes, kernels, strides, dilations, added }: S
   const asked = n.ints("output_shape")?.slice(-rank);
   const auto = n.text("auto_pad", "NOTSET");
   return sizes.map((size, i) => {
-    const whole = strides[i]! * (size - 1) + added[i]! + reach(kernels[i]!, dilations[i]!);
-    const wanted = asked?.[i] ?? (auto.startsWith("SAME") ? size * strides[i]! : undefined);
+    const apart = mulDims(subDims(size, 1), strides[i]!);
+    const whole = addDims(apart, added[i]! + reach(kernels[i]!, dilations[i]!));
+    const wanted = asked?.[i] ?? (auto.startsWith("SAME") ? mulDims(size, strides[i]!) : undefined);
     if (wanted === undefined)
       return {
         low: auto === "VALID" ? 0 : pads[i]!,
-        length: auto === "VALID" ? whole : whole - pads[i]! - pads[i + rank]!,
+        length: auto === "VALID" ? whole : subDims(whole, pads[i]! + pads[i + rank]!),
       };
-    const extra = whole - wanted;
+    const extra = settled(n, subDims(whole, wanted), "the padding", size);
     // The odd element goes to the beginning, or with SAME_UPPER to the end.
     return { low: auto === "SAME_UPPER" ? Math.floor(extra / 2) : Math.ceil(extra / 2), length: wanted };
   });
@@ -309,7 +366,7 @@ function maxPool(n: NodeView): Value | readonly Value[] {
   const top = kernels.length === 0 ? node : ops.reduceMax(node, kernels);
   const values = tensor(x.type, shape, names, top);
   if (!n.wants(1)) return values;
-  const places = windowsOf({ ...x, node: placesOf(n, x, sizes) }, sides, -1);
+  const places = windowsOf({ ...x, node: placesOf(n, x, sizes.length) }, sides, -1);
   const hit = ops.eq(node, top);
   const none = 2 ** 31 - 1;
   const inside = ops.and(hit, ops.ge(places.node, 0));
@@ -318,11 +375,10 @@ function maxPool(n: NodeView): Value | readonly Value[] {
 }
 
 /** The flat index of each element in the whole tensor, row-major, or column-major within the map. */
-function placesOf(n: NodeView, x: Tensor, sizes: readonly number[]): Node {
+function placesOf(n: NodeView, x: Tensor, rank: number): Node {
   if (!x.shape.every((d) => typeof d === "number"))
     throw n.fail("places of the largest elements in a tensor of open sizes");
   const shape = x.shape as readonly number[];
-  const rank = sizes.length;
   const order = n.flag("storage_order")
     ? [...shape.slice(0, 2).keys(), ...Array.from({ length: rank }, (_, i) => rank + 1 - i)]
     : shape.map((_, i) => i);
@@ -344,19 +400,37 @@ function averagePool(n: NodeView): Value {
   let y = kernels.length === 0 ? node : ops.reduceSum(node, kernels);
   const padded = n.flag("count_include_pad");
   sides.forEach((side, i) => {
-    const counts = Array.from({ length: sizes[i]! }, (_, w) => 1 / elementsIn(side, w, padded));
-    const [first] = counts;
-    const factor =
-      axes[i] === undefined || counts.every((c) => c === first)
-        ? first!
-        : ops.table(counts, [{ name: axes[i], size: counts.length }], y.type.dtype);
+    const factor = shareOf(side, axes[i], padded, y.type.dtype);
     y = factor === 1 ? y : ops.mul(y, factor);
   });
   return tensor(x.type, [x.shape[0]!, x.shape[1]!, ...sizes], [x.axes[0], x.axes[1], ...axes], y);
 }
 
+/** 1 / the number of counted elements in each window: a number if all have the same, else along `axis`. */
+function shareOf(side: Side, axis: string | undefined, padded: boolean, dtype: Node["type"]["dtype"]): Node | number {
+  const { size, windows, kernel, stride, dilation, low, high, extra } = side;
+  const [before, after] = padded ? [0, extra] : [low, high + extra];
+  if (typeof windows === "number" && typeof size === "number") {
+    const counts = Array.from({ length: windows }, (_, w) => 1 / elementsIn({ ...side, size }, w, padded));
+    const [first] = counts;
+    return axis === undefined || counts.every((c) => c === first)
+      ? first!
+      : ops.table(counts, [{ name: axis, size: counts.length }], dtype);
+  }
+  if (before === 0 && after === 0) return 1 / kernel;
+  const name = axis!; // a single window has a size that is a number
+  const ones = ops.broadcast(ops.constant(1, dtype), [{ name, size: padded ? addDims(size, low + high) : size }]);
+  const [moved, taps] = [`${name}_window`, { name: kernelAxis(0), size: kernel }];
+  const counted = ops.window(ops.pad(ones, name, before, after), name, moved, taps, stride, dilation);
+  return ops.rename(ops.div(1, ops.max(ops.reduceSum(counted, [taps.name]), 1)), moved, name);
+}
+
 /** The number of counted elements in a window: those of the map, and if `padded`, of the explicit padding. */
-function elementsIn({ size, kernel, stride, dilation, low, high }: Side, window: number, padded: boolean): number {
+function elementsIn(
+  { size, kernel, stride, dilation, low, high }: Side & { readonly size: number },
+  window: number,
+  padded: boolean,
+): number {
   const [from, to] = padded ? [-low, size + high] : [0, size];
   let count = 0;
   for (let k = 0; k < kernel; k++) {

@@ -1,0 +1,92 @@
+/** Operators on maps of open sides: imported open and then bound, they are what they are imported with numbers. */
+import { describe, expect, it } from "vitest";
+import { importOnnx } from "../../../backends/onnx/index.ts";
+import { evaluate } from "../../../backends/reference/index.ts";
+import { bindSizes } from "../../../compiler/index.ts";
+import { inputValues } from "../../support/random-graph.ts";
+import { file, floats, type NodeSpec } from "./small-file.ts";
+
+const w = floats("w", [4, 3, 3, 3]);
+const depthwise = floats("w", [3, 1, 3, 3]);
+const spread = floats("w", [3, 4, 2, 2]);
+const scales = floats("scales", [4], [1, 1, 3, 2]);
+const resized = (attributes: Record<string, string>): readonly [NodeSpec, object] => [
+  ["Resize", ["x", "", "scales"], "y", attributes],
+  scales,
+];
+
+/** One node each, of x [2, 3, height, width] and constants. */
+const cases: Readonly<Record<string, readonly [node: NodeSpec, ...constants: object[]]>> = {
+  "a convolution": [["Conv", ["x", "w"], "y", { pads: [1, 1, 1, 1] }], w],
+  "a convolution without padding, dilated": [["Conv", ["x", "w"], "y", { dilations: [2, 1] }], w],
+  "a strided convolution": [["Conv", ["x", "w"], "y", { strides: [2, 3], pads: [0, 1, 1, 1] }], w],
+  "a depthwise one": [["Conv", ["x", "w"], "y", { group: 3, strides: [2, 1], auto_pad: "SAME_LOWER" }], depthwise],
+  "a transposed convolution": [["ConvTranspose", ["x", "w"], "y", { strides: [2, 2], pads: [0, 1, 1, 0] }], spread],
+  "a transposed one as large as it is asked": [
+    ["ConvTranspose", ["x", "w"], "y", { strides: [2, 1], auto_pad: "SAME_UPPER" }],
+    spread,
+  ],
+  "the largest": [["MaxPool", ["x"], "y", { kernel_shape: [3, 2], strides: [2, 3], pads: [1, 0, 1, 1] }]],
+  "the largest, with a part of a window": [
+    ["MaxPool", ["x"], "y", { kernel_shape: [3, 2], strides: [2, 3], ceil_mode: 1 }],
+  ],
+  "the mean": [["AveragePool", ["x"], "y", { kernel_shape: [2, 2], strides: [2, 1] }]],
+  "the mean, of the map alone": [["AveragePool", ["x"], "y", { kernel_shape: [3, 3], pads: [1, 1, 1, 1] }]],
+  "the mean, of a part of a window": [
+    ["AveragePool", ["x"], "y", { kernel_shape: [3, 2], strides: [2, 3], count_include_pad: 1, ceil_mode: 1 }],
+  ],
+  "nearest neighbours": resized({ coordinate_transformation_mode: "asymmetric", nearest_mode: "floor" }),
+  "nearest neighbours by their centers": resized({}),
+  "a linear resize": resized({ mode: "linear" }),
+  "a cubic resize from the first": resized({ mode: "cubic", coordinate_transformation_mode: "asymmetric" }),
+};
+
+describe.each(Object.entries(cases))("%s", (_, [node, ...constants]) => {
+  const bytes = file({ x: [2, 3, "height", "width"] }, constants, [node], { y: [2, "c", "h", "w"] });
+
+  it.each([
+    [12, 7],
+    [6, 10],
+  ])("of a map of %i x %i", async (height, width) => {
+    const open = await importOnnx(bytes, { sizes: { height: "6*rows", width: "3*columns+1" } });
+    const fixed = await importOnnx(bytes, { sizes: { height, width } });
+    const bound = bindSizes(open.graph, { rows: height / 6, columns: (width - 1) / 3 });
+    expect(bound.outputs[0]!.node.type).toEqual(fixed.graph.outputs[0]!.node.type);
+    const values = inputValues(fixed.graph, 5);
+    const [got, want] = [evaluate(bound, values).get("y")!, evaluate(fixed.graph, values).get("y")!];
+    expect(want.data.some((v) => v !== 0)).toBe(true);
+    want.data.forEach((v, i) => {
+      expect(got.data[i]).toBeCloseTo(v, 6);
+    });
+  });
+});
+
+describe("what cannot stay open", () => {
+  const imported = (node: NodeSpec, constants: object[], sizes: Record<string, number | string> = {}) =>
+    importOnnx(file({ x: [2, 3, "height", 8] }, constants, [node], { y: [2, "c", "h", "w"] }), { sizes });
+
+  it("is a side that a stride may leave a remainder of, and one with no room for a window", async () => {
+    const pool: NodeSpec = ["MaxPool", ["x"], "y", { kernel_shape: [4, 4], strides: [2, 2] }];
+    await expect(imported(pool, [])).rejects.toThrow("the stride 2 may leave a remainder");
+    await expect(imported(pool, [], { height: "2*n" })).rejects.toThrow(
+      /the number of windows, n-1, may be below 1: .*as in n=n\+1/,
+    );
+    const { graph } = await imported(pool, [], { height: "2*n+2" });
+    expect(String(graph.outputs[0]!.node.type.axes[2]!.size)).toBe("n");
+  });
+
+  it("is a side that is resized by its size", async () => {
+    const corners: NodeSpec = ["Resize", ["x", "", "scales"], "y", { coordinate_transformation_mode: "align_corners" }];
+    await expect(imported(corners, [floats("scales", [4], [1, 1, 2, 1])])).rejects.toThrow(
+      "a side of height elements is resized, and weights depend on its size: give height",
+    );
+    await expect(imported(corners, [floats("scales", [4], [1, 1, 0.5, 1])])).rejects.toThrow(
+      "a side of height elements is resized to 0.5 times as many, which is no whole multiple: give height",
+    );
+  });
+
+  it("is said of a size that is no polynomial", async () => {
+    const pool: NodeSpec = ["MaxPool", ["x"], "y", { kernel_shape: [1, 1] }];
+    await expect(imported(pool, [], { height: "n/2" })).rejects.toThrow('the size "height" is "n/2"');
+  });
+});
