@@ -167,10 +167,10 @@ function resize(n: NodeView): Value {
   const rank = x.shape.length;
   const axes = n.ints("axes") ? n.dims(n.ints("axes")!, rank) : Array.from({ length: rank }, (_, i) => i);
   const isOld = n.opset < 11 || n.message.opType === "Upsample";
-  const filled = (i: number) =>
-    n.inputs[i] && n.in(i).shape[0] !== 0 ? n.numbers(i, ["", "roi", "scales", "sizes"][i]!) : undefined;
+  const isFilled = (i: number) => n.inputs[i] !== undefined && n.in(i).shape[0] !== 0;
+  const filled = (i: number) => (isFilled(i) ? n.numbers(i, ["", "roi", "scales"][i]!) : undefined);
   const scales = n.floats("scales") ? [...n.floats("scales")!] : filled(isOld ? 1 : 2);
-  const sizes = isOld ? undefined : filled(3);
+  const sizes = !isOld && isFilled(3) ? n.sizes(3, "sizes") : undefined;
   const region = isOld ? undefined : filled(1);
   const asked = sizes ?? scales;
   if (!asked) throw n.fail("neither scales nor sizes are said");
@@ -186,32 +186,51 @@ function resize(n: NodeView): Value {
   const kept = keptRatio(n, x, axes, sizes);
   axes.forEach((at, i) => {
     const size = x.shape[at]!;
-    const own = kept?.[i];
-    if (typeof size !== "number") {
-      if (!own && scales?.[i] === 1) return;
-      throw n.fail(`a side of ${size} elements is resized: ${n.toGive(size)}`);
+    const { made, scale } = kept?.[i] ?? scaled(size, scales![i]!);
+    if (made === size && scale === 1 && how.coordinate !== "tf_crop_and_resize") return;
+    if (typeof size !== "number" || typeof made !== "number") {
+      const to = typeof made === "number" ? "" : ` to ${made}`;
+      throw n.fail(`a side of ${size} elements is resized${to}: ${n.toGive(size, made)}`);
     }
-    const made = own?.made ?? Math.floor(size * scales![i]!);
-    const scale = own?.scale ?? scales![i]!;
     if (!(made >= 1 && made <= 2 ** 14 && size <= 2 ** 20))
       throw n.fail(`a side of ${size} elements resized to ${made}`);
     const along: Along = { size, made, scale, from: region?.[i] ?? 0, to: region?.[i + axes.length] ?? 1 };
-    const same = made === size && scale === 1 && how.coordinate !== "tf_crop_and_resize";
-    if (!same) x = resampled(x, at, tapsOf(n, how, along), n.float("extrapolation_value", 0));
+    x = resampled(x, at, tapsOf(n, how, along), n.float("extrapolation_value", 0));
   });
   return x;
 }
 
-/** Sizes and scales; some policies use a single scale for all resized dimensions, to keep the aspect ratio. */
-function keptRatio(n: NodeView, x: Tensor, axes: readonly number[], sizes: readonly number[] | undefined) {
+/** The size that a side is resized to, and by what. A side of the same size may be open, as that of the batch is. */
+interface Resized {
+  readonly made: Dim;
+  readonly scale: number;
+}
+
+const scaled = (size: Dim, scale: number): Resized => ({
+  made: typeof size === "number" ? Math.floor(size * scale) : size,
+  scale,
+});
+
+/** By sizes; some policies use a single scale for all resized dimensions, to keep the aspect ratio. */
+function keptRatio(
+  n: NodeView,
+  x: Tensor,
+  axes: readonly number[],
+  sizes: readonly Dim[] | undefined,
+): Resized[] | undefined {
   if (!sizes) return undefined;
   const policy = n.text("keep_aspect_ratio_policy", "stretch");
   const own = axes.map((at, i) => ({ size: x.shape[at]!, made: sizes[i]! }));
-  if (policy === "stretch")
-    return own.map(({ size, made }) => ({ made, scale: typeof size === "number" ? made / size : 1 }));
-  const ratios = own.map(({ size, made }) => made / (size as number));
+  const ratio = ({ size, made }: (typeof own)[number]) =>
+    size === made ? 1 : typeof size === "number" && typeof made === "number" ? made / size : Number.NaN;
+  if (policy === "stretch") return own.map((side) => ({ made: side.made, scale: ratio(side) }));
+  const ratios = own.map(ratio);
   const scale = policy === "not_larger" ? Math.min(...ratios) : Math.max(...ratios);
-  return own.map(({ size }) => ({ made: Math.floor(scale * (size as number) + 0.5), scale }));
+  return own.map(({ size, made }) =>
+    typeof size === "number" && typeof made === "number"
+      ? { made: Math.floor(scale * size + 0.5), scale }
+      : { made, scale: Number.NaN },
+  );
 }
 
 export const resizeRecords: Records = {
