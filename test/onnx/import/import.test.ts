@@ -247,6 +247,19 @@ describe("an imported graph", () => {
     const bytes = file({ a: ["n"], b: ["m"] }, [], [["Add", ["a", "b"], "y"]], { y: ["n"] });
     await expect(importOnnx(bytes)).rejects.toThrow("a dimension is n in one operand and m in another");
     const { graph } = await importOnnx(bytes, { sizes: { m: "n" } });
+    const nodes: NodeSpec[] = [
+      ["Shape", ["b"], "shape"],
+      ["Gather", ["shape", "first"], "rows"],
+      ["Concat", ["rows", "rest"], "to", { axis: 0 }],
+      ["Reshape", ["a", "to"], "y"],
+    ];
+    const reshaped = file({ a: ["n", 4], b: ["m", 4] }, [whole("first", [0]), whole("rest", [-1])], nodes, {
+      y: ["m", "k"],
+    });
+    await expect(importOnnx(reshaped)).rejects.toThrow(
+      /are no multiple of m: .*; if two of them are the same, --size m=n/,
+    );
+    await importOnnx(reshaped, { sizes: { m: "n" } });
     expect(String(graph.outputs[0]!.node.type.axes[0]!.size)).toBe("n");
   });
 });

@@ -283,6 +283,7 @@ export const elementwiseRecords: Records = {
   Gelu: floats((x, n) => (n.text("approximate", "none") === "tanh" ? geluTanh(x) : gelu(x))),
   "com.microsoft.Gelu": floats((x) => gelu(x)),
   "com.microsoft.QuickGelu": floats((x, n) => mul(x, sigmoid(mul(x, n.float("alpha", 1.702))))),
+  "com.microsoft.BiasGelu": { build: (n) => pointwise(n, [n.in(0), n.in(1)], ([x, bias]) => gelu(add(x!, bias!))) },
   "com.microsoft.FastGelu": {
     build: (n) =>
       pointwise(n, n.inputs[1] ? [n.in(0), n.in(1)] : [n.in(0)], ([x, bias]) => geluTanh(bias ? add(x!, bias) : x!)),

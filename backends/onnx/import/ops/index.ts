@@ -9,6 +9,7 @@ import { lossRecords } from "./losses.ts";
 import { normRecords } from "./norms.ts";
 import { productRecords } from "./products.ts";
 import { blocksRecord, quantizedRecords } from "./quantized.ts";
+import { quantizedForms } from "./quantized-forms.ts";
 import { rangeRecords } from "./ranges.ts";
 import { recurrentRecords } from "./recurrent.ts";
 import { reductionRecords } from "./reductions.ts";
@@ -28,6 +29,7 @@ export const records: Records = {
   ...windowRecords,
   ...indexingRecords,
   ...quantizedRecords,
+  ...quantizedForms,
   ...resizeRecords,
   ...attentionRecords,
   ...lossRecords,
