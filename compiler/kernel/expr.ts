@@ -352,7 +352,30 @@ export function rangeOf(e: Expr): Range {
   }
 }
 
-const keys = new WeakMap<Expr, string>();
+/** Whether two expressions are structurally equal. */
+export function sameExpr(a: Expr, b: Expr): boolean {
+  if (a === b) return true;
+  if (a.kind !== b.kind || a.dtype !== b.dtype) return false;
+  switch (a.kind) {
+    case "const":
+      return a.value === (b as Const).value;
+    case "var":
+    case "size":
+      return a.name === (b as Var | Size).name;
+    case "arith":
+    case "compare":
+    case "logic": {
+      const other = b as typeof a;
+      return a.op === other.op && sameExpr(a.a, other.a) && sameExpr(a.b, other.b);
+    }
+    default:
+      return keyOf(a) === keyOf(b);
+  }
+}
+
+/** Keys made lately. A bounded Map: with many short-lived keys, a WeakMap makes each collection slow. */
+const keys = new Map<Expr, string>();
+const mostKeys = 2 ** 15;
 
 /** A key that is equal for two expressions exactly if they are structurally equal. */
 export function keyOf(e: Expr): string {
@@ -360,6 +383,7 @@ export function keyOf(e: Expr): string {
   if (known !== undefined) return known;
   const key =
     head(e) + (e.kind === "const" || e.kind === "var" || e.kind === "size" ? "" : `(${children(e).map(keyOf)})`);
+  if (keys.size >= mostKeys) keys.clear();
   keys.set(e, key);
   return key;
 }

@@ -3,7 +3,18 @@
  * Sums are kept in a linear normal form (constant times atom, equal atoms merged), and every expression has
  * bounds, so that (a·c + b) / c simplifies to a if 0 <= b < c is provable.
  */
-import { type Arith, type ArithOp, type Expr, int, keyOf, type Range, rangeOf, unbounded, type Var } from "./expr.ts";
+import {
+  type Arith,
+  type ArithOp,
+  type Expr,
+  int,
+  keyOf,
+  type Range,
+  rangeOf,
+  sameExpr,
+  unbounded,
+  type Var,
+} from "./expr.ts";
 import { threadBuiltins } from "./kernel.ts";
 import { commonFactor, divided, gcd, type Linear, rangeOfLinear, scaled, splitBy, type Term } from "./linear-form.ts";
 
@@ -24,14 +35,15 @@ export function linear(e: Expr): Linear {
 }
 
 function sum(x: Linear, y: Linear, sign: number): Linear {
-  const terms = new Map<string, Term>(x.terms.map((t) => [keyOf(t.atom), t]));
+  const terms = [...x.terms];
   for (const t of y.terms) {
-    const key = keyOf(t.atom);
-    const coefficient = (terms.get(key)?.coefficient ?? 0) + sign * t.coefficient;
-    if (coefficient === 0) terms.delete(key);
-    else terms.set(key, { atom: t.atom, coefficient });
+    const at = terms.findIndex((other) => sameExpr(other.atom, t.atom)); // a few terms: faster than a map of keys
+    const coefficient = (terms[at]?.coefficient ?? 0) + sign * t.coefficient;
+    if (at < 0) terms.push({ atom: t.atom, coefficient });
+    else if (coefficient === 0) terms.splice(at, 1);
+    else terms[at] = { atom: t.atom, coefficient };
   }
-  return rejoin({ terms: [...terms.values()], constant: x.constant + sign * y.constant });
+  return rejoin({ terms, constant: x.constant + sign * y.constant });
 }
 
 /**
@@ -44,10 +56,11 @@ function rejoin(x: Linear): Linear {
     if (atom.kind !== "arith" || atom.op !== "mod") continue;
     // For a symbolic n, the term is c times the product n·(y / n); for a constant n, it is c·n times y / n.
     const n = atom.b.kind === "const" ? atom.b.value : 1;
-    const quotient = keyOf(n === 1 ? mul(div(atom.a, atom.b), atom.b) : div(atom.a, atom.b));
-    for (const whole of x.terms) {
-      if (whole.coefficient !== coefficient * n || whole === rest) continue;
-      const joined = keyOf(whole.atom) === quotient ? atom.a : joinedRemainder(whole.atom, atom, n);
+    const candidates = x.terms.filter((t) => t.coefficient === coefficient * n && t !== rest);
+    if (candidates.length === 0) continue;
+    const quotient = n === 1 ? mul(div(atom.a, atom.b), atom.b) : div(atom.a, atom.b);
+    for (const whole of candidates) {
+      const joined = sameExpr(whole.atom, quotient) ? atom.a : joinedRemainder(whole.atom, atom, n);
       if (!joined) continue;
       const others: Linear = { terms: x.terms.filter((t) => t !== rest && t !== whole), constant: x.constant };
       return sum(others, scaled(linear(joined), coefficient), 1);
@@ -60,8 +73,7 @@ function rejoin(x: Linear): Linear {
 function joinedRemainder(atom: Expr, rest: Expr, n: number): Expr | undefined {
   if (atom.kind !== "arith" || atom.op !== "mod" || atom.b.kind !== "const" || n === 1) return undefined;
   const whole = sum(scaled(linear(atom.a), n), { terms: [{ atom: rest, coefficient: 1 }], constant: 0 }, 1);
-  const key = keyOf(rest);
-  return whole.terms.some((t) => keyOf(t.atom) === key) ? undefined : mod(build(whole), int(n * atom.b.value));
+  return whole.terms.some((t) => sameExpr(t.atom, rest)) ? undefined : mod(build(whole), int(n * atom.b.value));
 }
 
 const raw = (op: ArithOp, a: Expr, b: Expr, range: Range): Arith => ({ kind: "arith", dtype: "i32", op, a, b, range });
@@ -121,7 +133,7 @@ const factorsOf = (e: Expr): Expr[] =>
 function withoutFactors(e: Expr, divisor: readonly Expr[]): Expr | undefined {
   const rest = factorsOf(e);
   for (const factor of divisor) {
-    const at = rest.findIndex((f) => keyOf(f) === keyOf(factor));
+    const at = rest.findIndex((f) => sameExpr(f, factor));
     if (at < 0) return undefined;
     rest.splice(at, 1);
   }
@@ -152,7 +164,7 @@ function splitByOpen(a: Expr, n: Expr): { quotient: Expr; rest: Expr } | undefin
 }
 
 const isRemainder = (e: Expr, n: Expr): boolean =>
-  e.kind === "arith" && e.op === "mod" && keyOf(e.b) === keyOf(n) && rangeOf(e.a).min >= 0;
+  e.kind === "arith" && e.op === "mod" && sameExpr(e.b, n) && rangeOf(e.a).min >= 0;
 
 /** a / b for values >= 0. */
 export function div(a: Expr, b: Expr): Expr {

@@ -55,6 +55,7 @@ function worthWidening(kernel: Kernel, width: Width, runs: Runs): string[] {
   const uses = new Map<string, Use>(
     kernel.buffers.map((b) => [b.name, { elements: new Set(), groups: new Set(), fits: canWiden(b, width) }]),
   );
+  if (![...uses.values()].some(({ fits }) => fits)) return []; // most kernels have no buffer for most widths
   noteLoads(kernel.body, width, uses);
   noteStores(kernel.body, width, uses, runs);
   const pays = ({ elements, groups }: Use) => groups.size === 0 || elements.size >= worthwhile * width * groups.size;
@@ -97,15 +98,17 @@ function noteStores(body: readonly Stmt[], width: Width, uses: ReadonlyMap<strin
   for (const s of body) {
     if (s.kind === "for" || s.kind === "if") noteStores(s.body, width, uses, runs);
     if (s.kind !== "store") continue;
+    const use = uses.get(s.buffer)!;
+    if (!use.fits) continue;
     const lane = laneOf(s.index, width);
     if (!lane) {
-      uses.get(s.buffer)!.fits = false;
+      use.fits = false;
       continue;
     }
     const key = `${s.buffer} ${keyOf(lane.base)}`;
     const run = open.get(key) ?? Array.from({ length: width }, () => undefined);
     open.set(key, run);
-    if (run[lane.lane]) uses.get(s.buffer)!.fits = false;
+    if (run[lane.lane]) use.fits = false;
     run[lane.lane] = s;
   }
   for (const [key, run] of open) {
