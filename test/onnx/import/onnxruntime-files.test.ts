@@ -17,6 +17,7 @@ interface Made {
   readonly op: string;
   readonly input: readonly string[];
   readonly ints?: Readonly<Record<string, number>>;
+  readonly activation?: readonly [name: string, ...parameters: number[]];
 }
 
 const scalar = (name: string, value: number) => ({ name, dims: [], dataType: f32, floatData: [value] });
@@ -28,7 +29,7 @@ const info = (name: string, dims: readonly number[]) => ({
 
 /** Nodes in the order given; an operator of onnxruntime's own is one that ONNX lacks. */
 function file(nodes: readonly (Made & { output: string })[], output: readonly number[]): Uint8Array {
-  const own = /^(QLinear(?!MatMul|Conv$)|BiasGelu)/;
+  const own = /^(QLinear(?!MatMul|Conv$)|BiasGelu|FusedConv)/;
   return encodeModel({
     irVersion: 8,
     opsetImport: [
@@ -42,9 +43,10 @@ function file(nodes: readonly (Made & { output: string })[], output: readonly nu
       initializer: [
         ...[scalar("as", 0.02), scalar("bs", 0.03), scalar("ys", step)],
         ...[zero("az", 120), zero("bz", 131), zero("yz", 90)],
+        { name: "w", dims: [2, 3, 1, 1], dataType: f32, floatData: [0.5, -1, 0.3, 0.2, 0.9, -0.4] },
         { name: "bias", dims: [5], dataType: f32, floatData: [0.1, -0.2, 0.3, -0.4, 0.5] },
       ],
-      node: nodes.map(({ op, input, output, ints = {} }) => ({
+      node: nodes.map(({ op, input, output, ints = {}, activation }) => ({
         ...{
           opType: op,
           domain: own.test(op) ? "com.microsoft" : "",
@@ -52,7 +54,11 @@ function file(nodes: readonly (Made & { output: string })[], output: readonly nu
           input: [...input],
           output: [output],
         },
-        attribute: Object.entries(ints).map(([name, i]) => ({ name, type: 2, i })),
+        attribute: [
+          ...Object.entries(ints).map(([name, i]) => ({ name, type: 2, i })),
+          ...(activation ? [{ name: "activation", type: 3, s: new TextEncoder().encode(activation[0]) }] : []),
+          ...(activation ? [{ name: "activation_params", type: 6, floats: activation.slice(1) }] : []),
+        ],
       })),
     },
   } as unknown as ModelProto);
@@ -111,6 +117,21 @@ it.each<[string, Made, readonly number[]]>([
 
 it("BiasGelu", async () => {
   const { made, want } = await both(file([{ op: "BiasGelu", input: ["a", "bias"], output: "y" }], shape));
+  Array.from(want).forEach((v, i) => {
+    expect(made[i]).toBeCloseTo(v, 5);
+  });
+});
+
+it.each<{ activation: readonly [string, ...number[]] }>([
+  { activation: ["Relu"] },
+  { activation: ["Tanh"] },
+  { activation: ["LeakyRelu", 0.2] },
+  { activation: ["Clip", -0.4, 0.6] },
+  { activation: ["HardSigmoid", 0.3, 0.4] },
+])("FusedConv with $activation", async ({ activation }) => {
+  const { made, want } = await both(
+    file([{ op: "FusedConv", input: ["a", "w"], output: "y", activation }], [2, 2, 4, 5]),
+  );
   Array.from(want).forEach((v, i) => {
     expect(made[i]).toBeCloseTo(v, 5);
   });

@@ -3,6 +3,7 @@ import type { Records } from "../record.ts";
 import { attentionRecords } from "./attention.ts";
 import { controlRecords } from "./control.ts";
 import { elementwiseRecords } from "./elementwise.ts";
+import { fusedRecords } from "./fused-convolution.ts";
 import { gridSampleRecords } from "./grid-sample.ts";
 import { indexingRecords } from "./indexing.ts";
 import { lossRecords } from "./losses.ts";
@@ -27,6 +28,7 @@ export const records: Records = {
   ...productRecords,
   ...normRecords,
   ...windowRecords,
+  ...fusedRecords,
   ...indexingRecords,
   ...quantizedRecords,
   ...quantizedForms,
