@@ -43,6 +43,7 @@ function file(nodes: readonly (Made & { output: string })[], output: readonly nu
       initializer: [
         ...[scalar("as", 0.02), scalar("bs", 0.03), scalar("ys", step)],
         ...[zero("az", 120), zero("bz", 131), zero("yz", 90)],
+        { name: "half", dims: [4], dataType: 10, int32Data: [0x3c00, 0x3c00, 0x4000, 0x4000] },
         { name: "w", dims: [2, 3, 1, 1], dataType: f32, floatData: [0.5, -1, 0.3, 0.2, 0.9, -0.4] },
         { name: "bias", dims: [5], dataType: f32, floatData: [0.1, -0.2, 0.3, -0.4, 0.5] },
       ],
@@ -135,6 +136,15 @@ it.each<{ activation: readonly [string, ...number[]] }>([
   Array.from(want).forEach((v, i) => {
     expect(made[i]).toBeCloseTo(v, 5);
   });
+});
+
+it("scales of a resize that the conversion to f16 casts", async () => {
+  const nodes = [
+    { op: "Cast", input: ["half"], output: "scales", ints: { to: 1 } },
+    { op: "Resize", input: ["a", "", "scales"], output: "y" },
+  ];
+  const { made, want } = await both(file(nodes, [2, 3, 8, 10]));
+  expect(Array.from(made)).toEqual(Array.from(want));
 });
 
 it("nodes in any order, as the conversion to f16 leaves them", async () => {

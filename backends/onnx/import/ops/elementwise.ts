@@ -109,6 +109,13 @@ function power(n: NodeView): Value {
   });
 }
 
+/** A weight in f16 as the same one in f32, so that an operator that needs its numbers finds them, as a resize its scales. */
+function storedWider(n: NodeView): Value | undefined {
+  const [x, type] = [n.in(0), elementType(n.int("to"), "the result")];
+  if (x.kind !== "stored" || x.type.name !== "float16" || type.name !== "float") return undefined;
+  return { ...x, type, ...(x.known && { known: { ...x.known, type } }) };
+}
+
 /** Casts to another element type. */
 function castTo(n: NodeView, to: ElementType): Value {
   const x = n.in(0);
@@ -373,7 +380,7 @@ export const elementwiseRecords: Records = {
   BitwiseNot: { build: (n) => pointwise(n, [n.integersIn(0)], ([x]) => bitwiseNot(x!)) },
   BitShift: { build: bitShift },
   Clip: { build: clip },
-  Cast: { build: (n) => castTo(n, elementType(n.int("to"), "the result")), onSizes: whole },
+  Cast: { build: (n) => storedWider(n) ?? castTo(n, elementType(n.int("to"), "the result")), onSizes: whole },
   CastLike: { build: (n) => castTo(n, n.in(1).type), onSizes: whole },
 };
 
