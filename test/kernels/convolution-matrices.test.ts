@@ -12,9 +12,16 @@ const cases: Readonly<Record<string, ConvolutionCase>> = {
   "1 x 1": { ...base, kernel: [1, 1] },
   "3 x 3, same": { ...base, kernel: [3, 3], padding: [1, 1, 1, 1] },
   "3 x 3, stride 2": { ...base, batch: 3, rows: 13, columns: 11, kernel: [3, 3], stride: 2, padding: [1, 1, 1, 1] },
-  "3 x 3, dilated, more zeros before than after": { ...base, kernel: [3, 3], dilation: 2, padding: [3, 1, 2, 2] },
+  "3 x 3, dilated, more zeros before than after": {
+    ...base,
+    batch: 1,
+    kernel: [3, 3],
+    dilation: 2,
+    padding: [3, 1, 2, 2],
+  },
   "3 x 3, two groups, channels that nothing divides": {
     ...base,
+    batch: 1,
     from: 37,
     to: 45,
     groups: 2,
@@ -33,6 +40,7 @@ const cases: Readonly<Record<string, ConvolutionCase>> = {
   },
   "weights as PyTorch has them, channels first": {
     ...base,
+    batch: 1,
     layout: "channels-first",
     weights: "from-kernel",
     kernel: [3, 3],

@@ -17,7 +17,7 @@ import {
 } from "../../compiler/index.ts";
 import { excess } from "../support/samples.ts";
 
-const graph = parseGraph(`graph @g(%x: f32[row=rows, inner=96], %w: f32[inner=96, column=130]) {
+const graph = parseGraph(`graph @g(%x: f32[row=rows, inner=40], %w: f32[inner=40, column=130]) {
   %0 = contract %x, %w over [inner]
   %1 = softmax %0 axis column
   return %0 as y, %1 as p
@@ -35,12 +35,12 @@ const compile = (findings?: Findings, g = graph) =>
   compileKernels(g, baselineFacts, findings === undefined ? {} : { findings });
 const taken = (program: Program, rows: number) => variantFor(program.kernels[0]!, at(rows));
 
-const x = Float64Array.from({ length: 67 * 96 }, (_, i) => Math.fround(Math.sin(i * 7.3)));
-const w = Float64Array.from({ length: 96 * 130 }, (_, i) => Math.fround(Math.cos(i * 3.1)));
+const x = Float64Array.from({ length: 67 * 40 }, (_, i) => Math.fround(Math.sin(i * 7.3)));
+const w = Float64Array.from({ length: 40 * 130 }, (_, i) => Math.fround(Math.cos(i * 3.1)));
 
 function mistakes(program: Program, rows: number): string[] {
   const given = new Map([
-    ["x", x.slice(0, rows * 96)],
+    ["x", x.slice(0, rows * 40)],
     ["w", w],
   ]);
   const { outputs } = runProgram(program, given, at(rows));
@@ -104,7 +104,7 @@ describe("a finding", () => {
   it("holds for the same shape with sizes that may go less far, or are fixed", () => {
     const declared = parseGraph(
       `symbol rows in 1..80
-graph @g(%x: f32[row=rows, inner=96], %w: f32[inner=96, column=130]) {
+graph @g(%x: f32[row=rows, inner=40], %w: f32[inner=40, column=130]) {
   %0 = contract %x, %w over [inner]
   %1 = softmax %0 axis column
   return %0 as y, %1 as p

@@ -65,30 +65,31 @@ describe.each(allExecutors)("a tiny InternVL-G on $name, beside PyTorch", (execu
   const run = (graph: Parameters<typeof runOnce>[1]) =>
     runOnce(executor, graph, feedsOf(fixture, graph), weightsOf(fixture, graph, generativeRules));
 
-  test.each(passes)("has the same queries and texts in the $pass pass", async ({ pass, ids }) => {
-    const p = rootParams().shared();
-    const texts = idsInput(config.text, ids);
-    const out = qllama(p, visionTokens(p, pixelsInput(config.vision), config), texts, config.text, pass);
-    const got = await run(makeGraph(pass, [part("queries", out.queries), part("text", out.text)]));
-    const queries = tensorOf(fixture, `expected/${pass}/queries`).data;
-    expect(difference(got.queries!.data, queries)).toBeLessThan(tolerance);
-    const [mine, theirs] = [got.text!.data, tensorOf(fixture, `expected/${pass}/text`).data];
-    const written = tensorOf(fixture, `inputs/${ids}`).data;
-    const ofTokens = (x: ArrayLike<number>) => Array.from(x).filter((_, i) => written[Math.floor(i / text.width)]! > 0);
-    expect(difference(ofTokens(mine), ofTokens(theirs))).toBeLessThan(tolerance);
-  });
-
-  test("has the same features of queries alone, and the same embeddings", async () => {
+  // One graph, so that the encoder is compiled once.
+  test("has the same queries and texts in every pass, features of queries alone, and embeddings", async () => {
     const p = rootParams().shared();
     const pixels = pixelsInput(config.vision);
-    const graph = makeGraph("embeddings", [
-      part("queries", queryFeatures(p, visionTokens(p, pixels, config), config.text)),
+    const seen = visionTokens(p, pixels, config);
+    const ofPasses = passes.flatMap(({ pass, ids }) => {
+      const out = qllama(p, seen, idsInput(config.text, ids), config.text, pass);
+      return [part(`${pass}/queries`, out.queries), part(`${pass}/text`, out.text)];
+    });
+    const graph = makeGraph("passes", [
+      ...ofPasses,
+      part("queries", queryFeatures(p, seen, config.text)),
       part("image", imageEmbeddingG(p, pixels, config)),
       part("text", textEmbedding(p, idsInput(config.text), config)),
     ]);
     const got = await run(graph);
-    for (const { name } of graph.outputs) {
-      expect(difference(got[name]!.data, tensorOf(fixture, `expected/${name}`).data), name).toBeLessThan(tolerance);
+    const expected = (name: string) => tensorOf(fixture, `expected/${name}`).data;
+    for (const name of ["queries", "image", "text", ...passes.map(({ pass }) => `${pass}/queries`)])
+      expect(difference(got[name]!.data, expected(name)), name).toBeLessThan(tolerance);
+    for (const { pass, ids } of passes) {
+      const written = tensorOf(fixture, `inputs/${ids}`).data;
+      const ofTokens = (x: ArrayLike<number>) =>
+        Array.from(x).filter((_, i) => written[Math.floor(i / text.width)]! > 0);
+      const [mine, theirs] = [got[`${pass}/text`]!.data, expected(`${pass}/text`)];
+      expect(difference(ofTokens(mine), ofTokens(theirs)), pass).toBeLessThan(tolerance);
     }
   });
 

@@ -1,4 +1,4 @@
-/** Every device says what the interpreter says of each model at configurations that nobody chose, gradients included. */
+/** Devices say what the interpreter says of each model at configurations that nobody chose, gradients included. */
 import { describe, expect, test } from "vitest";
 import { allExecutors, runOnce } from "./executors.ts";
 import { families, randomModel } from "./random-models.ts";
@@ -28,11 +28,23 @@ const seeds: Readonly<Record<string, number>> = {
 };
 const cases = Object.keys(families).map((name) => ({ name, seed: seeds[name]! }));
 
+/** Of these, the software adapter has every kind of kernel in another model, which contains them, at sizes just as odd. */
+const parts = new Set([
+  "internvit",
+  "llama",
+  "qllama matching",
+  "qllama contrastive",
+  "qllama generative",
+  "retrieval",
+  "chat of patches",
+]);
+
 describe.each(cases)("$name with seed $seed", ({ name, seed }) => {
   const { config, graph, feeds, weights } = randomModel(name, seed);
   const wanted = runOnce(reference!, graph, feeds, weights);
 
-  test.each(devices)("is the same on $name, gradients included", async (device) => {
+  const ran = devices.filter((device) => device.name !== "webgpu" || !parts.has(name));
+  test.each(ran)("is the same on $name, gradients included", async (device) => {
     const [want, got] = [await wanted, await runOnce(device, graph, feeds, weights)];
     const gradients = Object.keys(want).filter((n) => weights.has(n));
     const outputs = Object.keys(want).filter((n) => !weights.has(n));
