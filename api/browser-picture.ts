@@ -1,6 +1,7 @@
 /** Images in the browser: decoded by it, then processed by the same code as in Node. */
-import { FileError, type HostTensor } from "../compiler/index.ts";
+import { FileError, type HostTensor, UsageError } from "../compiler/index.ts";
 import { fitted, type Pixels, pixelLimit } from "../data/browser-index.ts";
+import { kindOfValue } from "../dsl/index.ts";
 import { geometryOf, type PictureOptions, pictureTensor } from "./picture.ts";
 import { type Source, wholeOf } from "./sources.ts";
 
@@ -23,6 +24,9 @@ export async function picture(source: Source | ImageBitmapSource, options: Pictu
 }
 
 async function decoded(source: Source | ImageBitmapSource): Promise<ImageBitmap> {
+  // A drop without files, or a file input that was cancelled.
+  if (typeof source !== "string" && (typeof source !== "object" || source === null))
+    throw new UsageError(`a picture is a File, a Blob, a URL, bytes or a decoded image, not ${kindOfValue(source)}`);
   const isFile = typeof source === "string" || source instanceof URL || source instanceof Uint8Array;
   const image = isFile ? new Blob([new Uint8Array(await wholeOf(source, mostBytes))]) : (source as ImageBitmapSource);
   try {

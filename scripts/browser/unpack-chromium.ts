@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import { createReadStream, createWriteStream, existsSync } from "node:fs";
 import { mkdir, mkdtemp, rename, rm, writeFile } from "node:fs/promises";
-import { createRequire } from "node:module";
+import { findPackageJSON } from "node:module";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { pipeline } from "node:stream/promises";
@@ -55,11 +55,10 @@ function packedFolder(): string {
   const here = `${process.platform} ${process.arch}`;
   if (here !== "linux x64") throw new NoChromium(`the bundled Chromium runs on linux x64 only, and this is ${here}`);
   try {
-    // The package exports its entry point only; that is build/cjs/index.cjs below the package's folder.
-    return join(dirname(createRequire(import.meta.url).resolve(carrier)), "..", "..", "bin");
-  } catch {
-    throw new NoChromium(`the package ${carrier}, which carries Chromium, is not installed`);
-  }
+    const manifest = findPackageJSON(carrier, import.meta.url);
+    if (manifest) return join(dirname(manifest), "bin");
+  } catch {} // not installed
+  throw new NoChromium(`the package ${carrier}, which carries Chromium, is not installed`);
 }
 
 /** Sixteen digits that name the content of a file. */

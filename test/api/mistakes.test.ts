@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
+import { picture } from "../../api/browser-picture.ts";
 import * as h from "../../api/index.ts";
 import { gpt2Models } from "../../models/gpt2/index.ts";
 
@@ -25,6 +26,10 @@ const device = await h.openDevice("reference");
 /** Arguments that a type checker refuses too. */
 const any = (value: unknown) => value as never;
 const integers = h.hostTensor("i32", [], [2]);
+
+test("a page's drop without a file is no picture", async () => {
+  await expect(picture(any(undefined), { size: 8 })).rejects.toThrow("a picture is a File, a Blob, a URL, bytes");
+});
 
 describe("weights in memory", () => {
   test.each([

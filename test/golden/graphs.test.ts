@@ -5,14 +5,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { evaluate } from "../../backends/reference/index.ts";
-import {
-  bindSizes,
-  nodesOf,
-  parseGraph,
-  printGraph,
-  type RuleEvent,
-  symbolsIn,
-} from "../../compiler/index.ts";
+import { bindSizes, nodesOf, parseGraph, printGraph, type RuleEvent, symbolsIn } from "../../compiler/index.ts";
 import { inputValues } from "../support/random-graph.ts";
 import { runPasses } from "../support/run-passes.ts";
 import { excess } from "../support/samples.ts";

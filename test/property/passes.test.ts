@@ -18,8 +18,8 @@ import {
   topological,
 } from "../../compiler/index.ts";
 import { graphArbitrary, inputValues, type RandomGraphOptions, symbolValues } from "../support/random-graph.ts";
-import { excess } from "../support/samples.ts";
 import { runPasses } from "../support/run-passes.ts";
+import { excess } from "../support/samples.ts";
 
 /** Scalings that merge and constants that fold are rounded to f32; nothing else may differ from float64. */
 const tolerance = { absolute: 2e-4, relative: 1e-4 };

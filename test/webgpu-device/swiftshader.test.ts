@@ -1,10 +1,11 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 import { brotliCompressSync } from "node:zlib";
 import { pack } from "tar-stream";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { unpackArchive } from "../../backends/webgpu/runtime/node-swiftshader.ts";
+import { archivePath, unpackArchive } from "../../backends/webgpu/runtime/node-swiftshader.ts";
 import { FileError } from "../../compiler/index.ts";
 
 const files = { "libvk_swiftshader.so": "driver", "libvulkan.so.1": "loader", "vk_swiftshader_icd.json": "{}" };
@@ -68,5 +69,22 @@ describe("unpacking SwiftShader", () => {
     writeFileSync(archive, "not brotli");
     await expect(unpackArchive(archive, [cache()])).rejects.toThrow(FileError);
     expect(readdirSync(cache())).toEqual([]);
+  });
+});
+
+describe("the package that carries SwiftShader", () => {
+  const module = () => pathToFileURL(join(folder, "module.js")).href;
+
+  test.each(["build/cjs/index.cjs", "build/index.js"])("is found where its entry point is %s", (entry) => {
+    const at = join(folder, "node_modules/@sparticuz/chromium");
+    mkdirSync(join(at, "bin"), { recursive: true });
+    writeFileSync(join(at, "package.json"), JSON.stringify({ exports: { ".": `./${entry}` } }));
+    expect(archivePath(module())).toBeUndefined();
+    writeFileSync(join(at, "bin/swiftshader.tar.br"), "");
+    expect(archivePath(module())).toBe(join(at, "bin/swiftshader.tar.br"));
+  });
+
+  test("is missing where it is not installed", () => {
+    expect(archivePath(module())).toBeUndefined();
   });
 });

@@ -18,6 +18,7 @@ import { inlined } from "./functions.ts";
 import { readInputs } from "./inputs.ts";
 import { readingFloats } from "./integer-forms.ts";
 import { type GraphMessage, type ModelMessage, type NodeMessage, readModel } from "./messages.ts";
+import { inOrder } from "./node-order.ts";
 import { NodeView, type Surroundings } from "./node-view.ts";
 import { importedOpsets, nodeName, operatorOf, opsetsOf, recordOf, requireKnown } from "./operators.ts";
 import { type ImportOptions, type OnnxImport, requireOptions } from "./options.ts";
@@ -35,7 +36,8 @@ import { type ImportedParameter, parameterOf } from "./weights.ts";
 export async function importOnnx(bytes: Uint8Array, options: ImportOptions = {}): Promise<OnnxImport> {
   if (!(bytes instanceof Uint8Array)) throw new UsageError("an ONNX file is given as its bytes, a Uint8Array");
   requireOptions(options);
-  const model = readModel(bytes, options.name === undefined ? "the file" : `"${shownName(options.name)}"`);
+  const read = readModel(bytes, options.name === undefined ? "the file" : `"${shownName(options.name)}"`);
+  const model = { ...read, graph: { ...read.graph, node: inOrder(read.graph.node) } };
   const opsets = opsetsOf(model);
   const called = inlined(model);
   requireKnown(called, model.graph);
@@ -160,7 +162,7 @@ class Importer {
         graph.input.forEach((input, i) => {
           if (inputs[i]) inner.set(input.name, inputs[i]);
         });
-        this.#walk(graph.node, inner);
+        this.#walk(inOrder(graph.node), inner);
         return graph.output.map(({ name }) => {
           const value = inner.get(name);
           if (!value) throw new FileError(`a graph within gives "${shownName(name)}", which none of its nodes makes`);

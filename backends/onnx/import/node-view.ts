@@ -63,7 +63,9 @@ export class NodeView {
     const names = [...new Set(symbols.map((s) => shownName(s.name)))];
     const [first] = names;
     if (first === undefined) return "give the open sizes when importing";
-    return `give ${names.join(" and ")} when importing, as in --size ${first}=640, or --set ${first}=640 where a command takes the file itself`;
+    const [, second] = names;
+    const equal = second === undefined ? "" : `; if two of them are the same, --size ${second}=${first} says so`;
+    return `give ${names.join(" and ")} when importing, as in --size ${first}=640, or --set ${first}=640 where a command takes the file itself${equal}`;
   }
 
   /** An operand. Throws if it is missing. */

@@ -76,7 +76,9 @@ export function bundleOf(graph: Graph, program: Program, { subgroupSizes }: Adap
     throw new UnsupportedError(`graph @${graph.name} keeps state: a bundle holds inference graphs`);
   }
   if (program.symbols.length > 0) {
-    throw new UnsupportedError(`a bundle needs a number for ${program.symbols.join(", ")}: give --batch or --size`);
+    throw new UnsupportedError(
+      `a bundle needs a number for ${program.symbols.join(", ")}: give sizes: { ${program.symbols[0]}: 1 }, or --size ${program.symbols[0]}=1 on the command line`,
+    );
   }
   const buffers = new Buffers(program);
   const shaders = new Map<string, string>();

@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
-import { createRequire } from "node:module";
+import { findPackageJSON } from "node:module";
 import { homedir } from "node:os";
 import { dirname, join } from "node:path";
 import { Readable } from "node:stream";
@@ -144,13 +144,13 @@ function damaged(archive: string, why: string): FileError {
   return new FileError(`the SwiftShader archive ${archive} is damaged: ${why}\n  hint: reinstall ${carrier}`);
 }
 
-/** The archive in the installed package; undefined if it is not installed. */
-function archivePath(): string | undefined {
+/** The archive in the package that a module would import; undefined if it is not installed. */
+export function archivePath(module = import.meta.url): string | undefined {
   try {
-    // The package exports only its entry point, build/cjs/index.cjs.
-    const entry = createRequire(import.meta.url).resolve(carrier);
-    const archive = join(dirname(entry), "..", "..", "bin", "swiftshader.tar.br");
-    return existsSync(archive) ? archive : undefined;
+    // Not found by the entry point, whose folder differs between the package's versions.
+    const manifest = findPackageJSON(carrier, module);
+    const archive = manifest && join(dirname(manifest), "bin", "swiftshader.tar.br");
+    return archive && existsSync(archive) ? archive : undefined;
   } catch {
     return undefined;
   }

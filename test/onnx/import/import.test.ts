@@ -137,10 +137,72 @@ describe("an imported graph", () => {
     expect(graph.outputs[0]!.node.type.axes.map((a) => a.size)).toEqual([1, 4, 5, 4]);
   });
 
+  it("leaves a batch open that a resize keeps and a tile repeats", async () => {
+    const nodes: NodeSpec[] = [
+      ["Shape", ["x"], "shape"],
+      ["Slice", ["shape", "zero", "one"], "batch"],
+      ["Concat", ["batch", "sides"], "sizes", { axis: 0 }],
+      ["Resize", ["x", "", "", "sizes"], "larger"],
+      ["Concat", ["batch", "ones"], "repeats", { axis: 0 }],
+      ["Tile", ["places", "repeats"], "tiled"],
+      ["Add", ["larger", "tiled"], "y"],
+    ];
+    const constants = [whole("zero", [0]), whole("one", [1]), whole("sides", [1, 4, 2]), whole("ones", [1, 1, 1])];
+    const bytes = file({ x: ["n", 1, 2, 2] }, [...constants, floats("places", [1, 1, 4, 2])], nodes, {
+      y: ["n", 1, 4, 2],
+    });
+    const { graph, parameters } = await importOnnx(bytes);
+    expect(String(graph.outputs[0]!.node.type.axes[0]!.size)).toBe("n");
+    const axes = graph.inputs[0]!.type.axes.map(({ name }, i) => ({ name, size: [3, 1, 2, 2][i]! }));
+    const x = hostTensor(
+      "f32",
+      axes,
+      Float32Array.from({ length: 12 }, (_, i) => i),
+    );
+    const reference = referenceBackend();
+    const store = reference.createStore();
+    for (const [name, { read }] of parameters) await store.write(name, await read());
+    const { y } = await (await reference.compile(graph)).run({ x }, store);
+    // Row r of sample b is row floor(r / 2) of x, and place (r, c) adds c / 8 + r / 4 - 0.3.
+    const want = Array.from({ length: 24 }, (_, i) => {
+      const [b, r, c] = [Math.floor(i / 8), Math.floor((i % 8) / 2), i % 2];
+      return b * 4 + Math.floor(r / 2) * 2 + c + c / 8 + r / 4 - 0.3;
+    });
+    want.forEach((v, i) => {
+      expect(y!.data[i]).toBeCloseTo(v, 5);
+    });
+    // A side resized to the batch's size has no table of positions, whatever the batch is.
+    const toBatch = file(
+      { x: ["n", 1, 2, 2] },
+      [...constants, whole("most", [1, 1, 2])],
+      [
+        nodes[0]!,
+        nodes[1]!,
+        ["Concat", ["most", "batch"], "sizes", { axis: 0 }],
+        ["Resize", ["x", "", "", "sizes"], "y"],
+      ],
+      { y: [1, 1, 2, "n"] },
+    );
+    await expect(importOnnx(toBatch)).rejects.toThrow(/a side of .* is resized.*: give n when importing/);
+  });
+
   it("takes two open sizes as one where it is told so", async () => {
     const bytes = file({ a: ["n"], b: ["m"] }, [], [["Add", ["a", "b"], "y"]], { y: ["n"] });
     await expect(importOnnx(bytes)).rejects.toThrow("a dimension is n in one operand and m in another");
     const { graph } = await importOnnx(bytes, { sizes: { m: "n" } });
+    const nodes: NodeSpec[] = [
+      ["Shape", ["b"], "shape"],
+      ["Gather", ["shape", "first"], "rows"],
+      ["Concat", ["rows", "rest"], "to", { axis: 0 }],
+      ["Reshape", ["a", "to"], "y"],
+    ];
+    const reshaped = file({ a: ["n", 4], b: ["m", 4] }, [whole("first", [0]), whole("rest", [-1])], nodes, {
+      y: ["m", "k"],
+    });
+    await expect(importOnnx(reshaped)).rejects.toThrow(
+      /are no multiple of m: .*; if two of them are the same, --size m=n/,
+    );
+    await importOnnx(reshaped, { sizes: { m: "n" } });
     expect(String(graph.outputs[0]!.node.type.axes[0]!.size)).toBe("n");
   });
 });

@@ -118,6 +118,13 @@ function power(n: NodeView): Value {
   });
 }
 
+/** A weight in f16 as the same one in f32, so that an operator that needs its numbers finds them, as a resize its scales. */
+function storedWider(n: NodeView): Value | undefined {
+  const [x, type] = [n.in(0), elementType(n.int("to"), "the result")];
+  if (x.kind !== "stored" || x.type.name !== "float16" || type.name !== "float") return undefined;
+  return { ...x, type, ...(x.known && { known: { ...x.known, type } }) };
+}
+
 /** Casts to another element type. */
 function castTo(n: NodeView, to: ElementType): Value {
   const x = n.in(0);
@@ -292,6 +299,7 @@ export const elementwiseRecords: Records = {
   Gelu: floats((x, n) => (n.text("approximate", "none") === "tanh" ? geluTanh(x) : gelu(x))),
   "com.microsoft.Gelu": floats((x) => gelu(x)),
   "com.microsoft.QuickGelu": floats((x, n) => mul(x, sigmoid(mul(x, n.float("alpha", 1.702))))),
+  "com.microsoft.BiasGelu": { build: (n) => pointwise(n, [n.in(0), n.in(1)], ([x, bias]) => gelu(add(x!, bias!))) },
   "com.microsoft.FastGelu": {
     build: (n) =>
       pointwise(n, n.inputs[1] ? [n.in(0), n.in(1)] : [n.in(0)], ([x, bias]) => geluTanh(bias ? add(x!, bias) : x!)),
@@ -381,7 +389,7 @@ export const elementwiseRecords: Records = {
   BitwiseNot: { build: (n) => pointwise(n, [n.integersIn(0)], ([x]) => bitwiseNot(x!)) },
   BitShift: { build: bitShift },
   Clip: { build: clip },
-  Cast: { build: (n) => castTo(n, elementType(n.int("to"), "the result")), onSizes: whole },
+  Cast: { build: (n) => storedWider(n) ?? castTo(n, elementType(n.int("to"), "the result")), onSizes: whole },
   CastLike: { build: (n) => castTo(n, n.in(1).type), onSizes: whole },
 };
 

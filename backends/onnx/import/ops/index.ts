@@ -3,12 +3,14 @@ import type { Records } from "../record.ts";
 import { attentionRecords } from "./attention.ts";
 import { controlRecords } from "./control.ts";
 import { elementwiseRecords } from "./elementwise.ts";
+import { fusedRecords } from "./fused-convolution.ts";
 import { gridSampleRecords } from "./grid-sample.ts";
 import { indexingRecords } from "./indexing.ts";
 import { lossRecords } from "./losses.ts";
 import { normRecords } from "./norms.ts";
 import { productRecords } from "./products.ts";
 import { blocksRecord, quantizedRecords } from "./quantized.ts";
+import { quantizedForms } from "./quantized-forms.ts";
 import { rangeRecords } from "./ranges.ts";
 import { recurrentRecords } from "./recurrent.ts";
 import { reductionRecords } from "./reductions.ts";
@@ -26,8 +28,10 @@ export const records: Records = {
   ...productRecords,
   ...normRecords,
   ...windowRecords,
+  ...fusedRecords,
   ...indexingRecords,
   ...quantizedRecords,
+  ...quantizedForms,
   ...resizeRecords,
   ...attentionRecords,
   ...lossRecords,

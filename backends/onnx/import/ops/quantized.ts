@@ -12,7 +12,7 @@ import { reshapeTo } from "./shapes.ts";
 import { convolve } from "./windows.ts";
 
 const { add, cast, div, max, min, mul, sub } = ops;
-const wide = (x: Node): Node => (x.type.dtype === "f32" ? x : cast(x, "f32"));
+export const wide = (x: Node): Node => (x.type.dtype === "f32" ? x : cast(x, "f32"));
 
 /** Reshapes a scale or zero point to broadcast with its tensor: per tensor, per channel or per block. */
 function beside(n: NodeView, given: Value, x: Value, axis: number, block: number): Value {
@@ -169,17 +169,12 @@ function quantize(n: NodeView): Value {
   const type = quantizedType(n, 2);
   if (!type.range || !isNarrow(type)) throw n.fail(`quantizing to ${type.name}`);
   const { x, scale, zero, back } = scaled(n);
-  return back(
-    pointwise(
-      n,
-      [x, scale, ...(zero ? [zero] : [])],
-      ([v, s, z]) => {
-        const whole = roundEven(div(wide(v!), wide(s!)));
-        return saturated(z ? add(whole, wide(z)) : whole, type);
-      },
-      type,
-    ),
-  );
+  return back(pointwise(n, [x, scale, ...(zero ? [zero] : [])], ([v, s, z]) => quantizedNode(v!, s!, z, type), type));
+}
+
+export function quantizedNode(x: Node, scale: Node, zero: Node | undefined, type: ElementType): Node {
+  const whole = roundEven(div(wide(x), wide(scale)));
+  return saturated(zero ? add(whole, wide(zero)) : whole, type);
 }
 
 /** DynamicQuantizeLinear: derives scale and zero point from the tensor. */

@@ -173,7 +173,7 @@ export function chosen(n: NodeView, value: Value, at: number, places: readonly n
 }
 
 function tile(n: NodeView): Value {
-  const repeats = n.numbersIn(1, "repeats");
+  const repeats = n.sizesIn(1, "repeats");
   let x = n.in(0);
   repeats.forEach((times, at) => {
     x = repeated(n, x, at, times);
@@ -181,9 +181,9 @@ function tile(n: NodeView): Value {
   return x;
 }
 
-function repeated(n: NodeView, value: Value, at: number, times: number): Value {
+function repeated(n: NodeView, value: Value, at: number, times: Dim): Value {
   if (times === 1) return value;
-  if (times < 1) throw n.fail(`a dimension is repeated ${times} times`);
+  if (!certainly(times, ">=", 1)) throw n.fail(`a dimension is repeated ${times} times`);
   const x = n.tensor(value);
   const size = x.shape[at]!;
   if (size === 1)

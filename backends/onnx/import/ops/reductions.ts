@@ -192,6 +192,8 @@ const isInteger = (x: Node): boolean => x.type.dtype === "i32" || x.type.dtype =
 const throughFloats = (make: (x: Node) => Node) => (x: Node) =>
   isInteger(x) ? cast(make(cast(x, "f32")), x.type.dtype) : make(x);
 
+export const averageOverSpace = (n: NodeView): Value => overSpace(n, (x, over, count) => mean(total(x, over), count));
+
 export const reductionRecords: Records = {
   ReduceSum: reduction({ reduce: total, nothing: 0 }),
   ReduceMean: reduction({ reduce: (x, over, count) => mean(total(x, over), count) }),
@@ -228,7 +230,7 @@ export const reductionRecords: Records = {
   CumProd: running((x, over) => reduceProd(x, over), 1),
   TopK: { build: topK },
   LpNormalization: { build: lpNormalization },
-  GlobalAveragePool: { build: (n) => overSpace(n, (x, over, count) => mean(total(x, over), count)) },
+  GlobalAveragePool: { build: averageOverSpace },
   GlobalMaxPool: { build: (n) => overSpace(n, extreme(reduceMax)) },
   GlobalLpPool: { build: (n) => overSpace(n, (x, over) => lp(x, over, n.int("p", 2))) },
 };

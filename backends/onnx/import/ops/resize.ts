@@ -262,27 +262,42 @@ function resize(n: NodeView): Value {
     if (!(made >= 1 && made <= 2 ** 14 && size <= 2 ** 20))
       throw n.fail(`a side of ${size} elements resized to ${made}`);
     const along: Along = { size, made, scale, from: region?.[i] ?? 0, to: region?.[i + axes.length] ?? 1 };
-    const same = made === size && scale === 1 && how.coordinate !== "tf_crop_and_resize";
-    if (!same) x = resampled(x, at, tapsOf(n, how, along), n.float("extrapolation_value", 0));
+    x = resampled(x, at, tapsOf(n, how, along), n.float("extrapolation_value", 0));
   });
   return x;
 }
 
-/** Sizes and scales; some policies use a single scale for all resized dimensions, to keep the aspect ratio. */
-function keptRatio(n: NodeView, x: Tensor, axes: readonly number[], sizes: readonly Dim[] | undefined) {
+/** The size that a side is resized to, and by what. */
+interface Resized {
+  readonly made: Dim;
+  readonly scale: number;
+}
+
+/** By sizes; some policies use a single scale for all resized dimensions, to keep the aspect ratio. */
+function keptRatio(
+  n: NodeView,
+  x: Tensor,
+  axes: readonly number[],
+  sizes: readonly Dim[] | undefined,
+): Resized[] | undefined {
   if (!sizes) return undefined;
   const policy = n.text("keep_aspect_ratio_policy", "stretch");
   const own = axes.map((at, i) => ({ size: x.shape[at]!, made: sizes[i]! }));
-  if (policy === "stretch")
-    return own.map(({ size, made }) => ({
-      made,
-      scale: typeof size === "number" && typeof made === "number" ? made / size : 1,
-    }));
-  const open = own.flatMap((o) => [o.size, o.made]).find((d) => typeof d !== "number");
-  if (open !== undefined) throw n.fail(`the aspect ratio of a side of ${open} elements is kept: ${n.toGive(open)}`);
-  const ratios = own.map(({ size, made }) => (made as number) / (size as number));
+  const ratioOf = ({ size, made }: (typeof own)[number]) =>
+    size === made ? 1 : typeof size === "number" && typeof made === "number" ? made / size : undefined;
+  if (policy === "stretch") return own.map((side) => ({ made: side.made, scale: ratioOf(side) ?? 1 }));
+  const ratios = own.map((side) => {
+    const ratio = ratioOf(side);
+    if (ratio !== undefined) return ratio;
+    const open = typeof side.size === "number" ? side.made : side.size;
+    throw n.fail(`the aspect ratio of a side of ${open} elements is kept: ${n.toGive(open)}`);
+  });
   const scale = policy === "not_larger" ? Math.min(...ratios) : Math.max(...ratios);
-  return own.map(({ size }) => ({ made: Math.floor(scale * (size as number) + 0.5), scale }));
+  return own.map(({ size }) => {
+    if (typeof size === "number") return { made: Math.floor(scale * size + 0.5), scale };
+    if (scale === 1) return { made: size, scale };
+    throw n.fail(`a side of ${size} elements is resized by ${scale}, to keep the aspect ratio: ${n.toGive(size)}`);
+  });
 }
 
 export const resizeRecords: Records = {

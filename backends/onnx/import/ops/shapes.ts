@@ -75,7 +75,8 @@ function askedShape(n: NodeView, x: Value): Dim[] {
   if (unknown < 0) return shape;
   const rest = productOfDims(shape.filter((_, i) => i !== unknown));
   const left = rest === 0 ? undefined : divideDims(elements(x), rest);
-  if (left === undefined) throw n.fail(`${elements(x)} elements are no multiple of ${rest}: ${n.toGive(elements(x))}`);
+  if (left === undefined)
+    throw n.fail(`${elements(x)} elements are no multiple of ${rest}: ${n.toGive(elements(x), rest)}`);
   shape[unknown] = left;
   return shape;
 }

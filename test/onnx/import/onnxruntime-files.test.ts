@@ -1,0 +1,162 @@
+/** What onnxruntime and its tools write that is not in ONNX itself: each file computes what onnxruntime computes of it. */
+import { createRequire } from "node:module";
+import type * as Ort from "onnxruntime-node";
+import { expect, it } from "vitest";
+import { importOnnx } from "../../../backends/onnx/index.ts";
+import { encodeModel, type ModelProto } from "../../../backends/onnx/wire/proto.ts";
+import { evaluate } from "../../../backends/reference/index.ts";
+import { inputName } from "../../../compiler/index.ts";
+
+const ort = createRequire(import.meta.url)("onnxruntime-node") as typeof Ort;
+const shape = [2, 3, 4, 5];
+/** The scale of results: onnxruntime takes the reciprocal as a whole number in a softmax. */
+const step = 1 / 64;
+const [uint8, f32] = [2, 1];
+
+interface Made {
+  readonly op: string;
+  readonly input: readonly string[];
+  readonly ints?: Readonly<Record<string, number>>;
+  readonly activation?: readonly [name: string, ...parameters: number[]];
+}
+
+const scalar = (name: string, value: number) => ({ name, dims: [], dataType: f32, floatData: [value] });
+const zero = (name: string, value: number) => ({ name, dims: [], dataType: uint8, int32Data: [value] });
+const info = (name: string, dims: readonly number[]) => ({
+  name,
+  type: { tensorType: { elemType: f32, shape: { dim: dims.map((dimValue) => ({ dimValue })) } } },
+});
+
+/** Nodes in the order given; an operator of onnxruntime's own is one that ONNX lacks. */
+function file(nodes: readonly (Made & { output: string })[], output: readonly number[]): Uint8Array {
+  const own = /^(QLinear(?!MatMul|Conv$)|BiasGelu|FusedConv)/;
+  return encodeModel({
+    irVersion: 8,
+    opsetImport: [
+      { domain: "", version: 17 },
+      { domain: "com.microsoft", version: 1 },
+    ],
+    graph: {
+      name: "g",
+      input: [info("a", shape), info("b", shape)],
+      output: [info("y", output)],
+      initializer: [
+        ...[scalar("as", 0.02), scalar("bs", 0.03), scalar("ys", step)],
+        ...[zero("az", 120), zero("bz", 131), zero("yz", 90)],
+        { name: "half", dims: [4], dataType: 10, int32Data: [0x3c00, 0x3c00, 0x4000, 0x4000] },
+        { name: "w", dims: [2, 3, 1, 1], dataType: f32, floatData: [0.5, -1, 0.3, 0.2, 0.9, -0.4] },
+        { name: "bias", dims: [5], dataType: f32, floatData: [0.1, -0.2, 0.3, -0.4, 0.5] },
+      ],
+      node: nodes.map(({ op, input, output, ints = {}, activation }) => ({
+        ...{
+          opType: op,
+          domain: own.test(op) ? "com.microsoft" : "",
+          name: output,
+          input: [...input],
+          output: [output],
+        },
+        attribute: [
+          ...Object.entries(ints).map(([name, i]) => ({ name, type: 2, i })),
+          ...(activation ? [{ name: "activation", type: 3, s: new TextEncoder().encode(activation[0]) }] : []),
+          ...(activation ? [{ name: "activation_params", type: 6, floats: activation.slice(1) }] : []),
+        ],
+      })),
+    },
+  } as unknown as ModelProto);
+}
+
+const values = (seed: number) => Float32Array.from({ length: 120 }, (_, i) => 2 * Math.sin(seed + i * 1.7));
+const feeds = { a: values(1), b: values(2) };
+
+async function both(bytes: Uint8Array): Promise<{ made: ArrayLike<number>; want: ArrayLike<number> }> {
+  const session = await ort.InferenceSession.create(bytes, { logSeverityLevel: 4, intraOpNumThreads: 1 });
+  const tensors = session.inputNames.map((n) => [n, new ort.Tensor("float32", feeds[n as "a"], shape)]);
+  const { y } = await session.run(Object.fromEntries(tensors));
+  await session.release();
+  const { graph, parameters } = await importOnnx(bytes);
+  const given = new Map(graph.inputs.map((n) => [inputName(n), Float64Array.from(feeds[inputName(n) as "a"] ?? [])]));
+  for (const [name, { read }] of parameters) given.set(name, Float64Array.from((await read()).data));
+  return { made: evaluate(graph, given).get("y")!.data, want: y!.data as Float32Array };
+}
+
+/** Quantizes both inputs, computes, and gives the floats. */
+const quantized = ({ op, input, ints }: Made, output: readonly number[]) =>
+  file(
+    [
+      { op: "QuantizeLinear", input: ["a", "as", "az"], output: "qa" },
+      { op: "QuantizeLinear", input: ["b", "bs", "bz"], output: "qb" },
+      { op, input, output: "qy", ...(ints && { ints }) },
+      { op: "DequantizeLinear", input: ["qy", "ys", "yz"], output: "y" },
+    ],
+    output,
+  );
+
+const one = ["qa", "as", "az", "ys", "yz"];
+const two = ["qa", "as", "az", "qb", "bs", "bz", "ys", "yz"];
+
+it.each<[string, Made, readonly number[]]>([
+  ["QLinearAdd", { op: "QLinearAdd", input: two }, shape],
+  ["QLinearMul", { op: "QLinearMul", input: two }, shape],
+  ["QLinearSigmoid", { op: "QLinearSigmoid", input: one }, shape],
+  ["QLinearLeakyRelu", { op: "QLinearLeakyRelu", input: one }, shape],
+  ["QLinearSoftmax", { op: "QLinearSoftmax", input: one, ints: { axis: 1, opset: 13 } }, shape],
+  ["QLinearConcat", { op: "QLinearConcat", input: ["ys", "yz", ...two.slice(0, 6)], ints: { axis: 2 } }, [2, 3, 8, 5]],
+  [
+    "QLinearGlobalAveragePool",
+    { op: "QLinearGlobalAveragePool", input: one, ints: { channels_last: 0 } },
+    [2, 3, 1, 1],
+  ],
+])("%s, to the step of its result", async (_, made, output) => {
+  const found = await both(quantized(made, output));
+  expect(found.made.length).toBe(found.want.length);
+  expect(new Set(Array.from(found.want)).size).toBeGreaterThan(3);
+  const off = Array.from(found.want, (v, i) => Math.abs(v - found.made[i]!) / step);
+  // onnxruntime rounds sums of f32: at a tie the neighbouring step, and no further.
+  expect(Math.max(...off)).toBeLessThan(1.01);
+  expect(off.filter((d) => d > 0.01).length).toBeLessThanOrEqual(Math.ceil(off.length / 20));
+});
+
+it("BiasGelu", async () => {
+  const { made, want } = await both(file([{ op: "BiasGelu", input: ["a", "bias"], output: "y" }], shape));
+  Array.from(want).forEach((v, i) => {
+    expect(made[i]).toBeCloseTo(v, 5);
+  });
+});
+
+it.each<{ activation: readonly [string, ...number[]] }>([
+  { activation: ["Relu"] },
+  { activation: ["Tanh"] },
+  { activation: ["LeakyRelu", 0.2] },
+  { activation: ["Clip", -0.4, 0.6] },
+  { activation: ["HardSigmoid", 0.3, 0.4] },
+])("FusedConv with $activation", async ({ activation }) => {
+  const { made, want } = await both(
+    file([{ op: "FusedConv", input: ["a", "w"], output: "y", activation }], [2, 2, 4, 5]),
+  );
+  Array.from(want).forEach((v, i) => {
+    expect(made[i]).toBeCloseTo(v, 5);
+  });
+});
+
+it("scales of a resize that the conversion to f16 casts", async () => {
+  const nodes = [
+    { op: "Cast", input: ["half"], output: "scales", ints: { to: 1 } },
+    { op: "Resize", input: ["a", "", "scales"], output: "y" },
+  ];
+  const { made, want } = await both(file(nodes, [2, 3, 8, 10]));
+  expect(Array.from(made)).toEqual(Array.from(want));
+});
+
+it("nodes in any order, as the conversion to f16 leaves them", async () => {
+  const nodes = [
+    { op: "Mul", input: ["sum", "difference"], output: "y" },
+    { op: "Sub", input: ["sum", "b"], output: "difference" },
+    { op: "Add", input: ["a", "b"], output: "sum" },
+  ];
+  const { made, want } = await both(file(nodes, shape));
+  Array.from(want).forEach((v, i) => {
+    expect(made[i]).toBeCloseTo(v, 5);
+  });
+  const circle = [nodes[0]!, { op: "Add", input: ["a", "y"], output: "sum" }, nodes[1]!];
+  await expect(importOnnx(file(circle, shape))).rejects.toThrow(/reads "(sum|y)", which nothing before it makes/);
+});
