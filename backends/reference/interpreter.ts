@@ -85,8 +85,13 @@ async function runOnce(
 ): Promise<Record<string, HostTensor>> {
   const held = new Map<string, HostTensor>();
   const given = checkFeeds(graph, feeds, sizes);
-  for (const name of nodesOf(graph).filter(isGraphInput).filter(isResident).map(inputName))
-    held.set(name, await store.read(name));
+  const read = new Set(nodesOf(graph));
+  const there = new Set(store.names());
+  for (const node of graph.inputs.filter(isResident)) {
+    const name = inputName(node);
+    // What the graph only writes, such as a new conversation's cache, need not be there; if it is, it has sizes to bind.
+    if (read.has(node) || there.has(name)) held.set(name, await store.read(name));
+  }
   const run = checkResidents(graph, (name) => held.get(name), given);
   const bound = runStages(graph, referenceStages(run), graphForm);
   const tensors = new Map([...Object.entries(feeds), ...held]);

@@ -29,7 +29,7 @@ describe("--hardware", () => {
     ["-1×H200", 'not "-1×H200"'],
     ["1.5×H200", 'not "1.5×H200"'],
     ["9007199254740993×H200", 'not "9007199254740993×H200"'],
-    ["H20", 'no hardware "H20" is on record; did you mean "H200" or "H100"?'],
+    ["H20", 'no hardware "H20" is on record; did you mean "H200"?'],
     ["abacus", "There are A100-80G, A100-40G, H100, H200, RTX-4090, M2-Max, here."],
     ["16×H100", "say what joins 16 of H100, as in 16×H100,IB-200G: its NVLink joins 8"],
     ["2×RTX-4090", "say what joins 2 of RTX-4090, as in 2×RTX-4090,IB-200G: no link of it is on record"],
