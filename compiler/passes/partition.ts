@@ -12,6 +12,7 @@ import { intern, type Node } from "../ir/node.ts";
 import { isParameter, opRecord } from "../ir/op.ts";
 import { elementsOf } from "../ir/type.ts";
 import { input } from "../ops/index.ts";
+import { readersTogether } from "./readers-together.ts";
 
 /** Names within a part, by index; names in models contain no percent sign. */
 export const partNames = {
@@ -68,7 +69,10 @@ export function partition(graph: Graph, most: number, sizes: Sizes = {}, options
 interface Plan {
   readonly graph: Graph;
   readonly order: readonly Node[];
-  /** The part of every node that is computed once; nodes without one are recomputed wherever they are used. */
+  /**
+   * The part of every node that is computed once, in the order of computation; nodes without one are recomputed
+   * wherever they are used.
+   */
   readonly part: ReadonlyMap<Node, number>;
   readonly count: number;
   /** What each part passes to later parts or outputs. */
@@ -81,7 +85,8 @@ interface Plan {
 
 function planOf(graph: Graph, most: number, sizes: Sizes, { held, anywhere }: CutOptions): Plan {
   const order = nodesOf(graph);
-  const placed = order.filter((n) => !isParameter(n) && !isFree(n) && !isOfWeights(n));
+  const isPlaced = (n: Node) => !isParameter(n) && !isFree(n) && !isOfWeights(n);
+  const placed = readersTogether(order.filter(isPlaced), parametersBelow);
   const handed = handedOn(placed, sizes);
   const heldNodes = new Set(graph.outputs.flatMap(({ name, node }) => (held?.includes(name) ? [node] : [])));
   const part = new Map<Node, number>();
@@ -216,6 +221,8 @@ function endOf(
     }
     bytes += heldBytes(placed[i]!);
     if (bytes > most && best > from) return best;
+    // The next node would bring a parameter of this part again.
+    if (placed[i + 1] && parametersBelow(placed[i + 1]!).some((p) => seen.has(p))) continue;
     const ratio = handed[i]! / bytes;
     // A part has at least one parameter.
     if (bytes > 0 && ratio <= least) [best, least] = [i + 1, ratio];
@@ -238,8 +245,8 @@ class PartBuilder {
   }
 
   build(): Part {
-    const { graph, order, part, results, ownerOf } = this.plan;
-    for (const node of order) if (part.get(node) === this.index) this.made.set(node, this.rebuilt(node));
+    const { graph, part, results, ownerOf } = this.plan;
+    for (const [node, p] of part) if (p === this.index) this.made.set(node, this.rebuilt(node));
     const own = results[this.index]!;
     const outputs = own.map((node, i): Output => ({ name: partNames.result(i), node: this.use(node) }));
     return {

@@ -78,3 +78,35 @@ describe("published models in parts of 1 GB", () => {
     expect(Math.max(...parts.map((p) => p.bytes))).toBeLessThanOrEqual(1e9);
   });
 });
+
+/** A chain of products with shared weights, run on two inputs, each followed by the same chain backward. */
+function twoRuns(layers: number): Graph {
+  const [k, out] = [
+    { name: "k", size: 8 },
+    { name: "out", size: 8 },
+  ];
+  const weights = Array.from({ length: layers }, (_, i) =>
+    ops.parameter(`w${i}`, "f32", [k, out], { kind: "constant", value: 0 }),
+  );
+  const run = (name: string, rows: number): Node[] => {
+    const states = [ops.input(name, "f32", [{ name: "row", size: rows }, k])];
+    for (const w of weights) states.push(ops.rename(ops.exp(ops.contract(states.at(-1)!, w, ["k"])), "out", "k"));
+    let g = states.at(-1)!;
+    for (const w of [...weights].reverse()) g = ops.contract(ops.rename(g, "k", "out"), w, ["out"]);
+    return [states.at(-1)!, g];
+  };
+  const outputs = [...run("a", 3), ...run("b", 5)].map((node, i) => ({ name: `o${i}`, node }));
+  return makeGraph("two_runs", outputs);
+}
+
+it("brings the weights of layers that two inputs share once for both", () => {
+  const graph = twoRuns(6);
+  for (const most of [1, 256, 600]) {
+    const parts = partition(graph, most);
+    const brought = parts.flatMap((p) => p.weights);
+    for (let i = 0; i < 6; i++) expect(brought.filter((name) => name === `w${i}`).length).toBeLessThanOrEqual(2);
+    const values = inputValues(graph, 7);
+    const whole = evaluate(graph, values);
+    for (const [name, { data }] of whole) expect(evaluateParts(parts, values).get(name)).toEqual(data);
+  }
+});
