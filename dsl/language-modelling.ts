@@ -102,7 +102,7 @@ function nextTokenLoss(
 ): OneLoss {
   const vocab = scores.type.axes.find((a) => a.name === "vocab") as Axis<"vocab">;
   const wanted = cast(ge(labels, 0), "f32");
-  const losses = mul(crossEntropy(scores, max(labels, 0) as Ids, vocab), wanted);
+  const losses = mul(crossEntropy(scores, max(labels, 0), vocab), wanted);
   const weight = sum(wanted, [batch, token]);
   return { loss: div(sum(losses, [batch, token]), max(weight, 1)), weight };
 }

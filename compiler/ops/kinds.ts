@@ -54,6 +54,9 @@ export interface Unary {
   readonly record: OpRecord;
 }
 export interface Binary {
+  // Numbers have overloads of their own: a second set of axes would be inferred from where the result is used.
+  <A extends string>(a: Typed<A>, b: number): Typed<A>;
+  <A extends string>(a: number, b: Typed<A>): Typed<A>;
   <A extends string = never, B extends string = never>(a: Typed<A> | number, b: Typed<B> | number): Typed<A | B>;
   (a: Operand, b: Operand): Node;
   readonly record: OpRecord;

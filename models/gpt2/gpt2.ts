@@ -169,7 +169,7 @@ export function gpt2NextLoss(p: Params, last: Tokens, labels: Ids, a: Gpt2Axes):
   const next: Ids = slice(labels, a.token, 1, fewer.size);
   const wanted = cast(ge(next, 0), "f32");
   const scores = gpt2Scores(p, slice(last, a.token, 0, fewer.size), a);
-  const losses = mul(crossEntropy(scores, max(next, 0) as Ids, a.vocab), wanted);
+  const losses = mul(crossEntropy(scores, max(next, 0), a.vocab), wanted);
   const weight = sum(wanted, [a.batch, fewer]);
   return { loss: div(sum(losses, [a.batch, fewer]), max(weight, 1)), weight };
 }

@@ -11,6 +11,7 @@ import {
   input,
   layerNorm,
   linear,
+  max,
   mean,
   reduceMin,
   rename,
@@ -77,4 +78,5 @@ export const reduced: Tensor<"batch" | "token" | "embed"> = reduceLogMeanExp(x, 
 export const logits: Tensor<"batch" | "token" | "key_token"> = contract(x, rename(x, token, key), embed);
 export const mapped: Tensor<"batch" | "token" | "hidden"> = linear(p, x, [embed], [hidden]);
 export const scalar: Tensor<never> = mean(x, [batch, token, embed]);
+export const clipped: Tensor<"batch" | "token"> = crossEntropy(x, max(input("label", "i32", [batch, token]), 0), embed);
 export const own: Tensor<"batch"> = reduceLogMeanExp(flip(mish(x), token), [token, embed]);
