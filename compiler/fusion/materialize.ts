@@ -78,7 +78,7 @@ class Materialization {
       stores = this.evict(group, stores);
       consumer = this.readGroup(group, stores);
     }
-    this.runStores(group, stores, consumer);
+    if (stores.length > 0) this.runStores(group, stores, consumer);
   }
 
   /** Emits one kernel, or several if the cores have too many results for one: each computes the cores that it needs. */
@@ -123,6 +123,8 @@ class Materialization {
     this.reads.miss(last.value, `its producer's kernel would bind more than ${this.limits.maxBindings} buffers`);
     this.writes.groupStores.set(group, [...rest]);
     this.runPieces([last], last.value.type.axes);
+    // It may read values of the same readiness that no group computes: their kernels run between the group's and its own.
+    this.runBuckets(group.position);
     return this.writes.sorted(this.writes.groupStores.get(group)!);
   }
 
