@@ -11,7 +11,7 @@ const ort = createRequire(import.meta.url)("onnxruntime-node") as typeof Ort;
 const shape = [2, 3, 4, 5];
 /** The scale of results: onnxruntime takes the reciprocal as a whole number in a softmax. */
 const step = 1 / 64;
-const [uint8, f32] = [2, 1];
+const [f32, uint8, int8, int32, int64] = [1, 2, 3, 6, 7];
 
 interface Made {
   readonly op: string;
@@ -29,7 +29,7 @@ const info = (name: string, dims: readonly number[]) => ({
 
 /** Nodes in the order given; an operator of onnxruntime's own is one that ONNX lacks. */
 function file(nodes: readonly (Made & { output: string })[], output: readonly number[]): Uint8Array {
-  const own = /^(QLinear(?!MatMul|Conv$)|BiasGelu|FusedConv)/;
+  const own = /^(QLinear(?!MatMul|Conv$)|BiasGelu|FusedConv|QGemm|GatherBlockQuantized)/;
   return encodeModel({
     irVersion: 8,
     opsetImport: [
@@ -45,6 +45,25 @@ function file(nodes: readonly (Made & { output: string })[], output: readonly nu
         ...[zero("az", 120), zero("bz", 131), zero("yz", 90)],
         { name: "half", dims: [4], dataType: 10, int32Data: [0x3c00, 0x3c00, 0x4000, 0x4000] },
         { name: "w", dims: [2, 3, 1, 1], dataType: f32, floatData: [0.5, -1, 0.3, 0.2, 0.9, -0.4] },
+        {
+          name: "qw",
+          dims: [3, 20],
+          dataType: int8,
+          int32Data: Array.from({ length: 60 }, (_, i) => ((i * 37) % 201) - 100),
+        },
+        { name: "ws", dims: [3], dataType: f32, floatData: [0.01, 0.02, 0.005] },
+        { name: "wz", dims: [3], dataType: int8, int32Data: [0, 0, 0] },
+        { name: "qc", dims: [3], dataType: int32, int32Data: [400, -900, 250] },
+        {
+          name: "table",
+          dims: [5, 16],
+          dataType: uint8,
+          int32Data: Array.from({ length: 80 }, (_, i) => (i * 73) % 256),
+        },
+        { name: "ts", dims: [5, 2], dataType: f32, floatData: [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1] },
+        { name: "ts8", dims: [5, 1], dataType: f32, floatData: [0.01, 0.02, 0.03, 0.04, 0.05] },
+        { name: "tz", dims: [5, 1], dataType: uint8, int32Data: [0x21, 0x43, 0x65, 0x87, 0xa9] },
+        { name: "places", dims: [2, 3], dataType: int64, int64Data: [4, 0, 2, 1, 1, 3].map(BigInt) },
         { name: "bias", dims: [5], dataType: f32, floatData: [0.1, -0.2, 0.3, -0.4, 0.5] },
       ],
       node: nodes.map(({ op, input, output, ints = {}, activation }) => ({
@@ -159,4 +178,39 @@ it("nodes in any order, as the conversion to f16 leaves them", async () => {
   });
   const circle = [nodes[0]!, { op: "Add", input: ["a", "y"], output: "sum" }, nodes[1]!];
   await expect(importOnnx(file(circle, shape))).rejects.toThrow(/reads "(sum|y)", which nothing before it makes/);
+});
+
+const rows = [
+  { op: "Flatten", input: ["a"], output: "flat", ints: { axis: 2 } },
+  { op: "QuantizeLinear", input: ["flat", "as", "az"], output: "qa" },
+];
+const gemm = ["qa", "as", "az", "qw", "ws", "wz", "qc"];
+
+it("QGemm to floats, with a scale for each column", async () => {
+  const nodes = [...rows, { op: "QGemm", input: gemm, output: "y", ints: { transB: 1 } }];
+  const { made, want } = await both(file(nodes, [6, 3]));
+  expect(Math.max(...Array.from(want, (v, i) => Math.abs(v - made[i]!)))).toBeLessThan(1e-4);
+});
+
+it("QGemm to integers, to the step of its result", async () => {
+  const nodes = [
+    ...rows,
+    { op: "QGemm", input: [...gemm, "bs", "yz"], output: "qy", ints: { transB: 1 } },
+    { op: "DequantizeLinear", input: ["qy", "bs", "yz"], output: "y" },
+  ];
+  const { made, want } = await both(file(nodes, [6, 3]));
+  expect(new Set(Array.from(want)).size).toBeGreaterThan(5);
+  expect(Math.max(...Array.from(want, (v, i) => Math.abs(v - made[i]!)))).toBeLessThan(0.0301);
+});
+
+it.each([
+  { zeros: ["tz"], bits: 4, width: 32 },
+  { zeros: [], bits: 4, width: 32 },
+  { zeros: [], bits: 8, width: 16 },
+])("GatherBlockQuantized of $bits bits, zero points: $zeros", async ({ zeros, bits, width }) => {
+  const ints = { bits, block_size: 16 };
+  const scales = bits === 8 ? "ts8" : "ts";
+  const nodes = [{ op: "GatherBlockQuantized", input: ["table", "places", scales, ...zeros], output: "y", ints }];
+  const { made, want } = await both(file(nodes, [2, 3, width]));
+  expect(Math.max(...Array.from(want, (v, i) => Math.abs(v - made[i]!)))).toBeLessThan(1e-5);
 });

@@ -23,13 +23,15 @@ function fromStart(n: NodeView, index: Value, size: Dim): Value {
 }
 
 /** Gathers along one dimension. */
-function gather(n: NodeView): Value {
-  const data = n.in(0);
-  const at = n.dim(n.int("axis", 0), data.shape.length);
-  const index = fromStart(n, n.in(1), data.shape[at]!);
-  const places = knownOf(index);
-  if (places && index.shape.length <= 1 && isNumbers(places.values)) {
-    const list = Array.from(places.values);
+const gather = (n: NodeView): Value => gatherAlong(n, n.in(0), n.in(1), n.int("axis", 0));
+
+/** The slices of `data` at `places` of a dimension, which count from its end where they are negative. */
+export function gatherAlong(n: NodeView, data: Value, places: Value, axis: number): Value {
+  const at = n.dim(axis, data.shape.length);
+  const index = fromStart(n, places, data.shape[at]!);
+  const constant = knownOf(index);
+  if (constant && index.shape.length <= 1 && isNumbers(constant.values)) {
+    const list = Array.from(constant.values);
     if (index.shape.length === 0) return without(n, rangeOf(n, data, at, list[0]!, 1), at);
     if (list.length > 0 && list.length <= 64) return chosen(n, data, at, list);
   }

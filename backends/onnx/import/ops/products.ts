@@ -64,7 +64,7 @@ const swapped = (n: NodeView, value: Value): Value => {
 };
 
 /** alpha · A · B + beta · C, with A and B optionally transposed. */
-function gemm(n: NodeView): Value {
+export function gemm(n: NodeView): Value {
   const [left, right] = [n.in(0), n.in(1)];
   if (left.shape.length !== 2 || right.shape.length !== 2) throw n.fail("both operands are matrices");
   const a = n.flag("transA") ? swapped(n, left) : left;

@@ -5,6 +5,7 @@ import { float, isNarrow } from "../elements.ts";
 import type { NodeView } from "../node-view.ts";
 import type { ImportRecord, Records } from "../record.ts";
 import type { Value } from "../values.ts";
+import { gemm } from "./products.ts";
 import { quantizedNode, wide } from "./quantized.ts";
 import { concatAlong } from "./ranges.ts";
 import { averageOverSpace } from "./reductions.ts";
@@ -28,6 +29,35 @@ function floatsAt(n: NodeView, at: number): Value {
 }
 
 const whole = (x: Node): Node => cast(x, "i32");
+
+/** The columns of a matrix that is followed by its scale and its zero point, each one number or one for each column. */
+function matrixAt(n: NodeView, at: number, columns: 0 | 1): { readonly floats: Value; readonly scale: Value } {
+  const beside = (i: number): Value => {
+    const value = n.in(i);
+    if (value.shape.length !== 1 || value.shape[0] === 1) return scalar(n, i);
+    return reshapeTo(n, value, columns === 1 ? [1, value.shape[0]!] : [value.shape[0]!, 1]);
+  };
+  const zero = n.inputs[at + 2] && beside(at + 2);
+  const operands = [n.in(at), beside(at + 1), ...(zero ? [zero] : [])];
+  const floats = pointwise(n, operands, ([q, s, z]) => mul(wide(z ? sub(whole(q!), whole(z)) : q!), wide(s!)), float);
+  return { floats, scale: n.in(at + 1) };
+}
+
+/** QGemm: C counts in the scale of the product; the result has floats where it has no scale of its own. */
+function gemmOfIntegers(n: NodeView): Value {
+  const [a, b] = [floatsAt(n, 0), matrixAt(n, 3, n.flag("transB") ? 0 : 1)];
+  const alpha = n.float("alpha", 1);
+  const c =
+    n.inputs[6] &&
+    pointwise(
+      n,
+      [n.inputs[6], scalar(n, 1), b.scale],
+      ([v, sa, sb]) => mul(mul(wide(v!), wide(sa!)), mul(wide(sb!), alpha)),
+      float,
+    );
+  const made = gemm(n.with([a, b.floats, c]));
+  return n.inputs[7] ? quantizedBy(n, made, 7, n.inputs[8]?.type ?? n.in(0).type) : made;
+}
 
 /** Quantizes with the scale and the zero point at a place. */
 function quantizedBy(n: NodeView, x: Value, scale: number, type = n.inputs[scale + 1]?.type ?? n.in(0).type): Value {
@@ -76,6 +106,7 @@ export const quantizedForms: Records = {
   ),
   "com.microsoft.QLinearSoftmax": ofOne(softmax),
   "com.microsoft.QLinearConcat": { build: concat },
+  "com.microsoft.QGemm": { build: gemmOfIntegers },
   "com.microsoft.QLinearGlobalAveragePool": ofOne((x, n) => {
     if (n.int("channels_last", 0) !== 0) throw n.fail("channels that come last");
     return averageOverSpace(n.with([x]));

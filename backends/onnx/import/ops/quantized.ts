@@ -7,6 +7,7 @@ import type { ImportRecord, Records } from "../record.ts";
 import { roundEven, roundedToBytes } from "../rounding.ts";
 import { isNumbers, type Stored, type Tensor, tensor, type Value } from "../values.ts";
 import { casted } from "./elementwise.ts";
+import { gatherAlong } from "./indexing.ts";
 import { matmul } from "./products.ts";
 import { reshapeTo } from "./shapes.ts";
 import { convolve } from "./windows.ts";
@@ -300,6 +301,53 @@ function matmulNBits(n: NodeView): Value {
   return bias ? pointwise(n, [product, bias], ([p, b]) => add(p!, b!)) : product;
 }
 
+/**
+ * GatherBlockQuantized: rows of a table whose elements are integers with a scale and zero point for each block. Bytes
+ * hold one element of 8 bits, or two of 4 bits, the low one first.
+ */
+function gatherBlocks(n: NodeView): Value {
+  const [data, places, scales, zeros] = [n.in(0), n.in(1), n.in(2), n.inputs[3]];
+  const [bits, block] = [n.int("bits", 4), n.int("block_size", 128)];
+  const rank = data.shape.length;
+  const [along, at] = [n.dim(n.int("gather_axis", 0), rank), n.dim(n.int("quantize_axis", 1), rank)];
+  const parts = [data, scales, zeros].map((v) => v && sourceOf(v));
+  if (!parts[0] || !parts[1] || (zeros && !parts[2])) throw n.fail("its table is computed when the model runs");
+  const isBytes = data.type.name === "uint8";
+  if (!(isBytes ? [4, 8] : [4]).includes(bits) || !(block >= 1)) throw n.fail(`${bits} bits in blocks of ${block}`);
+  const each = isBytes ? 8 / bits : 1;
+  if (each > 1 && at !== rank - 1) throw n.fail("bytes of two elements along another dimension than the last");
+  const stored = data.shape as readonly number[];
+  const shape = stored.map((d, i) => (i === at ? d * each : d));
+  const blocks = Math.ceil(shape[at]! / block);
+  const perRow = (v: Value, width: number, what: string) => {
+    const fits = v.shape.length === rank && v.shape.every((d, i) => d === (i === at ? width : stored[i]));
+    if (!fits) throw n.fail(`${what} of [${v.shape.join(", ")}] for [${stored.join(", ")}] in blocks of ${block}`);
+  };
+  perRow(scales, blocks, "scales");
+  if (zeros) perRow(zeros, Math.ceil(blocks / each), "zero_points");
+  const otherwise = isBytes ? 2 ** (bits - 1) : 0;
+  const [size, below] = [shape[at]!, shape.slice(at + 1).reduce((k, d) => k * d, 1)];
+  /** Element `k` of a packed line. */
+  const element = (values: ArrayLike<number>, line: number, inner: number, width: number, k: number): number => {
+    const value = values[(line * width + Math.floor(k / each)) * below + inner]!;
+    return each === 1 ? value : (value >> (bits * (k % each))) & (2 ** bits - 1);
+  };
+  const weight = {
+    name: data.kind === "stored" ? data.weight.name : n.message.input[0]!,
+    form: ["gathered blocks", at, block, bits, ...n.message.input.slice(2)].join(" "),
+    read: async () => {
+      const [q, s, z] = await Promise.all([parts[0]!(), parts[1]!(), parts[2]?.()]);
+      return Float32Array.from({ length: shape.reduce((k, d) => k * d, 1) }, (_, i) => {
+        const [line, k, inner] = [Math.floor(i / (size * below)), Math.floor(i / below) % size, i % below];
+        const b = Math.floor(k / block);
+        const zero = z ? element(z, line, inner, Math.ceil(blocks / each), b) : otherwise;
+        return (element(q, line, inner, stored[at]!, k) - zero) * s[(line * blocks + b) * below + inner]!;
+      });
+    },
+  };
+  return gatherAlong(n, { kind: "stored", type: scales.type, shape, weight } satisfies Stored, places, along);
+}
+
 /** Transposes [out, in] to [in, out]; `in` is named by the contracted axis. */
 function transposed(n: NodeView, weight: Stored, x: Tensor): Tensor {
   const dot = x.axes.at(-1);
@@ -326,6 +374,7 @@ export const quantizedRecords: Records = {
     },
   },
   "com.microsoft.MatMulNBits": { build: matmulNBits },
+  "com.microsoft.GatherBlockQuantized": { build: gatherBlocks },
 };
 
 /** Internal operator that integer-forms.ts creates for row gathers from blocks. */
