@@ -29,7 +29,8 @@ const info = (name: string, dims: readonly number[]) => ({
 
 /** Nodes in the order given; an operator of onnxruntime's own is one that ONNX lacks. */
 function file(nodes: readonly (Made & { output: string })[], output: readonly number[]): Uint8Array {
-  const own = /^(QLinear(?!MatMul|Conv$)|BiasGelu|FusedConv|QGemm|GatherBlockQuantized)/;
+  const own =
+    /^(QLinear(?!MatMul|Conv$)|BiasGelu|FusedConv|QGemm|GatherBlockQuantized|DynamicQuantizeMatMul|QAttention|QEmbedLayerNormalization|MatMulIntegerToFloat)/;
   return encodeModel({
     irVersion: 8,
     opsetImport: [
@@ -51,6 +52,30 @@ function file(nodes: readonly (Made & { output: string })[], output: readonly nu
           dataType: int8,
           int32Data: Array.from({ length: 60 }, (_, i) => ((i * 37) % 201) - 100),
         },
+        {
+          name: "qm",
+          dims: [5, 3],
+          dataType: int8,
+          int32Data: Array.from({ length: 15 }, (_, i) => ((i * 37) % 201) - 100),
+        },
+        { name: "rows", dims: [3], dataType: int64, int64Data: [2, 12, 5] },
+        {
+          name: "pw",
+          dims: [5, 12],
+          dataType: int8,
+          int32Data: Array.from({ length: 60 }, (_, i) => ((i * 41) % 191) - 95),
+        },
+        { name: "pb", dims: [12], dataType: f32, floatData: Array.from({ length: 12 }, (_, i) => Math.sin(i)) },
+        { name: "iz", dims: [], dataType: int8, int32Data: [3] },
+        { name: "ids", dims: [2, 3], dataType: int32, int32Data: [4, 0, 2, 1, 1, 3] },
+        {
+          name: "vector",
+          dims: [16],
+          dataType: uint8,
+          int32Data: Array.from({ length: 16 }, (_, i) => (i * 29) % 256),
+        },
+        { name: "none", dims: [1], dataType: f32, floatData: [0] },
+        { name: "mb", dims: [3], dataType: f32, floatData: [0.5, -1, 2] },
         { name: "ws", dims: [3], dataType: f32, floatData: [0.01, 0.02, 0.005] },
         { name: "wz", dims: [3], dataType: int8, int32Data: [0, 0, 0] },
         { name: "qc", dims: [3], dataType: int32, int32Data: [400, -900, 250] },
@@ -63,7 +88,7 @@ function file(nodes: readonly (Made & { output: string })[], output: readonly nu
         { name: "ts", dims: [5, 2], dataType: f32, floatData: [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1] },
         { name: "ts8", dims: [5, 1], dataType: f32, floatData: [0.01, 0.02, 0.03, 0.04, 0.05] },
         { name: "tz", dims: [5, 1], dataType: uint8, int32Data: [0x21, 0x43, 0x65, 0x87, 0xa9] },
-        { name: "places", dims: [2, 3], dataType: int64, int64Data: [4, 0, 2, 1, 1, 3].map(BigInt) },
+        { name: "places", dims: [2, 3], dataType: int64, int64Data: [4, 0, 2, 1, 1, 3] },
         { name: "bias", dims: [5], dataType: f32, floatData: [0.1, -0.2, 0.3, -0.4, 0.5] },
       ],
       node: nodes.map(({ op, input, output, ints = {}, activation }) => ({
@@ -72,7 +97,7 @@ function file(nodes: readonly (Made & { output: string })[], output: readonly nu
           domain: own.test(op) ? "com.microsoft" : "",
           name: output,
           input: [...input],
-          output: [output],
+          output: op === "QEmbedLayerNormalization" ? [output, "lengths"] : [output],
         },
         attribute: [
           ...Object.entries(ints).map(([name, i]) => ({ name, type: 2, i })),
@@ -213,4 +238,63 @@ it.each([
   const nodes = [{ op: "GatherBlockQuantized", input: ["table", "places", scales, ...zeros], output: "y", ints }];
   const { made, want } = await both(file(nodes, [2, 3, width]));
   expect(Math.max(...Array.from(want, (v, i) => Math.abs(v - made[i]!)))).toBeLessThan(1e-5);
+});
+
+it("DynamicQuantizeMatMul, to the step of its operand", async () => {
+  const nodes = [{ op: "DynamicQuantizeMatMul", input: ["a", "qm", "ws", "wz", "mb"], output: "y" }];
+  const { made, want } = await both(file(nodes, [2, 3, 4, 3]));
+  expect(Math.max(...Array.from(want, (v, i) => Math.abs(v - made[i]!)))).toBeLessThan(1e-4);
+});
+
+it("MatMulIntegerToFloat", async () => {
+  const nodes = [
+    { op: "QuantizeLinear", input: ["a", "as", "az"], output: "qa" },
+    { op: "MatMulIntegerToFloat", input: ["qa", "qm", "as", "ws", "az", "wz", "mb"], output: "y" },
+  ];
+  const { made, want } = await both(file(nodes, [2, 3, 4, 3]));
+  expect(Math.max(...Array.from(want, (v, i) => Math.abs(v - made[i]!)))).toBeLessThan(1e-4);
+});
+
+it("QAttention", async () => {
+  const nodes = [
+    { op: "QuantizeLinear", input: ["a", "as", "az"], output: "qa" },
+    { op: "Reshape", input: ["qa", "rows"], output: "qr" },
+    {
+      op: "QAttention",
+      input: ["qr", "pw", "pb", "as", "bs", "", "az", "iz"],
+      output: "y",
+      ints: { num_heads: 2, unidirectional: 1 },
+    },
+  ];
+  const { made, want } = await both(file(nodes, [2, 12, 4]));
+  expect(Math.max(...Array.from(want, (v, i) => Math.abs(v - made[i]!)))).toBeLessThan(1e-4);
+});
+
+it("QEmbedLayerNormalization", async () => {
+  const input = [
+    "ids",
+    "",
+    "table",
+    "table",
+    "",
+    "vector",
+    "vector",
+    "",
+    "as",
+    "bs",
+    "",
+    "ys",
+    "as",
+    "az",
+    "bz",
+    "",
+    "yz",
+    "az",
+  ];
+  const nodes = [
+    { op: "QEmbedLayerNormalization", input, output: "z", ints: {} },
+    { op: "Add", input: ["z", "none"], output: "y" },
+  ];
+  const { made, want } = await both(file(nodes, [2, 3, 16]));
+  expect(Math.max(...Array.from(want, (v, i) => Math.abs(v - made[i]!)))).toBeLessThan(1e-4);
 });

@@ -10,7 +10,7 @@ import { permuted, reshapeTo } from "./shapes.ts";
 const { add, and, cast, contract, div, exp, max, mul, reduceMax, reduceSum, select, sub, tanh } = ops;
 
 /** Axis names of the logits: key heads, and the group of query heads that share one. */
-const names = {
+export const attentionAxes = {
   batch: "batch",
   head: "head",
   group: "group",
@@ -20,12 +20,11 @@ const names = {
   width: "width",
 } as const;
 
-/** Reshapes an operand to [batch, heads, tokens, width]. */
-function inHeads(n: NodeView, i: number, heads: number | undefined): Tensor {
-  const value = n.in(i);
+/** Reshapes an operand, [batch, tokens, heads · width], to [batch, heads, tokens, width]. */
+export function inHeads(n: NodeView, value: Value, heads: number | undefined): Tensor {
   if (value.shape.length === 4) return n.tensor(value, ["batch", "head", "token", "dot"]);
   if (value.shape.length !== 3 || heads === undefined)
-    throw n.fail(`operand ${i} has ${value.shape.length} dimensions and no number of heads`);
+    throw n.fail(`an operand of ${value.shape.length} dimensions has no number of heads`);
   const width = divideDims(value.shape[2]!, heads);
   if (width === undefined) throw n.fail(`a width of ${value.shape[2]} in ${heads} heads`);
   const x = n.tensor(value, ["batch", "token", "embed"]);
@@ -40,6 +39,8 @@ function byHeads(n: NodeView, x: Value, heads: Dim, groups: Dim): Value {
   const split = size === 1 ? [1, 1] : [heads, groups];
   return reshapeTo(n, x, [...x.shape.slice(0, at), ...split, ...x.shape.slice(at + 1)]);
 }
+
+const names = attentionAxes;
 
 interface Mask {
   readonly visible?: Node;
@@ -76,14 +77,52 @@ function padded(x: Tensor, keys: Dim, given: Dim): Tensor {
 
 const mulMinus = (d: Dim): Dim => (typeof d === "number" ? -d : addDims(0, productOfDims([-1, d])));
 
-const both = (a: Node | undefined, b: Node | undefined): Node | undefined => (a && b ? and(a, b) : (a ?? b));
+/** Visible by both. */
+export const both = (a: Node | undefined, b: Node | undefined): Node | undefined => (a && b ? and(a, b) : (a ?? b));
 
 function attention(n: NodeView): readonly (Value | undefined)[] {
   const headCount = (name: string) => (n.has(name) && n.int(name) > 0 ? n.int(name) : undefined);
-  const q = inHeads(n, 0, headCount("q_num_heads"));
-  const [newKeys, newValues] = [inHeads(n, 1, headCount("kv_num_heads")), inHeads(n, 2, headCount("kv_num_heads"))];
-  const k = n.inputs[4] ? n.tensor(concatAlong(n, [n.in(4), newKeys], 2)) : newKeys;
-  const v = n.inputs[5] ? n.tensor(concatAlong(n, [n.in(5), newValues], 2)) : newValues;
+  const q = inHeads(n, n.in(0), headCount("q_num_heads"));
+  const [newKeys, newValues] = [1, 2].map((i) => inHeads(n, n.in(i), headCount("kv_num_heads"))) as [Tensor, Tensor];
+  const k = continued(n, n.inputs[4], newKeys);
+  const v = continued(n, n.inputs[5], newValues);
+  const [queries, keys] = [q.shape[2]!, k.shape[2]!];
+  const { four, logits } = attend(n, [q, k, v], {
+    masks: n.inputs[3] ? [n.inputs[3]] : [],
+    visible: positions(n, { queries, keys }),
+    scale: n.has("scale") ? n.float("scale") : undefined,
+    softcap: n.float("softcap", 0),
+  });
+  return [n.in(0).shape.length === 3 ? joinedHeads(n, four) : four, k, v, logits];
+}
+
+/** Keys or values, [batch, heads, tokens, width], behind those of earlier tokens. */
+export const continued = (n: NodeView, past: Value | undefined, made: Tensor): Tensor =>
+  past ? n.tensor(concatAlong(n, [past, made], 2)) : made;
+
+/** [batch, heads, tokens, width] to [batch, tokens, heads · width]. */
+export function joinedHeads(n: NodeView, four: Tensor): Tensor {
+  const [batch, heads, tokens, width] = four.shape as [Dim, Dim, Dim, Dim];
+  return n.tensor(reshapeTo(n, permuted(n, four, [0, 2, 1, 3]), [batch, tokens, productOfDims([heads, width])]));
+}
+
+/** What an attention operator does besides its products. */
+export interface AttentionSettings {
+  /** Booleans, true where a key is visible, or floats added to the logits; broadcast to [batch, heads, queries, keys]. */
+  readonly masks: readonly Value[];
+  /** Visibility over the axes `attentionAxes`. */
+  readonly visible: Node | undefined;
+  /** Default: 1 / √width. */
+  readonly scale: number | undefined;
+  readonly softcap: number;
+}
+
+/** Attention of queries to keys and values, each [batch, heads, tokens, width]; heads of queries may share those of keys. */
+export function attend(
+  n: NodeView,
+  [q, k, v]: readonly [Tensor, Tensor, Tensor],
+  settings: AttentionSettings,
+): { readonly four: Tensor; readonly logits: Value | undefined } {
   const [batch, heads, queries, width] = q.shape as [Dim, Dim, Dim, Dim];
   const [keyHeads, keys] = [k.shape[1]!, k.shape[2]!];
   const groups = divideDims(heads, keyHeads);
@@ -101,19 +140,17 @@ function attention(n: NodeView): readonly (Value | undefined)[] {
       byHeads(n, x, keyHeads, groups),
       [...order, names.key].slice(-(x.shape.length < 3 ? x.shape.length : x.shape.length + 1)),
     );
-  const mask = n.inputs[3] ? maskOf(n, n.in(3), keys, place) : {};
-  const visible = both(mask.visible, positions(n, { queries, keys }));
-  const scale = n.has("scale") ? n.float("scale") : (width as number) ** -0.5;
+  const masks = settings.masks.map((mask) => maskOf(n, mask, keys, place));
+  const visible = masks.map((mask) => mask.visible).reduce(both, settings.visible);
+  const bias = masks
+    .flatMap((mask) => mask.bias ?? [])
+    .reduce<Node | undefined>((a, b) => (a ? add(a, b) : b), undefined);
+  const scale = settings.scale ?? (width as number) ** -0.5;
   if (!Number.isFinite(scale)) throw n.fail(`a width of ${width}: ${n.toGive(width)}`);
-  const parts: Parts = { query, key, value, scale, softcap: n.float("softcap", 0), visible, bias: mask.bias };
+  const parts: Parts = { query, key, value, scale, softcap: settings.softcap, visible, bias };
   const { out, logits } = computed(n, parts);
   const wide = v.shape[3]!;
   const made = tensor(q.type, [batch, keyHeads, groups, queries, wide], [...order, names.width], out);
-  const four = n.tensor(reshapeTo(n, made, [batch, heads, queries, wide]));
-  const isFlat = n.in(0).shape.length === 3;
-  const y = isFlat
-    ? reshapeTo(n, permuted(n, four, [0, 2, 1, 3]), [batch, queries, productOfDims([heads, wide])])
-    : four;
   const seen =
     logits &&
     reshapeTo(n, tensor(q.type, [batch, keyHeads, groups, queries, keys], [...order, names.key], logits), [
@@ -122,7 +159,7 @@ function attention(n: NodeView): readonly (Value | undefined)[] {
       queries,
       keys,
     ]);
-  return [y, k, v, seen];
+  return { four: n.tensor(reshapeTo(n, made, [batch, heads, queries, wide])), logits: seen };
 }
 
 /** Adds back a size-1 axis, which contractions need. */
@@ -200,30 +237,50 @@ const lackingKey = (x: Node): Node => {
 function rotary(n: NodeView): Value {
   const given = n.in(0);
   const isFlat = given.shape.length === 3;
-  const x = inHeads(n, 0, isFlat ? n.int("num_heads", 0) : undefined); // [batch, head, token, dot]
+  const x = inHeads(n, given, isFlat ? n.int("num_heads", 0) : undefined);
+  const whole = turned(n, x, {
+    tables: [n.in(1), n.in(2)],
+    positions: n.inputs[3],
+    width: n.int("rotary_embedding_dim", 0),
+    pairs: n.flag("interleaved"),
+  });
+  return isFlat ? joinedHeads(n, n.tensor(whole)) : whole;
+}
+
+export interface Rotation {
+  /** Cosines and sines: [positions, pairs] where positions are given, else [batch, tokens, pairs] or [tokens, pairs]. */
+  readonly tables: readonly [cosine: Value, sine: Value];
+  /** The place of each token: [batch, tokens]. */
+  readonly positions: Value | undefined;
+  /** Elements that are rotated; 0: all of them. */
+  readonly width: number;
+  /** Whether neighbouring elements are pairs; otherwise the two halves are. */
+  readonly pairs: boolean;
+}
+
+/** Rotary embedding of x, [batch, heads, tokens, width]. */
+export function turned(n: NodeView, x: Tensor, { tables, positions, width: rotated, pairs }: Rotation): Value {
   const width = x.shape[3]!;
   if (typeof width !== "number") throw n.fail(`a width of ${width}`);
-  const turned = n.int("rotary_embedding_dim", 0) || width;
-  if (turned % 2 !== 0 || turned > width) throw n.fail(`${turned} of ${width} elements are turned`);
-  const half = turned / 2;
-  const pairs = n.flag("interleaved");
-  const head = rangeOf(n, x, 3, 0, turned);
+  const count = rotated || width;
+  if (count % 2 !== 0 || count > width) throw n.fail(`${count} of ${width} elements are turned`);
+  const half = count / 2;
+  const head = rangeOf(n, x, 3, 0, count);
   const places = (k: number) => Array.from({ length: half }, (_, i) => (pairs ? 2 * i + k : i + k * half));
   const [a, b] = [0, 1].map((k) => n.tensor(chosen(n, head, 3, places(k)))) as [Tensor, Tensor];
   const axes = [...a.axes.slice(0, 3), half === 1 ? undefined : freshName("pair", a.axes)];
-  const angle = (i: number): Node => {
-    const table = n.in(i);
+  const angle = (table: Value): Node => {
     const token = [axes[2], axes[3]];
-    if (!n.inputs[3]) return n.named(table, table.shape.length === 2 ? token : [axes[0], ...token]);
+    if (!positions) return n.named(table, table.shape.length === 2 ? token : [axes[0], ...token]);
     const row = freshName("position", axes);
-    return ops.gather(n.named(table, [row, axes[3]]), n.named(n.in(3), [axes[0], axes[2]]), row);
+    return ops.gather(n.named(table, [row, axes[3]]), n.named(positions, [axes[0], axes[2]]), row);
   };
-  const [cosine, sine] = [angle(1), angle(2)];
+  const [cosine, sine] = tables.map(angle) as [Node, Node];
   const [first, second] = [a, b].map((t) => n.named(t, axes)) as [Node, Node];
   const part = (node: Node): Tensor => tensor(x.type, a.shape, axes, node);
   const real = part(sub(mul(cosine, first), mul(sine, second)));
   const imaginary = part(add(mul(sine, first), mul(cosine, second)));
-  const shape = [...x.shape.slice(0, 3), turned];
+  const shape = [...x.shape.slice(0, 3), count];
   const joined = pairs
     ? reshapeTo(
         n,
@@ -237,8 +294,7 @@ function rotary(n: NodeView): Value {
         shape,
       )
     : concatAlong(n, [real, imaginary], 3);
-  const whole = turned === width ? joined : concatAlong(n, [joined, rangeOf(n, x, 3, turned, width - turned)], 3);
-  return isFlat ? reshapeTo(n, permuted(n, whole, [0, 2, 1, 3]), given.shape) : whole;
+  return count === width ? joined : concatAlong(n, [joined, rangeOf(n, x, 3, count, width - count)], 3);
 }
 
 export const attentionRecords: Records = {

@@ -1,6 +1,7 @@
 /** All supported operators by name; names outside ONNX's own domain are prefixed with theirs. */
 import type { Records } from "../record.ts";
 import { attentionRecords } from "./attention.ts";
+import { attentionForms } from "./attention-forms.ts";
 import { controlRecords } from "./control.ts";
 import { elementwiseRecords } from "./elementwise.ts";
 import { fusedRecords } from "./fused-convolution.ts";
@@ -34,6 +35,7 @@ export const records: Records = {
   ...quantizedForms,
   ...resizeRecords,
   ...attentionRecords,
+  ...attentionForms,
   ...lossRecords,
   ...controlRecords,
   ...recurrentRecords,

@@ -4,6 +4,8 @@ import { float } from "../elements.ts";
 import type { NodeView } from "../node-view.ts";
 import type { Records } from "../record.ts";
 import { type Tensor, tensor, type Value } from "../values.ts";
+import { gatherAlong } from "./indexing.ts";
+import { rangeOf } from "./ranges.ts";
 import { reshapeTo } from "./shapes.ts";
 
 const { add, cast, div, mul, reduceSum, rsqrt, sub } = ops;
@@ -107,14 +109,17 @@ function lastAxes(n: NodeView, x: Tensor): string[] {
 const aligned = (n: NodeView, value: Value, x: Tensor): Node =>
   n.named(value, value.shape.length === 0 ? [] : x.axes.slice(-value.shape.length));
 
+/** The default of ONNX's operators, and of onnxruntime's. */
+const epsilonOf = (n: NodeView): number => n.float("epsilon", n.message.domain === "com.microsoft" ? 1e-12 : 1e-5);
+
 /** One op if weight and bias only have axes of x; expanded if statistics are requested, or nothing is normalized. */
-function layerNorm(n: NodeView): Value | readonly (Value | undefined)[] {
+function layerNorm(n: NodeView, hasStatistics = n.wants(1) || n.wants(2)): Value | readonly (Value | undefined)[] {
   const x = n.x(0, ["batch", "token", "embed"]);
   const over = lastAxes(n, x);
-  const epsilon = n.float("epsilon", 1e-5);
+  const epsilon = epsilonOf(n);
   const [weight, bias] = [1, 2].map((i) => (n.inputs[i] ? aligned(n, n.in(i), x) : undefined));
   const whole = over.length > 0 && epsilon > 0 && fits(x, weight) && fits(x, bias);
-  if (whole && !n.wants(1) && !n.wants(2))
+  if (whole && !hasStatistics)
     return {
       ...x,
       node: ops.layerNorm(x.node, weight ?? one(x), bias ?? ops.constant(0, x.node.type.dtype), over, epsilon),
@@ -164,8 +169,31 @@ function skipNorm(n: NodeView, hasBias: boolean): readonly (Value | undefined)[]
   return [made, undefined, undefined, sum];
 }
 
+/**
+ * EmbedLayerNormalization: the sum of the embeddings of words, positions and segments, normalized; and the number of
+ * valid tokens of each row.
+ */
+export function embeddedNorm(n: NodeView): readonly (Value | undefined)[] {
+  const [ids, segments, mask, positions] = [n.in(0), n.inputs[1], n.inputs[7], n.inputs[8]];
+  const words = n.tensor(gatherAlong(n, n.in(2), ids, 0));
+  const places = positions
+    ? gatherAlong(n, n.in(3), positions, 0)
+    : rangeOf(n, n.tensor(n.in(3), ["position", "embed"]), 0, 0, ids.shape[1]!);
+  const placed = add(words.node, aligned(n, places, words));
+  const node = segments ? add(placed, aligned(n, gatherAlong(n, n.in(4), segments, 0), words)) : placed;
+  const sum: Tensor = { ...words, node };
+  const made = layerNormOf(n.with([sum, n.in(5), n.in(6)]));
+  const counted = mask && n.tensor(mask, ["batch", "token"]);
+  const [row, token] = counted ? counted.axes : [];
+  const { type } = ids;
+  const lengths = counted && {
+    ...tensor(type, [counted.shape[0]!], [row], token ? reduceSum(counted.node, [token]) : counted.node),
+  };
+  return [made, n.wants(1) ? lengths : undefined, sum];
+}
+
 const layerNormOf = (n: NodeView): Value => {
-  const made = layerNorm(n);
+  const made = layerNorm(n, false);
   return (Array.isArray(made) ? made[0] : made) as Value;
 };
 
@@ -204,10 +232,11 @@ export const normRecords: Records = {
   BatchNormalization: { roles: ["batch", "channel", "row", "column"], build: batchNorm },
   InstanceNormalization: { build: instanceNorm },
   GroupNormalization: { build: groupNorm },
-  LayerNormalization: { build: layerNorm },
+  LayerNormalization: { build: (n) => layerNorm(n) },
   RMSNormalization: { build: rmsNorm },
   SimplifiedLayerNormalization: { build: rmsNorm },
   "com.microsoft.SimplifiedLayerNormalization": { build: rmsNorm },
+  "com.microsoft.EmbedLayerNormalization": { build: embeddedNorm },
   "com.microsoft.SkipLayerNormalization": { build: (n) => skipNorm(n, true) },
   "com.microsoft.SkipSimplifiedLayerNormalization": { build: (n) => skipNorm(n, false) },
   MeanVarianceNormalization: { build: meanVariance },

@@ -4,8 +4,11 @@ import { pointwise } from "../broadcast.ts";
 import { float, isNarrow } from "../elements.ts";
 import type { NodeView } from "../node-view.ts";
 import type { ImportRecord, Records } from "../record.ts";
-import type { Value } from "../values.ts";
-import { gemm } from "./products.ts";
+import { roundedToBytes } from "../rounding.ts";
+import type { Tensor, Value } from "../values.ts";
+import { projectedAttention } from "./attention-forms.ts";
+import { embeddedNorm } from "./norms.ts";
+import { gemm, matmul } from "./products.ts";
 import { quantizedNode, wide } from "./quantized.ts";
 import { concatAlong } from "./ranges.ts";
 import { averageOverSpace } from "./reductions.ts";
@@ -59,6 +62,41 @@ function gemmOfIntegers(n: NodeView): Value {
   return n.inputs[7] ? quantizedBy(n, made, 7, n.inputs[8]?.type ?? n.in(0).type) : made;
 }
 
+/** Adds an optional bias of the columns. */
+const withBias = (n: NodeView, product: Value, bias: Value | undefined): Value =>
+  bias ? pointwise(n, [product, bias], ([a, b]) => add(a!, b!)) : product;
+
+/** DynamicQuantizeMatMul: floats that are rounded to bytes by their own range, times a matrix of integers. */
+function dynamicMatmul(n: NodeView): Value {
+  const x = n.x(0, ["batch", "token", "embed"]);
+  const { units, step, zero } = roundedToBytes(wide(x.node));
+  const rounded: Tensor = { ...x, type: float, node: mul(sub(units, zero), step) };
+  return withBias(n, matmul(n, rounded, matrixAt(n.with([n.in(1), n.in(2), n.inputs[3]]), 0, 1).floats), n.inputs[4]);
+}
+
+/** MatMulIntegerToFloat: A, B, their scales, their zero points, a bias. */
+function integerMatmul(n: NodeView): Value {
+  const left = floatsAt(n.with([n.in(0), n.in(2), n.inputs[4]]), 0);
+  const right = matrixAt(n.with([n.in(1), n.in(3), n.inputs[5]]), 0, 1).floats;
+  return withBias(n, matmul(n, left, right), n.inputs[6]);
+}
+
+/** The floats of integers that are operands of a node at these places, with their scale and zero point. */
+const floatsOf = (n: NodeView, ...places: readonly [number, number, number]): Value | undefined =>
+  n.inputs[places[0]] && floatsAt(n.with(places.map((i) => n.inputs[i])), 0);
+
+/** QAttention: input, weight, bias, their scales, mask, their zero points, past. */
+function integerAttention(n: NodeView): readonly (Value | undefined)[] {
+  const weight = matrixAt(n.with([n.in(1), n.in(4), n.inputs[7]]), 0, 1).floats;
+  return projectedAttention(n.with([floatsOf(n, 0, 3, 6), weight, n.in(2), n.inputs[5], n.inputs[8]]));
+}
+
+/** QEmbedLayerNormalization: the operands of EmbedLayerNormalization, then scales, then zero points of its five tables. */
+function integerEmbeddings(n: NodeView): readonly (Value | undefined)[] {
+  const tables = [2, 3, 4, 5, 6].map((i) => floatsOf(n, i, i + 6, i + 11));
+  return embeddedNorm(n.with([n.in(0), n.inputs[1], ...tables, n.inputs[7]]));
+}
+
 /** Quantizes with the scale and the zero point at a place. */
 function quantizedBy(n: NodeView, x: Value, scale: number, type = n.inputs[scale + 1]?.type ?? n.in(0).type): Value {
   if (!isNarrow(type)) throw n.fail(`quantizing to ${type.name}`);
@@ -106,7 +144,11 @@ export const quantizedForms: Records = {
   ),
   "com.microsoft.QLinearSoftmax": ofOne(softmax),
   "com.microsoft.QLinearConcat": { build: concat },
+  "com.microsoft.QAttention": { build: integerAttention },
+  "com.microsoft.QEmbedLayerNormalization": { build: integerEmbeddings },
   "com.microsoft.QGemm": { build: gemmOfIntegers },
+  "com.microsoft.DynamicQuantizeMatMul": { build: dynamicMatmul },
+  "com.microsoft.MatMulIntegerToFloat": { build: integerMatmul },
   "com.microsoft.QLinearGlobalAveragePool": ofOne((x, n) => {
     if (n.int("channels_last", 0) !== 0) throw n.fail("channels that come last");
     return averageOverSpace(n.with([x]));
