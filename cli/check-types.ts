@@ -17,8 +17,7 @@ const oldest = [5, 8] as const;
  * and if TypeScript is found neither from the file's folder nor beside heddle.
  */
 export async function checkTypes(source: string): Promise<void> {
-  if (!isScript(source))
-    throw new UsageError(`--check-types needs a TypeScript or JavaScript file, got "${source}"`);
+  if (!isScript(source)) throw new UsageError(`--check-types needs a TypeScript or JavaScript file, got "${source}"`);
   const file = resolve(source);
   if (!existsSync(file)) throw new FileError(`no such file: "${source}"`);
   const lookups = [createRequire(file), createRequire(import.meta.url)];

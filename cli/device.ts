@@ -43,8 +43,7 @@ export async function openDevice(choice: DeviceChoice, options: DeviceOptions = 
   if (choice === "webgpu") return await openGpu(options);
   const gpu = await hardwareGpu(options);
   return (
-    gpu ??
-    (await openCpu("no hardware GPU was found, and the CPU is faster than a GPU emulated in software", options))
+    gpu ?? (await openCpu("no hardware GPU was found, and the CPU is faster than a GPU emulated in software", options))
   );
 }
 

@@ -140,8 +140,7 @@ async function onnxModel(source: string, { set, graph: named }: GraphChoice): Pr
 async function readGraph(source: string, { set, graph }: GraphChoice): Promise<Graph> {
   if (set.length > 0)
     throw new UsageError(`--set changes a model's configuration; "${source}" is a graph, which has none`);
-  if (graph !== undefined)
-    throw new UsageError(`--graph selects a graph of a model; "${source}" is a single graph`);
+  if (graph !== undefined) throw new UsageError(`--graph selects a graph of a model; "${source}" is a single graph`);
   return parseGraph(await readText(source), source);
 }
 

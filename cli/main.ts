@@ -215,9 +215,7 @@ function commands(done: (status: number) => void): Command {
     .option("--stage <n>", "tune the training step of this stage")
     .option("--batch <n>", "value of symbolic sizes", wholeNumber, 1)
     .option(...size)
-    .addOption(
-      new Option("--dtype <dtype>", "dtype of computation and weights").choices(["f32", "f16"]).default("f32"),
-    )
+    .addOption(new Option("--dtype <dtype>", "dtype of computation and weights").choices(["f32", "f16"]).default("f32"))
     .option("--fixed", "tune for these sizes only, as heddle run --fixed compiles", false)
     .addOption(new Option("--budget <time>", "time budget, as in 90s or 5m").argParser(duration).default(60_000, "60s"))
     .option("--json", "print JSON", false)

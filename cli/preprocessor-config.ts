@@ -88,7 +88,8 @@ function paddedAs(json: JsonRecord, geometry: Omit<Geometry, "size">, size: numb
 function tilesOf(json: JsonRecord, wrong: Wrong): Pick<CheckpointPreprocessing, "tiles"> {
   const [least, most] = [json.min_patches ?? 1, json.max_patches ?? 12];
   if (json.crop_to_patches === undefined && json.max_patches === undefined) return {};
-  if (!Number.isInteger(least) || (least as number) < 1) throw wrong("min_patches", "but must be an integer of at least 1");
+  if (!Number.isInteger(least) || (least as number) < 1)
+    throw wrong("min_patches", "but must be an integer of at least 1");
   if (!Number.isInteger(most) || (most as number) < (least as number))
     throw wrong("max_patches", `but must be an integer of at least ${least}`);
   return { tiles: { least: least as number, most: most as number } };

@@ -43,7 +43,8 @@ export async function compileCommand(source: string, args: CompileArguments): Pr
 async function writeBundle(source: string, args: CompileArguments): Promise<number> {
   const begun = performance.now();
   const dtype = bundleDtypes.find((d) => d === args.dtype);
-  if (!dtype) throw new UsageError(`--dtype of a bundle must be one of ${bundleDtypes.join(", ")}; got "${args.dtype}"`);
+  if (!dtype)
+    throw new UsageError(`--dtype of a bundle must be one of ${bundleDtypes.join(", ")}; got "${args.dtype}"`);
   const weights = weightsOf(source, args.weights);
   const { graph, model, own } = await loadConfigured(source, { ...args, weights });
   const sizes = sizesOf(graph, args);

@@ -322,9 +322,7 @@ function randomAndFrozen({ step, initial }: TrainingJob, inheritance: Inheritanc
   const random = names.filter((name) => !inheritance?.has(name));
   if (random.length === 0) return [];
   const all = [...names, ...step.trained.map((node) => inputName(node))];
-  return [
-    `random, and not trained: ${collapseNames(random, all).join(", ")}: load them with --from, or train them`,
-  ];
+  return [`random, and not trained: ${collapseNames(random, all).join(", ")}: load them with --from, or train them`];
 }
 
 const startingFrom = (inheritance: Inheritance, job: TrainingJob): TrainingJob => ({

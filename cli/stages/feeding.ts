@@ -310,7 +310,9 @@ function contextOf(text: TextCodec | undefined, seed: number, next: Json, count:
   return {
     get text() {
       if (text) return text;
-      throw new UsageError("this stage tokenizes texts: its data must declare the model's vocabulary size as `vocabulary`");
+      throw new UsageError(
+        "this stage tokenizes texts: its data must declare the model's vocabulary size as `vocabulary`",
+      );
     },
     random: seededRandom(seed, crc32(JSON.stringify(next))),
     count,

@@ -95,7 +95,9 @@ it("says what is wrong with what was asked for", async () => {
   expect(await said("scan", folder.at("{0..9}.tar"))).toBe(
     "1 FileError: F/{0..9}.tar matches no file: F/0.tar does not exist",
   );
-  expect(await said("scan", at, "--kind", "pictures")).toMatch(/^1 UsageError: --kind must be one of pairs, conversations/);
+  expect(await said("scan", at, "--kind", "pictures")).toMatch(
+    /^1 UsageError: --kind must be one of pairs, conversations/,
+  );
   expect(await said("scan", at, "--kind", "labels")).toMatch(
     /^1 FileError: .* holds no labels: it holds no folder of pict/,
   );

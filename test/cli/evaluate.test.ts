@@ -250,7 +250,10 @@ describe("frozen encoders", () => {
     for (const { path, label } of pictures.filter(({ label }) => label < 2))
       writeFileSync(folder.at("few", names.en[label]!, path.split(/[\\/]/).at(-1)!), readFileSync(path));
     const few = await evaluate("knn", folder.at("classes"), "--train", folder.at("few"));
-    expect(few).toMatchObject({ status: 1, err: expect.stringContaining('has class "sun", of which --train has no sample') });
+    expect(few).toMatchObject({
+      status: 1,
+      err: expect.stringContaining('has class "sun", of which --train has no sample'),
+    });
   });
 });
 

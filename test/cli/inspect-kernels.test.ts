@@ -122,7 +122,9 @@ schedules:
     expect(readFileSync(folder.at("cache", "ceilings", kept!), "utf8")).toBe(before);
     const devices = await heddle("devices", "--measure", "--json");
     expect(JSON.parse(devices.out).measured.ceilings.copy).toBeGreaterThan(0);
-    expect((await heddle("devices", "--measure")).out).toMatch(/copy by a kernel, bytes read and written +[\d.]+ GB\/s/);
+    expect((await heddle("devices", "--measure")).out).toMatch(
+      /copy by a kernel, bytes read and written +[\d.]+ GB\/s/,
+    );
     vi.unstubAllEnvs();
   });
 

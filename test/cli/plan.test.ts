@@ -66,7 +66,9 @@ describe("heddle plan", () => {
     expect(timed.memory).toEqual(bound.memory);
     const refused = async (...args: readonly string[]) => (await heddle("plan", anyBatch, "--measure", ...args)).err;
     expect(await refused("--hardware", "H200")).toContain("use --hardware here");
-    expect(await refused("--hardware", "here", "--efficiency", "0.5")).toContain("cannot be combined with --efficiency");
+    expect(await refused("--hardware", "here", "--efficiency", "0.5")).toContain(
+      "cannot be combined with --efficiency",
+    );
   });
 
   it("takes a share of the device's memory", async () => {
@@ -162,11 +164,7 @@ describe("heddle plan", () => {
   });
 
   it.each([
-    [
-      "no stage of a model",
-      ["internvl-g", "--hardware", "H200"],
-      'choose a stage of "internvl-g", as in --stage 2',
-    ],
+    ["no stage of a model", ["internvl-g", "--hardware", "H200"], 'choose a stage of "internvl-g", as in --stage 2'],
     ["a stage of a job", [anyBatch, "--stage", "1", "--hardware", "H200"], "--stage selects a stage of a model"],
     ["an unknown stage", [...tiny, "--stage", "9", "--hardware", "H200"], 'has no stage "9"'],
     [

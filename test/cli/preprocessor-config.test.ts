@@ -44,11 +44,16 @@ describe("a preprocessor_config.json", () => {
     [{ size: { shortest_edge: 224 }, do_center_crop: false }, /"do_center_crop" is false, but images must become/],
     [{ size: { height: 224, width: 192 } }, /"size" is .*an equal height and width/],
     [{ size: { shortest_edge: 3136, longest_edge: 12845056 } }, /"size" is .*but longest_edge is not supported/],
-    ...[0, 4, 5].map((resample) => [{ size: 224, resample }, new RegExp(`"resample" is ${resample}, but must be one of`)] as const),
+    ...[0, 4, 5].map(
+      (resample) => [{ size: 224, resample }, new RegExp(`"resample" is ${resample}, but must be one of`)] as const,
+    ),
     [{ size: 224, rescale_factor: 0 }, /"rescale_factor" is 0, but must be a number above 0/],
     [{ size: 224, image_mean: [0.5] }, /"image_mean" is \[0.5\], but must be a number or a list of three/],
     [{ size: 224, image_std: [1, 1, 0] }, /"image_std" is \[1,1,0\], but must be above 0/],
-    [{ size: 224, do_pad: true, pad_size: { height: 300, width: 300 } }, /"pad_size" is .*padding to a size is not supported/],
+    [
+      { size: 224, do_pad: true, pad_size: { height: 300, width: 300 } },
+      /"pad_size" is .*padding to a size is not supported/,
+    ],
     [{ size: 224, do_flip_channel_order: true }, /"do_flip_channel_order" is true, which is not supported/],
     [{ size: 224, image_grid_pinpoints: [[336, 672]] }, /"image_grid_pinpoints" is .*which is not supported/],
     [{ image_processor_type: "LevitImageProcessor" }, /"image_processor_type" is "LevitImageProcessor", whose way/],

@@ -92,7 +92,10 @@ describe("features", () => {
     const missing = await cpu("features", "--image", fox, "a.png", "b.png", "--out", folder.at("x"));
     expect(missing).toMatchObject({ status: 1, err: 'FileError: no such image: "a.png", "b.png"\n' });
     const twice = await cpu("features", "--image", fox, fox, "--out", folder.at("x"));
-    expect(twice).toMatchObject({ status: 1, err: expect.stringContaining("would both be written to fox.safetensors") });
+    expect(twice).toMatchObject({
+      status: 1,
+      err: expect.stringContaining("would both be written to fox.safetensors"),
+    });
   });
 });
 

@@ -85,7 +85,10 @@ describe("what transformers computes", () => {
     const talk = await run("gpt-neox", ...bytes, "chat", "--prompt", "a", "b", "--max-tokens", "4");
     expect(JSON.parse(talk.out)).toHaveLength(2);
     const long = await run("gpt-neox", ...bytes, "generate", "--prompt", "x".repeat(60), "--max-tokens", "9");
-    expect(long).toMatchObject({ status: 1, err: expect.stringContaining("need 70 tokens; the model takes at most 64") });
+    expect(long).toMatchObject({
+      status: 1,
+      err: expect.stringContaining("need 70 tokens; the model takes at most 64"),
+    });
   });
 
   it("is what SigLIP says of a picture file", async () => {

@@ -348,7 +348,9 @@ describe("what cannot be trained", () => {
       "this stage reads texts: give --tokenizer",
     );
     const bytes = [model, "--stage", "1", "--data", folder.at("pairs"), "--tokenizer", "bytes"];
-    expect(await error(...bytes, "--set", "vocab=100")).toContain("the tokenizer bytes has 259 ids, but the model has 100");
+    expect(await error(...bytes, "--set", "vocab=100")).toContain(
+      "the tokenizer bytes has 259 ids, but the model has 100",
+    );
     expect(await error(...bytes, "--set", "accumulate=3", "--set", "batch=4")).toContain(
       "batch is 4, but must be a multiple of accumulate, which is 3",
     );

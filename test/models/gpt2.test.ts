@@ -73,7 +73,10 @@ describe("GPT-2 as transformers computes it", () => {
       "--max-tokens",
       "19",
     );
-    expect(long).toMatchObject({ status: 1, err: expect.stringContaining("need 25 tokens; the model takes at most 24") });
+    expect(long).toMatchObject({
+      status: 1,
+      err: expect.stringContaining("need 25 tokens; the model takes at most 24"),
+    });
   });
 });
 

@@ -41,7 +41,11 @@ export async function evaluateCommand(args: readonly string[]): Promise<number> 
     .addOption(new Option("--feature <name>", "image features to learn from (tokens)").choices([...featureNames]))
     .option("--c <x>", `inverse strength of L2 regularization (${usualC})`, positiveNumber)
     .option("--k <n>", `number of neighbours (${usualNeighbours.k})`, wholeNumber)
-    .option("--temperature <x>", `temperature of the neighbours' votes (${usualNeighbours.temperature})`, positiveNumber)
+    .option(
+      "--temperature <x>",
+      `temperature of the neighbours' votes (${usualNeighbours.temperature})`,
+      positiveNumber,
+    )
     .option("--epochs <n>", `training epochs of an attentive probe (${usualProbe.epochs})`, wholeNumber)
     .option("--rate <x>", `peak learning rate of an attentive probe (${usualProbe.rate})`, positiveNumber)
     .option("--shots <list>", "training samples per class, as in 1,4,16", counts)
@@ -53,11 +57,7 @@ export async function evaluateCommand(args: readonly string[]): Promise<number> 
       wholeNumber,
     )
     .option("--frames <n>", `frames to sample from each video (${usualFrames})`, wholeNumber)
-    .option(
-      "--first-class <n>",
-      "number of the first class in annotations; default the model's own",
-      firstClass,
-    )
+    .option("--first-class <n>", "number of the first class in annotations; default the model's own", firstClass)
     .option("--out <folder>", "also write evaluation.json, answers.jsonl and report.html there")
     .addHelpText("after", protocolHelp)
     .exitOverride()

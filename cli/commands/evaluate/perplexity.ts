@@ -55,7 +55,8 @@ async function evaluateTexts(named: NamedModel, options: EvaluateOptions): Promi
     sums.reduce((sum, { loss }) => sum + loss, 0),
     sums.reduce((sum, { tokens }) => sum + tokens, 0),
   ];
-  if (!Number.isFinite(loss)) throw new UsageError(`the loss is ${loss}: the weights diverged or belong to another model`);
+  if (!Number.isFinite(loss))
+    throw new UsageError(`the loss is ${loss}: the weights diverged or belong to another model`);
   const bytes = texts.reduce((sum, { text }) => sum + Buffer.byteLength(text), 0);
   return {
     samples: texts.length,

@@ -59,7 +59,8 @@ async function evaluateAnswers(named: NamedModel, judgement: Judgement, options:
     }
   });
   const broken = counted(skips.counts());
-  if (usable.length === 0) throw new FileError(`no question could be asked: ${broken[0]?.reason ?? "the data has none"}`);
+  if (usable.length === 0)
+    throw new FileError(`no question could be asked: ${broken[0]?.reason ?? "the data has none"}`);
   const suffix = options.suffix ?? usualSuffix;
   const { answers, skipped } = await askAll(named, usable, suffix, options);
   return {

@@ -69,7 +69,9 @@ async function evaluateSegmentation(named: NamedModel, options: EvaluateOptions)
   const broken = [...skipped, ...counted(skips.counts())];
   if (judged === 0) throw new FileError(`no image could be evaluated: ${broken[0]?.reason ?? "the data has none"}`);
   if (Number.isNaN(measures.accuracy()))
-    throw new UsageError("no annotated pixel has a class: all are 255, which is ignored, or below the model's first class");
+    throw new UsageError(
+      "no annotated pixel has a class: all are 255, which is ignored, or below the model's first class",
+    );
   const { stride } = segmenting;
   const { size } = segmenting.preprocessing.geometry;
   return {

@@ -23,7 +23,9 @@ export async function inspectCommand(source: string, options: InspectOptions): P
   if (args.measure && args.kernels === undefined)
     throw new UsageError("--measure needs --kernels: it times them on this machine's GPU");
   if (args.measure && args.adapter !== anyGpu)
-    throw new UsageError(`--measure times kernels on this machine's GPU and cannot be combined with --adapter ${args.adapter}`);
+    throw new UsageError(
+      `--measure times kernels on this machine's GPU and cannot be combined with --adapter ${args.adapter}`,
+    );
   const stray = (["budget", "device"] as const).find((key) => args[key] !== undefined);
   if (stray) throw new UsageError(`--${stray} needs --sweep, as in --sweep depth=32,48`);
   const begun = performance.now();

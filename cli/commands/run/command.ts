@@ -93,7 +93,12 @@ function contrast(source: string, add: Add, program: Command, done: Done): void 
     .requiredOption("--index <file>", "index file that retrieve index wrote")
     .option("--text <query>", "find images that match a text")
     .option("--image <file>", "find texts that match an image", once)
-    .addOption(new Option("--among <kind>", "what to find; default images for --text, texts for --image").choices(["images", "texts"]))
+    .addOption(
+      new Option("--among <kind>", "what to find; default images for --text, texts for --image").choices([
+        "images",
+        "texts",
+      ]),
+    )
     .option("--prefix <text>", "prefix of the text; default the model's own, none for bytes")
     .option("--top <n>", "number of results to show", wholeNumber, 10)
     .action(async (_, command: Command) => {
@@ -116,11 +121,7 @@ function generation(source: string, add: Add, program: Command, done: Done): voi
     const { captionCommand } = await import("./caption.ts");
     done(await captionCommand(source, command.optsWithGlobals<CaptionOptions>()));
   });
-  const chat = add(
-    program,
-    "chat",
-    "answer questions about an image, one per line of stdin (default: greedy decoding)",
-  )
+  const chat = add(program, "chat", "answer questions about an image, one per line of stdin (default: greedy decoding)")
     .option("--image <file>", "image that the conversation is about", once)
     .option("--prompt <texts...>", "questions to ask instead of reading stdin")
     .option("--template <name>", "name of the chat template; default the model's first");
@@ -131,10 +132,11 @@ function generation(source: string, add: Add, program: Command, done: Done): voi
 }
 
 function texts(source: string, add: Add, program: Command, done: Done): void {
-  const generate = add(program, "generate", "continue texts (default: greedy decoding, up to 128 tokens)").requiredOption(
-    "--prompt <texts...>",
-    "prompts, each continued by itself",
-  );
+  const generate = add(
+    program,
+    "generate",
+    "continue texts (default: greedy decoding, up to 128 tokens)",
+  ).requiredOption("--prompt <texts...>", "prompts, each continued by itself");
   writingFlags(searchFlags(generate)).action(async (_, command: Command) => {
     const { generateCommand } = await import("./generate.ts");
     done(await generateCommand(source, command.optsWithGlobals<GenerateTextOptions>()));

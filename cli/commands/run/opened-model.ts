@@ -64,8 +64,7 @@ export interface LoadedModel extends DeviceModel {
  * their parameters in the requested dtype.
  */
 async function loadWeights(named: NamedModel, graph: Graph, options: RunOptions): Promise<LoadedModel> {
-  if (!options.offload && options.memory !== undefined)
-    throw new UsageError("--memory needs --offload: give both");
+  if (!options.offload && options.memory !== undefined) throw new UsageError("--memory needs --offload: give both");
   const choice = parseDevice(options.device);
   const weights = await weightsFor(named, graph, options);
   try {

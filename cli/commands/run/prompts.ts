@@ -31,9 +31,7 @@ export async function readTemplates(source: string | undefined, language?: strin
     .flat()
     .find((t) => !t.includes(place));
   if (wrong !== undefined)
-    throw new UsageError(
-      `the template "${wrong}" has no ${place} for the class name, as in "a photo of a ${place}."`,
-    );
+    throw new UsageError(`the template "${wrong}" has no ${place} for the class name, as in "a photo of a ${place}."`);
   return inLanguage(templates, language, "templates");
 }
 
@@ -46,7 +44,9 @@ export function classPrompts(labels: ByLanguage, templates: ByLanguage): Classes
   for (const language of languages) {
     const names = labels[language]!;
     if (names.length !== first.length)
-      throw new UsageError(`there are ${first.length} labels in "${languages[0]}", but ${names.length} in "${language}"`);
+      throw new UsageError(
+        `there are ${first.length} labels in "${languages[0]}", but ${names.length} in "${language}"`,
+      );
     const own = textsOf(templates, language);
     if (!own && language === "") throw unsaid(templates);
     if (!own) throw missing("templates", language, templates);

@@ -79,6 +79,7 @@ export function searched(path: string, index: RetrievalIndex, kind: Kind, model:
   if (index.model !== model)
     throw new UsageError(`"${path}" was built with "${index.model}" and cannot be searched with "${model}"`);
   if (index[kind].names.length > 0) return index[kind];
-  const how = kind === "texts" ? "put captions next to the images (cat.txt next to cat.jpg) and build the index again" : "";
+  const how =
+    kind === "texts" ? "put captions next to the images (cat.txt next to cat.jpg) and build the index again" : "";
   throw new UsageError(`"${path}" has no ${kind} to find${how === "" ? "" : `: ${how}`}`);
 }

@@ -26,7 +26,9 @@ export async function openTokenizer(graph: Graph, options: RunOptions): Promise<
   }
   // Tables are often padded by a few rows; a gap this large means another model's tokenizer, or a larger model.
   if (vocabulary !== undefined && tokenizer.vocabularySize < 0.9 * vocabulary)
-    say(`note: the tokenizer has ${tokenizer.vocabularySize} ids, but the model has ${vocabulary}: is it the model's own?`);
+    say(
+      `note: the tokenizer has ${tokenizer.vocabularySize} ids, but the model has ${vocabulary}: is it the model's own?`,
+    );
   return tokenizer;
 }
 
