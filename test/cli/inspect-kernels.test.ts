@@ -154,7 +154,7 @@ schedules:
     [["--kernels", "layers.0.fc/contrct"], 'no kernel of layers is called "layers.0.fc/contrct"; did you mean'],
     [["--kernels", "nothing"], 'no kernel of layers is called "nothing"; --kernels lists them all'],
     [["--measure"], "--measure needs --kernels"],
-    [["--kernels", "--measure", "--adapter", "apple-m"], "not on --adapter apple-m"],
+    [["--kernels", "--measure", "--adapter", "apple-m"], "cannot be combined with --adapter apple-m"],
     [["--kernels", "--adapter", "amd-rdna"], 'unknown adapter "amd-rdna"; did you mean "amd-rdna3"? Known adapters:'],
   ])("refuses %s", async (args, message) => {
     expect(await heddle("inspect", file, ...args)).toMatchObject({ status: 1, err: expect.stringContaining(message) });

@@ -85,7 +85,7 @@ describe("InternVL-Chat as transformers computes it", () => {
     const where = ["--device", "cpu", "--tokenizer", "bytes", "--json"];
     const said = await heddle("run", folder, ...where, "chat", "--image", join(folder, "picture.png"), ...asked);
     expect(said.status, said.err).toBe(0);
-    expect(said.err).toContain("pictures: 8 × 8, 1 to 4 tiles and a thumbnail, bicubic");
+    expect(said.err).toContain("images: 8 × 8, 1 to 4 tiles and a thumbnail, bicubic");
     expect(JSON.parse(said.out)).toMatchObject([{ answer: byteTokenizer.decode(want.tokens).trimStart() }]);
     expect(want.tiles).toBe(3);
   });
@@ -172,7 +172,7 @@ describe("InternVL-Chat as transformers computes it", () => {
       ["--set", "mostTiles=1"],
     ]) {
       const said = await heddle("run", folder, ...more, "--device", "cpu", "--tokenizer", "bytes", ...shown);
-      expect([said.status, said.err]).toEqual([0, expect.stringContaining("pictures: 8 × 8, squash, bicubic")]);
+      expect([said.status, said.err]).toEqual([0, expect.stringContaining("images: 8 × 8, squash, bicubic")]);
     }
   });
 });
