@@ -35,5 +35,5 @@ export const adapterNames = Object.keys(adapters);
 export function adapterNamed(name: string): NamedAdapter {
   if (Object.hasOwn(adapters, name)) return adapters[name]!;
   const near = didYouMean(name, adapterNames) || ".";
-  throw new UsageError(`no adapter "${name}" is on record${near} There are ${adapterNames.join(", ")}.`);
+  throw new UsageError(`unknown adapter "${name}"${near} Known adapters: ${adapterNames.join(", ")}.`);
 }

@@ -29,7 +29,7 @@ export async function freshCeilings(gpu: GpuDevice): Promise<MeasuredCeilings> {
     await writeCached(cachePath("ceilings", gpu), measuredOn(gpu), measured);
   } catch (error) {
     if (!(error instanceof FileError)) throw error;
-    process.stderr.write(`what was measured is not kept: ${error.message}\n`);
+    process.stderr.write(`the measured ceilings were not cached: ${error.message}\n`);
   }
   return measured;
 }

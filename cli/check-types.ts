@@ -17,10 +17,9 @@ const oldest = [5, 8] as const;
  * and if TypeScript is found neither from the file's folder nor beside heddle.
  */
 export async function checkTypes(source: string): Promise<void> {
-  if (!isScript(source))
-    throw new UsageError(`--check-types checks a file of TypeScript or JavaScript, and "${source}" is none`);
+  if (!isScript(source)) throw new UsageError(`--check-types needs a TypeScript or JavaScript file, got "${source}"`);
   const file = resolve(source);
-  if (!existsSync(file)) throw new FileError(`there is no file "${source}"`);
+  if (!existsSync(file)) throw new FileError(`no such file: "${source}"`);
   const lookups = [createRequire(file), createRequire(import.meta.url)];
   const errors = (await diagnosticsOf(file, lookups)).filter(({ path }) => !isOurs(path));
   if (errors.length === 0) return;
@@ -68,7 +67,7 @@ function typescriptFrom(lookups: readonly NodeJS.Require[]) {
   const manifest = found("typescript/package.json", lookups);
   if (!manifest)
     throw new UsageError(
-      "--check-types needs TypeScript, which is found neither from the file's folder nor beside heddle\n  hint: npm install --save-dev typescript",
+      "--check-types needs TypeScript, which was not found from the file's folder or next to heddle\n  hint: npm install --save-dev typescript",
     );
   const { version, bin } = JSON.parse(readFileSync(manifest, "utf8")) as { version: string; bin: { tsc: string } };
   return { version, compiler: join(dirname(manifest), bin.tsc) };

@@ -25,8 +25,8 @@ export async function modelOfFolder(folder: string): Promise<Model> {
   const json = await configJson(folder);
   if (!json) {
     const imported = join(folder, "model.graph"); // the name that `heddle import` gives it
-    const hint = existsSync(imported) ? `\n  hint: it holds a graph: give "${imported}"` : "";
-    throw new UsageError(`"${folder}" is a folder without config.json, so it does not say which model it is${hint}`);
+    const hint = existsSync(imported) ? `\n  hint: it holds an imported graph; give "${imported}" instead` : "";
+    throw new UsageError(`folder "${folder}" has no config.json, so its model is unknown${hint}`);
   }
   const own = readOwnConfig(folder, json);
   if (own) return ofOwn(folder, own);
@@ -40,7 +40,7 @@ export async function modelOfFolder(folder: string): Promise<Model> {
   const type = json.model_type === undefined ? "missing" : shown(json.model_type);
   const types = [...new Set(bundledModels.flatMap((m) => m.checkpoints?.config?.types ?? []))];
   throw new UsageError(
-    `${path}: "model_type" is ${type}, one of ${types.join(", ")} is needed; for a model in a file of your own, give the file as the model and the folder as --weights`,
+    `${path}: "model_type" is ${type}, but must be one of ${types.join(", ")}; for a model defined in your own file, give the file as the model and the folder as --weights`,
   );
 }
 
@@ -65,7 +65,7 @@ function ofOwn(folder: string, own: OwnConfig): Model {
   if (found) return calledAsItIs({ ...found, config: own.config(found.config) });
   const file = own.source ?? "its TypeScript file";
   throw new UsageError(
-    `"${folder}" holds weights of "${own.model}", which does not come with heddle: give ${file} as the model and this folder as --weights`,
+    `"${folder}" holds weights of "${own.model}", which is not a bundled model: give ${file} as the model and this folder as --weights`,
   );
 }
 
@@ -95,7 +95,7 @@ function readBy(path: string, codec: ConfigCodec, json: JsonRecord, config: Conf
       return read;
     }
     const type = json.model_type === undefined ? "missing" : shown(json.model_type);
-    throw new UsageError(`"model_type" is ${type}, one of ${codec.types.join(", ")} is needed`);
+    throw new UsageError(`"model_type" is ${type}, but must be one of ${codec.types.join(", ")}`);
   });
 }
 

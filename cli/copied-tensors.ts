@@ -12,7 +12,7 @@ export async function requireAlike({ checkpoints }: Model, config: Config, weigh
   for (const { name, of, setting } of copies) {
     if (!reader.tensors.has(name) || !reader.tensors.has(of) || (await areAlike(reader, name, of))) continue;
     throw new FileError(
-      `${weights}: "${name}" and "${of}" differ, and config.json says by ${setting} that they are one\n  hint: say otherwise there to have both read, or leave "${name}" out`,
+      `${weights}: "${name}" and "${of}" differ, but config.json says by ${setting} that they are tied\n  hint: change this to load both, or remove "${name}"`,
     );
   }
 }

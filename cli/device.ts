@@ -30,7 +30,7 @@ export interface DeviceOptions {
 
 export function parseDevice(text: string): DeviceChoice {
   const choice = deviceChoices.find((c) => c === text);
-  if (!choice) throw new UsageError(`--device is one of ${deviceChoices.join(", ")}, not "${text}"`);
+  if (!choice) throw new UsageError(`--device must be one of ${deviceChoices.join(", ")}; got "${text}"`);
   return choice;
 }
 
@@ -39,19 +39,18 @@ export function parseDevice(text: string): DeviceChoice {
  * are used unless `tuning` is false.
  */
 export async function openDevice(choice: DeviceChoice, options: DeviceOptions = {}): Promise<ChosenDevice> {
-  if (choice === "cpu") return await openCpu("asked for", options);
+  if (choice === "cpu") return await openCpu("requested", options);
   if (choice === "webgpu") return await openGpu(options);
   const gpu = await hardwareGpu(options);
   return (
-    gpu ??
-    (await openCpu("no hardware GPU was found, and the processor is faster than a GPU imitated in software", options))
+    gpu ?? (await openCpu("no hardware GPU was found, and the CPU is faster than a GPU emulated in software", options))
   );
 }
 
 async function openCpu(why: string, { budget, threads }: DeviceOptions): Promise<ChosenDevice> {
   if (budget !== undefined)
     throw new UsageError(
-      `--memory is for WebGPU, whose memory heddle plans; the processor's is onnxruntime's (cpu: ${why}). Leave it out, or take --device webgpu`,
+      `--memory applies to WebGPU only; on the CPU, onnxruntime manages the memory (cpu: ${why}). Leave it out, or use --device webgpu`,
     );
   const { cpuBackend } = await import("../backends/onnxruntime/index.ts");
   const backend = await cpuBackend(threads === undefined ? {} : { threads });
@@ -74,7 +73,7 @@ async function chosen(
   const { tunedOptions } = await import("../api/node-index.ts");
   const options = await tunedOptions(gpu, tuning, say);
   const { size } = options.findings ?? new Map();
-  const found = size > 0 ? `; ${size} ${size === 1 ? "shape" : "shapes"} of kernels tuned` : "";
+  const found = size > 0 ? `; ${size} tuned kernel ${size === 1 ? "shape" : "shapes"}` : "";
   const allowed = budget && { memory: await bytesAllowed(budget, gpu.adapter) };
   const watchers: ((program: Program) => void)[] = [];
   const watching: StageObserver = {

@@ -18,7 +18,7 @@ export function faultText(error: unknown): { readonly text: string; readonly sta
     error instanceof RangeError &&
     /^Array buffer allocation failed|^Invalid (typed )?array (buffer )?length/.test(error.message)
   )
-    return { text: "there is not enough memory for this: take a smaller model, --batch or number of beams", status: 1 };
+    return { text: "out of memory: use a smaller model, --batch or number of beams", status: 1 };
   const ofUser = error instanceof InternalError ? undefined : userFault(error);
   if (ofUser !== undefined) return { text: escapeControls(ofUser), status: 1 };
   const text = error instanceof Error ? (error.stack ?? error.message) : String(error);

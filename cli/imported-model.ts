@@ -21,7 +21,7 @@ function sizeSetting(setting: string): readonly [name: string, size: number | st
   const [, name, size] = /^([A-Za-z_]\w*)=([\w*+]+)$/.exec(setting) ?? [];
   if (name === undefined || size === undefined)
     throw new UsageError(
-      `"${setting}" says no size of the file: name=number, as in height=640, or name=size, as in height=32*rows`,
+      `"${setting}" is not a size: expected name=number, as in height=640, or name=size, as in height=32*rows`,
     );
   return [name, /^\d+$/.test(size) ? Number(size) : size];
 }

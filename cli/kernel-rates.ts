@@ -77,7 +77,7 @@ function reasons(work: KernelWork, seconds: number, c: KnownCeilings, units: num
     why.push(`a dispatch alone takes ${microseconds(c.dispatch)} of it`);
   if (units !== undefined && workgroups < units)
     why.push(`${workgroups} workgroups leave ${units - workgroups} of ${units} multiprocessors idle`);
-  if (waste >= muchWaste) why.push(`${Math.round(100 * waste)} % of its tiles lies past the edges`);
+  if (waste >= muchWaste) why.push(`${Math.round(100 * waste)} % of its tiles is past the edges`);
   if (noMatrices !== undefined && operations > 0 && c.matrices !== undefined)
     why.push(`it multiplies without matrix units: ${noMatrices}`);
   return why;
@@ -86,8 +86,8 @@ function reasons(work: KernelWork, seconds: number, c: KnownCeilings, units: num
 const microseconds = (seconds: number): string => `${Number((seconds * 1e6).toPrecision(3))} µs`;
 
 const words = {
-  bytes: "of the rate of copying",
-  operations: "of the rate of multiplying",
+  bytes: "of the copy rate",
+  operations: "of the multiply rate",
   dispatch: "of what a dispatch takes",
 } as const satisfies Record<Bound, string>;
 
@@ -97,7 +97,7 @@ export function printRates({ seconds, bytesPerSecond, operationsPerSecond, fract
   const share = fraction === undefined ? "" : `: ${Math.round(100 * fraction)} % ${words[by!]}`;
   const line = `takes ${microseconds(seconds)}, ${bytes(bytesPerSecond)}/s${rate}${share}`;
   if (fraction !== undefined && fraction >= near) return [line];
-  return [line, `why not more: ${why.length > 0 ? why.join("; ") : "no reason but its schedule is known"}`];
+  return [line, `why not more: ${why.length > 0 ? why.join("; ") : "no known reason but its schedule"}`];
 }
 
 export const printLeast = ({ by, seconds }: LeastTime): string =>

@@ -132,7 +132,7 @@ export async function loadConfigured(source: string, options: LoadOptions): Prom
 
 /** An ONNX file, whose dynamic sizes `--set` binds. */
 async function onnxModel(source: string, { set, graph: named }: GraphChoice): Promise<NamedModel> {
-  if (named !== undefined) throw new UsageError(`--graph names a graph of a model; "${source}" is a file of one`);
+  if (named !== undefined) throw new UsageError(`--graph selects a graph of a model; "${source}" has a single graph`);
   const { graph, parameters } = await readOnnxModel(source, set);
   return { name: graph.name, graph, runs: {}, own: importedWeights(source, parameters) };
 }
@@ -140,8 +140,7 @@ async function onnxModel(source: string, { set, graph: named }: GraphChoice): Pr
 async function readGraph(source: string, { set, graph }: GraphChoice): Promise<Graph> {
   if (set.length > 0)
     throw new UsageError(`--set changes a model's configuration; "${source}" is a graph, which has none`);
-  if (graph !== undefined)
-    throw new UsageError(`--graph names a graph of a model; "${source}" is a graph, which has no others`);
+  if (graph !== undefined) throw new UsageError(`--graph selects a graph of a model; "${source}" is a single graph`);
   return parseGraph(await readText(source), source);
 }
 
@@ -155,7 +154,7 @@ export const isJob = async (source: string): Promise<boolean> =>
  */
 export async function loadJob(source: string, settings: readonly string[], precision?: Precision) {
   if (!isScript(source))
-    throw new UsageError(`"${source}" is no job: give a TypeScript file that exports defineJob({ ... })`);
+    throw new UsageError(`"${source}" is not a job: give a TypeScript file that exports defineJob({ ... })`);
   const job = pick<JobFile>(await importFile(source), "heddle.job", source, "export default defineJob({ ... })");
   requireRunName(job.name);
   if (precision !== undefined && !Object.hasOwn(job.config, "precision"))
@@ -163,7 +162,7 @@ export async function loadJob(source: string, settings: readonly string[], preci
       `the job ${job.name} has no setting "precision": give it one, such as "f32", and pass it to defineStage`,
     );
   if (precision !== undefined && settings.some((s) => s.startsWith("precision=")))
-    throw new UsageError("--precision and --set precision= say the same: give one of them");
+    throw new UsageError("--precision cannot be combined with --set precision=: give one of them");
   const texts = precision === undefined ? settings : [...settings, `precision=${precision}`];
   const given = parseSettings(job as { name: string; config: Config }, texts) as Settings;
   const config = { ...job.config, ...given };
@@ -173,16 +172,16 @@ export async function loadJob(source: string, settings: readonly string[], preci
 
 function unknownModel(source: string): UsageError {
   if (existsSync(source))
-    return new UsageError(`"${source}" is no model: a file that is one ends in ${scripts.join(", ")}, .graph or .onnx`);
+    return new UsageError(`"${source}" is not a model: a model file ends in ${scripts.join(", ")}, .graph or .onnx`);
   const names = bundledModels.map((m) => m.name);
   return new UsageError(
-    `there is no model "${source}"${didYouMean(source, names) || "."} Give a .ts, .graph or .onnx file, a checkpoint's folder, or one of ${names.join(", ")}.`,
+    `unknown model "${source}"${didYouMean(source, names) || "."} Give a .ts, .graph or .onnx file, a checkpoint's folder, or one of ${names.join(", ")}.`,
   );
 }
 
 async function importFile(source: string): Promise<Record<string, unknown>> {
   const path = resolve(source);
-  if (!existsSync(path)) throw new FileError(`there is no file "${source}"`);
+  if (!existsSync(path)) throw new FileError(`no such file: "${source}"`);
   loadTypeScriptAsModules();
   try {
     return (await import(pathToFileURL(path).href)) as Record<string, unknown>;
@@ -198,14 +197,14 @@ async function importFile(source: string): Promise<Record<string, unknown>> {
 async function loadingHint(error: unknown, manifest: string | undefined): Promise<string> {
   const { code, message } = error as NodeJS.ErrnoException;
   if (code === "ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX")
-    return "Node strips types and compiles nothing: no enum, namespace or parameter properties; use a union of words, or plain fields";
+    return "Node only strips types: enum, namespace and parameter properties are not supported; use a union of strings, or plain fields";
   if (code === "ERR_MODULE_NOT_FOUND")
     return /^Cannot find module/.test(message)
-      ? "an import says the whole file, with its extension: ./layers.ts"
-      : `npm install it beside the file; heddle itself is imported as "heddle", or in a checkout by path: ${languageDoor}`;
+      ? "an import needs the full file name, with its extension: ./layers.ts"
+      : `npm install it next to the file; heddle itself is imported as "heddle", or in a checkout by path: ${languageDoor}`;
   const inCommonJs = /^(Cannot use import statement outside a module|Unexpected token 'export')$/.test(message);
   if (inCommonJs && manifest !== undefined)
-    return `${manifest} makes it CommonJS: call the file .mts or .mjs, or let that file say "type": "module"`;
+    return `${manifest} makes it CommonJS: rename the file to .mts or .mjs, or set "type": "module" there`;
   const [, from, name] = /^The requested module '(.*)' does not provide an export named '(.*)'$/.exec(message) ?? [];
   if (from === undefined || !/(^heddle|\/(api|dsl)\/index\.[jt]s)$/.test(from)) return "";
   const known = Object.keys(await import("../api/index.ts"));

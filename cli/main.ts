@@ -65,7 +65,7 @@ const activationTypes = Object.keys({ float: true, int8: true } satisfies Record
 const shardOption = (): Option =>
   new Option(
     "--shard <what>",
-    "state that is divided among ranks: ZeRO stage 1, 2 or 3, each with those before",
+    "state to shard across ranks: ZeRO stage 1, 2 or 3, each including those before",
   ).choices([...shards]);
 
 const shardSize = (of: string, gigabytes: number): Option =>
@@ -91,7 +91,7 @@ function commands(done: (status: number) => void): Command {
   const size = ["--size <name=n>", "value of one symbolic size; may be repeated", collect, [] as string[]] as const;
   const memory = [
     "--memory <budget>",
-    "memory budget on WebGPU, as in 24GiB, or 0.8 for a share of the device's; values are recomputed to fit",
+    "memory budget on WebGPU, as in 24GiB, or 0.8 for a fraction of the device's; activations are recomputed to fit",
     memoryBudget,
   ] as const;
   program
@@ -104,7 +104,7 @@ function commands(done: (status: number) => void): Command {
     });
   program
     .command("inspect <model|job.ts>")
-    .description("show what a model or a training step is, costs and compiles to")
+    .description("show the structure, cost and kernels of a model or a training step")
     .option(...checkTypesFlag)
     .option(...set)
     .option(...graph)
@@ -160,7 +160,7 @@ function commands(done: (status: number) => void): Command {
     .addOption(
       new Option(
         "--precision <precision>",
-        "what to compute in, for a job with this setting; parameters are f32",
+        "compute precision, for a job with this setting; parameters are f32",
       ).choices([...precisions]),
     )
     .option("--resume", "resume the newest run from its newest checkpoint", false)
@@ -187,11 +187,11 @@ function commands(done: (status: number) => void): Command {
     .option("--stage <n>", "the stage of the model; not for a job")
     .option(...set)
     .option(...size)
-    .addOption(new Option("--precision <precision>", "what to compute in").choices([...precisions]))
+    .addOption(new Option("--precision <precision>", "compute precision").choices([...precisions]))
     .option(...memory)
     .option("--batch <n>", "samples per device at once; default the largest batch that fits", wholeNumber)
     .addOption(shardOption())
-    .option("--efficiency <share>", "share of the roofline that kernels reach, up to 1", share, 1)
+    .option("--efficiency <share>", "fraction of the roofline that kernels reach, up to 1", share, 1)
     .option("--measure", "with --hardware here: time each distinct kernel instead of using the roofline", false)
     .option("--json", "print JSON", false)
     .action(async (source, options) => {
@@ -215,11 +215,9 @@ function commands(done: (status: number) => void): Command {
     .option("--stage <n>", "tune the training step of this stage")
     .option("--batch <n>", "value of symbolic sizes", wholeNumber, 1)
     .option(...size)
-    .addOption(
-      new Option("--dtype <dtype>", "what to compute in and keep weights as").choices(["f32", "f16"]).default("f32"),
-    )
+    .addOption(new Option("--dtype <dtype>", "dtype of computation and weights").choices(["f32", "f16"]).default("f32"))
     .option("--fixed", "tune for these sizes only, as heddle run --fixed compiles", false)
-    .addOption(new Option("--budget <time>", "as in 90s or 5m").argParser(duration).default(60_000, "60s"))
+    .addOption(new Option("--budget <time>", "time budget, as in 90s or 5m").argParser(duration).default(60_000, "60s"))
     .option("--json", "print JSON", false)
     .action(async (model, options) => {
       const { tuneCommand } = await import("./commands/tune.ts");
@@ -236,7 +234,7 @@ function commands(done: (status: number) => void): Command {
     .option(...graph)
     .option("--dtype <dtype>", "weights in f32 or f16; for an ONNX file as in heddle export", "f32")
     .addOption(
-      new Option("--precision <precision>", "what a bundle computes in; f16 needs a device with the feature")
+      new Option("--precision <precision>", "compute precision of a bundle; f16 needs a device with the feature")
         .choices([...precisions])
         .default("f32"),
     )
@@ -353,7 +351,7 @@ function commands(done: (status: number) => void): Command {
 
 /** `heddle data scan|filter|write`. */
 function dataCommands(program: Command, done: (status: number) => void): void {
-  const data = program.command("data").description("describe, filter and reshard data sets");
+  const data = program.command("data").description("describe, filter and reshard datasets");
   const reading = (name: string, does: string) =>
     data
       .command(`${name} <specs...>`)
@@ -361,12 +359,12 @@ function dataCommands(program: Command, done: (status: number) => void): void {
       .exitOverride()
       .option("--kind <kind>", "pairs, conversations, labels or masks", "pairs")
       .option("--images <folder>", "folder of a list's images; default the list's own")
-      .option("--language <code>", "of captions without one, as in en or zh")
+      .option("--language <code>", "language of captions without one, as in en or zh")
       .option("--quick", "read only the sizes of images, without decoding them", false)
       .option("--json", "print JSON", false);
   const filters = [
     "--filter <filter>",
-    "as in caption.words>=3, or a .json file with a list of filters; may be repeated",
+    "filter rule, as in caption.words>=3, or a .json file with a list of filters; may be repeated",
   ] as const;
   reading("scan", "count samples, images, languages and broken files").action(async (specs, options) => {
     const { scanCommand } = await import("./commands/data.ts");
@@ -392,7 +390,7 @@ const environmentHelp = `
 Environment:
 ${switchHelp.map((s) => `  ${s.example.padEnd(44)} ${s.help}`).join("\n")}
   HEDDLE_ADAPTER=system|swiftshader|lavapipe   the WebGPU adapter to use
-  HEDDLE_TUNING=off                            choose kernels without what heddle tune found
+  HEDDLE_TUNING=off                            ignore the results of heddle tune
   HEDDLE_CACHE=<folder>                        where heddle tune keeps its results
   HEDDLE_MPI=<file>                            the MPI library for heddle train on several devices`;
 

@@ -18,7 +18,7 @@ export async function bytesAllowed(budget: MemoryBudget, adapter: Adapter): Prom
   const all = adapter.software ? totalmem() : await memoryOfNvidia(adapter.description);
   if (all === undefined)
     throw new UsageError(
-      `--memory ${budget.share}: WebGPU does not say how much memory "${adapter.description}" has; give bytes, as in --memory 24GiB`,
+      `--memory ${budget.share}: WebGPU does not report the memory of "${adapter.description}"; give bytes, as in --memory 24GiB`,
     );
   return Math.floor(budget.share * all);
 }

@@ -94,7 +94,7 @@ async function untilStopped<T>(
   const ending = listenForEnding();
   const throwIfAsked = () => {
     if (!ending.signal.aborted) return;
-    throw new InterruptedError(`writing ${path} was stopped; what was there before is unchanged`, ending.status());
+    throw new InterruptedError(`writing ${path} was interrupted; any existing file is unchanged`, ending.status());
   };
   const readOn: ReadParameter = async (name) => {
     throwIfAsked();

@@ -8,25 +8,25 @@ export const collect = (value: string, before: string[]): string[] => [...before
 /** The value of an option that may be given once: a second one would silently replace the first. */
 export function once(value: string, before: string | undefined): string {
   if (before === undefined) return value;
-  throw new InvalidArgumentError(`it is given once, and "${before}" is`);
+  throw new InvalidArgumentError(`it can be given only once, and is already "${before}"`);
 }
 
 export function wholeNumber(text: string): number {
   const value = Number(text);
   if (Number.isInteger(value) && value >= 1) return value;
-  throw new InvalidArgumentError("a whole number from 1 on is needed");
+  throw new InvalidArgumentError("must be an integer of at least 1");
 }
 
 export function seed(text: string): number {
   const value = Number(text);
   if (text.trim() !== "" && Number.isSafeInteger(value) && value >= 0) return value;
-  throw new InvalidArgumentError("a whole number from 0 on is needed");
+  throw new InvalidArgumentError("must be an integer of at least 0");
 }
 
 export function positiveNumber(text: string): number {
   const value = Number(text);
   if (Number.isFinite(value) && value > 0) return value;
-  throw new InvalidArgumentError("a number above 0 is needed");
+  throw new InvalidArgumentError("must be a number above 0");
 }
 
 /** 5GB, 500MB, 1.5 GiB, or plain bytes. */
@@ -35,7 +35,7 @@ export function byteCount(text: string): number {
   const power = match ? ["", "k", "m", "g", "t"].indexOf((match[2] ?? "").toLowerCase()) : -1;
   const value = power < 0 ? 0 : Math.floor(Number(match![1]) * (match![3] ? 1024 : 1000) ** power);
   if (value >= 1) return value;
-  throw new InvalidArgumentError("a size is needed, such as 5GB or 500MB");
+  throw new InvalidArgumentError("must be a size, such as 5GB or 500MB");
 }
 
 /** 24GiB, or 0.8: bytes, or a fraction of the device's memory. */
@@ -43,7 +43,7 @@ export function memoryBudget(text: string): MemoryBudget {
   const share = /^(0?\.\d+|1|1\.0+)$/.test(text.trim()) ? Number(text) : 0;
   if (share > 0) return { share };
   if (/^[\d.]+$/.test(text.trim()) && Number(text) < 2 ** 20)
-    throw new InvalidArgumentError("a share up to 1 or a size is needed, such as 0.8 or 24GiB");
+    throw new InvalidArgumentError("must be a fraction up to 1 or a size, such as 0.8 or 24GiB");
   return { bytes: byteCount(text) };
 }
 
@@ -52,18 +52,18 @@ export function duration(text: string): number {
   const match = /^(\d+(?:\.\d+)?)\s*(ms|s|m|h)?$/.exec(text.trim());
   const value = match ? Number(match[1]) * { ms: 1, s: 1000, m: 60_000, h: 3_600_000 }[match[2] ?? "s"]! : 0;
   if (value >= 1) return value;
-  throw new InvalidArgumentError("a time is needed, such as 60s or 5m");
+  throw new InvalidArgumentError("must be a time, such as 60s or 5m");
 }
 
 export function anyNumber(text: string): number {
   const value = Number(text);
   if (text.trim() !== "" && Number.isFinite(value)) return value;
-  throw new InvalidArgumentError("a number is needed");
+  throw new InvalidArgumentError("must be a number");
 }
 
 /** A number above 0 and up to 1. */
 export function share(text: string): number {
   const value = Number(text);
   if (value > 0 && value <= 1) return value;
-  throw new InvalidArgumentError("a share is needed, above 0 and up to 1");
+  throw new InvalidArgumentError("must be a number above 0 and at most 1");
 }

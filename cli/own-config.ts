@@ -52,7 +52,7 @@ export async function configJson(folder: string): Promise<Readonly<Record<string
   } catch (cause) {
     throw new FileError(`${path}: ${(cause as Error).message}`, { cause });
   }
-  throw new FileError(`${path}: it is no JSON object`);
+  throw new FileError(`${path}: expected a JSON object`);
 }
 
 /** Groups of settings as dotted keys; a list becomes JSON, since a run's settings are strings and numbers. */
@@ -87,7 +87,7 @@ function listOf(name: string, text: StageSetting): readonly ConfigValue[] {
 }
 
 const otherKind = (name: string, value: unknown, needed: string) =>
-  new UsageError(`${name} is ${shown(value)}; needed is ${needed}`);
+  new UsageError(`${name} is ${shown(value)}; expected ${needed}`);
 
 /** A configuration with those of its settings that a file has. Throws UsageError for one of another type. */
 export function withKnown(config: Config, settings: Readonly<Record<string, unknown>>, path: string): Config {

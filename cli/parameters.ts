@@ -12,7 +12,7 @@ export interface ParameterSource extends Weights {
 /** The rule of a parameter whose tensor has its name and axis order. */
 function ruleFor(graph: Graph, name: string): string {
   const { type } = graph.inputs.find((n) => isParameter(n) && inputName(n) === name)!;
-  return `add same("${name}", "${type.axes.map((a) => a.name).join(" ")}"), or what its tensor is called and how its axes lie`;
+  return `add same("${name}", "${type.axes.map((a) => a.name).join(" ")}"), or the name of its tensor and the order of its axes`;
 }
 
 /** Maximum parameters that an error names; the rest are counted. */

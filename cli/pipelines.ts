@@ -47,7 +47,7 @@ export function pipelineTo(target: string, graph: Graph, choice: PipelineChoice)
   const pipeline = Object.hasOwn(pipelines, target) ? pipelines[target] : undefined;
   if (!pipeline)
     throw new UsageError(
-      `there is no target "${target}"${didYouMean(target, names) || "."} There are ${names.join(", ")}.`,
+      `unknown target "${target}"${didYouMean(target, names) || "."} Known targets: ${names.join(", ")}.`,
     );
   return pipeline(graph, choice);
 }

@@ -12,7 +12,7 @@ import {
 /** The storage dtype of --dtype. Throws UsageError for an unknown one. */
 export function weightDtype(text: string): WeightDType {
   const dtype = weightDtypes.find((d) => d === text);
-  if (!dtype) throw new UsageError(`--dtype is one of ${weightDtypes.join(", ")}, not "${text}"`);
+  if (!dtype) throw new UsageError(`--dtype must be one of ${weightDtypes.join(", ")}; got "${text}"`);
   return dtype;
 }
 

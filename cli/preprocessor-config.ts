@@ -28,14 +28,14 @@ export async function checkpointPreprocessing(
   const path = join(folderOf(weights), preprocessorFile);
   if (!existsSync(path)) return undefined;
   const stored = await readJson(path, "preprocessor configuration");
-  if (!isRecord(stored)) throw new FileError(`${path}: it is no JSON object`);
+  if (!isRecord(stored)) throw new FileError(`${path}: expected a JSON object`);
   const errorOf =
     (of: JsonRecord): Wrong =>
     (key, why) =>
       new FileError(`${path}: "${key}" is ${JSON.stringify(of[key])}, ${why}`);
   const json = checkedFields(stored, errorOf(stored));
   const wrong = errorOf(json);
-  if (json.do_resize === false) throw wrong("do_resize", "and pictures have to become a square of the model's size");
+  if (json.do_resize === false) throw wrong("do_resize", "but images must be resized to a square of the model's size");
   const geometry: Omit<Geometry, "size"> = geometryOf(json, size, wrong);
   return {
     path,
@@ -55,7 +55,7 @@ type Three = [number, number, number];
 function normalizationOf(json: JsonRecord, wrong: Wrong): Pick<Preprocessing, "mean" | "std"> {
   const factor = json.do_rescale === false ? 1 : (json.rescale_factor ?? 1 / 255);
   if (typeof factor !== "number" || !(factor > 0 && factor < Infinity))
-    throw wrong("rescale_factor", "a number above 0 is needed");
+    throw wrong("rescale_factor", "but must be a number above 0");
   const scaled = (values: Three): Three => {
     const by = Math.abs(255 * factor - 1) < 1e-9 ? 1 : 255 * factor;
     return values.map((value) => value / by) as Three;
@@ -65,20 +65,20 @@ function normalizationOf(json: JsonRecord, wrong: Wrong): Pick<Preprocessing, "m
     const value = json[key] ?? 0.5;
     const values = typeof value === "number" ? [value, value, value] : value;
     if (Array.isArray(values) && values.length === 3 && values.every((n) => Number.isFinite(n))) return values as Three;
-    throw wrong(key, "a number or three are needed");
+    throw wrong(key, "but must be a number or a list of three");
   };
   const std = triple("image_std");
-  if (std.some((n) => n <= 0)) throw wrong("image_std", "numbers above 0 are needed");
+  if (std.some((n) => n <= 0)) throw wrong("image_std", "but must be above 0");
   return { mean: scaled(triple("image_mean")), std: scaled(std) };
 }
 
 /** The geometry with LLaVA's padding to a square in the mean colour; padding of squares in other classes is none. */
 function paddedAs(json: JsonRecord, geometry: Omit<Geometry, "size">, size: number, wrong: Wrong) {
   if (!json.do_pad) return geometry;
-  if (json.pad_size !== undefined) throw wrong("pad_size", "and pictures are not padded to a size here");
-  if (unknownFields(json).length > 0) throw wrong("do_pad", "which is not done here for this image processor");
+  if (json.pad_size !== undefined) throw wrong("pad_size", "but padding to a size is not supported");
+  if (unknownFields(json).length > 0) throw wrong("do_pad", "which is not supported for this image processor");
   if (processorOf(json) !== "Llava") return geometry;
-  if ((geometry.short ?? size) !== size) throw wrong("size", "and padded pictures become crop_size at once here");
+  if ((geometry.short ?? size) !== size) throw wrong("size", "but padded images are resized to crop_size at once");
   const [r, g, b] = Object.values((json.image_mean ?? []) as readonly number[]).map((m) => Math.trunc(m * 255));
   const fill: Three = [r!, g!, b!];
   return { fit: "pad", fill } as const;
@@ -88,9 +88,10 @@ function paddedAs(json: JsonRecord, geometry: Omit<Geometry, "size">, size: numb
 function tilesOf(json: JsonRecord, wrong: Wrong): Pick<CheckpointPreprocessing, "tiles"> {
   const [least, most] = [json.min_patches ?? 1, json.max_patches ?? 12];
   if (json.crop_to_patches === undefined && json.max_patches === undefined) return {};
-  if (!Number.isInteger(least) || (least as number) < 1) throw wrong("min_patches", "a whole number from 1 is needed");
+  if (!Number.isInteger(least) || (least as number) < 1)
+    throw wrong("min_patches", "but must be an integer of at least 1");
   if (!Number.isInteger(most) || (most as number) < (least as number))
-    throw wrong("max_patches", `a whole number from ${least} is needed`);
+    throw wrong("max_patches", `but must be an integer of at least ${least}`);
   return { tiles: { least: least as number, most: most as number } };
 }
 
@@ -122,7 +123,7 @@ function filterOf({ resample = 3 }: JsonRecord, wrong: Wrong): Geometry["interpo
   const filter = Object.hasOwn(filters, String(resample)) ? filters[Number(resample)] : undefined;
   if (filter) return filter;
   const known = Object.entries(filters).map(([number, name]) => `${number} (${name})`);
-  throw wrong("resample", `one of ${known.join(", ")} is needed`);
+  throw wrong("resample", `but must be one of ${known.join(", ")}`);
 }
 
 /** Squashed to a height and a width, or resized by the short side and centre-cropped. */
@@ -133,20 +134,20 @@ function geometryOf(json: JsonRecord, size: number, wrong: Wrong): Omit<Geometry
     if (value === undefined || value === null) return {};
     if (typeof value === "number") return key === "size" && json.do_center_crop ? { short: value } : { square: value };
     const { shortest_edge: short, longest_edge: long, height, width } = value as Readonly<Record<string, unknown>>;
-    if (long !== undefined && long !== null) throw wrong(key, "and a longest_edge is not obeyed here");
+    if (long !== undefined && long !== null) throw wrong(key, "but longest_edge is not supported");
     if (typeof short === "number") return { short };
     if (typeof height === "number" && height === width) return { square: height };
-    throw wrong(key, "a number, a shortest_edge, or an equal height and width is needed");
+    throw wrong(key, "but must be a number, a shortest_edge, or an equal height and width");
   };
   const resized = sides("size");
   if (!json.do_center_crop && json.do_center_crop !== undefined) {
-    if (resized.short !== undefined) throw wrong("do_center_crop", "and pictures have to become squares");
+    if (resized.short !== undefined) throw wrong("do_center_crop", "but images must become squares");
     return { fit: "squash" };
   }
   const cropped = sides("crop_size").square ?? resized.short ?? resized.square ?? size;
   const short = resized.short ?? resized.square ?? cropped;
   if (json.do_center_crop === undefined && resized.square !== undefined) return { fit: "squash" };
-  if (short < cropped) throw wrong("size", `and a square of ${cropped} pixels cannot be cut out of it`);
+  if (short < cropped) throw wrong("size", `which is too small for a crop of ${cropped} pixels`);
   const isStretched = resized.square !== undefined && typeof json.size !== "number";
   // In proportion, at another input size.
   return { fit: "crop", short: Math.round((short / cropped) * size), ...(isStretched && { stretched: true }) };
@@ -157,10 +158,10 @@ function geometryOf(json: JsonRecord, size: number, wrong: Wrong): Omit<Geometry
  * or more are squashed whole.
  */
 function partOfPicture(part: number, json: JsonRecord, size: number, wrong: Wrong): Omit<Geometry, "size"> {
-  if (!(part > 0 && part <= 1)) throw wrong("crop_pct", "a number above 0, at most 1, is needed");
-  if (json.do_center_crop) throw wrong("do_center_crop", "and crop_pct cuts pictures already");
+  if (!(part > 0 && part <= 1)) throw wrong("crop_pct", "but must be a number above 0 and at most 1");
+  if (json.do_center_crop) throw wrong("do_center_crop", "but crop_pct already crops images");
   const { shortest_edge: side = json.size } = Object(json.size) as Readonly<Record<string, unknown>>;
-  if (typeof side !== "number") throw wrong("size", "a number or a shortest_edge is needed beside crop_pct");
+  if (typeof side !== "number") throw wrong("size", "but must be a number or a shortest_edge when crop_pct is set");
   if (side >= 384) return { fit: "squash" };
   return { fit: "crop", short: Math.round((Math.floor(side / part) / side) * size) };
 }

@@ -62,11 +62,11 @@ export function checkedFields(json: JsonRecord, wrong: Wrong): JsonRecord {
   if (processor !== undefined && others.includes(processor))
     throw wrong(
       isSaid("image_processor_type") ? "image_processor_type" : "feature_extractor_type",
-      "whose way of resizing is not done here",
+      "whose resizing is not supported",
     );
   for (const key of Object.keys(json))
     if (!known.has(key) && isSaid(key) && json[key] !== false && (key.startsWith("do_") || notDone.includes(key)))
-      if (!(key === "ensure_multiple_of" && json[key] === 1)) throw wrong(key, "which is not done here");
+      if (!(key === "ensure_multiple_of" && json[key] === 1)) throw wrong(key, "which is not supported");
   const said = Object.fromEntries(Object.entries(json).filter(([key]) => isSaid(key)));
   if (processor === undefined || !Object.hasOwn(defaults, processor)) return said;
   const usual = defaults[processor]!;

@@ -79,12 +79,12 @@ export function deviceFor(
   if (at === undefined) {
     const has = seen.length === 0 ? "only software adapters" : `${seen.length} (${seen.map((d) => d.name).join(", ")})`;
     throw new UsageError(
-      `${place} finds no GPU that no other rank has: there are ${has}. Start fewer ranks, or let them share one with --share-devices`,
+      `${place} finds no GPU that is not in use by another rank: there are ${has}. Start fewer ranks, or let them share one with --share-devices`,
     );
   }
   if (!isReached(seen, at))
     throw new UsageError(
-      `${place} is to take the GPU number ${at} that it sees, and WebGPU cannot tell it from another "${seen[at]!.name}": let the launcher show each rank its own, as srun --gpus-per-task=1 does where Slurm confines devices (ConstrainDevices=yes)`,
+      `${place} should use GPU number ${at} of those that it sees, but WebGPU cannot tell it from another "${seen[at]!.name}": have the launcher show each rank its own, as srun --gpus-per-task=1 does where Slurm confines devices (ConstrainDevices=yes)`,
     );
   return at;
 }

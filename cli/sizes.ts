@@ -23,7 +23,7 @@ export function sizesOf(graph: Graph, { batch, size }: SizeArguments): Sizes {
       throw new UsageError(`graph @${graph.name} has no open size "${name}"; it has ${known}`);
     }
     if (!Number.isInteger(value) || value < 1)
-      throw new UsageError(`--size takes a whole number from 1 on, such as ${name}=16; not "${given}"`);
+      throw new UsageError(`--size must be an integer of at least 1, such as ${name}=16; got "${given}"`);
     sizes[name] = value;
   }
   return sizes;

@@ -61,8 +61,8 @@ export function printSettings({ rule, precision, accumulate, lora, ema }: StageS
     rule,
     precision,
     accumulate > 1 && `${accumulate} micro-batches`,
-    lora > 0 && `low-rank updates of ${lora} weights`,
-    ema && "an average of the weights",
+    lora > 0 && `LoRA on ${lora} weights`,
+    ema && "EMA of the weights",
   ];
   return parts.filter((part) => part !== false).join(", ");
 }

@@ -32,7 +32,7 @@ export function stageStep(
   graph: string | undefined,
   precision: Precision,
 ): StageOfModel {
-  if (graph !== undefined) throw new UsageError("--stage is about a training step: give it or --graph, not both");
+  if (graph !== undefined) throw new UsageError("--stage cannot be combined with --graph: it selects a training step");
   const { model, config } = named;
   const recipe = recipeNamed(source, model, stage);
   const made = recipeFor(recipe, config!, named.ofStage ?? {}, undefined);

@@ -33,11 +33,11 @@ export const samples = "batch";
 export async function trainingSubject(source: string, args: SubjectArguments): Promise<TrainingSubject> {
   if (await isJob(source)) {
     if (args.stage !== undefined)
-      throw new UsageError(`--stage names a stage of a model; "${source}" is a job, which is one`);
+      throw new UsageError(`--stage selects a stage of a model; "${source}" is already a job`);
     return await jobSubject(source, args);
   }
   if (args.stage === undefined)
-    throw new UsageError(`say which stage of "${source}" is meant, as in --stage 2; a job.ts needs none`);
+    throw new UsageError(`choose a stage of "${source}", as in --stage 2; a job.ts needs none`);
   const named = await loadConfigured(source, { set: args.set, stage: args.stage, weights: undefined });
   const { step, model, recipe } = stageStep(source, args.stage, named, undefined, args.precision ?? "f32");
   const sizes = sizesOf(step.graph, { batch: 1, size: args.size });

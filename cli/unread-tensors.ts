@@ -29,7 +29,7 @@ export async function tellUnread(model: Model, config: Config, weights: string):
   const patterns = collapseNames(unread, names);
   const rest = patterns.length > mostShown ? ` and ${patterns.length - mostShown} more` : "";
   const which = `${patterns.slice(0, mostShown).join(", ")}${rest}`;
-  const line = `${weights}: ${unread.length} of ${names.length} tensors have no place in ${model.name} and are not read: ${which}`;
+  const line = `${weights}: ${unread.length} of ${names.length} tensors are not part of ${model.name} and are not loaded: ${which}`;
   process.stderr.write(`${escapeControls(line)}\n`);
 }
 

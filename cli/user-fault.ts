@@ -19,11 +19,11 @@ const isLibrary = (file: string) => /(^|[\\/])node_modules[\\/]/.test(file);
  */
 export function userFault(error: unknown): string | undefined {
   if (!(error instanceof Error))
-    return `${typeof error === "string" ? error : inspect(error)} was thrown, which is no Error, so that no line is known`;
+    return `${typeof error === "string" ? error : inspect(error)} was thrown, which is not an Error, so its line is unknown`;
   const at = callsOf({ stack: error }).find(({ file }) => !isLibrary(file));
   if (!at || ours.test(at.file)) return undefined;
   const hint = isInLanguage(error)
-    ? ["  hint: what this call is given is not what it takes; --check-types says what it is"]
+    ? ["  hint: the arguments of this call are not what it takes; --check-types says which"]
     : [];
   return [`${error.name} at ${printLocation(at)}: ${error.message}`, ...quoteSource(at), ...hint].join("\n");
 }

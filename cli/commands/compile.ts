@@ -35,15 +35,16 @@ export interface CompileArguments extends GraphChoice, SizeArguments {
 export async function compileCommand(source: string, args: CompileArguments): Promise<number> {
   if (args.target === "webgpu") return await writeBundle(source, args);
   if (args.target === "onnx" && args.precision !== "f32")
-    throw new UsageError("--precision is a bundle's; an ONNX file in f16 is --dtype f16");
+    throw new UsageError("--precision applies to WebGPU bundles only; for an ONNX file in f16, use --dtype f16");
   if (args.target === "onnx") return await exportCommand(source, { ...args, verify: false });
-  throw new UsageError(`--target is webgpu or onnx, not "${args.target}"`);
+  throw new UsageError(`--target must be webgpu or onnx; got "${args.target}"`);
 }
 
 async function writeBundle(source: string, args: CompileArguments): Promise<number> {
   const begun = performance.now();
   const dtype = bundleDtypes.find((d) => d === args.dtype);
-  if (!dtype) throw new UsageError(`--dtype of a bundle is one of ${bundleDtypes.join(", ")}, not "${args.dtype}"`);
+  if (!dtype)
+    throw new UsageError(`--dtype of a bundle must be one of ${bundleDtypes.join(", ")}; got "${args.dtype}"`);
   const weights = weightsOf(source, args.weights);
   const { graph, model, own } = await loadConfigured(source, { ...args, weights });
   const sizes = sizesOf(graph, args);

@@ -45,11 +45,11 @@ export async function convertCommand(source: string, args: ConvertArguments): Pr
   const [published] = layoutsOf(graph, model);
   if (!published)
     say(
-      `${name} says no layout of published checkpoints: the tensors keep heddle's names and shapes\n  hint: its record takes one as checkpoints: { layouts }`,
+      `${name} declares no published checkpoint layout, so the tensors keep heddle's names and shapes\n  hint: declare one in the model's record as checkpoints: { layouts }`,
     );
   const whole = await withOtherFields(model, config, configOf(source, model, config), from);
   const written = await withClassNames(model, whole, from);
-  if (!written) say(`${name} is a graph without settings: no config.json is written`);
+  if (!written) say(`${name} is a graph without settings, so no config.json is written`);
   const weights = await openParameters(graph, model, from, args.seed);
   try {
     const tensors = tensorsInLayout(published ?? ownLayout(graph), weights, dtype);
@@ -122,7 +122,7 @@ async function write(
     process.stdout.write(args.json ? `${json(facts)}\n` : describe(facts));
   } catch (error) {
     if (!signal.aborted) throw error;
-    say("stopped; nothing is left of what was written");
+    say("stopped; the partial output was removed");
   }
 }
 
@@ -138,7 +138,7 @@ function dtypeOf(name: string | undefined): FloatDType | undefined {
   if (name === undefined) return undefined;
   const dtype = Object.hasOwn(dtypes, name) ? dtypes[name] : undefined;
   if (dtype) return dtype;
-  throw new UsageError(`--dtype is one of ${Object.keys(dtypes).join(", ")}, not "${name}"`);
+  throw new UsageError(`--dtype must be one of ${Object.keys(dtypes).join(", ")}; got "${name}"`);
 }
 
 /** The tokenizer and preprocessor files beside the weights, which are copied along. */
@@ -208,5 +208,5 @@ const describe = (f: Facts): string =>
     ["folder", f.out],
     ["tensors", `${digits(f.tensors)}, ${bytes(f.bytes)}, ${f.dtypes.join(" and ").toLowerCase()}`],
     ["weights", f.weights],
-    ["took", `${f.seconds} s, ${bytes(f.bytesPerSecond)}/s, at most ${bytes(f.peakMemory)} of memory`],
+    ["took", `${f.seconds} s, ${bytes(f.bytesPerSecond)}/s, peak memory ${bytes(f.peakMemory)}`],
   ])}\n`;

@@ -55,7 +55,7 @@ export function filterCommand(specs: readonly string[], args: FilterArguments): 
 /** `heddle data write`: writes what filters keep. */
 export function writeCommand(specs: readonly string[], args: WriteArguments): Promise<number> {
   if (args.kind !== "pairs" && args.kind !== "conversations") {
-    throw new UsageError(`shards are written of pairs and conversations, not of ${args.kind}`);
+    throw new UsageError(`only pairs and conversations can be written as shards, not ${args.kind}`);
   }
   return overAll(specs, args, args.filter, async (kept) => {
     const written = await writeShards(kept, args.out, args.shardSize);
@@ -118,7 +118,7 @@ async function overAll(
 function kindOf(name: string): SampleKind {
   const kind = sampleKinds.find((one) => one === name);
   if (kind) return kind;
-  throw new UsageError(`--kind is one of ${sampleKinds.join(", ")}, not "${name}"`);
+  throw new UsageError(`--kind must be one of ${sampleKinds.join(", ")}; got "${name}"`);
 }
 
 async function* shown(found: Survey, progress: ReturnType<typeof startProgress>): Kept {
@@ -151,7 +151,7 @@ export function reasons(title: string, counts: readonly Reason[]): string {
   const lines = counts.map(
     ({ reason, count, example }) => `    ${digits(count).padStart(width)}  ${reason}; ${example}`,
   );
-  return [`  ${title} ${digits(total)}, by reason, each with one of them`, ...lines].join("\n");
+  return [`  ${title} ${digits(total)}, by reason, each with an example`, ...lines].join("\n");
 }
 
 function describeHoldings(report: readonly string[], held: Holdings): string {
@@ -159,7 +159,7 @@ function describeHoldings(report: readonly string[], held: Holdings): string {
   const rows: [string, string][] = [
     ...report.map((line): [string, string] => ["data", line]),
     ["samples", digits(samples)],
-    ["pictures", side ? `${digits(pictures)}, ${listed(formats)}; shorter side ${spread(side)} pixels` : "none"],
+    ["images", side ? `${digits(pictures)}, ${listed(formats)}; shorter side ${spread(side)} pixels` : "none"],
   ];
   if (words) rows.push(["texts", `${digits(texts)}, ${spread(words)} words`], ["languages", listed(languages)]);
   if (classes > 0) rows.push(["classes", digits(classes)]);

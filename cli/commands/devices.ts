@@ -31,12 +31,12 @@ export async function devicesCommand({ json: asJson, measure }: DevicesArguments
   const noCpu = cpuMissing();
   const rows = adapters.flatMap((a) => [
     [a.software ? "webgpu (software)" : "webgpu", `${a.description} [${a.backend}]`] as const,
-    ["  with --dtype f16", "failure" in a ? `not opened: ${a.failure}` : precisionText(a.f16)] as const,
+    ["  with --dtype f16", "failure" in a ? `cannot be opened: ${a.failure}` : precisionText(a.f16)] as const,
   ]);
-  const none = missing === undefined ? [] : [["webgpu", `not here: ${missing}`] as const];
+  const none = missing === undefined ? [] : [["webgpu", `not available: ${missing}`] as const];
   process.stdout.write(
-    `${table([...rows, ...none, ["cpu", noCpu === undefined ? "onnxruntime" : `not here: ${noCpu}`]])}\n\n--device auto takes ${auto}: ${
-      hardware ? hardware.description : "there is no hardware GPU, and software GPUs are taken only when asked for"
+    `${table([...rows, ...none, ["cpu", noCpu === undefined ? "onnxruntime" : `not available: ${noCpu}`]])}\n\n--device auto chooses ${auto}: ${
+      hardware ? hardware.description : "no hardware GPU was found, and software GPUs are used only on request"
     }\n`,
   );
   if (measured) process.stdout.write(`\n${measured.adapter}, measured:\n${printCeilings(measured)}\n`);
@@ -93,7 +93,7 @@ async function measuredRanks(): Promise<{ readonly isFirst: boolean; readonly fo
 
 function printRanks({ count, carrier, latency, bytesPerSecond }: FoundRanks): string {
   const bits = digits((8 * bytesPerSecond) / 1e9);
-  return `${count} ranks over ${carrier}: ${time(latency)} to add up next to nothing, ${digits(bytesPerSecond / 1e9)} GB/s sent by each; for heddle plan: --hardware "${count}×here,MPI-${bits}G"`;
+  return `${count} ranks over ${carrier}: ${time(latency)} for a tiny all-reduce, ${digits(bytesPerSecond / 1e9)} GB/s sent by each rank; for heddle plan: --hardware "${count}×here,MPI-${bits}G"`;
 }
 
 const digits = (n: number): string => String(Number(n.toPrecision(3)));
@@ -101,14 +101,14 @@ const rate = (n: number): string => (n >= 1e12 ? `${digits(n / 1e12)} TFLOP/s` :
 const time = (n: number): string => `${digits(n * 1e6)} µs`;
 
 const lines = [
-  ["copy", "copy by a kernel, read and written", (n) => `${digits(n / 1e9)} GB/s`],
+  ["copy", "copy by a kernel, bytes read and written", (n) => `${digits(n / 1e9)} GB/s`],
   ["f32", "multiply-add in f32", rate],
   ["f16", "multiply-add in f16", rate],
   ["matrices", "matrix units, f16 operands", rate],
-  ["product", "heddle's product of matrices, in f32", rate],
-  ["matrixProduct", "the same in f16 on matrix units", rate],
+  ["product", "heddle's matmul in f32", rate],
+  ["matrixProduct", "heddle's matmul in f16 on matrix units", rate],
   ["dispatch", "one more dispatch in a pass", time],
-  ["submission", "a submission until it is done", time],
+  ["submission", "a submission, until it is done", time],
 ] as const satisfies readonly (readonly [keyof Ceilings, string, (n: number) => string])[];
 
 const printCeilings = ({ ceilings, missing }: MeasuredCeilings): string =>

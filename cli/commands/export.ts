@@ -70,7 +70,7 @@ export async function exportCommand(source: string, args: ExportArguments): Prom
 function idTypeOf(asked: string | undefined, graph: Graph): (typeof idTypes)[number] {
   if (asked === undefined) return isDecoder(graph) ? "int64" : "int32";
   const found = idTypes.find((t) => t === asked);
-  if (!found) throw new UsageError(`--ids is one of ${idTypes.join(", ")}, not "${asked}"`);
+  if (!found) throw new UsageError(`--ids must be one of ${idTypes.join(", ")}; got "${asked}"`);
   return found;
 }
 
@@ -102,7 +102,7 @@ interface Facts {
 function describeVerified({ maxAbsDiff, against, rounding }: VerifiedFile, activations: Activations): string {
   const found = `largest difference ${maxAbsDiff.toExponential(2)} against ${against}`;
   if (rounding === undefined) return found;
-  const them = activations === "int8" ? "them and what they are multiplied by" : "them";
+  const them = activations === "int8" ? "them and activations" : "them";
   return `${found} on the file's weights; rounding ${them} changed outputs by up to ${(100 * rounding).toPrecision(2)} %`;
 }
 
@@ -113,5 +113,5 @@ const describe = (f: Facts): string =>
     ["weights", f.weights],
     ["dynamic sizes", f.dynamic.length > 0 ? f.dynamic.join(", ") : "none"],
     ["verified", f.verified ? describeVerified(f.verified, f.activations) : "no (give --verify)"],
-    ["took", `${f.seconds} s, at most ${bytes(f.peakMemory)} of memory`],
+    ["took", `${f.seconds} s, peak memory ${bytes(f.peakMemory)}`],
   ])}\n`;

@@ -18,12 +18,12 @@ export async function initCommand(folder: string, args: { readonly json: boolean
   const files = projectFiles(packageName(basename(root)), { heddle: heddleVersion(), typescript });
   const there = Object.keys(files).filter((path) => existsSync(join(root, path)));
   if (there.length > 0)
-    throw new FileError(`"${folder}" has ${there.join(", ")} already: choose a folder without, such as a new one`);
+    throw new FileError(`"${folder}" already has ${there.join(", ")}: choose another folder, such as a new one`);
   await makeFolder(root);
   for (const [path, content] of Object.entries(files)) await writeFileAtomically(join(root, path), content);
   const here = relative(process.cwd(), root);
   const text = [
-    `${Object.keys(files).join(", ")} are in ${root}`,
+    `created ${Object.keys(files).join(", ")} in ${root}`,
     "next:",
     ...(here === "" ? [] : [`  cd ${here}`]),
     "  npm install",

@@ -58,7 +58,7 @@ export async function planCommand(source: string, args: PlanArguments): Promise<
   const budget = budgetOf(device, args.memory);
   const memory = budget ?? device.memory;
   const { batch, efficiency } = args;
-  if (args.shard && count === 1) throw new UsageError("--shard divides a step among several devices, as in 8×H200");
+  if (args.shard && count === 1) throw new UsageError("--shard needs several devices, as in --hardware 8×H200");
   if (args.measure) requireMeasurable(args, isHere);
   const bound = planCluster(subject, { device, count, link, batch, efficiency, budget, shard: args.shard });
   const timed = count > 1 && args.measure ? { ...subject, step: firstDevicesStep(subject, { count }) } : subject;
@@ -78,10 +78,10 @@ export async function planCommand(source: string, args: PlanArguments): Promise<
 
 /** Throws UsageError if kernels cannot be timed: on hardware that is not this machine's, or for a sharded step. */
 function requireMeasurable({ shard, efficiency }: PlanArguments, isHere: boolean): void {
-  if (!isHere) throw new UsageError("--measure runs kernels on the device that is here: say --hardware here");
-  if (shard) throw new UsageError("--measure times a step that is whole: leave out --shard, or --measure");
+  if (!isHere) throw new UsageError("--measure runs kernels on this machine's device: use --hardware here");
+  if (shard) throw new UsageError("--measure cannot be combined with --shard: it times a whole step");
   if (efficiency !== 1)
-    throw new UsageError("--measure times kernels, and --efficiency guesses: leave one of them out");
+    throw new UsageError("--measure cannot be combined with --efficiency: it times kernels instead of estimating them");
 }
 
 const timedHere = (subject: TrainingSubject, batch: number, memory: number | undefined): Promise<TimedUpdate> =>
@@ -93,7 +93,7 @@ const timedHere = (subject: TrainingSubject, batch: number, memory: number | und
 function budgetOf({ name, memory }: PlannedDevice, asked: MemoryBudget | undefined): number | undefined {
   if (asked === undefined || "bytes" in asked) return asked?.bytes;
   if (memory !== undefined) return Math.floor(asked.share * memory);
-  throw new UsageError(`--memory ${asked.share}: it is not known how much memory "${name}" has; give bytes`);
+  throw new UsageError(`--memory ${asked.share}: the memory of "${name}" is unknown; give bytes`);
 }
 
 const percent = (share: number): string => `${Number((100 * share).toPrecision(3))} %`;
@@ -104,16 +104,16 @@ function describe(r: Report, asked: boolean): string {
   const { hardware: h } = r;
   const name = h.count === 1 ? h.name : `${h.count} × ${h.name}`;
   const link: Row[] = h.link
-    ? [["  joined by", `${h.link.name}, ${digits3(h.link.bytesPerSecond / 1e9)} GB/s for each device`]]
+    ? [["  interconnect", `${h.link.name}, ${digits3(h.link.bytesPerSecond / 1e9)} GB/s per device`]]
     : [];
   const sharded: Row[] =
     r.sharded === undefined
       ? []
       : [
           ["  with --shard optimizer", bytes(r.optimizerSharded!)],
-          ["  divided among all", `${bytes(r.sharded)}, at least: what --shard weights comes near`],
+          ["  with --shard weights", `at least ${bytes(r.sharded)}`],
         ];
-  const host: Row[] = r.host ? [["memory of the host", `${bytes(r.host)} for each device's parts`]] : [];
+  const host: Row[] = r.host ? [["host memory", `${bytes(r.host)} for each device's shard`]] : [];
   const rows: Row[] = [
     ["planned", `${r.subject}, on ${name}`],
     ...parameterRows(r.parameters),
@@ -130,7 +130,7 @@ function describe(r: Report, asked: boolean): string {
     ...timeRows(r),
   ];
   const notes = [
-    ...(r.fits === false ? ["it does not fit: its time is as if it did"] : []),
+    ...(r.fits === false ? ["it does not fit in memory: the time assumes that it did"] : []),
     ...(h.count > 1 ? ["memory, operations and kernels are those of one device"] : []),
     `peaks: ${h.source}`,
   ];
@@ -140,7 +140,7 @@ function describe(r: Report, asked: boolean): string {
 function timeRows({ time, efficiency, sent, utilization, samplesPerSecond, seconds, steps, host }: Report): Row[] {
   const of =
     time.kernels !== undefined
-      ? "by its kernels, timed here"
+      ? "from its kernels, timed here"
       : efficiency === 1
         ? "at the roofline"
         : `at ${percent(efficiency)} of the roofline`;
@@ -163,11 +163,11 @@ function timeRows({ time, efficiency, sent, utilization, samplesPerSecond, secon
   const all: Row[] =
     seconds === undefined ? [] : [["all steps", `${digits(steps!)} updates, ${printSeconds(seconds)}`]];
   return [
-    ["time of an update", `${printSeconds(time.update)} ${of}`],
+    ["time per update", `${printSeconds(time.update)} ${of}`],
     ...parts,
     ...exchange,
     ["utilization", percent(utilization)],
-    ["samples a second", digits3(samplesPerSecond)],
+    ["samples per second", digits3(samplesPerSecond)],
     ...all,
   ];
 }
@@ -192,7 +192,7 @@ function largestRows({ largest, hardware: { memory } }: Report, asked: boolean):
   const text = largest
     ? describeLargest(largest)
     : memory === undefined
-      ? "not known: say --memory"
+      ? "unknown: give --memory"
       : "fixed by the job";
   return largest || !asked ? [["largest batch", text]] : [];
 }
@@ -201,7 +201,7 @@ function describeLargest(largest: LargestBatch): string {
   const { batch, tooMany, because } = largest;
   if (tooMany === undefined) return `${digits(batch)} and more`;
   const why = because === "memory" ? "" : `: ${because}`;
-  if (batch === 0) return `none: not one sample fits${why}`;
+  if (batch === 0) return `none: not even one sample fits${why}`;
   const exact = tooMany === batch + 1 ? `${digits(tooMany)} does not fit` : `at least; ${digits(tooMany)} does not fit`;
   return `${digits(batch)} (by its plan; ${exact}${why})`;
 }

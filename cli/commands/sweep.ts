@@ -85,10 +85,10 @@ function parseGrid(sweep: readonly string[], c: ShapeConfig): Record<Key, number
     const fits = (n: number) => Number.isFinite(n) && n > 0 && (name === "mlpRatio" || Number.isInteger(n));
     if (!name || !numbers.every(fits)) {
       throw new UsageError(
-        `--sweep takes ${keys.join(", ")} with numbers (whole ones but for mlpRatio), such as depth=32,48; not "${text}"`,
+        `--sweep takes ${keys.join(", ")} with numbers (integers except for mlpRatio), such as depth=32,48; got "${text}"`,
       );
     }
-    if (given.has(name)) throw new UsageError(`--sweep ${name} is given twice: put all its numbers into one`);
+    if (given.has(name)) throw new UsageError(`--sweep ${name} is given twice: give all its numbers at once`);
     given.add(name);
     grid[name] = numbers;
   }
@@ -123,7 +123,7 @@ function fitBudget(
   const best = candidates.reduce((a, b) => (a.off <= b.off ? a : b));
   if (best.parameters <= 2 * budget) return best.config;
   throw new UsageError(
-    `--budget ${budget} is below what a depth of ${depth} with heads of ${headDim} takes: at least ${digits(best.parameters)}`,
+    `--budget ${budget} is too small for a depth of ${depth} with heads of ${headDim}, which needs at least ${digits(best.parameters)}`,
   );
 }
 

@@ -87,9 +87,9 @@ async function trainSource(source: string, args: Asked): Promise<number> {
     "--shard": shard,
   });
   if (args.changedData && !args.resume)
-    throw new UsageError("--changed-data is for a run that goes on: give it with --resume");
+    throw new UsageError("--changed-data needs --resume: it is for a run that is resumed");
   if (args.shard && args.ranks.collectives.size === 1)
-    args.say(`--shard ${args.shard} does nothing with one rank, which keeps all: start several, as mpirun -n 8 does`);
+    args.say(`--shard ${args.shard} has no effect with a single rank: start several, as mpirun -n 8 does`);
   if (args.stage !== undefined) return await trainStages(source, args.stage.split(","), args);
   const ofStages = {
     data: args.data.length > 0,
@@ -99,7 +99,7 @@ async function trainSource(source: string, args: Asked): Promise<number> {
     "changed-data": args.changedData,
   };
   const wrong = Object.entries(ofStages).find(([, given]) => given);
-  if (wrong) throw new UsageError(`--${wrong[0]} is for a stage of a model: say which with --stage`);
+  if (wrong) throw new UsageError(`--${wrong[0]} is for a stage of a model: choose one with --stage`);
   if (await isModel(source)) throw await withoutStage(source);
   return await trainJob(source, args, await loadJob(source, args.set, args.precision));
 }
@@ -145,8 +145,8 @@ function settingsFor(stage: string, stages: readonly string[], set: readonly str
 
 async function withoutStage(source: string): Promise<UsageError> {
   const stages = Object.keys((await loadStagedModel(source)).stages ?? {});
-  const known = stages.length > 0 ? `with --stage ${stages.join(", or ")}` : "and it has none";
-  return new UsageError(`"${source}" is a model, which is trained by its stages: say which ${known}`);
+  const known = stages.length > 0 ? `choose one with --stage ${stages.join(", or ")}` : "it has none";
+  return new UsageError(`"${source}" is a model, which is trained in stages: ${known}`);
 }
 
 async function trainJob(source: string, args: Asked, { job, given, config }: LoadedJob): Promise<number> {
@@ -198,7 +198,7 @@ async function trainOn(device: ChosenDevice, start: Start): Promise<number> {
   say(`${job.name}: ${job.summary}`);
   await sayDevices(device, start.args);
   if (device.backend.device.software)
-    say("this device imitates a GPU in software and is slow: --set steps=20 shows the path without the wait");
+    say("this device emulates a GPU in software and is slow: try --set steps=20 first");
   const declared = await job.build(settings);
   try {
     return await trainBuilt(device, declared, start);
@@ -285,7 +285,7 @@ async function trainIn(
     const where = job.next ? ` of stage "${result.stage}"` : "";
     const stage = args.stage === undefined ? "" : ` --stage ${args.stage}`;
     say(
-      `stopped after step ${result.steps} of ${result.of}${where}, saved. Go on with: heddle train ${source}${stage} --resume`,
+      `stopped after step ${result.steps} of ${result.of}${where}, saved. Resume with: heddle train ${source}${stage} --resume`,
     );
     return Math.max(...(await ranks.tell(ending.status())));
   }
@@ -302,7 +302,7 @@ function pathsOf(began: readonly RunSource[]): readonly string[] {
   const gone = began.find(({ path }) => !existsSync(path));
   if (gone)
     throw new UsageError(
-      `the run began from "${gone.path}", which is not there: say with --from where its weights are now`,
+      `the run started from "${gone.path}", which does not exist: give the new place of its weights with --from`,
     );
   return began.map(({ path }) => path);
 }
@@ -322,9 +322,7 @@ function randomAndFrozen({ step, initial }: TrainingJob, inheritance: Inheritanc
   const random = names.filter((name) => !inheritance?.has(name));
   if (random.length === 0) return [];
   const all = [...names, ...step.trained.map((node) => inputName(node))];
-  return [
-    `random, and not trained: ${collapseNames(random, all).join(", ")}: give --from that has them, or train them`,
-  ];
+  return [`random, and not trained: ${collapseNames(random, all).join(", ")}: load them with --from, or train them`];
 }
 
 const startingFrom = (inheritance: Inheritance, job: TrainingJob): TrainingJob => ({

@@ -84,12 +84,12 @@ const gain = ({ before, after }: TunedKernel): number => before.nanoseconds / af
 function progress(k: Result): string {
   if (isFailed(k)) return `${k.name}: ${k.failure}`;
   const faster = k.before === k.after ? "nothing faster" : `${gain(k).toFixed(2)} × by ${way(k.after)}`;
-  return `${k.name}: ${k.timed.length} ways timed, ${faster}`;
+  return `${k.name}: ${k.timed.length} variants timed, ${faster}`;
 }
 
 function describe(results: readonly Result[], path: string): string {
   const tuned = results.filter((k): k is TunedKernel => !isFailed(k));
-  const head = ["kernel", "of it", "before", "after", "gain", "by"];
+  const head = ["kernel", "count", "before", "after", "gain", "by"];
   const rows = tuned.map((k) => [
     k.name,
     String(k.count),
@@ -103,13 +103,13 @@ function describe(results: readonly Result[], path: string): string {
   const trouble = results.flatMap((k) =>
     isFailed(k)
       ? [`${k.name}: not tuned, ${k.failure}`]
-      : k.skipped.map((s) => `${k.name}: ${way(s)} left out, ${s.reason}`),
+      : k.skipped.map((s) => `${k.name}: ${way(s)} skipped, ${s.reason}`),
   );
   return [
     columns([head, ...rows]),
     ...trouble,
     `all kernels together: ${before.toFixed(2)} ms before, ${after.toFixed(2)} ms after`,
-    `kept in ${path}`,
+    `saved in ${path}`,
     "",
   ].join("\n");
 }

@@ -63,10 +63,10 @@ const readme = (name: string): string => `# ${name}
 A model in TypeScript, made with heddle: \`model.ts\` declares it, \`train.ts\` trains it.
 
 - \`npm run check\` type-checks both: a wrong axis is a type error.
-- \`npm run inspect\` says what the model is, costs and compiles to.
+- \`npm run inspect\` shows the model's structure, cost and kernels.
 - \`npm run train\` trains it; checkpoints, weights and \`report.html\` are in \`runs/spirals\`.
-  After a change, remove that folder, or \`npm run train -- --resume\` to go on.
-- \`npm run export\` writes \`spirals.onnx\` and compares what it computes.
+  After a change, remove that folder, or continue the run with \`npm run train -- --resume\`.
+- \`npm run export\` writes \`spirals.onnx\` and compares its outputs with heddle's own.
 `;
 
 const model = `/** Which of two spirals a point lies on. */
@@ -111,7 +111,7 @@ import { config, loss } from "./model.ts";
 
 export default h.defineJob({
   name: "spirals",
-  summary: "tells points of two spirals apart",
+  summary: "classifies points of two spirals",
   config: { ...config, steps: 300, batch: 128, rate: 0.01, seed: 1 },
   async build(c) {
     const stage = h.defineStage({
@@ -125,7 +125,7 @@ export default h.defineJob({
       sizes: { batch: c.batch },
       seed: c.seed,
       checkpointEvery: 100,
-      // Endless batches from where a run goes on: what is drawn hangs on the number of the batch alone.
+      // Endless batches, from where a run is resumed: what is drawn depends on the number of the batch alone.
       async *batches(cursor) {
         for (let i = Number(cursor ?? 0); ; i++) yield { feeds: pointsOf(i, c.batch, c.seed), next: i + 1 };
       },

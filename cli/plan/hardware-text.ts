@@ -39,7 +39,7 @@ export function parseHardware(text: string): HardwareText {
   const count = Number(match?.[1] ?? 1);
   if (!match || count < 1 || count > mostDevices)
     throw new UsageError(
-      `--hardware is a device, how many of it and what joins them, as in H200, 8×A100-80G or 640×A100-80G,IB-200G; not "${text}"`,
+      `--hardware must be a device, with how many of it and their interconnect, as in H200, 8×A100-80G or 640×A100-80G,IB-200G; got "${text}"`,
     );
   return { count, device: match[2]!, ...(match[3] !== undefined && { link: parseLink(match[3]) }) };
 }
@@ -49,7 +49,7 @@ function parseLink(text: string): Link {
   const match = /^([A-Za-z][A-Za-z0-9]*)-(\d+(?:\.\d+)?)G$/.exec(text);
   if (!match || Number(match[2]) === 0)
     throw new UsageError(
-      `what joins devices is a name and its gigabits a second for each of them, as in IB-200G; not "${text}"`,
+      `an interconnect must be a name and its gigabits per second of each device, as in IB-200G; got "${text}"`,
     );
   return { name: text, bytesPerSecond: (Number(match[2]) * 1e9) / 8 };
 }
@@ -63,7 +63,7 @@ export function recordOf(name: string): Hardware {
     .filter((h) => plain(h.name).includes(plain(name)) || plain(name).includes(plain(h.name)))
     .map((h) => `"${h.name}"`);
   const near = related.length > 0 ? `; did you mean ${related.join(" or ")}?` : didYouMean(name, hardwareNames) || ".";
-  throw new UsageError(`no hardware "${name}" is on record${near} There are ${hardwareNames.join(", ")}.`);
+  throw new UsageError(`unknown hardware "${name}"${near} Known hardware: ${hardwareNames.join(", ")}.`);
 }
 
 /** The cluster. Throws UsageError for several devices without a known interconnect. */
@@ -73,8 +73,8 @@ export function clusterOf(device: Hardware, { count, link }: HardwareText): Clus
   const joined = link ?? own;
   if (joined) return { device, count, link: { name: joined.name, bytesPerSecond: joined.bytesPerSecond } };
   throw new UsageError(
-    `say what joins ${count} of ${device.name}, as in ${count}×${device.name},IB-200G: ${
-      device.link ? `its ${device.link.name} joins ${device.link.devices}` : "no link of it is on record"
+    `give the interconnect of ${count} × ${device.name}, as in ${count}×${device.name},IB-200G: ${
+      device.link ? `its ${device.link.name} connects ${device.link.devices}` : "it has no known interconnect"
     }`,
   );
 }

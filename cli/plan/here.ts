@@ -32,7 +32,7 @@ export async function hardwareHere({
 }: HardwareText): Promise<{ device: PlannedDevice; count: number; link?: Link }> {
   if (count !== 1 && !link)
     throw new UsageError(
-      `say what joins ${count} devices like the one here, as in "${count}×here,MPI-9.6G": heddle devices --measure tells it under mpirun`,
+      `give the interconnect of ${count} devices like the one here, as in "${count}×here,MPI-9.6G": heddle devices --measure reports it under mpirun`,
     );
   return await withDeviceHere(async (gpu) => {
     const { ceilings } = await ceilingsOf(gpu);

@@ -53,7 +53,7 @@ export function needOf(plan: () => StepPlan, { maxBindingBytes }: AdapterFacts):
     const { memory, programs } = plan();
     const largest = Math.max(...Object.values<PlannedGraph>(programs).map((p) => p.largestBinding));
     if (largest <= maxBindingBytes) return { bytes: totalBytes(memory) };
-    return { refused: `a kernel would bind ${bytes(largest)} at once, of at most ${bytes(maxBindingBytes)}` };
+    return { refused: `a kernel would bind ${bytes(largest)} at once; the limit is ${bytes(maxBindingBytes)}` };
   } catch (error) {
     // A step that no device can run or no plan fits is a user's mistake elsewhere, but a result here.
     if (error instanceof UnsupportedError || error instanceof UsageError)

@@ -158,7 +158,7 @@ function epochsText(sources: readonly OpenSource[], samples: number): string {
   const total = sources.reduce((sum, { weight }) => sum + weight, 0);
   const each = sources.map(({ spec, weight, count }) => {
     const of = sources.length > 1 ? ` of ${spec}` : "";
-    if (count === undefined) return `epochs${of} unknown until all was read once`;
+    if (count === undefined) return `epochs${of} unknown until all data was read once`;
     const epochs = (samples * weight) / total / count;
     return `${epochs.toLocaleString("en", { maximumSignificantDigits: 3 })} epochs${of}`;
   });
@@ -187,7 +187,7 @@ async function comparedFiles(
   if (listing !== undefined) filesAre("validation data", listing, files, onChange, note);
   // Fails now, not at the first validation.
   for await (const _ of judged.once(note)) return listingOf(files);
-  throw new UsageError("validation read no sample that can be used: what is wrong with them was told before");
+  throw new UsageError("validation found no usable sample: the reasons are reported above");
 }
 
 /** Counts changes to samples, and reports the first of each kind. */
@@ -271,13 +271,13 @@ async function openStageData(
   if (kind === "texts") {
     if (length === undefined || !text)
       throw new UsageError(
-        "data of texts needs `length`, the ids of a row, and `vocabulary`, how many ids the model has",
+        "data of texts needs `length`, the number of tokens in a row, and `vocabulary`, the model's vocabulary size",
       );
     const opened = await openData(specs, kind, { ...how, batch: 1 });
     const encode = (words: string) => bareIds(text, words);
     return packedTexts(opened, { rows: batch, length, encode, end: text.eos });
   }
-  if (!image) throw new UsageError(`data of ${kind} needs \`image\`, which says how pictures are shown`);
+  if (!image) throw new UsageError(`data of ${kind} needs \`image\`, which declares how images are preprocessed`);
   const opened: OpenData<SampleKind> = await openData<SampleKind>(specs, kind, {
     ...how,
     batch,
@@ -288,7 +288,7 @@ async function openStageData(
   if (classes === undefined || !opened.classes || opened.classes.length <= classes) return opened;
   await opened.dispose();
   throw new UsageError(
-    `the data has ${opened.classes.length} classes and the model ${classes}: change the model's "classes" with --set`,
+    `the data has ${opened.classes.length} classes, but the model has ${classes}: change the model's "classes" with --set`,
   );
 }
 
@@ -298,7 +298,7 @@ function requireClasses({ kind, classes = Infinity }: StageData, samples: readon
   for (const { label, image } of samples as readonly { readonly label: number; readonly image?: string }[])
     if (label >= classes)
       throw new UsageError(
-        `${image} has the class ${label} and the model ${classes} from 0 on: change the model's "classes" with --set`,
+        `${image} has class ${label}, but the model has ${classes} classes, numbered from 0: change the model's "classes" with --set`,
       );
 }
 
@@ -310,7 +310,9 @@ function contextOf(text: TextCodec | undefined, seed: number, next: Json, count:
   return {
     get text() {
       if (text) return text;
-      throw new UsageError("this stage makes ids of texts: its data says with `vocabulary` how many ids the model has");
+      throw new UsageError(
+        "this stage tokenizes texts: its data must declare the model's vocabulary size as `vocabulary`",
+      );
     },
     random: seededRandom(seed, crc32(JSON.stringify(next))),
     count,

@@ -88,7 +88,7 @@ function requireOneLine(options: Readonly<Record<string, readonly string[]>>): v
     const broken = texts.find((text) => text.includes("\n"));
     if (broken !== undefined)
       throw new UsageError(
-        `--${name} ${JSON.stringify(broken)} has a line break: write "?" in its place, or name a link to it`,
+        `--${name} ${JSON.stringify(broken)} contains a line break: write "?" in its place, or give a symbolic link to it`,
       );
   }
 }
@@ -98,7 +98,7 @@ function requireValidation(stage: string, asked: Settings, { validate }: Setting
   const idle = validationSettings.filter((name) => name in asked);
   if (validate === "" && idle.length > 0)
     throw new UsageError(
-      `${idle.join(" and ")} ${idle.length > 1 ? "are settings" : "is a setting"} of validation, and stage ${stage} has none: give --validate, or leave ${idle.length > 1 ? "them" : "it"} out`,
+      `${idle.join(" and ")} ${idle.length > 1 ? "are settings" : "is a setting"} of validation, but stage ${stage} has none: give --validate, or leave ${idle.length > 1 ? "them" : "it"} out`,
     );
 }
 
@@ -118,17 +118,17 @@ async function build(
   const made = recipeFor(make, config, settings, text);
   if (!made.data)
     throw new UsageError(
-      `stage ${stage} of ${model.name} does not say what it is fed: give its recipe \`data\`, or write a job for it`,
+      `stage ${stage} of ${model.name} declares no data: add \`data\` to its recipe, or write a job for it`,
     );
   checkSettings(`stage ${stage}`, settings, made.rules ?? {});
   const accumulate = Number(settings.accumulate);
   const rows = made.batch / accumulate;
   if (!Number.isInteger(rows))
-    throw new UsageError(`batch is ${made.batch} and accumulate ${accumulate}: a batch is so many equal parts`);
+    throw new UsageError(`batch is ${made.batch}, but must be a multiple of accumulate, which is ${accumulate}`);
   const { perRow = 1 } = made.data;
   if (rows % perRow !== 0)
     throw new UsageError(
-      `${rows} samples are fed at once, ${perRow} in a row: let batch / accumulate be a multiple of that`,
+      `a micro-batch has ${rows} samples, with ${perRow} in a row: batch / accumulate must be a multiple of ${perRow}`,
     );
   const chosen = withSettings(made.stage, settings);
   const step = trainingStep(chosen);
@@ -176,13 +176,13 @@ function seenBy({ preprocessing }: Model, recipe: Recipe): Recipe {
 function differences(usual: Config, config: Config, { config: seen }: Recipe): string[] {
   const [before, given, now] = [flattened(usual), flattened(config), flattened(seen)];
   const changed = Object.keys(given).filter((key) => given[key] !== now[key] && given[key] !== before[key]);
-  return changed.map((key) => `${key}: ${given[key]} is the model's, this stage has ${now[key]}`);
+  return changed.map((key) => `${key}: the model has ${given[key]}, this stage uses ${now[key]}`);
 }
 
 function requireSizes(symbols: readonly string[], stage: string): void {
   const open = symbols.filter((s) => s !== "batch");
   if (open.length > 0)
     throw new UsageError(
-      `stage ${stage} leaves ${open.join(", ")} open: a run has one size, so give the model's setting with --set`,
+      `stage ${stage} leaves ${open.join(", ")} open: a run needs fixed sizes, so set the model's setting with --set`,
     );
 }

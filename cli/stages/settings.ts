@@ -81,7 +81,7 @@ export function settingsOf(model: Model, recipe: Recipe): Config {
   const twice = Object.keys(model.config).filter((key) => Object.hasOwn(ofStage, key) || kept.includes(key as "data"));
   if (twice.length > 0)
     throw new UsageError(
-      `model ${model.name} has the setting "${twice[0]}", and so has every run of its stage: give the model's another name`,
+      `model ${model.name} has the setting "${twice[0]}", but so has every run of its stage: rename the model's`,
     );
   return { ...ofStage, ...model.config };
 }

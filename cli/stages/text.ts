@@ -24,7 +24,7 @@ export async function openText(path: string, vocabulary: number): Promise<TextCo
   const codec = await codecOf(path, vocabulary);
   if (codec.vocabularySize > vocabulary)
     throw new UsageError(
-      `the tokenizer ${path || "bytes"} has ${codec.vocabularySize} ids and the model ${vocabulary}: give the model's own with --tokenizer, or change the model's "vocab" with --set`,
+      `the tokenizer ${path || "bytes"} has ${codec.vocabularySize} ids, but the model has ${vocabulary}: give the model's own with --tokenizer, or change the model's "vocab" with --set`,
     );
   return codec;
 }

@@ -29,7 +29,7 @@ export function stageValidation(
   const names = figureNames(judged, recipe);
   const metric = String(settings.best);
   if (!names.includes(metric))
-    throw new UsageError(`best is "${metric}": it is a figure that validation gives: ${names.join(", ")}`);
+    throw new UsageError(`best is "${metric}", but must be a metric of the validation: ${names.join(", ")}`);
   const isLoss = judged.means.includes(metric);
   return (batches) => ({
     every: Number(settings.validateEvery),
@@ -65,7 +65,7 @@ function measures({ means, found, classified }: ValidationGraph) {
       if (classified) classes!.add(outputs.predicted!.data, batch.feeds[classified.label]!.data);
     },
     figures: (): Readonly<Record<string, number>> => {
-      if (groups.length === 0 && weights === 0) throw new UsageError("validation read no sample that can be used");
+      if (groups.length === 0 && weights === 0) throw new UsageError("validation found no usable sample");
       return {
         ...Object.fromEntries([...sums].map(([name, sum]) => [name, sum / weights])),
         ...(found && recalls(joined(vectors.image), joined(vectors.text), groups)),

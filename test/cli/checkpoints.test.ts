@@ -109,8 +109,8 @@ describe("convert", () => {
   });
 
   it.each([
-    [["--weights", "random", "--dtype", "int8"], "--dtype is one of f32, f16, bf16"],
-    [["--weights", "random", "--shard-size", "much"], "a size is needed"],
+    [["--weights", "random", "--dtype", "int8"], "--dtype must be one of f32, f16, bf16"],
+    [["--weights", "random", "--shard-size", "much"], "must be a size"],
     [[], "convert needs --weights"],
   ])("says what is wrong with %j", async (args, message) => {
     const ended = await heddle("convert", "internvit-6b", ...small(vit), ...args, "--out", folder.at("x"));
@@ -187,13 +187,13 @@ describe("a checkpoint's folder as the model", () => {
     ];
     expect(await heddle(...chat)).toMatchObject({ status: 0 });
     const blind = await heddle(...chat, "--image", fox);
-    expect(blind).toMatchObject({ status: 1, err: expect.stringContaining("sees no picture") });
+    expect(blind).toMatchObject({ status: 1, err: expect.stringContaining("takes no image") });
   });
 
   it.each([
-    ["no config.json", undefined, "is a folder without config.json"],
+    ["no config.json", undefined, "has no config.json"],
     ["no JSON", "{", "config.json: "],
-    ["a list", "[]", "it is no JSON object"],
+    ["a list", "[]", "expected a JSON object"],
     ["another model", '{"model_type":"qwen2"}', '"model_type" is "qwen2"'],
     ["no model", "{}", '"model_type" is missing'],
     ["a missing size", '{"model_type":"llama","hidden_act":"silu"}', '"num_attention_heads" is missing'],

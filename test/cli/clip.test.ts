@@ -40,7 +40,7 @@ describe("an OpenAI-shaped CLIP", () => {
       expect(Math.abs(logit - want.logits[at]!)).toBeLessThan(1e-4);
       expect(Math.abs(probability - want.probabilities[at]!)).toBeLessThan(1e-4);
     }
-    expect(ended.err).toContain("pictures: 24 × 24, crop, bicubic, mean 0.4815 0.4578 0.4082");
+    expect(ended.err).toContain("images: 24 × 24, crop, bicubic, mean 0.4815 0.4578 0.4082");
   });
 
   it("is converted and converted back without a changed element, by OpenCLIP's tensors too", async () => {

@@ -29,10 +29,10 @@ it("scan counts what there is and what is broken", async () => {
     {
       "out": "  data       F/captions: 1 folder
       samples    4
-      pictures   4, png 4; shorter side 20 to 20, median 20 pixels
+      images     4, png 4; shorter side 20 to 20, median 20 pixels
       texts      4, 1 to 6, median 2 words
       languages  Latin 3, Han 1
-      broken 1, by reason, each with one of them
+      broken 1, by reason, each with an example
         1  image "…" cannot be read: Input file contains unsupported image format; F/captions/4.jpg
     ",
       "status": 0,
@@ -45,10 +45,10 @@ it("filter counts what is dropped by reason, for people and programs", async () 
   expect(told(await heddle(...args))).toMatchInlineSnapshot(`
     {
       "out": "  kept  2
-      dropped 2, by reason, each with one of them
+      dropped 2, by reason, each with an example
         1  no=placeholder; F/captions/1.png
         1  caption.words>=3; F/captions/3.png
-      broken 1, by reason, each with one of them
+      broken 1, by reason, each with an example
         1  image "…" cannot be read: Input file contains unsupported image format; F/captions/4.jpg
     ",
       "status": 0,
@@ -72,9 +72,9 @@ it("write writes shards that scan reads, once", async () => {
     {
       "out": "  folder   F/shards
       written  3 samples, 3 shards, 12.3 kB
-      dropped 1, by reason, each with one of them
+      dropped 1, by reason, each with an example
         1  no=placeholder; F/captions/1.png
-      broken 1, by reason, each with one of them
+      broken 1, by reason, each with an example
         1  image "…" cannot be read: Input file contains unsupported image format; F/captions/4.jpg
     ",
       "status": 0,
@@ -95,7 +95,9 @@ it("says what is wrong with what was asked for", async () => {
   expect(await said("scan", folder.at("{0..9}.tar"))).toBe(
     "1 FileError: F/{0..9}.tar matches no file: F/0.tar does not exist",
   );
-  expect(await said("scan", at, "--kind", "pictures")).toMatch(/^1 UsageError: --kind is one of pairs, conversations/);
+  expect(await said("scan", at, "--kind", "pictures")).toMatch(
+    /^1 UsageError: --kind must be one of pairs, conversations/,
+  );
   expect(await said("scan", at, "--kind", "labels")).toMatch(
     /^1 FileError: .* holds no labels: it holds no folder of pict/,
   );
@@ -107,7 +109,7 @@ it("says what is wrong with what was asked for", async () => {
     /^1 UsageError: "words>3" is no filter: "words" is not known/,
   );
   expect(await said("write", at, "--kind", "labels", "--out", folder.at("x"))).toMatch(
-    /^1 UsageError: shards are written of/,
+    /^1 UsageError: only pairs and conversations can be written as shards/,
   );
 });
 

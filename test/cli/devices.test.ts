@@ -42,5 +42,5 @@ it("compile refuses a precision for ONNX, whose word is --dtype", async () => {
     "f16",
   );
   expect(status).toBe(1);
-  expect(err).toContain("an ONNX file in f16 is --dtype f16");
+  expect(err).toContain("for an ONNX file in f16, use --dtype f16");
 });

@@ -93,7 +93,7 @@ describe("export", () => {
       await new Promise((done) => setTimeout(done, 20));
     child.kill("SIGINT");
     expect(await ended).toBe(130);
-    expect(told).toContain("was stopped; what was there before is unchanged");
+    expect(told).toContain("was interrupted; any existing file is unchanged");
     expect(readdirSync(folder.at("out"))).toEqual(["x.onnx"]);
     expect(readFileSync(folder.at("out", "x.onnx"), "utf8")).toBe("old");
   });

@@ -32,11 +32,11 @@ describe("rates", () => {
   it("near the ceiling need no reason", () => {
     const r = ratesOf({ ...rows, waste: 0.5, workgroups: 1 }, 1.1e-4, ceilings, 132);
     expect(r.fraction).toBeCloseTo(0.909, 3);
-    expect(printRates(r)).toEqual(["takes 110 µs, 3.6 TB/s: 91 % of the rate of copying"]);
+    expect(printRates(r)).toEqual(["takes 110 µs, 3.6 TB/s: 91 % of the copy rate"]);
   });
 
   it.each([
-    ["the edges", { ...product, waste: 0.24 }, 3e-3, "24 % of its tiles lies past the edges"],
+    ["the edges", { ...product, waste: 0.24 }, 3e-3, "24 % of its tiles is past the edges"],
     ["few workgroups", { ...product, workgroups: 12 }, 3e-3, "12 workgroups leave 120 of 132 multiprocessors idle"],
     ["the cost of a dispatch", { ...rows, bytes: 64 }, 8e-6, "a dispatch alone takes 4 µs of it"],
     [
@@ -45,7 +45,7 @@ describe("rates", () => {
       0.05,
       "it multiplies without matrix units: an operand is f32",
     ],
-    ["nothing that is known", product, 3e-3, "no reason but its schedule is known"],
+    ["nothing that is known", product, 3e-3, "no known reason but its schedule"],
   ])("far from it have one: %s", (_, work, seconds, reason) => {
     const [first, why] = printRates(ratesOf(work, seconds, ceilings, 132));
     expect(first).toMatch(/: \d+ % of /);

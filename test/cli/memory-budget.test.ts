@@ -46,7 +46,7 @@ it("shares need a device that says what it has", async () => {
 it("train says what a step takes, and is refused on cpu and in too little", async () => {
   const train = ["train", job, "--set", "batch=4", "--runs", folder.at("runs")];
   const cpu = await heddle(...train, "--device", "cpu", "--memory", "1GB");
-  expect([cpu.status, cpu.err]).toEqual([1, expect.stringContaining("--memory is for WebGPU")]);
+  expect([cpu.status, cpu.err]).toEqual([1, expect.stringContaining("--memory applies to WebGPU only")]);
   const webgpu = await heddle(...train, "--device", "webgpu", "--memory", "0.5");
   expect([webgpu.status, webgpu.err]).toEqual([
     0,

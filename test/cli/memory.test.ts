@@ -55,6 +55,6 @@ it("only what is surely made is counted, and open sizes are not", () => {
 
 it.each(["1.5", "512", "0", "1e3"])("--memory %s is neither a share nor a size", async (given) => {
   const { status, err } = await heddle("inspect", job, "--memory", given);
-  expect(err).toMatch(/a (share up to 1 or a )?size is needed/);
+  expect(err).toMatch(/must be a (fraction up to 1 or a )?size/);
   expect(status).toBe(1);
 });

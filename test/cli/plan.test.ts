@@ -65,8 +65,10 @@ describe("heddle plan", () => {
     expect(timed.samplesPerSecond).toBeCloseTo(timed.batch.update / timed.time.update, 6);
     expect(timed.memory).toEqual(bound.memory);
     const refused = async (...args: readonly string[]) => (await heddle("plan", anyBatch, "--measure", ...args)).err;
-    expect(await refused("--hardware", "H200")).toContain("say --hardware here");
-    expect(await refused("--hardware", "here", "--efficiency", "0.5")).toContain("leave one of them out");
+    expect(await refused("--hardware", "H200")).toContain("use --hardware here");
+    expect(await refused("--hardware", "here", "--efficiency", "0.5")).toContain(
+      "cannot be combined with --efficiency",
+    );
   });
 
   it("takes a share of the device's memory", async () => {
@@ -123,7 +125,7 @@ describe("heddle plan", () => {
     expect(weights.host).toBeGreaterThan(gradients.host);
     expect(weights.time.exchange).toBeGreaterThan(gradients.time.exchange);
     const { err } = await heddle("plan", ...tiny, "--stage", "2", "--hardware", "H200", "--shard", "weights");
-    expect(err).toContain("divides a step among several devices");
+    expect(err).toContain("--shard needs several devices");
   });
 
   it("divides efficiency out of the roofline, and adds what devices exchange", async () => {
@@ -162,17 +164,13 @@ describe("heddle plan", () => {
   });
 
   it.each([
-    [
-      "no stage of a model",
-      ["internvl-g", "--hardware", "H200"],
-      'say which stage of "internvl-g" is meant, as in --stage 2',
-    ],
-    ["a stage of a job", [anyBatch, "--stage", "1", "--hardware", "H200"], "--stage names a stage of a model"],
+    ["no stage of a model", ["internvl-g", "--hardware", "H200"], 'choose a stage of "internvl-g", as in --stage 2'],
+    ["a stage of a job", [anyBatch, "--stage", "1", "--hardware", "H200"], "--stage selects a stage of a model"],
     ["an unknown stage", [...tiny, "--stage", "9", "--hardware", "H200"], 'has no stage "9"'],
     [
       "unknown hardware",
       [...tiny, "--stage", "2", "--hardware", "H2000"],
-      'no hardware "H2000" is on record; did you mean "H200"',
+      'unknown hardware "H2000"; did you mean "H200"',
     ],
     [
       "hardware of which there are several",
@@ -180,11 +178,11 @@ describe("heddle plan", () => {
       'did you mean "A100-80G" or "A100-40G"?',
     ],
     ["hardware by more than its name", [...tiny, "--stage", "2", "--hardware", "8xH100-SXM"], 'did you mean "H100"?'],
-    ["many without a link", [...tiny, "--stage", "2", "--hardware", "9×H200"], "say what joins 9 of H200"],
+    ["many without a link", [...tiny, "--stage", "2", "--hardware", "9×H200"], "give the interconnect of 9 × H200"],
     [
       "more than one here",
       [...tiny, "--stage", "2", "--hardware", "2×here"],
-      "say what joins 2 devices like the one here",
+      "give the interconnect of 2 devices like the one here",
     ],
     ["a job without precision", [anyBatch, "--hardware", "H200", "--precision", "f16"], 'has no setting "precision"'],
   ])("refuses %s", async (_, args, message) => {
@@ -229,9 +227,9 @@ describe("heddle inspect of a job", () => {
   });
 
   it.each([
-    [["--stage", "1"], "--stage is about a model"],
-    [["--graph", "decode"], "--graph is about a model"],
-    [["--dtype", "f16"], "a job says it by its settings: --set precision=f16"],
+    [["--stage", "1"], "--stage applies to models only"],
+    [["--graph", "decode"], "--graph applies to models only"],
+    [["--dtype", "f16"], "for a job, use --set precision=f16"],
     [["--set", "batsh=3"], "batsh"],
   ])("refuses %j", async (more, message) => {
     const { status, err } = await heddle("inspect", anyBatch, ...more);

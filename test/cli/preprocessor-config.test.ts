@@ -37,20 +37,25 @@ describe("a preprocessor_config.json", () => {
   });
 
   test.each<readonly [object, RegExp]>([
-    [{ size: 224, crop_pct: 1.5 }, /"crop_pct" is 1.5, a number above 0/],
-    [{ size: 224, crop_pct: 0.9, do_center_crop: true }, /"do_center_crop" is true, and crop_pct cuts/],
+    [{ size: 224, crop_pct: 1.5 }, /"crop_pct" is 1.5, but must be a number above 0/],
+    [{ size: 224, crop_pct: 0.9, do_center_crop: true }, /"do_center_crop" is true, but crop_pct already crops/],
     [{ size: { height: 224, width: 224 }, crop_pct: 0.9 }, /"size" is .*a number or a shortest_edge/],
     [{ do_resize: false }, /"do_resize" is false/],
-    [{ size: { shortest_edge: 224 }, do_center_crop: false }, /"do_center_crop" is false, and pictures have to become/],
+    [{ size: { shortest_edge: 224 }, do_center_crop: false }, /"do_center_crop" is false, but images must become/],
     [{ size: { height: 224, width: 192 } }, /"size" is .*an equal height and width/],
-    [{ size: { shortest_edge: 3136, longest_edge: 12845056 } }, /"size" is .*a longest_edge is not obeyed/],
-    ...[0, 4, 5].map((resample) => [{ size: 224, resample }, new RegExp(`"resample" is ${resample}, one of`)] as const),
-    [{ size: 224, rescale_factor: 0 }, /"rescale_factor" is 0, a number above 0/],
-    [{ size: 224, image_mean: [0.5] }, /"image_mean" is \[0.5\], a number or three/],
-    [{ size: 224, image_std: [1, 1, 0] }, /"image_std" is \[1,1,0\], numbers above 0/],
-    [{ size: 224, do_pad: true, pad_size: { height: 300, width: 300 } }, /"pad_size" is .*not padded to a size/],
-    [{ size: 224, do_flip_channel_order: true }, /"do_flip_channel_order" is true, which is not done here/],
-    [{ size: 224, image_grid_pinpoints: [[336, 672]] }, /"image_grid_pinpoints" is .*which is not done here/],
+    [{ size: { shortest_edge: 3136, longest_edge: 12845056 } }, /"size" is .*but longest_edge is not supported/],
+    ...[0, 4, 5].map(
+      (resample) => [{ size: 224, resample }, new RegExp(`"resample" is ${resample}, but must be one of`)] as const,
+    ),
+    [{ size: 224, rescale_factor: 0 }, /"rescale_factor" is 0, but must be a number above 0/],
+    [{ size: 224, image_mean: [0.5] }, /"image_mean" is \[0.5\], but must be a number or a list of three/],
+    [{ size: 224, image_std: [1, 1, 0] }, /"image_std" is \[1,1,0\], but must be above 0/],
+    [
+      { size: 224, do_pad: true, pad_size: { height: 300, width: 300 } },
+      /"pad_size" is .*padding to a size is not supported/,
+    ],
+    [{ size: 224, do_flip_channel_order: true }, /"do_flip_channel_order" is true, which is not supported/],
+    [{ size: 224, image_grid_pinpoints: [[336, 672]] }, /"image_grid_pinpoints" is .*which is not supported/],
     [{ image_processor_type: "LevitImageProcessor" }, /"image_processor_type" is "LevitImageProcessor", whose way/],
   ])("is refused by the field that nothing here does: %j", async (json, message) => {
     await expect(geometry(json)).rejects.toThrow(message);

@@ -90,9 +90,12 @@ describe("features", () => {
     const taken = await cpu("features", "--image", fox, "--out", fox);
     expect(taken).toMatchObject({ status: 1, err: expect.stringContaining(`cannot create ${fox}: it exists already`) });
     const missing = await cpu("features", "--image", fox, "a.png", "b.png", "--out", folder.at("x"));
-    expect(missing).toMatchObject({ status: 1, err: 'FileError: there is no picture "a.png", "b.png"\n' });
+    expect(missing).toMatchObject({ status: 1, err: 'FileError: no such image: "a.png", "b.png"\n' });
     const twice = await cpu("features", "--image", fox, fox, "--out", folder.at("x"));
-    expect(twice).toMatchObject({ status: 1, err: expect.stringContaining("would both become fox.safetensors") });
+    expect(twice).toMatchObject({
+      status: 1,
+      err: expect.stringContaining("would both be written to fox.safetensors"),
+    });
   });
 });
 
@@ -146,7 +149,7 @@ describe("classify", () => {
     expect(german.err).toContain("2 classes, 4 prompts");
     expect(german.out).toMatch(/Fuchs/);
     const other = await cpu(...args, "--language", "fr");
-    expect(other).toMatchObject({ status: 1, err: expect.stringContaining("There are some in en, de.") });
+    expect(other).toMatchObject({ status: 1, err: expect.stringContaining("Available: en, de.") });
   });
 
   it.each([
@@ -155,16 +158,16 @@ describe("classify", () => {
       ["--labels", "a,b", "--templates", "a photo"],
       'the template "a photo" has no {c}',
     ],
-    ["no labels", ["--labels", ","], "there are no labels"],
+    ["no labels", ["--labels", ","], "no labels given"],
     ["labels that are not there", ["--labels", "x.json"], 'labels "x.json" cannot be read'],
     ["labels in a folder's place", ["--labels", folder.at("pictures")], "is not a file"],
     ["labels that are no JSON", ["--labels", folder.at("pictures", "fox.txt")], 'fox.txt" is not JSON'],
     [
       "labels in no language",
       ["--labels", folder.at("lists.json")],
-      "neither an array of texts nor one for each language",
+      "must be an array of texts, or one for each language",
     ],
-    ["half a character", ["--labels", folder.at("half.json")], "hold a text with half of a surrogate pair"],
+    ["half a character", ["--labels", folder.at("half.json")], "contain a text with an unpaired surrogate"],
   ])("says what is wrong: %s", async (_, args, message) => {
     writeFileSync(folder.at("lists.json"), '[["a", "b"]]');
     writeFileSync(folder.at("half.json"), '["a", "\\ud800"]');
@@ -226,7 +229,7 @@ describe("the tokenizer", () => {
         (g) => g.label === "fox",
       )!.probability;
     expect(Math.abs(probability(own.out) - want)).toBeLessThan(1e-4);
-    expect(own.err).toContain("note: the tokenizer has 16 ids and the model 259");
+    expect(own.err).toContain("note: the tokenizer has 16 ids, but the model has 259");
     expect(none.out).not.toBe(own.out);
     expect(bytes.out).not.toBe(own.out);
   });
@@ -252,7 +255,7 @@ describe("the tokenizer", () => {
     const small = await other("--set", "text.vocab=200", "--tokenizer", "bytes");
     expect(small).toMatchObject({
       status: 1,
-      err: expect.stringContaining("the tokenizer has 259 ids and the model 200"),
+      err: expect.stringContaining("the tokenizer has 259 ids, but the model has 200"),
     });
   });
 });
@@ -265,7 +268,7 @@ describe("retrieve", () => {
     const indexed = await cpu("--json", "retrieve", "index", folder.at("pictures"), "--out", index);
     expect(JSON.parse(indexed.out)).toMatchObject({ pictures: 3, texts: 3 });
     expect(indexed.err).toContain("broken.png");
-    expect(indexed.err).toContain('skipped: the captions "more/broken.txt" are no UTF-8 text');
+    expect(indexed.err).toContain('skipped: the captions "more/broken.txt" are not valid UTF-8');
     const byText = await cpu("--json", "retrieve", "search", "--index", index, "--text", "the sea");
     const texts = JSON.parse(byText.out) as { found: { name: string; cosine: number }[] };
     expect(texts.found.map((f) => f.name).sort()).toEqual(["fox.png", "sea.png", "sun.png"]);
@@ -282,14 +285,14 @@ describe("retrieve", () => {
 
   it("refuses a file that is no index, an index of another model, and two queries", async () => {
     const noIndex = await cpu("retrieve", "search", "--index", folder.at("model.safetensors"), "--text", "x");
-    expect(noIndex).toMatchObject({ status: 1, err: expect.stringContaining("is no index that heddle wrote") });
+    expect(noIndex).toMatchObject({ status: 1, err: expect.stringContaining("is not an index that heddle wrote") });
     const both = await cpu("retrieve", "search", "--index", "x", "--text", "x", "--image", fox);
     expect(both).toMatchObject({ status: 1, err: expect.stringContaining("takes one query") });
     const nowhere = await cpu("retrieve", "index", folder.at("pictures"), "--out", folder.at("no", "where"));
     expect(nowhere).toMatchObject({ status: 1, err: expect.stringContaining("no such file or folder") });
     expect(nowhere.err).not.toContain("device:"); // told before anything is embedded
     const empty = await cpu("retrieve", "index", folder.at("maps"), "--out", "x");
-    expect(empty).toMatchObject({ status: 1, err: expect.stringContaining("holds no picture") });
+    expect(empty).toMatchObject({ status: 1, err: expect.stringContaining("has no images") });
   });
 });
 

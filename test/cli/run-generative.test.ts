@@ -74,9 +74,9 @@ describe("caption", () => {
   });
 
   it.each([
-    ["two ways at once", ["--beams", "3", "--temperature", "1"], "in one way"],
+    ["two ways at once", ["--beams", "3", "--temperature", "1"], "choose one way of decoding"],
     ["a temperature of nothing", ["--temperature", "0"], "the temperature is above 0"],
-    ["more tokens than the model has positions", ["--max-tokens", "1e9"], "the model takes 2048"],
+    ["more tokens than the model has positions", ["--max-tokens", "1e9"], "the model takes at most 2048"],
     ["beams beyond counting", ["--beams", "1e6"], "a whole number from 1 to 1000"],
     ["fewer tokens at most than at least", ["--min-tokens", "9", "--max-tokens", "3"], "the least new tokens"],
   ])("refuses %s", async (_, args, message) => {
@@ -103,7 +103,7 @@ describe("caption", () => {
 
   it("names what a model lacks", async () => {
     const ended = await heddle("run", modelFile("tiny-model.ts"), "--weights", "x", "caption", "--image", fox);
-    expect(ended).toMatchObject({ status: 1, err: expect.stringContaining("does not serve caption") });
+    expect(ended).toMatchObject({ status: 1, err: expect.stringContaining("does not support caption") });
   });
 });
 
@@ -128,7 +128,7 @@ describe("weights as integers", () => {
     expect(await run("tiny-generative", ...args)).toMatchObject({
       status: 1,
       err: expect.stringContaining(
-        '--dtype int8 keeps weights as integers on webgpu only, and this is cpu\n  hint: take --device webgpu, or --dtype f16; "heddle export --dtype int8" writes',
+        '--dtype int8 keeps weights as integers on webgpu only; this device is cpu\n  hint: use --device webgpu, or --dtype f16; "heddle export --dtype int8" writes',
       ),
     });
   });
@@ -167,7 +167,7 @@ describe("chat", () => {
 
   it("is about one picture, and refuses another", async () => {
     const ended = await chat("--image", fox, "--image", "other.png", "--prompt", "?");
-    expect(ended).toMatchObject({ err: expect.stringContaining(`it is given once, and "${fox}" is`) });
+    expect(ended).toMatchObject({ err: expect.stringContaining(`it can be given only once, and is already "${fox}"`) });
     expect(ended.status).not.toBe(0);
   });
 
@@ -177,14 +177,14 @@ describe("chat", () => {
   });
 
   it.each([
-    ["a template that is none", ["--template", "llama"], "--template is one of vicuna, internlm"],
-    ["a picture that is not there", ["--image", "no.png"], 'there is no picture "no.png"'],
+    ["a template that is none", ["--template", "llama"], "--template must be one of vicuna, internlm"],
+    ["a picture that is not there", ["--image", "no.png"], 'no such image: "no.png"'],
   ])("names %s", async (_, args, message) => {
     expect(await chat("--prompt", "x", ...args)).toMatchObject({ status: 1, err: expect.stringContaining(message) });
   });
 
   it("names a model that cannot talk", async () => {
     const ended = await heddle("run", modelFile("tiny-model.ts"), "--weights", "x", "chat", "--prompt", "x");
-    expect(ended).toMatchObject({ status: 1, err: expect.stringContaining("does not serve chat") });
+    expect(ended).toMatchObject({ status: 1, err: expect.stringContaining("does not support chat") });
   });
 });

@@ -71,7 +71,7 @@ describe("a segmenter", () => {
     const args = ["--image", ...images, "--labels", "green,sun,wave", "--out", folder.at("drawn"), "--json"];
     const ended = await heddle("run", model, ...weights(), ...here, "segment", ...args);
     expect([ended.status, ended.status === 0 ? "" : ended.err]).toEqual([0, ""]);
-    expect(ended.err).toContain("pictures: 32 × 32, windows 20 apart, bicubic");
+    expect(ended.err).toContain("images: 32 × 32, windows 20 apart, bicubic");
     const [first] = JSON.parse(ended.out);
     const numbers = await raw(first.classes);
     expect(numbers).toHaveLength(width * height);
@@ -126,11 +126,11 @@ describe("a segmenter", () => {
     writeFileSync(folder.at("odd/annotations/8.png"), readFileSync(await small(folder.at("small.png"))));
     const odd = await evaluate("--data", folder.at("odd"), "--json");
     expect(JSON.parse(odd.out)).toMatchObject({ samples: 1, skipped: [{ count: 1 }] });
-    expect(odd.out).toContain("the picture has # x # pixels and its annotation # x #");
+    expect(odd.out).toContain("the image has # x # pixels, but its annotation has # x #");
     const more = await evaluate("--data", validation(), "--first-class", "0");
     expect(more).toMatchObject({
       status: 1,
-      err: expect.stringContaining("has the number 3, and the model 3 classes from 0 on"),
+      err: expect.stringContaining("has class 3, but the model has 3 classes from 0 on"),
     });
     const cut = await evaluate("--data", validation(), "--fit", "crop");
     expect(cut).toMatchObject({ status: 1, err: expect.stringContaining("in windows or with --fit squash") });
@@ -145,7 +145,7 @@ describe("a segmenter", () => {
       "--out",
       folder.at("no"),
     );
-    expect(other).toMatchObject({ status: 1, err: expect.stringContaining("does not serve segment") });
+    expect(other).toMatchObject({ status: 1, err: expect.stringContaining("does not support segment") });
     expect(existsSync(folder.at("no"))).toBe(false);
   });
 });

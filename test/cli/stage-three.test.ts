@@ -144,7 +144,9 @@ describe("several conversations in a row", () => {
 
   it("are as many as fill whole rows, and what has no room is counted", async () => {
     const odd = await attempt("tiny-chat", { packed: 3 });
-    expect(odd.err).toContain("4 samples are fed at once, 3 in a row: let batch / accumulate be a multiple of that");
+    expect(odd.err).toContain(
+      "a micro-batch has 4 samples, with 3 in a row: batch / accumulate must be a multiple of 3",
+    );
     const { err } = await attempt("tiny-chat", { packed: 4 });
     expect(err).toContain("conversations that no row of 48 tokens has room for are left out (packed=4)");
     expect(packedRows([5, 3, 3, 2, 9, 1], 2, 8)).toEqual([

@@ -53,10 +53,10 @@ describe("inspect --pass", () => {
       err: `UsageError: the pipeline to onnx has no stage "emti"; did you mean "emit"? Its stages are ${all.join(", ")}.\n`,
     });
     expect((await heddle("inspect", file, "--target", "wgpu", "--pass", "emit")).err).toBe(
-      'UsageError: there is no target "wgpu"; did you mean "webgpu"? There are webgpu, onnx, reference.\n',
+      'UsageError: unknown target "wgpu"; did you mean "webgpu"? Known targets: webgpu, onnx, reference.\n',
     );
     expect((await heddle("inspect", file, "--target", "onnx", "--dtype", "f15", "--pass", "emit")).err).toBe(
-      'UsageError: --dtype is one of f32, f16, int8, int4, not "f15"\n',
+      'UsageError: --dtype must be one of f32, f16, int8, int4; got "f15"\n',
     );
   });
 

@@ -56,21 +56,21 @@ describe("inspect --sweep", () => {
     [
       "a key that is none",
       ["--sweep", "dpth=32"],
-      'depth, headDim, mlpRatio with numbers (whole ones but for mlpRatio), such as depth=32,48; not "dpth=32"',
+      'depth, headDim, mlpRatio with numbers (integers except for mlpRatio), such as depth=32,48; got "dpth=32"',
     ],
-    ["no numbers", ["--sweep", "depth="], 'not "depth="'],
-    ["a fraction of a head", ["--sweep", "headDim=1.5"], 'not "headDim=1.5"'],
+    ["no numbers", ["--sweep", "depth="], 'got "depth="'],
+    ["a fraction of a head", ["--sweep", "headDim=1.5"], 'got "headDim=1.5"'],
     ["a key twice", ["--sweep", "depth=2", "--sweep", "depth=4"], "--sweep depth is given twice"],
     ["a depth beyond counting", ["--sweep", "depth=1e9"], "needed is a whole number from 1 to 1000"],
     [
       "a budget too small",
       ["--sweep", "depth=32", "--budget", "100"],
-      "--budget 100 is below what a depth of 32 with heads of 128 takes: at least 6,449,024",
+      "--budget 100 is too small for a depth of 32 with heads of 128, which needs at least 6,449,024",
     ],
     ["a budget beyond counting", ["--sweep", "depth=32", "--budget", "1e30"], "internvit-6b.width is"],
-    ["a device that is none", ["--sweep", "depth=32", "--device", "gpu"], "--device is one of auto, webgpu, cpu"],
-    ["a budget for no sweep", ["--budget", "5e9"], "--budget goes with --sweep"],
-    ["a device for no sweep", ["--device", "cpu"], "--device goes with --sweep"],
+    ["a device that is none", ["--sweep", "depth=32", "--device", "gpu"], "--device must be one of auto, webgpu, cpu"],
+    ["a budget for no sweep", ["--budget", "5e9"], "--budget needs --sweep"],
+    ["a device for no sweep", ["--device", "cpu"], "--device needs --sweep"],
   ])("refuses %s", async (_, args, message) => {
     expect(await sweep(...args)).toMatchObject({ status: 1, out: "", err: expect.stringContaining(message) });
   });

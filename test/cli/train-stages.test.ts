@@ -325,7 +325,7 @@ describe("data with broken samples, and data that changes", () => {
     expect([gone.status, gone.status === 0 ? "" : gone.err]).toEqual([0, ""]);
     expect(gone.err).toContain("it goes on with what is there");
     const alone = await heddle("train", file("own-towers"), "--stage", "contrast", "--changed-data", ...where);
-    expect(alone).toMatchObject({ status: 1, err: expect.stringContaining("give it with --resume") });
+    expect(alone).toMatchObject({ status: 1, err: expect.stringContaining("--changed-data needs --resume") });
   });
 });
 
@@ -339,7 +339,7 @@ describe("what cannot be trained", () => {
   it("is said, with what to do", async () => {
     const model = file("tiny-model");
     expect(await error(model)).toContain(
-      "is a model, which is trained by its stages: say which with --stage 1, or 1.1, or 1.2",
+      "is a model, which is trained in stages: choose one with --stage 1, or 1.1, or 1.2",
     );
     expect(await error(model, "--stage", "7")).toContain('has no stage "7"; it has 1, 1.1, 1.2');
     expect(await error(model, "--stage", "1")).toContain("needs data: give --data");
@@ -348,20 +348,22 @@ describe("what cannot be trained", () => {
       "this stage reads texts: give --tokenizer",
     );
     const bytes = [model, "--stage", "1", "--data", folder.at("pairs"), "--tokenizer", "bytes"];
-    expect(await error(...bytes, "--set", "vocab=100")).toContain("the tokenizer bytes has 259 ids and the model 100");
-    expect(await error(...bytes, "--set", "accumulate=3", "--set", "batch=4")).toContain(
-      "a batch is so many equal parts",
+    expect(await error(...bytes, "--set", "vocab=100")).toContain(
+      "the tokenizer bytes has 259 ids, but the model has 100",
     );
-    expect(await error(...bytes.slice(0, 4), "a\nb")).toContain('--data "a\\nb" has a line break: write "?"');
+    expect(await error(...bytes, "--set", "accumulate=3", "--set", "batch=4")).toContain(
+      "batch is 4, but must be a multiple of accumulate, which is 3",
+    );
+    expect(await error(...bytes.slice(0, 4), "a\nb")).toContain('--data "a\\nb" contains a line break: write "?"');
     expect(await error(...bytes, "--set", "keep=0.5")).toContain('has no setting "keep"');
     mkdirSync(folder.at("unusable"));
     for (const name of ["a.png", "a.txt"]) writeFileSync(folder.at("unusable", name), "no picture");
     const validated = [file("own-towers"), "--stage", "contrast", "--data", folder.at("pairs"), ...small];
     const unusable = await error(...validated, "--validate", folder.at("unusable"));
-    expect(unusable).toContain("validation read no sample that can be used: what is wrong with them was told before");
+    expect(unusable).toContain("validation found no usable sample: the reasons are reported above");
     expect(unusable).not.toContain("1/4 steps");
     expect(await error(modelFile("../support/job-with-settings.ts"), "--data", "x")).toContain(
-      "--data is for a stage of a model: say which with --stage",
+      "--data is for a stage of a model: choose one with --stage",
     );
   });
 });

@@ -47,10 +47,10 @@ describe("heddle tune", () => {
     const { status, out, err } = await tune("--budget", "30s");
     expect(status).toBe(0);
     expect(err).toMatch(/^device: SwiftShader/);
-    expect(err).toMatch(/1\/1 contract: \d+ ways timed, /);
+    expect(err).toMatch(/1\/1 contract: \d+ variants timed, /);
     expect(out).toMatch(/^kernel +of it +before +after +gain +by\ncontract +1 /);
     expect(out).toContain("all kernels together: ");
-    expect(out).toContain(`kept in ${file()}`);
+    expect(out).toContain(`saved in ${file()}`);
     expect(kept().basis).toMatchObject({ "npm webgpu": "0.6.2", driver: expect.stringContaining("SwiftShader") });
   });
 
@@ -68,7 +68,7 @@ describe("heddle tune", () => {
 
   it("is used by what opens the device, which says so", async () => {
     const { reason, err } = await opened();
-    expect(reason).toMatch(/; 1 shape of kernels tuned\)$/);
+    expect(reason).toMatch(/; 1 tuned kernel shape\)$/);
     expect(err).toBe("tiny: 1 of 1 kernels by findings of heddle tune\n");
   });
 
@@ -103,7 +103,7 @@ describe("heddle tune", () => {
   it.each([
     [["--stage", "1"], "has no stage"],
     [["--size", "columns=3"], 'has no open size "columns"'],
-    [["--budget", "soon"], "a time is needed"],
+    [["--budget", "soon"], "must be a time"],
   ])("refuses %j", async (more, message) => {
     const { status, err } = await tune(...more);
     expect(status).not.toBe(0);
@@ -123,12 +123,12 @@ describe("where nothing can be kept", () => {
     expect(status).toBe(1);
     expect(out).toBe("");
     expect(err).toMatch(/FileError: cannot create .*no-folder/);
-    expect(err).not.toContain("ways timed");
+    expect(err).not.toContain("variants timed");
   });
 
   it("heddle devices --measure prints what it measured", { timeout: 60_000 }, async () => {
     const { status, out, err } = await heddle("devices", "--measure");
-    expect(err).toMatch(/^what was measured is not kept: cannot create .*no-folder/m);
+    expect(err).toMatch(/^the measured ceilings were not cached: cannot create .*no-folder/m);
     expect(out).toMatch(/copy by a kernel/);
     expect(status).toBe(0);
   });

@@ -56,7 +56,7 @@ it.each([
   [
     "object",
     "() => Promise.reject({ code: 5, toString: null })",
-    "{ code: 5, toString: null } was thrown, which is no Error",
+    "{ code: 5, toString: null } was thrown, which is not an Error",
   ],
 ])("%s is told as the user's, with what is needed", async (name, build, says) => {
   const { status, err } = await heddle(...train(jobFile(name, build)));

@@ -65,7 +65,7 @@ describe("a stage of one's own", () => {
       file,
       ...["--stage", "classes", "--data", folder.at("classes"), ...onCpu],
     );
-    expect(err).toContain("no was thrown, which is no Error");
+    expect(err).toContain("no was thrown, which is not an Error");
     expect(status).toBe(1);
   });
 });
@@ -314,14 +314,14 @@ describe("a file that Node loads", () => {
     ],
     "function.ts": [`${model}export default () => model;`, "its default export is a function"],
     "promise.ts": [`${model}export default Promise.resolve(model);`, "its default export is a promise"],
-    "enum.ts": [`${model}export default model; enum Side { left }`, "Node strips types and compiles nothing: no enum"],
-    "extension.ts": ['import "./layers"; export default 1;', "an import says the whole file, with its extension"],
+    "enum.ts": [`${model}export default model; enum Side { left }`, "Node only strips types: enum"],
+    "extension.ts": ['import "./layers"; export default 1;', "an import needs the full file name, with its extension"],
     "export.ts": [
       `import { linaer } from "${door}"; export default linaer;`,
       'heddle exports no "linaer"; did you mean "linear"',
     ],
-    "text.txt": ["", "is no model: a file that is one ends in .ts"],
-    "commonjs/module.js": [`${model}export default model;`, `${commonJs} makes it CommonJS: call the file .mts`],
+    "text.txt": ["", "is not a model: a model file ends in .ts"],
+    "commonjs/module.js": [`${model}export default model;`, `${commonJs} makes it CommonJS: rename the file to .mts`],
     "commonjs/script.js": [`const h = require("${door}"); module.exports = ${one}`],
     "commonjs/module.mjs": [`${model}export default model;`],
     "commonjs/module.ts": [`/** export nothing */\n${model}export default model;`],
@@ -357,7 +357,7 @@ describe("--check-types", () => {
 
   it("is about files of programs", async () => {
     const { status, err } = await heddle("inspect", "internvit-6b", "--check-types");
-    expect(err).toContain("--check-types checks a file of TypeScript or JavaScript");
+    expect(err).toContain("--check-types needs a TypeScript or JavaScript file");
     expect(status).toBe(1);
   });
 });

@@ -92,9 +92,9 @@ it("has the loss of any stage, and says which figures there are", async () => {
   ]);
   const wrong = await train("own-towers", "contrast", "pairs", ...sets({ best: "recall_at_1" }));
   expect(wrong).toMatchObject({ status: 1 });
-  expect(wrong.err).toContain('best is "recall_at_1": it is a figure that validation gives: loss');
+  expect(wrong.err).toContain('best is "recall_at_1", but must be a metric of the validation: loss');
   const without = await trainAlone("own-towers", "contrast", "pairs", ...sets({ best: "loss", validateEvery: 2 }));
   expect(without).toMatchObject({ status: 1 });
-  expect(without.err).toContain("validateEvery and best are settings of validation, and stage contrast has none");
+  expect(without.err).toContain("validateEvery and best are settings of validation, but stage contrast has none");
   expect(existsSync(folder.at("runs/own-towers-contrast-2"))).toBe(false);
 });

@@ -45,7 +45,7 @@ it("without a cache folder that can be written, auto takes the processor, and we
   await expect(asked).rejects.toThrow(UnsupportedError);
   await expect(asked).rejects.toThrow(/swiftshader: no folder to unpack SwiftShader into; \/cache: permission denied/);
   const { status, out } = await heddle("devices");
-  expect([status, out]).toEqual([0, expect.stringContaining("--device auto takes cpu")]);
+  expect([status, out]).toEqual([0, expect.stringContaining("--device auto chooses cpu")]);
 });
 
 it("without the webgpu package auto takes the processor, and devices says why", async () => {
@@ -54,8 +54,8 @@ it("without the webgpu package auto takes the processor, and devices says why", 
   expect(backend.device.backend).toBe("cpu");
   backend.dispose();
   const { status, out } = await heddle("devices");
-  expect([status, out]).toEqual([0, expect.stringContaining("not here: Dawn does not load on this machine")]);
-  expect(out).toContain("--device auto takes cpu");
+  expect([status, out]).toEqual([0, expect.stringContaining("not available: Dawn does not load on this machine")]);
+  expect(out).toContain("--device auto chooses cpu");
   const { out: figures } = await heddle("devices", "--json");
   expect(JSON.parse(figures)).toEqual({
     auto: "cpu",

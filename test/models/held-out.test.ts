@@ -110,8 +110,8 @@ test.each([
   // Mini-InternVL-Chat-4B-V1-5 and 2B, InternVL2-1B.
   [{ ...internvl, template: "phi3-chat", llm_config: { model_type: "phi3" } }, /"model_type" is "phi3"; only "llama"/],
   [{ ...internvl, template: "Hermes-2", llm_config: { model_type: "qwen2" } }, /"model_type" is "qwen2"; only "llama"/],
-  [{ model_type: "siglip", text_config: {}, vision_config: {} }, /"model_type" is "siglip", one of/],
-  [{ model_type: "mistral", hidden_size: 4096, sliding_window: 4096 }, /"model_type" is "mistral", one of/],
+  [{ model_type: "siglip", text_config: {}, vision_config: {} }, /"model_type" is "siglip", but must be one of/],
+  [{ model_type: "mistral", hidden_size: 4096, sliding_window: 4096 }, /"model_type" is "mistral", but must be one of/],
   // Salesforce/blip2-flan-t5-xl.
   [{ model_type: "blip-2", text_config: { model_type: "t5" } }, /"model_type" is "t5"; only "opt"/],
 ])("%j is refused by name", async (json, why) => {

@@ -85,7 +85,7 @@ describe("InternVL-Chat as transformers computes it", () => {
     const where = ["--device", "cpu", "--tokenizer", "bytes", "--json"];
     const said = await heddle("run", folder, ...where, "chat", "--image", join(folder, "picture.png"), ...asked);
     expect(said.status, said.err).toBe(0);
-    expect(said.err).toContain("pictures: 8 × 8, 1 to 4 tiles and a thumbnail, bicubic");
+    expect(said.err).toContain("images: 8 × 8, 1 to 4 tiles and a thumbnail, bicubic");
     expect(JSON.parse(said.out)).toMatchObject([{ answer: byteTokenizer.decode(want.tokens).trimStart() }]);
     expect(want.tiles).toBe(3);
   });
@@ -172,7 +172,7 @@ describe("InternVL-Chat as transformers computes it", () => {
       ["--set", "mostTiles=1"],
     ]) {
       const said = await heddle("run", folder, ...more, "--device", "cpu", "--tokenizer", "bytes", ...shown);
-      expect([said.status, said.err]).toEqual([0, expect.stringContaining("pictures: 8 × 8, squash, bicubic")]);
+      expect([said.status, said.err]).toEqual([0, expect.stringContaining("images: 8 × 8, squash, bicubic")]);
     }
   });
 });
@@ -193,10 +193,10 @@ test("a preprocessor_config.json says how many tiles a picture becomes, unless t
     expect(await said({ max_patches: 3 }, "--set", "mostTiles=4")).toContain("1 to 4 tiles and a thumbnail");
     expect(await said({ max_patches: 1 })).toContain("8 × 8, squash");
     expect(await said({ max_patches: 1 }, "--set", "leastTiles=2")).toContain("at least 2 tiles and at most 1");
-    expect(await said({ max_patches: 0 })).toContain('"max_patches" is 0, a whole number from 1 is needed');
+    expect(await said({ max_patches: 0 })).toContain('"max_patches" is 0, but must be an integer of at least 1');
     copyFileSync(join(folderOf("llava"), "config.json"), join(at, "config.json"));
     expect(await said({ crop_to_patches: true })).toContain(
-      "it cuts pictures into tiles, and the model sees whole ones",
+      "it cuts images into tiles, but the model takes whole images",
     );
   }));
 

@@ -241,6 +241,6 @@ describe("heddle init", () => {
   });
 
   test("writes over nothing", () => {
-    expect(() => heddle(root, "init", "My Project")).toThrow(/has package.json, .* already: choose a folder without/);
+    expect(() => heddle(root, "init", "My Project")).toThrow(/already has package.json, .*: choose another folder/);
   });
 });

@@ -23,18 +23,18 @@ describe("--hardware", () => {
   });
 
   it.each([
-    ["", "--hardware is a device, how many of it and what joins them"],
-    ["8×", '8×A100-80G or 640×A100-80G,IB-200G; not "8×"'],
-    ["0×H200", 'not "0×H200"'],
-    ["-1×H200", 'not "-1×H200"'],
-    ["1.5×H200", 'not "1.5×H200"'],
-    ["9007199254740993×H200", 'not "9007199254740993×H200"'],
-    ["H20", 'no hardware "H20" is on record; did you mean "H200"?'],
-    ["abacus", "There are A100-80G, A100-40G, H100, H200, RTX-4090, M2-Max, here."],
-    ["16×H100", "say what joins 16 of H100, as in 16×H100,IB-200G: its NVLink joins 8"],
-    ["2×RTX-4090", "say what joins 2 of RTX-4090, as in 2×RTX-4090,IB-200G: no link of it is on record"],
-    ["16×H100,fast", 'as in IB-200G; not "fast"'],
-    ["16×H100,IB-0G", 'as in IB-200G; not "IB-0G"'],
+    ["", "--hardware must be a device, with how many of it and their interconnect"],
+    ["8×", '8×A100-80G or 640×A100-80G,IB-200G; got "8×"'],
+    ["0×H200", 'got "0×H200"'],
+    ["-1×H200", 'got "-1×H200"'],
+    ["1.5×H200", 'got "1.5×H200"'],
+    ["9007199254740993×H200", 'got "9007199254740993×H200"'],
+    ["H20", 'unknown hardware "H20"; did you mean "H200"?'],
+    ["abacus", "Known hardware: A100-80G, A100-40G, H100, H200, RTX-4090, M2-Max, here."],
+    ["16×H100", "give the interconnect of 16 × H100, as in 16×H100,IB-200G: its NVLink connects 8"],
+    ["2×RTX-4090", "give the interconnect of 2 × RTX-4090, as in 2×RTX-4090,IB-200G: it has no known interconnect"],
+    ["16×H100,fast", 'as in IB-200G; got "fast"'],
+    ["16×H100,IB-0G", 'as in IB-200G; got "IB-0G"'],
   ])("refuses %j", (text, message) => {
     expect(() => read(text)).toThrow(message);
   });

@@ -80,7 +80,7 @@ describe("under Open MPI", () => {
       heddle("train", job, "--device", "cpu", "--runs", join(root, runs), "--set", "steps=6", ...more);
     expect((await run("resumed", "--resume")).status).toBe(0);
     const whole = await run("whole", "--shard", "weights");
-    expect([whole.status, whole.err.match(/--shard weights does nothing with one rank/g)?.length]).toEqual([0, 1]);
+    expect([whole.status, whole.err.match(/--shard weights has no effect with a single/g)?.length]).toEqual([0, 1]);
     const [got, want] = [losses("resumed", "settled"), losses("whole", "settled")];
     expect(got.length).toBe(6);
     for (const [i, loss] of got.entries()) expect(Math.abs(loss - want[i]!)).toBeLessThan(1e-4);
@@ -258,7 +258,7 @@ describe("ranks of a machine, each with a device of its own", () => {
   it("are told of eight of one name that all see how to be shown one each", () => {
     expect(of([eight])).toEqual([0]);
     expect(() => of(times(8, eight))).toThrow(
-      'rank 1, is to take the GPU number 1 that it sees, and WebGPU cannot tell it from another "H200-": let the launcher show each rank its own',
+      'rank 1, should use GPU number 1 of those that it sees, but WebGPU cannot tell it from another "H200-": have the launcher show each rank its own',
     );
   });
 
@@ -300,7 +300,7 @@ describe("ranks of a machine, each with a device of its own", () => {
 
   it("are refused where there are too few", () => {
     expect(() => of(times(3, seen("a", "b")))).toThrow(
-      "rank 2, finds no GPU that no other rank has: there are 2 (a, b)",
+      "rank 2, finds no GPU that is not in use by another rank: there are 2 (a, b)",
     );
     expect(() => of([[], []])).toThrow("there are only software adapters");
     expect(() => of([...eight.map((device) => [device]), [eight[3]!]])).toThrow("rank 8, finds no GPU");

@@ -70,7 +70,7 @@ export async function askAll(
   });
   const skipped = counted(skips.counts());
   if (answers.length > 0) return { answers, skipped };
-  throw new FileError(`no question could be asked: ${skipped[0]?.reason ?? "there is none"}`);
+  throw new FileError(`no question could be asked: ${skipped[0]?.reason ?? "the data has none"}`);
 }
 
 const orFault = (error: unknown): FileError => {

@@ -13,7 +13,7 @@ import type { EvaluateOptions, Outcome, Protocol } from "./options.ts";
 import { readSamples } from "./samples.ts";
 
 export const captions: Protocol = {
-  summary: "captions beside people's: BLEU-1 to 4, CIDEr-D, METEOR by exact matches alone",
+  summary: "captions against references: BLEU-1 to 4, CIDEr-D, METEOR with exact matches only",
   takes: ["images", "language", "prompt", "template", "maxTokens"],
   run: evaluateCaptions,
 };
@@ -53,7 +53,7 @@ function referencesOf(samples: readonly RawSample[], language: string | undefine
   const spoken = [...new Set(samples.flatMap(({ texts }) => Object.keys(texts!)))];
   const one = language ?? spoken[0]!;
   if ((language === undefined && spoken.length > 1) || !spoken.includes(one))
-    throw new UsageError(`captions are in ${spoken.join(", ")}: say which are compared with --language`);
+    throw new UsageError(`the captions are in ${spoken.join(", ")}: choose one language with --language`);
   const pictures = Map.groupBy(
     samples.filter(({ texts }) => texts![one] !== undefined),
     ({ image }) => imageName(image!),
@@ -82,11 +82,11 @@ async function writeAll(
   const shown = shownIn(mode, named.config!);
   const how = { ...writing, prompt, shown, stops: mode.stops?.(named.config!) ?? [] };
   const begun = tokensBegun(beginning, step, captionPrompt(tokenizer, prompt, shown).length);
-  requireRoom(begun, maxNewTokens, limitOf(mode, named), "the picture, the prompt");
+  requireRoom(begun, maxNewTokens, limitOf(mode, named), "the image, the prompt");
   const preprocessing = await preprocessingFor(named, beginning, "caption", options);
   return await withWeights(named, beginning, options, async (model) => {
     const session = cachedSession(model, step, { rows: rowsOf(writing.strategy), capacity: begun + maxNewTokens });
-    const progress = startProgress({ description: "captions", total: questions.length, unit: "pictures" });
+    const progress = startProgress({ description: "captions", total: questions.length, unit: "images" });
     const written: Asked[] = [];
     try {
       for (const question of questions) {

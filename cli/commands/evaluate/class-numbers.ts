@@ -22,12 +22,12 @@ export function classNumbers(samples: readonly Labelled[], labels: ByLanguage): 
   const named = Object.values(labels).find((names) => folders.every((folder) => names.includes(folder)));
   if (!named && folders.length !== count)
     throw new UsageError(
-      `the data has ${folders.length} folders of classes and --labels ${count} names, which are not the folders': give one for each folder, in the order of their names`,
+      `the data has ${folders.length} class folders, but --labels has ${count} names that do not match them: give one name per folder, in the folders' sorted order`,
     );
   const order = named ?? folders;
   return samples.map(({ name, className, label }) => {
     const number = className === undefined ? label! : order.indexOf(className);
     if (number < count) return number;
-    throw new UsageError(`${name} is of class ${number}, and there are ${count} labels, counted from 0`);
+    throw new UsageError(`${name} has class ${number}, but there are ${count} labels, numbered from 0`);
   });
 }

@@ -25,8 +25,8 @@ export async function evaluateCommand(args: readonly string[]): Promise<number> 
     .description("evaluate a model on your own data with a published protocol")
     .usage("--weights <path> --protocol <name> --data <spec> [options]")
     .requiredOption("--protocol <name>", Object.keys(protocols).join(", "))
-    .requiredOption("--data <spec>", "evaluation data, as heddle train takes it; may be repeated", specs)
-    .option("--images <folder>", "folder of the images of a list; default the list's own")
+    .requiredOption("--data <spec>", "evaluation data, in the syntax of heddle train --data; may be repeated", specs)
+    .option("--images <folder>", "folder of a list's images; default the list's own")
     .option("--labels <names>", "class names: a JSON file, or cat,dog; default the names of folders")
     .option("--templates <texts>", 'a JSON file, or "a photo of a {c}.|a drawing of a {c}."; default the bare name')
     .option("--language <code>", "evaluate one language only; default each separately")
@@ -38,26 +38,26 @@ export async function evaluateCommand(args: readonly string[]): Promise<number> 
     .option("--template <name>", "name of the chat template; default the model's first")
     .option("--max-tokens <n>", "longest answer in tokens", wholeNumber)
     .option("--train <spec>", "training data of a probe; may be repeated", specs)
-    .addOption(new Option("--feature <name>", "what is learned from of a picture (tokens)").choices([...featureNames]))
-    .option("--c <x>", `weight of losses against weights (${usualC})`, positiveNumber)
-    .option("--k <n>", `neighbours (${usualNeighbours.k})`, wholeNumber)
-    .option("--temperature <x>", `of neighbours' votes (${usualNeighbours.temperature})`, positiveNumber)
-    .option("--epochs <n>", `that an attentive probe learns (${usualProbe.epochs})`, wholeNumber)
-    .option("--rate <x>", `its largest learning rate (${usualProbe.rate})`, positiveNumber)
-    .option("--shots <list>", "learn from so many of each class, as in 1,4,16", counts)
-    .option("--draws <n>", `with --shots: how often they are drawn (${usualDraws})`, wholeNumber)
-    .option("--seed <n>", "of what is drawn at random (0)", seed)
+    .addOption(new Option("--feature <name>", "image features to learn from (tokens)").choices([...featureNames]))
+    .option("--c <x>", `inverse strength of L2 regularization (${usualC})`, positiveNumber)
+    .option("--k <n>", `number of neighbours (${usualNeighbours.k})`, wholeNumber)
+    .option(
+      "--temperature <x>",
+      `temperature of the neighbours' votes (${usualNeighbours.temperature})`,
+      positiveNumber,
+    )
+    .option("--epochs <n>", `training epochs of an attentive probe (${usualProbe.epochs})`, wholeNumber)
+    .option("--rate <x>", `peak learning rate of an attentive probe (${usualProbe.rate})`, positiveNumber)
+    .option("--shots <list>", "training samples per class, as in 1,4,16", counts)
+    .option("--draws <n>", `with --shots: number of random draws (${usualDraws})`, wholeNumber)
+    .option("--seed <n>", "random seed (0)", seed)
     .option(
       "--stride <n>",
-      "tokens that windows of a text are apart; default half of what the model takes",
+      "tokens between the starts of a text's windows; default half of the model's context",
       wholeNumber,
     )
-    .option("--frames <n>", `frames of a video that are looked at (${usualFrames})`, wholeNumber)
-    .option(
-      "--first-class <n>",
-      "the number of the first class in annotations; default as the model has it",
-      firstClass,
-    )
+    .option("--frames <n>", `frames to sample from each video (${usualFrames})`, wholeNumber)
+    .option("--first-class <n>", "number of the first class in annotations; default the model's own", firstClass)
     .option("--out <folder>", "also write evaluation.json, answers.jsonl and report.html there")
     .addHelpText("after", protocolHelp)
     .exitOverride()
@@ -87,12 +87,12 @@ async function evaluate(source: string, options: EvaluateOptions): Promise<void>
 function counts(text: string): number[] {
   const values = text.split(",").map(Number);
   if (values.every((value) => Number.isInteger(value) && value > 0)) return values;
-  throw new InvalidArgumentError("whole numbers from 1 with commas between them are needed");
+  throw new InvalidArgumentError("must be comma-separated integers of at least 1");
 }
 
 function firstClass(text: string): number {
   if (text === "0" || text === "1") return Number(text);
-  throw new InvalidArgumentError("classes count from 0, or from 1 where 0 is none");
+  throw new InvalidArgumentError("must be 0, or 1 where 0 means no class");
 }
 
 /** Collects repeated specs; undefined if there are none, so that a missing one is reported. */
@@ -106,7 +106,7 @@ function requireTaken(options: EvaluateOptions): void {
   const { takes } = protocolNamed(options.protocol);
   const other = ofSome.find((name) => options[name] !== undefined && !takes.includes(name));
   if (other === undefined && options.draws !== undefined && options.shots === undefined)
-    throw new UsageError("--draws says how often --shots are drawn: give --shots too, as in --shots 1,4,16");
+    throw new UsageError("--draws needs --shots, as in --shots 1,4,16");
   if (other === undefined) return;
   const flag = `--${other.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`)}`;
   throw new UsageError(`${flag} is not an option of --protocol ${options.protocol}`);

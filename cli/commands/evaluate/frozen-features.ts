@@ -38,7 +38,7 @@ export function frozenEncoder(named: NamedModel, asked: string | undefined): Fro
   const mode = modeOf(named, "features");
   const before = tokensBefore(mode, named);
   if (feature === "class" && before === 0)
-    throw new UsageError(`"${named.name}" has no tokens before those of places: take --feature tokens`);
+    throw new UsageError(`"${named.name}" has no class token: use --feature tokens`);
   const whole = graphOf(named, mode.graph);
   const output = outputName(chosenBlocks(undefined, whole)[0]!);
   const graph = selectOutputs(whole, [output]);
@@ -76,7 +76,7 @@ async function taken(
   const batch = Math.min(most, pictures.length);
   const rows = { count: pictures.length, batch, full: model.fixed, feeds: pictureFeeds(pictures, album) };
   const session = await model.session(graphForRows(graph, rows));
-  const progress = startProgress({ description: "features", total: rows.count, unit: "pictures" });
+  const progress = startProgress({ description: "features", total: rows.count, unit: "images" });
   let [data, width, tokens] = [new Float32Array(0), 0, 1];
   try {
     for await (const { from, count, outputs } of runRows(session, rows)) {
@@ -98,14 +98,14 @@ async function taken(
   const bad = data.findIndex((value) => !Number.isFinite(value));
   if (bad < 0) return { data, width, tokens };
   throw new UsageError(
-    `"${output}" of picture ${Math.floor(bad / width)} holds ${data[bad]}: the weights diverged or are another model's`,
+    `"${output}" of image ${Math.floor(bad / width)} contains ${data[bad]}: the weights diverged or belong to another model`,
   );
 }
 
 function requireRoom(needed: number): void {
   if (needed <= mostBytes) return;
   throw new UsageError(
-    `what is learned from is held in memory, and would be ${bytes(needed)} here: take fewer with --shots, or train a probe as a stage (heddle train --stage)`,
+    `the features of the training data are held in memory, and would take ${bytes(needed)}: use fewer with --shots, or train a probe as a stage (heddle train --stage)`,
   );
 }
 

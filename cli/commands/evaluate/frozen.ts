@@ -24,7 +24,7 @@ export const attentive = protocol(attention);
 
 async function evaluateFrozen(named: NamedModel, learner: Learner, options: EvaluateOptions): Promise<Outcome> {
   const { train: specs, shots } = options;
-  if (!specs) throw new UsageError(`--protocol ${options.protocol} learns: give --train what it learns from`);
+  if (!specs) throw new UsageError(`--protocol ${options.protocol} needs training data: give it with --train`);
   const encoder = frozenEncoder(named, learner.readsTokens ? "all" : options.feature);
   const [train, test] = [
     await readSamples("labels", { ...options, data: specs }),
@@ -115,11 +115,11 @@ function classesOf(train: readonly RawSample[]): {
   const known = [...new Set(train.flatMap(({ className }) => className ?? []))].sort();
   const count = known.length || 1 + train.reduce((most, { label }) => Math.max(most, label!), 0);
   if (new Set(train.map(({ className, label }) => className ?? label)).size < 2)
-    throw new UsageError("--train holds samples of one class alone: there is nothing to tell apart");
+    throw new UsageError("--train has samples of a single class: at least two classes are required");
   const numberOf = ({ name, className, label }: RawSample): number => {
     const number = known.length > 0 ? known.indexOf(className ?? "") : (label ?? -1);
     if (number >= 0 && number < count) return number;
-    throw new UsageError(`${name} is of class "${className ?? label}", of which --train holds no sample`);
+    throw new UsageError(`${name} has class "${className ?? label}", of which --train has no sample`);
   };
   return { names: known.length > 0 ? known : Array.from({ length: count }, (_, i) => String(i)), numberOf };
 }

@@ -16,7 +16,7 @@ export const usualNeighbours = { k: 20, temperature: 0.07 } as const;
 const mostSteps = 1000;
 
 export const regression: Learner = {
-  summary: "logistic regression on a frozen encoder's vectors: top-1, top-5, mean per class",
+  summary: "logistic regression on a frozen encoder's features: top-1, top-5, mean per class",
   takes: ["feature", "c"],
   asked: ({ c = usualC }) => ({ c }),
   learn: ({ train, labels, classes, options: { c = usualC } }, { data, width }) => {
@@ -32,7 +32,7 @@ export const regression: Learner = {
 };
 
 export const neighbours: Learner = {
-  summary: "the nearest vectors of a frozen encoder vote: top-1, top-5, mean per class",
+  summary: "k nearest neighbours of a frozen encoder's features: top-1, top-5, mean per class",
   takes: ["feature", "k", "temperature"],
   asked: ({ k = usualNeighbours.k, temperature = usualNeighbours.temperature }) => ({ k, temperature }),
   learn: ({ train, labels, classes, options }, test) => {
@@ -43,7 +43,7 @@ export const neighbours: Learner = {
 };
 
 export const attention: Learner = {
-  summary: "a pooling that attends to a frozen encoder's tokens, and a linear layer: top-1, top-5, mean per class",
+  summary: "attention pooling of a frozen encoder's tokens, and a linear layer: top-1, top-5, mean per class",
   takes: ["epochs", "rate"],
   readsTokens: true,
   asked: ({ epochs = usualProbe.epochs, rate = usualProbe.rate }) => ({ epochs, rate }),

@@ -12,7 +12,7 @@ import type { EvaluateOptions, Outcome, Protocol } from "./options.ts";
 import { readSamples } from "./samples.ts";
 
 export const perplexity: Protocol = {
-  summary: "how well texts are foreseen: perplexity of tokens, nats of each, bits of each byte",
+  summary: "language modelling of texts: perplexity per token, nats per token, bits per byte",
   takes: ["stride", "language"],
   run: evaluateTexts,
 };
@@ -24,12 +24,12 @@ async function evaluateTexts(named: NamedModel, options: EvaluateOptions): Promi
   const limit = limitOf(mode, named);
   const { stride = Math.max(1, limit >> 1) } = options;
   if (stride >= limit)
-    throw new UsageError(`--stride is less than the ${limit} tokens that the model takes, not ${stride}`);
+    throw new UsageError(`--stride must be less than the model's context of ${limit} tokens; got ${stride}`);
   const { samples, skipped } = await readSamples("texts", options);
   const texts = wholeTexts(samples);
   const written = texts.map(({ text }) => promptIds(tokenizer, text, mode.begin));
   const windows = written.flatMap((ids, text) => windowsOf(ids, limit, stride).map((window) => ({ ...window, text })));
-  if (windows.length === 0) throw new FileError("no text has two tokens: there is nothing to foresee");
+  if (windows.length === 0) throw new FileError("no text has two tokens: there is nothing to predict");
   const tokens = Math.max(...windows.map(({ ids }) => ids.length));
   const rows = Math.min(options.batch, windows.length);
   const sums = texts.map(() => ({ loss: 0, tokens: 0 }));
@@ -55,7 +55,8 @@ async function evaluateTexts(named: NamedModel, options: EvaluateOptions): Promi
     sums.reduce((sum, { loss }) => sum + loss, 0),
     sums.reduce((sum, { tokens }) => sum + tokens, 0),
   ];
-  if (!Number.isFinite(loss)) throw new UsageError(`the loss is ${loss}: the weights diverged or are another model's`);
+  if (!Number.isFinite(loss))
+    throw new UsageError(`the loss is ${loss}: the weights diverged or belong to another model`);
   const bytes = texts.reduce((sum, { text }) => sum + Buffer.byteLength(text), 0);
   return {
     samples: texts.length,

@@ -29,5 +29,5 @@ export const protocols: Readonly<Record<string, Protocol>> = {
 export function protocolNamed(name: string): Protocol {
   if (Object.hasOwn(protocols, name)) return protocols[name]!;
   const known = Object.keys(protocols);
-  throw new UsageError(`--protocol is one of ${known.join(", ")}, not "${name}"${didYouMean(name, known)}`);
+  throw new UsageError(`--protocol must be one of ${known.join(", ")}; got "${name}"${didYouMean(name, known)}`);
 }

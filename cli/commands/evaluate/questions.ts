@@ -59,7 +59,8 @@ async function evaluateAnswers(named: NamedModel, judgement: Judgement, options:
     }
   });
   const broken = counted(skips.counts());
-  if (usable.length === 0) throw new FileError(`no question can be asked: ${broken[0]?.reason ?? "there is none"}`);
+  if (usable.length === 0)
+    throw new FileError(`no question could be asked: ${broken[0]?.reason ?? "the data has none"}`);
   const suffix = options.suffix ?? usualSuffix;
   const { answers, skipped } = await askAll(named, usable, suffix, options);
   return {
@@ -121,7 +122,7 @@ const rightVerdict = ({ answers }: Question): Verdict => {
 };
 
 export const pope = protocol({
-  summary: "questions of yes and no: accuracy, precision, recall, F1, how often yes",
+  summary: "yes/no questions: accuracy, precision, recall, F1, share of yes",
   check: rightVerdict,
   isRight: ({ question, said }) => popeVerdict(said) === rightVerdict(question),
   results: (answers) =>
@@ -137,7 +138,7 @@ export const pope = protocol({
 const vqaOf = ({ question, said }: Asked): number => vqaAccuracy(said, question.answers);
 
 export const vqa = protocol({
-  summary: "questions with answers of several people, or of one: VQA accuracy",
+  summary: "questions with one or several human answers: VQA accuracy",
   check: () => {},
   isRight: (asked) => vqaOf(asked) >= 0.5,
   results: (answers) =>
@@ -147,7 +148,7 @@ export const vqa = protocol({
 const tasks: readonly string[] = Object.values(mmeTasks).flat();
 
 export const mme = protocol({
-  summary: "MME's folders of sub-tasks: accuracy, accuracy+ and score of each, and the sums",
+  summary: "MME's folders of subtasks: accuracy, accuracy+ and score of each, and the sums",
   read: (folder, onSkip) => readMme(folder, tasks, onSkip),
   check: rightVerdict,
   isRight: ({ question, said }) => mmeVerdict(said) === rightVerdict(question),
@@ -171,5 +172,5 @@ function mmeResults(answers: readonly Asked[]): Results {
     return [[group, { score, subtasks: own.length, ...Object.fromEntries(own) }]];
   });
   if (groups.length > 0) return Object.fromEntries(groups);
-  throw new UsageError("no sub-task of MME was answered");
+  throw new UsageError("no subtask of MME was answered");
 }

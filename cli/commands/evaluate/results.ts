@@ -110,16 +110,16 @@ function pageOf({ protocol, model, weights, data, samples, asked = {}, results, 
     skipped.length === 0
       ? []
       : [
-          { kind: "heading", text: "Samples that were passed over" },
+          { kind: "heading", text: "Skipped samples" },
           {
             kind: "table",
-            head: ["reason", "samples", "such as"],
+            head: ["reason", "samples", "example"],
             rows: skipped.map(({ reason, count, example }) => [reason, count, example]),
           },
         ];
   return sectionsPage({
     title: `${model}: ${protocol}`,
-    state: `Judged by ${digits(samples)} samples.`,
+    state: `Evaluated on ${digits(samples)} samples.`,
     sections: [figures, facts, ...sections, ...broken],
   });
 }

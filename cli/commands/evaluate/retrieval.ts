@@ -22,7 +22,7 @@ import type { EvaluateOptions, Outcome, Protocol, Results } from "./options.ts";
 import { readSamples } from "./samples.ts";
 
 export const retrieval: Protocol = {
-  summary: "pictures by texts and texts by pictures: recall at 1, 5 and 10, in each language of the captions",
+  summary: "images by text and texts by image: recall at 1, 5 and 10, in each language of the captions",
   takes: ["language", "prefix", "images"],
   run: evaluateRetrieval,
 };
@@ -55,7 +55,7 @@ async function evaluateRetrieval(named: NamedModel, options: EvaluateOptions): P
     for (const [language, own] of captions) {
       const groups = new Set(own.map(({ group }) => group));
       const rows = pictures.flatMap(({ group }, row) => (groups.has(group) ? [row] : []));
-      say(`${language}: ${rows.length} pictures, ${own.length} texts`);
+      say(`${language}: ${rows.length} images, ${own.length} texts`);
       const texts = own.map(({ text }) => written.query(text));
       const embedded = await embedTexts(model, graph, texts, written.tokenizer, options);
       const images = rowsOf(vectors, rows);
@@ -138,7 +138,7 @@ async function foundCards(answers: readonly Answer[]): Promise<readonly Section[
     }),
   );
   return [
-    { kind: "heading", text: `What the first ${cards.length} of ${answers.length} texts find` },
+    { kind: "heading", text: `Images found for the first ${cards.length} of ${answers.length} texts` },
     { kind: "cards", cards: await Promise.all(cards) },
   ];
 }
@@ -165,7 +165,7 @@ function pairsOf(samples: readonly RawSample[], language: string | undefined): P
           .push(...own.map((text) => ({ text, group })));
   if (captions.size > 0) return { pictures: [...pictures.values()], captions };
   throw new UsageError(
-    `no caption is in "${language}"; there are some in ${[...new Set(samples.flatMap(({ texts }) => Object.keys(texts!)))].join(", ")}`,
+    `no captions in "${language}"; available: ${[...new Set(samples.flatMap(({ texts }) => Object.keys(texts!)))].join(", ")}`,
   );
 }
 

@@ -36,5 +36,5 @@ export async function readSamples(
   const skipped = counted(found.broken());
   if (samples.length > 0) return { samples, skipped };
   const why = skipped.slice(0, 3).map(({ reason, example }) => `\n  ${example}: ${reason}`);
-  throw new FileError(`${data.join(" and ")} ${data.length === 1 ? "holds" : "hold"} no sample${why.join("")}`);
+  throw new FileError(`${data.join(" and ")} ${data.length === 1 ? "has" : "have"} no usable sample${why.join("")}`);
 }

@@ -28,7 +28,7 @@ import type { EvaluateOptions, Outcome, Protocol, Results } from "./options.ts";
 import { readSamples } from "./samples.ts";
 
 export const segmentation: Protocol = {
-  summary: "classes of places: mean IoU, mean accuracy of classes, accuracy of places, and of each class",
+  summary: "classes of pixels: mean IoU, mean class accuracy, pixel accuracy, and those of each class",
   takes: ["labels", "language", "firstClass"],
   run: evaluateSegmentation,
 };
@@ -45,7 +45,7 @@ async function evaluateSegmentation(named: NamedModel, options: EvaluateOptions)
   const measures = classification(count);
   const skips = skipCounts();
   const cards: Card[] = [];
-  const progress = startProgress({ description: "segmenting", total: samples.length, unit: "pictures" });
+  const progress = startProgress({ description: "segmenting", total: samples.length, unit: "images" });
   let judged = 0;
   await withWeights(named, segmenting.graph, options, async (model) => {
     const segmenter = await openSegmenter(model, segmenting, options);
@@ -67,9 +67,11 @@ async function evaluateSegmentation(named: NamedModel, options: EvaluateOptions)
     }
   });
   const broken = [...skipped, ...counted(skips.counts())];
-  if (judged === 0) throw new FileError(`no picture could be judged: ${broken[0]?.reason ?? "there is none"}`);
+  if (judged === 0) throw new FileError(`no image could be evaluated: ${broken[0]?.reason ?? "the data has none"}`);
   if (Number.isNaN(measures.accuracy()))
-    throw new UsageError("no place of any annotation is of a class: all are 255, or none of the model's numbers");
+    throw new UsageError(
+      "no annotated pixel has a class: all are 255, which is ignored, or below the model's first class",
+    );
   const { stride } = segmenting;
   const { size } = segmenting.preprocessing.geometry;
   return {
@@ -109,7 +111,7 @@ async function annotationOf({ image, mask }: RawSample, first: number, count: nu
   const sides = await imageSides(image!);
   if (sides.width !== width || sides.height !== height)
     throw new FileError(
-      `the picture has ${sides.width} x ${sides.height} pixels and its annotation ${width} x ${height}`,
+      `the image has ${sides.width} x ${sides.height} pixels, but its annotation has ${width} x ${height}`,
     );
   return {
     width,
@@ -118,7 +120,7 @@ async function annotationOf({ image, mask }: RawSample, first: number, count: nu
       if (value === ignored || value < first) return -1;
       if (value - first < count) return value - first;
       throw new UsageError(
-        `annotation "${imageName(mask!)}" has the number ${value}, and the model ${count} classes from ${first} on: say with --first-class what the first is called`,
+        `annotation "${imageName(mask!)}" has class ${value}, but the model has ${count} classes from ${first} on: set the number of the first class with --first-class`,
       );
     }),
   };
@@ -146,7 +148,7 @@ async function cardOf(
   own.add(found.data, right.data);
   return {
     title: basename(imageName(image)),
-    pictures: [await drawn(found, "what the model found"), await drawn(right, "what is right")],
+    pictures: [await drawn(found, "prediction"), await drawn(right, "ground truth")],
     remarks: [
       { label: "found", text: mostOf(found, labels) },
       { label: "right", text: mostOf(right, labels), mark: "expected" },

@@ -27,7 +27,7 @@ export function lessonsOf(
   const few = [...byClass].find(([, rows]) => rows.length < most);
   if (few)
     throw new UsageError(
-      `class ${nameOf(few[0])} has ${few[1].length} samples in --train: --shots is at most ${least} here`,
+      `class ${nameOf(few[0])} has ${few[1].length} samples in --train: --shots must be at most ${least}`,
     );
   return shots.flatMap((count) =>
     Array.from({ length: draws }, (_, draw) => ({

@@ -22,7 +22,7 @@ import { judgeClasses } from "./zero-shot.ts";
 export const usualFrames = 8;
 
 export const zeroShotVideo: Protocol = {
-  summary: "as zero-shot, of videos as folders of frames",
+  summary: "like zero-shot, for videos stored as folders of frames",
   takes: ["labels", "templates", "language", "prefix", "frames"],
   run: evaluateVideos,
 };

@@ -20,7 +20,7 @@ import type { EvaluateOptions, Outcome, Protocol } from "./options.ts";
 import { readSamples } from "./samples.ts";
 
 export const zeroShot: Protocol = {
-  summary: "classes by texts: top-1, top-5 and mean per class, in each language of the labels",
+  summary: "classification by text prompts: top-1, top-5 and mean per class, in each language of the labels",
   takes: ["labels", "templates", "language", "prefix", "images"],
   run: evaluateZeroShot,
 };
@@ -105,6 +105,6 @@ function folderNames(samples: readonly Labelled[]): ByLanguage {
   const names = [...new Set(samples.flatMap(({ className }) => className ?? []))].sort();
   if (names.length > 0) return { "": names };
   throw new UsageError(
-    "the data has numbers of classes and no names: give these with --labels, in the order of numbers",
+    "the data has class numbers but no class names: give the names with --labels, in the order of the numbers",
   );
 }

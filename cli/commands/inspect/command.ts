@@ -21,11 +21,13 @@ export async function inspectCommand(source: string, options: InspectOptions): P
   const job = (await isJob(source)) ? await inspectedJob(source, options) : undefined;
   const args = job?.args ?? given;
   if (args.measure && args.kernels === undefined)
-    throw new UsageError("--measure goes with --kernels: it times them on the GPU that is here");
+    throw new UsageError("--measure needs --kernels: it times them on this machine's GPU");
   if (args.measure && args.adapter !== anyGpu)
-    throw new UsageError(`--measure times kernels on the GPU that is here, not on --adapter ${args.adapter}`);
+    throw new UsageError(
+      `--measure times kernels on this machine's GPU and cannot be combined with --adapter ${args.adapter}`,
+    );
   const stray = (["budget", "device"] as const).find((key) => args[key] !== undefined);
-  if (stray) throw new UsageError(`--${stray} goes with --sweep, as in --sweep depth=32,48`);
+  if (stray) throw new UsageError(`--${stray} needs --sweep, as in --sweep depth=32,48`);
   const begun = performance.now();
   const { graph, parts, step } = job ?? (await subject(source, args));
   if (args.text) {

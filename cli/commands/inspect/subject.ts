@@ -24,9 +24,9 @@ export async function inspectedJob(
 ): Promise<Subject & { readonly args: InspectArguments }> {
   const { stage, graph: named, dtype } = options;
   const stray = stage !== undefined ? "--stage" : named !== undefined ? "--graph" : undefined;
-  if (stray) throw new UsageError(`${stray} is about a model; "${source}" is a job, whose training step is inspected`);
-  if (dtype !== "f32")
-    throw new UsageError(`--dtype is about a model; a job says it by its settings: --set precision=${dtype}`);
+  if (stray)
+    throw new UsageError(`${stray} applies to models only; "${source}" is a job, whose training step is inspected`);
+  if (dtype !== "f32") throw new UsageError(`--dtype applies to models only; for a job, use --set precision=${dtype}`);
   const job = await jobSubject(source, { set: options.set, size: [] });
   const { graph, precision } = job.step;
   const open = graphSymbols(graph).filter((name) => job.sizes[name] !== undefined);

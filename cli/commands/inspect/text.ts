@@ -21,7 +21,7 @@ export function describe(r: Inspection): string {
     ["model", r.settingsInWords === undefined ? r.model : `${r.model}: ${r.settingsInWords}`],
     ["parameters", `${digits(r.parameters)} in ${digits(r.tensors)} tensors`],
     ...(groups.length > 1 ? groups : []),
-    ...(r.buffers === undefined ? [] : [["buffers", `${digits(r.buffers)}, which are not learned`] as const]),
+    ...(r.buffers === undefined ? [] : [["buffers", `${digits(r.buffers)}, not trained`] as const]),
     ...(r.trainable
       ? [
           [

@@ -50,11 +50,11 @@ interface Example {
  */
 function examplesOf(given: readonly string[], mode: CaptionMode, name: string): readonly Example[] {
   if (given.length > 0 && !mode.pictures)
-    throw new UsageError(`${name} reads one picture at a time, and no --example before it`);
+    throw new UsageError(`${name} reads one image at a time and takes no --example`);
   return given.map((example) => {
     const [, picture, said] = /^([^=]+)=(.+)$/s.exec(example) ?? [];
     if (picture !== undefined && said !== undefined) return { picture, said };
-    throw new UsageError(`--example takes a picture and what is said of it, as in fox.png="a fox", not "${example}"`);
+    throw new UsageError(`--example must be an image and its caption, as in fox.png="a fox"; got "${example}"`);
   });
 }
 
@@ -77,7 +77,7 @@ export async function captionCommand(source: string, options: CaptionOptions): P
   const tokenizer = await openTokenizer(step, options);
   const shown = shownIn(mode, named.config!, examples);
   const begun = tokensBegun(beginning, step, captionPrompt(tokenizer, prompt, shown).length);
-  requireRoom(begun, writing.maxNewTokens, limitOf(mode, named), "the picture, the prompt");
+  requireRoom(begun, writing.maxNewTokens, limitOf(mode, named), "the image, the prompt");
   const preprocessing = await preprocessingFor(named, beginning, "caption", options);
   return await withWeights(named, beginning, options, (model) =>
     untilInterrupted(async (signal) => {

@@ -96,10 +96,10 @@ export function templateOf(
   const found = asked === undefined ? known[0] : known.find((t) => t.name === asked);
   if (asked === undefined && found && model && sizesInWords(model) !== undefined)
     process.stderr.write(
-      `${name} is of no published sizes, so that its template is not known: "${found.name}" is taken; --template says another of ${known.map((t) => t.name).join(", ")}\n`,
+      `${name} has no published sizes, so its template is unknown: using "${found.name}"; choose another with --template: ${known.map((t) => t.name).join(", ")}\n`,
     );
   if (found) return found;
-  throw new UsageError(`--template is one of ${known.map((t) => t.name).join(", ")}, not "${asked}"`);
+  throw new UsageError(`--template must be one of ${known.map((t) => t.name).join(", ")}; got "${asked}"`);
 }
 
 /** An image and its placeholder. Throws UsageError for a model that takes none. */
@@ -119,10 +119,10 @@ export const shownIn = ({ beginning, place }: Omit<ChatImage, "pixels">, pixels:
 export function placeOf({ begin }: ChatMode, named: NamedModel): Omit<ChatImage, "pixels"> {
   const { name, model, config } = named;
   if (begin === undefined)
-    throw new UsageError(`"${name}" is a language model alone and sees no picture: ask it without one`);
+    throw new UsageError(`"${name}" is a language model without vision and takes no image: ask it without one`);
   const place = modelGraph(model!, begin).runs?.(config!).input_ids;
   if (place) return { beginning: graphOf(named, begin), place: { id: place.id, tokens: place.length } };
   throw new UsageError(
-    `"${name}" does not say where a picture goes: its graph "${begin}" needs runs: { input_ids: { id, length } }`,
+    `"${name}" does not declare where an image goes: its graph "${begin}" needs runs: { input_ids: { id, length } }`,
   );
 }

@@ -68,7 +68,7 @@ export async function labelsOf(
   if (labels !== undefined) {
     const [given] = Object.values(await readLabels(labels, language));
     if (given!.length === count) return given!;
-    throw new UsageError(`the labels are ${given!.length}, and the model tells ${count} classes apart`);
+    throw new UsageError(`got ${given!.length} labels, but the model has ${count} classes`);
   }
   const stored = storedWeights(weights);
   const json = stored === undefined ? undefined : await configJson(folderOf(stored));
@@ -84,12 +84,12 @@ async function byTexts(named: NamedModel, options: ClassifyOptions): Promise<Cla
     graph,
     "classify",
     ["image", "text", "scale"],
-    "a classifier of its own classes says modes: { classify: { output } } in its record",
+    "a classifier with its own classes declares modes: { classify: { output } } in its record",
   );
   requirePictures(options.image);
   const tokenizer = tokenizerOf(await openTokenizer(graph, options), mode);
   if (options.labels === undefined)
-    throw new UsageError(`classify by texts needs them: --labels "cat,dog", or a JSON file`);
+    throw new UsageError(`classify by texts needs class names: give --labels "cat,dog", or a JSON file`);
   const labels = await readLabels(options.labels, options.language);
   const classes = classPrompts(labels, await readTemplates(options.templates, options.language));
   const terms = graph.outputs.map((o) => o.name).filter((name) => name === "scale" || name === "bias");

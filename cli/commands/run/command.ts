@@ -50,19 +50,19 @@ type Add = (parent: Command, name: string, description: string) => Command;
 type Done = (status: number) => void;
 
 function perception(source: string, add: Add, program: Command, done: Done): void {
-  add(program, "features", "write what the model sees as maps, a file for each picture")
-    .requiredOption("--image <files...>", "pictures")
-    .option("--blocks <list>", "blocks to take, as in 12,24,36,48; 0 is what goes into the first", numbers)
-    .requiredOption("--out <folder>", "where the files go")
+  add(program, "features", "write the model's feature maps, a file for each image")
+    .requiredOption("--image <files...>", "images")
+    .option("--blocks <list>", "blocks to write, as in 12,24,36,48; 0 is the input of the first", numbers)
+    .requiredOption("--out <folder>", "output folder")
     .action(async (_, command: Command) => {
       const { featuresCommand } = await import("./features.ts");
       done(await featuresCommand(source, command.optsWithGlobals<FeaturesOptions>()));
     });
-  add(program, "segment", "name what is at every place of pictures, drawn over them")
-    .requiredOption("--image <files...>", "pictures")
+  add(program, "segment", "classify every pixel of images, and draw the classes over them")
+    .requiredOption("--image <files...>", "images")
     .option("--labels <names>", 'class names: a JSON file, or "wall,sky"; default the model\'s own')
-    .option("--language <code>", "the language to take from a file that has several")
-    .requiredOption("--out <folder>", "where the pictures and their class numbers go")
+    .option("--language <code>", "language to use from a file with several")
+    .requiredOption("--out <folder>", "output folder of the drawn images and their class maps")
     .action(async (_, command: Command) => {
       const { segmentCommand } = await import("./segment.ts");
       done(await segmentCommand(source, command.optsWithGlobals<SegmentOptions>()));
@@ -70,32 +70,37 @@ function perception(source: string, add: Add, program: Command, done: Done): voi
 }
 
 function contrast(source: string, add: Add, program: Command, done: Done): void {
-  add(program, "classify", "name what is in pictures, by texts alone or by a classifier's classes")
-    .requiredOption("--image <files...>", "pictures")
-    .option("--labels <names>", 'class names: a JSON file, or "cat,dog"; of a classifier, default its own')
+  add(program, "classify", "classify images, zero-shot by texts or with a classifier's own classes")
+    .requiredOption("--image <files...>", "images")
+    .option("--labels <names>", 'class names: a JSON file, or "cat,dog"; default a classifier\'s own')
     .option("--templates <texts>", 'a JSON file, or "a photo of a {c}.|a drawing of a {c}."; default the bare name')
-    .option("--language <code>", "the language to take from files that have several; default all of them")
-    .option("--prefix <text>", "what all prompts begin with; default as the model has it, nothing for bytes")
+    .option("--language <code>", "language to use from files with several; default all")
+    .option("--prefix <text>", "prefix of all prompts; default the model's own, none for bytes")
     .option("--top <n>", "classes to show", wholeNumber, 5)
     .action(async (_, command: Command) => {
       const { classifyCommand } = await import("./classify.ts");
       done(await classifyCommand(source, command.optsWithGlobals<ClassifyOptions>()));
     });
-  const retrieve = add(program, "retrieve", "find pictures by texts and texts by pictures");
-  add(retrieve, "index <folder>", "read a folder's pictures and captions into an index")
-    .requiredOption("--out <file>", "the index, as in index.safetensors")
-    .option("--prefix <text>", "what all texts begin with; default as the model has it, nothing for bytes")
+  const retrieve = add(program, "retrieve", "find images by text and texts by image");
+  add(retrieve, "index <folder>", "build an index of a folder's images and captions")
+    .requiredOption("--out <file>", "index file to write, as in index.safetensors")
+    .option("--prefix <text>", "prefix of all texts; default the model's own, none for bytes")
     .action(async (folder: string, _, command: Command) => {
       const { indexCommand } = await import("./retrieve.ts");
       done(await indexCommand(source, folder, command.optsWithGlobals<IndexOptions>()));
     });
   add(retrieve, "search", "search an index")
-    .requiredOption("--index <file>", "what retrieve index wrote")
-    .option("--text <query>", "look for pictures that a text describes")
-    .option("--image <file>", "look for texts that describe a picture", once)
-    .addOption(new Option("--among <kind>", "what to look for, when it is the other").choices(["images", "texts"]))
-    .option("--prefix <text>", "what the text begins with; default as the model has it, nothing for bytes")
-    .option("--top <n>", "how many to show", wholeNumber, 10)
+    .requiredOption("--index <file>", "index file that retrieve index wrote")
+    .option("--text <query>", "find images that match a text")
+    .option("--image <file>", "find texts that match an image", once)
+    .addOption(
+      new Option("--among <kind>", "what to find; default images for --text, texts for --image").choices([
+        "images",
+        "texts",
+      ]),
+    )
+    .option("--prefix <text>", "prefix of the text; default the model's own, none for bytes")
+    .option("--top <n>", "number of results to show", wholeNumber, 10)
     .action(async (_, command: Command) => {
       const { searchCommand } = await import("./retrieve.ts");
       done(await searchCommand(source, command.optsWithGlobals<SearchOptions>()));
@@ -103,12 +108,12 @@ function contrast(source: string, add: Add, program: Command, done: Done): void 
 }
 
 function generation(source: string, add: Add, program: Command, done: Done): void {
-  const caption = add(program, "caption", "put pictures into words")
-    .requiredOption("--image <files...>", "pictures")
-    .option("--prompt <text>", "what the words go on from; default as the model has it")
+  const caption = add(program, "caption", "write captions of images")
+    .requiredOption("--image <files...>", "images")
+    .option("--prompt <text>", "prompt that the caption continues; default the model's own")
     .option(
-      "--example <picture=words>",
-      "a picture and what is said of it, for models that read several; may be repeated",
+      "--example <image=caption>",
+      "an image and its caption to show first, for models that read several; may be repeated",
       collect,
       [],
     );
@@ -116,14 +121,10 @@ function generation(source: string, add: Add, program: Command, done: Done): voi
     const { captionCommand } = await import("./caption.ts");
     done(await captionCommand(source, command.optsWithGlobals<CaptionOptions>()));
   });
-  const chat = add(
-    program,
-    "chat",
-    "answer questions about a picture, one line of stdin after the other (default: greedily)",
-  )
-    .option("--image <file>", "the picture that the conversation is about", once)
-    .option("--prompt <texts...>", "questions to ask instead of stdin's")
-    .option("--template <name>", "how turns are written, by name; default the model's first");
+  const chat = add(program, "chat", "answer questions about an image, one per line of stdin (default: greedy decoding)")
+    .option("--image <file>", "image that the conversation is about", once)
+    .option("--prompt <texts...>", "questions to ask instead of reading stdin")
+    .option("--template <name>", "name of the chat template; default the model's first");
   writingFlags(chat).action(async (_, command: Command) => {
     const { chatCommand } = await import("./chat.ts");
     done(await chatCommand(source, command.optsWithGlobals<ChatOptions>()));
@@ -131,10 +132,11 @@ function generation(source: string, add: Add, program: Command, done: Done): voi
 }
 
 function texts(source: string, add: Add, program: Command, done: Done): void {
-  const generate = add(program, "generate", "go on with texts (default: greedily, up to 128 tokens)").requiredOption(
-    "--prompt <texts...>",
-    "what to go on from, each by itself",
-  );
+  const generate = add(
+    program,
+    "generate",
+    "continue texts (default: greedy decoding, up to 128 tokens)",
+  ).requiredOption("--prompt <texts...>", "prompts, each continued by itself");
   writingFlags(searchFlags(generate)).action(async (_, command: Command) => {
     const { generateCommand } = await import("./generate.ts");
     done(await generateCommand(source, command.optsWithGlobals<GenerateTextOptions>()));
@@ -144,5 +146,5 @@ function texts(source: string, add: Add, program: Command, done: Done): void {
 function numbers(text: string): number[] {
   const values = text.split(",").map((part) => (part.trim() === "" ? Number.NaN : Number(part)));
   if (values.every(Number.isInteger)) return values;
-  throw new InvalidArgumentError("whole numbers with commas between them are needed");
+  throw new InvalidArgumentError("must be comma-separated integers");
 }

@@ -10,5 +10,7 @@ export const limitOf = ({ limit }: Pick<GenerateMode, "limit">, { config }: Pick
 /** Throws UsageError if the prompt and the new tokens exceed the model's limit. */
 export function requireRoom(begun: number, maxNewTokens: number, limit: number, what: string): void {
   if (begun + maxNewTokens <= limit) return;
-  throw new UsageError(`${what} and --max-tokens are ${begun + maxNewTokens} tokens; the model takes ${limit}`);
+  throw new UsageError(
+    `${what} and --max-tokens need ${begun + maxNewTokens} tokens; the model takes at most ${limit}`,
+  );
 }

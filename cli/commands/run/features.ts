@@ -56,7 +56,7 @@ export async function featuresCommand(source: string, options: FeaturesOptions):
       feeds: pictureFeeds(options.image, album),
     };
     const session = await model.session(graphForRows(graph, rows));
-    const progress = startProgress({ description: "features", total: rows.count, unit: "pictures" });
+    const progress = startProgress({ description: "features", total: rows.count, unit: "images" });
     let [done, shape]: [number, MapShape] = [0, [0, 0, 0]];
     model.onParts((parts) => progress.update(done, { parts }));
     try {
@@ -90,7 +90,7 @@ export function chosenBlocks(asked: readonly number[] | undefined, { name, outpu
   const known = outputs.flatMap((o) => (/^block\.\d+$/.test(o.name) ? [Number(o.name.slice("block.".length))] : []));
   if (known.length === 0)
     throw new UsageError(
-      `graph @${name} has no output block.N: features are called so, block.0 being what goes into the first block`,
+      `graph @${name} has no output block.N: features must be named so, with block.0 as the input of the first block`,
     );
   const last = Math.max(...known);
   const blocks = asked ?? [last];
@@ -98,7 +98,7 @@ export function chosenBlocks(asked: readonly number[] | undefined, { name, outpu
   if (wrong === undefined) return [...new Set(blocks)].sort((a, b) => a - b);
   const all = known.length === last + 1;
   throw new UsageError(
-    `--blocks ${wrong}: the model has the blocks ${all ? `1 to ${last}, and 0 for what goes into the first` : known.join(", ")}`,
+    `--blocks ${wrong}: the model has the blocks ${all ? `1 to ${last}, and 0 for the input of the first` : known.join(", ")}`,
   );
 }
 
@@ -108,7 +108,7 @@ function fileNames(images: readonly string[], folder: string): readonly string[]
   const twice = names.findIndex((name, i) => names.indexOf(name) !== i);
   if (twice >= 0)
     throw new UsageError(
-      `"${images[names.indexOf(names[twice]!)]}" and "${images[twice]}" would both become ${names[twice]}: run them apart`,
+      `"${images[names.indexOf(names[twice]!)]}" and "${images[twice]}" would both be written to ${names[twice]}: run them separately`,
     );
   return names.map((name) => join(folder, name));
 }
@@ -159,7 +159,7 @@ function maps(name: string, states: HostTensor, before = 0) {
   const side = Math.sqrt((tokens ?? 0) - before);
   if (!Number.isInteger(side) || side < 1)
     throw new UsageError(
-      `"${name}" is [${axes.map((a) => `${a.name}=${a.size}`).join(", ")}]: features have rows and columns, or tokens of which all but the ${before} first are a square`,
+      `"${name}" is [${axes.map((a) => `${a.name}=${a.size}`).join(", ")}]: features must have axes row and column, or tokens of which all but the first ${before} form a square`,
     );
   const data = permute(states, ["token", ...others]).data as Float32Array;
   const first = data.subarray(0, before * width);

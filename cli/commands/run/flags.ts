@@ -13,18 +13,18 @@ export const runFlags = (command: Command, source: string): Command =>
     .addOption(weightsOption(source))
     .option("--tokenizer <file>", 'a tokenizer.json, or "bytes"; default the one beside the weights')
     .option("--device <device>", "auto, webgpu or cpu", "auto")
-    .option("--batch <n>", "pictures or texts at a time", wholeNumber, 16)
+    .option("--batch <n>", "images or texts per batch", wholeNumber, 16)
     .option("--set <key=value>", "change a setting, or choose a named configuration; may be repeated", collect, [])
     .addOption(
-      new Option("--dtype <dtype>", "what weights are kept as; with f16 also computes in it, where the device can")
+      new Option("--dtype <dtype>", "dtype of the weights; f16 also computes in f16, where the device can")
         .choices(weightDtypes)
         .default("f32"),
     )
     .option("--fixed", "compile for each run's sizes; default once for all sizes", false)
     .option("--offload", "leave weights on disk and stream them through the device, part by part", false)
-    .option("--memory <size>", "with --offload: weights held at once (2GB)", byteCount)
+    .option("--memory <size>", "with --offload: size of the weights held at once (2GB)", byteCount)
     .option("--no-tuning", "ignore the results of heddle tune")
-    .addOption(new Option("--fit <how>", "how pictures become squares").choices(["crop", "squash", "pad"]))
+    .addOption(new Option("--fit <how>", "how images are made square").choices(["crop", "squash", "pad"]))
     .option(...checkTypesFlag)
     .option("--json", "print JSON", false)
     .hook("preAction", async (_, chosen) => {

@@ -46,7 +46,7 @@ export function modeOf<M extends keyof ModelModes>({ name, model }: NamedModel, 
   const served = Object.keys(modes);
   const has = served.length === 0 ? "none" : served.join(", ");
   throw new UsageError(
-    `"${name}" does not serve ${mode}: of the modes of heddle run, its record has ${has}\n  hint: a record says it as modes: { ${mode}: ... }`,
+    `"${name}" does not support ${mode}: of the modes of heddle run, its record has ${has}\n  hint: declare it in the record as modes: { ${mode}: ... }`,
   );
 }
 
@@ -64,8 +64,7 @@ export interface LoadedModel extends DeviceModel {
  * their parameters in the requested dtype.
  */
 async function loadWeights(named: NamedModel, graph: Graph, options: RunOptions): Promise<LoadedModel> {
-  if (!options.offload && options.memory !== undefined)
-    throw new UsageError("--memory is a setting of --offload: give both");
+  if (!options.offload && options.memory !== undefined) throw new UsageError("--memory needs --offload: give both");
   const choice = parseDevice(options.device);
   const weights = await weightsFor(named, graph, options);
   try {
@@ -100,7 +99,7 @@ async function loadWeights(named: NamedModel, graph: Graph, options: RunOptions)
 function assertDecodes({ backend }: ChosenDevice, { dtype }: RunOptions): void {
   if (dtype === "f32" || dtype === "f16" || backend.device.backend === "webgpu") return;
   throw new UsageError(
-    `--dtype ${dtype} keeps weights as integers on webgpu only, and this is ${backend.device.backend}\n  hint: take --device webgpu, or --dtype f16; "heddle export --dtype ${dtype}" writes integers that onnxruntime runs`,
+    `--dtype ${dtype} keeps weights as integers on webgpu only; this device is ${backend.device.backend}\n  hint: use --device webgpu, or --dtype f16; "heddle export --dtype ${dtype}" writes integers that onnxruntime runs`,
   );
 }
 
@@ -115,7 +114,7 @@ function modelOn(
 ): DeviceModel {
   if (!offload) return deviceModel(backend, weights, { fixed, precision: precisionFor(dtype) });
   const held = memory ?? usualMemory;
-  say(`weights stream part by part: at most ${bytes(held)} of them are on the device at a time`);
+  say(`streaming weights part by part: at most ${bytes(held)} of them are on the device at a time`);
   return offloadedModel(backend, weights, {
     memory: held,
     fixed,

@@ -27,7 +27,7 @@ export const isPicture = (name: string): boolean => endings.includes(extname(nam
 /** Throws one FileError naming every missing image, before anything slow starts. */
 export function requirePictures(paths: readonly string[]): void {
   const missing = paths.filter((path) => !existsSync(path));
-  if (missing.length > 0) throw new FileError(`there is no picture ${missing.map((path) => `"${path}"`).join(", ")}`);
+  if (missing.length > 0) throw new FileError(`no such image: ${missing.map((path) => `"${path}"`).join(", ")}`);
 }
 
 /** The side of the square input "pixels". */
@@ -37,7 +37,7 @@ function imageSide(graph: Graph): number {
   if (typeof side === "number" && other === side) return side;
   if (typeof side === "number" && typeof other === "number")
     throw new UsageError(
-      `graph @${graph.name} takes "pixels" of ${side} × ${other}, and heddle run makes pictures square: set the sizes to one number with --set, or give pixels of your own with session(...).run from a program`,
+      `graph @${graph.name} takes "pixels" of ${side} × ${other}, but heddle run makes images square: set both sizes to one number with --set, or give your own pixels with session(...).run from a program`,
     );
   throw new UsageError(`graph @${graph.name} leaves the size of "pixels" open: set it with --set`);
 }
@@ -78,16 +78,16 @@ export async function preprocessingFor(
   const source = found
     ? sourceText(found)
     : record
-      ? `as ${name} says`
-      : `assumed, since neither ${name} nor its weights say`;
+      ? `from ${name}`
+      : `assumed, since neither ${name} nor its weights specify it`;
   const numbers = (of: readonly number[]) => of.map((n) => Number(n.toFixed(4))).join(" ");
   // An explicit fit applies to the whole image, without tiling.
   const limits = mode === "chat" && asked === undefined ? tileLimits({ model, config, given }, found) : undefined;
   if (limits && limits.least > limits.most)
-    throw new UsageError(`a picture cannot become at least ${limits.least} tiles and at most ${limits.most}`);
+    throw new UsageError(`an image cannot have at least ${limits.least} tiles and at most ${limits.most}`);
   const tiling = limits && limits.most > 1 ? { size, ...limits } : undefined;
   const made = tiling ? tilingText(tiling, geometry) : shape(geometry);
-  say(`pictures: ${size} × ${size}, ${made}, mean ${numbers(mean)}, std ${numbers(std)} (${source})`);
+  say(`images: ${size} × ${size}, ${made}, mean ${numbers(mean)}, std ${numbers(std)} (${source})`);
   return { geometry, normalization: { mean, std }, ...(tiling && { tiling }) };
 }
 
@@ -95,7 +95,7 @@ export async function preprocessingFor(
 const sourceText = ({ path, unknown }: CheckpointPreprocessing): string =>
   unknown.length === 0
     ? path
-    : `${path}, of which ${unknown.join(", ")} ${unknown.length > 1 ? "are" : "is"} not known`;
+    : `${path}, of which ${unknown.join(", ")} ${unknown.length > 1 ? "are" : "is"} not understood`;
 
 /**
  * How a chat's image is tiled: by `--set`, else by the checkpoint's preprocessor_config.json, else by the record.
@@ -109,7 +109,7 @@ function tileLimits(
   if (!of || !config) {
     if (!found?.tiles || found.tiles.most === 1) return undefined;
     throw new UsageError(
-      `${found.path}: it cuts pictures into tiles, and the model sees whole ones: --fit squash shows it one`,
+      `${found.path}: it cuts images into tiles, but the model takes whole images: use --fit squash`,
     );
   }
   const chosen = of(config);

@@ -31,9 +31,7 @@ export async function readTemplates(source: string | undefined, language?: strin
     .flat()
     .find((t) => !t.includes(place));
   if (wrong !== undefined)
-    throw new UsageError(
-      `the template "${wrong}" has no ${place}, where the class name goes: "a photo of a ${place}."`,
-    );
+    throw new UsageError(`the template "${wrong}" has no ${place} for the class name, as in "a photo of a ${place}."`);
   return inLanguage(templates, language, "templates");
 }
 
@@ -46,7 +44,9 @@ export function classPrompts(labels: ByLanguage, templates: ByLanguage): Classes
   for (const language of languages) {
     const names = labels[language]!;
     if (names.length !== first.length)
-      throw new UsageError(`the labels are ${first.length} in "${languages[0]}" and ${names.length} in "${language}"`);
+      throw new UsageError(
+        `there are ${first.length} labels in "${languages[0]}", but ${names.length} in "${language}"`,
+      );
     const own = textsOf(templates, language);
     if (!own && language === "") throw unsaid(templates);
     if (!own) throw missing("templates", language, templates);
@@ -79,10 +79,10 @@ async function readTexts(path: string, what: string): Promise<ByLanguage> {
         .every((text) => text.isWellFormed())
     )
       return texts as ByLanguage;
-    throw new FileError(`${what} "${path}" hold a text with half of a surrogate pair`);
+    throw new FileError(`${what} "${path}" contain a text with an unpaired surrogate`);
   }
   throw new FileError(
-    `${what} "${path}" hold neither an array of texts nor one for each language, as in { "en": ["cat", "dog"] }`,
+    `${what} "${path}" must be an array of texts, or one for each language, as in { "en": ["cat", "dog"] }`,
   );
 }
 
@@ -95,7 +95,7 @@ const textsOf = (texts: ByLanguage, language: string): readonly string[] | undef
 
 /** The languages to use: the one asked for, else all. */
 function inLanguage(texts: ByLanguage, language: string | undefined, what: string): ByLanguage {
-  if (Object.values(texts).flat().length === 0) throw new UsageError(`there are no ${what}`);
+  if (Object.values(texts).flat().length === 0) throw new UsageError(`no ${what} given`);
   if (language === undefined) return texts;
   const own = textsOf(texts, language);
   if (!own) throw missing(what, language, texts);
@@ -104,12 +104,12 @@ function inLanguage(texts: ByLanguage, language: string | undefined, what: strin
 
 const unsaid = (templates: ByLanguage): UsageError =>
   new UsageError(
-    `the templates are in ${Object.keys(templates).join(", ")} and the labels in no language: say which with --language`,
+    `the templates are in ${Object.keys(templates).join(", ")}, but the labels have no language: choose one with --language`,
   );
 
 function missing(what: string, language: string, texts: ByLanguage): UsageError {
   const known = Object.keys(texts);
   return new UsageError(
-    `there are no ${what} in "${language}"${didYouMean(language, known) || "."} There are some in ${known.join(", ")}.`,
+    `no ${what} in "${language}"${didYouMean(language, known) || "."} Available: ${known.join(", ")}.`,
   );
 }

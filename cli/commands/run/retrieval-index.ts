@@ -60,7 +60,7 @@ async function readKind(reader: SafetensorsReader, kind: Kind): Promise<Indexed>
 function parseNames(path: string, kind: Kind, text: string | undefined): readonly string[] {
   const names = text === undefined ? undefined : parsed(text);
   if (Array.isArray(names) && names.every((name) => typeof name === "string")) return names;
-  throw notAnIndex(path, `the names of its ${kind} are not there`);
+  throw notAnIndex(path, `the names of its ${kind} are missing`);
 }
 
 function parsed(text: string): unknown {
@@ -72,13 +72,14 @@ function parsed(text: string): unknown {
 }
 
 const notAnIndex = (path: string, why: string): FileError =>
-  new FileError(`"${path}" is no index that heddle wrote: ${why}. Make one with: retrieve index FOLDER --out FILE`);
+  new FileError(`"${path}" is not an index that heddle wrote: ${why}. Make one with: retrieve index FOLDER --out FILE`);
 
 /** The vectors to search. Throws UsageError if the index has none of the kind, or is of another model. */
 export function searched(path: string, index: RetrievalIndex, kind: Kind, model: string): Indexed {
   if (index.model !== model)
-    throw new UsageError(`"${path}" was made by "${index.model}", whose vectors "${model}" cannot search`);
+    throw new UsageError(`"${path}" was built with "${index.model}" and cannot be searched with "${model}"`);
   if (index[kind].names.length > 0) return index[kind];
-  const how = kind === "texts" ? "put captions beside the pictures (cat.txt beside cat.jpg) and index them again" : "";
+  const how =
+    kind === "texts" ? "put captions next to the images (cat.txt next to cat.jpg) and build the index again" : "";
   throw new UsageError(`"${path}" has no ${kind} to find${how === "" ? "" : `: ${how}`}`);
 }

@@ -56,7 +56,7 @@ export async function indexCommand(source: string, folder: string, options: Inde
   await writeIndex(options.out, index);
   const counts = { pictures: index.images.names.length, texts: index.texts.names.length };
   if (options.json) process.stdout.write(`${json({ index: options.out, ...counts })}\n`);
-  else say(`${options.out}: ${digits(counts.pictures)} pictures, ${digits(counts.texts)} texts`);
+  else say(`${options.out}: ${digits(counts.pictures)} images, ${digits(counts.texts)} texts`);
   return 0;
 }
 
@@ -133,7 +133,7 @@ interface FolderContent {
 async function readFolder(folder: string): Promise<FolderContent> {
   const names = await listFiles(folder);
   const pictures = names.filter(isPicture);
-  if (pictures.length === 0) throw new FileError(`"${folder}" holds no picture (png, jpg, webp, svg)`);
+  if (pictures.length === 0) throw new FileError(`"${folder}" has no images (png, jpg, webp, svg)`);
   const there = new Set(names);
   const texts = [...new Set(pictures.map(captionFile))].filter((name) => there.has(name));
   const lines = await mapLimited(texts, 16, async (name) => captionsOf(name, await readFile(join(folder, name))));
@@ -157,7 +157,7 @@ function captionsOf(name: string, bytes: Uint8Array): string[] {
     const lines = new TextDecoder("utf-8", { fatal: true }).decode(bytes).split(/\r?\n/);
     return lines.map((line) => line.trim()).filter((line) => line !== "");
   } catch {
-    say(`skipped: the captions "${name}" are no UTF-8 text`);
+    say(`skipped: the captions "${name}" are not valid UTF-8`);
     return [];
   }
 }
@@ -168,5 +168,5 @@ async function readable(folder: string, names: readonly string[], images: ImageS
   const paths = names.map((name) => join(folder, name));
   const good = await images.preload(paths, { onSkip });
   if (good.size > 0) return names.filter((_, i) => good.has(paths[i]!));
-  throw new FileError(`none of the ${names.length} pictures in "${folder}" can be read`);
+  throw new FileError(`none of the ${names.length} images in "${folder}" can be read`);
 }

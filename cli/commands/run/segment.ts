@@ -48,7 +48,7 @@ export async function segmentCommand(source: string, options: SegmentOptions): P
   await makeFolder(options.out);
   const found = await withWeights(named, segmenting.graph, options, async (model) => {
     const segmenter = await openSegmenter(model, segmenting, options);
-    const progress = startProgress({ description: "segmenting", total: options.image.length, unit: "pictures" });
+    const progress = startProgress({ description: "segmenting", total: options.image.length, unit: "images" });
     const written: Segmented[] = [];
     try {
       for (const [i, image] of options.image.entries()) {
@@ -77,7 +77,7 @@ function stemsOf(images: readonly string[]): readonly string[] {
   const twice = stems.findIndex((stem, i) => stems.indexOf(stem) !== i);
   if (twice < 0) return stems;
   throw new UsageError(
-    `"${images[stems.indexOf(stems[twice]!)]}" and "${images[twice]}" would both become ${stems[twice]}.png: run them apart`,
+    `"${images[stems.indexOf(stems[twice]!)]}" and "${images[twice]}" would both be written to ${stems[twice]}.png: run them separately`,
   );
 }
 

@@ -60,7 +60,7 @@ export async function segmentingOf(named: NamedModel, options: RunOptions): Prom
 function strideOf({ stride = usualStride }: SegmentMode): number {
   if (stride > 0 && stride <= 1) return stride;
   throw new UsageError(
-    `modes.segment.stride is ${stride}: windows lie a share of their side apart, more than 0 and at most 1`,
+    `modes.segment.stride is ${stride}, but must be a fraction of a window's side, above 0 and at most 1`,
   );
 }
 
@@ -69,7 +69,7 @@ function fitOf({ model }: NamedModel, { fit }: RunOptions): "squash" | undefined
   const asked = fit ?? (typeof ofRecord === "object" ? ofRecord.segment : undefined);
   if (asked === undefined || asked === "squash") return asked;
   throw new UsageError(
-    `segment sees all of a picture, in windows or with --fit squash; ${asked} would leave places without a class`,
+    `segment needs the whole image, in windows or with --fit squash; ${asked} would leave pixels without a class`,
   );
 }
 

@@ -21,12 +21,14 @@ export async function openTokenizer(graph: Graph, options: RunOptions): Promise<
   const tokenizer = withTokens(await chosen(options, vocabulary), { pad: 0 });
   if (vocabulary !== undefined && tokenizer.vocabularySize > vocabulary) {
     throw new UsageError(
-      `the tokenizer has ${tokenizer.vocabularySize} ids and the model ${vocabulary}: give the model's own with --tokenizer`,
+      `the tokenizer has ${tokenizer.vocabularySize} ids, but the model has ${vocabulary}: give the model's own tokenizer with --tokenizer`,
     );
   }
   // Tables are often padded by a few rows; a gap this large means another model's tokenizer, or a larger model.
   if (vocabulary !== undefined && tokenizer.vocabularySize < 0.9 * vocabulary)
-    say(`note: the tokenizer has ${tokenizer.vocabularySize} ids and the model ${vocabulary}: is it the model's own?`);
+    say(
+      `note: the tokenizer has ${tokenizer.vocabularySize} ids, but the model has ${vocabulary}: is it the model's own?`,
+    );
   return tokenizer;
 }
 
@@ -36,7 +38,7 @@ async function chosen({ tokenizer, weights }: RunOptions, vocabulary: number | u
   const path = tokenizer ?? beside(weights);
   if (existsSync(path) || tokenizer !== undefined) return withTokens(await readTokenizer(path), { bytes: false });
   if (vocabulary === byteTokenizer.vocabularySize) return bytes;
-  throw new UsageError(`there is no "${path}": give --tokenizer tokenizer.json, or --tokenizer bytes`);
+  throw new UsageError(`no such tokenizer: "${path}"; give --tokenizer tokenizer.json, or --tokenizer bytes`);
 }
 
 const beside = (weights: string): string =>

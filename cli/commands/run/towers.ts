@@ -28,7 +28,7 @@ export async function embedPictures(
 ): Promise<Embeddings> {
   const batch = Math.min(options.batch, pictures.length);
   const rows = { count: pictures.length, batch, full: model.fixed, feeds: pictureFeeds(pictures, album) };
-  return await embed(model, selectOutputs(graph, [output]), output, rows, {}, "pictures");
+  return await embed(model, selectOutputs(graph, [output]), output, rows, {}, "images");
 }
 
 /** Unit vectors of texts, one row each. */

@@ -19,18 +19,18 @@ export interface WritingOptions {
 /** Adds the flags of all modes that generate text. */
 export const writingFlags = (command: Command): Command =>
   command
-    .option("--temperature <x>", "draw tokens, more evenly above 1", anyNumber)
-    .option("--top-k <n>", "draw among the n likeliest", anyNumber)
-    .option("--top-p <x>", "draw among the likeliest that together have this probability", anyNumber)
-    .option("--seed <n>", "for drawing (0)", anyNumber)
-    .option("--min-tokens <n>", "no end before so many", anyNumber)
-    .option("--max-tokens <n>", "the end at the latest after so many", anyNumber);
+    .option("--temperature <x>", "sample tokens with this temperature", anyNumber)
+    .option("--top-k <n>", "sample from the n most likely tokens", anyNumber)
+    .option("--top-p <x>", "sample from the most likely tokens that together have this probability", anyNumber)
+    .option("--seed <n>", "seed of sampling (0)", anyNumber)
+    .option("--min-tokens <n>", "minimum number of new tokens", anyNumber)
+    .option("--max-tokens <n>", "maximum number of new tokens", anyNumber);
 
 /** Adds the flags of beam search, for modes that do not stream. */
 export const searchFlags = (command: Command): Command =>
   command
-    .option("--greedy", "the likeliest token each time", false)
-    .option("--beams <n>", "search with so many beams", anyNumber)
+    .option("--greedy", "take the most likely token each time", false)
+    .option("--beams <n>", "number of beams of a beam search", anyNumber)
     .option("--length-penalty <x>", "divide a beam's score by its length to this power (1)", anyNumber);
 
 const drawing = ["temperature", "topK", "topP", "seed"] as const;
@@ -50,7 +50,7 @@ function strategyOf(options: WritingOptions, otherwise: Strategy): Strategy {
   const asked = [given(drawing), given(searching), options.greedy === true].filter(Boolean).length;
   if (asked > 1)
     throw new UsageError(
-      "tokens are chosen in one way: greedily, by --beams, or drawn (--temperature, --top-k, --top-p, --seed)",
+      "choose one way of decoding: --greedy, --beams, or sampling (--temperature, --top-k, --top-p, --seed)",
     );
   if (options.greedy) return { kind: "greedy" };
   if (given(drawing)) return { kind: "sample", ...picked(options, drawing), seed: options.seed ?? 0 };
