@@ -124,7 +124,7 @@ export const inSequence = (...sections: readonly Section[]): Schedule => {
   const lengths = sections.slice(0, -1).map((s) => s.steps ?? 0);
   if (sections.length === 0) throw new UsageError("inSequence: give at least one schedule");
   for (const n of lengths) requireSteps("inSequence: each schedule but the last", n);
-  const text = sections.map(({ schedule }) => schedule.text ?? "one of its own").join(", then ");
+  const text = sections.map(({ schedule }) => schedule.text ?? "a custom schedule").join(", then ");
   return told(text, (step) => {
     const rateOf = (i: number, before: number): Tensor<never> => {
       const own = sections[i]!.schedule(before === 0 ? step : sub(step, before));
@@ -138,10 +138,10 @@ export const inSequence = (...sections: readonly Section[]): Schedule => {
 
 function requireNumbers(what: string, given: Readonly<Record<string, unknown>>): void {
   const wrong = Object.entries(given).find(([, value]) => !Number.isFinite(value));
-  if (wrong) throw new UsageError(`${what} takes a number as ${wrong[0]}, not ${kindOfValue(wrong[1])}`);
+  if (wrong) throw new UsageError(`${wrong[0]} of ${what} must be a number, got ${kindOfValue(wrong[1])}`);
 }
 
 function requireSteps(what: string, steps: number): void {
   if (!Number.isSafeInteger(steps) || steps < 1)
-    throw new UsageError(`${what} takes a whole number of steps, at least 1, not ${steps}`);
+    throw new UsageError(`${what} takes a positive integer number of steps, got ${steps}`);
 }

@@ -47,9 +47,9 @@ export function passes({ about, text, links, chosen, onChoose }: PassesOptions):
     const { before, after } = await text(index);
     const shown = before ? changes(before, after) : after;
     const title = before
-      ? "what it changed"
+      ? "changes"
       : stage.from === stage.to
-        ? "changed nothing"
+        ? "no changes"
         : `${stage.from} to ${stage.to}`;
     detail.replaceChildren(
       element("h3", {}, element("code", {}, stage.name), ` ${title}`),

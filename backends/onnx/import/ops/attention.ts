@@ -25,9 +25,9 @@ function inHeads(n: NodeView, i: number, heads: number | undefined): Tensor {
   const value = n.in(i);
   if (value.shape.length === 4) return n.tensor(value, ["batch", "head", "token", "dot"]);
   if (value.shape.length !== 3 || heads === undefined)
-    throw n.fail(`operand ${i} has ${value.shape.length} dimensions and no number of heads`);
+    throw n.fail(`input ${i} has ${value.shape.length} dimensions and the number of heads is missing`);
   const width = divideDims(value.shape[2]!, heads);
-  if (width === undefined) throw n.fail(`a width of ${value.shape[2]} in ${heads} heads`);
+  if (width === undefined) throw n.fail(`a width of ${value.shape[2]} is not divisible by ${heads} heads`);
   const x = n.tensor(value, ["batch", "token", "embed"]);
   return permuted(n, reshapeTo(n, x, [value.shape[0]!, value.shape[1]!, heads, width]), [0, 2, 1, 3]);
 }
@@ -87,7 +87,7 @@ function attention(n: NodeView): readonly (Value | undefined)[] {
   const [batch, heads, queries, width] = q.shape as [Dim, Dim, Dim, Dim];
   const [keyHeads, keys] = [k.shape[1]!, k.shape[2]!];
   const groups = divideDims(heads, keyHeads);
-  if (groups === undefined) throw n.fail(`${heads} heads of queries on ${keyHeads} of keys`);
+  if (groups === undefined) throw n.fail(`${heads} query heads are not divisible by ${keyHeads} key heads`);
   const order = [names.batch, names.head, names.group, names.query];
   const query = wholeAxis(n.named(byHeads(n, q, keyHeads, groups), [...order, names.dot]), names.dot, width);
   const key = wholeAxis(
@@ -104,7 +104,7 @@ function attention(n: NodeView): readonly (Value | undefined)[] {
   const mask = n.inputs[3] ? maskOf(n, n.in(3), keys, place) : {};
   const visible = both(mask.visible, positions(n, { queries, keys }));
   const scale = n.has("scale") ? n.float("scale") : (width as number) ** -0.5;
-  if (!Number.isFinite(scale)) throw n.fail(`a width of ${width}: ${n.toGive(width)}`);
+  if (!Number.isFinite(scale)) throw n.fail(`the width ${width} must be a number: ${n.toGive(width)}`);
   const parts: Parts = { query, key, value, scale, softcap: n.float("softcap", 0), visible, bias: mask.bias };
   const { out, logits } = computed(n, parts);
   const wide = v.shape[3]!;
@@ -187,7 +187,7 @@ function computed(
   const shown = [plain, capped, visible ? select(visible, biased, infinite) : biased, weights];
   const mode = n.int("qk_matmul_output_mode", 0);
   const logits = shown[mode === 0 ? 1 : mode];
-  if (!logits) throw n.fail(`qk_matmul_output_mode ${mode}`);
+  if (!logits) throw n.fail(`unsupported qk_matmul_output_mode ${mode}`);
   return { out, logits: lackingKey(logits) };
 }
 
@@ -202,9 +202,9 @@ function rotary(n: NodeView): Value {
   const isFlat = given.shape.length === 3;
   const x = inHeads(n, 0, isFlat ? n.int("num_heads", 0) : undefined); // [batch, head, token, dot]
   const width = x.shape[3]!;
-  if (typeof width !== "number") throw n.fail(`a width of ${width}`);
+  if (typeof width !== "number") throw n.fail(`the width ${width} must be a number`);
   const turned = n.int("rotary_embedding_dim", 0) || width;
-  if (turned % 2 !== 0 || turned > width) throw n.fail(`${turned} of ${width} elements are turned`);
+  if (turned % 2 !== 0 || turned > width) throw n.fail(`cannot rotate ${turned} of ${width} elements`);
   const half = turned / 2;
   const pairs = n.flag("interleaved");
   const head = rangeOf(n, x, 3, 0, turned);
