@@ -33,7 +33,7 @@ export const cosine = (options: CosineOptions): Schedule => {
   const { peak, steps, warmup = 0, floor = 0 } = options;
   requireNumbers("cosine", { peak, steps, warmup, floor });
   const span = Math.max(1, steps - warmup);
-  const text = `half a cosine from ${peak} to ${floor} over ${steps} steps${warmup > 0 ? `, of which ${warmup} warm up` : ""}`;
+  const text = `cosine from ${peak} to ${floor} over ${steps} steps${warmup > 0 ? `, with ${warmup} warmup steps` : ""}`;
   return told(text, (step) => {
     // (1 + cos πx) / 2 = sin² (1 − x)π/2, which stays accurate in f32 at the last steps, where 1 + cos πx cancels.
     const left = mul(sub(span, min(sub(step, warmup), span)), Math.PI / 2 / span);
@@ -47,7 +47,7 @@ export const cosine = (options: CosineOptions): Schedule => {
 /** A constant rate. */
 export const constantRate = (rate: number): Schedule => {
   requireNumbers("constantRate", { rate });
-  return told(`${rate} throughout`, () => constant(rate));
+  return told(`constant ${rate}`, () => constant(rate));
 };
 
 /** Options of `linearRate`. */
@@ -85,7 +85,7 @@ export const warmUp = (options: WarmUpOptions): Schedule => {
   const { peak, steps } = options;
   requireNumbers("warmUp", { peak });
   requireSteps("warmUp", steps);
-  return told(`warm-up to ${peak} over ${steps} steps`, (step) => mul(min(add(step, 1), steps), peak / steps));
+  return told(`linear warmup to ${peak} over ${steps} steps`, (step) => mul(min(add(step, 1), steps), peak / steps));
 };
 
 /** Options of `steppedRate`. */
