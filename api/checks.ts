@@ -23,7 +23,7 @@ export function requireSizes(graph: Graph, sizes: Sizes): void {
   for (const [name, size] of Object.entries(sizes)) {
     if (!open.includes(name))
       throw new UsageError(
-        `graph @${graph.name} has no open size "${name}"${didYouMean(name, open) || `; it has ${open.join(", ") || "none"}`}`,
+        `graph @${graph.name} has no symbolic size "${name}"${didYouMean(name, open) || `; it has ${open.join(", ") || "none"}`}`,
       );
     if (!Number.isSafeInteger(size) || size < 1)
       throw new UsageError(`size "${name}" must be a positive integer, got ${size}`);

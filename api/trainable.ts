@@ -96,7 +96,7 @@ const jobFields: OptionTable<TrainingJob> = {
   initial: kinds.callback,
   model: wholeModel,
   checkpoints: kinds.anything,
-  listing: { is: (value) => typeof value === "string", needed: "a text" },
+  listing: { is: (value) => typeof value === "string", needed: "a string" },
   told: kinds.callback,
   report: kinds.anything,
   dispose: kinds.callback,

@@ -84,7 +84,7 @@ test.each<[string, () => Promise<unknown>, string]>([
   ["a stage for a model", () => h.compile(any(stage)), "got heddle.stage"],
   ["no weights", () => h.session(device, model, { weights: any(null) }), "a Map of tensors, or { seed }"],
   ["a precision that there is not", () => h.session(device, model, { weights, precision: any("f8") }), '"f8"'],
-  ["a size that is not open", () => h.session(device, model, { weights, sizes: { point: 3 } }), 'no open size "point"'],
+  ["a size that is not open", () => h.session(device, model, { weights, sizes: { point: 3 } }), 'no symbolic size "point"'],
   ["a dtype that there is not", () => h.exportOnnx(model, { weights, dtype: any("f64") }), '"f64"'],
   ["ids of no type", () => h.exportOnnx(model, { weights, ids: any("int16") }), '"int16"'],
   ["an address of no file", () => h.load(new URL("file:///no/%zz")), "%zz is not a valid file URL"],
@@ -156,7 +156,7 @@ describe("a training", () => {
     [{ from: new Map([["slope", tensor(1, 2)]]) }, "f32[point=2]"],
     [{ from: new Map([["slop", tensor(1)]]) }, 'none of the initial tensors (slop) is a parameter of "line"'],
     [{ from: {} }, "a Map of tensors"],
-    [{ sizes: { batch: 2 } }, 'no open size "batch"'],
+    [{ sizes: { batch: 2 } }, 'no symbolic size "batch"'],
     [{ batch: undefined }, "a function that returns the feeds of a step"],
     [{ stage: undefined }, "expected a job from defineJob"],
   ])("is refused (%#)", async (change, says) => {
