@@ -26,7 +26,9 @@ export async function picture(source: Source | ImageBitmapSource, options: Pictu
 async function decoded(source: Source | ImageBitmapSource): Promise<ImageBitmap> {
   // A drop without files, or a file input that was cancelled.
   if (typeof source !== "string" && (typeof source !== "object" || source === null))
-    throw new UsageError(`an image must be a File, a Blob, a URL, bytes or a decoded image, got ${kindOfValue(source)}`);
+    throw new UsageError(
+      `an image must be a File, a Blob, a URL, bytes or a decoded image, got ${kindOfValue(source)}`,
+    );
   const isFile = typeof source === "string" || source instanceof URL || source instanceof Uint8Array;
   const image = isFile ? new Blob([new Uint8Array(await wholeOf(source, mostBytes))]) : (source as ImageBitmapSource);
   try {

@@ -51,9 +51,7 @@ async function asTuned(gpu: WebgpuBackend["gpu"], { tuning, onNote = () => {} }:
 
 function requireChoice(which: unknown): void {
   if ((typeof which === "string" && which !== "") || (typeof which === "object" && which !== null)) return;
-  throw new UsageError(
-    `a device must be a name or a GPUDevice, got ${which === "" ? '""' : kindOfValue(which)}`,
-  );
+  throw new UsageError(`a device must be a name or a GPUDevice, got ${which === "" ? '""' : kindOfValue(which)}`);
 }
 
 async function openCpu(reason: string): Promise<Device> {

@@ -49,7 +49,9 @@ export const always = (kind: Kind): Kind => ({ ...kind, always: true });
 export function requireOptions<T extends object>(call: string, given: T, table: OptionTable<T>): void {
   const known = Object.keys(table);
   if (!isRecord(given))
-    throw new UsageError(`the options of ${call} must be an object with ${known.join(", ")}, got ${kindOfValue(given)}`);
+    throw new UsageError(
+      `the options of ${call} must be an object with ${known.join(", ")}, got ${kindOfValue(given)}`,
+    );
   const kinds = table as Readonly<Record<string, Kind>>;
   const values = given as Readonly<Record<string, unknown>>;
   const faults = [

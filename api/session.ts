@@ -86,7 +86,8 @@ function untilDisposed(
 ): Pick<Session, "run" | "dispose"> {
   let [running, isDisposed] = [0, false];
   const run: Session["run"] = async (feeds, options = {}) => {
-    if (isDisposed) throw new UsageError(`the session of @${graph.name} has been disposed; open another one to run the graph`);
+    if (isDisposed)
+      throw new UsageError(`the session of @${graph.name} has been disposed; open another one to run the graph`);
     requireOptions("run", options, runOptions);
     requireFeeds(graph, feeds);
     running += 1;

@@ -49,9 +49,7 @@ const isTraining = <C extends JobSettings>(what: Trainable<C>): what is Training
 /** Throws UsageError for a value that cannot be trained. */
 export function requireTrainable<C extends JobSettings>(what: Trainable<C>): void {
   if (!isTrainable(what))
-    throw new UsageError(
-      "expected a job from defineJob, a built job, or { stage, steps, batch }",
-    );
+    throw new UsageError("expected a job from defineJob, a built job, or { stage, steps, batch }");
   if (isJobFile(what)) return;
   if (isTraining(what)) requireOptions("a training", what, trainingFields);
   else requireOptions("a job", what, jobFields);

@@ -75,8 +75,7 @@ export async function openWriter<C extends Config>(
   requireDevice(device);
   requireOptions<WriterOptions>("openWriter", given, writerOptions);
   const { weights, tokenizer, settings, precision = "f32" } = given;
-  if (!modelOf(model))
-    throw new UsageError(`openWriter takes a model from defineModel, got ${kindOfValue(model)}`);
+  if (!modelOf(model)) throw new UsageError(`openWriter takes a model from defineModel, got ${kindOfValue(model)}`);
   const config = configure(model, settings ?? ({} as Partial<C>));
   const { generate: plain, caption } = model.modes ?? {};
   const mode = plain ?? caption;
@@ -104,7 +103,8 @@ export async function openWriter<C extends Config>(
   const write: Writer["write"] = async (prompt, options, onText) => {
     requireWriting(prompt, options);
     if (isDisposed) throw new UsageError(`the writer of "${model.name}" has been disposed; open another one`);
-    if (isWriting) throw new UsageError("a writer generates one text at a time: wait for the current one, or open another writer");
+    if (isWriting)
+      throw new UsageError("a writer generates one text at a time: wait for the current one, or open another writer");
     isWriting = true;
     try {
       const beginning = begun(prompt, options);

@@ -64,13 +64,16 @@ const recipeFields = [
  * missing, misspelt or invalid.
  */
 export function checkedModel<M extends object>(record: M): M {
-  if (!isPlain(record)) refuse([`a model must be an object { name, summary, config, build }, got ${kindOfValue(record)}`]);
+  if (!isPlain(record))
+    refuse([`a model must be an object { name, summary, config, build }, got ${kindOfValue(record)}`]);
   const model = record as Fields;
   const name = typeof model.name === "string" && model.name !== "" ? model.name : "the model";
   refuse([
     ...strayFields("a model", model, [...Object.keys(modelFields), "kind"]),
     ...(name === "the model" ? [`a model needs \`name\`, a string, got ${kindOfValue(model.name)}`] : []),
-    ...(isPlain(model.config) ? [] : [`${name} needs \`config\`, an object of settings, got ${kindOfValue(model.config)}`]),
+    ...(isPlain(model.config)
+      ? []
+      : [`${name} needs \`config\`, an object of settings, got ${kindOfValue(model.config)}`]),
     ...recordOf(name, "configs", model.configs, (at, config) =>
       isPlain(config) ? [] : [`${at} must be an object of the settings that differ, got ${kindOfValue(config)}`],
     ),
@@ -175,7 +178,8 @@ function checkpointFaults(name: string, given: unknown): string[] {
   if (!isPlain(given)) return [`${at} must be an object, got ${kindOfValue(given)}`];
   const { layouts } = given;
   const stray = [...strayFields(at, given, checkpointFields), ...codecFaults(`${at}.config`, given.config)];
-  if (!Array.isArray(layouts)) return [...stray, `${at}.layouts must be a list of layouts, got ${kindOfValue(layouts)}`];
+  if (!Array.isArray(layouts))
+    return [...stray, `${at}.layouts must be a list of layouts, got ${kindOfValue(layouts)}`];
   return [
     ...stray,
     ...(layouts.every(Array.isArray)
@@ -190,7 +194,9 @@ function codecFaults(at: string, codec: unknown): string[] {
   const functions = ["read", "write"].filter((field) => typeof codec[field] !== "function");
   return [
     ...strayFields(at, codec, codecFields),
-    ...(Array.isArray(codec.types) ? [] : [`${at} needs \`types\`, a list of strings, got ${kindOfValue(codec.types)}`]),
+    ...(Array.isArray(codec.types)
+      ? []
+      : [`${at} needs \`types\`, a list of strings, got ${kindOfValue(codec.types)}`]),
     ...functions.map((field) => `${at} needs \`${field}\`, a function, got ${kindOfValue(codec[field])}`),
   ];
 }

@@ -35,7 +35,8 @@ export function partition(stage: Stage, loss: Node, adapters: readonly Adapter[]
     throw new UsageError(`stage "${stage.name}" trains nothing: ${why}`);
   }
   const wrong = trained.find((n) => n.type.dtype !== "f32");
-  if (wrong) throw new UsageError(`parameter "${inputName(wrong)}" is ${wrong.type.dtype}: trained parameters must be f32`);
+  if (wrong)
+    throw new UsageError(`parameter "${inputName(wrong)}" is ${wrong.type.dtype}: trained parameters must be f32`);
   const weights = contractedParameters(loss);
   const key = (n: Node) => settingsOf(stage, n, weights).join();
   const groups = new Map<string, Node[]>();

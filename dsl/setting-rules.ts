@@ -102,7 +102,7 @@ function fractions(where: string, before: Settings, config: Settings, rules: Set
     if (!(Number.isInteger(old) && (old as number) >= 2) || !Number.isFinite(value) || Number.isInteger(value))
       return [];
     return [
-      `${place} is ${value}; expected an integer, since the default is ${old} (a rule in the `rules` of the model can allow fractions)`,
+      `${place} is ${value}; expected an integer, since the default is ${old} (the rules of the model can allow fractions)`,
     ];
   });
 }

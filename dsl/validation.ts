@@ -40,7 +40,9 @@ export function validationGraph(stage: Stage, judge: StageValidation = () => ({}
   const { loss, metrics = {}, weight } = totalLoss(stage.name, stage.loss(root));
   const taken = ownOutputs.find((name) => Object.hasOwn(metrics, name));
   if (taken)
-    throw new UsageError(`stage "${stage.name}": the metric name "${taken}" is reserved for validation: rename the metric`);
+    throw new UsageError(
+      `stage "${stage.name}": the metric name "${taken}" is reserved for validation: rename the metric`,
+    );
   const { found, classified } = judge(root.shared());
   const means: Record<string, Node> = { loss, ...metrics };
   const outputs: Record<string, Node> = {

@@ -96,9 +96,7 @@ export function settledOptions(options: ExportOptions = {}): EmitOptions {
   requireOneOf("type of ids", ids, idTypes);
   requireOneOf("type of activations", activations, activationTypes);
   if (activations === "int8" && dtype !== "int8")
-    throw new UsageError(
-      `int8 activations require int8 weights, but these are ${dtype}: use the dtype int8`,
-    );
+    throw new UsageError(`int8 activations require int8 weights, but these are ${dtype}: use the dtype int8`);
   if (dtype === "int4" && dialect === "standard" && opset < 21)
     throw new UsageError(`4-bit weights require opset 21 or newer, got ${opset}`);
   return {

@@ -109,9 +109,7 @@ export function convolution<A extends string, F extends A, T extends string>(
 function part(channels: Axis, groups: number): Axis {
   const size = divideDims(channels.size, groups);
   if (size === undefined)
-    throw new UsageError(
-      `axis "${channels.name}" of size ${channels.size} is not divisible by ${groups} groups`,
-    );
+    throw new UsageError(`axis "${channels.name}" of size ${channels.size} is not divisible by ${groups} groups`);
   return axis(channels.name, size);
 }
 

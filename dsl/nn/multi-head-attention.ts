@@ -71,8 +71,7 @@ export function multiHeadAttention(p: Params, x: Tokens, options: MultiHeadAtten
   const { logitBias } = options;
   const embed = axisOf(x, "embed");
   const headDim = options.headDim ?? (embed.size as number) / count;
-  if (!Number.isInteger(headDim))
-    throw new UsageError(`width ${embed.size} is not divisible by ${count} heads`);
+  if (!Number.isInteger(headDim)) throw new UsageError(`width ${embed.size} is not divisible by ${count} heads`);
   const { bias = true, keyBias = bias, init, outInit = init } = options;
   const how: LinearOptions = { bias, ...(init && { init }) };
   if (!(count % keyHeads === 0))
@@ -87,7 +86,8 @@ export function multiHeadAttention(p: Params, x: Tokens, options: MultiHeadAtten
   const keys = project("k", seen, { ...how, bias: keyBias });
   const [k, v] = [rename(turn(keys, "k"), token, key), rename(project("v", seen), token, key)];
   const mask = causal ? causalMask(axisOf(x, "token"), key) : options.visible;
-  if (causal && options.visible) throw new UsageError("causal cannot be combined with a mask: make the mask itself causal");
+  if (causal && options.visible)
+    throw new UsageError("causal cannot be combined with a mask: make the mask itself causal");
   const queries = turn(project("q", x, how, ofQueries), "q");
   if (logitBias) requireLogitAxes(logitBias, [...queries.type.axes.filter((a) => a.name !== each.name), key]);
   const axes = { dot: each, over: key, ...(logitBias && { bias: logitBias }) };

@@ -117,7 +117,9 @@ function frequencies(pair: Axis, count: number, { base = 10000, scaling }: Rotar
 function scaledBy(scaling: RotaryScaling): (frequency: number) => number {
   if (scaling.type === "linear") return (frequency) => frequency / scaling.factor;
   if (scaling.type !== "llama3")
-    throw new UsageError(`unknown scaling "${(scaling as { type: string }).type}" of rotary; expected linear or llama3`);
+    throw new UsageError(
+      `unknown scaling "${(scaling as { type: string }).type}" of rotary; expected linear or llama3`,
+    );
   const { factor, low, high, context } = scaling;
   return (frequency) => {
     const turns = (context * frequency) / (2 * Math.PI);

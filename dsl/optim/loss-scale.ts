@@ -80,9 +80,7 @@ export function lossScaleOf({ name, precision = "f32", lossScale }: ScaledStage)
   const goodSteps = lossScale === undefined ? { goodSteps: trainingState.goodSteps } : {};
   if (Number.isInteger(Math.log2(initial)) && Math.abs(Math.log2(initial)) <= 24)
     return { state: trainingState.lossScale, initial, ...goodSteps };
-  throw new UsageError(
-    `stage "${name}": lossScale must be a power of two from 2^-24 to 2^24, got ${initial}`,
-  );
+  throw new UsageError(`stage "${name}": lossScale must be a power of two from 2^-24 to 2^24, got ${initial}`);
 }
 
 const firstLossScale = 2 ** 10;

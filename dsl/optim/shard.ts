@@ -51,9 +51,7 @@ export function shardOf(
 ): PlacedShard | undefined {
   const { arena, before } = placed;
   if (arena.average)
-    throw new UsageError(
-      "ema cannot be combined with --shard: leave ema out, or train without --shard",
-    );
+    throw new UsageError("ema cannot be combined with --shard: leave ema out, or train without --shard");
   const layout = layoutWithin(arena.layout, range);
   if (layout.size === 0) return undefined;
   const along = axis("arena", layout.size) as Axis<"arena">;

@@ -59,9 +59,13 @@ const taken = [
 export function updateRule<S extends string>(rule: UpdateRule<S>): UpdateRule<S> {
   for (const name of Object.keys(rule.state)) {
     if (!/^[a-z][a-z0-9_]*$/.test(name))
-      throw new UsageError(`rule "${rule.name}": "${name}" is not a valid state name: use lowercase letters, digits and _`);
+      throw new UsageError(
+        `rule "${rule.name}": "${name}" is not a valid state name: use lowercase letters, digits and _`,
+      );
     if (taken.includes(name))
-      throw new UsageError(`rule "${rule.name}": the state name "${name}" is already used by the step: choose another name`);
+      throw new UsageError(
+        `rule "${rule.name}": the state name "${name}" is already used by the step: choose another name`,
+      );
   }
   return rule;
 }

@@ -148,7 +148,10 @@ const writer = (size: string, text: Pick<OptConfig, "width" | "depth" | "heads">
     },
     build: blip2Beginning,
     graphs: {
-      prefill: { summary: "prefill of an image and a prompt: next-token logits, keys and values", build: blip2Beginning },
+      prefill: {
+        summary: "prefill of an image and a prompt: next-token logits, keys and values",
+        build: blip2Beginning,
+      },
       decode: {
         summary: "a decoding step with the KV cache: logits of the next tokens, updated keys and values",
         build: blip2Step,

@@ -178,7 +178,9 @@ export const blip2Codec: ConfigCodec<Blip2Config> = {
     const text = towerSizes(all.text, textWhat, "ffn_dim");
     const { word_embed_proj_dim: projected = text.width } = all.text;
     if (projected !== text.width)
-      throw new UsageError(`${textWhat}: "word_embed_proj_dim" is ${shown(projected)}; only ${text.width} is supported`);
+      throw new UsageError(
+        `${textWhat}: "word_embed_proj_dim" is ${shown(projected)}; only ${text.width} is supported`,
+      );
     return {
       vision: readVision(all),
       qformer,

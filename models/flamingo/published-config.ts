@@ -60,7 +60,9 @@ function readLayers(json: PublishedConfig, known: Fields, name: string, width: n
   const { size, number } = fieldReader(json, name);
   for (const key of ["ff_activation", "first_layer"])
     if (Object.hasOwn(known, key) && (json[key] === undefined || json[key] === null))
-      throw new UsageError(`${name}: "${key}" is missing; OpenFlamingo's layers, which have no such setting, are not supported`);
+      throw new UsageError(
+        `${name}: "${key}" is missing; OpenFlamingo's layers, which have no such setting, are not supported`,
+      );
   const [exact, mlp] = [number("ff_mult") * width, Math.round(number("ff_mult") * width)];
   if (mlp < 1 || Math.abs(exact - mlp) > 1e-6 * mlp)
     throw new UsageError(`${name}: "ff_mult" is ${json.ff_mult}, and a width of ${width} times that is not an integer`);

@@ -97,9 +97,7 @@ const textPart = (json: PublishedConfig): PublishedConfig =>
 function shrinkOf(json: PublishedConfig): number {
   const shrink = 1 / fieldReader(json, what).number("downsample_ratio", 0.5);
   if (Number.isInteger(shrink) && shrink >= 1) return shrink;
-  throw new UsageError(
-    `${what}: "downsample_ratio" is ${shown(json.downsample_ratio)}; expected 1 over an integer`,
-  );
+  throw new UsageError(`${what}: "downsample_ratio" is ${shown(json.downsample_ratio)}; expected 1 over an integer`);
 }
 
 function readText(json: PublishedConfig, config: InternvlChatConfig): TextConfig {

@@ -231,7 +231,9 @@ export function readChatConfig(json: PublishedConfig): ChatConfig | ChatQueriesC
   if (!Number.isInteger(features) || features >= 0 || features < -vision.depth - 1)
     throw new UsageError(`${what}: "mm_vision_select_layer" is ${features}; expected -1 to ${-vision.depth - 1}`);
   if (size("mm_hidden_size") !== vision.width)
-    throw new UsageError(`${what}: "mm_hidden_size" is ${json.mm_hidden_size}, but the vision tower has ${vision.width}`);
+    throw new UsageError(
+      `${what}: "mm_hidden_size" is ${json.mm_hidden_size}, but the vision tower has ${vision.width}`,
+    );
   if (json.mm_projector_type === "two_mlp") {
     const qllama = configPart(json, "qllama_config") ? readQllamaConfig(json, what) : qllama8b;
     return { vision, text, features, qllama };

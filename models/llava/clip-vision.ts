@@ -68,7 +68,9 @@ export const clipPixels = (c: ClipVisionConfig): Pixels => {
 export function clipFeatures(p: Params, pixels: Pixels, c: ClipVisionConfig, state: number): Tokens {
   const blocks = c.depth + 1 + state;
   if (!Number.isInteger(state) || state >= 0 || blocks < 0)
-    throw new UsageError(`features ${state}: must be from ${-c.depth - 1} to -1 for a vision tower of ${c.depth} blocks`);
+    throw new UsageError(
+      `features ${state}: must be from ${-c.depth - 1} to -1 for a vision tower of ${c.depth} blocks`,
+    );
   const embed = axis("embed", c.width);
   const norm = (at: Params) => (x: Tokens) => layerNorm(at, x, [embed], c.epsilon);
   let x: Tokens = norm(p.scope("pre_layrnorm"))(embeddings(p.scope("embeddings"), pixels, c)); // as in the checkpoint

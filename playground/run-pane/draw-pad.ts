@@ -128,13 +128,7 @@ export function drawPad(onPicture: (picture: Float32Array) => void): DrawPad {
         { class: "draw-tools" },
         element("div", { class: "swatches", role: "group", "aria-label": "Colours" }, ...swatches),
         brush,
-        element(
-          "div",
-          { class: "actions" },
-          fill,
-          wipe,
-          element("label", { class: "button quiet" }, "Image …", file),
-        ),
+        element("div", { class: "actions" }, fill, wipe, element("label", { class: "button quiet" }, "Image …", file)),
       ),
     ),
   };

@@ -190,11 +190,7 @@ export function runPane({ parent, worker, options }: RunPaneOptions): RunPane {
           element("strong", {}, "Training needs WebGPU"),
           element("p", {}, what!),
           ...hints.map((hint) => element("p", { class: "hint" }, hint)),
-          element(
-            "p",
-            {},
-            "Editing and compiling work without it: kernels then target the default limits of WebGPU.",
-          ),
+          element("p", {}, "Editing and compiling work without it: kernels then target the default limits of WebGPU."),
         ),
       );
       return undefined;
@@ -209,7 +205,8 @@ export function runPane({ parent, worker, options }: RunPaneOptions): RunPane {
       if (shown?.code.source === code.source) return;
       const isFirst = shown === undefined;
       shown = { code, model };
-      if (isTraining) return train.notice("The model has changed since this run started. Pause it to train the new one.");
+      if (isTraining)
+        return train.notice("The model has changed since this run started. Pause it to train the new one.");
       train.offer(model.stages);
       search.forget();
       if (model.stages.length === 0)

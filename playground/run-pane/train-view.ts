@@ -193,9 +193,9 @@ export function trainView({ onTrain, onPause, onReset, onSettings }: TrainOption
         testedPart.hidden = false;
         recall.replaceChildren(...recalled(event.found));
         guesses.replaceChildren(...event.found.guesses.map((guess) => guessed(guess, pack)));
-      } else if (event.kind === "lost")
-        say(`The device was lost; reopening it … (${event.why.split("\n")[0]})`, "bad");
-      else if (event.kind === "back") say(`The device was lost and reopened: training continues from step ${event.step}.`);
+      } else if (event.kind === "lost") say(`The device was lost; reopening it … (${event.why.split("\n")[0]})`, "bad");
+      else if (event.kind === "back")
+        say(`The device was lost and reopened: training continues from step ${event.step}.`);
       else if (event.kind === "note") say(event.text);
     },
   };
@@ -239,10 +239,7 @@ function recalled({ recall, candidates }: Evaluation): HTMLElement[] {
       element("strong", {}, percent(share)),
     );
   });
-  return [
-    element("p", {}, `Noto's drawings are held out. Top-1 accuracy among ${candidates} names:`),
-    ...all,
-  ];
+  return [element("p", {}, `Noto's drawings are held out. Top-1 accuracy among ${candidates} names:`), ...all];
 }
 
 function guessed({ emoji, guess, right }: Evaluation["guesses"][number], pack: Pack): HTMLElement {

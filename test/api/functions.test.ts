@@ -163,7 +163,9 @@ describe("generate", () => {
 
   test("refuses what does not fit, and ends where it is told to", async () => {
     const writer = await open();
-    await expect(h.generate(writer, "ab", { maxNewTokens: 50 }).whole).rejects.toThrow("the context length of the model is 20");
+    await expect(h.generate(writer, "ab", { maxNewTokens: 50 }).whole).rejects.toThrow(
+      "the context length of the model is 20",
+    );
     await expect(h.generate(writer, "a", { picture: x }).whole).rejects.toThrow("takes no images");
     const { ended } = await h.generate(writer, "ab", { maxNewTokens: 6, signal: AbortSignal.abort() }).whole;
     expect(ended).toBe("stopped");

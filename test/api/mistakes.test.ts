@@ -78,13 +78,21 @@ describe("weights in memory", () => {
 
 test.each<[string, () => Promise<unknown>, string]>([
   ["a promise of a device", () => h.session(any(h.openDevice("reference")), model, { weights }), "await openDevice"],
-  ["no device", () => h.train({ stage, steps: 1, batch: () => ({ x }) }, { device: any(undefined) }), "a device must be"],
+  [
+    "no device",
+    () => h.train({ stage, steps: 1, batch: () => ({ x }) }, { device: any(undefined) }),
+    "a device must be",
+  ],
   ["no GPUDevice", () => h.openDevice(any({})), "or a GPUDevice"],
   ["no model", () => h.session(device, any(undefined)), "defineModel"],
   ["a stage for a model", () => h.compile(any(stage)), "got heddle.stage"],
   ["no weights", () => h.session(device, model, { weights: any(null) }), "a Map of tensors, or { seed }"],
   ["a precision that there is not", () => h.session(device, model, { weights, precision: any("f8") }), '"f8"'],
-  ["a size that is not open", () => h.session(device, model, { weights, sizes: { point: 3 } }), 'no symbolic size "point"'],
+  [
+    "a size that is not open",
+    () => h.session(device, model, { weights, sizes: { point: 3 } }),
+    'no symbolic size "point"',
+  ],
   ["a dtype that there is not", () => h.exportOnnx(model, { weights, dtype: any("f64") }), '"f64"'],
   ["ids of no type", () => h.exportOnnx(model, { weights, ids: any("int16") }), '"int16"'],
   ["an address of no file", () => h.load(new URL("file:///no/%zz")), "%zz is not a valid file URL"],
@@ -184,7 +192,11 @@ describe("a writer", () => {
   const long = { maxNewTokens: 6 };
 
   test.each<[string, h.WritingOptions, string]>([
-    ["a prompt that is too long", {}, "has 15 tokens, which leaves no room for new ones: the context length of the model is 12"],
+    [
+      "a prompt that is too long",
+      {},
+      "has 15 tokens, which leaves no room for new ones: the context length of the model is 12",
+    ],
     ["ab", { strategy: any("greedy") }, 'one of { kind: "greedy" }'],
   ])("refuses %s, and writes on", async (prompt, how, says) => {
     const writer = await open();

@@ -65,7 +65,8 @@ async function said(manifest: object, { features = [], limits = {}, lanes, matri
   );
 }
 
-const given = "hint: request the device with the features and limits in manifest.json, or pass none to have it requested";
+const given =
+  "hint: request the device with the features and limits in manifest.json, or pass none to have it requested";
 const compile =
   "hint: heddle compile without --adapter makes one that runs on nearly every GPU, with --adapter one for yours";
 const error = (...lines: readonly string[]) =>

@@ -160,13 +160,7 @@ describe("a mistake in a model's file says what, where and what to do", () => {
       declared,
     ],
     ["a build that gives no output", [], built("() => ({})"), "returns no outputs", declared],
-    [
-      "an async build",
-      [],
-      built("async (p: never, c: never) => ({ s: classify(p, c) })"),
-      "remove `async`",
-      declared,
-    ],
+    ["an async build", [], built("async (p: never, c: never) => ({ s: classify(p, c) })"), "remove `async`", declared],
     ["no build", [], [build, ""], "own-vit needs `build`, a function", declared],
     ["no name", [], ['  name: "own-vit",\n', ""], "a model needs `name`", declared],
     [

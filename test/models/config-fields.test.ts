@@ -133,7 +133,11 @@ describe("a config.json", () => {
     ["dynamic scaling", { rope_scaling: { type: "dynamic", factor: 2 } }, /"rope_scaling" has the type "dynamic"/],
     ["longrope", { rope_scaling: { rope_type: "longrope", long_factor: [1] } }, /the type "longrope"/],
     ["a scaling without a type", { rope_scaling: { factor: 2 } }, /"rope_scaling" has the type null/],
-    ["a scaling without a factor", { rope_scaling: { type: "linear" } }, /"rope_scaling.factor" is missing; expected a number/],
+    [
+      "a scaling without a factor",
+      { rope_scaling: { type: "linear" } },
+      /"rope_scaling.factor" is missing; expected a number/,
+    ],
     [
       "a field of another scaling",
       { rope_scaling: { type: "linear", factor: 2, beta_fast: 32 } },

@@ -44,7 +44,11 @@ describe("a key", () => {
     ["internvl-c", "imge=364", 'internvl-c has no setting "imge"'],
     ["internvl-c", "vision.dpth=1", 'internvl-c.vision has no setting "dpth"; did you mean "depth"? It has width,'],
     ["internvl-c", "foo=1", 'internvl-c has no setting "foo". It has vision, text, embed, poolingHeads, vision.width,'],
-    ["internvl-c", "vision.width.x=1", 'internvl-c.vision.width is a number, not a group of settings, so it has no "x"'],
+    [
+      "internvl-c",
+      "vision.width.x=1",
+      'internvl-c.vision.width is a number, not a group of settings, so it has no "x"',
+    ],
     ["internvl-c", "vision=3", "internvl-c.vision must be a group of settings, got a number: 3"],
     ["internvit-6b-upernet", "blocks=3", "internvit-6b-upernet.blocks must be a list, got a number: 3"],
   ])("of %s that leads nowhere: %s", (name, setting, message) => {
@@ -100,7 +104,7 @@ describe("a setting without a rule", () => {
 
   it("that is a whole number stays one, unless 0 or 1 could be a rate, or the record says otherwise", () => {
     expect(() => read("depth=1.5", "width=0.1")).toThrow(
-      "own.depth is 1.5; expected an integer, since the default is 4 (a rule in the `rules` of the model can allow fractions)\nown.inner.width is 0.1; expected",
+      "own.depth is 1.5; expected an integer, since the default is 4 (the rules of the model can allow fractions)\nown.inner.width is 0.1; expected",
     );
     expect(read("drop=0.1", "base=0.5", "share=0.25", "depth=2")).toMatchObject({
       depth: 2,
@@ -144,6 +148,8 @@ describe("a configuration by name", () => {
     const with_ = (configs: object) => () => defineModel({ ...own, configs: configs as never });
     expect(with_({ tiny: { dpth: 1 } })).toThrow('own has no setting "dpth"; did you mean "depth"?');
     expect(with_({ tiny: { depth: 1.5 } })).toThrow("own.depth is 1.5; expected an integer");
-    expect(with_({ tiny: 3 })).toThrow("own.configs.tiny must be an object of the settings that differ, got the number 3");
+    expect(with_({ tiny: 3 })).toThrow(
+      "own.configs.tiny must be an object of the settings that differ, got the number 3",
+    );
   });
 });

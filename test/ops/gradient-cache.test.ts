@@ -346,7 +346,7 @@ describe("is refused", () => {
   it("where past the cut an input is read that no sample has", () =>
     refuses(
       (p) => ({ loss: mul(across(tower(p, "left")), input("heat", "f32", [])) as Tensor<never> }),
-      "then reads an input without the axis "batch" (input at ",
+      'then reads an input without the axis "batch" (input at ',
     ));
 
   it("not where a sample's part knows how many samples there are: that is past the cut", async () => {

@@ -18,7 +18,8 @@ export function inlined(model: ModelMessage): readonly NodeMessage[] {
       if (made > most) throw new FileError(`the model's functions expand to more than ${most} nodes`);
       const called = functions.get(`${node.domain}.${node.opType}`);
       if (!called) return [node];
-      if (depth === deepest) throw new FileError(`the function "${shownName(called.name)}" is nested more than ${deepest} calls deep`);
+      if (depth === deepest)
+        throw new FileError(`the function "${shownName(called.name)}" is nested more than ${deepest} calls deep`);
       calls += 1;
       return visit(bodyOf(called, node, calls), depth + 1);
     });

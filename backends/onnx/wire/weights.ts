@@ -114,7 +114,9 @@ function assertHalf(t: StoredTensor, values: ArrayLike<number>): void {
     const value = Math.abs(values[i]!);
     if (value < beyondHalf || !Number.isFinite(value)) continue;
     const name = inputName(t.parameter);
-    throw new FileError(`parameter "${name}" has the value ${values[i]}, which f16 cannot represent; export it as f32, int8 or int4`);
+    throw new FileError(
+      `parameter "${name}" has the value ${values[i]}, which f16 cannot represent; export it as f32, int8 or int4`,
+    );
   }
 }
 

@@ -97,7 +97,9 @@ function check({ requires }, what, has, info = {}) {
   if (missing.length === 0) return;
   const name = info.description || `${info.vendor ?? ""} ${info.architecture ?? ""}`.trim() || "unnamed";
   const hints =
-    what === "device" ? ["request the device with the features and limits in manifest.json, or pass none to have it requested"] : [];
+    what === "device"
+      ? ["request the device with the features and limits in manifest.json, or pass none to have it requested"]
+      : [];
   if (requires.features.includes("shader-f16"))
     hints.push(
       "a bundle compiled without --precision f16 needs no shader-f16; --dtype f16 still stores its weights and inputs as f16",

@@ -124,7 +124,8 @@ function sourceFromEnvironment(): AdapterSource | undefined {
   const value = process.env.HEDDLE_ADAPTER;
   if (!value) return undefined;
   const known = adapterSources.find((source) => source === value);
-  if (!known) throw new UsageError(`HEDDLE_ADAPTER is "${value}"\n  hint: expected one of ${adapterSources.join(", ")}`);
+  if (!known)
+    throw new UsageError(`HEDDLE_ADAPTER is "${value}"\n  hint: expected one of ${adapterSources.join(", ")}`);
   return known;
 }
 

@@ -360,7 +360,8 @@ export class DeviceProgram {
   /** Times every kernel in its own pass; throws UnsupportedError on an adapter without timestamps. */
   async profile(feeds: Readonly<Record<string, HostTensor>>, store: DeviceStore, sizes: Sizes): Promise<KernelTime[]> {
     const { device } = this.gpu;
-    if (!this.gpu.features.has("timestamp-query")) throw new UnsupportedError("this adapter does not support timestamp queries");
+    if (!this.gpu.features.has("timestamp-query"))
+      throw new UnsupportedError("this adapter does not support timestamp queries");
     const dispatches = await this.prepare(feeds, sizes);
     const querySet = device.createQuerySet({ type: "timestamp", count: 2 });
     const buffer = (what: string, flags: number) =>

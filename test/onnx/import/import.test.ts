@@ -132,7 +132,9 @@ describe("an imported graph", () => {
     });
     await expect(importOnnx(larger)).rejects.toThrow(/"Resize\/y" \(Resize\): a side of .*height.*: set height when/);
     const misspelt = importOnnx(bytes, { sizes: { heigth: 10 } });
-    await expect(misspelt).rejects.toThrow('the file has no symbolic size "heigth"; did you mean "height"? It has height.');
+    await expect(misspelt).rejects.toThrow(
+      'the file has no symbolic size "heigth"; did you mean "height"? It has height.',
+    );
     const { graph } = await importOnnx(bytes, { sizes: { height: 10 } });
     expect(graph.outputs[0]!.node.type.axes.map((a) => a.size)).toEqual([1, 4, 5, 4]);
   });

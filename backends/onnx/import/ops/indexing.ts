@@ -14,7 +14,8 @@ function fromStart(n: NodeView, index: Value, size: Dim): Value {
   const found = knownOf(index);
   if (found && isNumbers(found.values) && typeof size === "number") {
     const places = Float64Array.from(found.values, (v) => (v < 0 ? v + size : v));
-    if (places.some((v) => !(v >= 0 && v < size))) throw n.fail(`an index is out of range for a dimension of size ${size}`);
+    if (places.some((v) => !(v >= 0 && v < size)))
+      throw n.fail(`an index is out of range for a dimension of size ${size}`);
     return known(index.type, index.shape, places);
   }
   const x = n.tensor(index);
@@ -79,7 +80,8 @@ function gatherElements(n: NodeView): Value {
   const rank = data.shape.length;
   const at = n.dim(n.int("axis", 0), rank);
   const index = fromStart(n, n.in(1), data.shape[at]!);
-  if (index.shape.length !== rank) throw n.fail(`an index of ${index.shape.length} dimensions does not match data of ${rank}`);
+  if (index.shape.length !== rank)
+    throw n.fail(`an index of ${index.shape.length} dimensions does not match data of ${rank}`);
   for (let d = 0; d < rank; d++)
     if (d !== at && index.shape[d] !== data.shape[d]) data = rangeOf(n, data, d, 0, index.shape[d]!);
   if (data.shape[at] === 1) return expandTo(n, data, index.shape);
@@ -251,7 +253,8 @@ function oneHot(n: NodeView): Value {
   const index = n.x(0, ["place"]);
   const rank = index.shape.length + 1;
   const at = n.dim(n.int("axis", -1), rank);
-  if (!(Number.isInteger(depth) && depth >= 1 && depth < 2 ** 31)) throw n.fail(`the depth must be a positive integer, got ${depth}`);
+  if (!(Number.isInteger(depth) && depth >= 1 && depth < 2 ** 31))
+    throw n.fail(`the depth must be a positive integer, got ${depth}`);
   const name = freshName("class", index.axes);
   const places = asIndex(index.node);
   const inside = select(lt(places, 0), add(places, depth), places);

@@ -81,7 +81,8 @@ function groupNorm(n: NodeView): Value {
   const value = n.in(0);
   const groups = n.int("num_groups");
   const [batch, channels, ...space] = value.shape;
-  if (typeof channels !== "number" || channels % groups !== 0) throw n.fail(`${channels} channels are not divisible by ${groups} groups`);
+  if (typeof channels !== "number" || channels % groups !== 0)
+    throw n.fail(`${channels} channels are not divisible by ${groups} groups`);
   const apart = n.tensor(
     reshapeTo(n, n.x(0, ["batch", "channel", "row", "column"]), [batch!, groups, channels / groups, ...space]),
   );

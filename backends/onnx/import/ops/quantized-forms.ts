@@ -55,7 +55,8 @@ const ofOne = (make: (x: Value, n: NodeView) => Value): ImportRecord => ({
 function softmax(value: Value, n: NodeView): Value {
   const x = n.tensor(value);
   const at = n.dim(n.int("axis", -1), x.shape.length);
-  if (n.int("opset", 13) < 13 && at !== x.shape.length - 1) throw n.fail("softmax over several dimensions is not supported");
+  if (n.int("opset", 13) < 13 && at !== x.shape.length - 1)
+    throw n.fail("softmax over several dimensions is not supported");
   const axis = x.axes[at];
   return { ...x, node: axis === undefined ? add(mul(x.node, 0), 1) : ops.softmax(x.node, axis) };
 }

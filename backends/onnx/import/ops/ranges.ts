@@ -26,7 +26,8 @@ export function concatAlong(n: NodeView, values: readonly Value[], at: number): 
     values.map((v) => v.shape.map((d, i) => (i === at ? 1 : d))),
   );
   const clash = values.find((v) => v.shape.some((d, i) => i !== at && d !== others[i]));
-  if (clash) throw n.fail(`an input of [${clash.shape.join(", ")}] cannot be concatenated with [${first!.shape.join(", ")}]`);
+  if (clash)
+    throw n.fail(`an input of [${clash.shape.join(", ")}] cannot be concatenated with [${first!.shape.join(", ")}]`);
   // A placeholder size other than 1, so that the concatenated dimension gets a name from any part.
   const withAxis = others.map((d, i): Dim => (i === at ? 2 : d));
   const names = sharedNames(withAxis, values, "joined");
@@ -110,7 +111,8 @@ function steppedRange(n: NodeView, x: Value, at: number, start: Dim, end: Dim, s
     const span = subDims(to, from);
     if (typeof span === "number" && span <= 0) return empty(n, x, at);
     if (step === 1) return rangeOf(n, x, at, from, span);
-    if (typeof span !== "number") throw n.fail(`a step of ${step} needs a numeric size, got ${span}: ${n.toGive(span)}`);
+    if (typeof span !== "number")
+      throw n.fail(`a step of ${step} needs a numeric size, got ${span}: ${n.toGive(span)}`);
     requireFew(n, span / step);
 
     return chosen(

@@ -156,7 +156,8 @@ function topK(n: NodeView): readonly Value[] {
   const count = n.inputs[1] ? n.numbersIn(1, "k")[0]! : n.int("k");
   const axis = x.axes[at];
   const size = x.shape[at]!;
-  if (!(count >= 1) || (typeof size === "number" && count > size)) throw n.fail(`cannot select the top ${count} of ${size} elements`);
+  if (!(count >= 1) || (typeof size === "number" && count > size))
+    throw n.fail(`cannot select the top ${count} of ${size} elements`);
   const shape = x.shape.map((d, i) => (i === at ? count : d));
   if (axis === undefined) return [x, tensor(int64, shape, x.axes, constantLike(0, cast(x.node, "i32")))];
   const other = freshName(axis, x.axes);
