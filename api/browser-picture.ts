@@ -39,7 +39,7 @@ async function decoded(source: Source | ImageBitmapSource): Promise<ImageBitmap>
       premultiplyAlpha: "none",
     });
   } catch (cause) {
-    throw new FileError(`cannot read the image: ${(cause as Error).message}`, { cause });
+    throw new FileError(`the image cannot be read: ${(cause as Error).message}`, { cause });
   }
 }
 

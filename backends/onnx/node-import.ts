@@ -23,7 +23,7 @@ async function wholeFile(path: string): Promise<Uint8Array> {
     return await readFile(path);
   } catch (error) {
     if (error instanceof FileError) throw error;
-    throw new FileError(`cannot read "${path}": ${(error as Error).message}`, { cause: error });
+    throw new FileError(`"${path}" cannot be read: ${(error as Error).message}`, { cause: error });
   }
 }
 

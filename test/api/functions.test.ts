@@ -193,7 +193,7 @@ describe("what a model takes", () => {
     for (const source of [path, new Uint8Array(png), new Blob([new Uint8Array(png)])])
       expect(await h.picture(source, { size: 16, preprocessing })).toEqual(wanted);
     await expect(h.picture(path, { size: 0.5 })).rejects.toThrow("a whole number of pixels");
-    await expect(h.picture(new Uint8Array(5), { size: 4 })).rejects.toThrow("cannot read");
+    await expect(h.picture(new Uint8Array(5), { size: 4 })).rejects.toThrow("cannot be read");
   });
 
   test("a tokenizer, with the special tokens that its configuration names", async () => {

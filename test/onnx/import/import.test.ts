@@ -460,6 +460,6 @@ describe("heddle import", () => {
       expect.stringContaining(`give "${folder.at("out", "model.graph")}"`),
     ]);
     const missing = await heddle("import", folder.at("none.onnx"), "--out", folder.at("none"));
-    expect([missing.status, missing.err]).toEqual([1, expect.stringContaining("cannot read")]);
+    expect([missing.status, missing.err]).toEqual([1, expect.stringContaining("cannot be read")]);
   });
 });
