@@ -11,7 +11,7 @@ import { asDevice, asGpuDevice, type Device, givenDevice } from "./device.ts";
  */
 export async function openDevice(which: "auto" | "webgpu" | "reference" | GPUDevice = "auto"): Promise<Device> {
   if (typeof which === "object") return asGpuDevice(await givenDevice(which, "browser", (pending) => pending));
-  if (which === "reference") return asDevice(referenceBackend(), "it is asked for");
+  if (which === "reference") return asDevice(referenceBackend(), "it was requested");
   if (which === "auto" || which === "webgpu") return asGpuDevice(await requestBrowserDevice());
-  throw new UsageError(`a page has the devices auto, webgpu and reference, not "${which}"`);
+  throw new UsageError(`unknown device "${which}"; in a browser, device must be auto, webgpu or reference`);
 }

@@ -26,7 +26,9 @@ export async function picture(source: Source | ImageBitmapSource, options: Pictu
 async function decoded(source: Source | ImageBitmapSource): Promise<ImageBitmap> {
   // A drop without files, or a file input that was cancelled.
   if (typeof source !== "string" && (typeof source !== "object" || source === null))
-    throw new UsageError(`a picture is a File, a Blob, a URL, bytes or a decoded image, not ${kindOfValue(source)}`);
+    throw new UsageError(
+      `an image must be a File, a Blob, a URL, bytes or a decoded image, got ${kindOfValue(source)}`,
+    );
   const isFile = typeof source === "string" || source instanceof URL || source instanceof Uint8Array;
   const image = isFile ? new Blob([new Uint8Array(await wholeOf(source, mostBytes))]) : (source as ImageBitmapSource);
   try {
@@ -37,14 +39,14 @@ async function decoded(source: Source | ImageBitmapSource): Promise<ImageBitmap>
       premultiplyAlpha: "none",
     });
   } catch (cause) {
-    throw new FileError(`the picture cannot be read: ${(cause as Error).message}`, { cause });
+    throw new FileError(`the image cannot be read: ${(cause as Error).message}`, { cause });
   }
 }
 
 function pixelsOf(bitmap: ImageBitmap): Pixels {
   const { width, height } = bitmap;
   if (width * height > pixelLimit)
-    throw new FileError(`the picture has ${width} x ${height} pixels; at most ${pixelLimit} are read`);
+    throw new FileError(`the image has ${width} x ${height} pixels; the limit is ${pixelLimit}`);
   const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true })!;
   context.drawImage(bitmap, 0, 0);
   const { data } = context.getImageData(0, 0, width, height);

@@ -23,10 +23,10 @@ export function requireSizes(graph: Graph, sizes: Sizes): void {
   for (const [name, size] of Object.entries(sizes)) {
     if (!open.includes(name))
       throw new UsageError(
-        `graph @${graph.name} has no open size "${name}"${didYouMean(name, open) || `; it has ${open.join(", ") || "none"}`}`,
+        `graph @${graph.name} has no symbolic size "${name}"${didYouMean(name, open) || `; it has ${open.join(", ") || "none"}`}`,
       );
     if (!Number.isSafeInteger(size) || size < 1)
-      throw new UsageError(`the size "${name}" is ${size}; needed is a whole number from 1`);
+      throw new UsageError(`size "${name}" must be a positive integer, got ${size}`);
   }
 }
 
@@ -35,14 +35,14 @@ export function requireFeeds(graph: Graph, feeds: unknown): void {
   if (feeds === undefined || isRecord(feeds)) return;
   const names = graph.inputs.filter((node) => !isParameter(node)).map(inputName);
   throw new UsageError(
-    `graph @${graph.name} is fed an object of tensors by name, { ${names.join(", ")} }, not ${kindOfValue(feeds)}`,
+    `the feeds of graph @${graph.name} must be an object of tensors by name, { ${names.join(", ")} }, got ${kindOfValue(feeds)}`,
   );
 }
 
 /** Throws UsageError for a value that is not a tensor, and for one whose data does not fill its axes. */
 export function requireTensor(value: HostTensor, what: string): void {
   if (!Array.isArray(value?.axes) || typeof value.data?.length !== "number")
-    throw new UsageError(`${what} is no tensor: make one by hostTensor(dtype, axes, data)`);
+    throw new UsageError(`${what} is not a tensor: create one with hostTensor(dtype, axes, data)`);
   if (value.data.length !== elementCount(value.axes))
     throw new UsageError(`${what} is ${printType(value)}, but its data has ${value.data.length} elements`);
 }
@@ -52,11 +52,11 @@ export const isFloat = (dtype: DType): boolean => dtype === "f32" || dtype === "
 /** Throws UsageError for a value that does not fit a parameter: not a tensor, other sizes, or integers for floats. */
 export function requireValueOf(parameter: Node, value: HostTensor): void {
   const { axes, dtype } = parameter.type;
-  requireTensor(value, `what is given for the weight "${inputName(parameter)}"`);
+  requireTensor(value, `the value given for weight "${inputName(parameter)}"`);
   const sizes = value.axes.map((axis: SizedAxis) => axis.size);
   const fits = sizes.length === axes.length && axes.every((a, i) => typeof a.size !== "number" || a.size === sizes[i]);
   if (!fits || isFloat(dtype) !== isFloat(value.dtype))
     throw new UsageError(
-      `the weight "${inputName(parameter)}" is ${printType(parameter.type)}, but what is given is ${printType(value)}`,
+      `weight "${inputName(parameter)}" is ${printType(parameter.type)}, but the given value is ${printType(value)}`,
     );
 }

@@ -20,7 +20,7 @@ const compileOptions: OptionTable<CompileOptions> = {
   precision: kinds.precision,
   facts: {
     is: (facts) => Array.isArray((facts as AdapterFacts | null)?.matrices),
-    needed: "what is known of an adapter",
+    needed: "the facts of an adapter",
   },
 };
 

@@ -46,10 +46,10 @@ export function asDevice(backend: Backend, reason: string): Device {
 export function requireDevice(device: Device): void {
   if (typeof device?.createStore !== "function") {
     const given = (device as unknown) instanceof Promise ? "a promise: await openDevice" : kindOfValue(device);
-    throw new UsageError(`a device is what openDevice gives, not ${given}`);
+    throw new UsageError(`a device must be the result of openDevice, got ${given}`);
   }
   if (lives.get(device)?.closing.signal.aborted)
-    throw new UsageError(`the device "${device.device.name}" was disposed of: open another, or dispose of it later`);
+    throw new UsageError(`the device "${device.device.name}" has been disposed: open another one, or dispose it later`);
 }
 
 /**
@@ -71,8 +71,8 @@ export async function onDevice<T>(device: Device, work: (closing: AbortSignal) =
 /** Adopts a WebGPU device that the caller opened: kernels use only its features and limits. */
 export async function givenDevice(device: GPUDevice, backend: GraphicsBackend, wait: Wait) {
   if (typeof device?.createBuffer !== "function" || !("adapterInfo" in device) || !("lost" in device))
-    throw new UsageError(`a device is opened by a name, or is a GPUDevice; not ${kindOfValue(device)}`);
-  return await adoptDevice(device, { backend, reason: "it was handed in", wait });
+    throw new UsageError(`a device must be a name or a GPUDevice, got ${kindOfValue(device)}`);
+  return await adoptDevice(device, { backend, reason: "it was passed in", wait });
 }
 
 export const asGpuDevice = (gpu: WebgpuBackend["gpu"], options: KernelOptions = {}): Device =>

@@ -61,5 +61,5 @@ export function generate(writer: Writer, prompt: string, options: WritingOptions
 function requireWriter(writer: Writer): void {
   if (typeof writer?.write === "function") return;
   const given = (writer as unknown) instanceof Promise ? "a promise: await openWriter" : kindOfValue(writer);
-  throw new UsageError(`a text is written by what openWriter gives, not by ${given}`);
+  throw new UsageError(`a writer must be the result of openWriter, got ${given}`);
 }

@@ -46,7 +46,7 @@ function requireSettings({ name, config }: Pick<JobFile, "name" | "config">, giv
     if (!known.includes(key))
       return [`${name} has no setting ${key}${didYouMean(key, known) || `; it has ${known.join(", ")}`}`];
     const kind = typeof config[key];
-    return typeof value === kind ? [] : [`the setting ${key} of ${name} is a ${kind}, not ${kindOfValue(value)}`];
+    return typeof value === kind ? [] : [`the setting ${key} of ${name} must be a ${kind}, got ${kindOfValue(value)}`];
   });
   if (faults.length > 0) throw new UsageError(faults.join("\n"));
 }

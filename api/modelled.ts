@@ -32,10 +32,10 @@ export function graphOf<C extends Config>(what: Modelled<C>, { settings, graph }
   if (Array.isArray(what?.inputs) && Array.isArray(what.outputs)) {
     if (settings === undefined && graph === undefined) return what;
     throw new UsageError(
-      `a graph has neither settings nor named graphs, as models do: give @${what.name} without ${settings ? "settings" : "graph"}`,
+      `@${what.name} is a graph, and only models take ${settings ? "settings" : "graph"}: leave that option out`,
     );
   }
-  throw new UsageError(`what is run is a model, as defineModel gives it, or a graph; not ${kindOf(what)}`);
+  throw new UsageError(`expected a model from defineModel or a graph, got ${kindOf(what)}`);
 }
 
 const kindOf = (what: object): string =>

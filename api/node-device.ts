@@ -32,13 +32,13 @@ const deviceOptions: OptionTable<DeviceOptions> = { tuning: kinds.flag, onNote: 
 export async function openDevice(which: string | GPUDevice = "auto", options: DeviceOptions = {}): Promise<Device> {
   requireOptions("openDevice", options, deviceOptions);
   requireChoice(which);
-  if (which === "reference") return asDevice(referenceBackend(), "it is asked for");
-  if (which === "cpu") return await openCpu("it is asked for");
+  if (which === "reference") return asDevice(referenceBackend(), "it was requested");
+  if (which === "cpu") return await openCpu("it was requested");
   // Loads Dawn only when needed.
   const { requestDevice, systemBackend, waitAsleep } = await import("../backends/webgpu/node-index.ts");
   if (typeof which === "object") return await asTuned(await givenDevice(which, systemBackend(), waitAsleep), options);
   if (which === "auto" && !(await hasHardware()))
-    return await openCpu("no hardware GPU was found, and the processor is faster than a GPU imitated in software");
+    return await openCpu("no hardware GPU was found, and the CPU is faster than a software GPU");
   const named = which === "auto" || which === "webgpu" ? {} : { named: which };
   return await asTuned(await requestDevice({ prefer: "hardware", ...named }), options);
 }
@@ -51,9 +51,7 @@ async function asTuned(gpu: WebgpuBackend["gpu"], { tuning, onNote = () => {} }:
 
 function requireChoice(which: unknown): void {
   if ((typeof which === "string" && which !== "") || (typeof which === "object" && which !== null)) return;
-  throw new UsageError(
-    `a device is opened by a name, or is a GPUDevice; not ${which === "" ? '""' : kindOfValue(which)}`,
-  );
+  throw new UsageError(`a device must be a name or a GPUDevice, got ${which === "" ? '""' : kindOfValue(which)}`);
 }
 
 async function openCpu(reason: string): Promise<Device> {

@@ -14,6 +14,6 @@ const mostBytes = 2 ** 30;
 export async function picture(source: Source, options: PictureOptions): Promise<HostTensor> {
   const { decodeImage } = await import("../data/index.ts"); // loads sharp, which programs without images do not need
   const geometry = geometryOf(options);
-  const input = typeof source === "string" ? source : { name: "the picture", bytes: await wholeOf(source, mostBytes) };
+  const input = typeof source === "string" ? source : { name: "(in memory)", bytes: await wholeOf(source, mostBytes) };
   return pictureTensor(await decodeImage(input, geometry), options);
 }

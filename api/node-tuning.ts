@@ -58,7 +58,7 @@ async function basisOf(gpu: GpuDevice): Promise<MeasuredOn | undefined> {
 }
 
 const unknownCode =
-  "heddle's source files cannot be read, so that nothing tells which code findings of heddle tune are for";
+  "heddle's source files cannot be read, so the tuning results cannot be matched to this version of the code";
 
 /** Receives messages; default prints them to stderr. */
 type Say = (text: string) => void;
@@ -70,7 +70,7 @@ export async function knownFindings(gpu: GpuDevice, say = onStderr): Promise<Fin
   if (!existsSync(path)) return new Map();
   const basis = await basisOf(gpu);
   if (!basis) {
-    say(`findings in ${path} are ignored: ${unknownCode}`);
+    say(`ignoring the tuning results in ${path}: ${unknownCode}`);
     return new Map();
   }
   const { findings, ignored } = await readFindings(path, basis);
@@ -81,7 +81,7 @@ export async function knownFindings(gpu: GpuDevice, say = onStderr): Promise<Fin
 /** Stores tuning results for this adapter and version. Throws UsageError if heddle's own files cannot be read. */
 export async function keepFindings(gpu: GpuDevice, findings: Findings): Promise<void> {
   const basis = await basisOf(gpu);
-  if (!basis) throw new UsageError(`findings cannot be stored: ${unknownCode}`);
+  if (!basis) throw new UsageError(`cannot store tuning results: ${unknownCode}`);
   return writeFindings(findingsPath(gpu), basis, findings);
 }
 
@@ -100,7 +100,7 @@ export async function tunedOptions(gpu: GpuDevice, tuning = true, say = onStderr
   const onStage = ({ stage, after }: { readonly stage: string; readonly after: unknown }) => {
     if (stage !== "kernels") return;
     const program = after as Program;
-    const text = `${program.graph.name}: ${foundKernels(program)} of ${program.kernels.length} kernels by findings of heddle tune`;
+    const text = `${program.graph.name}: ${foundKernels(program)} of ${program.kernels.length} kernels use results of heddle tune`;
     if (!said.has(text)) say(text);
     said.add(text);
   };

@@ -5,7 +5,7 @@ import { kindOfValue } from "../dsl/index.ts";
 /** The type of an option. */
 export interface Kind {
   readonly is: (value: unknown) => boolean;
-  /** A description that completes "needed is ...". */
+  /** A description that completes "expected ...". */
   readonly needed: string;
   /** Whether it is required. Default false. */
   readonly always?: boolean;
@@ -28,13 +28,13 @@ export const kinds = {
   anything: { is: (value) => value !== null, needed: "a value" },
   flag: { is: (value) => typeof value === "boolean", needed: "true or false" },
   number: { is: (value) => typeof value === "number", needed: "a number" },
-  text: { is: (value) => typeof value === "string" && value !== "", needed: "a text" },
+  text: { is: (value) => typeof value === "string" && value !== "", needed: "a string" },
   callback: { is: (value) => typeof value === "function", needed: "a function" },
   settings: { is: isRecord, needed: "an object of settings by name" },
-  sizes: { is: isRecord, needed: "an object of numbers by the names of open sizes, such as { batch: 8 }" },
+  sizes: { is: isRecord, needed: "an object of numbers by symbolic size, such as { batch: 8 }" },
   signal: {
     is: (value) => typeof (value as AbortSignal | null)?.aborted === "boolean",
-    needed: "an AbortSignal, which an AbortController has as `signal`",
+    needed: "an AbortSignal, such as the `signal` of an AbortController",
   },
   precision: oneOf<Precision>(precisions),
 } as const satisfies Readonly<Record<string, Kind>>;
@@ -49,7 +49,9 @@ export const always = (kind: Kind): Kind => ({ ...kind, always: true });
 export function requireOptions<T extends object>(call: string, given: T, table: OptionTable<T>): void {
   const known = Object.keys(table);
   if (!isRecord(given))
-    throw new UsageError(`the options of ${call} are an object of ${known.join(", ")}, not ${kindOfValue(given)}`);
+    throw new UsageError(
+      `the options of ${call} must be an object with ${known.join(", ")}, got ${kindOfValue(given)}`,
+    );
   const kinds = table as Readonly<Record<string, Kind>>;
   const values = given as Readonly<Record<string, unknown>>;
   const faults = [
@@ -58,8 +60,8 @@ export function requireOptions<T extends object>(call: string, given: T, table: 
       .map((name) => `${call} has no option "${name}"${didYouMean(name, known) || `; it has ${known.join(", ")}`}`),
     ...Object.entries(kinds).flatMap(([name, { is, needed, always }]) => {
       const value = values[name];
-      if (value === undefined) return always ? [`${call} needs the option "${name}", ${needed}`] : [];
-      return is(value) ? [] : [`the option "${name}" of ${call} is ${kindOfValue(value)}; needed is ${needed}`];
+      if (value === undefined) return always ? [`${call} requires the option "${name}": ${needed}`] : [];
+      return is(value) ? [] : [`the option "${name}" of ${call} is ${kindOfValue(value)}; expected ${needed}`];
     }),
   ];
   if (faults.length > 0) throw new UsageError(faults.join("\n"));

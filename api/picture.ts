@@ -25,7 +25,7 @@ const hasStatistics = (value: unknown): boolean => {
 
 const pictureOptions: OptionTable<PictureOptions> = {
   size: always(kinds.number),
-  preprocessing: { is: hasStatistics, needed: "what a model's `preprocessing` says: { mean, std } of three colours" },
+  preprocessing: { is: hasStatistics, needed: "the `preprocessing` of a model: { mean, std } of three channels" },
   mode: oneOf(pictureModes),
 };
 
@@ -34,7 +34,7 @@ export function geometryOf(given: PictureOptions): Geometry {
   requireOptions("picture", given, pictureOptions);
   const { size, preprocessing = imagenetPreprocessing, mode = "features" } = given;
   if (!Number.isInteger(size) || size < 1 || size > mostSide)
-    throw new UsageError(`a picture's size is a whole number of pixels from 1 to ${mostSide}, not ${size}`);
+    throw new UsageError(`the size of an image must be a whole number of pixels from 1 to ${mostSide}, got ${size}`);
   const { fit, margin, interpolation } = preprocessing;
   return {
     size,

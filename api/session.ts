@@ -31,7 +31,7 @@ export interface RunOptions {
   readonly fetch?: readonly string[];
 }
 
-const runOptions: OptionTable<RunOptions> = { fetch: { is: Array.isArray, needed: "a list of names of outputs" } };
+const runOptions: OptionTable<RunOptions> = { fetch: { is: Array.isArray, needed: "a list of output names" } };
 
 /** A compiled model with its weights on a device. */
 export interface Session {
@@ -60,7 +60,7 @@ export async function session<C extends Config>(
   const { weights = new Map(), sizes = {}, precision = "f32", ...options } = given;
   const graph = graphOf(what, options);
   if (Object.keys(graph.updates).length > 0)
-    throw new UsageError(`graph @${graph.name} keeps state: a training step is for train, a decoder's for openWriter`);
+    throw new UsageError(`graph @${graph.name} is stateful: run a training step with train, a decoder with openWriter`);
   requireSizes(graph, sizes);
   return await onDevice(device, async () => {
     const parameters = await openParameters(weights, graph, modelOf(what));
@@ -86,7 +86,8 @@ function untilDisposed(
 ): Pick<Session, "run" | "dispose"> {
   let [running, isDisposed] = [0, false];
   const run: Session["run"] = async (feeds, options = {}) => {
-    if (isDisposed) throw new UsageError(`the session of @${graph.name} was disposed of; open another to run it`);
+    if (isDisposed)
+      throw new UsageError(`the session of @${graph.name} has been disposed; open another one to run the graph`);
     requireOptions("run", options, runOptions);
     requireFeeds(graph, feeds);
     running += 1;

@@ -35,21 +35,21 @@ export async function locate(source: Source): Promise<Located> {
     return source.protocol === "file:" ? { path: pathOf(source), fs: fileSystem } : urlFiles(webAddress(source));
   if (source instanceof Blob) return located(source);
   if (isSource(source)) return source;
-  throw new UsageError(`a source is ${sourceKind.needed}, not ${kindOfValue(source)}`);
+  throw new UsageError(`a source must be ${sourceKind.needed}, got ${kindOfValue(source)}`);
 }
 
 /** A string is a path and is never fetched. */
 function pathIn(text: string): string {
-  if (text === "") throw new UsageError("a source is the path of a file, and this one is empty");
+  if (text === "") throw new UsageError("the path of a source must not be empty");
   if (/^(https?|file|blob|data):/i.test(text))
-    throw new UsageError(`"${text}" is an address and no path: give it as new URL(address)`);
+    throw new UsageError(`"${text}" is a URL, not a path: pass it as new URL(address)`);
   return text;
 }
 
 function webAddress(url: URL): URL {
   if (/^https?:$/.test(url.protocol)) return url;
-  const how = /^(blob|data):$/.test(url.protocol) ? ": give what it holds, as await (await fetch(url)).blob()" : "";
-  throw new UsageError(`"${url.href.slice(0, 60)}" is no http, https or file address${how}`);
+  const how = /^(blob|data):$/.test(url.protocol) ? ": pass its content, as await (await fetch(url)).blob()" : "";
+  throw new UsageError(`"${url.href.slice(0, 60)}" is not an http, https or file URL${how}`);
 }
 
 /** On Windows the path of file:///C:/x is C:/x. */
@@ -57,7 +57,7 @@ function pathOf(url: URL): string {
   try {
     return decodeURIComponent(url.pathname).replace(/^\/(?=[A-Za-z]:)/, "");
   } catch {
-    throw new UsageError(`${url.href} is no address of a file: what follows a % in it is no character`);
+    throw new UsageError(`${url.href} is not a valid file URL: it has an invalid % escape`);
   }
 }
 

@@ -109,7 +109,7 @@ async function trainIn<C extends JobSettings>(
     if (result.stopped && !signal?.aborted) {
       const { steps, of } = result;
       const when = steps === 0 ? "before its first step" : `after step ${steps} of ${of}, which is saved`;
-      throw new UsageError(`the device was disposed of ${when}: the same call on another device goes on`);
+      throw new UsageError(`the device was disposed ${when}: make the same call on another device to continue`);
     }
     if (result.stopped) return { folder, steps: result.steps, stopped: true, losses: [], weights: new Map() };
     return await finished(result.stages.at(-1)!, folder);

@@ -49,9 +49,7 @@ const isTraining = <C extends JobSettings>(what: Trainable<C>): what is Training
 /** Throws UsageError for a value that cannot be trained. */
 export function requireTrainable<C extends JobSettings>(what: Trainable<C>): void {
   if (!isTrainable(what))
-    throw new UsageError(
-      "what is trained is a job, as defineJob gives it or as one builds it, or { stage, steps, batch }",
-    );
+    throw new UsageError("expected a job from defineJob, a built job, or { stage, steps, batch }");
   if (isJobFile(what)) return;
   if (isTraining(what)) requireOptions("a training", what, trainingFields);
   else requireOptions("a job", what, jobFields);
@@ -71,16 +69,16 @@ const isTrainable = (what: unknown): boolean => {
 
 const isTensors = (value: unknown): boolean => value instanceof Map;
 const isGraph = (value: unknown): boolean => Array.isArray((value as Graph | null)?.outputs);
-const wholeModel = { is: isGraph, needed: "a graph, as trace(model) gives it" };
+const wholeModel = { is: isGraph, needed: "a graph from trace(model)" };
 
 const trainingFields: OptionTable<Training> = {
   stage: always(kinds.anything),
   steps: always(kinds.number),
-  batch: always({ is: kinds.callback.is, needed: "a function from a step to its feeds" }),
+  batch: always({ is: kinds.callback.is, needed: "a function that returns the feeds of a step" }),
   sizes: kinds.sizes,
   seed: kinds.number,
   checkpointEvery: kinds.number,
-  from: { is: isTensors, needed: "a Map of tensors by the names of parameters" },
+  from: { is: isTensors, needed: "a Map of tensors by parameter name" },
   model: wholeModel,
 };
 
@@ -96,7 +94,7 @@ const jobFields: OptionTable<TrainingJob> = {
   initial: kinds.callback,
   model: wholeModel,
   checkpoints: kinds.anything,
-  listing: { is: (value) => typeof value === "string", needed: "a text" },
+  listing: { is: (value) => typeof value === "string", needed: "a string" },
   told: kinds.callback,
   report: kinds.anything,
   dispose: kinds.callback,
@@ -124,7 +122,7 @@ export async function jobOf<C extends JobSettings>(
     const { settings, isChanged } = settingsFor(what, (given ?? {}) as GivenSettings, began, note);
     return { job: await what.build(settings as C), settings, isChanged };
   }
-  if (given) throw new UsageError("settings are those of a job file: this is a job that is built already");
+  if (given) throw new UsageError("settings apply to a job from defineJob; this job is already built");
   return { job: isTraining(what) ? stageJob(what) : what, isChanged: false };
 }
 
@@ -154,6 +152,6 @@ function requireSome(from: ReadonlyMap<string, HostTensor>, parameters: readonly
   if (known.length > 0 || from.size === 0) return;
   const listed = (names: readonly string[]) => names.slice(0, 4).join(", ");
   throw new UsageError(
-    `none of the tensors to begin with (${listed([...from.keys()])}) is a parameter of "${stage}", which has ${listed(parameters.map(inputName))}`,
+    `none of the initial tensors (${listed([...from.keys()])}) is a parameter of "${stage}", which has ${listed(parameters.map(inputName))}`,
   );
 }

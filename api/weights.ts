@@ -51,11 +51,11 @@ export async function load(source: Source): Promise<Loaded> {
 
 function nameOf(name: unknown): string {
   if (typeof name === "string") return name;
-  throw new UsageError(`a tensor is named by a text, not by ${kindOfValue(name)}`);
+  throw new UsageError(`the name of a tensor must be a string, got ${kindOfValue(name)}`);
 }
 
 function listed(tensors: ReadonlyMap<string, HostTensor>): TensorToWrite[] {
-  if (!(tensors instanceof Map)) throw new UsageError("tensors are saved of a Map, by their names");
+  if (!(tensors instanceof Map)) throw new UsageError("the tensors to save must be a Map of tensors by name");
   return [...tensors].map(([name, tensor]) => {
     requireTensor(tensor, `tensor "${name}"`);
     return tensorToWrite(nameOf(name), tensor);
@@ -68,7 +68,7 @@ function listed(tensors: ReadonlyMap<string, HostTensor>): TensorToWrite[] {
  */
 export async function save(path: string, tensors: ReadonlyMap<string, HostTensor>): Promise<void> {
   if (typeof path !== "string" || path === "")
-    throw new UsageError(`tensors are saved to the path of a file, not to ${path === "" ? '""' : kindOfValue(path)}`);
+    throw new UsageError(`tensors are saved to a file path, got ${path === "" ? '""' : kindOfValue(path)}`);
   await writeSafetensors(path, listed(tensors));
 }
 
@@ -130,7 +130,7 @@ const has = (from: WeightsFrom, key: string) => typeof from === "object" && from
 
 export const weightsKind: Kind = {
   is: (from) => from instanceof Map || isSource(from) || isSeed(from as WeightsFrom) || isLoaded(from as WeightsFrom),
-  needed: `${sourceKind.needed}, what load gave, a Map of tensors, or { seed }`,
+  needed: `${sourceKind.needed}, the result of load, a Map of tensors, or { seed }`,
 };
 
 /** The published layouts of a model that cover all of a graph's parameters. */
@@ -145,7 +145,7 @@ function inMemory(tensors: ReadonlyMap<string, HostTensor>, graph: Graph): OpenP
   const missing = names.filter((name) => !tensors.has(name));
   if (missing.length > 0)
     throw new UsageError(
-      `graph @${graph.name} lacks ${missing.length} of ${names.length} weights: ${missing.slice(0, 8).join(", ")}`,
+      `${missing.length} of ${names.length} weights of graph @${graph.name} are missing: ${missing.slice(0, 8).join(", ")}`,
     );
   for (const node of parameters) requireValueOf(node, tensors.get(inputName(node))!);
   const types = new Map(parameters.map((node) => [inputName(node), node.type]));

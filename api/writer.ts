@@ -75,12 +75,11 @@ export async function openWriter<C extends Config>(
   requireDevice(device);
   requireOptions<WriterOptions>("openWriter", given, writerOptions);
   const { weights, tokenizer, settings, precision = "f32" } = given;
-  if (!modelOf(model))
-    throw new UsageError(`a writer is of a model, as defineModel gives it, not ${kindOfValue(model)}`);
+  if (!modelOf(model)) throw new UsageError(`openWriter takes a model from defineModel, got ${kindOfValue(model)}`);
   const config = configure(model, settings ?? ({} as Partial<C>));
   const { generate: plain, caption } = model.modes ?? {};
   const mode = plain ?? caption;
-  if (!mode) throw new UsageError(`"${model.name}" writes no texts: its record serves neither generate nor caption`);
+  if (!mode) throw new UsageError(`"${model.name}" cannot generate text: it has neither the mode generate nor caption`);
   const step = trace(model, config, { graph: mode.step });
   const beginning = caption && trace(model, config, { graph: caption.begin });
   const limit = typeof mode.limit === "number" ? mode.limit : mode.limit(config);
@@ -94,17 +93,18 @@ export async function openWriter<C extends Config>(
   /** The prompt's ids, and how the session is prefilled with them. */
   const begun = (prompt: string, { picture }: WritingOptions): Beginning => {
     if (picture) {
-      if (!beginning) throw new UsageError(`"${model.name}" sees no pictures: its record does not serve caption`);
+      if (!beginning) throw new UsageError(`"${model.name}" takes no images: it has no caption mode`);
       const shown = caption.pictures?.(config);
       return ofPicture(beginning, step, captionPrompt(tokenizer, prompt || caption.prompt || "", shown), picture);
     }
-    if (!plain) throw new UsageError(`"${model.name}" writes about pictures: give one as \`picture\``);
+    if (!plain) throw new UsageError(`"${model.name}" captions images: pass one as \`picture\``);
     return ofText(promptIds(tokenizer, prompt, (plain as GenerateMode).begin));
   };
   const write: Writer["write"] = async (prompt, options, onText) => {
     requireWriting(prompt, options);
-    if (isDisposed) throw new UsageError(`the writer of "${model.name}" was disposed of; open another`);
-    if (isWriting) throw new UsageError("a writer writes one text at a time: wait for the last one, or open another");
+    if (isDisposed) throw new UsageError(`the writer of "${model.name}" has been disposed; open another one`);
+    if (isWriting)
+      throw new UsageError("a writer generates one text at a time: wait for the current one, or open another writer");
     isWriting = true;
     try {
       const beginning = begun(prompt, options);
@@ -115,11 +115,11 @@ export async function openWriter<C extends Config>(
       } = options;
       if (beginning.length >= limit)
         throw new UsageError(
-          `the prompt is ${beginning.length} tokens, which leaves no room: the model takes ${limit}`,
+          `the prompt has ${beginning.length} tokens, which leaves no room for new ones: the context length of the model is ${limit}`,
         );
       if (beginning.length + maxNewTokens > limit)
         throw new UsageError(
-          `the prompt and maxNewTokens are ${beginning.length + maxNewTokens} tokens; the model takes ${limit}`,
+          `the prompt and maxNewTokens add up to ${beginning.length + maxNewTokens} tokens; the context length of the model is ${limit}`,
         );
       checkGenerateOptions({ strategy, maxNewTokens });
       const rows = strategy.kind === "beam" ? strategy.beams : 1;
@@ -170,7 +170,7 @@ const writerOptions: OptionTable<WriterOptions> = {
   weights: always(weightsKind),
   tokenizer: always({
     is: (value) => typeof (value as Tokenizer | null)?.encode === "function",
-    needed: "what `tokenizer` gives",
+    needed: "the result of `tokenizer`",
   }),
   settings: kinds.settings,
   precision: kinds.precision,
@@ -190,11 +190,11 @@ const writingOptions: OptionTable<WritingOptions> = {
 
 /** Throws UsageError for an invalid prompt or options. */
 export function requireWriting(prompt: string, options: WritingOptions): void {
-  if (typeof prompt !== "string") throw new UsageError(`a prompt is a text, not ${kindOfValue(prompt)}`);
+  if (typeof prompt !== "string") throw new UsageError(`the prompt must be a string, got ${kindOfValue(prompt)}`);
   requireOptions("generate", options, writingOptions);
   const { strategy, picture } = options;
   if (strategy) requireOptions<Strategy>(`the strategy "${strategy.kind}"`, strategy, strategies[strategy.kind]);
-  if (picture) requireTensor(picture, "the picture");
+  if (picture) requireTensor(picture, "the image");
 }
 
 /** Default maximum of new tokens. */

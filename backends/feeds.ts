@@ -31,7 +31,7 @@ export const fedInputs = (graph: Graph): Node[] => graph.inputs.filter((n) => !i
  */
 export const fetchedOutputs = (graph: Graph, fetch?: readonly string[]): string[] => {
   const names = graph.outputs.map((o) => o.name);
-  if (fetch && !Array.isArray(fetch)) throw new UsageError(`fetch is a list of names of outputs, not "${fetch}"`);
+  if (fetch && !Array.isArray(fetch)) throw new UsageError(`fetch must be a list of output names, got "${fetch}"`);
   if (!fetch) return names.filter((n) => !(n in graph.updates));
   const unknown = fetch.find((n) => !names.includes(n));
   if (unknown !== undefined)
@@ -48,10 +48,10 @@ export function checkFeeds(graph: Graph, feeds: Readonly<Record<string, HostTens
   const bound: Record<string, number> = { ...sizes };
   const mistakes = [...wanted].flatMap(([name, node]) => {
     const feed = Object.hasOwn(feeds, name) ? feeds[name] : undefined;
-    if (!feed) return [`input "${name}" of type ${printType(node.type)} is not given`];
+    if (!feed) return [`input "${name}" of type ${printType(node.type)} is missing`];
     if (!isHostTensor(feed))
       return [
-        `input "${name}" is fed ${what(feed)} and no tensor: give ${printType(node.type)} as hostTensor(dtype, axes, data)`,
+        `input "${name}" is fed ${what(feed)}, not a tensor: pass ${printType(node.type)} as hostTensor(dtype, axes, data)`,
       ];
     if (feed.data.length !== elementCount(feed.axes))
       return [`input "${name}" is fed ${printType(feed)} with data of ${feed.data.length} elements`];
@@ -108,7 +108,7 @@ function compoundMistakes(graph: Graph, feeds: Readonly<Record<string, HostTenso
 /** Describes a value given in place of a tensor, for an error message. */
 function what(feed: unknown): string {
   if (Array.isArray(feed)) return "a list";
-  return ArrayBuffer.isView(feed) ? `the array ${feed.constructor.name}` : `what is of type ${typeof feed}`;
+  return ArrayBuffer.isView(feed) ? `the array ${feed.constructor.name}` : `a value of type ${typeof feed}`;
 }
 
 const isHostTensor = ({ dtype, axes, data }: Partial<HostTensor>): boolean =>
@@ -143,7 +143,7 @@ export function checkResidents(graph: Graph, held: HeldType, sizes: Sizes): Size
     const given = held(inputName(node));
     return !given || holdsIt(node.type, given, bound)
       ? []
-      : [`  "${inputName(node)}" is ${printType(node.type)}, but the store's is ${printType(given)}`];
+      : [`  "${inputName(node)}" is ${printType(node.type)}, but in the store it is ${printType(given)}`];
   });
   if (mistakes.length > 0) throw new UsageError(`graph @${graph.name} cannot run:\n${mistakes.join("\n")}`);
   for (const { type } of residents) for (const { size } of type.axes) bindDim(size, bound); // throws if out of bounds

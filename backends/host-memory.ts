@@ -46,8 +46,8 @@ export function requireHostMemory(graph: Graph, { elementBytes, besides = 0, ava
   const of =
     largest && largest.bytes > besides
       ? `the result of ${largest.node.op} (${printType(largest.node.type)})`
-      : "what is fed";
+      : "the inputs";
   throw new UsageError(
-    `@${graph.name} needs at least ${gigabytes(bytes)} of memory, most of it for ${of}, and ${gigabytes(there)} are there\n  hint: a smaller batch or a smaller model needs less`,
+    `@${graph.name} needs at least ${gigabytes(bytes)} of memory, most of it for ${of}, but only ${gigabytes(there)} are available\n  hint: a smaller batch or a smaller model needs less`,
   );
 }

@@ -56,7 +56,7 @@ function fitted(graph: Graph, name: string, tensor: AnyTensor): Node {
   const order = (t: typeof type) => ({ ...t, axes: [...t.axes].sort((a, b) => (a.name < b.name ? -1 : 1)) });
   if (sameType(order(type), order(tensor.type))) return tensor;
   throw new UsageError(
-    `input "${name}" of graph @${graph.name} is ${printType(type)}, and the tensor given ${printType(tensor.type)}`,
+    `input "${name}" of graph @${graph.name} is ${printType(type)}, but the given tensor is ${printType(tensor.type)}`,
   );
 }
 

@@ -11,11 +11,11 @@ export type Axis<N extends string = string> = NamedAxis<N>;
  */
 export function axis<const N extends string>(name: N, size: Dim | string): Axis<N> {
   if (typeof size === "string") return { name, size: symbol(size) };
-  if (typeof name !== "string") throw new UsageError(`an axis is named by a text, not by ${kindOfValue(name)}`);
+  if (typeof name !== "string") throw new UsageError(`the name of an axis must be a string, got ${kindOfValue(name)}`);
   // An axis may be empty, such as the past before the first token; no tensor has one.
   if (typeof size === "number" ? !(Number.isInteger(size) && size >= 0) : !isSymbolic(size))
     throw new UsageError(
-      `axis "${name}" has the size ${typeof size === "number" ? size : kindOfValue(size)}; a size is a whole number from 1, or a symbol`,
+      `the size of axis "${name}" must be a positive integer or a symbol, got ${typeof size === "number" ? size : kindOfValue(size)}`,
     );
   return { name, size };
 }

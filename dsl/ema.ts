@@ -25,6 +25,6 @@ export const averaged = <A extends string>(
 export function checkedEma(stage: string, ema: EmaOptions): EmaOptions {
   if (ema.decay >= 0 && ema.decay < 1) return ema;
   throw new UsageError(
-    `stage "${stage}": the decay of ema is ${ema.decay}: it is at least 0 and below 1, such as 0.999`,
+    `stage "${stage}": the decay of ema must be at least 0 and below 1, such as 0.999, got ${ema.decay}`,
   );
 }

@@ -37,7 +37,7 @@ interface FreezingStage {
 export function frozenDtype({ name, precision = "f32", frozen = precision }: FreezingStage): FrozenDType {
   if (frozenDtypes.includes(frozen)) return frozen;
   throw new UsageError(
-    `stage "${name}": frozen weights are kept as one of ${frozenDtypes.join(", ")}, not "${frozen}"`,
+    `stage "${name}": the dtype of frozen weights must be one of ${frozenDtypes.join(", ")}, got "${frozen}"`,
   );
 }
 

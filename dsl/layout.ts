@@ -70,7 +70,7 @@ export function checkpointLayout(graph: Pick<Graph, "inputs">, rules: readonly T
   return parameters.flatMap((node) => {
     const rule = ruleOf(node);
     if (rule) return placesBy(rule, node, sizeIn, (message) => faultIn(rules, message));
-    throw faultIn(rules, `no checkpoint layout is known for parameter "${node.attrs.name}"`);
+    throw faultIn(rules, `the checkpoint layout has no rule for parameter "${node.attrs.name}"`);
   });
 }
 
@@ -223,13 +223,13 @@ function placesBy(
   const axes = node.type.axes as readonly SizedAxis[];
   if (!hasAxes(rule, axes)) {
     throw fault(
-      `parameter "${parameter}" has the axes [${axes.map((a) => a.name).join(", ")}], its checkpoint layout says "${rule.axes}"${spreadOf(rule) ? ` in "${rule.name}"` : ""}: it names each axis once, as stored, slowest first, with spaces between dimensions and * between axes of one`,
+      `parameter "${parameter}" has the axes [${axes.map((a) => a.name).join(", ")}], but its checkpoint layout says "${rule.axes}"${spreadOf(rule) ? ` in "${rule.name}"` : ""}: a layout names each axis once in storage order, slowest first, with spaces between dimensions and * between axes of one dimension`,
     );
   }
   const lacked = lackedAxis(rule, node, sizeIn);
   if (lacked !== undefined)
     throw fault(
-      `the checkpoint layout of "${parameter}" says "${rule.axes}", and no parameter in "${rule.name}" has an axis "${lacked}"`,
+      `the checkpoint layout of "${parameter}" says "${rule.axes}", but no parameter in "${rule.name}" has an axis "${lacked}"`,
     );
   const name = tensorName(rule, parameter);
   const sizeOf = (axis: string): number => axes.find((a) => a.name === axis)?.size ?? sizeIn(name, axis)!;
@@ -261,7 +261,7 @@ function placesBy(
   const size = sizeOf(axis);
   if (words && words.length !== size)
     throw fault(
-      `"${axis}" of parameter "${parameter}" has ${size} entries, and its checkpoint layout names ${words.length}: ${words.join(", ")}`,
+      `"${axis}" of parameter "${parameter}" has ${size} entries, but its checkpoint layout names ${words.length}: ${words.join(", ")}`,
     );
   return Array.from({ length: size }, (_, at) => ({
     ...place,

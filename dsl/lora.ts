@@ -70,9 +70,9 @@ export interface Adapters {
 /** Throws UsageError, naming the stage, for an invalid rank or alpha. */
 export function adaptersOf(stage: string, { pattern, rank, alpha = rank }: LoraOptions): Adapters {
   if (!(Number.isInteger(rank) && rank >= 1))
-    throw new UsageError(`stage "${stage}": the rank of lora is ${rank}: it is a whole number from 1 on`);
+    throw new UsageError(`stage "${stage}": the rank of lora must be a positive integer, got ${rank}`);
   if (!(Number.isFinite(alpha) && alpha > 0))
-    throw new UsageError(`stage "${stage}": the alpha of lora is ${alpha}: it is a number above 0`);
+    throw new UsageError(`stage "${stage}": the alpha of lora must be a positive number, got ${alpha}`);
   const patterns = [pattern].flat();
   const isChosen = chosenBy(patterns);
   const linears = new Set<string>();
@@ -89,7 +89,7 @@ export function adaptersOf(stage: string, { pattern, rank, alpha = rank }: LoraO
       if (wrong !== undefined) throw new UsageError(`stage "${stage}": lora: ${wrong}`);
       const chosen = [...linears].filter(isChosen);
       if (chosen.length === 0)
-        throw new UsageError(`stage "${stage}": lora: ${patterns.join(", ") || "no pattern"} leaves no linear`);
+        throw new UsageError(`stage "${stage}": lora: ${patterns.join(", ") || "no pattern"} selects no linear layer`);
       const within = (path: string, name: string) => (path === "" ? name : `${path}.${name}`);
       const weights = new Map(chosen.map((path) => [within(path, "weight"), path]));
       for (const reader of topological(results)) {
@@ -98,7 +98,7 @@ export function adaptersOf(stage: string, { pattern, rank, alpha = rank }: LoraO
         if (shared === undefined) continue;
         const by = `${reader.op} at ${printLocation(locationOf(reader.birth))}`;
         throw new UsageError(
-          `stage "${stage}": lora: "${shared}" is read by ${by} as well, without the update that it has when it is written: leave it out with "!${weights.get(shared)}"`,
+          `stage "${stage}": lora: "${shared}" is also used by ${by}, where the LoRA update would not apply: exclude it with "!${weights.get(shared)}"`,
         );
       }
       return chosen.map((path) => ({

@@ -50,26 +50,26 @@ export function assertDistinct(stage: string, names: readonly string[]): void {
   const twice = names.find((n, i) => names.indexOf(n) !== i);
   if (twice === undefined) return;
   throw new UsageError(
-    `stage "${stage}": "${twice}" is given already, by another loss, a metric or the step itself: give it another name`,
+    `stage "${stage}": "${twice}" is already used by another loss, a metric or the step itself: choose another name`,
   );
 }
 
 /** The fault in what a loss returns; undefined for a valid record. */
 export function lossFault(result: unknown): string | undefined {
   if (!isPlain(result))
-    return `its loss gives ${kindOfValue(result)}; it returns a record: { loss: scalar } or { losses: [{ name, loss }] }`;
+    return `its loss returns ${kindOfValue(result)}; expected { loss: scalar } or { losses: [{ name, loss }] }`;
   // Extra fields are allowed, such as a logit scale that other code reads; one that nearly matches a known name is a
   // typo.
   const misspelt = Object.keys(result).find((key) => !lossFields.includes(key) && nearest(key, lossFields).length > 0);
   if (misspelt !== undefined)
     return `what its loss returns has no field "${misspelt}"${didYouMean(misspelt, lossFields)}`;
   if (result.losses !== undefined) return undefined;
-  if (!isTensor(result.loss)) return `its loss gives as \`loss\` ${kindOfValue(result.loss)}, which is no tensor`;
+  if (!isTensor(result.loss)) return `the \`loss\` that it returns must be a tensor, got ${kindOfValue(result.loss)}`;
   const axes = (result.loss as AnyTensor).type.axes.map((a) => a.name);
   const over = axes.join(", ");
   return axes.length === 0
     ? undefined
-    : `its \`loss\` has the axes [${over}]; one number is needed: mean(loss, [${over}])`;
+    : `its \`loss\` has the axes [${over}]; expected a scalar: mean(loss, [${over}])`;
 }
 
 const lossFields = ["loss", "losses", "metrics", "updates", "weight", "apart"];
@@ -86,12 +86,12 @@ export function totalLoss(stage: string, result: LossResult): OneLoss {
   assertDistinct(stage, ["loss", ...Object.keys(metrics), ...losses.map((l) => l.name)]);
   if (!("losses" in result)) return result;
   const odd = losses.find(({ weight = 1 }) => !Number.isFinite(weight));
-  if (odd) throw wrong(`the weight of the loss "${odd.name}" is ${odd.weight}: it is a finite number`);
+  if (odd) throw wrong(`the weight of the loss "${odd.name}" must be a finite number, got ${odd.weight}`);
   const parts = losses.flatMap(({ loss, weight = 1 }) => {
     if (weight === 0) return [];
     return [weight === 1 ? loss : scale(loss, weight)];
   });
-  if (parts.length === 0) throw wrong("no loss has a weight other than 0: there is nothing to minimize");
+  if (parts.length === 0) throw wrong("all losses have the weight 0: there is nothing to minimize");
   const reported = Object.fromEntries(losses.map(({ name, loss }) => [name, loss]));
   return { loss: parts.reduce((a, b) => add(a, b)), metrics: { ...reported, ...metrics }, ...rest };
 }

@@ -64,15 +64,18 @@ const recipeFields = [
  * missing, misspelt or invalid.
  */
 export function checkedModel<M extends object>(record: M): M {
-  if (!isPlain(record)) refuse([`a model is an object { name, summary, config, build }, not ${kindOfValue(record)}`]);
+  if (!isPlain(record))
+    refuse([`a model must be an object { name, summary, config, build }, got ${kindOfValue(record)}`]);
   const model = record as Fields;
   const name = typeof model.name === "string" && model.name !== "" ? model.name : "the model";
   refuse([
     ...strayFields("a model", model, [...Object.keys(modelFields), "kind"]),
-    ...(name === "the model" ? [`a model needs \`name\`, a text, not ${kindOfValue(model.name)}`] : []),
-    ...(isPlain(model.config) ? [] : [`${name} needs \`config\`, its settings, not ${kindOfValue(model.config)}`]),
+    ...(name === "the model" ? [`a model needs \`name\`, a string, got ${kindOfValue(model.name)}`] : []),
+    ...(isPlain(model.config)
+      ? []
+      : [`${name} needs \`config\`, an object of settings, got ${kindOfValue(model.config)}`]),
     ...recordOf(name, "configs", model.configs, (at, config) =>
-      isPlain(config) ? [] : [`${at} is the settings that differ, not ${kindOfValue(config)}`],
+      isPlain(config) ? [] : [`${at} must be an object of the settings that differ, got ${kindOfValue(config)}`],
     ),
     ...buildFaults(name, model),
     ...recordOf(name, "graphs", model.graphs, (at, graph) => [
@@ -82,7 +85,7 @@ export function checkedModel<M extends object>(record: M): M {
     ...recordOf(name, "stages", model.stages, (at, stage) =>
       typeof stage === "function"
         ? []
-        : [`${at} is ${kindOfValue(stage)}; a stage of a model is a function: (config, given) => ({ ... })`],
+        : [`${at} is ${kindOfValue(stage)}; expected a function (config, given) => ({ ... })`],
     ),
     ...modeFaults(name, model),
     ...preprocessingFaults(name, model.preprocessing),
@@ -116,14 +119,14 @@ const mapped = <V, W>(record: Readonly<Record<string, V>>, to: (value: V, key: s
 /** The faults in a field that is an optional record. */
 function recordOf(name: string, field: string, value: unknown, faults: (at: string, entry: unknown) => string[]) {
   if (value === undefined) return [];
-  if (!isPlain(value)) return [`${name}.${field} is a record by name, not ${kindOfValue(value)}`];
+  if (!isPlain(value)) return [`${name}.${field} must be an object by name, got ${kindOfValue(value)}`];
   return Object.entries(value).flatMap(([key, entry]) => faults(`${name}.${field}.${key}`, entry));
 }
 
 const buildFaults = (name: string, graph: Fields): string[] =>
   typeof graph?.build === "function"
     ? []
-    : [`${name} needs \`build\`, a function (p, config) => ({ output: tensor }), not ${kindOfValue(graph?.build)}`];
+    : [`${name} needs \`build\`, a function (p, config) => ({ output: tensor }), got ${kindOfValue(graph?.build)}`];
 
 function modeFaults(name: string, { modes, graphs }: Fields): string[] {
   const known = Object.keys(isPlain(graphs) ? graphs : {});
@@ -133,14 +136,14 @@ function modeFaults(name: string, { modes, graphs }: Fields): string[] {
     ...recordOf(name, "modes", modes, (at, mode) => {
       const about = modeFields[at.slice(`${name}.modes.`.length) as keyof typeof modeFields];
       if (!about || mode === undefined) return [];
-      if (!isPlain(mode)) return [`${at} is a record, not ${kindOfValue(mode)}`];
+      if (!isPlain(mode)) return [`${at} must be an object, got ${kindOfValue(mode)}`];
       const named = about.graphs.filter((field) => mode[field] !== undefined && !known.includes(mode[field] as string));
       return [
         ...strayFields(at, mode, about.fields),
         ...named.map((field) => {
           const has = known.length === 0 ? "it declares none in `graphs`" : `it has ${known.join(", ")}`;
           const asked = String(mode[field]);
-          return `${at}.${field} names the graph "${asked}", and ${name} has none of that name${didYouMean(asked, known) || `: ${has}`}`;
+          return `${at}.${field} names the graph "${asked}", which ${name} does not have${didYouMean(asked, known) || `: ${has}`}`;
         }),
       ];
     }),
@@ -150,7 +153,7 @@ function modeFaults(name: string, { modes, graphs }: Fields): string[] {
 function preprocessingFaults(name: string, given: unknown): string[] {
   if (given === undefined) return [];
   const at = `${name}.preprocessing`;
-  if (!isPlain(given)) return [`${at} is a record, not ${kindOfValue(given)}`];
+  if (!isPlain(given)) return [`${at} must be an object, got ${kindOfValue(given)}`];
   const { fit, interpolation } = given;
   const asked = isPlain(fit) ? Object.values(fit) : fit === undefined ? [] : [fit];
   const channels = (["mean", "std"] as const).filter((field) => {
@@ -159,48 +162,51 @@ function preprocessingFaults(name: string, given: unknown): string[] {
   });
   return [
     ...strayFields(at, given, preprocessingFields),
-    ...channels.map((field) => `${at}.${field} is three numbers, of red, green and blue in [0, 1]`),
+    ...channels.map((field) => `${at}.${field} must be three numbers: red, green and blue, each in [0, 1]`),
     ...asked
       .filter((f) => !fits.includes(f as string))
-      .map((f) => `${at}.fit is one of ${fits.join(", ")}, not "${f}"`),
+      .map((f) => `${at}.fit must be one of ${fits.join(", ")}, got "${f}"`),
     ...(interpolation === undefined || interpolations.includes(interpolation as string)
       ? []
-      : [`${at}.interpolation is one of ${interpolations.join(", ")}, not "${interpolation}"`]),
+      : [`${at}.interpolation must be one of ${interpolations.join(", ")}, got "${interpolation}"`]),
   ];
 }
 
 function checkpointFaults(name: string, given: unknown): string[] {
   if (given === undefined) return [];
   const at = `${name}.checkpoints`;
-  if (!isPlain(given)) return [`${at} is a record, not ${kindOfValue(given)}`];
+  if (!isPlain(given)) return [`${at} must be an object, got ${kindOfValue(given)}`];
   const { layouts } = given;
   const stray = [...strayFields(at, given, checkpointFields), ...codecFaults(`${at}.config`, given.config)];
-  if (!Array.isArray(layouts)) return [...stray, `${at}.layouts is a list of layouts, not ${kindOfValue(layouts)}`];
+  if (!Array.isArray(layouts))
+    return [...stray, `${at}.layouts must be a list of layouts, got ${kindOfValue(layouts)}`];
   return [
     ...stray,
     ...(layouts.every(Array.isArray)
       ? layouts.flatMap((rules, i) => rules.flatMap((rule, j) => ruleFaults(`${at}.layouts[${i}][${j}]`, rule)))
-      : [`${at}.layouts is a list of layouts, each a list of rules: [[rule, rule]]`]),
+      : [`${at}.layouts must be a list of layouts, each a list of rules: [[rule, rule]]`]),
   ];
 }
 
 function codecFaults(at: string, codec: unknown): string[] {
   if (codec === undefined) return [];
-  if (!isPlain(codec)) return [`${at} is a record { types, read, write }, not ${kindOfValue(codec)}`];
+  if (!isPlain(codec)) return [`${at} must be an object { types, read, write }, got ${kindOfValue(codec)}`];
   const functions = ["read", "write"].filter((field) => typeof codec[field] !== "function");
   return [
     ...strayFields(at, codec, codecFields),
-    ...(Array.isArray(codec.types) ? [] : [`${at} needs \`types\`, a list of texts, not ${kindOfValue(codec.types)}`]),
-    ...functions.map((field) => `${at} needs \`${field}\`, a function, not ${kindOfValue(codec[field])}`),
+    ...(Array.isArray(codec.types)
+      ? []
+      : [`${at} needs \`types\`, a list of strings, got ${kindOfValue(codec.types)}`]),
+    ...functions.map((field) => `${at} needs \`${field}\`, a function, got ${kindOfValue(codec[field])}`),
   ];
 }
 
 function ruleFaults(at: string, rule: unknown): string[] {
-  if (!isPlain(rule)) return [`${at} is ${kindOfValue(rule)}; a rule is { path, name, axes }`];
+  if (!isPlain(rule)) return [`${at} is ${kindOfValue(rule)}; expected a rule { path, name, axes }`];
   const missing = ruleFields.filter((field) => typeof rule[field] !== "string");
   return [
     ...strayFields(at, rule, ruleFields),
-    ...missing.map((field) => `${at} needs \`${field}\`, a text, not ${kindOfValue(rule[field])}`),
+    ...missing.map((field) => `${at} needs \`${field}\`, a string, got ${kindOfValue(rule[field])}`),
   ];
 }
 
@@ -215,12 +221,12 @@ function buildingOutputs(at: Birth, name: string, build: Call): Call {
 }
 
 function outputFault(outputs: unknown): string | undefined {
-  if (isPromise(outputs)) return "gives a promise: a graph is built at once, so leave `async` out";
-  if (!isPlain(outputs)) return `gives ${kindOfValue(outputs)}; it returns its outputs by name: { logits: tensor }`;
+  if (isPromise(outputs)) return "returns a promise: graphs are built synchronously, so remove `async`";
+  if (!isPlain(outputs)) return `returns ${kindOfValue(outputs)}; expected its outputs by name: { logits: tensor }`;
   const entries = Object.entries(outputs);
-  if (entries.length === 0) return "gives no outputs: return at least one tensor, as in { logits: tensor }";
+  if (entries.length === 0) return "returns no outputs: return at least one tensor, as in { logits: tensor }";
   const stray = entries.find(([, value]) => !isTensor(value));
-  return stray && `gives as output "${stray[0]}" ${kindOfValue(stray[1])}, which is no tensor`;
+  return stray && `returns ${kindOfValue(stray[1])} as output "${stray[0]}"; expected a tensor`;
 }
 
 /** Wraps the `read` of a codec, to throw unless it returns all settings: a field that is not there reads as NaN. */
@@ -230,8 +236,8 @@ const readingSettings = (at: Birth, name: string, codec: Codec): Codec => ({
     const settings = codec.read(json, config);
     const wrong = isPlain(settings) ? settingFaults("", config, settings) : [kindOfValue(settings)];
     if (wrong.length === 0) return settings;
-    const message = `the \`read\` of the config.json of ${name} gives ${wrong.join(", ")}; it returns every setting: ({ ...config, width: json.hidden_size })`;
-    throw declarationFault(at, `${message}\n  hint: is the field in this config.json, under that name?`);
+    const message = `the \`read\` of the config.json of ${name} returns ${wrong.join(", ")}; expected every setting: ({ ...config, width: json.hidden_size })`;
+    throw declarationFault(at, `${message}\n  hint: check that this config.json has the field under that name`);
   },
 });
 
@@ -258,20 +264,20 @@ function makingRecipe(at: Birth, name: string, make: Call): Call {
 
 function recipeFaults(name: string, recipe: unknown): string[] {
   if (!isPlain(recipe))
-    return [`${name} gives ${kindOfValue(recipe)}; it returns { config, stage, steps, batch, rate, ... }`];
+    return [`${name} returns ${kindOfValue(recipe)}; expected { config, stage, steps, batch, rate, ... }`];
   const numbers = ["steps", "batch", "rate"].filter((field) => typeof recipe[field] !== "number");
   const { stage, config, startsFrom } = recipe;
   return [
     ...strayFields(name, recipe, recipeFields),
-    ...numbers.map((field) => `${name} needs \`${field}\`, a number, not ${kindOfValue(recipe[field])}`),
-    ...(isPlain(config) ? [] : [`${name} needs \`config\`, the model's settings, not ${kindOfValue(config)}`]),
+    ...numbers.map((field) => `${name} needs \`${field}\`, a number, got ${kindOfValue(recipe[field])}`),
+    ...(isPlain(config) ? [] : [`${name} needs \`config\`, the model's settings, got ${kindOfValue(config)}`]),
     ...(isPlain(stage) && stage.kind === "heddle.stage"
       ? []
-      : [`${name} needs \`stage: defineStage({ ... })\`, not ${kindOfValue(stage)}`]),
+      : [`${name} needs \`stage: defineStage({ ... })\`, got ${kindOfValue(stage)}`]),
     ...(Array.isArray(startsFrom)
       ? []
       : [
-          `${name} needs \`startsFrom\`, a list of what it goes on from, such as ["nothing"], not ${kindOfValue(startsFrom)}`,
+          `${name} needs \`startsFrom\`, a list of what it starts from, such as ["nothing"], got ${kindOfValue(startsFrom)}`,
         ]),
   ];
 }

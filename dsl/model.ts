@@ -120,7 +120,7 @@ function mergeConfig(base: Config, overrides: Config, where: string): Config {
     const old = base[key]!;
     if (isNested(old) && isNested(value)) merged[key] = mergeConfig(old, value, `${where}.${key}`);
     else if (kindOf(old) !== kindOf(value))
-      throw new UsageError(`${where}.${key} is ${kindOf(old)}, not ${kindOf(value)}: ${shown(value)}`);
+      throw new UsageError(`${where}.${key} must be ${kindOf(old)}, got ${kindOf(value)}: ${shown(value)}`);
     else merged[key] = value;
   }
   return merged;
@@ -165,7 +165,7 @@ function configNamed({ name, configs = {} }: Configured, asked: string): Config 
   if (Object.hasOwn(configs, asked)) return configs[asked]!;
   const known = Object.keys(configs);
   const named = known.length > 0 ? `, or a configuration of ${name}: ${known.join(", ")}` : "";
-  throw new UsageError(`--set takes key=value${named}; not "${asked}"${didYouMean(asked, known)}`);
+  throw new UsageError(`--set takes key=value${named}; got "${asked}"${didYouMean(asked, known)}`);
 }
 
 /** All leaf settings with their paths. */
@@ -182,7 +182,7 @@ function settingPath({ name, config }: Configured, key: string): readonly string
   const places = groups.filter(({ value }) => Object.hasOwn(value, key)).map(({ group }) => [group, key]);
   if (places.length === 1) return places[0]!;
   if (places.length === 0) throw noSetting(name, key, [...Object.keys(config), ...groups.flatMap(dottedKeys)]);
-  throw new UsageError(`${name} has "${key}" more than once: say ${places.map((p) => p.join(".")).join(" or ")}`);
+  throw new UsageError(`${name} has "${key}" more than once: use ${places.map((p) => p.join(".")).join(" or ")}`);
 }
 
 const dottedKeys = ({ group, value }: { readonly group: string; readonly value: Config }): string[] =>
@@ -193,7 +193,7 @@ function lookup(model: Configured, path: readonly string[]): ConfigValue {
   for (const [depth, key] of path.entries()) {
     const where = [model.name, ...path.slice(0, depth)].join(".");
     if (!isNested(here))
-      throw new UsageError(`${where} is ${kindOf(here)} and has no settings in it, such as "${key}"`);
+      throw new UsageError(`${where} is ${kindOf(here)}, not a group of settings, so it has no "${key}"`);
     if (!Object.hasOwn(here, key)) throw noSetting(where, key, Object.keys(here));
     here = here[key]!;
   }
@@ -210,16 +210,16 @@ function readValue(old: ConfigValue, text: string, setting: string): ConfigValue
   if (typeof old === "string") return text;
   if (typeof old === "boolean") {
     if (text === "true" || text === "false") return text === "true";
-    throw new UsageError(`--set ${setting}: true or false is needed`);
+    throw new UsageError(`--set ${setting}: expected true or false`);
   }
   if (typeof old === "number") {
     const value = Number(text);
     if (text.trim() !== "" && Number.isFinite(value)) return value;
-    throw new UsageError(`--set ${setting}: a number is needed`);
+    throw new UsageError(`--set ${setting}: expected a number`);
   }
   try {
     return JSON.parse(text) as ConfigValue;
   } catch {
-    throw new UsageError(`--set ${setting}: a JSON value is needed, such as [1,2]`);
+    throw new UsageError(`--set ${setting}: expected a JSON value, such as [1,2]`);
   }
 }

@@ -12,7 +12,7 @@ export function checkOptions<O extends object>(
 ): void {
   if (typeof options !== "object" || options === null)
     throw new UsageError(
-      `${layer} takes its options as an object of ${Object.keys(known).join(", ")}, not ${kindOfValue(options)}`,
+      `the options of ${layer} must be an object with ${Object.keys(known).join(", ")}, got ${kindOfValue(options)}`,
     );
   const unknown = Object.keys(options).filter((key) => !Object.hasOwn(known, key));
   if (unknown.length === 0) return;
@@ -26,5 +26,5 @@ export function checkOptions<O extends object>(
 /** The dtype, checked. Throws UsageError for anything else, listing the dtypes. */
 export function checkedDType(what: string, dtype: DType): DType {
   if (dtypes.includes(dtype)) return dtype;
-  throw new UsageError(`${what} is of dtype ${kindOfValue(dtype)}; a tensor is one of ${dtypes.join(", ")}`);
+  throw new UsageError(`the dtype of ${what} must be one of ${dtypes.join(", ")}, got ${kindOfValue(dtype)}`);
 }

@@ -78,7 +78,7 @@ function scopeAt(path: string, around: Surroundings): Params {
   const join = (name: string | number) => {
     const part = String(name);
     if (!/^\w[\w-]*(\.\w[\w-]*)*$/.test(part))
-      throw new UsageError(`"${part}" cannot name a parameter or a module: use letters, digits, _ and dots`);
+      throw new UsageError(`"${part}" is not a valid name of a parameter or module: use letters, digits, _ and dots`);
     return path === "" ? part : `${path}.${part}`;
   };
   return {
@@ -101,7 +101,7 @@ function scopeAt(path: string, around: Surroundings): Params {
 }
 
 function checkSizes(path: string, axes: readonly Axis[]): void {
-  if (!Array.isArray(axes)) throw new UsageError(`parameter "${path}" takes a list of axes, not ${kindOfValue(axes)}`);
+  if (!Array.isArray(axes)) throw new UsageError(`parameter "${path}" takes a list of axes, got ${kindOfValue(axes)}`);
   const missing = axes.findIndex((a) => typeof a?.name !== "string");
   if (missing >= 0)
     throw new UsageError(
@@ -110,7 +110,7 @@ function checkSizes(path: string, axes: readonly Axis[]): void {
   const open = axes.find((a) => isSymbolic(a.size));
   if (open)
     throw new UsageError(
-      `parameter "${path}" has the axis "${open.name}" of the open size ${open.size}; sizes of parameters are numbers: axis("${open.name}", 64)`,
+      `parameter "${path}" has the axis "${open.name}" of symbolic size ${open.size}; the sizes of parameters must be numbers: axis("${open.name}", 64)`,
     );
 }
 
@@ -124,7 +124,7 @@ function checkInit(path: string, init: Distribution): void {
     return;
   const given = isPlain(init) ? JSON.stringify(init) : kindOfValue(init);
   throw new UsageError(
-    `parameter "${path}" begins as ${given}; give how it begins: zeros, ones, normal(0.02), truncatedNormal(0.02), constantInit(1)`,
+    `the initializer of parameter "${path}" is ${given}; expected one such as zeros, ones, normal(0.02), truncatedNormal(0.02), constantInit(1)`,
   );
 }
 
@@ -144,6 +144,6 @@ function declaredTwice(path: string, before: Birth, now: Birth): UsageError {
   const where =
     first === undefined ? `  both times  ${same.join("\n  called from ")}` : `  first  ${first}\n  again  ${again}`;
   return new UsageError(
-    `the parameter "${path}" is declared twice:\n${where}\nGive each layer a scope of its own, as p.scope(i) in a loop; where its weights are to be shared, say so: p.shared()`,
+    `the parameter "${path}" is declared twice:\n${where}\nGive each layer a scope of its own, as p.scope(i) in a loop; to share its weights on purpose, use p.shared()`,
   );
 }

@@ -31,11 +31,12 @@ export function partition(stage: Stage, loss: Node, adapters: readonly Adapter[]
   const isLearned = (name: string) => updates.has(name) || (isChosen(name) && !adapted.has(name));
   const trained = all.filter((n) => !isBuffer(n) && isLearned(inputName(n)));
   if (trained.length === 0) {
-    const why = all.length === 0 ? "its loss uses no parameter" : `${patterns.join(", ")} leaves none`;
+    const why = all.length === 0 ? "its loss uses no parameter" : `${patterns.join(", ")} selects no parameter`;
     throw new UsageError(`stage "${stage.name}" trains nothing: ${why}`);
   }
   const wrong = trained.find((n) => n.type.dtype !== "f32");
-  if (wrong) throw new UsageError(`parameter "${inputName(wrong)}" is ${wrong.type.dtype}: trained parameters are f32`);
+  if (wrong)
+    throw new UsageError(`parameter "${inputName(wrong)}" is ${wrong.type.dtype}: trained parameters must be f32`);
   const weights = contractedParameters(loss);
   const key = (n: Node) => settingsOf(stage, n, weights).join();
   const groups = new Map<string, Node[]>();

@@ -24,8 +24,7 @@ export function unmatched(
 ): string | undefined {
   const pattern = patterns.find((p) => !paths.some((path) => matchesPath(positive(p), path)));
   if (pattern === undefined) return undefined;
-  if (paths.length === 0)
-    return `the pattern "${pattern}" matches no ${what}: nothing that is computed here reads one.`;
+  if (paths.length === 0) return `the pattern "${pattern}" matches no ${what}: nothing in this computation reads one.`;
   const hint = didYouMean(positive(pattern), paths) || ".";
   return `the pattern "${pattern}" matches no ${what}${hint} There are ${paths.length}, such as "${paths[0] ?? ""}".`;
 }

@@ -65,6 +65,6 @@ export function scaledWarmUp(warmup: number, published: number, steps: number): 
   const scaled = Math.min(steps, Math.ceil((warmup * steps) / published));
   return {
     warmup: scaled,
-    notes: [`warm-up: ${scaled} of ${steps} steps, as ${warmup} of the published ${published}`],
+    notes: [`warmup: ${scaled} of ${steps} steps, scaled from the published ${warmup} of ${published}`],
   };
 }

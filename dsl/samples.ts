@@ -142,9 +142,9 @@ export const textRows = (text: TextCodec, texts: readonly string[], length: numb
 export function idRows(rows: readonly (readonly number[])[], length: number, fill = 0): HostTensor {
   const data = new Int32Array(rows.length * length).fill(fill);
   for (const [i, row] of rows.entries()) {
-    if (row.length > length) throw new UsageError(`row ${i} has ${row.length} ids; there is room for ${length}`);
+    if (row.length > length) throw new UsageError(`row ${i} has ${row.length} ids; the limit is ${length}`);
     const wrong = row.find((id) => id !== (id | 0));
-    if (wrong !== undefined) throw new UsageError(`row ${i} has the id ${wrong}, which is no whole number of 32 bits`);
+    if (wrong !== undefined) throw new UsageError(`row ${i} has the id ${wrong}; expected a 32-bit integer`);
     data.set(row, i * length);
   }
   const axes = [
@@ -157,7 +157,7 @@ export function idRows(rows: readonly (readonly number[])[], length: number, fil
 /** One integer for each row: i32 [batch]. Throws UsageError for a value that does not fit i32. */
 export function perRow(values: readonly number[]): HostTensor {
   const wrong = values.findIndex((value) => value !== (value | 0));
-  if (wrong >= 0) throw new UsageError(`row ${wrong} is given ${values[wrong]}, which is no whole number of 32 bits`);
+  if (wrong >= 0) throw new UsageError(`row ${wrong} is ${values[wrong]}; expected a 32-bit integer`);
   return hostTensor("i32", [{ name: "batch", size: values.length }], Int32Array.from(values));
 }
 
@@ -216,20 +216,20 @@ const dataFields: Readonly<Record<keyof StageData, true>> = {
  * no record.
  */
 export function stageData<K extends SampleKind>(data: StageData<K>): StageData {
-  if (!isPlain(data)) refuse([`the data of a stage is an object { kind, feeds }, not ${kindOfValue(data)}`]);
+  if (!isPlain(data)) refuse([`the data of a stage must be an object { kind, feeds }, got ${kindOfValue(data)}`]);
   const { feeds } = data;
   refuse([
     ...strayFields("the data of a stage", data, Object.keys(dataFields)),
     ...(typeof feeds === "function"
       ? []
-      : [`the data of a stage needs \`feeds\`, a function (rows) => ({ name: tensor }), not ${kindOfValue(feeds)}`]),
+      : [`the data of a stage needs \`feeds\`, a function (rows) => ({ name: tensor }), got ${kindOfValue(feeds)}`]),
   ]);
   const declared = declaredHere();
   const checked: StageData<K>["feeds"] = (rows, context) => {
     const made = feeds(rows, context);
     if (isPlain(made)) return made;
-    const fault = isPromise(made) ? "a promise: leave `async` out" : kindOfValue(made);
-    throw declarationFault(declared, `feeds gives ${fault}; it returns the inputs of the step: { label: perRow([1]) }`);
+    const fault = isPromise(made) ? "a promise (remove `async`)" : kindOfValue(made);
+    throw declarationFault(declared, `feeds returns ${fault}; expected the inputs of the step: { label: perRow([1]) }`);
   };
   return { ...data, feeds: checked } as unknown as StageData;
 }

@@ -5,7 +5,7 @@ export { shown };
 
 /** The rule of one setting. */
 export interface SettingRule {
-  /** Completes the message "needed is ...": "a whole number from 1 to 1000". */
+  /** Completes the message "expected ...": "an integer from 1 to 1000". */
   readonly needed: string;
   readonly accepts: (value: unknown) => boolean;
 }
@@ -17,43 +17,43 @@ export type SettingRules = { readonly [key: string]: SettingRule | SettingRules 
 
 /** An integer in a range, both ends included. */
 export const whole = (least: number, most: number): SettingRule => ({
-  needed: `a whole number from ${least} to ${most}`,
+  needed: `an integer from ${least} to ${most}`,
   accepts: (value) => Number.isInteger(value) && (value as number) >= least && (value as number) <= most,
 });
 
 /** A count: an integer, 1 or more. */
 export const count: SettingRule = {
-  needed: "a whole number from 1",
+  needed: "a positive integer",
   accepts: (value) => Number.isSafeInteger(value) && (value as number) >= 1,
 };
 
 /** A number above 0. */
 export const positive: SettingRule = {
-  needed: "a number above 0",
+  needed: "a positive number",
   accepts: (value) => typeof value === "number" && value > 0,
 };
 
 /** A fraction from 0 to below 1. */
 export const share: SettingRule = {
-  needed: "a number from 0 to below 1",
+  needed: "a number in [0, 1)",
   accepts: (value) => typeof value === "number" && value >= 0 && value < 1,
 };
 
 /** A number, 0 or more. */
 export const notNegative: SettingRule = {
-  needed: "a number from 0",
+  needed: "a non-negative number",
   accepts: (value) => typeof value === "number" && value >= 0,
 };
 
 /** A fraction above 0, at most 1. */
 export const partOf: SettingRule = {
-  needed: "a number above 0, at most 1",
+  needed: "a number in (0, 1]",
   accepts: (value) => typeof value === "number" && value > 0 && value <= 1,
 };
 
 /** A number from 0 to 1, both included. */
 export const probability: SettingRule = {
-  needed: "a number from 0 to 1",
+  needed: "a number in [0, 1]",
   accepts: (value) => typeof value === "number" && value >= 0 && value <= 1,
 };
 
@@ -65,7 +65,7 @@ export const word = (...words: readonly string[]): SettingRule => ({
 
 /** A non-empty list whose values all satisfy one rule. */
 export const listOf = ({ needed, accepts }: SettingRule): SettingRule => ({
-  needed: `a list, each value ${needed}`,
+  needed: `a list in which each value is ${needed}`,
   accepts: (value) => Array.isArray(value) && value.length > 0 && value.every(accepts),
 });
 
@@ -80,7 +80,7 @@ function faultsOf(where: string, config: Settings, rules: SettingRules): string[
     const [place, value] = [`${where}.${key}`, config[key]];
     if (value === undefined) return [];
     if (!isRule(rule)) return faultsOf(place, value as Settings, rule);
-    return rule.accepts(value) ? [] : [`${place} is ${shown(value)}; needed is ${rule.needed}`];
+    return rule.accepts(value) ? [] : [`${place} is ${shown(value)}; expected ${rule.needed}`];
   });
 }
 
@@ -102,7 +102,7 @@ function fractions(where: string, before: Settings, config: Settings, rules: Set
     if (!(Number.isInteger(old) && (old as number) >= 2) || !Number.isFinite(value) || Number.isInteger(value))
       return [];
     return [
-      `${place} is ${value}; needed is a whole number, as ${old} is, which a rule in the record could say otherwise`,
+      `${place} is ${value}; expected an integer, since the default is ${old} (the rules of the model can allow fractions)`,
     ];
   });
 }

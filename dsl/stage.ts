@@ -84,18 +84,18 @@ export interface Stage {
  * missing, misspelt or of the wrong type.
  */
 export function defineStage(stage: Omit<Stage, "kind">): Stage {
-  if (!isPlain(stage)) refuse([`a stage is an object { name, loss, optimizer }, not ${kindOfValue(stage)}`]);
+  if (!isPlain(stage)) refuse([`a stage must be an object { name, loss, optimizer }, got ${kindOfValue(stage)}`]);
   const { name, loss, optimizer } = stage;
   const at = typeof name === "string" && name !== "" ? `stage "${name}"` : "a stage";
   refuse([
     ...strayFields(at, stage, Object.keys(stageFields)),
-    ...(at === "a stage" ? [`a stage needs \`name\`, a text, not ${kindOfValue(name)}`] : []),
+    ...(at === "a stage" ? [`a stage needs \`name\`, a string, got ${kindOfValue(name)}`] : []),
     ...(typeof loss === "function"
       ? []
-      : [`${at} needs \`loss\`, a function (p) => ({ loss: scalar }), not ${kindOfValue(loss)}`]),
+      : [`${at} needs \`loss\`, a function (p) => ({ loss: scalar }), got ${kindOfValue(loss)}`]),
     ...(isPlain(optimizer)
       ? optimizerFaults(`the optimizer of ${at}`, optimizer)
-      : [`${at} needs \`optimizer\`, such as { rate: constantRate(1e-3) }, not ${kindOfValue(optimizer)}`]),
+      : [`${at} needs \`optimizer\`, such as { rate: constantRate(1e-3) }, got ${kindOfValue(optimizer)}`]),
   ]);
   const declared = declaredHere();
   return {
@@ -141,12 +141,12 @@ const optimizerFaults = (at: string, { rate, ...rest }: Readonly<Record<string, 
   ...strayFields(at, rest, Object.keys(optimizerFields)),
   ...(typeof rate === "function"
     ? []
-    : [`${at} needs \`rate\`, a schedule such as constantRate(1e-3), not ${kindOfValue(rate)}`]),
+    : [`${at} needs \`rate\`, a schedule such as constantRate(1e-3), got ${kindOfValue(rate)}`]),
 ];
 
 /** The precision that a job's setting names. Throws UsageError for any other. */
 export function precisionNamed(text: string): Precision {
   const found = precisions.find((p) => p === text);
-  if (!found) throw new UsageError(`precision is one of ${precisions.join(", ")}, not "${text}"`);
+  if (!found) throw new UsageError(`precision must be one of ${precisions.join(", ")}, got "${text}"`);
   return found;
 }

@@ -273,12 +273,12 @@ function shardsOf(
 
 const unevenParts = (stage: string): UsageError =>
   new UsageError(
-    `stage "${stage}": its loss compares the samples of a batch, which then must be of as many samples for each process: let the batch be a multiple of their number`,
+    `stage "${stage}": its loss compares the samples of a batch, so every process needs the same number of samples: the batch must be a multiple of the number of processes`,
   );
 
 const keptInParts = (stage: string, kept: readonly Stored[]): UsageError =>
   new UsageError(
-    `stage "${stage}" keeps ${kept.map((k) => `"${k.state}"`).join(", ")} of each batch, of which every process would have another: such a stage is trained by one process`,
+    `stage "${stage}" keeps ${kept.map((k) => `"${k.state}"`).join(", ")} of each batch, which would differ between processes: train this stage with one process`,
   );
 
 const outputsOf = (given: readonly GivenGradient[]) => given.map((g) => [g.output, g.node] as const);

@@ -40,7 +40,9 @@ export function validationGraph(stage: Stage, judge: StageValidation = () => ({}
   const { loss, metrics = {}, weight } = totalLoss(stage.name, stage.loss(root));
   const taken = ownOutputs.find((name) => Object.hasOwn(metrics, name));
   if (taken)
-    throw new UsageError(`stage "${stage.name}": a metric is called "${taken}", as what validation reads: rename it`);
+    throw new UsageError(
+      `stage "${stage.name}": the metric name "${taken}" is reserved for validation: rename the metric`,
+    );
   const { found, classified } = judge(root.shared());
   const means: Record<string, Node> = { loss, ...metrics };
   const outputs: Record<string, Node> = {
@@ -76,5 +78,5 @@ const classAxis = (scores: AnyTensor) => axisOf(scores, "class");
 
 function labelIn({ name, inputs }: Graph, label: Node): string {
   if (inputs.includes(label)) return inputName(label);
-  throw new UsageError(`@${name}: the label that is compared with is not an input of the stage`);
+  throw new UsageError(`@${name}: the label to compare with must be an input of the stage`);
 }

@@ -64,14 +64,14 @@ export function checkFields(json: PublishedConfig, fields: Fields, what: string)
 
 function expected(values: readonly unknown[]): string {
   const known = values.filter((v) => v !== null).map((v) => JSON.stringify(v));
-  return known.length === 0 ? "it is not known" : `only ${known.join(" or ")} is known`;
+  return known.length === 0 ? "this is not supported" : `only ${known.join(" or ")} is supported`;
 }
 
 /** Messages about fields of a config that have no effect here. */
 export function fieldNotes(json: PublishedConfig, fields: Fields, what: string): string[] {
   return Object.entries(json).flatMap(([key, value]) => {
     const field = Object.hasOwn(fields, key) ? fields[key]! : undefined;
-    if (field === undefined) return says(value) ? [`${what}: "${key}" (${shown(value)}) is not known, nor obeyed`] : [];
+    if (field === undefined) return says(value) ? [`${what}: "${key}" (${shown(value)}) is unknown and ignored`] : [];
     if (typeof field === "string" || !("trained" in field) || !says(value) || holds(field.trained, value)) return [];
     return [`${what}: "${key}" is ${shown(value)}; heddle trains with ${shown(field.trained[0])}`];
   });
@@ -86,7 +86,7 @@ export function fieldReader(json: PublishedConfig, what: string) {
     const value = json[key] ?? otherwise;
     if (typeof value === kind) return value;
     const found = value === undefined ? "missing" : shown(value);
-    throw new UsageError(`${what}: "${key}" is ${found}, a ${kind} is needed`);
+    throw new UsageError(`${what}: "${key}" is ${found}; expected a ${kind}`);
   };
   return {
     number: (key: string, otherwise?: number) => field(key, "number", otherwise) as number,
@@ -94,7 +94,7 @@ export function fieldReader(json: PublishedConfig, what: string) {
     size: (key: string, most = 2 ** 24) => {
       const value = field(key, "number") as number;
       if (Number.isInteger(value) && value >= 1 && value <= most) return value;
-      throw new UsageError(`${what}: "${key}" is ${value}, a whole number from 1 to ${most} is needed`);
+      throw new UsageError(`${what}: "${key}" is ${value}; expected an integer from 1 to ${most}`);
     },
     boolean: (key: string, otherwise?: boolean) => field(key, "boolean", otherwise) as boolean,
   };
@@ -110,5 +110,5 @@ export function configPart(json: PublishedConfig, key: string): PublishedConfig 
 export function requiredPart(json: PublishedConfig, key: string, what: string): PublishedConfig {
   const part = configPart(json, key);
   if (part) return part;
-  throw new UsageError(`${what}: "${key}" is missing, a record is needed`);
+  throw new UsageError(`${what}: "${key}" is missing; expected an object`);
 }

@@ -62,7 +62,7 @@ export function classesOfTensors<C extends { readonly classes: number }>(
 ): SizedByTensors<never> | undefined {
   const [stored] = heads.map((name) => shapeOf(name)?.[0]).filter((n) => n !== undefined);
   if (stored === undefined || stored === config.classes) return undefined;
-  return { config: { ...config, classes: stored } as never, note: `classes: ${stored}, as the weights have` };
+  return { config: { ...config, classes: stored } as never, note: `classes: ${stored}, as in the weights` };
 }
 
 /**
@@ -79,7 +79,7 @@ export const fitHeads =
     if (from.join() !== to.join()) return undefined;
     const size = expected.reduce((n, length) => n * length, 1);
     return {
-      note: `begins with zeros: the weights tell ${had} classes apart, not ${has}`,
+      note: `initialized with zeros: the weights have ${had} classes, not ${has}`,
       apply: () => new Float32Array(size),
     };
   };

@@ -42,9 +42,9 @@ export function follow({ editor, language, ready, compile, run, worker, status }
     editor.show(mistakes);
     const wrong = mistakes.filter(({ severity }) => severity === "error");
     status.textContent =
-      wrong.length === 0 ? "no mistakes" : `${wrong.length} ${wrong.length === 1 ? "mistake" : "mistakes"}`;
+      wrong.length === 0 ? "no errors" : `${wrong.length} ${wrong.length === 1 ? "error" : "errors"}`;
     status.classList.toggle("bad", wrong.length > 0);
-    if (wrong.length > 0) return compile.fail("Not compiled: the types do not fit", told(wrong, text));
+    if (wrong.length > 0) return compile.fail("Not compiled: type errors", told(wrong, text));
     await made(text, own);
   }
 
@@ -76,7 +76,7 @@ export function follow({ editor, language, ready, compile, run, worker, status }
   function restart(): void {
     compiler.dispose();
     compiler = client<CompileService>(worker);
-    compile.fail("Stopped", `The module ran for ${patience / 1000} seconds without an end. Change it to try again.`);
+    compile.fail("Stopped", `The module did not finish within ${patience / 1000} seconds. Edit it to try again.`);
   }
 
   /** Shows an error, also at the editor position that it names. */

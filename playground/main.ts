@@ -77,7 +77,7 @@ share.addEventListener("click", async () => {
     () => true,
     () => false,
   );
-  share.textContent = isCopied ? "Link copied" : "In the address bar";
+  share.textContent = isCopied ? "Link copied" : "Link is in the address bar";
   setTimeout(() => void (share.textContent = "Share"), 2500);
 });
 window.addEventListener("hashchange", async () => {

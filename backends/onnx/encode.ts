@@ -23,7 +23,7 @@ export async function encodeOnnx(model: OnnxExport, weights: WeightSource = () =
   const size = weightBytes(model);
   if (size > protobufLimit) {
     throw new UnsupportedError(
-      `graph @${model.graph.name} stores ${size} bytes of weights, above the 2 GiB of one ONNX file: write it with external data`,
+      `graph @${model.graph.name} stores ${size} bytes of weights, above the limit of 2 GiB for one ONNX file: write it with external data`,
     );
   }
   const tensors: TensorProto[] = [];

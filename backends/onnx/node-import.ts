@@ -38,7 +38,7 @@ async function externalBytes(model: string, { location, offset, length }: Extern
     const bytes = new Uint8Array(length);
     for (let done = 0; done < length; ) {
       const { bytesRead } = await file.read(bytes, done, length - done, offset + done);
-      if (bytesRead === 0) throw new FileError(`"${location}" ends while it is read`);
+      if (bytesRead === 0) throw new FileError(`"${location}" was truncated while it was being read`);
       done += bytesRead;
     }
     return bytes;
@@ -57,7 +57,7 @@ async function externalBytes(model: string, { location, offset, length }: Extern
 async function placeInside(model: string, location: string): Promise<string> {
   const refused = () =>
     new FileError(
-      `"${model}" keeps weights in ${JSON.stringify(location.slice(0, 200))}, which is no file of its folder`,
+      `"${model}" keeps weights in ${JSON.stringify(location.slice(0, 200))}, which is not a file in its folder`,
     );
   if (location === "" || location.includes("\0") || isAbsolute(location)) throw refused();
   let folder: string;

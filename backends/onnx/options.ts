@@ -56,7 +56,7 @@ export interface ExportOptions {
 }
 
 function requireOneOf(what: string, given: string, known: readonly string[]): void {
-  if (!known.includes(given)) throw new UsageError(`the ${what} is one of ${known.join(", ")}, not "${given}"`);
+  if (!known.includes(given)) throw new UsageError(`the ${what} must be one of ${known.join(", ")}, got "${given}"`);
 }
 
 /** Fully resolved options of one export. */
@@ -82,7 +82,7 @@ export interface EmitOptions {
 export function settledOptions(options: ExportOptions = {}): EmitOptions {
   const { opset = opsets.usual, dtype = "f32" } = options;
   if (!Number.isInteger(opset) || opset < opsets.oldest || opset > opsets.newest) {
-    throw new UsageError(`opset ${opset} cannot be written: take ${opsets.oldest} to ${opsets.newest}`);
+    throw new UsageError(`opset ${opset} is not supported: use ${opsets.oldest} to ${opsets.newest}`);
   }
   const {
     activations = "float",
@@ -96,11 +96,9 @@ export function settledOptions(options: ExportOptions = {}): EmitOptions {
   requireOneOf("type of ids", ids, idTypes);
   requireOneOf("type of activations", activations, activationTypes);
   if (activations === "int8" && dtype !== "int8")
-    throw new UsageError(
-      `activations of int8 are multiplied by weights of int8, and these are ${dtype}: take the dtype int8`,
-    );
+    throw new UsageError(`int8 activations require int8 weights, but these are ${dtype}: use the dtype int8`);
   if (dtype === "int4" && dialect === "standard" && opset < 21)
-    throw new UsageError(`4-bit weights need opset 21 or newer, not ${opset}`);
+    throw new UsageError(`4-bit weights require opset 21 or newer, got ${opset}`);
   return {
     ...{ opset, dialect, attention, activations, ids, residents },
     precision: dtype === "f16" ? "f16" : "f32",

@@ -58,7 +58,7 @@ export async function cpuBackend(options: CpuOptions = {}): Promise<Backend> {
     precision: ({ precision, parameters = precision }) => ({
       computes: "f32",
       path: parameters === "f16" ? "f16 storage only, f32 compute" : "f32",
-      why: "onnxruntime's processor kernels have no products of f16",
+      why: "onnxruntime's CPU kernels have no f16 matrix products",
     }),
     pipelines: () => sessions,
     dispose: () => {},
@@ -140,7 +140,7 @@ const handedOut = (r: Resident, kept: boolean): HostTensor => (kept ? { ...r, da
 
 function sized(name: string, expected: Dim, got: number | undefined): SizedAxis {
   if (got === undefined || (typeof expected === "number" && expected !== got)) {
-    throw new InternalError(`onnxruntime made axis "${name}" of ${got} elements where the graph says ${expected}`);
+    throw new InternalError(`onnxruntime returned axis "${name}" of ${got} elements where the graph says ${expected}`);
   }
   return { name, size: got };
 }

@@ -31,7 +31,7 @@ export function onnxruntime(): Library {
     library = require("onnxruntime-node") as Library;
   } catch (cause) {
     throw new UnsupportedError(
-      `the cpu device needs the package onnxruntime-node, which does not load here (${process.platform} ${process.arch}): ${installLine}; ${(cause as Error).message.split("\n")[0]}`,
+      `the cpu device needs the package onnxruntime-node, which cannot be loaded here (${process.platform} ${process.arch}): ${installLine}; ${(cause as Error).message.split("\n")[0]}`,
       { cause },
     );
   }

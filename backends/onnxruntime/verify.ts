@@ -37,7 +37,7 @@ export async function verifyExport(
   try {
     const named = typeof file === "string" ? file : "the model";
     const mistakes = [
-      ...session.inputNames.filter((n) => !inputs[n]).map((n) => `its input "${n}" is not given`),
+      ...session.inputNames.filter((n) => !inputs[n]).map((n) => `its input "${n}" is missing`),
       ...Object.keys(expected)
         .filter((n) => !session.outputNames.includes(n))
         .map((n) => `it has no output "${n}"`),

@@ -62,7 +62,11 @@ export function referenceBackend(): Backend {
     device: { backend: "reference", name: "float64 interpreter", software: true },
     createStore: memoryStore,
     compile: async (graph, options) => referenceExecutable(graph, options?.sizes ?? {}),
-    precision: () => ({ computes: "f32", path: "f32", why: "the interpreter computes in f64, whatever is asked for" }),
+    precision: () => ({
+      computes: "f32",
+      path: "f32",
+      why: "the interpreter computes in f64, whatever precision is requested",
+    }),
     pipelines: () => 0, // the interpreter compiles nothing
     dispose: () => {},
   };

@@ -20,8 +20,7 @@ export function attentionPooling<T extends string, E extends string, O extends s
   checkOptions("attentionPooling", axes, { token: true, embed: true, out: true, heads: true });
   const { token, embed, out } = axes;
   const width = embed.size as number;
-  if (width % axes.heads !== 0)
-    throw new UsageError(`width ${width} cannot be shared by ${axes.heads} pooling heads: make it a multiple`);
+  if (width % axes.heads !== 0) throw new UsageError(`width ${width} is not divisible by ${axes.heads} pooling heads`);
   const key = axis("key_token", token.size);
   const heads = axis("heads", axes.heads);
   const headDim = axis("head_dim", width / axes.heads);

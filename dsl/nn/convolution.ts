@@ -109,9 +109,7 @@ export function convolution<A extends string, F extends A, T extends string>(
 function part(channels: Axis, groups: number): Axis {
   const size = divideDims(channels.size, groups);
   if (size === undefined)
-    throw new UsageError(
-      `${groups} groups of axis "${channels.name}", which is ${channels.size}: no whole number each`,
-    );
+    throw new UsageError(`axis "${channels.name}" of size ${channels.size} is not divisible by ${groups} groups`);
   return axis(channels.name, size);
 }
 

@@ -60,7 +60,5 @@ export function patchEmbedding<A extends string, E extends string, P extends str
 function patchesAlong(side: Axis, patch: number): Dim {
   const count = divideDims(side.size, patch);
   if (count !== undefined) return count;
-  throw new UsageError(
-    `axis "${side.name}" of ${side.size} pixels cannot be filled with patches of ${patch}: make it a multiple`,
-  );
+  throw new UsageError(`axis "${side.name}" of ${side.size} pixels is not divisible by the patch size, ${patch}`);
 }

@@ -71,12 +71,11 @@ export function multiHeadAttention(p: Params, x: Tokens, options: MultiHeadAtten
   const { logitBias } = options;
   const embed = axisOf(x, "embed");
   const headDim = options.headDim ?? (embed.size as number) / count;
-  if (!Number.isInteger(headDim))
-    throw new UsageError(`a width of ${embed.size} cannot be shared by ${count} heads: make it a multiple`);
+  if (!Number.isInteger(headDim)) throw new UsageError(`width ${embed.size} is not divisible by ${count} heads`);
   const { bias = true, keyBias = bias, init, outInit = init } = options;
   const how: LinearOptions = { bias, ...(init && { init }) };
   if (!(count % keyHeads === 0))
-    throw new UsageError(`${count} heads of queries cannot share ${keyHeads} of keys and values: make it a multiple`);
+    throw new UsageError(`${count} query heads are not divisible by ${keyHeads} key and value heads`);
   const [heads, each] = [axis("heads", keyHeads), axis("head_dim", headDim)];
   const ofKeys: readonly Axis<"heads" | "group" | "head_dim">[] = [heads, each];
   const ofQueries = keyHeads === count ? ofKeys : [heads, axis("group", count / keyHeads), each];
@@ -87,7 +86,8 @@ export function multiHeadAttention(p: Params, x: Tokens, options: MultiHeadAtten
   const keys = project("k", seen, { ...how, bias: keyBias });
   const [k, v] = [rename(turn(keys, "k"), token, key), rename(project("v", seen), token, key)];
   const mask = causal ? causalMask(axisOf(x, "token"), key) : options.visible;
-  if (causal && options.visible) throw new UsageError("causal attention takes no mask besides: give one that is both");
+  if (causal && options.visible)
+    throw new UsageError("causal cannot be combined with a mask: make the mask itself causal");
   const queries = turn(project("q", x, how, ofQueries), "q");
   if (logitBias) requireLogitAxes(logitBias, [...queries.type.axes.filter((a) => a.name !== each.name), key]);
   const axes = { dot: each, over: key, ...(logitBias && { bias: logitBias }) };
@@ -102,6 +102,6 @@ function requireLogitAxes(bias: AnyTensor, logits: readonly Axis[]): void {
   if (!other) return;
   const names = logits.map((a) => a.name).join(", ");
   throw new UsageError(
-    `logitBias of multiHeadAttention has the axis "${other.name}", which the logits [${names}] do not have`,
+    `logitBias of multiHeadAttention has the axis "${other.name}", but the logits have only [${names}]`,
   );
 }

@@ -39,5 +39,5 @@ export function residual<A extends string>(
 ): Tensor<A> {
   if (Object.hasOwn(arrangements, arrangement)) return arrangements[arrangement](x, branches);
   const known = Object.keys(arrangements).join(", ");
-  throw new UsageError(`a residual block is one of ${known}, not "${arrangement}"`);
+  throw new UsageError(`the arrangement of a residual block must be one of ${known}, got "${arrangement}"`);
 }

@@ -70,7 +70,7 @@ export function resize<A extends string>(
 function interpolated(x: AnyTensor, from: Axis, to: Axis, { interpolation }: ResizeWeights): AnyTensor {
   if (!interpolation)
     throw new UsageError(
-      `axis "${from.name}" of ${from.size} is resized to ${to.size} by weights that are computed from numbers: bilinear and bicubic take symbolic sizes`,
+      `cannot resize axis "${from.name}" from ${from.size} to ${to.size}: this mode needs numeric sizes; bilinear and bicubic take symbolic ones`,
     );
   const sizeOf = ({ size }: Axis, dtype: "f32" | "i32"): AnyTensor => typed(ops.sizeOf(size, dtype));
   const place = mul(add(cast(iota(to), "f32"), 0.5), div(sizeOf(from, "f32"), sizeOf(to, "f32")));

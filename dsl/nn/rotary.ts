@@ -117,7 +117,9 @@ function frequencies(pair: Axis, count: number, { base = 10000, scaling }: Rotar
 function scaledBy(scaling: RotaryScaling): (frequency: number) => number {
   if (scaling.type === "linear") return (frequency) => frequency / scaling.factor;
   if (scaling.type !== "llama3")
-    throw new UsageError(`rotary has no scaling "${(scaling as { type: string }).type}": linear and llama3 are known`);
+    throw new UsageError(
+      `unknown scaling "${(scaling as { type: string }).type}" of rotary; expected linear or llama3`,
+    );
   const { factor, low, high, context } = scaling;
   return (frequency) => {
     const turns = (context * frequency) / (2 * Math.PI);
@@ -135,7 +137,7 @@ function turn<A extends string>(
   pairs: "half" | "interleaved" = "half",
 ): Tensor<A> {
   if (pairs !== "half" && pairs !== "interleaved")
-    throw new UsageError(`rotary pairs are "half" or "interleaved", not ${JSON.stringify(pairs)}`);
+    throw new UsageError(`pairs of rotary must be "half" or "interleaved", got ${JSON.stringify(pairs)}`);
   const side = axis(`${dim.name}_side`, 2);
   const order = pairs === "half" ? [side, pair] : [pair, side];
   const both: AnyTensor = split(x as AnyTensor, dim, order);

@@ -138,7 +138,7 @@ export function accumulateOf(
   { isWeighed, isApart }: { readonly isWeighed: boolean; readonly isApart: boolean },
 ): Accumulate {
   if (!Number.isSafeInteger(accumulate) || accumulate < 1)
-    throw new UsageError(`stage "${name}": accumulate is a whole number, at least 1, not ${accumulate}`);
+    throw new UsageError(`stage "${name}": accumulate must be a positive integer, got ${accumulate}`);
   if (accumulate === 1) return { count: 1 };
   const found = noSampleMean(loss, samples);
   if (!found) return { count: accumulate, isAlike: true };
@@ -148,7 +148,7 @@ export function accumulateOf(
   if (isWeighed && found.why === "weighs") {
     if (!found.alike) return { count: accumulate };
     throw refused(
-      `adds a mean over samples (${placeOf(found.alike)}) to one that counts by its weight (${place}): micro-batches cannot count by both. Take both means over the same, or leave accumulate at 1`,
+      `adds a mean over samples (${placeOf(found.alike)}) to a weighted mean (${place}), and micro-batches cannot be weighted both ways. Use one kind of mean for both, or leave accumulate at 1`,
     );
   }
   if (isWeighed && found.why === "mixes" && isApart) return { count: accumulate };
@@ -160,9 +160,9 @@ export function accumulateOf(
     );
   }
   const reasons = {
-    lacks: `reads no input with an axis "${samples}", along which samples lie: name it so`,
-    weighs: `divides a sum over samples (${place}) by what depends on them, as means over unmasked tokens do: give that divisor as \`weight\` beside the loss`,
-    sums: `is a sum over samples (${place}) that is not divided by their number: take the mean`,
+    lacks: `reads no input with an axis "${samples}", the batch axis: rename that axis`,
+    weighs: `divides a sum over samples (${place}) by a value that depends on them, as means over unmasked tokens do: return that divisor as \`weight\` with the loss`,
+    sums: `is a sum over samples (${place}) that is not divided by their number: use the mean`,
   };
   throw refused(reasons[found.why]);
 }
@@ -173,10 +173,10 @@ const placeOf = (node: Node): string => `${node.op} at ${printLocation(locationO
 function uncut({ why, node }: NoCut): string {
   const place = placeOf(node);
   const reasons = {
-    fixed: `its inputs have a fixed number of samples (${place}): size their axis "${samples}" with symbol("${samples}")`,
-    crosses: `a value of each sample is as long as the batch (${place}), which a micro-batch has only a part of: compute it from values of single samples`,
-    shared: `then reads an input that no sample has (${place}): give it the axis "${samples}"`,
-    layers: `goes on with layers (${place}), which would be computed for the whole batch at once. Leave accumulate at 1`,
+    fixed: `its inputs have a fixed number of samples (${place}): give their axis "${samples}" the size symbol("${samples}")`,
+    crosses: `a value of each sample is as long as the batch (${place}), of which a micro-batch has only a part: compute it from each sample alone`,
+    shared: `then reads an input without the axis "${samples}" (${place}): give it that axis`,
+    layers: `is followed by layers (${place}) that would run on the whole batch at once. Leave accumulate at 1`,
   };
   return reasons[why];
 }

@@ -17,7 +17,7 @@ export function describeOptimizer(
 ): Readonly<Record<string, string>> {
   const numbers = { "Weight decay": weightDecay ?? rule.weightDecay ?? 0, "Clipped at": clip, beta1, beta2, epsilon };
   return {
-    "Learning rate": rate.text ?? "a schedule of the stage's own",
+    "Learning rate": rate.text ?? "a custom schedule",
     ...(rateScale && { "Rates by parameter": "scaled" }),
     ...Object.fromEntries(Object.entries(numbers).flatMap(([name, n]) => (n === undefined ? [] : [[name, String(n)]]))),
   };

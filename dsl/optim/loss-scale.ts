@@ -74,15 +74,13 @@ export function lossScaleAfter(scale: Tensor<never>, finite: Tensor<never>) {
 export function lossScaleOf({ name, precision = "f32", lossScale }: ScaledStage): LossScale | undefined {
   if (precision === "f32") {
     if (lossScale === undefined) return undefined;
-    throw new UsageError(`stage "${name}": a lossScale goes with precision "f16"; in f32 no gradient needs one`);
+    throw new UsageError(`stage "${name}": lossScale requires precision "f16"; gradients in f32 need none`);
   }
   const initial = lossScale ?? firstLossScale;
   const goodSteps = lossScale === undefined ? { goodSteps: trainingState.goodSteps } : {};
   if (Number.isInteger(Math.log2(initial)) && Math.abs(Math.log2(initial)) <= 24)
     return { state: trainingState.lossScale, initial, ...goodSteps };
-  throw new UsageError(
-    `stage "${name}": lossScale is ${initial}; take a power of two from 2^-24 to 2^24, by which dividing is exact`,
-  );
+  throw new UsageError(`stage "${name}": lossScale must be a power of two from 2^-24 to 2^24, got ${initial}`);
 }
 
 const firstLossScale = 2 ** 10;

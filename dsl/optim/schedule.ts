@@ -33,7 +33,7 @@ export const cosine = (options: CosineOptions): Schedule => {
   const { peak, steps, warmup = 0, floor = 0 } = options;
   requireNumbers("cosine", { peak, steps, warmup, floor });
   const span = Math.max(1, steps - warmup);
-  const text = `half a cosine from ${peak} to ${floor} over ${steps} steps${warmup > 0 ? `, of which ${warmup} warm up` : ""}`;
+  const text = `cosine from ${peak} to ${floor} over ${steps} steps${warmup > 0 ? `, with ${warmup} warmup steps` : ""}`;
   return told(text, (step) => {
     // (1 + cos πx) / 2 = sin² (1 − x)π/2, which stays accurate in f32 at the last steps, where 1 + cos πx cancels.
     const left = mul(sub(span, min(sub(step, warmup), span)), Math.PI / 2 / span);
@@ -47,7 +47,7 @@ export const cosine = (options: CosineOptions): Schedule => {
 /** A constant rate. */
 export const constantRate = (rate: number): Schedule => {
   requireNumbers("constantRate", { rate });
-  return told(`${rate} throughout`, () => constant(rate));
+  return told(`constant ${rate}`, () => constant(rate));
 };
 
 /** Options of `linearRate`. */
@@ -85,7 +85,7 @@ export const warmUp = (options: WarmUpOptions): Schedule => {
   const { peak, steps } = options;
   requireNumbers("warmUp", { peak });
   requireSteps("warmUp", steps);
-  return told(`warm-up to ${peak} over ${steps} steps`, (step) => mul(min(add(step, 1), steps), peak / steps));
+  return told(`linear warmup to ${peak} over ${steps} steps`, (step) => mul(min(add(step, 1), steps), peak / steps));
 };
 
 /** Options of `steppedRate`. */
@@ -124,7 +124,7 @@ export const inSequence = (...sections: readonly Section[]): Schedule => {
   const lengths = sections.slice(0, -1).map((s) => s.steps ?? 0);
   if (sections.length === 0) throw new UsageError("inSequence: give at least one schedule");
   for (const n of lengths) requireSteps("inSequence: each schedule but the last", n);
-  const text = sections.map(({ schedule }) => schedule.text ?? "one of its own").join(", then ");
+  const text = sections.map(({ schedule }) => schedule.text ?? "a custom schedule").join(", then ");
   return told(text, (step) => {
     const rateOf = (i: number, before: number): Tensor<never> => {
       const own = sections[i]!.schedule(before === 0 ? step : sub(step, before));
@@ -138,10 +138,10 @@ export const inSequence = (...sections: readonly Section[]): Schedule => {
 
 function requireNumbers(what: string, given: Readonly<Record<string, unknown>>): void {
   const wrong = Object.entries(given).find(([, value]) => !Number.isFinite(value));
-  if (wrong) throw new UsageError(`${what} takes a number as ${wrong[0]}, not ${kindOfValue(wrong[1])}`);
+  if (wrong) throw new UsageError(`${wrong[0]} of ${what} must be a number, got ${kindOfValue(wrong[1])}`);
 }
 
 function requireSteps(what: string, steps: number): void {
   if (!Number.isSafeInteger(steps) || steps < 1)
-    throw new UsageError(`${what} takes a whole number of steps, at least 1, not ${steps}`);
+    throw new UsageError(`${what} takes a positive integer number of steps, got ${steps}`);
 }

@@ -19,7 +19,7 @@ export function ruleOf({ name, optimizer }: Stage): UpdateRule {
   const idle = Object.entries({ beta1, beta2, epsilon }).find(([, v]) => v !== undefined);
   if (idle)
     throw new UsageError(
-      `stage "${name}": ${idle[0]} does not act beside a rule; write it as ${rule.name}({ ${idle[0]}: ${idle[1]} })`,
+      `stage "${name}": ${idle[0]} has no effect with a rule; write it as ${rule.name}({ ${idle[0]}: ${idle[1]} })`,
     );
   return rule;
 }
@@ -44,7 +44,7 @@ export function rangesOf(
   for (const [name, [low, high]] of ranges)
     if (!(Number.isFinite(low) && Number.isFinite(high) && low <= high))
       throw new UsageError(
-        `stage "${stage.name}": "${name}" is to stay within [${low}, ${high}], which is no range of numbers`,
+        `stage "${stage.name}": the clamp of "${name}" must be a range [low, high] of numbers, got [${low}, ${high}]`,
       );
   return new Map(ranges);
 }

@@ -59,9 +59,13 @@ const taken = [
 export function updateRule<S extends string>(rule: UpdateRule<S>): UpdateRule<S> {
   for (const name of Object.keys(rule.state)) {
     if (!/^[a-z][a-z0-9_]*$/.test(name))
-      throw new UsageError(`rule "${rule.name}": "${name}" cannot name a state: use small letters, digits and _`);
+      throw new UsageError(
+        `rule "${rule.name}": "${name}" is not a valid state name: use lowercase letters, digits and _`,
+      );
     if (taken.includes(name))
-      throw new UsageError(`rule "${rule.name}": a state cannot be called "${name}", as the step has one of that name`);
+      throw new UsageError(
+        `rule "${rule.name}": the state name "${name}" is already used by the step: choose another name`,
+      );
   }
   return rule;
 }
@@ -71,10 +75,10 @@ export function applyRule(rule: UpdateRule, now: UpdateInputs<string>): UpdateRe
   const result = rule.update(now);
   const [declared, made] = [rule.state, result.state].map((s) => Object.keys(s).sort().join(", "));
   if (declared !== made)
-    throw new UsageError(`rule "${rule.name}" declares the state [${declared}], its update gives [${made}]`);
+    throw new UsageError(`rule "${rule.name}" declares the states [${declared}], but its update returns [${made}]`);
   const all: [string, Tensor<"arena">][] = [["parameter", result.parameter], ...Object.entries(result.state)];
   const wrong = all.find(([, x]) => x.type.axes.length !== 1 || x.type.axes[0]!.name !== "arena");
   if (wrong)
-    throw new UsageError(`rule "${rule.name}": its new ${wrong[0]} has not the axis [arena] alone; broadcast it`);
+    throw new UsageError(`rule "${rule.name}": the new ${wrong[0]} must have the single axis [arena]; broadcast it`);
   return result;
 }

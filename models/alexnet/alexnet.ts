@@ -51,7 +51,7 @@ const bounded = (fanIn: number) => ({ init: uniform(-(fanIn ** -0.5), fanIn ** -
 /** The pixels and the map after each convolution, with its pooling: [batch, row, column, channel]. */
 export function alexnetMaps(p: Params, pixels: Pixels, c: AlexnetConfig): Map[] {
   // Below 63 pixels the last pooling has no window.
-  if (c.image < 63) throw new UsageError(`image ${c.image} is too small for AlexNet: 63 pixels or more are needed`);
+  if (c.image < 63) throw new UsageError(`image ${c.image} is too small for AlexNet: it must be at least 63 pixels`);
   const maps: Map[] = [pixels];
   for (const [i, { at, pools, ...window }] of convolutions.entries()) {
     const x = maps[i]!;

@@ -87,7 +87,7 @@ export const alexnetFamily: readonly Model[] = [
       build: (p, c) => ({ scores: alexnetScores(p, pixelsInput(c), c) }),
       graphs: {
         states: {
-          summary: "the pixels and the map after each convolution, as features are taken",
+          summary: "the pixels and the feature map after each convolution, for feature extraction",
           build: (p, c) =>
             Object.fromEntries(
               alexnetMaps(p, pixelsInput(c), c).map((map, i) => {

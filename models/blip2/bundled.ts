@@ -75,7 +75,7 @@ export const qformerStage: StageRecipe<QformerConfig> = (c, given) => {
 
 export const blip2QformerModel = defineModel<QformerConfig>({
   name: "blip2-qformer",
-  summary: "BLIP-2's Q-Former on given features of an image: 32 queries, compared with a text and matched",
+  summary: "BLIP-2's Q-Former on image features: 32 queries, for image-text contrast and matching",
   config: blip2Qformer,
   configs: {
     tiny: {
@@ -101,7 +101,7 @@ export const blip2QformerModel = defineModel<QformerConfig>({
   },
   graphs: {
     caption: {
-      summary: "a text as it is written from an image: scores of the next word at each",
+      summary: "a caption generated from an image: next-token logits at each position",
       build: (p, c) => ({ logits: written(p, normedVision(p, visionInput(c), c), textInput(c), c).logits }),
     },
   },
@@ -121,7 +121,7 @@ const { width, depth, heads, mlp, queries, crossEvery, epsilon } = blip2Qformer;
 const writer = (size: string, text: Pick<OptConfig, "width" | "depth" | "heads">) =>
   defineModel<Blip2Config>({
     name: `blip2-opt-${size}`,
-    summary: `BLIP-2: ViT-g's tokens through 32 queries of a Q-Former to OPT-${size.toUpperCase()}, which writes`,
+    summary: `BLIP-2: ViT-g's tokens through 32 queries of a Q-Former to OPT-${size.toUpperCase()}, which generates text`,
     config: {
       vision: {
         ...{ width: 1408, depth: 39, heads: 16, mlp: 6144, activation: "gelu", epsilon: 1e-6, image: 224, patch: 14 },
@@ -148,9 +148,12 @@ const writer = (size: string, text: Pick<OptConfig, "width" | "depth" | "heads">
     },
     build: blip2Beginning,
     graphs: {
-      prefill: { summary: "a picture and a prompt: scores of the next token, keys and values", build: blip2Beginning },
+      prefill: {
+        summary: "prefill of an image and a prompt: next-token logits, keys and values",
+        build: blip2Beginning,
+      },
       decode: {
-        summary: "more tokens after those remembered: scores of the next ones, all keys and values",
+        summary: "a decoding step with the KV cache: logits of the next tokens, updated keys and values",
         build: blip2Step,
       },
     },

@@ -56,7 +56,7 @@ function towerOf(json: JsonRecord, name: "text_config" | "vision_config", defaul
   const [fields, older] = [name, `${name}_dict`].map((key) => {
     const value = json[key] ?? undefined;
     if (value === undefined || isRecord(value)) return value as JsonRecord | undefined;
-    throw new UsageError(`"${key}" is ${shown(value)}, an object is needed`);
+    throw new UsageError(`"${key}" is ${shown(value)}; expected an object`);
   });
   return { ...defaults, ...fields, ...(older && { ...defaults, ...older }) };
 }
@@ -65,7 +65,7 @@ function towerOf(json: JsonRecord, name: "text_config" | "vision_config", defaul
 function reading(json: JsonRecord, what: string) {
   const wrong = (key: string, needed: string) =>
     new UsageError(
-      `${what}: "${key}" is ${json[key] === undefined ? "missing" : shown(json[key])}, ${needed} is needed`,
+      `${what}: "${key}" is ${json[key] === undefined ? "missing" : shown(json[key])}; expected ${needed}`,
     );
   return {
     number(key: string): number {

@@ -57,8 +57,7 @@ export function resnetVectors(
 
 /** The maps after the stem and after each stage: [batch, channel, row, column], halved by each stage but the first. */
 export function resnetMaps(p: Params, pixels: Picture, c: ClipResNetConfig, updates: StateUpdate[]): Map[] {
-  if (c.image % 32 !== 0)
-    throw new UsageError(`image ${c.image} cannot be halved five times: make it a multiple of 32`);
+  if (c.image % 32 !== 0) throw new UsageError(`image ${c.image} must be a multiple of 32`);
   const layers = convolutions(updates);
   const { width } = c;
   let x: Map = pixels;
@@ -122,8 +121,7 @@ function stage(p: Params, x: Map, { layers, count, width, halve }: Stage): Map {
 function pooled(p: Params, map: Map, headCount: number, feature: Axis<"feature">): Vector {
   const [row, column, embed] = [axisOf(map, "row"), axisOf(map, "column"), axisOf(map, "channel")];
   const [count, width] = [(row.size as number) * (column.size as number), embed.size as number];
-  if (width % headCount !== 0)
-    throw new UsageError(`${width} channels cannot be shared by ${headCount} heads: make them a multiple`);
+  if (width % headCount !== 0) throw new UsageError(`${width} channels are not divisible by ${headCount} heads`);
   const key = axis("key_token", count + 1);
   const init = normal(width ** -0.5);
   const first: AnyTensor = split(mean(map, [row, column]), embed, [axis("key_token", 1), embed]);

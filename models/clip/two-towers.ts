@@ -66,7 +66,7 @@ export function twoTowers<V extends { readonly image: number }, C extends Config
     },
     graphs: {
       states: {
-        summary: "what the picture's tower holds before the first block and after each, as features are taken",
+        summary: "the image tower's tokens before the first block and after each, for feature extraction",
         build: (p, c) => asFeatures(states(p.scope("vision"), pictures(c.vision), c.vision), stateAxes),
       },
     },

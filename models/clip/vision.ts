@@ -97,5 +97,5 @@ export function classVector(p: Params, last: Tokens, c: ClipVisionConfig, featur
 /** Patches along a side. Throws UsageError if the patch size does not divide it. */
 export function gridOf({ image, patch }: { readonly image: number; readonly patch: number }): number {
   if (image % patch === 0) return image / patch;
-  throw new UsageError(`image ${image} cannot be filled with patches of ${patch} pixels: make it a multiple`);
+  throw new UsageError(`image ${image} is not divisible by the patch size, ${patch}`);
 }

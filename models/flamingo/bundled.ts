@@ -50,7 +50,7 @@ const tiny = {
 const size = (name: string, width: number, depth: number, heads: number, every: number) =>
   defineModel<FlamingoConfig>({
     name,
-    summary: `Flamingo: features of images through a resampler into ${Math.ceil(depth / every)} gated layers of a language model`,
+    summary: `Flamingo: image features through a resampler into ${Math.ceil(depth / every)} gated layers of a language model`,
     config: {
       vision: { ...clipTower, depth: 0 },
       visionWidth: 1536,
@@ -85,9 +85,9 @@ const size = (name: string, width: number, depth: number, heads: number, every: 
       return { logits: flamingoScores(p, flamingo(p, mediaOf(p, c), ids, c), c) };
     },
     graphs: {
-      prefill: { summary: "pictures and words: scores of the next token, keys and values", build: flamingoBeginning },
+      prefill: { summary: "prefill of images and text: next-token logits, keys and values", build: flamingoBeginning },
       decode: {
-        summary: "more words after those remembered: scores of the next ones, all keys and values",
+        summary: "a decoding step with the KV cache: logits of the next tokens, updated keys and values",
         build: flamingoStep,
       },
     },

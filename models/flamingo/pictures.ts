@@ -41,13 +41,13 @@ export function towerFeatures(p: Params, c: SeenPictures): AnyTensor {
   const { vision, visionWidth, places, frames } = c;
   if (vision.depth === 0)
     throw new UsageError(
-      "vision.depth is 0, so that features of pictures are given: what reads pictures needs a tower, as in --set clip",
+      "vision.depth is 0, so the model takes image features: to take images, set a vision tower, as in --set clip",
     );
   const patches = gridOf(vision) ** 2;
   const differs = [
-    visionWidth !== vision.width && `visionWidth is ${visionWidth}, the tower's is ${vision.width}`,
-    places !== patches && `places is ${places}, a picture has ${patches} patches`,
-    frames !== 1 && `frames is ${frames}, a picture is 1`,
+    visionWidth !== vision.width && `visionWidth is ${visionWidth}, but the vision tower has ${vision.width}`,
+    places !== patches && `places is ${places}, but an image has ${patches} patches`,
+    frames !== 1 && `frames is ${frames}, but an image has 1`,
   ].filter((why) => why !== false);
   if (differs.length > 0) throw new UsageError(differs.join("; "));
   const states = visionStates(p, pixelsInput(c), vision).at(-1)!;

@@ -60,10 +60,12 @@ function readLayers(json: PublishedConfig, known: Fields, name: string, width: n
   const { size, number } = fieldReader(json, name);
   for (const key of ["ff_activation", "first_layer"])
     if (Object.hasOwn(known, key) && (json[key] === undefined || json[key] === null))
-      throw new UsageError(`${name}: "${key}" is missing; OpenFlamingo's layers, which do without, are others`);
+      throw new UsageError(
+        `${name}: "${key}" is missing; OpenFlamingo's layers, which have no such setting, are not supported`,
+      );
   const [exact, mlp] = [number("ff_mult") * width, Math.round(number("ff_mult") * width)];
   if (mlp < 1 || Math.abs(exact - mlp) > 1e-6 * mlp)
-    throw new UsageError(`${name}: "ff_mult" is ${json.ff_mult}, of which a width of ${width} makes no whole number`);
+    throw new UsageError(`${name}: "ff_mult" is ${json.ff_mult}, and a width of ${width} times that is not an integer`);
   return { heads: size("heads"), headDim: size("dim_head"), mlp };
 }
 
@@ -79,7 +81,7 @@ function readFlamingo(json: PublishedConfig, config: FlamingoConfig): FlamingoCo
   const { size, number } = fieldReader(json, what);
   const language = requiredPart(json, "text_config", what);
   if (language.model_type !== "gpt2")
-    throw new UsageError(`${textWhat}: "model_type" is ${shown(language.model_type)}; only "gpt2" is known`);
+    throw new UsageError(`${textWhat}: "model_type" is ${shown(language.model_type)}; only "gpt2" is supported`);
   const text = gpt2Codec.read(language, config.text);
   const [perceiver, gated] = (["perceiver_config", "gated_cross_attn_config"] as const).map((key) =>
     requiredPart(json, key, what),

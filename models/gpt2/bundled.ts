@@ -50,7 +50,7 @@ const onTexts = languageModelling<Gpt2Config>({
 const size = (name: string, width: number, depth: number, heads: number) =>
   defineModel<Gpt2Config>({
     name,
-    summary: `GPT-2 of ${depth} blocks of width ${width}: scores of the next token`,
+    summary: `GPT-2 of ${depth} blocks of width ${width}: next-token logits`,
     config: { width, depth, heads, mlp: 4 * width, vocab: 50257, positions: 1024, epsilon: 1e-5 },
     configs: { tiny: { width: 16, depth: 2, heads: 2, mlp: 32, vocab: 264, positions: 64 } },
     rules,
@@ -65,11 +65,11 @@ const size = (name: string, width: number, depth: number, heads: number) =>
     },
     graphs: {
       prefill: {
-        summary: "a prompt: scores of the next token, keys and values",
+        summary: "prefill of a prompt: next-token logits, keys and values",
         build: (p, c) => writing(p, c, "beginning"),
       },
       decode: {
-        summary: "more tokens after those remembered: scores of the next ones, all keys and values",
+        summary: "a decoding step with the KV cache: logits of the next tokens, updated keys and values",
         build: (p, c) => writing(p, c, "step"),
       },
     },

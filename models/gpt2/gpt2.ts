@@ -56,8 +56,7 @@ type Ids = Tensor<"batch" | "token">;
 
 /** The axes of a decoder; by default texts are of any length up to the number of positions. */
 export function gpt2Axes(c: Gpt2Config, token = axis("token", symbol("token", { max: c.positions }))) {
-  if (c.width % c.heads !== 0)
-    throw new UsageError(`width ${c.width} cannot be shared by ${c.heads} heads: make it a multiple`);
+  if (c.width % c.heads !== 0) throw new UsageError(`width ${c.width} is not divisible by ${c.heads} heads`);
   return {
     batch: axis("batch", "batch"),
     token,

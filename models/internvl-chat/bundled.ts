@@ -107,8 +107,8 @@ export const chat15: InternvlChatConfig = {
 
 const tinyGroups = { ...tinyText, heads: 4, keyHeads: 2 };
 
-const stepSummary = "more tokens after those remembered: scores of the next ones, all keys and values";
-const textSummary = "a prompt without a picture: scores of the next token, keys and values";
+const stepSummary = "a decoding step with the KV cache: logits of the next tokens, updated keys and values";
+const textSummary = "prefill of a prompt without an image: next-token logits, keys and values";
 
 /** The templates with the named one first. */
 const firstOf = (templates: readonly ChatTemplate[], name: string): readonly ChatTemplate[] => [
@@ -161,7 +161,7 @@ const internlm2Codec: ConfigCodec<TextConfig> = {
 export const groupedLanguageModels = [
   languageModel({
     name: "nous-hermes-2-yi-34b",
-    summary: "Nous-Hermes-2-Yi-34B, a LLaMA with grouped queries: scores of the next token",
+    summary: "Nous-Hermes-2-Yi-34B, a LLaMA with grouped queries: next-token logits",
     config: hermesYi34b,
     template: hermesTemplate,
     layouts: [causalRules],
@@ -170,7 +170,7 @@ export const groupedLanguageModels = [
   }),
   languageModel({
     name: "internlm2-20b",
-    summary: "InternLM2-20B, a LLaMA with grouped queries and joined matrices: scores of the next token",
+    summary: "InternLM2-20B, a LLaMA with grouped queries and fused matrices: next-token logits",
     config: internlm2With20b,
     template: internlm2Template,
     layouts: [internlm2Rules, causalRules],
@@ -254,7 +254,7 @@ const chat = ({ language, name, summary, config, source, stages = {} }: ChatMode
     runs: (c) => ({ ids: tileRun(c) }),
     graphs: {
       prefill: {
-        summary: "a prompt with a picture's tiles: scores of the next token, keys and values",
+        summary: "prefill of a prompt with the tiles of an image: next-token logits, keys and values",
         build: tiledPrefill,
         runs: (c) => ({ input_ids: tileRun(c) }),
       },

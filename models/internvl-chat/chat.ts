@@ -85,7 +85,7 @@ export function tokensOfTile({ vision, shrink }: InternvlChatConfig): number {
   const patches = patchCount(vision);
   if (Math.sqrt(patches) % shrink === 0) return patches / shrink ** 2;
   throw new UsageError(
-    `shrink ${shrink}: ${Math.sqrt(patches)} patches along a side make no squares of ${shrink} by ${shrink}`,
+    `shrink ${shrink}: ${Math.sqrt(patches)} patches along a side cannot be divided into squares of ${shrink} by ${shrink}`,
   );
 }
 

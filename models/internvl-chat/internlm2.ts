@@ -79,7 +79,7 @@ const isDynamic = (scaling: unknown): boolean => (scaling as PublishedConfig | n
 /** Messages about a config. */
 export function internlm2Notes(json: PublishedConfig): string[] {
   const { rope_scaling: scaling, max_position_embeddings: most = 2048 } = json;
-  const told = `${what}: "rope_scaling.type" is "dynamic", which acts on texts of more than ${shown(most)} tokens; heddle turns longer ones as short ones`;
+  const told = `${what}: "rope_scaling.type" is "dynamic", which changes positions in texts of more than ${shown(most)} tokens; heddle does not scale the positions of longer texts`;
   return [...fieldNotes(json, internlm2Fields, what), ...(isDynamic(scaling) ? [told] : [])];
 }
 
@@ -88,7 +88,7 @@ export function writeInternlm2Config(c: TextConfig): PublishedConfig {
   const json = writeTextConfig(c);
   const stray = ["head_dim", "mlp_bias"].find((key) => json[key] !== undefined);
   if (stray !== undefined || json.tie_word_embeddings === true)
-    throw new UsageError(`${what} has no way to say ${stray ?? "tie_word_embeddings"}: write it as a LLaMA`);
+    throw new UsageError(`${what} has no field for ${stray ?? "tie_word_embeddings"}: save the model as a LLaMA`);
   const { attention_bias: __, ...rest } = json;
   return {
     ...rest,

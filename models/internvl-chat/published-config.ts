@@ -85,7 +85,7 @@ export type Language = keyof typeof languages;
 function languageOf(part: PublishedConfig): Language {
   const type = part.model_type ?? (String(part.architectures).startsWith("InternLM2") ? "internlm2" : "llama");
   if (typeof type === "string" && Object.hasOwn(languages, type)) return type as Language;
-  throw new UsageError(`${textWhat}: "model_type" is ${shown(type)}; only "llama" and "internlm2" are known`);
+  throw new UsageError(`${textWhat}: "model_type" is ${shown(type)}; only "llama" and "internlm2" are supported`);
 }
 
 const isHub = (json: PublishedConfig): boolean => json.model_type === "internvl";
@@ -97,9 +97,7 @@ const textPart = (json: PublishedConfig): PublishedConfig =>
 function shrinkOf(json: PublishedConfig): number {
   const shrink = 1 / fieldReader(json, what).number("downsample_ratio", 0.5);
   if (Number.isInteger(shrink) && shrink >= 1) return shrink;
-  throw new UsageError(
-    `${what}: "downsample_ratio" is ${shown(json.downsample_ratio)}, 1 over a whole number is needed`,
-  );
+  throw new UsageError(`${what}: "downsample_ratio" is ${shown(json.downsample_ratio)}; expected 1 over an integer`);
 }
 
 function readText(json: PublishedConfig, config: InternvlChatConfig): TextConfig {
@@ -133,7 +131,7 @@ function square(json: PublishedConfig, key: string): number {
   const value = json[key];
   const [first, second] = Array.isArray(value) ? value : [value, value];
   if (Number.isInteger(first) && first === second) return first;
-  throw new UsageError(`${visionWhat}: "${key}" is ${shown(value)}, one whole number for both sides is needed`);
+  throw new UsageError(`${visionWhat}: "${key}" is ${shown(value)}; expected one integer for both sides`);
 }
 
 function readHubVision(json: PublishedConfig): VisionConfig {
@@ -177,7 +175,7 @@ export const chatCodec = (language: Language): ConfigCodec<InternvlChatConfig> =
     const found = languageOf(textPart(json));
     if (found !== language)
       throw new UsageError(
-        `${what}: it speaks through ${found}, as ${names[found]} does: give the folder as the model`,
+        `${what}: its language model is ${found}, as in ${names[found]}: pass the folder itself as the model`,
       );
     return isHub(json) ? readHub(json, config) : readPublished(json, config);
   },

@@ -96,7 +96,9 @@ const stage =
 /** A note for runs whose steps are those that stand for one epoch. */
 const inOneEpoch = (stands: number) => (steps: number) =>
   steps === stands
-    ? [`steps: one epoch was made of data whose size is not published; ${stands} steps stand for it`]
+    ? [
+        `steps: the published training is one epoch of a dataset whose size is not published; ${stands} steps are used instead`,
+      ]
     : [];
 
 const [glue, all] = [
@@ -108,7 +110,9 @@ const [glue, all] = [
 export const chatPretraining = stage({
   ...{ name: "pretrain", trainable: glue, batch: 8192, steps: 4800, rate: 1e-5, dropPath: 0.2, warmup: 100 },
   length: 2048,
-  notes: () => ["rate, warm-up and drop path of this stage are not published; InternVL-Chat 1.5's stand for them"],
+  notes: () => [
+    "learning rate, warmup and drop path of this stage are not published; those of InternVL-Chat 1.5 are used instead",
+  ],
   startsFrom: ["InternViT-6B-448px", "Nous-Hermes-2-Yi-34B"],
 });
 

@@ -27,7 +27,7 @@ export const preprocessing: Preprocessing = {
 
 /** The hidden states after InternViT's blocks, in a scope of the model. */
 export const states = <C extends Config>(scope: string, visionOf: (c: C) => VisionConfig): ModelGraph<C> => ({
-  summary: "all tokens before the first block and after each, as features are taken",
+  summary: "all tokens before the first block and after each, for feature extraction",
   build: (p, c) => {
     const made = internvit(scope === "" ? p : p.scope(scope), pixelsInput(visionOf(c)), visionOf(c));
     return Object.fromEntries(
@@ -48,7 +48,7 @@ export const ofVision = <C extends { readonly vision: VisionConfig }>(c: C) => c
 export const compare: CompareMode = { prefix: contrastivePrefix(), clean: cleanCaption };
 
 /** Summaries of the prefill and step graphs. */
-export const textSummary = "a prompt without a picture: scores of the next token, keys and values";
-export const stepSummary = "more tokens after those remembered: scores of the next ones, all keys and values";
+export const textSummary = "prefill of a prompt without an image: next-token logits, keys and values";
+export const stepSummary = "a decoding step with the KV cache: logits of the next tokens, updated keys and values";
 
 export type Stages<C extends Config> = NonNullable<Model<C>["stages"]>;

@@ -22,7 +22,7 @@ export function fitPositions<C extends Config>(
   return {
     config: (scope === "" ? fitted : { ...config, vision: fitted }) as C,
     ...(stored !== used && {
-      note: `positions: those of the weights, for ${stored} × ${stored} patches, are interpolated to ${used} × ${used}`,
+      note: `positions: interpolated from the ${stored} × ${stored} patches of the weights to ${used} × ${used}`,
     }),
   };
 }

@@ -83,7 +83,7 @@ export const patchCount = (c: VisionConfig): number => gridOf(c, "image") ** 2;
 /** Patches along a side of the image, or of the stored position grid. */
 function gridOf(c: VisionConfig, of: "image" | "positions"): number {
   if (c[of] % c.patch === 0) return c[of] / c.patch;
-  throw new UsageError(`${of} ${c[of]} cannot be filled with patches of ${c.patch} pixels: make it a multiple`);
+  throw new UsageError(`${of} ${c[of]} is not divisible by the patch size, ${c.patch}`);
 }
 
 /**
@@ -94,14 +94,14 @@ export function stateAt(states: readonly VisionTokens[], block: number, setting:
   const found = states.at(block);
   if (found) return found;
   throw new UsageError(
-    `${setting}: InternViT has ${states.length - 1} blocks, which leave the states 0 to ${states.length - 1}`,
+    `${setting}: InternViT has ${states.length - 1} blocks, so its states are 0 to ${states.length - 1}`,
   );
 }
 
 /** The head size. Throws UsageError if the heads do not divide the width. */
 export function headWidth(c: { readonly width: number; readonly heads: number }): number {
   if (c.width % c.heads === 0) return c.width / c.heads;
-  throw new UsageError(`width ${c.width} cannot be shared by ${c.heads} heads: make it a multiple`);
+  throw new UsageError(`width ${c.width} is not divisible by ${c.heads} heads`);
 }
 
 export function visionAxes(c: VisionConfig, batch: Axis<"batch"> = axis("batch", "batch")): VisionAxes {

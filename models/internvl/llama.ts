@@ -124,7 +124,7 @@ export function queriesPerKey(c: TextConfig): number {
   const { heads } = c;
   const { keyHeads = heads } = variantOf(c);
   if (heads % keyHeads === 0) return heads / keyHeads;
-  throw new UsageError(`${heads} heads of queries cannot share ${keyHeads} of keys and values: make it a multiple`);
+  throw new UsageError(`${heads} query heads are not divisible by ${keyHeads} key and value heads`);
 }
 
 export type TextTokens = Tensor<"batch" | "token" | "embed">;

@@ -32,7 +32,7 @@ export type KeptPatches = Tensor<"batch" | "kept_token">;
 export function keptPatches(p: Params, batch: Axis<"batch">, patches: number, part: number): KeptPatches {
   const kept = Math.round(part * patches);
   if (!(kept >= 1 && kept <= patches))
-    throw new UsageError(`${part} of ${patches} patches cannot be kept: give 0 < part ≤ 1`);
+    throw new UsageError(`cannot keep ${part} of ${patches} patches: it must be in (0, 1]`);
   const [all, other, chosen] = [axis("token", patches), axis("other_token", patches), axis("kept_token", kept)];
   const draw = random(`${p.path === "" ? "" : `${p.path}.`}keep`, [batch, all], uniform(0, 1));
   const theirs = rename(draw, all, other);

@@ -41,7 +41,7 @@ export type SegmentationTuning = "linear" | "few-shot" | "head" | "full";
 
 /** A fraction of the images, written as "1/16". */
 const parts: SettingRule = {
-  needed: "1 or a part such as 1/16",
+  needed: "1 or a fraction such as 1/16",
   accepts: (value) => typeof value === "string" && /^1(\/[1-9]\d*)?$/.test(value),
 };
 

@@ -74,10 +74,10 @@ export function readTextConfig(json: PublishedConfig, fields: Fields = textField
   const width = size("hidden_size");
   const [keyHeads, headDim] = [sizeOr("num_key_value_heads", heads), sizeOr("head_dim", width / heads)];
   if (heads % keyHeads !== 0)
-    throw new UsageError(`${textWhat}: "num_key_value_heads" is ${keyHeads}, a divisor of ${heads} heads is needed`);
+    throw new UsageError(`${textWhat}: "num_key_value_heads" is ${keyHeads}; expected a divisor of ${heads} heads`);
   if (headDim % 2 !== 0) {
     const says = json.head_dim == null ? `"hidden_size" over "num_attention_heads"` : `"head_dim"`;
-    throw new UsageError(`${textWhat}: ${says} is ${headDim}, an even number is needed`);
+    throw new UsageError(`${textWhat}: ${says} is ${headDim}; expected an even number`);
   }
   const { base, scaling } = readRotary(json);
   return {
@@ -229,9 +229,11 @@ export function readChatConfig(json: PublishedConfig): ChatConfig | ChatQueriesC
   const vision = chatVision(json);
   const features = number("mm_vision_select_layer", chatConfig(text).features);
   if (!Number.isInteger(features) || features >= 0 || features < -vision.depth - 1)
-    throw new UsageError(`${what}: "mm_vision_select_layer" is ${features}, -1 to ${-vision.depth - 1} is needed`);
+    throw new UsageError(`${what}: "mm_vision_select_layer" is ${features}; expected -1 to ${-vision.depth - 1}`);
   if (size("mm_hidden_size") !== vision.width)
-    throw new UsageError(`${what}: "mm_hidden_size" is ${json.mm_hidden_size}, the vision tower has ${vision.width}`);
+    throw new UsageError(
+      `${what}: "mm_hidden_size" is ${json.mm_hidden_size}, but the vision tower has ${vision.width}`,
+    );
   if (json.mm_projector_type === "two_mlp") {
     const qllama = configPart(json, "qllama_config") ? readQllamaConfig(json, what) : qllama8b;
     return { vision, text, features, qllama };

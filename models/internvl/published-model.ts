@@ -80,7 +80,7 @@ export function readPublishedConfig(json: PublishedConfig): PublishedModel {
   if (typeof type !== "string" || !Object.hasOwn(kinds, type)) {
     const known = Object.keys(kinds);
     const found = type === undefined ? "missing" : shown(type);
-    throw new UsageError(`"model_type" is ${found}, one of ${known.join(", ")} is needed`);
+    throw new UsageError(`"model_type" is ${found}; expected one of ${known.join(", ")}`);
   }
   const kind = kinds[type]!(json);
   return { kind, config: readers[kind](json) };
@@ -159,7 +159,7 @@ export const publishedCodec = <C extends Config>(name: string): ConfigCodec<C> =
     const sized = withPublishedSizes({ config }, published);
     if (sized) return sized as C;
     const other = publishedModelName(published);
-    throw new UsageError(`it is of ${other}, not of ${name}: give the folder as the model`);
+    throw new UsageError(`the config is of ${other}, not of ${name}: pass the folder itself as the model`);
   },
   notes: publishedConfigNotes,
   write: writePublishedConfig,

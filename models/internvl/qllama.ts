@@ -123,7 +123,9 @@ function layers(
   context: Context,
 ): { readonly last: TextTokens; readonly memory: readonly Memory[] } {
   if (!(Number.isInteger(c.crossEvery) && c.crossEvery >= 1))
-    throw new UsageError(`crossEvery ${c.crossEvery} is no number of layers: queries must attend to the image in some`);
+    throw new UsageError(
+      `crossEvery must be a positive number of layers, got ${c.crossEvery}: queries must attend to the image in some layers`,
+    );
   const memory: Memory[] = [];
   let x = embedded;
   for (let i = 0; i < c.depth; i++) {

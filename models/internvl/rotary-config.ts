@@ -11,7 +11,7 @@ const recordOf = (json: PublishedConfig, key: string): PublishedConfig | undefin
   const value = json[key];
   if (value === undefined || value === null) return undefined;
   if (typeof value === "object" && !Array.isArray(value)) return value as PublishedConfig;
-  throw new UsageError(`the language model's config: "${key}" is ${shown(value)}, a record is needed`);
+  throw new UsageError(`the language model's config: "${key}" is ${shown(value)}; expected an object`);
 };
 
 /**
@@ -39,7 +39,7 @@ function plainInternlm(rotary: PublishedConfig): Record<never, never> {
   const type = rotary.type ?? "origin";
   if (type === "origin" || type === "dynamic") return {};
   throw new UsageError(
-    `the language model's config: "rotary.type" is ${shown(type)}; only "origin" and "dynamic" are known`,
+    `the language model's config: "rotary.type" is ${shown(type)}; only "origin" and "dynamic" are supported`,
   );
 }
 
@@ -48,7 +48,7 @@ export function rotaryNotes(json: PublishedConfig): string[] {
   const { rotary, max_position_embeddings: most = 2048 } = json;
   if (typeof rotary !== "object" || (rotary as PublishedConfig | null)?.type !== "dynamic") return [];
   return [
-    `the language model's config: "rotary.type" is "dynamic", which acts on texts of more than ${shown(most)} tokens; heddle turns longer ones as short ones`,
+    `the language model's config: "rotary.type" is "dynamic", which changes positions in texts of more than ${shown(most)} tokens; heddle does not scale the positions of longer texts`,
   ];
 }
 
@@ -63,20 +63,20 @@ function readScaling(record: PublishedConfig, name: string, json: PublishedConfi
   const type = record.rope_type ?? record.type ?? (filled(record) && "factor" in record ? undefined : "default");
   if (typeof type !== "string" || !Object.hasOwn(fieldsOf, type))
     throw new UsageError(
-      `the language model's config: "${name}" has the type ${shown(type ?? null)}; only "default", "linear" and "llama3" are known`,
+      `the language model's config: "${name}" has the type ${shown(type ?? null)}; only "default", "linear" and "llama3" are supported`,
     );
   const own: readonly string[] = [...fieldsOf[type as Known], "rope_type", "type", "rope_theta"];
   for (const [key, value] of Object.entries(record)) {
     const neutral = value === null || (key === "partial_rotary_factor" && value === 1);
     if (!own.includes(key) && !neutral)
       throw new UsageError(
-        `the language model's config: "${name}.${key}" is ${shown(value)}, which is not known with the type "${type}"`,
+        `the language model's config: "${name}.${key}" is ${shown(value)}, which is not supported with the type "${type}"`,
       );
   }
   const positive = (key: string, otherwise?: number) => {
     const value = numberIn(record, name, key, otherwise);
     if (value > 0) return value;
-    throw new UsageError(`the language model's config: "${name}.${key}" is ${value}, a number above 0 is needed`);
+    throw new UsageError(`the language model's config: "${name}.${key}" is ${value}; expected a positive number`);
   };
   if (type === "default") return undefined;
   if (type === "linear") return { type: "linear", factor: positive("factor") };
@@ -90,7 +90,7 @@ function readScaling(record: PublishedConfig, name: string, json: PublishedConfi
   } as const;
   if (scaling.low < scaling.high) return scaling;
   throw new UsageError(
-    `the language model's config: "${name}.low_freq_factor" is ${scaling.low}, less than "high_freq_factor", ${scaling.high}, is needed`,
+    `the language model's config: "${name}.low_freq_factor" is ${scaling.low}; expected less than "high_freq_factor", ${scaling.high}`,
   );
 }
 
@@ -99,7 +99,7 @@ function numberIn(record: PublishedConfig, where: string, key: string, otherwise
   if (typeof value === "number") return value;
   const place = where === "" ? key : `${where}.${key}`;
   const found = value === undefined ? "missing" : shown(value);
-  throw new UsageError(`the language model's config: "${place}" is ${found}, a number is needed`);
+  throw new UsageError(`the language model's config: "${place}" is ${found}; expected a number`);
 }
 
 /** The rotary fields of a config; old readers know `rope_theta` and `rope_scaling`. */

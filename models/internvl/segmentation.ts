@@ -148,7 +148,7 @@ export interface Segmented {
 }
 
 const wrongBlocks = ({ blocks, vision }: SegmentationConfig, needed: number): UsageError =>
-  new UsageError(`blocks [${blocks.join(", ")}]: this head reads ${needed} of the blocks 1 to ${vision.depth}`);
+  new UsageError(`blocks [${blocks.join(", ")}]: this head takes ${needed} blocks, each from 1 to ${vision.depth}`);
 
 /** Class logits of every pixel, by the configured head. */
 export function segment(p: Params, pixels: Pixels, c: SegmentationConfig): Segmented {

@@ -129,7 +129,7 @@ function languageNamed(code: string): string {
 
 /** A random other row of the batch, which is of another group, as batches hold no two of one. */
 function otherRow(rows: readonly PairSample[], row: number, random: () => number): PairSample {
-  if (rows.length < 2) throw new UsageError("a text of another picture is needed: the batch is at least 2");
+  if (rows.length < 2) throw new UsageError("negatives need the text of another image: the batch must be at least 2");
   return rows[(row + 1 + Math.floor(random() * (rows.length - 1))) % rows.length]!;
 }
 
@@ -233,7 +233,7 @@ function packedFeeds(
   const packed = new Set(rows.flat());
   for (const [i, { labels }] of written.entries())
     if (!packed.has(i) && labels.some((label) => label !== noTarget))
-      count(`conversations that no row of ${length} tokens has room for are left out (packed=${perRow})`);
+      count(`conversations that fit in no row of ${length} tokens are skipped (packed=${perRow})`);
   const joined = (of: (text: FittedText, number: number) => readonly number[], fill: number) =>
     idRows(
       rows.map((row) => row.flatMap((i) => of(written[i]!, i))),
@@ -277,20 +277,20 @@ type Written = ReturnType<FeedContext["written"]>;
 function fitted(written: Written, length: number, tooLong: string, { count, text }: FeedContext): NonNullable<Written> {
   const nothing = { ids: [text.bos], labels: [noTarget] };
   if (!written) {
-    count("conversations without an answer to a question teach nothing");
+    count("conversations without an answer have no training targets");
     return nothing;
   }
   const { ids, labels } = written;
   if (ids.length <= length) return written;
   if (tooLong === "drop") {
-    count(`conversations of more than ${length} tokens are left out (tooLong=drop)`);
+    count(`conversations of more than ${length} tokens are skipped (tooLong=drop)`);
     return nothing;
   }
   if (labels.slice(0, length).every((label) => label === noTarget)) {
-    count(`conversations whose answers begin after token ${length} are left out`);
+    count(`conversations whose answers begin after token ${length} are skipped`);
     return nothing;
   }
-  count(`conversations of more than ${length} tokens are cut there (tooLong=cut)`);
+  count(`conversations of more than ${length} tokens are truncated (tooLong=cut)`);
   return { ids: ids.slice(0, length), labels: labels.slice(0, length) };
 }
 
@@ -325,7 +325,7 @@ export const segmentationData = (c: SegmentationConfig, { fromOne, ...crops }: S
       const data = new Int32Array(rows.length * size * size);
       for (const [i, { mask }] of rows.entries()) {
         if (mask.length !== size * size)
-          throw new UsageError(`a mask has ${mask.length} places where the picture has ${size} × ${size}`);
+          throw new UsageError(`a mask has ${mask.length} pixels, but the image has ${size} × ${size}`);
         for (let at = 0; at < mask.length; at++) data[i * size * size + at] = classOf(mask[at]!, fromOne, c.classes);
       }
       const axes = [
@@ -341,6 +341,6 @@ function classOf(value: number, fromOne: boolean, classes: number): number {
   const number = fromOne && value !== noClass ? (value + noClass) % (noClass + 1) : value; // 0 becomes 255
   if (number < classes || number === noClass) return number;
   throw new UsageError(
-    `a mask has the number ${value}, the model ${classes} classes${fromOne ? " from 1 on" : ""}: change "classes" or fromOne with --set`,
+    `a mask has the class ${value}, but the model has ${classes} classes${fromOne ? " from 1 on" : ""}: change "classes" or fromOne with --set`,
   );
 }

@@ -73,16 +73,16 @@ const size = (name: string, language: string, config: LlavaConfig) =>
     runs: (c) => ({ ids: imageRun(c) }),
     graphs: {
       prefill: {
-        summary: "a prompt with a picture: scores of the next token, keys and values",
+        summary: "prefill of a prompt with an image: next-token logits, keys and values",
         build: llavaPrefill,
         runs: (c) => ({ input_ids: imageRun(c) }),
       },
       "text-prefill": {
-        summary: "a prompt without a picture: scores of the next token, keys and values",
+        summary: "prefill of a prompt without an image: next-token logits, keys and values",
         build: (p, c) => prefill(languageModel(p), c.text),
       },
       decode: {
-        summary: "more tokens after those remembered: scores of the next ones, all keys and values",
+        summary: "a decoding step with the KV cache: logits of the next tokens, updated keys and values",
         build: (p, c) => decodeStep(languageModel(p), c.text),
       },
     },

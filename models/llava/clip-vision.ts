@@ -50,7 +50,7 @@ export const clipLarge336: ClipVisionConfig = {
 
 export const clipPatches = ({ image, patch }: Pick<ClipVisionConfig, "image" | "patch">): number => {
   if (image % patch === 0) return (image / patch) ** 2;
-  throw new UsageError(`image ${image} cannot be filled with patches of ${patch}: make it a multiple`);
+  throw new UsageError(`image ${image} is not divisible by the patch size, ${patch}`);
 };
 
 export type Pixels = Tensor<"batch" | "channel" | "row" | "column">;
@@ -68,7 +68,9 @@ export const clipPixels = (c: ClipVisionConfig): Pixels => {
 export function clipFeatures(p: Params, pixels: Pixels, c: ClipVisionConfig, state: number): Tokens {
   const blocks = c.depth + 1 + state;
   if (!Number.isInteger(state) || state >= 0 || blocks < 0)
-    throw new UsageError(`features ${state}: a tower of ${c.depth} blocks has the states ${-c.depth - 1} to -1`);
+    throw new UsageError(
+      `features ${state}: must be from ${-c.depth - 1} to -1 for a vision tower of ${c.depth} blocks`,
+    );
   const embed = axis("embed", c.width);
   const norm = (at: Params) => (x: Tokens) => layerNorm(at, x, [embed], c.epsilon);
   let x: Tokens = norm(p.scope("pre_layrnorm"))(embeddings(p.scope("embeddings"), pixels, c)); // as in the checkpoint

@@ -107,7 +107,7 @@ function readHub(json: PublishedConfig): LlavaConfig {
   checkFields(json, fields, what);
   const text = requiredPart(json, "text_config", what);
   if (text.model_type !== undefined && text.model_type !== "llama")
-    throw new UsageError(`${textWhat}: "model_type" is ${shown(text.model_type)}; only "llama" is known`);
+    throw new UsageError(`${textWhat}: "model_type" is ${shown(text.model_type)}; only "llama" is supported`);
   const { number } = fieldReader(json, what);
   return {
     vision: readVision(requiredPart(json, "vision_config", what)),
@@ -123,7 +123,7 @@ function readOriginal(json: PublishedConfig): LlavaConfig {
   checkFields(json, { mm_projector_type: only("mlp2x_gelu"), mm_hidden_size: only(clipLarge336.width) }, what);
   if (!/clip-vit-large-patch14-336$/.test(String(json.mm_vision_tower)))
     throw new UsageError(
-      `${what}: "mm_vision_tower" is ${shown(json.mm_vision_tower)}; only openai/clip-vit-large-patch14-336 is known`,
+      `${what}: "mm_vision_tower" is ${shown(json.mm_vision_tower)}; only openai/clip-vit-large-patch14-336 is supported`,
     );
   return { ...llava7b, text, features: fieldReader(json, what).number("mm_vision_select_layer", -2) };
 }

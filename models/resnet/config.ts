@@ -29,18 +29,18 @@ export function readResnetConfig(json: PublishedConfig, config: ResnetConfig): R
   const list = (key: string, otherwise: readonly number[]): readonly number[] => {
     const value = json[key] ?? otherwise;
     if (Array.isArray(value) && value.length > 0 && value.every((n) => Number.isInteger(n) && n >= 1)) return value;
-    throw new UsageError(
-      `${resnetWhat}: "${key}" is ${JSON.stringify(value)}, a list of whole numbers from 1 is needed`,
-    );
+    throw new UsageError(`${resnetWhat}: "${key}" is ${JSON.stringify(value)}; expected a list of positive integers`);
   };
   const block = json.layer_type ?? "bottleneck";
   if (block !== "basic" && block !== "bottleneck")
     throw new UsageError(
-      `${resnetWhat}: "layer_type" is ${JSON.stringify(block)}; only "basic" or "bottleneck" is known`,
+      `${resnetWhat}: "layer_type" is ${JSON.stringify(block)}; only "basic" or "bottleneck" is supported`,
     );
   const [widths, depths] = [list("hidden_sizes", [256, 512, 1024, 2048]), list("depths", [3, 4, 6, 3])];
   if (depths.length !== widths.length)
-    throw new UsageError(`${resnetWhat}: "depths" has ${depths.length} stages, and "hidden_sizes" ${widths.length}`);
+    throw new UsageError(
+      `${resnetWhat}: "depths" has ${depths.length} stages, but "hidden_sizes" has ${widths.length}`,
+    );
   return {
     ...config,
     stem: number("embedding_size", 64),

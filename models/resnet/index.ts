@@ -87,7 +87,7 @@ function resnet(layers: number, block: keyof typeof widths, depths: readonly num
       build: (p, c) => ({ scores: resnetScores(p, pixelsInput(c), c) }),
       graphs: {
         states: {
-          summary: "the map before the first stage and after each, as features are taken",
+          summary: "the feature map before the first stage and after each, for feature extraction",
           build: (p, c) =>
             Object.fromEntries(
               resnetMaps(p, pixelsInput(c), c).map((map, stage) => [

@@ -27,11 +27,11 @@ export const viclipModel = (name: string, summary: string, config: ViclipConfig)
     build: comparedPictures,
     graphs: {
       video: {
-        summary: "a clip of frames [batch, frame, channel, row, column] and texts to unit vectors",
+        summary: "encodes a clip of frames [batch, frame, channel, row, column] and texts as unit vectors",
         build: (p, c) => comparedByViclip(p, c, clips(c.vision)),
       },
       states: {
-        summary: "all tokens of a picture before the first block and after each, as features are taken",
+        summary: "all tokens of an image before the first block and after each, for feature extraction",
         build: (p, c) => asFeatures(viclipStates(p.scope("vision"), pictures(c.vision), c.vision)),
       },
     },

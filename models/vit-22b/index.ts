@@ -93,7 +93,7 @@ export const vit22bFamily: readonly Model[] = [
   listed(
     defineModel<Vit22bConfig>({
       name: "vit-22b",
-      summary: "ViT-22B: 48 parallel blocks of width 6144, a picture's vector; classes=1000 for a linear probe",
+      summary: "ViT-22B: 48 parallel blocks of width 6144, an image embedding; classes=1000 for a linear probe",
       config,
       configs: { tiny: { width: 16, depth: 2, heads: 2, mlp: 32, image: 28 } },
       rules,
@@ -110,7 +110,7 @@ export const vit22bFamily: readonly Model[] = [
         c.classes > 0 ? { scores: vit22bScores(p, pixelsInput(c), c) } : { vector: vit22bVector(p, pixelsInput(c), c) },
       graphs: {
         states: {
-          summary: "all tokens before the first block and after each, as features are taken",
+          summary: "all tokens before the first block and after each, for feature extraction",
           build: (p, c) =>
             Object.fromEntries(
               vit22bStates(p, pixelsInput(c), c).map((x, i) => {

@@ -80,7 +80,7 @@ function block(p: Params, x: Tokens, c: Vit22bConfig): Tokens {
 
 function patchCount({ image, patch }: Vit22bConfig): number {
   if (image % patch === 0) return (image / patch) ** 2;
-  throw new UsageError(`image ${image} cannot be filled with patches of ${patch} pixels: make it a multiple`);
+  throw new UsageError(`image ${image} is not divisible by the patch size, ${patch}`);
 }
 
 /** All tokens before the first block and after each: depth + 1 tensors [batch, token, embed]; no class token. */

@@ -45,7 +45,7 @@ const sizedByTensors =
     const notes = [
       ...(grid === used
         ? []
-        : [`positions: those of the weights, for ${grid} × ${grid} patches, are interpolated to ${used} × ${used}`]),
+        : [`positions: interpolated from the ${grid} × ${grid} patches of the weights to ${used} × ${used}`]),
       ...(classes?.note === undefined ? [] : [classes.note]),
     ];
     return {

@@ -56,7 +56,7 @@ const hasHead = ({ architectures }: PublishedConfig): boolean =>
 function checkTeacher({ architectures }: PublishedConfig): void {
   if (!Array.isArray(architectures) || architectures.some((name) => String(name).includes("WithTeacher"))) return;
   throw new UsageError(
-    `${whatOf("deit")}: "architectures" is ${shown(architectures)}; only DeiTForImageClassificationWithTeacher is known`,
+    `${whatOf("deit")}: "architectures" is ${shown(architectures)}; only DeiTForImageClassificationWithTeacher is supported`,
   );
 }
 

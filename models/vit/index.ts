@@ -96,7 +96,7 @@ const model = (profile: Profile): Model =>
           : { features: ordered(vitFeatures(p, pixelsInput(c), c)) },
       graphs: {
         states: {
-          summary: "all tokens before the first block and after each, as features are taken",
+          summary: "all tokens before the first block and after each, for feature extraction",
           build: (p, c) =>
             Object.fromEntries(vitStates(p, pixelsInput(c), c).map((x, block) => [`block.${block}`, ordered(x)])),
         },
@@ -124,7 +124,7 @@ const fromResized: Preprocessing = { ...imagenetPreprocessing, margin: 256 / 224
 const deit = (size: Size, isDistilled: boolean): Model =>
   model({
     name: `deit-${size}-16${isDistilled ? "-distilled" : ""}`,
-    summary: `DeiT-${letters[size]}${isDistilled ? " with a token and a head that a teacher taught" : ""}: 1000 classes of ImageNet`,
+    summary: `DeiT-${letters[size]}${isDistilled ? " with a distillation token and head" : ""}: 1000 classes of ImageNet`,
     type: isDistilled ? "deit" : "vit",
     config: {
       ...{ ...plain, ...sizes[size], image: 224, patch: 16, head: isDistilled ? "distilled" : "class", classes: 1000 },

@@ -71,7 +71,7 @@ export const tokensBefore = (c: VitConfig): number => placed(c) + c.registers;
 function gridOf(c: VitConfig, of: "image" | "positions"): number {
   const side = of === "positions" && c.positions === 0 ? c.image : c[of];
   if (side % c.patch === 0) return side / c.patch;
-  throw new UsageError(`${of} ${side} cannot be filled with patches of ${c.patch} pixels: make it a multiple`);
+  throw new UsageError(`${of} ${side} is not divisible by the patch size, ${c.patch}`);
 }
 
 /** How positions are interpolated: antialiased with registers, as in DINOv2. */

@@ -39,7 +39,7 @@ export function compilePane({ parent, links, onAsk }: CompilePaneOptions): Compi
   let tab: Tab = "overview";
   let stage: string | undefined;
   const filled = new Set<Tab>();
-  const subject = element("select", { "aria-label": "What is compiled", onchange: onAsk });
+  const subject = element("select", { "aria-label": "Graph to compile", onchange: onAsk });
   const batch = element("input", {
     type: "number",
     min: 1,

@@ -15,7 +15,7 @@ export function changes(before: readonly TextLine[], after: readonly TextLine[])
   const shown: ShownLine[] = [];
   let skipped = 0;
   const flush = () => {
-    if (skipped > 0) shown.push({ text: `// ${skipped} ${skipped === 1 ? "line" : "lines"} as before` });
+    if (skipped > 0) shown.push({ text: `// ${skipped} ${skipped === 1 ? "line" : "lines"} unchanged` });
     skipped = 0;
   };
   for (const [i, line] of merged.entries()) {

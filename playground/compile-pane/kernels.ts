@@ -68,7 +68,7 @@ export function kernels({ about, detail, links }: KernelsOptions): HTMLElement {
     };
     const choices = element(
       "div",
-      { class: "segments", role: "group", "aria-label": "What is shown of the kernel" },
+      { class: "segments", role: "group", "aria-label": "View of the kernel" },
       ...(Object.keys(views) as View[]).map((v) =>
         element("button", { type: "button", "data-view": v, onclick: () => show(v) }, views[v]),
       ),

@@ -46,11 +46,7 @@ export function passes({ about, text, links, chosen, onChoose }: PassesOptions):
     onChoose(stage.name);
     const { before, after } = await text(index);
     const shown = before ? changes(before, after) : after;
-    const title = before
-      ? "what it changed"
-      : stage.from === stage.to
-        ? "changed nothing"
-        : `${stage.from} to ${stage.to}`;
+    const title = before ? "changes" : stage.from === stage.to ? "no changes" : `${stage.from} to ${stage.to}`;
     detail.replaceChildren(
       element("h3", {}, element("code", {}, stage.name), ` ${title}`),
       textView(`${stage.name}: ${title}`, shown, links),

@@ -46,7 +46,7 @@ const service = {
   /** Loads the declarations from a URL. */
   open: async (declarations: string): Promise<void> => {
     language = fetch(declarations).then(async (response) => {
-      if (!response.ok) throw new Error(`${declarations} cannot be loaded: ${response.status}`);
+      if (!response.ok) throw new Error(`cannot load ${declarations}: HTTP ${response.status}`);
       return openLanguage((await response.json()) as Record<string, string>);
     });
     await language;

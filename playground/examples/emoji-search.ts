@@ -90,7 +90,7 @@ function loss(p: h.Params, c: Config): h.LossResult {
 
 export default h.defineModel<Config>({
   name: "emoji-search",
-  summary: "pictures of emoji and their names in one space",
+  summary: "images of emoji and their names in one embedding space",
   config,
   build: towers,
   preprocessing: h.imagenetPreprocessing,

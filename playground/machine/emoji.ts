@@ -54,5 +54,5 @@ export async function loadEmoji(base: string, count = Number.POSITIVE_INFINITY):
 async function fetched(url: string): Promise<Response> {
   const response = await fetch(url);
   if (response.ok) return response;
-  throw new Error(`${url} cannot be loaded: ${response.status} ${response.statusText}`);
+  throw new Error(`cannot load ${url}: HTTP ${response.status} ${response.statusText}`);
 }

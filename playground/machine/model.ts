@@ -43,7 +43,7 @@ export async function loadModel(code: Code): Promise<Model> {
   const kind = (exported as Partial<Model> | undefined)?.kind;
   if (kind === "heddle.model") return exported as Model;
   throw new UsageError(
-    `the module has ${exported === undefined ? "no default export" : "a default export that is no model"}\n  hint: end it with export default h.defineModel({ name, summary, config, build })`,
+    `the module has ${exported === undefined ? "no default export" : "a default export that is not a model"}\n  hint: end it with export default h.defineModel({ name, summary, config, build })`,
   );
 }
 

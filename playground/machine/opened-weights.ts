@@ -49,11 +49,11 @@ async function readWeights(file: Blob, model: Model): Promise<Weights> {
       const stored = opened.tensors.get(name);
       if (!stored) wrong.push(`"${name}" is missing`);
       else if (String(stored.shape) !== String(shape))
-        wrong.push(`"${name}" is [${stored.shape}] there and [${shape}] here`);
+        wrong.push(`"${name}" has shape [${stored.shape}], but the model needs [${shape}]`);
       else weights.set(name, { ...(await opened.read(name)), axes: node.type.axes as HostTensor["axes"] });
     }
     if (wrong.length > 0)
-      throw new UsageError(`the file does not fit ${model.name}:\n  ${wrong.slice(0, 6).join("\n  ")}`);
+      throw new UsageError(`the file does not match ${model.name}:\n  ${wrong.slice(0, 6).join("\n  ")}`);
     return weights;
   } finally {
     await opened.dispose();

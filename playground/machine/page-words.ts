@@ -8,11 +8,11 @@ import { FolderInUseError } from "../../runtime/index.ts";
 export function inPageWords(error: unknown): unknown {
   if (error instanceof FolderInUseError)
     return new UsageError(
-      "this model is trained in another window with the same settings\n  hint: wait until it ends there, or close it; with other settings both can train",
+      "this model is being trained with the same settings in another window\n  hint: wait until that run ends, or close the window; with different settings both can train",
     );
   if (codeOf(error) === "ENOSPC")
     return new FileError(
-      'the browser gives this page no more room for its files; what was saved before is whole\n  hint: "Begin anew" removes what earlier runs left, or free space on the disk',
+      'the browser gives this page no more storage; files that were saved before are intact\n  hint: "Start over" removes the files of earlier runs; or free some disk space',
       { cause: error },
     );
   return error;

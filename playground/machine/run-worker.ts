@@ -118,7 +118,7 @@ const service = {
   reset: async (): Promise<void> => {
     if ((await foldersInUse()).some((folder) => folder.startsWith(`${runs}/`)))
       throw new UsageError(
-        "another window of this page is training, and what it saved would be removed\n  hint: pause it there, or close it",
+        "another window of this page is training, and its files would be removed\n  hint: pause that run, or close the window",
       );
     await (await theFiles()).remove(runs);
     take(undefined);
@@ -162,7 +162,7 @@ async function keptFiles(): Promise<FileSystem> {
   } catch (error) {
     tell({
       kind: "note",
-      text: `This browser keeps no files for the page (${(error as Error).message}): a reload begins anew.`,
+      text: `This browser stores no files for the page (${(error as Error).message}), so a reload starts over.`,
     });
     return memoryFileSystem();
   }

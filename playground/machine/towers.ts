@@ -25,7 +25,7 @@ export function shapeOf({ name: graph, inputs }: Graph, preprocessing?: Preproce
     const size = inputs.find((n) => inputName(n) === name)?.type.axes.find((a) => a.name === axis)?.size;
     if (typeof size === "number") return size;
     throw new UsageError(
-      `${graph} has no input "${name}" with an axis "${axis}" of a known size\n  hint: pictures and names are fed to inputs pixels f32 [batch, channel, row, column] and ids i32 [batch, token]`,
+      `${graph} has no input "${name}" with an axis "${axis}" of a known size\n  hint: images and names are fed as the inputs pixels f32 [batch, channel, row, column] and ids i32 [batch, token]`,
     );
   };
   return { image: sizeOf("pixels", "row"), tokens: sizeOf("ids", "token"), preprocessing };
@@ -44,7 +44,7 @@ export function requireTokens(graph: Graph, { vocabulary }: Pick<Emoji, "vocabul
   );
   if (tooSmall)
     throw new UsageError(
-      `${graph.name} has ${tooSmall.size} tokens, and the names of emoji need ${vocabulary}\n  hint: set its vocab to that, or open a file that was made here`,
+      `${graph.name} has a vocabulary of ${tooSmall.size} tokens, but the names of the emoji need ${vocabulary}\n  hint: set its vocab to that number, or open a file that was saved here`,
     );
 }
 
@@ -114,7 +114,7 @@ function part(graph: Graph, needed: readonly string[], wished: readonly string[]
   const missing = needed.find((name) => !names.includes(name));
   if (missing !== undefined)
     throw new UsageError(
-      `${graph.name} has no output "${missing}", a unit vector [batch, feature] that others are compared with; it has ${names.join(", ")}`,
+      `${graph.name} has no output "${missing}", expected unit vectors [batch, feature] to compare; it has ${names.join(", ")}`,
     );
   return makeGraph(
     `${graph.name}-${needed[0]}`,

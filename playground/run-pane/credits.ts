@@ -14,7 +14,7 @@ export function creditsOf(all: readonly Credit[]): HTMLElement {
   return element(
     "details",
     { class: "credits" },
-    element("summary", {}, "Pictures and names"),
+    element("summary", {}, "Images and names"),
     element("ul", {}, ...items),
   );
 }

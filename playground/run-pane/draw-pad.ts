@@ -21,13 +21,13 @@ export function drawPad(onPicture: (picture: Float32Array) => void): DrawPad {
     height: size,
     class: "pad",
     role: "img",
-    "aria-label": "Draw here, or drop a picture",
+    "aria-label": "Draw here, or drop an image",
   });
   const context = canvas.getContext("2d", { willReadFrequently: true })!;
   let colour: string = colours[2];
   let width = 14;
 
-  const prompt = element("span", { class: "pad-prompt", "aria-hidden": "true" }, "Draw, drop or paste a picture");
+  const prompt = element("span", { class: "pad-prompt", "aria-hidden": "true" }, "Draw, drop or paste an image");
   const clear = () => {
     prompt.hidden = false;
     context.fillStyle = "#ffffff";
@@ -79,7 +79,7 @@ export function drawPad(onPicture: (picture: Float32Array) => void): DrawPad {
     min: 4,
     max: 60,
     value: width,
-    "aria-label": "Width of the line",
+    "aria-label": "Line width",
     oninput: () => void (width = Number(brush.value)),
   });
   const file = element("input", {
@@ -128,13 +128,7 @@ export function drawPad(onPicture: (picture: Float32Array) => void): DrawPad {
         { class: "draw-tools" },
         element("div", { class: "swatches", role: "group", "aria-label": "Colours" }, ...swatches),
         brush,
-        element(
-          "div",
-          { class: "actions" },
-          fill,
-          wipe,
-          element("label", { class: "button quiet" }, "Picture …", file),
-        ),
+        element("div", { class: "actions" }, fill, wipe, element("label", { class: "button quiet" }, "Image …", file)),
       ),
     ),
   };

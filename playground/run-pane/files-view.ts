@@ -73,7 +73,7 @@ export function filesView({ name, downloads, open, accept }: FilesOptions): HTML
         element(
           "p",
           {},
-          "Weights of this model, or an ONNX model that takes the same pictures and words. Search then uses it.",
+          "Weights of this model, or an ONNX model with the same image and text inputs. Search then uses it.",
         ),
       ),
       element("label", { class: "button" }, "Open …", input),

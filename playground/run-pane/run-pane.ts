@@ -176,7 +176,7 @@ export function runPane({ parent, worker, options }: RunPaneOptions): RunPane {
   const opened = run.call.open(options).then(
     (about) => {
       device.textContent = about.name;
-      device.title = about.software ? "A GPU imitated on the processor" : "";
+      device.title = about.software ? "A software GPU on the CPU" : "";
       return about;
     },
     (error: Error) => {
@@ -190,11 +190,7 @@ export function runPane({ parent, worker, options }: RunPaneOptions): RunPane {
           element("strong", {}, "Training needs WebGPU"),
           element("p", {}, what!),
           ...hints.map((hint) => element("p", { class: "hint" }, hint)),
-          element(
-            "p",
-            {},
-            "Editing and compiling work without it: kernels are then made for WebGPU's guaranteed limits.",
-          ),
+          element("p", {}, "Editing and compiling work without it: kernels then target the default limits of WebGPU."),
         ),
       );
       return undefined;
@@ -209,11 +205,12 @@ export function runPane({ parent, worker, options }: RunPaneOptions): RunPane {
       if (shown?.code.source === code.source) return;
       const isFirst = shown === undefined;
       shown = { code, model };
-      if (isTraining) return train.notice("The model has changed since this run began. Pause, then train the new one.");
+      if (isTraining)
+        return train.notice("The model has changed since this run started. Pause it to train the new one.");
       train.offer(model.stages);
       search.forget();
       if (model.stages.length === 0)
-        train.notice(`${model.name} has no stage to train: defineModel takes them as "stages".`);
+        train.notice(`${model.name} has no stage to train: define one in the "stages" of defineModel.`);
       else if (isFirst && wasTraining.get() === code.source) void opened.then((about) => about && start());
       else void look().catch(tellFault);
     },

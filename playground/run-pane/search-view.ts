@@ -23,8 +23,8 @@ const count = 15;
 export function searchView({ byText, byPicture, pack }: SearchOptions): SearchView {
   const words = element("input", {
     type: "search",
-    placeholder: "Look for … in English, 中文, العربية, español",
-    "aria-label": "Words to look for",
+    placeholder: "Search in English, 中文, العربية, español",
+    "aria-label": "Search text",
     dir: "auto",
     enterkeyhint: "search",
   });
@@ -75,7 +75,7 @@ export function searchView({ byText, byPicture, pack }: SearchOptions): SearchVi
 
   const pad = drawPad((picture) => {
     void search(
-      "Drawings nearest to your picture",
+      "Drawings nearest to your image",
       () => byPicture(picture, count),
       (found, known) => {
         names.replaceChildren(...namesOf(found, picture));
@@ -150,7 +150,7 @@ export function searchView({ byText, byPicture, pack }: SearchOptions): SearchVi
   const take = (file: File | undefined, event: Event) => {
     if (!file) return;
     event.preventDefault();
-    pad.take(file).catch((error: Error) => fail(`This picture cannot be read: ${error.message}`));
+    pad.take(file).catch((error: Error) => fail(`Cannot read this image: ${error.message}`));
   };
   view.addEventListener("dragover", (event) => event.preventDefault());
   view.addEventListener("drop", (event) => take(dropped(event.dataTransfer), event));
@@ -182,7 +182,7 @@ function namesOf({ names, attention }: PictureFound, picture: Float32Array): HTM
   if (!attention) return best;
   const shown = element(
     "span",
-    { class: "looked", role: "img", "aria-label": "Where the model looked at your picture" },
+    { class: "looked", role: "img", "aria-label": "Where the model looked in your image" },
     pictureOf(picture),
     attentionMap(attention),
   );

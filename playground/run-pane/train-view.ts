@@ -38,7 +38,7 @@ const captions: Readonly<Record<RunState, string>> = {
   idle: "Train",
   compiling: "Compiling …",
   training: "Pause",
-  paused: "Go on",
+  paused: "Resume",
   done: "Trained",
 };
 
@@ -64,18 +64,18 @@ export function trainView({ onTrain, onPause, onReset, onSettings }: TrainOption
     "data-action": "train",
     onclick: () => (state === "training" ? onPause() : onTrain()),
   });
-  const reset = element("button", { type: "button", class: "quiet", onclick: onReset, hidden: true }, "Begin anew");
+  const reset = element("button", { type: "button", class: "quiet", onclick: onReset, hidden: true }, "Start over");
   const notice = element("p", { class: "notice", role: "status", hidden: true });
   const figures = element("dl", { class: "figures live" });
   const learning = element("ul", { class: "learning" });
   const guesses = element("ul", { class: "guesses" });
   const recall = element("div", { class: "recall" });
-  const learningPart = element("section", { hidden: true }, element("h3", {}, "Learning from"), learning);
-  const testedPart = element("section", { hidden: true }, element("h3", {}, "Drawings never seen"), recall, guesses);
+  const learningPart = element("section", { hidden: true }, element("h3", {}, "Training batch"), learning);
+  const testedPart = element("section", { hidden: true }, element("h3", {}, "Held-out drawings"), recall, guesses);
   const intro = element(
     "p",
     { class: "intro" },
-    "Pictures of emoji by three artists meet their names in four languages. A fourth artist's are kept back, to be found by what was learned. Everything runs in this page; nothing is sent.",
+    "The model learns to match images of emoji by three artists with their names in four languages. A fourth artist's images are held out to evaluate it. Everything runs in this page; no data leaves it.",
   );
   curve.element.hidden = true;
   let stages: readonly StageAbout[] = [];
@@ -166,7 +166,7 @@ export function trainView({ onTrain, onPause, onReset, onSettings }: TrainOption
       setState(run === undefined ? "idle" : run.step >= steps ? "done" : "paused");
       curve.begin(run?.points ?? [], steps);
       [curve.element.hidden, intro.hidden] = [!run, run !== undefined];
-      say(run ? `A checkpoint of step ${run.step} is here.` : "");
+      say(run ? `A checkpoint of step ${run.step} is available.` : "");
     },
     told: (event, pack) => {
       if (event.kind === "begun") {
@@ -174,7 +174,7 @@ export function trainView({ onTrain, onPause, onReset, onSettings }: TrainOption
         [curve.element.hidden, intro.hidden] = [false, true];
         pace.begin();
         setState("training");
-        say(event.done > 0 ? `Goes on from step ${event.done}.` : "");
+        say(event.done > 0 ? `Resumed from step ${event.done}.` : "");
       } else if (event.kind === "step") {
         const { loss, right } = event.figures;
         if (loss === undefined) return; // metrics of a test
@@ -193,9 +193,9 @@ export function trainView({ onTrain, onPause, onReset, onSettings }: TrainOption
         testedPart.hidden = false;
         recall.replaceChildren(...recalled(event.found));
         guesses.replaceChildren(...event.found.guesses.map((guess) => guessed(guess, pack)));
-      } else if (event.kind === "lost")
-        say(`The device was lost; opening it again … (${event.why.split("\n")[0]})`, "bad");
-      else if (event.kind === "back") say(`The device was lost and is back: training goes on from step ${event.step}.`);
+      } else if (event.kind === "lost") say(`The device was lost; reopening it … (${event.why.split("\n")[0]})`, "bad");
+      else if (event.kind === "back")
+        say(`The device was lost and reopened: training continues from step ${event.step}.`);
       else if (event.kind === "note") say(event.text);
     },
   };
@@ -239,10 +239,7 @@ function recalled({ recall, candidates }: Evaluation): HTMLElement[] {
       element("strong", {}, percent(share)),
     );
   });
-  return [
-    element("p", {}, `Noto's drawings are held out. So many of ${candidates} find their own name first:`),
-    ...all,
-  ];
+  return [element("p", {}, `Noto's drawings are held out. Top-1 accuracy among ${candidates} names:`), ...all];
 }
 
 function guessed({ emoji, guess, right }: Evaluation["guesses"][number], pack: Pack): HTMLElement {

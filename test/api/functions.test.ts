@@ -92,7 +92,7 @@ test("a bundle runs without the compiler and computes what a session does", asyn
   await expect(bundle.run({ x: [...x.data], z: [1], q: [1] })).rejects.toThrow('no input "z", "q"; it has x');
   await expect(bundle.run(null as never)).rejects.toThrow('input "x" needs 6 values, f32 [batch=2, feature=3]');
   bundle.dispose();
-  await expect(bundle.run({ x: [...x.data] })).rejects.toThrow("was disposed of");
+  await expect(bundle.run({ x: [...x.data] })).rejects.toThrow("has been disposed");
   await expect(h.compile(model, { weights: w })).rejects.toThrow("batch");
 });
 
@@ -163,12 +163,14 @@ describe("generate", () => {
 
   test("refuses what does not fit, and ends where it is told to", async () => {
     const writer = await open();
-    await expect(h.generate(writer, "ab", { maxNewTokens: 50 }).whole).rejects.toThrow("the model takes 20");
-    await expect(h.generate(writer, "a", { picture: x }).whole).rejects.toThrow("sees no pictures");
+    await expect(h.generate(writer, "ab", { maxNewTokens: 50 }).whole).rejects.toThrow(
+      "the context length of the model is 20",
+    );
+    await expect(h.generate(writer, "a", { picture: x }).whole).rejects.toThrow("takes no images");
     const { ended } = await h.generate(writer, "ab", { maxNewTokens: 6, signal: AbortSignal.abort() }).whole;
     expect(ended).toBe("stopped");
     await expect(h.openWriter(device, model, { weights: w, tokenizer: h.byteTokenizer })).rejects.toThrow(
-      "writes no texts",
+      "cannot generate text",
     );
     writer.dispose();
   });
@@ -212,7 +214,7 @@ describe("what a model takes", () => {
 describe("openDevice", () => {
   test("says what it took and why", async () => {
     expect(device.device.backend).toBe("reference");
-    expect(device.reason).toBe("it is asked for");
+    expect(device.reason).toBe("it was requested");
     const cpu = await h.openDevice("cpu");
     expect(cpu.device.backend).toBe("cpu");
     cpu.dispose();

@@ -118,7 +118,7 @@ describe("a job", () => {
   });
 
   test.each([
-    [{ rate: "0.1" }, "the setting rate of line is a number, not the string"],
+    [{ rate: "0.1" }, "the setting rate of line must be a number, got the string"],
     [{ rat: 1 }, 'no setting rat; did you mean "rate"?'],
     [{ steps: 0 }, "steps"],
   ])("refuses settings (%#)", async (settings, says) => {

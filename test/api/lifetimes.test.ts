@@ -54,9 +54,9 @@ describe.each(Object.entries(opens))("on %s", (_, open) => {
       () => h.openWriter(device, gpt2Models[0]!, writing),
       () => h.train({ stage, steps: 1, batch: () => ({ x: values(1, 2, 3) }) }, { device, folder: join(root, "run") }),
     ];
-    for (const call of calls) await expect(call()).rejects.toThrow(/^the device ".+" was disposed of: open another/);
+    for (const call of calls) await expect(call()).rejects.toThrow(/^the device ".+" has been disposed: open another/);
     for (const used of [session, writer, device, session, writer, device]) used.dispose();
-    await expect(session.run({ x: values(1, 2, 3) })).rejects.toThrow("the session of @line was disposed of");
+    await expect(session.run({ x: values(1, 2, 3) })).rejects.toThrow("the session of @line has been disposed");
   });
 
   test("work that was begun before its device is disposed of ends as it would", async () => {
@@ -69,7 +69,7 @@ describe.each(Object.entries(opens))("on %s", (_, open) => {
     expect([...(await run).y!.data]).toEqual([2, 4, 6]);
     expect((await text.whole).tokens).toHaveLength(3);
     const opened = await opening;
-    await expect(opened.run({ x: values(1, 2, 3) })).rejects.toThrow("was disposed of");
+    await expect(opened.run({ x: values(1, 2, 3) })).rejects.toThrow("has been disposed");
     for (const used of [session, writer, opened]) used.dispose();
   });
 
@@ -90,7 +90,7 @@ describe.each(Object.entries(opens))("on %s", (_, open) => {
         training(() => device.dispose()),
         { device, folder },
       ),
-    ).rejects.toThrow(/was disposed of after step \d+ of 12, which is saved/);
+    ).rejects.toThrow(/was disposed after step \d+ of 12, which is saved/);
     const other = await open();
     expect(
       (

@@ -28,7 +28,7 @@ const any = (value: unknown) => value as never;
 const integers = h.hostTensor("i32", [], [2]);
 
 test("a page's drop without a file is no picture", async () => {
-  await expect(picture(any(undefined), { size: 8 })).rejects.toThrow("a picture is a File, a Blob, a URL, bytes");
+  await expect(picture(any(undefined), { size: 8 })).rejects.toThrow("an image must be a File, a Blob, a URL, bytes");
 });
 
 describe("weights in memory", () => {
@@ -36,8 +36,8 @@ describe("weights in memory", () => {
     [tensor(1, 2, 3), "f32[point=3]"],
     [integers, "i32[]"],
     [{ ...tensor(1), data: new Float32Array(4) }, "its data has 4 elements"],
-    [any(5), "is no tensor"],
-    [any(undefined), "is no tensor"],
+    [any(5), "is not a tensor"],
+    [any(undefined), "is not a tensor"],
   ])("are refused where they are not the parameter's (%#)", async (slope, says) => {
     const given = { weights: new Map([["slope", slope]]) };
     await expect(h.session(device, model, given)).rejects.toThrow(says);
@@ -69,7 +69,7 @@ describe("weights in memory", () => {
   });
 
   test("are saved as tensors only", async () => {
-    await expect(h.save(join(folder, "a"), any({}))).rejects.toThrow("of a Map");
+    await expect(h.save(join(folder, "a"), any({}))).rejects.toThrow("must be a Map");
     await expect(h.safetensorsBytes(new Map([["a", { ...tensor(1), data: new Float32Array(2) }]]))).rejects.toThrow(
       'tensor "a" is f32[point=1], but its data has 2 elements',
     );
@@ -78,16 +78,24 @@ describe("weights in memory", () => {
 
 test.each<[string, () => Promise<unknown>, string]>([
   ["a promise of a device", () => h.session(any(h.openDevice("reference")), model, { weights }), "await openDevice"],
-  ["no device", () => h.train({ stage, steps: 1, batch: () => ({ x }) }, { device: any(undefined) }), "a device is"],
-  ["no GPUDevice", () => h.openDevice(any({})), "or is a GPUDevice"],
+  [
+    "no device",
+    () => h.train({ stage, steps: 1, batch: () => ({ x }) }, { device: any(undefined) }),
+    "a device must be",
+  ],
+  ["no GPUDevice", () => h.openDevice(any({})), "or a GPUDevice"],
   ["no model", () => h.session(device, any(undefined)), "defineModel"],
-  ["a stage for a model", () => h.compile(any(stage)), "not heddle.stage"],
+  ["a stage for a model", () => h.compile(any(stage)), "got heddle.stage"],
   ["no weights", () => h.session(device, model, { weights: any(null) }), "a Map of tensors, or { seed }"],
   ["a precision that there is not", () => h.session(device, model, { weights, precision: any("f8") }), '"f8"'],
-  ["a size that is not open", () => h.session(device, model, { weights, sizes: { point: 3 } }), 'no open size "point"'],
+  [
+    "a size that is not open",
+    () => h.session(device, model, { weights, sizes: { point: 3 } }),
+    'no symbolic size "point"',
+  ],
   ["a dtype that there is not", () => h.exportOnnx(model, { weights, dtype: any("f64") }), '"f64"'],
   ["ids of no type", () => h.exportOnnx(model, { weights, ids: any("int16") }), '"int16"'],
-  ["an address of no file", () => h.load(new URL("file:///no/%zz")), "%zz is no address"],
+  ["an address of no file", () => h.load(new URL("file:///no/%zz")), "%zz is not a valid file URL"],
 ])("%s", async (_, call, says) => {
   await expect(call()).rejects.toThrow(says);
   await expect(call()).rejects.toThrow(h.HeddleError);
@@ -98,7 +106,7 @@ describe("a session", () => {
     const session = await h.session(device, model, { weights });
     await expect(session.run({ x: { ...x, data: new Float32Array(3) } })).rejects.toThrow("data of 3 elements");
     await expect(session.run(any(undefined))).rejects.toThrow('input "x" of type');
-    await expect(session.run({ x }, { fetch: any("y") })).rejects.toThrow("a list of names");
+    await expect(session.run({ x }, { fetch: any("y") })).rejects.toThrow("a list of output names");
   });
 
   test("is run with elements that their dtype holds: executors would each make other numbers of the rest", async () => {
@@ -123,7 +131,7 @@ describe("a session", () => {
     );
     await expect(run([3, undefined], [1, 0])).rejects.toThrow('"k": element 1 is undefined, no number');
     await expect(session.run({ k: any(new Int32Array(2)) })).rejects.toThrow(
-      '"k" is fed the array Int32Array and no tensor',
+      '"k" is fed the array Int32Array, not a tensor',
     );
     expect(h.hostTensor("i32", axes, Float32Array.of(1, 2)).data).toEqual(Int32Array.of(1, 2));
     expect(() => h.hostTensor("u32", axes, any(Float32Array.of(1, -2)))).toThrow(
@@ -137,7 +145,7 @@ describe("a session", () => {
     const begun = session.run({ x });
     session.dispose();
     session.dispose();
-    await expect(session.run({ x })).rejects.toThrow("the session of @line was disposed of");
+    await expect(session.run({ x })).rejects.toThrow("the session of @line has been disposed");
     expect([...(await begun).y!.data]).toEqual([2, 4, 6, 8, 10]);
   });
 
@@ -154,11 +162,11 @@ describe("a training", () => {
 
   test.each([
     [{ from: new Map([["slope", tensor(1, 2)]]) }, "f32[point=2]"],
-    [{ from: new Map([["slop", tensor(1)]]) }, 'none of the tensors to begin with (slop) is a parameter of "line"'],
+    [{ from: new Map([["slop", tensor(1)]]) }, 'none of the initial tensors (slop) is a parameter of "line"'],
     [{ from: {} }, "a Map of tensors"],
-    [{ sizes: { batch: 2 } }, 'no open size "batch"'],
-    [{ batch: undefined }, "a function from a step to its feeds"],
-    [{ stage: undefined }, "what is trained is a job"],
+    [{ sizes: { batch: 2 } }, 'no symbolic size "batch"'],
+    [{ batch: undefined }, "a function that returns the feeds of a step"],
+    [{ stage: undefined }, "expected a job from defineJob"],
   ])("is refused (%#)", async (change, says) => {
     await expect(train(change)).rejects.toThrow(says);
     await expect(train(change)).rejects.toThrow(h.HeddleError);
@@ -184,19 +192,23 @@ describe("a writer", () => {
   const long = { maxNewTokens: 6 };
 
   test.each<[string, h.WritingOptions, string]>([
-    ["a prompt that is too long", {}, "is 15 tokens, which leaves no room: the model takes 12"],
+    [
+      "a prompt that is too long",
+      {},
+      "has 15 tokens, which leaves no room for new ones: the context length of the model is 12",
+    ],
     ["ab", { strategy: any("greedy") }, 'one of { kind: "greedy" }'],
   ])("refuses %s, and writes on", async (prompt, how, says) => {
     const writer = await open();
     await expect(h.generate(writer, prompt.slice(0, 14), how).whole).rejects.toThrow(says);
     expect((await h.generate(writer, "ab", { maxNewTokens: 1 }).whole).tokens).toHaveLength(1);
     writer.dispose();
-    await expect(h.generate(writer, "ab").whole).rejects.toThrow('the writer of "gpt2" was disposed of');
+    await expect(h.generate(writer, "ab").whole).rejects.toThrow('the writer of "gpt2" has been disposed');
   });
 
   test("needs a tokenizer", async () => {
     const without = { ...options, tokenizer: any(undefined) };
-    await expect(h.openWriter(device, gpt2Models[0]!, without)).rejects.toThrow("what `tokenizer` gives");
+    await expect(h.openWriter(device, gpt2Models[0]!, without)).rejects.toThrow("the result of `tokenizer`");
   });
 
   test("gives every loop all parts, ends a text whose loop is left, and one that was begun before it is disposed of", async () => {

@@ -62,13 +62,13 @@ describe.each(Object.entries(functions))("%s", (name, { call, good }) => {
 
   test("takes what it knows, and refuses null and names that there are not", async () => {
     await call({ ...good, ...Object.fromEntries(Object.keys(good).map((key) => [`${key}`, good[key as never]])) });
-    if (name !== "train") await fails(null, `the options of ${name} are an object of`);
+    if (name !== "train") await fails(null, `the options of ${name} must be an object with`);
     await fails({ ...good, colour: 1 }, `${name} has no option "colour"`);
   });
 
   test("refuses null for each of its options", async () => {
     for (const key of Object.keys(good))
-      await fails({ ...good, [key]: null }, key === "device" ? "a device is" : `"${key}"`);
+      await fails({ ...good, [key]: null }, key === "device" ? "a device must be" : `"${key}"`);
   });
 });
 
@@ -78,20 +78,28 @@ test.each<[string, () => Promise<unknown>, string | RegExp]>([
     () => h.session(device, model, any({ weigths: 1, sizes: 3 })),
     /no option "weigths"; did you mean "weights".*\n.*"sizes"/,
   ],
-  ["settings for a graph", () => h.session(device, graph, { weights, settings: any({ by: 2 }) }), "without settings"],
-  ["a graph of a graph", () => h.session(device, graph, { weights, graph: "b" }), "without graph"],
+  [
+    "settings for a graph",
+    () => h.session(device, graph, { weights, settings: any({ by: 2 }) }),
+    "only models take settings",
+  ],
+  ["a graph of a graph", () => h.session(device, graph, { weights, graph: "b" }), "only models take graph"],
   ["an object of weights", () => h.session(device, model, { weights: any({ w: x }) }), "a Map of tensors, or { seed }"],
   ["more than a seed", () => h.session(device, model, { weights: any({ seed: 1, sed: 2 }) }), '"sed"'],
-  ["feeds of a Map", () => session.run(any(new Map([["x", x]]))), "is fed an object of tensors by name, { x }"],
+  ["feeds of a Map", () => session.run(any(new Map([["x", x]]))), "must be an object of tensors by name, { x }"],
   ["an address as a text", () => h.load("https://example.org/a.safetensors"), "new URL(address)"],
-  ["an empty path", () => h.load(""), "is empty"],
-  ["an address of another kind", () => h.load(new URL("data:text/plain,a")), "no http, https or file address"],
-  ["a tensor without a name", async () => h.save(join(folder, "a"), any(new Map([[3, x]]))), "named by a text"],
-  ["a file without a path", () => h.save(any(null), new Map()), "the path of a file, not to null"],
+  ["an empty path", () => h.load(""), "must not be empty"],
+  ["an address of another kind", () => h.load(new URL("data:text/plain,a")), "not an http, https or file URL"],
+  [
+    "a tensor without a name",
+    async () => h.save(join(folder, "a"), any(new Map([[3, x]]))),
+    "the name of a tensor must be a string",
+  ],
+  ["a file without a path", () => h.save(any(null), new Map()), "a file path, got null"],
   ["a picture of no statistics", () => h.picture(svg, { size: 4, preprocessing: any({}) }), "{ mean, std }"],
   ["a picture for no mode", () => h.picture(svg, { size: 4, mode: any("x") }), '"features"'],
   ["a picture larger than memory", () => h.picture(svg, { size: 1e9 }), "from 1 to 16384"],
-  ["a prompt that is no text", () => h.generate(writer, any(undefined)).whole, "a prompt is a text"],
+  ["a prompt that is no text", () => h.generate(writer, any(undefined)).whole, "the prompt must be a string"],
   ["no writer", () => h.generate(any(Promise.resolve()), "a").whole, "await openWriter"],
   [
     "a strategy that is misspelt",
@@ -103,9 +111,9 @@ test.each<[string, () => Promise<unknown>, string | RegExp]>([
   [
     "a writer of no model",
     () => h.openWriter(device, any(graph), { weights, tokenizer: h.byteTokenizer }),
-    "of a model",
+    "takes a model",
   ],
-  ["what only looks like a GPU", () => h.openDevice(any({ createBuffer() {} })), "or is a GPUDevice"],
+  ["what only looks like a GPU", () => h.openDevice(any({ createBuffer() {} })), "or a GPUDevice"],
 ])("%s is refused", async (_, call, says) => {
   await expect(call()).rejects.toThrow(says);
   await expect(call()).rejects.toThrow(h.HeddleError);
@@ -117,8 +125,8 @@ test.each<[string, () => unknown, string]>([
   ["data", () => h.hostTensor("f32", [], any(null)), "a typed array or a list"],
   ["elements", () => h.hostTensor("f32", [{ name: "a", size: 1 }], any(["1"])), "no number"],
   ["text", () => h.parseGraph(any(null)), "from its text"],
-  ["model", () => h.defineModel(any(null)), "a model is an object { name, summary, config, build }, not null"],
-  ["stage", () => h.defineStage(any(null)), "a stage is an object { name, loss, optimizer }, not null"],
+  ["model", () => h.defineModel(any(null)), "a model must be an object { name, summary, config, build }, got null"],
+  ["stage", () => h.defineStage(any(null)), "a stage must be an object { name, loss, optimizer }, got null"],
   ["job", () => h.defineJob(any(null)), "needs `build`"],
   ["field", () => h.defineJob(any({ name: "j", summary: "", config: {}, biuld: 1 })), 'did you mean "build"?'],
   ["address", () => h.urlFiles("a.safetensors"), "begins with http:// or https://"],

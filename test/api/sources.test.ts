@@ -101,6 +101,6 @@ test("pictures and tokenizers come from the same sources", async () => {
 });
 
 test("what is no source is refused", async () => {
-  await expect(load(3 as unknown as Source)).rejects.toThrow("a source is a path, a File, a Blob, a URL");
+  await expect(load(3 as unknown as Source)).rejects.toThrow("a source must be a path, a File, a Blob, a URL");
   await expect(load(pathToFileURL(join(folder, "none")))).rejects.toThrow("no such file");
 });

@@ -133,7 +133,7 @@ browserTest("computing in f16 is refused by name where the adapter has none", as
   if (has) expect(said).toBe("none");
   else
     expect(said).toMatch(
-      /^the model's kernels need of the adapter \(google swiftshader\):\n {2}shader-f16, which it lacks\n {2}hint: a bundle compiled/,
+      /^the adapter \(google swiftshader\) does not meet the requirements of the model:\n {2}shader-f16, which it lacks\n {2}hint: a bundle compiled/,
     );
 });
 

@@ -70,23 +70,23 @@ describe("the playground", () => {
 
       // A window of the same page goes on with what is in training, and is told; it removes nothing that is written there.
       const other = await opened();
-      await says(other, ".notice.bad", /trained in another window.*\n.*close it/);
-      await other.click('button:text-is("Begin anew")');
-      await says(other, ".notice.bad", /what it saved would be removed/);
+      await says(other, ".notice.bad", /trained with the same settings in another window.*\n.*close the window/);
+      await other.click('button:text-is("Start over")');
+      await says(other, ".notice.bad", /its files would be removed/);
       await other.close();
 
       await page.evaluate(() =>
         (globalThis as unknown as { playground: { loseDevice(): void } }).playground.loseDevice(),
       );
-      await says(page, ".notice", /was lost and is back: training goes on from step \d+/);
+      await says(page, ".notice", /was lost and reopened: training continues from step \d+/);
 
       const browser = await chromium.context.newCDPSession(page);
       const { origin } = new URL(served.url);
       await browser.send("Storage.overrideQuotaForOrigin", { origin, quotaSize: 50_000 });
-      await says(page, ".notice.bad", /no more room for its files; what was saved before is whole.\n"Begin anew"/);
+      await says(page, ".notice.bad", /no more storage; files that were saved before are intact.\n"Start over"/);
       await browser.send("Storage.overrideQuotaForOrigin", { origin });
       await page.click('[data-action="train"]');
-      await says(page, ".notice", /Goes on from step/);
+      await says(page, ".notice", /Resumed from step/);
     },
     patience,
   );
@@ -213,7 +213,7 @@ describe("the playground", () => {
         return Math.max(...[...first].map(([name, cosine]) => Math.abs(Number(cosine) - Number(cosines.get(name)))));
       };
       expect(await farthest()).toBeGreaterThan(0.05);
-      await opens(safetensors, /does not fit/);
+      await opens(safetensors, /does not match/);
       await opens(onnx, /onnx: \d+ tensors/);
       expect(await farthest()).toBeLessThan(0.011);
 

@@ -88,7 +88,7 @@ gpuTest("and in f16 on a device that has it: others are told what it lacks", { t
   const load = await compiled("software", join(folder, "f16"), "--dtype", "f16", "--precision", "f16");
   if (!gpu.features.has("shader-f16")) {
     await expect(load(gpu.device)).rejects.toThrow(
-      /^the model's kernels need of the device \(.*\):\n {2}shader-f16, which/,
+      /^the device \(.*\) does not meet the requirements of the model:\n {2}shader-f16, which/,
     );
     return;
   }

@@ -65,11 +65,12 @@ async function said(manifest: object, { features = [], limits = {}, lanes, matri
   );
 }
 
-const given = "hint: request the device with what manifest.json requires, or give none to have it requested";
+const given =
+  "hint: request the device with the features and limits in manifest.json, or pass none to have it requested";
 const compile =
   "hint: heddle compile without --adapter makes one that runs on nearly every GPU, with --adapter one for yours";
 const error = (...lines: readonly string[]) =>
-  [`the model's kernels need of the device (maker kind):`, ...lines, given, compile].join("\n  ");
+  [`the device (maker kind) does not meet the requirements of the model:`, ...lines, given, compile].join("\n  ");
 
 test("kernels for the one subgroup size of an adapter ask for no choice, and run on no other", async () => {
   const manifest = made("swiftshader");
@@ -79,7 +80,7 @@ test("kernels for the one subgroup size of an adapter ask for no choice, and run
   const only = "subgroups of 4 lanes and no others,";
   expect(await said(manifest, { features, lanes: [32, 32] })).toBe(error(`${only} it has 32`));
   expect(await said(manifest, { features, lanes: [4, 32] })).toBe(error(`${only} it has 4 to 32`));
-  expect(await said(manifest, { features })).toBe(error(`${only} it does not say which it has`));
+  expect(await said(manifest, { features })).toBe(error(`${only} its sizes are unknown`));
 });
 
 test("kernels that choose their subgroup size run wherever it can be had", async () => {

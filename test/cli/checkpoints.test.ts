@@ -170,7 +170,7 @@ describe("a checkpoint's folder as the model", () => {
       "--out",
       folder.at("x"),
     );
-    expect(other.err).toContain("give the folder as the model");
+    expect(other.err).toContain("pass the folder itself as the model");
   });
 
   it("talks where it is a language model alone, and says that it sees nothing", async () => {
@@ -200,7 +200,7 @@ describe("a checkpoint's folder as the model", () => {
     [
       "a size that is none",
       '{"model_type":"llama","num_attention_heads":1e9}',
-      "a whole number from 1 to 16777216 is needed",
+      "expected an integer from 1 to 16777216",
     ],
   ])("says what is wrong: %s", async (_, content, message) => {
     const at = folder.at("broken");
@@ -219,7 +219,7 @@ describe("positions of another grid", () => {
     const ended = await heddle(...command, "features", "--image", fox, "--blocks", "0", "--out", out);
     expect(ended).toMatchObject({
       status: 0,
-      err: expect.stringContaining("2 × 2 patches, are interpolated to 4 × 4"),
+      err: expect.stringContaining("2 × 2 patches of the weights to 4 × 4"),
     });
     // The class token sees no pixel: its state is its embedding and position, as stored.
     const [maps, stored] = [await tensorsOf(folder.at("larger", "fox.safetensors")), await tensorsOf(folder.at("vit"))];

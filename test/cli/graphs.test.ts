@@ -19,8 +19,8 @@ const signature = (file: string): string => printOnnx(decodeModel(readFileSync(f
 describe("--graph", () => {
   it("is listed by inspect, with what each graph is", async () => {
     const { out } = await heddle("inspect", chat);
-    expect(out).toMatch(/--graph prefill +a prompt with a picture/);
-    expect(out).toMatch(/--graph decode +more tokens after those remembered/);
+    expect(out).toMatch(/--graph prefill +prefill of a prompt with an image/);
+    expect(out).toMatch(/--graph decode +a decoding step with the KV cache/);
     const json = JSON.parse((await heddle("inspect", chat, "--json")).out);
     expect(Object.keys(json.graphs)).toEqual(["prefill", "text-prefill", "decode", "states"]);
   });
@@ -112,7 +112,7 @@ describe("an export of a named graph", () => {
     expect(rounding).toBeGreaterThan(1e-3);
     expect(decodeModel(readFileSync(file)).graph!.node!.map((n) => n.opType)).toContain("MatMulInteger");
     const wrong = await exported(generative, "decode", "--activations", "int8");
-    expect(wrong).toMatchObject({ status: 1, err: expect.stringContaining("take the dtype int8") });
+    expect(wrong).toMatchObject({ status: 1, err: expect.stringContaining("use the dtype int8") });
   });
 
   it("has ids as int32 where that is asked for, and in graphs that are no decoders", async () => {

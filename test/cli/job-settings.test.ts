@@ -30,15 +30,15 @@ it.each([
   ["checkpointEvery", "-1"],
 ])("%s=%s is refused in one line, and nothing is written", async (name, value) => {
   const { status, err } = await train4("refused", `${name}=${value}`);
-  expect([status, err]).toEqual([1, `UsageError: settled.${name} is ${value}; needed is a whole number from 1\n`]);
+  expect([status, err]).toEqual([1, `UsageError: settled.${name} is ${value}; expected a positive integer\n`]);
   expect(existsSync(folder.at("refused"))).toBe(false);
 });
 
 it("all settings that break a rule are told at once, a job's own rules too", async () => {
   const { err } = await train4("refused", "rate=0", "checkpointMinutes=0", "seed=-1");
-  expect(err).toContain("settled.checkpointMinutes is 0; needed is a number above 0");
-  expect(err).toContain("settled.seed is -1; needed is a whole number from 0");
-  expect(err).toContain("settled.rate is 0; needed is a number above 0");
+  expect(err).toContain("settled.checkpointMinutes is 0; expected a positive number");
+  expect(err).toContain("settled.seed is -1; expected an integer from 0");
+  expect(err).toContain("settled.rate is 0; expected a positive number");
 });
 
 it("a job without settings is refused the same numbers", async () => {

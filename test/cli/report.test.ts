@@ -18,7 +18,7 @@ it("is written at the end of a run, and again from its files alone", async () =>
   expect(text).toContain("Finished, after 4 of 4 steps.");
   expect(text).toContain("<h3>gradient_norm</h3>");
   expect(text).toContain("Trained parameters");
-  expect(text).toContain("half a cosine from 0.003 to 0 over 8 steps, of which 2 warm up");
+  expect(text).toContain("cosine from 0.003 to 0 over 8 steps, with 2 warmup steps");
   expect(text).toContain('<dt>Optimizer</dt><dd dir="auto">adamw');
   expect(text).toContain('<dt>rate</dt><dd dir="auto">0.002</dd>');
   rmSync(folder.at("whole", "settled", "report.html"));

@@ -63,7 +63,7 @@ describe("a segmenter", () => {
     const args = ["--stage", "few-shot", ...data, ...here, ...sets({ ...sizes, ...course })];
     const ended = await heddle("train", model, ...args, "--json");
     expect([ended.status, ended.status === 0 ? "" : ended.err]).toEqual([0, ""]);
-    expect(ended.err).toContain("warm-up: 2 of 60 steps, as 1500 of the published 80000");
+    expect(ended.err).toContain("warmup: 2 of 60 steps, scaled from the published 1500 of 80000");
   });
 
   it("draws what it finds over pictures, and writes it as an annotation", async () => {

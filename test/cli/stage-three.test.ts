@@ -106,7 +106,7 @@ describe("the part that is trained", () => {
     expect(all.filter((name) => !isGlue(name) && !isQllama(name))).toEqual([]);
     const refused = await attempt("tiny-chat", part);
     expect(refused).toMatchObject({ status: 1 });
-    expect(refused.err).toContain('part is "glue+qllama"; needed is one of glue, decoder, glue+decoder, lora');
+    expect(refused.err).toContain('part is "glue+qllama"; expected one of glue, decoder, glue+decoder, lora');
   });
 
   it("is kept in int8 where it is not trained, and written as it was", async () => {
@@ -148,7 +148,7 @@ describe("several conversations in a row", () => {
       "a micro-batch has 4 samples, with 3 in a row: batch / accumulate must be a multiple of 3",
     );
     const { err } = await attempt("tiny-chat", { packed: 4 });
-    expect(err).toContain("conversations that no row of 48 tokens has room for are left out (packed=4)");
+    expect(err).toContain("conversations that fit in no row of 48 tokens are skipped (packed=4)");
     expect(packedRows([5, 3, 3, 2, 9, 1], 2, 8)).toEqual([
       [0, 1],
       [2, 3, 5],

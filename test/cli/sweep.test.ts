@@ -61,7 +61,7 @@ describe("inspect --sweep", () => {
     ["no numbers", ["--sweep", "depth="], 'got "depth="'],
     ["a fraction of a head", ["--sweep", "headDim=1.5"], 'got "headDim=1.5"'],
     ["a key twice", ["--sweep", "depth=2", "--sweep", "depth=4"], "--sweep depth is given twice"],
-    ["a depth beyond counting", ["--sweep", "depth=1e9"], "needed is a whole number from 1 to 1000"],
+    ["a depth beyond counting", ["--sweep", "depth=1e9"], "expected an integer from 1 to 1000"],
     [
       "a budget too small",
       ["--sweep", "depth=32", "--budget", "100"],

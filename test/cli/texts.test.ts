@@ -134,7 +134,7 @@ describe("learning from texts", () => {
   it("is refused for rows that are longer than the model takes", async () => {
     const args = ["--stage", "language-modelling", "--data", folder.at("texts"), "--from", decoders.gpt2.weights];
     const ended = await heddle("train", "gpt2", ...args, "--set", "length=25", "--runs", folder.at("none"));
-    expect(ended).toMatchObject({ status: 1, err: expect.stringContaining("length is 25; needed is a whole number") });
+    expect(ended).toMatchObject({ status: 1, err: expect.stringContaining("length is 25; expected an integer") });
   });
 });
 

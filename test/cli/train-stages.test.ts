@@ -72,7 +72,7 @@ describe("stages in a row", () => {
       "--set",
       "checkpointEvery=2",
     );
-    expect(err).toContain("warm-up: 1 of 4 steps, as 5000 of the published 171948");
+    expect(err).toContain("warmup: 1 of 4 steps, scaled from the published 5000 of 171948");
     expect(err).toContain(`from ${run("tiny-1.1")}: 66 tensors, all of it`);
     for (const name of ["tiny-1.1", "tiny-1.2"]) allFinite(name);
     expect((await changed("tiny-1.1", "tiny-1.2")).length).toBe(66);
@@ -193,7 +193,7 @@ describe("stage 3", () => {
       "--from",
       run("tiny-g-2"),
     );
-    expect(err).toContain("conversations of more than 48 tokens are cut there (tooLong=cut)");
+    expect(err).toContain("conversations of more than 48 tokens are truncated (tooLong=cut)");
     expect(out).toContain('"changed": {');
     allFinite("tiny-chat-3.1");
     expect((await changed("tiny-g-2", "tiny-chat-3.1")).length).toBe(0);
@@ -252,7 +252,7 @@ describe("perception", () => {
       'the data has 3 classes and the model 2: change the model\'s "classes" with --set',
     );
     expect((await at("tiny-linear", "linear", "seg", "--set", "classes=2")).err).toContain(
-      'a mask has the number 3, the model 2 classes from 1 on: change "classes" or fromOne with --set',
+      'a mask has the class 3, but the model has 2 classes from 1 on: change "classes" or fromOne with --set',
     );
   });
 });

@@ -69,7 +69,7 @@ describe("heddle tune", () => {
   it("is used by what opens the device, which says so", async () => {
     const { reason, err } = await opened();
     expect(reason).toMatch(/; 1 tuned kernel shape\)$/);
-    expect(err).toBe("tiny: 1 of 1 kernels by findings of heddle tune\n");
+    expect(err).toBe("tiny: 1 of 1 kernels use results of heddle tune\n");
   });
 
   it("is left aside where that is asked for", async () => {

@@ -51,7 +51,7 @@ it("takes no text for one that UTF-8 cannot say", async () => {
 
 it("feeds no row a number that the device would read as another", () => {
   for (const wrong of [Number.NaN, 0.5, 2 ** 31, Number.POSITIVE_INFINITY, "1" as never, undefined as never])
-    expect(() => perRow([0, wrong])).toThrow(/row 1 is given .*, which is no whole number of 32 bits/);
+    expect(() => perRow([0, wrong])).toThrow(/row 1 is .*; expected a 32-bit integer/);
   expect([...perRow([-1, 2 ** 31 - 1]).data]).toEqual([-1, 2 ** 31 - 1]);
 });
 

@@ -53,7 +53,7 @@ describe("a run in f16", () => {
     const backend = referenceBackend();
     await train(jobOf({ precision: "f16" }, 2), { folder: at, backend, note: (t) => notes.push(t) });
     expect(notes[0]).toBe(
-      "precision: f32, because the interpreter computes in f64, whatever is asked for; parameters, gradients and optimizer in f32, a loss scale that adapts, from 1024",
+      "precision: f32, because the interpreter computes in f64, whatever precision is requested; parameters, gradients and optimizer in f32, a loss scale that adapts, from 1024",
     );
     const go = (changes: Partial<Stage>) =>
       train(jobOf(changes, 4), { folder: at, backend, resume: true, note: quiet });
@@ -121,9 +121,9 @@ describe("a gradient that is not finite", () => {
 describe("a stage", () => {
   const step = (changes: Partial<Stage>) => () => trainingStep(stage(changes));
   it("has a loss scale in f16 alone, a power of two", () => {
-    expect(step({ lossScale: 8 })).toThrow('a lossScale goes with precision "f16"');
+    expect(step({ lossScale: 8 })).toThrow('lossScale requires precision "f16"');
     for (const lossScale of [0, -2, 1000, Number.NaN, 2 ** 30])
-      expect(step({ precision: "f16", lossScale })).toThrow("take a power of two from 2^-24 to 2^24");
+      expect(step({ precision: "f16", lossScale })).toThrow("lossScale must be a power of two from 2^-24 to 2^24");
     expect(step({ precision: "f16", lossScale: 2 ** -3 })().lossScale?.initial).toBe(0.125);
   });
 
@@ -138,7 +138,7 @@ describe("a stage", () => {
 
   it("has a precision of the two that there are", () => {
     expect(precisionNamed("f16")).toBe("f16");
-    expect(() => precisionNamed("bf16")).toThrow('precision is one of f32, f16, not "bf16"');
+    expect(() => precisionNamed("bf16")).toThrow('precision must be one of f32, f16, got "bf16"');
   });
 });
 

@@ -102,9 +102,9 @@ describe("two linears with an update each", () => {
 
   it.each([
     [{ ...lora, pattern: "third" }, 'stage "s": lora: the pattern "third" matches no linear'],
-    [{ ...lora, pattern: ["first", "!**"] }, 'stage "s": lora: first, !** leaves no linear'],
-    [{ ...lora, rank: 1.5 }, 'stage "s": the rank of lora is 1.5: it is a whole number from 1 on'],
-    [{ ...lora, alpha: 0 }, 'stage "s": the alpha of lora is 0: it is a number above 0'],
+    [{ ...lora, pattern: ["first", "!**"] }, 'stage "s": lora: first, !** selects no linear'],
+    [{ ...lora, rank: 1.5 }, 'stage "s": the rank of lora must be a positive integer, got 1.5'],
+    [{ ...lora, alpha: 0 }, 'stage "s": the alpha of lora must be a positive number, got 0'],
   ])("refuse %j", (wrong, text) => {
     expect(() => stepOf({ lora: wrong })).toThrow(text);
   });
@@ -125,7 +125,7 @@ describe("a table that is a linear's weight as well", () => {
 
   it("has no update: rows that are looked up would not have it", () => {
     expect(() => stage({ lora: { pattern: "**", rank: 2 } })).toThrow(
-      /lora: "tied\.weight" is read by gather at .*lora\.test\.ts:\d+:\d+ as well.*leave it out with "!tied"/,
+      /lora: "tied\.weight" is also used by gather at .*lora\.test\.ts:\d+:\d+.*exclude it with "!tied"/,
     );
   });
 

@@ -45,9 +45,9 @@ describe("the codec of a config.json", () => {
     const right = reading((read: typeof json, c: h.Config) => ({ ...c, text: { width: read.hidden_size } }));
     expect(readOf(right)).toEqual({ depth: 2, text: { width: 8 } });
     const absent = reading((read: Record<string, unknown>) => ({ depth: 2, text: { width: Number(read.width) } }));
-    expect(() => readOf(absent)).toThrow(/the `read` of the config\.json of mine gives text\.width: NaN;/);
-    expect(() => readOf(reading(() => ({ text: { width: 8 } })))).toThrow(/gives depth: undefined;/);
-    expect(() => readOf(reading(() => undefined))).toThrow(/gives undefined; it returns every setting/);
+    expect(() => readOf(absent)).toThrow(/the `read` of the config\.json of mine returns text\.width: NaN;/);
+    expect(() => readOf(reading(() => ({ text: { width: 8 } })))).toThrow(/returns depth: undefined;/);
+    expect(() => readOf(reading(() => undefined))).toThrow(/returns undefined; expected every setting/);
   });
 
   it("has its own fields", () => {
@@ -55,7 +55,7 @@ describe("the codec of a config.json", () => {
     expect(() => modelWith({ checkpoints: { layouts: [], config: stray } })).toThrow(
       /mine\.checkpoints\.config has no field "wirte"; did you mean "write"\?/,
     );
-    expect(() => reading(3)).toThrow(/mine\.checkpoints\.config needs `read`, a function, not the number 3/);
+    expect(() => reading(3)).toThrow(/mine\.checkpoints\.config needs `read`, a function, got the number 3/);
   });
 });
 
@@ -106,14 +106,14 @@ describe("the data of a stage", () => {
     expect(() => h.stageData({ ...data, clases: 3 } as never)).toThrow(
       /the data of a stage has no field "clases"; did you mean "classes"\?/,
     );
-    expect(() => feedsOf(3)).toThrow(/needs `feeds`, a function \(rows\) => .* not the number 3/);
+    expect(() => feedsOf(3)).toThrow(/needs `feeds`, a function \(rows\) => .* got the number 3/);
   });
 
   it("gives the inputs of a step", () => {
     const call = (feeds: unknown) => () => feedsOf(feeds)([], {} as never);
     expect(call(() => ({}))()).toEqual({});
-    expect(call(async () => ({}))).toThrow(/^feeds gives a promise: leave `async` out; it returns the inputs/);
-    expect(call(() => undefined)).toThrow(/^feeds gives undefined; it returns the inputs of the step/);
+    expect(call(async () => ({}))).toThrow(/^feeds returns a promise \(remove `async`\); expected the inputs/);
+    expect(call(() => undefined)).toThrow(/^feeds returns undefined; expected the inputs of the step/);
   });
 });
 
@@ -121,6 +121,6 @@ it("a loss that is no single number says how it becomes one, at the stage", () =
   const loss = () => ({ loss: x() as never });
   const stage = h.defineStage({ name: "mine", loss, optimizer: { rate: h.constantRate(1) } });
   expect(() => stage.loss(h.rootParams())).toThrow(
-    'stage "mine": its `loss` has the axes [batch, token, embed]; one number is needed: mean(loss, [batch, token, embed])',
+    'stage "mine": its `loss` has the axes [batch, token, embed]; expected a scalar: mean(loss, [batch, token, embed])',
   );
 });

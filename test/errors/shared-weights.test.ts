@@ -31,7 +31,7 @@ it("names the two calls of a layer, not the line in the layer", () => {
   expect(messageOf(build)).toBe(`UsageError: the parameter "block.fc.weight" is declared twice:
   first  const first = layer(p, x);
   again  return layer(p, first);
-Give each layer a scope of its own, as p.scope(i) in a loop; where its weights are to be shared, say so: p.shared()`);
+Give each layer a scope of its own, as p.scope(i) in a loop; to share its weights on purpose, use p.shared()`);
 });
 
 it("says of a loop that its line led to both", () => {

@@ -39,8 +39,10 @@ describe("the guide's model", () => {
   });
 
   it("is refused settings by its rules, and steps of another picture size by its axes", async () => {
-    expect((await heddle("inspect", file, "--set", "depth=1.5")).err).toContain("mixer.depth is 1.5; needed is");
-    expect((await heddle("inspect", file, "--set", "patch=3")).err).toContain('axis "token" has the size 28.44');
+    expect((await heddle("inspect", file, "--set", "depth=1.5")).err).toContain("mixer.depth is 1.5; expected");
+    expect((await heddle("inspect", file, "--set", "patch=3")).err).toContain(
+      'the size of axis "token" must be a positive integer or a symbol, got 28.44',
+    );
   });
 
   it("runs from a program", async () => {

@@ -191,11 +191,11 @@ describe("config.json of CLIPModel", () => {
   });
 
   test.each([
-    [{ vision_config: { hidden_act: "relu" } }, /"hidden_act" is "relu", one of quick_gelu, gelu is needed/],
-    [{ vision_config: { num_channels: 1 } }, /the vision tower's config: "num_channels" is 1; only 3 is known/],
-    [{ vision_config: { image_size: [224, 336] } }, /"image_size" is \[224,336\], a number is needed/],
+    [{ vision_config: { hidden_act: "relu" } }, /"hidden_act" is "relu"; expected one of quick_gelu, gelu/],
+    [{ vision_config: { num_channels: 1 } }, /the vision tower's config: "num_channels" is 1; only 3 is supported/],
+    [{ vision_config: { image_size: [224, 336] } }, /"image_size" is \[224,336\]; expected a number/],
     [{ text_config: { eos_token_id: [1, 2] } }, /the text tower's config: "eos_token_id" is \[1,2\]/],
-    [{ text_config: "small" }, /"text_config" is "small", an object is needed/],
+    [{ text_config: "small" }, /"text_config" is "small"; expected an object/],
     [{ quantization_config: { bits: 4 } }, /CLIP's config: "quantization_config"/],
   ])("is refused where it says what CLIP is not: %j", (json, message) => {
     expect(() => read(json)).toThrow(message);
@@ -204,7 +204,7 @@ describe("config.json of CLIPModel", () => {
   test("is told where a field is not known", () => {
     expect(clipCodec.notes!({ vision_config: { attention_dropout: 0.1, new_thing: 3 } })).toEqual([
       `the vision tower's config: "attention_dropout" is 0.1; heddle trains with 0`,
-      `the vision tower's config: "new_thing" (3) is not known, nor obeyed`,
+      `the vision tower's config: "new_thing" (3) is unknown and ignored`,
     ]);
     expect(bundledModels.filter((m) => m.checkpoints?.config?.types.includes("clip"))[0]!.name).toBe("clip-vit-b-32");
   });

@@ -113,8 +113,8 @@ describe("positions of a grid", () => {
     const { row, column } = gridPositions(patch, columns);
     expect(() => rotaryGrid(q, { row, column }, odd)).toThrow(/axis "dim" has 6 elements: make it a multiple of 4/);
     expect(() => rotary(q, row, odd, { bass: 5 } as never)).toThrow(/rotary has no option "bass"; did you mean "base"/);
-    expect(() => rotary(q, row, odd, { scaling: { type: "yarn" } as never })).toThrow(/no scaling "yarn"/);
-    expect(() => rotary(q, row, odd, { pairs: "quarter" as never })).toThrow(/"half" or "interleaved", not "quarter"/);
+    expect(() => rotary(q, row, odd, { scaling: { type: "yarn" } as never })).toThrow(/unknown scaling "yarn"/);
+    expect(() => rotary(q, row, odd, { pairs: "quarter" as never })).toThrow(/"half" or "interleaved", got "quarter"/);
   });
 });
 
@@ -133,11 +133,15 @@ describe("a config.json", () => {
     ["dynamic scaling", { rope_scaling: { type: "dynamic", factor: 2 } }, /"rope_scaling" has the type "dynamic"/],
     ["longrope", { rope_scaling: { rope_type: "longrope", long_factor: [1] } }, /the type "longrope"/],
     ["a scaling without a type", { rope_scaling: { factor: 2 } }, /"rope_scaling" has the type null/],
-    ["a scaling without a factor", { rope_scaling: { type: "linear" } }, /"rope_scaling.factor" is missing, a number/],
+    [
+      "a scaling without a factor",
+      { rope_scaling: { type: "linear" } },
+      /"rope_scaling.factor" is missing; expected a number/,
+    ],
     [
       "a field of another scaling",
       { rope_scaling: { type: "linear", factor: 2, beta_fast: 32 } },
-      /"rope_scaling.beta_fast" is 32, which is not known with the type "linear"/,
+      /"rope_scaling.beta_fast" is 32, which is not supported with the type "linear"/,
     ],
     [
       "a part of the head",
@@ -147,7 +151,7 @@ describe("a config.json", () => {
     [
       "a part of the head beside it",
       { partial_rotary_factor: 0.25 },
-      /"partial_rotary_factor" is 0.25; only 1 is known/,
+      /"partial_rotary_factor" is 0.25; only 1 is supported/,
     ],
     [
       "a ramp upside down",
@@ -160,23 +164,23 @@ describe("a config.json", () => {
           original_max_position_embeddings: 64,
         },
       },
-      /low_freq_factor" is 4, less than "high_freq_factor", 1/,
+      /low_freq_factor" is 4; expected less than "high_freq_factor", 1/,
     ],
-    ["groups that are uneven", { num_key_value_heads: 2 }, /"num_key_value_heads" is 2, a divisor of 3 heads/],
-    ["heads without pairs", { head_dim: 7 }, /"head_dim" is 7, an even number is needed/],
-    ["an activation", { hidden_act: "gelu" }, /"hidden_act" is "gelu"; only "silu" or "swish" is known/],
-    ["ties that are a number", { tie_word_embeddings: 1 }, /"tie_word_embeddings" is 1, a boolean is needed/],
-    ["a window", { sliding_window: 512 }, /"sliding_window" is 512; it is not known/],
+    ["groups that are uneven", { num_key_value_heads: 2 }, /"num_key_value_heads" is 2; expected a divisor of 3 heads/],
+    ["heads without pairs", { head_dim: 7 }, /"head_dim" is 7; expected an even number/],
+    ["an activation", { hidden_act: "gelu" }, /"hidden_act" is "gelu"; only "silu" or "swish" is supported/],
+    ["ties that are a number", { tie_word_embeddings: 1 }, /"tie_word_embeddings" is 1; expected a boolean/],
+    ["a window", { sliding_window: 512 }, /"sliding_window" is 512; this is not supported/],
     ["quantized weights", { quantization_config: { bits: 4 } }, /"quantization_config" is {"bits":4}/],
     ["softcapping", { final_logit_softcapping: 30 }, /"final_logit_softcapping" is 30/],
-    ["a bias that is a word", { mlp_bias: "yes" }, /"mlp_bias" is "yes", a boolean is needed/],
+    ["a bias that is a word", { mlp_bias: "yes" }, /"mlp_bias" is "yes"; expected a boolean/],
   ] as const)("with %s is refused by name", (_, given, message) => {
     expect(() => readTextConfig({ ...llama, ...given })).toThrow(message);
   });
 
   test("of another part is refused by name, all fields at once", () => {
     const read = () => readVisionConfig({ ...whole, qkv_bias: true, norm_type: "layer_norm" });
-    expect(read).toThrow(/"qkv_bias" is true; only false is known\n.*"norm_type" is "layer_norm"; only "rms_norm"/);
+    expect(read).toThrow(/"qkv_bias" is true; only false is supported\n.*"norm_type" is "layer_norm"; only "rms_norm"/);
     expect(() => readGenerativeConfig({ ...generative, use_qllama_lora: 16 })).toThrow(
       /"use_qllama_lora" is 16; only 0/,
     );
@@ -196,7 +200,7 @@ describe("a config.json", () => {
   test("is told of what nothing here obeys", () => {
     expect(publishedConfigNotes({ ...llama, attention_dropout: 0.1, new_thing: 3, off: false })).toEqual([
       `the language model's config: "attention_dropout" is 0.1; heddle trains with 0`,
-      `the language model's config: "new_thing" (3) is not known, nor obeyed`,
+      `the language model's config: "new_thing" (3) is unknown and ignored`,
     ]);
     expect(publishedConfigNotes({ ...generative, vision_config: { ...whole, dropout: 0.2 } })).toEqual([
       `the vision config: "dropout" is 0.2; heddle trains with 0`,
@@ -209,7 +213,7 @@ describe("a config.json", () => {
     expect(readPublishedConfig(internlm).config).toMatchObject({ attentionBias: true, rotaryBase: 400 });
     expect(readPublishedConfig({ ...internlm, bias: false }).config).toMatchObject({ attentionBias: false });
     expect(publishedConfigNotes(internlm)).toEqual([
-      expect.stringMatching(/"rotary.type" is "dynamic", which acts on texts of more than 2048/),
+      expect.stringMatching(/"rotary.type" is "dynamic", which changes positions in texts of more than 2048/),
     ]);
     expect(() => readTextConfig({ ...internlm, rotary: { type: "xpos" } })).toThrow(/"rotary.type" is "xpos"/);
   });

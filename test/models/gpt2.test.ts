@@ -126,5 +126,5 @@ test("a text of more tokens than there are positions is refused, and heads that 
   const long = { ids: rowsOf("i32", { batch: 1, token: 25 }, new Array(25).fill(1)) };
   const weights = await weightsIn(folder, graph, model);
   await expect(runOnce(executors[0]!, graph, long, weights)).rejects.toThrow(/token.*24/s);
-  expect(() => trace(model, { heads: 5 })).toThrow(/width 12 cannot be shared by 5 heads/);
+  expect(() => trace(model, { heads: 5 })).toThrow(/width 12 is not divisible by 5 heads/);
 });

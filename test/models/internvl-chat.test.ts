@@ -250,7 +250,7 @@ describe("checkpoints of InternVL-Chat", () => {
     expect(of15.read(bare, config)).toMatchObject({ shuffle: "v1", mostTiles: 6, imageToken: 260 });
     expect(of15.read({ ...own, dynamic_image_size: false }, config)).toMatchObject({ mostTiles: 1 });
     expect(of15.read({ ...own, force_image_size: 16 }, config).vision).toMatchObject({ image: 16, positions: 8 });
-    expect(() => of12.read(own, config)).toThrow(/speaks through internlm2, as internvl-chat-1.5 does/);
+    expect(() => of12.read(own, config)).toThrow(/its language model is internlm2, as in internvl-chat-1.5/);
   });
 
   test.each([
@@ -320,6 +320,6 @@ test.each([
 
 test("patches that make no squares are refused", () => {
   expect(() => trace(model, { shrink: 3 } as never)).toThrow(
-    /shrink 3: 4 patches along a side make no squares of 3 by 3/,
+    /shrink 3: 4 patches along a side cannot be divided into squares of 3 by 3/,
   );
 });

@@ -343,7 +343,7 @@ describe("config.json", () => {
   test("is refused where a chat is another", () => {
     expect(() => readChatConfig({ ...llava, mm_projector_type: "linear" })).toThrow(/"mm_projector_type" is "linear"/);
     expect(() => readChatConfig({ ...llava, mm_hidden_size: 1024 })).toThrow(/"mm_hidden_size" is 1024/);
-    expect(() => readChatConfig({ ...llava, mm_vision_select_layer: 3 })).toThrow(/-1 to -49 is needed/);
+    expect(() => readChatConfig({ ...llava, mm_vision_select_layer: 3 })).toThrow(/expected -1 to -49/);
     expect(() => readPublishedConfig({ model_type: "constructor" })).toThrow(/"model_type" is "constructor", one of/);
   });
 
@@ -363,6 +363,6 @@ describe("config.json", () => {
 describe("a layout", () => {
   test("that lacks a parameter says so", () => {
     const use = () => checkpointLayout(graphOf("internvit-6b"), causalRules);
-    expect(use).toThrow(/no checkpoint layout is known for parameter "embeddings\./);
+    expect(use).toThrow(/the checkpoint layout has no rule for parameter "embeddings\./);
   });
 });

@@ -43,7 +43,7 @@ describe("the stage classes", () => {
     const from = ["--from", published("resnet")];
     const ended = await heddle("train", "resnet-50", "--stage", "classes", ...from, ...at, ...settings);
     expect([ended.status, ended.status === 0 ? "" : ended.err]).toEqual([0, ""]);
-    expect(ended.err).toContain("begins with zeros: the weights tell 4 classes apart, not 3");
+    expect(ended.err).toContain("initialized with zeros: the weights have 4 classes, not 3");
     const run = folder.at("runs", "resnet-50-classes");
     await using weights = await openSafetensors(run);
     const means = await weights.readTensor("layer1.0.bn2.running_mean");

@@ -40,13 +40,17 @@ describe("a key", () => {
   });
 
   it.each([
-    ["internvl-c", "depth=32", 'internvl-c has "depth" more than once: say vision.depth or text.depth'],
+    ["internvl-c", "depth=32", 'internvl-c has "depth" more than once: use vision.depth or text.depth'],
     ["internvl-c", "imge=364", 'internvl-c has no setting "imge"'],
     ["internvl-c", "vision.dpth=1", 'internvl-c.vision has no setting "dpth"; did you mean "depth"? It has width,'],
     ["internvl-c", "foo=1", 'internvl-c has no setting "foo". It has vision, text, embed, poolingHeads, vision.width,'],
-    ["internvl-c", "vision.width.x=1", 'internvl-c.vision.width is a number and has no settings in it, such as "x"'],
-    ["internvl-c", "vision=3", "internvl-c.vision is a group of settings, not a number: 3"],
-    ["internvit-6b-upernet", "blocks=3", "internvit-6b-upernet.blocks is a list, not a number: 3"],
+    [
+      "internvl-c",
+      "vision.width.x=1",
+      'internvl-c.vision.width is a number, not a group of settings, so it has no "x"',
+    ],
+    ["internvl-c", "vision=3", "internvl-c.vision must be a group of settings, got a number: 3"],
+    ["internvit-6b-upernet", "blocks=3", "internvit-6b-upernet.blocks must be a list, got a number: 3"],
   ])("of %s that leads nowhere: %s", (name, setting, message) => {
     expect(refused(name, setting)).toContain(message);
   });
@@ -54,36 +58,36 @@ describe("a key", () => {
 
 describe("a value", () => {
   it.each([
-    ["internvit-6b", "depth=0", "internvit-6b.depth is 0; needed is a whole number from 1 to 1000"],
-    ["internvit-6b", "depth=-1", "internvit-6b.depth is -1; needed is"],
-    ["internvit-6b", "depth=1.5", "internvit-6b.depth is 1.5; needed is"],
-    ["internvit-6b", "depth=1e9", "internvit-6b.depth is 1000000000; needed is"],
-    ["internvit-6b", "width=1e9", "internvit-6b.width is 1000000000; needed is a whole number from 1 to 1048576"],
-    ["internvit-6b", "heads=0", "internvit-6b.heads is 0; needed is"],
-    ["internvit-6b", "heads=7", "width 3200 cannot be shared by 7 heads"],
-    ["internvit-6b", "mlp=2.5", "internvit-6b.mlp is 2.5; needed is"],
-    ["internvit-6b", "image=-14", "internvit-6b.image is -14; needed is a whole number from 1 to 16384"],
-    ["internvit-6b", "image=225", "image 225 cannot be filled with patches of 14 pixels"],
-    ["internvit-6b", "positions=225", "positions 225 cannot be filled with patches of 14 pixels"],
-    ["internvit-6b", "dropPath=2", "internvit-6b.dropPath is 2; needed is a number from 0 to below 1"],
-    ["internvit-6b", "dropPathRule=foo", 'internvit-6b.dropPathRule is "foo"; needed is one of uniform, linear'],
-    ["internvl-c", "poolingHeads=7", "width 3200 cannot be shared by 7 pooling heads"],
-    ["internvl-c", "text.epsilon=-1", "internvl-c.text.epsilon is -1; needed is a number above 0"],
-    ["internvl-g", "text.crossEvery=0", "internvl-g.text.crossEvery is 0; needed is"],
-    ["internvl-chat-vicuna-7b", "features=3", "features is 3; needed is a whole number from -1000 to -1"],
+    ["internvit-6b", "depth=0", "internvit-6b.depth is 0; expected an integer from 1 to 1000"],
+    ["internvit-6b", "depth=-1", "internvit-6b.depth is -1; expected"],
+    ["internvit-6b", "depth=1.5", "internvit-6b.depth is 1.5; expected"],
+    ["internvit-6b", "depth=1e9", "internvit-6b.depth is 1000000000; expected"],
+    ["internvit-6b", "width=1e9", "internvit-6b.width is 1000000000; expected an integer from 1 to 1048576"],
+    ["internvit-6b", "heads=0", "internvit-6b.heads is 0; expected"],
+    ["internvit-6b", "heads=7", "width 3200 is not divisible by 7 heads"],
+    ["internvit-6b", "mlp=2.5", "internvit-6b.mlp is 2.5; expected"],
+    ["internvit-6b", "image=-14", "internvit-6b.image is -14; expected an integer from 1 to 16384"],
+    ["internvit-6b", "image=225", "image 225 is not divisible by the patch size, 14"],
+    ["internvit-6b", "positions=225", "positions 225 is not divisible by the patch size, 14"],
+    ["internvit-6b", "dropPath=2", "internvit-6b.dropPath is 2; expected a number in [0, 1)"],
+    ["internvit-6b", "dropPathRule=foo", 'internvit-6b.dropPathRule is "foo"; expected one of uniform, linear'],
+    ["internvl-c", "poolingHeads=7", "width 3200 is not divisible by 7 pooling heads"],
+    ["internvl-c", "text.epsilon=-1", "internvl-c.text.epsilon is -1; expected a positive number"],
+    ["internvl-g", "text.crossEvery=0", "internvl-g.text.crossEvery is 0; expected"],
+    ["internvl-chat-vicuna-7b", "features=3", "features is 3; expected an integer from -1000 to -1"],
     ["internvl-chat-vicuna-7b", "features=-50", "features -50: InternViT has 48 blocks"],
-    ["internvit-6b-upernet", "blocks=[1]", "blocks [1]: this head reads 4 of the blocks 1 to 48"],
+    ["internvit-6b-upernet", "blocks=[1]", "blocks [1]: this head takes 4 blocks, each from 1 to 48"],
     ["internvit-6b-upernet", "blocks=[1,2,3,99]", "blocks [1, 2, 3, 99]: InternViT has 48 blocks"],
-    ["internvit-6b-upernet", 'blocks=["a"]', "needed is a list, each value a whole number from 1 to 1000"],
-    ["internvit-6b-probe", "features=x", 'internvit-6b-probe.features is "x"; needed is one of concat, pooling'],
+    ["internvit-6b-upernet", 'blocks=["a"]', "expected a list in which each value is an integer from 1 to 1000"],
+    ["internvit-6b-probe", "features=x", 'internvit-6b-probe.features is "x"; expected one of concat, pooling'],
   ])("of %s out of range is told by its name: %s", (name, setting, message) => {
     expect(refused(name, setting)).toContain(message);
   });
 
   it("is told with all others that are wrong", () => {
     expect(refused("internvl-c", "vision.depth=0", "text.vocab=-1").split("\n")).toEqual([
-      "internvl-c.vision.depth is 0; needed is a whole number from 1 to 1000",
-      "internvl-c.text.vocab is -1; needed is a whole number from 1 to 1048576",
+      "internvl-c.vision.depth is 0; expected an integer from 1 to 1000",
+      "internvl-c.text.vocab is -1; expected an integer from 1 to 1048576",
     ]);
   });
 });
@@ -100,7 +104,7 @@ describe("a setting without a rule", () => {
 
   it("that is a whole number stays one, unless 0 or 1 could be a rate, or the record says otherwise", () => {
     expect(() => read("depth=1.5", "width=0.1")).toThrow(
-      "own.depth is 1.5; needed is a whole number, as 4 is, which a rule in the record could say otherwise\nown.inner.width is 0.1; needed is",
+      "own.depth is 1.5; expected an integer, since the default is 4 (the rules of the model can allow fractions)\nown.inner.width is 0.1; expected",
     );
     expect(read("drop=0.1", "base=0.5", "share=0.25", "depth=2")).toMatchObject({
       depth: 2,
@@ -143,7 +147,9 @@ describe("a configuration by name", () => {
   it("that says what the model has not is refused where it is declared", () => {
     const with_ = (configs: object) => () => defineModel({ ...own, configs: configs as never });
     expect(with_({ tiny: { dpth: 1 } })).toThrow('own has no setting "dpth"; did you mean "depth"?');
-    expect(with_({ tiny: { depth: 1.5 } })).toThrow("own.depth is 1.5; needed is a whole number");
-    expect(with_({ tiny: 3 })).toThrow("own.configs.tiny is the settings that differ, not the number 3");
+    expect(with_({ tiny: { depth: 1.5 } })).toThrow("own.depth is 1.5; expected an integer");
+    expect(with_({ tiny: 3 })).toThrow(
+      "own.configs.tiny must be an object of the settings that differ, got the number 3",
+    );
   });
 });

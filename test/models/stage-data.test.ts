@@ -189,14 +189,14 @@ describe("conversations", () => {
         .every((l) => l === -100),
     ).toBe(true);
     expect(counted).toEqual([
-      "conversations of more than 10 tokens are cut there (tooLong=cut)",
-      "conversations whose answers begin after token 10 are left out",
-      "conversations without an answer to a question teach nothing",
+      "conversations of more than 10 tokens are truncated (tooLong=cut)",
+      "conversations whose answers begin after token 10 are skipped",
+      "conversations without an answer have no training targets",
     ]);
     counted.length = 0;
     const dropped = feed(chatData(config, { template: bareTemplate, tooLong: "drop", packed: 1 }), samples.slice(0, 1));
     expect(Array.from(dropped.labels!.data).every((l) => l === -100)).toBe(true);
-    expect(counted).toEqual(["conversations of more than 10 tokens are left out (tooLong=drop)"]);
+    expect(counted).toEqual(["conversations of more than 10 tokens are skipped (tooLong=drop)"]);
   });
 });
 
@@ -215,8 +215,8 @@ describe("masks", () => {
   });
 
   it("have no other numbers, and one for each place", () => {
-    expect(() => masks(true, 0, 1, 2, 4)).toThrow("a mask has the number 4, the model 3 classes from 1 on");
-    expect(() => masks(false, 0, 1, 2, 3)).toThrow("a mask has the number 3, the model 3 classes:");
-    expect(() => masks(true, 0, 1)).toThrow("a mask has 2 places where the picture has 2 × 2");
+    expect(() => masks(true, 0, 1, 2, 4)).toThrow("a mask has the class 4, but the model has 3 classes from 1 on");
+    expect(() => masks(false, 0, 1, 2, 3)).toThrow("a mask has the class 3, but the model has 3 classes:");
+    expect(() => masks(true, 0, 1)).toThrow("a mask has 2 pixels, but the image has 2 × 2");
   });
 });

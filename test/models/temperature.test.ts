@@ -118,6 +118,6 @@ describe("a clamp", () => {
       [0, Number.POSITIVE_INFINITY],
       [Number.NaN, 1],
     ] as const)
-      expect(() => trainingStep(stage({ first: range }))).toThrow("which is no range of numbers");
+      expect(() => trainingStep(stage({ first: range }))).toThrow("must be a range [low, high] of numbers");
   });
 });

@@ -208,7 +208,7 @@ describe("sizes", () => {
 
   it("that no input tells are asked for", async () => {
     const counted = makeGraph("count", [{ name: "y", node: ops.iota({ name: "n", size: symbol("n") }) }]);
-    await expect(cpu.compile(counted)).rejects.toThrow('the size "n" is no dimension of an input');
+    await expect(cpu.compile(counted)).rejects.toThrow('the size "n" is not a dimension of an input');
     const executable = await cpu.compile(counted, { sizes: { n: 4 } });
     expect(Array.from((await executable.run({}, cpu.createStore())).y!.data)).toEqual([0, 1, 2, 3]);
   });
@@ -218,7 +218,7 @@ describe("mistakes", () => {
   it("of feeds are listed together", async () => {
     const { executable, store } = await opened(counter(), { count: vector("f32", [1, 2, 3]) });
     await expect(executable.run({ z: vector("f32", [1, 2, 3]) }, store)).rejects.toThrow(
-      'graph @counter cannot run:\n  input "x" of type f32[a=3] is not given\n  there is no input "z"',
+      'graph @counter cannot run:\n  input "x" of type f32[a=3] is missing\n  there is no input "z"',
     );
   });
 
@@ -228,7 +228,7 @@ describe("mistakes", () => {
     await expect(executable.run({ x }, store)).rejects.toThrow(/no tensor "count".*counts/);
     await expect(store.read("cuont")).rejects.toThrow('no tensor "cuont"');
     await store.write("count", vector("i32", [1, 2, 3]));
-    await expect(executable.run({ x }, store)).rejects.toThrow(`"count" is f32[a=3], but the store's is i32[a=3]`);
+    await expect(executable.run({ x }, store)).rejects.toThrow(`"count" is f32[a=3], but in the store it is i32[a=3]`);
     const short = { dtype: "f32", axes: [a3], data: new Float32Array(2) } as const;
     await expect(store.write("count", short)).rejects.toThrow('"count" is f32[a=3], but its data has 2 elements');
   });

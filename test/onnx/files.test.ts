@@ -190,7 +190,7 @@ describe("what goes wrong is told, and leaves nothing behind", () => {
     expect(() => decodeModel(new Uint8Array([255, 255, 255]), "weights.bin")).toThrow(
       "weights.bin is not an ONNX model",
     );
-    expect(() => decodeModel(new Uint8Array(0))).toThrow("it holds no graph");
+    expect(() => decodeModel(new Uint8Array(0))).toThrow("it has no graph");
   });
 });
 
@@ -198,7 +198,7 @@ describe("verification", () => {
   it("names inputs that are not given and outputs that are not there", async () => {
     await writeOnnx(path, exportOnnx(graph), source);
     await expect(verifyExport(path, {}, { logit: want().logits! })).rejects.toThrow(
-      `${path} cannot be verified:\n  its input "ids" is not given\n  it has no output "logit"`,
+      `${path} cannot be verified:\n  its input "ids" is missing\n  it has no output "logit"`,
     );
   });
 

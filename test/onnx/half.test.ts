@@ -88,7 +88,7 @@ describe("in f16", () => {
     const model = exportOnnx(outputs(y), { dtype: "f16" });
     const weight = hostTensor("f32", [embed, inner], new Float32Array(36).fill(1e5));
     await expect(encodeOnnx(model, () => weight)).rejects.toThrow(
-      'parameter "gate.weight" holds 100000, which f16 cannot; export it as f32, int8 or int4',
+      'parameter "gate.weight" has the value 100000, which f16 cannot represent; export it as f32, int8 or int4',
     );
   });
 });

@@ -177,7 +177,7 @@ describe("activations as int8", () => {
   it("need weights of int8", () => {
     for (const dtype of ["f32", "f16", "int4"] as const)
       expect(() => exportOnnx(graph, { dtype, opset, activations: "int8" })).toThrow(
-        `activations of int8 are multiplied by weights of int8, and these are ${dtype}`,
+        `int8 activations require int8 weights, but these are ${dtype}`,
       );
   });
 });

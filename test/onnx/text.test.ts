@@ -73,12 +73,12 @@ describe("names", () => {
 describe("refused", () => {
   it("opsets out of range", () => {
     for (const opset of [16, 27, 20.5])
-      expect(() => exportOnnx(preNormBlock(), { opset })).toThrow(`opset ${opset} cannot be written: take 17 to 26`);
+      expect(() => exportOnnx(preNormBlock(), { opset })).toThrow(`opset ${opset} is not supported: use 17 to 26`);
   });
 
   it("4-bit weights before the opset that has them", () => {
     expect(() => exportOnnx(preNormBlock(), { opset: 20, dtype: "int4" })).toThrow(
-      "4-bit weights need opset 21 or newer, not 20",
+      "4-bit weights require opset 21 or newer, got 20",
     );
   });
 
@@ -91,14 +91,14 @@ describe("refused", () => {
     const sorted = build("test_sorted", [build("test_sorted", [ops.neg(x)], {})], {});
     const graph = makeGraph("odd", [{ name: "y", node: ops.add(sorted, build("test_unique", [x], {})) }], [x]);
     expect(() => exportOnnx(graph)).toThrow(
-      /^graph @odd cannot be expressed in ONNX opset 20:\n {2}test_sorted, 2 times, first at test\/onnx\/text\.test\.ts:\d+:\d+: it names no operator and has no decomposition\n {2}test_unique, once, /,
+      /^graph @odd cannot be expressed in ONNX opset 20:\n {2}test_sorted, 2 times, first at test\/onnx\/text\.test\.ts:\d+:\d+: it has no ONNX operator and no decomposition\n {2}test_unique, once, /,
     );
   });
 
   it("sizes that no input tells", () => {
     const y = ops.broadcast(ops.input("x", "f32", [embed]), [{ name: "n", size: symbol("n") }]);
     expect(() => exportOnnx(makeGraph("open", [{ name: "y", node: y }]))).toThrow(
-      'graph @open: the size "n" is no dimension of an input, so an ONNX model cannot know it',
+      'graph @open: the size "n" is not a dimension of an input, so an ONNX model cannot compute it',
     );
   });
 
@@ -106,6 +106,6 @@ describe("refused", () => {
     const w = ops.parameter("w", "f32", [embed, { name: "wide", size: 2 ** 24 }], normal(1));
     const x = ops.input("x", "f32", [embed]);
     const model = exportOnnx(makeGraph("large", [{ name: "y", node: ops.contract(x, w, ["embed"]) }], [x]));
-    await expect(encodeOnnx(model)).rejects.toThrow("stores 3221225472 bytes of weights, above the 2 GiB");
+    await expect(encodeOnnx(model)).rejects.toThrow("stores 3221225472 bytes of weights, above the limit of 2 GiB");
   });
 });

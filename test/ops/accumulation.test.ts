@@ -226,7 +226,7 @@ describe("is refused", () => {
 
   it("for a number that is none of micro-batches", () => {
     for (const n of [0, -1, 1.5, Number.NaN])
-      expect(() => step(plain, n)).toThrow(`stage "words": accumulate is a whole number, at least 1, not ${n}`);
+      expect(() => step(plain, n)).toThrow(`stage "words": accumulate must be a positive integer, got ${n}`);
   });
 
   it("for inputs that do not say where their samples lie", () => {
@@ -234,7 +234,7 @@ describe("is refused", () => {
     refuses((p) => {
       const w = p.parameter("w", [embed], uniform(-1, 1));
       return { loss: mean(mul(input("x", "f32", [row, embed]), w), [row, embed]) };
-    }, 'reads no input with an axis "batch", along which samples lie: name it so');
+    }, 'reads no input with an axis "batch", the batch axis: rename that axis');
   });
 
   it("for products of means, and what is divided by what the samples say", () => {
@@ -242,7 +242,7 @@ describe("is refused", () => {
       const x = mean(tokenLoss(p), [batch, token]);
       return { loss: mul(x, x) };
     }, "divides a sum over samples");
-    refuses((p) => masked(p, false), "give that divisor as `weight` beside the loss");
+    refuses((p) => masked(p, false), "return that divisor as `weight` with the loss");
   });
 
   it("for a mean over samples beside one over tokens, which no weight is right for", () => {
@@ -259,7 +259,7 @@ describe("is refused", () => {
     (name) =>
       refuses(
         (p) => ({ ...plain(p), metrics: { [name]: mean(cast(target, "f32"), [batch, token]) } }) as LossResult,
-        `stage "words": "${name}" is given already`,
+        `stage "words": "${name}" is already used`,
       ),
   );
 

@@ -179,7 +179,7 @@ describe("what a stage says", () => {
   });
   it("is a word that it knows", () =>
     expect(() => step("int3" as never)).toThrow(
-      'stage "above": frozen weights are kept as one of f32, f16, int8, not "int3"',
+      'stage "above": the dtype of frozen weights must be one of f32, f16, int8, got "int3"',
     ));
   it("holds for what is resumed", async () => {
     const at = folder();

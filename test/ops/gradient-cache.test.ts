@@ -323,7 +323,7 @@ describe("is refused", () => {
     };
     for (const trainable of [["**"], ["left.**"]])
       expect(() => compiled({ loss, changes: { trainable, frozen } }, 4)).toThrow(
-        "goes on with layers (contract at test/ops/gradient-cache.test.ts",
+        "is followed by layers (contract at test/ops/gradient-cache.test.ts",
       );
   });
 
@@ -332,7 +332,7 @@ describe("is refused", () => {
     refuses((p) => {
       const x = mul(input("x", "f32", [six, feature]), p.parameter("w", [feature], uniform(-1, 1)));
       return { loss: mean(softmax(x, six), [six, feature]) as Tensor<never> };
-    }, 'size their axis "batch" with symbol("batch")');
+    }, 'give their axis "batch" the size symbol("batch")');
   });
 
   it("where an input has two axes as long as the batch", () =>
@@ -346,7 +346,7 @@ describe("is refused", () => {
   it("where past the cut an input is read that no sample has", () =>
     refuses(
       (p) => ({ loss: mul(across(tower(p, "left")), input("heat", "f32", [])) as never }),
-      "then reads an input that no sample has (input at ",
+      'then reads an input without the axis "batch" (input at ',
     ));
 
   it("not where a sample's part knows how many samples there are: that is past the cut", async () => {

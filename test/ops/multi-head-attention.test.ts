@@ -108,7 +108,7 @@ it("takes keys without bias, a layer before the last projection, and another beg
 it("refuses heads of keys that queries cannot share evenly", () => {
   const x = input("x", "f32", [axis("batch", rows), axis("token", tokens), axis("embed", width)]);
   expect(() => multiHeadAttention(rootParams(), x, { heads: 3, keyHeads: 2 })).toThrow(
-    "3 heads of queries cannot share 2 of keys and values: make it a multiple",
+    "3 query heads are not divisible by 2 key and value heads",
   );
 });
 
@@ -116,6 +116,6 @@ it("refuses a bias with an axis that the logits do not have", () => {
   const x = input("x", "f32", [axis("batch", rows), axis("token", tokens), axis("embed", width)]);
   const logitBias = input("bias", "f32", [axis("head", heads), axis("token", tokens)]);
   expect(() => multiHeadAttention(rootParams(), x, { heads, logitBias })).toThrow(
-    'logitBias of multiHeadAttention has the axis "head", which the logits [batch, token, heads, key_token] do not have',
+    'logitBias of multiHeadAttention has the axis "head", but the logits have only [batch, token, heads, key_token]',
   );
 });

@@ -301,16 +301,16 @@ describe("a rule", () => {
     });
 
   it("names its state in words that stores and files can have", () => {
-    expect(() => own({ Mean: 0 }, "Mean")).toThrow('rule "own": "Mean" cannot name a state');
-    expect(() => own({ step: 0 }, "step")).toThrow('a state cannot be called "step"');
+    expect(() => own({ Mean: 0 }, "Mean")).toThrow('rule "own": "Mean" is not a valid state name');
+    expect(() => own({ step: 0 }, "step")).toThrow('the state name "step" is already used');
     expect(() => step(own({ mean: 0 }, "average"))).toThrow(
-      'rule "own" declares the state [mean], its update gives [average]',
+      'rule "own" declares the states [mean], but its update returns [average]',
     );
   });
 
   it("is not given settings of Adam that would not act", () => {
     expect(() => step(lion(), { beta1: 0.8 })).toThrow(
-      'stage "sums": beta1 does not act beside a rule; write it as lion({ beta1: 0.8 })',
+      'stage "sums": beta1 has no effect with a rule; write it as lion({ beta1: 0.8 })',
     );
   });
 

@@ -59,10 +59,10 @@ describe("schedules", () => {
   it("are of whole numbers of steps", () => {
     for (const steps of [0, -1, 1.5, Number.NaN])
       expect(() => linearRate({ from: 1, steps })).toThrow(
-        `linearRate takes a whole number of steps, at least 1, not ${steps}`,
+        `linearRate takes a positive integer number of steps, got ${steps}`,
       );
     expect(() => inSequence({ schedule: constantRate(1) }, { schedule: constantRate(2) })).toThrow(
-      "inSequence: each schedule but the last takes a whole number of steps",
+      "inSequence: each schedule but the last takes a positive integer number of steps",
     );
     expect(() => inSequence()).toThrow("give at least one schedule");
   });
@@ -80,11 +80,11 @@ it("says what it is, for people", () => {
     inSequence({ schedule: warmUp({ peak: 0.4, steps: 3 }), steps: 3 }, { schedule: own }),
   ].map(({ text }) => text);
   expect(texts).toEqual([
-    "0.3 throughout",
-    "half a cosine from 0.4 to 0.1 over 17 steps, of which 5 warm up",
+    "constant 0.3",
+    "cosine from 0.4 to 0.1 over 17 steps, with 5 warmup steps",
     "linear from 0.5 to 0 over 7 steps",
     "0.8, times 0.5 after every 3 steps",
     "0.8, times 0.1 after 4, 9 steps",
-    "warm-up to 0.4 over 3 steps, then one of its own",
+    "linear warmup to 0.4 over 3 steps, then a custom schedule",
   ]);
 });

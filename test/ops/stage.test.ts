@@ -112,11 +112,11 @@ describe("several losses", () => {
   });
 
   it.each([
-    [[Number.NaN, 1], {}, 'stage "s": the weight of the loss "squares" is NaN: it is a finite number'],
-    [[0, 0], {}, "no loss has a weight other than 0: there is nothing to minimize"],
-    [[1, 1], { metrics: ["cube"] }, '"cube" is given already, by another loss, a metric or the step itself'],
-    [[1, 1], { metrics: ["square"] }, '"square" is given already'], // the optimizer's state
-    [[1, 1], { metrics: ["gradient_norm"] }, '"gradient_norm" is given already'],
+    [[Number.NaN, 1], {}, 'stage "s": the weight of the loss "squares" must be a finite number, got NaN'],
+    [[0, 0], {}, "all losses have the weight 0: there is nothing to minimize"],
+    [[1, 1], { metrics: ["cube"] }, '"cube" is already used by another loss, a metric or the step itself'],
+    [[1, 1], { metrics: ["square"] }, '"square" is already used'], // the optimizer's state
+    [[1, 1], { metrics: ["gradient_norm"] }, '"gradient_norm" is already used'],
   ] as const)(
     "of weights %j with %j are refused",
     (weights, { metrics = [] }: { metrics?: readonly string[] }, text) => {

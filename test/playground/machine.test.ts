@@ -99,7 +99,9 @@ describe("what is opened", () => {
 
   test("must have as many tokens as the page's names: a model, and an ONNX file of another", async () => {
     requireTokens(h.trace(towers(20)), emoji);
-    expect(() => requireTokens(h.trace(towers(19)), emoji)).toThrow("has 19 tokens, and the names of emoji need 20");
+    expect(() => requireTokens(h.trace(towers(19)), emoji)).toThrow(
+      "has a vocabulary of 19 tokens, but the names of the emoji need 20",
+    );
     const opened = await readOpened(await exported(20), towers(20), emoji);
     expect(opened.weights.size).toBeGreaterThan(0);
     await expect(readOpened(await exported(19), towers(20), emoji)).rejects.toThrow("has 19 tokens");
@@ -111,7 +113,7 @@ describe("faults of a run in the page's words", () => {
     expect(String(inPageWords(new FolderInUseError("/heddle-playground/ab is in use")))).toContain("in another window");
     const full = Object.assign(new Error("ENOSPC: quota"), { code: "ENOSPC" });
     const told = inPageWords(new h.FileError("cannot write /a", { cause: full }));
-    expect(String(told)).toMatch(/no more room for its files.*\n.*"Begin anew"/);
+    expect(String(told)).toMatch(/no more storage.*\n.*"Start over"/);
     expect(inPageWords(full.cause)).toBeUndefined();
   });
 });

@@ -173,7 +173,7 @@ describe("a run on a device", () => {
     const rows = spansOf(path);
     expect(rows.has("kernels")).toBe(false);
     const [{ args }] = rows.get("submissions") as [Event];
-    expect(args["times of kernels"]).toBe("none: the adapter has no timestamp-query");
+    expect(args["times of kernels"]).toBe("none: the adapter does not support timestamp-query");
   });
 });
 

@@ -21,7 +21,7 @@ describe("choosing an adapter", () => {
     vi.stubEnv("HEDDLE_ADAPTER", "swiftshade");
     await expect(requestDevice({ prefer: "software" })).rejects.toThrow(UsageError);
     await expect(requestDevice({ prefer: "software" })).rejects.toThrow(
-      'HEDDLE_ADAPTER is "swiftshade"\n  hint: it may be system, swiftshader, lavapipe',
+      'HEDDLE_ADAPTER is "swiftshade"\n  hint: expected one of system, swiftshader, lavapipe',
     );
   });
 

@@ -137,7 +137,7 @@ describe("a device's failures", () => {
     const givenUp = () => gpu.settle(Promise.reject(new DOMException("", "AbortError")), 'reading "loss" back');
     await expect(givenUp()).rejects.toThrow(DeviceLostError);
     await expect(givenUp()).rejects.toThrow(
-      'the device on "Acme 3000" was lost while reading "loss" back: the driver gave up what was waited for, and gives no reason\n',
+      'the device on "Acme 3000" was lost while reading "loss" back: the driver cancelled the operation without giving a reason\n',
     );
     setTimeout(() => lose({ reason: "destroyed", message: "" }), 50);
     await expect(givenUp()).rejects.toThrow('was lost while reading "loss" back: it was destroyed\n');

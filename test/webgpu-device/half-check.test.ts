@@ -113,7 +113,7 @@ describe("a device", () => {
 
   it("that fails it has no f16, and is said to", async () => {
     const open = await validatingDevice();
-    const fault = "the driver fails the check of its f16: 1 + 1 is 3";
+    const fault = "the driver failed the f16 check: 1 + 1 is 3";
     const gpu: GpuDevice = {
       ...open,
       features: new Set([...open.features].filter((f) => f !== "shader-f16")),

@@ -141,6 +141,6 @@ describe("a device that is destroyed in the middle", () => {
     backend.dispose();
     const error = await failure(reading);
     expect(error).toBeInstanceOf(DeviceLostError);
-    expect(error.message).toMatch(/ was lost while reading "w" back: it was disposed of/);
+    expect(error.message).toMatch(/ was lost while reading "w" back: it was disposed/);
   });
 });

@@ -47,7 +47,7 @@ describe("the software adapter", () => {
   test("says that it is software, and why it was taken", ({ gpu }) => {
     expect(gpu.adapter.software).toBe(true);
     expect(gpu.adapter.description).not.toBe("");
-    expect(gpu.reason).toMatch(/is asked for$/);
+    expect(gpu.reason).toMatch(/was requested$/);
   });
 
   test("is opened with its own limits and features, not with WebGPU's defaults", ({ gpu }) => {

@@ -50,7 +50,7 @@ gpuTest("a cast to f16 that such a device cannot store is one error at the user'
   const compiling = webgpuBackend(gpu).compile(makeGraph("narrow", [{ name: "y", node: y }]));
   await expect(compiling).rejects.toThrow(UnsupportedError);
   await expect(compiling).rejects.toThrow(
-    /kernel "cast" writes\n {2}its f16 comes from cast at .*half\.test\.ts:\d+:\d+\n {2}hint: compute in f32/,
+    /kernel "cast" needs\n {2}the f16 comes from cast at .*half\.test\.ts:\d+:\d+\n {2}hint: compute in f32/,
   );
 });
 

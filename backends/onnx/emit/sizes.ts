@@ -81,7 +81,7 @@ function readSymbol(e: Emission, symbol: SizeSymbol, pending: readonly SizeSymbo
     .sort((a, b) => a.rest.length - b.rest.length || Math.abs(a.coefficient) - Math.abs(b.coefficient))[0];
   if (!found) {
     throw new UnsupportedError(
-      `graph @${e.graph.name}: the size "${symbol.name}" is no dimension of an input, so an ONNX model cannot know it; bind it to a number`,
+      `graph @${e.graph.name}: the size "${symbol.name}" is not a dimension of an input, so an ONNX model cannot compute it; bind it to a number`,
     );
   }
   const dim = shapeOf(e, found.input, found.index);

@@ -22,9 +22,7 @@ export function broadcastShape(n: NodeView, shapes: readonly (readonly Dim[])[])
 /** Error text for mismatched sizes, with a hint if they are symbolic. */
 export function unequal(a: Dim, b: Dim): string {
   const open = typeof a !== "number" || typeof b !== "number";
-  const hint = open
-    ? `; if they are the same, say so when importing: --size ${open && typeof a !== "number" ? a : b}=...`
-    : "";
+  const hint = open ? `; if they are equal, import with --size ${open && typeof a !== "number" ? a : b}=...` : "";
   return `a dimension is ${printDim(a)} in one operand and ${printDim(b)} in another${hint}`;
 }
 
@@ -70,7 +68,7 @@ export function pointwise(
   make: (nodes: readonly Node[]) => Node,
   type?: ElementType,
 ): Tensor {
-  if (values.length === 0) throw n.fail("it has no operands");
+  if (values.length === 0) throw n.fail("it has no inputs");
   const { nodes, shape, names } = aligned(n, values);
   const made = type ?? values[0]!.type;
   return tensor(made, shape, names, narrowed(make(nodes), made));

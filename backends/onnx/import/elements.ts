@@ -56,7 +56,7 @@ export function elementType(code: number, where: string): ElementType {
   const found = Object.hasOwn(byCode, code) ? byCode[code] : undefined;
   if (found) return found;
   throw new UnsupportedError(
-    `${where} holds ${others[code] ?? `elements of type ${code}`}, which heddle has no type for`,
+    `${where} holds ${others[code] ?? `elements of type ${code}`}, a type that heddle does not support`,
   );
 }
 

@@ -15,10 +15,11 @@ export function inlined(model: ModelMessage): readonly NodeMessage[] {
   const visit = (nodes: readonly NodeMessage[], depth: number): NodeMessage[] =>
     nodes.flatMap((node) => {
       made += 1;
-      if (made > most) throw new FileError(`the model's functions come to more than ${most} nodes`);
+      if (made > most) throw new FileError(`the model's functions expand to more than ${most} nodes`);
       const called = functions.get(`${node.domain}.${node.opType}`);
       if (!called) return [node];
-      if (depth === deepest) throw new FileError(`the function "${shownName(called.name)}" is called ${deepest} deep`);
+      if (depth === deepest)
+        throw new FileError(`the function "${shownName(called.name)}" is nested more than ${deepest} calls deep`);
       calls += 1;
       return visit(bodyOf(called, node, calls), depth + 1);
     });

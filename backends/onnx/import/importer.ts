@@ -34,7 +34,7 @@ import { type ImportedParameter, parameterOf } from "./weights.ts";
  * and UnsupportedError naming every unsupported operator with the nodes that use it.
  */
 export async function importOnnx(bytes: Uint8Array, options: ImportOptions = {}): Promise<OnnxImport> {
-  if (!(bytes instanceof Uint8Array)) throw new UsageError("an ONNX file is given as its bytes, a Uint8Array");
+  if (!(bytes instanceof Uint8Array)) throw new UsageError("an ONNX file must be passed as its bytes, a Uint8Array");
   requireOptions(options);
   const read = readModel(bytes, options.name === undefined ? "the file" : `"${shownName(options.name)}"`);
   const model = { ...read, graph: { ...read.graph, node: inOrder(read.graph.node) } };
@@ -89,7 +89,7 @@ class Importer {
       if (seen.has(name)) throw new FileError(`two outputs are named "${name}"`);
       seen.add(name);
       const value = names.get(info.name);
-      if (!value) throw new FileError(`the output "${name}" is made by no node`);
+      if (!value) throw new FileError(`no node produces the output "${name}"`);
       const view = new NodeView(
         { name: "", opType: "", domain: "", input: [], output: [], attribute: [] },
         [],
@@ -104,7 +104,7 @@ class Importer {
   #walk(nodes: readonly NodeMessage[], names: Names): void {
     for (const [at, node] of nodes.entries()) {
       this.#visited += 1;
-      if (this.#visited > mostNodes) throw new UnsupportedError(`the model comes to more than ${mostNodes} nodes`);
+      if (this.#visited > mostNodes) throw new UnsupportedError(`the model expands to more than ${mostNodes} nodes`);
       const made = this.#visit(node, at, names);
       node.output.forEach((output, i) => {
         const value = made[i];
@@ -119,7 +119,7 @@ class Importer {
       const inputs = node.input.map((name) => {
         if (name === "") return undefined;
         const value = names.get(name);
-        if (!value) throw new FileError(`it reads "${shownName(name)}", which nothing before it makes`);
+        if (!value) throw new FileError(`it reads "${shownName(name)}", which no earlier node produces`);
         return value;
       });
       if (operatorOf(node) === "Constant") return [this.#constant(node)];
@@ -165,7 +165,7 @@ class Importer {
         this.#walk(inOrder(graph.node), inner);
         return graph.output.map(({ name }) => {
           const value = inner.get(name);
-          if (!value) throw new FileError(`a graph within gives "${shownName(name)}", which none of its nodes makes`);
+          if (!value) throw new FileError(`a subgraph returns "${shownName(name)}", which none of its nodes produces`);
           return value;
         });
       },

@@ -40,7 +40,7 @@ export function readInputs(
     const { type, dims } = tensorInput(info, name);
     const shape = dims.map((d) => d.dimValue ?? 1);
     if (shape.includes(0)) {
-      notes.push(`the input "${name}" has no elements, and is left out`);
+      notes.push(`the input "${name}" has no elements and is ignored`);
       names.define(info.name, { kind: "known", type, shape, values: [] });
       return [];
     }
@@ -67,18 +67,18 @@ function requireConstants(given: readonly string[], graph: GraphMessage, stored:
   const told = unknown.map((name) => `the file has no input "${shownName(name)}"${didYouMean(name, known)}`);
   if (told.length > 0)
     throw new UsageError(
-      `${told.join("\n")}\n  hint: constants are inputs of the file: ${known.map(shownName).join(", ") || "it has none"}`,
+      `${told.join("\n")}\n  hint: only inputs of the file can be constants: ${known.map(shownName).join(", ") || "it has none"}`,
     );
 }
 
 /** An input's declared type. Throws UnsupportedError if it is not a tensor or has no shape. */
 function tensorInput(info: ValueInfo, name: string): { type: ElementType; dims: readonly DimMessage[] } {
   const given = info.type?.tensorType;
-  if (!given) throw new UnsupportedError(`the input "${name}" is no tensor; only tensors are read`);
+  if (!given) throw new UnsupportedError(`the input "${name}" is not a tensor; only tensors are supported`);
   const type = elementType(given.elemType, `the input "${name}"`);
   if ((given.shape?.dim.length ?? 0) > mostDimensions)
     throw new UnsupportedError(`the input "${name}" has too many dimensions`);
-  if (!given.shape) throw new UnsupportedError(`the input "${name}" does not say how many dimensions it has`);
+  if (!given.shape) throw new UnsupportedError(`the input "${name}" has an unknown number of dimensions`);
   return { type, dims: given.shape.dim };
 }
 
@@ -92,7 +92,7 @@ function constantInput(
   const values = Array.from(elements, Number);
   const count = shape.reduce((n, d) => n * d, 1);
   if (values.length !== count)
-    throw new UsageError(`the input "${name}" is [${shape}], and as a constant it is given ${values.length} elements`);
+    throw new UsageError(`the input "${name}" is [${shape}], but its constant has ${values.length} elements`);
   return { kind: "known", type, shape, values };
 }
 
@@ -112,7 +112,7 @@ function sizeOfText(name: string, text: string): Dim {
   const size = polynomialOf(text, symbol);
   if (size !== undefined && size !== 0) return size;
   throw new UsageError(
-    `the size "${name}" is "${text}"; a whole number from 1 on, a name, or a sum of products such as 32*rows is needed`,
+    `the size "${name}" is "${text}"; expected a positive integer, a name, or a sum of products such as 32*rows`,
   );
 }
 
@@ -130,7 +130,7 @@ class OpenSizes {
     if (known !== undefined) return known;
     const given = Object.hasOwn(this.#given, name) ? this.#given[name] : undefined;
     if (typeof given === "number" && !(Number.isSafeInteger(given) && given >= 1))
-      throw new UsageError(`the size "${name}" is ${given}; a whole number from 1 on is needed`);
+      throw new UsageError(`the size "${name}" is ${given}; expected a positive integer`);
     const size = typeof given === "string" ? sizeOfText(name, given) : (given ?? symbol(name));
     this.#found.set(name, size);
     return size;
@@ -142,6 +142,6 @@ class OpenSizes {
     const stray = Object.keys(this.#given).find((name) => !known.includes(name));
     if (stray === undefined) return;
     const has = known.length === 0 ? "none" : known.join(", ");
-    throw new UsageError(`the file has no open size "${stray}"${didYouMean(stray, known) || "."} It has ${has}.`);
+    throw new UsageError(`the file has no symbolic size "${stray}"${didYouMean(stray, known) || "."} It has ${has}.`);
   }
 }

@@ -107,7 +107,7 @@ export interface ModelMessage extends MessageOf<typeof model> {
 /** Parses a model; tensor data are views of `bytes`. Throws FileError if it is not an ONNX model. */
 export function readModel(bytes: Uint8Array, name: string): ModelMessage {
   const read = readMessage(bytes, model, name) as unknown as Partial<ModelMessage>;
-  if (!read.graph) throw new FileError(`${name} is no ONNX model: it holds no graph`);
+  if (!read.graph) throw new FileError(`${name} is not an ONNX model: it has no graph`);
   return read as ModelMessage;
 }
 

@@ -62,16 +62,16 @@ export class NodeView {
     const symbols = sizes.flatMap(termsOf).flatMap((t) => t.symbols);
     const names = [...new Set(symbols.map((s) => shownName(s.name)))];
     const [first] = names;
-    if (first === undefined) return "give the open sizes when importing";
+    if (first === undefined) return "set the symbolic sizes when importing";
     const [, second] = names;
-    const equal = second === undefined ? "" : `; if two of them are the same, --size ${second}=${first} says so`;
-    return `give ${names.join(" and ")} when importing, as in --size ${first}=640, or --set ${first}=640 where a command takes the file itself${equal}`;
+    const equal = second === undefined ? "" : `; if two of them are equal, use --size ${second}=${first}`;
+    return `set ${names.join(" and ")} when importing, as in --size ${first}=640, or --set ${first}=640 for a command that takes the file itself${equal}`;
   }
 
   /** An operand. Throws if it is missing. */
   in(i: number): Value {
     const value = this.inputs[i];
-    if (!value) throw this.fail(`operand ${i} is missing`);
+    if (!value) throw this.fail(`input ${i} is missing`);
     return value;
   }
 
@@ -128,7 +128,7 @@ export class NodeView {
     const message = this.#attributes.get(name)?.t;
     if (!message) return undefined;
     const found = fileTensor(message, undefined);
-    if (!found.values) throw this.fail(`the attribute ${name} lies in another file`);
+    if (!found.values) throw this.fail(`the attribute ${name} is stored in another file, which is not supported`);
     return knownTensor(found, found.values());
   }
 
@@ -137,7 +137,7 @@ export class NodeView {
     const value = this.inputs[i];
     if (!value) return undefined;
     const found = knownOf(value);
-    if (!found) throw this.fail(`${what} is computed when the model runs; it must be known when it is imported`);
+    if (!found) throw this.fail(`${what} is computed at run time, but must be a constant to import the model`);
     return found;
   }
 
@@ -181,7 +181,7 @@ export class NodeView {
   dim(axis: number, rank: number): number {
     const at = axis < 0 ? axis + rank : axis;
     if (Number.isInteger(at) && at >= 0 && at < rank) return at;
-    throw this.fail(`axis ${axis} is none of ${rank} dimensions`);
+    throw this.fail(`axis ${axis} is out of range for ${rank} dimensions`);
   }
 
   /** Normalizes several, which must be distinct. */
@@ -194,7 +194,7 @@ export class NodeView {
   /** A value's node with its dimensions named; names of size-1 dimensions are ignored. */
   named(value: Value, names: readonly (string | undefined)[], role?: "buffer"): Node {
     if (names.length !== value.shape.length || value.shape.some((size, i) => size !== 1 && names[i] === undefined))
-      throw this.fail(`a tensor of [${value.shape.join(", ")}] does not fit beside its other operands`);
+      throw this.fail(`a tensor of [${value.shape.join(", ")}] does not match its other inputs`);
     if (value.kind === "tensor") return renamed(value.node, value.axes, names);
     if (value.kind === "known") return this.#constant(value, names);
     const kept = value.type.range ? "buffer" : role; // integers are not trainable
@@ -206,8 +206,7 @@ export class NodeView {
     const type = typeOf(value, names);
     const { dtype } = value.type;
     const { values } = value;
-    if (values.length === 0)
-      throw this.fail("a tensor of no elements is more than a list of sizes, and heddle has none");
+    if (values.length === 0) throw this.fail("empty tensors are not supported, other than lists of sizes");
     if (!isNumbers(values)) return this.#openSizes(value, names);
     const fitting = Array.from(values, (v) => fitted(dtype, v));
     if (type.axes.length === 0) return ops.constant(fitting[0]!, dtype);
@@ -221,7 +220,7 @@ export class NodeView {
     const { axes, dtype } = typeOf(value, names);
     const parts = Array.from(value.values, (v) => ops.sizeOf(v, dtype));
     if (axes.length === 0) return parts[0]!;
-    if (axes.length > 1) throw this.fail("open sizes in a table of several dimensions");
+    if (axes.length > 1) throw this.fail("symbolic sizes in a constant of several dimensions are not supported");
     const { name } = axes[0]!;
     return ops.concat(
       parts.map((p) => ops.broadcast(p, [{ name, size: 1 }])),
@@ -249,14 +248,14 @@ export class NodeView {
   floatsIn(i: number): Value {
     const value = this.in(i);
     if (isFloatType(value.type)) return value;
-    throw this.fail(`operand ${i} is ${value.type.name}; floats are needed`);
+    throw this.fail(`input ${i} is ${value.type.name}; expected floats`);
   }
 
   /** An integer operand; throws for other types. */
   integersIn(i: number): Value {
     const value = this.in(i);
     if (value.type.range) return value;
-    throw this.fail(`operand ${i} is ${value.type.name}; integers are needed`);
+    throw this.fail(`input ${i} is ${value.type.name}; expected integers`);
   }
 
   scalar(type: ElementType, value: number): Known {

@@ -13,7 +13,7 @@ export function opsetsOf(model: ModelMessage): ReadonlyMap<string, number> {
   const opset = opsets.get("") ?? importedOpsets.newest;
   if (opset >= importedOpsets.oldest && opset <= importedOpsets.newest) return opsets;
   throw new UnsupportedError(
-    `the model has opset ${opset}; those from ${importedOpsets.oldest} to ${importedOpsets.newest} are read`,
+    `the model has opset ${opset}; supported are ${importedOpsets.oldest} to ${importedOpsets.newest}`,
   );
 }
 
@@ -55,6 +55,6 @@ export function requireKnown(nodes: readonly NodeMessage[], graph: GraphMessage)
     const more = where.length > 3 ? ` and ${where.length - 3} more` : "";
     return `  ${name}: ${where.slice(0, 3).join(", ")}${more}`;
   });
-  const shown = rows.slice(0, 50).concat(rows.length > 50 ? [`  and ${rows.length - 50} operators more`] : []);
-  throw new UnsupportedError(`heddle has no import of ${missing.size} of the model's operators:\n${shown.join("\n")}`);
+  const shown = rows.slice(0, 50).concat(rows.length > 50 ? [`  and ${rows.length - 50} more operators`] : []);
+  throw new UnsupportedError(`heddle cannot import ${missing.size} of the model's operators:\n${shown.join("\n")}`);
 }

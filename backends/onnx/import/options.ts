@@ -24,7 +24,7 @@ const optionNames: Readonly<Record<keyof ImportOptions, true>> = {
 export function requireOptions(options: ImportOptions): void {
   const known = Object.keys(optionNames);
   if (typeof options !== "object" || options === null)
-    throw new UsageError(`the options of importOnnx are an object of ${known.join(", ")}, not ${options}`);
+    throw new UsageError(`the options of importOnnx must be an object with ${known.join(", ")}, got ${options}`);
   const unknown = Object.keys(options).filter((name) => !known.includes(name));
   const told = unknown.map((name) => `importOnnx has no option "${name}"${didYouMean(name, known)}`);
   if (told.length > 0) throw new UsageError(`${told.join("\n")}\n  hint: it has ${known.join(", ")}`);

@@ -68,6 +68,6 @@ export function constantOf(attribute: NodeMessage["attribute"][number] | undefin
   if (name === "value_floats") return { kind: "known", type: float, shape: [floats.length], values: floats };
   if (name === "value_ints") return { kind: "known", type: integer, shape: [ints.length], values: ints };
   throw new UnsupportedError(
-    `its value is ${name === "" ? "missing" : `in "${shownName(name)}"`}, which is no tensor of numbers`,
+    `its value is ${name === "" ? "missing" : `in "${shownName(name)}"`}, which is not a numeric tensor`,
   );
 }

@@ -86,7 +86,7 @@ export const tensor = (
   const wrong = shape.find(
     (size) => typeof size === "number" && !(Number.isInteger(size) && size >= 1 && size < 2 ** 31),
   );
-  if (wrong !== undefined) throw new UnsupportedError(`a dimension of ${wrong} elements`);
+  if (wrong !== undefined) throw new UnsupportedError(`a dimension of ${wrong} elements is not supported`);
   return { kind: "tensor", type, shape, axes: shape.map((size, i) => (size === 1 ? undefined : axes[i])), node };
 };
 

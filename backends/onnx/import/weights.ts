@@ -55,14 +55,14 @@ export function fileTensor(message: TensorMessage, external: ExternalReader | un
   if (wrongSize !== undefined) throw new FileError(`${where} has a dimension of ${wrongSize}`);
   if (shape.length > 64) throw new FileError(`${where} has ${shape.length} dimensions`);
   const count = shape.reduce((n, d) => n * d, 1);
-  if (!(count < most)) throw new FileError(`${where} is said to hold ${count} elements`);
+  if (!(count < most)) throw new FileError(`${where} declares ${count} elements, which is too many`);
   const base = { type, shape, count };
   if (message.dataLocation === 1) {
     const place = externalPlace(message, where, bytesFor(type, count));
     const read = async () => {
       if (!external)
         throw new FileError(
-          `${where} lies in "${shownName(place.location)}", and only the model's own bytes were given`,
+          `${where} is stored in "${shownName(place.location)}", but only the bytes of the model were given`,
         );
       return readElements(type, await external(place), count, where);
     };
@@ -75,7 +75,7 @@ export function fileTensor(message: TensorMessage, external: ExternalReader | un
 function externalPlace(message: TensorMessage, where: string, expected: number): ExternalPlace {
   const entry = (key: string) => message.externalData.find((e) => e.key === key)?.value;
   const location = entry("location");
-  if (location === undefined) throw new FileError(`${where} lies in another file, which it does not name`);
+  if (location === undefined) throw new FileError(`${where} is stored in another file that it does not name`);
   const number = (key: string, otherwise: number) => {
     const text = entry(key);
     const value = text === undefined ? otherwise : Number(text);
@@ -83,7 +83,7 @@ function externalPlace(message: TensorMessage, where: string, expected: number):
     throw new FileError(`${where}: the ${key} of its data is "${shownName(text!)}"`);
   };
   const length = number("length", expected);
-  if (length !== expected) throw new FileError(`${where} takes ${expected} bytes; its data have ${length}`);
+  if (length !== expected) throw new FileError(`${where} needs ${expected} bytes, but its data has ${length}`);
   return { location, offset: number("offset", 0), length };
 }
 
@@ -93,7 +93,7 @@ function ownElements(m: TensorMessage, type: ElementType, count: number, where: 
   const list = listOf(m, type);
   const perEntry = type.bits < 8 ? 8 / type.bits : 1;
   if (list.length !== Math.ceil(count / perEntry))
-    throw new FileError(`${where} holds ${count} elements; its data have ${list.length * perEntry}`);
+    throw new FileError(`${where} needs ${count} elements, but its data has ${list.length * perEntry}`);
   if (perEntry > 1) return readElements(type, Uint8Array.from(list), count, where);
   if (type.name === "float16" || type.name === "bfloat16")
     return readElements(type, new Uint8Array(Uint16Array.from(list).buffer), count, where);
@@ -115,5 +115,5 @@ export const knownTensor = (t: FileTensor, values: ArrayLike<number>): Known => 
 export function numbersOf(value: Known, what: string): number[] {
   if (isNumbers(value.values)) return Array.from(value.values);
   const open = Array.from(value.values).find((v) => typeof v !== "number");
-  throw new UnsupportedError(`${what} is ${open}, and must be a number here: give the sizes when importing`);
+  throw new UnsupportedError(`${what} must be a number, got ${open}: set the sizes when importing`);
 }

@@ -167,13 +167,13 @@ function skip(c: Cursor, wire: number, end: number): void {
   else if (wire === 1) c.at += 8;
   else if (wire === 2) c.at = lengthEnd(c, end);
   else if (wire === 5) c.at += 4;
-  else throw wrong(c, `wire type ${wire} is not one of ONNX`);
-  if (c.at > end) throw wrong(c, "it ends within a field");
+  else throw wrong(c, `wire type ${wire} is not used by ONNX`);
+  if (c.at > end) throw wrong(c, "the file ends within a field");
 }
 
 function need(c: Cursor, bytes: number, end: number): void {
-  if (c.at + bytes > end) throw wrong(c, `it ends ${c.at + bytes - end} bytes too early`);
+  if (c.at + bytes > end) throw wrong(c, `the file ends ${c.at + bytes - end} bytes too early`);
 }
 
 const wrong = (c: Cursor, why: string): FileError =>
-  new FileError(`${c.name} is no ONNX model: at byte ${c.at}, ${why}`);
+  new FileError(`${c.name} is not an ONNX model: at byte ${c.at}, ${why}`);

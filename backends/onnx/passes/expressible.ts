@@ -31,7 +31,7 @@ function assertExpressible(graph: Graph, options: EmitOptions): void {
   if (wrong.size === 0) return;
   const lines = [...wrong].map(([op, nodes]) => {
     const since = opRecord(op).onnx?.since;
-    const why = since === undefined ? "it names no operator and has no decomposition" : `it needs opset ${since}`;
+    const why = since === undefined ? "it has no ONNX operator and no decomposition" : `it needs opset ${since}`;
     return `  ${op}, ${nodes.length === 1 ? "once" : `${nodes.length} times`}, first at ${printLocation(locationOf(nodes[0]!.birth))}: ${why}`;
   });
   throw new UnsupportedError(

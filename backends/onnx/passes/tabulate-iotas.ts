@@ -14,8 +14,8 @@ export const tabulateIotas = rewritePass("tabulate-iotas", [
       if (sourceOf(node) !== "position") return undefined;
       const { type } = node;
       const [axis] = type.axes as [(typeof type.axes)[number]];
-      if (typeof axis.size !== "number") return refuse("its size is known when it runs");
-      if (axis.size > mostFoldedElements) return refuse(`${axis.size} elements are too many for a table`);
+      if (typeof axis.size !== "number") return refuse("its size is only known at run time");
+      if (axis.size > mostFoldedElements) return refuse(`${axis.size} elements are too many for a constant table`);
       const counted = Array.from({ length: axis.size }, (_, i) => i);
       return ops.table(counted, [axis], type.dtype);
     },

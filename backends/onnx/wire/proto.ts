@@ -30,7 +30,7 @@ export function decodeModel(bytes: Uint8Array, name = "the model"): ModelProto {
   } catch (cause) {
     throw new FileError(`${name} is not an ONNX model: ${(cause as Error).message}`, { cause });
   }
-  throw new FileError(`${name} is not an ONNX model: it holds no graph`);
+  throw new FileError(`${name} is not an ONNX model: it has no graph`);
 }
 
 /** AttributeProto.type */

@@ -85,7 +85,7 @@ async function* exact(t: StoredTensor, from: DType, pieces: Pieces): AsyncGenera
   if (seen === expected) return;
   const what = `"${inputName(t.parameter)}" (${printType(t.parameter.type)})`;
   throw new FileError(
-    `parameter ${what} takes ${expected} bytes as ${from}; its value has ${seen > expected ? "more" : seen}`,
+    `parameter ${what} needs ${expected} bytes as ${from}; its value has ${seen > expected ? "more" : seen}`,
   );
 }
 
@@ -114,7 +114,9 @@ function assertHalf(t: StoredTensor, values: ArrayLike<number>): void {
     const value = Math.abs(values[i]!);
     if (value < beyondHalf || !Number.isFinite(value)) continue;
     const name = inputName(t.parameter);
-    throw new FileError(`parameter "${name}" holds ${values[i]}, which f16 cannot; export it as f32, int8 or int4`);
+    throw new FileError(
+      `parameter "${name}" has the value ${values[i]}, which f16 cannot represent; export it as f32, int8 or int4`,
+    );
   }
 }
 

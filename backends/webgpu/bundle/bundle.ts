@@ -73,7 +73,7 @@ export interface Bundle {
  */
 export function bundleOf(graph: Graph, program: Program, { subgroupSizes }: AdapterFacts = baselineFacts): Bundle {
   if (Object.keys(graph.updates).length > 0 || program.graph.inputs.some((n) => n.attrs.role === "state")) {
-    throw new UnsupportedError(`graph @${graph.name} keeps state: a bundle holds inference graphs`);
+    throw new UnsupportedError(`graph @${graph.name} is stateful: a bundle can only hold inference graphs`);
   }
   if (program.symbols.length > 0) {
     throw new UnsupportedError(
@@ -91,7 +91,7 @@ export function bundleOf(graph: Graph, program: Program, { subgroupSizes }: Adap
       const size = Math.ceil((dimValue(length) * bytes) / 4) * 4;
       if (size > largestArray)
         throw new UnsupportedError(
-          `a kernel reads or writes ${size} bytes of ${tensorName(root)} at once; an array of WGSL has at most ${largestArray}`,
+          `a kernel reads or writes ${size} bytes of ${tensorName(root)} at once; a WGSL array has at most ${largestArray}`,
         );
       return { buffer: buffers.of(root), offset: start * bytes, size };
     }),

@@ -24,7 +24,7 @@ export async function loadBundle(base, { device, read } = {}) {
   const text = async (name) => await new Response(await open(name)).text();
   const manifest = JSON.parse(await text("manifest.json"));
   if (manifest.format !== "heddle-webgpu-2")
-    throw new Error(`"${manifest.format}" is not a bundle that this file runs`);
+    throw new Error(`"${manifest.format}" is not a bundle format that this file supports`);
   if (device) check(manifest, "device", device, device.adapterInfo);
   const gpu = device ?? (await requestDevice(manifest));
   const buffers = manifest.buffers.map((size) =>
@@ -95,16 +95,18 @@ function check({ requires }, what, has, info = {}) {
     ...unlikeMatrices(requires.matrices, info),
   ];
   if (missing.length === 0) return;
-  const name = info.description || `${info.vendor ?? ""} ${info.architecture ?? ""}`.trim() || "no name";
+  const name = info.description || `${info.vendor ?? ""} ${info.architecture ?? ""}`.trim() || "unnamed";
   const hints =
-    what === "device" ? ["request the device with what manifest.json requires, or give none to have it requested"] : [];
+    what === "device"
+      ? ["request the device with the features and limits in manifest.json, or pass none to have it requested"]
+      : [];
   if (requires.features.includes("shader-f16"))
     hints.push(
-      "a bundle compiled without --precision f16 needs no shader-f16, with --dtype f16 its weights and inputs are still halves",
+      "a bundle compiled without --precision f16 needs no shader-f16; --dtype f16 still stores its weights and inputs as f16",
     );
   hints.push("heddle compile without --adapter makes one that runs on nearly every GPU, with --adapter one for yours");
   const lines = [...missing, ...hints.map((hint) => `hint: ${hint}`)];
-  throw new Error(`the model's kernels need of the ${what} (${name}):\n  ${lines.join("\n  ")}`);
+  throw new Error(`the ${what} (${name}) does not meet the requirements of the model:\n  ${lines.join("\n  ")}`);
 }
 
 /** Kernels with subgroup operations compute wrong results at another subgroup size. */
@@ -113,7 +115,7 @@ function unlikeSubgroups(wanted, { subgroupMinSize: min, subgroupMaxSize: max })
   const range = (from, to) => (from === to ? `${from}` : `${from} to ${to}`);
   const fits = wanted.chosen ? min <= wanted.min && wanted.max <= max : min === wanted.min && max === wanted.max;
   if (fits) return [];
-  const has = max > 0 ? `it has ${range(min, max)}` : "it does not say which it has";
+  const has = max > 0 ? `it has ${range(min, max)}` : "its sizes are unknown";
   return [`subgroups of ${range(wanted.min, wanted.max)} lanes${wanted.chosen ? "" : " and no others"}, ${has}`];
 }
 
@@ -244,7 +246,7 @@ function filling(chunks) {
 }
 
 async function run(gpu, manifest, buffers, pipelines, groups, inputs) {
-  if (buffers.length === 0) throw new Error("the bundle was disposed of: load it again");
+  if (buffers.length === 0) throw new Error("the bundle has been disposed: load it again");
   const names = manifest.inputs.map(({ name }) => name);
   const unknown = Object.keys(inputs ?? {}).filter((name) => !names.includes(name));
   if (unknown.length > 0)

@@ -70,7 +70,7 @@ export type OpenedAdapter = ListedAdapter & { readonly opened: GpuDevice | Error
 export async function openAdapters(): Promise<readonly OpenedAdapter[]> {
   const opened: OpenedAdapter[] = [];
   for (const { adapter, info } of await foundAdapters()) {
-    const attempt = open({ adapter, source: info.source, robust: true }, "all adapters are shown", []);
+    const attempt = open({ adapter, source: info.source, robust: true }, "all adapters are listed", []);
     opened.push({ ...info, opened: await attempt.catch((cause: unknown) => cause as Error) });
   }
   return opened;
@@ -83,9 +83,9 @@ export async function openAdapters(): Promise<readonly OpenedAdapter[]> {
 export async function requestDevice(request: DeviceRequest): Promise<GpuDevice> {
   const source = request.source ?? (request.named === undefined ? sourceFromEnvironment() : undefined);
   const robust = request.robust ?? false;
-  if (source) return open(await attempt(source, robust), `${source} is asked for`, []);
-  if (request.named !== undefined) return open(await fromNamed(request.named), "it is asked for by name", []);
-  if (request.prefer === "software") return openSoftware("a software adapter is asked for", [], robust);
+  if (source) return open(await attempt(source, robust), `${source} was requested`, []);
+  if (request.named !== undefined) return open(await fromNamed(request.named), "it was requested by name", []);
+  if (request.prefer === "software") return openSoftware("a software adapter was requested", [], robust);
   const found = await fromSystem({ powerPreference: "high-performance" }, robust);
   if ("missing" in found) return openSoftware(`there is no hardware GPU (${found.missing})`, [found.missing], robust);
   if (!adapterInfo(found.adapter, backend).software) return open(found, "it is the hardware GPU of this machine", []);
@@ -109,7 +109,7 @@ async function open(attempt: Attempt, reason: string, looked: readonly string[])
 function noAdapter(looked: readonly string[]): UnsupportedError {
   const hint =
     process.platform === "linux" && process.arch === "x64"
-      ? "install a Vulkan driver, or SwiftShader by npm install --save-dev @sparticuz/chromium, or use --device cpu"
+      ? "install a Vulkan driver, or SwiftShader (npm install --save-dev @sparticuz/chromium), or use --device cpu"
       : "install a driver for your GPU, or use --device cpu";
   const places = [...new Set(looked)].map((place) => `  - ${place}`).join("\n");
   return new UnsupportedError(`there is no WebGPU adapter on this machine\n${places}\n  hint: ${hint}`);
@@ -124,7 +124,8 @@ function sourceFromEnvironment(): AdapterSource | undefined {
   const value = process.env.HEDDLE_ADAPTER;
   if (!value) return undefined;
   const known = adapterSources.find((source) => source === value);
-  if (!known) throw new UsageError(`HEDDLE_ADAPTER is "${value}"\n  hint: it may be ${adapterSources.join(", ")}`);
+  if (!known)
+    throw new UsageError(`HEDDLE_ADAPTER is "${value}"\n  hint: expected one of ${adapterSources.join(", ")}`);
   return known;
 }
 
@@ -161,7 +162,7 @@ async function fromSwiftShader(robust = true): Promise<Attempt> {
   if ("missing" in unpacked) return unpacked;
   const { loader, manifest } = unpacked;
   if (!(await loadSystemLoader()) && !(await loadGlobally(loader))) {
-    return { missing: `swiftshader: its Vulkan loader does not load (${loader})` };
+    return { missing: `swiftshader: its Vulkan loader cannot be loaded (${loader})` };
   }
   const adapter = await withDriver(manifest, robust);
   return adapter

@@ -164,7 +164,7 @@ class Compiled implements WebgpuExecutable {
     use: (program: DeviceProgram, store: DeviceStore, sizes: Sizes) => Promise<T>,
   ): Promise<T> {
     if (!(store instanceof DeviceStore))
-      throw new UsageError("a graph compiled for WebGPU runs with a store of the same backend");
+      throw new UsageError("a graph compiled for WebGPU needs a store of the WebGPU backend");
     return inTurn([this, store], async () => {
       const held = (name: string) => store.find(name);
       const sizes = checkResidents(this.graph, held, checkFeeds(this.graph, feeds, this.sizes));

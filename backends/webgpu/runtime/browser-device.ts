@@ -12,14 +12,14 @@ export async function requestBrowserDevice(): Promise<GpuDevice> {
   if (!gpu) {
     throw new UnsupportedError(
       "this page has no WebGPU (navigator.gpu)\n" +
-        "  hint: open it over https or from localhost, in a browser that has WebGPU switched on",
+        "  hint: open it over https or from localhost, in a browser with WebGPU enabled",
     );
   }
   const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" });
   if (!adapter) {
     throw new UnsupportedError(
       "the browser has WebGPU but offers no adapter\n" +
-        "  hint: its GPU may be blocked; the browser's GPU status page says why",
+        "  hint: its GPU may be blocked; see the GPU status page of the browser",
     );
   }
   return openDevice(adapter, { backend: "browser", reason: "the browser prefers it", wait: waitPlainly });

@@ -28,10 +28,10 @@ export interface Allocation {
 const hints: Readonly<Record<MemoryKind, string>> = {
   "weights and states":
     "--dtype f16 halves the weights, --offload streams them through the device; a smaller model needs less",
-  activations: "a smaller batch needs less; --dtype f16 and --offload leave more room beside the weights",
+  activations: "a smaller batch needs less; --dtype f16 and --offload leave more memory free besides the weights",
   inputs: "a smaller batch needs less",
-  constants: "a smaller model needs less; --offload leaves more room beside the weights",
-  staging: "--offload leaves more room beside the weights; other programs may hold the memory",
+  constants: "a smaller model needs less; --offload leaves more memory free besides the weights",
+  staging: "--offload leaves more memory free besides the weights; other programs may hold the memory",
   "read-backs": "ask for fewer outputs, or for a smaller batch",
   measurements: "close other programs that hold the memory, and measure again",
 };

@@ -196,7 +196,7 @@ async function watched(
 /** Features that a driver has but gets wrong. The null device computes nothing, so nothing is checked on it. */
 async function distrustedFeatures(device: GPUDevice, { backend, wait }: DeviceSource): Promise<Map<string, string>> {
   const fault = backend !== "null" && device.features.has("shader-f16") ? await halfFault(device, wait) : undefined;
-  return new Map(fault === undefined ? [] : [["shader-f16", `the driver fails the check of its f16: ${fault}`]]);
+  return new Map(fault === undefined ? [] : [["shader-f16", `the driver failed the f16 check: ${fault}`]]);
 }
 
 /** Copies the limits into a plain record; the names live on the prototype, hence for-in. */
@@ -229,7 +229,7 @@ async function settle<T>(
     if (!isAbort(cause)) throw cause;
     await Promise.race([failures.lost, new Promise((resolve) => setTimeout(resolve, newsMs))]);
     failures.check(doing);
-    throw new DeviceLostError(adapter, "the driver gave up what was waited for, and gives no reason", doing);
+    throw new DeviceLostError(adapter, "the driver cancelled the operation without giving a reason", doing);
   }
 }
 
@@ -260,7 +260,7 @@ function watchFailures(device: GPUDevice, info: AdapterInfo, memory: DeviceMemor
   device.addEventListener("uncapturederror", note);
   const told = device.lost.then(({ reason, message }) => {
     if (reason === "destroyed" && !open) return;
-    lost = message || (reason === "destroyed" ? "it was destroyed" : "the driver gives no reason");
+    lost = message || (reason === "destroyed" ? "it was destroyed" : "the driver gave no reason");
     first ??= new DeviceLostError(info.description, lost);
   });
   return {
@@ -273,7 +273,7 @@ function watchFailures(device: GPUDevice, info: AdapterInfo, memory: DeviceMemor
       open = false;
       device.removeEventListener("uncapturederror", note);
     },
-    closed: (doing) => (open ? undefined : new DeviceLostError(info.description, "it was disposed of", doing)),
+    closed: (doing) => (open ? undefined : new DeviceLostError(info.description, "it was disposed", doing)),
     lost: told,
   };
 }

@@ -102,8 +102,8 @@ export async function halfFault(device: GPUDevice, wait: Wait, code = halfCheckW
   device.pushErrorScope("internal");
   const results = await run(device, wait, code).catch((cause: unknown) => cause);
   const refused = [await wait(device.popErrorScope()), await wait(device.popErrorScope())].find((e) => e !== null);
-  if (refused) return `its kernels of f16 are refused: ${refused.message}`;
-  if (results instanceof Error) return `a kernel of f16 fails: ${results.message}`;
+  if (refused) return `its f16 kernels are rejected: ${refused.message}`;
+  if (results instanceof Error) return `an f16 kernel fails: ${results.message}`;
   return wrongHalf(results as HalfResults);
 }
 

@@ -35,7 +35,7 @@ export function systemBackend(): DawnBackend {
 export async function createInstance(backend: DawnBackend, robust = true, named?: string): Promise<GPU> {
   const { create, globals } = await import("webgpu").catch((cause: unknown) => {
     throw new UnsupportedError(
-      `Dawn does not load on ${process.platform} ${process.arch}: ${cause instanceof Error ? cause.message : cause}\n` +
+      `Dawn cannot be loaded on ${process.platform} ${process.arch}: ${cause instanceof Error ? cause.message : cause}\n` +
         "  hint: the webgpu package has binaries for Linux and Windows on x64 and arm64 and for macOS; use --device cpu elsewhere",
       { cause },
     );

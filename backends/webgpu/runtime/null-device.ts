@@ -12,5 +12,5 @@ export async function requestNullDevice(): Promise<GpuDevice> {
   const instance = await createInstance("null");
   const adapter = await instance.requestAdapter();
   if (!adapter) throw new InternalError("Dawn has no null backend in this build");
-  return openDevice(adapter, { backend: "null", reason: "only validation is wanted", wait: waitPlainly });
+  return openDevice(adapter, { backend: "null", reason: "it is only used for validation", wait: waitPlainly });
 }

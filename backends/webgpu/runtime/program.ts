@@ -60,9 +60,9 @@ function assertTypes(gpu: GpuDevice, program: Program): void {
   const made = nodesOf(program.graph).find(
     (n) => n.type.dtype === "f16" && n.operands.every((o) => o.type.dtype !== "f16"),
   );
-  const place = made && `\n  its f16 comes from ${made.op} at ${printLocation(locationOf(made.birth))}`;
+  const place = made && `\n  the f16 comes from ${made.op} at ${printLocation(locationOf(made.birth))}`;
   throw new UnsupportedError(
-    `"${gpu.adapter.description}" has no f16 (feature shader-f16), which kernel "${half.name}" writes${place ?? ""}\n  hint: compute in f32; parameters may be kept in f16, which every adapter reads. Or use --device cpu`,
+    `"${gpu.adapter.description}" has no f16 (feature shader-f16), which kernel "${half.name}" needs${place ?? ""}\n  hint: compute in f32 (weights can still be stored in f16, which every adapter can read), or use --device cpu`,
   );
 }
 
@@ -360,7 +360,8 @@ export class DeviceProgram {
   /** Times every kernel in its own pass; throws UnsupportedError on an adapter without timestamps. */
   async profile(feeds: Readonly<Record<string, HostTensor>>, store: DeviceStore, sizes: Sizes): Promise<KernelTime[]> {
     const { device } = this.gpu;
-    if (!this.gpu.features.has("timestamp-query")) throw new UnsupportedError("this adapter has no timestamps");
+    if (!this.gpu.features.has("timestamp-query"))
+      throw new UnsupportedError("this adapter does not support timestamp queries");
     const dispatches = await this.prepare(feeds, sizes);
     const querySet = device.createQuerySet({ type: "timestamp", count: 2 });
     const buffer = (what: string, flags: number) =>
@@ -416,7 +417,7 @@ export class DeviceProgram {
 function sizeOf(symbol: string, sizes: Sizes): number {
   const size = Object.hasOwn(sizes, symbol) ? sizes[symbol] : undefined;
   if (size !== undefined) return size;
-  throw new UsageError(`nothing says what the size "${symbol}" is: it is no axis of a feed, so give it a number`);
+  throw new UsageError(`the symbolic size "${symbol}" is unknown: no feed has it as an axis, so give it a number`);
 }
 
 /** The axes of a node at the sizes of a run. */

@@ -27,7 +27,7 @@ export function traceRun(gpu: GpuDevice, { graph, kernels }: Program): TracedRun
     gpu.features.has("timestamp-query") && kernels.length > 0 ? new KernelTimer(gpu, kernels.length) : undefined;
   const facts = {
     kernels: kernels.length,
-    ...(!timer && { "times of kernels": "none: the adapter has no timestamp-query" }),
+    ...(!timer && { "times of kernels": "none: the adapter does not support timestamp-query" }),
   };
   let submitted = 0;
   let end: (() => void) | undefined;

@@ -139,7 +139,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
   try {
     const seconds = await best(time, kernel.encode, 1);
     const apart = await new Comparison(gpu).difference(kernel.out, given, "f32");
-    if (apart !== 0) throw new UnsupportedError("the copy of a buffer is not what was copied");
+    if (apart !== 0) throw new UnsupportedError("a copied buffer differs from its source");
     return (2 * bytes) / seconds;
   } finally {
     kernel.dispose();
@@ -241,13 +241,13 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>) {
 
 /** Throws UnsupportedError if matmuls do not use matrix units. */
 async function matrixProductRate(gpu: GpuDevice, matrices: number | undefined): Promise<number> {
-  if (matrices === undefined) throw new UnsupportedError("the adapter has no matrix units that WebGPU reaches");
+  if (matrices === undefined) throw new UnsupportedError("the adapter exposes no matrix units through WebGPU");
   return await productRate(gpu, "f16", matrices);
 }
 
 async function matrixRate(gpu: GpuDevice, time: Timer): Promise<number> {
   const shape = shapeOf(gpu.adapter.subgroupMatrices);
-  if (!shape) throw new UnsupportedError("the adapter has no matrix units that WebGPU reaches");
+  if (!shape) throw new UnsupportedError("the adapter exposes no matrix units through WebGPU");
   const { m, n, k, result } = shape;
   const amount = amountsOf(gpu);
   const { groups, steps } = amount;
@@ -287,7 +287,7 @@ async function expectAll(
   staging.destroy();
   const got = half ? new Float16Array(bytes) : new Float32Array(bytes);
   const wrong = got.findIndex((v, i) => !(Math.abs(v - want(i)) <= tolerance * Math.abs(want(i))));
-  if (wrong >= 0) throw new UnsupportedError(`what was timed computed ${got[wrong]} where it should be ${want(wrong)}`);
+  if (wrong >= 0) throw new UnsupportedError(`the timed kernel computed ${got[wrong]}, expected ${want(wrong)}`);
 }
 
 const dispatches = 200;

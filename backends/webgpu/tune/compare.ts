@@ -74,7 +74,7 @@ export class Comparison {
   async difference(got: GPUBuffer, want: GPUBuffer, dtype: DType): Promise<number> {
     const { device, limits } = this.gpu;
     if (want.size > limits.maxStorageBufferBindingSize)
-      throw new UnsupportedError(`results of ${want.size} bytes are too large to be compared`);
+      throw new UnsupportedError(`results of ${want.size} bytes are too large to compare`);
     const pipeline = this.pipeline(bodyOf(dtype));
     const [found, words] = [storageBuffer(this.gpu, 12, "differences"), uniformBuffer(this.gpu, 16, "words")];
     device.queue.writeBuffer(words, 0, Uint32Array.of(want.size / 4, 0, 0, 0));

@@ -25,12 +25,15 @@ export async function productRate(gpu: GpuDevice, dtype: "f32" | "f16", ceiling:
     dtype === "f16" &&
     !program.kernels.some(({ kernel }) => kernelIr.requiredFeatures(kernel).includes("subgroup_matrix"))
   )
-    throw new UnsupportedError("products take no matrix units here: heddle inspect --kernels says why");
+    throw new UnsupportedError(
+      "matrix products do not use matrix units here: see heddle inspect --kernels for the reason",
+    );
   const times = await timeKernels(gpu, program, program.kernels, {});
   let nanoseconds = 0;
   for (const { name, kernel } of program.kernels) {
     const time = times.get(kernel.body)!;
-    if (typeof time === "string") throw new UnsupportedError(`kernel "${name}" of a product was not timed: ${time}`);
+    if (typeof time === "string")
+      throw new UnsupportedError(`cannot time the matrix product kernel "${name}": ${time}`);
     nanoseconds += time;
   }
   return (2 * size ** 3 * 1e9) / nanoseconds;

@@ -216,7 +216,7 @@ async function objection(
   try {
     const apart = await scoped(gpu, () => trial.difference(ready));
     const granted = kernel.buffers.some((b) => b.dtype === "f16") ? tolerance.f16 : tolerance.f32;
-    return apart <= granted ? undefined : `its results differ by ${apart.toExponential(1)} of the largest`;
+    return apart <= granted ? undefined : `its results differ by ${apart.toExponential(1)} of the largest value`;
   } catch (error) {
     return reasonOf(error);
   }

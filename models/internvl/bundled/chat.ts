@@ -67,7 +67,7 @@ const chat = <C extends ChatConfig>(name: string, summary: string, config: C, st
       runs: (c) => ({ ids: imageRun(c) }),
       graphs: {
         prefill: {
-          summary: "a prompt with a picture: scores of the next token, keys and values",
+          summary: "prefill of a prompt with an image: next-token logits, keys and values",
           build: chatPrefill,
           runs: (c) => ({ input_ids: imageRun(c) }),
         },

@@ -31,7 +31,7 @@ const caption: CaptionMode<GenerativeConfig> = {
 /** Everything that InternVL-14B does with an image: contrastive embedding, matching, captioning. */
 export const internvlG = defineModel<GenerativeConfig>({
   name: "internvl-g",
-  summary: "InternVL-G: images through InternViT-6B and QLLaMA, compared with texts, matched, and put into words",
+  summary: "InternVL-G: InternViT-6B and QLLaMA, for image-text contrast, matching and captioning",
   config: internvlGConfig,
   configs: { tiny: tiny.generative },
   rules: generativeSettings,
@@ -55,7 +55,7 @@ export const internvlG = defineModel<GenerativeConfig>({
   },
   graphs: {
     prefill: {
-      summary: "a picture and the prompt of its caption: scores of the next token, keys and values",
+      summary: "prefill of an image and a caption prompt: next-token logits, keys and values",
       build: captionPrefill,
     },
     decode: { summary: stepSummary, build: captionStep },

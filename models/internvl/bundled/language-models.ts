@@ -17,7 +17,7 @@ import { causalRules } from "../weights.ts";
 const languageModel = (name: string, title: string, config: TextConfig, template: ChatTemplate) =>
   defineModel<TextConfig>({
     name,
-    summary: `${title}: scores of the next token`,
+    summary: `${title}: next-token logits`,
     config,
     configs: { tiny: tiny.language },
     checkpoints: { ...familyCheckpoints<TextConfig>(name, causalRules), copies: wordCopies },

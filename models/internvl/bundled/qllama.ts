@@ -34,7 +34,7 @@ const visionInput = (c: QllamaModelConfig): VisionTokens =>
 
 export const qllamaModel = defineModel<QllamaModelConfig>({
   name: "qllama-8b",
-  summary: "QLLaMA: multilingual LLaMA-7B with 96 queries that attend to an image, as captions are written",
+  summary: "QLLaMA: multilingual LLaMA-7B with 96 queries that attend to an image, for captioning",
   config: qllamaConfig,
   configs: { tiny: tiny.qllama },
   rules: qllamaAloneSettings,
@@ -51,7 +51,7 @@ export const qllamaModel = defineModel<QllamaModelConfig>({
   },
   graphs: {
     prefill: {
-      summary: "the queries and a prompt: scores of the next token, keys and values",
+      summary: "prefill of the queries and a prompt: next-token logits, keys and values",
       build: (p, c) => qllamaPrefill(p, visionInput(c), c),
     },
     decode: { summary: stepSummary, build: qllamaStep },

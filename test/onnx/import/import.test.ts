@@ -106,7 +106,7 @@ describe("an imported graph", () => {
       { d: [2] },
     );
     await expect(importOnnx(bytes)).rejects.toThrowErrorMatchingInlineSnapshot(`
-      [UnsupportedError: heddle has no import of 2 of the model's operators:
+      [UnsupportedError: heddle cannot import 2 of the model's operators:
         NonZero: NonZero/a, NonZero/c
         FutureOp: FutureOp/d]
     `);
@@ -120,7 +120,7 @@ describe("an imported graph", () => {
       { y: [1, 4, "h", "w"] },
     );
     await expect(importOnnx(bytes)).rejects.toThrow(
-      'node "Conv/y" (Conv): a side of the map is height, and the stride 2 may leave a remainder: give height when importing, as in --size height=640, or --set height=640 where a command takes the file itself; or leave it open as a multiple that all strides divide, as in height=32*n',
+      'node "Conv/y" (Conv): a side of the map is height, which the stride 2 may not divide: set height when importing, as in --size height=640, or --set height=640 for a command that takes the file itself; or leave it open as a multiple that all strides divide, as in height=32*n',
     );
     // A size that is computed is given by those that it is computed from.
     const nodes: NodeSpec[] = [
@@ -130,9 +130,11 @@ describe("an imported graph", () => {
     const larger = file({ x: [1, 3, "height", 8] }, [floats("scales", [4], [1, 1, 1.5, 2])], nodes, {
       y: [1, 3, "h", 16],
     });
-    await expect(importOnnx(larger)).rejects.toThrow(/"Resize\/y" \(Resize\): a side of .*height.*: give height when/);
+    await expect(importOnnx(larger)).rejects.toThrow(/"Resize\/y" \(Resize\): a side of .*height.*: set height when/);
     const misspelt = importOnnx(bytes, { sizes: { heigth: 10 } });
-    await expect(misspelt).rejects.toThrow('the file has no open size "heigth"; did you mean "height"? It has height.');
+    await expect(misspelt).rejects.toThrow(
+      'the file has no symbolic size "heigth"; did you mean "height"? It has height.',
+    );
     const { graph } = await importOnnx(bytes, { sizes: { height: 10 } });
     expect(graph.outputs[0]!.node.type.axes.map((a) => a.size)).toEqual([1, 4, 5, 4]);
   });
@@ -183,7 +185,7 @@ describe("an imported graph", () => {
       ],
       { y: [1, 1, 2, "n"] },
     );
-    await expect(importOnnx(toBatch)).rejects.toThrow(/a side of .* is resized.*: give n when importing/);
+    await expect(importOnnx(toBatch)).rejects.toThrow(/resized.*: set n when importing/);
   });
 
   it("takes two open sizes as one where it is told so", async () => {
@@ -200,7 +202,7 @@ describe("an imported graph", () => {
       y: ["m", "k"],
     });
     await expect(importOnnx(reshaped)).rejects.toThrow(
-      /are no multiple of m: .*; if two of them are the same, --size m=n/,
+      /are not a multiple of m: .*; if two of them are equal, use --size m=n/,
     );
     await importOnnx(reshaped, { sizes: { m: "n" } });
     expect(String(graph.outputs[0]!.node.type.axes[0]!.size)).toBe("n");
@@ -247,13 +249,13 @@ const integersOf = (bytes: Uint8Array) =>
 it("takes constants of as many elements as the file says", async () => {
   const bytes = file({ x: [2, 6], s: [2] }, [], [["Add", ["x", "s"], "y"]], { y: [2, 6] });
   await expect(importOnnx(bytes, { constants: { s: [3, 2, 2] } })).rejects.toThrow(
-    'the input "s" is [2], and as a constant it is given 3 elements',
+    'the input "s" is [2], but its constant has 3 elements',
   );
   await expect(importOnnx(bytes, { constants: { ss: [3, 2] } })).rejects.toThrow(
-    /no input "ss"; did you mean "s"[\s\S]*constants are inputs of the file: x/,
+    /no input "ss"; did you mean "s"[\s\S]*only inputs of the file can be constants: x/,
   );
   await expect(importOnnx(bytes, { constant: { s: [3, 2] } } as never)).rejects.toThrow('did you mean "constants"?');
-  await expect(importOnnx(bytes, null as never)).rejects.toThrow("the options of importOnnx are an object");
+  await expect(importOnnx(bytes, null as never)).rejects.toThrow("the options of importOnnx must be an object");
   await expect(importOnnx("model.onnx" as never)).rejects.toThrow("as its bytes");
 });
 
@@ -341,9 +343,9 @@ describe("weights", () => {
     symlinkSync(folder.at("secret.bin"), folder.at("inside", "link"));
     for (const location of ["../secret.bin", folder.at("secret.bin"), "link", ".", "x/../../secret.bin", "\0"]) {
       writeFileSync(folder.at("inside", "bad.onnx"), apart(location));
-      await expect(openOnnx(folder.at("inside", "bad.onnx"))).rejects.toThrow("which is no file of its folder");
+      await expect(openOnnx(folder.at("inside", "bad.onnx"))).rejects.toThrow("which is not a file in its folder");
     }
-    await expect(importOnnx(apart("link"))).rejects.toThrow("only the model's own bytes");
+    await expect(importOnnx(apart("link"))).rejects.toThrow("only the bytes of the model");
     for (const location of ["..plain", "...", "..folder/plain"]) {
       mkdirSync(dirname(folder.at("inside", location)), { recursive: true });
       writeFileSync(folder.at("inside", location), new Uint8Array(64));
@@ -414,7 +416,7 @@ describe("training", () => {
     const wrong = (inputs: Record<string, AnyTensor>) => () => applyGraph(rootParams(), graph, inputs);
     expect(wrong({ z: rows })).toThrow('graph @layer has no input "z"');
     expect(wrong({ x: input("rows", "f32", [axis("batch", 3), axis("in", 32)]) })).toThrow(
-      "and the tensor given f32[batch=3, in=32]",
+      "but the given tensor is f32[batch=3, in=32]",
     );
   });
 });

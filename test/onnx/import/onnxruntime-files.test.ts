@@ -202,7 +202,7 @@ it("nodes in any order, as the conversion to f16 leaves them", async () => {
     expect(made[i]).toBeCloseTo(v, 5);
   });
   const circle = [nodes[0]!, { op: "Add", input: ["a", "y"], output: "sum" }, nodes[1]!];
-  await expect(importOnnx(file(circle, shape))).rejects.toThrow(/reads "(sum|y)", which nothing before it makes/);
+  await expect(importOnnx(file(circle, shape))).rejects.toThrow(/reads "(sum|y)", which no earlier node produces/);
 });
 
 const rows = [

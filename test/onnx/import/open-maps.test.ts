@@ -67,7 +67,7 @@ describe("what cannot stay open", () => {
 
   it("is a side that a stride may leave a remainder of, and one with no room for a window", async () => {
     const pool: NodeSpec = ["MaxPool", ["x"], "y", { kernel_shape: [4, 4], strides: [2, 2] }];
-    await expect(imported(pool, [])).rejects.toThrow("the stride 2 may leave a remainder");
+    await expect(imported(pool, [])).rejects.toThrow("which the stride 2 may not divide");
     await expect(imported(pool, [], { height: "2*n" })).rejects.toThrow(
       /the number of windows, n-1, may be below 1: .*as in n=n\+1/,
     );
@@ -78,10 +78,10 @@ describe("what cannot stay open", () => {
   it("is a side that is resized by its size", async () => {
     const corners: NodeSpec = ["Resize", ["x", "", "scales"], "y", { coordinate_transformation_mode: "align_corners" }];
     await expect(imported(corners, [floats("scales", [4], [1, 1, 2, 1])])).rejects.toThrow(
-      "a side of height elements is resized, and weights depend on its size: give height",
+      "the resized side must be a number, got height, since the weights depend on it: set height",
     );
     await expect(imported(corners, [floats("scales", [4], [1, 1, 0.5, 1])])).rejects.toThrow(
-      "a side of height elements is resized to 0.5 times as many, which is no whole multiple: give height",
+      "a side of height elements is resized to 0.5 times as many, which is not an integer multiple: set height",
     );
   });
 

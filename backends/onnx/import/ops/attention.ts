@@ -24,9 +24,9 @@ export const attentionAxes = {
 export function inHeads(n: NodeView, value: Value, heads: number | undefined): Tensor {
   if (value.shape.length === 4) return n.tensor(value, ["batch", "head", "token", "dot"]);
   if (value.shape.length !== 3 || heads === undefined)
-    throw n.fail(`an operand of ${value.shape.length} dimensions has no number of heads`);
+    throw n.fail(`an input has ${value.shape.length} dimensions and the number of heads is missing`);
   const width = divideDims(value.shape[2]!, heads);
-  if (width === undefined) throw n.fail(`a width of ${value.shape[2]} in ${heads} heads`);
+  if (width === undefined) throw n.fail(`a width of ${value.shape[2]} is not divisible by ${heads} heads`);
   const x = n.tensor(value, ["batch", "token", "embed"]);
   return permuted(n, reshapeTo(n, x, [value.shape[0]!, value.shape[1]!, heads, width]), [0, 2, 1, 3]);
 }
@@ -126,7 +126,7 @@ export function attend(
   const [batch, heads, queries, width] = q.shape as [Dim, Dim, Dim, Dim];
   const [keyHeads, keys] = [k.shape[1]!, k.shape[2]!];
   const groups = divideDims(heads, keyHeads);
-  if (groups === undefined) throw n.fail(`${heads} heads of queries on ${keyHeads} of keys`);
+  if (groups === undefined) throw n.fail(`${heads} query heads are not divisible by ${keyHeads} key heads`);
   const order = [names.batch, names.head, names.group, names.query];
   const query = wholeAxis(n.named(byHeads(n, q, keyHeads, groups), [...order, names.dot]), names.dot, width);
   const key = wholeAxis(
@@ -146,7 +146,7 @@ export function attend(
     .flatMap((mask) => mask.bias ?? [])
     .reduce<Node | undefined>((a, b) => (a ? add(a, b) : b), undefined);
   const scale = settings.scale ?? (width as number) ** -0.5;
-  if (!Number.isFinite(scale)) throw n.fail(`a width of ${width}: ${n.toGive(width)}`);
+  if (!Number.isFinite(scale)) throw n.fail(`the width ${width} must be a number: ${n.toGive(width)}`);
   const parts: Parts = { query, key, value, scale, softcap: settings.softcap, visible, bias };
   const { out, logits } = computed(n, parts);
   const wide = v.shape[3]!;
@@ -224,7 +224,7 @@ function computed(
   const shown = [plain, capped, visible ? select(visible, biased, infinite) : biased, weights];
   const mode = n.int("qk_matmul_output_mode", 0);
   const logits = shown[mode === 0 ? 1 : mode];
-  if (!logits) throw n.fail(`qk_matmul_output_mode ${mode}`);
+  if (!logits) throw n.fail(`unsupported qk_matmul_output_mode ${mode}`);
   return { out, logits: lackingKey(logits) };
 }
 
@@ -261,9 +261,9 @@ export interface Rotation {
 /** Rotary embedding of x, [batch, heads, tokens, width]. */
 export function turned(n: NodeView, x: Tensor, { tables, positions, width: rotated, pairs }: Rotation): Value {
   const width = x.shape[3]!;
-  if (typeof width !== "number") throw n.fail(`a width of ${width}`);
+  if (typeof width !== "number") throw n.fail(`the width ${width} must be a number`);
   const count = rotated || width;
-  if (count % 2 !== 0 || count > width) throw n.fail(`${count} of ${width} elements are turned`);
+  if (count % 2 !== 0 || count > width) throw n.fail(`cannot rotate ${count} of ${width} elements`);
   const half = count / 2;
   const head = rangeOf(n, x, 3, 0, count);
   const places = (k: number) => Array.from({ length: half }, (_, i) => (pairs ? 2 * i + k : i + k * half));

@@ -18,7 +18,7 @@ function conditional(n: NodeView): readonly Value[] {
     const b = no[i];
     if (!b || a.shape.length !== b.shape.length || a.shape.some((d, k) => d !== b.shape[k]))
       throw n.fail(
-        `its branches give [${a.shape.join(", ")}] and [${b?.shape.join(", ") ?? ""}], and which is taken is known only when the model runs`,
+        `its branches return [${a.shape.join(", ")}] and [${b?.shape.join(", ") ?? ""}], and the condition is only known at run time`,
       );
     const { nodes, shape, names } = aligned(n, [a, b]);
     const flag = n.named(
@@ -35,19 +35,19 @@ const mostRounds = 256;
 /** Fully unrolls a loop whose trip count and conditions are constants. */
 function loop(n: NodeView): readonly (Value | undefined)[] {
   const body = n.graph("body");
-  const limit = n.inputs[0] ? n.numbersIn(0, "the number of rounds")[0]! : Number.POSITIVE_INFINITY;
+  const limit = n.inputs[0] ? n.numbersIn(0, "the number of iterations")[0]! : Number.POSITIVE_INFINITY;
   let going = n.inputs[1] ? n.numbersIn(1, "the condition")[0]! !== 0 : true;
   let carried: readonly Value[] = n.inputs.slice(2).map((_, i) => n.in(i + 2));
   const rounds: (readonly Value[])[] = [];
   for (let round = 0; going && round < limit; round++) {
-    if (round === mostRounds) throw n.fail(`it goes round more than ${mostRounds} times`);
+    if (round === mostRounds) throw n.fail(`it iterates more than ${mostRounds} times`);
     const [condition, ...made] = n.around.subgraph(body, [
       known(int64, [], [round]),
       known(boolean, [], [1]),
       ...carried,
     ]);
     const flag = knownOf(condition)?.values[0];
-    if (flag === undefined) throw n.fail("whether it goes on is known only when the model runs");
+    if (flag === undefined) throw n.fail("its loop condition is only known at run time");
     going = flag !== 0;
     rounds.push(made.slice(carried.length));
     carried = made.slice(0, carried.length);

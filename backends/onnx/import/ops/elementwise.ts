@@ -247,8 +247,7 @@ export const elementwiseRecords: Records = {
   Dropout: {
     build: (n) => {
       const training = n.inputs[2] ? n.numbersIn(2, "training_mode")[0] !== 0 : false;
-      if (training && n.numbers(1, "ratio")?.[0] !== 0)
-        throw n.fail("random numbers of a dropout in training are not imported");
+      if (training && n.numbers(1, "ratio")?.[0] !== 0) throw n.fail("dropout in training mode is not supported");
       const mask = (): Value =>
         pointwise(n, [n.in(0)], ([x]) => ops.broadcastLike(ops.cast(ops.constant(1, "i32"), "bool"), x!), boolean);
       return n.wants(1) ? [n.in(0), mask()] : n.in(0);

@@ -23,9 +23,9 @@ const activations: Readonly<Record<string, Activation>> = {
 function fusedConvolution(n: NodeView): Value {
   const name = n.text("activation", "");
   const activation = Object.hasOwn(activations, name) ? activations[name]! : undefined;
-  if (!activation) throw n.fail(`the activation "${name}"`);
+  if (!activation) throw n.fail(`unsupported activation "${name}"`);
   const parameters = n.floats("activation_params") ?? [];
-  if (name === "Clip" && parameters.length !== 2) throw n.fail(`Clip with ${parameters.length} bounds`);
+  if (name === "Clip" && parameters.length !== 2) throw n.fail(`Clip needs 2 bounds, got ${parameters.length}`);
   const made = convolve(n, { x: n.in(0), weight: n.in(1), bias: n.inputs[2] });
   const other = n.inputs[3];
   return pointwise(n, other ? [made, other] : [made], ([x, z]) => activation(z ? add(x!, z) : x!, ...parameters));

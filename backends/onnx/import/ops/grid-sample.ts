@@ -52,7 +52,7 @@ function taps(n: NodeView, x: Node, mode: string): Tap[] {
       { place: add(first, 1), weight: rest },
     ];
   }
-  if (mode !== "cubic" && mode !== "bicubic") throw n.fail(`the mode "${mode}"`);
+  if (mode !== "cubic" && mode !== "bicubic") throw n.fail(`unsupported mode "${mode}"`);
   return [-1, 0, 1, 2].map((k) => ({ place: add(first, k), weight: cubicWeight(sub(x, add(first, k))) }));
 }
 
@@ -67,7 +67,7 @@ function gridSample(n: NodeView): Value {
     grid.shape.at(-1) !== rank ||
     !["zeros", "border", "reflection"].includes(padding)
   )
-    throw n.fail(`a grid of [${grid.shape.join(", ")}] on [${x.shape.join(", ")}], padded by "${padding}"`);
+    throw n.fail(`unsupported grid of [${grid.shape.join(", ")}] on [${x.shape.join(", ")}] with padding "${padding}"`);
   const flat = n.tensor(reshapeTo(n, x, [x.shape[0]!, x.shape[1]!, productOfDims(sizes)]));
   const places = grid.shape.slice(1, -1);
   const names = [flat.axes[0], ...places.map((_, i) => freshName(`to_${i}`, flat.axes))];

@@ -14,7 +14,8 @@ function fromStart(n: NodeView, index: Value, size: Dim): Value {
   const found = knownOf(index);
   if (found && isNumbers(found.values) && typeof size === "number") {
     const places = Float64Array.from(found.values, (v) => (v < 0 ? v + size : v));
-    if (places.some((v) => !(v >= 0 && v < size))) throw n.fail(`an index is outside a dimension of ${size}`);
+    if (places.some((v) => !(v >= 0 && v < size)))
+      throw n.fail(`an index is out of range for a dimension of size ${size}`);
     return known(index.type, index.shape, places);
   }
   const x = n.tensor(index);
@@ -81,7 +82,8 @@ function gatherElements(n: NodeView): Value {
   const rank = data.shape.length;
   const at = n.dim(n.int("axis", 0), rank);
   const index = fromStart(n, n.in(1), data.shape[at]!);
-  if (index.shape.length !== rank) throw n.fail(`an index of ${index.shape.length} dimensions into ${rank}`);
+  if (index.shape.length !== rank)
+    throw n.fail(`an index of ${index.shape.length} dimensions does not match data of ${rank}`);
   for (let d = 0; d < rank; d++)
     if (d !== at && index.shape[d] !== data.shape[d]) data = rangeOf(n, data, d, 0, index.shape[d]!);
   if (data.shape[at] === 1) return expandTo(n, data, index.shape);
@@ -95,7 +97,7 @@ function gatherElements(n: NodeView): Value {
 function flatPlaces(n: NodeView, index: Value, sizes: readonly Dim[]): Tensor {
   const last = index.shape.length - 1;
   const depth = index.shape[last];
-  if (typeof depth !== "number") throw n.fail(`an index of ${depth} dimensions`);
+  if (typeof depth !== "number") throw n.fail(`unsupported index of ${depth} dimensions`);
   const shape = index.shape.slice(0, -1);
   const parts = Array.from({ length: depth }, (_, k) => {
     const part = n.tensor(reshapeTo(n, rangeOf(n, index, last, k, 1), shape));
@@ -120,7 +122,7 @@ function gatherNd(n: NodeView): Value {
   const batch = n.int("batch_dims", 0);
   const depth = index.shape.at(-1);
   if (typeof depth !== "number" || !(depth >= 1 && depth + batch <= data.shape.length))
-    throw n.fail(`an index of ${depth} dimensions into ${data.shape.length}`);
+    throw n.fail(`an index of ${depth} dimensions does not match data of ${data.shape.length}`);
   const inner = data.shape.slice(batch, batch + depth);
   const rest = data.shape.slice(batch + depth);
   const flat = n.tensor(reshapeTo(n, data, [...data.shape.slice(0, batch), productOfDims(inner), ...rest]));
@@ -185,7 +187,7 @@ function scattered(n: NodeView, kept: Node, updates: Node, places: Node, to: str
     return select(ops.ge(last, 0), written, kept);
   }
   const found = Object.hasOwn(combines, how) ? combines[how]! : undefined;
-  if (!found) throw n.fail(`a reduction "${how}" of updates`);
+  if (!found) throw n.fail(`unsupported reduction "${how}" of updates`);
   const neutral = ops.constant(found.neutral(dtype), dtype);
   return found.join(kept, found.reduce(select(mine, updates, neutral), [from]));
 }
@@ -197,7 +199,7 @@ function scatterElements(n: NodeView): Value {
   const index = fromStart(n, n.in(1), data.shape[at]!);
   const updates = n.in(2);
   if (index.shape.length !== rank || updates.shape.length !== rank)
-    throw n.fail(`updates of ${updates.shape.length} dimensions into ${rank}`);
+    throw n.fail(`updates of ${updates.shape.length} dimensions do not match data of ${rank}`);
   // Positions beyond the updates' extent keep their previous values.
   const names = data.shape.map((_, d) => data.axes[d] ?? freshName(`side_${d}`, data.axes));
   const own = freshName(names[at]!, names);
@@ -228,7 +230,7 @@ function scatterNd(n: NodeView): Value {
   const index = n.in(1);
   const depth = index.shape.at(-1);
   if (typeof depth !== "number" || !(depth >= 1 && depth <= data.shape.length))
-    throw n.fail(`an index of ${depth} dimensions into ${data.shape.length}`);
+    throw n.fail(`an index of ${depth} dimensions does not match data of ${data.shape.length}`);
   const inner = data.shape.slice(0, depth);
   const rest = data.shape.slice(depth);
   const flat = n.tensor(reshapeTo(n, data, [productOfDims(inner), ...rest]));
@@ -253,7 +255,8 @@ function oneHot(n: NodeView): Value {
   const index = n.x(0, ["place"]);
   const rank = index.shape.length + 1;
   const at = n.dim(n.int("axis", -1), rank);
-  if (!(Number.isInteger(depth) && depth >= 1 && depth < 2 ** 31)) throw n.fail(`a depth of ${depth}`);
+  if (!(Number.isInteger(depth) && depth >= 1 && depth < 2 ** 31))
+    throw n.fail(`the depth must be a positive integer, got ${depth}`);
   const name = freshName("class", index.axes);
   const places = asIndex(index.node);
   const inside = select(lt(places, 0), add(places, depth), places);
@@ -275,7 +278,7 @@ function pad(n: NodeView): Value {
   const rank = x.shape.length;
   const pads = n.sizes(1, "pads") ?? [...(n.ints("pads") ?? [])];
   const axes = n.inputs[3] ? n.dims(n.numbersIn(3, "axes"), rank) : Array.from({ length: rank }, (_, i) => i);
-  if (pads.length !== 2 * axes.length) throw n.fail(`${pads.length} paddings for ${axes.length} dimensions`);
+  if (pads.length !== 2 * axes.length) throw n.fail(`got ${pads.length} pads for ${axes.length} dimensions`);
   const mode = n.text("mode", "constant");
   axes.forEach((at, i) => {
     x = padded(n, x, at, pads[i]!, pads[i + axes.length]!, mode);
@@ -323,8 +326,8 @@ const without0 = (n: NodeView, value: Value): Value => (value.shape.length === 0
 /** Source indices for reflect, edge and wrap padding. */
 function mirrored(n: NodeView, size: Dim, low: Dim, high: Dim, mode: string): number[] {
   if (typeof size !== "number" || typeof low !== "number" || typeof high !== "number")
-    throw n.fail(`${mode} padding of ${size} elements: ${n.toGive(size, low, high)}`);
-  if (low + high + size > 2 ** 20) throw n.fail(`${mode} padding to ${low + high + size} elements`);
+    throw n.fail(`${mode} padding needs numeric sizes, got ${size}: ${n.toGive(size, low, high)}`);
+  if (low + high + size > 2 ** 20) throw n.fail(`${mode} padding to ${low + high + size} elements is too large`);
   const place: Readonly<Record<string, (i: number) => number>> = {
     edge: (i) => Math.min(Math.max(i, 0), size - 1),
     wrap: (i) => ((i % size) + size) % size,
@@ -335,7 +338,7 @@ function mirrored(n: NodeView, size: Dim, low: Dim, high: Dim, mode: string): nu
     },
   };
   const find = Object.hasOwn(place, mode) ? place[mode] : undefined;
-  if (!find) throw n.fail(`padding of the mode "${mode}"`);
+  if (!find) throw n.fail(`unsupported padding mode "${mode}"`);
   return Array.from({ length: low + size + high }, (_, i) => find(i - low));
 }
 
@@ -347,7 +350,7 @@ function centerCropPad(n: NodeView): Value {
   const axes = n.ints("axes") ? n.dims(n.ints("axes")!, rank) : Array.from({ length: rank }, (_, i) => i);
   axes.forEach((at, i) => {
     const [own, wanted] = [x.shape[at]!, sizes[i]!];
-    if (typeof own !== "number") throw n.fail(`a dimension of ${own} elements: ${n.toGive(own)}`);
+    if (typeof own !== "number") throw n.fail(`a dimension must be a number, got ${own}: ${n.toGive(own)}`);
     const less = own - wanted;
     x =
       less >= 0
@@ -361,7 +364,7 @@ function centerCropPad(n: NodeView): Value {
 function compress(n: NodeView): Value {
   const flags = n.numbersIn(1, "the condition");
   const places = flags.flatMap((f, i) => (f ? [i] : []));
-  if (places.length === 0) throw n.fail("nothing of a tensor is kept");
+  if (places.length === 0) throw n.fail("the result is an empty tensor");
   if (n.has("axis")) return chosen(n, n.in(0), n.dim(n.int("axis"), n.in(0).shape.length), places);
   const x = n.x(0);
   return chosen(n, reshapeTo(n, x, [productOfDims(x.shape)]), 0, places);

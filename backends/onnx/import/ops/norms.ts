@@ -38,7 +38,7 @@ const perChannel = (n: NodeView, i: number, axis: string | undefined, role?: "bu
 function channelVector(n: NodeView, i: number): Value {
   const value = n.in(i);
   if (value.shape.length !== 1)
-    throw n.fail(`operand ${i} has ${value.shape.length} dimensions, where one for the channels is needed`);
+    throw n.fail(`input ${i} has ${value.shape.length} dimensions; expected one, for the channels`);
   return value;
 }
 
@@ -83,7 +83,8 @@ function groupNorm(n: NodeView): Value {
   const value = n.in(0);
   const groups = n.int("num_groups");
   const [batch, channels, ...space] = value.shape;
-  if (typeof channels !== "number" || channels % groups !== 0) throw n.fail(`${channels} channels in ${groups} groups`);
+  if (typeof channels !== "number" || channels % groups !== 0)
+    throw n.fail(`${channels} channels are not divisible by ${groups} groups`);
   const apart = n.tensor(
     reshapeTo(n, n.x(0, ["batch", "channel", "row", "column"]), [batch!, groups, channels / groups, ...space]),
   );

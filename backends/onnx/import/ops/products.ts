@@ -8,7 +8,7 @@ import { freshName, known, type Tensor, tensor, type Value } from "../values.ts"
 
 /** Matmul of the last two dimensions with broadcast batch dimensions; vectors are rows or columns. */
 export function matmul(n: NodeView, left: Value, right: Value): Tensor {
-  if (left.shape.length === 0 || right.shape.length === 0) throw n.fail("a scalar is no matrix");
+  if (left.shape.length === 0 || right.shape.length === 0) throw n.fail("expected a matrix, got a scalar");
   const isRow = left.shape.length === 1;
   const isColumn = right.shape.length === 1;
   const [ra, rb] = [left.shape.length, right.shape.length];
@@ -56,7 +56,7 @@ function part(v: Value, from: number, to: number): Value {
 
 const swapped = (n: NodeView, value: Value): Value => {
   const x = n.tensor(value, ["out", "in"]);
-  if (x.shape.length !== 2) throw n.fail(`${x.shape.length} dimensions, where a matrix is needed`);
+  if (x.shape.length !== 2) throw n.fail(`expected a matrix, got ${x.shape.length} dimensions`);
   return withShape(x, [
     [x.shape[1]!, x.axes[1]],
     [x.shape[0]!, x.axes[0]],
@@ -66,7 +66,7 @@ const swapped = (n: NodeView, value: Value): Value => {
 /** alpha · A · B + beta · C, with A and B optionally transposed. */
 export function gemm(n: NodeView): Value {
   const [left, right] = [n.in(0), n.in(1)];
-  if (left.shape.length !== 2 || right.shape.length !== 2) throw n.fail("both operands are matrices");
+  if (left.shape.length !== 2 || right.shape.length !== 2) throw n.fail("both inputs must be matrices");
   const a = n.flag("transA") ? swapped(n, left) : left;
   const b = n.flag("transB") ? swapped(n, right) : right;
   const made = matmul(n, a, b);
@@ -80,7 +80,7 @@ export function gemm(n: NodeView): Value {
 }
 
 function scaledBy(n: NodeView, node: Node, by: number, like: Value): Node {
-  if (!isFloatType(like.type) && !Number.isInteger(by)) throw n.fail(`integers times ${by}`);
+  if (!isFloatType(like.type) && !Number.isInteger(by)) throw n.fail(`integers cannot be scaled by ${by}`);
   return ops.mul(node, by);
 }
 
@@ -109,7 +109,7 @@ function einsum(n: NodeView): Value {
   const [from = "", given] = formula.split("->");
   const terms = from.split(",");
   if (terms.length !== n.inputs.length)
-    throw n.fail(`"${formula}" is of ${terms.length} operands, not ${n.inputs.length}`);
+    throw n.fail(`"${formula}" has ${terms.length} operands, but the node has ${n.inputs.length} inputs`);
   const spread = terms.map((t, i) => spelled(n, t, n.in(i).shape.length));
   const sizes = new Map<string, Value["shape"][number]>();
   for (const [i, letters] of spread.entries())
@@ -166,15 +166,15 @@ function spelled(
   terms: readonly (readonly string[])[] = [],
 ): string[] {
   const [before = "", after] = term.split("...");
-  if (!/^[A-Za-z]*$/.test(before + (after ?? ""))) throw n.fail(`"${term}" is no term of letters`);
+  if (!/^[A-Za-z]*$/.test(before + (after ?? ""))) throw n.fail(`"${term}" must consist of letters`);
   if (after === undefined) {
     if (rank !== undefined && before.length !== rank)
-      throw n.fail(`"${term}" names ${before.length} dimensions of ${rank}`);
+      throw n.fail(`"${term}" names ${before.length} dimensions, but the input has ${rank}`);
     return [...before];
   }
   const most = Math.max(0, ...terms.map((t) => t.filter((l) => /\d/.test(l)).length));
   const count = rank === undefined ? most : rank - before.length - after.length;
-  if (count < 0) throw n.fail(`"${term}" names more dimensions than ${rank}`);
+  if (count < 0) throw n.fail(`"${term}" names more than the ${rank} dimensions of the input`);
   const dots = Array.from({ length: count }, (_, i) => String(count - i));
   return [...before, ...dots, ...after];
 }

@@ -19,7 +19,7 @@ const { add, cast, lt, mul, select, sigmoid, sub } = ops;
 /** A scale or zero point of a whole tensor. */
 function scalar(n: NodeView, i: number): Value {
   const value = n.in(i);
-  if (value.shape.some((size) => size !== 1)) throw n.fail("it has a scale for each channel");
+  if (value.shape.some((size) => size !== 1)) throw n.fail("per-channel scales are not supported");
   return reshapeTo(n, value, []);
 }
 
@@ -99,7 +99,7 @@ function integerEmbeddings(n: NodeView): readonly (Value | undefined)[] {
 
 /** Quantizes with the scale and the zero point at a place. */
 function quantizedBy(n: NodeView, x: Value, scale: number, type = n.inputs[scale + 1]?.type ?? n.in(0).type): Value {
-  if (!isNarrow(type)) throw n.fail(`quantizing to ${type.name}`);
+  if (!isNarrow(type)) throw n.fail(`quantizing to ${type.name} is not supported`);
   const zero = n.inputs[scale + 1] && scalar(n, scale + 1);
   const operands = [x, scalar(n, scale), ...(zero ? [zero] : [])];
   return pointwise(n, operands, ([v, s, z]) => quantizedNode(v!, s!, z, type), type);
@@ -123,7 +123,8 @@ const ofOne = (make: (x: Value, n: NodeView) => Value): ImportRecord => ({
 function softmax(value: Value, n: NodeView): Value {
   const x = n.tensor(value);
   const at = n.dim(n.int("axis", -1), x.shape.length);
-  if (n.int("opset", 13) < 13 && at !== x.shape.length - 1) throw n.fail("a softmax over several dimensions");
+  if (n.int("opset", 13) < 13 && at !== x.shape.length - 1)
+    throw n.fail("softmax over several dimensions is not supported");
   const axis = x.axes[at];
   return { ...x, node: axis === undefined ? add(mul(x.node, 0), 1) : ops.softmax(x.node, axis) };
 }
@@ -131,7 +132,7 @@ function softmax(value: Value, n: NodeView): Value {
 /** QLinearConcat: the result's scale and zero point come first, then each part with its own. */
 function concat(n: NodeView): Value {
   const parts = Array.from({ length: Math.floor((n.inputs.length - 2) / 3) }, (_, i) => floatsAt(n, 2 + 3 * i));
-  if (parts.length === 0) throw n.fail("it has no operands");
+  if (parts.length === 0) throw n.fail("it has no inputs");
   return quantizedBy(n, concatAlong(n, parts, n.dim(n.int("axis"), parts[0]!.shape.length)), 0, n.in(2).type);
 }
 
@@ -150,7 +151,7 @@ export const quantizedForms: Records = {
   "com.microsoft.DynamicQuantizeMatMul": { build: dynamicMatmul },
   "com.microsoft.MatMulIntegerToFloat": { build: integerMatmul },
   "com.microsoft.QLinearGlobalAveragePool": ofOne((x, n) => {
-    if (n.int("channels_last", 0) !== 0) throw n.fail("channels that come last");
+    if (n.int("channels_last", 0) !== 0) throw n.fail("channels_last is not supported");
     return averageOverSpace(n.with([x]));
   }),
 };

@@ -21,7 +21,7 @@ function beside(n: NodeView, given: Value, x: Value, axis: number, block: number
   if (given.shape.length === 0 || (given.shape.length === 1 && given.shape[0] === 1)) return reshapeTo(n, given, []);
   if (given.shape.length === 1 && block === 0) {
     const at = n.dim(axis, rank);
-    if (given.shape[0] !== x.shape[at]) throw n.fail(`${given.shape[0]} scales for a dimension of ${x.shape[at]}`);
+    if (given.shape[0] !== x.shape[at]) throw n.fail(`got ${given.shape[0]} scales for a dimension of ${x.shape[at]}`);
     return reshapeTo(
       n,
       given,
@@ -34,7 +34,7 @@ function beside(n: NodeView, given: Value, x: Value, axis: number, block: number
 /** Splits a dimension into blocks: [.., n, ..] to [.., blocks, block, ..]. */
 function inBlocks(n: NodeView, value: Value, at: number, block: number): Value {
   const blocks = divideDims(value.shape[at]!, block);
-  if (blocks === undefined) throw n.fail(`a dimension of ${value.shape[at]} in blocks of ${block}`);
+  if (blocks === undefined) throw n.fail(`a dimension of ${value.shape[at]} is not divisible into blocks of ${block}`);
   return reshapeTo(n, value, [...value.shape.slice(0, at), blocks, block, ...value.shape.slice(at + 1)]);
 }
 
@@ -141,7 +141,7 @@ function scalePlaces(n: NodeView, shape: readonly number[], scales: readonly num
   const below = shape.slice(at + 1).reduce((k, d) => k * d, 1);
   const size = shape[at]!;
   if (scales.length === 1) {
-    if (scales[0] !== size) throw n.fail(`${scales[0]} scales for a dimension of ${size}`);
+    if (scales[0] !== size) throw n.fail(`got ${scales[0]} scales for a dimension of ${size}`);
     return (i) => Math.floor(i / below) % size;
   }
   const block = n.int("block_size", 0);
@@ -149,7 +149,7 @@ function scalePlaces(n: NodeView, shape: readonly number[], scales: readonly num
   const fits =
     scales.length === shape.length &&
     scales.every((d, i) => (i === at ? d === Math.ceil(size / block) : d === shape[i]));
-  if (!(block > 0) || !fits) throw n.fail(`scales of [${scales.join(", ")}] for [${shape.join(", ")}]`);
+  if (!(block > 0) || !fits) throw n.fail(`scales of [${scales.join(", ")}] do not match [${shape.join(", ")}]`);
   return (i) =>
     (Math.floor(i / (below * size)) * blocks + Math.floor((Math.floor(i / below) % size) / block)) * below +
     (i % below);
@@ -168,7 +168,7 @@ const saturated = (x: Node, { range }: ElementType): Node => cast(min(max(x, ran
 
 function quantize(n: NodeView): Value {
   const type = quantizedType(n, 2);
-  if (!type.range || !isNarrow(type)) throw n.fail(`quantizing to ${type.name}`);
+  if (!type.range || !isNarrow(type)) throw n.fail(`quantizing to ${type.name} is not supported`);
   const { x, scale, zero, back } = scaled(n);
   return back(pointwise(n, [x, scale, ...(zero ? [zero] : [])], ([v, s, z]) => quantizedNode(v!, s!, z, type), type));
 }
@@ -249,18 +249,18 @@ function requantized(
 function blocksAsFloats(n: NodeView, type: ElementType): Stored {
   const [columns, inner, bits, block] = [n.int("N"), n.int("K"), n.int("bits", 4), n.int("block_size")];
   if (![2, 4, 8].includes(bits) || !(block >= 1) || !(columns >= 1) || !(inner >= 1))
-    throw n.fail(`${bits} bits in blocks of ${block}`);
+    throw n.fail(`${bits} bits in blocks of ${block} are not supported`);
   const blocks = Math.ceil(inner / block);
   const [packed, scales, zeros, groups] = [1, 2, 3, 4].map((i) => n.inputs[i]);
-  if (groups) throw n.fail("an order of the blocks (g_idx) is not imported");
+  if (groups) throw n.fail("an order of the blocks (g_idx) is not supported");
   const parts = [packed, scales, zeros].map((v) => v && sourceOf(v));
   if (!packed || !scales || !parts[0] || !parts[1] || (zeros && !parts[2]))
-    throw n.fail("its weight is computed when the model runs");
+    throw n.fail("its weight is computed at run time, but must be a constant");
   const each = 8 / bits;
   const perBlock = Math.ceil(block / each);
   const expected = (v: Value, count: number, what: string) => {
     const own = v.shape.reduce<number>((k, d) => k * (d as number), 1);
-    if (own !== count) throw n.fail(`${what} holds ${own} elements, not ${count}`);
+    if (own !== count) throw n.fail(`${what} must have ${count} elements, got ${own}`);
   };
   expected(packed, columns * blocks * perBlock, "B");
   expected(scales, columns * blocks, "scales");

@@ -20,13 +20,14 @@ export function concatAlong(n: NodeView, values: readonly Value[], at: number): 
   if (values.length === 1) return values[0]!;
   const [first] = values;
   if (values.some((v) => v.shape.length !== first!.shape.length))
-    throw n.fail("parts have different numbers of dimensions");
+    throw n.fail("inputs have different numbers of dimensions");
   const others = broadcastShape(
     n,
     values.map((v) => v.shape.map((d, i) => (i === at ? 1 : d))),
   );
   const clash = values.find((v) => v.shape.some((d, i) => i !== at && d !== others[i]));
-  if (clash) throw n.fail(`a part of [${clash.shape.join(", ")}] does not continue [${first!.shape.join(", ")}]`);
+  if (clash)
+    throw n.fail(`an input of [${clash.shape.join(", ")}] cannot be concatenated with [${first!.shape.join(", ")}]`);
   // A placeholder size other than 1, so that the concatenated dimension gets a name from any part.
   const withAxis = others.map((d, i): Dim => (i === at ? 2 : d));
   const names = sharedNames(withAxis, values, "joined");
@@ -55,10 +56,10 @@ function split(n: NodeView): readonly Value[] {
 
 function equalParts(n: NodeView, size: Dim, parts: number): Dim[] {
   if (!(parts >= 1 && parts <= n.message.output.length))
-    throw n.fail(`${parts} parts for ${n.message.output.length} outputs`);
+    throw n.fail(`got ${parts} parts for ${n.message.output.length} outputs`);
   const exact = divideDims(size, parts);
   if (exact !== undefined) return Array.from({ length: parts }, () => exact);
-  if (typeof size !== "number") throw n.fail(`${size} elements are no ${parts} equal parts`);
+  if (typeof size !== "number") throw n.fail(`${size} elements cannot be split into ${parts} equal parts`);
   const each = Math.ceil(size / parts);
   return Array.from({ length: parts }, (_, i) => Math.min(each, size - each * i));
 }
@@ -69,7 +70,7 @@ export function rangeOf(n: NodeView, value: Value, at: number, start: Dim, lengt
   const size = value.shape[at]!;
   if (start === 0 && length === size) return value;
   const x = n.tensor(value);
-  if (size === 1) throw n.fail(`elements ${start} to ${length} of a dimension of 1`);
+  if (size === 1) throw n.fail(`elements ${start} to ${length} are out of range for a dimension of 1`);
   const axis = x.axes[at]!;
   const part = ops.slice(x.node, axis, start, length);
   const node = length === 1 ? ops.dropAxis(part, axis) : part;
@@ -84,7 +85,7 @@ export function rangeOf(n: NodeView, value: Value, at: number, start: Dim, lengt
 /** An empty range as a constant, such as an empty list of sizes. */
 function empty(n: NodeView, value: Value, at: number): Value {
   const shape = value.shape.map((d, i) => (i === at ? 0 : d));
-  if (!isNumbers(shape)) throw n.fail("nothing is left of a tensor");
+  if (!isNumbers(shape)) throw n.fail("the result is an empty tensor");
   return known(value.type, shape, []);
 }
 
@@ -95,7 +96,7 @@ function slice(n: NodeView): Value {
   const axes = n.dims(n.list("axes", 3) ?? starts.map((_, i) => i), x.shape.length);
   const steps = n.numbers(4, "steps") ?? starts.map(() => 1);
   if ([ends, axes, steps].some((list) => list.length !== starts.length))
-    throw n.fail(`${starts.length} starts, ${ends.length} ends, ${axes.length} axes and ${steps.length} steps`);
+    throw n.fail(`got ${starts.length} starts, ${ends.length} ends, ${axes.length} axes and ${steps.length} steps`);
   axes.forEach((at, i) => {
     x = steppedRange(n, x, at, starts[i]!, ends[i]!, steps[i]!);
   });
@@ -104,13 +105,14 @@ function slice(n: NodeView): Value {
 
 function steppedRange(n: NodeView, x: Value, at: number, start: Dim, end: Dim, step: number): Value {
   const size = x.shape[at]!;
-  if (step === 0) throw n.fail("a step is 0");
+  if (step === 0) throw n.fail("a step must not be 0");
   if (step > 0) {
     const [from, to] = [bounded(n, start, size), bounded(n, end, size)];
     const span = subDims(to, from);
     if (typeof span === "number" && span <= 0) return empty(n, x, at);
     if (step === 1) return rangeOf(n, x, at, from, span);
-    if (typeof span !== "number") throw n.fail(`every ${step} of ${span} elements: ${n.toGive(span)}`);
+    if (typeof span !== "number")
+      throw n.fail(`a step of ${step} needs a numeric size, got ${span}: ${n.toGive(span)}`);
     requireFew(n, span / step);
 
     return chosen(
@@ -142,7 +144,7 @@ function steppedRange(n: NodeView, x: Value, at: number, start: Dim, end: Dim, s
 const mostPlaces = 2 ** 20;
 
 function requireFew(n: NodeView, count: number): void {
-  if (!(count <= mostPlaces)) throw n.fail(`a choice of ${count} elements, one by one`);
+  if (!(count <= mostPlaces)) throw n.fail(`selecting ${count} elements one by one is not supported`);
 }
 
 /** Normalizes a possibly negative slice bound and clamps it to the dimension. */
@@ -152,7 +154,7 @@ function bounded(n: NodeView, place: Dim, size: Dim): Dim {
   if (certainly(from, ">=", size) || (typeof place === "number" && place >= 2 ** 31 - 1)) return size;
   if (typeof from !== "number" && typeof size === "number") return from; // runs with sizes that do not fit are rejected
   if (certainly(size, ">=", from) && certainly(from, ">=", 0)) return from;
-  throw n.fail(`whether element ${from} is one of ${size} depends on open sizes: ${n.toGive(from, size)}`);
+  throw n.fail(`whether index ${from} is within ${size} depends on symbolic sizes: ${n.toGive(from, size)}`);
 }
 
 /** Selects elements of a dimension by constant indices. */
@@ -218,12 +220,12 @@ function range(n: NodeView): Value {
 }
 
 function countOf(n: NodeView, start: Dim, limit: Dim, step: Dim): Dim {
-  if (typeof step !== "number" || step === 0) throw n.fail(`the step is ${step}`);
+  if (typeof step !== "number" || step === 0) throw n.fail(`the step must be a number other than 0, got ${step}`);
   const span = subDims(limit, start);
   if (typeof span === "number") return Math.max(0, Math.ceil(span / step));
   const length = divideDims(span, step);
   if (length === undefined)
-    throw n.fail(`how many numbers there are from ${start} to ${limit} by ${step} depends on open sizes`);
+    throw n.fail(`the length of the range from ${start} to ${limit} by ${step} depends on symbolic sizes`);
   return length;
 }
 

@@ -105,14 +105,14 @@ function recurrent({ gates, usual, step, hasCell }: Cell): ImportRecord {
 function layers(n: NodeView, cell: Cell): readonly Value[] {
   const isBatchFirst = n.flag("layout");
   const given = n.x(0, isBatchFirst ? ["batch", "time", "feature"] : ["time", "batch", "feature"]);
-  if (given.shape.length !== 3) throw n.fail(`a sequence of ${given.shape.length} dimensions, where three are needed`);
+  if (given.shape.length !== 3) throw n.fail(`the sequence must have three dimensions, got ${given.shape.length}`);
   const x = isBatchFirst ? permuted(n, given, [1, 0, 2]) : given;
   const [time, batch] = x.shape;
   const [weights, states] = [n.in(1), n.in(2)];
   const hidden = states.shape[2]!;
   if (typeof time !== "number" || time > mostSteps)
     throw n.fail(
-      `a sequence of ${time} steps, of which at most ${mostSteps} are written out: give its length when importing`,
+      `a sequence of ${time} steps cannot be unrolled, the limit is ${mostSteps} steps: set its length when importing`,
     );
   if (
     elements(weights) === 0 ||
@@ -122,12 +122,12 @@ function layers(n: NodeView, cell: Cell): readonly Value[] {
     weights.shape[1] !== states.shape[1] ||
     states.shape[1] !== mulDims(hidden, cell.gates)
   )
-    throw n.fail(`weights of [${weights.shape.join(", ")}] and [${states.shape.join(", ")}]`);
+    throw n.fail(`weights of [${weights.shape.join(", ")}] and [${states.shape.join(", ")}] do not match`);
   const names = n.texts("activations");
   const direction = n.text("direction", "forward");
   const directions = direction === "bidirectional" ? [false, true] : [direction === "reverse"];
   if (weights.shape[0] !== directions.length)
-    throw n.fail(`weights of ${weights.shape[0]} directions, and the direction ${direction}`);
+    throw n.fail(`weights of ${weights.shape[0]} directions do not match the direction ${direction}`);
   const made = directions.map((isReverse, d) => {
     const own = names?.slice(d * cell.usual.length, (d + 1) * cell.usual.length) ?? cell.usual;
     return oneDirection(n, cell, { x, d, isReverse, names: own, batch: batch!, hidden, time });
@@ -183,7 +183,7 @@ function oneDirection(n: NodeView, cell: Cell, { x, d, isReverse, names, batch, 
     peepholes: part(7, [mulDims(hidden, 3)], ["direction", "gate"]),
     activations: names.map((name) => {
       const apply = Object.hasOwn(activations, name) ? activations[name]! : undefined;
-      if (!apply) throw n.fail(`the activation "${name}"`);
+      if (!apply) throw n.fail(`unsupported activation "${name}"`);
       return (v) => pointwise(n, [v], ([y]) => apply(bound === undefined ? y! : ops.min(ops.max(y!, -bound), bound)));
     }),
   };

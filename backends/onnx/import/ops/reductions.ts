@@ -60,12 +60,12 @@ function reduction(fold: Fold): ImportRecord {
 }
 
 function ofNothing(n: NodeView, x: Value, at: readonly number[], { nothing }: Fold): Value {
-  if (nothing === undefined) throw n.fail("a reduction of no elements");
+  if (nothing === undefined) throw n.fail("reductions of empty tensors are not supported");
   const keep = n.flag("keepdims", true);
   const shape = x.shape.flatMap((d, i) => (at.includes(i) ? (keep ? [1 as Dim] : []) : [d]));
   const count = elements({ type: x.type, shape });
   if (typeof count !== "number" || !(count >= 0 && count <= 2 ** 16))
-    throw n.fail(`a reduction of no elements to ${count}`);
+    throw n.fail(`cannot reduce an empty tensor to ${count} elements`);
   return known(x.type, shape, new Float64Array(count).fill(held(x.type, nothing)));
 }
 
@@ -156,7 +156,8 @@ function topK(n: NodeView): readonly Value[] {
   const count = n.inputs[1] ? n.numbersIn(1, "k")[0]! : n.int("k");
   const axis = x.axes[at];
   const size = x.shape[at]!;
-  if (!(count >= 1) || (typeof size === "number" && count > size)) throw n.fail(`${count} of ${size} elements`);
+  if (!(count >= 1) || (typeof size === "number" && count > size))
+    throw n.fail(`cannot select the top ${count} of ${size} elements`);
   const shape = x.shape.map((d, i) => (i === at ? count : d));
   if (axis === undefined) return [x, tensor(int64, shape, x.axes, constantLike(0, cast(x.node, "i32")))];
   const other = freshName(axis, x.axes);

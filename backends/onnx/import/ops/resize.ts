@@ -79,7 +79,7 @@ function tapsOf(n: NodeView, how: How, a: Along): Taps {
   const round = Object.hasOwn(roundings, how.rounding) ? roundings[how.rounding] : undefined;
   if (!round) throw n.fail(`rounding "${how.rounding}"`);
   const filter = how.mode === "nearest" ? undefined : filters(how.cubic)[how.mode];
-  if (!filter && how.mode !== "nearest") throw n.fail(`the mode "${how.mode}"`);
+  if (!filter && how.mode !== "nearest") throw n.fail(`unsupported mode "${how.mode}"`);
   for (let i = 0; i < a.made; i++) {
     const x = coordinate(i, a);
     outside.push(how.coordinate === "tf_crop_and_resize" && (x < 0 || x > a.size - 1));
@@ -92,7 +92,7 @@ function tapsOf(n: NodeView, how: How, a: Along): Taps {
     const stretch = how.antialias && a.scale < 1 ? a.scale : 1;
     const span = filter.reach / stretch;
     const first = Math.floor(x - span) + 1;
-    if (!(span <= 2 ** 10)) throw n.fail(`a side of ${a.size} elements is shrunk to ${a.made}`);
+    if (!(span <= 2 ** 10)) throw n.fail(`cannot resize a side from ${a.size} to ${a.made} elements`);
     const count = Math.ceil(2 * span) + (how.antialias ? 1 : 0);
     const own = Array.from({ length: count }, (_, k) => first + k);
     let counts = own.map((p) => filter.at((x - p) * stretch));
@@ -163,7 +163,7 @@ const bySize: ReadonlySet<string> = new Set(["align_corners", "tf_crop_and_resiz
 function enlarged(n: NodeView, x: Tensor, at: number, times: number, how: How): Tensor {
   if (how.excluded || bySize.has(how.coordinate))
     throw n.fail(
-      `a side of ${x.shape[at]} elements is resized, and weights depend on its size: ${n.toGive(x.shape[at]!)}`,
+      `the resized side must be a number, got ${x.shape[at]}, since the weights depend on it: ${n.toGive(x.shape[at]!)}`,
     );
   const short = 2 * mostReach + 1;
   const taps = tapsOf(n, how, { size: short, made: short * times, scale: times, from: 0, to: 1 });
@@ -233,8 +233,8 @@ function resize(n: NodeView): Value {
   const sizes = isOld || !isFilled(3) ? undefined : n.sizes(3, "sizes");
   const region = isOld ? undefined : filled(1);
   const asked = sizes ?? scales;
-  if (!asked) throw n.fail("neither scales nor sizes are said");
-  if (asked.length !== axes.length) throw n.fail(`${asked.length} scales or sizes for ${axes.length} dimensions`);
+  if (!asked) throw n.fail("neither scales nor sizes are given");
+  if (asked.length !== axes.length) throw n.fail(`got ${asked.length} scales or sizes for ${axes.length} dimensions`);
   const how: How = {
     mode: n.text("mode", "nearest"),
     coordinate: n.text("coordinate_transformation_mode", isOld ? "asymmetric" : "half_pixel"),
@@ -252,7 +252,7 @@ function resize(n: NodeView): Value {
       if (times === 1 && how.coordinate !== "tf_crop_and_resize") return;
       if (typeof times !== "number" || !Number.isInteger(times) || times > 2 ** 10)
         throw n.fail(
-          `a side of ${size} elements is resized to ${own?.made ?? `${times} times as many`}, which is no whole multiple: ${n.toGive(size, own?.made ?? 1)}`,
+          `a side of ${size} elements is resized to ${own?.made ?? `${times} times as many`}, which is not an integer multiple: ${n.toGive(size, own?.made ?? 1)}`,
         );
       x = enlarged(n, x, at, times, how);
       return;
@@ -260,7 +260,7 @@ function resize(n: NodeView): Value {
     const made = (own?.made as number | undefined) ?? Math.floor(size * scales![i]!);
     const scale = own?.scale ?? scales![i]!;
     if (!(made >= 1 && made <= 2 ** 14 && size <= 2 ** 20))
-      throw n.fail(`a side of ${size} elements resized to ${made}`);
+      throw n.fail(`cannot resize a side of ${size} elements to ${made}`);
     const along: Along = { size, made, scale, from: region?.[i] ?? 0, to: region?.[i + axes.length] ?? 1 };
     x = resampled(x, at, tapsOf(n, how, along), n.float("extrapolation_value", 0));
   });
@@ -290,13 +290,13 @@ function keptRatio(
     const ratio = ratioOf(side);
     if (ratio !== undefined) return ratio;
     const open = typeof side.size === "number" ? side.made : side.size;
-    throw n.fail(`the aspect ratio of a side of ${open} elements is kept: ${n.toGive(open)}`);
+    throw n.fail(`to keep the aspect ratio, sides must be numbers, got ${open}: ${n.toGive(open)}`);
   });
   const scale = policy === "not_larger" ? Math.min(...ratios) : Math.max(...ratios);
   return own.map(({ size }) => {
     if (typeof size === "number") return { made: Math.floor(scale * size + 0.5), scale };
     if (scale === 1) return { made: size, scale };
-    throw n.fail(`a side of ${size} elements is resized by ${scale}, to keep the aspect ratio: ${n.toGive(size)}`);
+    throw n.fail(`to keep the aspect ratio, a side of ${size} elements is resized by ${scale}: ${n.toGive(size)}`);
   });
 }
 

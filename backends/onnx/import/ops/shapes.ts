@@ -16,7 +16,7 @@ function viewed(n: NodeView, shape: readonly Dim[], x: Value): Value {
   if (x.kind === "stored")
     return { ...x, shape, ...(x.known && { known: known(x.type, shape, x.known.values) }) } satisfies Stored;
   const axes = x.axes.filter((a) => a !== undefined);
-  if (shape.filter((d) => d !== 1).length !== axes.length) throw n.fail("a dimension that is left out is not 1");
+  if (shape.filter((d) => d !== 1).length !== axes.length) throw n.fail("a squeezed dimension is not 1");
   let at = 0;
   return withShape(
     x,
@@ -28,7 +28,7 @@ function unsqueeze(n: NodeView): Value {
   const x = n.in(0);
   const axes = n.list("axes", 1) ?? [];
   const rank = x.shape.length + axes.length;
-  if (rank > mostDimensions) throw n.fail(`a shape of ${rank} dimensions`);
+  if (rank > mostDimensions) throw n.fail(`a shape of ${rank} dimensions is not supported`);
   const at = new Set(n.dims(axes, rank));
   const left = [...x.shape];
   return viewed(
@@ -55,7 +55,7 @@ function transpose(n: NodeView): Value {
   const x = n.x(0);
   const rank = x.shape.length;
   const perm = n.ints("perm") ?? x.shape.map((_, i) => rank - 1 - i);
-  if (perm.length !== rank) throw n.fail(`perm orders ${perm.length} dimensions of ${rank}`);
+  if (perm.length !== rank) throw n.fail(`perm has ${perm.length} dimensions, but the input has ${rank}`);
   const dims = dimsOf(x);
   return withShape(
     x,
@@ -68,7 +68,7 @@ function askedShape(n: NodeView, x: Value): Dim[] {
   const asked = n.sizes(1, "the shape") ?? [...(n.ints("shape") ?? [])];
   const shape = asked.map((d, i) => {
     if (d !== 0 || n.flag("allowzero")) return d;
-    if (x.shape[i] === undefined) throw n.fail(`the shape keeps dimension ${i}, which there is not`);
+    if (x.shape[i] === undefined) throw n.fail(`the shape keeps dimension ${i}, which the input does not have`);
     return x.shape[i]!;
   });
   const unknown = shape.indexOf(-1);
@@ -76,7 +76,7 @@ function askedShape(n: NodeView, x: Value): Dim[] {
   const rest = productOfDims(shape.filter((_, i) => i !== unknown));
   const left = rest === 0 ? undefined : divideDims(elements(x), rest);
   if (left === undefined)
-    throw n.fail(`${elements(x)} elements are no multiple of ${rest}: ${n.toGive(elements(x), rest)}`);
+    throw n.fail(`${elements(x)} elements are not a multiple of ${rest}: ${n.toGive(elements(x), rest)}`);
   shape[unknown] = left;
   return shape;
 }
@@ -92,8 +92,8 @@ const mostDimensions = 64;
 /** Throws if a list is not a valid shape with sizes of at least `least`. */
 function requireShape(n: NodeView, shape: readonly Dim[], least: 0 | 1): void {
   const isSize = (d: Dim) => typeof d !== "number" || (Number.isSafeInteger(d) && d >= least);
-  if (shape.length > mostDimensions) throw n.fail(`a shape of ${shape.length} dimensions`);
-  if (!shape.every(isSize)) throw n.fail(`[${shape.join(", ")}] is no shape`);
+  if (shape.length > mostDimensions) throw n.fail(`a shape of ${shape.length} dimensions is not supported`);
+  if (!shape.every(isSize)) throw n.fail(`[${shape.join(", ")}] is not a valid shape`);
 }
 
 export function reshapeTo(n: NodeView, x: Value, shape: readonly Dim[]): Value {
@@ -111,7 +111,7 @@ function flatten(n: NodeView): Value {
   const x = n.in(0);
   const axis = n.int("axis", 1);
   const at = axis < 0 ? axis + x.shape.length : axis;
-  if (!(at >= 0 && at <= x.shape.length)) throw n.fail(`axis ${axis} is none of ${x.shape.length} dimensions`);
+  if (!(at >= 0 && at <= x.shape.length)) throw n.fail(`axis ${axis} is out of range for ${x.shape.length} dimensions`);
   return reshapeTo(n, x, [productOfDims(x.shape.slice(0, at)), productOfDims(x.shape.slice(at))]);
 }
 
@@ -156,7 +156,7 @@ function depthToSpace(n: NodeView): Value {
   const [batch, channel, row, column] = four(n, x);
   const block = n.int("blocksize");
   const each = divideDims(channel, block * block);
-  if (each === undefined) throw n.fail(`${channel} channels are no multiple of ${block * block}`);
+  if (each === undefined) throw n.fail(`${channel} channels are not a multiple of ${block * block}`);
   const isDcr = n.text("mode", "DCR") === "DCR";
   const apart = reshapeTo(
     n,
@@ -174,14 +174,14 @@ function spaceToDepth(n: NodeView): Value {
   const block = n.int("blocksize");
   const [rows, columns] = [divideDims(row, block), divideDims(column, block)];
   if (rows === undefined || columns === undefined)
-    throw n.fail(`a map of ${row} by ${column} is no multiple of ${block}`);
+    throw n.fail(`a map of ${row} by ${column} is not a multiple of ${block}`);
   const apart = reshapeTo(n, x, [batch, channel, rows, block, columns, block]);
   const order = n.text("mode", "DCR") === "CRD" ? [0, 1, 3, 5, 2, 4] : [0, 3, 5, 1, 2, 4];
   return reshapeTo(n, permuted(n, apart, order), [batch, productOfDims([channel, block * block]), rows, columns]);
 }
 
 function four(n: NodeView, x: Tensor): [Dim, Dim, Dim, Dim] {
-  if (x.shape.length !== 4) throw n.fail(`${x.shape.length} dimensions, where four are needed`);
+  if (x.shape.length !== 4) throw n.fail(`expected four dimensions, got ${x.shape.length}`);
   return [...x.shape] as [Dim, Dim, Dim, Dim];
 }
 
@@ -211,7 +211,7 @@ function reverseSequence(n: NodeView): Value {
 function trilu(n: NodeView): Value {
   const x = n.x(0);
   const rank = x.shape.length;
-  if (rank < 2) throw n.fail("a triangle has two dimensions");
+  if (rank < 2) throw n.fail("the input must have at least two dimensions");
   const k = n.numbers(1, "k")?.[0] ?? 0;
   const position = (i: number): Node =>
     x.axes[i] === undefined ? ops.constant(0, "i32") : ops.iota({ name: x.axes[i], size: x.shape[i]! }, "i32");
@@ -229,7 +229,7 @@ function trilu(n: NodeView): Value {
 
 function eyeLike(n: NodeView): Value {
   const x = n.in(0);
-  if (x.shape.length !== 2) throw n.fail(`${x.shape.length} dimensions, where two are needed`);
+  if (x.shape.length !== 2) throw n.fail(`expected two dimensions, got ${x.shape.length}`);
   const type = n.has("dtype") ? elementType(n.int("dtype"), "the result") : x.type;
   const names = sharedNames(x.shape, [x]);
   const position = (i: number): Node =>

@@ -41,7 +41,7 @@ const [mostSide, mostKernel] = [2 ** 20, 2 ** 12];
 /** The spatial sizes of a map. */
 export function spatialSizes(n: NodeView, x: Value): Dim[] {
   const sizes = x.shape.slice(2);
-  if (sizes.length === 0) throw n.fail(`${x.shape.length} dimensions, where a batch, channels and a map are needed`);
+  if (sizes.length === 0) throw n.fail(`expected a batch, channels and a map, got ${x.shape.length} dimensions`);
   return sizes;
 }
 
@@ -49,7 +49,7 @@ export function spatialSizes(n: NodeView, x: Value): Dim[] {
 export function fixedSpatialSizes(n: NodeView, x: Value): number[] {
   const sizes = spatialSizes(n, x);
   const open = sizes.find((d) => typeof d !== "number");
-  if (open !== undefined) throw n.fail(`a side of the map is ${open}, and it must be a number: ${n.toGive(open)}`);
+  if (open !== undefined) throw n.fail(`a side of the map must be a number, got ${open}: ${n.toGive(open)}`);
   return sizes as number[];
 }
 
@@ -58,14 +58,14 @@ function stridesIn(n: NodeView, room: Dim, stride: number, side: Dim): Dim {
   const count = floorDivide(room, stride);
   if (count !== undefined) return count;
   throw n.fail(
-    `a side of the map is ${side}, and the stride ${stride} may leave a remainder: ${n.toGive(side)}; or leave it open as a multiple that all strides divide, as in ${shownName(symbolsOf(side)[0]!.name)}=32*n`,
+    `a side of the map is ${side}, which the stride ${stride} may not divide: ${n.toGive(side)}; or leave it open as a multiple that all strides divide, as in ${shownName(symbolsOf(side)[0]!.name)}=32*n`,
   );
 }
 
 /** A size that must be a number although its parts may be open. */
 function settled(n: NodeView, size: Dim, what: string, side: Dim): number {
   if (typeof size === "number") return size;
-  throw n.fail(`${what} of a side of ${side} is ${size}: ${n.toGive(side)}`);
+  throw n.fail(`${what} of a side of ${side} must be a number, got ${size}: ${n.toGive(side)}`);
 }
 
 function sidesOf(n: NodeView, sizes: readonly Dim[], kernels: readonly number[]): Side[] {
@@ -73,7 +73,7 @@ function sidesOf(n: NodeView, sizes: readonly Dim[], kernels: readonly number[])
   const list = (name: string, otherwise: number, length = rank) => {
     const given = n.ints(name) ?? Array.from({ length }, () => otherwise);
     if (given.length !== length || given.some((v) => !Number.isSafeInteger(v)))
-      throw n.fail(`${name} has ${given.length} numbers, not ${length}`);
+      throw n.fail(`${name} must have ${length} numbers, got ${given.length}`);
     return given;
   };
   const [strides, dilations, pads] = [list("strides", 1), list("dilations", 1), list("pads", 0, 2 * rank)];
@@ -83,14 +83,14 @@ function sidesOf(n: NodeView, sizes: readonly Dim[], kernels: readonly number[])
     pads.some((v) => v < 0)
   )
     throw n.fail(
-      `a kernel of [${kernels.join(", ")}] by strides [${strides.join(", ")}] and padding [${pads.join(", ")}]`,
+      `unsupported kernel of [${kernels.join(", ")}] with strides [${strides.join(", ")}] and padding [${pads.join(", ")}]`,
     );
   if (
     kernels.some((k) => k > mostKernel) ||
     sizes.some((s, i) => !(pads[i]! + pads[i + rank]! + (typeof s === "number" ? s : 0) <= mostSide))
   )
     throw n.fail(
-      `a map of [${sizes.join(", ")}] with a kernel of [${kernels.join(", ")}] and padding [${pads.join(", ")}]`,
+      `a map of [${sizes.join(", ")}] is too small for a kernel of [${kernels.join(", ")}] with padding [${pads.join(", ")}]`,
     );
   const auto = n.text("auto_pad", "NOTSET");
   return sizes.map((size, i): Side => {
@@ -183,7 +183,7 @@ export function convolve(n: NodeView, { x: given, weight, bias }: ConvolutionPar
   const sizes = spatialSizes(n, x);
   const kernels = weight.shape.slice(2);
   if (kernels.some((k) => typeof k !== "number") || weight.shape.length !== x.shape.length)
-    throw n.fail(`a kernel of [${weight.shape.join(", ")}] on [${x.shape.join(", ")}]`);
+    throw n.fail(`a kernel of [${weight.shape.join(", ")}] does not match [${x.shape.join(", ")}]`);
   const groups = n.int("group", 1);
   const [made, inner] = [weight.shape[0]!, weight.shape[1]!];
   const channels = x.shape[1]!;
@@ -191,7 +191,7 @@ export function convolve(n: NodeView, { x: given, weight, bias }: ConvolutionPar
   const each = divideDims(channels, groups);
   const own = divideDims(made, groups);
   if (each === undefined || each !== inner || own === undefined)
-    throw n.fail(`${channels} channels in ${groups} groups, and kernels of ${inner}`);
+    throw n.fail(`${channels} channels in ${groups} groups do not match kernels of ${inner}`);
   const sides = sidesOf(n, sizes, kernels as number[]);
   const { node, kernels: names, axes, sizes: out } = windowsOf(x, sides, 0);
   const channel = x.axes[1];
@@ -251,14 +251,14 @@ function transposed(n: NodeView): Value {
     kernels.length !== rank ||
     kernels.some((k) => typeof k !== "number")
   )
-    throw n.fail(`a kernel of [${weight.shape.join(", ")}] on [${x.shape.join(", ")}] in ${groups} groups`);
+    throw n.fail(`a kernel of [${weight.shape.join(", ")}] does not match [${x.shape.join(", ")}] in ${groups} groups`);
   const list = (name: string, otherwise: number) => n.ints(name) ?? Array.from({ length: rank }, () => otherwise);
   const [strides, dilations, added] = [list("strides", 1), list("dilations", 1), list("output_padding", 0)];
   if (
     [strides, dilations, added].some((l) => l.length !== rank || l.some((v) => !Number.isSafeInteger(v) || v < 0)) ||
     [...strides, ...dilations].includes(0)
   )
-    throw n.fail("strides, dilations and output_padding have a number from 0 on for each side");
+    throw n.fail("strides, dilations and output_padding must have one non-negative number for each side");
   const pads = paddingOf(n, { sizes, kernels, strides, dilations, added });
   let node = x.node;
   const names: string[] = [];
@@ -328,7 +328,7 @@ function paddingOf(n: NodeView, { sizes, kernels, strides, dilations, added }: S
   const rank = sizes.length;
   const pads = n.ints("pads") ?? Array.from({ length: 2 * rank }, () => 0);
   if (pads.length !== 2 * rank || pads.some((v) => !Number.isSafeInteger(v)))
-    throw n.fail(`pads has ${pads.length} numbers, not ${2 * rank}`);
+    throw n.fail(`pads must have ${2 * rank} numbers, got ${pads.length}`);
   const asked = n.ints("output_shape")?.slice(-rank);
   const auto = n.text("auto_pad", "NOTSET");
   return sizes.map((size, i) => {
@@ -377,7 +377,7 @@ function maxPool(n: NodeView): Value | readonly Value[] {
 /** The flat index of each element in the whole tensor, row-major, or column-major within the map. */
 function placesOf(n: NodeView, x: Tensor, rank: number): Node {
   if (!x.shape.every((d) => typeof d === "number"))
-    throw n.fail("places of the largest elements in a tensor of open sizes");
+    throw n.fail("indices of the largest elements need numeric sizes, got symbolic ones");
   const shape = x.shape as readonly number[];
   const order = n.flag("storage_order")
     ? [...shape.slice(0, 2).keys(), ...Array.from({ length: rank }, (_, i) => rank + 1 - i)]

@@ -32,7 +32,7 @@ export async function throughStaging<T>(
   let failed = false;
   const next = (): T | undefined => {
     if (failed) return undefined;
-    if (gpu.memory.closing) throw new DeviceLostError(gpu.adapter.description, "it was disposed of", doing);
+    if (gpu.memory.closing) throw new DeviceLostError(gpu.adapter.description, "it was disposed", doing);
     const { done, value } = chunks.next();
     return done ? undefined : value;
   };
