@@ -75,10 +75,10 @@ describe("caption", () => {
 
   it.each([
     ["two ways at once", ["--beams", "3", "--temperature", "1"], "in one way"],
-    ["a temperature of nothing", ["--temperature", "0"], "the temperature is above 0"],
+    ["a temperature of nothing", ["--temperature", "0"], "the temperature must be above 0"],
     ["more tokens than the model has positions", ["--max-tokens", "1e9"], "the model takes 2048"],
     ["beams beyond counting", ["--beams", "1e6"], "a whole number from 1 to 1000"],
-    ["fewer tokens at most than at least", ["--min-tokens", "9", "--max-tokens", "3"], "the least new tokens"],
+    ["fewer tokens at most than at least", ["--min-tokens", "9", "--max-tokens", "3"], "minNewTokens must be"],
   ])("refuses %s", async (_, args, message) => {
     expect(await caption("--image", fox, ...args)).toMatchObject({ status: 1, err: expect.stringContaining(message) });
   });

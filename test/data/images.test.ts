@@ -134,9 +134,9 @@ describe("decodeImage", () => {
     }
     const missing = decodeImage(join(folder, "missing.png"), { size: 8, fit: "crop" });
     await expect(missing).rejects.toThrow(/missing\.png" cannot be read/);
-    await expect(decodeImage(folder, { size: 8, fit: "crop" })).rejects.toThrow(/it is not an ordinary file/);
+    await expect(decodeImage(folder, { size: 8, fit: "crop" })).rejects.toThrow(/it is not a regular file/);
     if (process.platform !== "win32") {
-      await expect(decodeImage("/dev/zero", { size: 8, fit: "crop" })).rejects.toThrow(/it is not an ordinary file/);
+      await expect(decodeImage("/dev/zero", { size: 8, fit: "crop" })).rejects.toThrow(/it is not a regular file/);
     }
     await expect(decodeImage("x.png", { size: 0, fit: "crop" })).rejects.toThrow(UsageError);
   });

@@ -38,8 +38,8 @@ describe("classes", () => {
 
   it("are refused where a label is none of them, or nothing was added", () => {
     expect(() => topClasses(3).add([1, 2, 3], 3)).toThrow("label 3 is none of the 3 classes");
-    expect(() => topClasses(2).add([1, Number.NaN], 0)).toThrow("the score of class 1 is no number");
-    expect(() => topClasses(3).measures()).toThrow("there is no picture");
+    expect(() => topClasses(2).add([1, Number.NaN], 0)).toThrow("the score of class 1 is NaN");
+    expect(() => topClasses(3).measures()).toThrow("there are no samples");
   });
 });
 
@@ -100,7 +100,7 @@ describe("VQA accuracy", () => {
 
   it("of one answer is to the letter", () => {
     expect([vqaAccuracy("A cat.", ["cat"]), vqaAccuracy("cats", ["cat"])]).toEqual([1, 0]);
-    expect(() => vqaAccuracy("cat", [])).toThrow("needs an answer");
+    expect(() => vqaAccuracy("cat", [])).toThrow("needs at least one reference answer");
   });
 });
 

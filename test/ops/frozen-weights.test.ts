@@ -187,7 +187,7 @@ describe("what a stage says", () => {
       train(job(steps, step(dtype)), { folder: at, backend: referenceBackend(), resume, note: () => {} });
     await go("int8", 2, false);
     await expect(go("f16", 4, true)).rejects.toThrow(
-      "the run to resume computes in f32, frozen weights in int8, the job in f32, frozen weights in f16: go on",
+      "the run to resume computes in f32, frozen weights in int8, but the job in f32, frozen weights in f16: resume",
     );
     const [whole, resumed] = [await run(step("int8"), referenceBackend()), await go("int8", 4, true)];
     expect(excess(learned(resumed.weights), learned(whole.weights), 1e-6, 1e-6)).toBeLessThanOrEqual(0);

@@ -31,15 +31,15 @@ describe("findings on disk", () => {
 
   it.each([
     ["driver", { ...basis, driver: "1.2.4" }, 'driver was "1.2.3" and is "1.2.4"'],
-    ["schedules", { ...basis, schedules: "abc" }, 'schedules was "not told" and is "abc"'],
-    ["heddle", { adapter: basis.adapter, driver: basis.driver }, 'heddle was "0.1.0" and is "not told"'],
+    ["schedules", { ...basis, schedules: "abc" }, 'schedules was "unknown" and is now "abc"'],
+    ["heddle", { adapter: basis.adapter, driver: basis.driver }, 'heddle was "0.1.0" and is now "unknown"'],
   ])("of another basis are ignored: %s", async (_, now, reason) => {
     const path = folder.at("other.json");
     await writeFindings(path, basis, findings);
     const read = await readFindings(path, now);
     expect(read).toEqual({
       findings: new Map(),
-      ignored: `findings in ${path} are ignored: ${reason}; heddle tune finds them anew`,
+      ignored: `findings in ${path} are ignored: ${reason}; heddle tune measures them again`,
     });
   });
 
@@ -47,9 +47,9 @@ describe("findings on disk", () => {
   it.each([
     ["cut off", JSON.stringify(whole).slice(0, 90), /JSON/],
     ["empty", "", /JSON/],
-    ["a list", "[]", /it is no record/],
+    ["a list", "[]", /it is not a JSON object/],
     ["of a later format", JSON.stringify({ ...whole, format: 2 }), /its format is 2, not 1/],
-    ["without a basis", JSON.stringify({ ...whole, basis: null }), /does not say what they are true of/],
+    ["without a basis", JSON.stringify({ ...whole, basis: null }), /does not record what they were measured on/],
     ["with a number for a list", JSON.stringify({ ...whole, value: { a: 3 } }), /no findings/],
     [
       "with a text for a setting",
@@ -70,6 +70,6 @@ describe("findings on disk", () => {
   it("that are a folder are ignored too", async () => {
     const path = folder.at("a-folder.json");
     mkdirSync(path);
-    expect((await readFindings(path, basis)).ignored).toContain("not an ordinary file");
+    expect((await readFindings(path, basis)).ignored).toContain("not a regular file");
   });
 });

@@ -39,7 +39,7 @@ it.each([
   write("stage.json", JSON.stringify(content));
   const reading = readFinished(folder, "s", 2);
   await expect(reading).rejects.toThrow(FileError);
-  await expect(reading).rejects.toThrow('stage.json: it does not say how stage "s" ended');
+  await expect(reading).rejects.toThrow('stage.json: it does not record the end of stage "s"');
 });
 
 it("has no loss of a step that was skipped", async () => {
