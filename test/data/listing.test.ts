@@ -75,7 +75,7 @@ describe("a run that goes on", () => {
     await first(folder, cursor);
     await shard(join(folder, "d.tar"), "d1");
     await expect(first(folder, cursor)).rejects.toThrow(
-      /data changed since the checkpoint was saved: 3 files .* 1 file more: ".*d\.tar"\n {2}hint: put the files back/,
+      /data changed since the checkpoint was saved: 3 files .* 1 file added: ".*d\.tar"\n {2}hint: restore the files/,
     );
     await rm(join(folder, "d.tar"));
     await first(folder, cursor);

@@ -37,7 +37,7 @@ describe("classes", () => {
   });
 
   it("are refused where a label is none of them, or nothing was added", () => {
-    expect(() => topClasses(3).add([1, 2, 3], 3)).toThrow("label 3 is none of the 3 classes");
+    expect(() => topClasses(3).add([1, 2, 3], 3)).toThrow("label 3 is out of range for 3 classes");
     expect(() => topClasses(2).add([1, Number.NaN], 0)).toThrow("the score of class 1 is NaN");
     expect(() => topClasses(3).measures()).toThrow("there are no samples");
   });

@@ -155,7 +155,7 @@ describe("readTokenizer", () => {
     ["a merge of three", { merges: ["a t", "a t t"] }, "its merge 1 does not join two tokens into a third"],
     ["a merge of no token", { merges: ["a x"] }, "its merge 0 does not join two tokens into a third"],
     ["a merge to no token", { merges: [["t", "a"]] }, "its merge 0 does not join two tokens into a third"],
-    ["a merge with what every record has", { merges: ["to String"] }, "its merge 0 is not of two tokens"],
+    ["a merge with what every record has", { merges: ["to String"] }, "its merge 0 does not join two tokens"],
   ])("refuses a model with %s", async (_, part, message) => {
     const file = { ...llamaLike, model: { ...llamaLike.model, ...part } };
     await expect(readTokenizer(await folderWith(file, config))).rejects.toThrow(message);

@@ -113,7 +113,7 @@ describe("a gradient that is not finite", () => {
       "the gradient of step 1 is not finite (its norm is NaN, the loss 0): lower the learning rate; checkpoints from before this step are intact",
     );
     await expect(run({ precision: "f16", lossScale: 2 })).rejects.toThrow(
-      "a cotangent passes 65504 when multiplied by the loss scale 2: take a smaller lossScale",
+      "a gradient exceeds 65504 when multiplied by the loss scale 2: use a smaller lossScale",
     );
   });
 });

@@ -204,7 +204,7 @@ describe("what a stage says", () => {
         : value;
     };
     await expect(run(step("f16"), referenceBackend(), 1, { initial })).rejects.toThrow(
-      'the frozen weight "table" has 70000, which is more than f16 holds',
+      'the frozen weight "table" has the value 70000, which is outside the range of f16',
     );
   });
 });

@@ -92,10 +92,10 @@ describe("checkpoints", () => {
 
   it("refuse steps, groups and numbers to keep that are none", async () => {
     const folder = await temporaryFolder();
-    await expect(save(folder, -1)).rejects.toThrow(/step cannot be -1/);
-    await expect(save(folder, 1, { keep: 0 })).rejects.toThrow(/keeps 1 checkpoint or more, not 0/);
+    await expect(save(folder, -1)).rejects.toThrow(/step must be a non-negative integer, got -1/);
+    await expect(save(folder, 1, { keep: 0 })).rejects.toThrow(/checkpoints to keep must be at least 1, got 0/);
     const escaping = { step: 1, state: null, groups: { "../x": [] } };
-    await expect(saveCheckpoint(folder, escaping)).rejects.toThrow(/"..\/x" cannot name a group/);
+    await expect(saveCheckpoint(folder, escaping)).rejects.toThrow(/invalid tensor group name "..\/x"/);
     expect(await readdir(folder)).toEqual([]);
   });
 });

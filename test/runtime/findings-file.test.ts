@@ -30,7 +30,7 @@ describe("findings on disk", () => {
   });
 
   it.each([
-    ["driver", { ...basis, driver: "1.2.4" }, 'driver was "1.2.3" and is "1.2.4"'],
+    ["driver", { ...basis, driver: "1.2.4" }, 'driver was "1.2.3" and is now "1.2.4"'],
     ["schedules", { ...basis, schedules: "abc" }, 'schedules was "unknown" and is now "abc"'],
     ["heddle", { adapter: basis.adapter, driver: basis.driver }, 'heddle was "0.1.0" and is now "unknown"'],
   ])("of another basis are ignored: %s", async (_, now, reason) => {
