@@ -16,7 +16,7 @@ export interface Cached<T> {
 export interface CachedKind {
   /** Subject of the message: "findings". */
   readonly what: string;
-  /** End of the message: "heddle tune finds them anew". */
+  /** End of the message: "heddle tune measures them again". */
   readonly again: string;
 }
 

@@ -176,8 +176,8 @@ describe("generate", () => {
   });
 
   it.each([
-    [{ strategy, maxNewTokens: 0 }, "maxNewTokens must be"],
-    [{ strategy, maxNewTokens: 3, minNewTokens: 4 }, "minNewTokens must be"],
+    [{ strategy, maxNewTokens: 0 }, "the maximum number of new tokens must be"],
+    [{ strategy, maxNewTokens: 3, minNewTokens: 4 }, "the minimum number of new tokens must be"],
     [{ strategy: { kind: "beam", beams: 3 } as const, maxNewTokens: 3 }, "not divisible by 3 beams"],
     [{ strategy: { kind: "beam", beams: 2, lengthPenalty: Number.NaN } as const, maxNewTokens: 3 }, "length penalty"],
     [{ strategy: { kind: "sample", seed: 1, temperature: 0 } as const, maxNewTokens: 3 }, "the temperature must be above 0"],
