@@ -215,7 +215,9 @@ async function open(input: Input, size: number, accepted: readonly string[] = fo
   const found = await sharp(input, { limitInputPixels: pixelLimit }).metadata();
   if (!accepted.includes(found.format)) {
     const names = accepted.map((format) => (format === "jpeg" ? "jpg" : format));
-    throw new FileError(`it is a ${found.format} file; supported formats are ${names.slice(0, -1).join(", ")} and ${names.at(-1)}`);
+    throw new FileError(
+      `it is a ${found.format} file; supported formats are ${names.slice(0, -1).join(", ")} and ${names.at(-1)}`,
+    );
   }
   const { width, height } = found.autoOrient;
   if (Math.max(width, height) > sideLimit) {

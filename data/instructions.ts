@@ -43,7 +43,8 @@ function turnsOf(conversations: unknown): readonly Turn[] {
   return conversations.map((turn, i) => {
     const from = isRecord(turn) && typeof turn.from === "string" ? turn.from : "";
     const role = Object.hasOwn(roles, from) ? roles[from] : undefined;
-    if (!isRecord(turn) || !role) throw new FileError(`"from" of turn ${i} must be one of ${Object.keys(roles).join(", ")}`);
+    if (!isRecord(turn) || !role)
+      throw new FileError(`"from" of turn ${i} must be one of ${Object.keys(roles).join(", ")}`);
     if (typeof turn.value !== "string") throw new FileError(`turn ${i} has no text in "value"`);
     requireWellFormed(turn.value);
     return { role, text: turn.value };

@@ -49,7 +49,8 @@ export async function* jsonElements(file: string, onSkip: OnSkip): AsyncGenerato
   }
   const end = scan(endOfFile);
   if (end === "no array") throw new FileError(`instruction file "${file}" is empty`);
-  if (end === "cut") onSkip({ name: file, reason: `it is cut off, or has an unclosed quote, after ${elements} elements` });
+  if (end === "cut")
+    onSkip({ name: file, reason: `it is cut off, or has an unclosed quote, after ${elements} elements` });
 }
 
 const endOfFile = -1;

@@ -54,7 +54,7 @@ const blockSize = (files: number): number => 2 ** Math.ceil(Math.log2(Math.max(1
 const named = 3;
 
 /**
- * A human-readable description of how `files` differ from a listing: "1 file more (b.tar), 2 gone (x.tar, y.tar)";
+ * A human-readable description of how `files` differ from a listing: "1 file added: b.tar; 1 file removed: x.tar";
  * undefined if they do not.
  */
 export function listingChange(was: Listing, files: readonly ListedFile[]): string | undefined {
@@ -68,7 +68,9 @@ export function listingChange(was: Listing, files: readonly ListedFile[]): strin
   const total = `${counted(was.files, "file")} with ${was.bytes} bytes before, ${now.files} with ${now.bytes} now`;
   if (was.every > 1) {
     // A block whose first file changed shows up in the block that it is now part of.
-    const places = [...other, ...gone, ...more].map(([first, count]) => `${count} starting at ${JSON.stringify(first)}`);
+    const places = [...other, ...gone, ...more].map(
+      ([first, count]) => `${count} starting at ${JSON.stringify(first)}`,
+    );
     return `${total}; the differences are among ${listed(places)}`;
   }
   const sizes = ([first, , bytes]: Block) =>

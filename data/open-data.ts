@@ -232,7 +232,8 @@ function checkOptions(
   kind: SampleKind,
   { batch, workers = 1, wordsOf, image }: Omit<OpenDataOptions, "wordsOf"> & { wordsOf?: unknown },
 ): void {
-  if (wordsOf && kind !== "conversations") throw new UsageError(`${kind} cannot be sorted by length, only conversations can`);
+  if (wordsOf && kind !== "conversations")
+    throw new UsageError(`${kind} cannot be sorted by length, only conversations can`);
   if (!Number.isInteger(workers) || workers < 0) {
     throw new UsageError(`the number of decoding threads must be a non-negative integer (0 for none), got ${workers}`);
   }
@@ -240,9 +241,7 @@ function checkOptions(
     throw new UsageError(`the batch size must be an integer of at least 1, got ${batch}`);
   }
   if ((image === undefined) !== (kind === "texts"))
-    throw new UsageError(
-      `${kind} must be opened ${image ? "without" : "with"} \`image\`, the image preprocessing`,
-    );
+    throw new UsageError(`${kind} must be opened ${image ? "without" : "with"} \`image\`, the image preprocessing`);
   const { size, tiles } = image ?? { size: 1 };
   if (tiles && kind !== "conversations")
     throw new UsageError(`images of ${kind} cannot be split into tiles, only those of conversations can`);

@@ -108,7 +108,8 @@ function pictureOf(
 
 /** The image name for an id. Throws UsageError when no pattern is given. */
 function numbered(id: unknown, pattern: string | undefined): string {
-  if (typeof id !== "string" && typeof id !== "number") throw new FileError(`its image ${shown(id)} is not a string or number`);
+  if (typeof id !== "string" && typeof id !== "number")
+    throw new FileError(`its image ${shown(id)} is not a string or number`);
   if (pattern !== undefined) return pattern.replace(/\{(\d*)\}/, (_, width) => String(id).padStart(Number(width), "0"));
   throw new UsageError(
     `questions give image ids, such as ${shown(id)}, instead of file names: set the file name pattern with --image-name, such as COCO_val2014_{12}.jpg or {}.jpg`,
@@ -166,7 +167,8 @@ async function answersById(path: string): Promise<ReadonlyMap<string, Readonly<R
 export async function readMme(folder: string, tasks: readonly string[], onSkip: OnSkip): Promise<readonly Question[]> {
   const there = await listFolder(folder, "MME folder");
   const own = tasks.filter((task) => there.includes(task));
-  if (own.length === 0) throw new FileError(`"${folder}" contains no MME subtask (expected folders ${tasks.join(", ")})`);
+  if (own.length === 0)
+    throw new FileError(`"${folder}" contains no MME subtask (expected folders ${tasks.join(", ")})`);
   return (await Promise.all(own.map((task) => taskQuestions(join(folder, task), task, onSkip)))).flat();
 }
 
@@ -186,7 +188,8 @@ async function taskQuestions(folder: string, category: string, onSkip: OnSkip): 
         .filter((line) => line.trim() !== "");
       for (const line of lines) {
         const [text, answer, ...more] = line.split("\t");
-        if (answer === undefined || more.length > 0) throw new FileError("each line must be a question, a tab and an answer");
+        if (answer === undefined || more.length > 0)
+          throw new FileError("each line must be a question, a tab and an answer");
         questions.push({ name: path, image, text: text!, answers: [answer.trim()], category });
       }
     } catch (error) {

@@ -211,7 +211,8 @@ function specialId(
   for (const name of names) {
     const id = name === undefined ? undefined : hub.token_to_id(name);
     if (id !== undefined) return id;
-    if (name !== undefined) throw new FileError(`tokenizer "${path}" has no token "${name}", which is configured as its ${role} token`);
+    if (name !== undefined)
+      throw new FileError(`tokenizer "${path}" has no token "${name}", which is configured as its ${role} token`);
   }
   return undefined;
 }

@@ -24,7 +24,9 @@ export function requireIds(path: string, model: object): void {
     Array.isArray(vocab) &&
     !vocab.every((e) => Array.isArray(e) && typeof e[0] === "string" && Number.isFinite(e[1]))
   )
-    throw new FileError(`tokenizer "${path}" cannot be used: its vocabulary is not a list of tokens with finite scores`);
+    throw new FileError(
+      `tokenizer "${path}" cannot be used: its vocabulary is not a list of tokens with finite scores`,
+    );
 }
 
 const flags = ["single_word", "lstrip", "rstrip", "normalized", "special"] as const;
@@ -49,9 +51,7 @@ export function requireTokens(path: string, model: object): void {
       : [];
   const broken = [...listed, ...added.map(({ content }) => content as string)].find((token) => !token.isWellFormed());
   if (broken !== undefined)
-    throw new FileError(
-      `tokenizer "${path}" cannot be used: its token ${shown(broken)} has an unpaired surrogate`,
-    );
+    throw new FileError(`tokenizer "${path}" cannot be used: its token ${shown(broken)} has an unpaired surrogate`);
 }
 
 const modelTypes: readonly unknown[] = ["BPE", "Unigram", "WordPiece", "WordLevel"];
@@ -64,9 +64,11 @@ export function requireModel(path: string, model: object): void {
   const inner = (model as { readonly model?: unknown }).model;
   const { type, vocab, merges, continuing_subword_prefix: prefix } = isRecord(inner) ? inner : {};
   const refuse = (why: string) => new FileError(`tokenizer "${path}" cannot be used: ${why}`);
-  if (!modelTypes.includes(type)) throw refuse(`its model type must be one of ${modelTypes.join(", ")}, got ${shown(type)}`);
+  if (!modelTypes.includes(type))
+    throw refuse(`its model type must be one of ${modelTypes.join(", ")}, got ${shown(type)}`);
   if (!isRecord(vocab)) return;
-  if (new Set(Object.values(vocab)).size < Object.keys(vocab).length) throw refuse("two of its tokens have the same id");
+  if (new Set(Object.values(vocab)).size < Object.keys(vocab).length)
+    throw refuse("two of its tokens have the same id");
   if (type !== "BPE") return;
   const length = typeof prefix === "string" ? prefix.length : 0; // the prefix that a merge's second token loses
   const isMerge = (merge: unknown): boolean => {

@@ -27,7 +27,9 @@ export async function readVideos(folder: string): Promise<readonly Video[]> {
       if (frames.length > 0) videos.push({ name: place, className, frames: frames.map((frame) => join(place, frame)) });
     }
   if (videos.length > 0) return videos;
-  throw new FileError(`"${folder}" contains no videos: each class must be a folder, and each video a folder of frames in it`);
+  throw new FileError(
+    `"${folder}" contains no videos: each class must be a folder, and each video a folder of frames in it`,
+  );
 }
 
 const foldersOf = async (folder: string): Promise<readonly string[]> =>

@@ -65,7 +65,8 @@ async function endOfStep(fs: FileSystem, path: string, lastStep: number): Promis
     if (step === undefined) fault ??= `line ${number} is not a record with a step`;
     else if (fault !== undefined)
       throw notInOrder(path, fault); // only the last line may be torn
-    else if (step <= last) throw notInOrder(path, `line ${number} is for step ${step}, but follows one for step ${last}`);
+    else if (step <= last)
+      throw notInOrder(path, `line ${number} is for step ${step}, but follows one for step ${last}`);
     else last = step;
     if (fault === undefined && last <= lastStep) [kept, end] = [last, line.end];
   }

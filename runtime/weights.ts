@@ -200,7 +200,9 @@ function requireFloats(path: string, tensors: readonly TensorOfFile[]): void {
   const shown = others.slice(0, mostShown).map((tensor) => `    ${describeStored(tensor)}`);
   const rest = others.length > mostShown ? [`    and ${others.length - mostShown} more`] : [];
   const hint = "  hint: store them as F32, F16 or BF16";
-  throw new FileError([`${path}: weights must be floats, but these tensors are not:`, ...shown, ...rest, hint].join("\n"));
+  throw new FileError(
+    [`${path}: weights must be floats, but these tensors are not:`, ...shown, ...rest, hint].join("\n"),
+  );
 }
 
 /** A stored tensor as f32, a few megabytes at a time. */

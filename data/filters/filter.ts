@@ -85,7 +85,8 @@ const named = {
 function shareOf(value: string, text: string): Judge {
   const [, above, below = "1"] = /^(\d*\.?\d+)(?:\/(\d+))?$/.exec(value) ?? [];
   const share = Number(above) / Number(below);
-  if (!(share > 0 && share <= 1)) throw noFilter(text, `"${value}" is not a fraction between 0 and 1, such as 1/16 or 0.5`);
+  if (!(share > 0 && share <= 1))
+    throw noFilter(text, `"${value}" is not a fraction between 0 and 1, such as 1/16 or 0.5`);
   return async (raw) => (hashed(basename(raw.name)) < share ? { kept: raw } : { dropped: text });
 }
 

@@ -26,7 +26,8 @@ export async function unlike(value: string, text: string): Promise<Judge> {
   await requirePath(folder, "folder", "image folder");
   const below = (await readdir(folder, { recursive: true })).sort();
   const pictures = below.filter((name) => imageExtensions.includes(parse(name).ext.toLowerCase()));
-  if (pictures.length === 0) throw new FileError(`folder "${folder}" contains no images (${imageExtensions.join(", ")})`);
+  if (pictures.length === 0)
+    throw new FileError(`folder "${folder}" contains no images (${imageExtensions.join(", ")})`);
   const hashes = await mapLimited(pictures, defaultConcurrency, async (name) => {
     return [name, await perceptualHash(join(folder, name))] as const;
   });

@@ -29,7 +29,8 @@ export function topClasses(classes: number): TopClassesCount {
     add(scores, label) {
       if (!(Number.isInteger(label) && label >= 0 && label < classes))
         throw new UsageError(`label ${label} is out of range for ${classes} classes`);
-      if (scores.length !== classes) throw new UsageError(`expected ${classes} scores, one per class, got ${scores.length}`);
+      if (scores.length !== classes)
+        throw new UsageError(`expected ${classes} scores, one per class, got ${scores.length}`);
       const rank = rankOf(scores, label);
       seen[label]! += 1;
       if (rank === 1) right[label]! += 1;

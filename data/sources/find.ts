@@ -65,7 +65,9 @@ const readers: Readonly<Record<SampleKind, Partial<Readonly<Record<Place, Reader
       open: openClasses,
       files: classFiles,
       refuses: async (path) =>
-        (await classFolders(path)).length > 0 ? undefined : "it contains no class folders: put the images of each class into a folder of its own",
+        (await classFolders(path)).length > 0
+          ? undefined
+          : "it contains no class folders: put the images of each class into a folder of its own",
     },
   },
   masks: {

@@ -18,9 +18,7 @@ export function parseSpec(text: string): Spec {
   if (spec.path === "")
     throw new FileError(`"${text}" has no path: give a path, or a weight and a path, as in 2*shards/`);
   if (spec.weight <= 0 || spec.weight > mostWeight)
-    throw new FileError(
-      `"${text}" has weight ${spec.weight}: a weight must be above 0 and at most ${mostWeight}`,
-    );
+    throw new FileError(`"${text}" has weight ${spec.weight}: a weight must be above 0 and at most ${mostWeight}`);
   return spec;
 }
 
@@ -34,7 +32,9 @@ export function pathsOf(path: string): readonly string[] {
   if (expanded.length === 1)
     throw new FileError(`${path} ${missing[0]!.includes("*") ? "matches no file" : "does not exist"}`);
   if (missing.length === expanded.length) throw new FileError(`${path} matches no file: ${missing[0]} does not exist`);
-  throw new FileError(`${path}: ${missing.length} of ${expanded.length} files do not exist, the first is ${missing[0]}`);
+  throw new FileError(
+    `${path}: ${missing.length} of ${expanded.length} files do not exist, the first is ${missing[0]}`,
+  );
 }
 
 const mostPaths = 1_000_000;

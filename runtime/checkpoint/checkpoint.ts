@@ -122,7 +122,8 @@ async function makeFolder(fs: FileSystem, folder: string): Promise<void> {
 }
 
 function requireContent({ step, state, groups }: CheckpointContent): void {
-  if (!Number.isSafeInteger(step) || step < 0) throw new UsageError(`a checkpoint's step must be a non-negative integer, got ${step}`);
+  if (!Number.isSafeInteger(step) || step < 0)
+    throw new UsageError(`a checkpoint's step must be a non-negative integer, got ${step}`);
   requireJson(state);
   for (const group of Object.keys(groups)) {
     if (groupFilePattern.test(groupFile(group))) continue;
@@ -210,7 +211,11 @@ export async function loadNewestCheckpoint(
     warn(`${candidate.path} is damaged and was skipped: ${damage}`);
   }
   if (candidates.length === 0) return undefined;
-  throw fileError(folder, `all of its ${candidates.length} checkpoints are damaged`, "start a new run in another folder");
+  throw fileError(
+    folder,
+    `all of its ${candidates.length} checkpoints are damaged`,
+    "start a new run in another folder",
+  );
 }
 
 const alone: Together = { rank: 0, size: 1, decide: async (find) => await find(), tell: async (own) => [own] };

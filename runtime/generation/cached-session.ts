@@ -179,7 +179,8 @@ class Cached implements CachedSession {
   }
 
   async rank(tokens: readonly number[], count: number, parents?: readonly number[]): Promise<Candidates> {
-    if (tokens.length !== this.rows) throw new UsageError(`expected ${this.rows} tokens, one per row, got ${tokens.length}`);
+    if (tokens.length !== this.rows)
+      throw new UsageError(`expected ${this.rows} tokens, one per row, got ${tokens.length}`);
     await this.reserve(1);
     const how = { rank: count, reorders: parents !== undefined };
     const name = `rank ${count}${parents ? " reordered" : ""}`;

@@ -75,7 +75,9 @@ export function tokensLeft(prefill: Graph, step: Graph, sizes: Sizes): number {
   const { axes } = outputNamed(bindSizes(prefill, sizes), presentName(part)).type;
   const size = axes.find((a) => a.name === axis)?.size;
   if (typeof size === "number") return size;
-  throw new UsageError(`"${presentName(part)}" of graph @${prefill.name} has no known number of tokens along axis "${axis}"`);
+  throw new UsageError(
+    `"${presentName(part)}" of graph @${prefill.name} has no known number of tokens along axis "${axis}"`,
+  );
 }
 
 /** The number of tokens in the cache after a prefill of `ids` ids, including an image's tokens. */
@@ -108,7 +110,9 @@ function idSizes(graph: Graph): readonly (SizeSymbol | undefined)[] {
 export function batchOf(prefill: Graph): string {
   const [batch] = idSizes(prefill);
   if (batch) return batch.name;
-  throw new UsageError(`graph @${prefill.name} cannot be used for prefill: it needs input_ids [batch, tokens] with symbolic sizes`);
+  throw new UsageError(
+    `graph @${prefill.name} cannot be used for prefill: it needs input_ids [batch, tokens] with symbolic sizes`,
+  );
 }
 
 function openSizes(step: Graph): OpenSizes {

@@ -85,13 +85,16 @@ export function checkGenerateOptions({ strategy, maxNewTokens, minNewTokens = 0 
   if (!(Number.isInteger(maxNewTokens) && maxNewTokens >= 1))
     throw new UsageError(`the maximum number of new tokens must be an integer of at least 1, got ${maxNewTokens}`);
   if (!(Number.isInteger(minNewTokens) && minNewTokens >= 0 && minNewTokens <= maxNewTokens))
-    throw new UsageError(`the minimum number of new tokens must be an integer from 0 to ${maxNewTokens}, got ${minNewTokens}`);
+    throw new UsageError(
+      `the minimum number of new tokens must be an integer from 0 to ${maxNewTokens}, got ${minNewTokens}`,
+    );
   if (strategy.kind === "sample") checkSampling(strategy);
   if (strategy.kind !== "beam") return;
   const { beams, lengthPenalty = 1 } = strategy;
   if (!(Number.isInteger(beams) && beams >= 1 && beams <= mostBeams))
     throw new UsageError(`the number of beams must be an integer from 1 to ${mostBeams}, got ${beams}`);
-  if (!Number.isFinite(lengthPenalty)) throw new UsageError(`the length penalty must be a finite number, got ${lengthPenalty}`);
+  if (!Number.isFinite(lengthPenalty))
+    throw new UsageError(`the length penalty must be a finite number, got ${lengthPenalty}`);
 }
 
 /** The barred tokens: the end tokens, until a text may end. */

@@ -19,7 +19,8 @@ export interface Sampling {
 
 /** Throws UsageError for a parameter out of range. */
 export function checkSampling({ temperature = 1, topK, topP = 1 }: Sampling): void {
-  if (!(temperature > 0)) throw new UsageError(`the temperature must be above 0, got ${temperature}; for greedy decoding, omit it`);
+  if (!(temperature > 0))
+    throw new UsageError(`the temperature must be above 0, got ${temperature}; for greedy decoding, omit it`);
   if (topK !== undefined && !(Number.isInteger(topK) && topK >= 1))
     throw new UsageError(`top-k must be an integer of at least 1, got ${topK}`);
   if (!(topP > 0 && topP <= 1)) throw new UsageError(`top-p must be above 0 and at most 1, got ${topP}`);

@@ -139,7 +139,8 @@ class Pieces implements Source {
     try {
       for (let done = 0; done < into.length; ) {
         const { bytesRead } = await file.read(into, done, into.length - done, from + done);
-        if (bytesRead === 0) throw new FileError(`${path} became shorter while it was being read\n  hint: open it again`);
+        if (bytesRead === 0)
+          throw new FileError(`${path} became shorter while it was being read\n  hint: open it again`);
         done += bytesRead;
       }
     } finally {

@@ -17,7 +17,8 @@ const reportFile = "report.html";
 
 /** Writes the report of a folder's run, and returns its path. Throws FileError for a folder that is not a run's. */
 export async function writeRunReport(folder: string): Promise<string> {
-  if (!(await isRunFolder(folder))) throw fileError(folder, "it is not a run's folder", "name one that heddle train created");
+  if (!(await isRunFolder(folder)))
+    throw fileError(folder, "it is not a run's folder", "name one that heddle train created");
   const path = join(folder, reportFile);
   await writeFileAtomically(path, reportPage(await contentOf(folder, basename(resolve(folder)))));
   return path;

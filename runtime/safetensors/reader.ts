@@ -106,7 +106,9 @@ export class SafetensorsReader {
     throw fileError(
       this.path,
       `it has no tensor ${quoted(name)}`,
-      nearest === "" ? `it has ${this.tensors.size} tensors, none with a similar name` : `the nearest names are ${nearest}`,
+      nearest === ""
+        ? `it has ${this.tensors.size} tensors, none with a similar name`
+        : `the nearest names are ${nearest}`,
     );
   }
 
@@ -153,7 +155,11 @@ function decodePiece(
   } catch (error) {
     if (!(error instanceof ValueFault)) throw error;
     const place = `tensor ${quoted(tensor.name)}, element ${start + at + error.index}`;
-    throw fileError(tensor.file, `${place}: ${error.message}`, "store the tensor in a dtype that heddle can read without loss");
+    throw fileError(
+      tensor.file,
+      `${place}: ${error.message}`,
+      "store the tensor in a dtype that heddle can read without loss",
+    );
   }
 }
 

@@ -86,7 +86,11 @@ function laidOut<T extends TensorLayout>(
   const ordered = [...tensors].sort((a, b) => storedDTypes[b.dtype].bytes - storedDTypes[a.dtype].bytes);
   const header = formatHeader(ordered, new Map(Object.entries({ format: "pt", ...metadata })));
   if (header.length - lengthBytes <= longestHeader) return { header, ordered };
-  throw fileError(path, `its header would be too large: ${header.length} bytes`, "write fewer tensors or shorter names");
+  throw fileError(
+    path,
+    `its header would be too large: ${header.length} bytes`,
+    "write fewer tensors or shorter names",
+  );
 }
 
 function requireWritable(path: string, tensors: readonly TensorLayout[]): void {

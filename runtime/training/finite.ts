@@ -20,7 +20,10 @@ export function assertFiniteFigures(step: CompiledStep, number: number, figures:
   if (!Number.isFinite(norm) && !canShrink(step, figures))
     throw ended(`the gradient of step ${number} is not finite (its norm is ${norm}, the loss ${loss})`, remedy(step));
   if (!Number.isFinite(rate))
-    throw ended(`the learning rate of step ${number} is ${rate}`, "check the stage's learning rate schedule at this step");
+    throw ended(
+      `the learning rate of step ${number} is ${rate}`,
+      "check the stage's learning rate schedule at this step",
+    );
 }
 
 const canShrink = ({ lossScale }: CompiledStep, { loss_scale: scale }: Figures): boolean =>

@@ -32,7 +32,11 @@ const parts: readonly (readonly [name: string, needed: string, is: (x: unknown) 
   ["step", "the result of trainingStep", (x) => isRecord(x) && isRecord(x.graph)],
   ["batches", "a function that yields batches, such as async function* () {}", isFunction],
   ["initial", "a function from a parameter's name to its tensor", isFunctionOrNone],
-  ["report", "an array of strings", (x) => x === undefined || (Array.isArray(x) && x.every((t) => typeof t === "string"))],
+  [
+    "report",
+    "an array of strings",
+    (x) => x === undefined || (Array.isArray(x) && x.every((t) => typeof t === "string")),
+  ],
   ["dispose", "a function", isFunctionOrNone],
   ["finish", "a function", isFunctionOrNone],
   ["validate", "an object with every and run", (x) => x === undefined || (isRecord(x) && isFunction(x.run))],

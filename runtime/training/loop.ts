@@ -202,9 +202,7 @@ const recording =
     timeline()?.span("steps", `step ${step}`, begin, end);
     assertFiniteFigures(job.step, step, figures);
     if (figures.skipped === 1)
-      progress.note(
-        `step ${step} is skipped: its gradient overflows f16; the loss scale is now ${figures.loss_scale}`,
-      );
+      progress.note(`step ${step} is skipped: its gradient overflows f16; the loss scale is now ${figures.loss_scale}`);
     let shown: Figures = Object.fromEntries(Object.entries(figures).filter(([, x]) => Number.isFinite(x))); // a skipped step has no norm
     if (validator?.isDue(step)) {
       clock.turnsTo("saving");

@@ -53,7 +53,9 @@ export async function begin(
   try {
     const { cursor, seed, best, ...saved } = loaded.state as unknown as SavedState;
     if (seed !== job.seed)
-      throw new UsageError(`the run to resume has seed ${seed}, but the job has ${job.seed}: resume with the original seed`);
+      throw new UsageError(
+        `the run to resume has seed ${seed}, but the job has ${job.seed}: resume with the original seed`,
+      );
     requireSamePrecision(saved, savedPrecision(job.step));
     requireSameRule(saved.optimizer, job.step);
     await restoreState(job, store, loaded.groups, loaded.step, loaded.path, parts);

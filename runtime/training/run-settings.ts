@@ -56,7 +56,9 @@ export function resumedSettings(
   if (refused.length > 0)
     throw new UsageError(
       `the run to resume has other settings: ${refused.map(told).join("; ")}\n  hint: resume it without these changes, or start a new run without --resume; ${
-        mayChange.length > 0 ? `these settings may change: ${mayChange.join(", ")}` : "no setting of this job may change"
+        mayChange.length > 0
+          ? `these settings may change: ${mayChange.join(", ")}`
+          : "no setting of this job may change"
       }`,
     );
   const known = Object.entries(began).filter(([key]) => Object.hasOwn(job.config, key));

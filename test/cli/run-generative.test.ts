@@ -78,7 +78,11 @@ describe("caption", () => {
     ["a temperature of nothing", ["--temperature", "0"], "the temperature must be above 0"],
     ["more tokens than the model has positions", ["--max-tokens", "1e9"], "the model takes 2048"],
     ["beams beyond counting", ["--beams", "1e6"], "the number of beams must be an integer from 1 to 1000"],
-    ["fewer tokens at most than at least", ["--min-tokens", "9", "--max-tokens", "3"], "the minimum number of new tokens must be"],
+    [
+      "fewer tokens at most than at least",
+      ["--min-tokens", "9", "--max-tokens", "3"],
+      "the minimum number of new tokens must be",
+    ],
   ])("refuses %s", async (_, args, message) => {
     expect(await caption("--image", fox, ...args)).toMatchObject({ status: 1, err: expect.stringContaining(message) });
   });

@@ -84,7 +84,9 @@ describe("heddle tune", () => {
     writeFileSync(file(), JSON.stringify({ ...rest, basis: { ...basis, code: "another" } }));
     const { reason, err } = await opened();
     expect(reason).not.toContain("tuned");
-    expect(err).toMatch(/ are ignored: code was "another" and is now "[0-9a-f]{16}"; heddle tune measures them again\n$/);
+    expect(err).toMatch(
+      / are ignored: code was "another" and is now "[0-9a-f]{16}"; heddle tune measures them again\n$/,
+    );
     writeFileSync(file(), JSON.stringify({ ...rest, basis }));
   });
 

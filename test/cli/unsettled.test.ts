@@ -30,7 +30,11 @@ const batches = (one: string) =>
   `() => tinyJob(1, { batches: async function* () { for (;;) yield ${one}; } as never })`;
 
 it.each([
-  ["nothing", "() => undefined", 'UsageError: the job "nothing": build must return a training { step, steps, ... }, got undefined'],
+  [
+    "nothing",
+    "() => undefined",
+    'UsageError: the job "nothing": build must return a training { step, steps, ... }, got undefined',
+  ],
   [
     "list",
     "() => ({ ...tinyJob(1), batches: [], report: 'x' })",
@@ -48,11 +52,7 @@ it.each([
     "() => tinyJob(1, { validate: { every: 1, run: async () => ({ loss: 'x' }) } as never })",
     'validate.run returned "loss" that is the string "x"; expected an object of numbers',
   ],
-  [
-    "finish",
-    "() => tinyJob(1, { finish: async () => ({ a: 5n }) as never })",
-    "returned an object that is not JSON",
-  ],
+  ["finish", "() => tinyJob(1, { finish: async () => ({ a: 5n }) as never })", "returned an object that is not JSON"],
   [
     "object",
     "() => Promise.reject({ code: 5, toString: null })",

@@ -68,7 +68,9 @@ describe("filters", () => {
     expect(eighth.filter((i) => !quarter.includes(i))).toEqual([]);
     expect(await kept("1", "a")).toHaveLength(400);
     for (const wrong of ["0", "2", "1/0", "x"])
-      await expect(readFilters([`share=${wrong}`])).rejects.toThrow(/is not a fraction between 0 and 1, such as 1\/16 or 0.5/);
+      await expect(readFilters([`share=${wrong}`])).rejects.toThrow(
+        /is not a fraction between 0 and 1, such as 1\/16 or 0.5/,
+      );
   });
 
   it("judge the answers of a conversation together", async () => {

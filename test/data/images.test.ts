@@ -130,7 +130,9 @@ describe("decodeImage", () => {
     }
     const long = source(await picture(red, { width: 1_048_578, height: 1 }), "long.png");
     for (const fit of ["pad", "crop", "squash"] as const) {
-      await expect(decodeImage(long, { size: 1, fit })).rejects.toThrow(/"long.png" .* each side can have at most 1000000/);
+      await expect(decodeImage(long, { size: 1, fit })).rejects.toThrow(
+        /"long.png" .* each side can have at most 1000000/,
+      );
     }
     const missing = decodeImage(join(folder, "missing.png"), { size: 8, fit: "crop" });
     await expect(missing).rejects.toThrow(/missing\.png" cannot be read/);

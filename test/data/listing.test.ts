@@ -82,7 +82,9 @@ describe("a run that goes on", () => {
     await rm(join(folder, "b.tar"));
     await expect(first(folder, cursor)).rejects.toThrow(/1 file removed: ".*b\.tar"/);
     await shard(join(folder, "b.tar"), "b1", "b2", "b3");
-    await expect(first(folder, cursor)).rejects.toThrow(/1 file with another size: ".*b\.tar", \d+ bytes before, \d+ now/);
+    await expect(first(folder, cursor)).rejects.toThrow(
+      /1 file with another size: ".*b\.tar", \d+ bytes before, \d+ now/,
+    );
     const { batch, notes } = await first(folder, cursor, { onChange: "next epoch" });
     expect(batch.cursor.places[0]!.epoch).toBe(1);
     expect(notes.join()).toContain("continuing with the current files");

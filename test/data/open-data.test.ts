@@ -255,7 +255,9 @@ describe("openData", () => {
     const [spec, other] = [join(folder, "000.tar"), folder];
     const { batches } = await take([spec], "pairs", 1);
     const cursor = batches[0]!.cursor;
-    await expect(take([other], "pairs", 1, {}, cursor)).rejects.toThrow(/was saved while training on .*000\.tar, not on/);
+    await expect(take([other], "pairs", 1, {}, cursor)).rejects.toThrow(
+      /was saved while training on .*000\.tar, not on/,
+    );
     await expect(take([spec], "pairs", 1, { seed: 6 }, cursor)).rejects.toThrow(/seed 5, not 6/);
     for (const wrong of [
       null,

@@ -46,7 +46,9 @@ it("takes no text for one that UTF-8 cannot say", async () => {
   expect((await pairs.read(1)).texts).toEqual({ und: ["😀"] });
   await expect(pairs.read(2)).rejects.toThrow('it has no "image"');
   const turns = [{ from: "gpt", value: "\udfff" }];
-  expect(() => conversationOfRecord({ conversations: turns }, { ...list, name: "a", index: 0 })).toThrow("an unpaired surrogate");
+  expect(() => conversationOfRecord({ conversations: turns }, { ...list, name: "a", index: 0 })).toThrow(
+    "an unpaired surrogate",
+  );
 });
 
 it("feeds no row a number that the device would read as another", () => {
@@ -73,7 +75,9 @@ it("says of a checkpoint whose samples are gone that the data has changed", asyn
     [0, 0, 0, 1],
     [0, 0, 1, 0],
   ] as const)
-    await expect(stream.again(ref)).rejects.toThrow("changed since the checkpoint was saved: some of its samples are missing");
+    await expect(stream.again(ref)).rejects.toThrow(
+      "changed since the checkpoint was saved: some of its samples are missing",
+    );
 });
 
 it("takes words of a list as they stand, hyphens and all", () => {

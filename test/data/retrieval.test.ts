@@ -71,9 +71,13 @@ describe("recall", () => {
     const good = embeddings(2, [1, 0], [0, 1]);
     expect(() => recallAt(good, embeddings(2, [1, 0], [0, Number.NaN]))).toThrow(/embedding 1 holds NaN/);
     expect(() => recallAt(good, embeddings(1, [1], [0]))).toThrow(/the same width, got 2 and 1/);
-    expect(() => recallAt(good, { data: new Float32Array(3), width: 2 })).toThrow(/cannot be split into rows of width 2/);
+    expect(() => recallAt(good, { data: new Float32Array(3), width: 2 })).toThrow(
+      /cannot be split into rows of width 2/,
+    );
     expect(() => recallAt(good, { data: new Float32Array(0), width: 2 })).toThrow(UsageError);
-    expect(() => recallAt(embeddings(2, [1, 0], [0, 1], [1, 1]), good)).toThrow(/candidate 2 as its match, but there are 2 candidates/);
+    expect(() => recallAt(embeddings(2, [1, 0], [0, 1], [1, 1]), good)).toThrow(
+      /candidate 2 as its match, but there are 2 candidates/,
+    );
   });
 });
 

@@ -148,7 +148,11 @@ describe("readTokenizer", () => {
   );
 
   it.each([
-    ["a type that there is not", { type: "Bpe" }, 'its model type must be one of BPE, Unigram, WordPiece, WordLevel, got "Bpe"'],
+    [
+      "a type that there is not",
+      { type: "Bpe" },
+      'its model type must be one of BPE, Unigram, WordPiece, WordLevel, got "Bpe"',
+    ],
     ["no type", { type: undefined }, "its model type must be one of BPE, Unigram, WordPiece, WordLevel, got undefined"],
     ["two tokens of one id", { vocab: { ...llamaLike.model.vocab, odd: 7 } }, "two of its tokens have the same id"],
     ["no merges", { merges: { 0: "a t" } }, "it has no list of merges"],

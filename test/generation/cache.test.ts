@@ -180,7 +180,10 @@ describe("generate", () => {
     [{ strategy, maxNewTokens: 3, minNewTokens: 4 }, "the minimum number of new tokens must be"],
     [{ strategy: { kind: "beam", beams: 3 } as const, maxNewTokens: 3 }, "not divisible by 3 beams"],
     [{ strategy: { kind: "beam", beams: 2, lengthPenalty: Number.NaN } as const, maxNewTokens: 3 }, "length penalty"],
-    [{ strategy: { kind: "sample", seed: 1, temperature: 0 } as const, maxNewTokens: 3 }, "the temperature must be above 0"],
+    [
+      { strategy: { kind: "sample", seed: 1, temperature: 0 } as const, maxNewTokens: 3 },
+      "the temperature must be above 0",
+    ],
     [{ strategy: { kind: "sample", seed: 1, topK: 0 } as const, maxNewTokens: 3 }, "top-k"],
     [{ strategy: { kind: "sample", seed: 1, topP: 0 } as const, maxNewTokens: 3 }, "top-p"],
   ])("refuses %j", async (options, message) => {

@@ -107,7 +107,11 @@ describe("a damaged checkpoint is passed over with a warning", () => {
   it.each<[string, (folder: string) => Promise<void>, RegExp]>([
     ["cut off", (folder) => truncate(model(folder), 300), /model\.safetensors has 300 bytes instead of \d+/],
     ["lost", (folder) => rm(model(folder)), /model\.safetensors is missing/],
-    ["flipped in one bit", (folder) => flipBit(model(folder)), /content of model\.safetensors changed since it was written/],
+    [
+      "flipped in one bit",
+      (folder) => flipBit(model(folder)),
+      /content of model\.safetensors changed since it was written/,
+    ],
     ["without its state", (folder) => rm(state(folder)), /it has no state\.json/],
     ["with half a state", (folder) => truncate(state(folder), 100), /state\.json is not valid JSON/],
     ["with a state of another step", (folder) => edit(state(folder), '"step": 2', '"step": 3'), /changed or damaged/],

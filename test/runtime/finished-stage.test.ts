@@ -51,6 +51,8 @@ it.each(['{"step":1', '{"step":1,"loss":"low"}', '{"loss":1}', "[]", "null"])(
   "is refused where a line of its metrics is %s",
   async (line) => {
     write("metrics.jsonl", `{"step":1,"loss":2}\n${line}\n`);
-    await expect(readFinished(folder, "s", 2)).rejects.toThrow("metrics.jsonl: line 2 is not a record of a step and its");
+    await expect(readFinished(folder, "s", 2)).rejects.toThrow(
+      "metrics.jsonl: line 2 is not a record of a step and its",
+    );
   },
 );

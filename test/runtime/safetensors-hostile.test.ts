@@ -40,7 +40,12 @@ describe("a hostile or damaged file ends in one error", () => {
     ["a hole at the start", { a: u8(1, 4) }, 4, /1 bytes between the header and tensor "a"/],
     ["data at the end", { a: u8(0, 3) }, 4, /the last 1 bytes belong to no tensor/],
     ["data without a tensor", {}, 4, /the last 4 bytes belong to no tensor/],
-    ["reversed offsets", entry({ data_offsets: [4, 0] }), 4, /tensor "x": its data ends at byte 0, before it begins at 4/],
+    [
+      "reversed offsets",
+      entry({ data_offsets: [4, 0] }),
+      4,
+      /tensor "x": its data ends at byte 0, before it begins at 4/,
+    ],
     ["offsets beyond the file", { a: u8(0, 5) }, 4, /its data ends at byte 5, but the file is cut off after 4 bytes/],
     [
       "huge offsets",
@@ -52,7 +57,12 @@ describe("a hostile or damaged file ends in one error", () => {
     ["three offsets", entry({ data_offsets: [0, 2, 4] }), 4, /data_offsets must have 2 numbers, got 3/],
     ["no offsets", entry({ data_offsets: null }), 4, /its data_offsets is missing or not a list/],
     ["a shape that does not fit", entry({ shape: [5] }), 4, /U8 of shape \[5\] needs 5 bytes, but its offsets span 4/],
-    ["a dtype that does not fit", entry({ dtype: "F32" }), 4, /F32 of shape \[4\] needs 16 bytes, but its offsets span 4/],
+    [
+      "a dtype that does not fit",
+      entry({ dtype: "F32" }),
+      4,
+      /F32 of shape \[4\] needs 16 bytes, but its offsets span 4/,
+    ],
     ["a negative size", entry({ shape: [-4] }), 4, /its shape contains something other than integers/],
     ["a fraction of a size", entry({ shape: [1.5] }), 4, /its shape contains something other than integers/],
     ["a huge size", entry({ shape: [1e300] }), 4, /its shape contains something other than integers/],

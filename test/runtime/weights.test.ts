@@ -98,7 +98,9 @@ it.each([Number.NaN, Number.POSITIVE_INFINITY])("reads no weight that is %s", as
     file,
     [...broken].map(([n, t]) => tensorToWrite(n, t)),
   );
-  await expect(readAllWeights(file, graph)).rejects.toThrow(`"${name}": element 9 is ${value}, but weights must be finite`);
+  await expect(readAllWeights(file, graph)).rejects.toThrow(
+    `"${name}": element 9 is ${value}, but weights must be finite`,
+  );
 });
 
 it("permutes any order of axes", () => {
