@@ -111,7 +111,7 @@ describe("filters", () => {
     ]) {
       await expect(readFilters([text]), text).rejects.toThrow(UsageError);
     }
-    await expect(readFilters(["no=spam"])).rejects.toThrow(/none of broken-off, unreadable, gibberish/);
+    await expect(readFilters(["no=spam"])).rejects.toThrow(/one of broken-off, unreadable, gibberish/);
     await expect(readFilters(["unlike=/nowhere"])).rejects.toThrow(/image folder "\/nowhere" cannot be read/);
   });
 });

@@ -33,7 +33,7 @@ describe("render", () => {
     const image = { name: "x.png", bytes };
     for (const augmentation of [{}, { scale: [0.5, 1] as const }]) {
       const rendering = render({ image, seed: 1, keys: [] }, { size: 5, fit: "squash", augmentation });
-      await expect(rendering).rejects.toThrow("it is a svg file; png, jpg and webp are read");
+      await expect(rendering).rejects.toThrow("it is a svg file; supported formats are png, jpg and webp");
     }
     expect((await decodeImage(image, { size: 5, fit: "squash" })).width).toBe(5);
   });

@@ -69,7 +69,7 @@ describe("recall", () => {
 
   it("refuses what would be a wrong number", () => {
     const good = embeddings(2, [1, 0], [0, 1]);
-    expect(() => recallAt(good, embeddings(2, [1, 0], [0, Number.NaN]))).toThrow(/embedding 1 holds NaN/);
+    expect(() => recallAt(good, embeddings(2, [1, 0], [0, Number.NaN]))).toThrow(/embedding 1 contains NaN/);
     expect(() => recallAt(good, embeddings(1, [1], [0]))).toThrow(/the same width, got 2 and 1/);
     expect(() => recallAt(good, { data: new Float32Array(3), width: 2 })).toThrow(
       /cannot be split into rows of width 2/,

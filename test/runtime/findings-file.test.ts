@@ -50,11 +50,11 @@ describe("findings on disk", () => {
     ["a list", "[]", /it is not a JSON object/],
     ["of a later format", JSON.stringify({ ...whole, format: 2 }), /its format is 2, not 1/],
     ["without a basis", JSON.stringify({ ...whole, basis: null }), /does not record what they were measured on/],
-    ["with a number for a list", JSON.stringify({ ...whole, value: { a: 3 } }), /no findings/],
+    ["with a number for a list", JSON.stringify({ ...whole, value: { a: 3 } }), /not valid findings/],
     [
       "with a text for a setting",
       JSON.stringify({ ...whole, value: { a: [{ schedule: "x", settings: { t: "64" }, sizes: {} }] } }),
-      /no findings/,
+      /not valid findings/,
     ],
   ])("that are %s are ignored, in one line", async (_, text, reason) => {
     const path = folder.at("damaged.json");
