@@ -134,7 +134,9 @@ describe("frozen features", () => {
       const found = shares(Array.from(model.scores(row), Math.exp));
       for (const [k, p] of found.entries()) expect(Math.abs(p - probabilities[i][k])).toBeLessThan(1e-6);
     }
-    expect(() => logisticRegression(data, [5, ...labels.slice(1)], { classes: 3, c })).toThrow("label 5 is out of range");
+    expect(() => logisticRegression(data, [5, ...labels.slice(1)], { classes: 3, c })).toThrow(
+      "label 5 is out of range",
+    );
   });
 
   it("are told apart by their nearest neighbours as scikit-learn does", () => {

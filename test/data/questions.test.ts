@@ -53,7 +53,7 @@ describe("a list of questions", () => {
       { text: "What?", answers: ["x"], category: undefined },
     ]);
     const reasons = skipped.map(({ reason }) => reason).join("\n");
-    for (const part of ["malformed", '"label"', '"text"', "not a path inside", "no question with an answer"])
+    for (const part of ["not valid JSON", '"label"', '"text"', "not a path inside", "no question with an answer"])
       expect(reasons).toContain(part);
     expect(skipped).toHaveLength(6);
   });
