@@ -60,7 +60,7 @@ export function agreedDraws<R extends { readonly raw: unknown }>(among: Among, s
     const found = await draw;
     if (verdict !== null) return verdict;
     if ("raw" in found) return found;
-    throw new FileError(`${found.name} can be read by other ranks and not by rank ${among.rank}: ${found.reason}`);
+    throw new FileError(`${found.name} can be read by other ranks but not by rank ${among.rank}: ${found.reason}`);
   };
 }
 

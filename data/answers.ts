@@ -59,6 +59,6 @@ export function yesNoMeasures(
 function requireAlike(answers: readonly unknown[], references: readonly unknown[]): void {
   if (answers.length === references.length && answers.length > 0) return;
   throw new UsageError(
-    `${answers.length} answers cannot be compared with ${references.length} references: give one of each, at least`,
+    `expected as many answers as references, at least one, got ${answers.length} answers and ${references.length} references`,
   );
 }

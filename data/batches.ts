@@ -120,6 +120,6 @@ async function withSpares(
 
 function cannotFill(rows: readonly (Row | undefined)[], { epoch, position }: Cursor): FileError {
   const broken = rows.filter((row) => row === undefined).length;
-  const what = `${broken} of ${rows.length} pictures cannot be read and no other item could stand in`;
+  const what = `${broken} of ${rows.length} images cannot be read and no replacement was found`;
   return new FileError(`batch ${position} of epoch ${epoch} cannot be filled: ${what}`);
 }

@@ -38,7 +38,9 @@ interface Word {
  */
 export function learnTokenizer(texts: Iterable<string>, vocabularySize: number): object {
   if (!(vocabularySize >= special.length + 256)) {
-    throw new UsageError(`a byte-level vocabulary has at least ${special.length + 256} tokens, not ${vocabularySize}`);
+    throw new UsageError(
+      `a byte-level vocabulary needs at least ${special.length + 256} tokens, got ${vocabularySize}`,
+    );
   }
   const tokens: string[] = [...special, ...alphabet];
   const merges = new Merges(countWords(texts));

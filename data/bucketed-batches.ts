@@ -67,7 +67,7 @@ async function standIn(pool: readonly Row[], index: number, options: BucketOptio
     }
   }
   throw new FileError(
-    `none of ${pool.length} pictures that follow each other can be read: is their folder the right one?`,
+    `none of ${pool.length} consecutive images can be read: check that their folder is the right one`,
   );
 }
 

@@ -18,7 +18,7 @@ export async function classesPng({ width, height, data }: Places, first: number)
   const numbers = Uint8Array.from(data, (value) => {
     const number = value + first;
     if (number <= mostNumber) return value < 0 ? mostNumber + 1 : number;
-    throw new UsageError(`class ${value} is not written: annotations of 8 bits have numbers up to ${mostNumber}`);
+    throw new UsageError(`class ${value} cannot be written: 8-bit masks hold class numbers up to ${mostNumber}`);
   });
   const image = sharp(numbers, { raw: { width, height, channels: 1 } });
   return await image.toColourspace("b-w").png().toBuffer();

@@ -44,7 +44,9 @@ export function classification(classes: number): Classification {
   return {
     add(found, labels) {
       if (found.length !== labels.length)
-        throw new UsageError(`${found.length} predictions are compared with ${labels.length} labels`);
+        throw new UsageError(
+          `expected as many predictions as labels, got ${found.length} predictions and ${labels.length} labels`,
+        );
       for (let i = 0; i < labels.length; i += 1) {
         const label = labels[i]!;
         if (!(label >= 0 && label < classes)) continue;

@@ -29,16 +29,16 @@ const isOfData = ({ seed, specs }: GivenCursor): boolean =>
 export function checkedCursor(cursor: unknown, specs: readonly string[], seed: number): GivenCursor {
   const given = isCursorState(cursor) ? (cursor as GivenCursor) : undefined;
   if (!given || !isOfData(given)) {
-    throw new FileError("the data of the checkpoint says nothing of where to go on: it was saved by something else");
+    throw new FileError("the checkpoint does not say where the data continues: it was saved by another program");
   }
   if (JSON.stringify(given.specs) !== JSON.stringify(specs) || given.places.length !== specs.length) {
     const [was, is] = [given.specs!, specs].map((list) => list.join(" "));
     throw new FileError(
-      `the checkpoint was saved in training on ${was}, not on ${is}: give the same data in the same order`,
+      `the checkpoint was saved while training on ${was}, not on ${is}: give the same data in the same order`,
     );
   }
   if (given.seed !== seed) {
-    throw new FileError(`the checkpoint's data was drawn with seed ${given.seed}, not ${seed}: give the same seed`);
+    throw new FileError(`the checkpoint's data was shuffled with seed ${given.seed}, not ${seed}: give the same seed`);
   }
   return given;
 }
@@ -70,7 +70,7 @@ export function filesAre(
   note: (text: string) => void,
 ): boolean {
   if (listing === undefined) {
-    note(`the checkpoint does not say which files the ${what} lay in: they are not compared`);
+    note(`the checkpoint does not list the files of the ${what}: changes to them cannot be detected`);
     return true;
   }
   if (!isListing(listing)) throw new FileError(`the checkpoint's list of files of the ${what} is damaged`);
@@ -78,8 +78,8 @@ export function filesAre(
   if (change === undefined) return true;
   if (onChange === "refuse")
     throw new FileError(
-      `the ${what} changed since the checkpoint was saved: ${change}\n  hint: put the files back as they were, or begin another run without --resume, or go on with what is there, from the next epoch on, with --changed-data`,
+      `the ${what} changed since the checkpoint was saved: ${change}\n  hint: restore the files, start a new run without --resume, or continue with the current files from the next epoch with --changed-data`,
     );
-  note(`the ${what} changed since the checkpoint was saved: ${change}; it goes on with what is there`);
+  note(`the ${what} changed since the checkpoint was saved: ${change}; continuing with the current files`);
   return false;
 }

@@ -17,7 +17,7 @@ export async function readExtent(file: Readable, { offset, size }: Extent): Prom
   const bytes = new Uint8Array(size);
   for (let at = 0; at < size; ) {
     const { bytesRead } = await file.read(bytes, at, size - at, offset + at);
-    if (bytesRead === 0) throw new FileError("the file became shorter while it was read");
+    if (bytesRead === 0) throw new FileError("the file became shorter while it was being read");
     at += bytesRead;
   }
   return bytes;

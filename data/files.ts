@@ -81,7 +81,7 @@ export async function readJson(path: string, what: string): Promise<unknown> {
   try {
     return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
   } catch (cause) {
-    throw new FileError(`${what} "${path}" is not JSON: ${reasonOf(cause)}`, { cause });
+    throw new FileError(`${what} "${path}" is not valid JSON: ${reasonOf(cause)}`, { cause });
   }
 }
 
@@ -129,5 +129,5 @@ export const inOneLine = (text: string): string =>
 
 /** FileError for a text with an unpaired surrogate, which JSON's \u escapes can produce but UTF-8 cannot represent. */
 export function requireWellFormed(text: string): void {
-  if (!text.isWellFormed()) throw new FileError("its text holds half of a surrogate pair");
+  if (!text.isWellFormed()) throw new FileError("its text has an unpaired surrogate");
 }

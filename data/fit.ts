@@ -86,7 +86,7 @@ export function checkArea(width: number, height: number, from: Sides): void {
   if (area <= most) return;
   const sides = [from.width, from.height];
   const what = Math.max(...sides) > mostEnlarged * Math.min(...sides) ? "long and narrow" : "large";
-  throw new FileError(`it is too ${what}: it would have to become ${width} x ${height} pixels`);
+  throw new FileError(`it is too ${what}: resizing would give ${width} x ${height} pixels`);
 }
 
 /** Rounds halves to even, as Python's `round` in torchvision's CenterCrop does. */

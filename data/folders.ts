@@ -36,7 +36,7 @@ export async function captioned(folder: string, picture: string, texts: CaptionF
   if (caption === undefined) throw new FileError(`it has no caption file "${stem}.txt"`);
   await requirePath(join(folder, caption), "file", "caption"); // a pipe or a device has no end
   const bytes = await readFile(join(folder, caption)).catch((cause: unknown) => {
-    throw new FileError(`its caption "${caption}" cannot be read: ${reasonOf(cause)}`, { cause });
+    throw new FileError(`its caption file "${caption}" cannot be read: ${reasonOf(cause)}`, { cause });
   });
   return { group: stem, images: [join(folder, picture)], texts: { [language]: captionLines(bytes, caption) } };
 }
@@ -47,7 +47,7 @@ export function captionLines(bytes: Uint8Array, name: string): readonly string[]
     .split(/\r?\n/)
     .map((line) => line.trim())
     .filter((line) => !isInvisible(line));
-  if (lines.length === 0) throw new FileError(`its caption "${name}" is empty`);
+  if (lines.length === 0) throw new FileError(`its caption file "${name}" is empty`);
   return lines;
 }
 

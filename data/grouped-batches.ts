@@ -94,9 +94,9 @@ async function waitingRows(
 }
 
 const leaveOut = ({ raw }: Row, { onSkip }: BatchesOptions) =>
-  onSkip({ name: raw.name, reason: "its group comes more often than batches do" });
+  onSkip({ name: raw.name, reason: "its group has more samples than there are batches" });
 
 const tooFewGroups = (found: number, size: number) =>
   new FileError(
-    `a batch of ${size} rows needs ${size} different groups, the data has ${found}: use a batch of at most ${found}`,
+    `a batch of ${size} rows needs ${size} different groups, but the data has ${found}: use a batch of at most ${found}`,
   );

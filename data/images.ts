@@ -45,7 +45,7 @@ export async function decodeImage(
   accepted: readonly string[] = formats,
 ): Promise<Pixels> {
   if (!Number.isInteger(geometry.size) || geometry.size < 1) {
-    throw new UsageError(`the image size must be a whole number of pixels, it is ${geometry.size}`);
+    throw new UsageError(`the image size must be a whole number of pixels, got ${geometry.size}`);
   }
   return await reading(source, async (input) => {
     const picture = await open(input, geometry.size, accepted);
@@ -137,13 +137,13 @@ export async function decodeClasses(source: ImageSource): Promise<Classes> {
     const input = await inputOf(source);
     const { format, channels, bitsPerSample } = await sharp(input, { limitInputPixels: pixelLimit }).metadata();
     if (format !== "png" || channels !== 1 || (bitsPerSample ?? 8) !== 8) {
-      throw new FileError("class numbers are read from grey png files of 8 bits a pixel, without palette");
+      throw new FileError("expected an 8-bit grayscale PNG of class numbers, without a palette");
     }
     const image = sharp(input, { limitInputPixels: pixelLimit, failOn: "error" }).toColourspace("b-w");
     const { data, info } = await image.raw({ depth: "uchar" }).toBuffer({ resolveWithObject: true });
     return { width: info.width, height: info.height, data };
   } catch (cause) {
-    throw new FileError(`annotation "${imageName(source)}" cannot be read: ${reasonOf(cause)}`, { cause });
+    throw new FileError(`mask "${imageName(source)}" cannot be read: ${reasonOf(cause)}`, { cause });
   }
 }
 
@@ -215,11 +215,13 @@ async function open(input: Input, size: number, accepted: readonly string[] = fo
   const found = await sharp(input, { limitInputPixels: pixelLimit }).metadata();
   if (!accepted.includes(found.format)) {
     const names = accepted.map((format) => (format === "jpeg" ? "jpg" : format));
-    throw new FileError(`it is a ${found.format} file; ${names.slice(0, -1).join(", ")} and ${names.at(-1)} are read`);
+    throw new FileError(
+      `it is a ${found.format} file; supported formats are ${names.slice(0, -1).join(", ")} and ${names.at(-1)}`,
+    );
   }
   const { width, height } = found.autoOrient;
   if (Math.max(width, height) > sideLimit) {
-    throw new FileError(`it has ${width} x ${height} pixels; a side has at most ${sideLimit}`);
+    throw new FileError(`it has ${width} x ${height} pixels; each side can have at most ${sideLimit}`);
   }
   // An SVG is drawn at the requested size, not enlarged from its nominal pixels.
   const enlarge = found.format === "svg" ? Math.max(1, Math.ceil(size / Math.min(width, height))) : 1;
@@ -241,7 +243,7 @@ export const encodedBytes = async (source: ImageSource): Promise<Uint8Array> => 
 async function inputOf(source: ImageSource): Promise<Input> {
   if (typeof source !== "string") return await encodedBytes(source);
   // Reading a pipe would block forever.
-  if (!(await stat(source)).isFile()) throw new FileError("it is not an ordinary file");
+  if (!(await stat(source)).isFile()) throw new FileError("it is not a regular file");
   await access(source, constants.R_OK); // the decoder would report an unsupported format instead
   return source;
 }

@@ -43,7 +43,8 @@ function turnsOf(conversations: unknown): readonly Turn[] {
   return conversations.map((turn, i) => {
     const from = isRecord(turn) && typeof turn.from === "string" ? turn.from : "";
     const role = Object.hasOwn(roles, from) ? roles[from] : undefined;
-    if (!isRecord(turn) || !role) throw new FileError(`turn ${i} is not from one of ${Object.keys(roles).join(", ")}`);
+    if (!isRecord(turn) || !role)
+      throw new FileError(`"from" of turn ${i} must be one of ${Object.keys(roles).join(", ")}`);
     if (typeof turn.value !== "string") throw new FileError(`turn ${i} has no text in "value"`);
     requireWellFormed(turn.value);
     return { role, text: turn.value };
@@ -53,7 +54,7 @@ function turnsOf(conversations: unknown): readonly Turn[] {
 /** Parses a text as a JSON object; FileError otherwise. */
 export function parseRecord(text: string): Readonly<Record<string, unknown>> {
   const entry = parseJson(text);
-  if (!isRecord(entry)) throw new FileError("it is not a record");
+  if (!isRecord(entry)) throw new FileError("it is not a JSON object");
   return entry;
 }
 
@@ -67,7 +68,7 @@ function parsed(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch (cause) {
-    throw new FileError(`it is malformed: ${reasonOf(cause)}`, { cause });
+    throw new FileError(`it is not valid JSON: ${reasonOf(cause)}`, { cause });
   }
 }
 

@@ -32,7 +32,7 @@ export async function* jsonElements(file: string, onSkip: OnSkip): AsyncGenerato
       const found = scan(chunk[i]!);
       if (found === undefined) continue;
       if (found === "no array") throw new FileError(`instruction file "${file}" is not a JSON array`);
-      if (found === "trailing") return onSkip({ name: file, reason: "text follows its array and is not read" });
+      if (found === "trailing") return onSkip({ name: file, reason: "text after its array is ignored" });
       held.push(chunk.subarray(start, i));
       start = i + 1;
       const element = found === "open" ? "" : Buffer.concat(held).toString("utf8").trim();
@@ -49,7 +49,8 @@ export async function* jsonElements(file: string, onSkip: OnSkip): AsyncGenerato
   }
   const end = scan(endOfFile);
   if (end === "no array") throw new FileError(`instruction file "${file}" is empty`);
-  if (end === "cut") onSkip({ name: file, reason: `it ends, or never closes a quote, after ${elements} elements` });
+  if (end === "cut")
+    onSkip({ name: file, reason: `it is cut off, or has an unclosed quote, after ${elements} elements` });
 }
 
 const endOfFile = -1;

@@ -54,7 +54,7 @@ const blockSize = (files: number): number => 2 ** Math.ceil(Math.log2(Math.max(1
 const named = 3;
 
 /**
- * A human-readable description of how `files` differ from a listing: "1 file more (b.tar), 2 gone (x.tar, y.tar)";
+ * A human-readable description of how `files` differ from a listing: "1 file added: b.tar; 1 file removed: x.tar";
  * undefined if they do not.
  */
 export function listingChange(was: Listing, files: readonly ListedFile[]): string | undefined {
@@ -64,20 +64,22 @@ export function listingChange(was: Listing, files: readonly ListedFile[]): strin
   const more = now.blocks.filter(([first]) => !before!.has(first));
   const gone = was.blocks.filter(([first]) => !after!.has(first));
   const other = was.blocks.filter((block) => after!.has(block[0]) && isOther(block, after!.get(block[0])!));
-  if (more.length + gone.length + other.length === 0) return "the same files come in another order";
-  const total = `${counted(was.files, "file")} of ${was.bytes} bytes then, ${now.files} of ${now.bytes} now`;
+  if (more.length + gone.length + other.length === 0) return "the same files are in another order";
+  const total = `${counted(was.files, "file")} with ${was.bytes} bytes before, ${now.files} with ${now.bytes} now`;
   if (was.every > 1) {
     // A block whose first file changed shows up in the block that it is now part of.
-    const places = [...other, ...gone, ...more].map(([first, count]) => `${count} from ${JSON.stringify(first)} on`);
-    return `${total}; what differs is among ${listed(places)}`;
+    const places = [...other, ...gone, ...more].map(
+      ([first, count]) => `${count} starting at ${JSON.stringify(first)}`,
+    );
+    return `${total}; the differences are among ${listed(places)}`;
   }
   const sizes = ([first, , bytes]: Block) =>
-    `${JSON.stringify(first)}, ${bytes} bytes then, ${sizeIn(after!, first)} now`;
+    `${JSON.stringify(first)}, ${bytes} bytes before, ${sizeIn(after!, first)} now`;
   return [
     total,
-    ...(more.length > 0 ? [`${counted(more.length, "file")} more: ${listed(more.map(nameOf))}`] : []),
-    ...(gone.length > 0 ? [`${counted(gone.length, "file")} gone: ${listed(gone.map(nameOf))}`] : []),
-    ...(other.length > 0 ? [`${counted(other.length, "file")} of another size: ${listed(other.map(sizes))}`] : []),
+    ...(more.length > 0 ? [`${counted(more.length, "file")} added: ${listed(more.map(nameOf))}`] : []),
+    ...(gone.length > 0 ? [`${counted(gone.length, "file")} removed: ${listed(gone.map(nameOf))}`] : []),
+    ...(other.length > 0 ? [`${counted(other.length, "file")} with another size: ${listed(other.map(sizes))}`] : []),
   ].join("; ");
 }
 

@@ -150,7 +150,7 @@ async function nextRow(
     epochs.add(upcoming.ref[1]);
     if (epochs.size > 2) break; // a whole epoch has been skipped
   }
-  throw new FileError(`${source.spec} holds no sample that can be used: what is wrong with them was told before`);
+  throw new FileError(`${source.spec} has no usable samples: see the reasons reported above`);
 }
 
 const weightOf = (sources: readonly SampleStream[]): number =>

@@ -26,7 +26,7 @@ export function withinPatience<A extends readonly unknown[], R>(
     } catch (cause) {
       if ((cause as NodeJS.ErrnoException).code !== "ERR_SCRIPT_EXECUTION_TIMEOUT") throw cause;
       throw new FileError(
-        `tokenizer "${path}" cannot be used: one of its patterns takes more than ${patience / 1000} seconds for a text (${reasonOf(cause)})`,
+        `tokenizer "${path}" cannot be used: one of its patterns takes more than ${patience / 1000} seconds on a text (${reasonOf(cause)})`,
         { cause },
       );
     }

@@ -232,28 +232,27 @@ function checkOptions(
   kind: SampleKind,
   { batch, workers = 1, wordsOf, image }: Omit<OpenDataOptions, "wordsOf"> & { wordsOf?: unknown },
 ): void {
-  if (wordsOf && kind !== "conversations") throw new UsageError(`${kind} are not sorted by length, conversations are`);
+  if (wordsOf && kind !== "conversations")
+    throw new UsageError(`${kind} cannot be sorted by length, only conversations can`);
   if (!Number.isInteger(workers) || workers < 0) {
-    throw new UsageError(`the number of decoding threads is a whole number, 0 for none; it was given ${workers}`);
+    throw new UsageError(`the number of decoding threads must be a non-negative integer (0 for none), got ${workers}`);
   }
   if (!Number.isInteger(batch) || batch < 1) {
-    throw new UsageError(`a batch needs a whole number of rows, at least 1; it was given ${batch}`);
+    throw new UsageError(`the batch size must be an integer of at least 1, got ${batch}`);
   }
   if ((image === undefined) !== (kind === "texts"))
-    throw new UsageError(
-      `${kind} are opened ${image ? "without" : "with"} \`image\`, which says how pictures are shown`,
-    );
+    throw new UsageError(`${kind} must be opened ${image ? "without" : "with"} \`image\`, the image preprocessing`);
   const { size, tiles } = image ?? { size: 1 };
   if (tiles && kind !== "conversations")
-    throw new UsageError(`pictures of ${kind} are not cut into tiles, those of conversations are`);
+    throw new UsageError(`images of ${kind} cannot be split into tiles, only those of conversations can`);
   if (!Number.isInteger(size) || size < 1) {
-    throw new UsageError(`the image size must be a whole number of pixels, it is ${size}`);
+    throw new UsageError(`the image size must be a whole number of pixels, got ${size}`);
   }
 }
 
 function describe({ spec, parts, partName, weight }: Source, count: number | undefined): string {
   const found = `${parts.length} ${partName}${parts.length === 1 ? "" : "s"}`;
-  const held = count === undefined ? "how many samples is known when all were read" : amount(count);
+  const held = count === undefined ? "number of samples unknown until all have been read" : amount(count);
   return `${spec}: ${found}, weight ${weight}, ${held}`;
 }
 
@@ -265,7 +264,7 @@ function requireSamples(
   const empty = sources.filter((_, i) => counts[i] === 0).map(({ spec }) => spec);
   if (empty.length === 0) return;
   const why = early.slice(0, 3).map(({ name, reason }) => `\n  ${name}: ${reason}`);
-  throw new FileError(`${empty.join(" and ")} ${empty.length === 1 ? "holds" : "hold"} no sample${why.join("")}`);
+  throw new FileError(`${empty.join(" and ")} ${empty.length === 1 ? "has" : "have"} no samples${why.join("")}`);
 }
 
 function classesOf(sources: readonly Source[]): readonly string[] | undefined {

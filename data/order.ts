@@ -73,10 +73,10 @@ function* standIns(items: readonly Item[], { seed, epoch, position }: Cursor): G
 
 function checkSize(size: number): void {
   if (Number.isInteger(size) && size >= 1) return;
-  throw new UsageError(`a batch needs a whole number of rows, at least 1; it was given ${size}`);
+  throw new UsageError(`the batch size must be an integer of at least 1, got ${size}`);
 }
 
 const tooFewGroups = (size: number, distinct: number) =>
   new UsageError(
-    `a batch of ${size} rows needs ${size} different groups, the data has ${distinct}: use a batch of at most ${distinct}`,
+    `a batch of ${size} rows needs ${size} different groups, but the data has ${distinct}: use a batch of at most ${distinct}`,
   );

@@ -49,7 +49,7 @@ export function packedTexts(opened: OpenData<"texts">, { rows, length, encode, e
       let taken = Math.min(skipped, ids.length);
       skipped -= taken;
       sinceRow = ids.length > taken ? 0 : sinceRow + 1;
-      if (sinceRow > mostWithoutIds) throw new FileError("the data holds no text that has ids");
+      if (sinceRow > mostWithoutIds) throw new FileError("the data has no text with tokens");
       while (taken < ids.length) {
         const own = Math.min(length - held.length, ids.length - taken);
         for (let i = 0; i < own; i += 1) held.push(ids[taken + i]!);
@@ -98,6 +98,6 @@ function takenOf(cursor: unknown): number {
   const taken = isRecord(cursor) ? cursor.taken : undefined;
   if (Number.isSafeInteger(taken) && (taken as number) >= 0) return taken as number;
   throw new FileError(
-    "the data of the checkpoint does not say where in a text to go on: it was saved by something else",
+    "the checkpoint does not say where in a text the data continues: it was saved by another program",
   );
 }

@@ -53,7 +53,7 @@ export async function readQuestions(
     const name = `${path}[${index}]`;
     try {
       const entry = typeof record === "string" ? parseRecord(record) : record;
-      if (!isRecord(entry)) throw new FileError("it is no record");
+      if (!isRecord(entry)) throw new FileError("it is not a JSON object");
       return [questionOf({ ...known?.get(String(entry.question_id)), ...entry }, name, index, images, imageName)];
     } catch (error) {
       if (!(error instanceof FileError)) throw error;
@@ -108,10 +108,11 @@ function pictureOf(
 
 /** The image name for an id. Throws UsageError when no pattern is given. */
 function numbered(id: unknown, pattern: string | undefined): string {
-  if (typeof id !== "string" && typeof id !== "number") throw new FileError(`its image ${shown(id)} is no name`);
+  if (typeof id !== "string" && typeof id !== "number")
+    throw new FileError(`its image ${shown(id)} is not a string or number`);
   if (pattern !== undefined) return pattern.replace(/\{(\d*)\}/, (_, width) => String(id).padStart(Number(width), "0"));
   throw new UsageError(
-    `questions say the id of their picture, as in ${shown(id)}: say how files are called with --image-name, as in COCO_val2014_{12}.jpg or {}.jpg`,
+    `questions give image ids, such as ${shown(id)}, instead of file names: set the file name pattern with --image-name, such as COCO_val2014_{12}.jpg or {}.jpg`,
   );
 }
 
@@ -132,7 +133,7 @@ async function recordsOf(path: string, names: readonly string[]): Promise<readon
   const list = isRecord(value) ? names.map((name) => value[name]).find(Array.isArray) : value;
   if (Array.isArray(list)) return list;
   if (isRecord(value) && names.every((name) => value[name] === undefined)) return [value]; // a record on the only line
-  throw new FileError(`"${path}" is no array of questions, nor an object with one as ${names.join(" or ")}`);
+  throw new FileError(`"${path}" must be an array of questions, or an object with one as ${names.join(" or ")}`);
 }
 
 /** POPE's files end in .json but have one record per line: if the whole file is not JSON, its lines may be. */
@@ -148,7 +149,7 @@ async function linesOf(path: string): Promise<readonly string[]> {
     .split("\n")
     .filter((line) => line.trim() !== "");
   if (lines[0]?.trimStart().startsWith("{")) return lines;
-  throw new FileError(`"${path}" holds neither an array of questions nor a record on each line`);
+  throw new FileError(`"${path}" is neither an array of questions nor JSON Lines`);
 }
 
 /** VQA's annotations: { "annotations": [{ "question_id", "answers": [{ "answer" }], "answer_type" }] }. */
@@ -166,7 +167,8 @@ async function answersById(path: string): Promise<ReadonlyMap<string, Readonly<R
 export async function readMme(folder: string, tasks: readonly string[], onSkip: OnSkip): Promise<readonly Question[]> {
   const there = await listFolder(folder, "MME folder");
   const own = tasks.filter((task) => there.includes(task));
-  if (own.length === 0) throw new FileError(`"${folder}" holds no sub-task of MME: folders ${tasks.join(", ")}`);
+  if (own.length === 0)
+    throw new FileError(`"${folder}" contains no MME subtask (expected folders ${tasks.join(", ")})`);
   return (await Promise.all(own.map((task) => taskQuestions(join(folder, task), task, onSkip)))).flat();
 }
 
@@ -180,13 +182,14 @@ async function taskQuestions(folder: string, category: string, onSkip: OnSkip): 
     const path = join(folder, name);
     try {
       const image = pictures.get(stem(name));
-      if (image === undefined) throw new FileError("it has no picture of its name");
+      if (image === undefined) throw new FileError("it has no image of the same name");
       const lines = decodeUtf8(await readFile(path), path)
         .split(/\r?\n/)
         .filter((line) => line.trim() !== "");
       for (const line of lines) {
         const [text, answer, ...more] = line.split("\t");
-        if (answer === undefined || more.length > 0) throw new FileError("a line is no question, tab and answer");
+        if (answer === undefined || more.length > 0)
+          throw new FileError("each line must be a question, a tab and an answer");
         questions.push({ name: path, image, text: text!, answers: [answer.trim()], category });
       }
     } catch (error) {

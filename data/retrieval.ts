@@ -117,19 +117,22 @@ function scoreRow(queries: Embeddings, query: number, { data, width }: Embedding
 
 function checkFit(queries: Embeddings, candidates: Embeddings): void {
   if (queries.width !== candidates.width) {
-    throw new UsageError(`embeddings are ${queries.width} wide on one side and ${candidates.width} on the other`);
+    throw new UsageError(
+      `query and candidate embeddings must have the same width, got ${queries.width} and ${candidates.width}`,
+    );
   }
   for (const { data, width } of [queries, candidates]) {
     if (!Number.isInteger(width) || width < 1 || data.length === 0 || data.length % width !== 0) {
-      throw new UsageError(`${data.length} embedding values are no rows of ${width}`);
+      throw new UsageError(`${data.length} embedding values cannot be split into rows of width ${width}`);
     }
     const bad = data.findIndex((value) => !Number.isFinite(value));
-    if (bad >= 0) throw new UsageError(`embedding ${Math.floor(bad / width)} holds ${data[bad]}: the model diverged`);
+    if (bad >= 0)
+      throw new UsageError(`embedding ${Math.floor(bad / width)} contains ${data[bad]}: the model diverged`);
   }
 }
 
 const outside = (query: number, index: number, scores: Float64Array): never => {
-  throw new UsageError(`query ${query} names candidate ${index} as right, there are ${scores.length}`);
+  throw new UsageError(`query ${query} has candidate ${index} as its match, but there are ${scores.length} candidates`);
 };
 
 const byK = (ks: readonly number[], value: (k: number) => number): Recall =>

@@ -82,7 +82,7 @@ export function streamOf(source: Source, number: number, options: StreamOptions)
       const [, , part, index] = ref;
       const opened = part < source.parts.length ? await openPart(part) : undefined;
       if (!opened || index >= opened.count)
-        throw new FileError(`${source.spec} is not what it was when the checkpoint was saved: samples of it are gone`);
+        throw new FileError(`${source.spec} changed since the checkpoint was saved: some of its samples are missing`);
       return { ref, name: opened.name(index), read: () => opened.read(index) };
     },
     /** Every sample once, in stored order. */
@@ -128,7 +128,7 @@ export function streamOf(source: Source, number: number, options: StreamOptions)
           window = next;
           at = 0;
         }
-        if (found === 0 && place.epoch !== epoch) throw new FileError(`${source.spec} holds no sample`);
+        if (found === 0 && place.epoch !== epoch) throw new FileError(`${source.spec} has no samples`);
         epoch += 1;
         window = 0;
         if (epoch === 1) options.note(`epoch 2 of ${source.spec} begins${isWhole ? `: it has ${amount(found)}` : ""}`);

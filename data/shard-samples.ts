@@ -28,7 +28,7 @@ export const pictureExtensionOf = ({ pictures }: ShardSample): string | undefine
 /** FileError when there is none. */
 export function pictureOf(sample: ShardSample, name: string): StoredImage {
   const extension = pictureExtensionOf(sample);
-  if (!extension) throw new FileError(`it has no picture (${imageExtensions.join(", ")})`);
+  if (!extension) throw new FileError(`it has no image (${imageExtensions.join(", ")})`);
   return pictureAt(sample, extension, name);
 }
 
@@ -46,7 +46,7 @@ function captions(files: ReadonlyMap<string, Uint8Array>): readonly string[] {
   const text = files.get(".txt");
   if (text) return captionLines(text, ".txt");
   const json = files.get(".json");
-  if (!json) throw new FileError("it has no caption (.txt or .json) right beside it");
+  if (!json) throw new FileError("it has no caption (.txt or .json) next to it in the shard");
   const parsed = parseJson(json);
   const found = isRecord(parsed) ? (parsed.caption ?? parsed.captions ?? parsed.text) : undefined;
   const list = (Array.isArray(found) ? found : [found]).filter((entry) => typeof entry === "string");
@@ -60,6 +60,6 @@ function parseJson(bytes: Uint8Array): unknown {
   try {
     return JSON.parse(text);
   } catch (cause) {
-    throw new FileError(`its .json is malformed: ${reasonOf(cause)}`, { cause });
+    throw new FileError(`its .json is not valid JSON: ${reasonOf(cause)}`, { cause });
   }
 }

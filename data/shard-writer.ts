@@ -26,7 +26,7 @@ export async function writeShards(
   out: string,
   maxBytes: number,
 ): Promise<ShardsWritten> {
-  if (existsSync(out)) throw new UsageError(`"${out}" is there already: name a folder that is not, or remove it`);
+  if (existsSync(out)) throw new UsageError(`"${out}" already exists: name a new folder, or remove it`);
   const staging = `${out.replace(/\/+$/, "")}.unfinished-${process.pid}`;
   try {
     // Not recursive if the parent exists: Node's own recursive mkdir never returns for a folder that cannot be created
@@ -34,7 +34,7 @@ export async function writeShards(
     if (!existsSync(dirname(staging))) await mkdir(dirname(staging), { recursive: true });
     await mkdir(staging);
     const written = await writeInto(staging, samples, maxBytes);
-    if (existsSync(out)) throw new UsageError(`"${out}" appeared meanwhile: name a folder that is not there`);
+    if (existsSync(out)) throw new UsageError(`"${out}" was created in the meantime: name a new folder`);
     await rename(staging, out);
     return written;
   } catch (error) {

@@ -93,12 +93,12 @@ export function placeOf({ name, type }: TarEntry, shard: string, onSkip: OnSkip)
   if (type !== "file" && type !== "contiguous-file") {
     onSkip({
       name: `${shard}/${name}`,
-      reason: `it is a ${type ?? "entry of unknown type"}, only plain files are read`,
+      reason: `it is a ${type ?? "entry of unknown type"}, only regular files are read`,
     });
     return undefined;
   }
   if (!staysInside(name)) {
-    onSkip({ name: `${shard}/${name}`, reason: "its name leaves the shard's folder" });
+    onSkip({ name: `${shard}/${name}`, reason: "its path points outside the shard's folder" });
     return undefined;
   }
   const { dir, base } = posix.parse(name);

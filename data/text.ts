@@ -168,7 +168,7 @@ function wrap(path: string, hub: HubTokenizer, ids: SpecialIds): Tokenizer {
     const id = ids[role];
     if (id !== undefined) return id;
     throw new FileError(
-      `tokenizer "${path}" names no ${role} token: say which it is in the tokenizer_config.json beside it, as in { "${role}_token": "</s>" }`,
+      `tokenizer "${path}" has no ${role} token: set it in the tokenizer_config.json next to it, as in { "${role}_token": "</s>" }`,
     );
   };
   return {
@@ -191,7 +191,7 @@ function wrap(path: string, hub: HubTokenizer, ids: SpecialIds): Tokenizer {
       checkLength(maxLength);
       const inner = hub.encode(text, { add_special_tokens: false }).ids;
       if (!inner.every(Number.isInteger))
-        throw new FileError(`tokenizer "${path}" has neither a token for a part of a text nor an unknown token`);
+        throw new FileError(`tokenizer "${path}" has no token for part of a text, and no unknown token`);
       return [named("bos"), ...inner.slice(0, maxLength - 2), named("eos")];
     },
     encodeByTemplate: (text) => hub.encode(text, { add_special_tokens: true }).ids,
@@ -211,7 +211,8 @@ function specialId(
   for (const name of names) {
     const id = name === undefined ? undefined : hub.token_to_id(name);
     if (id !== undefined) return id;
-    if (name !== undefined) throw new FileError(`tokenizer "${path}" has no token "${name}", its ${role} token`);
+    if (name !== undefined)
+      throw new FileError(`tokenizer "${path}" has no token "${name}", which is configured as its ${role} token`);
   }
   return undefined;
 }
@@ -224,5 +225,5 @@ function tokenText(token: unknown): string | undefined {
 
 function checkLength(maxLength: number): void {
   if (Number.isInteger(maxLength) && maxLength >= 2) return;
-  throw new UsageError(`texts need at least 2 tokens, for their beginning and end; the length is ${maxLength}`);
+  throw new UsageError(`the maximum length must be at least 2 tokens, for bos and eos, got ${maxLength}`);
 }

@@ -34,7 +34,7 @@ export function tilesFor(
 ): Tiles {
   if (!(Number.isInteger(least) && Number.isInteger(most) && 1 <= least && least <= most))
     throw new UsageError(
-      `a picture cannot become ${least} to ${most} tiles: whole numbers from 1 on are needed, in order`,
+      `invalid range of ${least} to ${most} tiles: expected integers of at least 1, in ascending order`,
     );
   const shape = picture.width / picture.height;
   const pixels = picture.width * picture.height;

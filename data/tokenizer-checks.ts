@@ -18,13 +18,15 @@ export function requireIds(path: string, model: object): void {
   const wrong = pairs.find(([, id]) => !isId(id));
   if (wrong)
     throw new FileError(
-      `tokenizer "${path}" cannot be used: its token ${shown(wrong[0])} has the id ${shown(wrong[1])}; needed is a whole number from 0 to ${idLimit - 1}`,
+      `tokenizer "${path}" cannot be used: the id of its token ${shown(wrong[0])} must be an integer from 0 to ${idLimit - 1}, got ${shown(wrong[1])}`,
     );
   if (
     Array.isArray(vocab) &&
     !vocab.every((e) => Array.isArray(e) && typeof e[0] === "string" && Number.isFinite(e[1]))
   )
-    throw new FileError(`tokenizer "${path}" cannot be used: its vocabulary is no list of tokens with finite scores`);
+    throw new FileError(
+      `tokenizer "${path}" cannot be used: its vocabulary is not a list of tokens with finite scores`,
+    );
 }
 
 const flags = ["single_word", "lstrip", "rstrip", "normalized", "special"] as const;
@@ -39,7 +41,7 @@ export function requireTokens(path: string, model: object): void {
   const wrong = Array.isArray(added) ? added.findIndex((token) => !isAdded(token)) : -1;
   if (!Array.isArray(added) || wrong >= 0)
     throw new FileError(
-      `tokenizer "${path}" cannot be used: its added tokens are no list of texts with flags${wrong >= 0 ? `: see number ${wrong}` : ""}`,
+      `tokenizer "${path}" cannot be used: its added_tokens is not a valid list of tokens${wrong >= 0 ? `: see entry ${wrong}` : ""}`,
     );
   const vocab = isRecord(inner) ? inner.vocab : undefined;
   const listed = isRecord(vocab)
@@ -49,9 +51,7 @@ export function requireTokens(path: string, model: object): void {
       : [];
   const broken = [...listed, ...added.map(({ content }) => content as string)].find((token) => !token.isWellFormed());
   if (broken !== undefined)
-    throw new FileError(
-      `tokenizer "${path}" cannot be used: its token ${shown(broken)} holds half of a surrogate pair`,
-    );
+    throw new FileError(`tokenizer "${path}" cannot be used: its token ${shown(broken)} has an unpaired surrogate`);
 }
 
 const modelTypes: readonly unknown[] = ["BPE", "Unigram", "WordPiece", "WordLevel"];
@@ -64,9 +64,11 @@ export function requireModel(path: string, model: object): void {
   const inner = (model as { readonly model?: unknown }).model;
   const { type, vocab, merges, continuing_subword_prefix: prefix } = isRecord(inner) ? inner : {};
   const refuse = (why: string) => new FileError(`tokenizer "${path}" cannot be used: ${why}`);
-  if (!modelTypes.includes(type)) throw refuse(`its model is of the type ${shown(type)}, not ${modelTypes.join(", ")}`);
+  if (!modelTypes.includes(type))
+    throw refuse(`its model type must be one of ${modelTypes.join(", ")}, got ${shown(type)}`);
   if (!isRecord(vocab)) return;
-  if (new Set(Object.values(vocab)).size < Object.keys(vocab).length) throw refuse("two tokens of it have one id");
+  if (new Set(Object.values(vocab)).size < Object.keys(vocab).length)
+    throw refuse("two of its tokens have the same id");
   if (type !== "BPE") return;
   const length = typeof prefix === "string" ? prefix.length : 0; // the prefix that a merge's second token loses
   const isMerge = (merge: unknown): boolean => {
@@ -77,7 +79,7 @@ export function requireModel(path: string, model: object): void {
   };
   const wrong = Array.isArray(merges) ? merges.findIndex((merge) => !isMerge(merge)) : -1;
   if (!Array.isArray(merges)) throw refuse("it has no list of merges");
-  if (wrong >= 0) throw refuse(`its merge ${wrong} is not of two tokens that make a third`);
+  if (wrong >= 0) throw refuse(`its merge ${wrong} does not join two tokens into a third`);
 }
 
 /**
@@ -90,7 +92,7 @@ export function requirePatterns(path: string, model: object): void {
     const isWanted = type === "Replace" || type === "Split" || Object.hasOwn(record, "pattern");
     if (isWanted && !isPattern(pattern))
       throw new FileError(
-        `tokenizer "${path}" cannot be used: a pattern of it is neither { "String": text } nor { "Regex": text }`,
+        `tokenizer "${path}" cannot be used: one of its patterns is neither { "String": text } nor { "Regex": text }`,
       );
   }
 }

@@ -18,7 +18,7 @@ export interface Video {
  * in it.
  */
 export async function readVideos(folder: string): Promise<readonly Video[]> {
-  await listFolder(folder, "folder of classes of videos");
+  await listFolder(folder, "video folder");
   const videos: Video[] = [];
   for (const className of await foldersOf(folder))
     for (const name of await foldersOf(join(folder, className))) {
@@ -27,7 +27,9 @@ export async function readVideos(folder: string): Promise<readonly Video[]> {
       if (frames.length > 0) videos.push({ name: place, className, frames: frames.map((frame) => join(place, frame)) });
     }
   if (videos.length > 0) return videos;
-  throw new FileError(`"${folder}" holds no video: each class is a folder, and each video a folder of frames in it`);
+  throw new FileError(
+    `"${folder}" contains no videos: each class must be a folder, and each video a folder of frames in it`,
+  );
 }
 
 const foldersOf = async (folder: string): Promise<readonly string[]> =>

@@ -65,7 +65,7 @@ export function imageTensor(
 ): HostTensor {
   const { size, views, normalization = imagenet } = options;
   if (views && views.length !== pictures.length) {
-    throw new UsageError(`${pictures.length} pictures were given with ${views.length} views: give one view for each`);
+    throw new UsageError(`expected one view per image, got ${pictures.length} images and ${views.length} views`);
   }
   const data = new Float32Array(pictures.length * 3 * size * size);
   for (const [i, pixels] of pictures.entries()) {

@@ -16,7 +16,7 @@ export interface Cached<T> {
 export interface CachedKind {
   /** Subject of the message: "findings". */
   readonly what: string;
-  /** End of the message: "heddle tune finds them anew". */
+  /** End of the message: "heddle tune measures them again". */
   readonly again: string;
 }
 
@@ -38,14 +38,14 @@ export async function readCached<T>(
   const ignored = (reason: string) => ({ ignored: `${what} in ${path} are ignored: ${reason}; ${again}` });
   try {
     const content = JSON.parse(new TextDecoder().decode(await readWhole(fs, path, mostBytes))) as unknown;
-    if (!isRecord(content)) return ignored("it is no record");
+    if (!isRecord(content)) return ignored("it is not a JSON object");
     if (content.format !== format) return ignored(`its format is ${JSON.stringify(content.format)}, not ${format}`);
     const { basis: was, value } = content;
-    if (!isRecord(was)) return ignored("it does not say what they are true of");
+    if (!isRecord(was)) return ignored("it does not record what they were measured on");
     const other = Object.keys({ ...was, ...basis }).find((key) => was[key] !== basis[key]);
     if (other !== undefined)
-      return ignored(`${other} was "${was[other] ?? "not told"}" and is "${basis[other] ?? "not told"}"`);
-    return isValue(value) ? { value } : ignored(`what it holds are no ${what}`);
+      return ignored(`${other} was "${was[other] ?? "unknown"}" and is now "${basis[other] ?? "unknown"}"`);
+    return isValue(value) ? { value } : ignored(`its content is not valid ${what}`);
   } catch (error) {
     if (errorCode((error as Error).cause ?? error) === "ENOENT") return {};
     return ignored((error as Error).message.split("\n")[0]!);

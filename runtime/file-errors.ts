@@ -17,14 +17,14 @@ const systemFaults: ReadonlyMap<string, readonly [what: string, hint: string]> =
   ["ENOENT", ["no such file or folder", "check the path, and that its folder exists"]],
   ["EISDIR", ["it is a folder, not a file", "name a file inside it"]],
   ["ENOTDIR", ["a part of the path is a file, not a folder", "check the path"]],
-  ["EEXIST", ["it exists already", "remove it, or choose another name"]],
+  ["EEXIST", ["it already exists", "remove it, or choose another name"]],
   ["ENOTEMPTY", ["the folder is not empty", "empty it, or choose another name"]],
   ["EMFILE", ["too many files are open", "raise the limit (ulimit -n)"]],
   ["ENFILE", ["too many files are open on this machine", "close other programs"]],
   ["ENAMETOOLONG", ["the name is too long", "choose a shorter one"]],
   ["EFBIG", ["the file is larger than the file system allows", "write to another disk, or in smaller shards"]],
   ["EBUSY", ["it is in use by another program", "close that program"]],
-  ["ELOOP", ["its symbolic links lead in a circle", "mend or remove the links"]],
+  ["ELOOP", ["its symbolic links form a loop", "fix or remove the links"]],
   ["EIO", ["the device reported an input/output error", "check the disk, and use another one"]],
 ]);
 
@@ -35,7 +35,7 @@ const systemFaults: ReadonlyMap<string, readonly [what: string, hint: string]> =
 export function asFileError(error: unknown, action: string, path: string, extraFact = ""): unknown {
   const code = errorCode(error);
   if (error instanceof HeddleError || code === undefined) return error;
-  const [what, hint] = systemFaults.get(code) ?? [(error as Error).message, "see what the system says above"];
+  const [what, hint] = systemFaults.get(code) ?? [(error as Error).message, "see the system's message above"];
   return new FileError(`cannot ${action} ${path}: ${what}${extraFact}\n  hint: ${hint}`, { cause: error });
 }
 

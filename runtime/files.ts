@@ -104,7 +104,7 @@ async function resolveTarget(fs: FileSystem, path: string): Promise<{ target: st
   const info = await infoOf(fs, target);
   if (info === undefined) return { target };
   if (info.isDirectory()) throw fileError(path, "cannot be written: it is a folder", "name a file inside it");
-  if (!info.isFile()) throw fileError(path, "cannot be written: it is a device or a pipe", "name an ordinary file");
+  if (!info.isFile()) throw fileError(path, "cannot be written: it is a device or a pipe", "name a regular file");
   return { target, mode: info.mode & 0o777 };
 }
 
@@ -156,7 +156,7 @@ async function writeAll(file: OpenFile, bytes: Uint8Array, path: string, signal?
 
 function throwIfAborted(signal: AbortSignal | undefined, path: string): void {
   if (!signal?.aborted) return;
-  throw new FileError(`writing ${path} was stopped before it was complete; what was there before is unchanged`, {
+  throw new FileError(`writing ${path} was stopped before it was complete; the previous file is unchanged`, {
     cause: signal.reason,
   });
 }
@@ -234,12 +234,12 @@ export async function* readPieces(
 export async function readWhole(fs: FileSystem, path: string, mostBytes: number): Promise<Uint8Array> {
   return await explainingFaults("read", path, async () => {
     const info = await fs.stat(path);
-    if (!info.isFile()) throw fileError(path, "it is not an ordinary file", "name a file");
+    if (!info.isFile()) throw fileError(path, "it is not a regular file", "name a file");
     if (info.size > mostBytes) {
       throw fileError(
         path,
-        `it has ${info.size} bytes, at most ${mostBytes} are accepted`,
-        "check that it is the file meant",
+        `it has ${info.size} bytes, but at most ${mostBytes} are accepted`,
+        "check that it is the intended file",
       );
     }
     const pieces: Uint8Array[] = [];

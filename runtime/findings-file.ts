@@ -15,7 +15,7 @@ type Stored = Readonly<Record<string, readonly Finding[]>>;
  * the result says why.
  */
 export async function readFindings(path: string, basis: MeasuredOn): Promise<ReadFindings> {
-  const kind = { what: "findings", again: "heddle tune finds them anew" };
+  const kind = { what: "findings", again: "heddle tune measures them again" };
   const { value = {}, ignored } = await readCached(path, kind, basis, areFindings);
   return { findings: new Map(Object.entries(value)), ...(ignored !== undefined && { ignored }) };
 }

@@ -65,18 +65,19 @@ async function endOfStep(fs: FileSystem, path: string, lastStep: number): Promis
     if (step === undefined) fault ??= `line ${number} is not a record with a step`;
     else if (fault !== undefined)
       throw notInOrder(path, fault); // only the last line may be torn
-    else if (step <= last) throw notInOrder(path, `line ${number} is of step ${step}, behind one of step ${last}`);
+    else if (step <= last)
+      throw notInOrder(path, `line ${number} is for step ${step}, but follows one for step ${last}`);
     else last = step;
     if (fault === undefined && last <= lastStep) [kept, end] = [last, line.end];
   }
   // Lines reach the disk before their checkpoint does. Only a log begun anew after it has none of them.
   if ((kept ?? lastStep) < lastStep || (fault !== undefined && kept !== lastStep && lastStep > 0))
-    throw notInOrder(path, `${fault ?? `it ends with step ${kept}`}, and the run goes on after step ${lastStep}`);
+    throw notInOrder(path, `${fault ?? `it ends with step ${kept}`}, but the run continues after step ${lastStep}`);
   return end;
 }
 
 const notInOrder = (path: string, what: string) =>
-  fileError(path, what, "mend the line, or move the file away to begin a new one");
+  fileError(path, what, "fix the line, or move the file away to start a new one");
 
 function stepOf(text: string): number | undefined {
   try {

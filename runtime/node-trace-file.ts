@@ -125,7 +125,7 @@ export interface OpenTrace {
  * written, UsageError when a timeline is already being written.
  */
 export function openTrace(path: string): OpenTrace {
-  if (timeline()) throw new UsageError("a timeline is being written already: a process has one at a time");
+  if (timeline()) throw new UsageError("a timeline is already being written: a process can write only one at a time");
   let file: TraceFile;
   try {
     file = new TraceFile(path);

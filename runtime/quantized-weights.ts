@@ -106,5 +106,5 @@ function halfNotBelow(value: number): number {
 
 const tooLarge = ({ parameter, bits }: QuantizedParameter, most: number): FileError =>
   new FileError(
-    `${quoted(parameter)}: a weight of ${most} is more than integers of ${bits} bits with scales in f16 can hold\n  hint: keep weights in f32`,
+    `${quoted(parameter)}: a weight of ${most} is too large for ${bits}-bit integers with f16 scales\n  hint: keep weights in f32`,
   );

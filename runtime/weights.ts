@@ -200,7 +200,9 @@ function requireFloats(path: string, tensors: readonly TensorOfFile[]): void {
   const shown = others.slice(0, mostShown).map((tensor) => `    ${describeStored(tensor)}`);
   const rest = others.length > mostShown ? [`    and ${others.length - mostShown} more`] : [];
   const hint = "  hint: store them as F32, F16 or BF16";
-  throw new FileError([`${path}: weights are floats, and these tensors are not:`, ...shown, ...rest, hint].join("\n"));
+  throw new FileError(
+    [`${path}: weights must be floats, but these tensors are not:`, ...shown, ...rest, hint].join("\n"),
+  );
 }
 
 /** A stored tensor as f32, a few megabytes at a time. */
@@ -282,13 +284,13 @@ export function requireFinite(path: string, name: string, values: Float32Array |
 const notFinite = (path: string, name: string, element: number, value: number): FileError => {
   const { message } = fileError(
     path,
-    `tensor ${quoted(name)}: element ${element} is ${value}, and weights are finite`,
-    "take an earlier checkpoint, or copy or download this one again",
+    `tensor ${quoted(name)}: element ${element} is ${value}, but weights must be finite`,
+    "use an earlier checkpoint, or copy or download this one again",
   );
   return new NotFinite(
     message,
     name,
-    `tensor ${quoted(name)}, element ${element}: it is ${value}, and weights are finite`,
+    `tensor ${quoted(name)}, element ${element}: it is ${value}, but weights must be finite`,
   );
 };
 

@@ -94,7 +94,7 @@ async function classesOf({ image, mask }: RenderJob): Promise<Classes> {
   const sides = await imageSides(image);
   if (sides.width === classes.width && sides.height === classes.height) return classes;
   const [a, b] = [sides, classes].map(({ width, height }) => `${width} x ${height}`);
-  throw new FileError(`the picture has ${a} pixels and its annotation ${b}`);
+  throw new FileError(`the image has ${a} pixels, but its mask has ${b}`);
 }
 
 /** The label of pixels outside the image, which the trainers of ADE20K and Cityscapes ignore in the loss. */

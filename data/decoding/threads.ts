@@ -54,7 +54,7 @@ export function renderer(
   let failure: Error | undefined;
   const fail = (why: string) => {
     failure ??= new DecodingError(
-      `a thread that decodes pictures ended: ${why}; what was saved is kept, and --resume goes on from there`,
+      `an image decoding thread ended: ${why}; saved checkpoints are kept, and --resume continues from there`,
     );
     for (const { reject } of waiting.values()) reject(failure);
     waiting.clear();
@@ -97,7 +97,7 @@ export function renderer(
       });
     },
     async dispose() {
-      failure ??= new DecodingError("the data was closed while pictures were decoded");
+      failure ??= new DecodingError("the data was closed while images were being decoded");
       const ending = threads.map(({ worker }) => worker.terminate());
       fail("");
       await Promise.all(ending);

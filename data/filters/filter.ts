@@ -45,13 +45,13 @@ async function ofFile(path: string): Promise<readonly string[]> {
 async function judgeOf(text: string): Promise<Judge> {
   const [, name, relation, value] = /^\s*([\w.-]+)\s*(<=|>=|<|>|=)\s*(.*?)\s*$/s.exec(text) ?? [];
   if (name === undefined || value === undefined || value === "")
-    throw noFilter(text, "it is not name, relation, value");
+    throw noFilter(text, "expected name, relation and value");
   if (relation === "=" && Object.hasOwn(named, name)) return await named[name as keyof typeof named](value, text);
   const bound = Number(value);
-  if (!Number.isFinite(bound)) throw noFilter(text, `"${value}" is no number`);
+  if (!Number.isFinite(bound)) throw noFilter(text, `"${value}" is not a number`);
   const holds = (measured: number) => relations[relation as keyof typeof relations](measured, bound);
   const measure = boundedBy(name, text);
-  if (!measure) throw noFilter(text, `"${name}" is not known`);
+  if (!measure) throw noFilter(text, `"${name}" is unknown`);
   return measure(holds);
 }
 
@@ -67,7 +67,7 @@ const relations = {
 const named = {
   no: async (value: string, text: string) => {
     const fault = Object.hasOwn(captionFaults, value) ? captionFaults[value as keyof typeof captionFaults] : undefined;
-    if (!fault) throw noFilter(text, `"${value}" is none of ${Object.keys(captionFaults).join(", ")}`);
+    if (!fault) throw noFilter(text, `"${value}" must be one of ${Object.keys(captionFaults).join(", ")}`);
     return captions((caption) => !fault(caption), text);
   },
   without: async (value: string, text: string) => {
@@ -85,7 +85,8 @@ const named = {
 function shareOf(value: string, text: string): Judge {
   const [, above, below = "1"] = /^(\d*\.?\d+)(?:\/(\d+))?$/.exec(value) ?? [];
   const share = Number(above) / Number(below);
-  if (!(share > 0 && share <= 1)) throw noFilter(text, `"${value}" is no share, such as 1/16 or 0.5`);
+  if (!(share > 0 && share <= 1))
+    throw noFilter(text, `"${value}" is not a fraction between 0 and 1, such as 1/16 or 0.5`);
   return async (raw) => (hashed(basename(raw.name)) < share ? { kept: raw } : { dropped: text });
 }
 
@@ -101,7 +102,7 @@ async function wordsOf(path: string): Promise<readonly string[]> {
     .split(/\r?\n/)
     .map((word) => word.trim().normalize("NFC"))
     .filter((word) => word !== "");
-  if (words.length === 0) throw new FileError(`word list "${path}" holds no word: write one a line`);
+  if (words.length === 0) throw new FileError(`word list "${path}" is empty: write one word per line`);
   return words;
 }
 
@@ -122,7 +123,7 @@ function boundedBy(name: string, text: string): ((holds: Holds) => Judge) | unde
   const field = name.slice("score.".length);
   return (holds) => async (raw) => {
     const measured = fieldOf(raw, field);
-    if (measured === undefined) return { dropped: `${text}: its json has no number "${field}"` };
+    if (measured === undefined) return { dropped: `${text}: its JSON has no number "${field}"` };
     return holds(measured) ? { kept: raw } : { dropped: text };
   };
 }
@@ -146,5 +147,5 @@ function captions(passes: (caption: string) => boolean, text: string): Judge {
 
 const noFilter = (text: string, why: string) =>
   new UsageError(
-    `"${text}" is no filter: ${why}; filters are ${[...Object.keys(captionMeasures), ...Object.keys(pictureMeasures)].join(", ")} or score.<field> with <, <=, =, >= or > and a number, no=<fault>, without=<word list>, unlike=<folder of pictures>, share=<1/16>`,
+    `"${text}" is not a filter: ${why}; filters are ${[...Object.keys(captionMeasures), ...Object.keys(pictureMeasures)].join(", ")} or score.<field> with <, <=, =, >= or > and a number, no=<fault>, without=<word list>, unlike=<folder of images>, share=<1/16>`,
   );

@@ -22,11 +22,12 @@ export async function unlike(value: string, text: string): Promise<Judge> {
   const [, folder, given] = /^(.*?)(?::(\d+))?$/s.exec(value) as unknown as [string, string, string | undefined];
   const bits = given === undefined ? defaultBits : Number(given);
   if (bits > mostBits)
-    throw new UsageError(`"${text}" allows ${bits} bits of difference; at most ${mostBits} make sense`);
-  await requirePath(folder, "folder", "folder of pictures");
+    throw new UsageError(`"${text}" allows ${bits} bits of difference, but at most ${mostBits} are useful`);
+  await requirePath(folder, "folder", "image folder");
   const below = (await readdir(folder, { recursive: true })).sort();
   const pictures = below.filter((name) => imageExtensions.includes(parse(name).ext.toLowerCase()));
-  if (pictures.length === 0) throw new FileError(`folder "${folder}" holds no picture (${imageExtensions.join(", ")})`);
+  if (pictures.length === 0)
+    throw new FileError(`folder "${folder}" contains no images (${imageExtensions.join(", ")})`);
   const hashes = await mapLimited(pictures, defaultConcurrency, async (name) => {
     return [name, await perceptualHash(join(folder, name))] as const;
   });

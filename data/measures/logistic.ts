@@ -35,9 +35,9 @@ export function logisticRegression(
 ): LogisticModel {
   const rows = labels.length;
   if (data.length !== rows * width || rows === 0)
-    throw new UsageError(`${data.length} values are no ${rows} vectors of ${width}`);
+    throw new UsageError(`expected ${rows} vectors of width ${width}, got ${data.length} values`);
   const wrong = labels.find((label) => !(Number.isInteger(label) && label >= 0 && label < classes));
-  if (wrong !== undefined) throw new UsageError(`label ${wrong} is none of the ${classes} classes`);
+  if (wrong !== undefined) throw new UsageError(`label ${wrong} is out of range for ${classes} classes`);
   const stride = width + 1; // a class's weights, then its bias
   const scoresOf = (at: Float64Array, vector: ArrayLike<number>, from: number, into: Float64Array) => {
     for (let k = 0; k < classes; k += 1) {

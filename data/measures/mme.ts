@@ -36,7 +36,7 @@ export type MmeScore = {
 
 /** The score of one sub-task. Throws UsageError without answers. */
 export function mmeScore(answers: readonly MmeAnswer[]): MmeScore {
-  if (answers.length === 0) throw new UsageError("a sub-task of MME has no answers to score");
+  if (answers.length === 0) throw new UsageError("an MME subtask has no answers to score");
   const isRight = ({ right, said }: MmeAnswer) => right === said;
   const pictures = [...Map.groupBy(answers, ({ picture }) => picture).values()];
   const accuracy = answers.filter(isRight).length / answers.length;

@@ -28,8 +28,9 @@ export function topClasses(classes: number): TopClassesCount {
   return {
     add(scores, label) {
       if (!(Number.isInteger(label) && label >= 0 && label < classes))
-        throw new UsageError(`label ${label} is none of the ${classes} classes`);
-      if (scores.length !== classes) throw new UsageError(`${scores.length} scores are given for ${classes} classes`);
+        throw new UsageError(`label ${label} is out of range for ${classes} classes`);
+      if (scores.length !== classes)
+        throw new UsageError(`expected ${classes} scores, one per class, got ${scores.length}`);
       const rank = rankOf(scores, label);
       seen[label]! += 1;
       if (rank === 1) right[label]! += 1;
@@ -37,7 +38,7 @@ export function topClasses(classes: number): TopClassesCount {
     },
     measures() {
       const total = seen.reduce((a, b) => a + b, 0);
-      if (total === 0) throw new UsageError("there is no picture to judge by");
+      if (total === 0) throw new UsageError("there are no samples to score");
       const shares = Array.from(seen, (n, c) => right[c]! / n).filter((share) => !Number.isNaN(share));
       return {
         top1: right.reduce((a, b) => a + b, 0) / total,
@@ -53,7 +54,7 @@ function rankOf(scores: ArrayLike<number>, label: number): number {
   const own = scores[label]!;
   let rank = 1;
   for (let c = 0; c < scores.length; c += 1) {
-    if (Number.isNaN(scores[c]!)) throw new UsageError(`the score of class ${c} is no number`);
+    if (Number.isNaN(scores[c]!)) throw new UsageError(`the score of class ${c} is NaN`);
     if (c !== label && scores[c]! >= own) rank += 1;
   }
   return rank;

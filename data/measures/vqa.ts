@@ -10,7 +10,7 @@ import { UsageError } from "../../compiler/index.ts";
  * without references.
  */
 export function vqaAccuracy(answer: string, people: readonly string[]): number {
-  if (people.length === 0) throw new UsageError("a question needs an answer to be judged by");
+  if (people.length === 0) throw new UsageError("a question needs at least one reference answer");
   const said = normalizedAnswer(answer);
   const agrees = people.map((one) => normalizedAnswer(one) === said);
   if (people.length === 1) return agrees[0] ? 1 : 0;

@@ -55,7 +55,7 @@ const readers: Readonly<Record<SampleKind, Partial<Readonly<Record<Place, Reader
       refuses: async (path) =>
         (await listFolder(path, "image folder")).some(isPicture)
           ? undefined
-          : "it holds no picture; those of folders below it are not read, name these folders",
+          : "it contains no images; subfolders are not searched, name them explicitly",
     },
   },
   conversations: { shard: shard(conversationOfShard), list: list(conversationOfRecord) },
@@ -65,7 +65,9 @@ const readers: Readonly<Record<SampleKind, Partial<Readonly<Record<Place, Reader
       open: openClasses,
       files: classFiles,
       refuses: async (path) =>
-        (await classFolders(path)).length > 0 ? undefined : "it holds no folder of pictures: each class is a folder",
+        (await classFolders(path)).length > 0
+          ? undefined
+          : "it contains no class folders: put the images of each class into a folder of its own",
     },
   },
   masks: {
@@ -73,7 +75,7 @@ const readers: Readonly<Record<SampleKind, Partial<Readonly<Record<Place, Reader
     folder: {
       open: openMasks,
       files: maskFiles,
-      refuses: async (path) => (hasMasks(path) ? undefined : "it holds no folders images and annotations"),
+      refuses: async (path) => (hasMasks(path) ? undefined : "it must contain the folders images and annotations"),
     },
   },
   texts: {
@@ -83,7 +85,7 @@ const readers: Readonly<Record<SampleKind, Partial<Readonly<Record<Place, Reader
     folder: {
       open: (path, { language }) => openTexts(path, language),
       files: textFiles,
-      refuses: async (path) => ((await textFiles(path)).length > 0 ? undefined : "no .txt lies in it"),
+      refuses: async (path) => ((await textFiles(path)).length > 0 ? undefined : "it contains no .txt files"),
     },
   },
 };
@@ -102,15 +104,15 @@ export async function findSources(
   options: ReadOptions,
 ): Promise<readonly Source[]> {
   if (!sampleKinds.includes(kind))
-    throw new UsageError(`samples are of the kinds ${sampleKinds.join(", ")}, not "${kind}"`);
-  if (specs.length === 0) throw new FileError("no data is given: name shards, folders or lists");
+    throw new UsageError(`the kind of samples must be one of ${sampleKinds.join(", ")}, got "${kind}"`);
+  if (specs.length === 0) throw new FileError("no data given: name shards, folders or lists");
   const found = await Promise.all(
     specs.map((spec) => orSystemFault(findSource(spec, kind, options), spec).catch(asFault)),
   );
   const faults = found.filter((one) => one instanceof FileError);
   if (faults.length === 0) return withOneNumbering(found as readonly Source[], kind);
   if (faults.length === 1) throw faults[0];
-  throw new FileError(["the data is not all there:", ...faults.map(({ message }) => `  ${message}`)].join("\n"));
+  throw new FileError(["some data cannot be used:", ...faults.map(({ message }) => `  ${message}`)].join("\n"));
 }
 
 /** Folders number their classes by name, shards contain numbers: nothing guarantees that these agree. */
@@ -120,7 +122,7 @@ function withOneNumbering(sources: readonly Source[], kind: SampleKind): readonl
   );
   if (kind !== "labels" || !named || !numbered) return sources;
   throw new FileError(
-    `${named.spec} has names of classes and ${numbered.spec} numbers: train on one of them, or write shards of both`,
+    `${named.spec} has class names, but ${numbered.spec} has class numbers: train on one of them, or write shards of both`,
   );
 }
 
@@ -134,13 +136,13 @@ async function findSource(text: string, kind: SampleKind, options: ReadOptions):
   const paths = pathsOf(path).flatMap(withoutShardFolders);
   const places = new Set(paths.map(placeOf));
   if (places.size > 1)
-    throw new FileError(`${path} stands for ${[...places].join(" and ")}s at once: give each a spec`);
+    throw new FileError(`${path} matches ${[...places].join(" and ")}s at once: name them separately`);
   const place = [...places][0]!;
   const reader = readers[kind][place];
   if (!reader) throw wrongKind(path, place, kind);
   for (const one of paths) {
     const why = await reader.refuses?.(one);
-    if (why !== undefined) throw new FileError(`${one} holds no ${kind}: ${why}`);
+    if (why !== undefined) throw new FileError(`${one} has no ${kind}: ${why}`);
   }
   const classes = kind === "labels" && place === "folder" ? await classesOf(paths) : undefined;
   return {
@@ -170,7 +172,7 @@ function withoutShardFolders(path: string): readonly string[] {
   const picture = shards.length > 0 ? names.find(isPicture) : undefined;
   if (picture !== undefined)
     throw new FileError(
-      `${path} holds shards (${shards[0]}) and pictures (${picture}): name the shards, as in ${join(path, "*.tar")}, or give each a folder of its own`,
+      `${path} contains both shards (${shards[0]}) and images (${picture}): name the shards, as in ${join(path, "*.tar")}, or put them into separate folders`,
     );
   return shards.length > 0 ? shards.map((name) => join(path, name)) : [path];
 }
@@ -181,10 +183,10 @@ function placeOf(path: string): Place {
   if (extension === ".tar") return "shard";
   if (extension === ".txt") return "text";
   if (extension === ".json" || extension === ".jsonl") return "list";
-  throw new FileError(`${path} is none of ${Object.values(placeNames).join(", ")}`);
+  throw new FileError(`${path} must be one of ${Object.values(placeNames).join(", ")}`);
 }
 
 function wrongKind(path: string, place: Place, kind: SampleKind): FileError {
   const right = Object.keys(readers[kind]).map((one) => placeNames[one as Place]);
-  return new FileError(`${path}: ${kind} are not read from ${placeNames[place]}, but from ${right.join(" and ")}`);
+  return new FileError(`${path}: ${kind} cannot be read from ${placeNames[place]}, only from ${right.join(" and ")}`);
 }

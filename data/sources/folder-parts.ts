@@ -123,7 +123,7 @@ export async function openMasks(folder: string): Promise<Part> {
     name: (index) => pictures[index]!.picture,
     read: async (index) => {
       const { picture, mask } = pictures[index]!;
-      if (!existsSync(mask)) throw new FileError(`it has no annotation "${mask}"`);
+      if (!existsSync(mask)) throw new FileError(`it has no mask "${mask}"`);
       return { name: picture, group: picture, image: picture, mask, fields: {} };
     },
   };

@@ -50,7 +50,7 @@ export const labelOfShard: Reading = async (sample, name) => {
   const fields = fieldsOf(sample.files.get(".json"));
   const said = text ? Number(decodeUtf8(text, ".cls").trim() || "none") : (fields.cls ?? fields.label ?? fields.class);
   if (!(Number.isSafeInteger(said) && (said as number) >= 0))
-    throw new FileError('it has no class: a whole number from 0 in .cls, or as "cls" of its .json');
+    throw new FileError('it has no class: expected a non-negative integer in .cls, or as "cls" in its .json');
   return { name, group: name, image, label: said as number, fields };
 };
 
@@ -60,7 +60,7 @@ const maskExtensions = [".mask.png", ".seg.png"];
 export const maskOfShard: Reading = async (sample, name) => {
   const image = wholePicture(sample, name);
   const extension = maskExtensions.find((candidate) => sample.pictures.has(candidate));
-  if (!extension) throw new FileError(`it has no annotation (${maskExtensions.join(", ")})`);
+  if (!extension) throw new FileError(`it has no mask (${maskExtensions.join(", ")})`);
   const mask = pictureAt(sample, extension, name);
   return { name, group: name, image, mask, fields: fieldsOf(sample.files.get(".json")) };
 };
@@ -99,7 +99,7 @@ async function indexShard(path: string, onSkip: OnSkip): Promise<readonly Indexe
     }
   } catch (error) {
     samples.pop(); // the current sample may be incomplete: it is dropped with the rest of the shard
-    onSkip({ name: path, reason: `the shard is broken, what follows in it is lost: ${reasonOf(error)}` });
+    onSkip({ name: path, reason: `the shard is damaged, the rest of it is skipped: ${reasonOf(error)}` });
     return samples;
   }
   if (entries === 0) onSkip({ name: path, reason: "the shard is empty" });

@@ -16,11 +16,9 @@ export function parseSpec(text: string): Spec {
   const [, weight, path] = /^(\d+(?:\.\d+)?|\.\d+)\*(.*)$/s.exec(text) ?? [];
   const spec = { text, weight: weight === undefined ? 1 : Number(weight), path: path ?? text };
   if (spec.path === "")
-    throw new FileError(`"${text}" names no path: write a path, or a weight and a path, as in 2*shards/`);
+    throw new FileError(`"${text}" has no path: give a path, or a weight and a path, as in 2*shards/`);
   if (spec.weight <= 0 || spec.weight > mostWeight)
-    throw new FileError(
-      `"${text}" has the weight ${spec.weight}: leave it out, or give it one above 0 and up to ${mostWeight}`,
-    );
+    throw new FileError(`"${text}" has weight ${spec.weight}: a weight must be above 0 and at most ${mostWeight}`);
   return spec;
 }
 
@@ -34,7 +32,9 @@ export function pathsOf(path: string): readonly string[] {
   if (expanded.length === 1)
     throw new FileError(`${path} ${missing[0]!.includes("*") ? "matches no file" : "does not exist"}`);
   if (missing.length === expanded.length) throw new FileError(`${path} matches no file: ${missing[0]} does not exist`);
-  throw new FileError(`${path}: ${missing.length} of ${expanded.length} do not exist, the first is ${missing[0]}`);
+  throw new FileError(
+    `${path}: ${missing.length} of ${expanded.length} files do not exist, the first is ${missing[0]}`,
+  );
 }
 
 const mostPaths = 1_000_000;
@@ -49,7 +49,7 @@ function braces(path: string): readonly string[] {
   const choices = rangeOf(inside) ?? (inside.includes(",") ? inside.split(",") : undefined);
   const rest = braces(after);
   if (!choices) return rest.map((end) => `${before}{${inside}}${end}`);
-  if (choices.length * rest.length > mostPaths) throw new FileError(`${path} stands for more than ${mostPaths} paths`);
+  if (choices.length * rest.length > mostPaths) throw new FileError(`${path} expands to more than ${mostPaths} paths`);
   return choices.flatMap((choice) => rest.map((end) => `${before}${choice}${end}`));
 }
 
@@ -58,7 +58,7 @@ function rangeOf(inside: string): readonly string[] | undefined {
   if (!match) return undefined;
   const [from, to] = [Number(match[1]), Number(match[2])];
   const length = Math.abs(to - from) + 1;
-  if (length > mostPaths) throw new FileError(`{${inside}} stands for more than ${mostPaths} paths`);
+  if (length > mostPaths) throw new FileError(`{${inside}} expands to more than ${mostPaths} paths`);
   const width = match[1]!.length;
   return Array.from({ length }, (_, i) => String(from < to ? from + i : from - i).padStart(width, "0"));
 }

@@ -58,7 +58,7 @@ export async function saveCheckpoint(folder: string, content: CheckpointContent,
   const fs = options.fs ?? fileSystem;
   const { keep } = options;
   if (keep !== undefined && !(Number.isSafeInteger(keep) && keep >= 1)) {
-    throw new UsageError(`a run keeps 1 checkpoint or more, not ${keep}`);
+    throw new UsageError(`the number of checkpoints to keep must be at least 1, got ${keep}`);
   }
   requireContent(content);
   return await explainingFaults("write", folder, async () => {
@@ -122,11 +122,12 @@ async function makeFolder(fs: FileSystem, folder: string): Promise<void> {
 }
 
 function requireContent({ step, state, groups }: CheckpointContent): void {
-  if (!Number.isSafeInteger(step) || step < 0) throw new UsageError(`a checkpoint's step cannot be ${step}`);
+  if (!Number.isSafeInteger(step) || step < 0)
+    throw new UsageError(`a checkpoint's step must be a non-negative integer, got ${step}`);
   requireJson(state);
   for (const group of Object.keys(groups)) {
     if (groupFilePattern.test(groupFile(group))) continue;
-    throw new UsageError(`"${group}" cannot name a group of tensors: use small letters, digits, - and _`);
+    throw new UsageError(`invalid tensor group name "${group}": use lowercase letters, digits, - and _`);
   }
 }
 
@@ -207,10 +208,14 @@ export async function loadNewestCheckpoint(
   for (const candidate of candidates) {
     const damage = await explainingFaults("read", candidate.path, () => damageOf(fs, candidate, together));
     if (damage === undefined) return await openCheckpoint(fs, candidate.path, candidate.record as CheckpointRecord);
-    warn(`${candidate.path} is damaged and was passed over: ${damage}`);
+    warn(`${candidate.path} is damaged and was skipped: ${damage}`);
   }
   if (candidates.length === 0) return undefined;
-  throw fileError(folder, `none of its ${candidates.length} checkpoints is whole`, "start the run again elsewhere");
+  throw fileError(
+    folder,
+    `all of its ${candidates.length} checkpoints are damaged`,
+    "start a new run in another folder",
+  );
 }
 
 const alone: Together = { rank: 0, size: 1, decide: async (find) => await find(), tell: async (own) => [own] };

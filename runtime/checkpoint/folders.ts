@@ -80,7 +80,7 @@ export async function damageOf(
     const whole = all.map((one) => one.sums[i]!).reduce(combined);
     return whole.crc32 !== crc32;
   });
-  return changed && `the content of ${changed[0]} is not what was written (CRC-32 differs)`;
+  return changed && `the content of ${changed[0]} changed since it was written (CRC-32 mismatch)`;
 }
 
 async function sumOf(fs: FileSystem, path: string, from: number, to: number): Promise<Summed> {

@@ -40,13 +40,13 @@ export async function parseRecord(text: string): Promise<CheckpointRecord | stri
   try {
     parsed = JSON.parse(text);
   } catch {
-    return `${stateFileName} is not complete JSON`;
+    return `${stateFileName} is not valid JSON`;
   }
   if (typeof parsed !== "object" || parsed === null) return `${stateFileName} is not a JSON object`;
   const { sha256, ...body } = parsed as CheckpointRecord & { format: string; sha256: string };
-  if (body.format !== format) return `${stateFileName} has the format ${shown(body.format)}, not "${format}"`;
+  if (body.format !== format) return `${stateFileName} has format ${shown(body.format)}, expected "${format}"`;
   if (!(await isIntact(body, sha256))) return `${stateFileName} was changed or damaged after it was written`;
-  if (!isRecord(body)) return `${stateFileName} does not say what a checkpoint must`;
+  if (!isRecord(body)) return `${stateFileName} lacks required checkpoint fields`;
   return body;
 }
 
@@ -73,7 +73,7 @@ export function requireJson(value: unknown, path = "state"): asserts value is Js
     return;
   }
   const what = typeof value === "object" ? value.constructor?.name : Object.is(value, -0) ? "-0" : String(value);
-  throw new UsageError(`a checkpoint cannot keep ${path}: JSON has no ${what}`);
+  throw new UsageError(`a checkpoint cannot store ${path}: JSON cannot represent ${what}`);
 }
 
 const isPlainObject = (value: unknown): value is object =>

@@ -46,7 +46,7 @@ export function launchOf(environment: Readonly<Record<string, string | undefined
     if (!environment[size] || !environment[sign]) continue;
     if (!Number.isSafeInteger(count) || !Number.isSafeInteger(place) || place < 0 || place >= count)
       throw new UsageError(
-        `${size}=${environment[size]} and ${rank}=${environment[rank]} say no rank of a number of them`,
+        `${size}=${environment[size]} and ${rank}=${environment[rank]} are not a valid world size and rank`,
       );
     return count > 1 ? { ...who, rank: place, size: count } : undefined;
   }

@@ -116,7 +116,7 @@ export async function loadMpi(
   const packages = { openmpi: "libopenmpi3 (with openmpi-bin)", mpich: "libmpich12 (with mpich)" };
   const wanted = vendor ? packages[vendor] : Object.values(packages).join(" or ");
   throw new UsageError(
-    `${launcher} started several processes, and there is no MPI library to speak with\n${faults.join("\n")}\n  hint: install ${wanted} as Debian calls it, or say with HEDDLE_MPI where libmpi is`,
+    `${launcher} started several processes, but no MPI library could be loaded\n${faults.join("\n")}\n  hint: install ${wanted} (Debian package names), or set HEDDLE_MPI to the path of libmpi`,
   );
 }
 
@@ -126,7 +126,7 @@ function named(lib: LibraryHandle, path: string, wanted: Vendor | undefined): Mp
   const name = nameOf(text);
   if (wanted && wanted !== vendor)
     throw new UsageError(
-      `${path} is ${name}, which does not speak with this launcher: start with the launcher of the same MPI, or say with HEDDLE_MPI where the other library is`,
+      `${path} is ${name}, which does not work with this launcher: use the launcher of the same MPI, or set HEDDLE_MPI to the path of the matching library`,
     );
   const dialect = dialects[vendor];
   const functions = new Map<MpiFunction, ReturnType<LibraryHandle["func"]>>();

@@ -53,15 +53,15 @@ function parsed(text: string): Line | undefined {
 }
 
 export const ended = (name: string): string =>
-  `${name} has ended without a word, and all ranks end with it: go on from the newest checkpoint with --resume`;
+  `${name} ended unexpectedly, so all ranks stop: continue from the newest checkpoint with --resume`;
 
 export const endedAtStart = (names: readonly string[]): string =>
-  `${names.join(", ")} ended before the ranks were connected, and all ranks end with ${names.length > 1 ? "them" : "it"}`;
+  `${names.join(", ")} ended before the ranks were connected, so all ranks stop`;
 
 /** For when the first to end is not known. `unseen` are ranks that were not seen on the machine of rank 0. */
 export function allEndedAtStart(host: string, unseen: readonly number[]): string {
   const count = unseen.length;
   const which = count <= 4 ? `${count > 1 ? "ranks" : "rank"} ${unseen.join(", ")}` : `${count} ranks`;
-  const of = count > 0 ? `: on ${host}, nothing was seen of ${which}` : ", and the launcher says which was the first";
+  const of = count > 0 ? `: ${host} never heard from ${which}` : "; see the launcher's output for which was the first";
   return `the ranks ended before they were connected${of}`;
 }

@@ -56,7 +56,7 @@ export async function watchRanks(
   listen(socket, (line) => {
     if ("lost" in line) over();
   });
-  const gone = "the process that watches the ranks has ended, and all ranks end with it: go on with --resume";
+  const gone = "the process that watches the ranks has ended, so all ranks stop: continue with --resume";
   socket.on("close", () => over(rank === 0 ? gone : undefined));
   send(socket, { hello: { rank, token: place.token } });
   return {
@@ -138,6 +138,6 @@ async function firstAnswering(hosts: readonly string[], port: number, first: str
     socket.destroy();
   }
   throw new UsageError(
-    `what ${first} started to watch the ranks does not answer at ${hosts.map((h) => `${h}:${port}`).join(", ")}: open that way between the machines`,
+    `the process that ${first} started to watch the ranks cannot be reached at ${hosts.map((h) => `${h}:${port}`).join(", ")}: allow connections to this address between the machines`,
   );
 }

@@ -95,7 +95,7 @@ function assertWhole(made: Graph, step: Graph, past: Dim, isUpdated: boolean): v
     ? `${counts.op} uses its size`
     : reads
       ? `"${inputName(reads)}" is also read whole`
-      : "some is not";
+      : "some are not";
   throw new UsageError(
     `graph @${step.name} cannot decode over a cache: past_key_values.N.key and .value must each be followed by the new tokens in one concat, and ${what}`,
   );
@@ -164,7 +164,7 @@ function atLast(logits: Node): Node {
 function spread(node: Node, rows: number): Node {
   const batch = (node.type.axes as readonly SizedAxis[]).find((a) => a.name === "batch")!.size;
   if (batch === rows) return node;
-  if (rows % batch !== 0) throw new UsageError(`${batch} beginnings do not divide ${rows} rows`);
+  if (rows % batch !== 0) throw new UsageError(`${rows} rows are not divisible by a prefill batch of ${batch}`);
   const owner = ops.idiv(ops.iota({ name: parentRow, size: rows }, "i32"), rows / batch);
   return ops.rename(ops.gather(node, owner, "batch"), parentRow, "batch");
 }

@@ -78,14 +78,14 @@ class Cached implements CachedSession {
   constructor(model: DeviceModel, step: Graph, { rows, capacity = firstCapacity, limit = Infinity }: CacheOptions) {
     if (!step.inputs.some((n) => inputName(n) === "attention_mask"))
       throw new UsageError(
-        `graph @${step.name} is no step of a decoder: it does not read attention_mask [batch, key_token], which says what of the cache is there\n  hint: give attention the mask, as context.visible of decoderInputs`,
+        `graph @${step.name} is not a decoder step: it does not read attention_mask [batch, key_token], which marks the valid cache positions\n  hint: pass the mask to attention, as context.visible of decoderInputs`,
       );
     const strange = step.inputs.filter((n) => isFeed(n) && !isStepInput(n)).map((n) => `"${inputName(n)}"`);
     if (strange.length > 0)
       throw new UsageError(
-        `graph @${step.name} cannot write a text: nothing gives it ${strange.join(", ")}; a step reads input_ids, position_ids, attention_mask and past_key_values.N.key and .value\n  hint: what a text is about, such as a picture, goes into the cache, in a graph that \`begin\` of the mode names`,
+        `graph @${step.name} cannot generate text: nothing provides its inputs ${strange.join(", ")}; a step may read only input_ids, position_ids, attention_mask and past_key_values.N.key and .value\n  hint: other context, such as an image, goes into the cache, in a graph named by \`begin\` of the mode`,
       );
-    if (!(Number.isInteger(rows) && rows >= 1)) throw new UsageError(`a session has at least one row, not ${rows}`);
+    if (!(Number.isInteger(rows) && rows >= 1)) throw new UsageError(`a session needs at least one row, got ${rows}`);
     this.model = model;
     this.graph = step;
     this.rows = rows;
@@ -128,9 +128,9 @@ class Cached implements CachedSession {
   }
 
   async step(ids: readonly (readonly number[])[]): Promise<Scores> {
-    if (ids.length !== this.rows) throw new UsageError(`${ids.length} rows of tokens for ${this.rows} texts`);
+    if (ids.length !== this.rows) throw new UsageError(`expected tokens for ${this.rows} rows, got ${ids.length}`);
     const longest = Math.max(...ids.map((row) => row.length));
-    if (ids.some((row) => row.length === 0)) throw new UsageError("a step takes at least one token of each row");
+    if (ids.some((row) => row.length === 0)) throw new UsageError("a step needs at least one token for each row");
     await this.reserve(longest);
     const scores = new Float32Array(this.rows * this.vocabulary);
     for (let from = 0; from < longest; ) {
@@ -179,7 +179,8 @@ class Cached implements CachedSession {
   }
 
   async rank(tokens: readonly number[], count: number, parents?: readonly number[]): Promise<Candidates> {
-    if (tokens.length !== this.rows) throw new UsageError(`${tokens.length} tokens for ${this.rows} texts`);
+    if (tokens.length !== this.rows)
+      throw new UsageError(`expected ${this.rows} tokens, one per row, got ${tokens.length}`);
     await this.reserve(1);
     const how = { rank: count, reorders: parents !== undefined };
     const name = `rank ${count}${parents ? " reordered" : ""}`;
@@ -225,7 +226,7 @@ class Cached implements CachedSession {
   private async reserve(tokens: number): Promise<void> {
     const needed = this.places.filled + tokens;
     if (needed > this.limit)
-      throw new UsageError(`the text would have ${needed} tokens; the model takes ${this.limit}`);
+      throw new UsageError(`the text would have ${needed} tokens, but the model's context is limited to ${this.limit}`);
     let { capacity } = this.places;
     if (this.isWritten && needed <= capacity) return;
     while (capacity < needed) capacity *= 2;

@@ -75,7 +75,9 @@ export function tokensLeft(prefill: Graph, step: Graph, sizes: Sizes): number {
   const { axes } = outputNamed(bindSizes(prefill, sizes), presentName(part)).type;
   const size = axes.find((a) => a.name === axis)?.size;
   if (typeof size === "number") return size;
-  throw new UsageError(`"${presentName(part)}" of graph @${prefill.name} has no number of tokens along "${axis}"`);
+  throw new UsageError(
+    `"${presentName(part)}" of graph @${prefill.name} has no known number of tokens along axis "${axis}"`,
+  );
 }
 
 /** The number of tokens in the cache after a prefill of `ids` ids, including an image's tokens. */
@@ -88,14 +90,14 @@ export function tokensBegun(prefill: Graph, step: Graph, ids: number): number {
 export function vocabularyOf(step: Graph): number {
   const size = outputNamed(step, "logits").type.axes.find((a) => a.name === "vocab")?.size;
   if (typeof size === "number") return size;
-  throw new UsageError(`"logits" of graph @${step.name} has no axis "vocab" of a known size`);
+  throw new UsageError(`"logits" of graph @${step.name} has no axis "vocab" with a known size`);
 }
 
 /** An output by name; throws UsageError when the graph has none. */
 export function outputNamed(graph: Graph, name: string): Node {
   const found = graph.outputs.find((o) => o.name === name);
   if (found) return found.node;
-  throw new UsageError(`graph @${graph.name} has no output "${name}", which a decoder has`);
+  throw new UsageError(`graph @${graph.name} has no output "${name}", which a decoder needs`);
 }
 
 /** The size symbols of `input_ids` [batch, tokens]. */
@@ -108,7 +110,9 @@ function idSizes(graph: Graph): readonly (SizeSymbol | undefined)[] {
 export function batchOf(prefill: Graph): string {
   const [batch] = idSizes(prefill);
   if (batch) return batch.name;
-  throw new UsageError(`graph @${prefill.name} begins no text: it needs input_ids [batch, tokens] with open sizes`);
+  throw new UsageError(
+    `graph @${prefill.name} cannot be used for prefill: it needs input_ids [batch, tokens] with symbolic sizes`,
+  );
 }
 
 function openSizes(step: Graph): OpenSizes {
@@ -117,6 +121,6 @@ function openSizes(step: Graph): OpenSizes {
   const open = past?.type.axes.map((a) => loneSymbol(a.size)).find((s) => s && s !== batch);
   if (batch && tokens && open) return { batch: batch.name, tokens: tokens.name, past: open.name };
   throw new UsageError(
-    `graph @${step.name} is no step of a decoder: it needs input_ids [batch, tokens] and past_key_values.N.key with open sizes`,
+    `graph @${step.name} is not a decoder step: it needs input_ids [batch, tokens] and past_key_values.N.key with symbolic sizes`,
   );
 }

@@ -57,7 +57,7 @@ export async function generate(session: DecodeSession, prompt: Prompt, options: 
   const { strategy } = options;
   const beams = strategy.kind === "beam" ? strategy.beams : 1;
   if (session.rows % beams !== 0)
-    throw new UsageError(`${beams} beams do not divide the session's ${session.rows} rows`);
+    throw new UsageError(`the session's ${session.rows} rows are not divisible by ${beams} beams`);
   if (options.signal?.aborted) return Array.from({ length: session.rows / beams }, () => nothingWritten);
   const scores = "scores" in prompt ? prompt.scores : await readPrompts(session, prompt.ids, beams);
   if (strategy.kind === "beam") return await searchBeams(session, scores, options, strategy);
@@ -67,13 +67,13 @@ export async function generate(session: DecodeSession, prompt: Prompt, options: 
 async function readPrompts(session: DecodeSession, ids: readonly (readonly number[])[], beams: number) {
   if (ids.length * beams !== session.rows)
     throw new UsageError(
-      `${ids.length} prompts with ${beams} beams are ${ids.length * beams} rows, not ${session.rows}`,
+      `${ids.length} prompts with ${beams} beams need ${ids.length * beams} rows, but the session has ${session.rows}`,
     );
-  if (ids.some((row) => row.length === 0)) throw new UsageError("a prompt has at least one token");
+  if (ids.some((row) => row.length === 0)) throw new UsageError("a prompt needs at least one token");
   const beyond = ids.flat().find((id) => !(Number.isInteger(id) && id >= 0 && id < session.vocabulary));
   if (beyond !== undefined)
     throw new UsageError(
-      `the prompt has the token ${beyond}, and the model has ${session.vocabulary}, counted from 0: the tokenizer belongs to another model`,
+      `the prompt has token id ${beyond}, but the model's vocabulary has ${session.vocabulary} tokens (ids from 0): the tokenizer belongs to another model`,
     );
   return await session.step(ids.flatMap((row) => Array.from({ length: beams }, () => row)));
 }
@@ -83,15 +83,18 @@ const mostBeams = 1000; // each has a cache of its own
 /** Throws UsageError for options out of range; needs no model. */
 export function checkGenerateOptions({ strategy, maxNewTokens, minNewTokens = 0 }: WritingLimits): void {
   if (!(Number.isInteger(maxNewTokens) && maxNewTokens >= 1))
-    throw new UsageError(`the most new tokens are a whole number from 1 on, not ${maxNewTokens}`);
+    throw new UsageError(`the maximum number of new tokens must be an integer of at least 1, got ${maxNewTokens}`);
   if (!(Number.isInteger(minNewTokens) && minNewTokens >= 0 && minNewTokens <= maxNewTokens))
-    throw new UsageError(`the least new tokens are a whole number from 0 to ${maxNewTokens}, not ${minNewTokens}`);
+    throw new UsageError(
+      `the minimum number of new tokens must be an integer from 0 to ${maxNewTokens}, got ${minNewTokens}`,
+    );
   if (strategy.kind === "sample") checkSampling(strategy);
   if (strategy.kind !== "beam") return;
   const { beams, lengthPenalty = 1 } = strategy;
   if (!(Number.isInteger(beams) && beams >= 1 && beams <= mostBeams))
-    throw new UsageError(`the beams are a whole number from 1 to ${mostBeams}, not ${beams}`);
-  if (!Number.isFinite(lengthPenalty)) throw new UsageError(`the length penalty is a number, not ${lengthPenalty}`);
+    throw new UsageError(`the number of beams must be an integer from 1 to ${mostBeams}, got ${beams}`);
+  if (!Number.isFinite(lengthPenalty))
+    throw new UsageError(`the length penalty must be a finite number, got ${lengthPenalty}`);
 }
 
 /** The barred tokens: the end tokens, until a text may end. */

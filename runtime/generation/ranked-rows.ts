@@ -25,7 +25,9 @@ export function rankedCandidates(
 ): RankedRow[] {
   return Array.from(totals, (total, row) => {
     if (!Number.isFinite(total))
-      throw new UsageError(`the model scores a token with ${total}: its weights diverged or are another model's`);
+      throw new UsageError(
+        `the model gives a token the score ${total}: its weights diverged or belong to another model`,
+      );
     const places = Array.from({ length: count }, (_, i) => row * count + i).sort((a, b) => tokens[a]! - tokens[b]!);
     const own = places.map((at) => tokens[at]!);
     const score = (at: number, i: number) =>

@@ -19,10 +19,11 @@ export interface Sampling {
 
 /** Throws UsageError for a parameter out of range. */
 export function checkSampling({ temperature = 1, topK, topP = 1 }: Sampling): void {
-  if (!(temperature > 0)) throw new UsageError(`the temperature is above 0, not ${temperature}; greedy needs none`);
+  if (!(temperature > 0))
+    throw new UsageError(`the temperature must be above 0, got ${temperature}; for greedy decoding, omit it`);
   if (topK !== undefined && !(Number.isInteger(topK) && topK >= 1))
-    throw new UsageError(`top-k is a whole number from 1 on, not ${topK}`);
-  if (!(topP > 0 && topP <= 1)) throw new UsageError(`top-p is above 0 and at most 1, not ${topP}`);
+    throw new UsageError(`top-k must be an integer of at least 1, got ${topK}`);
+  if (!(topP > 0 && topP <= 1)) throw new UsageError(`top-p must be above 0 and at most 1, got ${topP}`);
 }
 
 /**

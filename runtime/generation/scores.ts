@@ -11,7 +11,7 @@ export function logSumExp(scores: Scores): number {
   let top = Number.NEGATIVE_INFINITY;
   for (const v of scores) top = Math.max(top, v); // Math.max propagates NaN
   if (!Number.isFinite(top))
-    throw new UsageError(`the model scores a token with ${top}: its weights diverged or are another model's`);
+    throw new UsageError(`the model gives a token the score ${top}: its weights diverged or belong to another model`);
   let sum = 0;
   for (const v of scores) sum += Math.exp(v - top);
   return top + Math.log(sum);

@@ -19,6 +19,6 @@ const sourceOf = (blob: Blob): Source => ({
 export function blobFileSystem(blobs: ReadonlyMap<string, Blob>): FileSystem {
   const isNamed = ([name, blob]: readonly [unknown, unknown]) => typeof name === "string" && blob instanceof Blob;
   if (!(blobs instanceof Map) || ![...blobs].every(isNamed))
-    throw new UsageError("files from blobs are a Map of Blobs or Files by their names");
+    throw new UsageError("expected a Map from file names to Blobs or Files");
   return sourcesFileSystem(new Map([...blobs].map(([name, blob]) => [name, sourceOf(blob)])));
 }

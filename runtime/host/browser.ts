@@ -42,7 +42,7 @@ export async function lockRunFolder(folder: string): Promise<RunLock> {
     if (wait !== undefined) await new Promise((resolve) => setTimeout(resolve, wait));
   }
   throw new FolderInUseError(
-    `${folder} is in use: another window or worker of this site trains in it\n  hint: wait until it ends, close it, or choose another folder`,
+    `${folder} is in use: another window or worker of this site is training in it\n  hint: wait until it ends, close it, or choose another folder`,
   );
 }
 

@@ -22,7 +22,7 @@ export function drawingThreads(threads = availableParallelism()): DrawingThreads
       waiting.delete(drawn.id);
       if (!asked) return; // abandoned
       if ("bytes" in drawn) asked.resolve(drawn.bytes);
-      else asked.reject(new UsageError(`a parameter cannot be drawn: ${drawn.fault}`));
+      else asked.reject(new UsageError(`a parameter cannot be initialized: ${drawn.fault}`));
     });
     worker.on("error", giveUp);
     return worker;
@@ -45,7 +45,7 @@ export function drawingThreads(threads = availableParallelism()): DrawingThreads
     draw: (what) => inPieces(what, 2 * threads, send),
     async dispose() {
       const ending = workers.map((w) => w.terminate());
-      giveUp(new UsageError("the weights were disposed of while they were drawn"));
+      giveUp(new UsageError("the weights were disposed of while they were being initialized"));
       await Promise.all(ending);
     },
   };

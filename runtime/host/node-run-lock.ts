@@ -124,9 +124,9 @@ function inUse(folder: string, { path, pid, host, since }: Holder & { readonly s
   const when = since.toISOString().replace("T", " ").slice(0, 19);
   const [where, hint] =
     host === thisHost
-      ? [`this machine (${host})`, `wait until it ends, end it with kill ${pid}, or begin another run without --resume`]
-      : [`the machine ${host}`, `wait until it ends; where it ended without a word, remove ${path}`];
+      ? [`this machine (${host})`, `wait until it ends, end it with kill ${pid}, or start a new run without --resume`]
+      : [`the machine ${host}`, `wait until it ends; if it is no longer running, remove ${path}`];
   return new FolderInUseError(
-    `${folder} is in use: process ${pid} on ${where} has it since ${when} UTC\n  hint: ${hint}`,
+    `${folder} is in use: process ${pid} on ${where} has held it since ${when} UTC\n  hint: ${hint}`,
   );
 }

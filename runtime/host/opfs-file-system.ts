@@ -27,7 +27,7 @@ export async function opfsFileSystem(): Promise<FileSystem> {
   const storage = globalThis.navigator?.storage;
   if (typeof storage?.getDirectory !== "function")
     throw new UnsupportedError(
-      "this page has no files of its own (navigator.storage.getDirectory)\n" +
+      "this page has no private file system (navigator.storage.getDirectory)\n" +
         "  hint: open it over https or from localhost, and not in a private window",
     );
   return await folderFileSystem(await storage.getDirectory());
@@ -274,7 +274,7 @@ class BrowserFile implements OpenFile {
   private async change(edit: (draft: FileSystemWritableFileStream) => Promise<void>): Promise<void> {
     if (typeof this.handle.createWritable !== "function")
       throw new UnsupportedError(
-        `this browser cannot write "${this.path}" (FileSystemFileHandle.createWritable)\n  hint: a newer version can`,
+        `this browser cannot write "${this.path}" (FileSystemFileHandle.createWritable)\n  hint: use a newer version of the browser`,
       );
     if (this.broken) throw this.broken;
     this.draft ??= await this.whole(this.handle.createWritable({ keepExistingData: true }));

@@ -221,8 +221,8 @@ async function sizeOf(url: string, options: RequestOptions, response: Response):
   const length = head.ok ? head.headers.get("content-length") : null;
   if (length !== null) return Number(length);
   throw new FileError(
-    `${url}: the server does not say how large the file is\n` +
-      "  hint: it has to show Content-Range to other sites (Access-Control-Expose-Headers)",
+    `${url}: the server does not report the file's size\n` +
+      "  hint: the server must expose Content-Range to other sites (Access-Control-Expose-Headers)",
   );
 }
 
@@ -231,19 +231,19 @@ const versionOf = ({ headers }: Response): string | undefined =>
 
 function refused(url: string, { status, statusText }: Response): FileError {
   const isClosed = status === 401 || status === 403;
-  const hint = isClosed ? "log in, or send what the server asks for as headers" : "check the address";
-  return new FileError(`${url}: the server answers ${`${status} ${statusText}`.trim()}\n  hint: ${hint}`);
+  const hint = isClosed ? "log in, or send the required credentials as headers" : "check the address";
+  return new FileError(`${url}: the server answered ${`${status} ${statusText}`.trim()}\n  hint: ${hint}`);
 }
 
 const unreachable = (url: string, cause: unknown): FileError =>
   new FileError(
     `${url} cannot be reached: ${cause instanceof Error ? cause.message : cause}\n` +
-      "  hint: check address and network; a server of another site has to allow this one (Access-Control-Allow-Origin)",
+      "  hint: check the address and the network; a server of another site must allow this one (Access-Control-Allow-Origin)",
     { cause },
   );
 
 const changed = (url: string): FileError =>
-  new FileError(`${url} was changed on the server while it was read\n  hint: open it again`);
+  new FileError(`${url} changed on the server while it was being read\n  hint: open it again`);
 
 const cut = (url: string, from: number, wanted: number, got: number): FileError =>
-  new FileError(`${url}: ${got} bytes came of ${wanted} from ${from} on\n  hint: open it again`);
+  new FileError(`${url}: expected ${wanted} bytes from offset ${from}, got ${got}\n  hint: open it again`);

@@ -67,7 +67,7 @@ export async function cachedSource(
   const bytes = isKept ? known.size : await streamed(cache, place, opened, opened.whole);
   if (!isKept) await keep(bytes); // written last: its presence means that all pieces are there
   return new Pieces(cache, place, bytes, async () => {
-    throw new FileError(`${place}: a piece of ${url} is missing\n  hint: remove the folder, and it is read again`);
+    throw new FileError(`${place}: a piece of ${url} is missing\n  hint: remove the folder to download it again`);
   });
 }
 
@@ -97,7 +97,7 @@ async function streamed(
   }
   if (pending.length > 0) await keep();
   if (size !== undefined && read !== size)
-    throw new FileError(`${url}: ${read} bytes came of ${size}\n  hint: open it again`);
+    throw new FileError(`${url}: expected ${size} bytes, got ${read}\n  hint: open it again`);
   return read;
 }
 
@@ -139,7 +139,8 @@ class Pieces implements Source {
     try {
       for (let done = 0; done < into.length; ) {
         const { bytesRead } = await file.read(into, done, into.length - done, from + done);
-        if (bytesRead === 0) throw new FileError(`${path} became shorter while it was read\n  hint: open it again`);
+        if (bytesRead === 0)
+          throw new FileError(`${path} became shorter while it was being read\n  hint: open it again`);
         done += bytesRead;
       }
     } finally {

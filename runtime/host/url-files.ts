@@ -56,7 +56,7 @@ export function urlFiles(url: string | URL, options: UrlOptions = {}): UrlFiles 
 function addressIn(url: string | URL): URL {
   const parsed = URL.parse(String(url));
   if (parsed && /^https?:$/.test(parsed.protocol)) return parsed;
-  throw new UsageError(`files of a server have an address that begins with http:// or https://, not "${url}"`);
+  throw new UsageError(`expected a URL that begins with http:// or https://, got "${url}"`);
 }
 
 async function openUrl(url: string, options: UrlOptions): Promise<Source | undefined> {
@@ -78,6 +78,6 @@ async function wholeOf({ url, size }: Remote, body: ReadableStream<Uint8Array>):
 
 const withoutRanges = (url: string, size: number | undefined): FileError =>
   new FileError(
-    `${url}: the server has no ranges, and sends the whole file${size === undefined ? "" : ` of ${formatBytes(size)}`} where a part is asked for\n` +
-      "  hint: give a cache, which the file is read into piece by piece, or use a server with ranges (Accept-Ranges: bytes)",
+    `${url}: the server does not support range requests and sends the whole file${size === undefined ? "" : ` of ${formatBytes(size)}`}\n` +
+      "  hint: pass a cache, into which the file is downloaded piece by piece, or use a server with range support (Accept-Ranges: bytes)",
   );

@@ -15,5 +15,5 @@ export function promptIds(tokenizer: Tokenizer, prompt: string, begin: readonly 
   };
   const ids = begin ? [...idsOf(tokenizer, begin), ...textIds(tokenizer, prompt)] : byTemplate();
   if (ids.length > 0) return ids;
-  throw new UsageError("the prompt has no tokens: give it some text to go on from");
+  throw new UsageError("the prompt has no tokens: give it some text to continue from");
 }

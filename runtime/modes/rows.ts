@@ -67,7 +67,9 @@ export async function embedRows(
     const bad = part.findIndex((v) => !Number.isFinite(v));
     if (bad >= 0) {
       const row = from + Math.floor(bad / width);
-      throw new UsageError(`"${output}" of row ${row} holds ${part[bad]}: the weights diverged or are another model's`);
+      throw new UsageError(
+        `"${output}" of row ${row} is ${part[bad]}: the weights diverged or belong to another model`,
+      );
     }
     parts.push(part);
     onRows?.(from + count);

@@ -21,7 +21,10 @@ export function classVectors(prompts: RowVectors, classes: readonly number[], co
   for (let index = 0; index < count; index++) {
     const sum = sums.subarray(index * width, (index + 1) * width);
     const length = Math.hypot(...sum);
-    if (!(length > 0)) throw new UsageError(`the prompts of class ${index} have no direction: ${length}`);
+    if (!(length > 0))
+      throw new UsageError(
+        `the mean embedding of the prompts of class ${index} has length ${length} and cannot be normalized`,
+      );
     data.set(
       sum.map((v) => v / length),
       index * width,

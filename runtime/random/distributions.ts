@@ -31,7 +31,7 @@ type Of<Kind extends Distribution["kind"]> = Extract<Distribution, { kind: Kind 
 
 function unfit({ kind, ...parameters }: Distribution, why: string): UsageError {
   const text = Object.entries(parameters).map(([name, value]) => `${name}=${value}`);
-  return new UsageError(`${kind}(${text.join(", ")}) is no distribution: ${why}`);
+  return new UsageError(`${kind}(${text.join(", ")}) is not a valid distribution: ${why}`);
 }
 
 /** Box and Muller 1958: two words give a radius and an angle, and thus two normal values. |z| stays below 6.7. */

@@ -40,7 +40,7 @@ export function randomStream(seed: number, stream: string | number): RandomStrea
     return out;
   };
   const integer = (index: number, below: number, step = 0) => {
-    if (below === 0) throw new UsageError("there is no whole number from 0 to below 0");
+    if (below === 0) throw new UsageError("the bound of a random integer must be at least 1, got 0");
     return integerAt(index, wholeNumber("bound", below, 2 ** 32), key, counterOf(step, id));
   };
   const permutation = (count: number, step = 0) => shuffledIndices(wholeNumber("count", count, 2 ** 32), key, step, id);
@@ -86,7 +86,7 @@ const mostValues = 2 ** 34;
 
 function wholeNumber(what: string, value: number, most = Number.MAX_SAFE_INTEGER): number {
   if (Number.isSafeInteger(value) && value >= 0 && value <= most) return value;
-  throw new UsageError(`a random ${what} is a whole number from 0 to ${most}, not ${value}`);
+  throw new UsageError(`a random ${what} must be an integer from 0 to ${most}, got ${value}`);
 }
 
 const wordsOf = (value: number): Words => Uint32Array.of(value % 2 ** 32, Math.floor(value / 2 ** 32));

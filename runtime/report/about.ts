@@ -52,7 +52,7 @@ const write = (folder: string, about: RunAbout): Promise<void> =>
 export async function readAbout(folder: string): Promise<RunAbout | undefined> {
   const about = await readJson(folder, aboutFile);
   if (about === undefined || isAbout(about)) return about;
-  throw new TypeError("it is not what a run says of itself");
+  throw new TypeError("it is not a run's metadata");
 }
 
 /** Parses a JSON file in a run's folder; undefined when there is none. Throws when it does not parse. */

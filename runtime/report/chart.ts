@@ -22,7 +22,7 @@ export function curveChart({ title, curves, levels = [], caption }: CurveChart):
   if (drawn.length === 0)
     return figure(
       title,
-      html`<p class="muted">${curves.some(({ curve }) => curve.points > 0) ? "No figure was finite." : "There is nothing to draw yet."}</p>`,
+      html`<p class="muted">${curves.some(({ curve }) => curve.points > 0) ? "No value is finite." : "There is nothing to plot yet."}</p>`,
     );
   const columns = drawn.flatMap(({ curve }) => curve.columns);
   const xs = [...columns.map(({ x }) => x), ...drawn.flatMap(({ curve }) => curve.lost)];
@@ -73,7 +73,7 @@ function summary({ first, last, columns }: Curve): string {
   if (!first || !last) return "";
   const [low, top] = [least(columns.map((c) => c.low)), most(columns.map((c) => c.high))];
   if (low === top) return `${number(low)} throughout.`;
-  return `${number(first[1])} → ${number(last[1])}, least ${number(low)}, most ${number(top)}.`;
+  return `${number(first[1])} → ${number(last[1])}, min ${number(low)}, max ${number(top)}.`;
 }
 
 const inWords = ({ name, curve: { first, last } }: NamedCurve): string =>
@@ -82,7 +82,7 @@ const inWords = ({ name, curve: { first, last } }: NamedCurve): string =>
 function lostText(curves: readonly NamedCurve[]): string {
   const lost = curves.reduce((sum, { curve }) => sum + curve.lostPoints, 0);
   if (lost === 0) return "";
-  return ` ${lost === 1 ? "One figure was" : `${lost.toLocaleString("en")} figures were`} not finite, where the upright lines are.`;
+  return ` ${lost === 1 ? "One value was" : `${lost.toLocaleString("en")} values were`} not finite (vertical lines).`;
 }
 
 type Place = (value: number) => number;

@@ -18,7 +18,7 @@ export function jobFacts(job: TrainingJob): readonly Fact[] {
     ...Object.entries(step.hyperparameters ?? {}).map(([label, value]) => ({ label, value })),
     ...(averaged ? [{ label: "Averages", value: "of the weights, which the run writes" }] : []),
     { label: "Precision", value: precision, ...(lossScale && { note: scaleText(lossScale) }) },
-    ...(accumulation ? [{ label: "Micro-batches a step", value: String(accumulation.count) }] : []),
+    ...(accumulation ? [{ label: "Micro-batches per step", value: String(accumulation.count) }] : []),
     ...Object.entries(sizes).map(([name, size]) => ({ label: name, value: size.toLocaleString("en") })),
   ];
 }

@@ -28,7 +28,7 @@ export const jobReportFile = "report.json";
  */
 export async function writeJobReport(folder: string, report: JobReport): Promise<void> {
   const text = JSON.stringify(report);
-  if (!isJobReport(JSON.parse(text))) throw new UsageError("what the job says in its report are no sections");
+  if (!isJobReport(JSON.parse(text))) throw new UsageError("the job's report is not a list of valid sections");
   await writeFileAtomically(join(folder, jobReportFile), `${text}\n`);
 }
 
@@ -36,7 +36,7 @@ export async function writeJobReport(folder: string, report: JobReport): Promise
 export async function readJobReport(folder: string): Promise<JobReport | undefined> {
   const report = await readJson(folder, jobReportFile);
   if (report === undefined || isJobReport(report)) return report;
-  throw new TypeError("it is no report of a job");
+  throw new TypeError("it is not a job's report");
 }
 
 function isJobReport(value: unknown): value is JobReport {

@@ -98,7 +98,7 @@ function stateOf({ about, summary, figures }: PageContent): string {
   const steps = `${done.toLocaleString("en")}${about ? ` of ${about.steps.toLocaleString("en")}` : ""} steps`;
   const ended = about?.starts.at(-1)?.ended?.how ?? (about ? undefined : summary && "finished");
   if (ended !== undefined) return `${ended[0]!.toUpperCase()}${ended.slice(1)}, after ${steps}.`;
-  return `${steps} when this page was made. Either the run goes on, or it was ended without a moment to say so.`;
+  return `${steps} when this page was made. Either the run is still going, or it ended unexpectedly.`;
 }
 
 const validationPrefix = "validation/";
@@ -119,8 +119,8 @@ function learning(heading: string, { curves, damaged, leftOut }: Figures, levels
   }));
   const isLoss = ({ title }: { readonly title: string }) => title === "loss";
   const notes = [
-    ...(damaged > 0 ? [`${damaged.toLocaleString("en")} lines of metrics.jsonl are no records of a step.`] : []),
-    ...(leftOut > 0 ? [`${leftOut.toLocaleString("en")} further figures are not drawn.`] : []),
+    ...(damaged > 0 ? [`${damaged.toLocaleString("en")} lines of metrics.jsonl are not records of a step.`] : []),
+    ...(leftOut > 0 ? [`${leftOut.toLocaleString("en")} more metrics are not plotted.`] : []),
   ];
   return html`
 <section>
@@ -196,7 +196,7 @@ function results({ summary, told, said }: PageContent): Html | undefined {
   const { skipped, changed } = { ...told, ...summary };
   const found = leaves(Object.fromEntries(Object.entries(summary ?? {}).filter(([name]) => !saidElsewhere.has(name))));
   const more = found.length - mostResults;
-  return html`${titledTable("Samples that were skipped", ["reason", "samples", "such as"], skippedRows(skipped))}
+  return html`${titledTable("Samples that were skipped", ["reason", "samples", "example"], skippedRows(skipped))}
 ${summary ? undefined : titledTable("Samples that were changed", ["how", "samples", ""], skippedRows(changed))}
 ${found.length > 0 ? foldedTable(found.slice(0, mostResults), said === undefined) : undefined}
 ${more > 0 ? html`<p class="muted">${more.toLocaleString("en")} more are in summary.json.</p>` : undefined}`;

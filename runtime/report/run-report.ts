@@ -17,7 +17,8 @@ const reportFile = "report.html";
 
 /** Writes the report of a folder's run, and returns its path. Throws FileError for a folder that is not a run's. */
 export async function writeRunReport(folder: string): Promise<string> {
-  if (!(await isRunFolder(folder))) throw fileError(folder, "it is no run's folder", "name one that heddle train made");
+  if (!(await isRunFolder(folder)))
+    throw fileError(folder, "it is not a run's folder", "name one that heddle train created");
   const path = join(folder, reportFile);
   await writeFileAtomically(path, reportPage(await contentOf(folder, basename(resolve(folder)))));
   return path;
@@ -31,7 +32,7 @@ async function contentOf(folder: string, name: string): Promise<PageContent> {
       return await read();
     } catch (error) {
       const text = error instanceof Error ? error.message : String(error);
-      faults.push(`${file} is not shown: ${error instanceof HeddleError ? text.split("\n")[0]! : text}`);
+      faults.push(`${file} cannot be shown: ${error instanceof HeddleError ? text.split("\n")[0]! : text}`);
       return undefined;
     }
   };
@@ -52,7 +53,7 @@ async function contentOf(folder: string, name: string): Promise<PageContent> {
 async function readRecord(folder: string, name: string): Promise<Readonly<Record<string, unknown>> | undefined> {
   const read = await readJson(folder, name);
   if (read === undefined || isRecord(read)) return read;
-  throw new TypeError("it is no record");
+  throw new TypeError("it is not a JSON object");
 }
 
 /** Subfolders with metrics of their own, such as those of consecutive stages. */

@@ -171,10 +171,10 @@ function list({ items }: List): Html {
 
 function dataUri(image: string): string {
   if (/^data:image\/[\w.+-]+[;,]/.test(image)) return image;
-  throw new UsageError(`the report carries its pictures as data URIs; "${image.slice(0, 60)}" is none`);
+  throw new UsageError(`images in a report must be data URIs, got "${image.slice(0, 60)}"`);
 }
 
 function https(link: string): string {
   if (link.startsWith("https://")) return link;
-  throw new UsageError(`the report links to https pages only; "${link.slice(0, 60)}" is none`);
+  throw new UsageError(`links in a report must be https URLs, got "${link.slice(0, 60)}"`);
 }

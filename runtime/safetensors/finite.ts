@@ -51,7 +51,7 @@ async function* checkedPieces({ name, dtype, data }: TensorToWrite): AsyncGenera
   for await (const piece of data()) {
     const bytes = storedBytes(name, dtype, piece, element);
     const at = firstNonFinite(dtype, bytes);
-    if (at >= 0) throw notFinite(name, element + at, "it is NaN or infinite, and weights are finite");
+    if (at >= 0) throw notFinite(name, element + at, "it is NaN or infinite, but weights must be finite");
     element += bytes.length / storedDTypes[dtype].bytes;
     yield bytes;
   }
@@ -122,6 +122,6 @@ function allOf(path: string, faults: readonly NotFinite[]): FileError {
   const rest = faults.length > mostShown ? [`    and ${faults.length - mostShown} more`] : [];
   const what = faults.length === 1 ? "one tensor cannot" : `${faults.length} tensors cannot`;
   const hint =
-    "  hint: take an earlier checkpoint where weights are NaN or infinite, and f32 or bf16 where f16 is too small";
-  return new FileError([`${path} is not written, since ${what} be stored:`, ...shown, ...rest, hint].join("\n"));
+    "  hint: use an earlier checkpoint if weights are NaN or infinite, and f32 or bf16 if the range of f16 is too small";
+  return new FileError([`${path} was not written, because ${what} be stored:`, ...shown, ...rest, hint].join("\n"));
 }

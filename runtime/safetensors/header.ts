@@ -26,7 +26,7 @@ export const longestHeader = 100_000_000;
 /** The header is preceded by its length, as an unsigned 64-bit integer. */
 export const lengthBytes = 8;
 
-export const copyAgain = "the file is damaged or was made to mislead; copy or download it again";
+export const copyAgain = "the file is damaged or malicious; copy or download it again";
 const storeAsFloat = "store it as F32, F16 or BF16, or leave it out if the model does not need it";
 
 const metadataKey = "__metadata__";
@@ -82,7 +82,7 @@ function parseMetadata(entry: JsonValue | undefined, fault: Fault): ReadonlyMap<
   if (entry === undefined) return metadata;
   if (!(entry instanceof Map)) throw fault(`its ${metadataKey} is not a JSON object`);
   for (const [key, value] of entry) {
-    if (typeof value !== "string") throw fault(`its ${metadataKey} entry ${quoted(key)} is not a text`);
+    if (typeof value !== "string") throw fault(`its ${metadataKey} entry ${quoted(key)} is not a string`);
     metadata.set(key, value);
   }
   return metadata;
@@ -102,9 +102,9 @@ function parseTensor(
   const offsets = parseIntegers(entry.get("data_offsets"), "data_offsets", fault);
   const unknown = [...entry.keys()].find((key) => !["dtype", "shape", "data_offsets"].includes(key));
   if (unknown !== undefined) throw fault(`unknown key ${quoted(unknown)}`);
-  if (offsets.length !== 2) throw fault(`data_offsets has ${offsets.length} numbers, not 2`);
+  if (offsets.length !== 2) throw fault(`data_offsets must have 2 numbers, got ${offsets.length}`);
   const [begin, end] = offsets as [number, number];
-  if (end < begin) throw fault(`its data ends (${end}) before it begins (${begin})`);
+  if (end < begin) throw fault(`its data ends at byte ${end}, before it begins at ${begin}`);
   if (end > dataBytes)
     throw fault(`its data ends at byte ${end}, but the file is cut off after ${dataBytes} bytes of data`);
 
@@ -112,7 +112,7 @@ function parseTensor(
   const byteLength = multiply(elements, storedDTypes[dtype].bytes, fault);
   if (byteLength !== end - begin) {
     const needs = `${dtype} of shape [${describeShape(shape)}] needs ${byteLength} bytes`;
-    throw fault(`${needs}, its offsets span ${end - begin}`);
+    throw fault(`${needs}, but its offsets span ${end - begin}`);
   }
   return { name, dtype, shape, elements, byteLength, file, byteOffset: dataStart + begin };
 }
@@ -123,15 +123,15 @@ export const describeShape = (shape: readonly number[]): string =>
 
 function multiply(a: number, b: number, fault: Fault): number {
   const product = a * b;
-  if (!Number.isSafeInteger(product)) throw fault("its shape spans more elements than any file holds");
+  if (!Number.isSafeInteger(product)) throw fault("its shape has more elements than any file can hold");
   return product;
 }
 
 function parseDType(value: JsonValue | undefined, fault: Fault): StoredDType {
-  if (typeof value !== "string") throw fault("its dtype is missing or not a text");
+  if (typeof value !== "string") throw fault("its dtype is missing or not a string");
   if (isStoredDType(value)) return value;
   throw fault(
-    `its dtype ${quoted(value)} is not one that can be read (${Object.keys(storedDTypes).join(", ")})`,
+    `its dtype ${quoted(value)} is not supported (expected one of ${Object.keys(storedDTypes).join(", ")})`,
     storeAsFloat,
   );
 }
@@ -139,7 +139,7 @@ function parseDType(value: JsonValue | undefined, fault: Fault): StoredDType {
 function parseIntegers(value: JsonValue | undefined, key: string, fault: Fault): number[] {
   if (!Array.isArray(value)) throw fault(`its ${key} is missing or not a list`);
   const isSize = (n: JsonValue): n is number => Number.isSafeInteger(n) && (n as number) >= 0;
-  if (!value.every(isSize)) throw fault(`its ${key} holds something other than whole numbers from 0 to 2^53`);
+  if (!value.every(isSize)) throw fault(`its ${key} contains something other than integers from 0 to 2^53`);
   return value;
 }
 

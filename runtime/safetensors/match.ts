@@ -63,14 +63,14 @@ export function describeMatch(match: TensorMatch<NamedShape, NamedShape>): strin
   const counts = [
     `${matched.length} tensors match`,
     `${missing.length} missing`,
-    `${misshaped.length} of another shape`,
+    `${misshaped.length} with another shape`,
     `${unexpected.length} unexpected`,
   ];
   const free = unexpected.map(({ name }) => name);
   return [
     counts.join(", "),
     ...section("missing", missing, (tensor) => `${describe(tensor)}${suggestion(tensor.name, free)}`),
-    ...section("of another shape", misshaped, (pair) => `${describe(pair.expected)} is ${shapeText(pair.found)}`),
+    ...section("with another shape", misshaped, (pair) => `${describe(pair.expected)} is ${shapeText(pair.found)}`),
     ...section("unexpected", unexpected, describe),
     ...prefixHint(missing, new Set(free)),
   ].join("\n");
@@ -100,13 +100,13 @@ function prefixHint(missing: readonly NamedShape[], unexpected: ReadonlySet<stri
     if (name.endsWith(first)) {
       const prefix = name.slice(0, -first.length);
       const count = missing.filter((tensor) => unexpected.has(prefix + tensor.name)).length;
-      if (count > 1) return [`  hint: ${count} of the missing names are there with ${quoted(prefix)} in front`];
+      if (count > 1) return [`  hint: ${count} of the missing names exist with the prefix ${quoted(prefix)}`];
     } else if (first.endsWith(name)) {
       const prefix = first.slice(0, -name.length);
       const isThere = (tensor: NamedShape) =>
         tensor.name.startsWith(prefix) && unexpected.has(tensor.name.slice(prefix.length));
       const count = missing.filter(isThere).length;
-      if (count > 1) return [`  hint: ${count} of the missing names are there without ${quoted(prefix)} in front`];
+      if (count > 1) return [`  hint: ${count} of the missing names exist without the prefix ${quoted(prefix)}`];
     }
   }
   return [];

@@ -47,5 +47,5 @@ async function requireEmpty(target: string, folder: string, { fs = fileSystem }:
     }
   });
   if (names?.length === 0) await explainingFaults("write", folder, () => fs.remove(target));
-  else if (names) throw fileError(folder, "it holds files already", "choose a folder that is not there yet");
+  else if (names) throw fileError(folder, "it is not empty", "choose a folder that does not exist yet");
 }

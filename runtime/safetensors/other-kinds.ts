@@ -2,7 +2,7 @@
 import { fileError } from "../file-errors.ts";
 
 const convert = "convert it in Python with safetensors.torch.save_file";
-const fetchAgain = "download it again, logged in where the site asks for it";
+const fetchAgain = "download it again, logging in if the site requires it";
 
 interface Kind {
   readonly begins: string;
@@ -15,7 +15,7 @@ const kinds: readonly Kind[] = [
   { begins: "PK\x03\x04", what: "a zip archive, as torch.save and numpy write", hint: convert },
   { begins: "\x80\x02\x8a\x0a", what: "a Python pickle, as older versions of torch.save write", hint: convert },
   { begins: "\x80\x04\x95", what: "a Python pickle", hint: convert },
-  { begins: "GGUF", what: "a GGUF file", hint: "take the safetensors files that it was made from" },
+  { begins: "GGUF", what: "a GGUF file", hint: "use the safetensors files that it was converted from" },
   { begins: "\x89HDF", what: "an HDF5 file, as Keras writes", hint: convert },
   { begins: "\x1f\x8b\x08", what: "a gzip archive", hint: "unpack it first" },
   ...["<!DOCTYP", "<!doctyp", "<html", "<HTML", "<?xml"].map((begins) => ({

@@ -53,7 +53,7 @@ export class SafetensorsReader {
     const { shape } = tensor;
     const names = options.axes ?? shape.map((_, i) => `d${i}`);
     if (names.length !== shape.length) {
-      throw new UsageError(`${quoted(name)} has ${shape.length} axes, ${names.length} names were given for them`);
+      throw new UsageError(`${quoted(name)} has ${shape.length} axes, but ${names.length} axis names were given`);
     }
     const dtype = options.dtype ?? storedDTypes[tensor.dtype].host;
     const axes = shape.map((size, i) => ({ name: names[i]!, size }));
@@ -66,7 +66,7 @@ export class SafetensorsReader {
     const dtype = options.dtype ?? storedDTypes[tensor.dtype].host;
     requireRange(tensor, start, count);
     if (!isReadableAs(tensor.dtype, dtype)) {
-      throw new UsageError(`${quoted(name)} is stored as ${tensor.dtype}, which cannot be read as ${dtype}`);
+      throw new UsageError(`${quoted(name)} is stored as ${tensor.dtype} and cannot be read as ${dtype}`);
     }
     const out = allocateFor(tensor, dtype, count);
     await spanned("files", name, () => this.#readInto(tensor, start, dtype, out), { bytes: out.byteLength });
@@ -106,7 +106,9 @@ export class SafetensorsReader {
     throw fileError(
       this.path,
       `it has no tensor ${quoted(name)}`,
-      nearest === "" ? `it holds ${this.tensors.size} tensors, none with a name like it` : `the nearest are ${nearest}`,
+      nearest === ""
+        ? `it has ${this.tensors.size} tensors, none with a similar name`
+        : `the nearest names are ${nearest}`,
     );
   }
 
@@ -153,7 +155,11 @@ function decodePiece(
   } catch (error) {
     if (!(error instanceof ValueFault)) throw error;
     const place = `tensor ${quoted(tensor.name)}, element ${start + at + error.index}`;
-    throw fileError(tensor.file, `${place}: ${error.message}`, "store the tensor in a type that heddle reads whole");
+    throw fileError(
+      tensor.file,
+      `${place}: ${error.message}`,
+      "store the tensor in a dtype that heddle can read without loss",
+    );
   }
 }
 
@@ -161,7 +167,7 @@ function requireRange(tensor: StoredTensor, start: number, count: number): void 
   const isRange = Number.isSafeInteger(start) && Number.isSafeInteger(count) && start >= 0 && count >= 0;
   if (isRange && start + count <= tensor.elements) return;
   throw new UsageError(
-    `elements ${start} to ${start + count} of ${quoted(tensor.name)} were asked for, it has ${tensor.elements}`,
+    `elements ${start} to ${start + count} of ${quoted(tensor.name)} were requested, but it has ${tensor.elements}`,
   );
 }
 
@@ -180,7 +186,7 @@ async function readFully(file: OpenFile, path: string, position: number, out: Ui
   const largestRead = 64 * 1024 * 1024;
   for (let done = 0; done < out.length; ) {
     const { bytesRead } = await file.read(out, done, Math.min(out.length - done, largestRead), position + done);
-    if (bytesRead === 0) throw fileError(path, "it became shorter while it was read", copyAgain);
+    if (bytesRead === 0) throw fileError(path, "it became shorter while it was being read", copyAgain);
     done += bytesRead;
   }
 }
@@ -212,7 +218,7 @@ async function closeAll(files: ReadonlyMap<string, OpenFile>): Promise<void> {
 async function openFile(fs: FileSystem, path: string, files: Map<string, OpenFile>): Promise<Header> {
   return await explainingFaults("read", path, async () => {
     const info = await fs.stat(path);
-    if (!info.isFile()) throw fileError(path, "it is not an ordinary file", "name a safetensors file or its index");
+    if (!info.isFile()) throw fileError(path, "it is not a regular file", "name a safetensors file or its index");
     const file = await fs.open(path, "r");
     files.set(path, file);
     return await readHeader(file, path);
@@ -222,7 +228,7 @@ async function openFile(fs: FileSystem, path: string, files: Map<string, OpenFil
 async function readHeader(file: OpenFile, path: string): Promise<Header> {
   const { size } = await file.stat();
   if (size < lengthBytes) {
-    throw fileError(path, `it has ${size} bytes, fewer than the ${lengthBytes} that every file starts with`, copyAgain);
+    throw fileError(path, `it has ${size} bytes, but a safetensors file has at least ${lengthBytes}`, copyAgain);
   }
   const prefix = new Uint8Array(lengthBytes);
   await readFully(file, path, 0, prefix);
@@ -230,10 +236,10 @@ async function readHeader(file: OpenFile, path: string): Promise<Header> {
   const dataBytes = size - lengthBytes - Number(length);
   if (length === 0n || length > longestHeader || dataBytes < 0) refuseOtherKinds(path, prefix);
   if (length > longestHeader) {
-    throw fileError(path, `its header should have ${length} bytes; at most ${longestHeader} are accepted`, copyAgain);
+    throw fileError(path, `its header claims ${length} bytes; at most ${longestHeader} are accepted`, copyAgain);
   }
   if (dataBytes < 0) {
-    const what = `its header should have ${length} bytes, but the file ends ${-dataBytes} bytes before that`;
+    const what = `its header claims ${length} bytes, but the file ends ${-dataBytes} bytes before that`;
     throw fileError(path, what, copyAgain);
   }
   const bytes = new Uint8Array(Number(length));
@@ -265,7 +271,7 @@ function requireShardHolds(index: ShardIndex, shard: string, path: string, heade
   if (absent.length === 0) return;
   const names = absent.slice(0, 5).map(([name]) => quoted(name));
   const list = `${names.join(", ")}${absent.length > 5 ? `, and ${absent.length - 5} more` : ""}`;
-  throw fileError(path, `it lacks tensors that ${index.path} says it holds: ${list}`, copyAgain);
+  throw fileError(path, `it lacks tensors that ${index.path} lists for it: ${list}`, copyAgain);
 }
 
 /** A tensor's stored form for messages: `"a.weight" BF16 [4, 8] (64 bytes)`. */

@@ -25,17 +25,17 @@ export async function locateWeights(fs: FileSystem, path: string): Promise<strin
   const names = await explainingFaults("read", path, () => fs.readdir(path));
   const found = [singleFileName, indexFileName].filter((name) => names.includes(name));
   if (found.length === 2) {
-    throw fileError(path, `it holds both ${singleFileName} and ${indexFileName}`, "name the one that is meant");
+    throw fileError(path, `it contains both ${singleFileName} and ${indexFileName}`, "name the one to use");
   }
-  if (found[0] === undefined) throw fileError(path, `it holds no ${singleFileName}`, hintFromNames(names));
+  if (found[0] === undefined) throw fileError(path, `it contains no ${singleFileName}`, hintFromNames(names));
   return await containedPath(fs, path, found[0], path);
 }
 
 function hintFromNames(names: readonly string[]): string {
   const others = names.filter((name) => name.endsWith(".safetensors"));
-  if (others.length > 0) return `name the file that is meant: ${others.slice(0, 5).map(quoted).join(", ")}`;
+  if (others.length > 0) return `name the file to use: ${others.slice(0, 5).map(quoted).join(", ")}`;
   if (names.includes("checkpoints"))
-    return "a run has its weights when it is finished: heddle train ... --resume goes on";
+    return "a run writes its weights when it finishes: continue it with heddle train ... --resume";
   const pickle = names.find((name) => /\.(bin|pt|pth|ckpt)$/.test(name));
   if (pickle === undefined) return "check the path";
   return `${quoted(pickle)} looks like a PyTorch file; convert it in Python with safetensors.torch.save_file`;
@@ -69,11 +69,11 @@ function parseIndex(path: string, bytes: Uint8Array): ReadonlyMap<string, string
   const index = parseJsonFile(text, (what) => fault(`it is not valid JSON: ${what}`));
   const weightMap = index instanceof Map ? index.get("weight_map") : undefined;
   if (!(weightMap instanceof Map)) {
-    const hint = `name a safetensors file, the ${indexFileName} of several, or the folder of either`;
-    throw fileError(path, 'it is no index of shards: it has no "weight_map" object', hint);
+    const hint = `name a safetensors file, the ${indexFileName} of a sharded model, or their folder`;
+    throw fileError(path, 'it is not a shard index: it has no "weight_map" object', hint);
   }
   for (const [name, shard] of weightMap) {
-    if (typeof shard !== "string") throw fault(`the shard of tensor ${quoted(name)} is not a text`);
+    if (typeof shard !== "string") throw fault(`the shard of tensor ${quoted(name)} is not a string`);
   }
   return weightMap as ReadonlyMap<string, string>;
 }
@@ -100,7 +100,7 @@ async function containedPath(fs: FileSystem, folder: string, name: string, telle
   const isCache = basename(dirname(root)) === "snapshots";
   const roots = isCache ? [root, join(dirname(dirname(root)), "blobs")] : [root];
   if (roots.some((allowed) => isInside(allowed, real))) return location;
-  throw fileError(teller, `${quoted(name)} is a link that leads out of its folder`, "put the file itself there");
+  throw fileError(teller, `${quoted(name)} is a link that points outside its folder`, "put the file itself there");
 }
 
 function isInside(folder: string, path: string): boolean {

@@ -34,7 +34,11 @@ export async function writeModel(
 
 async function requireAbsent(path: string, { fs = fileSystem }: ShardedWriteOptions): Promise<void> {
   if ((await explainingFaults("read", path, () => infoOf(fs, path))) === undefined) return;
-  throw fileError(path, "it belongs to a model that is already in this folder", "remove that model or choose a folder");
+  throw fileError(
+    path,
+    "it belongs to a model that is already in this folder",
+    "remove that model or choose another folder",
+  );
 }
 
 /** Fills shards greedily, in the given order. */

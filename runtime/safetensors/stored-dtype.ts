@@ -166,7 +166,7 @@ function narrowIntegers<T extends Int32Array | Uint32Array>(words: T, signExtens
 
 function checkedBooleans(bytes: Uint8Array): Uint8Array {
   const strange = bytes.findIndex((byte) => byte > 1);
-  if (strange >= 0) throw new ValueFault(strange, `a bool is 0 or 1, not ${bytes[strange]}`);
+  if (strange >= 0) throw new ValueFault(strange, `a bool must be 0 or 1, got ${bytes[strange]}`);
   return bytes;
 }
 
@@ -191,7 +191,7 @@ function toFloat32(values: FloatSource): Float32Array {
 }
 
 function refuseNewInfinity(value: number, index: number, dtype: string, largest: number): void {
-  if (Number.isFinite(value)) throw new ValueFault(index, `${value} is beyond the range of ${dtype} (±${largest})`);
+  if (Number.isFinite(value)) throw new ValueFault(index, `${value} is outside the range of ${dtype} (±${largest})`);
 }
 
 /** Rounds to the nearest bfloat16, ties to even, as PyTorch does; NaN stays NaN. */

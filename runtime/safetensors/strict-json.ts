@@ -50,9 +50,9 @@ function parseObject(cursor: Cursor, depth: number): Map<string, JsonValue> {
   do {
     skipSpace(cursor);
     const at = cursor.at;
-    if (cursor.text[at] !== '"') throw new JsonFault("a key in quotes was expected", at);
+    if (cursor.text[at] !== '"') throw new JsonFault("expected a quoted key", at);
     const key = parseString(cursor);
-    if (object.has(key)) throw new JsonFault(`the key ${JSON.stringify(key.slice(0, 100))} is there twice`, at);
+    if (object.has(key)) throw new JsonFault(`duplicate key ${JSON.stringify(key.slice(0, 100))}`, at);
     expect(cursor, ":");
     object.set(key, parseValue(cursor, depth + 1));
   } while (accept(cursor, ","));
@@ -75,7 +75,7 @@ function parseString(cursor: Cursor): string {
   let end = start;
   do end = cursor.text.indexOf('"', end + 1);
   while (end > 0 && isEscaped(cursor.text, end));
-  if (end < 0) throw new JsonFault("a text that never ends", start);
+  if (end < 0) throw new JsonFault("unterminated string", start);
   cursor.at = end + 1;
   return tokenValue(cursor.text.slice(start, end + 1), start) as string;
 }
@@ -92,7 +92,7 @@ const literal = /true|false|null|-?\d{1,30}(?:\.\d{1,30})?(?:[eE][+-]?\d{1,4})?/
 function parseLiteral(cursor: Cursor): null | boolean | number {
   literal.lastIndex = cursor.at;
   const token = literal.exec(cursor.text)?.[0];
-  if (token === undefined) throw new JsonFault("a JSON value was expected", cursor.at);
+  if (token === undefined) throw new JsonFault("expected a JSON value", cursor.at);
   const value = tokenValue(token, cursor.at) as null | boolean | number;
   cursor.at += token.length;
   return value;
@@ -120,5 +120,5 @@ function accept(cursor: Cursor, character: string): boolean {
 
 function expect(cursor: Cursor, character: string): void {
   if (accept(cursor, character)) return;
-  throw new JsonFault(`"${character}" was expected`, cursor.at);
+  throw new JsonFault(`expected "${character}"`, cursor.at);
 }

@@ -86,7 +86,11 @@ function laidOut<T extends TensorLayout>(
   const ordered = [...tensors].sort((a, b) => storedDTypes[b.dtype].bytes - storedDTypes[a.dtype].bytes);
   const header = formatHeader(ordered, new Map(Object.entries({ format: "pt", ...metadata })));
   if (header.length - lengthBytes <= longestHeader) return { header, ordered };
-  throw fileError(path, `its header would have ${header.length} bytes`, "write fewer tensors or shorter names");
+  throw fileError(
+    path,
+    `its header would be too large: ${header.length} bytes`,
+    "write fewer tensors or shorter names",
+  );
 }
 
 function requireWritable(path: string, tensors: readonly TensorLayout[]): void {
@@ -112,7 +116,7 @@ async function sendTensor(path: string, tensor: TensorToWrite, sink: ByteSink): 
   }
   if (sent === expected) return;
   const gave = sent > expected ? "more" : `${sent}`;
-  throw new InternalError(`${path}: ${quoted(tensor.name)} takes ${expected} bytes, its data gave ${gave}`);
+  throw new InternalError(`${path}: ${quoted(tensor.name)} needs ${expected} bytes, but its data has ${gave}`);
 }
 
 function encodeOf(path: string, tensor: TensorToWrite, piece: HostData, sent: number): Uint8Array {
@@ -122,7 +126,7 @@ function encodeOf(path: string, tensor: TensorToWrite, piece: HostData, sent: nu
     if (!(error instanceof ValueFault)) throw error;
     const element = sent / storedDTypes[tensor.dtype].bytes + error.index;
     const what = `tensor ${quoted(tensor.name)}, element ${element}: ${error.message}`;
-    throw fileError(path, what, "store it in a wider type");
+    throw fileError(path, what, "store it in a wider dtype");
   }
 }
 

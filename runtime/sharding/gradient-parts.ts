@@ -45,7 +45,7 @@ export function gradientParts(step: CompiledStep, collectives: Collectives): Gra
   const sums = own.map(({ from, to }) => new Float32Array(to - from));
   const placeOf = (name: string): Place => {
     const found = places.get(name);
-    if (!found) throw new InternalError(`"${name}" is given a gradient and is not trained`);
+    if (!found) throw new InternalError(`"${name}" is given a gradient but is not trained`);
     return found;
   };
 

@@ -68,7 +68,7 @@ export function weightParts(step: CompiledStep, collectives: Collectives): Weigh
     }
   const heldAs = (name: string): Held => {
     const found = held.get(name);
-    if (!found) throw new UsageError(`no rank keeps a weight "${name}"${didYouMean(name, held.keys())}`);
+    if (!found) throw new UsageError(`no rank holds a weight "${name}"${didYouMean(name, held.keys())}`);
     return found;
   };
   const gather = async (names: readonly string[]) => {

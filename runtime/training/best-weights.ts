@@ -43,7 +43,7 @@ export async function openBestWeights(
   const folder = bestFolder(runFolder);
   const known = saved?.metric === metric && saved.mode === mode ? saved : undefined;
   const kept = await keepSteps(fileSystem, folder, known ? [known.step] : []);
-  if (known && kept.length === 0) note(`the best weights so far, of step ${known.step}, are not in ${folder} any more`);
+  if (known && kept.length === 0) note(`the best weights so far (step ${known.step}) are no longer in ${folder}`);
   let best = kept.length > 0 ? known : undefined;
   let inCheckpoint = best;
   const isBetter = (value: number) =>

@@ -9,7 +9,7 @@ export function defineJob<C extends Readonly<Record<string, Setting>>>(job: Omit
   const at = typeof name === "string" ? `the job "${name}"` : "a job";
   const known = Object.keys(jobFields);
   const faults = [
-    ...(typeof name === "string" ? [] : ["a job needs `name`, a text"]),
+    ...(typeof name === "string" ? [] : ["a job needs `name`, a string"]),
     ...(typeof config === "object" && config !== null ? [] : [`${at} needs \`config\`, its settings with defaults`]),
     ...(typeof build === "function" ? [] : [`${at} needs \`build\`, a function from settings to a training`]),
     ...Object.keys(job ?? {})

@@ -27,10 +27,14 @@ export async function readFinished(folder: string, name: string, steps: number):
   if (text === undefined) return undefined;
   const kept = parsed(text);
   if (kept?.name !== name)
-    throw fileError(path, `it does not say how stage "${name}" ended`, "remove it: the stage is finished again");
+    throw fileError(
+      path,
+      `it does not record the end of stage "${name}"`,
+      "remove it: the stage will be finished again",
+    );
   if (kept.steps !== steps)
     throw new UsageError(
-      `stage "${name}" is finished with ${kept.steps} steps and would now have ${steps}: what follows began with its weights\n  hint: resume with the steps that it had, or begin another run without --resume`,
+      `stage "${name}" finished with ${kept.steps} steps and would now have ${steps}, but later stages started from its weights\n  hint: resume with its original number of steps, or start a new run without --resume`,
     );
   return { ...kept, folder, losses: await readLosses(metricsFile(folder)) };
 }

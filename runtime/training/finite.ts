@@ -20,7 +20,10 @@ export function assertFiniteFigures(step: CompiledStep, number: number, figures:
   if (!Number.isFinite(norm) && !canShrink(step, figures))
     throw ended(`the gradient of step ${number} is not finite (its norm is ${norm}, the loss ${loss})`, remedy(step));
   if (!Number.isFinite(rate))
-    throw ended(`the learning rate of step ${number} is ${rate}`, "look at what the stage's schedule gives there");
+    throw ended(
+      `the learning rate of step ${number} is ${rate}`,
+      "check the stage's learning rate schedule at this step",
+    );
 }
 
 const canShrink = ({ lossScale }: CompiledStep, { loss_scale: scale }: Figures): boolean =>
@@ -29,12 +32,12 @@ const canShrink = ({ lossScale }: CompiledStep, { loss_scale: scale }: Figures):
 const remedy = ({ lossScale }: CompiledStep): string => {
   if (!lossScale) return "lower the learning rate";
   return lossScale.goodSteps
-    ? `so it was at every loss scale down to 2, in steps that were skipped and changed no parameter: lower the learning rate, or take precision "f32"`
-    : `in f16 a cotangent passes 65504 when multiplied by the loss scale ${lossScale.initial}: take a smaller lossScale, or precision "f32"`;
+    ? `it was not finite at any loss scale down to 2 (these steps were skipped and changed no parameter): lower the learning rate, or use precision "f32"`
+    : `in f16 a gradient exceeds 65504 when multiplied by the loss scale ${lossScale.initial}: use a smaller lossScale, or precision "f32"`;
 };
 
 const ended = (what: string, hint: string): UsageError =>
-  new UsageError(`${what}: ${hint}; checkpoints up to before it are whole`);
+  new UsageError(`${what}: ${hint}; checkpoints from before this step are intact`);
 
 /** Throws UsageError naming the first weight with an infinity or a NaN; running statistics can have one too. */
 export function assertFiniteWeights(weights: ReadonlyMap<string, HostTensor>): void {
@@ -42,7 +45,7 @@ export function assertFiniteWeights(weights: ReadonlyMap<string, HostTensor>): v
     const at = data.findIndex((v) => !Number.isFinite(v));
     if (at < 0) continue;
     throw new UsageError(
-      `element ${at} of "${name}" is ${data[at]} after the last step, and no weights were written: lower the learning rate`,
+      `element ${at} of "${name}" is ${data[at]} after the last step, so no weights were written: lower the learning rate`,
     );
   }
 }

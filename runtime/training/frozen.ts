@@ -29,6 +29,6 @@ function asHalves(name: string, { axes, data }: HostTensor): HostTensor {
   const beyond = halves.findIndex((h, i) => !Number.isFinite(h) && Number.isFinite(data[i]!));
   if (beyond < 0) return hostTensor("f16", axes, halves);
   throw new UsageError(
-    `the frozen weight "${name}" has ${data[beyond]}, which is more than f16 holds: keep frozen weights as they are with frozen: "f32" in the stage`,
+    `the frozen weight "${name}" has the value ${data[beyond]}, which is outside the range of f16: keep frozen weights in f32 with frozen: "f32" in the stage`,
   );
 }

@@ -163,7 +163,7 @@ function sharedRows({ batches, rows }: Share, { rank, size, channel }: Ranks["co
   const first = mostChannels * (readings++ % (mostChannels / 2)); // MPI tags end at 2^15 - 1
   const channels = new Map<number, { readonly channel: Channel; last: Promise<unknown> }>();
   const channelOf = (number: number) => {
-    if (number >= mostChannels) throw new UsageError(`ranks read at most ${mostChannels} places of data at once`);
+    if (number >= mostChannels) throw new UsageError(`ranks can read at most ${mostChannels} data sources at once`);
     const known = channels.get(number) ?? { channel: channel(first + number), last: Promise.resolve() };
     channels.set(number, known);
     return known;

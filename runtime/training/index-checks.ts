@@ -34,7 +34,7 @@ export function indexChecks({ step, sizes }: Pick<TrainingJob, "step" | "sizes">
       const { where, sample } = placeOf(tensor!, place, names);
       const of = sample === undefined ? "" : ` of ${sample}`;
       throw new UsageError(
-        `step ${at}: input "${input}" is ${tensor!.data[place]} at [${where}]${of}, ${refused(Number(tensor!.data[place]))}\n  hint: mend the data, or let the model say what such a number stands for, as max(label, 0) with a mask does`,
+        `step ${at}: input "${input}" is ${tensor!.data[place]} at [${where}]${of}, ${refused(Number(tensor!.data[place]))}\n  hint: fix the data, or let the model handle such values, as with max(label, 0) and a mask`,
       );
     }
   };
@@ -59,8 +59,8 @@ function checksOf(graph: Graph, sizes: TrainingJob["sizes"]): readonly Check[] {
         accepts: remembered(fits),
         refused: (element) =>
           Number.isInteger(element)
-            ? `and ${from}, which has places 0 to ${most - 1}`
-            : `which is no whole number; ${from} by it`,
+            ? `but ${from}, whose indices are 0 to ${most - 1}`
+            : `which is not an integer; ${from} with it`,
       },
     ];
   });

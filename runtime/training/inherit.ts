@@ -128,7 +128,7 @@ function requireMerged({ path, tensors }: SafetensorsReader): void {
   const updates = [...tensors.keys()].filter((name) => updateName.test(name));
   if (updates.length === 0) return;
   throw new FileError(
-    `${path} holds ${counted(updates.length)} of low-rank updates, such as "${updates[0]}", apart from the weights that they are of: go on with their run by --resume, or take what it wrote when it was done, the model.safetensors of its folder, which has them in its weights`,
+    `${path} holds ${counted(updates.length)} of low-rank updates, such as "${updates[0]}", separate from their base weights: continue that run with --resume, or use the model.safetensors that it wrote to its folder when it finished, in which they are merged`,
   );
 }
 
@@ -141,7 +141,7 @@ function requireKin(readers: readonly SafetensorsReader[], places: ReadonlyMap<s
     listed(collapseNames(names, names)),
   );
   throw new FileError(
-    `${stranger.path} holds no parameter of this model: its tensors are ${has}, and the model's ${wanted}`,
+    `${stranger.path} has no parameter of this model: its tensors are ${has}, but the model's are ${wanted}`,
   );
 }
 
@@ -169,7 +169,7 @@ function findIn(
   const fitted = isWhole(places) ? family?.fit?.(parameter, stored, shape) : undefined;
   if (fitted) return { found: { reader, places, axes, apply: fitted.apply }, note: `${parameter}: ${fitted.note}` };
   const [has, needs] = [describeShape(stored), describeShape(shape)];
-  return { wrong: `  ${quoted(name)} of ${reader.path} is [${has}], the parameter needs [${needs}]` };
+  return { wrong: `  ${quoted(name)} of ${reader.path} is [${has}], but the parameter needs [${needs}]` };
 }
 
 const isSame = (a: readonly number[], b: readonly number[]) => a.length === b.length && a.every((n, i) => n === b[i]);

@@ -18,27 +18,31 @@ export function requireRunnable({
   const counts = { steps, checkpointEvery, ...(validate && { "validate.every": validate.every }), ...sizes };
   const faults = [
     ...Object.entries(counts).flatMap(([name, n]) =>
-      isCount(n) ? [] : [`${name} is ${n}; needed is a whole number from 1`],
+      isCount(n) ? [] : [`${name} must be an integer of at least 1, got ${n}`],
     ),
-    ...(Number.isSafeInteger(seed) ? [] : [`seed is ${seed}; needed is a whole number`]),
+    ...(Number.isSafeInteger(seed) ? [] : [`seed must be an integer, got ${seed}`]),
     ...(checkpointMinutes === undefined || checkpointMinutes > 0
       ? []
-      : [`checkpointMinutes is ${checkpointMinutes}; needed is a number above 0`]),
+      : [`checkpointMinutes must be a number above 0, got ${checkpointMinutes}`]),
   ];
   if (faults.length > 0) throw new UsageError(faults.join("\n"));
 }
 
 const parts: readonly (readonly [name: string, needed: string, is: (x: unknown) => boolean])[] = [
-  ["step", "what trainingStep gives", (x) => isRecord(x) && isRecord(x.graph)],
-  ["batches", "a function that gives batches one after the other, such as async function* () {}", isFunction],
+  ["step", "the result of trainingStep", (x) => isRecord(x) && isRecord(x.graph)],
+  ["batches", "a function that yields batches, such as async function* () {}", isFunction],
   ["initial", "a function from a parameter's name to its tensor", isFunctionOrNone],
-  ["report", "a list of texts", (x) => x === undefined || (Array.isArray(x) && x.every((t) => typeof t === "string"))],
+  [
+    "report",
+    "an array of strings",
+    (x) => x === undefined || (Array.isArray(x) && x.every((t) => typeof t === "string")),
+  ],
   ["dispose", "a function", isFunctionOrNone],
   ["finish", "a function", isFunctionOrNone],
-  ["validate", "a record with every and run", (x) => x === undefined || (isRecord(x) && isFunction(x.run))],
+  ["validate", "an object with every and run", (x) => x === undefined || (isRecord(x) && isFunction(x.run))],
   [
     "next",
-    "a list of stages, each with name and build",
+    "an array of stages, each with name and build",
     (x) => x === undefined || (Array.isArray(x) && x.every((stage) => isRecord(stage) && isFunction(stage.build))),
   ],
 ];
@@ -54,9 +58,9 @@ function isFunctionOrNone(x: unknown): boolean {
 /** Checks the job that a file's `build` returned. Throws one UsageError naming every invalid part. */
 export function requireBuilt(built: unknown, what: string): TrainingJob {
   if (!isRecord(built))
-    throw new UsageError(`${what}: build gives ${wordsFor(built)}, and no training: { step, steps, ... }`);
+    throw new UsageError(`${what}: build must return a training { step, steps, ... }, got ${wordsFor(built)}`);
   const faults = parts.flatMap(([name, needed, is]) =>
-    is(built[name]) ? [] : [`${what}: ${name} is ${wordsFor(built[name])}; needed is ${needed}`],
+    is(built[name]) ? [] : [`${what}: ${name} must be ${needed}, got ${wordsFor(built[name])}`],
   );
   if (faults.length > 0) throw new UsageError(faults.join("\n"));
   return built as unknown as TrainingJob;
@@ -66,20 +70,20 @@ export function requireBuilt(built: unknown, what: string): TrainingJob {
 export function requireBatch(batch: TrainingBatch, step: number): void {
   const fault =
     !isRecord(batch) || !isRecord(batch.feeds)
-      ? `gives ${isRecord(batch) ? `feeds that are ${wordsFor(batch.feeds)}` : wordsFor(batch)}`
+      ? `yielded ${isRecord(batch) ? `feeds that are ${wordsFor(batch.feeds)}` : wordsFor(batch)}`
       : isJson(batch.next)
         ? undefined
-        : `gives a batch whose next is ${wordsFor(batch.next)}, which no file can keep`;
+        : `yielded a batch whose next is ${wordsFor(batch.next)}, which is not JSON`;
   if (fault !== undefined)
     throw new UsageError(
-      `step ${step}: batches ${fault}; needed is { feeds, next }: tensors by the names of inputs, and JSON that says where the data goes on`,
+      `step ${step}: batches ${fault}; expected { feeds, next }: tensors by input name, and JSON that says where the data continues`,
     );
 }
 
 /** Checks that the return value of a job's function is JSON. Throws UsageError otherwise. */
 export function requireJson<T>(given: T, what: string): T {
   if (given === undefined || isJson(given)) return given;
-  throw new UsageError(`${what} gives ${wordsFor(given)}, which JSON does not hold: it has a BigInt or itself in it`);
+  throw new UsageError(`${what} returned ${wordsFor(given)} that is not JSON: it contains a BigInt or a cycle`);
 }
 
 function isJson(value: unknown): boolean {
@@ -95,13 +99,13 @@ export function requireFigures(figures: unknown): void {
   const wrong = isRecord(figures) ? Object.entries(figures).find(([, x]) => typeof x !== "number") : undefined;
   if (isRecord(figures) && !wrong) return;
   const given = wrong ? `${quoted(wrong[0])} that is ${wordsFor(wrong[1])}` : wordsFor(figures);
-  throw new UsageError(`validate.run gives ${given}; needed is a record of numbers by name, such as { loss: 0.5 }`);
+  throw new UsageError(`validate.run returned ${given}; expected an object of numbers by name, such as { loss: 0.5 }`);
 }
 
 function wordsFor(value: unknown): string {
   if (value === null || value === undefined) return String(value);
-  if (Array.isArray(value)) return "a list";
-  if (typeof value === "string") return `the text ${quoted(value)}`;
+  if (Array.isArray(value)) return "an array";
+  if (typeof value === "string") return `the string ${quoted(value)}`;
   if (typeof value === "object") return "an object";
   if (typeof value === "function") return "a function";
   return `${typeof value} ${String(value)}`;

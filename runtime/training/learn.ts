@@ -31,7 +31,7 @@ export async function learn(
         const [run] = phases.runs(store, 0, feeds(done));
         const loss = Number((await run!.start()).loss!.data[0]);
         if (!Number.isFinite(loss))
-          throw new UsageError(`the loss of step ${done + 1} is ${loss}: take a smaller rate`);
+          throw new UsageError(`the loss of step ${done + 1} is ${loss}: use a lower learning rate`);
         onStep?.(done + 1, loss);
       }
       return await readWeights(job, store);

@@ -121,7 +121,7 @@ export async function runSteps(session: Session, { done, cursor: from }: Beginni
     await random.dispose();
   }
   if (step < job.steps && !stopped) {
-    throw new UsageError(`the data ended after step ${step} of ${job.steps}: a job's batches go on without end`);
+    throw new UsageError(`the data ended after step ${step} of ${job.steps}: a job's batches must not end`);
   }
   return { steps: step, cursor };
 }
@@ -202,9 +202,7 @@ const recording =
     timeline()?.span("steps", `step ${step}`, begin, end);
     assertFiniteFigures(job.step, step, figures);
     if (figures.skipped === 1)
-      progress.note(
-        `step ${step} is skipped: its gradient passes what f16 holds; the loss scale is now ${figures.loss_scale}`,
-      );
+      progress.note(`step ${step} is skipped: its gradient overflows f16; the loss scale is now ${figures.loss_scale}`);
     let shown: Figures = Object.fromEntries(Object.entries(figures).filter(([, x]) => Number.isFinite(x))); // a skipped step has no norm
     if (validator?.isDue(step)) {
       clock.turnsTo("saving");

@@ -12,13 +12,13 @@ export interface LossPoint {
 /** Throws FileError for a line that is not a record of a step. A skipped step may lack a loss. */
 export async function readLosses(path: string): Promise<LossPoint[]> {
   const text = await readText(path);
-  if (text === undefined) throw fileError(path, "it is not there any more", "begin another run without --resume");
+  if (text === undefined) throw fileError(path, "it no longer exists", "start a new run without --resume");
   return text.split("\n").flatMap((line, i) => {
     if (line === "") return [];
     const point = parsed(line);
     if (point) return point.loss === undefined ? [] : [point as LossPoint];
-    const hint = "mend the line, or begin another run without --resume";
-    throw fileError(path, `line ${i + 1} is no record of a step and its loss`, hint);
+    const hint = "fix the line, or start a new run without --resume";
+    throw fileError(path, `line ${i + 1} is not a record of a step and its loss`, hint);
   });
 }
 

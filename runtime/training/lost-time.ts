@@ -51,4 +51,4 @@ export function idleClock(now: () => number = () => performance.now()): IdleCloc
 const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
 
 export const lostText = ({ data, readBack }: LostTime): string =>
-  `time lost: ${percent(data)} to data, ${percent(readBack)} to read-backs`;
+  `time lost: ${percent(data)} waiting for data, ${percent(readBack)} reading back results`;

@@ -46,14 +46,16 @@ export async function begin(
   const together = { ...ranks.collectives, ...ranks };
   const loaded = await loadNewestCheckpoint(checkpointsFolder(options.folder), options.note, { together });
   if (!loaded) {
-    options.note("no checkpoint was saved yet: starting from the beginning");
+    options.note("no checkpoint found: starting from the beginning");
     await writeInitialState(job, store, parts);
     return fromTheStart;
   }
   try {
     const { cursor, seed, best, ...saved } = loaded.state as unknown as SavedState;
     if (seed !== job.seed)
-      throw new UsageError(`the run to resume has the seed ${seed}, the job ${job.seed}: go on with its own seed`);
+      throw new UsageError(
+        `the run to resume has seed ${seed}, but the job has ${job.seed}: resume with the original seed`,
+      );
     requireSamePrecision(saved, savedPrecision(job.step));
     requireSameRule(saved.optimizer, job.step);
     await restoreState(job, store, loaded.groups, loaded.step, loaded.path, parts);
@@ -88,7 +90,7 @@ function requireSamePrecision(saved: Partial<SavedPrecision>, job: Partial<Saved
     of.frozen === undefined ? scaled(of) : `${scaled(of)}, frozen weights in ${of.frozen}`;
   if (text(saved) === text(job)) return;
   throw new UsageError(
-    `the run to resume computes in ${text(saved)}, the job in ${text(job)}: go on in the precision that it began in`,
+    `the run to resume computes in ${text(saved)}, but the job in ${text(job)}: resume with the original precision`,
   );
 }
 
@@ -96,6 +98,6 @@ function requireSamePrecision(saved: Partial<SavedPrecision>, job: Partial<Saved
 function requireSameRule(saved = "adamw", { rule }: CompiledStep): void {
   if (saved === rule.name) return;
   throw new UsageError(
-    `the run to resume is trained with ${saved}, the job with ${rule.name}: go on with the rule that it began with`,
+    `the run to resume uses optimizer ${saved}, but the job uses ${rule.name}: resume with the original optimizer`,
   );
 }

@@ -14,7 +14,7 @@ export const checkpointsFolder = (folder: string): string => join(folder, "check
 export function requireRunName(name: string): void {
   if (/^[\p{L}\p{N}][\p{L}\p{N} ._+=@-]{0,99}$/u.test(name) && !/[. ]$/.test(name)) return;
   throw new UsageError(
-    `a job cannot be called ${quoted(name)}: its runs' folders have its name, which is letters, digits, blanks and any of . _ + = @ -, at most 100`,
+    `invalid job name ${quoted(name)}: it names the run folders, so it may have at most 100 letters, digits, spaces and . _ + = @ -`,
   );
 }
 
@@ -37,7 +37,7 @@ export async function newestRunFolder(root: string, name: string): Promise<strin
     return match ? [{ folder: join(root, f), number: Number(match[1] ?? 1) }] : [];
   });
   for (const { folder } of numbers.sort((a, b) => b.number - a.number)) if (await isRunFolder(folder)) return folder;
-  throw fileError(join(root, name), "there is no run to resume", "start one without --resume");
+  throw fileError(join(root, name), "there is no run to resume", "start a new run without --resume");
 }
 
 /** Removes partial files that killed processes left in a run's folder. Requires the folder's lock. */

@@ -26,7 +26,7 @@ export async function readRunSettings(folder: string): Promise<Settings | undefi
   } catch {
     // reported below
   }
-  throw fileError(path, "it does not say the settings of a run", "remove it, and give all settings with --set");
+  throw fileError(path, "it does not contain the settings of a run", "remove it, and give all settings with --set");
 }
 
 const isSetting = (value: unknown): boolean => ["number", "string", "boolean"].includes(typeof value);
@@ -55,8 +55,10 @@ export function resumedSettings(
   const refused = changed.filter((key) => !mayChange.includes(key));
   if (refused.length > 0)
     throw new UsageError(
-      `the run to resume has other settings: ${refused.map(told).join("; ")}\n  hint: resume it without them, or begin another run without --resume; ${
-        mayChange.length > 0 ? `what may change is ${mayChange.join(", ")}` : "nothing of this job may change"
+      `the run to resume has other settings: ${refused.map(told).join("; ")}\n  hint: resume it without these changes, or start a new run without --resume; ${
+        mayChange.length > 0
+          ? `these settings may change: ${mayChange.join(", ")}`
+          : "no setting of this job may change"
       }`,
     );
   const known = Object.entries(began).filter(([key]) => Object.hasOwn(job.config, key));
@@ -64,8 +66,8 @@ export function resumedSettings(
   return {
     settings: { ...job.config, ...Object.fromEntries(known), ...given },
     notes: [
-      ...changed.map((key) => `setting ${told(key)}: what depends on it is other from here on`),
-      ...gone.map((key) => `setting ${key} of the run is none of ${job.name} any more, and was passed over`),
+      ...changed.map((key) => `setting ${told(key)}: the change takes effect from here on`),
+      ...gone.map((key) => `setting ${key} of the run no longer exists in ${job.name} and is ignored`),
     ],
   };
 }

@@ -51,9 +51,9 @@ async function requireSameStep(folder: string, job: TrainingJob): Promise<void> 
   const told = changed
     .filter((name) => name !== graphsFact)
     .map((name) => `${name} was ${began[name] ?? "nothing"} and is now ${now[name] ?? "nothing"}`);
-  const what = told.length > 0 ? told.join("; ") : "its model, its loss or its optimizer is another";
+  const what = told.length > 0 ? told.join("; ") : "its model, loss or optimizer changed";
   throw new UsageError(
-    `the run in ${folder} is not of this training: ${what}\n  hint: go on with what it began with, or take another folder; without ${fileName} in it the run goes on as it is now`,
+    `the run in ${folder} does not belong to this training: ${what}\n  hint: resume with the original training, or use another folder; to resume with the current one anyway, remove ${fileName}`,
   );
 }
 
@@ -67,5 +67,5 @@ async function readRunStep(folder: string): Promise<StepFacts | undefined> {
   } catch {
     // reported below
   }
-  throw fileError(path, "it does not say what a run computes", "remove it to go on without that check");
+  throw fileError(path, "it does not describe what a run computes", "remove it to continue without this check");
 }

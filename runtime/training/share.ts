@@ -92,12 +92,12 @@ export function sharedJob(
   const rows = job.sizes[symbol]!;
   if (batches * rows < size)
     throw new UsageError(
-      `a step has ${batches * rows} samples, which ${size} ranks cannot share: let batch be ${Math.ceil(size / batches)} at least, or start fewer ranks`,
+      `a step has ${batches * rows} samples, too few for ${size} ranks: set batch to at least ${Math.ceil(size / batches)}, or start fewer ranks`,
     );
   const { pieces, first, count, most, isUneven } = piecesOf(batches, rows, rank, size);
   if (step.apart && pieces.some((piece) => lengthOf(piece) !== rows))
     throw new UsageError(
-      `@${step.graph.name} is fed rows that name others of their batch, so that ${size} ranks take whole batches: let accumulate be a multiple of ${size}, it is ${batches}`,
+      `@${step.graph.name} is fed rows that refer to others of their batch, so each of ${size} ranks needs whole batches: accumulate must be a multiple of ${size}, got ${batches}`,
     );
   const batchesOf = { count, isUneven, own: { first, count: pieces.length } };
   const parted = sharedStep(step, { rank, size, shard, partBytes }, batchesOf);
@@ -123,7 +123,7 @@ export function sharedStep(
 ): CompiledStep {
   const { inParts, arenas, graph } = step;
   if (!inParts)
-    throw new UsageError(`${size} ranks share a step that "trainingStep" compiles: @${graph.name} has no inParts`);
+    throw new UsageError(`${size} ranks need a step compiled by "trainingStep": @${graph.name} has no inParts`);
   const own = (elements: number) => rangesOf(elements, size)[rank]!;
   const isDivided = shard !== undefined && shard !== "optimizer";
   const gradients = arenas.reduce((n, { layout }) => n + 4 * layout.size, 0);
@@ -152,7 +152,7 @@ function sampleSymbol({ graph, accumulation }: CompiledStep): string {
   const symbol = axis && loneSymbol(axis.size);
   if (symbol) return symbol.name;
   throw new UsageError(
-    `@${graph.name} is fed a fixed number of samples, which ranks cannot share: size the axis "batch" of its inputs with symbol("batch")`,
+    `@${graph.name} is fed a fixed number of samples, which ranks cannot split: give the axis "batch" of its inputs the size symbol("batch")`,
   );
 }
 
@@ -172,7 +172,7 @@ export function sampleAxis(node: Node, symbol: string, sizes: Sizes): SampleAxis
   const [one, two] = [1, 2].map((samples) => dimValue(size, { ...sizes, [symbol]: samples })) as [number, number];
   if (two === 2 * one) return { axis: name, each: one, isFirst: at === 0 };
   throw new UsageError(
-    `"${inputName(node)}" has ${one} rows along "${name}" for one sample and ${two} for two: ranks cannot share them`,
+    `"${inputName(node)}" has ${one} rows along "${name}" for one sample and ${two} for two: ranks cannot split them`,
   );
 }
 

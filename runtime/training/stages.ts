@@ -158,6 +158,6 @@ function requireStageNames(following: readonly NextStage[]): void {
   for (const [i, name] of names.entries()) {
     requireRunName(name);
     if (taken.includes(name) || names.indexOf(name) !== i)
-      throw new UsageError(`a stage cannot be called ${quoted(name)}: its run has another folder of that name`);
+      throw new UsageError(`invalid stage name ${quoted(name)}: its run already has a folder of that name`);
   }
 }

@@ -48,7 +48,7 @@ export async function startingValue(job: Pick<TrainingJob, "initial" | "seed">, 
   if (!inherited) return initialValue(node, job.seed);
   if (inherited.data.length === elementCount(sizes(node))) return inherited;
   throw new UsageError(
-    `"${inputName(node)}" is ${printType(node.type)}, but what it is to begin with has ${inherited.data.length} elements`,
+    `"${inputName(node)}" is ${printType(node.type)}, but its initial value has ${inherited.data.length} elements`,
   );
 }
 
@@ -244,7 +244,7 @@ export async function restoreState(
   await store.write(step.counter, hostTensor("i32", [], [done]));
   for (const name of countersOf(step)) {
     if (!groups.counters)
-      throw fileError(path, "it has no counters of its loss scale", "resume from a checkpoint of this job");
+      throw fileError(path, "it has no loss scale counters", "resume from a checkpoint of this job");
     await store.write(name, await groups.counters.readTensor(name, { axes: [] }));
   }
 }

@@ -143,10 +143,10 @@ export async function train(given: TrainingJob, options: TrainOptions): Promise<
   }
 }
 
-/** "gradients and weights in parts: 1.2 GB of this host's memory for a rank; at most 268.4 MB are whole at a time" */
+/** "gradients and weights in shards: 1.2 GB of host memory per rank; at most 268.4 MB ... are gathered at a time" */
 function partsLine({ gradients, weights, partBytes }: DividedState): string {
   const held = gradients.bytes + (weights?.bytes() ?? 0);
-  return `gradients${weights ? " and weights" : ""} in parts: ${formatBytes(held)} of a host's memory for each rank; at most ${formatBytes(partBytes)}, or those of one operation, are whole at a time`;
+  return `gradients${weights ? " and weights" : ""} in shards: ${formatBytes(held)} of host memory per rank; at most ${formatBytes(partBytes)}, or those of one operation, are gathered at a time`;
 }
 
 /** The final weights, on rank 0; the other ranks serve their parts. */

@@ -105,7 +105,7 @@ function metricOf(figures: Figures, metric: string): number {
   const value = figures[metric];
   if (value !== undefined) return value;
   throw new UsageError(
-    `validation gives ${Object.keys(figures).join(", ") || "no figures"}, and the best weights are to be chosen by "${metric}"`,
+    `validation returned ${Object.keys(figures).join(", ") || "no metrics"}, but the best weights are chosen by "${metric}"`,
   );
 }
 

@@ -55,7 +55,7 @@ export const overWeightParts = (graph: Graph, step: CompiledStep): Graph => over
 
 function overWeights(graph: Graph, step: CompiledStep, viewed: (roots: readonly Node[]) => readonly Node[]): Graph {
   if (Object.keys(graph.updates).length > 0)
-    throw new UsageError(`@${graph.name} updates state: a validation computes with a run's weights and changes none`);
+    throw new UsageError(`@${graph.name} updates state, but a validation must not change a run's weights`);
   return withoutCapture(() => {
     const nodes = viewed(asKept(withLowRank(graph, step), step));
     return makeGraph(

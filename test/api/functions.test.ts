@@ -200,7 +200,7 @@ describe("what a model takes", () => {
     const json = new TextEncoder().encode(JSON.stringify(learnTokenizer(["red apple", "green apple"], 280)));
     const plain = await h.tokenizer(json);
     expect(plain.decode(plain.encodeByTemplate("red apple"))).toContain("red apple");
-    expect(() => plain.eos).toThrow("names no eos token");
+    expect(() => plain.eos).toThrow("has no eos token");
     const { added_tokens: added } = JSON.parse(new TextDecoder().decode(json)) as {
       added_tokens: { content: string }[];
     };

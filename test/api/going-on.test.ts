@@ -65,8 +65,8 @@ describe("the same call with other", () => {
     ["a rate", { rate: 0.2 }, "Learning rate was"],
     ["a decay", { weightDecay: 0.5 }, "Weight decay was 0.01 and is now 0.5"],
     ["several", { clip: 1, rows: 3 }, "batch was 2 and is now 3; Clipped at was nothing and is now 1"],
-    ["a loss", { scale: 2 }, "its model, its loss or its optimizer is another"],
-    ["a seed", { seed: 4 }, "has the seed 0, the job 4"],
+    ["a loss", { scale: 2 }, "its model, loss or optimizer changed"],
+    ["a seed", { seed: 4 }, "has seed 0, but the job has 4"],
   ])("%s is refused", async (_, change, says) => {
     await train(folder);
     await expect(train(folder, { ...change, steps: 5 })).rejects.toThrow(says);

@@ -130,7 +130,7 @@ test.each<[string, () => unknown, string]>([
   ["job", () => h.defineJob(any(null)), "needs `build`"],
   ["field", () => h.defineJob(any({ name: "j", summary: "", config: {}, biuld: 1 })), 'did you mean "build"?'],
   ["address", () => h.urlFiles("a.safetensors"), "begins with http:// or https://"],
-  ["blobs", () => h.blobFileSystem(any({ a: new Blob() })), "a Map of Blobs"],
+  ["blobs", () => h.blobFileSystem(any({ a: new Blob() })), "a Map from file names to Blobs"],
 ])("what is made of no %s is refused", (_, make, says) => {
   expect(make).toThrow(says);
   expect(make).toThrow(h.UsageError);

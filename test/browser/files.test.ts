@@ -131,7 +131,7 @@ browserTest("from a server without ranges small files are read whole, and large 
   expect(await call("fromUrl", `${url}small.safetensors`, "a", true)).toEqual({ ...whole, told: [[length, length]] });
   expect(await call("fromUrl", `${url}small.safetensors`, "a", true)).toEqual({ ...whole, told: [] });
   expect(await call("refusal", `${url}large.safetensors`)).toMatch(
-    /^FileError: http.*large.safetensors: the server has no ranges, and sends the whole file of 11.2 GiB where a part is asked for\n {2}hint: give a cache/,
+    /^FileError: http.*large.safetensors: the server does not support range requests and sends the whole file of 11.2 GiB\n {2}hint: pass a cache/,
   );
   expect(await call("refusal", `${url}none.safetensors`)).toMatch(
     /^FileError: cannot read \/none.safetensors: no such file/,

@@ -84,7 +84,7 @@ it("write writes shards that scan reads, once", async () => {
   expect(JSON.parse((await heddle("data", "scan", out, "--json")).out)).toMatchObject({ samples: 3, broken: [] });
   const again = await heddle("data", "write", at, "--out", out);
   expect(again.status).toBe(1);
-  expect(again.err).toMatch(/is there already/);
+  expect(again.err).toMatch(/already exists/);
 });
 
 it("says what is wrong with what was asked for", async () => {
@@ -99,14 +99,14 @@ it("says what is wrong with what was asked for", async () => {
     /^1 UsageError: --kind must be one of pairs, conversations/,
   );
   expect(await said("scan", at, "--kind", "labels")).toMatch(
-    /^1 FileError: .* holds no labels: it holds no folder of pict/,
+    /^1 FileError: .* has no labels: it contains no class folders/,
   );
   expect(await said("scan", at, "--kind", "conversations")).toMatch(
-    /^1 FileError: .*conversations are not read from folders, but from/,
+    /^1 FileError: .*conversations cannot be read from folders, only from/,
   );
   expect(await said("filter", at)).toMatch(/^1 UsageError: data filter needs --filter/);
   expect(await said("filter", at, "--filter", "words>3")).toMatch(
-    /^1 UsageError: "words>3" is no filter: "words" is not known/,
+    /^1 UsageError: "words>3" is not a filter: "words" is unknown/,
   );
   expect(await said("write", at, "--kind", "labels", "--out", folder.at("x"))).toMatch(
     /^1 UsageError: only pairs and conversations can be written as shards/,

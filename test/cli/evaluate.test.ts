@@ -395,7 +395,10 @@ describe("questions", () => {
     const ended = await ask("mme", folder.at("mme"));
     expect(ended).toMatchObject({ status: 0 });
     const { results, samples, skipped } = JSON.parse(ended.out);
-    expect({ samples, skipped }).toMatchObject({ samples: 4, skipped: [{ reason: "it has no picture of its name" }] });
+    expect({ samples, skipped }).toMatchObject({
+      samples: 4,
+      skipped: [{ reason: "it has no image of the same name" }],
+    });
     expect(results.perception).toMatchObject({ subtasks: 1, existence: { accuracy: expect.any(Number) } });
     expect(results.cognition.score).toBe(results.cognition.code_reasoning.score);
   });

@@ -45,7 +45,7 @@ it("a job without settings is refused the same numbers", async () => {
   const wrong = { ...tinyJob(1.5), checkpointEvery: 0, checkpointMinutes: -1, sizes: { batch: 0 } };
   const options = { folder: folder.at("nothing"), backend: referenceBackend(), note: () => {} };
   await expect(train(wrong, options)).rejects.toThrow(
-    /steps is 1\.5; needed is a whole number from 1\ncheckpointEvery is 0;.*\nbatch is 0;.*\ncheckpointMinutes is -1; needed is a number above 0/,
+    /steps must be an integer of at least 1, got 1\.5\ncheckpointEvery must be .* got 0\nbatch must be .* got 0\ncheckpointMinutes must be a number above 0, got -1/,
   );
 });
 
@@ -69,10 +69,10 @@ it.each(["../x", "a/b", "..", "", "a\\b", ".hidden", "line\nend"])("a job called
     `import job from ${JSON.stringify(other)};\nexport default { ...job, name: ${JSON.stringify(name)} };`,
   );
   const { status, err } = await heddle("train", path, "--device", "cpu", "--runs", folder.at("names", "runs"));
-  expect([status, err]).toEqual([1, expect.stringContaining("UsageError: a job cannot be called")]);
+  expect([status, err]).toEqual([1, expect.stringContaining("UsageError: invalid job name")]);
   expect(existsSync(dirname(folder.at("names", "runs")))).toBe(false);
-  await expect(freshRunFolder(folder.at("names", "runs"), name)).rejects.toThrow(/cannot be called/);
-  await expect(newestRunFolder(folder.at("names", "runs"), name)).rejects.toThrow(/cannot be called/);
+  await expect(freshRunFolder(folder.at("names", "runs"), name)).rejects.toThrow(/invalid job name/);
+  await expect(newestRunFolder(folder.at("names", "runs"), name)).rejects.toThrow(/invalid job name/);
 });
 
 it.runIf(process.platform === "linux")(
@@ -87,7 +87,7 @@ it.runIf(process.platform === "linux")(
 
 it("a file where runs should lie is told by its own name", async () => {
   writeFileSync(folder.at("file"), "");
-  await expect(freshRunFolder(folder.at("file"), "run")).rejects.toThrow(/cannot create [^ ]*file: it exists already/);
+  await expect(freshRunFolder(folder.at("file"), "run")).rejects.toThrow(/cannot create [^ ]*file: it already exists/);
 });
 
 it("an empty folder of a job's name is no run to resume", async () => {
@@ -114,7 +114,7 @@ describe("a run that goes on", () => {
     expect(err).toContain(
       "the run to resume has other settings: rate was 0.001 and is now 0.1; batch was 4 and is now 8",
     );
-    expect(err).toContain("what may change is steps, checkpointEvery, checkpointMinutes, delay, failsAt, note");
+    expect(err).toContain("these settings may change: steps, checkpointEvery, checkpointMinutes, delay, failsAt, note");
   });
 
   it("those that may change are told", async () => {
@@ -125,6 +125,6 @@ describe("a run that goes on", () => {
   it("a damaged list of settings is told", async () => {
     writeFileSync(folder.at("run", "settled", "run.json"), '{"settings":[{}]}');
     const { status, err } = await train4("run", "--resume");
-    expect([status, err]).toEqual([1, expect.stringContaining("it does not say the settings of a run")]);
+    expect([status, err]).toEqual([1, expect.stringContaining("it does not contain the settings of a run")]);
   });
 });

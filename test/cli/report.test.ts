@@ -47,5 +47,5 @@ it("is none of a run that failed before its first step", async () => {
 it("is refused for a folder that is no run's", async () => {
   const { status, err } = await heddle("report", folder.at());
   expect(status).toBe(1);
-  expect(err).toContain("it is no run's folder");
+  expect(err).toContain("it is not a run's folder");
 });

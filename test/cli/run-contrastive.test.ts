@@ -88,7 +88,7 @@ describe("features", () => {
     const none = await cpu("features", "--image", fox, "--blocks", "3", "--out", folder.at("x"));
     expect(none).toMatchObject({ status: 1, err: expect.stringContaining("the blocks 1 to 2") });
     const taken = await cpu("features", "--image", fox, "--out", fox);
-    expect(taken).toMatchObject({ status: 1, err: expect.stringContaining(`cannot create ${fox}: it exists already`) });
+    expect(taken).toMatchObject({ status: 1, err: expect.stringContaining(`cannot create ${fox}: it already exists`) });
     const missing = await cpu("features", "--image", fox, "a.png", "b.png", "--out", folder.at("x"));
     expect(missing).toMatchObject({ status: 1, err: 'FileError: no such image: "a.png", "b.png"\n' });
     const twice = await cpu("features", "--image", fox, fox, "--out", folder.at("x"));
@@ -161,7 +161,7 @@ describe("classify", () => {
     ["no labels", ["--labels", ","], "no labels given"],
     ["labels that are not there", ["--labels", "x.json"], 'labels "x.json" cannot be read'],
     ["labels in a folder's place", ["--labels", folder.at("pictures")], "is not a file"],
-    ["labels that are no JSON", ["--labels", folder.at("pictures", "fox.txt")], 'fox.txt" is not JSON'],
+    ["labels that are no JSON", ["--labels", folder.at("pictures", "fox.txt")], 'fox.txt" is not valid JSON'],
     [
       "labels in no language",
       ["--labels", folder.at("lists.json")],

@@ -75,10 +75,14 @@ describe("caption", () => {
 
   it.each([
     ["two ways at once", ["--beams", "3", "--temperature", "1"], "choose one way of decoding"],
-    ["a temperature of nothing", ["--temperature", "0"], "the temperature is above 0"],
+    ["a temperature of nothing", ["--temperature", "0"], "the temperature must be above 0"],
     ["more tokens than the model has positions", ["--max-tokens", "1e9"], "the model takes at most 2048"],
-    ["beams beyond counting", ["--beams", "1e6"], "a whole number from 1 to 1000"],
-    ["fewer tokens at most than at least", ["--min-tokens", "9", "--max-tokens", "3"], "the least new tokens"],
+    ["beams beyond counting", ["--beams", "1e6"], "the number of beams must be an integer from 1 to 1000"],
+    [
+      "fewer tokens at most than at least",
+      ["--min-tokens", "9", "--max-tokens", "3"],
+      "the minimum number of new tokens must be",
+    ],
   ])("refuses %s", async (_, args, message) => {
     expect(await caption("--image", fox, ...args)).toMatchObject({ status: 1, err: expect.stringContaining(message) });
   });
@@ -173,7 +177,7 @@ describe("chat", () => {
 
   it("stops at the model's length", async () => {
     const ended = await chat("--prompt", "x".repeat(5000));
-    expect(ended).toMatchObject({ status: 1, err: expect.stringContaining("the model takes 4096") });
+    expect(ended).toMatchObject({ status: 1, err: expect.stringContaining("the model's context is limited to 4096") });
   });
 
   it.each([

@@ -84,7 +84,9 @@ describe("heddle tune", () => {
     writeFileSync(file(), JSON.stringify({ ...rest, basis: { ...basis, code: "another" } }));
     const { reason, err } = await opened();
     expect(reason).not.toContain("tuned");
-    expect(err).toMatch(/ are ignored: code was "another" and is "[0-9a-f]{16}"; heddle tune finds them anew\n$/);
+    expect(err).toMatch(
+      / are ignored: code was "another" and is now "[0-9a-f]{16}"; heddle tune measures them again\n$/,
+    );
     writeFileSync(file(), JSON.stringify({ ...rest, basis }));
   });
 
@@ -94,7 +96,7 @@ describe("heddle tune", () => {
     const { reason, err } = await opened();
     expect(reason).not.toContain("tuned");
     expect(err).toMatch(
-      /^findings in .* are ignored: driver was "an older one" and is "SwiftShader.*"; heddle tune finds them anew\n$/,
+      /^findings in .* are ignored: driver was "an older one" and is now "SwiftShader.*"; heddle tune measures them again\n$/,
     );
     expect((await tune("--budget", "10s")).err).toContain("are ignored");
     expect((await opened()).err).not.toContain("ignored");

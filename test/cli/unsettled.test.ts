@@ -30,29 +30,29 @@ const batches = (one: string) =>
   `() => tinyJob(1, { batches: async function* () { for (;;) yield ${one}; } as never })`;
 
 it.each([
-  ["nothing", "() => undefined", 'UsageError: the job "nothing": build gives undefined, and no training'],
+  [
+    "nothing",
+    "() => undefined",
+    'UsageError: the job "nothing": build must return a training { step, steps, ... }, got undefined',
+  ],
   [
     "list",
     "() => ({ ...tinyJob(1), batches: [], report: 'x' })",
-    /batches is a list; needed is a function.*\n.*report is the text "x"/,
+    /batches must be a function.*, got an array\n.*report must be an array of strings, got the string "x"/,
   ],
-  ["empty", batches("null"), "UsageError: step 1: batches gives null; needed is { feeds, next }"],
+  ["empty", batches("null"), "UsageError: step 1: batches yielded null; expected { feeds, next }"],
   [
     "cursor",
     batches("{ feeds: tinyFeeds(0), cursor: 1 }"),
-    "gives a batch whose next is undefined, which no file can keep",
+    "yielded a batch whose next is undefined, which is not JSON",
   ],
-  ["big", batches("{ feeds: tinyFeeds(0), next: 5n }"), "gives a batch whose next is bigint 5"],
+  ["big", batches("{ feeds: tinyFeeds(0), next: 5n }"), "yielded a batch whose next is bigint 5"],
   [
     "figures",
     "() => tinyJob(1, { validate: { every: 1, run: async () => ({ loss: 'x' }) } as never })",
-    'validate.run gives "loss" that is the text "x"; needed is a record of numbers',
+    'validate.run returned "loss" that is the string "x"; expected an object of numbers',
   ],
-  [
-    "finish",
-    "() => tinyJob(1, { finish: async () => ({ a: 5n }) as never })",
-    "gives an object, which JSON does not hold",
-  ],
+  ["finish", "() => tinyJob(1, { finish: async () => ({ a: 5n }) as never })", "returned an object that is not JSON"],
   [
     "object",
     "() => Promise.reject({ code: 5, toString: null })",

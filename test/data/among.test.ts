@@ -102,7 +102,7 @@ it("a sample that one process alone cannot read is an error of that process", as
   const theirs = [second!(Promise.resolve({ raw: "a" }), 0), second!(Promise.resolve({ raw: "b" }), 1)];
   expect(await Promise.all(theirs)).toEqual([{ raw: "a" }, { raw: "b" }]);
   expect(await own[0]).toEqual({ raw: "a" });
-  await expect(own[1]).rejects.toThrow("b can be read by other ranks and not by rank 0: it is on another disk");
+  await expect(own[1]).rejects.toThrow("b can be read by other ranks but not by rank 0: it is on another disk");
 });
 
 it("processes know how many tiles the others' pictures have", async () => {

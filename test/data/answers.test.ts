@@ -13,7 +13,7 @@ describe("exact answers", () => {
   });
 
   it("are as many as there are references", () => {
-    expect(() => exactAnswers(["a"], [])).toThrow("1 answers cannot be compared with 0 references");
+    expect(() => exactAnswers(["a"], [])).toThrow("got 1 answers and 0 references");
     expect(() => exactAnswers([], [])).toThrow("at least");
   });
 });
@@ -48,6 +48,6 @@ describe("yes and no, as POPE measures them", () => {
   });
 
   it("needs one answer for each question", () => {
-    expect(() => yesNoMeasures(["yes"], [])).toThrow("give one of each");
+    expect(() => yesNoMeasures(["yes"], [])).toThrow("at least one, got 1 answers");
   });
 });

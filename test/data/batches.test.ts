@@ -169,7 +169,7 @@ describe("contrastiveBatches", () => {
     const error = await collect(contrastiveBatches(itemBatches(all, 3, firstBatch(0)), batch)).catch((e: unknown) => e);
     expect(error).toBeInstanceOf(FileError);
     expect((error as Error).message).toBe(
-      "batch 0 of epoch 0 cannot be filled: 3 of 3 pictures cannot be read and no other item could stand in",
+      "batch 0 of epoch 0 cannot be filled: 3 of 3 images cannot be read and no replacement was found",
     );
   });
 });

@@ -40,7 +40,7 @@ describe("filters", () => {
     }
     expect(await judged("score.aesthetic>4.5", raw)).toBe("score.aesthetic>4.5");
     for (const name of ["missing", "bad", "clip", "constructor", "clip.toString"]) {
-      expect(await judged(`score.${name}>0`, raw)).toBe(`score.${name}>0: its json has no number "${name}"`);
+      expect(await judged(`score.${name}>0`, raw)).toBe(`score.${name}>0: its JSON has no number "${name}"`);
     }
   });
 
@@ -68,7 +68,9 @@ describe("filters", () => {
     expect(eighth.filter((i) => !quarter.includes(i))).toEqual([]);
     expect(await kept("1", "a")).toHaveLength(400);
     for (const wrong of ["0", "2", "1/0", "x"])
-      await expect(readFilters([`share=${wrong}`])).rejects.toThrow(/is no share, such as 1\/16 or 0.5/);
+      await expect(readFilters([`share=${wrong}`])).rejects.toThrow(
+        /is not a fraction between 0 and 1, such as 1\/16 or 0.5/,
+      );
   });
 
   it("judge the answers of a conversation together", async () => {
@@ -93,7 +95,7 @@ describe("filters", () => {
     await writeFile(join(folder, "wrong.json"), "{}");
     await expect(readFilters([join(folder, "wrong.json")])).rejects.toThrow(/is not an array of filters/);
     await writeFile(join(folder, "empty.txt"), " \n");
-    await expect(readFilters([`without=${folder}/empty.txt`])).rejects.toThrow(/holds no word/);
+    await expect(readFilters([`without=${folder}/empty.txt`])).rejects.toThrow(/is empty: write one word per line/);
   });
 
   it("are refused where they mean nothing, with what there is", async () => {
@@ -109,8 +111,8 @@ describe("filters", () => {
     ]) {
       await expect(readFilters([text]), text).rejects.toThrow(UsageError);
     }
-    await expect(readFilters(["no=spam"])).rejects.toThrow(/none of broken-off, unreadable, gibberish/);
-    await expect(readFilters(["unlike=/nowhere"])).rejects.toThrow(/folder of pictures "\/nowhere" cannot be read/);
+    await expect(readFilters(["no=spam"])).rejects.toThrow(/one of broken-off, unreadable, gibberish/);
+    await expect(readFilters(["unlike=/nowhere"])).rejects.toThrow(/image folder "\/nowhere" cannot be read/);
   });
 });
 

@@ -52,7 +52,7 @@ describe("a folder", () => {
     const blank = { b: "", c: "\ufeff", d: "\u200b \u00a0\n\u3164", e: "\0\0" };
     await captions(folder, { a: "\u2764\ufe0f", z: "\ufeffz", ...blank });
     const { all, skipped } = await read(folder);
-    expect(skipped).toEqual(['4: its caption "…" is empty']);
+    expect(skipped).toEqual(['4: its caption file "…" is empty']);
     expect(all).toContain("\u2764\ufe0f");
     expect(["", "\u200d", "\u00ad"].every(isInvisible)).toBe(true);
     expect(["x", "\ud83d\udc68\u200d\ud83d\ude80", "0"].some(isInvisible)).toBe(false);
@@ -85,7 +85,7 @@ describe("a folder", () => {
       ["y.txt", "y"],
     ]);
     await expect(read(folder)).rejects.toThrow(
-      /holds shards \(s\.tar\) and pictures \(a\.png\): name the shards, as in .*\*\.tar/,
+      /contains both shards \(s\.tar\) and images \(a\.png\): name the shards, as in .*\*\.tar/,
     );
     expect((await read(join(folder, "*.tar"))).skipped).toEqual([]);
   });

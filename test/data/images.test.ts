@@ -130,13 +130,15 @@ describe("decodeImage", () => {
     }
     const long = source(await picture(red, { width: 1_048_578, height: 1 }), "long.png");
     for (const fit of ["pad", "crop", "squash"] as const) {
-      await expect(decodeImage(long, { size: 1, fit })).rejects.toThrow(/"long.png" .* a side has at most 1000000/);
+      await expect(decodeImage(long, { size: 1, fit })).rejects.toThrow(
+        /"long.png" .* each side can have at most 1000000/,
+      );
     }
     const missing = decodeImage(join(folder, "missing.png"), { size: 8, fit: "crop" });
     await expect(missing).rejects.toThrow(/missing\.png" cannot be read/);
-    await expect(decodeImage(folder, { size: 8, fit: "crop" })).rejects.toThrow(/it is not an ordinary file/);
+    await expect(decodeImage(folder, { size: 8, fit: "crop" })).rejects.toThrow(/it is not a regular file/);
     if (process.platform !== "win32") {
-      await expect(decodeImage("/dev/zero", { size: 8, fit: "crop" })).rejects.toThrow(/it is not an ordinary file/);
+      await expect(decodeImage("/dev/zero", { size: 8, fit: "crop" })).rejects.toThrow(/it is not a regular file/);
     }
     await expect(decodeImage("x.png", { size: 0, fit: "crop" })).rejects.toThrow(UsageError);
   });

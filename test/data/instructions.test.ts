@@ -67,9 +67,9 @@ describe("an instruction list", () => {
     expect(skipped).toEqual([
       [escapes.length, "[0]", 'its image "…" is not a path inside the image folder'],
       [1, "[7]", "its image # is not a path inside the image folder"],
-      [1, "[8]", "it is not a record"],
+      [1, "[8]", "it is not a JSON object"],
       [2, "[9]", 'it has no "…"'],
-      [1, "[11]", "turn # is not from one of system, human, user, gpt, assistant"],
+      [1, "[11]", '"…" of turn # must be one of system, human, user, gpt, assistant'],
       [1, "[12]", 'turn # has no text in "…"'],
     ]);
   });
@@ -78,15 +78,15 @@ describe("an instruction list", () => {
     const good = JSON.stringify(entry());
     const { samples, skipped } = await read(`\ufeff [${good}, {"id": oops}, ${good} ]\n`);
     expect(samples.length).toBe(2);
-    expect(skipped).toEqual([[1, "[1]", expect.stringMatching(/^it is malformed: /)]]);
+    expect(skipped).toEqual([[1, "[1]", expect.stringMatching(/^it is not valid JSON: /)]]);
   });
 
   it("keeps what came before the place where a file was cut off", async () => {
     const text = JSON.stringify([entry(), entry(), entry()]);
     const { samples, skipped } = await read(text.slice(0, -50));
     expect(samples.length).toBe(2);
-    expect(skipped).toEqual([[1, "", "it ends, or never closes a quote, after # elements"]]);
-    expect((await read(`${text} [1]`)).skipped).toEqual([[1, "", "text follows its array and is not read"]]);
+    expect(skipped).toEqual([[1, "", "it is cut off, or has an unclosed quote, after # elements"]]);
+    expect((await read(`${text} [1]`)).skipped).toEqual([[1, "", "text after its array is ignored"]]);
   });
 
   it("is cut as JSON.parse cuts it, across chunk borders too", async () => {
@@ -119,6 +119,6 @@ describe("an instruction list", () => {
     const turn = `{"from":${JSON.stringify(from)},"value":"hello"}`;
     const { samples, skipped } = await read(`[{"id":1,"conversations":[${turn}]}]`);
     expect(samples).toEqual([]);
-    expect(skipped).toEqual([[1, "[0]", expect.stringContaining("turn # is not from one of system, human")]]);
+    expect(skipped).toEqual([[1, "[0]", expect.stringContaining("of turn # must be one of system, human")]]);
   });
 });

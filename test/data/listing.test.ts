@@ -16,11 +16,11 @@ describe("listings", () => {
     expect(listingChange(was, [first!, second!, ...rest])).toBeUndefined();
     const now = [{ ...first!, bytes: 7 }, ...rest, { name: "new.tar", bytes: 1 }];
     expect(listingChange(was, now)).toBe(
-      '6 files of 615 bytes then, 6 of 422 now; 1 file more: "new.tar"; 1 file gone: "00001.tar"; 1 file of another size: "00000.tar", 100 bytes then, 7 now',
+      '6 files with 615 bytes before, 6 with 422 now; 1 file added: "new.tar"; 1 file removed: "00001.tar"; 1 file with another size: "00000.tar", 100 bytes before, 7 now',
     );
-    expect(listingChange(was, [second!, first!, ...rest])).toBe("the same files come in another order");
+    expect(listingChange(was, [second!, first!, ...rest])).toBe("the same files are in another order");
     expect(listingChange(listingOf([]), files(5))).toMatch(
-      /5 files more: "00000.tar", "00001.tar", "00002.tar", and 2 more$/,
+      /5 files added: "00000.tar", "00001.tar", "00002.tar", and 2 more$/,
     );
   });
 
@@ -36,7 +36,7 @@ describe("listings", () => {
       many.with(20_000, { ...many[20_000]!, bytes: 1 }),
       many.with(20_000, { ...many[20_000]!, name: "20000a.tar" }),
     ]) {
-      const [, from] = /differs is among \d+ from "(\d{5})a?\.tar" on/.exec(listingChange(was, changed)!)!;
+      const [, from] = /differences are among \d+ starting at "(\d{5})a?\.tar"/.exec(listingChange(was, changed)!)!;
       expect(Math.abs(Number(from) - 20_000)).toBeLessThan(200);
     }
   });
@@ -75,17 +75,19 @@ describe("a run that goes on", () => {
     await first(folder, cursor);
     await shard(join(folder, "d.tar"), "d1");
     await expect(first(folder, cursor)).rejects.toThrow(
-      /data changed since the checkpoint was saved: 3 files .* 1 file more: ".*d\.tar"\n {2}hint: put the files back/,
+      /data changed since the checkpoint was saved: 3 files .* 1 file added: ".*d\.tar"\n {2}hint: restore the files/,
     );
     await rm(join(folder, "d.tar"));
     await first(folder, cursor);
     await rm(join(folder, "b.tar"));
-    await expect(first(folder, cursor)).rejects.toThrow(/1 file gone: ".*b\.tar"/);
+    await expect(first(folder, cursor)).rejects.toThrow(/1 file removed: ".*b\.tar"/);
     await shard(join(folder, "b.tar"), "b1", "b2", "b3");
-    await expect(first(folder, cursor)).rejects.toThrow(/1 file of another size: ".*b\.tar", \d+ bytes then, \d+ now/);
+    await expect(first(folder, cursor)).rejects.toThrow(
+      /1 file with another size: ".*b\.tar", \d+ bytes before, \d+ now/,
+    );
     const { batch, notes } = await first(folder, cursor, { onChange: "next epoch" });
     expect(batch.cursor.places[0]!.epoch).toBe(1);
-    expect(notes.join()).toContain("goes on with what is there");
+    expect(notes.join()).toContain("continuing with the current files");
     // The files that it went on with are those that it is compared with from then on.
     await first(folder, JSON.parse(JSON.stringify(batch.cursor)));
   });
@@ -101,7 +103,7 @@ describe("a run that goes on", () => {
     await writeFile(join(folder, "README.txt"), "read by nobody");
     await first(folder, cursor);
     await appendFile(join(folder, "b.txt"), "\nanother");
-    await expect(first(folder, cursor)).rejects.toThrow(/another size: ".*b\.txt", 14 bytes then, 22 now/);
+    await expect(first(folder, cursor)).rejects.toThrow(/another size: ".*b\.txt", 14 bytes before, 22 now/);
   });
 
   it("counts what was skipped from its beginning on, each sample once over all epochs", async () => {

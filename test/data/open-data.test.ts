@@ -48,7 +48,7 @@ describe("openData", () => {
     await shards(folder, 5, 6);
     const { batches, data } = await take([join(folder, "{000..004}.tar")], "pairs", 10);
     expect(data.report).toEqual([
-      `${join(folder, "{000..004}.tar")}: 5 shards, weight 1, how many samples is known when all were read`,
+      `${join(folder, "{000..004}.tar")}: 5 shards, weight 1, number of samples unknown until all have been read`,
     ]);
     const groups = batches.flatMap(({ samples }) => samples.map(({ group }) => group));
     expect(new Set(groups).size).toBe(30);
@@ -135,10 +135,10 @@ describe("openData", () => {
     await data.dispose();
     await writeFile(join(folder, "cut.tar"), "no tar file at all".repeat(60));
     await expect(take([join(folder, "cut.tar")], "pairs", 1)).rejects.toThrow(
-      /cut\.tar holds no sample\n {2}.*cut\.tar: the shard is broken, what follows in it is lost: /,
+      /cut\.tar has no samples\n {2}.*cut\.tar: the shard is damaged, the rest of it is skipped: /,
     );
     await writeFile(join(folder, "none.json"), "[]");
-    await expect(take([folder, join(folder, "none.json")], "pairs", 1)).rejects.toThrow("none.json holds no sample");
+    await expect(take([folder, join(folder, "none.json")], "pairs", 1)).rejects.toThrow("none.json has no samples");
   });
 
   it("reads classes, annotations and conversations", async () => {
@@ -197,7 +197,7 @@ describe("openData", () => {
       [0, "0"],
     ]);
     expect([...labels.skipped()].map(([reason, { count }]) => [reason, count])).toEqual([
-      ['it has no class: a whole number from # in .cls, or as "…" of its .json', 4],
+      ['it has no class: expected a non-negative integer in .cls, or as "…" in its .json', 4],
     ]);
     await labels.dispose();
 
@@ -211,13 +211,13 @@ describe("openData", () => {
     const masks = await openData([join(folder, "masks.tar")], "masks", { batch: 2, seed: 1, image, workers: 0 });
     const [both] = await collect(masks.once(() => {}));
     expect(both!.samples.map(({ mask }) => [...new Set(mask)])).toEqual([[7], [9]]);
-    expect([...masks.skipped().keys()]).toEqual(["it has no annotation (.mask.png, .seg.png)"]);
+    expect([...masks.skipped().keys()]).toEqual(["it has no mask (.mask.png, .seg.png)"]);
     await masks.dispose();
 
     await mkdir(join(folder, "named/cat"), { recursive: true });
     await writeFile(join(folder, "named/cat/0.png"), await png(1));
     const specs = ["named", "labels.tar"].map((name) => join(folder, name));
-    await expect(take(specs, "labels", 1)).rejects.toThrow("has names of classes and");
+    await expect(take(specs, "labels", 1)).rejects.toThrow("has class names, but");
   });
 
   it("sorts conversations into batches of about one length, and goes on after any of them", async () => {
@@ -255,7 +255,9 @@ describe("openData", () => {
     const [spec, other] = [join(folder, "000.tar"), folder];
     const { batches } = await take([spec], "pairs", 1);
     const cursor = batches[0]!.cursor;
-    await expect(take([other], "pairs", 1, {}, cursor)).rejects.toThrow(/was saved in training on .*000\.tar, not on/);
+    await expect(take([other], "pairs", 1, {}, cursor)).rejects.toThrow(
+      /was saved while training on .*000\.tar, not on/,
+    );
     await expect(take([spec], "pairs", 1, { seed: 6 }, cursor)).rejects.toThrow(/seed 5, not 6/);
     for (const wrong of [
       null,
@@ -265,17 +267,17 @@ describe("openData", () => {
       { ...cursor, seed: [5] },
       { ...cursor, places: [{ epoch: -1, window: 0, at: 0 }] },
     ]) {
-      await expect(take([spec], "pairs", 1, {}, wrong)).rejects.toThrow(/says nothing of where to go on/);
+      await expect(take([spec], "pairs", 1, {}, wrong)).rejects.toThrow(/does not say where the data continues/);
     }
   });
 
   it("ends with an error where no sample can be used, or groups are too few", async () => {
     const folder = temporaryFolder();
     await shards(folder, 1, 3, ["0-0", "0-1", "0-2"]);
-    await expect(take([folder], "pairs", 1)).rejects.toThrow(/holds no sample that can be used/);
+    await expect(take([folder], "pairs", 1)).rejects.toThrow(/has no usable samples/);
     const few = temporaryFolder();
     await shards(few, 1, 2);
-    await expect(take([few], "pairs", 1)).rejects.toThrow(/needs 3 different groups, the data has 2/);
+    await expect(take([few], "pairs", 1)).rejects.toThrow(/needs 3 different groups, but the data has 2/);
   });
 
   it("says of every spec that is not there what is wrong", async () => {
@@ -288,11 +290,11 @@ describe("openData", () => {
     });
     const message = await open.then(String, (error: Error) => error.message.replaceAll(folder, "F"));
     expect(message).toMatchInlineSnapshot(`
-      "the data is not all there:
+      "some data cannot be used:
         F/{000..009}.tar matches no file: F/000.tar does not exist
         F/*.tar matches no file
-        F/a.txt: pairs are not read from texts (.txt), but from WebDataset shards (.tar) and lists (.json, .jsonl) and folders
-        "0*F" has the weight 0: leave it out, or give it one above 0 and up to 1000000000000"
+        F/a.txt: pairs cannot be read from texts (.txt), only from WebDataset shards (.tar) and lists (.json, .jsonl) and folders
+        "0*F" has weight 0: a weight must be above 0 and at most 1000000000000"
     `);
   });
 });

@@ -53,7 +53,7 @@ describe("a list of questions", () => {
       { text: "What?", answers: ["x"], category: undefined },
     ]);
     const reasons = skipped.map(({ reason }) => reason).join("\n");
-    for (const part of ["malformed", '"label"', '"text"', "not a path inside", "no question with an answer"])
+    for (const part of ["not valid JSON", '"label"', '"text"', "not a path inside", "no question with an answer"])
       expect(reasons).toContain(part);
     expect(skipped).toHaveLength(6);
   });
@@ -87,12 +87,12 @@ it("MME's folders may have pictures and questions apart, and a damaged file is l
     ["No", "OCR"],
   ]);
   expect(questions[0]!.image).toBe(join(task, "images", "a.jpg"));
-  expect(skipped).toMatchObject([{ reason: "a line is no question, tab and answer" }]);
-  await expect(readMme(join(folder, "mme"), ["count"], () => {})).rejects.toThrow("no sub-task");
+  expect(skipped).toMatchObject([{ reason: "each line must be a question, a tab and an answer" }]);
+  await expect(readMme(join(folder, "mme"), ["count"], () => {})).rejects.toThrow("no MME subtask");
 });
 
 it("videos are folders of frames, of which a few are spread evenly", async () => {
-  await expect(readVideos(join(folder, "mme", "OCR"))).rejects.toThrow("holds no video");
+  await expect(readVideos(join(folder, "mme", "OCR"))).rejects.toThrow("contains no videos");
   const frames = Array.from({ length: 16 }, (_, i) => String(i));
   expect(spreadFrames(frames, 8)).toEqual(["1", "3", "5", "7", "9", "11", "13", "15"]);
   expect(spreadFrames(frames, 1)).toEqual(["8"]);

@@ -17,7 +17,7 @@ it("refuses a folder without pictures before anything runs", async () => {
   const folder = temporaryFolder();
   mkdirSync(join(folder, "classes/cat"), { recursive: true });
   await expect(findSources([join(folder, "classes")], "pairs", options)).rejects.toThrow(
-    /classes holds no pairs: it holds no picture; those of folders below it are not read/,
+    /classes has no pairs: it contains no images; subfolders are not searched/,
   );
 });
 
@@ -25,11 +25,11 @@ it("names the kinds that there are", async () => {
   const folder = temporaryFolder();
   const image = { size: 4, fit: "squash" } as const;
   const open = openData([folder], "pictures" as SampleKind, { batch: 1, seed: 1, image });
-  await expect(open).rejects.toThrow(/pairs, conversations, labels, masks, texts, not "pictures"/);
+  await expect(open).rejects.toThrow(/pairs, conversations, labels, masks, texts, got "pictures"/);
 });
 
 it("refuses weights that no share can be drawn with", () => {
-  expect(() => parseSpec(`${"9".repeat(400)}*x`)).toThrow(/the weight Infinity/);
+  expect(() => parseSpec(`${"9".repeat(400)}*x`)).toThrow(/has weight Infinity/);
   expect(parseSpec("1000000*x").weight).toBe(1e6);
 });
 
@@ -42,11 +42,13 @@ it("takes no text for one that UTF-8 cannot say", async () => {
   );
   const list = { images: folder, ...options };
   const pairs = await openList(path, pairOfRecord, list, () => {});
-  await expect(pairs.read(0)).rejects.toThrow("half of a surrogate pair");
+  await expect(pairs.read(0)).rejects.toThrow("an unpaired surrogate");
   expect((await pairs.read(1)).texts).toEqual({ und: ["😀"] });
   await expect(pairs.read(2)).rejects.toThrow('it has no "image"');
   const turns = [{ from: "gpt", value: "\udfff" }];
-  expect(() => conversationOfRecord({ conversations: turns }, { ...list, name: "a", index: 0 })).toThrow("half of");
+  expect(() => conversationOfRecord({ conversations: turns }, { ...list, name: "a", index: 0 })).toThrow(
+    "an unpaired surrogate",
+  );
 });
 
 it("feeds no row a number that the device would read as another", () => {
@@ -73,7 +75,9 @@ it("says of a checkpoint whose samples are gone that the data has changed", asyn
     [0, 0, 0, 1],
     [0, 0, 1, 0],
   ] as const)
-    await expect(stream.again(ref)).rejects.toThrow("is not what it was when the checkpoint was saved");
+    await expect(stream.again(ref)).rejects.toThrow(
+      "changed since the checkpoint was saved: some of its samples are missing",
+    );
 });
 
 it("takes words of a list as they stand, hyphens and all", () => {

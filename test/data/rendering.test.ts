@@ -33,7 +33,7 @@ describe("render", () => {
     const image = { name: "x.png", bytes };
     for (const augmentation of [{}, { scale: [0.5, 1] as const }]) {
       const rendering = render({ image, seed: 1, keys: [] }, { size: 5, fit: "squash", augmentation });
-      await expect(rendering).rejects.toThrow("it is a svg file; png, jpg and webp are read");
+      await expect(rendering).rejects.toThrow("it is a svg file; supported formats are png, jpg and webp");
     }
     expect((await decodeImage(image, { size: 5, fit: "squash" })).width).toBe(5);
   });
@@ -117,9 +117,9 @@ describe("render", () => {
     const image = { name: "x", bytes: await ramp(4, 4).png().toBuffer() };
     const options = { size: 4, fit: "squash" } as const;
     const job = (bytes: Uint8Array) => ({ image, mask: { name: "m", bytes }, seed: 0, keys: [] });
-    await expect(render(job(image.bytes), options)).rejects.toThrow(/grey png files of 8 bits/);
+    await expect(render(job(image.bytes), options)).rejects.toThrow(/an 8-bit grayscale PNG/);
     await expect(render(job(await grey(5, 4, () => 0)), options)).rejects.toThrow(
-      /4 x 4 pixels and its annotation 5 x 4/,
+      /4 x 4 pixels, but its mask has 5 x 4/,
     );
   });
 });
@@ -180,7 +180,7 @@ describe("rendering threads", () => {
     );
     expect(new Set(reasons).size).toBe(1);
     expect(reasons[0]).not.toBeInstanceOf(FileError);
-    expect(String(reasons[0])).toMatch(/a thread that decodes pictures ended: .*1\.5.*--resume/s);
+    expect(String(reasons[0])).toMatch(/an image decoding thread ended: .*1\.5.*--resume/s);
     await expect(pool.render({ image, seed: 0, keys: [4] })).rejects.toBe(reasons[0]);
     await pool.dispose();
   });

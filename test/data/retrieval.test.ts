@@ -69,11 +69,15 @@ describe("recall", () => {
 
   it("refuses what would be a wrong number", () => {
     const good = embeddings(2, [1, 0], [0, 1]);
-    expect(() => recallAt(good, embeddings(2, [1, 0], [0, Number.NaN]))).toThrow(/embedding 1 holds NaN/);
-    expect(() => recallAt(good, embeddings(1, [1], [0]))).toThrow(/2 wide on one side and 1 on the other/);
-    expect(() => recallAt(good, { data: new Float32Array(3), width: 2 })).toThrow(/no rows of 2/);
+    expect(() => recallAt(good, embeddings(2, [1, 0], [0, Number.NaN]))).toThrow(/embedding 1 contains NaN/);
+    expect(() => recallAt(good, embeddings(1, [1], [0]))).toThrow(/the same width, got 2 and 1/);
+    expect(() => recallAt(good, { data: new Float32Array(3), width: 2 })).toThrow(
+      /cannot be split into rows of width 2/,
+    );
     expect(() => recallAt(good, { data: new Float32Array(0), width: 2 })).toThrow(UsageError);
-    expect(() => recallAt(embeddings(2, [1, 0], [0, 1], [1, 1]), good)).toThrow(/candidate 2 as right, there are 2/);
+    expect(() => recallAt(embeddings(2, [1, 0], [0, 1], [1, 1]), good)).toThrow(
+      /candidate 2 as its match, but there are 2 candidates/,
+    );
   });
 });
 

@@ -61,9 +61,9 @@ describe("a shard", () => {
     ]);
     expect(samples).toEqual([["/good", "text of good"]]);
     expect(skipped).toEqual([
-      [1, "/a", "it has no caption (.txt or .json) right beside it"],
-      [1, "/b", "it has no picture (.jpg, .jpeg, .png, .webp)"],
-      [1, "/c", expect.stringMatching(/^it is malformed: /)],
+      [1, "/a", "it has no caption (.txt or .json) next to it in the shard"],
+      [1, "/b", "it has no image (.jpg, .jpeg, .png, .webp)"],
+      [1, "/c", expect.stringMatching(/^it is not valid JSON: /)],
       [1, "/d", 'its .json has no "…"'],
       [1, "/e", "it has two .png entries"],
       [2, "/g", '"…" is not UTF-8 text'],
@@ -107,8 +107,8 @@ describe("a shard", () => {
     ]);
     expect(samples).toEqual([["/fine", "text of fine"]]);
     expect(skipped).toEqual([
-      [4, "/../up.png", "its name leaves the shard's folder"],
-      [1, "/link.png", "it is a symlink, only plain files are read"],
+      [4, "/../up.png", "its path points outside the shard's folder"],
+      [1, "/link.png", "it is a symlink, only regular files are read"],
     ]);
   });
 
@@ -127,7 +127,7 @@ describe("a shard", () => {
     expect(samples.map(({ group }) => group.slice(folder.length))).toEqual(["/0.tar/a", "/4.tar/d"]);
     expect(skipped.map(({ example }) => example.slice(folder.length)).sort()).toEqual(["/0.tar", "/1.tar", "/3.tar"]);
     expect(skipped.reduce((n, { count }) => n + count, 0)).toBe(4);
-    for (const { reason } of skipped) expect(reason).toMatch(/broken|empty/);
+    for (const { reason } of skipped) expect(reason).toMatch(/damaged|empty/);
   });
 
   it("survives any damage", async () => {
@@ -141,7 +141,7 @@ describe("a shard", () => {
         const shard = join(folder, "0.tar");
         await writeFile(shard, bytes.subarray(0, length));
         const read = await readOnce([shard], "pairs").catch((error: unknown) => error);
-        if (read instanceof FileError) expect(read.message).toContain("holds no sample");
+        if (read instanceof FileError) expect(read.message).toContain("has no samples");
         else expect((read as Awaited<ReturnType<typeof readOnce>>).samples.length).toBeLessThanOrEqual(4);
         if (length < 512) expect(read).toBeInstanceOf(FileError);
       }),

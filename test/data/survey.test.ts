@@ -154,7 +154,7 @@ describe("writeShards", () => {
     await expect(writeShards([] as never, out, 1e9)).rejects.toThrow(/no sample is left/);
     expect(readdirSync(parent)).toEqual([]);
     await mkdir(out);
-    await expect(writeShards([] as never, out, 1e9)).rejects.toThrow(/is there already/);
+    await expect(writeShards([] as never, out, 1e9)).rejects.toThrow(/already exists/);
     expect(existsSync(out)).toBe(true);
   });
 });

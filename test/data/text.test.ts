@@ -116,11 +116,11 @@ describe("readTokenizer", () => {
   it("says which special token is missing, and takes it from the caller", async () => {
     const path = await folderWith(llamaLike);
     const nameless = await readTokenizer(path);
-    expect(() => nameless.encode("a", 4)).toThrow(/names no bos token: say which it is/);
+    expect(() => nameless.encode("a", 4)).toThrow(/has no bos token: set it/);
     const told = await readTokenizer(path, { bos: "<s>", eos: "</s>" });
     expect(told.encode("cat", 9)).toEqual([1, 265, 2]);
     await expect(readTokenizer(path, { bos: "<s>", eos: "<end>" })).rejects.toThrow(
-      /has no token "<end>", its eos token/,
+      /has no token "<end>", which is configured as its eos token/,
     );
   });
 
@@ -142,30 +142,34 @@ describe("readTokenizer", () => {
       const beside = { ...llamaLike, added_tokens: [{ id, content: "odd", special: false }] };
       for (const file of [inside, beside])
         await expect(readTokenizer(await folderWith(file, config))).rejects.toThrow(
-          `its token "odd" has the id ${JSON.stringify(id)}; needed is a whole number from 0 to 2097151`,
+          `the id of its token "odd" must be an integer from 0 to 2097151, got ${JSON.stringify(id)}`,
         );
     },
   );
 
   it.each([
-    ["a type that there is not", { type: "Bpe" }, 'its model is of the type "Bpe", not BPE, Unigram, WordPiece'],
-    ["no type", { type: undefined }, "its model is of the type undefined"],
-    ["two tokens of one id", { vocab: { ...llamaLike.model.vocab, odd: 7 } }, "two tokens of it have one id"],
+    [
+      "a type that there is not",
+      { type: "Bpe" },
+      'its model type must be one of BPE, Unigram, WordPiece, WordLevel, got "Bpe"',
+    ],
+    ["no type", { type: undefined }, "its model type must be one of BPE, Unigram, WordPiece, WordLevel, got undefined"],
+    ["two tokens of one id", { vocab: { ...llamaLike.model.vocab, odd: 7 } }, "two of its tokens have the same id"],
     ["no merges", { merges: { 0: "a t" } }, "it has no list of merges"],
-    ["a merge of three", { merges: ["a t", "a t t"] }, "its merge 1 is not of two tokens that make a third"],
-    ["a merge of no token", { merges: ["a x"] }, "its merge 0 is not of two tokens that make a third"],
-    ["a merge to no token", { merges: [["t", "a"]] }, "its merge 0 is not of two tokens that make a third"],
-    ["a merge with what every record has", { merges: ["to String"] }, "its merge 0 is not of two tokens"],
+    ["a merge of three", { merges: ["a t", "a t t"] }, "its merge 1 does not join two tokens into a third"],
+    ["a merge of no token", { merges: ["a x"] }, "its merge 0 does not join two tokens into a third"],
+    ["a merge to no token", { merges: [["t", "a"]] }, "its merge 0 does not join two tokens into a third"],
+    ["a merge with what every record has", { merges: ["to String"] }, "its merge 0 does not join two tokens"],
   ])("refuses a model with %s", async (_, part, message) => {
     const file = { ...llamaLike, model: { ...llamaLike.model, ...part } };
     await expect(readTokenizer(await folderWith(file, config))).rejects.toThrow(message);
   });
 
   it.each([
-    [{ 0: {} }, "its added tokens are no list of texts with flags"],
-    [[{ id: 0, content: "<unk>" }, []], "its added tokens are no list of texts with flags: see number 1"],
-    [[{ id: 0, content: "<unk>", lstrip: 0 }], "its added tokens are no list of texts with flags: see number 0"],
-    [[{ id: 9, content: "\ud800" }], 'its token "\\ud800" holds half of a surrogate pair'],
+    [{ 0: {} }, "its added_tokens is not a valid list of tokens"],
+    [[{ id: 0, content: "<unk>" }, []], "its added_tokens is not a valid list of tokens: see entry 1"],
+    [[{ id: 0, content: "<unk>", lstrip: 0 }], "its added_tokens is not a valid list of tokens: see entry 0"],
+    [[{ id: 9, content: "\ud800" }], 'its token "\\ud800" has an unpaired surrogate'],
   ])("refuses the added tokens %j", async (added, message) => {
     const reading = readTokenizer(await folderWith({ ...llamaLike, added_tokens: added }, config));
     await expect(reading).rejects.toThrow(message);
@@ -186,7 +190,7 @@ describe("readTokenizer", () => {
     const path = await folderWith({ ...file, decoder: null, model }, tokens);
     const tokenizer = await readTokenizer(path);
     expect(tokenizer.encode("a", 9)).toEqual([0, 2, 1]);
-    expect(() => tokenizer.encode("a b", 9)).toThrow("neither a token for a part of a text nor an unknown token");
+    expect(() => tokenizer.encode("a b", 9)).toThrow("no token for part of a text, and no unknown token");
   });
 
   it.each([{}, "x", { Regex: 1 }, { String: null }, [[]], undefined])("refuses the pattern %j", async (pattern) => {

@@ -94,17 +94,17 @@ describe("texts", () => {
           ({ samples }) => samples,
         ),
       );
-    await expect(take({ ...all[0]!.cursor, taken: "x" }, 1)).rejects.toThrow("where in a text to go on");
+    await expect(take({ ...all[0]!.cursor, taken: "x" }, 1)).rejects.toThrow("where in a text the data continues");
   });
 
   it("are asked for without pictures, of places that hold texts", async () => {
     const folder = await corpus();
     await expect(
       openData([join(folder, "texts/a.txt")], "pairs", { batch: 1, seed: 1, image: { size: 4, fit: "crop" } }),
-    ).rejects.toThrow("pairs are not read from texts (.txt), but from");
+    ).rejects.toThrow("pairs cannot be read from texts (.txt), only from");
     await mkdir(join(folder, "none"));
     await expect(openData([join(folder, "none")], "texts", { batch: 1, seed: 1 })).rejects.toThrow(
-      "no .txt lies in it",
+      "it contains no .txt files",
     );
     await expect(openData([join(folder, "texts")], "labels", { batch: 1, seed: 1 })).rejects.toThrow();
   });

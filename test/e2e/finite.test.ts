@@ -82,7 +82,7 @@ const causes: Readonly<Record<string, Cause>> = {
     const smooth = (p: Params) => ({ loss: sum(rooted(p).x, width) });
     const { message, saved, written } = await run(backend, { loss: smooth, optimizer: { rate } });
     expect(message).toBe(
-      "the learning rate of step 2 is NaN: look at what the stage's schedule gives there; checkpoints up to before it are whole",
+      "the learning rate of step 2 is NaN: check the stage's learning rate schedule at this step; checkpoints from before this step are intact",
     );
     expect([saved.length, written]).toEqual([1, false]);
   },
@@ -95,7 +95,7 @@ const causes: Readonly<Record<string, Cause>> = {
       },
     });
     expect(message).toBe(
-      'element 1 of "statistic" is Infinity after the last step, and no weights were written: lower the learning rate',
+      'element 1 of "statistic" is Infinity after the last step, so no weights were written: lower the learning rate',
     );
     expect(written).toBe(false);
   },

@@ -58,7 +58,7 @@ describe("a run in f16", () => {
     const go = (changes: Partial<Stage>) =>
       train(jobOf(changes, 4), { folder: at, backend, resume: true, note: quiet });
     await expect(go({})).rejects.toThrow(
-      "the run to resume computes in f16 with a loss scale that adapts, the job in f32: go on in the precision that it began in",
+      "the run to resume computes in f16 with a loss scale that adapts, but the job in f32: resume with the original precision",
     );
     await expect(go({ precision: "f16", lossScale: 512 })).rejects.toThrow("the job in f16 with a loss scale of 512");
     const whole = await train(jobOf({ precision: "f16" }, 4), { folder: folder(), backend, note: quiet });
@@ -86,7 +86,7 @@ it("a run in f32 is not resumed in f16", async () => {
   await train(jobOf({}, 2), { folder: at, backend, note: quiet });
   await expect(
     train(jobOf({ precision: "f16" }, 4), { folder: at, backend, resume: true, note: quiet }),
-  ).rejects.toThrow("the run to resume computes in f32, the job in f16 with a loss scale that adapts");
+  ).rejects.toThrow("the run to resume computes in f32, but the job in f16 with a loss scale that adapts");
 });
 
 describe("a gradient that is not finite", () => {
@@ -110,10 +110,10 @@ describe("a gradient that is not finite", () => {
 
   it("ends the run, though its loss is a number", async () => {
     await expect(run({})).rejects.toThrow(
-      "the gradient of step 1 is not finite (its norm is NaN, the loss 0): lower the learning rate; checkpoints up to before it are whole",
+      "the gradient of step 1 is not finite (its norm is NaN, the loss 0): lower the learning rate; checkpoints from before this step are intact",
     );
     await expect(run({ precision: "f16", lossScale: 2 })).rejects.toThrow(
-      "a cotangent passes 65504 when multiplied by the loss scale 2: take a smaller lossScale",
+      "a gradient exceeds 65504 when multiplied by the loss scale 2: use a smaller lossScale",
     );
   });
 });

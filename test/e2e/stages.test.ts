@@ -67,7 +67,7 @@ it("leave a model, its tokenizer and one report of all of them", () => {
 
 it("say what cannot be changed when they go on", async () => {
   const longer = await train({ steps: 3 }, "--resume");
-  expect(longer).toMatchObject({ status: 1, err: expect.stringContaining("is finished with 2 steps and would now") });
+  expect(longer).toMatchObject({ status: 1, err: expect.stringContaining("finished with 2 steps and would now") });
   const artist = await train({ ...settings, heldOut: "somebody" });
   expect(artist).toMatchObject({ status: 1, err: expect.stringContaining('noto, not "somebody"') });
 });

@@ -169,7 +169,7 @@ describe("the best weights", () => {
     await go(at, 3, [1, 9, 2]);
     rmSync(join(at, "best"), { recursive: true });
     const resumed = await go(at, 5, [1, 9, 2, 3, 2], "max", true);
-    expect(resumed.notes).toContain(`the best weights so far, of step 2, are not in ${join(at, "best")} any more`);
+    expect(resumed.notes).toContain(`the best weights so far (step 2) are no longer in ${join(at, "best")}`);
     expect(resumed.best).toMatchObject({ step: 4, value: 3 });
   });
 
@@ -186,14 +186,14 @@ describe("a validation is refused", () => {
   it("with a metric that it does not give", async () => {
     const validate: Validation = { every: 1, run: async () => ({ a: 1, b: 2 }), best: { metric: "c", mode: "max" } };
     await expect(train(jobOf(2, {}, validate), options())).rejects.toThrow(
-      'validation gives a, b, and the best weights are to be chosen by "c"',
+      'validation returned a, b, but the best weights are chosen by "c"',
     );
   });
 
   it("every 0 or 1.5 steps", async () => {
     for (const every of [0, 1.5])
       await expect(train(jobOf(2, {}, { every, run: async () => ({}) }), options())).rejects.toThrow(
-        `validate.every is ${every}; needed is a whole number from 1`,
+        `validate.every must be an integer of at least 1, got ${every}`,
       );
   });
 
@@ -203,6 +203,6 @@ describe("a validation is refused", () => {
       every: 1,
       run: async ({ evaluate: run }) => ({ n: Object.keys(await run(graph, {})).length }),
     };
-    await expect(train(jobOf(2, {}, validate), options())).rejects.toThrow(/updates state: a validation computes/);
+    await expect(train(jobOf(2, {}, validate), options())).rejects.toThrow(/updates state, but a validation/);
   });
 });

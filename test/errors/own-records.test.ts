@@ -94,7 +94,7 @@ it("a step that reads what nothing gives it is refused before it writes", () => 
   const step = trace(model, {}, { graph: "step" });
   const device = deviceModel(referenceBackend(), { read: () => Promise.reject(new Error("no weights")) } as never);
   expect(() => cachedSession(device, step, { rows: 1 })).toThrow(
-    /graph @mine\.step cannot write a text: nothing gives it "sound"/,
+    /graph @mine\.step cannot generate text: nothing provides its inputs "sound"/,
   );
 });
 

@@ -126,8 +126,8 @@ describe("cached decoding", () => {
 
   it("refuses steps that fit no text", async () => {
     const session = sessionOn(referenceBackend(), 2);
-    await expect(session.step([[1]])).rejects.toThrow("1 rows of tokens for 2 texts");
-    await expect(session.step([[1], []])).rejects.toThrow("at least one token of each row");
+    await expect(session.step([[1]])).rejects.toThrow("expected tokens for 2 rows, got 1");
+    await expect(session.step([[1], []])).rejects.toThrow("at least one token for each row");
   });
 });
 
@@ -176,11 +176,14 @@ describe("generate", () => {
   });
 
   it.each([
-    [{ strategy, maxNewTokens: 0 }, "the most new tokens"],
-    [{ strategy, maxNewTokens: 3, minNewTokens: 4 }, "the least new tokens"],
-    [{ strategy: { kind: "beam", beams: 3 } as const, maxNewTokens: 3 }, "3 beams do not divide"],
+    [{ strategy, maxNewTokens: 0 }, "the maximum number of new tokens must be"],
+    [{ strategy, maxNewTokens: 3, minNewTokens: 4 }, "the minimum number of new tokens must be"],
+    [{ strategy: { kind: "beam", beams: 3 } as const, maxNewTokens: 3 }, "not divisible by 3 beams"],
     [{ strategy: { kind: "beam", beams: 2, lengthPenalty: Number.NaN } as const, maxNewTokens: 3 }, "length penalty"],
-    [{ strategy: { kind: "sample", seed: 1, temperature: 0 } as const, maxNewTokens: 3 }, "the temperature is above 0"],
+    [
+      { strategy: { kind: "sample", seed: 1, temperature: 0 } as const, maxNewTokens: 3 },
+      "the temperature must be above 0",
+    ],
     [{ strategy: { kind: "sample", seed: 1, topK: 0 } as const, maxNewTokens: 3 }, "top-k"],
     [{ strategy: { kind: "sample", seed: 1, topP: 0 } as const, maxNewTokens: 3 }, "top-p"],
   ])("refuses %j", async (options, message) => {

@@ -57,7 +57,7 @@ it("scores that are no numbers are an error", async () => {
     [Array.from({ length: 5000 }, (_, i) => (i === 4000 ? Number.NaN : i))],
     1,
   );
-  expect(() => rankedCandidates(broken, [])).toThrow("the model scores a token with NaN: its weights diverged");
+  expect(() => rankedCandidates(broken, [])).toThrow("the model gives a token the score NaN: its weights diverged");
 });
 
 /** The session without a way to rank: all scores are read. */

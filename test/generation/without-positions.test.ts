@@ -128,7 +128,7 @@ describe("a step", () => {
   it("that does not read what of the cache is there is refused", () => {
     const device = deviceModel(referenceBackend(), parametersOf(weights));
     expect(() => cachedSession(device, trace(model, {}, { graph: "blind" }), { rows: 1 })).toThrow(
-      /@bag\.blind is no step of a decoder: it does not read attention_mask/,
+      /@bag\.blind is not a decoder step: it does not read attention_mask/,
     );
   });
 });

@@ -233,6 +233,6 @@ it("refuses a source that holds nothing of the model", async () => {
   const stranger = { dtype: "f32", axes: [{ name: "a", size: 2 }], data: new Float32Array(2) } as const;
   await writeModel(at("stranger"), [tensorToWrite("other.weight", stranger)]);
   await expect(inheritWeights(one, [at("stranger")], internvlCheckpoints)).rejects.toThrow(
-    /stranger.* holds no parameter of this model: its tensors are other\.weight/,
+    /stranger.* has no parameter of this model: its tensors are other\.weight/,
   );
 });

@@ -187,7 +187,7 @@ describe("what a stage says", () => {
       train(job(steps, step(dtype)), { folder: at, backend: referenceBackend(), resume, note: () => {} });
     await go("int8", 2, false);
     await expect(go("f16", 4, true)).rejects.toThrow(
-      "the run to resume computes in f32, frozen weights in int8, the job in f32, frozen weights in f16: go on",
+      "the run to resume computes in f32, frozen weights in int8, but the job in f32, frozen weights in f16: resume",
     );
     const [whole, resumed] = [await run(step("int8"), referenceBackend()), await go("int8", 4, true)];
     expect(excess(learned(resumed.weights), learned(whole.weights), 1e-6, 1e-6)).toBeLessThanOrEqual(0);
@@ -204,7 +204,7 @@ describe("what a stage says", () => {
         : value;
     };
     await expect(run(step("f16"), referenceBackend(), 1, { initial })).rejects.toThrow(
-      'the frozen weight "table" has 70000, which is more than f16 holds',
+      'the frozen weight "table" has the value 70000, which is outside the range of f16',
     );
   });
 });

@@ -257,7 +257,7 @@ describe("a run", () => {
   it("is not resumed with another rule", async () => {
     await run("adam", 2, adam(), referenceBackend());
     await expect(run("adam", 4, adamw(), referenceBackend(), true)).rejects.toThrow(
-      "the run to resume is trained with adam, the job with adamw: go on with the rule that it began with",
+      "the run to resume uses optimizer adam, but the job uses adamw: resume with the original optimizer",
     );
   });
 

@@ -63,13 +63,13 @@ describe.runIf(process.platform === "linux")("ranks that end before they have co
     stdin.end(`${JSON.stringify(watched)}\n`);
     expect(Number(await port)).toBeGreaterThan(0);
     await kill(one);
-    expect(await told).toBe(`${nameOf(1, one)} ended before the ranks were connected, and all ranks end with it`);
+    expect(await told).toBe(`${nameOf(1, one)} ended before the ranks were connected, so all ranks stop`);
   });
 
   it("are named by those that are there when rank 0 ends", async () => {
     const [zero] = [await rank(0, 3), await rank(1, 3)];
     const { stdin, told } = watcher(zero);
     stdin.end();
-    expect(await told).toBe(`the ranks ended before they were connected: on ${hostname()}, nothing was seen of rank 2`);
+    expect(await told).toBe(`the ranks ended before they were connected: ${hostname()} never heard from rank 2`);
   });
 });

@@ -35,5 +35,5 @@ it("a rank whose connection is reset is named like one that is killed", async ()
   expect(await Promise.race([lost, exited])).toEqual(['{"lost":true}']);
   first.resetAndDestroy();
   expect(await exited).toEqual([0, null]);
-  expect(told).toMatch(/^rank 1 \(process 2 on there\) has ended without a word[^\n]*\n$/);
+  expect(told).toMatch(/^rank 1 \(process 2 on there\) ended unexpectedly[^\n]*\n$/);
 });

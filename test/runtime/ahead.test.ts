@@ -118,6 +118,6 @@ describe("time lost", () => {
     clock.turnsTo("saving");
     passes(8);
     expect(clock.lost()).toEqual({ data: 0.15, readBack: 0.07 });
-    expect(lostText(clock.lost())).toBe("time lost: 15.0 % to data, 7.0 % to read-backs");
+    expect(lostText(clock.lost())).toBe("time lost: 15.0 % waiting for data, 7.0 % reading back results");
   });
 });

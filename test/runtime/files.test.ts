@@ -137,7 +137,7 @@ describe("makeFolder", () => {
     await makeFolder(join(folder, "a", "b"));
     expect(await readdir(join(folder, "a", "b"))).toEqual(["c"]);
     await writeFile(join(folder, "file"), "");
-    await expect(makeFolder(join(folder, "file"))).rejects.toThrow(/cannot create .*file: it exists already\n {2}hint/);
+    await expect(makeFolder(join(folder, "file"))).rejects.toThrow(/cannot create .*file: it already exists\n {2}hint/);
     await expect(makeFolder(join(folder, "file", "x"))).rejects.toThrow(/a part of the path is a file/);
     await expect(makeFolder("")).rejects.toThrow(FileError);
     if (process.platform === "linux") await expect(makeFolder("/proc/heddle/x")).rejects.toThrow(FileError);

@@ -30,16 +30,16 @@ describe("findings on disk", () => {
   });
 
   it.each([
-    ["driver", { ...basis, driver: "1.2.4" }, 'driver was "1.2.3" and is "1.2.4"'],
-    ["schedules", { ...basis, schedules: "abc" }, 'schedules was "not told" and is "abc"'],
-    ["heddle", { adapter: basis.adapter, driver: basis.driver }, 'heddle was "0.1.0" and is "not told"'],
+    ["driver", { ...basis, driver: "1.2.4" }, 'driver was "1.2.3" and is now "1.2.4"'],
+    ["schedules", { ...basis, schedules: "abc" }, 'schedules was "unknown" and is now "abc"'],
+    ["heddle", { adapter: basis.adapter, driver: basis.driver }, 'heddle was "0.1.0" and is now "unknown"'],
   ])("of another basis are ignored: %s", async (_, now, reason) => {
     const path = folder.at("other.json");
     await writeFindings(path, basis, findings);
     const read = await readFindings(path, now);
     expect(read).toEqual({
       findings: new Map(),
-      ignored: `findings in ${path} are ignored: ${reason}; heddle tune finds them anew`,
+      ignored: `findings in ${path} are ignored: ${reason}; heddle tune measures them again`,
     });
   });
 
@@ -47,14 +47,14 @@ describe("findings on disk", () => {
   it.each([
     ["cut off", JSON.stringify(whole).slice(0, 90), /JSON/],
     ["empty", "", /JSON/],
-    ["a list", "[]", /it is no record/],
+    ["a list", "[]", /it is not a JSON object/],
     ["of a later format", JSON.stringify({ ...whole, format: 2 }), /its format is 2, not 1/],
-    ["without a basis", JSON.stringify({ ...whole, basis: null }), /does not say what they are true of/],
-    ["with a number for a list", JSON.stringify({ ...whole, value: { a: 3 } }), /no findings/],
+    ["without a basis", JSON.stringify({ ...whole, basis: null }), /does not record what they were measured on/],
+    ["with a number for a list", JSON.stringify({ ...whole, value: { a: 3 } }), /not valid findings/],
     [
       "with a text for a setting",
       JSON.stringify({ ...whole, value: { a: [{ schedule: "x", settings: { t: "64" }, sizes: {} }] } }),
-      /no findings/,
+      /not valid findings/,
     ],
   ])("that are %s are ignored, in one line", async (_, text, reason) => {
     const path = folder.at("damaged.json");
@@ -70,6 +70,6 @@ describe("findings on disk", () => {
   it("that are a folder are ignored too", async () => {
     const path = folder.at("a-folder.json");
     mkdirSync(path);
-    expect((await readFindings(path, basis)).ignored).toContain("not an ordinary file");
+    expect((await readFindings(path, basis)).ignored).toContain("not a regular file");
   });
 });

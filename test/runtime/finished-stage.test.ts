@@ -39,7 +39,7 @@ it.each([
   write("stage.json", JSON.stringify(content));
   const reading = readFinished(folder, "s", 2);
   await expect(reading).rejects.toThrow(FileError);
-  await expect(reading).rejects.toThrow('stage.json: it does not say how stage "s" ended');
+  await expect(reading).rejects.toThrow('stage.json: it does not record the end of stage "s"');
 });
 
 it("has no loss of a step that was skipped", async () => {
@@ -51,6 +51,8 @@ it.each(['{"step":1', '{"step":1,"loss":"low"}', '{"loss":1}', "[]", "null"])(
   "is refused where a line of its metrics is %s",
   async (line) => {
     write("metrics.jsonl", `{"step":1,"loss":2}\n${line}\n`);
-    await expect(readFinished(folder, "s", 2)).rejects.toThrow("metrics.jsonl: line 2 is no record of a step and its");
+    await expect(readFinished(folder, "s", 2)).rejects.toThrow(
+      "metrics.jsonl: line 2 is not a record of a step and its",
+    );
   },
 );

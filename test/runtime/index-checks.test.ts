@@ -68,7 +68,7 @@ describe("indices of a batch", () => {
   it("are refused beyond the axis, below it, and not as whole numbers, with the place and the sample", () => {
     expect(fault(plain, { label: rows([0, 1, 2, 3, 4, 0, 1, 2]) })).toBe("");
     expect(fault(plain, { label: rows([0, 1, 2, 3, 4, 5, 1, 2]) }, ["a.jpg", "b.jpg"])).toMatch(
-      /^step 3: input "label" is 5 at \[batch=1, token=1\] of b\.jpg, and cross_entropy at .*index-checks\.test\.ts:\d+:\d+ reads axis "class", which has places 0 to 4\n {2}hint: /,
+      /^step 3: input "label" is 5 at \[batch=1, token=1\] of b\.jpg, but cross_entropy at .*index-checks\.test\.ts:\d+:\d+ reads axis "class", whose indices are 0 to 4\n {2}hint: /,
     );
     expect(fault(plain, { label: rows([-1, 1, 2, 3, 4, 0, 1, 2]) })).toContain('"label" is -1 at [batch=0, token=0],');
     const ids = rows([0, 1, 2, 3, 4, 5, 7, 0]);
@@ -81,7 +81,7 @@ describe("indices of a batch", () => {
     const half = { ...rows([0, 0, 0, 0, 0, 0, 0, 0]), dtype: "f32" as const };
     const of = (x: number) => ({ label: { ...half, data: Float32Array.of(0, x, 0, 0, 0, 0, 0, 0) } });
     expect(fault(float, of(1))).toBe("");
-    expect(fault(float, of(1.5))).toContain("is 1.5 at [batch=0, token=1], which is no whole number");
+    expect(fault(float, of(1.5))).toContain("is 1.5 at [batch=0, token=1], which is not an integer");
     expect(fault(float, of(Number.NaN))).toContain("is NaN");
   });
 
@@ -119,7 +119,7 @@ describe("indices of a batch", () => {
     });
     const trained = train(job, { folder: root, backend: referenceBackend(), note: () => {} });
     await expect(trained).rejects.toThrow(
-      /^step 3: input "ids" is 17 at \[batch=1, token=1\] of b, .* axis "vocab", which has places 0 to 16/,
+      /^step 3: input "ids" is 17 at \[batch=1, token=1\] of b, .* axis "vocab", whose indices are 0 to 16/,
     );
     expect(existsSync(join(root, "checkpoints", "step-000002"))).toBe(true);
   });

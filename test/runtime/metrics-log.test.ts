@@ -36,7 +36,7 @@ describe("openMetricsLog", () => {
     const path = await logPath();
     await write(path, [{ step: 1 }]);
     await expect(openMetricsLog(path)).rejects.toThrow(FileError);
-    await expect(openMetricsLog(path)).rejects.toThrow(/cannot create .*metrics\.jsonl: it exists already/);
+    await expect(openMetricsLog(path)).rejects.toThrow(/cannot create .*metrics\.jsonl: it already exists/);
   });
 
   it("continues after the step resumed at, whatever came later", async () => {
@@ -63,7 +63,7 @@ describe("openMetricsLog", () => {
       const path = await logPath();
       await writeFile(path, text);
       const opening = openMetricsLog(path, { resumeAt: 3 });
-      await expect(opening).rejects.toThrow(`metrics.jsonl: ${what}, and the run goes on after step 3`);
+      await expect(opening).rejects.toThrow(`metrics.jsonl: ${what}, but the run continues after step 3`);
       expect(await readFile(path, "utf8")).toBe(text);
     }
   });
@@ -99,7 +99,7 @@ describe("openMetricsLog", () => {
       await writeFile(path, text);
       const at = steps.findIndex((step, i) => i > 0 && step <= steps[i - 1]!);
       await expect(openMetricsLog(path, { resumeAt: 3 })).rejects.toThrow(
-        `line ${at + 1} is of step ${steps[at]}, behind one of step ${steps[at - 1]}`,
+        `line ${at + 1} is for step ${steps[at]}, but follows one for step ${steps[at - 1]}`,
       );
       expect(await readFile(path, "utf8")).toBe(text);
     }

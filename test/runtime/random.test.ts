@@ -138,7 +138,7 @@ describe("fillRandom", () => {
   });
 
   it.each<[Distribution, RegExp]>([
-    [{ kind: "normal", mean: 0, std: -1 }, /normal\(mean=0, std=-1\) is no distribution: its std is negative/],
+    [{ kind: "normal", mean: 0, std: -1 }, /normal\(mean=0, std=-1\) is not a valid distribution: its std is negative/],
     [{ kind: "normal", mean: Number.NaN, std: 1 }, /its mean is not a finite number/],
     [{ kind: "uniform", low: 1, high: 1 }, /low is not below high/],
     [{ kind: "bernoulli", p: 1.5 }, /p is not in \[0, 1\]/],
@@ -237,7 +237,7 @@ describe("drawing threads", () => {
       count: 4,
       dtype: "F16",
     });
-    await expect(draw.next()).rejects.toThrow(/1000000 is beyond the range of f16/);
+    await expect(draw.next()).rejects.toThrow(/1000000 is outside the range of f16/);
     await threads.dispose();
   });
 });

@@ -131,7 +131,7 @@ describe("a run's report", () => {
     expect(text).toContain("learns &lt;little&gt;");
     for (const fact of ["heddle 0.1.0", "a processor", "no GPU was found", "lion", "0.01"])
       expect(text).toContain(fact);
-    expect(text).toContain("4 → 0.5, least 0.5, most 4.");
+    expect(text).toContain("4 → 0.5, min 0.5, max 4.");
     expect(text).toContain("1e-5 throughout.");
     expect(text).toContain('aria-label="loss: loss from 4 at 1 to 0.5 at 8"');
   });
@@ -143,7 +143,7 @@ describe("a run's report", () => {
     const text = await page();
     expectWhole(text);
     expect(text).toContain("3 of 8 steps when this page was made.");
-    expect(text).not.toContain("no records of a step");
+    expect(text).not.toContain("not records of a step");
   });
 
   it("shows a run of which nothing but its settings is there", async () => {
@@ -179,7 +179,7 @@ describe("a run's report", () => {
     await metrics.dispose();
     const text = await page();
     expectWhole(text);
-    expect(text).toContain("2 figures were not finite");
+    expect(text).toContain("2 values were not finite");
     const [, lost] = /<path class="lost" d="([^"]*)"/.exec(text)!;
     expect(lost!.match(/M/g)).toHaveLength(2);
     const [, norm] = /<h3>gradient_norm<\/h3>.*?class="trend c0" d="([^"]*)"/s.exec(text)!;
@@ -232,8 +232,8 @@ describe("a run's report", () => {
     );
     const text = await page();
     expectWhole(text);
-    expect(text).toContain("7 lines of metrics.jsonl are no records of a step.");
-    expect(text).toMatch(/3[78] further figures are not drawn\./);
+    expect(text).toContain("7 lines of metrics.jsonl are not records of a step.");
+    expect(text).toMatch(/3[78] more metrics are not plotted\./);
   });
 
   it("escapes every text of every file", async () => {
@@ -282,9 +282,9 @@ describe("a run's report", () => {
     const text = await page();
     expectWhole(text);
     for (const name of ["run.json", "about.json", "summary.json", "sources.json", "report.json"])
-      expect(text).toContain(`<p class="warning">${name} is not shown: `);
+      expect(text).toContain(`<p class="warning">${name} cannot be shown: `);
     for (const name of ["about.json", "summary.json", "report.json"]) writeFileSync(join(folder, name), '["else"]');
-    expect((await page()).match(/is not shown/g)).toHaveLength(5);
+    expect((await page()).match(/cannot be shown/g)).toHaveLength(5);
   });
 
   it("holds the figures of stages within the run, in their order", async () => {
@@ -380,7 +380,7 @@ describe("what a job adds", () => {
       await expect(writeJobReport(folder, card(image))).rejects.toThrow(UsageError);
     const linked = (link: string): JobReport => ({ sections: [{ kind: "paragraph", text: { text: "x", link } }] });
     for (const link of ["javascript:alert(1)", "http://x.org", "HTTPS://x", "//x"])
-      await expect(writeJobReport(folder, linked(link))).rejects.toThrow(/links to https pages only/);
+      await expect(writeJobReport(folder, linked(link))).rejects.toThrow(/links in a report must be https URLs/);
     for (const section of [
       { kind: "script" },
       { kind: "constructor" },

@@ -17,19 +17,19 @@ describe("a hostile or damaged file ends in one error", () => {
       "a header that is no JSON",
       "{]",
       0,
-      /its header is not valid JSON: a key in quotes was expected \(character 1, at "\]"\)/,
+      /its header is not valid JSON: expected a quoted key \(character 1, at "\]"\)/,
     ],
     ["an empty header", "", 0, /it is empty at its start, as after a broken download/],
     ["a header that is no object", "[1]", 0, /its header is not a JSON object/],
     ["a header that is no UTF-8", Uint8Array.of(0x7b, 0xff, 0x7d), 0, /its header is not UTF-8 text/],
-    ["a byte order mark", "\ufeff{}", 0, /a JSON value was expected \(character 0/],
+    ["a byte order mark", "\ufeff{}", 0, /expected a JSON value \(character 0/],
     ["text after the header", "{} {}", 0, /more text after the end .*character 3/],
     ["deep nesting", `{"x":${"[".repeat(1e6)}`, 0, /nested deeper than 16 levels/],
-    ["a duplicate tensor", `{"x":${JSON.stringify(u8(0, 4))},"\\u0078":{}}`, 4, /the key "x" is there twice/],
-    ["a duplicate field", '{"x":{"dtype":"U8","dtype":"I8"}}', 4, /the key "dtype" is there twice/],
-    ["duplicate metadata", '{"__metadata__":{"a":"1","a":"2"}}', 0, /the key "a" is there twice/],
+    ["a duplicate tensor", `{"x":${JSON.stringify(u8(0, 4))},"\\u0078":{}}`, 4, /duplicate key "x"/],
+    ["a duplicate field", '{"x":{"dtype":"U8","dtype":"I8"}}', 4, /duplicate key "dtype"/],
+    ["duplicate metadata", '{"__metadata__":{"a":"1","a":"2"}}', 0, /duplicate key "a"/],
     ["metadata that is no object", { __metadata__: "x" }, 0, /its __metadata__ is not a JSON object/],
-    ["metadata that is no text", { __metadata__: { a: 1 } }, 0, /entry "a" is not a text/],
+    ["metadata that is no text", { __metadata__: { a: 1 } }, 0, /entry "a" is not a string/],
     [
       "overlapping tensors",
       { a: u8(0, 3), b: u8(2, 4) },
@@ -40,33 +40,43 @@ describe("a hostile or damaged file ends in one error", () => {
     ["a hole at the start", { a: u8(1, 4) }, 4, /1 bytes between the header and tensor "a"/],
     ["data at the end", { a: u8(0, 3) }, 4, /the last 1 bytes belong to no tensor/],
     ["data without a tensor", {}, 4, /the last 4 bytes belong to no tensor/],
-    ["reversed offsets", entry({ data_offsets: [4, 0] }), 4, /tensor "x": its data ends \(0\) before it begins \(4\)/],
+    [
+      "reversed offsets",
+      entry({ data_offsets: [4, 0] }),
+      4,
+      /tensor "x": its data ends at byte 0, before it begins at 4/,
+    ],
     ["offsets beyond the file", { a: u8(0, 5) }, 4, /its data ends at byte 5, but the file is cut off after 4 bytes/],
     [
       "huge offsets",
       entry({ data_offsets: [0, 2 ** 60] }),
       4,
-      /its data_offsets holds something other than whole numbers/,
+      /its data_offsets contains something other than integers/,
     ],
-    ["negative offsets", entry({ data_offsets: [-4, 0] }), 4, /its data_offsets holds something other/],
-    ["three offsets", entry({ data_offsets: [0, 2, 4] }), 4, /data_offsets has 3 numbers, not 2/],
+    ["negative offsets", entry({ data_offsets: [-4, 0] }), 4, /its data_offsets contains something other/],
+    ["three offsets", entry({ data_offsets: [0, 2, 4] }), 4, /data_offsets must have 2 numbers, got 3/],
     ["no offsets", entry({ data_offsets: null }), 4, /its data_offsets is missing or not a list/],
-    ["a shape that does not fit", entry({ shape: [5] }), 4, /U8 of shape \[5\] needs 5 bytes, its offsets span 4/],
-    ["a dtype that does not fit", entry({ dtype: "F32" }), 4, /F32 of shape \[4\] needs 16 bytes, its offsets span 4/],
-    ["a negative size", entry({ shape: [-4] }), 4, /its shape holds something other than whole numbers/],
-    ["a fraction of a size", entry({ shape: [1.5] }), 4, /its shape holds something other than whole numbers/],
-    ["a huge size", entry({ shape: [1e300] }), 4, /its shape holds something other than whole numbers/],
-    ["a shape that overflows", entry({ shape: [2 ** 40, 2 ** 40, 0] }), 4, /spans more elements than any file holds/],
-    ["a shape of texts", entry({ shape: ["4"] }), 4, /its shape holds something other than whole numbers/],
+    ["a shape that does not fit", entry({ shape: [5] }), 4, /U8 of shape \[5\] needs 5 bytes, but its offsets span 4/],
+    [
+      "a dtype that does not fit",
+      entry({ dtype: "F32" }),
+      4,
+      /F32 of shape \[4\] needs 16 bytes, but its offsets span 4/,
+    ],
+    ["a negative size", entry({ shape: [-4] }), 4, /its shape contains something other than integers/],
+    ["a fraction of a size", entry({ shape: [1.5] }), 4, /its shape contains something other than integers/],
+    ["a huge size", entry({ shape: [1e300] }), 4, /its shape contains something other than integers/],
+    ["a shape that overflows", entry({ shape: [2 ** 40, 2 ** 40, 0] }), 4, /has more elements than any file can hold/],
+    ["a shape of texts", entry({ shape: ["4"] }), 4, /its shape contains something other than integers/],
     ["no shape", entry({ shape: 4 }), 4, /its shape is missing or not a list/],
     [
       "an unknown dtype",
       entry({ dtype: "F8_E4M3" }),
       4,
-      /its dtype "F8_E4M3" is not one that can be read \(F64, .*\n {2}hint: store it as F32, F16 or BF16/,
+      /its dtype "F8_E4M3" is not supported \(expected one of F64, .*\n {2}hint: store it as F32, F16 or BF16/,
     ],
-    ["an inherited dtype", entry({ dtype: "constructor" }), 4, /its dtype "constructor" is not one/],
-    ["no dtype", entry({ dtype: 4 }), 4, /its dtype is missing or not a text/],
+    ["an inherited dtype", entry({ dtype: "constructor" }), 4, /its dtype "constructor" is not supported/],
+    ["no dtype", entry({ dtype: 4 }), 4, /its dtype is missing or not a string/],
     ["an unknown field", entry({ offset: 1 }), 4, /unknown key "offset"/],
     ["an entry that is no object", { x: 3 }, 4, /tensor "x": its entry is not a JSON object/],
     ["a name with control characters", { "\x1b[2J\u202e": 3 }, 0, /tensor "\\u001b\[2J\\u\{202e\}": its entry/],
@@ -79,17 +89,17 @@ describe("a hostile or damaged file ends in one error", () => {
   });
 
   it.each<[string, bigint, RegExp]>([
-    ["2^60", 2n ** 60n, /its header should have 1152921504606846976 bytes; at most 100000000 are accepted/],
-    ["2^64 - 1", 2n ** 64n - 1n, /its header should have 18446744073709551615 bytes/],
+    ["2^60", 2n ** 60n, /its header claims 1152921504606846976 bytes; at most 100000000 are accepted/],
+    ["2^64 - 1", 2n ** 64n - 1n, /its header claims 18446744073709551615 bytes/],
     ["100 MB and one", 100_000_001n, /at most 100000000 are accepted/],
-    ["more than the file", 50n, /its header should have 50 bytes, but the file ends 44 bytes before that/],
+    ["more than the file", 50n, /its header claims 50 bytes, but the file ends 44 bytes before that/],
   ])("a header length of %s", async (_, length, message) => {
     const path = await writeSafetensorsBytes("{}", 4, length);
     await expect(openSafetensors(path)).rejects.toThrow(message);
   });
 
   it.each<[string, string, RegExp]>([
-    ["nothing", "", /it has 0 bytes, fewer than the 8 that every file starts with/],
+    ["nothing", "", /it has 0 bytes, but a safetensors file has at least 8/],
     [
       "a zip archive",
       "PK\x03\x04\x00\x00\x08\x08 and so on",
@@ -101,7 +111,7 @@ describe("a hostile or damaged file ends in one error", () => {
       /it is a Python pickle, as older versions of torch.save write\n {2}hint: convert/,
     ],
     ["a git-lfs pointer", "version https://git-lfs.github.com/spec/v1\n", /a git-lfs pointer.*\n.*with git lfs pull/],
-    ["GGUF", "GGUF\x03\0\0\0\0\0", /it is a GGUF file\n {2}hint: take the safetensors files/],
+    ["GGUF", "GGUF\x03\0\0\0\0\0", /it is a GGUF file\n {2}hint: use the safetensors files/],
     ["HDF5", "\x89HDF\r\n\x1a\n\0", /it is an HDF5 file/],
     ["gzip", "\x1f\x8b\x08\0\0\0\0\0\0", /it is a gzip archive\n {2}hint: unpack it/],
     ["a web page", "<!DOCTYPE html><html>", /it is a web page, not the file itself\n {2}hint: download it again/],
@@ -118,7 +128,7 @@ describe("a hostile or damaged file ends in one error", () => {
   it("a path that is missing or no file", async () => {
     await expect(openSafetensors(join(await temporaryFolder(), "x"))).rejects.toThrow(/cannot read .*no such file/);
     if (process.platform !== "win32") {
-      await expect(openSafetensors("/dev/null")).rejects.toThrow(/it is not an ordinary file/);
+      await expect(openSafetensors("/dev/null")).rejects.toThrow(/it is not a regular file/);
     }
   });
 

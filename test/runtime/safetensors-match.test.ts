@@ -21,11 +21,11 @@ describe("matchTensors", () => {
 
   it("tells every difference as one text", () => {
     expect(describeMatch(match)).toMatchInlineSnapshot(`
-      "1 tensors match, 2 missing, 1 of another shape, 2 unexpected
+      "1 tensors match, 2 missing, 1 with another shape, 2 unexpected
         missing:
           "norm.weight" [8], nearest: "norm.wieght"
           "head.bias" [4]
-        of another shape:
+        with another shape:
           "head.weight" [4, 8] is [8, 4]
         unexpected:
           "norm.wieght" [8]
@@ -47,10 +47,10 @@ describe("matchTensors", () => {
     const plain = ["a.weight", "b.weight", "c.weight"].map((name) => shaped(name, 1));
     const prefixed = plain.map(({ name, shape }) => ({ name: `vision_model.${name}`, shape }));
     expect(describeMatch(matchTensors(plain, found(...prefixed)))).toMatch(
-      /hint: 3 of the missing names are there with "vision_model\." in front$/,
+      /hint: 3 of the missing names exist with the prefix "vision_model\."$/,
     );
     expect(describeMatch(matchTensors(prefixed, found(...plain)))).toMatch(
-      /hint: 3 of the missing names are there without "vision_model\." in front$/,
+      /hint: 3 of the missing names exist without the prefix "vision_model\."$/,
     );
   });
 

@@ -49,8 +49,8 @@ describe("a file written by Python's safetensors", () => {
     expect((await readFixture("encoder.half", "f32")).data).toEqual(Float32Array.of(1, 65504, -0.333251953125));
     const reading = readFixture("encoder.brain", "f16");
     await expect(reading).rejects.toThrow(FileError);
-    await expect(reading).rejects.toThrow(/"encoder.brain", element 5: 65536 is beyond the range of f16/);
-    await expect(readFixture("int", "f32")).rejects.toThrow(/"int" is stored as I32, which cannot be read as f32/);
+    await expect(reading).rejects.toThrow(/"encoder.brain", element 5: 65536 is outside the range of f16/);
+    await expect(readFixture("int", "f32")).rejects.toThrow(/"int" is stored as I32 and cannot be read as f32/);
   });
 
   it("is read by ranges, with axis names, and as bytes", async () => {
@@ -68,9 +68,9 @@ describe("a file written by Python's safetensors", () => {
 
   it("suggests the nearest name for one that is not there", async () => {
     await expect(readFixture("encoder.wieght")).rejects.toThrow(
-      /it has no tensor "encoder.wieght"\n {2}hint: the nearest are "encoder.weight"/,
+      /it has no tensor "encoder.wieght"\n {2}hint: the nearest names are "encoder.weight"/,
     );
-    await expect(readFixture("zzzzzzzzzzzz")).rejects.toThrow(/it holds 14 tensors, none with a name like it/);
+    await expect(readFixture("zzzzzzzzzzzz")).rejects.toThrow(/it has 14 tensors, none with a similar name/);
   });
 });
 
@@ -81,8 +81,8 @@ describe("values that the host type cannot hold", () => {
     ["I64", Buffer.from([0, 0, 0, 128, 0, 0, 0, 0]), /"x", element 0: it needs more than 32 bits/],
     ["I64", Buffer.from([0, 0, 0, 0, 255, 255, 255, 255]), /it needs more than 32 bits/],
     ["U64", Buffer.from([0, 0, 0, 0, 1, 0, 0, 0]), /it needs more than 32 bits/],
-    ["F64", Buffer.from(Float64Array.of(-1e300).buffer), /-1e\+300 is beyond the range of f32/],
-    ["BOOL", Buffer.from([2]), /a bool is 0 or 1, not 2/],
+    ["F64", Buffer.from(Float64Array.of(-1e300).buffer), /-1e\+300 is outside the range of f32/],
+    ["BOOL", Buffer.from([2]), /a bool must be 0 or 1, got 2/],
   ])("are an error: %s %j", async (dtype, bytes, message) => {
     const path = join(await temporaryFolder(), "a.safetensors");
     await writeFile(path, Buffer.concat([safetensorsBytes(file(dtype, bytes.length), 0), bytes]));
@@ -171,19 +171,19 @@ describe("a sharded model", () => {
     ["a Windows path", { a: "C:1.st" }, {}, /is not a path inside its folder/],
     ["a backslash", { a: "..\\1.st" }, {}, /is not a path inside its folder/],
     ["a NUL", { a: "1.st\0" }, {}, /is not a path inside its folder/],
-    ["a shard that is no text", { a: 3 }, {}, /the shard of tensor "a" is not a text/],
+    ["a shard that is no text", { a: 3 }, {}, /the shard of tensor "a" is not a string/],
     ["no weight map", [1], {}, /it has no "weight_map" object/],
     [
       "a duplicate tensor",
       '{"weight_map":{"a":"1.st","a":"2.st"}}',
       {},
-      /not valid JSON: the key "a" is there twice \(character 26/,
+      /not valid JSON: duplicate key "a" \(character 26/,
     ],
     [
       "an index that is no JSON",
       '{"weight_map":{',
       {},
-      /not valid JSON: a key in quotes was expected \(character 15, its end\)/,
+      /not valid JSON: expected a quoted key \(character 15, its end\)/,
     ],
   ])("ends in one error for %s", async (_, weightMap, files, message) => {
     const folder = await shardedModel(weightMap === null ? "{}" : weightMap, files);
@@ -197,7 +197,7 @@ describe("a sharded model", () => {
       const outside = await shardedModel({}, { "secret.st": shard("a") });
       const folder = await shardedModel({ a: "1.st" }, {});
       await symlink(join(outside, "secret.st"), join(folder, "1.st"));
-      await expect(openSafetensors(folder)).rejects.toThrow(/"1.st" is a link that leads out of its folder/);
+      await expect(openSafetensors(folder)).rejects.toThrow(/"1.st" is a link that points outside its folder/);
 
       const cache = join(await temporaryFolder(), "models--x");
       const snapshot = join(cache, "snapshots", "abc");
@@ -212,12 +212,12 @@ describe("a sharded model", () => {
 
   it("is not guessed where a folder holds both kinds, neither, or PyTorch files", async () => {
     const both = await shardedModel({ a: "model.safetensors" }, { "model.safetensors": shard("a") });
-    await expect(openSafetensors(both)).rejects.toThrow(/it holds both .*\n {2}hint: name the one that is meant/);
+    await expect(openSafetensors(both)).rejects.toThrow(/it contains both .*\n {2}hint: name the one to use/);
     const folder = await temporaryFolder();
-    await expect(openSafetensors(folder)).rejects.toThrow(/it holds no model.safetensors/);
+    await expect(openSafetensors(folder)).rejects.toThrow(/it contains no model.safetensors/);
     await writeFile(join(folder, "pytorch_model.bin"), "");
     await expect(openSafetensors(folder)).rejects.toThrow(/"pytorch_model.bin" looks like a PyTorch file/);
     await writeFile(join(folder, "adapter.safetensors"), "");
-    await expect(openSafetensors(folder)).rejects.toThrow(/name the file that is meant: "adapter.safetensors"/);
+    await expect(openSafetensors(folder)).rejects.toThrow(/name the file to use: "adapter.safetensors"/);
   });
 });

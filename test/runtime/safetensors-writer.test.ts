@@ -75,10 +75,10 @@ describe("writeSafetensors", () => {
   });
 
   it.each<[StoredDType, HostData, RegExp]>([
-    ["F16", Float32Array.of(1, 65520), /"x", element 1: 65520 is beyond the range of f16/],
-    ["F32", Float64Array.of(1e39), /1e\+39 is beyond the range of f32/],
-    ["BF16", Float32Array.of(3.4e38), /is beyond the range of bf16/],
-    ["BOOL", Uint8Array.of(3), /a bool is 0 or 1, not 3/],
+    ["F16", Float32Array.of(1, 65520), /"x", element 1: 65520 is outside the range of f16/],
+    ["F32", Float64Array.of(1e39), /1e\+39 is outside the range of f32/],
+    ["BF16", Float32Array.of(3.4e38), /is outside the range of bf16/],
+    ["BOOL", Uint8Array.of(3), /a bool must be 0 or 1, got 3/],
   ])("refuses a value that %s cannot hold", async (dtype, data, message) => {
     await expect(writtenTensor(tensor("x", dtype, data))).rejects.toThrow(FileError);
     await expect(writtenTensor(tensor("x", dtype, data))).rejects.toThrow(message);
@@ -142,13 +142,13 @@ describe("writeSafetensors", () => {
     [
       "too little data",
       [tensor("x", "F32", Float32Array.of(1), [2])],
-      /"x" takes 8 bytes, its data gave 4/,
+      /"x" needs 8 bytes, but its data has 4/,
       InternalError,
     ],
     [
       "too much data",
       [tensor("x", "F32", Float32Array.of(1, 2), [1])],
-      /"x" takes 4 bytes, its data gave more/,
+      /"x" needs 4 bytes, but its data has more/,
       InternalError,
     ],
     [

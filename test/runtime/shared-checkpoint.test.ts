@@ -114,7 +114,7 @@ it("a changed byte is found by whoever reads it, and all take the checkpoint bef
   );
   expect(found.map((f) => f?.step)).toEqual([1, 1, 1]);
   expect(told.length).toBe(3);
-  expect(told[0]).toContain("the content of model.safetensors is not what was written");
+  expect(told[0]).toContain("the content of model.safetensors changed since it was written");
   for (const one of found) await one?.dispose();
 });
 

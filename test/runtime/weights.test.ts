@@ -72,7 +72,7 @@ it("compares with the layout that more of the file is in", async () => {
   await writeSafetensors(file, all.slice(1));
   const opening = openWeights(file, graph, [published]);
   await expect(opening).rejects.toThrow(
-    `${weights.size - 1} tensors match, 1 missing, 0 of another shape, 0 unexpected`,
+    `${weights.size - 1} tensors match, 1 missing, 0 with another shape, 0 unexpected`,
   );
 });
 
@@ -85,7 +85,7 @@ it("names every tensor that holds no floats, before any is read", async () => {
   });
   await writeSafetensors(file, all);
   await expect(openWeights(file, graph)).rejects.toThrow(
-    /weights are floats, and these tensors are not:\n {4}"vision_model\.encoder\.layers\.0\.norm1\.weight" I64 \[.*\n {4}"vision_model\.encoder\.layers\.0\.norm2.*\n {2}hint: store/,
+    /weights must be floats, but these tensors are not:\n {4}"vision_model\.encoder\.layers\.0\.norm1\.weight" I64 \[.*\n {4}"vision_model\.encoder\.layers\.0\.norm2.*\n {2}hint: store/,
   );
 });
 
@@ -98,7 +98,9 @@ it.each([Number.NaN, Number.POSITIVE_INFINITY])("reads no weight that is %s", as
     file,
     [...broken].map(([n, t]) => tensorToWrite(n, t)),
   );
-  await expect(readAllWeights(file, graph)).rejects.toThrow(`"${name}": element 9 is ${value}, and weights are finite`);
+  await expect(readAllWeights(file, graph)).rejects.toThrow(
+    `"${name}": element 9 is ${value}, but weights must be finite`,
+  );
 });
 
 it("permutes any order of axes", () => {

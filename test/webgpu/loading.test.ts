@@ -354,7 +354,7 @@ gpuTest.for(ways)(
     const loading = deviceModel(webgpuBackend(gpu), other).session(keepParametersAs(graph, dtype));
     if (dtype === "f32") (await loading).dispose();
     else
-      await expect(loading).rejects.toThrow(`tensor "${name}", element ${data.length - 1}: 70000 is beyond the range`);
+      await expect(loading).rejects.toThrow(`tensor "${name}", element ${data.length - 1}: 70000 is outside the range`);
     await other.dispose();
   },
 );

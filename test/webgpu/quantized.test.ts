@@ -218,7 +218,7 @@ test("a weight beyond what scales in f16 reach is refused by name", async () => 
   });
   source.keep(keepWeightsAs(graph, "int4").quantized);
   await expect(source.read("fc1:int4", "u32")).rejects.toThrow(
-    /"fc1": a weight of 1000000000 is more than integers of 4 bits with scales in f16 can hold\n {2}hint: keep weights in f32/,
+    /"fc1": a weight of 1000000000 is too large for 4-bit integers with f16 scales\n {2}hint: keep weights in f32/,
   );
 });
 
