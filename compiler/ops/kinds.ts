@@ -54,10 +54,11 @@ export interface Unary {
   readonly record: OpRecord;
 }
 export interface Binary {
-  // Numbers have overloads of their own: a second set of axes would be inferred from where the result is used.
-  <A extends string>(a: Typed<A>, b: number): Typed<A>;
-  <A extends string>(a: number, b: Typed<A>): Typed<A>;
-  <A extends string = never, B extends string = never>(a: Typed<A> | number, b: Typed<B> | number): Typed<A | B>;
+  // NoInfer: the axes of a number would be inferred from where the result is used.
+  <A extends string = never, B extends string = never>(
+    a: Typed<A> | number,
+    b: Typed<B> | number,
+  ): Typed<NoInfer<A | B>>;
   (a: Operand, b: Operand): Node;
   readonly record: OpRecord;
 }
@@ -66,7 +67,7 @@ export interface Ternary {
     a: Typed<A> | number,
     b: Typed<B> | number,
     c: Typed<C> | number,
-  ): Typed<A | B | C>;
+  ): Typed<NoInfer<A | B | C>>;
   (a: Operand, b: Operand, c: Operand): Node;
   readonly record: OpRecord;
 }

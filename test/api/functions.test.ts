@@ -65,7 +65,7 @@ describe("session", () => {
   });
 
   test("names the weights that are missing", async () => {
-    await expect(h.session(device, model)).rejects.toThrow("lacks 1 of 1 weights: w");
+    await expect(h.session(device, model)).rejects.toThrow("1 of 1 weights of graph @scaled are missing: w");
     await expect(h.session(device, model, { weights: join(folder, "none") })).rejects.toThrow("no such file");
   });
 });

@@ -120,7 +120,7 @@ describe("zero-shot", () => {
       ["--labels", "a,b"],
       "--labels is not an option of --protocol retrieval",
     ],
-    ["an unknown protocol", "zero-shoot", [], 'not "zero-shoot"'],
+    ["an unknown protocol", "zero-shoot", [], 'got "zero-shoot"'],
   ])("refuses %s", async (_, protocol, args, message) => {
     const ended = await evaluate(protocol, folder.at("classes"), ...args);
     expect(ended).toMatchObject({ status: 1, err: expect.stringContaining(message) });

@@ -56,7 +56,10 @@ describe("a preprocessor_config.json", () => {
     ],
     [{ size: 224, do_flip_channel_order: true }, /"do_flip_channel_order" is true, which is not supported/],
     [{ size: 224, image_grid_pinpoints: [[336, 672]] }, /"image_grid_pinpoints" is .*which is not supported/],
-    [{ image_processor_type: "LevitImageProcessor" }, /"image_processor_type" is "LevitImageProcessor", whose way/],
+    [
+      { image_processor_type: "LevitImageProcessor" },
+      /"image_processor_type" is "LevitImageProcessor", whose resizing is not supported/,
+    ],
   ])("is refused by the field that nothing here does: %j", async (json, message) => {
     await expect(geometry(json)).rejects.toThrow(message);
   });

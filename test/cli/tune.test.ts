@@ -48,7 +48,7 @@ describe("heddle tune", () => {
     expect(status).toBe(0);
     expect(err).toMatch(/^device: SwiftShader/);
     expect(err).toMatch(/1\/1 contract: \d+ variants timed, /);
-    expect(out).toMatch(/^kernel +of it +before +after +gain +by\ncontract +1 /);
+    expect(out).toMatch(/^kernel +count +before +after +gain +by\ncontract +1 /);
     expect(out).toContain("all kernels together: ");
     expect(out).toContain(`saved in ${file()}`);
     expect(kept().basis).toMatchObject({ "npm webgpu": "0.6.2", driver: expect.stringContaining("SwiftShader") });

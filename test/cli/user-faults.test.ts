@@ -376,7 +376,7 @@ export default defineModel({
       [`same("fc.weight", "y x")`, /layout of "own" has no rule for fc.bias/],
       [
         `same("fc.weight", "y"), same("fc.bias", "y")`,
-        /"fc.weight" has the axes \[y, x\], its checkpoint layout says "y"/,
+        /"fc.weight" has the axes \[y, x\], but its checkpoint layout says "y"/,
       ],
       [`same("fc.weight", "y x*1/z+1"), same("fc.bias", "y")`, /no parameter in "fc.weight" has an axis "z"/],
     ].map(([rules, message], i) => [rules, message, folder.at(`layout-${i}.ts`)] as const),

@@ -98,7 +98,7 @@ describe("a size that is no multiple of the strides", () => {
     );
     expect(() => maxPool(map(symbol("rows", { min: 3 })), { kernel: 3, stride: 1 })).not.toThrow();
     expect(() => resize(map(symbol("rows")), 4, 4, (from, to) => Array(from * to).fill(1))).toThrow(
-      "bilinear and bicubic take symbolic sizes",
+      "this mode needs numeric sizes; bilinear and bicubic take symbolic ones",
     );
   });
 });

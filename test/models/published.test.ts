@@ -344,16 +344,20 @@ describe("config.json", () => {
     expect(() => readChatConfig({ ...llava, mm_projector_type: "linear" })).toThrow(/"mm_projector_type" is "linear"/);
     expect(() => readChatConfig({ ...llava, mm_hidden_size: 1024 })).toThrow(/"mm_hidden_size" is 1024/);
     expect(() => readChatConfig({ ...llava, mm_vision_select_layer: 3 })).toThrow(/expected -1 to -49/);
-    expect(() => readPublishedConfig({ model_type: "constructor" })).toThrow(/"model_type" is "constructor", one of/);
+    expect(() => readPublishedConfig({ model_type: "constructor" })).toThrow(
+      /"model_type" is "constructor"; expected one of/,
+    );
   });
 
   test("is refused where it says what our models are not, or lacks what they need", () => {
     const llama = writeTextConfig(vicuna7b);
     expect(() => readVisionConfig({ ...internvit, hidden_size: undefined })).toThrow(/"hidden_size" is missing/);
     expect(() => readVisionConfig({ ...internvit, qkv_bias: true })).toThrow(/"qkv_bias" is true; only false/);
-    expect(() => readVisionConfig({ ...internvit, image_size: "224" })).toThrow(/"image_size" is "224", a number/);
+    expect(() => readVisionConfig({ ...internvit, image_size: "224" })).toThrow(
+      /"image_size" is "224"; expected a number/,
+    );
     expect(() => readTextConfig({ ...llama, num_key_value_heads: 7 })).toThrow(
-      /"num_key_value_heads" is 7, a divisor of 32/,
+      /"num_key_value_heads" is 7; expected a divisor of 32/,
     );
     expect(() => readTextConfig({ ...llama, rope_scaling: { factor: 2 } })).toThrow(/"rope_scaling"/);
     expect(() => readGenerativeConfig({})).toThrow(/"vision_config" is missing/);

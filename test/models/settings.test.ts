@@ -137,10 +137,10 @@ describe("a configuration by name", () => {
     const read = (...settings: string[]) => configure(own, parseSettings(own as never, settings) as never);
     expect(read("tiny", "width=6")).toEqual({ depth: 1, inner: { width: 6, heads: 2 } });
     expect(() => read("tinny")).toThrow(
-      'takes key=value, or a configuration of own: tiny; not "tinny"; did you mean "tiny"?',
+      'takes key=value, or a configuration of own: tiny; got "tinny"; did you mean "tiny"?',
     );
     expect(() => parseSettings({ name: "bare", config: { depth: 4 } }, ["tiny"])).toThrow(
-      '--set takes key=value; not "tiny"',
+      '--set takes key=value; got "tiny"',
     );
   });
 

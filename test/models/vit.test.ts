@@ -66,6 +66,8 @@ describe("positions", () => {
 
   test("that do not fill the picture are told", () => {
     const model = bundled("vit-b-16");
-    expect(() => trace(model, configure(model, { image: 225 } as never))).toThrow(/image 225 .* patches of 16/);
+    expect(() => trace(model, configure(model, { image: 225 } as never))).toThrow(
+      /image 225 is not divisible by the patch size, 16/,
+    );
   });
 });

@@ -162,7 +162,7 @@ describe("what goes wrong is told, and leaves nothing behind", () => {
         inputName(p) === "up.bias" ? { dtype: "f32", chunks: [new Uint8Array(bytes)] } : weights.get(inputName(p));
     };
     await expect(failing(sized(255))).rejects.toThrow(
-      'parameter "up.bias" (f32[to=64]) takes 256 bytes as f32; its value has 255',
+      'parameter "up.bias" (f32[to=64]) needs 256 bytes as f32; its value has 255',
     );
     await expect(failing(sized(300))).rejects.toThrow("its value has more");
     expect(readdirSync(folder)).toEqual([]);

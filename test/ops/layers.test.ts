@@ -252,7 +252,7 @@ describe("a residual block", () => {
     expect(names(block("pre-norm")).filter((n) => n.startsWith("norm"))).toHaveLength(4);
     expect(names(block("parallel", true)).filter((n) => n.startsWith("norm"))).toHaveLength(2);
     expect(names(block("post-norm")).filter((n) => n.startsWith("b."))).toHaveLength(6);
-    expect(() => residual(x, "sandwich" as never, [])).toThrow(/one of pre-norm, post-norm, parallel, not "sandwich"/);
+    expect(() => residual(x, "sandwich" as never, [])).toThrow(/one of pre-norm, post-norm, parallel, got "sandwich"/);
   });
 
   it("is arranged as its name says", async () => {

@@ -65,7 +65,7 @@ describe("trainable", () => {
   it("refuses patterns that match nothing, with a `!` as without, and such as leave nothing", () => {
     expect(() => trained("!texts.**")).toThrow('stage "s": the pattern "!texts.**" matches no parameter');
     expect(() => trained("txt.**")).toThrow('the pattern "txt.**" matches no parameter');
-    expect(() => trained("text.**", "!**")).toThrow('stage "s" trains nothing: text.**, !** leaves none');
+    expect(() => trained("text.**", "!**")).toThrow('stage "s" trains nothing: text.**, !** selects no parameter');
   });
 });
 

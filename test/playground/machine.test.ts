@@ -104,7 +104,7 @@ describe("what is opened", () => {
     );
     const opened = await readOpened(await exported(20), towers(20), emoji);
     expect(opened.weights.size).toBeGreaterThan(0);
-    await expect(readOpened(await exported(19), towers(20), emoji)).rejects.toThrow("has 19 tokens");
+    await expect(readOpened(await exported(19), towers(20), emoji)).rejects.toThrow("has a vocabulary of 19 tokens");
   });
 });
 

@@ -195,7 +195,7 @@ describe("a run's report", () => {
     const text = await page();
     expectWhole(text);
     expect(text.length).toBeLessThan(90_000);
-    expect(text).toContain("most 50.");
+    expect(text).toContain("max 50.");
     const [, range] = /class="range c0" d="([^"]*)"/.exec(text)!;
     const points = range!.match(/-?[\d.]+ -?[\d.]+/g)!.map((p) => p.split(" ").map(Number));
     const highest = points.reduce((a, b) => (b[1]! < a[1]! ? b : a));

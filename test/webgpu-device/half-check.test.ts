@@ -102,7 +102,7 @@ describe("a device", () => {
       expect(gpu.distrusted.size).toBe(0); // it was checked when it was opened
       return;
     }
-    expect(await halfFault(gpu.device, (pending) => gpu.settle(pending))).toMatch(/refused|fails/);
+    expect(await halfFault(gpu.device, (pending) => gpu.settle(pending))).toMatch(/rejected|fail/);
   });
 
   gpuTest("that computes rightly passes, and one that adds wrongly does not", async ({ gpu }) => {

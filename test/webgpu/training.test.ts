@@ -133,7 +133,7 @@ describe("states", () => {
     const store = backend.createStore();
     await expect(executable.run({}, store)).rejects.toThrow(UsageError);
     await store.write("counter", hostTensor("f32", [{ name: "a", size: 2 }], [1, 2]));
-    await expect(executable.run({}, store)).rejects.toThrow('"counter" is f32[a=5], but the store\'s is f32[a=2]');
+    await expect(executable.run({}, store)).rejects.toThrow('"counter" is f32[a=5], but in the store it is f32[a=2]');
     await expect(store.read("countr")).rejects.toThrow('"countr"');
     store.dispose();
   });
