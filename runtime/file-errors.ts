@@ -30,11 +30,14 @@ const systemFaults: ReadonlyMap<string, readonly [what: string, hint: string]> =
 
 /**
  * The error to throw for `error`, raised while doing `action` ("read", "write") on `path`: a system error becomes a
- * FileError with a hint; any other error is returned as it is.
+ * FileError with a hint, which names the address of a file on a server; any other error is returned as it is.
  */
 export function asFileError(error: unknown, action: string, path: string, extraFact = ""): unknown {
   const code = errorCode(error);
   if (error instanceof HeddleError || code === undefined) return error;
+  const { address } = error as { readonly address?: string };
+  if (code === "ENOENT" && address !== undefined)
+    return new FileError(`${address}: the server has no such file\n  hint: check the address`, { cause: error });
   const [what, hint] = systemFaults.get(code) ?? [(error as Error).message, "see the system's message above"];
   return new FileError(`cannot ${action} ${path}: ${what}${extraFact}\n  hint: ${hint}`, { cause: error });
 }

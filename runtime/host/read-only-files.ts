@@ -22,12 +22,18 @@ export const bytesSource = (bytes: Uint8Array): Source => ({
 /** The entry at an absolute path: a file, the names in a folder, or nothing. */
 export type Found = Source | { readonly names: readonly string[] } | undefined;
 
-/** A file system over the entries that `find` returns; its errors are those of a read-only disk. */
-export function readOnlyFileSystem(find: (path: string) => Promise<Found>): FileSystem {
+/**
+ * A file system over the entries that `find` returns; its errors are those of a read-only disk. An entry that is missing
+ * has the `address` that `addressOf` gives, for messages.
+ */
+export function readOnlyFileSystem(
+  find: (path: string) => Promise<Found>,
+  addressOf?: (path: string) => string,
+): FileSystem {
   const at = async (path: string) => {
     const found = await find(resolve(path));
-    if (found === undefined) throw fault("ENOENT", path);
-    return found;
+    if (found !== undefined) return found;
+    throw Object.assign(fault("ENOENT", path), addressOf && { address: addressOf(resolve(path)) });
   };
   const refuse = async (path: string): Promise<never> => {
     throw fault("EROFS", path);

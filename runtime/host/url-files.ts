@@ -50,7 +50,12 @@ export function urlFiles(url: string | URL, options: UrlOptions = {}): UrlFiles 
     address.search = named.search; // a query that grants access also covers siblings
     return address.href;
   };
-  return { fs: readOnlyFileSystem(once), path: `/${decodeURIComponent(named.pathname.slice(folder.pathname.length))}` };
+  /** Without the query, which may grant access. */
+  const shownAddress = (path: string): string => addressOf(path).split("?")[0]!;
+  return {
+    fs: readOnlyFileSystem(once, shownAddress),
+    path: `/${decodeURIComponent(named.pathname.slice(folder.pathname.length))}`,
+  };
 }
 
 function addressIn(url: string | URL): URL {

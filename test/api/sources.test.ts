@@ -51,6 +51,10 @@ test("a path, bytes, a blob, a file, a folder of files, a URL, and one that is k
     urlFiles(url, { cache }),
   ];
   for (const source of sources) expect(await values(source)).toEqual([1, -2, 0.5]);
+  // The query may be a secret.
+  const missing = new URL("a/none.safetensors?token=secret", server.url);
+  const shown = missing.href.split("?")[0];
+  await expect(values(missing)).rejects.toThrow(`${shown}: the server has no such file\n  hint: check the address`);
   await server.close();
   expect(await values(urlFiles(url, { cache }))).toEqual([1, -2, 0.5]);
 });
