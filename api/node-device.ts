@@ -25,6 +25,7 @@ const deviceOptions: OptionTable<DeviceOptions> = { tuning: kinds.flag, onNote: 
  * - "webgpu": a hardware GPU, else a software adapter;
  * - "cpu": the CPU, by onnxruntime (package onnxruntime-node);
  * - "reference": the slow float64 interpreter, which the others are tested against;
+ * - "swiftshader" or "lavapipe": that software adapter;
  * - any other string: the hardware GPU whose name has these words;
  * - a `GPUDevice`, used with the features and limits it was created with; it stays open after `dispose`.
  * Throws UnsupportedError with what is missing and the command that installs it, UsageError if no device has that name.
@@ -39,8 +40,13 @@ export async function openDevice(which: string | GPUDevice = "auto", options: De
   if (typeof which === "object") return await asTuned(await givenDevice(which, systemBackend(), waitAsleep), options);
   if (which === "auto" && !(await hasHardware()))
     return await openCpu("no hardware GPU was found, and the CPU is faster than a software GPU");
-  const named = which === "auto" || which === "webgpu" ? {} : { named: which };
-  return await asTuned(await requestDevice({ prefer: "hardware", ...named }), options);
+  return await asTuned(await requestDevice({ prefer: "hardware", ...adapterOf(which) }), options);
+}
+
+/** What a name asks for: a software adapter, or a GPU with these words in its name. */
+function adapterOf(which: string): { readonly source?: "swiftshader" | "lavapipe"; readonly named?: string } {
+  if (which === "auto" || which === "webgpu") return {};
+  return which === "swiftshader" || which === "lavapipe" ? { source: which } : { named: which };
 }
 
 /** A GPU's device with the kernel schedules that `heddle tune` found, as on the command line. */

@@ -218,6 +218,14 @@ describe("openDevice", () => {
     const cpu = await h.openDevice("cpu");
     expect(cpu.device.backend).toBe("cpu");
     cpu.dispose();
+    const opened = await h.openDevice("swiftshader").catch((error: unknown) => error as Error);
+    if (opened instanceof Error)
+      expect(opened.message).toMatch(/SwiftShader/); // made for Linux x64 only
+    else {
+      expect(opened.device).toMatchObject({ backend: "webgpu", software: true });
+      expect(opened.reason).toContain("swiftshader was requested");
+      opened.dispose();
+    }
   });
 
   test("uses a GPUDevice of the caller's, which stays open", async () => {
