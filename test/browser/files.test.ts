@@ -134,6 +134,6 @@ browserTest("from a server without ranges small files are read whole, and large 
     /^FileError: http.*large.safetensors: the server does not support range requests and sends the whole file of 11.2 GiB\n {2}hint: pass a cache/,
   );
   expect(await call("refusal", `${url}none.safetensors`)).toMatch(
-    /^FileError: cannot read \/none.safetensors: no such file/,
+    /^FileError: http.*none.safetensors: the server has no such file/,
   );
 });
