@@ -24,6 +24,7 @@ interface Case {
   readonly ints?: Readonly<Record<string, number>>;
   readonly lists?: Readonly<Record<string, readonly number[]>>;
   readonly floats?: Readonly<Record<string, number>>;
+  readonly texts?: Readonly<Record<string, string>>;
   /** The outputs to compare; default y. */
   readonly outputs?: readonly string[];
   /** All outputs; default those to compare. */
@@ -37,7 +38,8 @@ const infoOf = (name: string, given: Given) => ({
   type: { tensorType: { elemType: typeOf(given), shape: { dim: given.dims.map((dimValue) => ({ dimValue })) } } },
 });
 
-function file({ op, inputs, ints = {}, lists = {}, floats = {}, outputs = ["y"], names = outputs }: Case): Uint8Array {
+function file(one: Case): Uint8Array {
+  const { op, inputs, ints = {}, lists = {}, floats = {}, texts = {}, outputs = ["y"], names = outputs } = one;
   const given = Object.entries(inputs).flatMap(([name, g]) => (g ? [[name, g] as const] : []));
   return encodeModel({
     irVersion: 8,
@@ -59,6 +61,7 @@ function file({ op, inputs, ints = {}, lists = {}, floats = {}, outputs = ["y"],
           attribute: [
             ...Object.entries(ints).map(([name, i]) => ({ name, type: 2, i })),
             ...Object.entries(floats).map(([name, f]) => ({ name, type: 1, f })),
+            ...Object.entries(texts).map(([name, text]) => ({ name, type: 3, s: new TextEncoder().encode(text) })),
             ...Object.entries(lists).map(([name, list]) => ({ name, type: 7, ints: [...list] })),
           ],
         },
@@ -332,3 +335,13 @@ it.each([
     outputs: ["y", "lengths"],
   }),
 );
+
+it("GroupQueryAttention over a quantized cache is refused", async () => {
+  const inputs = {
+    ...{ q: floats(1, 1, 4), k: floats(1, 1, 4), v: floats(1, 1, 4), pastKey: undefined, pastValue: undefined },
+    ...{ last: whole([1], [0]), total: whole([1], [1]) },
+  };
+  const ints = { num_heads: 1, kv_num_heads: 1 };
+  const refused = importOnnx(file({ op: "GroupQueryAttention", inputs, ints, texts: { k_quant_type: "PER_TENSOR" } }));
+  await expect(refused).rejects.toThrow("k_quant_type PER_TENSOR is not imported");
+});

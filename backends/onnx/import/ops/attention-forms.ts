@@ -84,19 +84,25 @@ function separate(n: NodeView, heads: number): Heads {
   return [q, k, inHeads(n, biased(n, value, bias, productOfDims([2, width])), heads)];
 }
 
-function multiHead(n: NodeView): readonly (Value | undefined)[] {
-  refuse(n, [8, "a cache that is written in place"], [9, "an indirection of the cache"]);
-  const [q, newKeys, newValues] = separate(n, n.int("num_heads"));
-  const heads: Heads = [q, continued(n, n.inputs[6], newKeys), continued(n, n.inputs[7], newValues)];
-  const [, k, v] = heads;
-  const { masks, visible } = maskedBy(n, n.inputs[4], heads);
+/** Attention with a mask operand, and what MultiHeadAttention and Attention share: a bias of the logits, causality. */
+function masked(n: NodeView, heads: Heads, mask: Value | undefined): Tensor {
+  const [q, k] = heads;
+  const { masks, visible } = maskedBy(n, mask, heads);
   const { four } = attend(n, heads, {
     masks: n.inputs[5] ? [...masks, n.inputs[5]] : masks,
     visible: both(visible, n.flag("unidirectional") ? causal(q.shape[2]!, k.shape[2]!) : undefined),
     scale: scaleOf(n),
     softcap: 0,
   });
-  return [joinedHeads(n, four), k, v];
+  return joinedHeads(n, four);
+}
+
+function multiHead(n: NodeView): readonly (Value | undefined)[] {
+  refuse(n, [8, "a cache that is written in place"], [9, "an indirection of the cache"]);
+  const [q, newKeys, newValues] = separate(n, n.int("num_heads"));
+  const heads: Heads = [q, continued(n, n.inputs[6], newKeys), continued(n, n.inputs[7], newValues)];
+  const [, k, v] = heads;
+  return [masked(n, heads, n.inputs[4]), k, v];
 }
 
 /** Attention with the projection of its input to queries, keys and values. */
@@ -118,13 +124,6 @@ export function projectedAttention(n: NodeView): readonly (Value | undefined)[] 
   const of = (i: number): Value | undefined => past && reshapeTo(n, rangeOf(n, past, 0, i, 1), past.shape.slice(1));
   const operands: Heads = [q, continued(n, of(0), newKeys), continued(n, of(1), newValues)];
   const [, k, v] = operands;
-  const { masks, visible } = maskedBy(n, n.inputs[3], operands);
-  const { four } = attend(n, operands, {
-    masks: n.inputs[5] ? [...masks, n.inputs[5]] : masks,
-    visible: both(visible, n.flag("unidirectional") ? causal(q.shape[2]!, k.shape[2]!) : undefined),
-    scale: scaleOf(n),
-    softcap: 0,
-  });
   const present = n.wants(1)
     ? concatAlong(
         n,
@@ -132,7 +131,7 @@ export function projectedAttention(n: NodeView): readonly (Value | undefined)[] 
         0,
       )
     : undefined;
-  return [joinedHeads(n, four), present];
+  return [masked(n, operands, n.inputs[3]), present];
 }
 
 /**
@@ -141,7 +140,9 @@ export function projectedAttention(n: NodeView): readonly (Value | undefined)[] 
  */
 function groupQuery(n: NodeView): readonly (Value | undefined)[] {
   refuse(n, [11, "a sink of heads"], [12, "a norm of queries and keys"], [13, "a norm of queries and keys"]);
-  refuseFlags(n, "smooth_softmax", "qk_output", "k_quant_type", "v_quant_type");
+  refuseFlags(n, "smooth_softmax", "qk_output");
+  for (const name of ["k_quant_type", "v_quant_type"])
+    if (n.text(name, "NONE") !== "NONE") throw n.fail(`${name} ${n.text(name, "")} is not imported`);
   const [heads, keyHeads] = [n.int("num_heads"), n.int("kv_num_heads")];
   const [given, past] = [unpacked(n, heads, keyHeads), n.inputs[3]];
   const [batch, , queries] = given[0].shape as [Dim, Dim, Dim];
