@@ -3,7 +3,7 @@
  * other, so their processes are looked up in /proc: by the command of rank 0 and the variables of its launcher. Where
  * there is no /proc, nothing is found.
  */
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { type Launch, launchOf } from "./launch.ts";
 
 export interface StartingRanks {
@@ -71,11 +71,16 @@ function launchedProcess(pid: number, like?: LaunchedProcess): LaunchedProcess |
   }
 }
 
-/** The launcher's number for it. MPICH's has none, and starts each rank in a session of its own: the one who started that. */
+/**
+ * The launcher's number for it. MPICH's has none, and starts each rank in a session of its own: the one who started that.
+ * A session whose first process has ended, or is outside of this container (session 0), is known by its number alone.
+ */
 function jobOf(pid: number, environment: Readonly<Record<string, string>>): string {
   const { PMIX_NAMESPACE, SLURM_JOB_ID, SLURM_STEP_ID } = environment;
   if (PMIX_NAMESPACE) return PMIX_NAMESPACE;
-  return SLURM_JOB_ID ? `${SLURM_JOB_ID}.${SLURM_STEP_ID}` : statOf(statOf(pid).session).parent;
+  if (SLURM_JOB_ID) return `${SLURM_JOB_ID}.${SLURM_STEP_ID}`;
+  const { session } = statOf(pid);
+  return existsSync(`/proc/${session}/stat`) ? `started by ${statOf(session).parent}` : `session ${session}`;
 }
 
 /** A process whose parent has not noticed its end is a zombie: it counts as ended. */

@@ -8,7 +8,7 @@ import { startingRanks } from "../../runtime/collectives/node-starting-ranks.ts"
 import type { Watched } from "../../runtime/collectives/node-watch-lines.ts";
 
 const watcherFile = fileURLToPath(new URL("../../runtime/collectives/node-watch-process.ts", import.meta.url));
-const started: ChildProcess[] = [];
+const started: { kill(signal: NodeJS.Signals): void }[] = [];
 afterEach(() => {
   for (const child of started.splice(0)) child.kill("SIGKILL");
 });
@@ -22,6 +22,25 @@ async function rank(number: number, of: number, env: Readonly<Record<string, str
   started.push(child);
   await once(child.stdout!);
   return child;
+}
+
+/** The processes of ranks 0 and 1 of three. The shell that started them, the first process of their session, has ended. */
+async function ranksOfEndedSession(): Promise<number[]> {
+  const command = `"$NODE" -e "console.log(process.pid); setInterval(() => {}, 1000)" &`;
+  const shell = spawn("sh", ["-c", `PMI_RANK=0 ${command} PMI_RANK=1 ${command}`], {
+    env: { ...process.env, NODE: process.execPath, PMI_SIZE: "3" },
+    stdio: ["ignore", "pipe", "ignore"],
+    detached: true,
+  });
+  const ended = new Promise((resolve) => shell.once("exit", resolve));
+  const pids: number[] = [];
+  for await (const line of createInterface({ input: shell.stdout })) {
+    const pid = Number(line);
+    started.push({ kill: (signal) => process.kill(pid, signal) });
+    if (pids.push(pid) === 2) break;
+  }
+  await ended;
+  return pids;
 }
 
 const once = (stream: NodeJS.ReadableStream) =>
@@ -54,6 +73,13 @@ describe.runIf(process.platform === "linux")("ranks that end before they have co
     await kill(zero);
     ranks.connected(0); // its socket tells its end
     expect(ranks.ended()).toEqual([{ rank: 1, pid: one.pid }]);
+  });
+
+  it("are found in a session whose first process has ended", async () => {
+    const pids = await ranksOfEndedSession();
+    const ranks = startingRanks(pids[0]!);
+    ranks.look();
+    expect(ranks.unseen()).toEqual([2]);
   });
 
   it("are named once MPI has joined them", async () => {
