@@ -29,6 +29,7 @@ import { quantizeWeights } from "./nodes/quantize.ts";
 import { type EmitOptions, type ExportOptions, settledOptions } from "./options.ts";
 import { expressible } from "./passes/expressible.ts";
 import { roundOperands } from "./passes/round-operands.ts";
+import { selectRanges } from "./passes/select-ranges.ts";
 import { shareGelu } from "./passes/share-gelu.ts";
 import { softmaxAttention } from "./passes/softmax-attention.ts";
 import { tabulateIotas } from "./passes/tabulate-iotas.ts";
@@ -57,6 +58,7 @@ const isMixing = (node: Node): boolean => {
  * for all options: a stage that the options do not enable changes nothing.
  */
 export const onnxStages = (options: EmitOptions): readonly AnyStage[] => [
+  graphStage(selectRanges), // before tabulate-iotas, which makes conditions constant tables
   graphStage(tabulateIotas), // before fold, which folds the tables
   ...commonStagesBut(without), // first, to canonicalize for the rest; finds attention for "operator"
   graphStage(halfPrecision(options.precision, inFile(options))), // before decompose: f16 per norm or attention

@@ -1,4 +1,5 @@
 /** The passes that golden graphs go through, by name. */
+import { selectRanges } from "../../backends/onnx/passes/select-ranges.ts";
 import { tabulateIotas } from "../../backends/onnx/passes/tabulate-iotas.ts";
 import {
   canonicalize,
@@ -35,6 +36,7 @@ const passes: readonly Pass[] = [
   fuseAttention,
   prune,
   splitContractions({ processors: 132, halves: "matrices" }),
+  selectRanges,
   tabulateIotas,
   { name: "decompose", run: (graph) => decompose(graph, () => false) },
   halfPrecision("f16", { isWhole: hasKernel, parameters: "as_given" }),
