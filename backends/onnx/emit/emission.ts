@@ -160,9 +160,23 @@ function attribute(name: string, v: AttributeValue): AttributeProto {
 /** A constant tensor; equal short ones are shared. */
 export function constant(w: Writer, type: WholeType, dims: readonly number[], values: ArrayLike<number>): string {
   const key = values.length <= sharedLength ? `${type}[${dims}]${Array.from(values, keyOf)}` : `table ${w.taken.size}`;
+  return keptConstant(w, key, type, dims, () => values);
+}
+
+/** A vector of the same number; equal ones are shared. */
+export const filled = (w: Writer, type: WholeType, length: number, v: number): string =>
+  keptConstant(w, `${type}[${length}] of ${keyOf(v)}`, type, [length], () => new Float64Array(length).fill(v));
+
+function keptConstant(
+  w: Writer,
+  key: string,
+  type: WholeType,
+  dims: readonly number[],
+  values: () => ArrayLike<number>,
+): string {
   let known = w.constants.get(key);
   if (!known) {
-    known = { name: unique(w, "constant"), type, dims, bytes: toBytes(type, values) };
+    known = { name: unique(w, "constant"), type, dims, bytes: toBytes(type, values()) };
     w.constants.set(key, known);
   }
   return known.name;

@@ -1,6 +1,6 @@
 /** Reductions and argmax over named axes. */
 import { type Axis, productOfDims } from "../../../compiler/index.ts";
-import { type Attributes, castTo, type Emission, emit, integers, scalar, wishOf } from "./emission.ts";
+import { type Attributes, castTo, type Emission, emit, filled, integers, scalar, wishOf } from "./emission.ts";
 import { serves } from "./hints.ts";
 import { materialize, regroup } from "./layout.ts";
 import { dimTensor } from "./sizes.ts";
@@ -20,6 +20,8 @@ import {
 /** Applies `type` (ReduceSum, ReduceMax, ReduceLogSumExp) over axes that the tensor has. */
 export function reduce(e: Emission, type: string, t: Tensor, over: readonly string[]): Tensor {
   const v = pick(e, t, over);
+  const sums = type === "ReduceSum" ? columnSums(e, v, over) : undefined;
+  if (sums) return tensor(sums);
   const source = regroup(
     e,
     v,
@@ -28,6 +30,22 @@ export function reduce(e: Emission, type: string, t: Tensor, over: readonly stri
   const reduced = source.groups.flatMap((g, i) => (g.length > 0 && over.includes(g[0]!.name) ? [i] : []));
   const groups = source.groups.filter((_, i) => !reduced.includes(i));
   return tensor(value(reduceNode(e, type, source.name, reduced), t.dtype, groups));
+}
+
+/**
+ * Sums over all leading axes, such as the gradient of a bias: a row of ones times the matrix. In onnxruntime 1.30 that
+ * takes 0.3 to 0.5 of the time of a ReduceSum of 2176 rows; it may be slower elsewhere.
+ */
+function columnSums(e: Emission, v: Value, over: readonly string[]): Value | undefined {
+  const axes = axesOf(v);
+  const count = axes.filter((a) => over.includes(a.name)).length;
+  const [summed, kept] = [axes.slice(0, count), axes.slice(count)];
+  const rows = productOfDims(summed.map((a) => a.size));
+  const areLeading = summed.every((a) => over.includes(a.name)) && kept.length > 0;
+  if (e.options.dialect !== "onnxruntime" || v.dtype !== "f32" || !areLeading || typeof rows !== "number")
+    return undefined;
+  const matrix = regroup(e, v, [summed, kept]);
+  return value(emit(e, "MatMul", [filled(e, "f32", rows, 1), matrix.name]), v.dtype, [kept]);
 }
 
 function reduceNode(e: Emission, type: string, name: string, axes: readonly number[]): string {

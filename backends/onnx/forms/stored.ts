@@ -22,6 +22,8 @@ export interface Quantization {
    * True if each block of a row is stored in whole bytes, as unsigned integers with a zero point; the last is padded.
    */
   readonly packed?: boolean;
+  /** True if 8-bit integers of a matrix that is not packed are stored unsigned, with zero point 128. */
+  readonly unsigned?: boolean;
 }
 
 /** The dimensions of the scales: one per channel, or one per channel and block. */

@@ -5,8 +5,11 @@
  *     before  Mul(Cast(Gather(table, ids)), Gather(scale, ids))
  *     after   Gather(DequantizeLinear(table, scale), ids)
  *
- *     before  Mul(Cast(MatMulInteger(units, weight, zero)), Mul(step, scale))
- *     after   MatMul(DequantizeLinear(units, step, zero), DequantizeLinear(weight, scale))
+ *     before  Mul(Sub(Cast(Gather(table, ids)), 128), Gather(scale, ids))
+ *     after   Gather(DequantizeLinear(table, scale, 128), ids), for a table that a MatMulInteger reads with zero point 128
+ *
+ *     before  Mul(Cast(MatMulInteger(units, weight, zero, 128)), Mul(step, scale))
+ *     after   MatMul(DequantizeLinear(units, step, zero), DequantizeLinear(weight, scale, 128))
  */
 import type { Attribute, GraphMessage, NodeMessage } from "./messages.ts";
 import { operatorOf } from "./operators.ts";
@@ -25,11 +28,14 @@ class Known {
   readonly #makers: ReadonlyMap<string, NodeMessage>;
   readonly #stored: ReadonlyMap<string, GraphMessage["initializer"][number]>;
   readonly #blocks: ReadonlyMap<string, NodeMessage>;
+  readonly #zeros: ReadonlyMap<string, string>;
 
   constructor(nodes: readonly NodeMessage[], graph: GraphMessage) {
     this.#makers = new Map(nodes.flatMap((n) => n.output.map((o) => [o, n] as const)));
     this.#stored = new Map(graph.initializer.map((t) => [t.name, t]));
     const packed = nodes.filter((n) => operatorOf(n) === "com.microsoft.MatMulNBits" && n.input.length === 3);
+    const products = nodes.filter((n) => operatorOf(n) === "MatMulInteger" && n.input[3]);
+    this.#zeros = new Map(products.map((n) => [n.input[1]!, n.input[3]!]));
     this.#blocks = new Map(packed.map((n) => [n.input.slice(1).join("\n"), n]));
   }
 
@@ -49,6 +55,12 @@ class Known {
     if (!message || message.dims.length > 1 || message.dims.some((d) => d !== numbers.length)) return false;
     const values = fileTensor(message, undefined).values?.();
     return values?.length === numbers.length && numbers.every((x, i) => values[i] === x);
+  }
+
+  /** The zero point with which a MatMulInteger reads this weight, if its value is the given one. */
+  zeroPoint(weight: string, value: number): string | undefined {
+    const zero = this.#zeros.get(weight);
+    return this.is(zero, [value]) ? zero : undefined;
   }
 
   /** The MatMulNBits that reads these blocks with these scales. */
@@ -78,7 +90,8 @@ const part = (node: NodeMessage, name: string): string => `${node.output[0]}/${n
 /** Row gathers from a stored table or a transposed matrix, with scales per row. */
 function pickedRows(node: NodeMessage, known: Known): NodeMessage[] | undefined {
   if (operatorOf(node) !== "Mul") return undefined;
-  const rows = castOf(node.input[0], "Gather", known);
+  const units = known.by("Sub", node.input[0]);
+  const rows = castOf(units?.input[0] ?? node.input[0], "Gather", known);
   const scales = known.by("Gather", node.input[1]);
   if (!rows || !scales || rows.input[1] !== scales.input[1] || [rows, scales].some((g) => number(g, "axis", 0) !== 0))
     return undefined;
@@ -90,8 +103,11 @@ function pickedRows(node: NodeMessage, known: Known): NodeMessage[] | undefined 
   const [count, width] = turn ? [table.dims[1], table.dims[0]!] : [table.dims[0], table.dims[1]!];
   const fits = raised ? scale.dims.length === 1 : scale.dims.length === 2 && scale.dims[1] === 1 && !turn;
   if (!fits || scale.dims[0] !== count) return undefined;
+  const zero = units && known.is(units.input[1], [128]) ? known.zeroPoint(table.name, 128) : undefined;
+  if (units && !zero) return undefined;
   const where = raised ? [attribute("axis", turn ? 1 : 0)] : [attribute("axis", 1), attribute("block_size", width)];
-  const floats = standing(node, "DequantizeLinear", [table.name, scale.name], part(node, "floats"), where);
+  const operands = [table.name, scale.name, ...(zero ? [zero] : [])];
+  const floats = standing(node, "DequantizeLinear", operands, part(node, "floats"), where);
   const turned = turn && standing(node, "Transpose", [floats.output[0]!], part(node, "turned"), turn.attribute);
   const from = (turned ?? floats).output[0]!;
   return [floats, ...(turned ? [turned] : []), standing(node, "Gather", [from, rows.input[1]!], node.output[0]!)];

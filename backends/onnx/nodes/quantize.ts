@@ -112,14 +112,15 @@ function asMatrix(
   const { body, writer, names, rows } = reading;
   const [part] = t.parts as [StoredPart];
   const { dims, perm } = use.rows ? turned(t, part) : { dims: sizesOf(part), perm: t.perm };
-  const q = quantizationOf(dims, use.rows ? 1 : use.channel, bitsOf(body, use));
-  if (use.rows) rows.set(part.name, pickedRows(writer, asTable(writer, weight)));
+  const q = quantizationOf(dims, use.rows ? 1 : use.channel, bitsOf(body, use), isRounded);
+  if (use.rows) rows.set(part.name, pickedRows(writer, asTable(writer, { ...weight, unsigned: isRounded })));
   if (isRounded) roundProducts(reading, weight, use);
   else {
     const floats = addNode(writer, "DequantizeLinear", [weight.name, weight.scale], dequantization(q));
     for (const name of use.rows ? use.rights : [part.name]) names.set(name, floats);
   }
-  return { ...t, perm, quantization: q, parts: partsOf(part, weight, q.bits === 8 ? "i8" : "i4", dims, scaleDims(q)) };
+  const stored = q.unsigned ? "u8" : q.bits === 8 ? "i8" : "i4";
+  return { ...t, perm, quantization: q, parts: partsOf(part, weight, stored, dims, scaleDims(q)) };
 }
 
 /** Tables always use 8 bits: their rows are used as they are, so that errors do not average out in a sum. */
@@ -170,7 +171,7 @@ const dequantization = (q: Quantization): Attributes =>
   q.bits === 8 ? { axis: q.channel } : { axis: 1 - q.channel, block_size: q.block };
 
 /** Quantization parameters: scales per index of the dimension that results keep for matrices, per row for tables. */
-const quantizationOf = (dims: Quantization["dims"], channel: 0 | 1, bits: 8 | 4): Quantization => ({
-  ...{ dims, bits, channel },
+const quantizationOf = (dims: Quantization["dims"], channel: 0 | 1, bits: 8 | 4, unsigned = false): Quantization => ({
+  ...{ dims, bits, channel, ...(unsigned && { unsigned }) },
   block: bits === 8 ? dims[1 - channel]! : blockOf4,
 });

@@ -38,6 +38,7 @@ export function dequantize({ integers, scales }: ScaledIntegers, q: Quantization
 /** The integers in the file's format. */
 export function integerBytes(integers: Int8Array<ArrayBuffer>, q: Quantization): Uint8Array {
   if (q.packed) return packedBlocks(integers, q);
+  if (q.unsigned) return Uint8Array.from(integers, (v) => v + 128);
   return q.bits === 4 ? packNibbles(integers) : bytesOf(integers);
 }
 

@@ -5,7 +5,7 @@ export type Dims = readonly (number | string)[];
 export type NodeSpec = readonly [
   type: string,
   inputs: readonly string[],
-  output: string,
+  output: string | readonly string[],
   attributes?: Record<string, AttributeValue>,
 ];
 type AttributeValue = number | string | readonly number[];
@@ -56,7 +56,7 @@ export function file(
       output: Object.entries(outputs).map(([n, d]) => info(n, d)),
       initializer,
       node: nodes.map(([opType, input, output, attributes = {}]) => ({
-        ...{ opType, input: [...input], output: [output], name: `${opType}/${output}` },
+        ...{ opType, input: [...input], output: [output].flat(), name: `${opType}/${[output].flat()[0]}` },
         attribute: Object.entries(attributes).map(attribute),
       })),
     },

@@ -103,7 +103,8 @@ function storedFloats(n: NodeView): Value | undefined {
   const shape = q.shape as readonly number[];
   const count = shape.reduce((k, d) => k * d, 1);
   if (count < 2) return undefined;
-  const place = scalePlaces(n, shape, s.shape as readonly number[]);
+  // A MatMulInteger's zero points may be one for all columns whose scales differ, or the other way round.
+  const [scaleOf, zeroOf] = [s, z].map((v) => scalePlaces(n, shape, (v?.shape ?? []) as readonly number[]));
   const weight = {
     name: shownWeight(q, n),
     form: formOf(n),
@@ -111,7 +112,7 @@ function storedFloats(n: NodeView): Value | undefined {
       const [values, scales, zeros] = await Promise.all([parts[0]!(), parts[1]!(), parts[2]?.()]);
       return Float32Array.from(
         { length: count },
-        (_, i) => (values[i]! - (zeros?.[place(i)] ?? 0)) * scales[place(i)]!,
+        (_, i) => (values[i]! - (zeros?.[zeroOf!(i)] ?? 0)) * scales[scaleOf!(i)]!,
       );
     },
   };
