@@ -1,6 +1,15 @@
 /** `heddle run ... features`: feature maps [row, column, width] after any of a model's blocks. */
 import { basename, extname, join } from "node:path";
-import { type Graph, type HostTensor, type SizedAxis, selectOutputs, UsageError } from "../../../compiler/index.ts";
+import {
+  type Graph,
+  type HostTensor,
+  type ImageSize,
+  type SizedAxis,
+  selectOutputs,
+  sidesOf,
+  sizeText,
+  UsageError,
+} from "../../../compiler/index.ts";
 import type { FeaturesMode } from "../../../dsl/index.ts";
 import {
   graphForRows,
@@ -37,7 +46,10 @@ type MapShape = readonly [number, number, number];
 export async function featuresCommand(source: string, options: FeaturesOptions): Promise<number> {
   const named = await openModel(source, options);
   const mode = modeOf(named, "features");
-  const before = tokensBefore(mode, named);
+  const tokens: TokenGrid = {
+    before: tokensBefore(mode, named),
+    ...(mode.grid && { grid: mode.grid(named.config!) }),
+  };
   const whole = graphOf(named, mode.graph);
   const blocks = chosenBlocks(options.blocks, whole);
   requirePictures(options.image);
@@ -47,7 +59,7 @@ export async function featuresCommand(source: string, options: FeaturesOptions):
   await makeFolder(options.out);
   const written = await withWeights(named, graph, options, async (model) => {
     const batch = Math.min(options.batch, options.image.length);
-    const { fit } = preprocessing.geometry;
+    const { fit, size } = preprocessing.geometry;
     const album = albumOf(preprocessing);
     const rows = {
       count: options.image.length,
@@ -61,7 +73,7 @@ export async function featuresCommand(source: string, options: FeaturesOptions):
     model.onParts((parts) => progress.update(done, { parts }));
     try {
       for await (const result of runRows(session, rows)) {
-        shape = await writeMaps(result, before, files, { model: source, fit });
+        shape = await writeMaps(result, { ...tokens, size }, files, { model: source, fit });
         done = result.from + result.count;
         progress.update(done);
       }
@@ -116,14 +128,14 @@ function fileNames(images: readonly string[], folder: string): readonly string[]
 /** Writes `block.N` [row, column, width] and `block.N.class` [width] of each image of a batch. */
 async function writeMaps(
   { from, count, rows, outputs }: RowsResult,
-  before: number | undefined,
+  tokens: TokenGrid & { readonly size: ImageSize },
   files: readonly string[],
   metadata: Readonly<Record<string, string>>,
 ): Promise<MapShape> {
   let shape: MapShape = [0, 0, 0];
   for (let row = 0; row < count; row++) {
     const tensors = Object.entries(outputs).flatMap(([name, states]) => {
-      const parts = maps(name, rowOf(states, row, rows), before);
+      const parts = maps(name, rowOf(states, row, rows), tokens);
       shape = parts[0]!.shape as MapShape;
       return parts;
     });
@@ -138,11 +150,19 @@ function rowOf({ dtype, axes, data }: HostTensor, row: number, rows: number): Ho
   return { dtype, axes: axes.slice(1), data: Float32Array.from(data.subarray(row * length, (row + 1) * length)) };
 }
 
+/** How tokens make up a map. */
+interface TokenGrid {
+  /** Tokens before those of the grid. */
+  readonly before: number;
+  /** Its rows and columns, if the model declares them. */
+  readonly grid?: readonly [rows: number, columns: number];
+}
+
 /**
- * Splits states into a map and leading tokens: rows and columns as they are, or tokens as a square grid in row-major
- * order.
+ * Splits states into a map and leading tokens: rows and columns as they are, or tokens as a grid in row-major order, of
+ * patches of the image.
  */
-function maps(name: string, states: HostTensor, before = 0) {
+function maps(name: string, states: HostTensor, { before, grid, size }: TokenGrid & { readonly size: ImageSize }) {
   const axes = states.axes as readonly SizedAxis[];
   const part = (suffix: string, shape: readonly number[], data: Float32Array) => ({
     name: `${name}${suffix}`,
@@ -156,15 +176,36 @@ function maps(name: string, states: HostTensor, before = 0) {
   const width = others.reduce((n, axis) => n * sizeOf(axis)!, 1);
   if (rows !== undefined && columns !== undefined)
     return [part("", [rows, columns, width], permute(states, ["row", "column", ...others]).data as Float32Array)];
-  const side = Math.sqrt((tokens ?? 0) - before);
-  if (!Number.isInteger(side) || side < 1)
-    throw new UsageError(
-      `"${name}" is [${axes.map((a) => `${a.name}=${a.size}`).join(", ")}]: features must have axes row and column, or tokens of which all but the first ${before} form a square`,
-    );
+  const patches = (tokens ?? 0) - before;
+  const [down, across] = grid ?? gridOf(patches, size) ?? [0, 0];
+  if (patches < 1 || down * across !== patches) {
+    const has = `"${name}" is [${axes.map((a) => `${a.name}=${a.size}`).join(", ")}]`;
+    const wants = grid
+      ? `but modes.features declares a grid of ${down} × ${across} tokens after the first ${before}`
+      : `features must have axes row and column, or tokens of which all but the first ${before} are patches of an image of ${sizeText(size)}; otherwise declare \`grid: (config) => [rows, columns]\` in modes.features`;
+    throw new UsageError(`${has}: ${wants}`);
+  }
   const data = permute(states, ["token", ...others]).data as Float32Array;
   const first = data.subarray(0, before * width);
   return [
-    part("", [side, side, width], data.subarray(before * width)),
+    part("", [down, across, width], data.subarray(before * width)),
     ...(before === 0 ? [] : [part(".class", before === 1 ? [width] : [before, width], first)]),
   ];
+}
+
+/**
+ * The rows and columns of square patches of an image that make up so many tokens, whole patches preferred; undefined if
+ * there are none.
+ */
+function gridOf(tokens: number, size: ImageSize): readonly [rows: number, columns: number] | undefined {
+  const { width, height } = sidesOf(size);
+  const side = Math.sqrt(tokens);
+  if (width === height) return Number.isInteger(side) ? [side, side] : undefined;
+  const least = Math.min(width, height);
+  for (const counted of [(n: number) => n, Math.floor, Math.ceil])
+    for (let patch = 1; patch <= least; patch += 1) {
+      const [rows, columns] = [counted(height / patch), counted(width / patch)];
+      if (Number.isInteger(rows) && Number.isInteger(columns) && rows * columns === tokens) return [rows, columns];
+    }
+  return undefined;
 }
