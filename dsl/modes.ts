@@ -63,7 +63,7 @@ export interface FeaturesMode<C extends Config = Config> {
   readonly graph: string;
   /** Tokens before those of the image's grid, such as a class token; default none. */
   readonly before?: number | ((config: C) => number);
-  /** Rows and columns of the grid; default those of square patches of the image. */
+  /** Rows and columns of the grid; default those in the graph that make up the tokens, or of square patches. */
   readonly grid?: (config: C) => readonly [rows: number, columns: number];
 }
 

@@ -143,7 +143,7 @@ async function build(
     checkpointEvery: Number(settings.checkpointEvery),
     checkpointMinutes: Number(settings.checkpointMinutes),
     model: trace(model, made.config),
-    ...(model.checkpoints && { checkpoints: checkpointFamily(model.checkpoints) }),
+    ...(model.checkpoints && { checkpoints: checkpointFamily(model.checkpoints, made.config) }),
     report: [...differences(model.config, config, made), ...(made.notes ?? []), ...feeding.report],
     batches: feeding.batches,
     ...(made.data.image && made.data.kind !== "masks" && { ownRows: ["pixels"] }),

@@ -1,15 +1,6 @@
 /** `heddle run ... features`: feature maps [row, column, width] after any of a model's blocks. */
 import { basename, extname, join } from "node:path";
-import {
-  type Graph,
-  type HostTensor,
-  type ImageSize,
-  type SizedAxis,
-  selectOutputs,
-  sidesOf,
-  sizeText,
-  UsageError,
-} from "../../../compiler/index.ts";
+import { type Graph, type HostTensor, type SizedAxis, selectOutputs, UsageError } from "../../../compiler/index.ts";
 import type { FeaturesMode } from "../../../dsl/index.ts";
 import {
   graphForRows,
@@ -24,6 +15,7 @@ import { json } from "../../output.ts";
 import { graphOf, modeOf, type NamedModel, openModel, say, withWeights } from "./opened-model.ts";
 import type { RunOptions } from "./options.ts";
 import { albumOf, pictureFeeds, preprocessingFor, requirePictures } from "./pictures.ts";
+import { axesText, gridOf, type TokenGrid, tokenGrid } from "./token-grid.ts";
 
 export interface FeaturesOptions extends RunOptions {
   readonly image: readonly string[];
@@ -46,20 +38,18 @@ type MapShape = readonly [number, number, number];
 export async function featuresCommand(source: string, options: FeaturesOptions): Promise<number> {
   const named = await openModel(source, options);
   const mode = modeOf(named, "features");
-  const tokens: TokenGrid = {
-    before: tokensBefore(mode, named),
-    ...(mode.grid && { grid: mode.grid(named.config!) }),
-  };
+  const before = tokensBefore(mode, named);
   const whole = graphOf(named, mode.graph);
   const blocks = chosenBlocks(options.blocks, whole);
   requirePictures(options.image);
   const files = fileNames(options.image, options.out);
   const graph = selectOutputs(whole, blocks.map(outputName));
   const preprocessing = await preprocessingFor(named, graph, "features", options);
+  const grid = tokenGrid(graph, preprocessing.geometry.size, mode.grid?.(named.config!));
   await makeFolder(options.out);
   const written = await withWeights(named, graph, options, async (model) => {
     const batch = Math.min(options.batch, options.image.length);
-    const { fit, size } = preprocessing.geometry;
+    const { fit } = preprocessing.geometry;
     const album = albumOf(preprocessing);
     const rows = {
       count: options.image.length,
@@ -73,7 +63,7 @@ export async function featuresCommand(source: string, options: FeaturesOptions):
     model.onParts((parts) => progress.update(done, { parts }));
     try {
       for await (const result of runRows(session, rows)) {
-        shape = await writeMaps(result, { ...tokens, size }, files, { model: source, fit });
+        shape = await writeMaps(result, before, grid, files, { model: source, fit });
         done = result.from + result.count;
         progress.update(done);
       }
@@ -128,14 +118,15 @@ function fileNames(images: readonly string[], folder: string): readonly string[]
 /** Writes `block.N` [row, column, width] and `block.N.class` [width] of each image of a batch. */
 async function writeMaps(
   { from, count, rows, outputs }: RowsResult,
-  tokens: TokenGrid & { readonly size: ImageSize },
+  before: number,
+  grid: TokenGrid,
   files: readonly string[],
   metadata: Readonly<Record<string, string>>,
 ): Promise<MapShape> {
   let shape: MapShape = [0, 0, 0];
   for (let row = 0; row < count; row++) {
     const tensors = Object.entries(outputs).flatMap(([name, states]) => {
-      const parts = maps(name, rowOf(states, row, rows), tokens);
+      const parts = maps(name, rowOf(states, row, rows), before, grid);
       shape = parts[0]!.shape as MapShape;
       return parts;
     });
@@ -150,19 +141,11 @@ function rowOf({ dtype, axes, data }: HostTensor, row: number, rows: number): Ho
   return { dtype, axes: axes.slice(1), data: Float32Array.from(data.subarray(row * length, (row + 1) * length)) };
 }
 
-/** How tokens make up a map. */
-interface TokenGrid {
-  /** Tokens before those of the grid. */
-  readonly before: number;
-  /** Its rows and columns, if the model declares them. */
-  readonly grid?: readonly [rows: number, columns: number];
-}
-
 /**
  * Splits states into a map and leading tokens: rows and columns as they are, or tokens as a grid in row-major order, of
  * patches of the image.
  */
-function maps(name: string, states: HostTensor, { before, grid, size }: TokenGrid & { readonly size: ImageSize }) {
+function maps(name: string, states: HostTensor, before: number, grid: TokenGrid) {
   const axes = states.axes as readonly SizedAxis[];
   const part = (suffix: string, shape: readonly number[], data: Float32Array) => ({
     name: `${name}${suffix}`,
@@ -176,36 +159,11 @@ function maps(name: string, states: HostTensor, { before, grid, size }: TokenGri
   const width = others.reduce((n, axis) => n * sizeOf(axis)!, 1);
   if (rows !== undefined && columns !== undefined)
     return [part("", [rows, columns, width], permute(states, ["row", "column", ...others]).data as Float32Array)];
-  const patches = (tokens ?? 0) - before;
-  const [down, across] = grid ?? gridOf(patches, size) ?? [0, 0];
-  if (patches < 1 || down * across !== patches) {
-    const has = `"${name}" is [${axes.map((a) => `${a.name}=${a.size}`).join(", ")}]`;
-    const wants = grid
-      ? `but modes.features declares a grid of ${down} × ${across} tokens after the first ${before}`
-      : `features must have axes row and column, or tokens of which all but the first ${before} are patches of an image of ${sizeText(size)}; otherwise declare \`grid: (config) => [rows, columns]\` in modes.features`;
-    throw new UsageError(`${has}: ${wants}`);
-  }
+  const [down, across] = gridOf((tokens ?? 0) - before, grid, `"${name}" is [${axesText(axes)}]`);
   const data = permute(states, ["token", ...others]).data as Float32Array;
   const first = data.subarray(0, before * width);
   return [
     part("", [down, across, width], data.subarray(before * width)),
     ...(before === 0 ? [] : [part(".class", before === 1 ? [width] : [before, width], first)]),
   ];
-}
-
-/**
- * The rows and columns of square patches of an image that make up so many tokens, whole patches preferred; undefined if
- * there are none.
- */
-function gridOf(tokens: number, size: ImageSize): readonly [rows: number, columns: number] | undefined {
-  const { width, height } = sidesOf(size);
-  const side = Math.sqrt(tokens);
-  if (width === height) return Number.isInteger(side) ? [side, side] : undefined;
-  const least = Math.min(width, height);
-  for (const counted of [(n: number) => n, Math.floor, Math.ceil])
-    for (let patch = 1; patch <= least; patch += 1) {
-      const [rows, columns] = [counted(height / patch), counted(width / patch)];
-      if (Number.isInteger(rows) && Number.isInteger(columns) && rows * columns === tokens) return [rows, columns];
-    }
-  return undefined;
 }
