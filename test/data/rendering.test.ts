@@ -199,6 +199,7 @@ describe("rendering threads", () => {
     const sizes = [8, 64, 65, 448];
     expect(sizes.map((size) => usualWorkers(size, 1))).toEqual([0, 0, 1, 1]);
     expect(sizes.map((size) => usualWorkers(size, 2))).toEqual([0, 0, 1, 1]);
+    expect([usualWorkers([64, 16], 2), usualWorkers([16, 65], 2)]).toEqual([0, 1]);
     expect(sizes.map((size) => usualWorkers(size, 8))).toEqual([7, 7, 7, 7]);
   });
 });
