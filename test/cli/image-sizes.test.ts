@@ -92,7 +92,12 @@ describe("a model of tall images", () => {
     const [mean, std] = [[0.2, 0.4, 0.6] as const, [1, 1, 1] as const];
     const { data } = await h.picture(images.wide, { size: [24, 8], preprocessing: { fit: "pad", mean, std } });
     const beside = [0, 1, 2].map((channel) => data[channel * 24 * 8]!);
-    expect(difference(Float32Array.from(beside), [51, 102, 153].map((c, i) => c / 255 - mean[i]!))).toBeLessThan(1e-6);
+    expect(
+      difference(
+        Float32Array.from(beside),
+        [51, 102, 153].map((c, i) => c / 255 - mean[i]!),
+      ),
+    ).toBeLessThan(1e-6);
   });
 
   it("is converted with a file of its preprocessing, where transformers has such", async () => {
