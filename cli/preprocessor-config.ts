@@ -1,15 +1,18 @@
 /** The `preprocessor_config.json` beside weights: image preprocessing, as Hugging Face's processors write it. */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { FileError } from "../compiler/index.ts";
+import { FileError, type ImageSize, type Sides, sidesOf } from "../compiler/index.ts";
 import { type Geometry, isRecord, readJson } from "../data/index.ts";
-import type { JsonRecord, Preprocessing } from "../dsl/index.ts";
+import type { JsonRecord, PictureFit, Preprocessing } from "../dsl/index.ts";
 import { folderOf } from "./checkpoint.ts";
-import { checkedFields, processorOf, unknownFields, type Wrong } from "./preprocessor-fields.ts";
+import { checkedFields, unknownFields, type Wrong } from "./preprocessor-fields.ts";
+import { geometryOf, isProportional, madeSize } from "./preprocessor-geometry.ts";
 
 export interface CheckpointPreprocessing extends Pick<Preprocessing, "mean" | "std"> {
   readonly path: string;
   readonly geometry: Omit<Geometry, "size">;
+  /** The size of the images that the file makes, if it has another aspect ratio than the model's. */
+  readonly otherwise?: ImageSize;
   /** The number of tiles of an image, if given. */
   readonly tiles?: { readonly least: number; readonly most: number };
   /** What the file has that nothing is known of, so that it is not applied. */
@@ -17,12 +20,12 @@ export interface CheckpointPreprocessing extends Pick<Preprocessing, "mean" | "s
 }
 
 /**
- * The preprocessing in the file beside `weights` for images of `size` pixels; undefined if there is no file. Throws
- * FileError naming an unsupported field.
+ * The preprocessing in the file beside `weights` for images of `size`, in proportion where the file has another;
+ * undefined if there is no file. Throws FileError naming an unsupported field.
  */
 export async function checkpointPreprocessing(
   weights: string | undefined,
-  size: number,
+  size: ImageSize,
 ): Promise<CheckpointPreprocessing | undefined> {
   if (weights === undefined) return undefined;
   const path = join(folderOf(weights), preprocessorFile);
@@ -35,12 +38,13 @@ export async function checkpointPreprocessing(
       new FileError(`${path}: "${key}" is ${JSON.stringify(of[key])}, ${why}`);
   const json = checkedFields(stored, errorOf(stored));
   const wrong = errorOf(json);
-  if (json.do_resize === false) throw wrong("do_resize", "but images must be resized to a square of the model's size");
-  const geometry: Omit<Geometry, "size"> = geometryOf(json, size, wrong);
+  if (json.do_resize === false) throw wrong("do_resize", "but images must be resized to the model's size");
+  const made = madeSize(json, wrong);
   return {
     path,
     ...normalizationOf(json, wrong),
-    geometry: { ...paddedAs(json, geometry, size, wrong), centre: "lower", interpolation: filterOf(json, wrong) },
+    geometry: { ...geometryOf(json, size, wrong), centre: "lower", interpolation: filterOf(json, wrong) },
+    ...(made !== undefined && !isProportional(made, size) && { otherwise: made }),
     ...tilesOf(json, wrong),
     unknown: unknownFields(stored),
   };
@@ -72,18 +76,6 @@ function normalizationOf(json: JsonRecord, wrong: Wrong): Pick<Preprocessing, "m
   return { mean: scaled(triple("image_mean")), std: scaled(std) };
 }
 
-/** The geometry with LLaVA's padding to a square in the mean colour; padding of squares in other classes is none. */
-function paddedAs(json: JsonRecord, geometry: Omit<Geometry, "size">, size: number, wrong: Wrong) {
-  if (!json.do_pad) return geometry;
-  if (json.pad_size !== undefined) throw wrong("pad_size", "but padding to a size is not supported");
-  if (unknownFields(json).length > 0) throw wrong("do_pad", "which is not supported for this image processor");
-  if (processorOf(json) !== "Llava") return geometry;
-  if ((geometry.short ?? size) !== size) throw wrong("size", "but padded images are resized to crop_size at once");
-  const [r, g, b] = Object.values((json.image_mean ?? []) as readonly number[]).map((m) => Math.trunc(m * 255));
-  const fill: Three = [r!, g!, b!];
-  return { fit: "pad", fill } as const;
-}
-
 /** Tiles of InternVL's processor in transformers, which tiles images by default. */
 function tilesOf(json: JsonRecord, wrong: Wrong): Pick<CheckpointPreprocessing, "tiles"> {
   const [least, most] = [json.min_patches ?? 1, json.max_patches ?? 12];
@@ -95,24 +87,36 @@ function tilesOf(json: JsonRecord, wrong: Wrong): Pick<CheckpointPreprocessing, 
   return { tiles: { least: least as number, most: most as number } };
 }
 
-/** The preprocessor_config.json for images of `size` pixels, for tools that read checkpoints. */
-export const preprocessorConfig = (
+/**
+ * The preprocessor_config.json for images of `size`, for tools that read checkpoints; undefined for a geometry that no
+ * image processor of transformers has.
+ */
+export function preprocessorConfig(
   { mean, std, fit = "crop", margin = 1, interpolation = "bicubic" }: Preprocessing,
-  size: number,
-): JsonRecord => {
-  const ofClasses = typeof fit === "object" ? (fit.classify ?? "crop") : fit;
-  return {
-    image_processor_type: "CLIPImageProcessor",
-    do_resize: true,
-    size: ofClasses === "crop" ? { shortest_edge: Math.round(margin * size) } : { height: size, width: size },
-    do_center_crop: ofClasses === "crop",
-    ...(ofClasses === "crop" && { crop_size: { height: size, width: size } }),
-    do_normalize: true,
-    image_mean: mean,
-    image_std: std,
-    resample: Number(Object.entries(filters).find(([, name]) => name === interpolation)![0]),
-  };
-};
+  size: ImageSize,
+): JsonRecord | undefined {
+  const sides = geometryFields(typeof fit === "object" ? (fit.classify ?? "crop") : fit, margin, sidesOf(size));
+  return (
+    sides && {
+      ...sides,
+      do_resize: true,
+      do_normalize: true,
+      image_mean: mean,
+      image_std: std,
+      resample: Number(Object.entries(filters).find(([, name]) => name === interpolation)![0]),
+    }
+  );
+}
+
+function geometryFields(fit: PictureFit, margin: number, { width, height }: Sides): JsonRecord | undefined {
+  const clip = { image_processor_type: "CLIPImageProcessor" };
+  if (fit === "squash") return { ...clip, size: { height, width }, do_center_crop: false };
+  if (width !== height) return undefined; // crops and paddings of transformers start from a short side, or a square
+  const side = Math.round((fit === "crop" ? margin : 1) * width);
+  const cropped = { size: { shortest_edge: side }, do_center_crop: true, crop_size: { height, width } };
+  if (fit === "crop") return { ...clip, ...cropped };
+  return { image_processor_type: "LlavaImageProcessor", ...cropped, do_pad: true };
+}
 
 export const preprocessorFile = "preprocessor_config.json";
 
@@ -124,44 +128,4 @@ function filterOf({ resample = 3 }: JsonRecord, wrong: Wrong): Geometry["interpo
   if (filter) return filter;
   const known = Object.entries(filters).map(([number, name]) => `${number} (${name})`);
   throw wrong("resample", `but must be one of ${known.join(", ")}`);
-}
-
-/** Squashed to a height and a width, or resized by the short side and centre-cropped. */
-function geometryOf(json: JsonRecord, size: number, wrong: Wrong): Omit<Geometry, "size"> {
-  if (typeof json.crop_pct === "number") return partOfPicture(json.crop_pct, json, size, wrong);
-  const sides = (key: string): { readonly short?: number; readonly square?: number } => {
-    const value = json[key];
-    if (value === undefined || value === null) return {};
-    if (typeof value === "number") return key === "size" && json.do_center_crop ? { short: value } : { square: value };
-    const { shortest_edge: short, longest_edge: long, height, width } = value as Readonly<Record<string, unknown>>;
-    if (long !== undefined && long !== null) throw wrong(key, "but longest_edge is not supported");
-    if (typeof short === "number") return { short };
-    if (typeof height === "number" && height === width) return { square: height };
-    throw wrong(key, "but must be a number, a shortest_edge, or an equal height and width");
-  };
-  const resized = sides("size");
-  if (!json.do_center_crop && json.do_center_crop !== undefined) {
-    if (resized.short !== undefined) throw wrong("do_center_crop", "but images must become squares");
-    return { fit: "squash" };
-  }
-  const cropped = sides("crop_size").square ?? resized.short ?? resized.square ?? size;
-  const short = resized.short ?? resized.square ?? cropped;
-  if (json.do_center_crop === undefined && resized.square !== undefined) return { fit: "squash" };
-  if (short < cropped) throw wrong("size", `which is too small for a crop of ${cropped} pixels`);
-  const isStretched = resized.square !== undefined && typeof json.size !== "number";
-  // In proportion, at another input size.
-  return { fit: "crop", short: Math.round((short / cropped) * size), ...(isStretched && { stretched: true }) };
-}
-
-/**
- * Like ConvNeXT's processor, which ResNets also use: the crop is a fraction of the short side, and images of 384 pixels
- * or more are squashed whole.
- */
-function partOfPicture(part: number, json: JsonRecord, size: number, wrong: Wrong): Omit<Geometry, "size"> {
-  if (!(part > 0 && part <= 1)) throw wrong("crop_pct", "but must be a number above 0 and at most 1");
-  if (json.do_center_crop) throw wrong("do_center_crop", "but crop_pct already crops images");
-  const { shortest_edge: side = json.size } = Object(json.size) as Readonly<Record<string, unknown>>;
-  if (typeof side !== "number") throw wrong("size", "but must be a number or a shortest_edge when crop_pct is set");
-  if (side >= 384) return { fit: "squash" };
-  return { fit: "crop", short: Math.round((Math.floor(side / part) / side) * size) };
 }

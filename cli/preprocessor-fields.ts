@@ -23,6 +23,7 @@ const defaults: Readonly<Record<string, JsonRecord>> = {
   CLIP: { ...colours.openai, ...bicubic, ...cropped },
   ConvNext: { ...colours.half, ...bicubic, size: { shortest_edge: 384 }, crop_pct: 224 / 256 },
   DeiT: { ...colours.half, ...bicubic, ...cropped, size: { height: 256, width: 256 } },
+  Donut: { ...colours.half, ...bilinear, size: { height: 2560, width: 1920 }, do_thumbnail: true, do_pad: true },
   GotOcr2: { ...colours.openai, ...bicubic, size: { height: 384, width: 384 } },
   Llava: { ...colours.openai, ...bicubic, ...cropped },
   MobileNetV1: { ...colours.half, ...bilinear, ...cropped, size: { shortest_edge: 256 } },
@@ -34,9 +35,9 @@ const defaults: Readonly<Record<string, JsonRecord>> = {
 };
 
 /** Processors that resize or crop otherwise than their fields say. */
-const others: readonly string[] = ["Levit", "Perceiver"];
+const others: readonly string[] = ["Levit", "Nougat", "Perceiver", "Vilt"];
 
-const read = `do_resize do_rescale do_normalize do_center_crop do_pad size crop_size pad_size crop_pct resample
+const read = `do_resize do_rescale do_normalize do_center_crop do_pad do_thumbnail size crop_size pad_size crop_pct resample
   rescale_factor image_mean image_std crop_to_patches min_patches max_patches`;
 const withoutEffect = `image_processor_type feature_extractor_type processor_class auto_map do_convert_rgb
   do_reduce_labels default_to_square data_format input_data_format return_tensors model_input_names device

@@ -15,6 +15,7 @@ export * from "./ir/dim.ts";
 export * from "./ir/dtype.ts";
 export * from "./ir/graph.ts";
 export * from "./ir/host-tensor.ts";
+export * from "./ir/image-size.ts";
 export * from "./ir/initializer.ts";
 export * from "./ir/node.ts";
 export * from "./ir/op.ts";

@@ -1,5 +1,5 @@
 /** Batches for contrastive training: images and texts as tensors, prefetched. */
-import { FileError, type HostTensor } from "../compiler/index.ts";
+import { FileError, type HostTensor, type ImageSize } from "../compiler/index.ts";
 import { mapLimited, prefetch } from "./concurrency.ts";
 import { type OnSkip, orSkip } from "./files.ts";
 import type { ImageStore } from "./image-store.ts";
@@ -28,8 +28,8 @@ export interface ContrastiveBatch {
 
 export interface BatchOptions {
   readonly images: ImageStore;
-  /** Side of the model's square input; default the store's size (any other resamples). */
-  readonly size?: number;
+  /** Size of the model's input; default the store's (any other resamples). */
+  readonly size?: ImageSize;
   readonly augmentation?: Augmentation;
   readonly normalization?: Normalization;
   readonly tokenizer: Tokenizer;

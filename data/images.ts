@@ -3,10 +3,10 @@ import { constants } from "node:fs";
 import { access, open as openFile, readFile, stat } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import sharp, { type Sharp } from "sharp";
-import { FileError, UsageError } from "../compiler/index.ts";
+import { FileError, type ImageSize, requireImageSize, type Sides, sidesOf } from "../compiler/index.ts";
 import { type Extent, readFrom } from "./extents.ts";
 import { reasonOf } from "./files.ts";
-import { checkArea, fitted, type Geometry, pixelLimit, type Sides } from "./fit.ts";
+import { checkArea, fitted, type Geometry, pixelLimit } from "./fit.ts";
 import { type Pixels, resizePixels } from "./pixels.ts";
 import type { Window } from "./resample.ts";
 import type { Interpolation } from "./resample-kernels.ts";
@@ -15,7 +15,7 @@ import { cut, type Tiling, tileCount, tilesFor } from "./tiles.ts";
 // libvips caches operations by file name and would return the old image after a file changes.
 sharp.cache(false);
 
-export { centred, coveringSides, type Geometry, meanColour, type Sides } from "./fit.ts";
+export { centred, coveringSides, type Geometry, meanColour, paddedSides } from "./fit.ts";
 
 /** An image stored within a file, read only where it is decoded. */
 export interface StoredImage extends Extent {
@@ -44,29 +44,27 @@ export async function decodeImage(
   geometry: Geometry,
   accepted: readonly string[] = formats,
 ): Promise<Pixels> {
-  if (!Number.isInteger(geometry.size) || geometry.size < 1) {
-    throw new UsageError(`the image size must be a whole number of pixels, got ${geometry.size}`);
-  }
+  requireImageSize(geometry.size);
   return await reading(source, async (input) => {
-    const picture = await open(input, geometry.size, accepted);
+    const picture = await open(input, sidesOf(geometry.size), accepted);
     return await fitted({ ...picture, read: () => raw(picture) }, geometry);
   });
 }
 
 /**
- * Decodes the window that `windowOf` chooses from an image's width and height, resized to a square of `size` pixels;
+ * Decodes the window that `windowOf` chooses from an image's width and height, resized to `size`;
  * cropped from the original image, not from a resized one. FileError as in `decodeImage`.
  */
 export const decodeWindow = (
   source: ImageSource,
-  size: number,
-  windowOf: (picture: { readonly width: number; readonly height: number }) => Window,
+  size: ImageSize,
+  windowOf: (picture: Sides) => Window,
   interpolation: Interpolation = "bicubic",
 ): Promise<Pixels> =>
   reading(source, async (input) => {
-    const picture = await open(input, size, photographs);
+    const picture = await open(input, sidesOf(size), photographs);
     const window = windowOf(picture);
-    return resizePixels(await raw(picture, window), { width: size, height: size, interpolation });
+    return resizePixels(await raw(picture, window), { ...sidesOf(size), interpolation });
   });
 
 /**
@@ -81,7 +79,7 @@ export const decodeTiles = (
   accepted: readonly string[] = formats,
 ): Promise<Pixels[]> =>
   reading(source, async (input) => {
-    const picture = await open(input, tiling.size, accepted);
+    const picture = await open(input, sidesOf(tiling.size), accepted);
     const { size } = tiling;
     const { columns, rows } = tilesFor(picture, tiling);
     const sides = { width: columns * size, height: rows * size };
@@ -92,15 +90,15 @@ export const decodeTiles = (
     return [...tiles, resizePixels(whole, { width: size, height: size, interpolation })];
   });
 
-/** Decodes an image and resizes it to the size that `sidesOf` computes from its own. FileError as in `decodeImage`. */
+/** Decodes an image and resizes it to the size that `resized` computes from its own. FileError as in `decodeImage`. */
 export const decodeResized = (
   source: ImageSource,
-  sidesOf: (picture: Sides) => Sides,
+  resized: (picture: Sides) => Sides,
   interpolation: Interpolation = "bicubic",
 ): Promise<Pixels> =>
   reading(source, async (input) => {
-    const { width, height } = sidesOf(await open(input, 1));
-    const picture = await open(input, Math.min(width, height));
+    const { width, height } = resized(await open(input, onePixel));
+    const picture = await open(input, { width, height });
     if (width > picture.width || height > picture.height) checkArea(width, height, picture);
     return resizePixels(await raw(picture), { width, height, interpolation });
   });
@@ -110,16 +108,16 @@ export const countTiles = async (source: ImageSource, tiling: Tiling): Promise<n
   tileCount(await imageSides(source), tiling);
 
 /** Width and height of an image in pixels, after EXIF rotation, without decoding it. FileError as in `decodeImage`. */
-export const imageSides = (source: ImageSource): Promise<{ readonly width: number; readonly height: number }> =>
+export const imageSides = (source: ImageSource): Promise<Sides> =>
   reading(source, async (input) => {
-    const { width, height } = await open(input, 1);
+    const { width, height } = await open(input, onePixel);
     return { width, height };
   });
 
 /** An image as a square of grey values [row, column], with transparency over white. FileError as in `decodeImage`. */
 export const decodeGrey = (source: ImageSource, size: number): Promise<Uint8Array> =>
   reading(source, async (input) => {
-    const { image } = await open(input, size);
+    const { image } = await open(input, sidesOf(size));
     const grey = image.flatten({ background: "#fff" }).toColourspace("b-w").resize(size, size, { fit: "fill" });
     return await grey.extractChannel(0).raw({ depth: "uchar" }).toBuffer();
   });
@@ -153,7 +151,7 @@ export const defaultConcurrency = Math.min(8, 2 * availableParallelism());
 /** An image as a PNG data URI of at most `size` pixels per side, for embedding in a page. */
 export const imageDataUri = (source: ImageSource, size: number): Promise<string> =>
   reading(source, async (input) => {
-    const { image } = await open(input, size);
+    const { image } = await open(input, sidesOf(size));
     const png = await image
       .resize(size, size, { fit: "inside", withoutEnlargement: true })
       .png({ compressionLevel: 9, palette: true })
@@ -211,7 +209,10 @@ interface Opened {
   readonly inks: boolean;
 }
 
-async function open(input: Input, size: number, accepted: readonly string[] = formats): Promise<Opened> {
+const onePixel: Sides = { width: 1, height: 1 };
+
+/** Opens an image that will have at least these sides. */
+async function open(input: Input, least: Sides, accepted: readonly string[] = formats): Promise<Opened> {
   const found = await sharp(input, { limitInputPixels: pixelLimit }).metadata();
   if (!accepted.includes(found.format)) {
     const names = accepted.map((format) => (format === "jpeg" ? "jpg" : format));
@@ -224,7 +225,8 @@ async function open(input: Input, size: number, accepted: readonly string[] = fo
     throw new FileError(`it has ${width} x ${height} pixels; each side can have at most ${sideLimit}`);
   }
   // An SVG is drawn at the requested size, not enlarged from its nominal pixels.
-  const enlarge = found.format === "svg" ? Math.max(1, Math.ceil(size / Math.min(width, height))) : 1;
+  const enlarge =
+    found.format === "svg" ? Math.max(1, Math.ceil(least.width / width), Math.ceil(least.height / height)) : 1;
   const density = svgUnitsPerInch * enlarge;
   // Colour profiles are ignored, as in Pillow and thus in the training of published models.
   const options = { limitInputPixels: pixelLimit, failOn: "error", density, ignoreIcc: true } as const;

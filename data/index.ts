@@ -21,7 +21,6 @@ export {
   imageName,
   imageSides,
   meanColour,
-  type Sides,
 } from "./images.ts";
 export type { Instruction, Turn } from "./instructions.ts";
 export { drawPair, type Item, type Pair } from "./items.ts";

@@ -1,5 +1,13 @@
 /** Training data: samples of one kind from several sources, in batches, starting at any cursor. */
-import { FileError, type HostTensor, hostTensor, UsageError } from "../compiler/index.ts";
+import {
+  FileError,
+  type HostTensor,
+  hostTensor,
+  requireImageSize,
+  sidesOf,
+  squareSide,
+  UsageError,
+} from "../compiler/index.ts";
 import type { Among } from "./among.ts";
 import { bucketedBatches } from "./bucketed-batches.ts";
 import { prefetch } from "./concurrency.ts";
@@ -126,10 +134,11 @@ export async function openData<K extends SampleKind>(
   const counts = await Promise.all(open.map((stream) => stream.count()));
   requireSamples(sources, counts, early);
   const pictures = options.image && renderer(options.image, options.workers);
-  const { size = 0, tiles } = options.image ?? {};
+  const { size = 1, tiles } = options.image ?? {};
+  const { width, height } = sidesOf(size);
   const drawing = {
     seed: options.seed,
-    tileNumbers: tiles && 3 * size * size,
+    tileNumbers: tiles && 3 * width * height,
     classes: new Map(classes?.map((name, i) => [name, i])),
   };
   const batchesOptions: BatchesOptions = {
@@ -157,7 +166,9 @@ export async function openData<K extends SampleKind>(
         const job = isOwn(i) && !row.rendered && renderJob(row.raw, row.ref, options.seed);
         if (job && pictures) return { ...row, rendered: await pictures.render(job) };
         const { image } = row.raw;
-        return tiles && image && !row.rendered ? { ...row, tiles: await countTiles(image, { size, ...tiles }) } : row;
+        return tiles && image && !row.rendered
+          ? { ...row, tiles: await countTiles(image, { size: width, ...tiles }) }
+          : row;
       }),
     );
   const files = async () => (await Promise.all(sources.map((source) => source.files()))).flat();
@@ -245,9 +256,8 @@ function checkOptions(
   const { size, tiles } = image ?? { size: 1 };
   if (tiles && kind !== "conversations")
     throw new UsageError(`images of ${kind} cannot be split into tiles, only those of conversations can`);
-  if (!Number.isInteger(size) || size < 1) {
-    throw new UsageError(`the image size must be a whole number of pixels, got ${size}`);
-  }
+  requireImageSize(size);
+  if (tiles) squareSide(size, "cutting images into tiles");
 }
 
 function describe({ spec, parts, partName, weight }: Source, count: number | undefined): string {
@@ -274,14 +284,15 @@ function classesOf(sources: readonly Source[]): readonly string[] | undefined {
 
 function pixelsOf(rows: readonly Row[], { size, tiles }: ImageOptions): HostTensor {
   const { room } = tiles ?? { room: 1 };
-  const each = room * 3 * size * size;
+  const { width, height } = sidesOf(size);
+  const each = room * 3 * width * height;
   const data = new Float32Array(rows.length * each);
   for (const [i, { rendered }] of rows.entries()) if (rendered) data.set(rendered.pixels, i * each);
   const axes = [
     { name: "batch", size: rows.length * room },
     { name: "channel", size: 3 },
-    { name: "row", size },
-    { name: "column", size },
+    { name: "row", size: height },
+    { name: "column", size: width },
   ];
   return hostTensor("f32", axes, data);
 }

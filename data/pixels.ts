@@ -1,4 +1,4 @@
-/** Decoded images and in-memory operations: resizing, bit-identical to Pillow, and padding. */
+/** Decoded images and in-memory operations: resizing, bit-identical to Pillow, and placing. */
 import type { Window } from "./resample.ts";
 import { type Interpolation, type Taps, tapsFor } from "./resample-kernels.ts";
 
@@ -49,20 +49,18 @@ const rowsFirst = (from: Pixels, width: number, height: number): boolean => {
   return from.width !== width && fewer > 0 && fewer > 2 * (from.width - width);
 };
 
-/** Pads to a square with the image centred; an odd difference adds one more pixel below or right. */
-export function padPixels(pixels: Pixels, [r, g, b]: Rgb): Pixels {
-  const { width, height, channels } = pixels;
-  const side = Math.max(width, height);
-  if (width === height) return pixels;
-  const data = new Uint8Array(side * side * channels);
+/** An image at a place of a larger one of a colour. */
+export function placedPixels(pixels: Pixels, { width, height, left, top }: Window, [r, g, b]: Rgb): Pixels {
+  if (pixels.width === width && pixels.height === height) return pixels;
+  const { channels } = pixels;
+  const data = new Uint8Array(width * height * channels);
   const colour = channels === 4 ? [r, g, b, 255] : [r, g, b];
   for (let i = 0; i < data.length; i += 1) data[i] = colour[i % channels]!;
-  const [left, top] = [Math.floor((side - width) / 2), Math.floor((side - height) / 2)];
-  for (let row = 0; row < height; row += 1) {
-    const line = pixels.data.subarray(row * width * channels, (row + 1) * width * channels);
-    data.set(line, ((top + row) * side + left) * channels);
+  const length = pixels.width * channels;
+  for (let row = 0; row < pixels.height; row += 1) {
+    data.set(pixels.data.subarray(row * length, (row + 1) * length), ((top + row) * width + left) * channels);
   }
-  return { width: side, height: side, channels, data };
+  return { width, height, channels, data };
 }
 
 /** Rows of an image, from `top` on. */

@@ -1,7 +1,7 @@
 /** Surveys a dataset: samples, images, captions and languages, and what is broken or filtered out. */
 import { judge, readFilters } from "./filters/filter.ts";
 import type { Filter } from "./filters/judgement.ts";
-import { sidesOf, wordCount } from "./filters/measures.ts";
+import { sidesOfSample, wordCount } from "./filters/measures.ts";
 import { decodeGrey, type ImageSource, imageName } from "./images.ts";
 import type { RawSample, SampleKind } from "./samples.ts";
 import { type SkipCounts, skipCounts } from "./skips.ts";
@@ -56,7 +56,7 @@ export async function survey(specs: readonly string[], kind: SampleKind, options
 
 /** A broken image counts as broken, even if filters would drop the sample. */
 async function checked(raw: RawSample, filters: readonly Filter[], decode: boolean) {
-  if (raw.image !== undefined) await (decode ? decodeGrey(raw.image, 1) : sidesOf(raw, raw.image));
+  if (raw.image !== undefined) await (decode ? decodeGrey(raw.image, 1) : sidesOfSample(raw, raw.image));
   return await judge(filters, raw);
 }
 
@@ -98,7 +98,7 @@ export function holdings() {
       for (const [language, list] of Object.entries(raw.texts ?? {})) for (const text of list) addText(text, language);
       for (const { text } of raw.turns ?? []) addText(text, "und");
       if (raw.image === undefined) return;
-      const { width, height } = await sidesOf(raw, raw.image);
+      const { width, height } = await sidesOfSample(raw, raw.image);
       pictures += 1;
       increment(sides, Math.min(width, height));
       increment(formats, pictureExtension(raw.image));

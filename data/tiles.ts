@@ -2,10 +2,10 @@
  * Image tiling: an image is split into a grid of squares chosen by its aspect ratio and size, plus a thumbnail. Chen et
  * al. 2024, arXiv:2404.16821 (InternVL 1.5), section 3.3; released code: internvl_chat, dynamic_preprocess.
  */
-import { UsageError } from "../compiler/index.ts";
+import { type Sides, UsageError } from "../compiler/index.ts";
 import type { Pixels } from "./pixels.ts";
 
-/** Bounds on the number of tiles, their size in pixels, and whether a thumbnail follows several tiles. */
+/** Bounds on the number of tiles, the side of these squares in pixels, and whether a thumbnail follows several tiles. */
 export interface Tiling {
   readonly size: number;
   readonly least: number;
@@ -28,10 +28,7 @@ export interface Tiles {
  * The grid whose aspect ratio is nearest to the image's; among equal ones the smallest, or a larger one if the image
  * has more than half as many pixels as that. Throws UsageError for invalid bounds.
  */
-export function tilesFor(
-  picture: { readonly width: number; readonly height: number },
-  { size, least, most }: Pick<Tiling, "size" | "least" | "most">,
-): Tiles {
+export function tilesFor(picture: Sides, { size, least, most }: Pick<Tiling, "size" | "least" | "most">): Tiles {
   if (!(Number.isInteger(least) && Number.isInteger(most) && 1 <= least && least <= most))
     throw new UsageError(
       `invalid range of ${least} to ${most} tiles: expected integers of at least 1, in ascending order`,
@@ -50,7 +47,7 @@ export function tilesFor(
 }
 
 /** The number of images made of one, including the thumbnail. */
-export function tileCount(picture: { readonly width: number; readonly height: number }, tiling: Tiling): number {
+export function tileCount(picture: Sides, tiling: Tiling): number {
   const { columns, rows } = tilesFor(picture, tiling);
   return columns * rows + (tiling.thumbnail && columns * rows > 1 ? 1 : 0);
 }

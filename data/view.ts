@@ -1,5 +1,5 @@
 /** Pixels to model input: background, crop, flip, normalization. Training and evaluation share this path. */
-import { type HostTensor, hostTensor, UsageError } from "../compiler/index.ts";
+import { type HostTensor, hostTensor, type ImageSize, type Sides, sidesOf, UsageError } from "../compiler/index.ts";
 import type { Pixels, Rgb } from "./pixels.ts";
 import type { Random } from "./random.ts";
 import { resampler, type Window } from "./resample.ts";
@@ -35,9 +35,6 @@ export interface Augmentation {
   readonly recolour?: number;
 }
 
-/** Width and height in pixels. */
-type Sides = Pick<Pixels, "width" | "height">;
-
 /** The whole image over one colour. */
 export const wholeView = (pixels: Sides, background: Rgb = white): View => ({
   window: { left: 0, top: 0, width: pixels.width, height: pixels.height },
@@ -57,40 +54,43 @@ export function randomView(pixels: Sides, vary: Augmentation, random: Random, ba
 
 /**
  * A vision model's input batch: f32 [batch, channel=3, row, column], normalized.
- * Each image is shown through its view, or whole over white, at `size` x `size`.
+ * Each image is shown through its view, or whole over white, resized to `size`.
  */
 export function imageTensor(
   pictures: readonly Pixels[],
-  options: { readonly size: number; readonly views?: readonly View[]; readonly normalization?: Normalization },
+  options: { readonly size: ImageSize; readonly views?: readonly View[]; readonly normalization?: Normalization },
 ): HostTensor {
-  const { size, views, normalization = imagenet } = options;
+  const { views, normalization = imagenet } = options;
+  const sides = sidesOf(options.size);
+  const each = 3 * sides.width * sides.height;
   if (views && views.length !== pictures.length) {
     throw new UsageError(`expected one view per image, got ${pictures.length} images and ${views.length} views`);
   }
-  const data = new Float32Array(pictures.length * 3 * size * size);
+  const data = new Float32Array(pictures.length * each);
   for (const [i, pixels] of pictures.entries()) {
-    const row = data.subarray(i * 3 * size * size, (i + 1) * 3 * size * size);
-    writeView(row, pixels, views?.[i] ?? wholeView(pixels), size, normalization);
+    const row = data.subarray(i * each, (i + 1) * each);
+    writeView(row, pixels, views?.[i] ?? wholeView(pixels), sides, normalization);
   }
   const axes = [
     { name: "batch", size: pictures.length },
     { name: "channel", size: 3 },
-    { name: "row", size },
-    { name: "column", size },
+    { name: "row", size: sides.height },
+    { name: "column", size: sides.width },
   ];
   return hostTensor("f32", axes, data);
 }
 
 /** Flattens first, so that the bicubic kernel never mixes in colours hidden under transparency. */
-function writeView(target: Float32Array, pixels: Pixels, view: View, size: number, { mean, std }: Normalization): void {
-  const resize = resampler(pixels.width, view.window, size, size);
+function writeView(target: Float32Array, pixels: Pixels, view: View, to: Sides, { mean, std }: Normalization): void {
+  const { width, height } = to;
+  const resize = resampler(pixels.width, view.window, width, height);
   for (const [channel, plane] of flatten(pixels, view.background).entries()) {
     const resized = resize(plane);
     const scale = 1 / (255 * std[channel]!);
     const shift = mean[channel]! / std[channel]!;
-    const out = target.subarray(channel * size * size, (channel + 1) * size * size);
+    const out = target.subarray(channel * width * height, (channel + 1) * width * height);
     for (let i = 0; i < out.length; i += 1) out[i] = resized[i]! * scale - shift;
-    if (view.flip) for (let row = 0; row < size; row += 1) out.subarray(row * size, (row + 1) * size).reverse();
+    if (view.flip) for (let row = 0; row < height; row += 1) out.subarray(row * width, (row + 1) * width).reverse();
   }
 }
 

@@ -13,7 +13,7 @@ export interface ModelCheckpoints<C extends Config = Config> {
   /** Prefixes of tensor names that are missing when a part of the model is published alone, such as "vision_model.". */
   readonly parts?: readonly string[];
   /** Converts a stored tensor of another shape to the parameter; undefined if it cannot. `data` is in stored order. */
-  readonly fit?: FitTensor;
+  readonly fit?: FitTensor<C>;
   /** The `config.json` of its checkpoints; default one with the model's settings under their own names. */
   readonly config?: ConfigCodec<C>;
   /**
@@ -45,14 +45,21 @@ export interface SizedByTensors<C extends Config = Config> {
 }
 
 /**
- * Makes a stored tensor of another shape fit a parameter, such as position embeddings of another grid; undefined if it
- * cannot.
+ * Makes a stored tensor of another shape fit a parameter of a model of these settings, such as position embeddings of
+ * another grid; undefined if it cannot.
  */
-export type FitTensor = (
+export type FitTensor<C extends Config = Config> = (
   parameter: string,
   stored: readonly number[],
   expected: readonly number[],
-) => { readonly note: string; readonly apply: (data: Float32Array) => Float32Array } | undefined;
+  config: C,
+) => FittedTensor | undefined;
+
+/** How a stored tensor becomes a parameter, in words and as a function of its elements. */
+export interface FittedTensor {
+  readonly note: string;
+  readonly apply: (data: Float32Array) => Float32Array;
+}
 
 /** Translates between a model's settings and the `config.json` of published checkpoints. */
 export interface ConfigCodec<C extends Config = Config> {
@@ -107,8 +114,9 @@ function checkpointPlaces(
   return [...places, ...alone];
 }
 
-/** The places and fits of a model's checkpoints, for code that loads initial weights from them. */
-export const checkpointFamily = <C extends Config>(checkpoints: ModelCheckpoints<C>) => ({
+/** The places and fits of a model's checkpoints, for code that loads initial weights of these settings from them. */
+export const checkpointFamily = <C extends Config>(checkpoints: ModelCheckpoints<C>, config: C) => ({
   places: (parameters: readonly Node[]) => checkpointPlaces(checkpoints, parameters),
-  ...(checkpoints.fit && { fit: checkpoints.fit }),
+  fit: (parameter: string, stored: readonly number[], expected: readonly number[]): FittedTensor | undefined =>
+    checkpoints.fit?.(parameter, stored, expected, config),
 });

@@ -11,6 +11,7 @@ export {
   type Graph,
   type HostTensor,
   hostTensor,
+  type ImageSize,
   isParameter,
   mulDims,
   normal,

@@ -36,7 +36,7 @@ const graphFields = ["summary", "build", "runs"];
 
 /** The fields of each mode, and those that name a graph of the model. */
 const modeFields = {
-  features: { fields: ["graph", "before"], graphs: ["graph"] },
+  features: { fields: ["graph", "before", "grid"], graphs: ["graph"] },
   classify: { fields: ["output"], graphs: [] },
   segment: { fields: ["output", "stride", "multiple", "firstClass"], graphs: [] },
   compare: { fields: ["prefix", "clean", "special", "pad", "classes"], graphs: [] },

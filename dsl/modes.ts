@@ -5,7 +5,10 @@
 import type { ChatTemplate, Piece } from "./chat-template.ts";
 import type { Config } from "./config.ts";
 
-/** How an image becomes square: crop cuts out the centre, squash ignores the aspect ratio, pad fills the short side. */
+/**
+ * How an image gets the aspect ratio of the model's input: crop cuts out the centre, squash ignores the ratio, pad adds
+ * the mean colour on two sides.
+ */
 export type PictureFit = "crop" | "squash" | "pad";
 
 /** The modes that take images; classify and retrieve both compare them with texts. */
@@ -17,7 +20,7 @@ export type PictureMode = (typeof pictureModes)[number];
 export interface Preprocessing {
   /** One fit for all modes, or one for each; default "crop". */
   readonly fit?: PictureFit | { readonly [mode in PictureMode]?: PictureFit };
-  /** Length of the short side before a crop, relative to the input size: 256 / 224 is common. Default 1. */
+  /** What the image covers before a crop, relative to the input size: 256 / 224 is common. Default 1. */
   readonly margin?: number;
   /** A filter of Pillow; default bicubic. */
   readonly interpolation?: "bilinear" | "bicubic" | "lanczos";
@@ -58,8 +61,10 @@ export interface ModelModes<C extends Config = Config> {
  */
 export interface FeaturesMode<C extends Config = Config> {
   readonly graph: string;
-  /** Tokens before those of the image's square grid, such as a class token; default none. */
+  /** Tokens before those of the image's grid, such as a class token; default none. */
   readonly before?: number | ((config: C) => number);
+  /** Rows and columns of the grid; default those in the graph that make up the tokens, or of square patches. */
+  readonly grid?: (config: C) => readonly [rows: number, columns: number];
 }
 
 /** `heddle run ... classify` by a model trained on fixed classes; their names are `id2label` of config.json. */
@@ -69,12 +74,13 @@ export interface ClassifyMode {
 }
 
 /**
- * `heddle run ... segment`: the class of every pixel, by sliding a window along the image, which spans its short side.
+ * `heddle run ... segment`: the class of every pixel, by sliding a window of the input's size over the image, resized
+ * in proportion to cover one.
  */
 export interface SegmentMode<C extends Config = Config> {
   /** The model's output with logits [batch, class, row, column], axes in any order, on any grid, by name. */
   readonly output: string;
-  /** Stride of the windows, as a fraction of their side in (0, 1]; default 2/3. */
+  /** Stride of the windows, as a fraction of their sides in (0, 1]; default 2/3. */
   readonly stride?: number;
   /** The image's sides are rounded up to a multiple of this: the patch size, in some published protocols. Default 1. */
   readonly multiple?: number | ((config: C) => number);

@@ -2,7 +2,7 @@
  * Training data as stages see it: kinds of samples, image preprocessing, and tokenization. Data loaders produce these
  * types.
  */
-import { type HostTensor, hostTensor, UsageError } from "../compiler/index.ts";
+import { type HostTensor, hostTensor, type ImageSize, UsageError } from "../compiler/index.ts";
 import type { ChatTemplate, ImagePlace, WrittenConversation } from "./chat-template.ts";
 import { declarationFault, declaredHere, isPlain, isPromise, kindOfValue, refuse, strayFields } from "./declared.ts";
 import type { TileLimits } from "./modes.ts";
@@ -83,12 +83,15 @@ export const tilePlan = (limits: TileLimits): TilePlan => ({
 
 /** How images become the input `pixels`: f32 [batch, channel, row, column]. */
 export interface ImagePlan {
-  /** Side of the square in pixels. */
-  readonly size: number;
-  /** An image that is not square is cropped, squashed or padded. */
+  /** [height, width] in pixels, or one number for a square. */
+  readonly size: ImageSize;
+  /** How an image of another aspect ratio gets this size. */
   readonly fit: "crop" | "squash" | "pad";
-  /** Length of the short side before the centre crop; default `size`. Ignored for masks. */
-  readonly short?: number;
+  /**
+   * What the image covers, in proportion, before the centre crop: of a number, the short side gets that length. Default
+   * `size`. Ignored for masks.
+   */
+  readonly cover?: ImageSize;
   /** Default bicubic. */
   readonly interpolation?: "bilinear" | "bicubic" | "lanczos";
   /** Mean and std of pixels in [0, 1]; default the model's, or ImageNet's. */
@@ -97,7 +100,7 @@ export interface ImagePlan {
     readonly std: readonly [number, number, number];
   };
   /**
-   * Dynamic tiling: cut into squares of `size`, as many as suit the image's shape and size, whatever `fit` is; for
+   * Dynamic tiling: cut into squares of `size`, which must be one, as many as suit the image's shape and size, whatever `fit` is; for
    * conversations only, without augmentation.
    */
   readonly tiles?: TilePlan;
@@ -105,7 +108,7 @@ export interface ImagePlan {
   readonly augmentation?: {
     /** Range of the random crop's area, as a fraction of the image. */
     readonly scale?: readonly [number, number];
-    /** Range of the crop's aspect ratio, width over height. */
+    /** Range of the crop's aspect ratio, width over height, whatever that of `size` is. Default [3/4, 4/3]. */
     readonly ratio?: readonly [number, number];
     /** Probability of a horizontal flip. */
     readonly flip?: number;

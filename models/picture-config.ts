@@ -71,9 +71,9 @@ export function classesOfTensors<C extends { readonly classes: number }>(
  */
 export const fitHeads =
   (heads: readonly string[], others: FitTensor = () => undefined): FitTensor =>
-  (parameter, stored, expected) => {
+  (parameter, stored, expected, config) => {
     const scope = parameter.replace(/\.(weight|bias)$/, "");
-    if (!heads.includes(scope)) return others(parameter, stored, expected);
+    if (!heads.includes(scope)) return others(parameter, stored, expected, config);
     const [had, ...from] = stored;
     const [has, ...to] = expected;
     if (from.join() !== to.join()) return undefined;

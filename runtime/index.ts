@@ -65,7 +65,7 @@ export {
   textIds,
   writtenConversation,
 } from "./modes/chat-templates.ts";
-export { type ClassMap, type MapSides, scoreMap, scoresOf, windowStarts } from "./modes/class-map.ts";
+export { type ClassMap, scoreMap, scoresOf, windowStarts } from "./modes/class-map.ts";
 export {
   type Answer,
   type AnswerOptions,

@@ -2,7 +2,7 @@
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { type Graph, inputName, isFeed, UsageError } from "../../compiler/index.ts";
+import { type Graph, inputName, isFeed, sizeText, UsageError } from "../../compiler/index.ts";
 import type { Config, JsonRecord, Model } from "../../dsl/index.ts";
 import {
   escapeControls,
@@ -54,8 +54,8 @@ export async function convertCommand(source: string, args: ConvertArguments): Pr
   try {
     const tensors = tensorsInLayout(published ?? ownLayout(graph), weights, dtype);
     const companions = new Map<string, string | Uint8Array>(await filesBeside(from));
-    const pictures = preprocessingOf(graph, model);
-    if (pictures && !companions.has(preprocessorFile)) companions.set(preprocessorFile, `${json(pictures)}\n`);
+    const pictures = companions.has(preprocessorFile) ? undefined : preprocessingOf(graph, model);
+    if (pictures) companions.set(preprocessorFile, `${json(pictures)}\n`);
     if (written) companions.set("config.json", `${json({ ...written, torch_dtype: torchDType(tensors) })}\n`);
     return await untilInterrupted((signal) => write(tensors, companions, from, args, signal));
   } finally {
@@ -82,12 +82,17 @@ async function withClassNames(
   return { ...made, id2label, ...(label2id !== undefined && { label2id }) };
 }
 
-/** The preprocessor config of a model that takes images. */
+/** The preprocessor config of a model that takes images; says if there is none for its geometry. */
 function preprocessingOf({ inputs }: Graph, model: Model | undefined): JsonRecord | undefined {
   const pixels = inputs.find((n) => isFeed(n) && inputName(n) === "pixels");
-  const side = pixels?.type.axes.find((a) => a.name === "row")?.size;
-  if (!model?.preprocessing || typeof side !== "number") return undefined;
-  return preprocessorConfig(model.preprocessing, side);
+  const [height, width] = ["row", "column"].map((name) => pixels?.type.axes.find((a) => a.name === name)?.size);
+  if (!model?.preprocessing || typeof height !== "number" || typeof width !== "number") return undefined;
+  const made = preprocessorConfig(model.preprocessing, [height, width]);
+  if (!made)
+    say(
+      `no ${preprocessorFile}: transformers has no image processor that crops or pads images to ${sizeText([height, width])}; with fit: "squash" there is one`,
+    );
+  return made;
 }
 
 /** Writes the folder and reports what was written, or that it was stopped. */

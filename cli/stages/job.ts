@@ -1,7 +1,7 @@
 /** A model's stage as a job: `heddle train MODEL --stage S --data ...` trains it like a file that exports a job. */
 
 import { checkJobSettings } from "../../api/node-index.ts";
-import { graphSymbols, type Precision, UsageError } from "../../compiler/index.ts";
+import { graphSymbols, type Precision, scaledSize, UsageError } from "../../compiler/index.ts";
 import type { OnChange } from "../../data/index.ts";
 import {
   type Config,
@@ -143,7 +143,7 @@ async function build(
     checkpointEvery: Number(settings.checkpointEvery),
     checkpointMinutes: Number(settings.checkpointMinutes),
     model: trace(model, made.config),
-    ...(model.checkpoints && { checkpoints: checkpointFamily(model.checkpoints) }),
+    ...(model.checkpoints && { checkpoints: checkpointFamily(model.checkpoints, made.config) }),
     report: [...differences(model.config, config, made), ...(made.notes ?? []), ...feeding.report],
     batches: feeding.batches,
     ...(made.data.image && made.data.kind !== "masks" && { ownRows: ["pixels"] }),
@@ -167,7 +167,7 @@ function seenBy({ preprocessing }: Model, recipe: Recipe): Recipe {
   const seen = {
     normalization: { mean, std },
     ...(interpolation && { interpolation }),
-    ...(margin !== undefined && data.kind !== "masks" && { short: Math.round(margin * data.image.size) }),
+    ...(margin !== undefined && data.kind !== "masks" && { cover: scaledSize(data.image.size, margin) }),
   };
   return { ...recipe, data: { ...data, image: { ...seen, ...data.image } } };
 }

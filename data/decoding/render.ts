@@ -2,7 +2,7 @@
  * Renders one image to a model's input: decode, crop, flip, normalize. The same function runs on the main thread and on
  * workers.
  */
-import { FileError } from "../../compiler/index.ts";
+import { FileError, type ImageSize, type Sides, sidesOf, squareSide } from "../../compiler/index.ts";
 import {
   type Classes,
   centred,
@@ -14,6 +14,8 @@ import {
   type Geometry,
   type ImageSource,
   imageSides,
+  meanColour,
+  paddedSides,
   photographs,
 } from "../images.ts";
 import { type Random, seededRandom } from "../random.ts";
@@ -24,7 +26,7 @@ import { type Augmentation, imagenet, imageTensor, type Normalization, randomVie
 /** How a run renders images. */
 export interface ImageOptions extends Pick<Geometry, "size" | "fit" | "interpolation"> {
   /** As in `Geometry`; not for images with segmentation masks, which are cropped from the whole image. */
-  readonly short?: number;
+  readonly cover?: ImageSize;
   /** Default ImageNet's. */
   readonly normalization?: Normalization;
   /** With `scale`, crops are taken from the original image, and `fit` is ignored. */
@@ -50,9 +52,10 @@ export interface Rendered {
 
 /** FileError naming the image, or its annotation, when it cannot be read. */
 export async function render(job: RenderJob, options: ImageOptions): Promise<Rendered> {
-  const { size, fit, normalization = imagenet, augmentation = {} } = options;
+  const { size, normalization = imagenet, augmentation = {} } = options;
   if (options.tiles) {
-    const cut = await decodeTiles(job.image, { size, ...options.tiles }, options.interpolation, photographs);
+    const tiling = { size: squareSide(size, "cutting images into tiles"), ...options.tiles };
+    const cut = await decodeTiles(job.image, tiling, options.interpolation, photographs);
     return { pixels: imageTensor(cut, { size, normalization }).data as Float32Array };
   }
   const random = seededRandom(job.seed, ...job.keys);
@@ -61,12 +64,13 @@ export async function render(job: RenderJob, options: ImageOptions): Promise<Ren
     : await wholePicture(job.image, options, augmentation, random);
   const shown = { ...view, window: wholeView(pixels).window };
   const tensor = imageTensor([pixels], { size, views: [shown], normalization });
-  const mask = job.mask === undefined ? undefined : shownMask(await classesOf(job), window, view.flip, fit, size);
+  const mask = job.mask === undefined ? undefined : await shownMask(job, window, view.flip, options);
   return { pixels: tensor.data as Float32Array, ...(mask ? { mask } : {}) };
 }
 
 async function wholePicture(image: ImageSource, options: ImageOptions, augmentation: Augmentation, random: Random) {
-  const pixels = await decodeImage(image, options, photographs);
+  const fill = meanColour((options.normalization ?? imagenet).mean);
+  const pixels = await decodeImage(image, { ...options, fill }, photographs);
   return { pixels, view: randomView(pixels, augmentation, random), window: undefined };
 }
 
@@ -101,40 +105,33 @@ async function classesOf({ image, mask }: RenderJob): Promise<Classes> {
 const besideThePicture = 255;
 
 /** The mask resampled by nearest neighbour, aligned with the resized image. */
-function shownMask(
-  { width, height, data }: Classes,
-  window: Window | undefined,
-  flip: boolean,
-  fit: Geometry["fit"],
-  size: number,
-): Int32Array {
-  const shown = window ?? fitted(width, height, fit, size);
-  const mask = new Int32Array(size * size).fill(besideThePicture);
-  for (let row = 0; row < size; row += 1) {
-    const y = Math.floor(shown.top + ((row + 0.5) * shown.height) / size);
-    for (let column = 0; column < size; column += 1) {
-      const x = Math.floor(shown.left + ((column + 0.5) * shown.width) / size);
-      const to = row * size + (flip ? size - 1 - column : column);
-      if (x >= 0 && y >= 0 && x < width && y < height) mask[to] = data[y * width + x]!;
+async function shownMask(job: RenderJob, window: Window | undefined, flip: boolean, { fit, size }: ImageOptions) {
+  const { width, height, data } = await classesOf(job);
+  const to = sidesOf(size);
+  const shown = window ?? fitted({ width, height }, fit, to);
+  const mask = new Int32Array(to.width * to.height).fill(besideThePicture);
+  for (let row = 0; row < to.height; row += 1) {
+    const y = Math.floor(shown.top + ((row + 0.5) * shown.height) / to.height);
+    for (let column = 0; column < to.width; column += 1) {
+      const x = Math.floor(shown.left + ((column + 0.5) * shown.width) / to.width);
+      const at = row * to.width + (flip ? to.width - 1 - column : column);
+      if (x >= 0 && y >= 0 && x < width && y < height) mask[at] = data[y * width + x]!;
     }
   }
   return mask;
 }
 
 /** The window of an image that `decodeImage` shows for a fit; for `pad` it is larger than the image. */
-function fitted(width: number, height: number, fit: Geometry["fit"], size: number): Window {
-  if (fit === "squash") return { left: 0, top: 0, width, height };
+function fitted(picture: Sides, fit: Geometry["fit"], to: Sides): Window {
+  if (fit === "squash") return { left: 0, top: 0, ...picture };
   if (fit === "pad") {
-    const side = Math.max(width, height);
-    const before = (length: number) => -Math.floor((side - length) / 2);
-    return { left: before(width), top: before(height), width: side, height: side };
+    const sides = paddedSides(picture, to);
+    const before = (outer: number, length: number) => -Math.floor((outer - length) / 2);
+    return { left: before(sides.width, picture.width), top: before(sides.height, picture.height), ...sides };
   }
-  const sides = coveringSides({ width, height }, size);
-  const { left, top } = centred(sides, size);
-  const cut = (before: number, length: number, resized: number) => ({
-    before: (before * length) / resized,
-    length: (size * length) / resized,
-  });
-  const [columns, rows] = [cut(left, width, sides.width), cut(top, height, sides.height)];
-  return { left: columns.before, top: rows.before, width: columns.length, height: rows.length };
+  const sides = coveringSides(picture, [to.height, to.width]);
+  const { left, top } = centred(sides, to);
+  const across = (length: number) => (length * picture.width) / sides.width;
+  const down = (length: number) => (length * picture.height) / sides.height;
+  return { left: across(left), top: down(top), width: across(to.width), height: down(to.height) };
 }

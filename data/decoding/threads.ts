@@ -2,7 +2,7 @@
 import { availableParallelism } from "node:os";
 import { extname } from "node:path";
 import { Worker } from "node:worker_threads";
-import { FileError, HeddleError } from "../../compiler/index.ts";
+import { FileError, HeddleError, type ImageSize, sidesOf } from "../../compiler/index.ts";
 import type { ImageOptions, Rendered, RenderJob } from "./render.ts";
 import { localRenderer, type Renderer } from "./renderer.ts";
 
@@ -31,8 +31,11 @@ export class DecodingError extends HeddleError {}
 const small = { side: 64, cores: 2 };
 
 /** Default number of workers for an image size: one core is left for the thread that feeds the device. */
-export const usualWorkers = (size: number, cores: number): number =>
-  cores <= small.cores && size <= small.side ? 0 : Math.max(1, cores - 1);
+export function usualWorkers(size: ImageSize, cores: number): number {
+  const { width, height } = sidesOf(size);
+  const isSmall = Math.max(width, height) <= small.side;
+  return cores <= small.cores && isSmall ? 0 : Math.max(1, cores - 1);
+}
 
 /** A worker decodes one image while the bytes of the next are being read. */
 const jobsEach = 2;

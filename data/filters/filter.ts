@@ -11,7 +11,7 @@ import { decodeUtf8 } from "../folders.ts";
 import type { RawSample } from "../samples.ts";
 import { type CaptionFault, captionFaults, holdsAnyOf } from "./caption-checks.ts";
 import type { Filter, Judge, Judgement } from "./judgement.ts";
-import { captionMeasures, fieldOf, pictureMeasures, sidesOf } from "./measures.ts";
+import { captionMeasures, fieldOf, pictureMeasures, sidesOfSample } from "./measures.ts";
 import { unlike } from "./near-duplicates.ts";
 
 /**
@@ -116,7 +116,7 @@ function boundedBy(name: string, text: string): ((holds: Holds) => Judge) | unde
   if (ofPicture) {
     return (holds) => async (raw) => {
       if (raw.image === undefined) return { kept: raw };
-      return holds(ofPicture(await sidesOf(raw, raw.image))) ? { kept: raw } : { dropped: text };
+      return holds(ofPicture(await sidesOfSample(raw, raw.image))) ? { kept: raw } : { dropped: text };
     };
   }
   if (!name.startsWith("score.")) return undefined;

@@ -1,4 +1,5 @@
 /** Numeric measures for filters: of a caption, of an image, and from a sample's JSON. */
+import type { Sides } from "../../compiler/index.ts";
 import { type ImageSource, imageSides } from "../images.ts";
 import type { RawSample } from "../samples.ts";
 
@@ -19,11 +20,6 @@ export const captionMeasures: Readonly<Record<string, (caption: string) => numbe
   "caption.characters": (caption) => [...caption].length,
 };
 
-interface Sides {
-  readonly width: number;
-  readonly height: number;
-}
-
 /** Measures of an image, after EXIF rotation. */
 export const pictureMeasures: Readonly<Record<string, (sides: Sides) => number>> = {
   "image.width": ({ width }) => width,
@@ -36,7 +32,7 @@ export const pictureMeasures: Readonly<Record<string, (sides: Sides) => number>>
 const known = new WeakMap<RawSample, Promise<Sides>>();
 
 /** FileError when the image cannot be read. */
-export function sidesOf(raw: RawSample, image: ImageSource): Promise<Sides> {
+export function sidesOfSample(raw: RawSample, image: ImageSource): Promise<Sides> {
   const sides = known.get(raw) ?? imageSides(image);
   known.set(raw, sides);
   return sides;

@@ -35,4 +35,4 @@ export const familyCheckpoints = <C extends Config>(
 });
 
 /** The checkpoints from which a job on a model built of the family's parts can start. */
-export const internvlCheckpoints = checkpointFamily({ layouts: [familyRules], parts, fit: positionsFit });
+export const internvlCheckpoints = checkpointFamily({ layouts: [familyRules], parts, fit: positionsFit }, {});

@@ -2,17 +2,11 @@
  * Semantic segmentation by sliding windows: each window's scores are resized to it, and averaged where windows overlap.
  * MMSegmentation 0.30, mmseg/models/segmentors/encoder_decoder.py, `slide_inference`.
  */
-import type { HostTensor } from "../../compiler/index.ts";
+import type { HostTensor, Sides } from "../../compiler/index.ts";
 import { permute } from "../weights.ts";
 
-/** Width and height in pixels. */
-export interface MapSides {
-  readonly width: number;
-  readonly height: number;
-}
-
 /** The class of each pixel: [row, column]. */
-export interface ClassMap extends MapSides {
+export interface ClassMap extends Sides {
   readonly data: Int32Array;
 }
 
@@ -23,7 +17,7 @@ export function windowStarts(length: number, size: number, stride: number): read
 }
 
 /** Scores per pixel, [row, column, class]. */
-interface Scores extends MapSides {
+interface Scores extends Sides {
   readonly classes: number;
   readonly data: ArrayLike<number>;
 }
@@ -39,23 +33,23 @@ export function scoresOf(tensor: HostTensor): readonly Scores[] {
   }));
 }
 
-/** Accumulates the scores of windows of `size` x `size` pixels. */
-export function scoreMap({ width, height }: MapSides, size: number) {
+/** Accumulates the scores of windows of the sides `window`. */
+export function scoreMap({ width, height }: Sides, window: Sides) {
   const seen = new Uint16Array(width * height);
   let sum: Scores & { readonly data: Float32Array } = { width, height, classes: 0, data: new Float32Array(0) };
   return {
     add(scores: Scores, { left, top }: { readonly left: number; readonly top: number }): void {
       const { classes } = scores;
       if (sum.classes === 0) sum = { width, height, classes, data: new Float32Array(width * height * classes) };
-      for (const [row, line] of resized(scores, { width: size, height: size })) {
+      for (const [row, line] of resized(scores, window)) {
         const at = (top + row) * width + left;
-        const into = sum.data.subarray(at * classes, (at + size) * classes);
+        const into = sum.data.subarray(at * classes, (at + window.width) * classes);
         for (let i = 0; i < line.length; i += 1) into[i]! += line[i]!;
-        for (let column = 0; column < size; column += 1) seen[at + column]! += 1;
+        for (let column = 0; column < window.width; column += 1) seen[at + column]! += 1;
       }
     },
     /** The argmax class of each pixel, resized to the given size; ties go to the first class. */
-    classes(sides: MapSides): ClassMap {
+    classes(sides: Sides): ClassMap {
       const { classes, data } = sum;
       for (const [place, times] of seen.entries())
         if (times > 1) for (let c = 0; c < classes; c += 1) data[place * classes + c]! /= times;
@@ -79,7 +73,7 @@ function argmax(line: Float32Array, from: number, count: number): number {
  * Rows of bilinearly resized scores, as in torch.nn.functional.interpolate with align_corners = false; each row is
  * valid until the next.
  */
-function* resized({ width, height, classes, data }: Scores, to: MapSides): Generator<readonly [number, Float32Array]> {
+function* resized({ width, height, classes, data }: Scores, to: Sides): Generator<readonly [number, Float32Array]> {
   const [rows, columns] = [between(height, to.height), between(width, to.width)];
   const [mixed, line] = [new Float32Array(width * classes), new Float32Array(to.width * classes)];
   for (const [row, { low, high, share }] of rows.entries()) {

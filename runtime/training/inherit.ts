@@ -1,7 +1,7 @@
 /** Initial weights of a stage: from earlier runs and published checkpoints; the rest are initialized. */
 import { crc32 } from "#host";
 import { FileError, type HostTensor, hostTensor, inputName, type Node, type SizedAxis } from "../../compiler/index.ts";
-import type { CheckpointPlace, FitTensor } from "../../dsl/index.ts";
+import type { CheckpointPlace, FittedTensor } from "../../dsl/index.ts";
 import { fromPlaces, isWhole } from "../checkpoint-places.ts";
 import { quoted } from "../file-errors.ts";
 import { collapseNames } from "../name-patterns.ts";
@@ -17,7 +17,7 @@ export interface CheckpointFamily {
    */
   places(parameters: readonly Node[]): readonly (readonly CheckpointPlace[])[];
   /** Adapts a stored tensor of another shape to the parameter; undefined when it cannot. `data` is in stored order. */
-  readonly fit?: FitTensor;
+  fit?(parameter: string, stored: readonly number[], expected: readonly number[]): FittedTensor | undefined;
 }
 
 /** What was taken from one source. */

@@ -15,6 +15,7 @@ from PIL import Image
 draw = np.random.default_rng(11)
 small = Image.fromarray(draw.integers(0, 256, (9, 13, 3), dtype=np.uint8))
 picture = small.resize((41, 30), Image.BILINEAR)
+tall = small.rotate(90, expand=True).resize((17, 40), Image.BILINEAR)
 
 square = lambda n: {"height": n, "width": n}
 clip = {"image_processor_type": "CLIPImageProcessor", "size": {"shortest_edge": 12}, "crop_size": square(12)}
@@ -44,8 +45,23 @@ cases = {
     "part of the short side, of the class": {"image_processor_type": "ConvNextImageProcessor", "size": {"shortest_edge": 12}},
 }
 
+sized = lambda height, width: {"height": height, "width": width}
+donut = {"image_processor_type": "DonutImageProcessor"}
+# Of other sizes than 12 by 12: bytes before they are scaled.
+shapes = {
+    "a height and a width": {**vit, "size": sized(10, 23)},
+    "SegFormer's": {"image_processor_type": "SegformerImageProcessor", "size": sized(20, 9), "do_reduce_labels": True},
+    "a short side and a crop": {**clip, "size": {"shortest_edge": 25}, "crop_size": sized(24, 9)},
+    "a crop that some images do not fill": {**clip, "size": {"shortest_edge": 11}, "crop_size": sized(24, 8)},
+    "a crop that no image fills": {**clip, "size": {"shortest_edge": 5}, "crop_size": sized(15, 47)},
+    "a stretched image and a crop": {"image_processor_type": "DeiTImageProcessor", "size": sized(14, 30), "crop_size": sized(11, 24)},
+    "Donut's": {**donut, "size": sized(27, 20), "do_thumbnail": True, "do_align_long_axis": False, "do_pad": True},
+    "Donut's, wide": {**donut, "size": sized(11, 36)},
+    "Donut's of old": {"feature_extractor_type": "DonutFeatureExtractor", "size": [14, 33]},
+}
 
-def processed(fields):
+
+def processed(fields, picture=picture):
     name = fields.get("image_processor_type", fields.get("feature_extractor_type"))
     name = name.replace("FeatureExtractor", "ImageProcessor")
     given = {k: v for k, v in fields.items() if v is not None}
@@ -53,14 +69,24 @@ def processed(fields):
     return np.asarray(processor(picture, return_tensors="np").pixel_values, dtype=np.float32)
 
 
-file = io.BytesIO()
-picture.save(file, "PNG")
+def png(image):
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return text(file.getvalue())
+
+
 text = lambda data: base64.b64encode(data).decode()
 found = {}
 for name, fields in cases.items():
     pixels = processed(fields)
     assert pixels.shape == (1, 3, 12, 12), (name, pixels.shape)
     found[name] = {"config": fields, "pixels": text(pixels.tobytes())}
+pictures = {"wide": picture, "tall": tall}
+of_shapes = {
+    name: {"config": fields, **{which: {"size": made.shape[2:], "pixels": text(made.astype(np.uint8).tobytes())} for which, made in both.items()}}
+    for name, fields in shapes.items()
+    for both in [{which: processed({**fields, "do_rescale": False, "do_normalize": False}, image) for which, image in pictures.items()}]
+}
 path = Path(__file__).resolve().parents[2] / "test" / "fixtures" / "preprocessing.json"
-path.write_text(json.dumps({"picture": text(file.getvalue()), "cases": found}, indent=1) + "\n")
+path.write_text(json.dumps({"picture": png(picture), "tall": png(tall), "cases": found, "shapes": of_shapes}, indent=1) + "\n")
 print(f"{path.name}: {path.stat().st_size} bytes")

@@ -19,6 +19,9 @@ from transformers import (
     SiglipModel,
     SiglipTextConfig,
     SiglipVisionConfig,
+    ViTConfig,
+    ViTForImageClassification,
+    ViTImageProcessorPil,
 )
 
 root = Path(__file__).resolve().parents[2] / "test" / "fixtures" / "strangers"
@@ -138,8 +141,37 @@ def convnext():
     save("convnext", model, {"pixels": rounded(pixels), "logits": rounded(model(pixels).logits[0])})
 
 
+def tall_vit():
+    """Images of 24 by 8 pixels, and what transformers does with a wide and a tall file."""
+    names = {0: "ant", 1: "bee", 2: "cow"}
+    config = ViTConfig(
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=24,
+        image_size=(24, 8),
+        patch_size=4,
+        id2label=names,
+        label2id={name: i for i, name in names.items()},
+    )
+    model = drawn(ViTForImageClassification(config), 5)
+    folder = root / "tall-vit"
+    folder.mkdir(parents=True, exist_ok=True)
+    processor = ViTImageProcessorPil(size={"height": 24, "width": 8})
+    processor.save_pretrained(folder)
+    wide = Image.open(root / "siglip" / "picture.png").convert("RGB")
+    files = {"wide": wide, "tall": wide.rotate(90, expand=True)}
+    facts = {}
+    for name, image in files.items():
+        out = model(processor(image, return_tensors="pt").pixel_values, output_hidden_states=True)
+        patches = out.hidden_states[1][0, 1:].reshape(6, 2, 16)
+        facts[name] = {"logits": rounded(out.logits[0]), "block 1": rounded(patches[:, :, :2])}
+    save("tall-vit", model, facts)
+
+
 if __name__ == "__main__":
     torch.manual_seed(0)
     gpt_neox()
     siglip()
     convnext()
+    tall_vit()

@@ -188,7 +188,7 @@ describe("what a model takes", () => {
     const path = join(folder, "p.png");
     writeFileSync(path, png);
     const preprocessing = { mean: [0.5, 0.4, 0.3], std: [0.1, 0.2, 0.3], fit: "crop", margin: 1.5 } as const;
-    const pixels = await decodeImage(path, { size: 16, fit: "crop", short: 24 });
+    const pixels = await decodeImage(path, { size: 16, fit: "crop", cover: 24 });
     const wanted = imageTensor([pixels], { size: 16, normalization: preprocessing });
     for (const source of [path, new Uint8Array(png), new Blob([new Uint8Array(png)])])
       expect(await h.picture(source, { size: 16, preprocessing })).toEqual(wanted);

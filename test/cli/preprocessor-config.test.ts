@@ -1,8 +1,9 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { afterAll, describe, expect, test } from "vitest";
 import { pixelsFrom } from "../../cli/commands/run/pictures.ts";
-import { checkpointPreprocessing } from "../../cli/preprocessor-config.ts";
-import { centred } from "../../data/images.ts";
+import { checkpointPreprocessing, preprocessorConfig } from "../../cli/preprocessor-config.ts";
+import { type ImageSize, scaledSize } from "../../compiler/index.ts";
+import { centred, decodeImage } from "../../data/images.ts";
 import { scratch } from "./support.ts";
 
 const folder = scratch("preprocessor");
@@ -18,19 +19,19 @@ describe("a preprocessor_config.json", () => {
     [
       "ConvNeXT's part of the short side",
       { size: { shortest_edge: 224 }, crop_pct: 0.875 },
-      { fit: "crop", short: 256 },
+      { fit: "crop", cover: 256 },
     ],
-    ["the same as older files have it", { size: 224, crop_pct: 0.875 }, { fit: "crop", short: 256 }],
+    ["the same as older files have it", { size: 224, crop_pct: 0.875 }, { fit: "crop", cover: 256 }],
     ["ConvNeXT's large pictures", { size: { shortest_edge: 384 }, crop_pct: 1 }, { fit: "squash" }],
     [
       "DeiT's, which stretches before it cuts",
       { size: { height: 256, width: 256 }, do_center_crop: true, crop_size: { height: 224, width: 224 } },
-      { fit: "crop", short: 256, stretched: true },
+      { fit: "crop", cover: 256, stretched: true },
     ],
     [
       "DINOv2's",
       { size: { shortest_edge: 256 }, do_center_crop: true, crop_size: { height: 224, width: 224 } },
-      { fit: "crop", short: 256 },
+      { fit: "crop", cover: 256 },
     ],
   ])("is obeyed: %s", async (_, json, want) => {
     expect(await geometry({ ...json, resample: 2 })).toEqual({ ...want, centre: "lower", interpolation: "bilinear" });
@@ -41,8 +42,21 @@ describe("a preprocessor_config.json", () => {
     [{ size: 224, crop_pct: 0.9, do_center_crop: true }, /"do_center_crop" is true, but crop_pct already crops/],
     [{ size: { height: 224, width: 224 }, crop_pct: 0.9 }, /"size" is .*a number or a shortest_edge/],
     [{ do_resize: false }, /"do_resize" is false/],
-    [{ size: { shortest_edge: 224 }, do_center_crop: false }, /"do_center_crop" is false, but images must become/],
-    [{ size: { height: 224, width: 192 } }, /"size" is .*an equal height and width/],
+    [{ size: { shortest_edge: 224 }, do_center_crop: false }, /"do_center_crop" is false, but images must get/],
+    [{ size: { height: 224 } }, /"size" is .*a number, a shortest_edge, or a height and a width/],
+    [{ size: [224] }, /"size" is .*a list must have a height and a width/],
+    [
+      { image_processor_type: "DonutImageProcessor", do_thumbnail: false },
+      /"do_thumbnail" is false, but images must get the model's size/,
+    ],
+    [
+      { image_processor_type: "DonutImageProcessor", do_align_long_axis: true },
+      /"do_align_long_axis" is true, which is not supported/,
+    ],
+    [
+      { image_processor_type: "LlavaImageProcessor", do_pad: true, crop_size: { height: 300, width: 224 } },
+      /"size" is .*padded images are resized to crop_size at once/,
+    ],
     [{ size: { shortest_edge: 3136, longest_edge: 12845056 } }, /"size" is .*but longest_edge is not supported/],
     ...[0, 4, 5].map(
       (resample) => [{ size: 224, resample }, new RegExp(`"resample" is ${resample}, but must be one of`)] as const,
@@ -66,15 +80,25 @@ describe("a preprocessor_config.json", () => {
 });
 
 interface Reference {
-  /** A PNG file. */
+  /** PNG files. */
   readonly picture: string;
+  readonly tall: string;
   /** Files, and the pixels that transformers makes with them: f32 [3, 12, 12] in base64. */
   readonly cases: Readonly<Record<string, { readonly config: object; readonly pixels: string }>>;
+  /** Files, and the size and bytes [channel, row, column] of both pictures, before they are scaled. */
+  readonly shapes: Readonly<Record<string, { readonly config: object } & Readonly<Record<"wide" | "tall", Shaped>>>>;
 }
+
+interface Shaped {
+  readonly size: readonly [number, number];
+  readonly pixels: string;
+}
+
+const half = { mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5] } as const;
 
 describe("pixels of a preprocessor_config.json are those of transformers", () => {
   const path = new URL("../fixtures/preprocessing.json", import.meta.url);
-  const { picture, cases } = JSON.parse(readFileSync(path, "utf8")) as Reference;
+  const { picture, tall, cases, shapes } = JSON.parse(readFileSync(path, "utf8")) as Reference;
   const source = { name: "picture.png", bytes: Buffer.from(picture, "base64") };
 
   test.each(Object.entries(cases))("%s", async (_, { config, pixels }) => {
@@ -87,12 +111,74 @@ describe("pixels of a preprocessor_config.json are those of transformers", () =>
     expect(Math.max(...want.map((value, i) => Math.abs(value - made.data[i]!))) / scale).toBeLessThan(1e-5);
     expect(unknown).toEqual([]);
   });
+
+  test.each(Object.entries(shapes))("%s, of a height and a width", async (_, { config, ...made }) => {
+    writeFileSync(folder.at("preprocessor_config.json"), JSON.stringify(config));
+    for (const [which, png] of Object.entries({ wide: picture, tall })) {
+      const { size, pixels } = made[which as keyof typeof made];
+      const { geometry, otherwise } = (await checkpointPreprocessing(folder.at(), size))!;
+      expect(otherwise).toBeUndefined();
+      const bytes = { name: which, bytes: Buffer.from(png, "base64") };
+      const { data, channels } = await decodeImage(bytes, { size, ...geometry });
+      const count = size[0] * size[1];
+      const planes = Array.from({ length: 3 * count }, (_, i) => data[(i % count) * channels + Math.floor(i / count)]);
+      expect([which, planes]).toEqual([which, [...Buffer.from(pixels, "base64")]]);
+    }
+  });
+
+  test.each<readonly [string, object, readonly [number, number], object]>([
+    [
+      "in proportion, along the short side where the crop keeps its aspect ratio",
+      { size: { shortest_edge: 200 }, crop_size: { height: 192, width: 96 } },
+      [384, 192],
+      { geometry: { fit: "crop", cover: 400 } },
+    ],
+    [
+      "along each side, where it has another, which is then said",
+      { size: { shortest_edge: 256 }, crop_size: { height: 224, width: 224 } },
+      [448, 112],
+      { geometry: { fit: "crop", cover: [512, 128] }, otherwise: 224 },
+    ],
+    [
+      "stretched along each side",
+      { ...{ size: { height: 60, width: 20 }, crop_size: { height: 48, width: 16 } }, do_center_crop: true },
+      [96, 32],
+      { geometry: { fit: "crop", cover: [120, 40], stretched: true } },
+    ],
+    ["squashed", { size: { height: 384, width: 640 } }, [192, 192], { otherwise: [384, 640] }],
+    ["as a list", { size: [384, 640] }, [384, 640], { geometry: { fit: "squash" } }],
+  ])("of a model of another size is obeyed %s", async (_, config, size, want) => {
+    writeFileSync(folder.at("preprocessor_config.json"), JSON.stringify(config));
+    expect(await checkpointPreprocessing(folder.at(), size)).toMatchObject(want);
+  });
+
+  test.each<readonly [Parameters<typeof preprocessorConfig>[0], ImageSize]>([
+    [{ ...half, fit: "squash" }, [384, 128]],
+    [{ ...half, margin: 8 / 7, interpolation: "bilinear" }, 224],
+    [{ ...half, fit: "pad" }, [64, 64]],
+  ])("is written so that it reads back: %j at %j", async (preprocessing, size) => {
+    writeFileSync(folder.at("preprocessor_config.json"), JSON.stringify(preprocessorConfig(preprocessing, size)));
+    const { fit, margin = 1, mean, std, interpolation = "bicubic" } = preprocessing;
+    const cropped = { cover: scaledSize(size, margin) };
+    expect(await checkpointPreprocessing(folder.at(), size)).toMatchObject({
+      ...{ mean, std, unknown: [] },
+      geometry: { fit: fit ?? "crop", interpolation, ...(fit ? {} : cropped) },
+    });
+  });
+
+  test("is none for a geometry that no processor has", () => {
+    for (const fit of ["crop", "pad"] as const)
+      expect(preprocessorConfig({ ...half, fit }, [384, 128])).toBeUndefined();
+  });
 });
 
 test("a centre between two pixels is torchvision's or transformers'", () => {
-  const sides = { width: 343, height: 227 };
-  expect(centred(sides, 224)).toMatchObject({ left: 60, top: 2 });
-  expect(centred(sides, 224, "lower")).toMatchObject({ left: 59, top: 1 });
+  const [sides, crop] = [
+    { width: 343, height: 227 },
+    { width: 224, height: 224 },
+  ];
+  expect(centred(sides, crop)).toMatchObject({ left: 60, top: 2 });
+  expect(centred(sides, crop, "lower")).toMatchObject({ left: 59, top: 1 });
 });
 
 test("names what it does not know, so that a command can say so", async () => {

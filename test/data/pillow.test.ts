@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { centred, coveringSides, decodeImage, decodeWindow, type Geometry } from "../../data/images.ts";
-import { type Pixels, padPixels, resizePixels } from "../../data/pixels.ts";
+import { type Pixels, placedPixels, resizePixels } from "../../data/pixels.ts";
 import { seeded } from "../support/samples.ts";
 
 interface Fixture {
@@ -36,7 +36,7 @@ describe("the sides of a picture", () => {
     for (const [width, height, size, toWidth, toHeight, left, top] of fixture.sides) {
       const sides = coveringSides({ width: width!, height: height! }, size!);
       expect([width, height, size, sides.width, sides.height]).toEqual([width, height, size, toWidth, toHeight]);
-      expect(centred(sides, size!)).toEqual({ left, top, width: size, height: size });
+      expect(centred(sides, { width: size!, height: size! })).toEqual({ left, top, width: size, height: size });
     }
     expect(coveringSides({ width: 720, height: 480 }, 336)).toEqual({ width: 504, height: 336 });
   });
@@ -97,8 +97,10 @@ describe("padding", () => {
     expect([...data.subarray(0, 3)]).toEqual([123, 116, 103]);
   });
 
-  it("puts what is left of an odd difference below and right", () => {
+  it("surrounds an image by a colour", () => {
     const one: Pixels = { width: 1, height: 2, channels: 3, data: Uint8Array.of(1, 2, 3, 4, 5, 6) };
-    expect([...padPixels(one, [7, 8, 9]).data]).toEqual([1, 2, 3, 7, 8, 9, 4, 5, 6, 7, 8, 9]);
+    expect([...placedPixels(one, { width: 2, height: 2, left: 0, top: 0 }, [7, 8, 9]).data]).toEqual([
+      1, 2, 3, 7, 8, 9, 4, 5, 6, 7, 8, 9,
+    ]);
   });
 });

@@ -6,6 +6,7 @@ import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { FileError } from "../../compiler/index.ts";
 import { render } from "../../data/decoding/render.ts";
 import { DecodingError, renderer, usualWorkers } from "../../data/decoding/threads.ts";
+import { paddedSides } from "../../data/images.ts";
 import { decodeImage, openData } from "../../data/index.ts";
 import { temporaryFolder } from "./support.ts";
 
@@ -43,13 +44,13 @@ describe("render", () => {
     const shapes = [
       { fit: "squash", interpolation: "bilinear" },
       { fit: "crop" },
-      { fit: "crop", short: 6, interpolation: "lanczos" },
+      { fit: "crop", cover: 6, interpolation: "lanczos" },
       { fit: "pad" },
     ] as const;
     for (const shape of shapes) {
       const image = { name: "x", bytes };
       const { pixels } = await render({ image, seed: 1, keys: [] }, { size: 5, ...shape, normalization: plain });
-      const expected = await decodeImage(image, { size: 5, ...shape });
+      const expected = await decodeImage(image, { size: 5, fill: [0, 0, 0], ...shape }); // the mean's colour
       const planes = [0, 1, 2].flatMap((channel) =>
         Array.from({ length: 25 }, (_, i) => expected.data[i * expected.channels + channel]! / 255),
       );
@@ -94,21 +95,30 @@ describe("render", () => {
       { fit: "crop", augmentation: { flip: 1 } },
       { fit: "crop", augmentation: { scale: [0.3, 1], flip: 0.5 } },
     ] as const;
+    const normalization = { ...plain, mean: [0, 200.5 / 255, 0] } as const; // the colour of the padding
     for (const variant of variants) {
-      for (const key of [1, 2, 3, 4]) {
-        const shown = await render(
-          { image, mask, seed: 4, keys: [key] },
-          { size: 24, normalization: plain, ...variant },
-        );
-        const green = shown.pixels.subarray(24 * 24, 2 * 24 * 24);
-        let same = 0;
-        for (const [i, number] of shown.mask!.entries()) {
-          const colour = number === 255 ? 116 : number; // the green of what pictures are padded with
-          if (Math.abs(green[i]! * 255 - colour) < 26) same += 1;
+      for (const [rows, columns] of [
+        [24, 24],
+        [30, 14],
+        [13, 40],
+      ] as const) {
+        for (const key of [1, 2, 3, 4]) {
+          const job = { image, mask, seed: 4, keys: [key] };
+          const shown = await render(job, { size: [rows, columns], normalization, ...variant });
+          const count = rows * columns;
+          expect([shown.pixels.length, shown.mask!.length]).toEqual([3 * count, count]);
+          const green = shown.pixels.subarray(count, 2 * count);
+          let same = 0;
+          for (const [i, number] of shown.mask!.entries()) {
+            const colour = number === 255 ? 200 : number;
+            if (Math.abs(green[i]! * 255 + 200.5 - colour) < 26) same += 1;
+          }
+          const what = `${JSON.stringify(variant)} ${rows} ${columns} ${key}`;
+          expect(same / count, what).toBeGreaterThan(0.75); // edges are blurred by resizing
+          const sides = paddedSides({ width, height }, { width: columns, height: rows });
+          const beside = variant.fit === "pad" ? 1 - (width * height) / (sides.width * sides.height) : 0;
+          expect(shown.mask!.filter((n) => n === 255).length / count, what).toBeCloseTo(beside, 1);
         }
-        expect(same / (24 * 24), `${JSON.stringify(variant)} ${key}`).toBeGreaterThan(0.8); // edges are blurred by resizing
-        if (variant.fit === "pad")
-          expect(shown.mask!.filter((n) => n === 255).length / 24).toBeCloseTo(24 * (5 / 11), -1);
       }
     }
   });
@@ -189,6 +199,7 @@ describe("rendering threads", () => {
     const sizes = [8, 64, 65, 448];
     expect(sizes.map((size) => usualWorkers(size, 1))).toEqual([0, 0, 1, 1]);
     expect(sizes.map((size) => usualWorkers(size, 2))).toEqual([0, 0, 1, 1]);
+    expect([usualWorkers([64, 16], 2), usualWorkers([16, 65], 2)]).toEqual([0, 1]);
     expect(sizes.map((size) => usualWorkers(size, 8))).toEqual([7, 7, 7, 7]);
   });
 });

@@ -2,7 +2,9 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
+import { render } from "../../data/decoding/render.ts";
 import { decodeTiles } from "../../data/images.ts";
+import { openData } from "../../data/index.ts";
 import { tilesFor } from "../../data/tiles.ts";
 
 const read = <T>(name: string): T =>
@@ -40,6 +42,13 @@ describe("a picture", () => {
     const count = async (most: number, thumbnail: boolean) =>
       (await decodeTiles(source, { size: 8, least: 1, most, thumbnail })).length;
     expect(await Promise.all([count(1, true), count(6, true), count(6, false)])).toEqual([1, 7, 6]);
+  });
+
+  it("is cut into squares only", async () => {
+    const image = { size: [8, 16], fit: "squash", tiles: { least: 1, most: 2, thumbnail: false, room: 2 } } as const;
+    const message = "cutting images into tiles needs square images, but these are 8 × 16 (height × width)";
+    await expect(openData(["none.json"], "conversations", { seed: 1, batch: 1, image })).rejects.toThrow(message);
+    await expect(render({ image: "none.png", seed: 1, keys: [] }, image)).rejects.toThrow(message);
   });
 
   it("is not cut into numbers of tiles that make no sense", () => {

@@ -8,6 +8,7 @@ import {
   configure,
   input,
   interpolatePositions,
+  type PatchGrid,
   resizedPositions,
   rootParams,
   rotary,
@@ -85,13 +86,20 @@ describe("positions", () => {
     [5, 3],
     [1, 4],
     [3, 3],
-  ])("of a %i grid become those of a %i grid, in a graph and on the host alike", async (from, to) => {
-    const [token, embed] = [axis("token", from * from), axis("embed", 3)];
-    const x = draw((from * from + 1) * 3, 8);
+    [4, [6, 2]],
+    [
+      [2, 5],
+      [7, 3],
+    ],
+    [[3, 4], 5],
+  ] as const)("of a %j grid become those of a %j grid, in a graph and on the host alike", async (from, to) => {
+    const count = (grid: PatchGrid) => (typeof grid === "number" ? grid ** 2 : grid[0] * grid[1]);
+    const [token, embed] = [axis("token", count(from)), axis("embed", 3)];
+    const x = draw((count(from) + 1) * 3, 8);
     const graph = makeGraph("positions", [
       part(
         "y",
-        transpose(interpolatePositions(input("x", "f32", [token, embed]), from, to), [axis("token", to * to), embed]),
+        transpose(interpolatePositions(input("x", "f32", [token, embed]), from, to), [axis("token", count(to)), embed]),
       ),
     ]);
     const feeds = { x: hostTensor("f32", [token, embed] as never, x.subarray(3)) };

@@ -31,7 +31,7 @@ describe("windows", () => {
         { name: "column", size: size / patch },
       ];
       const all = hostTensor("f32", axes, Float32Array.from(windows.flatMap(({ scores }) => scores)));
-      const map = scoreMap({ width, height }, size);
+      const map = scoreMap({ width, height }, { width: size, height: size });
       for (const [i, scores] of scoresOf(all).entries()) map.add(scores, places[i]!);
       const found = map.classes({ width: columns, height: rows });
       expect([...found.data]).toEqual(right);

@@ -3,7 +3,7 @@
  * (mmseg/core/evaluation/metrics.py): counts summed over all images, classes that never occur excluded.
  */
 import { basename } from "node:path";
-import { FileError, UsageError } from "../../../compiler/index.ts";
+import { FileError, type ImageSize, sizeOfSides, sizeText, UsageError } from "../../../compiler/index.ts";
 import {
   type Classes,
   type Classification,
@@ -77,7 +77,10 @@ async function evaluateSegmentation(named: NamedModel, options: EvaluateOptions)
   return {
     samples: judged,
     results: resultsOf(measures, labels),
-    asked: { ...(stride === undefined ? { whole: size } : { window: size, stride }), firstClass: first },
+    asked: {
+      ...(stride === undefined ? { whole: shown(size) } : { window: shown(size), stride: shown(sizeOfSides(stride)) }),
+      firstClass: first,
+    },
     skipped: broken,
     ...(options.out !== undefined && {
       sections: [
@@ -87,6 +90,9 @@ async function evaluateSegmentation(named: NamedModel, options: EvaluateOptions)
     }),
   };
 }
+
+/** One number for a square, else "384 × 640". */
+const shown = (size: ImageSize): number | string => (typeof size === "number" ? size : sizeText(size));
 
 function resultsOf(measures: Classification, labels: readonly string[]): Results {
   const nameOf = (label: string, value: number) => (labels.indexOf(label) === value ? label : `${label} (${value})`);

@@ -15,6 +15,7 @@ import { json } from "../../output.ts";
 import { graphOf, modeOf, type NamedModel, openModel, say, withWeights } from "./opened-model.ts";
 import type { RunOptions } from "./options.ts";
 import { albumOf, pictureFeeds, preprocessingFor, requirePictures } from "./pictures.ts";
+import { axesText, gridOf, type TokenGrid, tokenGrid } from "./token-grid.ts";
 
 export interface FeaturesOptions extends RunOptions {
   readonly image: readonly string[];
@@ -44,6 +45,7 @@ export async function featuresCommand(source: string, options: FeaturesOptions):
   const files = fileNames(options.image, options.out);
   const graph = selectOutputs(whole, blocks.map(outputName));
   const preprocessing = await preprocessingFor(named, graph, "features", options);
+  const grid = tokenGrid(graph, preprocessing.geometry.size, mode.grid?.(named.config!));
   await makeFolder(options.out);
   const written = await withWeights(named, graph, options, async (model) => {
     const batch = Math.min(options.batch, options.image.length);
@@ -61,7 +63,7 @@ export async function featuresCommand(source: string, options: FeaturesOptions):
     model.onParts((parts) => progress.update(done, { parts }));
     try {
       for await (const result of runRows(session, rows)) {
-        shape = await writeMaps(result, before, files, { model: source, fit });
+        shape = await writeMaps(result, before, grid, files, { model: source, fit });
         done = result.from + result.count;
         progress.update(done);
       }
@@ -116,14 +118,15 @@ function fileNames(images: readonly string[], folder: string): readonly string[]
 /** Writes `block.N` [row, column, width] and `block.N.class` [width] of each image of a batch. */
 async function writeMaps(
   { from, count, rows, outputs }: RowsResult,
-  before: number | undefined,
+  before: number,
+  grid: TokenGrid,
   files: readonly string[],
   metadata: Readonly<Record<string, string>>,
 ): Promise<MapShape> {
   let shape: MapShape = [0, 0, 0];
   for (let row = 0; row < count; row++) {
     const tensors = Object.entries(outputs).flatMap(([name, states]) => {
-      const parts = maps(name, rowOf(states, row, rows), before);
+      const parts = maps(name, rowOf(states, row, rows), before, grid);
       shape = parts[0]!.shape as MapShape;
       return parts;
     });
@@ -139,10 +142,10 @@ function rowOf({ dtype, axes, data }: HostTensor, row: number, rows: number): Ho
 }
 
 /**
- * Splits states into a map and leading tokens: rows and columns as they are, or tokens as a square grid in row-major
- * order.
+ * Splits states into a map and leading tokens: rows and columns as they are, or tokens as a grid in row-major order, of
+ * patches of the image.
  */
-function maps(name: string, states: HostTensor, before = 0) {
+function maps(name: string, states: HostTensor, before: number, grid: TokenGrid) {
   const axes = states.axes as readonly SizedAxis[];
   const part = (suffix: string, shape: readonly number[], data: Float32Array) => ({
     name: `${name}${suffix}`,
@@ -156,15 +159,11 @@ function maps(name: string, states: HostTensor, before = 0) {
   const width = others.reduce((n, axis) => n * sizeOf(axis)!, 1);
   if (rows !== undefined && columns !== undefined)
     return [part("", [rows, columns, width], permute(states, ["row", "column", ...others]).data as Float32Array)];
-  const side = Math.sqrt((tokens ?? 0) - before);
-  if (!Number.isInteger(side) || side < 1)
-    throw new UsageError(
-      `"${name}" is [${axes.map((a) => `${a.name}=${a.size}`).join(", ")}]: features must have axes row and column, or tokens of which all but the first ${before} form a square`,
-    );
+  const [down, across] = gridOf((tokens ?? 0) - before, grid, `"${name}" is [${axesText(axes)}]`);
   const data = permute(states, ["token", ...others]).data as Float32Array;
   const first = data.subarray(0, before * width);
   return [
-    part("", [side, side, width], data.subarray(before * width)),
+    part("", [down, across, width], data.subarray(before * width)),
     ...(before === 0 ? [] : [part(".class", before === 1 ? [width] : [before, width], first)]),
   ];
 }

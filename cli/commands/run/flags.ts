@@ -24,7 +24,13 @@ export const runFlags = (command: Command, source: string): Command =>
     .option("--offload", "leave weights on disk and stream them through the device, part by part", false)
     .option("--memory <size>", "with --offload: size of the weights held at once (2GB)", byteCount)
     .option("--no-tuning", "ignore the results of heddle tune")
-    .addOption(new Option("--fit <how>", "how images are made square").choices(["crop", "squash", "pad"]))
+    .addOption(
+      new Option("--fit <how>", "how images get the aspect ratio of the model's input").choices([
+        "crop",
+        "squash",
+        "pad",
+      ]),
+    )
     .option(...checkTypesFlag)
     .option("--json", "print JSON", false)
     .hook("preAction", async (_, chosen) => {

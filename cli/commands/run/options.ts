@@ -10,7 +10,7 @@ export interface RunOptions {
   readonly set: readonly string[];
   /** Rows per run. */
   readonly batch: number;
-  /** How images become square; default as the mode has it. */
+  /** How images get the aspect ratio of the model's input; default as the mode has it. */
   readonly fit?: Geometry["fit"];
   /**
    * Storage dtype of the weights; f16 is also the compute dtype where the device supports it. Accumulation is in f32

@@ -1,7 +1,17 @@
 /** Image preprocessing of a mode: the model's size, the mode's fit, mean and std from the record or the checkpoint. */
 import { existsSync } from "node:fs";
 import { extname } from "node:path";
-import { FileError, type Graph, type HostTensor, UsageError } from "../../../compiler/index.ts";
+import {
+  FileError,
+  type Graph,
+  type HostTensor,
+  type ImageSize,
+  scaledSize,
+  sizeOfSides,
+  sizeText,
+  squareSide,
+  UsageError,
+} from "../../../compiler/index.ts";
 import {
   decodeImage,
   decodeTiles,
@@ -10,6 +20,7 @@ import {
   type ImageStore,
   imageStore,
   imageTensor,
+  meanColour,
   type Normalization,
   type Pixels,
   type Tiling,
@@ -30,15 +41,11 @@ export function requirePictures(paths: readonly string[]): void {
   if (missing.length > 0) throw new FileError(`no such image: ${missing.map((path) => `"${path}"`).join(", ")}`);
 }
 
-/** The side of the square input "pixels". */
-function imageSide(graph: Graph): number {
+/** The size of the input "pixels". Throws UsageError if it is symbolic. */
+export function imageSize(graph: Graph): ImageSize {
   const { axes } = feedNamed(graph, "pixels").type;
-  const [side, other] = ["row", "column"].map((name) => axes.find((a) => a.name === name)?.size);
-  if (typeof side === "number" && other === side) return side;
-  if (typeof side === "number" && typeof other === "number")
-    throw new UsageError(
-      `graph @${graph.name} takes "pixels" of ${side} × ${other}, but heddle run makes images square: set both sizes to one number with --set, or give your own pixels with session(...).run from a program`,
-    );
+  const [height, width] = ["row", "column"].map((name) => axes.find((a) => a.name === name)?.size);
+  if (typeof height === "number" && typeof width === "number") return sizeOfSides({ width, height });
   throw new UsageError(`graph @${graph.name} leaves the size of "pixels" open: set it with --set`);
 }
 
@@ -46,7 +53,7 @@ function imageSide(graph: Graph): number {
 export interface PicturePreprocessing {
   readonly geometry: Geometry;
   readonly normalization: Normalization;
-  /** How a chat's image is tiled, if it is: into several images, each squashed to the size. */
+  /** How a chat's image is tiled, if it is: into several images, each a square of the size. */
   readonly tiling?: Tiling;
 }
 
@@ -63,18 +70,18 @@ export async function preprocessingFor(
   shape: (geometry: Geometry) => string = shapeText,
 ): Promise<PicturePreprocessing> {
   const record = model?.preprocessing;
-  const size = imageSide(graph);
+  const size = imageSize(graph);
   const found = await checkpointPreprocessing(storedWeights(weights), size);
   const { mean, std } = found ?? record ?? imagenetPreprocessing;
   const ofRecord = record?.fit;
   const ofMode = typeof ofRecord === "object" ? ofRecord[mode] : undefined;
   const usual = typeof ofRecord === "string" ? ofRecord : "crop";
   const ofShape = record && {
-    ...(record.margin !== undefined && { short: Math.round(record.margin * size) }),
+    ...(record.margin !== undefined && { cover: scaledSize(size, record.margin) }),
     ...(record.interpolation && { interpolation: record.interpolation }),
   };
   const fit = asked ?? ofMode ?? found?.geometry.fit ?? usual;
-  const geometry: Geometry = { size, ...(found?.geometry ?? ofShape), fit };
+  const geometry: Geometry = { size, fill: meanColour(mean), ...(found?.geometry ?? ofShape), fit };
   const source = found
     ? sourceText(found)
     : record
@@ -85,17 +92,24 @@ export async function preprocessingFor(
   const limits = mode === "chat" && asked === undefined ? tileLimits({ model, config, given }, found) : undefined;
   if (limits && limits.least > limits.most)
     throw new UsageError(`an image cannot have at least ${limits.least} tiles and at most ${limits.most}`);
-  const tiling = limits && limits.most > 1 ? { size, ...limits } : undefined;
+  const tiling =
+    limits && limits.most > 1
+      ? { size: squareSide(size, `cutting images into tiles for graph @${graph.name}`), ...limits }
+      : undefined;
   const made = tiling ? tilingText(tiling, geometry) : shape(geometry);
-  say(`images: ${size} × ${size}, ${made}, mean ${numbers(mean)}, std ${numbers(std)} (${source})`);
+  say(`images: ${sizeText(size)}, ${made}, mean ${numbers(mean)}, std ${numbers(std)} (${source})`);
   return { geometry, normalization: { mean, std }, ...(tiling && { tiling }) };
 }
 
-/** The file, and what of it is not applied. */
-const sourceText = ({ path, unknown }: CheckpointPreprocessing): string =>
-  unknown.length === 0
-    ? path
-    : `${path}, of which ${unknown.join(", ")} ${unknown.length > 1 ? "are" : "is"} not understood`;
+/** The file, the size of its images if it has another aspect ratio, and what of it is not applied. */
+const sourceText = ({ path, otherwise, unknown }: CheckpointPreprocessing): string =>
+  [
+    path,
+    ...(otherwise === undefined ? [] : [`which is for ${sizeText(otherwise)}`]),
+    ...(unknown.length === 0
+      ? []
+      : [`of which ${unknown.join(", ")} ${unknown.length > 1 ? "are" : "is"} not understood`]),
+  ].join(", ");
 
 /**
  * How a chat's image is tiled: by `--set`, else by the checkpoint's preprocessor_config.json, else by the record.
@@ -126,9 +140,10 @@ const tilingText = ({ least, most, thumbnail }: Tiling, { interpolation = "bicub
   `${least} to ${most} tiles${thumbnail ? " and a thumbnail" : ""}, ${interpolation}`;
 
 /** "crop from 256, bilinear" */
-export function shapeText({ size, fit, short = size, stretched, interpolation = "bicubic" }: Geometry): string {
-  const from = stretched ? ` from ${short} × ${short}` : short === size ? "" : ` from ${short}`;
-  return `${fit}${fit === "crop" ? from : ""}, ${interpolation}`;
+export function shapeText({ size, fit, cover = size, stretched, interpolation = "bicubic" }: Geometry): string {
+  const from = stretched || typeof cover !== "number" ? sizeText(cover) : String(cover);
+  const isPlain = !stretched && sizeText(cover) === sizeText(size);
+  return `${fit}${fit === "crop" && !isPlain ? ` from ${from}` : ""}, ${interpolation}`;
 }
 
 /** A cache of images, each read once. */

@@ -1,5 +1,15 @@
 /** Segments images with a model that has the mode segment: by sliding windows, or the whole image at once. */
-import { bindSizes, type Graph, selectOutputs, symbol, UsageError } from "../../../compiler/index.ts";
+import {
+  bindSizes,
+  type Graph,
+  type Sides,
+  selectOutputs,
+  sidesOf,
+  sizeOfSides,
+  sizeText,
+  symbol,
+  UsageError,
+} from "../../../compiler/index.ts";
 import {
   coveringSides,
   decodeResized,
@@ -7,7 +17,6 @@ import {
   type ImageSource,
   imageTensor,
   type Pixels,
-  type Sides,
   white,
 } from "../../../data/index.ts";
 import type { SegmentMode } from "../../../dsl/index.ts";
@@ -21,8 +30,8 @@ import { requireOutputs } from "./towers.ts";
 export interface Segmenting {
   readonly graph: Graph;
   readonly preprocessing: PicturePreprocessing;
-  /** Stride of the windows in pixels; undefined if the whole image is squashed into one. */
-  readonly stride?: number;
+  /** Strides of the windows across and down; undefined if the whole image is squashed into one. */
+  readonly stride?: Sides;
   /** The image's sides are rounded up to a multiple of this. */
   readonly multiple: number;
   readonly firstClass: number;
@@ -43,19 +52,27 @@ export async function segmentingOf(named: NamedModel, options: RunOptions): Prom
   const graph = selectOutputs(named.graph, [mode.output]);
   const share = strideOf(mode);
   const whole = fitOf(named, options) === "squash";
-  const stride = (size: number) => Math.max(1, Math.round(share * size));
+  const stride = ({ size }: Geometry): Sides => {
+    const { width, height } = sidesOf(size);
+    const part = (side: number) => Math.max(1, Math.round(share * side));
+    return { width: part(width), height: part(height) };
+  };
   const shape = (geometry: Geometry): string =>
     whole
       ? shapeText({ ...geometry, fit: "squash" })
-      : `windows ${stride(geometry.size)} apart, ${geometry.interpolation ?? "bicubic"}`;
+      : `windows ${strideText(stride(geometry))} apart, ${geometry.interpolation ?? "bicubic"}`;
   const preprocessing = await preprocessingFor(named, graph, "segment", options, shape);
   const { multiple = 1, firstClass = 0, output } = mode;
   return {
     ...{ graph, preprocessing, firstClass, output },
-    ...(!whole && { stride: stride(preprocessing.geometry.size) }),
+    ...(!whole && { stride: stride(preprocessing.geometry) }),
     multiple: typeof multiple === "function" ? multiple(named.config!) : multiple,
   };
 }
+
+/** "16", or "16 × 32" down and across. */
+export const strideText = (stride: Sides): string =>
+  stride.width === stride.height ? String(stride.width) : sizeText(sizeOfSides(stride));
 
 function strideOf({ stride = usualStride }: SegmentMode): number {
   if (stride > 0 && stride <= 1) return stride;
@@ -79,11 +96,12 @@ export async function openSegmenter(model: LoadedModel, of: Segmenting, { batch 
     bindSizes(of.graph, { batch: model.fixed ? batch : symbol("batch", { max: batch }) }),
   );
   const { size, interpolation } = of.preprocessing.geometry;
+  const window = sidesOf(size);
   return {
     async classesOf(source, sides) {
       const picture = await decodeResized(source, (own) => seenSides(own, of), interpolation);
-      const places = windowsOf(picture, size, of.stride ?? size);
-      const map = scoreMap(picture, size);
+      const places = windowsOf(picture, window, of.stride ?? window);
+      const map = scoreMap(picture, window);
       for (let from = 0; from < places.length; from += batch) {
         const own = places.slice(from, from + batch);
         const rows = model.fixed ? Array.from({ length: batch }, (_, i) => own[Math.min(i, own.length - 1)]!) : own;
@@ -96,13 +114,14 @@ export async function openSegmenter(model: LoadedModel, of: Segmenting, { batch 
   };
 }
 
-/** The resized sides: the short side becomes the window's; both are rounded up to the record's multiple. */
+/** The resized sides: the image covers a window; both are rounded up to the record's multiple. */
 function seenSides(picture: Sides, { stride, multiple, preprocessing }: Segmenting): Sides {
   const { size } = preprocessing.geometry;
-  if (stride === undefined) return { width: size, height: size };
-  const up = (length: number) => Math.max(size, Math.ceil(length / multiple) * multiple);
+  const window = sidesOf(size);
+  if (stride === undefined) return window;
+  const up = (length: number, least: number) => Math.max(least, Math.ceil(length / multiple) * multiple);
   const { width, height } = coveringSides(picture, size);
-  return { width: up(width), height: up(height) };
+  return { width: up(width, window.width), height: up(height, window.height) };
 }
 
 /** The number of classes of a graph's output. */
@@ -119,8 +138,10 @@ interface Place {
   readonly top: number;
 }
 
-const windowsOf = ({ width, height }: Sides, size: number, stride: number): readonly Place[] =>
-  windowStarts(height, size, stride).flatMap((top) => windowStarts(width, size, stride).map((left) => ({ left, top })));
+const windowsOf = ({ width, height }: Sides, window: Sides, stride: Sides): readonly Place[] =>
+  windowStarts(height, window.height, stride.height).flatMap((top) =>
+    windowStarts(width, window.width, stride.width).map((left) => ({ left, top })),
+  );
 
 function pixelsOf(
   picture: Pixels,
@@ -128,7 +149,7 @@ function pixelsOf(
   { geometry: { size }, normalization }: PicturePreprocessing,
 ) {
   const views = places.map((place) => ({
-    window: { ...place, width: size, height: size },
+    window: { ...place, ...sidesOf(size) },
     flip: false,
     background: white,
   }));
