@@ -5,10 +5,10 @@ import type { EmaOptions } from "./ema.ts";
 import type { FrozenDType } from "./frozen.ts";
 import type { LoraOptions } from "./lora.ts";
 import { type LossResult, lossFault } from "./losses.ts";
-import { type AdamOptions, adamSettings } from "./optim/adamw.ts";
+import type { AdamOptions } from "./optim/adamw.ts";
 import type { Schedule } from "./optim/schedule.ts";
-import { aboveZero, callback, notNegative, settingFaults } from "./optim/setting-checks.ts";
-import { isUpdateRule, type UpdateRule } from "./optim/update-rule.ts";
+import { aboveZero, adamSettings, anUpdateRule, callback, notNegative, settingFaults } from "./optim/setting-checks.ts";
+import type { UpdateRule } from "./optim/update-rule.ts";
 import type { Params, Range } from "./params.ts";
 
 /** How parameters are updated. Adam's options (beta1, beta2, epsilon) apply to the default rule only. */
@@ -154,7 +154,7 @@ const stageSettings = {
 /** What settings of an optimizer must be. */
 const optimizerSettings = {
   ...adamSettings,
-  rule: { needed: "an update rule, such as lamb() or one that updateRule returns", accepts: isUpdateRule },
+  rule: anUpdateRule,
   weightDecay: notNegative,
   clip: aboveZero,
   decays: callback,

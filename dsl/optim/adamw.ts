@@ -1,6 +1,6 @@
 /** Adam and AdamW: two moments of every gradient. */
 import { add, cast, div, expm1, mul, neg, sqrt, sub, type Tensor } from "../tensor.ts";
-import { checkRuleOptions, decayRate, notNegative } from "./setting-checks.ts";
+import { adamSettings, checkRuleOptions } from "./setting-checks.ts";
 import { type UpdateInputs, type UpdateRule, updateRule } from "./update-rule.ts";
 
 /** Options of `adam` and `adamw`. */
@@ -30,9 +30,6 @@ export function adamDirection(
   const direction = div(div(mean, correct(beta1)), add(sqrt(div(square, correct(beta2))), epsilon));
   return { direction, state: { mean, square } };
 }
-
-/** What Adam's options must be. */
-export const adamSettings = { beta1: decayRate, beta2: decayRate, epsilon: notNegative };
 
 /**
  * Adam with decoupled weight decay. Loshchilov, Hutter 2019, arXiv:1711.05101, algorithm 2. Throws UsageError for an

@@ -1,7 +1,7 @@
 /** LAMB: Adam with a trust ratio that scales each parameter's step to the parameter's norm. */
 import { add, and, div, gt, mul, select, sqrt, sub } from "../tensor.ts";
-import { type AdamOptions, adamDirection, adamSettings, type Moments } from "./adamw.ts";
-import { checkRuleOptions } from "./setting-checks.ts";
+import { type AdamOptions, adamDirection, type Moments } from "./adamw.ts";
+import { adamSettings, checkRuleOptions } from "./setting-checks.ts";
 import { type UpdateRule, updateRule } from "./update-rule.ts";
 
 /**

@@ -3,7 +3,7 @@
  * something else, or nothing, without a word.
  */
 import { UsageError } from "../../compiler/index.ts";
-import { kindOfValue } from "../declared.ts";
+import { isPlain, kindOfValue } from "../declared.ts";
 import { checkOptions } from "../options.ts";
 
 /** What a setting must be. */
@@ -31,6 +31,16 @@ export const flag: SettingKind = { needed: "true or false", accepts: (value) => 
 export const callback: SettingKind = {
   needed: "a function of a parameter's name",
   accepts: (value) => typeof value === "function",
+};
+
+/** What Adam's options must be. */
+export const adamSettings = { beta1: decayRate, beta2: decayRate, epsilon: notNegative };
+
+/** An update rule, as far as its fields say. */
+export const anUpdateRule: SettingKind = {
+  needed: "an update rule, such as lamb() or one that updateRule returns",
+  accepts: (value) =>
+    isPlain(value) && typeof value.name === "string" && isPlain(value.state) && typeof value.update === "function",
 };
 
 /** One message for each of these settings that is given and is not what it must be. */

@@ -57,10 +57,6 @@ const taken = [
   "gradients",
 ];
 
-/** Whether a value is an update rule, as far as its fields say. */
-export const isUpdateRule = (value: unknown): boolean =>
-  isPlain(value) && typeof value.name === "string" && isPlain(value.state) && typeof value.update === "function";
-
 const ruleFields: Readonly<Record<keyof UpdateRule, true>> = {
   name: true,
   state: true,
