@@ -5,7 +5,7 @@
 import { isSymbolic } from "../ir/dim.ts";
 import { topological } from "../ir/graph.ts";
 import type { Attrs, AttrValue, Node } from "../ir/node.ts";
-import { coreOf, type FoldCore, opRecord, sourceOf } from "../ir/op.ts";
+import { coreOf, type FoldCore, isBijective, opRecord, sourceOf } from "../ir/op.ts";
 import { type Axis, findAxis } from "../ir/type.ts";
 import { differentiate } from "./differentiate.ts";
 
@@ -113,7 +113,8 @@ function moved(node: Node, along: string): Dependence {
   const { operands, attrs, type } = node;
   const before = operands[0]!.type.axes;
   if (findAxis(type, along)?.size === findAxis(operands[0]!.type, along)?.size) return { along };
-  if (node.op === "split") return outermost(attrs.into as unknown as readonly Axis[]);
+  const parts = attrs.into as unknown;
+  if (isBijective(node) && attrs.axis === along && Array.isArray(parts)) return outermost(parts as readonly Axis[]);
   const left = new Set(type.axes.map((a) => a.name));
   const gone = before.filter((a) => !left.has(a.name)).map((a) => a.name);
   const fresh = type.axes.filter((a) => !before.some((b) => b.name === a.name));
