@@ -33,6 +33,7 @@ export function kindOfValue(value: unknown): string {
   if (typeof value === "function") return "a function";
   if (isPromise(value)) return "a promise";
   if (isTensor(value)) return "a tensor";
+  if (typeof value === "number") return `the number ${value}`; // NaN and infinities are none in JSON
   return typeof value === "object" ? "an object" : `the ${typeof value} ${JSON.stringify(value)}`;
 }
 

@@ -3,6 +3,8 @@
  * arXiv:1703.01780, section 3.
  */
 import { UsageError } from "../compiler/index.ts";
+import { isPlain, kindOfValue } from "./declared.ts";
+import { decayRate } from "./optim/setting-checks.ts";
 import { add, scale, sub, type Tensor } from "./tensor.ts";
 
 /** Options of the moving average. */
@@ -23,8 +25,8 @@ export const averaged = <A extends string>(
 
 /** The options, checked. Throws UsageError, naming the stage, for a decay outside [0, 1). */
 export function checkedEma(stage: string, ema: EmaOptions): EmaOptions {
-  if (ema.decay >= 0 && ema.decay < 1) return ema;
+  if (decayRate.accepts(ema.decay)) return ema;
   throw new UsageError(
-    `stage "${stage}": the decay of ema must be at least 0 and below 1, such as 0.999, got ${ema.decay}`,
+    `stage "${stage}": the decay of ema must be at least 0 and below 1, such as 0.999, got ${isPlain(ema) ? kindOfValue(ema.decay) : kindOfValue(ema)}`,
   );
 }

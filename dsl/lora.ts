@@ -14,6 +14,7 @@ import {
   UsageError,
   zeros,
 } from "../compiler/index.ts";
+import { checkOptions } from "./options.ts";
 import { chosenBy, unmatched } from "./path-patterns.ts";
 
 /** Which linears train low-rank updates, and of which rank. */
@@ -67,8 +68,10 @@ export interface Adapters {
   made(stage: string, results: readonly Node[]): readonly Adapter[];
 }
 
-/** Throws UsageError, naming the stage, for an invalid rank or alpha. */
-export function adaptersOf(stage: string, { pattern, rank, alpha = rank }: LoraOptions): Adapters {
+/** Throws UsageError, naming the stage, for an unknown option and for an invalid rank or alpha. */
+export function adaptersOf(stage: string, options: LoraOptions): Adapters {
+  checkOptions(`lora of stage "${stage}"`, options, { pattern: true, rank: true, alpha: true });
+  const { pattern, rank, alpha = rank } = options;
   if (!(Number.isInteger(rank) && rank >= 1))
     throw new UsageError(`stage "${stage}": the rank of lora must be a positive integer, got ${rank}`);
   if (!(Number.isFinite(alpha) && alpha > 0))

@@ -63,7 +63,10 @@ export function lossFault(result: unknown): string | undefined {
   const misspelt = Object.keys(result).find((key) => !lossFields.includes(key) && nearest(key, lossFields).length > 0);
   if (misspelt !== undefined)
     return `what its loss returns has no field "${misspelt}"${didYouMean(misspelt, lossFields)}`;
-  if (result.losses !== undefined) return undefined;
+  if (result.losses !== undefined)
+    return Array.isArray(result.losses)
+      ? undefined
+      : `the \`losses\` that it returns must be a list of { name, loss, weight }, got ${kindOfValue(result.losses)}`;
   if (!isTensor(result.loss)) return `the \`loss\` that it returns must be a tensor, got ${kindOfValue(result.loss)}`;
   const axes = (result.loss as AnyTensor).type.axes.map((a) => a.name);
   const over = axes.join(", ");
@@ -86,7 +89,7 @@ export function totalLoss(stage: string, result: LossResult): OneLoss {
   assertDistinct(stage, ["loss", ...Object.keys(metrics), ...losses.map((l) => l.name)]);
   if (!("losses" in result)) return result;
   const odd = losses.find(({ weight = 1 }) => !Number.isFinite(weight));
-  if (odd) throw wrong(`the weight of the loss "${odd.name}" must be a finite number, got ${odd.weight}`);
+  if (odd) throw wrong(`the weight of the loss "${odd.name}" must be a finite number, got ${kindOfValue(odd.weight)}`);
   const parts = losses.flatMap(({ loss, weight = 1 }) => {
     if (weight === 0) return [];
     return [weight === 1 ? loss : scale(loss, weight)];

@@ -31,7 +31,10 @@ export function partition(stage: Stage, loss: Node, adapters: readonly Adapter[]
   const isLearned = (name: string) => updates.has(name) || (isChosen(name) && !adapted.has(name));
   const trained = all.filter((n) => !isBuffer(n) && isLearned(inputName(n)));
   if (trained.length === 0) {
-    const why = all.length === 0 ? "its loss uses no parameter" : `${patterns.join(", ")} selects no parameter`;
+    const why =
+      all.length === 0
+        ? "its loss uses no parameter"
+        : `${patterns.join(", ") || "an empty list"} selects no parameter`;
     throw new UsageError(`stage "${stage.name}" trains nothing: ${why}`);
   }
   const wrong = trained.find((n) => n.type.dtype !== "f32");

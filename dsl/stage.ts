@@ -7,6 +7,7 @@ import type { LoraOptions } from "./lora.ts";
 import { type LossResult, lossFault } from "./losses.ts";
 import type { AdamOptions } from "./optim/adamw.ts";
 import type { Schedule } from "./optim/schedule.ts";
+import { aboveZero, adamSettings, anUpdateRule, callback, notNegative, settingFaults } from "./optim/setting-checks.ts";
 import type { UpdateRule } from "./optim/update-rule.ts";
 import type { Params, Range } from "./params.ts";
 
@@ -96,6 +97,7 @@ export function defineStage(stage: Omit<Stage, "kind">): Stage {
     ...(isPlain(optimizer)
       ? optimizerFaults(`the optimizer of ${at}`, optimizer)
       : [`${at} needs \`optimizer\`, such as { rate: constantRate(1e-3) }, got ${kindOfValue(optimizer)}`]),
+    ...settingFaults(at, stage, stageSettings),
   ]);
   const declared = declaredHere();
   return {
@@ -137,8 +139,31 @@ const optimizerFields: Readonly<Record<keyof Optimizer, true>> = {
   epsilon: true,
 };
 
+/** What settings of a stage must be. */
+const stageSettings = {
+  trainable: {
+    needed: 'a list of path patterns, such as ["**", "!text.**"]',
+    accepts: (value: unknown) => Array.isArray(value) && value.every((pattern) => typeof pattern === "string"),
+  },
+  precision: {
+    needed: `one of ${precisions.join(", ")}`,
+    accepts: (value: unknown) => precisions.some((precision) => precision === value),
+  },
+};
+
+/** What settings of an optimizer must be. */
+const optimizerSettings = {
+  ...adamSettings,
+  rule: anUpdateRule,
+  weightDecay: notNegative,
+  clip: aboveZero,
+  decays: callback,
+  rateScale: callback,
+};
+
 const optimizerFaults = (at: string, { rate, ...rest }: Readonly<Record<string, unknown>>): string[] => [
   ...strayFields(at, rest, Object.keys(optimizerFields)),
+  ...settingFaults(at, rest, optimizerSettings),
   ...(typeof rate === "function"
     ? []
     : [`${at} needs \`rate\`, a schedule such as constantRate(1e-3), got ${kindOfValue(rate)}`]),

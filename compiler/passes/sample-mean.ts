@@ -5,8 +5,8 @@
 import { isSymbolic } from "../ir/dim.ts";
 import { topological } from "../ir/graph.ts";
 import type { Attrs, AttrValue, Node } from "../ir/node.ts";
-import { coreOf, type FoldCore, opRecord, sourceOf } from "../ir/op.ts";
-import { findAxis } from "../ir/type.ts";
+import { coreOf, type FoldCore, isBijective, opRecord, sourceOf } from "../ir/op.ts";
+import { type Axis, findAxis } from "../ir/type.ts";
 import { differentiate } from "./differentiate.ts";
 
 /**
@@ -105,16 +105,29 @@ function named(node: Node, along: string): Dependence {
 /** A contraction is a sum of products; a fold is a sum if folding n equal numbers gives n times that number. */
 const isSum = ({ kind, fold }: FoldCore): boolean => kind === "contraction" || fold.repeated === "times";
 
-/** The samples' axis after a movement that names it: kept, renamed, or the outermost part of a merged axis. */
-function moved({ operands, attrs, type }: Node, along: string): Dependence {
+/**
+ * The samples' axis after a movement that names it: kept, renamed, the outermost part of a merged axis, or the outermost
+ * of those it is split into.
+ */
+function moved(node: Node, along: string): Dependence {
+  const { operands, attrs, type } = node;
   const before = operands[0]!.type.axes;
   if (findAxis(type, along)?.size === findAxis(operands[0]!.type, along)?.size) return { along };
+  const parts = attrs.into as unknown;
+  if (isBijective(node) && attrs.axis === along && Array.isArray(parts)) return outermost(parts as readonly Axis[]);
   const left = new Set(type.axes.map((a) => a.name));
   const gone = before.filter((a) => !left.has(a.name)).map((a) => a.name);
   const fresh = type.axes.filter((a) => !before.some((b) => b.name === a.name));
   const isSlowest = Object.values(attrs).every((v) => !Array.isArray(v) || !v.includes(along) || v[0] === along);
   return gone.includes(along) && fresh.length === 1 && isSlowest ? { along: fresh[0]!.name } : "mixed";
 }
+
+/**
+ * The samples' axis after a split, as of the rows of a batch into samples of several rows. The other parts have a fixed
+ * size: one that grew with the batch would have rows of other samples in a larger one.
+ */
+const outermost = ([first, ...others]: readonly Axis[]): Dependence =>
+  first && !others.some((a) => isSymbolic(a.size)) ? { along: first.name } : "mixed";
 
 /** True if an attribute contains the name. */
 export const names = (attrs: Attrs, name: string): boolean => Object.values(attrs).some((v) => holds(v, name));

@@ -1,5 +1,6 @@
 /** Adam and AdamW: two moments of every gradient. */
 import { add, cast, div, expm1, mul, neg, sqrt, sub, type Tensor } from "../tensor.ts";
+import { adamSettings, checkRuleOptions } from "./setting-checks.ts";
 import { type UpdateInputs, type UpdateRule, updateRule } from "./update-rule.ts";
 
 /** Options of `adam` and `adamw`. */
@@ -30,9 +31,13 @@ export function adamDirection(
   return { direction, state: { mean, square } };
 }
 
-/** Adam with decoupled weight decay. Loshchilov, Hutter 2019, arXiv:1711.05101, algorithm 2. */
-export const adamw = (options: AdamOptions = {}): UpdateRule<Moments> =>
-  updateRule({
+/**
+ * Adam with decoupled weight decay. Loshchilov, Hutter 2019, arXiv:1711.05101, algorithm 2. Throws UsageError for an
+ * unknown option, and for one out of its range.
+ */
+export const adamw = (options: AdamOptions = {}): UpdateRule<Moments> => {
+  checkRuleOptions("adamw", options, adamSettings);
+  return updateRule({
     name: "adamw",
     state: moments,
     weightDecay: 0.01,
@@ -41,10 +46,15 @@ export const adamw = (options: AdamOptions = {}): UpdateRule<Moments> =>
       return { parameter: sub(parameter, mul(rate, add(direction, mul(decay, parameter)))), state };
     },
   });
+};
 
-/** Adam; weight decay is added to the gradient, as L2 regularization. Kingma, Ba 2015, arXiv:1412.6980, algorithm 1. */
-export const adam = (options: AdamOptions = {}): UpdateRule<Moments> =>
-  updateRule({
+/**
+ * Adam; weight decay is added to the gradient, as L2 regularization. Kingma, Ba 2015, arXiv:1412.6980, algorithm 1.
+ * Throws UsageError as `adamw`.
+ */
+export const adam = (options: AdamOptions = {}): UpdateRule<Moments> => {
+  checkRuleOptions("adam", options, adamSettings);
+  return updateRule({
     name: "adam",
     state: moments,
     update: ({ parameter, gradient, rate, decay, ...now }) => {
@@ -52,3 +62,4 @@ export const adam = (options: AdamOptions = {}): UpdateRule<Moments> =>
       return { parameter: sub(parameter, mul(rate, direction)), state };
     },
   });
+};

@@ -1,5 +1,6 @@
 /** Lion: the sign of an interpolated momentum, so every element moves by the same amount. */
 import { add, cast, gt, lt, mul, sub } from "../tensor.ts";
+import { checkRuleOptions, decayRate } from "./setting-checks.ts";
 import { type UpdateRule, updateRule } from "./update-rule.ts";
 
 /** Options of `lion`. */
@@ -10,9 +11,14 @@ export interface LionOptions {
   readonly beta2?: number;
 }
 
-/** Chen et al. 2023, arXiv:2302.06675, algorithm 2; the sign of 0 is 0. */
-export const lion = ({ beta1 = 0.9, beta2 = 0.99 }: LionOptions = {}): UpdateRule<"mean"> =>
-  updateRule({
+/**
+ * Chen et al. 2023, arXiv:2302.06675, algorithm 2; the sign of 0 is 0. Throws UsageError for an unknown option, and for
+ * one out of its range.
+ */
+export const lion = (options: LionOptions = {}): UpdateRule<"mean"> => {
+  checkRuleOptions("lion", options, { beta1: decayRate, beta2: decayRate });
+  const { beta1 = 0.9, beta2 = 0.99 } = options;
+  return updateRule({
     name: "lion",
     state: { mean: 0 },
     update: ({ parameter, gradient, state, rate, decay }) => {
@@ -24,3 +30,4 @@ export const lion = ({ beta1 = 0.9, beta2 = 0.99 }: LionOptions = {}): UpdateRul
       };
     },
   });
+};

@@ -21,17 +21,23 @@ export interface CosineOptions {
   readonly peak: number;
   /** Total steps, warm-up included. */
   readonly steps: number;
-  /** Steps of linear warm-up, from peak/warmup to peak; default 0. */
+  /** Steps of linear warm-up, from peak/warmup to peak: a number of steps, not a share of them. Default 0. */
   readonly warmup?: number;
   /** The rate at the end; default 0. */
   readonly floor?: number;
 }
 
-/** Linear warm-up, then cosine decay to the floor. Loshchilov, Hutter 2017, arXiv:1608.03983, equation 5. */
+/**
+ * Linear warm-up, then cosine decay to the floor. Loshchilov, Hutter 2017, arXiv:1608.03983, equation 5. Throws UsageError
+ * if `steps` is not an integer of 1 or more, or `warmup` not one of 0 or more.
+ */
 export const cosine = (options: CosineOptions): Schedule => {
   checkOptions("cosine", options, { peak: true, steps: true, warmup: true, floor: true });
   const { peak, steps, warmup = 0, floor = 0 } = options;
-  requireNumbers("cosine", { peak, steps, warmup, floor });
+  requireNumbers("cosine", { peak, floor });
+  requireSteps("cosine", steps);
+  if (!(Number.isSafeInteger(warmup) && warmup >= 0))
+    throw new UsageError(`warmup of cosine is a number of steps, an integer of at least 0, got ${warmup}`);
   const span = Math.max(1, steps - warmup);
   const text = `cosine from ${peak} to ${floor} over ${steps} steps${warmup > 0 ? `, with ${warmup} warmup steps` : ""}`;
   return told(text, (step) => {
@@ -103,9 +109,12 @@ export const steppedRate = (options: SteppedOptions): Schedule => {
   const { rate, factor = 0.1, after } = options;
   requireNumbers("steppedRate", { rate, factor });
   for (const n of [after].flat()) requireSteps("steppedRate", n);
+  if (Array.isArray(after) && after.length === 0)
+    throw new UsageError("steppedRate: list at least one number of steps in `after`, or use constantRate");
   if (typeof after === "number")
     return told(`${rate}, times ${factor} after every ${after} steps`, (step) =>
-      mul(pow(factor, floor(div(step, after))), rate),
+      // Half a step more: devices may divide with an error, and just below a whole number is the one before.
+      mul(pow(factor, floor(div(add(step, 0.5), after))), rate),
     );
   const places = [...after].sort((a, b) => a - b);
   return told(`${rate}, times ${factor} after ${places.join(", ")} steps`, (step) =>
@@ -121,8 +130,13 @@ export interface Section {
 
 /** Schedules in sequence, each counting from its own first step. */
 export const inSequence = (...sections: readonly Section[]): Schedule => {
-  const lengths = sections.slice(0, -1).map((s) => s.steps ?? 0);
   if (sections.length === 0) throw new UsageError("inSequence: give at least one schedule");
+  for (const section of sections) {
+    if (typeof section?.schedule !== "function")
+      throw new UsageError(`inSequence takes sections { schedule, steps }, got ${kindOfValue(section)}`);
+    checkOptions("a section of inSequence", section, { schedule: true, steps: true });
+  }
+  const lengths = sections.slice(0, -1).map((s) => s.steps ?? 0);
   for (const n of lengths) requireSteps("inSequence: each schedule but the last", n);
   const text = sections.map(({ schedule }) => schedule.text ?? "a custom schedule").join(", then ");
   return told(text, (step) => {

@@ -1,6 +1,7 @@
 /** Optimizer settings of each parameter: rule, rate multiplier, weight decay and clamp range. */
 import { type ArenaLayout, didYouMean, inputName, type Node, UsageError } from "../../compiler/index.ts";
 import type { Axis } from "../axis.ts";
+import { kindOfValue } from "../declared.ts";
 import { asWeight } from "../lora.ts";
 import type { Range } from "../params.ts";
 import { matchesPath } from "../path-patterns.ts";
@@ -8,6 +9,7 @@ import type { Stage } from "../stage.ts";
 import type { Tensor } from "../tensor.ts";
 import { adamw } from "./adamw.ts";
 import { piecewise } from "./piecewise.ts";
+import { notNegative } from "./setting-checks.ts";
 import type { UpdateRule } from "./update-rule.ts";
 
 /**
@@ -15,7 +17,12 @@ import type { UpdateRule } from "./update-rule.ts";
  */
 export function ruleOf({ name, optimizer }: Stage): UpdateRule {
   const { rule, beta1, beta2, epsilon } = optimizer;
-  if (!rule) return adamw(optimizer);
+  if (!rule)
+    return adamw({
+      ...(beta1 !== undefined && { beta1 }),
+      ...(beta2 !== undefined && { beta2 }),
+      ...(epsilon !== undefined && { epsilon }),
+    });
   const idle = Object.entries({ beta1, beta2, epsilon }).find(([, v]) => v !== undefined);
   if (idle)
     throw new UsageError(
@@ -41,6 +48,11 @@ export function rangesOf(
     const within = clamps.find(([pattern]) => matchesPath(pattern, name))?.[1] ?? declared.get(name);
     return within ? [[name, within]] : [];
   });
+  const odd = ranges.find(([, range]) => !Array.isArray(range));
+  if (odd)
+    throw new UsageError(
+      `stage "${stage.name}": the clamp of "${odd[0]}" must be a range [low, high], got ${kindOfValue(odd[1])}`,
+    );
   for (const [name, [low, high]] of ranges)
     if (!(Number.isFinite(low) && Number.isFinite(high) && low <= high))
       throw new UsageError(
@@ -55,7 +67,16 @@ export function settingsOf(stage: Stage, parameter: Node, weights: ReadonlySet<N
   const name = asWeight(inputName(parameter));
   const decays = optimizer.decays?.(name) ?? weights.has(parameter);
   const weightDecay = optimizer.weightDecay ?? ruleOf(stage).weightDecay ?? 0;
-  return [optimizer.rateScale?.(name) ?? 1, decays ? weightDecay : 0];
+  return [rateScaleOf(stage, name), decays ? weightDecay : 0];
+}
+
+/** The multiplier of a parameter's learning rate. Throws UsageError for one that is not a number of at least 0. */
+function rateScaleOf({ name, optimizer: { rateScale } }: Stage, parameter: string): number {
+  const scale = rateScale ? rateScale(parameter) : 1;
+  if (notNegative.accepts(scale)) return scale;
+  throw new UsageError(
+    `stage "${name}": rateScale of "${parameter}" must be ${notNegative.needed}, got ${kindOfValue(scale)}`,
+  );
 }
 
 /** The settings of every trained parameter, by name. */

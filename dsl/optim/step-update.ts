@@ -1,5 +1,6 @@
 /** The update of a step: from the gradients of a whole batch to parameters, optimizer state and metrics. */
-import { type Node, ops } from "../../compiler/index.ts";
+import { type Node, ops, UsageError } from "../../compiler/index.ts";
+import { isTensor, kindOfValue } from "../declared.ts";
 import { averaged, type EmaOptions } from "../ema.ts";
 import type { Range } from "../params.ts";
 import type { Optimizer } from "../stage.ts";
@@ -33,6 +34,15 @@ export interface StepUpdate {
 export const scaleInStore = (lossScale: LossScale | undefined): Tensor<never> | undefined =>
   lossScale && (state(lossScale.state, "f32", []) as Tensor<never>);
 
+/** The learning rate of a step. Throws UsageError for a schedule that does not return a scalar. */
+function rateOf({ rate }: Optimizer, step: Tensor<never>): Tensor<never> {
+  const now = rate(step);
+  if (isTensor(now) && now.type.axes.length === 0) return now;
+  throw new UsageError(
+    `a learning-rate schedule must return a scalar tensor, got ${isTensor(now) ? `one with the axes [${now.type.axes.map((a) => a.name).join(", ")}]` : kindOfValue(now)}; a fixed rate is constantRate(0.1)`,
+  );
+}
+
 /**
  * The update of a step. Updated shards are written into their whole arena; `numbers` are the arenas' indices, if some
  * have no shard here.
@@ -53,7 +63,7 @@ export function stepUpdate(
         placed.map((place) => place.axis),
       );
   const done = state(trainingState.step, "i32", []);
-  const rate = optimizer.rate(cast(done, "f32"));
+  const rate = rateOf(optimizer, cast(done, "f32"));
   const step = add(done, 1) as Tensor<never>;
   const adapting = lossScale?.goodSteps === undefined ? undefined : { finite: isFiniteNorm(norm), scale: scale! };
   /** A step with a non-finite gradient changes nothing. */

@@ -1,6 +1,8 @@
 /** Update rules: how an optimizer updates parameters, and its state. A rule is a value, written in the DSL. */
 import { UsageError } from "../../compiler/index.ts";
+import { isPlain, kindOfValue, refuse, strayFields } from "../declared.ts";
 import type { Tensor } from "../tensor.ts";
+import { notNegative, settingFaults } from "./setting-checks.ts";
 
 /** The initial value of a state: a number for every element, or the parameter's initial value. */
 export type StateStart = number | "parameter";
@@ -55,8 +57,37 @@ const taken = [
   "gradients",
 ];
 
-/** An update rule with checked state names. Throws UsageError for an invalid or reserved name. */
+const ruleFields: Readonly<Record<keyof UpdateRule, true>> = {
+  name: true,
+  state: true,
+  weightDecay: true,
+  update: true,
+};
+
+/**
+ * A checked update rule. Throws UsageError naming every field that is missing, misspelt or of the wrong type, and for an
+ * invalid or reserved name of a state.
+ */
 export function updateRule<S extends string>(rule: UpdateRule<S>): UpdateRule<S> {
+  if (!isPlain(rule)) refuse([`an update rule must be an object { name, state, update }, got ${kindOfValue(rule)}`]);
+  const at = typeof rule.name === "string" ? `the rule "${rule.name}"` : "an update rule";
+  const starts = isPlain(rule.state) ? Object.entries(rule.state) : [];
+  refuse([
+    ...strayFields(at, rule, Object.keys(ruleFields)),
+    ...(typeof rule.name === "string" ? [] : [`${at} needs \`name\`, a string, got ${kindOfValue(rule.name)}`]),
+    ...(isPlain(rule.state)
+      ? []
+      : [`${at} needs \`state\`, such as { mean: 0 } or {}, got ${kindOfValue(rule.state)}`]),
+    ...(typeof rule.update === "function"
+      ? []
+      : [`${at} needs \`update\`, a function, got ${kindOfValue(rule.update)}`]),
+    ...starts.flatMap(([name, start]) =>
+      start === "parameter" || Number.isFinite(start)
+        ? []
+        : [`the state "${name}" of ${at} starts as a number or "parameter", got ${kindOfValue(start)}`],
+    ),
+    ...settingFaults(at, rule, { weightDecay: notNegative }),
+  ]);
   for (const name of Object.keys(rule.state)) {
     if (!/^[a-z][a-z0-9_]*$/.test(name))
       throw new UsageError(
@@ -73,6 +104,10 @@ export function updateRule<S extends string>(rule: UpdateRule<S>): UpdateRule<S>
 /** Applies a rule. Throws UsageError if the result does not match the declared state. */
 export function applyRule(rule: UpdateRule, now: UpdateInputs<string>): UpdateResult<string> {
   const result = rule.update(now);
+  if (!isPlain(result) || !isPlain(result.state))
+    throw new UsageError(
+      `the update of rule "${rule.name}" must return { parameter, state }, got ${isPlain(result) ? `a state that is ${kindOfValue(result.state)}` : kindOfValue(result)}`,
+    );
   const [declared, made] = [rule.state, result.state].map((s) => Object.keys(s).sort().join(", "));
   if (declared !== made)
     throw new UsageError(`rule "${rule.name}" declares the states [${declared}], but its update returns [${made}]`);

@@ -19,7 +19,6 @@ import {
   linear,
   lt,
   merge,
-  mul,
   newTokens,
   type OneLoss,
   type Params,
@@ -131,13 +130,25 @@ export const languagePart = (p: Params): Params => p.scope("language_model");
  */
 function embedded(p: Params, visual: Visual, ids: Ids, c: InternvlChatConfig, perText?: number): TextTokens {
   const isImage: Ids = eq(ids, c.imageToken);
-  const [tiles, each] = [axisOf(visual, "batch"), axisOf(visual, "visual")];
-  const all: Axis<"picture_token"> = axis("picture_token", times(tiles, each.size).size);
-  const own =
-    perText === undefined ? inTextsBefore(isImage) : mul(iota(axisOf(ids, "batch")), perText * tokensOfTile(c));
-  const shown = gather(merge(visual, [tiles, each], all), add(inTextBefore(isImage), own) as Ids, all);
+  const shown = perText === undefined ? ofAllTiles(visual, isImage) : ofOwnTiles(visual, isImage, perText);
   const words = tokenEmbedding(languagePart(p).scope("model"), select(isImage, 0, ids), textAxes(c.text));
   return select(isImage, shown, words);
+}
+
+/** The tile tokens in the order of the placeholders of all texts. */
+function ofAllTiles(visual: Visual, isImage: Ids): TextTokens {
+  const [tiles, each] = [axisOf(visual, "batch"), axisOf(visual, "visual")];
+  const all: Axis<"picture_token"> = axis("picture_token", times(tiles, each.size).size);
+  const place = add(inTextBefore(isImage), inTextsBefore(isImage)) as Ids;
+  return gather(merge(visual, [tiles, each], all), place, all);
+}
+
+/** The tile tokens of each text's own slots, so that no text depends on another. */
+function ofOwnTiles(visual: Visual, isImage: Ids, perText: number): TextTokens {
+  const [slot, each] = [axis("slot", perText), axisOf(visual, "visual")];
+  const own = axis("picture_token", times(slot, each.size).size);
+  const slots = split(visual, axisOf(visual, "batch"), [axisOf(isImage, "batch"), slot]);
+  return gather(merge(slots, [slot, each], own), inTextBefore(isImage), own);
 }
 
 /** The number of true elements before each in its text: x bool [batch, token] -> i32 [batch, token] */

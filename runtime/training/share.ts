@@ -145,11 +145,11 @@ function explaining<T>(size: number, work: () => T): T {
 
 export const lengthOf = ({ from, to }: Piece): number => to - from;
 
-/** The size symbol of the number of samples. */
+/** The size symbol of the number of samples. Inputs with several rows for a sample, such as its tiles, have multiples of it. */
 function sampleSymbol({ graph, accumulation }: CompiledStep): string {
   const inputs = [...graph.inputs, ...(accumulation?.cached?.features.inputs ?? [])].filter(isFeed);
-  const axis = inputs.flatMap((n) => n.type.axes.find((a) => a.name === "batch") ?? [])[0];
-  const symbol = axis && loneSymbol(axis.size);
+  const axes = inputs.flatMap((n) => n.type.axes.find((a) => a.name === "batch") ?? []);
+  const symbol = axes.map((axis) => loneSymbol(axis.size)).find((found) => found !== undefined);
   if (symbol) return symbol.name;
   throw new UsageError(
     `@${graph.name} is fed a fixed number of samples, which ranks cannot split: give the axis "batch" of its inputs the size symbol("batch")`,

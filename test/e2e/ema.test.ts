@@ -90,7 +90,7 @@ describe("an average of the weights", () => {
 
   it.each([1, -0.1, Number.NaN])("has no decay of %d", (wrong) => {
     expect(() => job(1, { ema: { decay: wrong } })).toThrow(
-      `stage "tiny": the decay of ema must be at least 0 and below 1, such as 0.999, got ${wrong}`,
+      `stage "tiny": the decay of ema must be at least 0 and below 1, such as 0.999, got the number ${wrong}`,
     );
   });
 

@@ -111,7 +111,11 @@ describe("InternVL-Chat as transformers computes it", () => {
     expect(await loss([words, second], [none, own], want.pixels.slice(0, 2))).not.toBeCloseTo(alone, 3);
   });
 
-  test.each(["pretrain", "finetune"] as const)("has the same losses in stage %s, of pictures in tiles", (stage) =>
+  test.each([
+    ["pretrain", 1],
+    ["finetune", 1],
+    ["finetune", 3],
+  ] as const)("has the same losses in stage %s, of pictures in tiles, in micro-batches: %i", (stage, accumulate) =>
     inScratch(async (at) => {
       const said = (question: string, answer: string) => [
         { from: "human", value: question },
@@ -128,6 +132,7 @@ describe("InternVL-Chat as transformers computes it", () => {
         `length=${length}`,
         `images=${folder}`,
         "batch=3",
+        `accumulate=${accumulate}`,
         "steps=5",
         "rate=0.01",
         "dropPath=0",

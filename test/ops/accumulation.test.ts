@@ -7,10 +7,13 @@ import type { Backend } from "../../backends/backend.ts";
 import { cpuBackend } from "../../backends/onnxruntime/index.ts";
 import { referenceBackend } from "../../backends/reference/index.ts";
 import { webgpuBackend } from "../../backends/webgpu/index.ts";
-import { type HostTensor, hostTensor, inputName, printGraph, type SizedAxis } from "../../compiler/index.ts";
+import { type HostTensor, hostTensor, inputName, mulDims, printGraph, type SizedAxis } from "../../compiler/index.ts";
 import {
+  type AnyTensor,
+  type Axis,
   add,
   axis,
+  axisOf,
   cast,
   contract,
   cosine,
@@ -25,6 +28,7 @@ import {
   linear,
   max,
   mean,
+  merge,
   mul,
   type OneLoss,
   type Params,
@@ -32,9 +36,11 @@ import {
   type Stage,
   sgd,
   softmax,
+  split,
   sum,
   symbol,
   type Tensor,
+  tanh,
   trainingStep,
   uniform,
 } from "../../dsl/index.ts";
@@ -82,6 +88,16 @@ const several = (p: Params): LossResult => {
     ...(weight && { weight }),
   };
 };
+
+/** Rows of all samples, then split in two: into samples of several rows, or into parts of the batch. */
+const splitRows = <A extends string>(p: Params, into: readonly Axis<A>[]): Tensor<A> => {
+  const rows: AnyTensor = merge(tokenLoss(p), [batch, token], axis("row", mulDims(batch.size, 3)));
+  return tanh(split(rows, axisOf(rows, "row"), into)) as Tensor<A>;
+};
+const sample = axis("sample", batch.size);
+const ofRows = (p: Params): LossResult => ({
+  loss: mean(mean(splitRows<"sample" | "token">(p, [sample, token]), token), sample),
+});
 
 /** A mean over samples beside a weight, which then says nothing of it. */
 const misweighed = (p: Params): LossResult => ({ ...plain(p), weight: (masked(p.shared()) as OneLoss).weight! });
@@ -150,6 +166,7 @@ const lora = { pattern: "a", rank: 2 };
 const ema = { decay: 0.7 };
 const cases: readonly (readonly [string, Stage["loss"], Partial<Stage>])[] = [
   ["a mean over samples", plain, {}],
+  ["a mean over samples of several rows", ofRows, {}],
   ["a mean over tokens with a target", masked, {}],
   ["several losses", several, {}],
   ["a mean over samples that is given a weight", misweighed, {}],
@@ -273,7 +290,10 @@ describe("is taken", () => {
     const isCached = (loss: Stage["loss"]) => step(loss, 4).accumulation?.cached !== undefined;
     expect(isCached((p) => stageOneLoss(p, tinyConfig))).toBe(true);
     expect(isCached((p) => ({ loss: mean(softmax(tokenLoss(p), batch), [batch, token]) }))).toBe(true);
-    expect([plain, masked, several].map((loss) => isCached(loss))).toEqual([false, false, false]);
+    // Rows that are next to those of other samples in a larger batch.
+    const part = axis("part", 3);
+    expect(isCached((p) => ({ loss: mean(splitRows<"part" | "batch">(p, [part, batch]), [part, batch]) }))).toBe(true);
+    expect([plain, masked, several, ofRows].filter(isCached)).toEqual([]);
   });
 
   it("for instructions, whose answers count by their tokens", () => {

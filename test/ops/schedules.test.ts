@@ -56,6 +56,14 @@ describe("schedules", () => {
     });
   });
 
+  it("fall at the same step where a device divides with an error", () => {
+    const node = steppedRate({ rate: 0.8, factor: 0.5, after: 3 })(input("step", "f32", []));
+    const graph = makeGraph("rate", [{ name: "rate", node }]);
+    // As if 9 / 3 were a little less than 3: WGSL allows errors of 2.5 units in the last place.
+    const almost = evaluate(graph, new Map([["step", Float64Array.of(9 * (1 - 2 ** -22))]])).get("rate")!.data[0];
+    expect(almost).toBeCloseTo(0.1, 12);
+  });
+
   it("are of whole numbers of steps", () => {
     for (const steps of [0, -1, 1.5, Number.NaN])
       expect(() => linearRate({ from: 1, steps })).toThrow(

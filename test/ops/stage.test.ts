@@ -112,7 +112,7 @@ describe("several losses", () => {
   });
 
   it.each([
-    [[Number.NaN, 1], {}, 'stage "s": the weight of the loss "squares" must be a finite number, got NaN'],
+    [[Number.NaN, 1], {}, 'stage "s": the weight of the loss "squares" must be a finite number, got the number NaN'],
     [[0, 0], {}, "all losses have the weight 0: there is nothing to minimize"],
     [[1, 1], { metrics: ["cube"] }, '"cube" is already used by another loss, a metric or the step itself'],
     [[1, 1], { metrics: ["square"] }, '"square" is already used'], // the optimizer's state

@@ -2,12 +2,27 @@
 import { describe, expect, it } from "vitest";
 import { rootOf, segmentsOf } from "../../backends/webgpu/runtime/segments.ts";
 import { typicalFacts } from "../../cli/typical-gpu.ts";
-import { bindSizes, compileKernels, hostTensor, planKernels } from "../../compiler/index.ts";
+import { bindSizes, compileKernels, hostTensor, inputName, mulDims, planKernels } from "../../compiler/index.ts";
+import {
+  add,
+  axis,
+  constantRate,
+  defineStage,
+  input,
+  mean,
+  mul,
+  type Params,
+  split,
+  symbol,
+  type Tensor,
+  trainingStep,
+  uniform,
+} from "../../dsl/index.ts";
 import { layoutWithin } from "../../dsl/optim/shard.ts";
 import { differences, rangesOf } from "../../runtime/collectives/index.ts";
 import { addUp } from "../../runtime/collectives/sums.ts";
 import { putRows, takeRows } from "../../runtime/training/rows.ts";
-import { lengthOf, piecesOf, rankOfRow } from "../../runtime/training/share.ts";
+import { lengthOf, piecesOf, rankOfRow, sharedJob } from "../../runtime/training/share.ts";
 import { jobOf } from "./shared-cases.ts";
 
 it("what ranks differ in says who has what, whichever is the odd one", () => {
@@ -62,6 +77,30 @@ describe("rows of a step", () => {
       { batch: 2, from: 0, to: 8 },
       { batch: 3, from: 0, to: 8 },
     ]);
+  });
+});
+
+it("samples that have several rows of the first input are divided by their own number", () => {
+  const [batch, rows] = [axis("batch", symbol("batch")), axis("batch", mulDims(4, symbol("batch")))];
+  const [tile, embed] = [axis("tile", 4), axis("embed", 3)];
+  const loss = (p: Params) => {
+    const tiles = mul(input("tiles", "f32", [rows, embed]), p.parameter("w", [embed], uniform(0, 1)));
+    const each = mean(split(tiles, rows, [batch, tile]), tile) as Tensor<"batch" | "embed">;
+    const moved = add(each, input("offset", "f32", [batch])) as Tensor<"batch" | "embed">;
+    return { loss: mean(mul(moved, moved), [batch, embed]) };
+  };
+  const step = trainingStep(
+    defineStage({ name: "tiles", loss, accumulate: 2, optimizer: { rate: constantRate(0.1) } }),
+  );
+  expect(inputName(step.graph.inputs[0]!)).toBe("tiles");
+  const { share } = sharedJob({ ...jobOf("means, accumulated", 1), step, sizes: { batch: 3 } }, 1, 3);
+  expect(share).toMatchObject({
+    symbol: "batch",
+    rows: 3,
+    pieces: [
+      { batch: 0, from: 2, to: 3 },
+      { batch: 1, from: 0, to: 1 },
+    ],
   });
 });
 
