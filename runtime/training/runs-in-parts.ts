@@ -23,8 +23,12 @@ export async function runsInParts(
   const places = handedOn();
   const options = partsOptions(shared!.shard!.divided!);
   const cutAt = { ...job.sizes, [share.symbol]: share.rows };
-  const inParts = async (graph: Graph, rows: readonly number[]): Promise<readonly PartRuns[]> => {
-    const cut = cutGraph(graph, divided.partBytes, cutAt, options.given);
+  const inParts = async (
+    graph: Graph,
+    rows: readonly number[],
+    most = divided.partBytes,
+  ): Promise<readonly PartRuns[]> => {
+    const cut = cutGraph(graph, most, cutAt, options.given);
     const halves = isHalf ? halvesInMemory(cut.whole) : undefined;
     const bySize = new Map<number, PartRuns>();
     for (const n of new Set(rows)) {
@@ -41,8 +45,9 @@ export async function runsInParts(
     return rows.map((n) => bySize.get(n)!);
   };
   const rows = share.pieces.map(lengthOf);
+  // `middle` reads no layers, and its sizes may differ between ranks, so that cuts of it would too: it is one part.
   const [features, middle] = cached
-    ? [await inParts(cached.features, rows), await inParts(cached.middle, [rows[0]!])]
+    ? [await inParts(cached.features, rows), await inParts(cached.middle, [rows[0]!], Number.POSITIVE_INFINITY)]
     : [];
   const steps = await inParts(graph, rows);
   const alone = (start: () => Promise<Record<string, never>>): Run => ({ isAlone: true, start });

@@ -123,6 +123,22 @@ export const cases: Readonly<Record<string, Case>> = {
   "tokens, uneven and accumulated": { loss: tokens, samples: 6, accumulate: 2 },
   contrastive: { loss: contrast, samples: 8, accumulate: 1 },
   "contrastive, accumulated": { loss: contrast, samples: 12, accumulate: 2 },
+  // Ranks have micro-batches of different sizes, and some ranks have several.
+  "contrastive, uneven and accumulated": { loss: contrast, samples: 9, accumulate: 3 },
+  "contrastive, uneven, in parts of weights": {
+    loss: contrast,
+    samples: 14,
+    accumulate: 2,
+    optimizer: { rule: sgd({ momentum: 0.9 }) },
+    trainable: ["left.*", "warmth"],
+    shard: "weights",
+  },
+  "contrastive of an uneven batch, in parts of gradients": {
+    loss: contrast,
+    samples: 7,
+    accumulate: 1,
+    shard: "gradients",
+  },
   "tokens, in parts of Adam's state": {
     loss: tokens,
     samples: 6,
