@@ -143,7 +143,15 @@ function stepOf(given: Stage, largestArena: number | undefined, parts?: Parts): 
   };
   const shards = parts?.shard && shardsOf(placed, parts.shard, rule.name, parts.divided);
   const arenas = parts?.divided ? apartFromArenas(traced.loss, trained) : inArenas(placed, trained);
-  const { whole, graphs } = batchGraphs(stage, traced, arenas, weight && kept.at(-1), parts, shards);
+  const { whole, graphs } = batchGraphs(
+    stage,
+    (given.accumulate ?? 1) === 1,
+    traced,
+    arenas,
+    weight && kept.at(-1),
+    parts,
+    shards,
+  );
   const { optimizer, precision = "f32" } = stage;
   const settings = settingsByName(stage, trained, contractedParameters(loss));
   const options = { optimizer, rule, ema, settings, ranges, lossScale };
@@ -174,8 +182,10 @@ interface BatchGraphs {
   readonly graphs: (update: StepUpdate) => Pick<TrainingStep, "graph" | "accumulation">;
 }
 
+/** `isOneBatch`: a step reads one batch, which processes may divide. */
 function batchGraphs(
   stage: Stage,
+  isOneBatch: boolean,
   traced: Traced,
   arenas: InArenas,
   weight: Node | undefined,
@@ -187,6 +197,7 @@ function batchGraphs(
   const { count, cut, isAlike } = accumulateOf(stage, told[0]!, told, {
     isWeighed: weight !== undefined,
     isApart: traced.apart === true,
+    isOneEach: parts !== undefined && isOneBatch,
   });
   const accumulation = ({ sums, cleared }: Accumulation, { figures, stored }: StepUpdate) => ({
     count,

@@ -32,24 +32,30 @@ export interface NoCut {
   readonly node: Node;
 }
 
-/** Cuts the computation of `roots`; samples lie along `axis` of the inputs. */
-export function sampleCut(roots: readonly Node[], axis: string): SampleCut | NoCut {
+/**
+ * Cuts the computation of `roots`; samples lie along `axis` of the inputs. With `allowsLayers`, for processes that each
+ * compute what is past the cut for their own samples only, layers and random values of pairs of samples may be past it.
+ */
+export function sampleCut(roots: readonly Node[], axis: string, allowsLayers = false): SampleCut | NoCut {
   const nodes = topological(roots);
   const fed = nodes.filter((n) => isFed(n, axis));
   const samples = loneSymbol(findAxis(fed[0]!.type, axis)!.size);
   const other = fed.find((n) => !samples || loneSymbol(findAxis(n.type, axis)!.size) !== samples);
   if (!samples || other) return { why: "fixed", node: other ?? fed[0]! };
   const isOpen = (size: Dim) => symbolsOf(size).includes(samples);
-  const elsewhere = nodes.find((n) => isGiven(n) && n.type.axes.some((a) => a.name !== axis && isOpen(a.size)));
+  const isOfPairs = (n: Node) => isGiven(n) && n.type.axes.some((a) => a.name !== axis && isOpen(a.size));
+  const isDrawnPast = (n: Node) => allowsLayers && sourceOf(n) === "random" && isOfPairs(n);
+  const elsewhere = nodes.find((n) => isOfPairs(n) && !isDrawnPast(n));
   if (elsewhere) return { why: "crosses", node: elsewhere };
 
-  const found = dependences(nodes, axis, (node) => tellsSamples(node, isOpen));
+  const isNumbered = (n: Node) => isDrawnPast(n) || (!isFed(n, axis) && tellsSamples(n, isOpen));
+  const found = dependences(nodes, axis, isNumbered);
   const { features, past } = boundary(roots, found);
   const crossing = features.find((f) => f.node.type.axes.some((a) => a.name !== f.axis.name && isOpen(a.size)));
   if (crossing) return { why: "crosses", node: crossing.node };
-  const shared = past.find(isGiven);
+  const shared = past.find((n) => isGiven(n) && !isDrawnPast(n));
   if (shared) return { why: "shared", node: shared };
-  const layer = past.find((n) => n.type.axes.some((a) => isOpen(a.size)) && isLayer(n, found));
+  const layer = !allowsLayers && past.find((n) => n.type.axes.some((a) => isOpen(a.size)) && isLayer(n, found));
   return layer ? { why: "layers", node: layer } : { samples: samples.name, features };
 }
 

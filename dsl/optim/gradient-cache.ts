@@ -198,7 +198,8 @@ function keptFeature(
 }
 
 /** The row of a sample in the stored feature of all samples. */
-const rowOf = (sample: Node, { each }: KeptFeature): Node => ops.mul(sample, ops.sizeOf(each, "i32"));
+const rowOf = (sample: Node, { each }: KeptFeature): Node =>
+  each === 1 ? sample : ops.mul(sample, ops.sizeOf(each, "i32"));
 
 /** Writes a micro-batch's features, of which `first` is the first sample, into those of the whole batch. */
 function keepAll(kept: readonly KeptFeature[], first: Node, { viewed }: InArenas): Stored[] {

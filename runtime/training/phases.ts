@@ -70,21 +70,22 @@ export async function compilePhases(job: TrainingJob, backend: Backend, between?
       ],
     };
 
+  const fedTo = (of: Graph, feeds: Feeds) => without(feeds, [graph, cached.features, cached.middle], of);
   /** The step's batches so far, which are read twice. */
   let held: Feeds[] = [];
   return {
     count,
     dispose,
     runs: (store, micro, feeds) => {
-      const first = quiet(features![micro]!, store, without(feeds, graph, cached.features));
+      const first = quiet(features![micro]!, store, fedTo(cached.features, feeds));
       held = micro === 0 ? [feeds] : [...held, feeds];
       if (!ends(micro)) return [first];
-      const again = held.map((batch, i) => adding(steps[i]!, store, without(batch, cached.features, graph), i));
+      const again = held.map((batch, i) => adding(steps[i]!, store, fedTo(graph, batch), i));
       held = [];
       return [
         first,
         ...alone(between?.gather, store),
-        quiet(middle!, store, {}),
+        quiet(middle!, store, ofInputs(cached.middle, feeds)),
         ...alone(between?.addRows, store),
         ...again,
         ...updating(store),
@@ -125,9 +126,15 @@ async function ofPieces(
   return lengths.map((rows) => bySize.get(rows)!);
 }
 
-/** Drops feeds that only the step's other graph reads; unknown names stay, and are rejected when run. */
-function without(feeds: Feeds, other: Graph, graph: Graph): Feeds {
+/** Drops feeds that only other graphs of the step read; unknown names stay, and are rejected when run. */
+function without(feeds: Feeds, others: readonly Graph[], graph: Graph): Feeds {
   const own = new Set(graph.inputs.map(inputName));
-  const foreign = new Set(other.inputs.map(inputName).filter((name) => !own.has(name)));
+  const foreign = new Set(others.flatMap((g) => g.inputs.map(inputName)).filter((name) => !own.has(name)));
   return Object.fromEntries(Object.entries(feeds).filter(([name]) => !foreign.has(name)));
+}
+
+/** The feeds of a graph's inputs. */
+function ofInputs(graph: Graph, feeds: Feeds): Feeds {
+  const own = new Set(graph.inputs.map(inputName));
+  return Object.fromEntries(Object.entries(feeds).filter(([name]) => own.has(name)));
 }

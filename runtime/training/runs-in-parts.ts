@@ -45,9 +45,13 @@ export async function runsInParts(
     return rows.map((n) => bySize.get(n)!);
   };
   const rows = share.pieces.map(lengthOf);
-  // `middle` reads no layers, and its sizes may differ between ranks, so that cuts of it would too: it is one part.
+  // Where the sizes of `middle` differ between ranks, so might its cuts: there it is one part.
+  const isEven = new Set(share.ofRanks.map(({ from, to }) => to - from)).size === 1;
   const [features, middle] = cached
-    ? [await inParts(cached.features, rows), await inParts(cached.middle, [rows[0]!], Number.POSITIVE_INFINITY)]
+    ? [
+        await inParts(cached.features, rows),
+        await inParts(cached.middle, [rows[0]!], isEven ? undefined : Number.POSITIVE_INFINITY),
+      ]
     : [];
   const steps = await inParts(graph, rows);
   const alone = (start: () => Promise<Record<string, never>>): Run => ({ isAlone: true, start });
@@ -77,7 +81,7 @@ export async function runsInParts(
         first,
         ...idle(features),
         alone(() => gather(store).then(() => ({}))),
-        alone(() => middle![0]!.run(store, {})),
+        alone(() => middle![0]!.run(store, feeds)),
         ...(addRows ? [alone(() => addRows(store).then(() => ({})))] : []),
         ...again,
         ...idle(steps),

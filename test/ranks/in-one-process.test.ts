@@ -15,6 +15,8 @@ beforeAll(async () => {
 afterAll(async () => await rm(root, { recursive: true }));
 
 const names = [
+  "mined from the whole batch",
+  "mined, in parts of weights",
   "contrastive, uneven and accumulated",
   "contrastive, uneven, in parts of weights",
   "contrastive of an uneven batch, in parts of gradients",
