@@ -5,7 +5,7 @@
 import { type Dim, isSymbolic, loneSymbol, symbolsOf } from "../ir/dim.ts";
 import { topological } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
-import { coreOf, isBijective, isFeed, isParameter, operandsAs, sourceOf } from "../ir/op.ts";
+import { coreOf, foldOf, isBijective, isFeed, isParameter, operandsAs, sourceOf } from "../ir/op.ts";
 import { type Axis, findAxis, type TensorType } from "../ir/type.ts";
 import { type Dependence, dependences, isFed, names } from "./sample-mean.ts";
 
@@ -34,7 +34,8 @@ export interface NoCut {
 
 /**
  * Cuts the computation of `roots`; samples lie along `axis` of the inputs. With `allowsLayers`, for processes that each
- * compute what is past the cut for their own samples only, layers and random values of pairs of samples may be past it.
+ * compute what is past the cut for their own samples only, random values of pairs of samples may be past it, and layers
+ * that depend on no sum over samples: otherwise each process would need the layers before that sum for all samples.
  */
 export function sampleCut(roots: readonly Node[], axis: string, allowsLayers = false): SampleCut | NoCut {
   const nodes = topological(roots);
@@ -55,7 +56,8 @@ export function sampleCut(roots: readonly Node[], axis: string, allowsLayers = f
   if (crossing) return { why: "crosses", node: crossing.node };
   const shared = past.find((n) => isGiven(n) && !isDrawnPast(n));
   if (shared) return { why: "shared", node: shared };
-  const layer = !allowsLayers && past.find((n) => n.type.axes.some((a) => isOpen(a.size)) && isLayer(n, found));
+  const isTooMuch = (n: Node) => !allowsLayers || topological([n]).some((o) => sumsSamples(o, isOpen));
+  const layer = past.find((n) => n.type.axes.some((a) => isOpen(a.size)) && isLayer(n, found) && isTooMuch(n));
   return layer ? { why: "layers", node: layer } : { samples: samples.name, features };
 }
 
@@ -105,6 +107,14 @@ function tellsSamples(node: Node, isOpen: (size: Dim) => boolean): boolean {
     isNamed ||
     open(type).some((a) => operands.some((o) => o.type.axes.some((b) => b.name === a.name && !isOpen(b.size))))
   );
+}
+
+/** True for a sum over an axis as long as the batch. */
+function sumsSamples(node: Node, isOpen: (size: Dim) => boolean): boolean {
+  const core = foldOf(node);
+  if (!core || (core.kind !== "contraction" && core.fold.repeated !== "times")) return false;
+  const axes = node.operands.flatMap((o) => o.type.axes);
+  return core.over(node.attrs).some((name) => axes.some((a) => a.name === name && isOpen(a.size)));
 }
 
 /** True for a product, past the cut, with a value computed from parameters, or a gather from a table of them. */

@@ -139,6 +139,13 @@ class Cut {
     return made;
   }
 
+  /** The samples' axis before a movement that merges others into it, of which each sample's elements stay together. */
+  private mergedFrom({ op, operands, attrs }: Node, axis: string): string | undefined {
+    if (op !== "merge" || attrs.into !== axis) return undefined;
+    const [slowest] = attrs.axes as readonly string[];
+    return this.eachPart(findAxis(operands[0]!.type, slowest!)!.size) === undefined ? undefined : slowest;
+  }
+
   private cut(node: Node, axis: string): Node {
     const { op, operands, attrs, type } = node;
     if (operands.length > 0 && isRowWise(node, axis))
@@ -147,7 +154,7 @@ class Cut {
         operands.map((o) => this.sliced(o, axis)),
         attrs,
       );
-    const before = renamedFrom(node, axis);
+    const before = renamedFrom(node, axis) ?? this.mergedFrom(node, axis);
     if (before !== undefined) return build(op, [this.sliced(operands[0]!, before)], attrs);
     const each = this.eachPart(findAxis(type, axis)!.size)!;
     return slice(node, axis, mulDims(this.range.first, each), mulDims(this.range.count, each));

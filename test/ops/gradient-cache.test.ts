@@ -325,6 +325,8 @@ describe("is refused", () => {
       expect(() => compiled({ loss, changes: { trainable, frozen } }, 4)).toThrow(
         "is followed by layers (contract at test/ops/gradient-cache.test.ts",
       );
+    const ofTwo = { count: 2, own: { first: 0, count: 1 } };
+    expect(() => compiled({ loss }, 1).inParts(ofTwo)).toThrow("is followed by layers (contract at ");
   });
 
   it("where a batch has a fixed size", () => {
