@@ -3,9 +3,10 @@
  * and what compares them on the whole batch. Gao et al. 2021, arXiv:2101.06983, section 3. Decided from the op records.
  */
 import { type Dim, isSymbolic, loneSymbol, symbolsOf } from "../ir/dim.ts";
+import { isFloat } from "../ir/dtype.ts";
 import { topological } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
-import { coreOf, foldOf, isBijective, isFeed, isParameter, operandsAs, sourceOf } from "../ir/op.ts";
+import { coreOf, isBijective, isFeed, isParameter, operandsAs, opRecord, sourceOf } from "../ir/op.ts";
 import { type Axis, findAxis, type TensorType } from "../ir/type.ts";
 import { type Dependence, dependences, isFed, names } from "./sample-mean.ts";
 
@@ -35,7 +36,7 @@ export interface NoCut {
 /**
  * Cuts the computation of `roots`; samples lie along `axis` of the inputs. With `allowsLayers`, for processes that each
  * compute what is past the cut for their own samples only, random values of pairs of samples may be past it, and layers
- * that depend on no sum over samples: otherwise each process would need the layers before that sum for all samples.
+ * that read nothing compared over samples: otherwise each process would need the layers before for all samples.
  */
 export function sampleCut(roots: readonly Node[], axis: string, allowsLayers = false): SampleCut | NoCut {
   const nodes = topological(roots);
@@ -56,7 +57,7 @@ export function sampleCut(roots: readonly Node[], axis: string, allowsLayers = f
   if (crossing) return { why: "crosses", node: crossing.node };
   const shared = past.find((n) => isGiven(n) && !isDrawnPast(n));
   if (shared) return { why: "shared", node: shared };
-  const isTooMuch = (n: Node) => !allowsLayers || topological([n]).some((o) => sumsSamples(o, isOpen));
+  const isTooMuch = (n: Node) => !allowsLayers || readsCompared(n, found, isOpen);
   const layer = past.find((n) => n.type.axes.some((a) => isOpen(a.size)) && isLayer(n, found) && isTooMuch(n));
   return layer ? { why: "layers", node: layer } : { samples: samples.name, features };
 }
@@ -109,12 +110,23 @@ function tellsSamples(node: Node, isOpen: (size: Dim) => boolean): boolean {
   );
 }
 
-/** True for a sum over an axis as long as the batch. */
-function sumsSamples(node: Node, isOpen: (size: Dim) => boolean): boolean {
-  const core = foldOf(node);
-  if (!core || (core.kind !== "contraction" && core.fold.repeated !== "times")) return false;
-  const axes = node.operands.flatMap((o) => o.type.axes);
-  return core.over(node.attrs).some((name) => axes.some((a) => a.name === name && isOpen(a.size)));
+/**
+ * True if what a layer reads was compared over samples before, as batch norm does: then it needs the layers before for
+ * all samples. Samples may be selected by an index, however that was found.
+ */
+function readsCompared(layer: Node, found: ReadonlyMap<Node, Dependence>, isOpen: (size: Dim) => boolean): boolean {
+  const seen = new Set<Node>();
+  const queue = [...layer.operands];
+  for (let node = queue.pop(); node; node = queue.pop()) {
+    if (seen.has(node) || found.get(node) !== "mixed" || !isFloat(node.type.dtype)) continue;
+    seen.add(node);
+    const { op, attrs, operands } = node;
+    const isSelected = opRecord(op).kind === "movement" || operandsAs(node, "table").length > 0;
+    if (!isSelected && operands.some((o) => o.type.axes.some((a) => isOpen(a.size) && names(attrs, a.name))))
+      return true;
+    queue.push(...operands);
+  }
+  return false;
 }
 
 /** True for a product, past the cut, with a value computed from parameters, or a gather from a table of them. */

@@ -63,10 +63,6 @@ const losses: Readonly<Record<string, { readonly loss: Node; readonly isDivided:
     loss: ops.reduceMean(ops.at(logits, "pair", 2), ["batch"]),
     isDivided: true,
   },
-  "of logits in one row": {
-    loss: ops.reduceMean(ops.exp(ops.merge(logits, ["batch", "pair"], "all")), ["all"]),
-    isDivided: true,
-  },
   "that compares a sum with a number": {
     loss: ops.add(
       ops.reduceMean(rows, ["batch"]),
