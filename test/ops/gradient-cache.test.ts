@@ -13,6 +13,7 @@ import {
   type HostTensor,
   hostTensor,
   inputName,
+  makeGraph,
   ops,
   printGraph,
   type SizedAxis,
@@ -308,6 +309,18 @@ describe("the graphs", () => {
     const whole = accumulation!.sums.filter((s) => s.type.axes.some((a) => a.name === "batch"));
     expect(whole.map((s) => s.type.axes.map((a) => String(a.size)))).toEqual(Array(4).fill(["4*batch", "7"]));
   });
+});
+
+it("keeps the statistics of the whole batch in each of several processes", () => {
+  const step = compiled(cases["batch norm, whose layers end there"]!, 1);
+  expect(step.kept.length).toBeGreaterThan(0);
+  const [one, other] = [0, 1].map((first) => {
+    const { outputs, updates } = step.inParts({ count: 2, own: { first, count: 1 } }).accumulation!.cached!.middle;
+    const kept = outputs.filter((o) => step.kept.some((k) => k.name === updates[o.name]));
+    expect(kept.length).toBe(step.kept.length);
+    return printGraph(makeGraph("kept", kept));
+  });
+  expect(one).toBe(other);
 });
 
 describe("is refused", () => {
