@@ -140,10 +140,14 @@ class Cut {
   }
 
   /** The samples' axis before a movement that merges others into it, of which each sample's elements stay together. */
-  private mergedFrom({ op, operands, attrs }: Node, axis: string): string | undefined {
-    if (op !== "merge" || attrs.into !== axis) return undefined;
-    const [slowest] = attrs.axes as readonly string[];
-    return this.eachPart(findAxis(operands[0]!.type, slowest!)!.size) === undefined ? undefined : slowest;
+  private mergedFrom(node: Node, axis: string): string | undefined {
+    const [x] = node.operands;
+    const values = Object.values(node.attrs);
+    if (!x || !isBijective(node) || x.type.axes.length <= node.type.axes.length || !values.includes(axis))
+      return undefined;
+    const merged = values.find((v) => Array.isArray(v) && v.every((n) => typeof n === "string" && hasAxis(x.type, n)));
+    const [slowest] = (merged ?? []) as readonly string[];
+    return slowest !== undefined && this.eachPart(findAxis(x.type, slowest)!.size) !== undefined ? slowest : undefined;
   }
 
   private cut(node: Node, axis: string): Node {
