@@ -27,7 +27,7 @@ import {
 import { numbered, type Placed, placeArenas, type TrainingArena } from "./optim/arenas.ts";
 import { apartFromArenas, type InArenas, inArenas, oneBatch, type Traced } from "./optim/batch-gradient.ts";
 import { describeOptimizer } from "./optim/describe.ts";
-import { cachedAccumulation, type OwnBatches } from "./optim/gradient-cache.ts";
+import { cachedAccumulation, type OwnPart } from "./optim/gradient-cache.ts";
 import { type LossScale, lossScaleOf, scaledLoss } from "./optim/loss-scale.ts";
 import { rangesOf, ruleOf, settingsByName } from "./optim/settings.ts";
 import { type Divided, type PlacedShard, rawNorm, type ShardRange, shardGradient, shardOf } from "./optim/shard.ts";
@@ -89,13 +89,9 @@ export interface TrainingStep {
 }
 
 /** How a step is divided among data-parallel processes. */
-export interface Parts {
-  /** Micro-batches over all processes, at least 2. */
+export interface Parts extends OwnPart {
+  /** Micro-batches over all processes, at least 2. Sums of uneven ones are weighted by their number of samples. */
   readonly count: number;
-  /** Whether their sizes differ: sums are then weighted by sample count. */
-  readonly isUneven: boolean;
-  /** The micro-batches of this process. */
-  readonly own: OwnBatches;
   /**
    * The range of an arena, given its element count, that this process updates and keeps optimizer state for; default
    * all.
@@ -147,7 +143,15 @@ function stepOf(given: Stage, largestArena: number | undefined, parts?: Parts): 
   };
   const shards = parts?.shard && shardsOf(placed, parts.shard, rule.name, parts.divided);
   const arenas = parts?.divided ? apartFromArenas(traced.loss, trained) : inArenas(placed, trained);
-  const { whole, graphs } = batchGraphs(stage, traced, arenas, weight && kept.at(-1), parts, shards);
+  const { whole, graphs } = batchGraphs(
+    stage,
+    (given.accumulate ?? 1) === 1,
+    traced,
+    arenas,
+    weight && kept.at(-1),
+    parts,
+    shards,
+  );
   const { optimizer, precision = "f32" } = stage;
   const settings = settingsByName(stage, trained, contractedParameters(loss));
   const options = { optimizer, rule, ema, settings, ranges, lossScale };
@@ -178,8 +182,10 @@ interface BatchGraphs {
   readonly graphs: (update: StepUpdate) => Pick<TrainingStep, "graph" | "accumulation">;
 }
 
+/** `isOneBatch`: a step reads one batch, which processes may divide. */
 function batchGraphs(
   stage: Stage,
+  isOneBatch: boolean,
   traced: Traced,
   arenas: InArenas,
   weight: Node | undefined,
@@ -191,6 +197,7 @@ function batchGraphs(
   const { count, cut, isAlike } = accumulateOf(stage, told[0]!, told, {
     isWeighed: weight !== undefined,
     isApart: traced.apart === true,
+    isOneEach: parts !== undefined && isOneBatch,
   });
   const accumulation = ({ sums, cleared }: Accumulation, { figures, stored }: StepUpdate) => ({
     count,
@@ -200,8 +207,7 @@ function batchGraphs(
   const sharded = (sums: Accumulation["sums"], given: readonly GivenGradient[]): Pick<SharedState, "shard"> =>
     shards ? { shard: shards.state(sums, given) } : {};
   if (cut) {
-    if (parts?.isUneven) throw unevenParts(name);
-    const made = cachedAccumulation(cut, count, traced, arenas, parts?.own, shards?.part);
+    const made = cachedAccumulation(cut, count, traced, arenas, parts, shards?.part);
     const middle = graphOf(name, outputsOf(made.givenByMiddle), made.middle, `${name}-middle`);
     const cached = {
       features: graphOf(name, [], made.features, `${name}-features`),
@@ -221,7 +227,7 @@ function batchGraphs(
   }
   if (parts && traced.kept.length > 0) throw keptInParts(name, traced.kept);
   const { kept, ...batch } = oneBatch(traced, arenas, weight);
-  const weighedBy = (isAlike ? undefined : batch.weight) ?? (parts?.isUneven ? sampleCount(told[0]!) : undefined);
+  const weighedBy = (isAlike ? undefined : batch.weight) ?? (parts?.uneven ? sampleCount(told[0]!) : undefined);
   if (count === 1)
     return { whole: batch, graphs: ({ figures, stored }) => ({ graph: graphOf(name, figures, [...stored, ...kept]) }) };
   const made = accumulated(batch, arenas.axes, count, weighedBy, shards?.part);
@@ -270,11 +276,6 @@ function shardsOf(
     }),
   };
 }
-
-const unevenParts = (stage: string): UsageError =>
-  new UsageError(
-    `stage "${stage}": its loss compares the samples of a batch, so every process needs the same number of samples: the batch must be a multiple of the number of processes`,
-  );
 
 const keptInParts = (stage: string, kept: readonly Stored[]): UsageError =>
   new UsageError(

@@ -56,7 +56,7 @@ export interface SharedPlan {
 /** The step of the first device. Throws UsageError for a step that devices cannot share. */
 export function firstDevicesStep({ step }: TrainingSubject, { shard, count }: SharingDevices): Step {
   const own = { first: 0, count: step.accumulation?.count ?? 1 };
-  return sharedStep(step, { rank: 0, size: count, shard }, { count: count * own.count, isUneven: false, own });
+  return sharedStep(step, { rank: 0, size: count, shard }, { count: count * own.count, own });
 }
 
 /** Plans the step of `firstDevicesStep` for a micro-batch size. */

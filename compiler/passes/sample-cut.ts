@@ -3,9 +3,10 @@
  * and what compares them on the whole batch. Gao et al. 2021, arXiv:2101.06983, section 3. Decided from the op records.
  */
 import { type Dim, isSymbolic, loneSymbol, symbolsOf } from "../ir/dim.ts";
+import { isFloat } from "../ir/dtype.ts";
 import { topological } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
-import { coreOf, isBijective, isFeed, isParameter, operandsAs, sourceOf } from "../ir/op.ts";
+import { coreOf, isBijective, isFeed, isParameter, operandsAs, opRecord, sourceOf } from "../ir/op.ts";
 import { type Axis, findAxis, type TensorType } from "../ir/type.ts";
 import { type Dependence, dependences, isFed, names } from "./sample-mean.ts";
 
@@ -32,24 +33,32 @@ export interface NoCut {
   readonly node: Node;
 }
 
-/** Cuts the computation of `roots`; samples lie along `axis` of the inputs. */
-export function sampleCut(roots: readonly Node[], axis: string): SampleCut | NoCut {
+/**
+ * Cuts the computation of `roots`; samples lie along `axis` of the inputs. With `allowsLayers`, for processes that each
+ * compute what is past the cut for their own samples only, random values of pairs of samples may be past it, and layers
+ * that read nothing compared over samples: otherwise each process would need the layers before for all samples.
+ */
+export function sampleCut(roots: readonly Node[], axis: string, allowsLayers = false): SampleCut | NoCut {
   const nodes = topological(roots);
   const fed = nodes.filter((n) => isFed(n, axis));
   const samples = loneSymbol(findAxis(fed[0]!.type, axis)!.size);
   const other = fed.find((n) => !samples || loneSymbol(findAxis(n.type, axis)!.size) !== samples);
   if (!samples || other) return { why: "fixed", node: other ?? fed[0]! };
   const isOpen = (size: Dim) => symbolsOf(size).includes(samples);
-  const elsewhere = nodes.find((n) => isGiven(n) && n.type.axes.some((a) => a.name !== axis && isOpen(a.size)));
+  const isOfPairs = (n: Node) => isGiven(n) && n.type.axes.some((a) => a.name !== axis && isOpen(a.size));
+  const isDrawnPast = (n: Node) => allowsLayers && sourceOf(n) === "random" && isOfPairs(n);
+  const elsewhere = nodes.find((n) => isOfPairs(n) && !isDrawnPast(n));
   if (elsewhere) return { why: "crosses", node: elsewhere };
 
-  const found = dependences(nodes, axis, (node) => tellsSamples(node, isOpen));
+  const isNumbered = (n: Node) => isDrawnPast(n) || (!isFed(n, axis) && tellsSamples(n, isOpen));
+  const found = dependences(nodes, axis, isNumbered);
   const { features, past } = boundary(roots, found);
   const crossing = features.find((f) => f.node.type.axes.some((a) => a.name !== f.axis.name && isOpen(a.size)));
   if (crossing) return { why: "crosses", node: crossing.node };
-  const shared = past.find(isGiven);
+  const shared = past.find((n) => isGiven(n) && !isDrawnPast(n));
   if (shared) return { why: "shared", node: shared };
-  const layer = past.find((n) => n.type.axes.some((a) => isOpen(a.size)) && isLayer(n, found));
+  const isTooMuch = (n: Node) => !allowsLayers || readsCompared(n, found, isOpen);
+  const layer = past.find((n) => n.type.axes.some((a) => isOpen(a.size)) && isLayer(n, found) && isTooMuch(n));
   return layer ? { why: "layers", node: layer } : { samples: samples.name, features };
 }
 
@@ -99,6 +108,25 @@ function tellsSamples(node: Node, isOpen: (size: Dim) => boolean): boolean {
     isNamed ||
     open(type).some((a) => operands.some((o) => o.type.axes.some((b) => b.name === a.name && !isOpen(b.size))))
   );
+}
+
+/**
+ * True if what a layer reads was compared over samples before, as batch norm does: then it needs the layers before for
+ * all samples. Samples may be selected by an index, however that was found.
+ */
+function readsCompared(layer: Node, found: ReadonlyMap<Node, Dependence>, isOpen: (size: Dim) => boolean): boolean {
+  const seen = new Set<Node>();
+  const queue = [...layer.operands];
+  for (let node = queue.pop(); node; node = queue.pop()) {
+    if (seen.has(node) || found.get(node) !== "mixed" || !isFloat(node.type.dtype)) continue;
+    seen.add(node);
+    const { op, attrs, operands } = node;
+    const isSelected = opRecord(op).kind === "movement" || operandsAs(node, "table").length > 0;
+    if (!isSelected && operands.some((o) => o.type.axes.some((a) => isOpen(a.size) && names(attrs, a.name))))
+      return true;
+    queue.push(...operands);
+  }
+  return false;
 }
 
 /** True for a product, past the cut, with a value computed from parameters, or a gather from a table of them. */

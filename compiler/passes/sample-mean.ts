@@ -55,7 +55,10 @@ export function noSampleMean(loss: Node, axis: string): NoMean | undefined {
 const isZero = (slope: Node): boolean =>
   topological([slope]).every((n) => n.operands.length > 0 || (sourceOf(n) === "constant" && n.attrs.value === 0));
 
-/** How each node depends on the samples; `numbers` is true for nodes that do so without reading any. */
+/**
+ * How each node depends on the samples; `numbers` is true for nodes that do so without reading any, and for inputs of
+ * pairs of samples.
+ */
 export function dependences(
   nodes: readonly Node[],
   axis: string,
@@ -85,7 +88,7 @@ function dependence(
   numbers: (node: Node) => boolean,
 ): Dependence {
   const { operands, attrs } = node;
-  if (operands.length === 0 && isFed(node, axis)) return { along: axis };
+  if (operands.length === 0 && isFed(node, axis)) return numbers(node) ? "mixed" : { along: axis };
   const of = operands.map((o) => found.get(o)!).filter((d) => d !== "none");
   if (of.length === 0) return numbers(node) ? "mixed" : "none";
   if (of.every((d) => d === "sum" || d === "through_sums")) return "through_sums"; // linearity: by the derivatives

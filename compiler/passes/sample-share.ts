@@ -30,7 +30,8 @@ export interface SampleParts {
 /**
  * One process's share of each scalar: the shares of all processes sum to the scalar. `once` keeps a value on one
  * process and makes it 0 on the others: used for terms outside the sums over samples, and for a scalar that is not
- * linear in them.
+ * linear in them. Sums that others are multiplied or divided by, such as the number of samples that count, are computed
+ * by every process.
  */
 export function sampleShares(roots: readonly Node[], range: SampleParts, once: (whole: Node) => Node): Node[] {
   const cut = new Cut(range);
@@ -58,22 +59,38 @@ function outermostSums(root: Node, cut: Cut): Map<Node, string> {
   return sums;
 }
 
-/** A function that substitutes the sums in a value; undefined if the value has no sums or is not linear in them. */
+/** A function that substitutes sums in a value that is linear in them; undefined if there are none. */
 function linearIn(root: Node, sums: ReadonlyMap<Node, string>) {
-  if (sums.size === 0 || [...sums.keys()].some((s) => !isFloat(s.type.dtype))) return undefined;
-  const places = new Map([...sums.keys()].map((s, i) => [s, input(`%sum.${i}`, s.type.dtype, s.type.axes)]));
-  const open = rewriteNodes([root], (node, original) => places.get(original) ?? node).get(root)!;
-  const known = new Set(places.values());
-  try {
-    if (topological(differentiate(open, [...known])).some((n) => known.has(n))) return undefined;
-  } catch (error) {
-    if (error instanceof UsageError) return undefined; // not differentiable
-    throw error;
-  }
+  const floats = [...sums.keys()].filter((s) => isFloat(s.type.dtype));
+  const places = floats.map((s, i) => input(`%sum.${i}`, s.type.dtype, s.type.axes));
+  const placeOf = new Map(floats.map((s, i) => [s, places[i]!]));
+  const open = rewriteNodes([root], (node, original) => placeOf.get(original) ?? node).get(root)!;
+  const shared = jointlyLinear(open, places);
+  if (shared.size === 0) return undefined;
   return (instead: (sum: Node, axis: string) => Node): Node => {
-    const given = new Map([...sums].map(([sum, axis]) => [places.get(sum)!, instead(sum, axis)]));
+    const given = new Map(
+      floats.map((s, i) => [places[i]!, shared.has(places[i]!) ? instead(s, sums.get(s)!) : s] as const),
+    );
     return rewriteNodes([open], (node, original) => given.get(original) ?? node).get(open)!;
   };
+}
+
+/**
+ * Some of `places` in which a value is linear together: no derivative by one of them depends on one of them, and neither
+ * does a comparison, which has no derivative. In s / n these are s alone.
+ */
+function jointlyLinear(open: Node, places: readonly Node[]): ReadonlySet<Node> {
+  const found = new Set<Node>();
+  const compared = new Set(topological(topological([open]).filter((n) => !isFloat(n.type.dtype))));
+  try {
+    const slopes = new Map(differentiate(open, places).map((slope, i) => [places[i]!, new Set(topological([slope]))]));
+    const isLinear = (a: Node, b: Node) => !slopes.get(a)!.has(b) && !slopes.get(b)!.has(a);
+    for (const place of places)
+      if (!compared.has(place) && [...found, place].every((other) => isLinear(place, other))) found.add(place);
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error; // otherwise not differentiable
+  }
+  return found;
 }
 
 class Cut {
@@ -122,6 +139,17 @@ class Cut {
     return made;
   }
 
+  /** The samples' axis before a movement that merges others into it, of which each sample's elements stay together. */
+  private mergedFrom(node: Node, axis: string): string | undefined {
+    const [x] = node.operands;
+    const values = Object.values(node.attrs);
+    if (!x || !isBijective(node) || x.type.axes.length <= node.type.axes.length || !values.includes(axis))
+      return undefined;
+    const merged = values.find((v) => Array.isArray(v) && v.every((n) => typeof n === "string" && hasAxis(x.type, n)));
+    const [slowest] = (merged ?? []) as readonly string[];
+    return slowest !== undefined && this.eachPart(findAxis(x.type, slowest)!.size) !== undefined ? slowest : undefined;
+  }
+
   private cut(node: Node, axis: string): Node {
     const { op, operands, attrs, type } = node;
     if (operands.length > 0 && isRowWise(node, axis))
@@ -130,7 +158,7 @@ class Cut {
         operands.map((o) => this.sliced(o, axis)),
         attrs,
       );
-    const before = renamedFrom(node, axis);
+    const before = renamedFrom(node, axis) ?? this.mergedFrom(node, axis);
     if (before !== undefined) return build(op, [this.sliced(operands[0]!, before)], attrs);
     const each = this.eachPart(findAxis(type, axis)!.size)!;
     return slice(node, axis, mulDims(this.range.first, each), mulDims(this.range.count, each));

@@ -127,6 +127,16 @@ export interface Accumulate {
   readonly isAlike?: boolean;
 }
 
+/** What is known of a loss besides its graph. */
+interface LossFacts {
+  /** Whether it returns a weight. */
+  readonly isWeighed: boolean;
+  /** Whether inputs refer to other rows of their batch by index. */
+  readonly isApart: boolean;
+  /** Whether a batch is divided among processes of which each computes one micro-batch. */
+  readonly isOneEach: boolean;
+}
+
 /**
  * How a step with this loss, which computes all of `told`, can be accumulated. Throws UsageError if the micro-batches
  * would not add up to the loss of the whole batch.
@@ -135,7 +145,7 @@ export function accumulateOf(
   { name, accumulate = 1 }: { readonly name: string; readonly accumulate?: number },
   loss: Node,
   told: readonly Node[],
-  { isWeighed, isApart }: { readonly isWeighed: boolean; readonly isApart: boolean },
+  { isWeighed, isApart, isOneEach }: LossFacts,
 ): Accumulate {
   if (!Number.isSafeInteger(accumulate) || accumulate < 1)
     throw new UsageError(`stage "${name}": accumulate must be a positive integer, got ${accumulate}`);
@@ -153,7 +163,7 @@ export function accumulateOf(
   }
   if (isWeighed && found.why === "mixes" && isApart) return { count: accumulate };
   if (found.why === "mixes") {
-    const cut = sampleCut(told, samples);
+    const cut = sampleCut(told, samples, isOneEach);
     if ("features" in cut) return { count: accumulate, cut };
     throw refused(
       `compares the samples of a batch with one another (${place}), as contrastive losses and batch norm do, and ${uncut(cut)}`,

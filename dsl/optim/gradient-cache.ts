@@ -32,6 +32,19 @@ export interface OwnBatches {
   readonly count: number;
 }
 
+/** The samples of a step whose micro-batches differ in size, and those that one process computes: [from, to). */
+export interface OwnSamples {
+  readonly all: number;
+  readonly from: number;
+  readonly to: number;
+}
+
+/** What one of several processes computes of a step; with `uneven`, micro-batches differ in size. */
+export interface OwnPart {
+  readonly own: OwnBatches;
+  readonly uneven?: OwnSamples;
+}
+
 export interface CachedAccumulation extends Accumulation {
   /** Caches the features of a micro-batch. */
   readonly features: readonly Stored[];
@@ -51,26 +64,23 @@ export function cachedAccumulation(
   count: number,
   traced: Traced,
   arenas: InArenas,
-  shared?: OwnBatches,
+  shared?: OwnPart,
   part?: PartOfSums,
 ): CachedAccumulation {
+  const whole = wholeBatch(cut, count, shared);
   const kept = cut.features.map(({ node, axis }, i) =>
-    keptFeature(node, axis, { i, whole: wholeBatch(cut, count), trained: new Set(traced.trained) }),
+    keptFeature(node, axis, { i, samples: cut.samples, whole, trained: new Set(traced.trained) }),
   );
   const learned = kept.filter((k) => k.isLearned);
-  const micro = typed<never>(state(microBatch, "i32", []));
-  const counter = { output: "micro_batch", state: microBatch };
-  const counted: Stored = { ...counter, node: add(micro, 1) };
-  /** The process's first micro-batch among all of the step's. */
-  const first = typed<never>(state(firstMicroBatch, "i32", []));
-  const place = shared ? add(micro, first) : micro;
+  const done = typed<never>(state(samplesDone, "i32", []));
+  const counter = { output: "samples_done", state: samplesDone };
+  const counted: Stored = { ...counter, node: add(done, typed(ops.sizeOf(symbol(cut.samples), "i32"))) };
+  /** The process's first sample among all of the step's. */
+  const first = typed<never>(state(firstSample, "i32", []));
+  const place = shared ? add(done, first) : done;
   /** Values that every process computes identically are added to the sums by the first only. */
   const once = (x: Node): Node => select(lt(first, 1), typed(x), 0);
-  const past = pastCut(traced, kept, arenas, (roots) => {
-    const whole = inSizesOf(roots, wholeBatch(cut, count));
-    if (!shared) return whole;
-    return sampleShares(whole, { samples: cut.samples, all: count, ...shared }, once);
-  });
+  const past = pastCut(traced, kept, arenas, whole, (roots) => shareOf(roots, cut.samples, count, shared, once));
   const sums = sumsOf(past, arenas.axes);
   const slopes = arenas.viewed(slopesOf(learned, place, traced.trained));
   const gradients = arenas.packed(slopes);
@@ -92,39 +102,60 @@ export function cachedAccumulation(
       figures: Object.fromEntries(figures),
       ...(part && { norm: part.norm }),
     },
-    cleared: [{ ...counter, output: "cleared.micro_batch", node: constant(0, "i32") }],
+    cleared: [{ ...counter, output: "cleared.samples_done", node: constant(0, "i32") }],
     sums: [
       ...sums.map(({ name, before }) => ({ name, type: before.type })),
       ...kept.map((k) => ({ name: k.state, type: k.all.type })),
       ...learned.map((k) => ({ name: k.cotangent.state, type: k.cotangent.all.type })),
-      { name: microBatch, type: micro.type },
-      ...(shared ? [{ name: firstMicroBatch, type: first.type }] : []),
+      { name: samplesDone, type: done.type },
+      ...(shared ? [{ name: firstSample, type: first.type }] : []),
     ],
     shared: {
       added: sums.map((s) => s.name),
       gathered: kept.map((k) => ({ state: k.state, axis: k.axis.name })),
       addedByRows: learned.map((k) => ({ state: k.cotangent.state, axis: k.axis.name })),
-      first: firstMicroBatch,
+      first: firstSample,
     },
     given: arenas.given(slopes),
     givenByMiddle: past.given,
   };
 }
 
-/** Binds the batch size of a micro-batch graph to that of the whole batch. */
-const wholeBatch = ({ samples }: SampleCut, count: number): Readonly<Record<string, Dim>> => ({
-  [samples]: mulDims(count, symbol(samples)),
+type BoundSizes = Readonly<Record<string, Dim>>;
+
+/** Binds the batch size of a micro-batch graph to that of the whole batch: a number if micro-batches differ in size. */
+const wholeBatch = ({ samples }: SampleCut, count: number, shared?: OwnPart): BoundSizes => ({
+  [samples]: shared?.uneven?.all ?? mulDims(count, symbol(samples)),
 });
 
-/** The state that counts the micro-batches of a pass. */
-const microBatch = "train.micro_batch";
-/** The state with the index of a process's first micro-batch. */
-const firstMicroBatch = "train.first_micro_batch";
+/** Values of the whole batch; of several processes, this one's share of each. */
+function shareOf(
+  roots: readonly Node[],
+  samples: string,
+  count: number,
+  shared: OwnPart | undefined,
+  once: (whole: Node) => Node,
+): Node[] {
+  const inUnits = (units: number) => inSizesOf(roots, { [samples]: mulDims(units, symbol(samples)) });
+  if (!shared) return inUnits(count);
+  const { own, uneven } = shared;
+  if (!uneven) return sampleShares(inUnits(count), { samples, all: count, ...own }, once);
+  const { all, from, to } = uneven;
+  const shares = sampleShares(inUnits(all), { samples, all, first: from, count: to - from }, once);
+  return inSizesOf(shares, { [samples]: 1 }); // a unit is one sample
+}
+
+/** The state that counts the samples of this process's micro-batches in a pass. */
+const samplesDone = "train.samples_done";
+/** The state with the index of a process's first sample. */
+const firstSample = "train.first_sample";
 
 /** A per-sample feature, and the tensors in the store that hold it and its cotangent. */
 interface KeptFeature {
   readonly node: Node;
   readonly axis: Axis;
+  /** The number of its rows for one sample. */
+  readonly each: Dim;
   readonly output: string;
   readonly state: string;
   /** The feature of one micro-batch, in its stored dtype. */
@@ -146,7 +177,7 @@ const keptAs: Readonly<Record<DType, DType>> = { f32: "f32", f16: "f32", i32: "i
 function keptFeature(
   node: Node,
   axis: Axis,
-  { i, whole, trained }: { i: number; whole: Readonly<Record<string, Dim>>; trained: ReadonlySet<Node> },
+  { i, samples, whole, trained }: { i: number; samples: string; whole: BoundSizes; trained: ReadonlySet<Node> },
 ): KeptFeature {
   const dtype = keptAs[node.type.dtype];
   const stateName = `train.feature.${i}`;
@@ -155,6 +186,7 @@ function keptFeature(
   return {
     node,
     axis,
+    each: bindDim(axis.size, { [samples]: 1 }),
     output: `feature.${i}`,
     state: stateName,
     value: ops.cast(node, dtype),
@@ -165,21 +197,22 @@ function keptFeature(
   };
 }
 
-/** The first row of a micro-batch in the stored feature of all samples. */
-const firstRow = (micro: Node, { axis }: KeptFeature): Node => ops.mul(micro, ops.sizeOf(axis.size, "i32"));
+/** The row of a sample in the stored feature of all samples. */
+const rowOf = (sample: Node, { each }: KeptFeature): Node =>
+  each === 1 ? sample : ops.mul(sample, ops.sizeOf(each, "i32"));
 
-/** Writes a micro-batch's features into those of the whole batch. */
-function keepAll(kept: readonly KeptFeature[], micro: Node, { viewed }: InArenas): Stored[] {
+/** Writes a micro-batch's features, of which `first` is the first sample, into those of the whole batch. */
+function keepAll(kept: readonly KeptFeature[], first: Node, { viewed }: InArenas): Stored[] {
   const values = viewed(kept.map((k) => k.value));
   return kept.map((k, i) => ({
     output: k.output,
     state: k.state,
-    node: ops.overwrite(k.all, values[i]!, firstRow(micro, k), k.axis.name),
+    node: ops.overwrite(k.all, values[i]!, rowOf(first, k), k.axis.name),
   }));
 }
 
 /** The same nodes with symbolic sizes bound. */
-const inSizesOf = (roots: readonly Node[], sizes: Readonly<Record<string, Dim>>): Node[] =>
+const inSizesOf = (roots: readonly Node[], sizes: BoundSizes): Node[] =>
   bindSizes(
     makeGraph(
       "past",
@@ -190,19 +223,29 @@ const inSizesOf = (roots: readonly Node[], sizes: Readonly<Record<string, Dim>>)
 
 /**
  * Differentiates the loss with respect to the features of all samples and to parameters used past the cut; `shared`
- * turns scalars into a process's share of them.
+ * turns the loss and the metrics into a process's share of them. Every process computes what the step keeps, such as
+ * running statistics, from the whole batch.
  */
 function pastCut(
   traced: Traced,
   kept: readonly KeptFeature[],
   { viewed, packed, given }: InArenas,
+  whole: BoundSizes,
   shared: (roots: readonly Node[]) => Node[],
 ) {
   const features = new Map(kept.map((k) => [k.node, ops.cast(k.own, k.node.type.dtype)]));
   const names = Object.keys(traced.figures);
-  const roots = [traced.loss, ...Object.values(traced.figures), ...traced.kept.map((k) => k.node)];
-  const moved = rewriteNodes(roots, (node, original) => features.get(original) ?? node);
-  const [loss, ...told] = shared(roots.map((n) => moved.get(n)!));
+  const scalars = [traced.loss, ...Object.values(traced.figures)];
+  const states = traced.kept.map((k) => k.node);
+  const moved = rewriteNodes([...scalars, ...states], (node, original) => features.get(original) ?? node);
+  const [loss, ...figures] = shared(scalars.map((n) => moved.get(n)!));
+  const told = [
+    ...figures,
+    ...inSizesOf(
+      states.map((n) => moved.get(n)!),
+      whole,
+    ),
+  ];
   const reached = new Set(topological([loss!]).filter(isParameter));
   const direct = traced.trained.filter((n) => reached.has(n));
   const learned = kept.filter((k) => k.isLearned);
@@ -220,11 +263,11 @@ function pastCut(
   };
 }
 
-/** Backpropagates the stored cotangents of one micro-batch's features to the trained parameters. */
-function slopesOf(learned: readonly KeptFeature[], micro: Node, trained: readonly Node[]): Node[] {
+/** Backpropagates the stored cotangents of the micro-batch that begins with a sample to the trained parameters. */
+function slopesOf(learned: readonly KeptFeature[], first: Node, trained: readonly Node[]): Node[] {
   const parts = learned.map((k) => {
     const names = k.node.type.axes.map((a) => a.name);
-    return ops.reduceSum(ops.mul(k.value, rowsOf(k, micro)), names);
+    return ops.reduceSum(ops.mul(k.value, rowsOf(k, first)), names);
   });
   return differentiate(
     parts.reduce((a, b) => ops.add(a, b), ops.constant(0)),
@@ -233,9 +276,9 @@ function slopesOf(learned: readonly KeptFeature[], micro: Node, trained: readonl
 }
 
 /** The stored cotangents of a micro-batch's samples. */
-function rowsOf(k: KeptFeature, micro: Node): Node {
+function rowsOf(k: KeptFeature, first: Node): Node {
   const taken = new Set(k.node.type.axes.map((a) => a.name));
   const fresh = (name: string): string => (taken.has(name) ? fresh(`${name}_`) : name);
   const all = fresh(`all_${k.axis.name}`);
-  return ops.gather(ops.rename(k.cotangent.all, k.axis.name, all), ops.add(ops.iota(k.axis), firstRow(micro, k)), all);
+  return ops.gather(ops.rename(k.cotangent.all, k.axis.name, all), ops.add(ops.iota(k.axis), rowOf(first, k)), all);
 }

@@ -7,8 +7,8 @@ export interface SharedState {
   /** Sums that are all-reduced before the update. */
   readonly added: readonly string[];
   /**
-   * States whose rows, along an axis, are divided among processes and gathered before `middle`; empty unless samples
-   * are compared.
+   * States whose rows, along an axis, are divided among processes as the step's samples are, and gathered before
+   * `middle`; empty unless samples are compared.
    */
   readonly gathered: readonly { readonly state: string; readonly axis: string }[];
   /**
@@ -16,7 +16,7 @@ export interface SharedState {
    * that each gets the sums of its own rows.
    */
   readonly addedByRows?: readonly { readonly state: string; readonly axis: string }[];
-  /** The index of a process's first micro-batch: an i32 scalar, initially 0. Only if samples are compared. */
+  /** The index of a process's first sample in the step: an i32 scalar, initially 0. Only if samples are compared. */
   readonly first?: string;
   /** For sharded optimizer state: the process's range of each arena, and where its gradient sum goes. */
   readonly shard?: {

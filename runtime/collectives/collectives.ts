@@ -11,7 +11,10 @@ export interface Range {
 
 /** Time and volume of this rank's communication so far. */
 export interface Traffic {
-  /** Bytes of tensors that this rank sent to others. */
+  /**
+   * Bytes of tensors that this rank sent to others. Of a broadcast, its root counts what all others receive, whichever
+   * ranks the library passes it on through.
+   */
   readonly sentBytes: number;
   /** Seconds during which an operation was in flight. */
   readonly seconds: number;

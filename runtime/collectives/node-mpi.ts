@@ -135,6 +135,7 @@ function collectives(mpi: MpiLibrary, rank: number, size: number, node: Collecti
       const piece = bytesOf(data, { from: 0, to: data.length }).subarray(at, at + largestMessage);
       started.add("MPI_Ibcast", piece, piece.length, mpi.bytes, root, mpi.world);
       await started.done();
+      if (rank === root) sentBytes += (size - 1) * piece.length;
     }
   };
   const scatter = async (data: Uint8Array, ranges: readonly Range[], root: number) => {

@@ -99,12 +99,12 @@ export function betweenRanks(
       },
     }),
     gather: async (store) => {
-      for (const { state, axis } of gathered) await gatherRows(store, state, axis, collectives);
+      for (const { state, axis } of gathered) await gatherRows(store, { state, axis, share }, collectives);
     },
     ...(addedByRows.length > 0 && {
       addRows: async (store: Store) => {
         await divided?.gradients.settled();
-        for (const { state, axis } of addedByRows) await reduceOwnRows(store, state, axis, collectives);
+        for (const { state, axis } of addedByRows) await reduceOwnRows(store, { state, axis, share }, collectives);
       },
     }),
   };
@@ -164,9 +164,16 @@ async function reduceTogether(store: Store, names: readonly string[], collective
   }
 }
 
+/** A tensor in the store that has rows for each sample of a step along an axis. */
+interface SampleRows {
+  readonly state: string;
+  readonly axis: string;
+  readonly share: Share;
+}
+
 /** All-gather: every rank has its own rows of a tensor, and afterwards all rows. */
-async function gatherRows(store: Store, state: string, axis: string, { rank, allGather, size }: Collectives) {
-  const rows = rowsOf(inF32(await store.read(state)), axis, size);
+async function gatherRows(store: Store, { state, axis, share }: SampleRows, { rank, allGather }: Collectives) {
+  const rows = rowsOf(inF32(await store.read(state)), axis, share);
   const packed = rows.tensor.data.slice() as Numbers;
   packed.set(rows.of(rank), rows.ranges[rank]!.from);
   await allGather(packed, rows.ranges);
@@ -175,8 +182,8 @@ async function gatherRows(store: Store, state: string, axis: string, { rank, all
 }
 
 /** Reduce-scatter: every rank has a term of all rows, and afterwards the sums of its own. */
-async function reduceOwnRows(store: Store, state: string, axis: string, { rank, reduceScatter, size }: Collectives) {
-  const rows = rowsOf(inF32(await store.read(state)), axis, size);
+async function reduceOwnRows(store: Store, { state, axis, share }: SampleRows, { rank, reduceScatter }: Collectives) {
+  const rows = rowsOf(inF32(await store.read(state)), axis, share);
   const packed = rows.tensor.data.slice() as Numbers;
   for (const [r, { from }] of rows.ranges.entries()) packed.set(rows.of(r), from);
   await reduceScatter(packed, rows.ranges);
@@ -186,13 +193,14 @@ async function reduceOwnRows(store: Store, state: string, axis: string, { rank, 
 }
 
 /** The ranks' rows along an axis of a tensor, and their ranges when packed by rank. */
-function rowsOf(tensor: HostTensor, axis: string, size: number) {
-  const each = tensor.axes.find((a) => a.name === axis)!.size / size;
-  const length = tensor.data.length / size;
+function rowsOf(tensor: HostTensor, axis: string, { ofRanks }: Share) {
+  const samples = ofRanks.at(-1)!.to;
+  const each = tensor.axes.find((a) => a.name === axis)!.size / samples;
+  const length = tensor.data.length / samples;
   return {
     tensor,
-    ranges: Array.from({ length: size }, (_, r) => ({ from: r * length, to: (r + 1) * length })),
-    of: (r: number) => takeRows(tensor, axis, r * each, (r + 1) * each).data as Numbers,
-    put: (r: number, data: HostTensor["data"]) => putRows(tensor, axis, r * each, data),
+    ranges: ofRanks.map(({ from, to }) => ({ from: from * length, to: to * length })),
+    of: (r: number) => takeRows(tensor, axis, ofRanks[r]!.from * each, ofRanks[r]!.to * each).data as Numbers,
+    put: (r: number, data: HostTensor["data"]) => putRows(tensor, axis, ofRanks[r]!.from * each, data),
   };
 }

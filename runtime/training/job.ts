@@ -41,7 +41,7 @@ export interface CompiledStep {
     /**
      * When ranks share the micro-batches, names in the store: sums to be reduced before `update`; rows along an axis to
      * be gathered before `middle`; sums of such rows to be reduce-scattered after it; and the index of the rank's first
-     * micro-batch, initially 0.
+     * sample, initially 0.
      */
     readonly shared?: {
       readonly added: readonly string[];
@@ -67,12 +67,13 @@ export interface CompiledStep {
   /** True when inputs refer to rows of their batch by index, so that a batch cannot be split. */
   readonly apart?: boolean;
   /**
-   * The same step with `count` micro-batches over all ranks, of several sizes if uneven. With `shard`, a rank updates
-   * only its range of an arena with the given number of elements.
+   * The same step with `count` micro-batches over all ranks; with `uneven` they differ in size, and the rank has the
+   * samples [from, to) of `all`. With `shard`, a rank updates only its range of an arena with the given number of
+   * elements.
    */
   readonly inParts?: (parts: {
     readonly count: number;
-    readonly isUneven: boolean;
+    readonly uneven?: { readonly all: number; readonly from: number; readonly to: number };
     readonly own: { readonly first: number; readonly count: number };
     readonly shard?: (elements: number) => Range;
     readonly divided?: Divided;

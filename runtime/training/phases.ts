@@ -34,7 +34,11 @@ export async function compilePhases(job: TrainingJob, backend: Backend, between?
   const alone = (work: ((store: Store) => Promise<void>) | undefined, store: Store): Run[] =>
     work ? [{ isAlone: true, start: () => work(store).then(() => ({})) }] : [];
   const isWhole = between?.divided === undefined;
-  const [features, middle] = cached && isWhole ? [await compile(cached.features), await compile(cached.middle)] : [];
+  const inPieces = (graph: Graph) =>
+    ofPieces(between?.share, count, (rows) =>
+      compile(graph, rows === undefined ? {} : { sizes: { ...job.sizes, [between!.share.symbol]: rows } }),
+    );
+  const [features, middle] = cached && isWhole ? [await inPieces(cached.features), await compile(cached.middle)] : [];
   const update = await compile(accumulation.update, { inPrecision: false });
   /** A run of the step; in the last micro-batch, ranks exchange gradient sums while it is still running. */
   const adding = (step: Executable, store: Store, feeds: Feeds, micro: number): Run =>
@@ -55,36 +59,33 @@ export async function compilePhases(job: TrainingJob, backend: Backend, between?
     const isHalf = backend.precision({ precision, parameters: "f32" }).computes === "f16";
     return { count, dispose, ...(await runsInParts(job, divided, compile, isHalf, updating)) };
   }
-  const step = await compile(graph); // last, since only this graph has much to gain from rematerialization
-  if (!cached) {
-    const steps = await ofPieces(step, between?.share, (rows) =>
-      compile(graph, { sizes: { ...job.sizes, [between!.share.symbol]: rows } }),
-    );
+  const steps = await inPieces(graph); // last, since only this graph has much to gain from rematerialization
+  if (!cached)
     return {
       count,
       dispose,
       runs: (store, micro, feeds) => [
-        adding(steps[micro] ?? step, store, feeds, micro),
+        adding(steps[micro]!, store, feeds, micro),
         ...(ends(micro) ? updating(store) : []),
       ],
     };
-  }
 
+  const fedTo = (of: Graph, feeds: Feeds) => without(feeds, [graph, cached.features, cached.middle], of);
   /** The step's batches so far, which are read twice. */
   let held: Feeds[] = [];
   return {
     count,
     dispose,
     runs: (store, micro, feeds) => {
-      const first = quiet(features!, store, without(feeds, graph, cached.features));
+      const first = quiet(features![micro]!, store, fedTo(cached.features, feeds));
       held = micro === 0 ? [feeds] : [...held, feeds];
       if (!ends(micro)) return [first];
-      const again = held.map((batch, i) => adding(step, store, without(batch, cached.features, graph), i));
+      const again = held.map((batch, i) => adding(steps[i]!, store, fedTo(graph, batch), i));
       held = [];
       return [
         first,
         ...alone(between?.gather, store),
-        quiet(middle!, store, {}),
+        quiet(middle!, store, ofInputs(cached.middle, feeds)),
         ...alone(between?.addRows, store),
         ...again,
         ...updating(store),
@@ -112,24 +113,28 @@ function givingEarly(step: Executable, store: Store, feeds: Feeds, { early, addE
   };
 }
 
-/** The step compiled for each of a rank's piece sizes; `step` has that of the first. */
+/** A graph for each of the micro-batches, compiled once for each of a rank's piece sizes; without ranks, once. */
 async function ofPieces(
-  step: Executable,
   share: Share | undefined,
-  compile: (rows: number) => Promise<Executable>,
+  count: number,
+  compile: (rows?: number) => Promise<Executable>,
 ): Promise<readonly Executable[]> {
-  if (!share) return [];
-  const bySize = new Map([[lengthOf(share.pieces[0]!), step]]);
-  for (const piece of share.pieces) {
-    const rows = lengthOf(piece);
-    if (!bySize.has(rows)) bySize.set(rows, await compile(rows));
-  }
-  return share.pieces.map((piece) => bySize.get(lengthOf(piece))!);
+  if (!share) return new Array<Executable>(count).fill(await compile());
+  const bySize = new Map<number, Executable>();
+  const lengths = share.pieces.map(lengthOf);
+  for (const rows of new Set(lengths)) bySize.set(rows, await compile(rows));
+  return lengths.map((rows) => bySize.get(rows)!);
 }
 
-/** Drops feeds that only the step's other graph reads; unknown names stay, and are rejected when run. */
-function without(feeds: Feeds, other: Graph, graph: Graph): Feeds {
+/** Drops feeds that only other graphs of the step read; unknown names stay, and are rejected when run. */
+function without(feeds: Feeds, others: readonly Graph[], graph: Graph): Feeds {
   const own = new Set(graph.inputs.map(inputName));
-  const foreign = new Set(other.inputs.map(inputName).filter((name) => !own.has(name)));
+  const foreign = new Set(others.flatMap((g) => g.inputs.map(inputName)).filter((name) => !own.has(name)));
   return Object.fromEntries(Object.entries(feeds).filter(([name]) => !foreign.has(name)));
+}
+
+/** The feeds of a graph's inputs. */
+function ofInputs(graph: Graph, feeds: Feeds): Feeds {
+  const own = new Set(graph.inputs.map(inputName));
+  return Object.fromEntries(Object.entries(feeds).filter(([name]) => own.has(name)));
 }

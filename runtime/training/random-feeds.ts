@@ -10,6 +10,8 @@ import {
   inputName,
   type Node,
   type SizedAxis,
+  type Sizes,
+  sourceOf,
 } from "../../compiler/index.ts";
 import type { DrawingThreads } from "../random/drawing.ts";
 import { randomStream } from "../random/streams.ts";
@@ -36,12 +38,19 @@ export function randomFeeds(
 ): RandomFeeds {
   const bound = share ? { ...sizes, [share.symbol]: share.rows } : sizes;
   // A batch that is read twice gets the same values both times.
-  const inputs = fedInputs(step, "random").map((node) => ({
+  const described = (node: Node, at: Sizes) => ({
     name: inputName(node),
     distribution: distributionOf(node),
-    axes: node.type.axes.map((a): SizedAxis => ({ name: a.name, size: dimValue(a.size, bound) })),
-    along: share && sampleAxis(node, share.symbol, bound),
-  }));
+    axes: node.type.axes.map((a): SizedAxis => ({ name: a.name, size: dimValue(a.size, at) })),
+  });
+  const inputs = [
+    ...fedInputs(step, "random").map((node) => ({
+      ...described(node, bound),
+      along: share && sampleAxis(node, share.symbol, bound),
+    })),
+    // Values of pairs of samples, which every rank has for the whole batch.
+    ...wholeInputs(step).map((node) => ({ ...described(node, sizes), along: undefined })),
+  ];
   const threads = drawingThreads(1);
   const values = async ({ name, distribution }: (typeof inputs)[number], step: number, start: number, count: number) =>
     count < worthThread
@@ -79,6 +88,10 @@ export function randomFeeds(
     dispose: () => threads.dispose(),
   };
 }
+
+/** The random inputs of what compares the samples of a whole batch. */
+const wholeInputs = ({ accumulation }: TrainingJob["step"]): Node[] =>
+  (accumulation?.cached?.middle.inputs ?? []).filter((n) => sourceOf(n) === "random");
 
 const distributionOf = (node: Node): Distribution => node.attrs.dist as unknown as Distribution;
 

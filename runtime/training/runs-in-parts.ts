@@ -23,8 +23,12 @@ export async function runsInParts(
   const places = handedOn();
   const options = partsOptions(shared!.shard!.divided!);
   const cutAt = { ...job.sizes, [share.symbol]: share.rows };
-  const inParts = async (graph: Graph, rows: readonly number[]): Promise<readonly PartRuns[]> => {
-    const cut = cutGraph(graph, divided.partBytes, cutAt, options.given);
+  const inParts = async (
+    graph: Graph,
+    rows: readonly number[],
+    most = divided.partBytes,
+  ): Promise<readonly PartRuns[]> => {
+    const cut = cutGraph(graph, most, cutAt, options.given);
     const halves = isHalf ? halvesInMemory(cut.whole) : undefined;
     const bySize = new Map<number, PartRuns>();
     for (const n of new Set(rows)) {
@@ -41,8 +45,13 @@ export async function runsInParts(
     return rows.map((n) => bySize.get(n)!);
   };
   const rows = share.pieces.map(lengthOf);
+  // Where the sizes of `middle` differ between ranks, so might its cuts: there it is one part.
+  const isEven = new Set(share.ofRanks.map(({ from, to }) => to - from)).size === 1;
   const [features, middle] = cached
-    ? [await inParts(cached.features, rows), await inParts(cached.middle, [rows[0]!])]
+    ? [
+        await inParts(cached.features, rows),
+        await inParts(cached.middle, [rows[0]!], isEven ? undefined : Number.POSITIVE_INFINITY),
+      ]
     : [];
   const steps = await inParts(graph, rows);
   const alone = (start: () => Promise<Record<string, never>>): Run => ({ isAlone: true, start });
@@ -72,7 +81,7 @@ export async function runsInParts(
         first,
         ...idle(features),
         alone(() => gather(store).then(() => ({}))),
-        alone(() => middle![0]!.run(store, {})),
+        alone(() => middle![0]!.run(store, feeds)),
         ...(addRows ? [alone(() => addRows(store).then(() => ({})))] : []),
         ...again,
         ...idle(steps),

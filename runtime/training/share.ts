@@ -10,7 +10,7 @@ import {
   symbolsOf,
   UsageError,
 } from "../../compiler/index.ts";
-import { rangesOf } from "../collectives/index.ts";
+import { type Range, rangesOf } from "../collectives/index.ts";
 import { exchangedAtOnce, type Shard, usualPartBytes } from "../sharding/shard.ts";
 import type { CompiledStep, TrainingJob } from "./job.ts";
 
@@ -30,7 +30,9 @@ export interface Share {
   readonly symbol: string;
   /** This rank's pieces. */
   readonly pieces: readonly Piece[];
-  /** The index of its first piece among those of all ranks. */
+  /** The rows of the step that each rank has, in their order. */
+  readonly ofRanks: readonly Range[];
+  /** This rank's first row of the step. */
   readonly first: number;
   /** The largest number of pieces of any rank. */
   readonly most: number;
@@ -39,35 +41,39 @@ export interface Share {
 /** A rank's pieces, and the number over all ranks. */
 interface Pieces {
   readonly pieces: readonly Piece[];
+  /** The index of the rank's first piece among those of all ranks. */
   readonly first: number;
   readonly count: number;
   readonly most: number;
   readonly isUneven: boolean;
 }
 
-/**
- * Rank r of R has the rows from G·r/R to G·(r+1)/R of a step's G rows, split at batch boundaries. All pieces have the
- * same size if R divides G.
- */
+/** The pieces of a rank: its rows, split at batch boundaries. All pieces have the same size if R divides the rows. */
 export function piecesOf(batches: number, rows: number, rank: number, size: number): Pieces {
   const all = batches * rows;
-  const border = (r: number) => Math.floor((all * r) / size);
   const most = all % size === 0 ? greatestDivisor(rows, all / size) : rows;
-  const cut = (r: number): Piece[] => {
+  const cut = ({ from, to }: Range): Piece[] => {
     const found: Piece[] = [];
-    for (let at = border(r); at < border(r + 1); ) {
+    for (let at = from; at < to; ) {
       const batch = Math.floor(at / rows);
-      const end = Math.min(at + most, border(r + 1), (batch + 1) * rows);
+      const end = Math.min(at + most, to, (batch + 1) * rows);
       found.push({ batch, from: at - batch * rows, to: end - batch * rows });
       at = end;
     }
     return found;
   };
-  const counts = Array.from({ length: size }, (_, r) => cut(r).length);
+  const cuts = rowsOfRanks(all, size).map(cut);
+  const counts = cuts.map((pieces) => pieces.length);
   const sum = (list: readonly number[]) => list.reduce((a, b) => a + b, 0);
   const isUneven = all % size !== 0;
   const first = sum(counts.slice(0, rank));
-  return { pieces: cut(rank), first, count: sum(counts), most: Math.max(...counts), isUneven };
+  return { pieces: cuts[rank]!, first, count: sum(counts), most: Math.max(...counts), isUneven };
+}
+
+/** Rank r of R has the rows from all·r/R to all·(r+1)/R of a step. */
+function rowsOfRanks(all: number, size: number): Range[] {
+  const border = (rank: number) => Math.floor((all * rank) / size);
+  return Array.from({ length: size }, (_, rank) => ({ from: border(rank), to: border(rank + 1) }));
 }
 
 /** The rank that computes a row of a step with `all` rows. */
@@ -95,14 +101,17 @@ export function sharedJob(
       `a step has ${batches * rows} samples, too few for ${size} ranks: set batch to at least ${Math.ceil(size / batches)}, or start fewer ranks`,
     );
   const { pieces, first, count, most, isUneven } = piecesOf(batches, rows, rank, size);
+  const ofRanks = rowsOfRanks(batches * rows, size);
+  const { from, to } = ofRanks[rank]!;
   if (step.apart && pieces.some((piece) => lengthOf(piece) !== rows))
     throw new UsageError(
       `@${step.graph.name} is fed rows that refer to others of their batch, so each of ${size} ranks needs whole batches: accumulate must be a multiple of ${size}, got ${batches}`,
     );
-  const batchesOf = { count, isUneven, own: { first, count: pieces.length } };
+  const uneven = isUneven && { uneven: { all: batches * rows, from, to } };
+  const batchesOf = { count, own: { first, count: pieces.length }, ...uneven };
   const parted = sharedStep(step, { rank, size, shard, partBytes }, batchesOf);
   const sizes = { ...job.sizes, [symbol]: lengthOf(pieces[0]!) };
-  const share = { batches, rows, symbol, pieces, first, most };
+  const share = { batches, rows, symbol, pieces, ofRanks, first: from, most };
   return { job: { ...job, step: parted, sizes }, share };
 }
 
@@ -119,7 +128,7 @@ export interface RankOfStep {
 export function sharedStep(
   step: CompiledStep,
   { rank, size, shard, partBytes = usualPartBytes }: RankOfStep,
-  batches: Pick<Parameters<NonNullable<CompiledStep["inParts"]>>[0], "count" | "isUneven" | "own">,
+  batches: Pick<Parameters<NonNullable<CompiledStep["inParts"]>>[0], "count" | "uneven" | "own">,
 ): CompiledStep {
   const { inParts, arenas, graph } = step;
   if (!inParts)

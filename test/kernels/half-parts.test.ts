@@ -49,7 +49,7 @@ const stage = defineStage({
   loss,
   optimizer: { rate: (step) => step, weightDecay: 0, rule: sgd() },
 });
-const own = { count: 2, isUneven: false, own: { first: 0, count: 1 } };
+const own = { count: 2, own: { first: 0, count: 1 } };
 const shard = (elements: number) => rangesOf(elements, 2)[0]!;
 const step = trainingStep(stage).inParts({ ...own, shard, divided: "weights" });
 const divided = step.accumulation!.shared!.shard!.divided!;

@@ -13,6 +13,7 @@ import {
   type HostTensor,
   hostTensor,
   inputName,
+  makeGraph,
   ops,
   printGraph,
   type SizedAxis,
@@ -310,6 +311,18 @@ describe("the graphs", () => {
   });
 });
 
+it("keeps the statistics of the whole batch in each of several processes", () => {
+  const step = compiled(cases["batch norm, whose layers end there"]!, 1);
+  expect(step.kept.length).toBeGreaterThan(0);
+  const [one, other] = [0, 1].map((first) => {
+    const { outputs, updates } = step.inParts({ count: 2, own: { first, count: 1 } }).accumulation!.cached!.middle;
+    const kept = outputs.filter((o) => step.kept.some((k) => k.name === updates[o.name]));
+    expect(kept.length).toBe(step.kept.length);
+    return printGraph(makeGraph("kept", kept));
+  });
+  expect(one).toBe(other);
+});
+
 describe("is refused", () => {
   const refuses = (loss: Stage["loss"], text: string) => expect(() => compiled({ loss }, 4)).toThrow(text);
   const across = (x: Tensor<"batch" | "feature">) =>
@@ -325,6 +338,8 @@ describe("is refused", () => {
       expect(() => compiled({ loss, changes: { trainable, frozen } }, 4)).toThrow(
         "is followed by layers (contract at test/ops/gradient-cache.test.ts",
       );
+    const ofTwo = { count: 2, own: { first: 0, count: 1 } };
+    expect(() => compiled({ loss }, 1).inParts(ofTwo)).toThrow("is followed by layers (contract at ");
   });
 
   it("where a batch has a fixed size", () => {

@@ -32,6 +32,9 @@ const logits = logitsOf(text, "batch", "pair");
 const rows = ops.crossEntropy(logits, own("batch"), "pair");
 const columns = ops.crossEntropy(logits, own("pair"), "batch");
 
+/** A positive weight for each sample. */
+const counts = ops.reduceSum(ops.mul(text, text), ["feature"]);
+
 const losses: Readonly<Record<string, { readonly loss: Node; readonly isDivided: boolean }>> = {
   "of one direction": { loss: ops.reduceMean(rows, ["batch"]), isDivided: true },
   "of both directions and a penalty": {
@@ -48,6 +51,24 @@ const losses: Readonly<Record<string, { readonly loss: Node; readonly isDivided:
   "of all pairs at once": {
     loss: ops.div(ops.reduceSum(ops.exp(logits), ["batch", "pair"]), 1000),
     isDivided: true,
+  },
+  "of the pairs that count": {
+    loss: ops.add(
+      ops.div(ops.reduceSum(ops.mul(rows, counts), ["batch"]), ops.reduceSum(counts, ["batch"])),
+      ops.div(ops.reduceSum(ops.mul(columns, ops.rename(counts, "batch", "pair")), ["pair"]), 7),
+    ),
+    isDivided: true,
+  },
+  "of one logit of each pair": {
+    loss: ops.reduceMean(ops.at(logits, "pair", 2), ["batch"]),
+    isDivided: true,
+  },
+  "that compares a sum with a number": {
+    loss: ops.add(
+      ops.reduceMean(rows, ["batch"]),
+      ops.cast(ops.gt(ops.reduceMean(rows, ["batch"]), ops.constant(1)), "f32"),
+    ),
+    isDivided: false,
   },
   "that is not linear in its sums": {
     loss: ops.log(ops.reduceSum(ops.exp(logits), ["batch", "pair"])),

@@ -79,6 +79,7 @@ function requireCollectives({ collectives }: Found, size: number) {
   for (const [rank, got] of collectives.entries()) {
     expect(got.wrong).toBe(-1);
     expect(Math.abs(got.sentBytes / bytes - 1)).toBeLessThan(0.05);
+    expect(got.broadcastBytes).toBe(rank === size - 1 ? 1000 * (size - 1) : 0);
     expect(got.halves).toEqual([half, half, half]);
     expect(got.whole).toEqual([(size * (2 ** 31 - 1)) | 0, (size * (size - 1)) / 2]);
     expect(got.gathered).toEqual(collectives.map((_, r) => [r + 1, r + 1]));

@@ -56,8 +56,11 @@ async function collect({ collectives: c }: Ranks) {
     c.barrier(),
   ]);
   const own = ranges[rank]!;
+  const beforeBroadcast = c.traffic().sentBytes;
+  await c.broadcast(new Uint8Array(1000), size - 1);
   return {
     sentBytes,
+    broadcastBytes: c.traffic().sentBytes - beforeBroadcast,
     wrong,
     halves: [...halves],
     whole: [...whole],

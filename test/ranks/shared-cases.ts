@@ -6,6 +6,7 @@ import { type HostTensor, hostTensor, inputName, makeGraph, type SizedAxis } fro
 import {
   adamw,
   add,
+  argmax,
   axis,
   cast,
   contract,
@@ -13,6 +14,7 @@ import {
   defineStage,
   div,
   dropPath,
+  eq,
   gather,
   gelu,
   gt,
@@ -25,11 +27,14 @@ import {
   mean,
   mul,
   type Params,
+  random,
   rename,
   rootParams,
   type Stage,
+  select,
   sgd,
   sqrt,
+  stopGradient,
   sum,
   symbol,
   type Tensor,
@@ -91,6 +96,21 @@ const contrast = (p: Params): LossResult => {
   return { loss: mean(crossEntropy(logits, iota(batch), pair), batch) as Tensor<never>, metrics: { warmth } };
 };
 
+/** For each sample another one, drawn from the whole batch by its similarity, with which layers go on. */
+const mined = (p: Params): LossResult => {
+  const [left, right] = [l2Normalize(tower(p, "left"), feature), l2Normalize(tower(p, "right"), feature)];
+  const logits = contract(left, rename(right, batch, pair), feature) as Tensor<"batch" | "pair">;
+  const noise = random("noise", [batch, pair], uniform(0, 1));
+  const others = select(eq(iota(batch), iota(pair)), -9, add(stopGradient(logits), noise));
+  const drawn = gather(rename(right, batch, pair), argmax(others, pair), pair) as typeof left;
+  const y = linear(p.scope("judge"), gelu(mul(left, drawn)), [feature], [word]);
+  const kept = cast(gt(mean(left, feature), -0.1), "f32") as Tensor<"batch">;
+  const judged = mul(mean(mul(y, y), word), kept) as Tensor<"batch">;
+  const byContrast = mean(crossEntropy(logits, iota(batch), pair), batch);
+  const byJudge = div(sum(judged, batch), max(sum(kept, batch), 1));
+  return { loss: add(byContrast, byJudge) as Tensor<never>, metrics: { judged: byJudge as Tensor<never> } };
+};
+
 /** Four layers, of which each is more than what a rank may have of all. */
 const layers = (p: Params): LossResult => {
   const [wide, narrow] = [axis("wide", 64), axis("narrow", 32)];
@@ -123,6 +143,24 @@ export const cases: Readonly<Record<string, Case>> = {
   "tokens, uneven and accumulated": { loss: tokens, samples: 6, accumulate: 2 },
   contrastive: { loss: contrast, samples: 8, accumulate: 1 },
   "contrastive, accumulated": { loss: contrast, samples: 12, accumulate: 2 },
+  "mined from the whole batch": { loss: mined, samples: 7, accumulate: 1 },
+  "mined, in parts of weights": { loss: mined, samples: 12, accumulate: 1, shard: "weights" },
+  // Ranks have micro-batches of different sizes, and some ranks have several.
+  "contrastive, uneven and accumulated": { loss: contrast, samples: 9, accumulate: 3 },
+  "contrastive, uneven, in parts of weights": {
+    loss: contrast,
+    samples: 14,
+    accumulate: 2,
+    optimizer: { rule: sgd({ momentum: 0.9 }) },
+    trainable: ["left.*", "warmth"],
+    shard: "weights",
+  },
+  "contrastive of an uneven batch, in parts of gradients": {
+    loss: contrast,
+    samples: 7,
+    accumulate: 1,
+    shard: "gradients",
+  },
   "tokens, in parts of Adam's state": {
     loss: tokens,
     samples: 6,

@@ -171,7 +171,7 @@ it.each([8, 10, 12, 16])("updates of several ranges bind no more than %i buffers
   const { inParts } = jobOf("layers, in parts of gradients", 1).step;
   for (const divided of [undefined, "gradients", "weights"] as const)
     for (const first of [0, 1]) {
-      const own = { count: 2, isUneven: false, own: { first, count: 1 }, largestArena: 128 };
+      const own = { count: 2, own: { first, count: 1 }, largestArena: 128 };
       const shard = (elements: number) => rangesOf(elements, 2)[first]!;
       const { accumulation } = inParts!({ ...own, shard, ...(divided && { divided }) });
       const { bound } = planKernels(accumulation!.update, { ...typicalFacts, maxBindings }, {});
@@ -181,7 +181,7 @@ it.each([8, 10, 12, 16])("updates of several ranges bind no more than %i buffers
 
 it("sums of gradients are whole one after the other while a step runs, and nothing writes one afterwards", () => {
   const { inParts } = jobOf("layers, in parts of gradients", 1).step;
-  const { graph } = inParts!({ count: 2, isUneven: false, own: { first: 0, count: 1 }, largestArena: 64 * 32 });
+  const { graph } = inParts!({ count: 2, own: { first: 0, count: 1 }, largestArena: 64 * 32 });
   const program = compileKernels(bindSizes(graph, { batch: 4 }), typicalFacts);
   const names = Object.keys(graph.updates).filter((name) => name.startsWith("gradients"));
   const segments = segmentsOf(program, names);
