@@ -64,7 +64,7 @@ function becauseOf(sum: Node, { plan, refused }: ReturnType<typeof fuseOnce>): s
     seen.add(n);
     return refused.get(n) ?? n.operands.map(find).find((r) => r !== undefined);
   };
-  return find(sum) ?? "its parts are no parts of what a product's workgroups make";
+  return find(sum) ?? "its partial reductions do not line up with the tiles of a product";
 }
 
 /** Throws InternalError if a kernel reads what no earlier kernel has written, or what has been overwritten. */

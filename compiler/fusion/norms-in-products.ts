@@ -98,10 +98,11 @@ function widthOf(norm: Norm, { widths }: RowParts): number | undefined {
 
 function whyNot(norm: Norm & { readonly places: Placement }, width: number | undefined): string | undefined {
   const { rows, values, readers, axis, sums, places } = norm;
-  if (width === undefined) return `rows of ${lengthOf(norm)} elements do not divide into the parts that tiles have`;
+  if (width === undefined)
+    return `its row length, ${lengthOf(norm)}, is not a multiple of the columns of a tile's partial reduction`;
   const lines = spanOf(rows.type.axes.filter((a) => a.name !== axis));
   const least = typeof lines === "number" ? lines : boundsOf(lines).min;
-  if (least < leastRows) return `its rows may be as few as ${least}`;
+  if (least < leastRows) return `it may have only ${least} rows, and fusion pays from ${leastRows} on`;
   const across = readers.reduce((n, reader) => {
     const { columns, rows: down } = sidesOf(productOf(reader, places)!);
     const own = columns.some((c) => hasAxis(rows.type, c.name)) ? down : columns;
@@ -113,5 +114,5 @@ function whyNot(norm: Norm & { readonly places: Placement }, width: number | und
   const apart = values.reduce((n, v) => n + bytesOf(v), bytesOf(rows)) + bytesOfDispatch;
   const cost = (across * elements * (perElement - normed)) / cacheRate;
   if (cost <= apart) return undefined;
-  return `products that read each row ${across} times would load ${Math.round(cost * cacheRate)} bytes more from a cache to norm it, and a kernel of its own takes as long as ${Math.round(apart * cacheRate)} of these`;
+  return `its consumers read each row ${across} times, so that normalizing on load costs ${Math.round(cost * cacheRate)} more bytes of cache traffic, and a kernel of its own as much time as ${Math.round(apart * cacheRate)}`;
 }

@@ -120,10 +120,10 @@ function misfit({ plan, lives, peak, slots }: State, given: number, budget: numb
     .slice(0, 3)
     .map(([root, n]) => `${nameOf(root)} ${bytesText(n)}`);
   return [
-    `@${plan.graph.name} needs at least ${bytesText(given + slots)}, and ${bytesText(budget)} are allowed:`,
-    `${bytesText(given)} are parameters, states and inputs, and ${bytesText(slots)} what it computes, with all that can be computed again.`,
-    `Most is taken in kernel "${kernelName(plan.kernels[peak]!)}"${held.length > 0 ? `, the largest by ${held.join(", ")}` : ""}.`,
-    "Allow more memory, or take a smaller batch",
+    `@${plan.graph.name} needs at least ${bytesText(given + slots)} of memory, and the budget is ${bytesText(budget)}:`,
+    `${bytesText(given)} for parameters, states and inputs, and ${bytesText(slots)} for intermediate values, with everything rematerialized that can be.`,
+    `The peak is at kernel "${kernelName(plan.kernels[peak]!)}"${held.length > 0 ? `, whose largest values are ${held.join(", ")}` : ""}.`,
+    "Raise the budget, or use a smaller batch",
   ].join(" ");
 }
 

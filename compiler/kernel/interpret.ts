@@ -93,7 +93,7 @@ function runAlone(s: Stmt, t: Thread): void {
       put(s, t);
       return;
     default:
-      throw new InternalError(`${s.kind} is no statement of one thread`);
+      throw new InternalError(`${s.kind} is not a statement of a single thread`);
   }
 }
 
@@ -210,7 +210,7 @@ export function interpretKernel(
   const lanes = kernel.subgroupSize ?? machine.subgroupSize ?? 32;
   if (machine.subgroupSize !== undefined && machine.subgroupSize !== lanes) {
     throw new InternalError(
-      `kernel "${kernel.name}" is made for subgroups of ${lanes}, not of ${machine.subgroupSize}`,
+      `kernel "${kernel.name}" requires subgroup size ${lanes}, not ${machine.subgroupSize}`,
     );
   }
   const [x, y, z] = kernel.grid.map((g) => evaluateIndex(g, sizes));

@@ -77,7 +77,7 @@ function kindOf(tables: ScheduleTables, { kind, after, before, partWidth }: Fuse
 const withoutParts = (schedule: Schedule<unknown>): Schedule<unknown> => ({
   ...schedule,
   features: [],
-  settings: () => "it has no part in the norm of rows",
+  settings: () => "it cannot fuse the norm of its rows",
 });
 
 /** How products absorb norms of rows, as epilogue and prologue, on an adapter; undefined if no schedule can. */

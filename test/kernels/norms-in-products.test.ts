@@ -151,11 +151,11 @@ describe("on the device", () => {
 describe("a norm keeps its kernel, and the plan says why", () => {
   it("where rows do not divide into parts", () =>
     expect(planText(between({ ...few, width: 100 }, rmsNorm))).toContain(
-      "rows of 100 elements do not divide into the parts that tiles have",
+      "its row length, 100, is not a multiple of the columns of a tile's partial reduction",
     ));
 
   it("where rows may be few", () => {
-    expect(planText(between({ ...few, rows: 31 }, rmsNorm))).toContain("its rows may be as few as 62");
+    expect(planText(between({ ...few, rows: 31 }, rmsNorm))).toContain("it may have only 62 rows, and fusion pays from 64 on");
   });
 
   it("where who reads it is no product, or reads it once more", () => {

@@ -52,7 +52,7 @@ export function readTitle(line: LineReader, head: Head): void {
   try {
     head.name = JSON.parse(line.next().image) as string;
   } catch {
-    throw new Misread(spanOf(token), "a text with an escape that means nothing");
+    throw new Misread(spanOf(token), "a string with an unknown escape sequence");
   }
   line.end();
 }
@@ -101,7 +101,7 @@ const readReserved = (line: LineReader): { reserved?: number } => (line.take("of
 function readBuffer(line: LineReader, scope: Scope): BufferParam {
   const name = line.name("a declaration");
   line.expect(":");
-  const access = line.word(["read", "read_write"], "how it is accessed");
+  const access = line.word(["read", "read_write"], "read or read_write");
   const dtype = line.dtype();
   line.expect("[");
   const size = new ExpressionReader(line, scope).read();

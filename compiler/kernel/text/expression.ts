@@ -66,7 +66,7 @@ export class ExpressionReader {
   read(): Expr {
     const first = this.line.peek();
     if (++this.depth > deepest)
-      throw new Misread(spanOf(first), `brackets stand more than ${deepest} deep in each other`);
+      throw new Misread(spanOf(first), `parentheses are nested more than ${deepest} deep`);
     const condition = this.binary(0);
     let result = condition;
     if (this.line.take("?")) {
@@ -108,7 +108,7 @@ export class ExpressionReader {
       const token = this.line.next();
       const lane = token.kind === "number" ? Number(token.image) : "xyzw".indexOf(token.image);
       if (!Number.isInteger(lane) || lane < 0 || token.image === "")
-        throw new Misread(spanOf(token), `"${token.image}" is no element of a vector: x, y, z, w, or of eight 0 to 7`);
+        throw new Misread(spanOf(token), `"${token.image}" is not an element of a vector: use x, y, z, w, or 0 to 7 of eight`);
       e = this.place(component(e, lane), first);
     }
     return e;
@@ -159,7 +159,7 @@ export class ExpressionReader {
       return float(value, line.dtype());
     }
     if (!Number.isInteger(value))
-      throw new Misread(spanOf(token), `${token.image} is no i32`, { hint: `give its type: ${token.image}:f32` });
+      throw new Misread(spanOf(token), `${token.image} is not an i32`, { hint: `give its type: ${token.image}:f32` });
     return float(value, "i32");
   }
 

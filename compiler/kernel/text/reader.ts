@@ -90,7 +90,7 @@ export class LineReader {
 
   fail(wanted: string): never {
     const token = this.peek();
-    const found = token.kind === "end" ? "the line ends" : `"${token.image}" stands`;
-    throw new Misread(spanOf(token), `${found} where ${wanted} is needed`);
+    const found = token.kind === "end" ? "the line ends" : `there is "${token.image}"`;
+    throw new Misread(spanOf(token), `${wanted} is expected, but ${found}`);
   }
 }

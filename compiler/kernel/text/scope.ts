@@ -39,7 +39,7 @@ export class Scope {
     if (found && (kinds as readonly string[]).includes(found.kind)) return found as Extract<Meaning, { kind: K }>;
     const known = [...this.names].filter(([, m]) => (kinds as readonly string[]).includes(m.kind)).map(([n]) => n);
     const message = found
-      ? `"${token.image}" is no ${what}`
+      ? `"${token.image}" is not a ${what}`
       : `there is no ${what} "${token.image}"${didYouMean(token.image, known)}`;
     throw new Misread(spanOf(token), message, found ? {} : { unknown: token.image });
   }

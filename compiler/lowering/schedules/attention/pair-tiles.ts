@@ -6,7 +6,7 @@
 import { typical, typicalSpan } from "../../../fusion/index.ts";
 import { type ArrayDecl, bool, builtin, type Expr, float, int, type Stmt, type Var } from "../../../kernel/index.ts";
 import { mul } from "../../../kernel/simplify.ts";
-import { noSharing } from "../../facts.ts";
+import { noSharing, tooManyThreads, tooMuchMemory } from "../../facts.ts";
 import type { Schedule } from "../../schedule.ts";
 import {
   type AttentionProblem,
@@ -92,7 +92,8 @@ const manyThreads = 32768;
 
 export const attentionPairTiles: Schedule<AttentionProblem, SharedTile> = {
   name: "pair-tiles",
-  summary: "a workgroup owns some queries by some keys, and sums the cotangent of their bias over what it lacks",
+  summary:
+    "the gradient of an attention bias: a workgroup computes a tile of queries by keys, summed over the axes that the bias lacks",
   settings: ({ software }) => {
     if (software) return noSharing;
     const shapes = [
@@ -108,13 +109,12 @@ export const attentionPairTiles: Schedule<AttentionProblem, SharedTile> = {
     if (typeof sides === "string") return sides;
     const known = knownWidths(parts);
     if (known !== true) return known;
-    if (threadsOf(t) > facts.maxWorkgroupInvocations)
-      return `workgroups have at most ${facts.maxWorkgroupInvocations} threads`;
+    if (threadsOf(t) > facts.maxWorkgroupInvocations) return tooManyThreads(threadsOf(t), facts);
     const bytes = 16 * slabSize(parts, t);
-    if (bytes > facts.maxWorkgroupStorage) return `its tiles take ${bytes} bytes, more than workgroups have`;
-    if (2 * typical(sides.rows) < rowsOf(t)) return `a tile of ${rowsOf(t)} rows would be more than half empty`;
+    if (bytes > facts.maxWorkgroupStorage) return `its tiles ${tooMuchMemory(bytes, facts)}`;
+    if (2 * typical(sides.rows) < rowsOf(t)) return `a tile of ${rowsOf(t)} rows would be more than half padding`;
     return (
-      2 * typical(sides.columns) >= columnsOf(t) || `a tile of ${columnsOf(t)} columns would be more than half empty`
+      2 * typical(sides.columns) >= columnsOf(t) || `a tile of ${columnsOf(t)} columns would be more than half padding`
     );
   },
   // Pairs computed, including padding, weighted by their workgroup-memory loads and by the adapter's occupancy.

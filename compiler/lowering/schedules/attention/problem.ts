@@ -125,7 +125,9 @@ export function attentionProblem(k: Lowering): AttentionProblem {
 /** True if the head widths are known, as every schedule requires; otherwise the reason. */
 export function knownWidths({ dot, widths }: Parts): Fit {
   const open = [dot, ...widths].find((a) => typeof a.size !== "number");
-  return open === undefined || `axis "${open.name}" of a head must have a known size, not ${open.size}`;
+  return (
+    open === undefined || `the head axis "${open.name}" has the symbolic size ${open.size}: a known number is needed`
+  );
 }
 
 /**

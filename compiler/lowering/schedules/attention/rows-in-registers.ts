@@ -363,7 +363,7 @@ export interface RowsInRegisters extends Readonly<Record<string, number>> {
 
 export const rowsInRegisters: Schedule<AttentionProblem, RowsInRegisters> = {
   name: "rows-in-registers",
-  summary: "a thread holds a few rows of its side in registers and walks the other side once",
+  summary: "each thread keeps a few queries (for dk and dv: keys) in registers and loops over the other side once",
   settings: (facts) => {
     const kept = facts.software
       ? { rows: 8, elements: 256, sums: 4, looped: 1 }
@@ -374,7 +374,9 @@ export const rowsInRegisters: Schedule<AttentionProblem, RowsInRegisters> = {
     const fit = knownWidths(parts);
     const size = tiledAxis(parts)?.size ?? 1;
     if (fit !== true || !single) return fit;
-    return typeof size === "number" ? "the number of rows is known" : { assuming: [{ dim: size, max: 1 }] };
+    return typeof size === "number"
+      ? "it is the variant for one row of a symbolic number, and the number is known"
+      : { assuming: [{ dim: size, max: 1 }] };
   },
   byRange: true,
   cost: () => 1,

@@ -48,15 +48,15 @@ export interface Sides {
 /** The sides for the gradient of a bias, whose elements are query-key pairs; or why it cannot be tiled that way. */
 export function sidesOfPairs(p: Parts, columns: number): (Sides & { readonly summed: readonly Axis[] }) | string {
   const core = p.cores[0]!;
-  if (!isOfPairs(core)) return "it is for the cotangent of a bias";
+  if (!isOfPairs(core)) return "it computes only the gradient of an attention bias";
   const [lse, delta, dy] = ["lse", "delta", "dy"].map((n) => operandNamed(core, n)!) as [Node, Node, Node];
-  if (!p.v || p.widths.length === 0) return "its values have no width of their own";
+  if (!p.v || p.widths.length === 0) return "the values have no axis of their own";
   const lacks = (nodes: readonly Node[]) => (a: Axis) => nodes.every((n) => !hasAxis(n.type, a.name));
   const own = p.rows.filter(lacks([p.k, p.v]));
   const walked = p.rows.filter(lacks([p.q, dy, lse, delta]));
-  if (own.length === 0 || walked.length === 0) return "the bias has not an element for each pair of a query and a key";
+  if (own.length === 0 || walked.length === 0) return "the bias does not have one element per query-key pair";
   const keys = spanOf(walked);
-  if (typeof keys !== "number") return `the number of keys, ${keys}, is open`;
+  if (typeof keys !== "number") return `the number of keys, ${keys}, is symbolic`;
   const both = p.rows.filter((a) => !own.includes(a) && !walked.includes(a));
   return {
     own,
@@ -80,8 +80,9 @@ export const tileOfColumns = "tile of columns";
 export function sidesOf(p: Parts): Sides | string {
   const pass = passOf(p.cores[0]!);
   const [lse, delta, dy] = ["lse", "delta", "dy"].map((n) => operandNamed(p.cores[0]!, n));
-  if (p.cores.some(isOfPairs)) return "the cotangent of a bias has an element for each pair, and no rows";
-  if (!p.v || p.widths.length === 0) return "its values have no width of their own";
+  if (p.cores.some(isOfPairs))
+    return "the gradient of a bias has one element per query-key pair, not one row per query";
+  if (!p.v || p.widths.length === 0) return "the values have no axis of their own";
   const queries: Side = { dot: { node: p.q, axes: [p.dot] }, ...(dy && { width: { node: dy, axes: p.widths } }) };
   const keys: Side = { dot: { node: p.k, axes: [p.dot] }, width: { node: p.v, axes: p.widths } };
   const ownsQueries = pass !== "backward_kv";
@@ -100,8 +101,8 @@ export function sidesOf(p: Parts): Sides | string {
   const own = p.rows.filter((a) => a.name !== p.part?.name && !walkedOperands.some((o) => has(o, a.name)));
   const batch = p.rows.filter((a) => !own.includes(a));
   const alien = ownOperands.flatMap(along).find((a) => !p.rows.some((r) => r.name === a.name));
-  if (alien) return `what a row has differs along the axis "${alien.name}", which is walked`;
-  if (own.length === 0) return "no rows share what they walk";
+  if (alien) return `an operand of the rows varies along the axis "${alien.name}", over which the kernel loops`;
+  if (own.length === 0) return "no two rows loop over the same vectors";
   return {
     own,
     walked: p.walked,

@@ -39,7 +39,8 @@ const productsOfTurn = 64;
 
 export const fewRowsSliced: Schedule<ContractionProblem, Slices> = {
   name: "few-rows-sliced",
-  summary: "the same where results are neighbours in memory: threads sum slices of some, which are added up",
+  summary:
+    "matrix-vector products whose matrix is contiguous across results: split-K within a workgroup, with vector loads",
   // As many threads as have room for all of their sums in the workgroup memory that every adapter grants.
   settings: (facts) =>
     facts.software ? noSharing : fewCounts.map((rows) => ({ threads: rows <= 2 ? 256 : rows <= 4 ? 128 : 64, rows })),
@@ -54,9 +55,9 @@ function fits(problem: ContractionProblem, { threads, rows }: Slices): Fit {
   const sides = sided(problem);
   const fit = fitsRows(sides, rows);
   if (typeof fit === "string") return fit;
-  if (!isAcross(sides)) return "results are no neighbours in memory";
+  if (!isAcross(sides)) return "the long operand is not contiguous across results";
   const slices = (threads * mostColumns) / columnsOfWorkgroup;
-  return typical(problem.depth) >= slices ? fit : `a sum of ${problem.depth} is too short for ${slices} slices`;
+  return typical(problem.depth) >= slices ? fit : `K is ${problem.depth}, too short to be split ${slices} ways`;
 }
 
 function lowerSlices(problem: FewRowsProblem, { threads, rows: most }: Slices): KernelCode {

@@ -60,7 +60,7 @@ const productsOfTurn = 128;
 
 export const fewRows: Schedule<ContractionProblem, FewRows> = {
   name: "few-rows",
-  summary: "the long side is read once, by wide loads, for all of the few rows of the other",
+  summary: "matrix-vector products of up to 8 rows: the matrix is read once, with vector loads, and threads split K",
   settings: (facts) => (facts.software ? noSharing : fewCounts.flatMap((rows) => settingsFor(rows, facts))),
   fits,
   byRange: true,
@@ -79,11 +79,12 @@ function fits(problem: ContractionProblem, { threads, lanes, rows, outputs }: Fe
   const sharing = lanes || threads;
   const fit = fitsRows(sides, rows);
   if (typeof fit === "string") return fit;
-  if (isAcross(sides)) return "the elements of a sum are no neighbours in memory";
+  if (isAcross(sides)) return "the long operand is contiguous across results, not along K";
   const products = problem.products.length;
-  if (products > 1 && outputs * products > mostOfSeveral) return `${products} products take too many registers`;
+  if (products > 1 && outputs * products > mostOfSeveral)
+    return `the accumulators of ${products} products take too many registers`;
   const isLong = typical(problem.depth) >= 2 * sharing;
-  return isLong ? fit : `a sum of ${problem.depth} is too short for ${sharing} threads to share`;
+  return isLong ? fit : `K is ${problem.depth}, too short to be split among ${sharing} threads`;
 }
 
 /** Loads per element of the long side: the element itself, and the few rows', shared by `outputs` rows of it. */

@@ -39,12 +39,12 @@ export function isAcross({ k, over, long }: FewRowsProblem): boolean {
 
 /** Whether a schedule specialized for `rows` rows fits these sides. */
 export function fitsRows({ few, long }: FewRowsProblem, rows: number): Fit {
-  if (typeof few.size === "number" && few.size > most) return `both sides have more than ${most} rows`;
-  if (typical(long.size) <= most) return `neither side has more than ${most} rows`;
-  if (typeof few.size === "number") return few.size === rows || `there are ${few.size} rows`;
+  if (typeof few.size === "number" && few.size > most) return `M and N both exceed ${most}`;
+  if (typical(long.size) <= most) return `neither M nor N exceeds ${most}`;
+  if (typeof few.size === "number") return few.size === rows || `there are ${few.size} rows, not ${rows}`;
   return rows === boundsOf(few.size).min || rows === most
     ? { assuming: [{ dim: few.size, max: rows }] }
-    : "rows are open until a run";
+    : `a symbolic number of rows has variants for ${boundsOf(few.size).min} and ${most} rows only`;
 }
 
 /** An index of a side, and whether it is within bounds. */

@@ -19,12 +19,12 @@ export interface Registers extends Readonly<Record<string, number>> {
 
 export const registers: Schedule<ContractionProblem, Registers> = {
   name: "registers",
-  summary: "a thread computes a tile of results by itself, its sums in registers",
+  summary: "each thread computes a tile of results, accumulated in registers",
   settings: (facts) => [1, 4, 0].map((few) => ({ threads: independentThreads(facts), most: 8, few })),
   fits: (problem, { few }) => {
     if (few === 0) return true;
     const side = openSide(problem);
-    return side ? { assuming: [{ dim: side.size, max: few }] } : "no side is open until a run";
+    return side ? { assuming: [{ dim: side.size, max: few }] } : "it needs exactly one of M and N to be symbolic";
   },
   byRange: true,
   cost: (_, { few }) => (few === 0 ? 8 : few),

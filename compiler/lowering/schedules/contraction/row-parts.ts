@@ -6,7 +6,7 @@
 import { dimExpr, type Env, partsOfProduct, restrict, settled } from "../../../fusion/index.ts";
 import { type ArrayDecl, type Expr, element, int, type Stmt } from "../../../kernel/index.ts";
 import { add, and, div, lt, min, mod, sub } from "../../../kernel/simplify.ts";
-import type { AdapterFacts } from "../../facts.ts";
+import { type AdapterFacts, tooMuchMemory } from "../../facts.ts";
 import { type Lowering, unflatten } from "../../kernel.ts";
 import { registerType } from "../../values.ts";
 import { lowerRows } from "../row-reduction/row-lowering.ts";
@@ -27,12 +27,12 @@ export function whyNoParts(
 ): string | undefined {
   const { partWidth } = k.fused;
   if (partWidth && tile.columns % partWidth !== 0)
-    return `tiles of ${tile.columns} columns are not made of parts of ${partWidth}`;
+    return `tiles of ${tile.columns} columns are not a multiple of the ${partWidth} that a partial reduction of the norm covers`;
   const own = [rows, columns].map((side, i) => (keptOf(k, side).length > 0 ? (i === 0 ? tile.rows : tile.columns) : 0));
   const kept = k.before.reduce((n, b) => n + b.fused.stores.length, 0);
   const all = bytes + 4 * kept * Math.max(...own);
   if (all <= facts.maxWorkgroupStorage) return undefined;
-  return `with what is kept of each row, ${all} bytes are more than a workgroup can share`;
+  return `its tiles and the row statistics of the norm ${tooMuchMemory(all, facts)}`;
 }
 
 /** Results of the prologue reductions that the elements of one side depend on. */

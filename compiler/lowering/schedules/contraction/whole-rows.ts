@@ -16,7 +16,7 @@ import { perLane, type SubgroupTile, subgroupTiles, TileLowering } from "./subgr
 export const wholeRows: Schedule<ContractionProblem, SubgroupTile> = {
   ...(subgroupTiles as Schedule<ContractionProblem, SubgroupTile>),
   name: "whole-rows",
-  summary: "the lanes of a subgroup compute whole rows, tile by tile, and fold what they have written of them",
+  summary: "a subgroup computes whole rows of a product, tile by tile, and reduces them in its epilogue",
   fits: () => true, // fusion checked this before adding reductions to the kernel
   rowTiles: (facts) => {
     const settings = subgroupTiles.settings(facts);

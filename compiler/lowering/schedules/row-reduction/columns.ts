@@ -24,7 +24,8 @@ const unroll = 4;
 
 export const columns: Schedule<RowProblem, Columns> = {
   name: "columns",
-  summary: "a thread folds neighbouring rows, whose elements lie side by side; threads share the length of the rows",
+  summary:
+    "each thread reduces adjacent rows that are contiguous in memory, as in column sums; threads split the row length",
   settings: (facts) =>
     facts.software
       ? noSharing
@@ -35,12 +36,12 @@ export const columns: Schedule<RowProblem, Columns> = {
     const full = noRoom(problem, threads, elements, facts);
     if (full) return full;
     if (elements > 1 && !elementsOfLoad(problem).includes(elements))
-      return `no tensor has ${elements} elements in 16 bytes`;
-    if (!isMultipleOf(rows, elements)) return `${rows} rows do not divide into pieces of ${elements}`;
+      return `no tensor has ${elements} elements per 16-byte load`;
+    if (!isMultipleOf(rows, elements)) return `the number of rows, ${rows}, is not a multiple of ${elements}`;
     if (across > 8 && typical(rows) < across * elements)
-      return `${rows} rows are fewer than ${across} threads would take`;
-    if (typical(width) < down) return `a row has ${width} elements, fewer than the ${down} threads that would share it`;
-    return countsNeighbours(k, k.fused.group!.rows) || "neighbouring rows are not neighbours in memory";
+      return `${rows} rows are fewer than the ${across * elements} of a workgroup`;
+    if (typical(width) < down) return `a row has ${width} elements, fewer than the ${down} threads that would split it`;
+    return countsNeighbours(k, k.fused.group!.rows) || "adjacent rows are not contiguous in memory";
   },
   // Prefers wide loads; then long contiguous lines, as long as there are enough workgroups.
   cost: ({ rows }, { across, elements }) => {

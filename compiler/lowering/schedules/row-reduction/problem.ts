@@ -4,7 +4,7 @@ import type { Dim } from "../../../ir/dim.ts";
 import { foldOf } from "../../../ir/op.ts";
 import { children, type Expr, int } from "../../../kernel/index.ts";
 import { strideOf, substitute } from "../../../kernel/simplify.ts";
-import type { AdapterFacts } from "../../facts.ts";
+import { type AdapterFacts, tooMuchMemory } from "../../facts.ts";
 import type { Lowering } from "../../kernel.ts";
 
 export interface RowProblem {
@@ -67,5 +67,5 @@ export function noRoom(problem: RowProblem, threads: number, rows: number, facts
   const values = cores.reduce((n, core) => n + foldOf(core)!.fold.accumulators.length, 0);
   const bytes = 4 * threads * rows * values;
   if (bytes <= facts.maxWorkgroupStorage) return undefined;
-  return `what ${threads} threads have folded takes ${bytes} bytes, more than a workgroup can share`;
+  return `the partial results of ${threads} threads ${tooMuchMemory(bytes, facts)}`;
 }

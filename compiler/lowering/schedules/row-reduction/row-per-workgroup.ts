@@ -23,7 +23,7 @@ const unroll = 4;
 
 export const rowPerWorkgroup: Schedule<RowProblem, Shared> = {
   name: "row-per-workgroup",
-  summary: "the threads of a workgroup share a row of any length, and fold it piece by piece",
+  summary: "the threads of a workgroup share a row of any length and reduce it in a loop",
   settings: (facts) => {
     if (facts.software) return noSharing;
     const subgroup = knownSubgroup(facts);
@@ -39,9 +39,9 @@ export const rowPerWorkgroup: Schedule<RowProblem, Shared> = {
     if (threads > 64 && typical(width) < leastPieces * threads * elements)
       return `a row has ${width} elements, too few for ${threads} threads`;
     if (elements === 1) return true;
-    if (!elementsOfLoad(problem).includes(elements)) return `no tensor has ${elements} elements in 16 bytes`;
-    if (!isMultipleOf(width, elements)) return `rows of ${width} elements do not divide into pieces of ${elements}`;
-    return countsNeighbours(k, k.fused.group!.reduced) || "the elements of a row are not neighbours in memory";
+    if (!elementsOfLoad(problem).includes(elements)) return `no tensor has ${elements} elements per 16-byte load`;
+    if (!isMultipleOf(width, elements)) return `the row length, ${width}, is not a multiple of ${elements}`;
+    return countsNeighbours(k, k.fused.group!.reduced) || "rows are not contiguous in memory";
   },
   cost: (_, { threads, elements }) => 1 / (threads * elements),
   lower,
