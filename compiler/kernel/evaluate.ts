@@ -2,7 +2,8 @@
 import { InternalError } from "../diagnostics/error.ts";
 import { castValue, type DType } from "../ir/dtype.ts";
 import { opRecord } from "../ir/op.ts";
-import { children, type Expr, widthOf } from "./expr.ts";
+import { type Expr, widthOf } from "./expr.ts";
+import { children } from "./expr-structure.ts";
 import type { Watch } from "./races.ts";
 
 export type Values = { [i: number]: number; readonly length: number };

@@ -1,5 +1,6 @@
 /** Rules for the declarations of a kernel: its memory, fragments, sizes and workgroup. */
-import { children, type Expr } from "../expr.ts";
+import type { Expr } from "../expr.ts";
+import { children } from "../expr-structure.ts";
 import { type BufferParam, fragmentsOf, type Kernel } from "../kernel.ts";
 import type { Report } from "./fault.ts";
 
@@ -21,11 +22,16 @@ export function declarationFaults(kernel: Kernel, report: Report): void {
     widthFaults(a, a.length, report);
   }
   for (const f of fragmentsOf(kernel)) {
-    if (!isCount(f.rows) || !isCount(f.columns)) report(f, `${f.name} must have a positive number of rows and columns, not ${f.rows} and ${f.columns}`);
+    if (!isCount(f.rows) || !isCount(f.columns))
+      report(f, `${f.name} must have a positive number of rows and columns, not ${f.rows} and ${f.columns}`);
     if (f.dtype === "bool") report(f, `${f.name} is a fragment of bool: fragments are numeric`);
   }
   for (const g of kernel.grid) sizeFaults(g, kernel, report);
-  if (!kernel.workgroup.every(isCount)) report(kernel, `the workgroup [${kernel.workgroup.join(", ")}] must have a positive number of threads per dimension`);
+  if (!kernel.workgroup.every(isCount))
+    report(
+      kernel,
+      `the workgroup [${kernel.workgroup.join(", ")}] must have a positive number of threads per dimension`,
+    );
   subgroupFaults(kernel, report);
 }
 

@@ -1,5 +1,6 @@
 /** Type rules for expressions. */
-import { children, type Expr, printRegisterType, type RegisterType, widthOf } from "../expr.ts";
+import { type Expr, printRegisterType, type RegisterType, widthOf } from "../expr.ts";
+import { children } from "../expr-structure.ts";
 import type { Kernel } from "../kernel.ts";
 import { opResult } from "../op-result.ts";
 import type { Report } from "./fault.ts";
@@ -58,12 +59,16 @@ function faultOf(e: Expr, kernel: Kernel, scope: ReadonlySet<string>): string | 
       );
     case "arith":
       if (e.a.dtype === "bool") return `${e.op} does not apply to bool`;
-      return alike(e.a, e.b) && alike(e, e.a) ? undefined : `the operands of ${e.op} have different types: ${text(e.a)} and ${text(e.b)}`;
+      return alike(e.a, e.b) && alike(e, e.a)
+        ? undefined
+        : `the operands of ${e.op} have different types: ${text(e.a)} and ${text(e.b)}`;
     case "compare":
     case "logic":
       if (widthOf(e.a) || widthOf(e.b)) return `${e.op} takes scalars, not vectors`;
       if (e.kind === "logic" && e.a.dtype !== "bool") return `${e.op} takes bool, not ${e.a.dtype}`;
-      return alike(e.a, e.b) ? undefined : `the operands of ${e.op} have different types: ${text(e.a)} and ${text(e.b)}`;
+      return alike(e.a, e.b)
+        ? undefined
+        : `the operands of ${e.op} have different types: ${text(e.a)} and ${text(e.b)}`;
     case "op":
       if (opResult(e.op, e.args) !== e.dtype || e.args.some((a) => widthOf(a) !== e.width))
         return `@${e.op} of ${e.args.map(text).join(", ")} does not give ${text(e)}`;
@@ -77,7 +82,8 @@ function faultOf(e: Expr, kernel: Kernel, scope: ReadonlySet<string>): string | 
         ? undefined
         : "a select needs a bool condition and two values of its own type";
     case "construct":
-      if (e.parts.length !== 1 && e.parts.length !== e.width) return `${text(e)} cannot be made of ${e.parts.length} elements`;
+      if (e.parts.length !== 1 && e.parts.length !== e.width)
+        return `${text(e)} cannot be made of ${e.parts.length} elements`;
       if (e.width === 8 && e.dtype !== "f16") return `there is no type ${text(e)}`;
       return e.parts.every((p) => p.dtype === e.dtype && !widthOf(p))
         ? undefined
@@ -119,7 +125,8 @@ function accessFault(
 function subgroupFault(e: Extract<Expr, { kind: "subgroup" }>): string | undefined {
   const takesLane = e.op === "broadcast" || e.op.startsWith("shuffle");
   if (e.dtype === "bool" || !alike(e, e.value)) return `subgroup_${e.op} does not take ${text(e.value)}`;
-  if (takesLane !== (e.lane !== undefined)) return `subgroup_${e.op} takes ${takesLane ? "a value and a lane" : "a value and no lane"}`;
+  if (takesLane !== (e.lane !== undefined))
+    return `subgroup_${e.op} takes ${takesLane ? "a value and a lane" : "a value and no lane"}`;
   if (e.lane && (e.lane.dtype !== "i32" || widthOf(e.lane))) return `a lane must be i32, not ${text(e.lane)}`;
   if (e.op === "broadcast" && e.lane!.kind !== "const")
     return "the lane of subgroup_broadcast must be a constant: use subgroup_shuffle";

@@ -2,7 +2,8 @@
  * Uniformity analysis: barriers must be in workgroup-uniform control flow, and subgroup operations in subgroup-uniform
  * control flow (WGSL, section 15, "Uniformity").
  */
-import { children, type Expr } from "../expr.ts";
+import type { Expr } from "../expr.ts";
+import { children } from "../expr-structure.ts";
 import { type Kernel, type Stmt, threadBuiltins } from "../kernel.ts";
 
 /** How far a value is uniform: not at all, within a subgroup, or within a workgroup. */

@@ -19,13 +19,13 @@ import {
   rowStores,
   storeElement,
 } from "./problem.ts";
-import { SharedLowering } from "./shared-lowering.ts";
 import { columns, columnsOf, rowsOf, type SharedTile, slabSize, threadsOf } from "./shared-tile.ts";
 import { Frame, type Sides, sidesOfPairs, tileOfColumns } from "./sides.ts";
+import { TileCode } from "./tile-code.ts";
 
 type PairSides = Exclude<ReturnType<typeof sidesOfPairs>, string>;
 
-class PairLowering extends SharedLowering {
+class PairLowering extends TileCode {
   private readonly sides: PairSides;
 
   constructor(frame: Frame, t: SharedTile, sides: PairSides) {
