@@ -3,7 +3,7 @@ import { type DType, dtypeBytes } from "../ir/dtype.ts";
 import type { KernelFacts, MatrixShape } from "./adapter-facts.ts";
 import { rangeOf } from "./expr.ts";
 import { type KernelFeature, requiredFeatures } from "./features.ts";
-import { asksAny, type FragmentDecl, fragmentsOf, type Kernel, statements, threadsOf } from "./kernel.ts";
+import { type FragmentDecl, fragmentsOf, type Kernel, statements, threadsOf, usesWorkgroupAny } from "./kernel.ts";
 
 const bytesOf = (dtype: DType): number => (dtype === "bool" ? 4 : dtypeBytes[dtype]);
 
@@ -11,7 +11,7 @@ const bytesOf = (dtype: DType): number => (dtype === "bool" ? 4 : dtypeBytes[dty
 export const workgroupStorage = (kernel: Kernel): number =>
   kernel.arrays
     .filter((a) => a.space === "workgroup")
-    .reduce((sum, a) => sum + Math.ceil((a.length * bytesOf(a.dtype)) / 16) * 16, asksAny(kernel) ? 16 : 0);
+    .reduce((sum, a) => sum + Math.ceil((a.length * bytesOf(a.dtype)) / 16) * 16, usesWorkgroupAny(kernel) ? 16 : 0);
 
 /** Whether a device has this subgroup size only, so that a kernel for it need not request the size. */
 export const hasOnlySubgroupSize = (
@@ -51,7 +51,9 @@ function workgroupReasons(kernel: Kernel, facts: KernelFacts): string[] {
   if (threads > facts.maxWorkgroupInvocations)
     reasons.push(`the workgroup has ${threads} threads, and the adapter allows ${facts.maxWorkgroupInvocations}`);
   if (bytes > facts.maxWorkgroupStorage)
-    reasons.push(`the kernel needs ${bytes} bytes of workgroup memory, and the adapter has ${facts.maxWorkgroupStorage}`);
+    reasons.push(
+      `the kernel needs ${bytes} bytes of workgroup memory, and the adapter has ${facts.maxWorkgroupStorage}`,
+    );
   return reasons;
 }
 
@@ -85,7 +87,9 @@ function subgroupReasons(kernel: Kernel, facts: KernelFacts): string[] {
   const { min, max } = facts.subgroupSizes;
   if (lanes === undefined || max === 0) return [];
   if (lanes < min || lanes > max)
-    return [`the kernel requires subgroup size ${lanes}, and the adapter has ${min === max ? min : `${min} to ${max}`}`];
+    return [
+      `the kernel requires subgroup size ${lanes}, and the adapter has ${min === max ? min : `${min} to ${max}`}`,
+    ];
   const count = Math.ceil(threadsOf(kernel) / lanes);
   if (count > (facts.maxSubgroups ?? count))
     return [`a workgroup has ${count} subgroups, and the adapter allows ${facts.maxSubgroups}`];
@@ -97,7 +101,10 @@ function matrixReasons(kernel: Kernel, facts: KernelFacts): string[] {
   return matrixShapes(kernel)
     .map(shapeText)
     .filter((wanted) => !offered.includes(wanted))
-    .map((wanted) => `the kernel multiplies matrices ${wanted}; matrix shapes of the adapter: ${offered.join("; ") || "none"}`);
+    .map(
+      (wanted) =>
+        `the kernel multiplies matrices ${wanted}; matrix shapes of the adapter: ${offered.join("; ") || "none"}`,
+    );
 }
 
 /** The distinct shapes of matrices that a kernel multiplies. */

@@ -18,7 +18,7 @@ import {
   exactly,
   highest,
   joined,
-  lastTurn,
+  lastIteration,
   leastI32,
   mostI32,
   pairs,
@@ -307,7 +307,7 @@ class Proof {
         const [from, to] = [scope.of(s.from), scope.of(s.to)];
         inner.bind(s.index.name, {
           min: from.min,
-          max: distinct([...to.max.map((d) => subDims(d, 1)), ...lastTurn(from, to, s.step)]),
+          max: distinct([...to.max.map((d) => subDims(d, 1)), ...lastIteration(from, to, s.step)]),
         });
         this.block(s.body, inner);
         return;

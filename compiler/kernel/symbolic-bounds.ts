@@ -77,7 +77,7 @@ export function quotient(a: Bounds, b: Bounds): Bounds {
 }
 
 /** An upper bound of the counter in the last iteration if the step exceeds 1: it may be well below the loop's end. */
-export function lastTurn(from: Bounds, to: Bounds, step: number): Dim[] {
+export function lastIteration(from: Bounds, to: Bounds, step: number): Dim[] {
   const [start, end] = [highest(from), highest(to) - 1];
   if (step === 1 || !(start <= mostI32) || !(end < mostI32) || from.min < 0 || end < from.min) return [];
   return [start + Math.floor((end - from.min) / step) * step];

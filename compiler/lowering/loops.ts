@@ -28,10 +28,10 @@ type Body = (env: Indices) => Stmt[];
  * called more than once. A loop shared between threads is always flat.
  */
 export const loopOver = (k: Lowering, axes: readonly Axis[], body: Body, options: LoopOptions = {}): Stmt[] =>
-  loopOverTurns(k, axes, (envs) => envs.flatMap(body), options);
+  loopOverIterations(k, axes, (envs) => envs.flatMap(body), options);
 
 /** The same for a body that is given all indices of one unrolled iteration together. */
-export function loopOverTurns(
+export function loopOverIterations(
   k: Lowering,
   axes: readonly Axis[],
   body: (turn: readonly Indices[]) => Stmt[],

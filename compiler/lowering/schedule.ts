@@ -83,7 +83,7 @@ export const choose = <P>(
   facts: AdapterFacts,
   findings: readonly Finding[] = [],
 ): Choices<P> =>
-  findings.reduce((chosen, f) => honour(chosen, f, table, problem, facts), byTable(table, problem, facts));
+  findings.reduce((chosen, f) => withFinding(chosen, f, table, problem, facts), byTable(table, problem, facts));
 
 /**
  * The schedules of a problem by table order: the first that fits whatever the sizes are, with its cheapest settings,
@@ -128,7 +128,7 @@ function offered<P>(schedule: Schedule<P>, facts: AdapterFacts): readonly Settin
  * choice it replaces and adds its own; if it adds any, the replaced choice stays as the fallback. A finding that no
  * longer fits changes nothing and is listed among the refusals with the reason.
  */
-function honour<P>(
+function withFinding<P>(
   { choices, refused }: Choices<P>,
   finding: Finding,
   table: readonly Schedule<P>[],

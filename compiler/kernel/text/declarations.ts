@@ -13,7 +13,7 @@ import {
 import { ExpressionReader } from "./expression.ts";
 import type { LineReader } from "./reader.ts";
 import type { Scope } from "./scope.ts";
-import { Misread, spanOf, type Token } from "./tokens.ts";
+import { KernelSyntaxFault, spanOf, type Token } from "./tokens.ts";
 
 /** The declarations parsed so far. */
 export interface Head {
@@ -52,7 +52,7 @@ export function readTitle(line: LineReader, head: Head): void {
   try {
     head.name = JSON.parse(line.next().image) as string;
   } catch {
-    throw new Misread(spanOf(token), "a string with an unknown escape sequence");
+    throw new KernelSyntaxFault(spanOf(token), "a string with an unknown escape sequence");
   }
   line.end();
 }
@@ -91,7 +91,10 @@ const readBy = (line: LineReader): { width?: Width } => {
   const count = line.integer();
   const width = widths.find((w) => w === count);
   if (!width)
-    throw new Misread(spanOf(token), `memory is accessed by ${widths.join(", ")} elements, not by ${token.image}`);
+    throw new KernelSyntaxFault(
+      spanOf(token),
+      `memory is accessed by ${widths.join(", ")} elements, not by ${token.image}`,
+    );
   return { width };
 };
 

@@ -10,7 +10,7 @@ import { breakDeclaration, emptyHead, type Head, readDeclaration, readTitle } fr
 import { LineReader } from "./reader.ts";
 import { Scope } from "./scope.ts";
 import { bindCounter, readCounter, readStatement } from "./statement.ts";
-import { type Line, Misread, readLines, type Span, spanOf } from "./tokens.ts";
+import { KernelSyntaxFault, type Line, readLines, type Span, spanOf } from "./tokens.ts";
 
 /** Parsed kernels, or all mistakes in their text. */
 export interface KernelTextResult {
@@ -137,7 +137,7 @@ class KernelsReader {
     try {
       return { value: read(new LineReader(text)) };
     } catch (cause) {
-      if (!(cause instanceof Misread)) throw cause;
+      if (!(cause instanceof KernelSyntaxFault)) throw cause;
       // Uses of a name with a malformed declaration, and lines with an unknown character, only cause follow-up errors.
       const consequence =
         this.broken.has(text[0]!.line) || (cause.unknown !== undefined && scope.broken.has(cause.unknown));
@@ -164,7 +164,9 @@ class KernelsReader {
     const needed = requiredFeatures(kernel).join(", ");
     const said = head.requires?.features.join(", ") ?? "";
     if (needed === said || this.mistakes.length > 0) return;
-    const line = needed ? `the line should be: requires ${needed}` : "no features are required, so that the line can be deleted";
+    const line = needed
+      ? `the line should be: requires ${needed}`
+      : "no features are required, so that the line can be deleted";
     this.report(
       head.requires ? spanOf(head.requires.at) : title,
       `the kernel needs ${needed || "no features"}: ${line}`,

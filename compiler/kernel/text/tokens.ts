@@ -27,7 +27,7 @@ export const spanOf = (first: Token, last: Token = first): Span => ({
 });
 
 /** Thrown for a mistake on a line; the parser continues with the next line. */
-export class Misread extends Error {
+export class KernelSyntaxFault extends Error {
   readonly mistake: Mistake;
   /** The unknown name, if that is the mistake. */
   readonly unknown: string | undefined;

@@ -16,8 +16,8 @@ import { add, div, mod, mul } from "../../../kernel/simplify.ts";
 import { type AdapterFacts, noSubgroupSize } from "../../facts.ts";
 import type { Fit } from "../../schedule.ts";
 import { type AttentionProblem, knownWidths, type Parts } from "./problem.ts";
-import { type Frame, leavesOut, type Sides, sidesOf, typicalColumns } from "./sides.ts";
-import { oddPitch, type Slab, slabArray } from "./slab.ts";
+import { type Frame, type Sides, sidesOf, skipsMaskedBlocks, typicalColumns } from "./sides.ts";
+import { bankFreePitch, type Slab, slabArray } from "./slab.ts";
 
 export interface MatrixTile extends Readonly<Record<string, number>> {
   /** Shape of one matrix instruction: left [m, k] times right [k, n]. */
@@ -91,7 +91,7 @@ export function fitsMatrices(problem: AttentionProblem, t: MatrixTile): Fit | Si
     return `a block of ${t.block} columns does not divide among ${lanesOfRow(t)} lanes`;
   if (2 * typical(sides.rows) < t.m) return `a fragment of ${t.m} rows would be more than half padding`;
   if (2 * typicalColumns(sides, p) < t.block) return `a block of ${t.block} columns would be more than half padding`;
-  if (t.ahead && leavesOut(problem, sides))
+  if (t.ahead && skipsMaskedBlocks(problem, sides))
     return "fully masked blocks are skipped, so that the next block cannot be prefetched";
   return sides;
 }
@@ -153,7 +153,7 @@ export class MatrixCode {
 
   slab(lines: number, elements: number): Slab {
     const array = slabArray(this.frame.k.names.fresh("slab"), typeOf(this.t), 0);
-    const pitch = oddPitch(elements, array.width);
+    const pitch = bankFreePitch(elements, array.width);
     const made = { ...array, length: lines * pitch * array.width };
     this.array(made);
     return { array: made, pitch, offset: 0 };

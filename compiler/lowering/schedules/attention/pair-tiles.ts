@@ -13,11 +13,11 @@ import {
   fadd,
   fmul,
   fsub,
-  guardedFours,
+  guardedVec4Stores,
   knownWidths,
-  ofSeen,
   rowStores,
   storeElement,
+  whereVisible,
 } from "./problem.ts";
 import { columns, columnsOf, rowsOf, type SharedTile, slabSize, threadsOf } from "./shared-tile.ts";
 import { Frame, type Sides, sidesOfPairs, tileOfColumns } from "./sides.ts";
@@ -51,10 +51,10 @@ class PairLowering extends TileCode {
   /** Adds the contributions of a tile's pairs at one index of the summed axes. */
   private addAll(sums: readonly (readonly Var[])[], from: Expr): Stmt[] {
     const { frame } = this;
-    const { ownSide, walkedSide, lse, delta } = this.sides;
+    const { ownSide, otherSide, lse, delta } = this.sides;
     const out: Stmt[] = [];
-    const products = this.products(out, ownSide.dot, walkedSide.dot, from);
-    const seen = this.products(out, ownSide.width!, walkedSide.width!, from);
+    const products = this.products(out, ownSide.dot, otherSide.dot, from);
+    const seen = this.products(out, ownSide.width!, otherSide.width!, from);
     for (const [i, row] of this.rows().entries()) {
       const [least, centre] = [lse, delta].map((node) => frame.statistic(node!, row.env)) as [Expr, Expr];
       for (const [j, target] of sums[i]!.entries()) {
@@ -62,7 +62,7 @@ class PairLowering extends TileCode {
         const logit = this.bind(out, "x", frame.logit(products[i]![j]!, row.env, column.env));
         const shown = frame.p.mask ? frame.visible(row.env, column) : bool(true); // columns out of bounds are not stored
         const cotangent = fmul(builtin("exp", fsub(logit, least)), fsub(seen[i]![j]!, centre));
-        out.push({ kind: "assign", target, value: fadd(target, ofSeen(frame.p, shown, logit, cotangent)) });
+        out.push({ kind: "assign", target, value: fadd(target, whereVisible(frame.p, shown, logit, cotangent)) });
       }
     }
     return out;
@@ -81,7 +81,7 @@ class PairLowering extends TileCode {
             body: storeElement(frame.k, frame.p, stored, at, int(0), () => sums[i]![j]!),
           };
         });
-        return guardedFours(row.inside, stores, width);
+        return guardedVec4Stores(row.inside, stores, width);
       }),
     );
   }

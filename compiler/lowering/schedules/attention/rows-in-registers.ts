@@ -41,12 +41,12 @@ import {
   least,
   logitOf,
   meanOf,
-  ofSeen,
   type Parts,
   partOf,
   passOf,
   rowStores,
   storeElement,
+  whereVisible,
   widthsOf,
 } from "./problem.ts";
 import { RowArray, type Vector } from "./row-array.ts";
@@ -234,7 +234,7 @@ export class AttentionLowering {
         const top = this.bind(body, floatArith("max", tops[i]!, logit), "m");
         const fade = this.bind(body, builtin("exp", fsub(tops[i]!, top)), "f");
         const raised = builtin("exp", fsub(logit, top));
-        const weight = this.bind(body, ofSeen(this.p, visible ?? bool(true), logit, raised), "p");
+        const weight = this.bind(body, whereVisible(this.p, visible ?? bool(true), logit, raised), "p");
         body.push({ kind: "assign", target: tops[i]!, value: top });
         body.push({ kind: "assign", target: totals[i]!, value: fadd(fmul(totals[i]!, fade), weight) });
         if (!v) continue;
@@ -279,7 +279,7 @@ export class AttentionLowering {
         const shown = this.visible(at);
         const visible = shown ? this.bind(body, shown, "s") : bool(true);
         const raised = builtin("exp", fsub(logit, this.vector(lse, at, [])(int(0))));
-        const weight = this.bind(body, ofSeen(this.p, visible, logit, raised), "p");
+        const weight = this.bind(body, whereVisible(this.p, visible, logit, raised), "p");
         const upstream = upstreamOf(i, at);
         const dLogit =
           cores.some((c) => partOf(c) !== "weights") &&
@@ -306,7 +306,7 @@ export class AttentionLowering {
     const cotangent = fmul(weight, centred);
     // The bias is added after scaling, so its gradient is not scaled.
     const scaled = this.p.cores.some(isOfPairs) ? cotangent : fmul(cotangent, float(this.p.scale));
-    return this.bind(out, ofSeen(this.p, visible, logit, scaled), "e");
+    return this.bind(out, whereVisible(this.p, visible, logit, scaled), "e");
   }
 
   /** Stores the cores' results at each row: unrolled, or in a loop over a private array. */

@@ -21,19 +21,19 @@ import {
   fadd,
   fmul,
   fsub,
-  guardedFours,
+  guardedVec4Stores,
   hidden,
   isTrue,
   least,
   meanOf,
   notAbove,
-  ofSeen,
   partOf,
   passOf,
   rowStores,
   storeElement,
+  whereVisible,
 } from "./problem.ts";
-import { columns, foursOf, lengthOf, type SharedTile } from "./shared-tile.ts";
+import { columns, lengthOf, type SharedTile, vec4sOf } from "./shared-tile.ts";
 import type { Frame } from "./sides.ts";
 
 import { barrier, type Row, TileCode } from "./tile-code.ts";
@@ -48,16 +48,16 @@ class SharedLowering extends TileCode {
 
   private forward(rows: readonly Row[]): Stmt[] {
     const { frame } = this;
-    const { ownSide, walkedSide } = frame.sides;
+    const { ownSide, otherSide } = frame.sides;
     const out: Stmt[] = [];
     const tops = rows.map(() => this.variable(out, float(hidden)));
     const totals = rows.map(() => this.variable(out, float(0)));
     const sums = frame.p.cores
       .filter((c) => partOf(c) !== "statistic")
-      .map((core) => this.sumsOf(out, core, walkedSide.width!));
+      .map((core) => this.sumsOf(out, core, otherSide.width!));
     this.overBlocks(out, (from) => {
       const body: Stmt[] = [];
-      const logits = this.products(body, ownSide.dot, walkedSide.dot, from).map((row, i) =>
+      const logits = this.products(body, ownSide.dot, otherSide.dot, from).map((row, i) =>
         row.map((sum, j) => {
           const column = this.column(from, j);
           const visible = frame.visible(rows[i]!.env, column);
@@ -104,12 +104,12 @@ class SharedLowering extends TileCode {
 
   private backward(rows: readonly Row[]): Stmt[] {
     const { frame } = this;
-    const { ownSide, walkedSide, ownsQueries, lse, delta } = frame.sides;
+    const { ownSide, otherSide, ownsQueries, lse, delta } = frame.sides;
     const out: Stmt[] = [];
     const isWeights = (core: Node) => partOf(core) === "weights";
     // Cores of the weights come first, since logit gradients are computed from the weights.
     const cores = [...frame.p.cores].sort((a, b) => Number(isWeights(b)) - Number(isWeights(a)));
-    const sums = cores.map((core) => this.sumsOf(out, core, isWeights(core) ? walkedSide.width! : walkedSide.dot));
+    const sums = cores.map((core) => this.sumsOf(out, core, isWeights(core) ? otherSide.width! : otherSide.dot));
     this.overBlocks(out, (from) => {
       const body: Stmt[] = [];
       const query = (i: number, j: number) => (ownsQueries ? rows[i]!.env : this.column(from, j).env);
@@ -119,7 +119,7 @@ class SharedLowering extends TileCode {
           return frame.p.mask ? this.bind(body, "s", shown) : shown;
         }),
       );
-      const logits = this.products(body, ownSide.dot, walkedSide.dot, from).map((row, i) =>
+      const logits = this.products(body, ownSide.dot, otherSide.dot, from).map((row, i) =>
         row.map((sum, j): Expr => {
           const logit = frame.logit(sum, rows[i]!.env, this.column(from, j).env);
           return frame.p.bias ? this.bind(body, "x", logit) : logit;
@@ -128,16 +128,16 @@ class SharedLowering extends TileCode {
       const weights = logits.map((row, i) =>
         row.map((logit, j): Expr => {
           const raised = builtin("exp", fsub(logit, frame.statistic(lse!, query(i, j))));
-          return this.bind(body, "p", ofSeen(frame.p, visible[i]![j]!, logit, raised));
+          return this.bind(body, "p", whereVisible(frame.p, visible[i]![j]!, logit, raised));
         }),
       );
-      const seen = cores.every(isWeights) ? [] : this.products(body, ownSide.width!, walkedSide.width!, from);
+      const seen = cores.every(isWeights) ? [] : this.products(body, ownSide.width!, otherSide.width!, from);
       const cotangents = seen.map((row, i) =>
         row.map((sum, j): Expr => {
           const centred = fsub(sum, frame.statistic(delta!, query(i, j)));
           const cotangent = fmul(fmul(weights[i]![j]!, centred), float(frame.p.scale));
           const shown = frame.p.mask ? visible[i]![j]! : bool(true); // columns out of bounds have weight 0
-          return this.bind(body, "g", ofSeen(frame.p, shown, logits[i]![j]!, cotangent));
+          return this.bind(body, "g", whereVisible(frame.p, shown, logits[i]![j]!, cotangent));
         }),
       );
       for (const [c, one] of sums.entries()) {
@@ -164,7 +164,7 @@ class SharedLowering extends TileCode {
           out.push({ kind: "if", condition: and(inside, lt(this.across, int(1))), body });
           continue;
         }
-        for (let j = 0; j < foursOf(width, t); j++) {
+        for (let j = 0; j < vec4sOf(width, t); j++) {
           const first = mul(add(this.across, int(j * t.across)), int(4));
           const stores = range(4).map((u) => {
             const e = add(first, int(u));
@@ -172,7 +172,7 @@ class SharedLowering extends TileCode {
             const body = storeElement(frame.k, frame.p, stored, env, at, (core) => valueOfRow(i, core, j, u));
             return { inside: lt(e, int(width)), body };
           });
-          out.push(...guardedFours(inside, stores, width));
+          out.push(...guardedVec4Stores(inside, stores, width));
         }
       }
     }

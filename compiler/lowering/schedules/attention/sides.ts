@@ -12,7 +12,7 @@ import { add, and, div, lt, min, mod, mul, select, sub } from "../../../kernel/s
 import { ceilDiv, type KernelCode, type Lowering, unflatten } from "../../kernel.ts";
 import { loopOver } from "../../loops.ts";
 import { clamped } from "../contraction/problem.ts";
-import { mayShow } from "./hidden-blocks.ts";
+import { mayBeVisible } from "./hidden-blocks.ts";
 import { type AttentionProblem, isOfPairs, keysOfPart, logitOf, type Parts, passOf } from "./problem.ts";
 
 /** An operand seen as one vector, along `axes`, per row or column; a statistic has no axes. */
@@ -39,7 +39,7 @@ export interface Sides {
   readonly columns: Dim;
   readonly ownsQueries: boolean;
   readonly ownSide: Side;
-  readonly walkedSide: Side;
+  readonly otherSide: Side;
   /** Per-query statistics, for the backward passes. */
   readonly lse?: Node;
   readonly delta?: Node;
@@ -67,7 +67,7 @@ export function sidesOfPairs(p: Parts, columns: number): (Sides & { readonly sum
     summed: p.walked,
     ownsQueries: true,
     ownSide: { dot: { node: p.q, axes: [p.dot] }, width: { node: dy, axes: p.widths } },
-    walkedSide: { dot: { node: p.k, axes: [p.dot] }, width: { node: p.v, axes: p.widths } },
+    otherSide: { dot: { node: p.k, axes: [p.dot] }, width: { node: p.v, axes: p.widths } },
     lse,
     delta,
   };
@@ -86,14 +86,14 @@ export function sidesOf(p: Parts): Sides | string {
   const queries: Side = { dot: { node: p.q, axes: [p.dot] }, ...(dy && { width: { node: dy, axes: p.widths } }) };
   const keys: Side = { dot: { node: p.k, axes: [p.dot] }, width: { node: p.v, axes: p.widths } };
   const ownsQueries = pass !== "backward_kv";
-  const [ownSide, walkedSide] = ownsQueries ? [queries, keys] : [keys, queries];
+  const [ownSide, otherSide] = ownsQueries ? [queries, keys] : [keys, queries];
   const statistics = [lse, delta].flatMap((node) => (node ? [{ node, axes: [] }] : []));
   const of = (side: Side, isQueries: boolean) => [
     side.dot,
     ...(side.width ? [side.width] : []),
     ...(isQueries ? statistics : []),
   ];
-  const [ownOperands, walkedOperands] = [of(ownSide, ownsQueries), of(walkedSide, !ownsQueries)];
+  const [ownOperands, walkedOperands] = [of(ownSide, ownsQueries), of(otherSide, !ownsQueries)];
   if (pass === "forward" && p.walked.some((a) => a.name !== p.over.name))
     return "the keys have axes that the queries lack";
   const along = ({ node, axes }: Vectors) => node.type.axes.filter((a) => !axes.some((x) => x.name === a.name));
@@ -111,7 +111,7 @@ export function sidesOf(p: Parts): Sides | string {
     columns: spanOf(p.walked),
     ownsQueries,
     ownSide,
-    walkedSide,
+    otherSide,
     ...(lse && { lse }),
     ...(delta && { delta }),
   };
@@ -200,7 +200,7 @@ export class Frame {
       ...ranged(own, this.sides.rows, this.first, rows),
       ...ranged(walked, this.sides.columns, add(this.from, from), columns),
     ]);
-    const shown = mayShow(this.k.values.at(mask, restrict(env, mask)), box);
+    const shown = mayBeVisible(this.k.values.at(mask, restrict(env, mask)), box);
     return shown && !this.readsWritten(shown) ? [{ kind: "if", condition: shown, body }] : body;
   }
 
@@ -257,7 +257,7 @@ export class Frame {
 }
 
 /** Whether the mask may hide entire blocks of a problem. */
-export const leavesOut = ({ k, parts }: AttentionProblem, sides: Sides): boolean =>
+export const skipsMaskedBlocks = ({ k, parts }: AttentionProblem, sides: Sides): boolean =>
   new Frame(k, parts, sides).unlessHidden(int(1), 1, 1, []).length === 1;
 
 /** Columns that one workgroup loops over, for cost estimates. */

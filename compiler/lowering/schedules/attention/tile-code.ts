@@ -26,7 +26,6 @@ import { fadd, fmul, hidden } from "./problem.ts";
 import {
   columns,
   columnsOf,
-  foursOf,
   lengthOf,
   linePitch,
   rowsOf,
@@ -34,9 +33,10 @@ import {
   slabSize,
   stripPitch,
   threadsOf,
+  vec4sOf,
 } from "./shared-tile.ts";
 import { type Frame, lastOf, type Vectors } from "./sides.ts";
-import { bring, oddPitch, type Slab, slabArray } from "./slab.ts";
+import { bankFreePitch, type Slab, slabArray, stageInSlab } from "./slab.ts";
 
 export const barrier: Stmt = { kind: "barrier" };
 
@@ -137,24 +137,24 @@ export abstract class TileCode {
 
   protected sumsOf(out: Stmt[], core: Node, vectors: Vectors): Sums {
     const zero = construct(4, [float(0)]);
-    const count = foursOf(lengthOf(vectors.axes), this.t);
+    const count = vec4sOf(lengthOf(vectors.axes), this.t);
     return { core, vectors, fours: range(this.t.rows).map(() => range(count).map(() => this.variable(out, zero))) };
   }
 
   /** Dot products of a thread's rows and columns; columns are `across` lines apart in the slab, adjacent in strips. */
   protected products(out: Stmt[], own: Vectors, walked: Vectors, from: Expr): Block {
     const { t, frame, slab } = this;
-    const pitch = oddPitch(t.depth, 4);
+    const pitch = bankFreePitch(t.depth, 4);
     const rowSlab: Slab = { array: slab, pitch, offset: 0 };
     const columnSlab: Slab = { array: slab, pitch, offset: rowsOf(t) * pitch };
     const sums = range(t.rows).map(() => range(columns).map(() => this.variable(out, float(0))));
     const by = { lid: this.lid, threads: threadsOf(t) };
     this.loop(out, Math.ceil(lengthOf(own.axes) / t.depth), (piece, inner) => {
       const first = mul(piece, int(t.depth));
-      const rows = bring(frame.k, rowSlab, { lines: rowsOf(t), elements: t.depth }, by, (line, e) =>
+      const rows = stageInSlab(frame.k, rowSlab, { lines: rowsOf(t), elements: t.depth }, by, (line, e) =>
         frame.element(own, frame.row(line).env, add(first, e), 4),
       );
-      const others = bring(frame.k, columnSlab, { lines: columnsOf(t), elements: t.depth }, by, (line, e) => {
+      const others = stageInSlab(frame.k, columnSlab, { lines: columnsOf(t), elements: t.depth }, by, (line, e) => {
         const column = add(mul(mod(line, int(t.across)), int(columns)), div(line, int(t.across)));
         return frame.element(walked, frame.column(add(from, column)).env, add(first, e), 4);
       });
@@ -195,7 +195,7 @@ export abstract class TileCode {
     const by = { lid: this.lid, threads: threadsOf(t) };
     this.loop(out, columnsOf(t) / lines, (piece, inner) => {
       const first = mul(piece, int(lines));
-      const brought = bring(
+      const brought = stageInSlab(
         frame.k,
         { array: slab, pitch, offset: 0 },
         { lines, elements: 4 * Math.ceil(length / 4) },

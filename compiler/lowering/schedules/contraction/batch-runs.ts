@@ -6,7 +6,7 @@
 import { isMultipleOf } from "../../../fusion/index.ts";
 import { independentThreads } from "../../facts.ts";
 import type { Schedule } from "../../schedule.ts";
-import { type ContractionProblem, neighbours } from "./problem.ts";
+import { type ContractionProblem, isContiguous } from "./problem.ts";
 import { lowerInRegisters } from "./registers.ts";
 
 interface BatchRun extends Readonly<Record<string, number>> {
@@ -33,7 +33,7 @@ export const batchRuns: Schedule<ContractionProblem, BatchRun> = {
     if (rows.size !== 1 && columns.size !== 1)
       return "M and N both exceed 1, so that operands are reused between results";
     const map = columns.size === 1 ? rows : columns;
-    if (!neighbours(k, batch, map)) return `an operand is not contiguous along the batch axis "${last.name}"`;
+    if (!isContiguous(k, batch, map)) return `an operand is not contiguous along the batch axis "${last.name}"`;
     return (
       isMultipleOf(last.size, along) ||
       `the size ${last.size} of the batch axis "${last.name}" is not a multiple of ${along}`

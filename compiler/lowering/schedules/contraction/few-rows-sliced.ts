@@ -21,7 +21,14 @@ import { add, div, lt, min, mod, mul, sub } from "../../../kernel/simplify.ts";
 import { noSharing } from "../../facts.ts";
 import { ceilDiv, type KernelCode, unflatten } from "../../kernel.ts";
 import type { Fit, Schedule } from "../../schedule.ts";
-import { type FewRowsProblem, fewCounts, fitsRows, isAcross, sided, when } from "./few-sides.ts";
+import {
+  bySideLength,
+  type FewRowsProblem,
+  fewCounts,
+  fitsRows,
+  isContiguousAcrossResults,
+  when,
+} from "./few-sides.ts";
 import { type ContractionProblem, clamped, elementsOfLoad, type Side, severalProducts, storesOf } from "./problem.ts";
 
 interface Slices extends Readonly<Record<string, number>> {
@@ -47,15 +54,15 @@ export const fewRowsSliced: Schedule<ContractionProblem, Slices> = {
   fits,
   byRange: true,
   cost: (_, { rows }) => rows,
-  lower: (problem, settings) => lowerSlices(sided(problem), settings),
+  lower: (problem, settings) => lowerSlices(bySideLength(problem), settings),
 };
 
 function fits(problem: ContractionProblem, { threads, rows }: Slices): Fit {
   if (problem.products.length > 1) return severalProducts;
-  const sides = sided(problem);
+  const sides = bySideLength(problem);
   const fit = fitsRows(sides, rows);
   if (typeof fit === "string") return fit;
-  if (!isAcross(sides)) return "the long operand is not contiguous across results";
+  if (!isContiguousAcrossResults(sides)) return "the long operand is not contiguous across results";
   const slices = (threads * mostColumns) / columnsOfWorkgroup;
   return typical(problem.depth) >= slices ? fit : `K is ${problem.depth}, too short to be split ${slices} ways`;
 }

@@ -30,8 +30,17 @@ import { add, div, lt, mod, mul } from "../../../kernel/simplify.ts";
 import { type AdapterFacts, noSharing, subgroupLanes } from "../../facts.ts";
 import { ceilDiv, guarded, type KernelCode, unflatten } from "../../kernel.ts";
 import type { Fit, Schedule } from "../../schedule.ts";
-import { type FewRowsProblem, fewCounts, fitsRows, type Item, isAcross, itemsFrom, sided, when } from "./few-sides.ts";
-import { type ContractionProblem, elementsOfLoad, neighbours, type Side, storesOf, withoutScale } from "./problem.ts";
+import {
+  bySideLength,
+  type FewRowsProblem,
+  fewCounts,
+  fitsRows,
+  type Item,
+  isContiguousAcrossResults,
+  itemsFrom,
+  when,
+} from "./few-sides.ts";
+import { type ContractionProblem, elementsOfLoad, isContiguous, type Side, storesOf, withoutScale } from "./problem.ts";
 
 interface FewRows extends Readonly<Record<string, number>> {
   readonly threads: number;
@@ -65,7 +74,7 @@ export const fewRows: Schedule<ContractionProblem, FewRows> = {
   fits,
   byRange: true,
   cost,
-  lower: (problem, settings) => new SharedSums(sided(problem), settings).run(),
+  lower: (problem, settings) => new SharedSums(bySideLength(problem), settings).run(),
 };
 
 function settingsFor(rows: number, facts: AdapterFacts): FewRows[] {
@@ -75,11 +84,11 @@ function settingsFor(rows: number, facts: AdapterFacts): FewRows[] {
 }
 
 function fits(problem: ContractionProblem, { threads, lanes, rows, outputs }: FewRows): Fit {
-  const sides = sided(problem);
+  const sides = bySideLength(problem);
   const sharing = lanes || threads;
   const fit = fitsRows(sides, rows);
   if (typeof fit === "string") return fit;
-  if (isAcross(sides)) return "the long operand is contiguous across results, not along K";
+  if (isContiguousAcrossResults(sides)) return "the long operand is contiguous across results, not along K";
   const products = problem.products.length;
   if (products > 1 && outputs * products > mostOfSeveral)
     return `the accumulators of ${products} products take too many registers`;
@@ -89,7 +98,7 @@ function fits(problem: ContractionProblem, { threads, lanes, rows, outputs }: Fe
 
 /** Loads per element of the long side: the element itself, and the few rows', shared by `outputs` rows of it. */
 function cost(problem: ContractionProblem, { rows, outputs }: FewRows): number {
-  const groups = (typical(sided(problem).long.size) * typicalSpan(problem.batch)) / outputs;
+  const groups = (typical(bySideLength(problem).long.size) * typicalSpan(problem.batch)) / outputs;
   return (1 + rows / (outputs * problem.products.length)) * Math.max(1, manyGroups / groups);
 }
 
@@ -107,8 +116,8 @@ class SharedSums {
     this.s = settings;
     this.rows = Math.min(settings.rows, boundsOf(problem.few.size).max);
     const { k, over, products } = problem;
-    this.matrices = products.map((sides) => sided({ ...problem, ...sides }).long);
-    const widths = this.matrices.map((m) => (neighbours(k, over, m) ? elementsOfLoad(k, over, m) : 1));
+    this.matrices = products.map((sides) => bySideLength({ ...problem, ...sides }).long);
+    const widths = this.matrices.map((m) => (isContiguous(k, over, m) ? elementsOfLoad(k, over, m) : 1));
     this.width = Math.min(mostNeighbours, ...widths);
   }
 

@@ -5,7 +5,7 @@ import { type Expr, int, type Stmt } from "../../../kernel/index.ts";
 import { add, lt, min, sub } from "../../../kernel/simplify.ts";
 import { unflatten } from "../../kernel.ts";
 import type { Fit } from "../../schedule.ts";
-import { type ContractionProblem, neighbours, type Side } from "./problem.ts";
+import { type ContractionProblem, isContiguous, type Side } from "./problem.ts";
 
 /** With more rows than this, the sums would take too many registers. */
 const most = 8;
@@ -23,7 +23,7 @@ export interface FewRowsProblem extends ContractionProblem {
 }
 
 /** Finds the side with few rows and the long side; a side of open size counts as potentially few. */
-export function sided(problem: ContractionProblem): FewRowsProblem {
+export function bySideLength(problem: ContractionProblem): FewRowsProblem {
   const { rows, columns } = problem;
   const isFewer = (a: Side, b: Side) =>
     typeof a.size === "number" ? !(typeof b.size === "number" ? b.size < a.size : a.size > most) : !isFew(b);
@@ -33,8 +33,8 @@ export function sided(problem: ContractionProblem): FewRowsProblem {
 const isFew = ({ size }: Side): boolean => typeof size === "number" && size <= most;
 
 /** Whether neighbours in the long side's memory belong to different results, rather than being terms of one sum. */
-export function isAcross({ k, over, long }: FewRowsProblem): boolean {
-  return long.axes.length > 0 && !neighbours(k, over, long) && neighbours(k, long.axes, long);
+export function isContiguousAcrossResults({ k, over, long }: FewRowsProblem): boolean {
+  return long.axes.length > 0 && !isContiguous(k, over, long) && isContiguous(k, long.axes, long);
 }
 
 /** Whether a schedule specialized for `rows` rows fits these sides. */

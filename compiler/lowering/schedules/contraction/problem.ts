@@ -175,7 +175,7 @@ function isRun(k: Lowering, along: readonly Axis[], operand: Node, envs: readonl
 }
 
 /** Whether an operand's elements along the innermost of some axes are loaded from contiguous memory. */
-export const neighbours = (k: Lowering, along: readonly Axis[], side: Side, ...envs: readonly Env[]): boolean =>
+export const isContiguous = (k: Lowering, along: readonly Axis[], side: Side, ...envs: readonly Env[]): boolean =>
   isRun(k, along, side.operand, envs);
 
 /**

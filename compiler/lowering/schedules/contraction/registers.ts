@@ -7,7 +7,7 @@ import { independentThreads } from "../../facts.ts";
 import { ceilDiv, type KernelCode, type Lowering, unflatten } from "../../kernel.ts";
 import { loopOver } from "../../loops.ts";
 import type { Schedule } from "../../schedule.ts";
-import { type ContractionProblem, neighbours, openSide, type Side, storesOf } from "./problem.ts";
+import { type ContractionProblem, isContiguous, openSide, type Side, storesOf } from "./problem.ts";
 
 export interface Registers extends Readonly<Record<string, number>> {
   readonly threads: number;
@@ -91,7 +91,7 @@ export function lowerInRegisters(
     const j = indices(columns, tiles.columns, bound("n", mod(tile, across)));
     const acc = batches.map(() => products.map(() => i.map(() => j.map(() => variable(k.names.fresh("c"), "f32")))));
     for (const c of acc.flat(3)) out.push({ kind: "var", target: c, value: float(0) });
-    const isRun = (side: Side, { env }: Item) => neighbours(k, over, side, env, batches[0]!);
+    const isRun = (side: Side, { env }: Item) => isContiguous(k, over, side, env, batches[0]!);
     const unroll = !along && (isRun(rows, i[0]!) || isRun(columns, j[0]!));
     const step = (env: Env) =>
       batches.flatMap((own, z) =>

@@ -19,7 +19,7 @@ export interface Threads {
 }
 
 /** Why a tile, whose own work uses `bytes` of workgroup memory, cannot do this as well; undefined if it can. */
-export function whyNoParts(
+export function whyNoPartialNorm(
   { k, rows, columns }: ContractionProblem,
   tile: { readonly rows: number; readonly columns: number },
   bytes: number,

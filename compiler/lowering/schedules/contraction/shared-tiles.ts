@@ -7,7 +7,7 @@ import { boundsOf, type Dim } from "../../../ir/dim.ts";
 import { type AdapterFacts, noSharing } from "../../facts.ts";
 import { type Fit, type Schedule, type SizeFact, tileWaste } from "../../schedule.ts";
 import { type ContractionProblem, openSide, type Side, severalProducts } from "./problem.ts";
-import { whyNoParts } from "./row-parts.ts";
+import { whyNoPartialNorm } from "./row-parts.ts";
 import { lowerShared } from "./shared-lowering.ts";
 import { isGranted, leastSide, rateOf, type SharedTile, sharedBytes, shortTiles, tiles } from "./shared-tile.ts";
 
@@ -46,7 +46,7 @@ const counts = ({ rows, columns, batch }: ContractionProblem, tile: SharedTile):
 
 function fits(problem: ContractionProblem, tile: SharedTile, facts: AdapterFacts): Fit {
   if (problem.products.length > 1) return severalProducts;
-  const noParts = whyNoParts(problem, tile, sharedBytes(tile), facts);
+  const noParts = whyNoPartialNorm(problem, tile, sharedBytes(tile), facts);
   if (noParts) return noParts;
   const { rows, columns, depth, batch } = problem;
   const short = tile.short ? openSide(problem) : undefined;

@@ -13,7 +13,7 @@ import { matrixCost, type ProductSizes, rowsBelow, ungrouped } from "./matrix-co
 import { lowerMatrices } from "./matrix-lowering.ts";
 import { type MatrixTile, sharedBytes, tilesOf } from "./matrix-tile.ts";
 import { type ContractionProblem, holdsHalves, type Side, severalProducts } from "./problem.ts";
-import { whyNoParts } from "./row-parts.ts";
+import { whyNoPartialNorm } from "./row-parts.ts";
 
 export const subgroupMatrices: Schedule<ContractionProblem, MatrixTile> = {
   name: "subgroup-matrices",
@@ -54,7 +54,7 @@ const isDeepest = (s: MatrixShape, all: readonly MatrixShape[]): boolean =>
 
 function fits(problem: ContractionProblem, t: MatrixTile, facts: AdapterFacts): Fit {
   if (problem.products.length > 1) return severalProducts;
-  const noParts = whyNoParts(problem, t, sharedBytes(t), facts);
+  const noParts = whyNoPartialNorm(problem, t, sharedBytes(t), facts);
   if (noParts) return noParts;
   const { rows, columns, batch, depth } = problem;
   const areHalves = holdsHalves(problem, rows) && holdsHalves(problem, columns);

@@ -25,7 +25,7 @@ import {
 import { add, div, lt, min, mod, mul, select, sub } from "../../../kernel/simplify.ts";
 import { onlySoftware, onlySubgroupSize } from "../../facts.ts";
 import { ceilDiv, type KernelCode, unflatten } from "../../kernel.ts";
-import { loopOverTurns } from "../../loops.ts";
+import { loopOverIterations } from "../../loops.ts";
 import type { Schedule } from "../../schedule.ts";
 import { type ContractionProblem, clamped, severalProducts, storesOf } from "./problem.ts";
 
@@ -125,7 +125,7 @@ export class TileLowering {
     const total = spanOf(over);
     const unroll = [steps, 2].find((n) => isMultipleOf(total, n) || (typeof total === "number" && total >= 2 * n)) ?? 1;
     // With wider subgroups (lavapipe, which compiles by LLVM) a remainder loop costs more compile time than it saves.
-    out.push(...loopOverTurns(k, over, turn, { unroll, rest: this.apart }));
+    out.push(...loopOverIterations(k, over, turn, { unroll, rest: this.apart }));
     const array = this.results(
       sums.map((c) => (this.apart ? construct(perLane, c) : c[0]!)),
       out,

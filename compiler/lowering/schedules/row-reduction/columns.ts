@@ -5,8 +5,8 @@ import { add, div, lt, min, mod, mul, sub } from "../../../kernel/simplify.ts";
 import { noSharing } from "../../facts.ts";
 import { ceilDiv, type KernelCode } from "../../kernel.ts";
 import type { Schedule } from "../../schedule.ts";
-import { treeOf } from "./combine.ts";
-import { countsNeighbours, elementsOfLoad, noRoom, type RowProblem } from "./problem.ts";
+import { workgroupReduction } from "./combine.ts";
+import { elementsOfLoad, isContiguousAlong, type RowProblem, whyTooMuchStorage } from "./problem.ts";
 import { type Line, lowerRows } from "./row-lowering.ts";
 
 export interface Columns extends Readonly<Record<string, number>> {
@@ -33,7 +33,7 @@ export const columns: Schedule<RowProblem, Columns> = {
   fits: (problem, { threads, across, elements }, facts) => {
     const { k, rows, width } = problem;
     const down = threads / across;
-    const full = noRoom(problem, threads, elements, facts);
+    const full = whyTooMuchStorage(problem, threads, elements, facts);
     if (full) return full;
     if (elements > 1 && !elementsOfLoad(problem).includes(elements))
       return `no tensor has ${elements} elements per 16-byte load`;
@@ -41,7 +41,7 @@ export const columns: Schedule<RowProblem, Columns> = {
     if (across > 8 && typical(rows) < across * elements)
       return `${rows} rows are fewer than the ${across * elements} of a workgroup`;
     if (typical(width) < down) return `a row has ${width} elements, fewer than the ${down} threads that would split it`;
-    return countsNeighbours(k, k.fused.group!.rows) || "adjacent rows are not contiguous in memory";
+    return isContiguousAlong(k, k.fused.group!.rows) || "adjacent rows are not contiguous in memory";
   },
   // Prefers wide loads; then long contiguous lines, as long as there are enough workgroups.
   cost: ({ rows }, { across, elements }) => {
@@ -65,7 +65,7 @@ export function lowerColumns({ k, rows, width }: RowProblem, { threads, across, 
     const lines = Array.from({ length: elements }, (_, u): Line => {
       return { row: add(from, int(u)), ...(!isWhole && { inside }) };
     });
-    const combine = treeOf(k, { threads, lid, lane: y, lanes: down, apart: across }, arrays);
+    const combine = workgroupReduction(k, { threads, lid, lane: y, lanes: down, apart: across }, arrays);
     const isLong = typical(width) >= 2 * unroll * down;
     return lowerRows(k, lines, { first: y, step: down, ...(isLong && { unroll }), combine });
   });

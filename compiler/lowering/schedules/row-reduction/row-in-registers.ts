@@ -5,8 +5,8 @@ import { add, div, lt, min, mod, mul, sub } from "../../../kernel/simplify.ts";
 import { noSharing } from "../../facts.ts";
 import { ceilDiv, type KernelCode } from "../../kernel.ts";
 import type { Schedule } from "../../schedule.ts";
-import { exchangeOf, knownSubgroup, threadOf, treeOf } from "./combine.ts";
-import { countsNeighbours, elementsOfLoad, noRoom, type RowProblem, wholeReads } from "./problem.ts";
+import { knownSubgroup, subgroupReduction, threadOf, workgroupReduction } from "./combine.ts";
+import { elementsOfLoad, isContiguousAlong, type RowProblem, wholeReads, whyTooMuchStorage } from "./problem.ts";
 import { lowerRows } from "./row-lowering.ts";
 
 interface Held extends Readonly<Record<string, number>> {
@@ -43,7 +43,7 @@ export const rowInRegisters: Schedule<RowProblem, Held> = {
   },
   fits: (problem, settings, facts) => {
     const { k, width } = problem;
-    const full = settings.subgroup === 0 ? noRoom(problem, settings.threads, 1, facts) : undefined;
+    const full = settings.subgroup === 0 ? whyTooMuchStorage(problem, settings.threads, 1, facts) : undefined;
     if (full) return full;
     if (typeof width !== "number") return "the row length is symbolic";
     const { elements, lanes } = settings;
@@ -54,7 +54,7 @@ export const rowInRegisters: Schedule<RowProblem, Held> = {
       return `a row has ${width} elements, at most half as many as the ${lanes} threads that would share it`;
     if (turnsOf(problem, settings) * elements * Math.max(1, wholeReads(problem)) > mostHeld(settings))
       return `a row of ${width} elements does not fit the registers of ${lanes} threads`;
-    return countsNeighbours(k, k.fused.group!.reduced) || "rows are not contiguous in memory";
+    return isContiguousAlong(k, k.fused.group!.reduced) || "rows are not contiguous in memory";
   },
   cost: (problem, settings) => {
     const { lanes, elements } = settings;
@@ -80,7 +80,7 @@ function lower(problem: RowProblem, settings: Held): KernelCode {
     // All threads meet at barriers and exchanges, those past the last row with the last row.
     const line = inside.kind === "const" ? { row } : { row: min(row, sub(count, int(1))), inside };
     const all = { threads, lid, lane, lanes, apart: 1 };
-    const combine = subgroup > 0 ? exchangeOf(k, all, subgroup, arrays) : treeOf(k, all, arrays);
+    const combine = subgroup > 0 ? subgroupReduction(k, all, subgroup, arrays) : workgroupReduction(k, all, arrays);
     return lowerRows(k, [line], { first: lane, step: lanes, elements, turns: turnsOf(problem, settings), combine });
   });
   return { ...code, arrays, ...(subgroup > 0 && { subgroupSize: subgroup }) };

@@ -11,9 +11,9 @@ import { add, mul } from "../kernel/simplify.ts";
 import { cast, is } from "../ops/index.ts";
 import type { Env } from "./access.ts";
 import { reducedAxes } from "./cores.ts";
+import { coordinateOf, readsAlike, sidesOf, withRows } from "./fuse-row-epilogues.ts";
 import { coresOf, countRegions, type FusedKernel, type Fusion, keptStore } from "./fused-kernel.ts";
 import type { Coordinate, Placement } from "./groups.ts";
-import { coordinateOf, readsAlike, sidesOf, withRows } from "./join-rows.ts";
 import { rootIn } from "./liveness.ts";
 import type { FusionLimits } from "./materialize.ts";
 import { isOne } from "./sizes.ts";
@@ -92,7 +92,7 @@ interface Chain {
 }
 
 /** Fuses norms into products where possible; `refused` says why not, by the partial reductions that are left. */
-export function joinParts(
+export function fuseNormsIntoProducts(
   fusion: Fusion,
   places: Placement,
   limits: FusionLimits,

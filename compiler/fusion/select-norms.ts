@@ -3,13 +3,13 @@ import { boundsOf } from "../ir/dim.ts";
 import { deviceElementBytes } from "../ir/dtype.ts";
 import type { Node } from "../ir/node.ts";
 import { findAxis, hasAxis } from "../ir/type.ts";
+import { productOf } from "./fuse-norms-into-products.ts";
+import { sidesOf } from "./fuse-row-epilogues.ts";
 import { bytesOf, type FusedKernel, type Fusion, type NearMiss } from "./fused-kernel.ts";
 import type { Placement } from "./groups.ts";
-import { productOf } from "./join-parts.ts";
-import { sidesOf } from "./join-rows.ts";
 import type { RowParts } from "./materialize.ts";
 import { spanOf, typicalSpan } from "./sizes.ts";
-import { summedAxis, sumsParts } from "./sum-by-parts.ts";
+import { summedAxis, sumsParts } from "./split-norm-sums.ts";
 
 /** The fewest rows for which products use tiles of rows. */
 const leastRows = 64;
@@ -27,7 +27,7 @@ export interface Weighed {
 }
 
 /** Decides for each norm between products; `refused` gives sums that must not be split, with the reasons. */
-export function weighNorms(
+export function selectNorms(
   fusion: Fusion,
   places: Placement,
   rowParts: RowParts,
