@@ -98,3 +98,7 @@ function divides(body: readonly Stmt[], counter: Var): boolean {
     (s) => expressions(s).some(visit) || ((s.kind === "for" || s.kind === "if") && divides(s.body, counter)),
   );
 }
+
+/** Statements under a bounds check; without it where the check is constant, since what is always outside is not emitted. */
+export const ifInside = (inside: Expr, body: readonly Stmt[]): Stmt[] =>
+  inside.kind === "const" ? [...body] : [{ kind: "if", condition: inside, body }];

@@ -20,15 +20,9 @@ import {
 import { add, div, lt, min, mod, mul, sub } from "../../../kernel/simplify.ts";
 import { noSharing } from "../../facts.ts";
 import { ceilDiv, type KernelCode, unflatten } from "../../kernel.ts";
+import { ifInside } from "../../loops.ts";
 import type { Fit, Schedule } from "../../schedule.ts";
-import {
-  bySideLength,
-  type FewRowsProblem,
-  fewCounts,
-  fitsRows,
-  isContiguousAcrossResults,
-  when,
-} from "./few-sides.ts";
+import { bySideLength, type FewRowsProblem, fewCounts, fitsRows, isContiguousAcrossResults } from "./few-sides.ts";
 import { type ContractionProblem, clamped, elementsOfLoad, type Side, severalProducts, storesOf } from "./problem.ts";
 
 interface Slices extends Readonly<Record<string, number>> {
@@ -145,7 +139,7 @@ function lowerSlices(problem: FewRowsProblem, { threads, rows: most }: Slices): 
       ...unflatten(min(row, sub(height, int(1))), few.axes),
       ...unflatten(min(column, sub(length, int(1))), long.axes),
     ]);
-    const stores = when(lt(row, height), when(lt(column, length), storesOf(k, env, total)));
+    const stores = ifInside(lt(row, height), ifInside(lt(column, length), storesOf(k, env, total)));
     const body: Stmt[] = [
       { kind: "var", target: total, value: float(0) },
       {

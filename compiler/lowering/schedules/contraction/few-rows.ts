@@ -29,6 +29,7 @@ import {
 import { add, div, lt, mod, mul } from "../../../kernel/simplify.ts";
 import { type AdapterFacts, noSharing, subgroupLanes } from "../../facts.ts";
 import { ceilDiv, guarded, type KernelCode, unflatten } from "../../kernel.ts";
+import { ifInside } from "../../loops.ts";
 import type { Fit, Schedule } from "../../schedule.ts";
 import {
   bySideLength,
@@ -38,7 +39,6 @@ import {
   type Item,
   isContiguousAcrossResults,
   itemsFrom,
-  when,
 } from "./few-sides.ts";
 import { type ContractionProblem, elementsOfLoad, isContiguous, type Side, storesOf, withoutScale } from "./problem.ts";
 
@@ -156,7 +156,7 @@ class SharedSums {
       fews.flatMap((f, i) => {
         const own = this.matrices.map((_, m) => totals[(m * longs.length + o) * fews.length + i]!);
         const body = storesOf(k, new Map([...batchEnv, ...f.env, ...l.env]), ...own);
-        return when(f.inside, when(l.inside, body));
+        return ifInside(f.inside, ifInside(l.inside, body));
       }),
     );
     const first: Expr = { kind: "compare", dtype: "bool", op: "eq", a: lane, b: int(0) };

@@ -1,7 +1,7 @@
 /** Contractions of a few rows with a long matrix: which side is which, and what schedules require of the sizes. */
 import { dimExpr, type Env, typical } from "../../../fusion/index.ts";
 import { boundsOf } from "../../../ir/dim.ts";
-import { type Expr, int, type Stmt } from "../../../kernel/index.ts";
+import { type Expr, int } from "../../../kernel/index.ts";
 import { add, lt, min, sub } from "../../../kernel/simplify.ts";
 import { unflatten } from "../../kernel.ts";
 import type { Fit } from "../../schedule.ts";
@@ -61,7 +61,3 @@ export function itemsFrom(side: Side, from: Expr, count: number): Item[] {
     return { inside: lt(exact, size), env: unflatten(min(exact, sub(size, int(1))), side.axes) };
   });
 }
-
-/** Guards statements by a bounds check, unless it is constant. */
-export const when = (inside: Expr, body: Stmt[]): Stmt[] =>
-  inside.kind === "const" ? body : [{ kind: "if", condition: inside, body }];

@@ -5,7 +5,7 @@ import { type Expr, float, floatArith, int, type Stmt, type Var, variable } from
 import { add, div, lt, min, mod, mul, sub } from "../../../kernel/simplify.ts";
 import { independentThreads } from "../../facts.ts";
 import { ceilDiv, type KernelCode, type Lowering, unflatten } from "../../kernel.ts";
-import { loopOver } from "../../loops.ts";
+import { ifInside, loopOver } from "../../loops.ts";
 import type { Schedule } from "../../schedule.ts";
 import { type ContractionProblem, isContiguous, openSide, type Side, storesOf } from "./problem.ts";
 
@@ -105,18 +105,15 @@ export function lowerInRegisters(
           const sums = acc[z]!.map((c) => c[x]![y]!);
           return storesOf(k, new Map([...own, ...row.env, ...column.env]), ...sums);
         });
-        return guarded(column.inside, stores);
+        return ifInside(column.inside, stores);
       });
-      out.push(...guarded(row.inside, body));
+      out.push(...ifInside(row.inside, body));
     });
     return out;
   });
 }
 
 const range = (length: number): number[] => Array.from({ length }, (_, i) => i);
-
-const guarded = (inside: Expr, body: Stmt[]): Stmt[] =>
-  inside.kind === "const" ? body : [{ kind: "if", condition: inside, body }];
 
 /** One step of the sum: the outer product of a column of the left tile and a row of the right one. */
 function product(

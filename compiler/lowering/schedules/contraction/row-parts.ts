@@ -8,6 +8,7 @@ import { type ArrayDecl, type Expr, element, int, type Stmt } from "../../../ker
 import { add, and, div, lt, min, mod, sub } from "../../../kernel/simplify.ts";
 import { type AdapterFacts, tooMuchMemory } from "../../facts.ts";
 import { type Lowering, unflatten } from "../../kernel.ts";
+import { ifInside } from "../../loops.ts";
 import { registerType } from "../../values.ts";
 import { lowerRows } from "../row-reduction/row-lowering.ts";
 import { type ContractionProblem, clamped, type Side } from "./problem.ts";
@@ -83,7 +84,7 @@ export function keptRows(
       return lowerRows(b, [{ row: rowOf(b, env) }]);
     });
     const inside = lt(item, int(size));
-    return inside.kind === "const" ? stmts : [{ kind: "if", condition: inside, body: stmts }];
+    return ifInside(inside, stmts);
   });
   return {
     arrays: [...arrays.values()],
@@ -138,7 +139,7 @@ export function reduceParts(
       return lowerRows(follower, [{ row: line }]);
     });
     const inside = and(lt(item, int(all)), and(lt(row, height), lt(part, int(parts))));
-    return inside.kind === "const" ? stmts : [{ kind: "if", condition: inside, body: stmts }];
+    return ifInside(inside, stmts);
   });
   return [{ kind: "barrier", buffers: true }, ...body];
 }
