@@ -170,7 +170,7 @@ describe("a norm keeps its kernel, and the plan says why", () => {
   it("where products would read rows of f32 in place of halves often", () => {
     const wide = between({ rows: 4096, depth: 32, width: 1024, columns: 8192 }, rmsNorm);
     expect(planText(wide)).toContain(" before ");
-    expect(planText(wide, "f16", h200)).toMatch(/would load \d+ bytes more from a cache/);
+    expect(planText(wide, "f16", h200)).toMatch(/costs \d+ more bytes of cache traffic/);
   });
 });
 

@@ -104,7 +104,7 @@ const readReserved = (line: LineReader): { reserved?: number } => (line.take("of
 function readBuffer(line: LineReader, scope: Scope): BufferParam {
   const name = line.name("a declaration");
   line.expect(":");
-  const access = line.word(["read", "read_write"], "read or read_write");
+  const access = line.word(["read", "read_write"], "an access mode");
   const dtype = line.dtype();
   line.expect("[");
   const size = new ExpressionReader(line, scope).read();

@@ -80,7 +80,7 @@ export function fitsMatrices(problem: AttentionProblem, t: MatrixTile): Fit | Si
   const sides = sidesOf(p);
   if (typeof sides === "string") return sides;
   if (dtypeBytes[p.q.type.dtype] > t.bytes)
-    return `operands are ${p.q.type.dtype}, and the matrix shape takes ${typeOf(t)}`;
+    return `operands are ${p.q.type.dtype}, and the matrix shape is for ${typeOf(t)}`;
   const [dot, width] = [Number(p.dot.size), typicalSpan(p.widths)];
   const widest = paddedWidths({ p }, t);
   if (Math.max(dot, width) > widestHead)

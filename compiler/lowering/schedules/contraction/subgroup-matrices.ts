@@ -58,7 +58,7 @@ function fits(problem: ContractionProblem, t: MatrixTile, facts: AdapterFacts): 
   if (noParts) return noParts;
   const { rows, columns, batch, depth } = problem;
   const areHalves = holdsHalves(problem, rows) && holdsHalves(problem, columns);
-  if (t.bytes === 2 && !areHalves) return "an operand is f32, and the matrix shape takes f16";
+  if (t.bytes === 2 && !areHalves) return "an operand is f32, and the matrix shape is for f16";
   // Halves are widened on their way where the units sum none in f32: Apple's.
   const takesHalves = facts.matrices.some((s) => s.operands === "f16" && s.result === "f32");
   if (t.bytes === 4 && takesHalves && areHalves)
