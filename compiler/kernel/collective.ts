@@ -114,8 +114,7 @@ function exchangeScalars(
   operands: readonly (readonly Value[])[],
 ): number[] {
   const from = (lane: number): number => {
-    if (values[lane] === undefined)
-      throw new InternalError(`a subgroup of ${values.length} lanes has no lane ${lane}`);
+    if (values[lane] === undefined) throw new InternalError(`a subgroup of ${values.length} lanes has no lane ${lane}`);
     return values[lane];
   };
   switch (op) {

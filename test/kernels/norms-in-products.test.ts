@@ -155,7 +155,9 @@ describe("a norm keeps its kernel, and the plan says why", () => {
     ));
 
   it("where rows may be few", () => {
-    expect(planText(between({ ...few, rows: 31 }, rmsNorm))).toContain("it may have only 62 rows, and fusion pays from 64 on");
+    expect(planText(between({ ...few, rows: 31 }, rmsNorm))).toContain(
+      "it may have only 62 rows, and fusion pays from 64 on",
+    );
   });
 
   it("where who reads it is no product, or reads it once more", () => {

@@ -60,7 +60,8 @@ function placeFaults(s: Stmt, place: MatrixPlace, f: FragmentDecl, kernel: Kerne
     report(s, `${place.array} is not declared`);
     return;
   }
-  if (array?.space === "private") report(s, `a fragment cannot be loaded from or stored to ${place.array}, which is private to a thread`);
+  if (array?.space === "private")
+    report(s, `a fragment cannot be loaded from or stored to ${place.array}, which is private to a thread`);
   if (s.kind === "fragment_store" && buffer?.access === "read")
     report(s, `store to ${buffer.name}, which is read-only`);
   if (memory.dtype !== f.dtype) report(s, `${f.name} is ${f.dtype}, but ${memory.name} is ${memory.dtype}`);
@@ -68,7 +69,11 @@ function placeFaults(s: Stmt, place: MatrixPlace, f: FragmentDecl, kernel: Kerne
     if (e.dtype !== "i32" || widthOf(e)) report(s, "the offset and stride of a fragment must be i32");
   const line = place.order === "row_major" ? f.columns : f.rows;
   const width = memory.width ?? 1;
-  if (line % width !== 0) report(s, `a fragment's lines of ${line} elements are not a multiple of the access width ${width} of ${memory.name}`);
+  if (line % width !== 0)
+    report(
+      s,
+      `a fragment's lines of ${line} elements are not a multiple of the access width ${width} of ${memory.name}`,
+    );
   if (place.stride.kind === "const" && place.stride.value * width < line)
     report(s, `the stride, ${place.stride.value * width} elements, is less than a line of ${line}`);
 }
