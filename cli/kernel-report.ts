@@ -134,7 +134,7 @@ export function printKernels(
   const heading = [
     `${program.graph.name}: ${counted(count, "kernel")} of ${counted(shapes.length, "shape")}, for ${adapter}`,
     ...notes.flatMap((note) => wrap(note)),
-    ...(open === "" ? [] : wrap(`sizes are open until a run; the figures are for ${open} (--batch, --size)`)),
+    ...(open === "" ? [] : wrap(`sizes are symbolic; the figures are for ${open} (--batch, --size)`)),
   ];
   return `${[heading, ...shapes.map(printShape), legend(shapes)].map((lines) => lines.join("\n")).join("\n\n")}\n`;
 }
@@ -173,7 +173,7 @@ function printVariants(kind: string, variants: readonly VariantReport[]): string
   const conditions = variants.map((v) => (v.assuming.length > 0 ? `if ${v.assuming.join(" and ")}` : "else"));
   const width = Math.max(...conditions.map((c) => c.length));
   const lines = variants.map((v, i) => `    ${conditions[i]!.padEnd(width)}  ${printChoice(v)}${v.taken ? " <-" : ""}`);
-  return [`  ${kind} by the first that holds (<- at these sizes):`, ...lines];
+  return [`  ${kind} by the first variant whose condition holds (<- at these sizes):`, ...lines];
 }
 
 const printChoice = ({ schedule, settings }: VariantReport): string => lowering.printChoice(schedule, settings);

@@ -5,22 +5,14 @@ import { Command, CommanderError, Option } from "commander";
 import { heddleVersion } from "../api/node-index.ts";
 import type { Activations, Dialect } from "../backends/onnx/index.ts";
 import { precisions, setSourceReader, switchHelp } from "../compiler/index.ts";
-import { shards } from "../runtime/index.ts";
 import type { OpenTrace } from "../runtime/node-index.ts";
 import { adapterNames, anyGpu } from "./adapters.ts";
 import { checkTypes, checkTypesFlag } from "./check-types.ts";
+import { dataCommands } from "./data-commands.ts";
 import { faultText } from "./fault-text.ts";
 import { helpStyle } from "./help.ts";
-import {
-  byteCount,
-  collect,
-  duration,
-  memoryBudget,
-  positiveNumber,
-  seed,
-  share,
-  wholeNumber,
-} from "./option-values.ts";
+import { collect, duration, memoryBudget, positiveNumber, seed, share, wholeNumber } from "./option-values.ts";
+import { shardOption, shardSize } from "./shard-options.ts";
 
 const framesKept = 64;
 
@@ -61,17 +53,6 @@ async function openTrace(file: string): Promise<OpenTrace> {
 /** The ONNX dialects, named here so that only the command export loads the exporter. */
 const dialects = Object.keys({ standard: true, onnxruntime: true } satisfies Record<Dialect, true>);
 const activationTypes = Object.keys({ float: true, int8: true } satisfies Record<Activations, true>);
-
-const shardOption = (): Option =>
-  new Option(
-    "--shard <what>",
-    "state to shard across ranks: ZeRO stage 1, 2 or 3, each including those before",
-  ).choices([...shards]);
-
-const shardSize = (of: string, gigabytes: number): Option =>
-  new Option("--shard-size <size>", `largest size of ${of}, as in 500MB`)
-    .argParser(byteCount)
-    .default(gigabytes * 1e9, `${gigabytes}GB`);
 
 function commands(done: (status: number) => void): Command {
   const program = new Command("heddle")
@@ -347,43 +328,6 @@ function commands(done: (status: number) => void): Command {
   dataCommands(program, done);
   for (const command of program.commands) command.exitOverride();
   return program;
-}
-
-/** `heddle data scan|filter|write`. */
-function dataCommands(program: Command, done: (status: number) => void): void {
-  const data = program.command("data").description("describe, filter and reshard datasets");
-  const reading = (name: string, does: string) =>
-    data
-      .command(`${name} <specs...>`)
-      .description(does)
-      .exitOverride()
-      .option("--kind <kind>", "pairs, conversations, labels or masks", "pairs")
-      .option("--images <folder>", "folder of a list's images; default the list's own")
-      .option("--language <code>", "language of captions without one, as in en or zh")
-      .option("--quick", "read only the sizes of images, without decoding them", false)
-      .option("--json", "print JSON", false);
-  const filters = [
-    "--filter <filter>",
-    "filter rule, as in caption.words>=3, or a .json file with a list of filters; may be repeated",
-  ] as const;
-  reading("scan", "count samples, images, languages and broken files").action(async (specs, options) => {
-    const { scanCommand } = await import("./commands/data.ts");
-    done(await scanCommand(specs, options));
-  });
-  reading("filter", "count what filters keep and drop, without writing")
-    .option(...filters, collect, [])
-    .action(async (specs, options) => {
-      const { filterCommand } = await import("./commands/data.ts");
-      done(await filterCommand(specs, options));
-    });
-  reading("write", "write what filters keep as WebDataset shards")
-    .option(...filters, collect, [])
-    .requiredOption("--out <folder>", "a new folder")
-    .addOption(shardSize("a shard", 1))
-    .action(async (specs, options) => {
-      const { writeCommand } = await import("./commands/data.ts");
-      done(await writeCommand(specs, options));
-    });
 }
 
 const environmentHelp = `

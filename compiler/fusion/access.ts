@@ -79,5 +79,5 @@ export const address = (axes: readonly Axis[], env: Env): Expr =>
 export function span(axes: readonly Axis[]): number {
   const elements = spanOf(axes);
   if (typeof elements === "number") return elements;
-  throw new InternalError(`${elements} elements where a known number is needed`);
+  throw new InternalError(`${elements} elements, but a known number is needed`);
 }

@@ -3,15 +3,15 @@ import { InternalError } from "../diagnostics/error.ts";
 import { type Graph, nodesOf } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
 import { kindOf } from "./cores.ts";
-import { joinParts } from "./join-parts.ts";
-import { joinRows } from "./join-rows.ts";
-import { joinSums } from "./join-sums.ts";
+import { fuseNormsIntoProducts } from "./fuse-norms-into-products.ts";
+import { fuseRowEpilogues } from "./fuse-row-epilogues.ts";
+import { fuseSiblingSums } from "./fuse-sibling-sums.ts";
 import { type FusionLimits, materialize, type RowParts } from "./materialize.ts";
-import { weighNorms } from "./norms-in-products.ts";
 import { inRunnableOrder } from "./order-kernels.ts";
 import { placeNodes } from "./place-nodes.ts";
 import type { FusionPlan, MemoryPlan } from "./plan.ts";
-import { sumsByParts } from "./sum-by-parts.ts";
+import { selectNorms } from "./select-norms.ts";
+import { splitNormSums } from "./split-norm-sums.ts";
 import { verifyReads } from "./verify-reads.ts";
 
 /** Partitions a graph into kernels, listed in an order in which they can run. */
@@ -25,9 +25,9 @@ function fuseOnce(graph: Graph, limits: FusionLimits) {
   const placed = placeNodes(nodes);
   const outputs = graph.outputs.map((o) => o.node);
   const { places } = placed;
-  const fused = joinSums(inRunnableOrder(materialize(nodes, outputs, placed, limits)), limits);
-  const { fusion, refused } = joinParts(fused, places, limits, new Set(outputs));
-  const plan: FusionPlan = { graph, places, ...joinRows(fusion, places, limits) };
+  const fused = fuseSiblingSums(inRunnableOrder(materialize(nodes, outputs, placed, limits)), limits);
+  const { fusion, refused } = fuseNormsIntoProducts(fused, places, limits, new Set(outputs));
+  const plan: FusionPlan = { graph, places, ...fuseRowEpilogues(fusion, places, limits) };
   return { plan, refused };
 }
 
@@ -35,14 +35,14 @@ function fuseOnce(graph: Graph, limits: FusionLimits) {
 function withNormsInProducts(plan: FusionPlan, limits: FusionLimits, rowParts: RowParts): FusionPlan {
   const refused = new Map<Node, string>();
   for (;;) {
-    const { parted, misses } = weighNorms(plan, plan.places, rowParts, refused);
+    const { parted, misses } = selectNorms(plan, plan.places, rowParts, refused);
     const left = plan.misses.filter((m) => !misses.some(({ node }) => node === m.node));
     if (parted.size === 0) return { ...plan, misses: [...left, ...misses] };
-    const { graph, became } = sumsByParts(plan.graph, parted);
+    const { graph, became } = splitNormSums(plan.graph, parted);
     const successors = new Map([...limits.successors].map(([node, state]) => [became.get(node)!, became.get(state)!]));
     const next = fuseOnce(graph, { ...limits, successors });
     const failed = [...parted.keys()].flatMap((core) => {
-      const reason = becauseOf(became.get(core)!, next);
+      const reason = whyNotFused(became.get(core)!, next);
       return reason === undefined ? [] : [[core, reason] as const];
     });
     if (failed.length === 0) {
@@ -55,7 +55,7 @@ function withNormsInProducts(plan: FusionPlan, limits: FusionLimits, rowParts: R
 }
 
 /** Why a sum that was split into parts still has a kernel of its own; undefined if it has none. */
-function becauseOf(sum: Node, { plan, refused }: ReturnType<typeof fuseOnce>): string | undefined {
+function whyNotFused(sum: Node, { plan, refused }: ReturnType<typeof fuseOnce>): string | undefined {
   const alone = plan.kernels.some((k) => k.kind === "row_reduction" && k.group!.cores.includes(sum));
   if (!alone) return undefined;
   const seen = new Set<Node>();
@@ -64,7 +64,7 @@ function becauseOf(sum: Node, { plan, refused }: ReturnType<typeof fuseOnce>): s
     seen.add(n);
     return refused.get(n) ?? n.operands.map(find).find((r) => r !== undefined);
   };
-  return find(sum) ?? "its parts are no parts of what a product's workgroups make";
+  return find(sum) ?? "its partial reductions do not line up with the tiles of a product";
 }
 
 /** Throws InternalError if a kernel reads what no earlier kernel has written, or what has been overwritten. */

@@ -166,7 +166,7 @@ class Materialization {
       for (const s of stores)
         this.reads.miss(
           s.value,
-          `beside its siblings a kernel would bind more than ${this.limits.maxBindings} buffers`,
+          `one kernel for it and its siblings would bind more than ${this.limits.maxBindings} buffers`,
         );
       // The later half may read results of the earlier one: it is visited first and so runs last.
       const half = stores.length >> 1;

@@ -92,7 +92,8 @@ function inOrder(fusion: FusionPlan, chooser: (steps: readonly Step[]) => Choice
     for (const r of step.reads) readers.set(r, readers.get(r)! - 1);
     for (const next of step.next) if (--next.waits === 0) ready.push(next);
   }
-  if (kernels.length !== steps.length) throw new InternalError("order-kernels: kernels wait for one another");
+  if (kernels.length !== steps.length)
+    throw new InternalError("order-kernels: kernels depend on one another in a cycle");
   return { ...fusion, kernels };
 }
 
@@ -213,7 +214,7 @@ export function inRunnableOrder(fusion: Fusion): Fusion {
     kernels.push(step.kernel);
     for (const next of step.next) if (--next.waits === 0) ready.push(next);
   }
-  if (kernels.length !== steps.length) throw new InternalError("fuse: kernels wait for one another");
+  if (kernels.length !== steps.length) throw new InternalError("fuse: kernels depend on one another in a cycle");
   return { ...fusion, kernels };
 }
 

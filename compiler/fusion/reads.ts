@@ -214,7 +214,7 @@ export class Reads {
           isLookup && roleOf(node, i) !== "table" ? [operand] : [...this.repeatedLeaves(operand, uses)],
         ),
       );
-    if (isElementwise(node)) this.miss(node, "the kernel would compute it again for every result");
+    if (isElementwise(node)) this.miss(node, "its consumer would recompute it for every result");
     return new Set([node]);
   }
 
@@ -319,9 +319,9 @@ function isOfProducts(n: Node): boolean {
 
 /** Why an elementwise value is read rather than recomputed. */
 function whyNotRecomputed(fits: boolean, leaves: number | undefined, cost: number, saved: number): string {
-  if (leaves === undefined) return `computing it again takes more than ${maxRecomputedOps} operations`;
-  if (!fits) return `computing it again reads ${leaves} tensors, more than the kernel may bind`;
-  return `computing it again moves ${cost} bytes, and reading it ${saved}`;
+  if (leaves === undefined) return `recomputing it takes more than ${maxRecomputedOps} operations`;
+  if (!fits) return `recomputing it reads ${leaves} tensors, more than its consumer may bind`;
+  return `recomputing it moves ${cost} bytes, and storing and reading it ${saved}`;
 }
 
 function viewStorage(node: Node): Storage {

@@ -11,7 +11,7 @@ import type { FusionPlan } from "./plan.ts";
 import { deviceBytes, typical } from "./sizes.ts";
 
 /** A tensor that is freed before one of its uses: the index of the using kernel in the plan without repeats. */
-export interface GivenUp {
+export interface Evicted {
   readonly root: Node;
   readonly use: number;
 }
@@ -86,7 +86,7 @@ export class Recomputation {
   }
 
   /** The plan with these tensors freed and recomputed; undefined if one of them cannot be recomputed when needed. */
-  without(givenUp: readonly GivenUp[], small: number): Repeated | undefined {
+  without(givenUp: readonly Evicted[], small: number): Repeated | undefined {
     const again = new Map<Node, Set<number>>();
     for (const { root, use } of givenUp) again.set(root, (again.get(root) ?? new Set()).add(use));
     const kernels: FusedKernel[] = [];

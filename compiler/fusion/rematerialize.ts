@@ -6,12 +6,12 @@
 import { UsageError } from "../diagnostics/error.ts";
 import type { Node } from "../ir/node.ts";
 import { printType } from "../ir/type.ts";
+import { type CoresidentProgram, givenBytes, sharedSlots } from "./coresident-programs.ts";
 import { kernelName } from "./kernel-nodes.ts";
 import { bytesAlive, type Life, livesOf } from "./liveness.ts";
 import type { FusionPlan } from "./plan.ts";
 import { planMemory } from "./plan-memory.ts";
-import { type GivenUp, Recomputation, type Repeated } from "./recompute.ts";
-import { type Beside, givenBytes, sharedSlots } from "./side-by-side.ts";
+import { type Evicted, Recomputation, type Repeated } from "./recompute.ts";
 import { deviceBytes, typical } from "./sizes.ts";
 
 /** Recomputed tensors of at most this share of the budget are not freed in between. */
@@ -24,7 +24,7 @@ const smallShare = 1 / 4096;
 export function rematerialize(
   plan: FusionPlan,
   budget: number | undefined,
-  beside: readonly Beside[] = [],
+  beside: readonly CoresidentProgram[] = [],
 ): FusionPlan {
   if (budget === undefined) return plan;
   const given = givenBytes([planMemory(plan), ...beside]);
@@ -53,14 +53,14 @@ function state(repeated: Repeated, others: readonly (readonly number[])[]): Stat
   return { ...repeated, lives, alive, peak, slots: sum(sharedSlots([slotsOf(planMemory(repeated.plan)), ...others])) };
 }
 
-const slotsOf = ({ plan }: Beside): number[] => plan.slots.map((s) => Math.max(...s.map(typical)));
+const slotsOf = ({ plan }: CoresidentProgram): number[] => plan.slots.map((s) => Math.max(...s.map(typical)));
 
 /** The first plan whose slots fit the budget, or else the one with the smallest slots. */
 function fit(plan: FusionPlan, start: State, budget: number, others: readonly (readonly number[])[]): State {
   const recomputation = new Recomputation(plan);
   const small = budget * smallShare;
   const refused = new Map<Node, Set<number>>();
-  let givenUp: GivenUp[] = [];
+  let givenUp: Evicted[] = [];
   let now = start;
   let best = start;
   for (;;) {
@@ -82,10 +82,10 @@ function cheapest(
   { plan, places, lives, peak }: State,
   recomputation: Recomputation,
   tried: ReadonlyMap<Node, ReadonlySet<number>>,
-): GivenUp | undefined {
+): Evicted | undefined {
   const place = places[peak]!;
   const isIdle = ({ from, to }: Life) => from < peak && peak < to;
-  let best: (GivenUp & { readonly score: number }) | undefined;
+  let best: (Evicted & { readonly score: number }) | undefined;
   for (const [root, list] of lives) {
     if (!list.some(isIdle)) continue;
     const gap = recomputation.gapAt(root, place);
@@ -120,10 +120,10 @@ function misfit({ plan, lives, peak, slots }: State, given: number, budget: numb
     .slice(0, 3)
     .map(([root, n]) => `${nameOf(root)} ${bytesText(n)}`);
   return [
-    `@${plan.graph.name} needs at least ${bytesText(given + slots)}, and ${bytesText(budget)} are allowed:`,
-    `${bytesText(given)} are parameters, states and inputs, and ${bytesText(slots)} what it computes, with all that can be computed again.`,
-    `Most is taken in kernel "${kernelName(plan.kernels[peak]!)}"${held.length > 0 ? `, the largest by ${held.join(", ")}` : ""}.`,
-    "Allow more memory, or take a smaller batch",
+    `@${plan.graph.name} needs at least ${bytesText(given + slots)} of memory, and the budget is ${bytesText(budget)}:`,
+    `${bytesText(given)} for parameters, states and inputs, and ${bytesText(slots)} for intermediate values, with everything rematerialized that can be.`,
+    `The peak is at kernel "${kernelName(plan.kernels[peak]!)}"${held.length > 0 ? `, whose largest values are ${held.join(", ")}` : ""}.`,
+    "Raise the budget, or use a smaller batch",
   ].join(" ");
 }
 

@@ -52,9 +52,9 @@ class Memory {
   faultOf(value: Node): string | undefined {
     const at = this.storage.get(value) ?? { root: value };
     if (this.holdsOriginal(value, at)) {
-      return this.changed.has(at.root) ? `which a kernel before it has overwritten` : undefined;
+      return this.changed.has(at.root) ? "which an earlier kernel has overwritten" : undefined;
     }
-    if (!this.covered(value, at)) return "which no kernel before it has written";
+    if (!this.covered(value, at)) return "which no earlier kernel has written";
     const slot = this.slotOf(at.root);
     if (slot === undefined || this.owners.get(slot) === at.root) return undefined;
     return `whose memory (slot ${slot}) holds ${nameOf(this.owners.get(slot)!)} by then`;

@@ -2,7 +2,8 @@
  * The bounds of names that a kernel's text implies: of builtins from the grid and the workgroup, of a let from its
  * value. Only narrower bounds are printed; the printer and the parser share this inference.
  */
-import { children, type Expr, type Range, rangeOf, type Var, variable, withChildren } from "./expr.ts";
+import { type Expr, type Range, rangeOf, type Var, variable } from "./expr.ts";
+import { children, withChildren } from "./expr-structure.ts";
 import { type Kernel, type ThreadBuiltin, threadsOf } from "./kernel.ts";
 import { asWritten } from "./simplify.ts";
 

@@ -34,7 +34,7 @@ export function collectiveResults(
   const uniform = (at: number, what: string): number => {
     const value = operands[0]![at] as number;
     if (operands.every((o) => o[at] === value)) return value;
-    throw new InternalError(`kernel "${kernel.name}": the lanes of a subgroup give different values of ${what}`);
+    throw new InternalError(`kernel "${kernel.name}": the lanes of a subgroup have different values for ${what}`);
   };
   const fragment = (name: string) => fragments.get(name)!;
   switch (stmt.kind) {
@@ -43,7 +43,7 @@ export function collectiveResults(
     case "assign":
       return exchange(stmt.value as SubgroupCall, operands);
     case "fragment_fill":
-      fragment(stmt.fragment).data.fill(uniform(0, "what a fragment is filled with"));
+      fragment(stmt.fragment).data.fill(uniform(0, "the fill value of a fragment"));
       return [];
     case "fragment_load":
     case "fragment_store": {
@@ -63,7 +63,7 @@ export function collectiveResults(
       multiply(fragment(stmt.left), fragment(stmt.right), fragment(stmt.fragment));
       return [];
     default:
-      throw new InternalError(`${stmt.kind} is nothing that a subgroup does together`);
+      throw new InternalError(`${stmt.kind} is not a subgroup operation`);
   }
 }
 
@@ -114,8 +114,7 @@ function exchangeScalars(
   operands: readonly (readonly Value[])[],
 ): number[] {
   const from = (lane: number): number => {
-    if (values[lane] === undefined)
-      throw new InternalError(`a subgroup of ${values.length} lanes has no lane ${lane} to take a value from`);
+    if (values[lane] === undefined) throw new InternalError(`a subgroup of ${values.length} lanes has no lane ${lane}`);
     return values[lane];
   };
   switch (op) {

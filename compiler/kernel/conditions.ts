@@ -1,5 +1,6 @@
 /** Builders of conditions on indices, which fold to true or false if the bounds decide them. */
-import { bool, type Compare, type CompareOp, type Expr, keyOf, rangeOf, widthOf } from "./expr.ts";
+import { bool, type Compare, type CompareOp, type Expr, rangeOf, widthOf } from "./expr.ts";
+import { keyOf } from "./expr-structure.ts";
 import { isConst, sub } from "./index-arithmetic.ts";
 
 const compare = (op: CompareOp, a: Expr, b: Expr): Compare => ({ kind: "compare", dtype: "bool", op, a, b });

@@ -2,7 +2,8 @@
 import { InternalError } from "../diagnostics/error.ts";
 import { castValue, type DType } from "../ir/dtype.ts";
 import { opRecord } from "../ir/op.ts";
-import { children, type Expr, widthOf } from "./expr.ts";
+import { type Expr, widthOf } from "./expr.ts";
+import { children } from "./expr-structure.ts";
 import type { Watch } from "./races.ts";
 
 export type Values = { [i: number]: number; readonly length: number };
@@ -77,7 +78,7 @@ function apply(e: Expr, args: readonly number[]): number {
     case "cast":
       return roundTo(castValue(a, e.a.dtype, e.dtype), e.dtype);
     default:
-      throw new InternalError(`${e.kind} is no operation on values`);
+      throw new InternalError(`${e.kind} is not evaluated by one thread`);
   }
 }
 
@@ -103,7 +104,7 @@ export function evaluate(e: Expr, t: Thread): number {
       return t.values.get(e.name) as number;
     case "size": {
       const size = t.sizes[e.name];
-      if (size === undefined) throw new InternalError(`the size $${e.name} is not given`);
+      if (size === undefined) throw new InternalError(`the size $${e.name} has no value`);
       return size;
     }
     case "load":

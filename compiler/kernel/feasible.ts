@@ -3,7 +3,7 @@ import { type DType, dtypeBytes } from "../ir/dtype.ts";
 import type { KernelFacts, MatrixShape } from "./adapter-facts.ts";
 import { rangeOf } from "./expr.ts";
 import { type KernelFeature, requiredFeatures } from "./features.ts";
-import { asksAny, type FragmentDecl, fragmentsOf, type Kernel, statements, threadsOf } from "./kernel.ts";
+import { type FragmentDecl, fragmentsOf, type Kernel, statements, threadsOf, usesWorkgroupAny } from "./kernel.ts";
 
 const bytesOf = (dtype: DType): number => (dtype === "bool" ? 4 : dtypeBytes[dtype]);
 
@@ -11,7 +11,7 @@ const bytesOf = (dtype: DType): number => (dtype === "bool" ? 4 : dtypeBytes[dty
 export const workgroupStorage = (kernel: Kernel): number =>
   kernel.arrays
     .filter((a) => a.space === "workgroup")
-    .reduce((sum, a) => sum + Math.ceil((a.length * bytesOf(a.dtype)) / 16) * 16, asksAny(kernel) ? 16 : 0);
+    .reduce((sum, a) => sum + Math.ceil((a.length * bytesOf(a.dtype)) / 16) * 16, usesWorkgroupAny(kernel) ? 16 : 0);
 
 /** Whether a device has this subgroup size only, so that a kernel for it need not request the size. */
 export const hasOnlySubgroupSize = (
@@ -44,14 +44,16 @@ function workgroupReasons(kernel: Kernel, facts: KernelFacts): string[] {
   const reasons = ["x", "y", "z"].flatMap((axis, i) =>
     kernel.workgroup[i]! > facts.maxWorkgroupSize[i]!
       ? [
-          `a workgroup has ${kernel.workgroup[i]} threads along ${axis}, the adapter grants ${facts.maxWorkgroupSize[i]}`,
+          `the workgroup has ${kernel.workgroup[i]} threads along ${axis}, and the adapter allows ${facts.maxWorkgroupSize[i]}`,
         ]
       : [],
   );
   if (threads > facts.maxWorkgroupInvocations)
-    reasons.push(`a workgroup has ${threads} threads, the adapter grants ${facts.maxWorkgroupInvocations}`);
+    reasons.push(`the workgroup has ${threads} threads, and the adapter allows ${facts.maxWorkgroupInvocations}`);
   if (bytes > facts.maxWorkgroupStorage)
-    reasons.push(`a workgroup shares ${bytes} bytes, the adapter grants ${facts.maxWorkgroupStorage}`);
+    reasons.push(
+      `the kernel needs ${bytes} bytes of workgroup memory, and the adapter has ${facts.maxWorkgroupStorage}`,
+    );
   return reasons;
 }
 
@@ -61,9 +63,9 @@ function gridReasons(kernel: Kernel, facts: KernelFacts): string[] {
     const { max } = rangeOf(g);
     if (max <= most) return [];
     const axis = "xyz"[i];
-    if (g.kind === "const") return [`the grid has ${max} workgroups along ${axis}, the adapter grants ${most}`];
+    if (g.kind === "const") return [`the grid has ${max} workgroups along ${axis}, and the adapter allows ${most}`];
     return [
-      `the grid may have ${max} workgroups along ${axis}, the adapter grants ${most}: bound its sizes, or fold it`,
+      `the grid may have ${max} workgroups along ${axis}, and the adapter allows ${most}: bound its sizes, or fold it into two dimensions`,
     ];
   });
 }
@@ -73,11 +75,11 @@ function bufferReasons(kernel: Kernel, facts: KernelFacts): string[] {
   const large = buffers.flatMap((b) => {
     const bytes = b.size.kind === "const" ? b.size.value * bytesOf(b.dtype) : 0;
     return bytes > facts.maxBindingBytes
-      ? [`${b.name} has ${bytes} bytes, the adapter grants ${facts.maxBindingBytes} to one binding`]
+      ? [`${b.name} has ${bytes} bytes, and the adapter allows ${facts.maxBindingBytes} in one binding`]
       : [];
   });
   if (buffers.length <= facts.maxBindings) return large;
-  return [`the kernel binds ${buffers.length} buffers, the adapter grants ${facts.maxBindings}`, ...large];
+  return [`the kernel binds ${buffers.length} buffers, and the adapter allows ${facts.maxBindings}`, ...large];
 }
 
 function subgroupReasons(kernel: Kernel, facts: KernelFacts): string[] {
@@ -85,10 +87,12 @@ function subgroupReasons(kernel: Kernel, facts: KernelFacts): string[] {
   const { min, max } = facts.subgroupSizes;
   if (lanes === undefined || max === 0) return [];
   if (lanes < min || lanes > max)
-    return [`the kernel is made for subgroups of ${lanes}, the adapter has ${min === max ? min : `${min} to ${max}`}`];
+    return [
+      `the kernel requires subgroup size ${lanes}, and the adapter has ${min === max ? min : `${min} to ${max}`}`,
+    ];
   const count = Math.ceil(threadsOf(kernel) / lanes);
   if (count > (facts.maxSubgroups ?? count))
-    return [`a workgroup has ${count} subgroups, the adapter grants ${facts.maxSubgroups}`];
+    return [`a workgroup has ${count} subgroups, and the adapter allows ${facts.maxSubgroups}`];
   return [];
 }
 
@@ -97,7 +101,10 @@ function matrixReasons(kernel: Kernel, facts: KernelFacts): string[] {
   return matrixShapes(kernel)
     .map(shapeText)
     .filter((wanted) => !offered.includes(wanted))
-    .map((wanted) => `the kernel multiplies matrices ${wanted}, the adapter offers: ${offered.join("; ") || "none"}`);
+    .map(
+      (wanted) =>
+        `the kernel multiplies matrices ${wanted}; matrix shapes of the adapter: ${offered.join("; ") || "none"}`,
+    );
 }
 
 /** The distinct shapes of matrices that a kernel multiplies. */

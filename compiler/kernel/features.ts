@@ -1,5 +1,6 @@
 /** The optional hardware features that a kernel needs, derived from its declarations and body. */
-import { children, type Expr, widthOf } from "./expr.ts";
+import { type Expr, widthOf } from "./expr.ts";
+import { children } from "./expr-structure.ts";
 import { type BufferParam, expressions, fragmentsOf, type Kernel, type Stmt, statements } from "./kernel.ts";
 
 /**

@@ -4,7 +4,8 @@
  * mutable variable, an array element or a buffer that the kernel writes is moved; loads of such a buffer are only
  * shared within a block, up to the next statement that may store to it.
  */
-import { children, type Expr, head, type Var, variableFor, withChildren } from "./expr.ts";
+import { type Expr, type Var, variableFor } from "./expr.ts";
+import { children, head, withChildren } from "./expr-structure.ts";
 import { expressions, type Kernel, mapExpressions, type Stmt, threadBuiltins } from "./kernel.ts";
 
 /** A hash-consed expression: structurally equal expressions share one record. */

@@ -3,18 +3,8 @@
  * Sums are kept in a linear normal form (constant times atom, equal atoms merged), and every expression has
  * bounds, so that (a·c + b) / c simplifies to a if 0 <= b < c is provable.
  */
-import {
-  type Arith,
-  type ArithOp,
-  type Expr,
-  int,
-  keyOf,
-  type Range,
-  rangeOf,
-  sameExpr,
-  unbounded,
-  type Var,
-} from "./expr.ts";
+import { type Arith, type ArithOp, type Expr, int, type Range, rangeOf, unbounded, type Var } from "./expr.ts";
+import { keyOf, sameExpr } from "./expr-structure.ts";
 import { threadBuiltins } from "./kernel.ts";
 import { commonFactor, divided, gcd, type Linear, rangeOfLinear, scaled, splitBy, type Term } from "./linear-form.ts";
 

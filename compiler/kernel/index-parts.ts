@@ -1,5 +1,6 @@
 /** Analysis of index expressions: variables, strides, and lanes in a vector. */
-import { children, type Expr, withChildren } from "./expr.ts";
+import type { Expr } from "./expr.ts";
+import { children, withChildren } from "./expr-structure.ts";
 import { add, build, div, linear, max, min, mod, mul, sub } from "./index-arithmetic.ts";
 
 const indexBuilders = { add, sub, mul, div, mod, min, max } as const;

@@ -2,6 +2,7 @@
 export * from "./adapter-facts.ts";
 export * from "./evaluate.ts";
 export * from "./expr.ts";
+export * from "./expr-structure.ts";
 export * from "./feasible.ts";
 export * from "./features.ts";
 export * from "./hoist.ts";

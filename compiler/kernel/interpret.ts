@@ -2,7 +2,8 @@
 import { InternalError } from "../diagnostics/error.ts";
 import { collectiveResults, type Fragments, newFragments } from "./collective.ts";
 import { computed, evaluate, type KernelArrays, type Thread, type Value, write } from "./evaluate.ts";
-import { children, type Expr, widthOf } from "./expr.ts";
+import { type Expr, widthOf } from "./expr.ts";
+import { children } from "./expr-structure.ts";
 import { expressions, type Kernel, type Stmt, type ThreadBuiltin, threadsOf } from "./kernel.ts";
 import { printStmt } from "./print.ts";
 import { Races, type Watch } from "./races.ts";
@@ -93,7 +94,7 @@ function runAlone(s: Stmt, t: Thread): void {
       put(s, t);
       return;
     default:
-      throw new InternalError(`${s.kind} is no statement of one thread`);
+      throw new InternalError(`${s.kind} is not a statement of a single thread`);
   }
 }
 
@@ -209,9 +210,7 @@ export function interpretKernel(
 ): void {
   const lanes = kernel.subgroupSize ?? machine.subgroupSize ?? 32;
   if (machine.subgroupSize !== undefined && machine.subgroupSize !== lanes) {
-    throw new InternalError(
-      `kernel "${kernel.name}" is made for subgroups of ${lanes}, not of ${machine.subgroupSize}`,
-    );
+    throw new InternalError(`kernel "${kernel.name}" requires subgroup size ${lanes}, not ${machine.subgroupSize}`);
   }
   const [x, y, z] = kernel.grid.map((g) => evaluateIndex(g, sizes));
   for (let k = 0; k < z!; k++) {

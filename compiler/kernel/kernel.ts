@@ -162,7 +162,7 @@ export function* statements(body: readonly Stmt[]): Generator<Stmt> {
 }
 
 /** Whether a kernel uses workgroup_any. */
-export function asksAny({ body }: Kernel): boolean {
+export function usesWorkgroupAny({ body }: Kernel): boolean {
   for (const s of statements(body)) if (expressions(s).some((e) => e.kind === "any")) return true;
   return false;
 }

@@ -1,15 +1,7 @@
 /** Prints kernels as text, for golden tests and debugging; parseKernel reads it back. Grammar: docs/kernels.md. */
 import { counterRange, rebound, statedRange, threadVars } from "./bounds.ts";
-import {
-  children,
-  type Expr,
-  printRegisterType,
-  type Range,
-  rangeOf,
-  sizeSymbol,
-  unbounded,
-  type Var,
-} from "./expr.ts";
+import { type Expr, printRegisterType, type Range, rangeOf, sizeSymbol, unbounded, type Var } from "./expr.ts";
+import { children } from "./expr-structure.ts";
 import { requiredFeatures } from "./features.ts";
 import { fragmentsOf, type Kernel, type MatrixPlace, type Stmt, statements } from "./kernel.ts";
 import { sizesOf } from "./sizes.ts";

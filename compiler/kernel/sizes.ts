@@ -1,5 +1,6 @@
 /** The symbolic sizes that a kernel reads, which are known when it is dispatched. */
-import { children, type Expr, type Size } from "./expr.ts";
+import type { Expr, Size } from "./expr.ts";
+import { children } from "./expr-structure.ts";
 import { expressions, type Kernel, statements } from "./kernel.ts";
 
 function collect(roots: Iterable<Expr>, found: Map<string, Size>): void {

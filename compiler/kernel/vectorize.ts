@@ -2,18 +2,8 @@
  * Turns loads and stores of adjacent elements into vector accesses of up to 16 bytes. A buffer is vectorized as a
  * whole: only if every index is a multiple of the width plus a constant, and most elements of each group are used.
  */
-import {
-  children,
-  component,
-  construct,
-  type Expr,
-  int,
-  keyOf,
-  load,
-  type Width,
-  widthOf,
-  withChildren,
-} from "./expr.ts";
+import { component, construct, type Expr, int, load, type Width, widthOf } from "./expr.ts";
+import { children, keyOf, withChildren } from "./expr-structure.ts";
 import { type BufferParam, expressions, type Kernel, mapExpressions, type Stmt } from "./kernel.ts";
 import { div, laneOf } from "./simplify.ts";
 

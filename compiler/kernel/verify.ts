@@ -68,24 +68,28 @@ class BodyCheck {
       case "var":
       case "assign":
         if (!sameType(s.target, s.value as RegisterType))
-          this.report(s, `${s.target.name} is ${typeText(s.target)}, its value ${typeText(s.value as RegisterType)}`);
+          this.report(
+            s,
+            `${s.target.name} is declared ${typeText(s.target)}, but its value is ${typeText(s.value as RegisterType)}`,
+          );
         if (s.kind !== "assign") this.bind(s.target.name, scope, s);
         if (s.kind === "var") this.mutable.set(s.target.name, s.target);
         if (s.kind === "assign" && !(this.mutable.has(s.target.name) && scope.has(s.target.name)))
-          this.report(s, `${s.target.name} is assigned but is no variable`);
+          this.report(s, `${s.target.name} is assigned, but it is not a variable (var)`);
         return;
       case "store":
       case "set":
         this.write(s);
         return;
       case "if":
-        if (s.condition.dtype !== "bool") this.report(s, `a condition of dtype ${s.condition.dtype}`);
+        if (s.condition.dtype !== "bool") this.report(s, `a condition must be bool, not ${s.condition.dtype}`);
         this.block(s.body, scope);
         return;
       case "for": {
-        if (!(Number.isInteger(s.step) && s.step > 0)) this.report(s, `a step of ${s.step}`);
+        if (!(Number.isInteger(s.step) && s.step > 0))
+          this.report(s, `the step of a loop must be a positive integer, not ${s.step}`);
         for (const e of [s.from, s.to])
-          if (e.dtype !== "i32" || widthOf(e)) this.report(e, `a loop to a ${typeText(e)}`);
+          if (e.dtype !== "i32" || widthOf(e)) this.report(e, `the bounds of a loop must be i32, not ${typeText(e)}`);
         const inner = new Set(scope);
         this.bind(s.index.name, inner, s);
         this.block(s.body, inner);
@@ -99,14 +103,17 @@ class BodyCheck {
       s.kind === "store"
         ? this.kernel.buffers.find((b) => b.name === name)
         : this.kernel.arrays.find((a) => a.name === name);
-    if (s.index.dtype !== "i32" || widthOf(s.index)) this.report(s.index, `an index of type ${typeText(s.index)}`);
+    if (s.index.dtype !== "i32" || widthOf(s.index))
+      this.report(s.index, `an index must be i32, not ${typeText(s.index)}`);
     if (!target) {
-      this.report(s, `a store to ${name}, which is not declared`);
+      this.report(s, `store to ${name}, which is not declared`);
       return;
     }
-    if ("access" in target && target.access !== "read_write")
-      this.report(s, `a store to ${name}, which is not writable`);
+    if ("access" in target && target.access !== "read_write") this.report(s, `store to ${name}, which is read-only`);
     if (!sameType(target, s.value as RegisterType))
-      this.report(s, `a store of ${typeText(s.value as RegisterType)} to ${name}, which holds ${typeText(target)}`);
+      this.report(
+        s,
+        `store of ${typeText(s.value as RegisterType)} to ${name}, whose elements are ${typeText(target)}`,
+      );
   }
 }

@@ -38,5 +38,5 @@ const exceeds = (dim: Dim): boolean => typeof dim === "number" && dim > mostElem
 
 const tooLarge = (what: string) =>
   new UnsupportedError(
-    `${what}, and kernels count to ${mostElements}, the largest i32\n  hint: make an axis shorter, or compute it in parts`,
+    `${what}; kernels index with i32, up to ${mostElements} elements\n  hint: make an axis shorter, or compute it in parts`,
   );

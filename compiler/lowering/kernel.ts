@@ -299,7 +299,7 @@ function bindBuffers(body: readonly Stmt[], shape: KernelShape, facts: AdapterFa
   if (clusters.length > facts.maxBindings) clusters = [...ranges.keys()].map(whole);
   if (clusters.length > facts.maxBindings) {
     throw new UnsupportedError(
-      `a kernel needs ${clusters.length} storage buffers, and the adapter grants ${facts.maxBindings} to one: take a device that grants ${clusters.length} (maxStorageBuffersPerShaderStage)`,
+      `a kernel binds ${clusters.length} storage buffers, and the adapter allows ${facts.maxBindings} (maxStorageBuffersPerShaderStage)\n  hint: use a device that allows ${clusters.length}`,
     );
   }
   const buffers: BufferParam[] = clusters.map((c, i) => ({

@@ -28,10 +28,10 @@ type Body = (env: Indices) => Stmt[];
  * called more than once. A loop shared between threads is always flat.
  */
 export const loopOver = (k: Lowering, axes: readonly Axis[], body: Body, options: LoopOptions = {}): Stmt[] =>
-  loopOverTurns(k, axes, (envs) => envs.flatMap(body), options);
+  loopOverIterations(k, axes, (envs) => envs.flatMap(body), options);
 
 /** The same for a body that is given all indices of one unrolled iteration together. */
-export function loopOverTurns(
+export function loopOverIterations(
   k: Lowering,
   axes: readonly Axis[],
   body: (turn: readonly Indices[]) => Stmt[],
@@ -98,3 +98,7 @@ function divides(body: readonly Stmt[], counter: Var): boolean {
     (s) => expressions(s).some(visit) || ((s.kind === "for" || s.kind === "if") && divides(s.body, counter)),
   );
 }
+
+/** Statements under a bounds check; without it where the check is constant, since what is always outside is not emitted. */
+export const ifInside = (inside: Expr, body: readonly Stmt[]): Stmt[] =>
+  inside.kind === "const" ? [...body] : [{ kind: "if", condition: inside, body }];

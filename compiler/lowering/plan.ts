@@ -25,7 +25,7 @@ import {
   type Settings,
   type SizeFact,
 } from "./schedule.ts";
-import { withSums } from "./schedules/row-reduction/beside.ts";
+import { withSiblingSums } from "./schedules/row-reduction/sibling-sums.ts";
 import type { KindOfKernel, ScheduleTables } from "./schedules/tables.ts";
 
 /** A kernel of the plan with its shape, which equal kernels share. */
@@ -77,7 +77,7 @@ function kindOf(tables: ScheduleTables, { kind, after, before, partWidth }: Fuse
 const withoutParts = (schedule: Schedule<unknown>): Schedule<unknown> => ({
   ...schedule,
   features: [],
-  settings: () => "it has no part in the norm of rows",
+  settings: () => "it cannot fuse the norm of its rows",
 });
 
 /** How products absorb norms of rows, as epilogue and prologue, on an adapter; undefined if no schedule can. */
@@ -179,7 +179,7 @@ export function lowerPlan({ facts, tables, choices, ...plan }: ScheduledPlan): L
       const code = schedule.lower(problem, settings);
       const beside = sums.map((sum) => new Lowering(sum, shape, plan.places, facts, k.names));
       return {
-        ...k.finish(withSums(code, beside), symbols),
+        ...k.finish(withSiblingSums(code, beside), symbols),
         assuming,
         schedule: schedule.name,
         settings,

@@ -83,7 +83,7 @@ export const choose = <P>(
   facts: AdapterFacts,
   findings: readonly Finding[] = [],
 ): Choices<P> =>
-  findings.reduce((chosen, f) => honour(chosen, f, table, problem, facts), byTable(table, problem, facts));
+  findings.reduce((chosen, f) => withFinding(chosen, f, table, problem, facts), byTable(table, problem, facts));
 
 /**
  * The schedules of a problem by table order: the first that fits whatever the sizes are, with its cheapest settings,
@@ -128,7 +128,7 @@ function offered<P>(schedule: Schedule<P>, facts: AdapterFacts): readonly Settin
  * choice it replaces and adds its own; if it adds any, the replaced choice stays as the fallback. A finding that no
  * longer fits changes nothing and is listed among the refusals with the reason.
  */
-function honour<P>(
+function withFinding<P>(
   { choices, refused }: Choices<P>,
   finding: Finding,
   table: readonly Schedule<P>[],
@@ -154,16 +154,16 @@ function foundChoice<P>(
   facts: AdapterFacts,
 ): Choice<P> | string {
   const schedule = table.find((s) => s.name === name);
-  if (!schedule) return "there is no such schedule any more";
+  if (!schedule) return "this schedule no longer exists";
   const all = offered(schedule, facts);
   if (typeof all === "string") return all;
   const same = all.filter((s) => printChoice(name, s) === printChoice(name, settings));
-  if (same.length === 0) return `it is not offered with ${printChoice("settings", settings)}`;
+  if (same.length === 0) return `it no longer offers ${printChoice("settings", settings)}`;
   const { fitting, reason } = fittingOf(schedule, same, problem, facts);
   const [choice] = fitting;
   if (!choice) return reason;
   const holding = choice.assuming.every(({ dim }) => isKnown(dim, sizes)) && holds(choice.assuming, sizes);
-  return holding ? choice : `it was timed at sizes at which it does not fit`;
+  return holding ? choice : "it does not fit the sizes at which it was timed";
 }
 
 const isKnown = (dim: Dim, sizes: Sizes): boolean => symbolsOf(dim).every((s) => Object.hasOwn(sizes, s.name));
@@ -194,7 +194,7 @@ function fittingOf<P>(schedule: Schedule<P>, settings: readonly Settings[], prob
     const assumed = typeof fit === "object" ? fit.assuming : [];
     const never = assumed.find(({ dim, max }) => boundsOf(dim).min > max);
     if (typeof fit === "string") reason = fit;
-    else if (never) reason = `${never.dim} is never at most ${never.max}`;
+    else if (never) reason = `it needs ${printFact(never)}, which never holds`;
     else {
       const assuming = assumed.filter(({ dim, max }) => boundsOf(dim).max > max); // the others always hold
       fitting.push({ schedule, settings: s, assuming, cost: schedule.cost(problem, s, facts) });

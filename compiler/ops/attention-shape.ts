@@ -187,7 +187,7 @@ export const valuesOfKeys = (k: TensorType, a: Attrs): TensorType =>
 type Paired = Pick<Given<Node>, "q" | "k" | "bias" | "mask">;
 
 /** Whether a row may have no visible keys. */
-export const mayBeBlind = ({ bias, mask }: Pick<Given<unknown>, "bias" | "mask">): boolean =>
+export const mayBeFullyMasked = ({ bias, mask }: Pick<Given<unknown>, "bias" | "mask">): boolean =>
   bias !== undefined || mask !== undefined;
 
 /** scale · q·k + bias: [query..., key] */

@@ -16,7 +16,7 @@ import {
   given,
   kT,
   logitAxes,
-  mayBeBlind,
+  mayBeFullyMasked,
   meanOf,
   outAxes,
   parts,
@@ -78,7 +78,7 @@ for (const variant of variants) {
       const g = given(names, operands);
       const { raised, total } = raise(g, parts(a));
       const mixed = contract(raised, wide(g.v), [parts(a).over]);
-      return cast(mayBeBlind(g) ? meanOf(mixed, total) : div(mixed, total), type.dtype);
+      return cast(mayBeFullyMasked(g) ? meanOf(mixed, total) : div(mixed, total), type.dtype);
     },
     samples: [unit, unit, unit, ...(biased ? [unit] : []), flag],
     cases: casesOf(biased, [
@@ -111,7 +111,7 @@ for (const variant of variants) {
     decompose: (operands, a) => {
       const g = given(ofLogits, operands);
       const { total, top } = raise(g, parts(a));
-      return add(top, log(mayBeBlind(g) ? max(total, 1e-30) : total));
+      return add(top, log(mayBeFullyMasked(g) ? max(total, 1e-30) : total));
     },
     samples: [unit, unit, ...(biased ? [unit] : []), flag],
     cases: casesOf(biased, [[qT, kT]]),

@@ -1,7 +1,7 @@
 /** The pipeline from a graph to WebGPU kernels. */
 import { type AnyStage, type Form, graphForm, graphStage, type RunOptions, runStages, stage } from "../driver/index.ts";
 import {
-  type Beside,
+  type CoresidentProgram,
   type FusionPlan,
   orderKernels,
   overwritableStates,
@@ -154,7 +154,7 @@ export const webgpuStages = (
   precision: Precision = "f32",
   findings?: Findings,
   memory?: number,
-  beside?: readonly Beside[],
+  beside?: readonly CoresidentProgram[],
 ): readonly AnyStage[] => [
   ...planningStages(facts, { schedules, precision, findings, memory, beside }),
   ...loweringStages(facts),
@@ -214,7 +214,7 @@ export interface KernelOptions extends RunOptions {
    */
   readonly memory?: number;
   /** Programs that are in memory at the same time and run before or after; `memory` is the budget for all of them. */
-  readonly beside?: readonly Beside[];
+  readonly beside?: readonly CoresidentProgram[];
 }
 
 /**

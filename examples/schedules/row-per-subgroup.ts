@@ -18,7 +18,7 @@ export const rowPerSubgroup: lowering.Schedule<lowering.RowProblem, Lanes> = {
   settings: ({ software, subgroupSizes: { min, max }, features }) => {
     if (software) return noSharing;
     if (min !== max && !features.has("subgroup_size"))
-      return `subgroups have ${min} to ${max} lanes, and a kernel cannot choose how many`;
+      return `the subgroup size varies from ${min} to ${max}, and kernels cannot set it on this adapter`;
     const sizes = [4, 8, 16, 32, 64, 128].filter((lanes) => lanes >= min && lanes <= max);
     return sizes.map((lanes) => ({ threads: Math.max(64, lanes), lanes }));
   },

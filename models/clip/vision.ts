@@ -51,12 +51,17 @@ export const blockInit = ({ width, mlp }: TransformerConfig): BlockInit => ({
 const within = (bound: number) => uniform(-bound, bound);
 
 /**
- * The states before the first block and after each, the class token first: [batch, token, embed]. In training, a random
- * fraction `keep` of the patches is kept.
+ * The tokens before the first block: a learned class token, then the embedded patches, plus learned absolute positions.
+ * `init` is for the class token and the positions; pixels [batch, channel, row, column] -> [batch, token, embed]
  */
-export function visionStates(p: Params, pixels: Picture, c: ClipVisionConfig, keep = 1): Tokens[] {
-  const batch = axisOf(pixels, "batch");
-  const [embed, init] = [axis("embed", c.width), normal(c.width ** -0.5)];
+export function embeddedPatches(
+  p: Params,
+  pixels: Picture,
+  c: { readonly image: number; readonly patch: number },
+  embed: Axis<"embed">,
+  init: ReturnType<typeof normal>,
+  projection: Parameters<typeof patchEmbedding>[6],
+): Tokens {
   const patches: Axis<"token"> = axis("token", gridOf(c) ** 2);
   const token: Axis<"token"> = axis("token", gridOf(c) ** 2 + 1);
   const cut: Tokens = patchEmbedding<"batch", "embed", "token">(
@@ -66,10 +71,20 @@ export function visionStates(p: Params, pixels: Picture, c: ClipVisionConfig, ke
     c.patch,
     embed,
     patches,
-    { bias: false },
+    projection,
   );
-  const first: Tokens = broadcast(p.parameter("class_embedding", [embed], init), [batch, axis("token", 1)]);
-  const placed: Tokens = add(concat([first, cut], token), p.parameter("positions", [token, embed], init));
+  const first = p.parameter("class_embedding", [embed], init);
+  const all = concat([broadcast(first, [axisOf(pixels, "batch"), axis("token", 1)]), cut], token);
+  return add(all, p.parameter("positions", [token, embed], init));
+}
+
+/**
+ * The states before the first block and after each, the class token first: [batch, token, embed]. In training, a random
+ * fraction `keep` of the patches is kept.
+ */
+export function visionStates(p: Params, pixels: Picture, c: ClipVisionConfig, keep = 1): Tokens[] {
+  const [embed, init] = [axis("embed", c.width), normal(c.width ** -0.5)];
+  const placed = embeddedPatches(p, pixels, c, embed, init, { bias: false });
   const seen = p.training && keep < 1 ? keepTokens(p, placed, keep) : placed;
   const normed = layerNorm(p.scope("norm_pre"), seen, [embed], c.epsilon);
   return transformer(p.scope("blocks"), normed, c, { init: blockInit(c), causal: false });

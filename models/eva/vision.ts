@@ -9,13 +9,10 @@ import {
   at,
   axis,
   axisOf,
-  broadcast,
   cast,
-  concat,
   dropPath,
   gather,
   gridPositions,
-  imageAxes,
   layerNorm,
   linear,
   mlp,
@@ -23,7 +20,6 @@ import {
   multiHeadAttention,
   type Params,
   pad,
-  patchEmbedding,
   rename,
   rotaryGrid,
   type StateUpdate,
@@ -34,7 +30,7 @@ import {
   truncatedNormal,
   typed,
 } from "../../dsl/index.ts";
-import { gridOf, type Picture, type Vector } from "../clip/vision.ts";
+import { embeddedPatches, gridOf, type Picture, type Vector } from "../clip/vision.ts";
 import { classAndPatches, type KeptPatches, keptPatches } from "../internvl/masking.ts";
 
 /**
@@ -86,19 +82,7 @@ export function evaVectors(
  */
 export function evaStates(p: Params, pixels: Picture, c: EvaConfig, keep = 1): Tokens[] {
   const [embed, grid] = [axis("embed", c.width), gridOf(c)];
-  const [patches, token]: Axis<"token">[] = [axis("token", grid ** 2), axis("token", grid ** 2 + 1)];
-  const cut: Tokens = patchEmbedding<"batch", "embed", "token">(
-    p.scope("patches"),
-    pixels,
-    imageAxes(c.image),
-    c.patch,
-    embed,
-    patches!,
-    { init },
-  );
-  const first = p.parameter("class_embedding", [embed], init);
-  const all = concat([broadcast(first, [axisOf(pixels, "batch"), axis("token", 1)]), cut], token!);
-  const placed: Tokens = add(all, p.parameter("positions", [token!, embed], init));
+  const placed = embeddedPatches(p, pixels, c, embed, init, { init });
   const kept = p.training && keep < 1 ? keptPatches(p, axisOf(pixels, "batch"), grid ** 2, keep) : undefined;
   const states = [kept ? classAndPatches(placed, kept) : placed];
   const places = c.blocks === "sub-norm" ? placesOf(c, kept) : undefined;

@@ -54,22 +54,22 @@ const listed: readonly Place[] = [
     why: "and a multiplication by a known scalar, as that of the queries of attention",
   },
   {
-    file: "compiler/fusion/join-parts.ts",
+    file: "compiler/fusion/fuse-norms-into-products.ts",
     text: "is(cast, operand)",
     why: "a product converts what it norms as it loads it",
   },
   {
-    file: "compiler/fusion/sum-by-parts.ts",
+    file: "compiler/fusion/split-norm-sums.ts",
     text: "is(reduceSum, node)",
     why: "only of sums is it said how parts make them, where they are of squared differences",
   },
   {
-    file: "compiler/fusion/sum-by-parts.ts",
+    file: "compiler/fusion/split-norm-sums.ts",
     text: "is(mul, x)",
     why: "a square is the product of a value with itself",
   },
   {
-    file: "compiler/fusion/sum-by-parts.ts",
+    file: "compiler/fusion/split-norm-sums.ts",
     text: "is(sub, difference!)",
     why: "and a squared difference that of a difference: Chan's formula is about these",
   },

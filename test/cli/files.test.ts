@@ -46,7 +46,7 @@ describe("a file in the place of a model", () => {
     writeFileSync(folder.at("long.graph"), `graph @a(%x: f32[${"a=1,".repeat(1000)}\u001b[2J]) {\n  return %x\n}\n`);
     const { status, err } = await heddle("inspect", folder.at("long.graph"));
     expect(status).toBe(1);
-    expect(err).toContain('"\\u001b" means nothing here');
+    expect(err).toContain('"\\u001b" is not expected here');
     expect(err).not.toContain("\u001b");
     for (const line of err.split("\n")) expect(line.length).toBeLessThan(200);
   });

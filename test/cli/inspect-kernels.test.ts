@@ -28,39 +28,38 @@ describe("inspect --kernels", () => {
     const { out, status } = await heddle("inspect", file, "--kernels", "*fc/contract*", "--size", "rows=5");
     expect(status).toBe(0);
     expect(out).toBe(`layers: 2 kernels of 1 shape, for a GPU with what WebGPU guarantees
-sizes are open until a run; the figures are for rows = 5 (--batch, --size)
+sizes are symbolic; the figures are for rows = 5 (--batch, --size)
 
 2 x layers.*.fc/contract+relu
-  contraction by the first that holds (<- at these sizes):
+  contraction by the first variant whose condition holds (<- at these sizes):
     if rows <= 1        few-rows threads=64 lanes=0 rows=1 outputs=1
     if rows <= 8        few-rows threads=64 lanes=0 rows=8 outputs=1 <-
     if rows <= 2097120  shared-tiles rows=32 columns=32 depth=32 perThread=4 prefetch=0 short=0
     else                registers threads=64 most=8 few=0
-    not few-rows-sliced: results are no neighbours in memory
+    not few-rows-sliced: the long operand is not contiguous across results
     not subgroup-matrices: the adapter lacks subgroups, subgroup_matrix
-    not one-row: threads of hardware share the row
+    not one-row: it is only for adapters that run kernels on CPU threads
     not subgroup-tiles: the adapter lacks subgroups
-    not batch-runs: the operands share no axis but those that are summed over
+    not batch-runs: the contraction has no batch axis
   each reads 267.3 kB, writes 5.1 kB, 655.4 K operations, 2.4 a byte
   256 x 1 x 1 workgroups of 64 threads
 
 schedules:
-  few-rows: the long side is read once, by wide loads, for all of the few rows
-    of the other
-  few-rows-sliced: the same where results are neighbours in memory: threads sum
-    slices of some, which are added up
-  subgroup-matrices: subgroups multiply blocks of small matrices on matrix
-    units, from slabs that a workgroup shares
-  shared-tiles: a workgroup computes a tile of results from slabs of both
-    operands in memory that its threads share
-  one-row: a side of open length turns out to have one row: a thread computes
-    some of its results in registers
-  subgroup-tiles: the lanes of a subgroup have columns of a tile of results, and
-    give each other the elements of its rows
-  batch-runs: a thread has neighbours along an axis of both operands and the
-    result, which are loaded and stored together
-  registers: a thread computes a tile of results by itself, its sums in
-    registers
+  few-rows: matrix-vector products of up to 8 rows: the matrix is read once,
+    with vector loads, and threads split K
+  few-rows-sliced: matrix-vector products whose matrix is contiguous across
+    results: split-K within a workgroup, with vector loads
+  subgroup-matrices: subgroups multiply matrices on matrix units (tensor cores),
+    from K tiles staged in workgroup memory
+  shared-tiles: a workgroup computes a tile of results from K tiles of both
+    operands, staged in workgroup memory
+  one-row: the variant for one row of a symbolic number: each thread computes
+    some results in registers
+  subgroup-tiles: a subgroup computes a tile of results: each lane some columns,
+    with the elements of rows exchanged by shuffles
+  batch-runs: each thread computes contiguous results along a batch axis, with
+    vector loads and stores
+  registers: each thread computes a tile of results, accumulated in registers
 `);
   });
 
@@ -70,10 +69,10 @@ schedules:
 2 x layers.*.fc/contract+relu
   contraction by shared-tiles rows=32 columns=32 depth=32 perThread=4 prefetch=0
     short=0
-    not few-rows: both sides have more than 8 rows
+    not few-rows: M and N both exceed 8
 `);
     const software = await heddle("inspect", file, "--kernels", "--adapter", "software");
-    expect(software.out).toContain("not row-per-workgroup: a barrier costs more than it saves where kernels run\n");
+    expect(software.out).toContain("not row-per-workgroup: kernels run on CPU threads, where a workgroup barrier\n");
     for (const line of [...fixed.out.split("\n"), ...software.out.split("\n")])
       expect(line.length).toBeLessThanOrEqual(80);
   });
@@ -82,7 +81,7 @@ schedules:
     const { out } = await heddle("inspect", "internvit-6b", "--set", "depth=1", "--kernels", "*qkv/contract", "--json");
     const [{ variants, refused }] = JSON.parse(out).shapes;
     expect(variants.map((v: { assuming: string[] }) => v.assuming)).toEqual([[]]);
-    expect(refused).toContainEqual({ schedule: "few-rows", reason: "257*batch is never at most 8" });
+    expect(refused).toContainEqual({ schedule: "few-rows", reason: "it needs 257*batch <= 8, which never holds" });
   });
 
   it("says the least time on adapters of which it is known what they can do", async () => {

@@ -81,7 +81,7 @@ describe("where it does not fit", () => {
     expect(reasonOn(baselineFacts)).toBe("the adapter lacks subgroups");
     expect(reasonOn({ ...withLanes(8), software: true })).toBe(lowering.noSharing);
     expect(reasonOn({ ...withLanes(16), subgroupSizes: { min: 16, max: 32 } })).toBe(
-      "subgroups have 16 to 32 lanes, and a kernel cannot choose how many",
+      "the subgroup size varies from 16 to 32, and kernels cannot set it on this adapter",
     );
     const narrow = parseGraph(
       "graph @g(%x: f32[row=9, column=7]) {\n  %0 = reduce_sum %x over [column]\n  return %0\n}",

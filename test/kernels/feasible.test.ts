@@ -27,23 +27,35 @@ describe("an NVIDIA H200", () => {
   });
 
   test.each([
-    ["other subgroups", parseKernel(wideProduct(16, 16, 16, 16)), "made for subgroups of 16, the adapter has 32"],
-    ["shapes of another adapter", matrix(8, 8, 8, "f16", "f16"), "f16 to f16 8x8x8, the adapter offers: f16 to f16"],
+    ["other subgroups", parseKernel(wideProduct(16, 16, 16, 16)), "requires subgroup size 16, and the adapter has 32"],
+    [
+      "shapes of another adapter",
+      matrix(8, 8, 8, "f16", "f16"),
+      "f16 to f16 8x8x8; matrix shapes of the adapter: f16 to f16",
+    ],
     ["f32 operands", matrix(16, 16, 16, "f32", "f32"), "f32 to f32 16x16x16"],
-    ["too many threads", small("", "workgroup [64, 32, 1] grid [1, 1, 1]"), "2048 threads, the adapter grants 1024"],
+    [
+      "too many threads",
+      small("", "workgroup [64, 32, 1] grid [1, 1, 1]"),
+      "2048 threads, and the adapter allows 1024",
+    ],
     ["too deep a workgroup", small("", "workgroup [1, 1, 128] grid [1, 1, 1]"), "128 threads along z"],
-    ["too much to share", small("  workgroup s: f32[12292] by 4"), "shares 49168 bytes, the adapter grants 49152"],
+    [
+      "too much to share",
+      small("  workgroup s: f32[12292] by 4"),
+      "needs 49168 bytes of workgroup memory, and the adapter has 49152",
+    ],
     ["too long a grid", small("", "workgroup [32, 1, 1] grid [1, 65536, 1]"), "65536 workgroups along y"],
     ["too large a buffer", small("  b0: read f32[536870912] by 4"), "b0 has 2147483648 bytes"],
     [
       "too many buffers",
       small(Array.from({ length: 17 }, (_, i) => `  b${i}: read f32[4]`).join("\n")),
-      "binds 17 buffers, the adapter grants 16",
+      "binds 17 buffers, and the adapter allows 16",
     ],
     [
       "a size without bounds",
       small("  sizes $n", "workgroup [32, 1, 1] grid [$n, 1, 1]"),
-      "the grid may have 2147483647 workgroups along x, the adapter grants 65535: bound its sizes",
+      "the grid may have 2147483647 workgroups along x, and the adapter allows 65535: bound its sizes",
     ],
   ])("does not run %s", (_, kernel, message) => {
     const reasons = checkFeasible(kernel, h200);
@@ -81,14 +93,14 @@ describe("other adapters", () => {
     expect(checkFeasible(matrix(8, 8, 8, "f32", "f32"), facts)).toEqual([]);
     expect(checkFeasible(matrix(8, 8, 8, "f32", "f32", 16), facts)).toEqual([
       "the kernel needs subgroup_size, which the adapter lacks",
-      "the kernel is made for subgroups of 16, the adapter has 32",
+      "the kernel requires subgroup size 16, and the adapter has 32",
     ]);
   });
 
   test("Intel's grants fewer subgroups than its threads make", () => {
     const { facts } = recordedAdapters["intel-xe2"];
     const kernel = parseKernel(wideProduct(16, 16, 16, 16).replace("[16, 1, 1] subgroup", "[1024, 1, 1] subgroup"));
-    expect(checkFeasible(kernel, facts)).toContain("a workgroup has 64 subgroups, the adapter grants 56");
+    expect(checkFeasible(kernel, facts)).toContain("a workgroup has 64 subgroups, and the adapter allows 56");
   });
 
   test("every record says where it is from", () => {

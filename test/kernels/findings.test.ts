@@ -116,8 +116,8 @@ graph @g(%x: f32[row=rows, inner=40], %w: f32[inner=40, column=130]) {
   });
 
   it.each([
-    ["no-such-schedule", {}, "there is no such schedule any more"],
-    ["shared-tiles", { rows: 7 }, "it is not offered with settings rows=7"],
+    ["no-such-schedule", {}, "this schedule no longer exists"],
+    ["shared-tiles", { rows: 7 }, "it no longer offers settings rows=7"],
     ["subgroup-matrices", {}, "the adapter lacks subgroups, subgroup_matrix"],
   ])("that does not fit is passed over with a reason: %s", (schedule, settings, reason) => {
     const program = compile(finding(schedule, settings));

@@ -203,6 +203,6 @@ describe("the interpreter refuses", () => {
 
   test("a subgroup size that the kernel is not made for", () => {
     const kernel = parseKernel(wideProduct(16, 16, 16, 32));
-    expect(() => interpretKernel(kernel, {}, {}, { subgroupSize: 16 })).toThrow(/made for subgroups of 32, not of 16/);
+    expect(() => interpretKernel(kernel, {}, {}, { subgroupSize: 16 })).toThrow(/requires subgroup size 32, not 16/);
   });
 });

@@ -251,6 +251,6 @@ it("is not taken where the adapter sums in halves only", () => {
   const halves = { ...baselineFacts, ...facts, matrices: facts.matrices.filter((s) => s.result === "f16") };
   const program = compileFor(parseGraph(products("f16")["x · w"]!), halves);
   expect(program.kernels[0]!.refused.map((r) => `${r.schedule}: ${r.reason}`)).toContain(
-    "subgroup-matrices: no matrices of the adapter are summed in f32",
+    "subgroup-matrices: the adapter has no matrix shape that accumulates f16 or f32 in f32",
   );
 });

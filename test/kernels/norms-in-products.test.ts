@@ -151,11 +151,13 @@ describe("on the device", () => {
 describe("a norm keeps its kernel, and the plan says why", () => {
   it("where rows do not divide into parts", () =>
     expect(planText(between({ ...few, width: 100 }, rmsNorm))).toContain(
-      "rows of 100 elements do not divide into the parts that tiles have",
+      "its row length, 100, is not a multiple of the columns of a tile's partial reduction",
     ));
 
   it("where rows may be few", () => {
-    expect(planText(between({ ...few, rows: 31 }, rmsNorm))).toContain("its rows may be as few as 62");
+    expect(planText(between({ ...few, rows: 31 }, rmsNorm))).toContain(
+      "it may have only 62 rows, and fusion pays from 64 on",
+    );
   });
 
   it("where who reads it is no product, or reads it once more", () => {
@@ -170,7 +172,7 @@ describe("a norm keeps its kernel, and the plan says why", () => {
   it("where products would read rows of f32 in place of halves often", () => {
     const wide = between({ rows: 4096, depth: 32, width: 1024, columns: 8192 }, rmsNorm);
     expect(planText(wide)).toContain(" before ");
-    expect(planText(wide, "f16", h200)).toMatch(/would load \d+ bytes more from a cache/);
+    expect(planText(wide, "f16", h200)).toMatch(/costs \d+ more bytes of cache traffic/);
   });
 });
 

@@ -46,7 +46,7 @@ test("a plan out of order is refused, and says what is read too early", () => {
   const plan = fuseForUpdates(graph, adapters.gpu!);
   expect(verifyReads(plan)).toEqual([]);
   const backwards = verifyReads({ ...plan, kernels: [...plan.kernels].reverse() });
-  expect(backwards.join()).toContain("reads concat, which no kernel before it has written");
+  expect(backwards.join()).toContain("reads concat, which no earlier kernel has written");
 });
 
 test("states that change places are copied through memory of their own", () => {

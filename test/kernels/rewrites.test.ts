@@ -160,7 +160,7 @@ describe("verifyKernel", () => {
         { kind: "let", target: x, value: float(1) },
         { kind: "assign", target: x, value: float(2) },
       ]),
-      /x is assigned but is no variable/,
+      /x is assigned, but it is not a variable/,
     ],
   ];
 

@@ -190,13 +190,13 @@ describe("a text with mistakes", () => {
 
   test.each([
     ["no kernel", "", /has 0 kernels where one is needed/],
-    ["no body", 'kernel elementwise "k"\n  workgroup [1, 1, 1] grid [1, 1, 1]\n', /a line \{ is missing/],
+    ["no body", 'kernel elementwise "k"\n  workgroup [1, 1, 1] grid [1, 1, 1]\n', /\{ is missing/],
     [
       "an open block",
       'kernel elementwise "k"\n  workgroup [1, 1, 1] grid [1, 1, 1]\n{\n  if (lid < 1) {\n}\n',
       /3:1: the block is not closed/,
     ],
-    ["no grid", 'kernel elementwise "k"\n{\n}\n', /does not say its workgroup and grid/],
+    ["no grid", 'kernel elementwise "k"\n{\n}\n', /has no line with its workgroup and grid/],
     [
       "features that it does not need",
       'kernel elementwise "k"\n  requires f16\n  workgroup [1, 1, 1] grid [1, 1, 1]\n{\n}\n',

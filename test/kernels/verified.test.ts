@@ -37,7 +37,7 @@ describe("every compile verifies each kernel", () => {
   it("that the adapter can run it", () => {
     const { message, before } = faultOf(tooLarge);
     expect(message).toBe(
-      'after stage "kernels", kernel "reduce_max+div" cannot run: a workgroup has 512 threads along x, the adapter grants 256; a workgroup has 512 threads, the adapter grants 256',
+      'after stage "kernels", kernel "reduce_max+div" cannot run: the workgroup has 512 threads along x, and the adapter allows 256; the workgroup has 512 threads, and the adapter allows 256',
     );
     expect(before).toContain('kernel row_reduction "reduce_max+div"');
   });

@@ -36,7 +36,7 @@ function attentionBySoftmax(node: Node, keep: (node: Node) => boolean): Node {
   const g = givenTo(node);
   if (core.part === "values" && !keep(node)) {
     const mixed = ops.contract(weights(g, node.attrs), g.v, [node.attrs.over as string]);
-    return ops.transpose(mayBeBlind(g) ? ops.mul(mixed, sees(g, node)) : mixed, order);
+    return ops.transpose(mayBeFullyMasked(g) ? ops.mul(mixed, sees(g, node)) : mixed, order);
   }
   if (core.pass === "forward" || !hasOwnRows(node, g)) return node;
   return ops.transpose(gradient(core, node, g), order);
@@ -56,7 +56,7 @@ const givenTo = (node: Node): Given => {
 };
 
 /** Whether every key of a row may be masked. */
-const mayBeBlind = ({ bias, mask }: Given): boolean => bias !== undefined || mask !== undefined;
+const mayBeFullyMasked = ({ bias, mask }: Given): boolean => bias !== undefined || mask !== undefined;
 
 /** True if the row statistics are of the node's own logits, so that its probabilities are a softmax. */
 function hasOwnRows(node: Node, g: Given): boolean {
@@ -118,7 +118,7 @@ function gradient({ part, pass }: AttentionCore, node: Node, g: Given): Node {
   const { q, k, v } = g;
   const [delta, dy] = ["delta", "dy"].map((name) => operandNamed(node, name)!) as [Node, Node];
   const p = weights(g, node.attrs);
-  const seen = mayBeBlind(g) ? ops.mul(dy, ops.cast(sees(g, node), dy.type.dtype)) : dy;
+  const seen = mayBeFullyMasked(g) ? ops.mul(dy, ops.cast(sees(g, node), dy.type.dtype)) : dy;
   if (part === "weights") return ops.contractTo(p, seen, v);
   const own = v.type.axes.filter((a) => a.name !== node.attrs.over && !has(delta, a.name)).map((a) => a.name);
   const dp = own.length === 0 ? ops.mul(seen, v) : ops.contract(seen, v, own);

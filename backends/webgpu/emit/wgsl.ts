@@ -190,8 +190,8 @@ export function emitWgsl(kernel: Kernel, device: Device = {}): string {
     return `var<${a.space}> ${wgslName(a.name)}: array<${type}, ${a.length / (a.width ?? 1)}>;`;
   });
   // Votes are numbered, so that the flag need not be cleared between them.
-  if (kernelIr.asksAny(kernel)) arrays.push("var<workgroup> any_flag: atomic<u32>;");
-  const turns = kernelIr.asksAny(kernel) ? ["  var any_turn = 0u;"] : [];
+  if (kernelIr.usesWorkgroupAny(kernel)) arrays.push("var<workgroup> any_flag: atomic<u32>;");
+  const turns = kernelIr.usesWorkgroupAny(kernel) ? ["  var any_turn = 0u;"] : [];
   const used = prologue.filter(([name]) => new RegExp(`\\b${name}\\b`).test(body));
   const parameters = [
     "@builtin(workgroup_id) wid: vec3<u32>",

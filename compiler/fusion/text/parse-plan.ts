@@ -23,7 +23,7 @@ export function parsePlan(text: string, fileName = "(text)"): FusionPlan {
   const graphText = (start < 0 ? lines : lines.slice(0, start)).join("\n");
   const parsed = checkGraphText(graphText, fileName);
   const reader = new PlanReader(lines, start + 1, parsed.graph, parsed.graph ? parsed.values : new Map());
-  if (start < 0) reader.fault(lines.length, 1, 1, "the graph is not followed by its plan: plan {");
+  if (start < 0) reader.fault(lines.length, 1, 1, "the text ends without a plan: after the graph, plan { is expected");
   const plan = reader.read();
   const mistakes = [...parsed.mistakes, ...(parsed.graph ? reader.mistakes : [])];
   if (plan && mistakes.length === 0) return plan;
@@ -99,10 +99,7 @@ class PlanReader {
         this.piece(draft[word], rest, groups);
       else if (/\blies\b/.test(line) && !draft) this.lies(moved, line);
       else
-        this.wrong(
-          word,
-          draft ? "reads, stores, beside, after, before or }" : "kernel, a value that lies somewhere, or }",
-        );
+        this.wrong(word, draft ? "reads, stores, beside, after, before or }" : "kernel, %value lies in %other, or }");
     }
     this.fault(this.lines.length, 1, 1, draft ? "a kernel has no end: }" : "the plan has no end: }");
     return undefined;
@@ -115,7 +112,7 @@ class PlanReader {
   private wrong(word: string, wanted: string): void {
     const line = this.lines[this.at]!;
     const column = Math.max(0, line.indexOf(word)) + 1;
-    this.fault(this.at + 1, column, word.length, `"${word}" stands where ${wanted} is expected`);
+    this.fault(this.at + 1, column, word.length, `${wanted} is expected, but there is "${word}"`);
   }
 
   private kernel(rest: string, groups: readonly Group[]): Draft {
@@ -201,7 +198,7 @@ class PlanReader {
   }
 
   private axis(found: Axis | undefined, name: string): Axis[] {
-    if (!found) this.wrong("}", `a kernel over axes that its results have ("${name}" is none)`);
+    if (!found) this.wrong("}", `an axis of the kernel's results, which "${name}" is not,`);
     return found ? [found] : [];
   }
 

@@ -114,8 +114,8 @@ export function lex(text: string): Lexed {
 
 function lexicalMistake(token: IToken): Mistake[] {
   if (token.tokenType === OpenText)
-    return [{ ...spanOf(token), message: "the text is not closed: a quote is missing" }];
+    return [{ ...spanOf(token), message: "the string is not closed: a quote is missing" }];
   if (token.tokenType !== Alien) return [];
   const hint = token.image === "%" ? ": a value has a name, such as %0 or %x" : "";
-  return [{ ...spanOf(token), message: `${JSON.stringify(token.image)} means nothing here${hint}` }];
+  return [{ ...spanOf(token), message: `${JSON.stringify(token.image)} is not expected here${hint}` }];
 }

@@ -13,7 +13,7 @@ import {
 import { ExpressionReader } from "./expression.ts";
 import type { LineReader } from "./reader.ts";
 import type { Scope } from "./scope.ts";
-import { Misread, spanOf, type Token } from "./tokens.ts";
+import { KernelSyntaxFault, spanOf, type Token } from "./tokens.ts";
 
 /** The declarations parsed so far. */
 export interface Head {
@@ -52,7 +52,7 @@ export function readTitle(line: LineReader, head: Head): void {
   try {
     head.name = JSON.parse(line.next().image) as string;
   } catch {
-    throw new Misread(spanOf(token), "a text with an escape that means nothing");
+    throw new KernelSyntaxFault(spanOf(token), "a string with an unknown escape sequence");
   }
   line.end();
 }
@@ -91,7 +91,10 @@ const readBy = (line: LineReader): { width?: Width } => {
   const count = line.integer();
   const width = widths.find((w) => w === count);
   if (!width)
-    throw new Misread(spanOf(token), `memory is accessed by ${widths.join(", ")} elements, not by ${token.image}`);
+    throw new KernelSyntaxFault(
+      spanOf(token),
+      `memory is accessed by ${widths.join(", ")} elements, not by ${token.image}`,
+    );
   return { width };
 };
 
@@ -101,7 +104,7 @@ const readReserved = (line: LineReader): { reserved?: number } => (line.take("of
 function readBuffer(line: LineReader, scope: Scope): BufferParam {
   const name = line.name("a declaration");
   line.expect(":");
-  const access = line.word(["read", "read_write"], "how it is accessed");
+  const access = line.word(["read", "read_write"], "an access mode");
   const dtype = line.dtype();
   line.expect("[");
   const size = new ExpressionReader(line, scope).read();

@@ -28,7 +28,7 @@ import { opResult } from "../op-result.ts";
 import { asWritten } from "../simplify.ts";
 import { type LineReader, registerType } from "./reader.ts";
 import type { Scope } from "./scope.ts";
-import { Misread, spanOf, type Token } from "./tokens.ts";
+import { KernelSyntaxFault, spanOf, type Token } from "./tokens.ts";
 
 /** Binary operators by precedence, the lowest first. */
 const ranks: readonly Readonly<Record<string, string>>[] = [
@@ -66,7 +66,7 @@ export class ExpressionReader {
   read(): Expr {
     const first = this.line.peek();
     if (++this.depth > deepest)
-      throw new Misread(spanOf(first), `brackets stand more than ${deepest} deep in each other`);
+      throw new KernelSyntaxFault(spanOf(first), `parentheses are nested more than ${deepest} deep`);
     const condition = this.binary(0);
     let result = condition;
     if (this.line.take("?")) {
@@ -108,7 +108,10 @@ export class ExpressionReader {
       const token = this.line.next();
       const lane = token.kind === "number" ? Number(token.image) : "xyzw".indexOf(token.image);
       if (!Number.isInteger(lane) || lane < 0 || token.image === "")
-        throw new Misread(spanOf(token), `"${token.image}" is no element of a vector: x, y, z, w, or of eight 0 to 7`);
+        throw new KernelSyntaxFault(
+          spanOf(token),
+          `"${token.image}" is not an element of a vector: use x, y, z, w, or 0 to 7 of eight`,
+        );
       e = this.place(component(e, lane), first);
     }
     return e;
@@ -159,7 +162,9 @@ export class ExpressionReader {
       return float(value, line.dtype());
     }
     if (!Number.isInteger(value))
-      throw new Misread(spanOf(token), `${token.image} is no i32`, { hint: `give its type: ${token.image}:f32` });
+      throw new KernelSyntaxFault(spanOf(token), `${token.image} is not an i32`, {
+        hint: `give its type: ${token.image}:f32`,
+      });
     return float(value, "i32");
   }
 
@@ -174,7 +179,7 @@ export class ExpressionReader {
     const name = this.line.name("the name of a size");
     const found = this.scope.sizes.get(name.image);
     if (found) return { ...found };
-    throw new Misread(
+    throw new KernelSyntaxFault(
       spanOf(name),
       `there is no size "$${name.image}"${didYouMean(name.image, this.scope.sizes.keys())}`,
     );
@@ -193,7 +198,7 @@ export class ExpressionReader {
   private op(): Expr {
     const name = this.line.name("the name of an op");
     if (!findOp(name.image)?.scalar)
-      throw new Misread(
+      throw new KernelSyntaxFault(
         spanOf(name),
         `there is no elementwise op "${name.image}"${didYouMean(name.image, elementwise())}`,
       );
@@ -201,14 +206,14 @@ export class ExpressionReader {
     const result = opResult(name.image, args);
     if (result) return opCall(name.image, result, args);
     const types = args.map((a) => a.dtype).join(", ");
-    throw new Misread(spanOf(name, this.line.last()), `@${name.image} does not take (${types})`);
+    throw new KernelSyntaxFault(spanOf(name, this.line.last()), `@${name.image} does not take (${types})`);
   }
 
   private call(name: Token): Expr {
     const args = this.args();
     const counted = (count: number) => {
       if (args.length === count) return;
-      throw new Misread(
+      throw new KernelSyntaxFault(
         spanOf(name, this.line.last()),
         `${name.image} takes ${count} operand${count === 1 ? "" : "s"}, not ${args.length}`,
       );
@@ -233,18 +238,19 @@ export class ExpressionReader {
       return anyThread(args[0]!);
     }
     const known = ["workgroup_any", "min", "max", ...builtins, ...subgroupOps.map((o) => `subgroup_${o}`)];
-    throw new Misread(spanOf(name), `there is no function "${name.image}"${didYouMean(name.image, known)}`);
+    throw new KernelSyntaxFault(spanOf(name), `there is no function "${name.image}"${didYouMean(name.image, known)}`);
   }
 
   /** `f32x4(a, b, c, d)` is a vector of scalars, `f32x4(a)` of a scalar is a splat, anything else is a cast. */
   private typed(type: RegisterType, name: Token, args: readonly Expr[]): Expr {
     const [only] = args;
-    if (!only) throw new Misread(spanOf(name, this.line.last()), `${name.image} of nothing`);
+    if (!only) throw new KernelSyntaxFault(spanOf(name, this.line.last()), `${name.image} of nothing`);
     if (type.width && (args.length > 1 || !widthOf(only))) return { ...construct(type.width, args), dtype: type.dtype };
     if (args.length > 1)
-      throw new Misread(spanOf(name, this.line.last()), `${name.image} takes 1 operand, not ${args.length}`);
+      throw new KernelSyntaxFault(spanOf(name, this.line.last()), `${name.image} takes 1 operand, not ${args.length}`);
     const converted = cast(only, type.dtype);
-    if (converted === only) throw new Misread(spanOf(name, this.line.last()), `a cast of ${only.dtype} to itself`);
+    if (converted === only)
+      throw new KernelSyntaxFault(spanOf(name, this.line.last()), `a cast of ${only.dtype} to itself`);
     return { ...converted, ...(type.width && { width: type.width }) } as Expr;
   }
 }

@@ -10,7 +10,7 @@ import { breakDeclaration, emptyHead, type Head, readDeclaration, readTitle } fr
 import { LineReader } from "./reader.ts";
 import { Scope } from "./scope.ts";
 import { bindCounter, readCounter, readStatement } from "./statement.ts";
-import { type Line, Misread, readLines, type Span, spanOf } from "./tokens.ts";
+import { KernelSyntaxFault, type Line, readLines, type Span, spanOf } from "./tokens.ts";
 
 /** Parsed kernels, or all mistakes in their text. */
 export interface KernelTextResult {
@@ -76,7 +76,7 @@ class KernelsReader {
     }
     const open = this.lines[this.at];
     if (!open || open[0]!.image !== "{") {
-      this.report(spanOf(title[0]!), "the kernel has no body: a line { is missing after its declarations");
+      this.report(spanOf(title[0]!), "the kernel has no body: { is missing after its declarations");
       return [];
     }
     this.at++;
@@ -88,7 +88,7 @@ class KernelsReader {
     const body = this.block(scope, spanOf(open[0]!));
     const kernel = kernelOf(head, scope, body);
     if (head.complete) this.verify(kernel, head, scope, spanOf(title[0]!));
-    else this.report(spanOf(title[0]!), "the kernel does not say its workgroup and grid");
+    else this.report(spanOf(title[0]!), "the kernel has no line with its workgroup and grid");
     return [kernel];
   }
 
@@ -116,7 +116,7 @@ class KernelsReader {
       const body = this.block(inner, spanOf(text[0]!));
       if (s) out.push(scope.moved(s, { ...s, body } as Stmt));
     }
-    this.report(opening, "the block is not closed: a line } is missing");
+    this.report(opening, "the block is not closed: } is missing");
     return out;
   }
 
@@ -137,7 +137,7 @@ class KernelsReader {
     try {
       return { value: read(new LineReader(text)) };
     } catch (cause) {
-      if (!(cause instanceof Misread)) throw cause;
+      if (!(cause instanceof KernelSyntaxFault)) throw cause;
       // Uses of a name with a malformed declaration, and lines with an unknown character, only cause follow-up errors.
       const consequence =
         this.broken.has(text[0]!.line) || (cause.unknown !== undefined && scope.broken.has(cause.unknown));
@@ -164,7 +164,9 @@ class KernelsReader {
     const needed = requiredFeatures(kernel).join(", ");
     const said = head.requires?.features.join(", ") ?? "";
     if (needed === said || this.mistakes.length > 0) return;
-    const line = needed ? `the line should be: requires ${needed}` : "no line of features is needed";
+    const line = needed
+      ? `the line should be: requires ${needed}`
+      : "no features are required, so that the line can be deleted";
     this.report(
       head.requires ? spanOf(head.requires.at) : title,
       `the kernel needs ${needed || "no features"}: ${line}`,

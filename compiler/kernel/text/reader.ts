@@ -1,7 +1,7 @@
 /** A token reader for one line. */
 import { type DType, dtypes } from "../../ir/dtype.ts";
 import { type RegisterType, type Width, widths } from "../expr.ts";
-import { type Line, Misread, spanOf, type Token } from "./tokens.ts";
+import { KernelSyntaxFault, type Line, spanOf, type Token } from "./tokens.ts";
 
 const typePattern = new RegExp(`^(${dtypes.join("|")})(?:x(${widths.join("|")}))?$`);
 
@@ -90,7 +90,7 @@ export class LineReader {
 
   fail(wanted: string): never {
     const token = this.peek();
-    const found = token.kind === "end" ? "the line ends" : `"${token.image}" stands`;
-    throw new Misread(spanOf(token), `${found} where ${wanted} is needed`);
+    const found = token.kind === "end" ? "the line ends" : `there is "${token.image}"`;
+    throw new KernelSyntaxFault(spanOf(token), `${wanted} is expected, but ${found}`);
   }
 }

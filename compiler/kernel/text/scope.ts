@@ -2,7 +2,7 @@
 import { didYouMean } from "../../diagnostics/did-you-mean.ts";
 import type { Size, Var } from "../expr.ts";
 import type { ArrayDecl, BufferParam, FragmentDecl } from "../kernel.ts";
-import { Misread, type Span, spanOf, type Token } from "./tokens.ts";
+import { KernelSyntaxFault, type Span, spanOf, type Token } from "./tokens.ts";
 
 type Meaning =
   | { readonly kind: "var"; readonly var: Var }
@@ -33,15 +33,15 @@ export class Scope {
     return this.names.get(name);
   }
 
-  /** The meaning of a name; throws Misread if it is unknown or of another kind. */
+  /** The meaning of a name; throws KernelSyntaxFault if it is unknown or of another kind. */
   of<K extends Meaning["kind"]>(token: Token, kinds: readonly K[], what: string): Extract<Meaning, { kind: K }> {
     const found = this.names.get(token.image);
     if (found && (kinds as readonly string[]).includes(found.kind)) return found as Extract<Meaning, { kind: K }>;
     const known = [...this.names].filter(([, m]) => (kinds as readonly string[]).includes(m.kind)).map(([n]) => n);
     const message = found
-      ? `"${token.image}" is no ${what}`
+      ? `"${token.image}" is not a ${what}`
       : `there is no ${what} "${token.image}"${didYouMean(token.image, known)}`;
-    throw new Misread(spanOf(token), message, found ? {} : { unknown: token.image });
+    throw new KernelSyntaxFault(spanOf(token), message, found ? {} : { unknown: token.image });
   }
 
   /** Gives a part the span of the part that it replaces. */

@@ -27,7 +27,7 @@ export const spanOf = (first: Token, last: Token = first): Span => ({
 });
 
 /** Thrown for a mistake on a line; the parser continues with the next line. */
-export class Misread extends Error {
+export class KernelSyntaxFault extends Error {
   readonly mistake: Mistake;
   /** The unknown name, if that is the mistake. */
   readonly unknown: string | undefined;
@@ -55,8 +55,8 @@ export function readLines(text: string): { readonly lines: readonly Line[]; read
       if (kind === "unknown") {
         const message =
           token.image === '"'
-            ? "the text is not closed: a quote is missing"
-            : `${JSON.stringify(token.image)} means nothing here`;
+            ? "the string is not closed: a quote is missing"
+            : `${JSON.stringify(token.image)} is not expected here`;
         mistakes.push({ line: i + 1, column: token.column, length: 1, message });
       } else if (kind !== "blank") tokens.push({ ...token, kind });
     }

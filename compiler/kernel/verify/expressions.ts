@@ -1,5 +1,6 @@
 /** Type rules for expressions. */
-import { children, type Expr, printRegisterType, type RegisterType, widthOf } from "../expr.ts";
+import { type Expr, printRegisterType, type RegisterType, widthOf } from "../expr.ts";
+import { children } from "../expr-structure.ts";
 import type { Kernel } from "../kernel.ts";
 import { opResult } from "../op-result.ts";
 import type { Report } from "./fault.ts";
@@ -21,9 +22,9 @@ export function expressionFaults(
     seen.add(e);
     for (const c of children(e)) visit(c);
     if (e.kind === "subgroup" && !(collective && e === root))
-      report(e, `subgroup_${e.op} within an expression: it stands alone as the value of a let`);
+      report(e, `subgroup_${e.op} must be the whole value of a let, not part of an expression`);
     if (e.kind === "any" && !(collective && e === root))
-      report(e, "workgroup_any within an expression: it stands alone as the value of a let");
+      report(e, "workgroup_any must be the whole value of a let, not part of an expression");
     const fault = faultOf(e, kernel, scope);
     if (fault) report(e, fault);
   };
@@ -33,15 +34,15 @@ export function expressionFaults(
 /** The fault of an expression itself, without its operands. */
 function faultOf(e: Expr, kernel: Kernel, scope: ReadonlySet<string>): string | undefined {
   if (widthOf(e) === 8 && !["load", "element", "var", "construct", "select"].includes(e.kind))
-    return "eight elements at once, which are moved but not computed with";
-  if (e.dtype === "bool" && widthOf(e)) return `there is no ${text(e)}`;
+    return "a vector of eight can only be loaded, stored and assembled, not computed with";
+  if (e.dtype === "bool" && widthOf(e)) return `there is no type ${text(e)}`;
   switch (e.kind) {
     case "const":
       return constantFault(e.value, e.dtype);
     case "var":
-      return scope.has(e.name) ? undefined : `${e.name} is read before it is bound`;
+      return scope.has(e.name) ? undefined : `${e.name} is used before it is defined`;
     case "size":
-      return kernel.sizes.includes(e.name) ? undefined : `$${e.name} is not among the sizes`;
+      return kernel.sizes.includes(e.name) ? undefined : `$${e.name} is not a declared size`;
     case "load":
       return accessFault(
         e,
@@ -57,42 +58,47 @@ function faultOf(e: Expr, kernel: Kernel, scope: ReadonlySet<string>): string | 
         e.array,
       );
     case "arith":
-      if (e.a.dtype === "bool") return `${e.op} of bool`;
-      return alike(e.a, e.b) && alike(e, e.a) ? undefined : `${e.op} of ${text(e.a)} and ${text(e.b)}`;
+      if (e.a.dtype === "bool") return `${e.op} does not apply to bool`;
+      return alike(e.a, e.b) && alike(e, e.a)
+        ? undefined
+        : `the operands of ${e.op} have different types: ${text(e.a)} and ${text(e.b)}`;
     case "compare":
     case "logic":
-      if (widthOf(e.a) || widthOf(e.b)) return `${e.op} of vectors`;
-      if (e.kind === "logic" && e.a.dtype !== "bool") return `${e.op} of ${e.a.dtype}`;
-      return alike(e.a, e.b) ? undefined : `${e.op} of ${text(e.a)} and ${text(e.b)}`;
+      if (widthOf(e.a) || widthOf(e.b)) return `${e.op} takes scalars, not vectors`;
+      if (e.kind === "logic" && e.a.dtype !== "bool") return `${e.op} takes bool, not ${e.a.dtype}`;
+      return alike(e.a, e.b)
+        ? undefined
+        : `the operands of ${e.op} have different types: ${text(e.a)} and ${text(e.b)}`;
     case "op":
       if (opResult(e.op, e.args) !== e.dtype || e.args.some((a) => widthOf(a) !== e.width))
-        return `@${e.op} of ${e.args.map(text).join(", ")} as ${text(e)}`;
+        return `@${e.op} of ${e.args.map(text).join(", ")} does not give ${text(e)}`;
       return undefined;
     case "builtin":
       return e.args.length === 1 && alike(e, e.args[0]!) && (e.dtype === "f32" || e.dtype === "f16")
         ? undefined
-        : `${e.fn} of ${e.args.map(text).join(", ")}`;
+        : `${e.fn} does not take (${e.args.map(text).join(", ")})`;
     case "select":
       return e.condition.dtype === "bool" && !widthOf(e.condition) && alike(e.yes, e.no) && alike(e, e.yes)
         ? undefined
-        : "a select of unlike dtypes";
+        : "a select needs a bool condition and two values of its own type";
     case "construct":
-      if (e.parts.length !== 1 && e.parts.length !== e.width) return `${text(e)} of ${e.parts.length} elements`;
-      if (e.width === 8 && e.dtype !== "f16") return `there is no ${text(e)}`;
+      if (e.parts.length !== 1 && e.parts.length !== e.width)
+        return `${text(e)} cannot be made of ${e.parts.length} elements`;
+      if (e.width === 8 && e.dtype !== "f16") return `there is no type ${text(e)}`;
       return e.parts.every((p) => p.dtype === e.dtype && !widthOf(p))
         ? undefined
-        : `${text(e)} of ${e.parts.map(text).join(", ")}`;
+        : `${text(e)} cannot be made of ${e.parts.map(text).join(", ")}`;
     case "component": {
       const width = widthOf(e.vector);
-      if (!width) return `an element of ${text(e.vector)}, which is no vector`;
-      return e.lane < width && e.dtype === e.vector.dtype ? undefined : `element ${e.lane} of ${text(e.vector)}`;
+      if (!width) return `${text(e.vector)} is not a vector, so it has no elements`;
+      return e.lane < width && e.dtype === e.vector.dtype ? undefined : `${text(e.vector)} has no element ${e.lane}`;
     }
     case "cast":
-      return widthOf(e.a) === e.width ? undefined : `a cast of ${text(e.a)} to ${text(e)}`;
+      return widthOf(e.a) === e.width ? undefined : `${text(e.a)} cannot be cast to ${text(e)}: the widths differ`;
     case "subgroup":
       return subgroupFault(e);
     case "any":
-      return e.value.dtype === "bool" ? undefined : `workgroup_any of ${text(e.value)}`;
+      return e.value.dtype === "bool" ? undefined : `workgroup_any takes a bool, not ${text(e.value)}`;
   }
 }
 
@@ -101,7 +107,7 @@ function constantFault(value: number, dtype: Expr["dtype"]): string | undefined 
   const [low, high] = dtype === "u32" ? [0, 2 ** 32 - 1] : [-(2 ** 31), 2 ** 31 - 1];
   if (dtype === "f32") return undefined; // nan and infinities are valid
   const fits = Number.isFinite(value) && (!isInt || (Number.isInteger(value) && value >= low && value <= high));
-  return fits ? undefined : `the constant ${value} as ${dtype}`;
+  return fits ? undefined : `the constant ${value} is not a value of ${dtype}`;
 }
 
 function accessFault(
@@ -110,18 +116,19 @@ function accessFault(
   what: string,
   name: string,
 ): string | undefined {
-  if (!declared) return `${name} is no ${what}`;
-  if (e.index.dtype !== "i32" || widthOf(e.index)) return `an index of type ${text(e.index)}`;
+  if (!declared) return `${name} is not ${what === "array" ? "an array" : "a buffer"}`;
+  if (e.index.dtype !== "i32" || widthOf(e.index)) return `an index must be i32, not ${text(e.index)}`;
   if (declared.dtype === e.dtype && declared.width === e.width) return undefined;
-  return `a load of ${text(e)} from ${what} ${name}, which holds ${printRegisterType(declared)}`;
+  return `load of ${text(e)} from ${what} ${name}, whose elements are ${printRegisterType(declared)}`;
 }
 
 function subgroupFault(e: Extract<Expr, { kind: "subgroup" }>): string | undefined {
   const takesLane = e.op === "broadcast" || e.op.startsWith("shuffle");
-  if (e.dtype === "bool" || !alike(e, e.value)) return `subgroup_${e.op} of ${text(e.value)}`;
-  if (takesLane !== (e.lane !== undefined)) return `subgroup_${e.op} ${takesLane ? "without" : "with"} a lane`;
-  if (e.lane && (e.lane.dtype !== "i32" || widthOf(e.lane))) return `a lane of type ${text(e.lane)}`;
+  if (e.dtype === "bool" || !alike(e, e.value)) return `subgroup_${e.op} does not take ${text(e.value)}`;
+  if (takesLane !== (e.lane !== undefined))
+    return `subgroup_${e.op} takes ${takesLane ? "a value and a lane" : "a value and no lane"}`;
+  if (e.lane && (e.lane.dtype !== "i32" || widthOf(e.lane))) return `a lane must be i32, not ${text(e.lane)}`;
   if (e.op === "broadcast" && e.lane!.kind !== "const")
-    return "subgroup_broadcast of a lane that is no constant: use subgroup_shuffle";
+    return "the lane of subgroup_broadcast must be a constant: use subgroup_shuffle";
   return undefined;
 }

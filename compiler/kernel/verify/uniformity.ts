@@ -2,7 +2,8 @@
  * Uniformity analysis: barriers must be in workgroup-uniform control flow, and subgroup operations in subgroup-uniform
  * control flow (WGSL, section 15, "Uniformity").
  */
-import { children, type Expr } from "../expr.ts";
+import type { Expr } from "../expr.ts";
+import { children } from "../expr-structure.ts";
 import { type Kernel, type Stmt, threadBuiltins } from "../kernel.ts";
 
 /** How far a value is uniform: not at all, within a subgroup, or within a workgroup. */
@@ -57,21 +58,21 @@ export function uniformityFaults(kernel: Kernel, report: (at: Stmt, message: str
   }
   walk(kernel.body, level.workgroup, (s, flow) => {
     if (s.kind === "barrier" && flow < level.workgroup)
-      report(s, "a barrier that only some threads of the workgroup may come to");
+      report(s, "barrier in control flow that is not uniform in the workgroup");
     const any = (s.kind === "let" || s.kind === "var" || s.kind === "assign") && s.value.kind === "any";
-    if (any && flow < level.workgroup) report(s, "workgroup_any that only some threads of the workgroup may come to");
+    if (any && flow < level.workgroup) report(s, "workgroup_any in control flow that is not uniform in the workgroup");
     const call =
       (s.kind === "let" || s.kind === "var" || s.kind === "assign") && s.value.kind === "subgroup" && s.value;
     if ((call || s.kind.startsWith("fragment_")) && flow < level.subgroup)
       report(
         s,
-        `${call ? `subgroup_${call.op}` : "a matrix operation"} that only some lanes of the subgroup may come to`,
+        `${call ? `subgroup_${call.op}` : "a matrix operation"} in control flow that is not uniform in the subgroup`,
       );
     if (call && call.op === "shuffle_xor" && levelOf(call.lane!) < level.subgroup)
-      report(s, "a mask of shuffle_xor that may differ between lanes");
+      report(s, "the mask of subgroup_shuffle_xor is not uniform in the subgroup");
     const place = s.kind === "fragment_load" ? s.from : s.kind === "fragment_store" ? s.to : undefined;
     const operands = place ? [place.offset, place.stride] : s.kind === "fragment_fill" ? [s.value] : [];
     if (operands.some((e) => levelOf(e) < level.subgroup))
-      report(s, "an operand of a matrix operation that may differ between lanes: use subgroup_id, not lid");
+      report(s, "an operand of a matrix operation is not uniform in the subgroup: use subgroup_id, not lid");
   });
 }

@@ -30,7 +30,7 @@ const isBoxed = (e: Expr, box: Box): boolean =>
   e.kind === "var" ? box.has(e.name) : children(e).some((c) => isBoxed(c, box));
 
 /** Whether a mask may show anything within a box, free of the box's indices; undefined if it always may. */
-export function mayShow(mask: Expr, box: Box): Expr | undefined {
+export function mayBeVisible(mask: Expr, box: Box): Expr | undefined {
   const found = boundOf(mask, "high", box);
   return found === undefined || found.kind === "const" ? undefined : found;
 }

@@ -25,16 +25,16 @@ import {
   type AttentionProblem,
   fmul,
   fsub,
-  guardedFours,
-  ofSeen,
+  guardedVec4Stores,
   type Parts,
   partOf,
   rowStores,
   storeElement,
+  whereVisible,
   widthsOf,
 } from "./problem.ts";
 import { type Frame, lastOf, type Vectors } from "./sides.ts";
-import { bring, oddPitch, type Slab } from "./slab.ts";
+import { bankFreePitch, type Slab, stageInSlab } from "./slab.ts";
 
 const roles = [0, 1] as const;
 const barrier: Stmt = { kind: "barrier" };
@@ -49,7 +49,7 @@ const kindsOf = ({ cores }: Parts): Kind[] => kinds.filter((kind) => cores.some(
 export function backwardBytes({ parts }: AttentionProblem, t: MatrixTile): number {
   const { dot, width } = paddedWidths({ p: parts }, t);
   const perAccess = 16 / t.bytes;
-  const slabs = 16 * t.block * (oddPitch(dot, perAccess) + oddPitch(width, perAccess));
+  const slabs = 16 * t.block * (bankFreePitch(dot, perAccess) + bankFreePitch(width, perAccess));
   const strip = t.tiles * t.m * stripPitch(t) * 4;
   return slabs + strip * (2 * 4 + kindsOf(parts).length * t.bytes);
 }
@@ -125,15 +125,15 @@ class Backward {
       const count = frame.blocks(t.block);
       const block = variable(frame.k.names.fresh("k"), "i32", { min: 0, max: lastOf(count) });
       const by = { lid, threads };
-      const { walkedSide } = frame.sides;
+      const { otherSide } = frame.sides;
       const fill = (slab: Slab, vectors: Vectors, from: Expr, elements: number) =>
-        bring(frame.k, slab, { lines: t.block, elements }, by, (line, e) =>
+        stageInSlab(frame.k, slab, { lines: t.block, elements }, by, (line, e) =>
           frame.element(vectors, frame.column(add(mul(from, int(t.block)), line)).env, e, slab.array.width),
         );
       const blockAt = (from: Expr) => {
         const [dots, wides] = [
-          fill(this.dots, walkedSide.dot, from, this.widths.dot),
-          fill(this.wides, walkedSide.width!, from, this.widths.width),
+          fill(this.dots, otherSide.dot, from, this.widths.dot),
+          fill(this.wides, otherSide.width!, from, this.widths.width),
         ];
         return { loads: [...dots.loads, ...wides.loads], sets: [...dots.sets, ...wides.sets] };
       };
@@ -186,7 +186,7 @@ class Backward {
     ];
     return Array.from({ length: Math.ceil(t.tiles / atOnce) }, (_, round): Stmt[] => {
       const filled = sources.map(({ slab, vectors, elements }) =>
-        bring(frame.k, slab, { lines: t.block, elements }, by, (line, e) =>
+        stageInSlab(frame.k, slab, { lines: t.block, elements }, by, (line, e) =>
           frame.element(vectors, frame.row(add(line, int(round * t.block))).env, e, slab.array.width),
         ),
       );
@@ -260,7 +260,7 @@ class Backward {
         const logit = frame.logit(component(logits, u), row, column.env);
         const raised = builtin("exp", fsub(logit, frame.statistic(lse!, query)));
         const factor = seen ? fmul(raised, fsub(component(seen, u), frame.statistic(delta!, query))) : raised;
-        return ofSeen(frame.p, frame.visible(row, column), logit, factor); // applied last: a hidden value may be NaN
+        return whereVisible(frame.p, frame.visible(row, column), logit, factor); // applied last: a hidden value may be NaN
       });
       const index = code.access(add(code.stripOf(this.tile), shift), j);
       const value = construct(
@@ -338,7 +338,7 @@ class Backward {
         const body = storeElement(frame.k, frame.p, stored, env, clamped(e, width, 4), valueAt);
         return { inside: lt(e, int(width)), body };
       });
-      const all = [...out, ...guardedFours(inside, stores, width)];
+      const all = [...out, ...guardedVec4Stores(inside, stores, width)];
       const some = lt(inChunk, int(columns));
       return some.kind === "const" ? all : [{ kind: "if", condition: some, body: all }];
     });

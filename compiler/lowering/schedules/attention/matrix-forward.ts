@@ -30,7 +30,7 @@ import {
   fadd,
   fmul,
   fsub,
-  guardedFours,
+  guardedVec4Stores,
   hidden,
   isTrue,
   least,
@@ -41,7 +41,7 @@ import {
   storeElement,
 } from "./problem.ts";
 import { type Frame, lastOf, type Vectors } from "./sides.ts";
-import { bring, oddPitch, type Slab } from "./slab.ts";
+import { bankFreePitch, type Slab, stageInSlab } from "./slab.ts";
 
 /** How far logits may exceed the reference maximum: weights reach e^5.5 = 245, many of which f16 can still sum. */
 const slack = 5.5;
@@ -51,7 +51,7 @@ const below = (a: Expr, b: Expr): Expr => ({ kind: "compare", dtype: "bool", op:
 export function forwardBytes({ parts }: AttentionProblem, t: MatrixTile): number {
   const { dot, width } = paddedWidths({ p: parts }, t);
   const perAccess = 16 / t.bytes;
-  const slabs = 16 * t.block * (oddPitch(dot, perAccess) + oddPitch(width, perAccess));
+  const slabs = 16 * t.block * (bankFreePitch(dot, perAccess) + bankFreePitch(width, perAccess));
   return slabs + t.tiles * t.m * stripPitch(t) * 4 * (4 + t.bytes) + 16;
 }
 
@@ -98,14 +98,14 @@ class Forward {
       const mine = frame.row(add(mul(code.subgroup, int(t.m)), code.row));
       const count = frame.blocks(t.block);
       const block = variable(frame.k.names.fresh("k"), "i32", { min: 0, max: lastOf(count) });
-      const { ownSide, walkedSide } = frame.sides;
+      const { ownSide, otherSide } = frame.sides;
       const fill = (slab: Slab, vectors: Vectors, from: Expr, elements: number) =>
-        bring(frame.k, slab, { lines: t.block, elements }, { lid, threads }, (line, e) =>
+        stageInSlab(frame.k, slab, { lines: t.block, elements }, { lid, threads }, (line, e) =>
           frame.element(vectors, frame.column(add(mul(from, int(t.block)), line)).env, e, slab.array.width),
         );
-      const keysOf = (from: Expr) => fill(this.keys, walkedSide.dot, from, this.widths.dot);
+      const keysOf = (from: Expr) => fill(this.keys, otherSide.dot, from, this.widths.dot);
       const [values, next] = [
-        fill(this.values, walkedSide.width!, block, this.widths.width),
+        fill(this.values, otherSide.width!, block, this.widths.width),
         keysOf(t.ahead ? add(block, int(1)) : block),
       ];
       const first = keysOf(int(0));
@@ -147,7 +147,7 @@ class Forward {
     const { t, frame, code, keys } = this;
     const tilesAtOnce = t.block / t.m;
     return Array.from({ length: Math.ceil(t.tiles / tilesAtOnce) }, (_, round): Stmt[] => {
-      const { loads, sets } = bring(
+      const { loads, sets } = stageInSlab(
         frame.k,
         keys,
         { lines: t.block, elements: this.widths.dot },
@@ -283,7 +283,7 @@ class Forward {
               ),
             };
           });
-          out.push(...guardedFours(inside, stores, width));
+          out.push(...guardedVec4Stores(inside, stores, width));
         }
       }
     }

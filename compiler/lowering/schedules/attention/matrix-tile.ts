@@ -13,11 +13,11 @@ import {
   variable,
 } from "../../../kernel/index.ts";
 import { add, div, mod, mul } from "../../../kernel/simplify.ts";
-import type { AdapterFacts } from "../../facts.ts";
+import { type AdapterFacts, noSubgroupSize } from "../../facts.ts";
 import type { Fit } from "../../schedule.ts";
 import { type AttentionProblem, knownWidths, type Parts } from "./problem.ts";
-import { type Frame, leavesOut, type Sides, sidesOf, typicalColumns } from "./sides.ts";
-import { oddPitch, type Slab, slabArray } from "./slab.ts";
+import { type Frame, type Sides, sidesOf, skipsMaskedBlocks, typicalColumns } from "./sides.ts";
+import { bankFreePitch, type Slab, slabArray } from "./slab.ts";
 
 export interface MatrixTile extends Readonly<Record<string, number>> {
   /** Shape of one matrix instruction: left [m, k] times right [k, n]. */
@@ -43,9 +43,9 @@ export const widestHead = 256;
 /** Candidate tiles for the adapter's matrix shapes with f32 accumulation. */
 export function matrixSettings(facts: AdapterFacts): readonly MatrixTile[] | string {
   const { min, max } = facts.subgroupSizes;
-  if (min !== max && !facts.features.has("subgroup_size")) return "the adapter does not say which subgroups it takes";
+  if (min !== max && !facts.features.has("subgroup_size")) return noSubgroupSize;
   const shapes = facts.matrices.filter((s) => s.result === "f32" && (s.operands === "f16" || s.operands === "f32"));
-  if (shapes.length === 0) return "no matrices of the adapter are summed in f32";
+  if (shapes.length === 0) return "the adapter has no matrix shape that accumulates f16 or f32 in f32";
   const settings = shapes.flatMap(({ m, n, k, operands }) =>
     [4, 2, 1, 6, 8].flatMap((tiles) =>
       [32, 16, 64].flatMap((block) =>
@@ -79,16 +79,20 @@ export function fitsMatrices(problem: AttentionProblem, t: MatrixTile): Fit | Si
   if (known !== true) return known;
   const sides = sidesOf(p);
   if (typeof sides === "string") return sides;
-  if (dtypeBytes[p.q.type.dtype] > t.bytes) return `operands are ${p.q.type.dtype}, and the units take ${typeOf(t)}`;
+  if (dtypeBytes[p.q.type.dtype] > t.bytes)
+    return `operands are ${p.q.type.dtype}, and the matrix shape is for ${typeOf(t)}`;
   const [dot, width] = [Number(p.dot.size), typicalSpan(p.widths)];
   const widest = paddedWidths({ p }, t);
   if (Math.max(dot, width) > widestHead)
-    return `a head of ${Math.max(dot, width)} is wider than the ${widestHead} that a subgroup holds`;
-  if (widest.dot >= 2 * dot || widest.width >= 2 * width) return "matrices would be more than half empty along a head";
-  if ((t.block / 4) % lanesOfRow(t) !== 0) return "a row of a strip does not divide among its lanes";
-  if (2 * typical(sides.rows) < t.m) return `a matrix of ${t.m} rows would be more than half empty`;
-  if (2 * typicalColumns(sides, p) < t.block) return `a block of ${t.block} columns would be more than half empty`;
-  if (t.ahead && leavesOut(problem, sides)) return "blocks that the mask hides are left out, and none is loaded ahead";
+    return `a head dimension of ${Math.max(dot, width)} exceeds the ${widestHead} that fit the fragments of a subgroup`;
+  if (widest.dot >= 2 * dot || widest.width >= 2 * width)
+    return "fragments would be more than half padding along the head dimension";
+  if ((t.block / 4) % lanesOfRow(t) !== 0)
+    return `a block of ${t.block} columns does not divide among ${lanesOfRow(t)} lanes`;
+  if (2 * typical(sides.rows) < t.m) return `a fragment of ${t.m} rows would be more than half padding`;
+  if (2 * typicalColumns(sides, p) < t.block) return `a block of ${t.block} columns would be more than half padding`;
+  if (t.ahead && skipsMaskedBlocks(problem, sides))
+    return "fully masked blocks are skipped, so that the next block cannot be prefetched";
   return sides;
 }
 
@@ -149,7 +153,7 @@ export class MatrixCode {
 
   slab(lines: number, elements: number): Slab {
     const array = slabArray(this.frame.k.names.fresh("slab"), typeOf(this.t), 0);
-    const pitch = oddPitch(elements, array.width);
+    const pitch = bankFreePitch(elements, array.width);
     const made = { ...array, length: lines * pitch * array.width };
     this.array(made);
     return { array: made, pitch, offset: 0 };

@@ -6,26 +6,26 @@
 import { typical, typicalSpan } from "../../../fusion/index.ts";
 import { type ArrayDecl, bool, builtin, type Expr, float, int, type Stmt, type Var } from "../../../kernel/index.ts";
 import { mul } from "../../../kernel/simplify.ts";
-import { noSharing } from "../../facts.ts";
+import { noSharing, tooManyThreads, tooMuchMemory } from "../../facts.ts";
 import type { Schedule } from "../../schedule.ts";
 import {
   type AttentionProblem,
   fadd,
   fmul,
   fsub,
-  guardedFours,
+  guardedVec4Stores,
   knownWidths,
-  ofSeen,
   rowStores,
   storeElement,
+  whereVisible,
 } from "./problem.ts";
-import { SharedLowering } from "./shared-lowering.ts";
 import { columns, columnsOf, rowsOf, type SharedTile, slabSize, threadsOf } from "./shared-tile.ts";
 import { Frame, type Sides, sidesOfPairs, tileOfColumns } from "./sides.ts";
+import { TileCode } from "./tile-code.ts";
 
 type PairSides = Exclude<ReturnType<typeof sidesOfPairs>, string>;
 
-class PairLowering extends SharedLowering {
+class PairLowering extends TileCode {
   private readonly sides: PairSides;
 
   constructor(frame: Frame, t: SharedTile, sides: PairSides) {
@@ -51,10 +51,10 @@ class PairLowering extends SharedLowering {
   /** Adds the contributions of a tile's pairs at one index of the summed axes. */
   private addAll(sums: readonly (readonly Var[])[], from: Expr): Stmt[] {
     const { frame } = this;
-    const { ownSide, walkedSide, lse, delta } = this.sides;
+    const { ownSide, otherSide, lse, delta } = this.sides;
     const out: Stmt[] = [];
-    const products = this.products(out, ownSide.dot, walkedSide.dot, from);
-    const seen = this.products(out, ownSide.width!, walkedSide.width!, from);
+    const products = this.products(out, ownSide.dot, otherSide.dot, from);
+    const seen = this.products(out, ownSide.width!, otherSide.width!, from);
     for (const [i, row] of this.rows().entries()) {
       const [least, centre] = [lse, delta].map((node) => frame.statistic(node!, row.env)) as [Expr, Expr];
       for (const [j, target] of sums[i]!.entries()) {
@@ -62,7 +62,7 @@ class PairLowering extends SharedLowering {
         const logit = this.bind(out, "x", frame.logit(products[i]![j]!, row.env, column.env));
         const shown = frame.p.mask ? frame.visible(row.env, column) : bool(true); // columns out of bounds are not stored
         const cotangent = fmul(builtin("exp", fsub(logit, least)), fsub(seen[i]![j]!, centre));
-        out.push({ kind: "assign", target, value: fadd(target, ofSeen(frame.p, shown, logit, cotangent)) });
+        out.push({ kind: "assign", target, value: fadd(target, whereVisible(frame.p, shown, logit, cotangent)) });
       }
     }
     return out;
@@ -81,7 +81,7 @@ class PairLowering extends SharedLowering {
             body: storeElement(frame.k, frame.p, stored, at, int(0), () => sums[i]![j]!),
           };
         });
-        return guardedFours(row.inside, stores, width);
+        return guardedVec4Stores(row.inside, stores, width);
       }),
     );
   }
@@ -92,7 +92,8 @@ const manyThreads = 32768;
 
 export const attentionPairTiles: Schedule<AttentionProblem, SharedTile> = {
   name: "pair-tiles",
-  summary: "a workgroup owns some queries by some keys, and sums the cotangent of their bias over what it lacks",
+  summary:
+    "the gradient of an attention bias: a workgroup computes a tile of queries by keys, summed over the axes that the bias lacks",
   settings: ({ software }) => {
     if (software) return noSharing;
     const shapes = [
@@ -108,13 +109,12 @@ export const attentionPairTiles: Schedule<AttentionProblem, SharedTile> = {
     if (typeof sides === "string") return sides;
     const known = knownWidths(parts);
     if (known !== true) return known;
-    if (threadsOf(t) > facts.maxWorkgroupInvocations)
-      return `workgroups have at most ${facts.maxWorkgroupInvocations} threads`;
+    if (threadsOf(t) > facts.maxWorkgroupInvocations) return tooManyThreads(threadsOf(t), facts);
     const bytes = 16 * slabSize(parts, t);
-    if (bytes > facts.maxWorkgroupStorage) return `its tiles take ${bytes} bytes, more than workgroups have`;
-    if (2 * typical(sides.rows) < rowsOf(t)) return `a tile of ${rowsOf(t)} rows would be more than half empty`;
+    if (bytes > facts.maxWorkgroupStorage) return `its tiles ${tooMuchMemory(bytes, facts)}`;
+    if (2 * typical(sides.rows) < rowsOf(t)) return `a tile of ${rowsOf(t)} rows would be more than half padding`;
     return (
-      2 * typical(sides.columns) >= columnsOf(t) || `a tile of ${columnsOf(t)} columns would be more than half empty`
+      2 * typical(sides.columns) >= columnsOf(t) || `a tile of ${columnsOf(t)} columns would be more than half padding`
     );
   },
   // Pairs computed, including padding, weighted by their workgroup-memory loads and by the adapter's occupancy.

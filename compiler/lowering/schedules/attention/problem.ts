@@ -55,7 +55,7 @@ export function logitOf(k: Lowering, { scale, bias }: Parts, product: Expr, at: 
 }
 
 /** A pair's contribution: 0 if it is hidden by the mask or by a bias of minus infinity. A NaN logit is not hidden. */
-export function ofSeen({ bias }: Parts, visible: Expr, logit: Expr, value: Expr): Expr {
+export function whereVisible({ bias }: Parts, visible: Expr, logit: Expr, value: Expr): Expr {
   const shown = select(visible, value, float(0));
   return bias ? select(notAbove(logit, float(hidden)), float(0), shown) : shown;
 }
@@ -125,7 +125,9 @@ export function attentionProblem(k: Lowering): AttentionProblem {
 /** True if the head widths are known, as every schedule requires; otherwise the reason. */
 export function knownWidths({ dot, widths }: Parts): Fit {
   const open = [dot, ...widths].find((a) => typeof a.size !== "number");
-  return open === undefined || `axis "${open.name}" of a head must have a known size, not ${open.size}`;
+  return (
+    open === undefined || `the head axis "${open.name}" has the symbolic size ${open.size}: a known number is needed`
+  );
 }
 
 /**
@@ -202,7 +204,7 @@ export function storeElement(
 }
 
 /** Four adjacent stores, under one guard if four divides the width, so that they can be vectorized. */
-export function guardedFours(
+export function guardedVec4Stores(
   row: Expr,
   stores: readonly { readonly inside: Expr; readonly body: readonly Stmt[] }[],
   width: number,

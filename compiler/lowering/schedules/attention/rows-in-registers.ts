@@ -41,12 +41,12 @@ import {
   least,
   logitOf,
   meanOf,
-  ofSeen,
   type Parts,
   partOf,
   passOf,
   rowStores,
   storeElement,
+  whereVisible,
   widthsOf,
 } from "./problem.ts";
 import { RowArray, type Vector } from "./row-array.ts";
@@ -234,7 +234,7 @@ export class AttentionLowering {
         const top = this.bind(body, floatArith("max", tops[i]!, logit), "m");
         const fade = this.bind(body, builtin("exp", fsub(tops[i]!, top)), "f");
         const raised = builtin("exp", fsub(logit, top));
-        const weight = this.bind(body, ofSeen(this.p, visible ?? bool(true), logit, raised), "p");
+        const weight = this.bind(body, whereVisible(this.p, visible ?? bool(true), logit, raised), "p");
         body.push({ kind: "assign", target: tops[i]!, value: top });
         body.push({ kind: "assign", target: totals[i]!, value: fadd(fmul(totals[i]!, fade), weight) });
         if (!v) continue;
@@ -279,7 +279,7 @@ export class AttentionLowering {
         const shown = this.visible(at);
         const visible = shown ? this.bind(body, shown, "s") : bool(true);
         const raised = builtin("exp", fsub(logit, this.vector(lse, at, [])(int(0))));
-        const weight = this.bind(body, ofSeen(this.p, visible, logit, raised), "p");
+        const weight = this.bind(body, whereVisible(this.p, visible, logit, raised), "p");
         const upstream = upstreamOf(i, at);
         const dLogit =
           cores.some((c) => partOf(c) !== "weights") &&
@@ -306,7 +306,7 @@ export class AttentionLowering {
     const cotangent = fmul(weight, centred);
     // The bias is added after scaling, so its gradient is not scaled.
     const scaled = this.p.cores.some(isOfPairs) ? cotangent : fmul(cotangent, float(this.p.scale));
-    return this.bind(out, ofSeen(this.p, visible, logit, scaled), "e");
+    return this.bind(out, whereVisible(this.p, visible, logit, scaled), "e");
   }
 
   /** Stores the cores' results at each row: unrolled, or in a loop over a private array. */
@@ -363,7 +363,7 @@ export interface RowsInRegisters extends Readonly<Record<string, number>> {
 
 export const rowsInRegisters: Schedule<AttentionProblem, RowsInRegisters> = {
   name: "rows-in-registers",
-  summary: "a thread holds a few rows of its side in registers and walks the other side once",
+  summary: "each thread keeps a few queries (for dk and dv: keys) in registers and loops over the other side once",
   settings: (facts) => {
     const kept = facts.software
       ? { rows: 8, elements: 256, sums: 4, looped: 1 }
@@ -374,7 +374,9 @@ export const rowsInRegisters: Schedule<AttentionProblem, RowsInRegisters> = {
     const fit = knownWidths(parts);
     const size = tiledAxis(parts)?.size ?? 1;
     if (fit !== true || !single) return fit;
-    return typeof size === "number" ? "the number of rows is known" : { assuming: [{ dim: size, max: 1 }] };
+    return typeof size === "number"
+      ? "it is the variant for one row of a symbolic number, and the number is known"
+      : { assuming: [{ dim: size, max: 1 }] };
   },
   byRange: true,
   cost: () => 1,

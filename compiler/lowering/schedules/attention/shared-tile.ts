@@ -2,7 +2,7 @@
 import type { Settings } from "../../schedule.ts";
 import { type Parts, widthsOf } from "./problem.ts";
 import type { Vectors } from "./sides.ts";
-import { oddPitch } from "./slab.ts";
+import { bankFreePitch } from "./slab.ts";
 
 export interface SharedTile extends Settings {
   /** Threads of a workgroup, down and across a tile. */
@@ -25,10 +25,10 @@ export const threadsOf = (t: SharedTile): number => t.down * t.across;
 
 export const lengthOf = (axes: Vectors["axes"]): number => axes.reduce((n, a) => n * Number(a.size), 1);
 /** Vec4s of a result's row that one thread accumulates. */
-export const foursOf = (length: number, t: SharedTile): number => Math.ceil(length / 4 / t.across);
+export const vec4sOf = (length: number, t: SharedTile): number => Math.ceil(length / 4 / t.across);
 /** Line pitch in accesses when whole vectors are staged. */
-export const linePitch = (length: number, t: SharedTile): number => oddPitch(4 * foursOf(length, t) * t.across, 4);
-export const stripPitch = (t: SharedTile): number => oddPitch(columnsOf(t), 4);
+export const linePitch = (length: number, t: SharedTile): number => bankFreePitch(4 * vec4sOf(length, t) * t.across, 4);
+export const stripPitch = (t: SharedTile): number => bankFreePitch(columnsOf(t), 4);
 
 /** Vector lengths of the results that have an accumulator vector. */
 const summedLengths = (p: Parts): number[] =>
@@ -36,12 +36,12 @@ const summedLengths = (p: Parts): number[] =>
 
 /** Accumulators that a thread holds in registers. */
 export const accumulatorsOf = (p: Parts, t: SharedTile): number =>
-  summedLengths(p).reduce((n, length) => n + 4 * t.rows * foursOf(length, t), 0);
+  summedLengths(p).reduce((n, length) => n + 4 * t.rows * vec4sOf(length, t), 0);
 
 /** Size of the slab in accesses: pieces of rows and columns, or whole vectors of a few columns. */
 export const slabSize = (p: Parts, t: SharedTile): number =>
   Math.max(
-    (rowsOf(t) + columnsOf(t)) * oddPitch(t.depth, 4),
+    (rowsOf(t) + columnsOf(t)) * bankFreePitch(t.depth, 4),
     ...summedLengths(p).map((length) => 4 * linePitch(length, t)),
   );
 

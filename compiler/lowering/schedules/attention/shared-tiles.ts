@@ -1,6 +1,6 @@
 /** Tiled attention in workgroup memory, for adapters without matrix units and for operands these do not take. */
 import { typical, typicalSpan } from "../../../fusion/index.ts";
-import { noSharing } from "../../facts.ts";
+import { type AdapterFacts, noSharing, tooManyThreads, tooMuchMemory } from "../../facts.ts";
 import type { Fit, Schedule } from "../../schedule.ts";
 import { type AttentionProblem, knownWidths } from "./problem.ts";
 import { lowerShared } from "./shared-lowering.ts";
@@ -16,19 +16,19 @@ const manyThreads = 32768;
 const narrowest = 16;
 
 /** Whether tiles suit a problem, regardless of its number of rows. */
-function fitsTiles({ parts }: AttentionProblem, t: SharedTile, most: number, threads: number): Fit | Sides {
+function fitsTiles({ parts }: AttentionProblem, t: SharedTile, facts: AdapterFacts): Fit | Sides {
   const known = knownWidths(parts);
   if (known !== true) return known;
   const sides = sidesOf(parts);
   if (typeof sides === "string") return sides;
   const head = Math.min(Number(parts.dot.size), typicalSpan(parts.widths));
-  if (head < narrowest) return `a head of ${head} is too narrow to share`;
-  if (threadsOf(t) > threads) return `workgroups have at most ${threads} threads`;
+  if (head < narrowest) return `a head dimension of ${head} is too small to stage in workgroup memory`;
+  if (threadsOf(t) > facts.maxWorkgroupInvocations) return tooManyThreads(threadsOf(t), facts);
   const bytes = sharedBytes(parts, t);
-  if (bytes > most) return `its tiles take ${bytes} bytes, more than workgroups have`;
-  if (accumulatorsOf(parts, t) > mostAccumulators) return "a thread would hold more sums than it has registers for";
+  if (bytes > facts.maxWorkgroupStorage) return `its tiles ${tooMuchMemory(bytes, facts)}`;
+  if (accumulatorsOf(parts, t) > mostAccumulators) return "its accumulators do not fit a thread's registers";
   if (2 * typicalColumns(sides, parts) < columnsOf(t))
-    return `a block of ${columnsOf(t)} columns would be more than half empty`;
+    return `a block of ${columnsOf(t)} columns would be more than half padding`;
   return sides;
 }
 
@@ -48,7 +48,8 @@ const lower: Schedule<AttentionProblem, SharedTile>["lower"] = ({ k, parts }, t)
 
 export const attentionTiles: Schedule<AttentionProblem, SharedTile> = {
   name: "shared-tiles",
-  summary: "a workgroup shares tiles of both sides, of which each thread makes a block of logits and sums some columns",
+  summary:
+    "flash attention with tiles of both sides in workgroup memory: each thread computes a block of logits, and accumulates some columns of the result",
   settings: ({ software }) => {
     if (software) return noSharing;
     const shapes = [
@@ -61,9 +62,9 @@ export const attentionTiles: Schedule<AttentionProblem, SharedTile> = {
     return shapes.flatMap(([down, across]) => [32, 16].map((depth) => ({ down, across, rows: 4, single: 0, depth })));
   },
   fits: (problem, t, facts) => {
-    const sides = fitsTiles(problem, t, facts.maxWorkgroupStorage, facts.maxWorkgroupInvocations);
+    const sides = fitsTiles(problem, t, facts);
     if (isRefusal(sides)) return sides;
-    return 2 * typical(sides.rows) >= rowsOf(t) || `a tile of ${rowsOf(t)} rows would be more than half empty`;
+    return 2 * typical(sides.rows) >= rowsOf(t) || `a tile of ${rowsOf(t)} rows would be more than half padding`;
   },
   cost,
   lower,
@@ -75,20 +76,20 @@ const openVariants: readonly number[] = [1, 4];
 
 export const attentionFewRows: Schedule<AttentionProblem, SharedTile> = {
   name: "few-rows",
-  summary: "a workgroup shares the few rows that there are, as in decoding, and its threads the columns",
+  summary: "for a few rows, as in decoding: the threads of a workgroup share them and split the other side",
   settings: ({ software }) =>
     software
       ? noSharing
       : fewest.flatMap((rows) => [64, 32].map((across) => ({ down: 1, across, rows, single: 1, depth: 16 }))),
   byRange: true,
   fits: (problem, t, facts) => {
-    const sides = fitsTiles(problem, t, facts.maxWorkgroupStorage, facts.maxWorkgroupInvocations);
+    const sides = fitsTiles(problem, t, facts);
     if (isRefusal(sides)) return sides;
     if (typeof sides.rows !== "number")
       return openVariants.includes(t.rows)
         ? { assuming: [{ dim: sides.rows, max: t.rows }] }
-        : `there are variants for ${openVariants.join(" and ")} rows, of which a run has one`;
-    return sides.rows <= t.rows || `there are ${sides.rows} rows, more than the ${t.rows} of a thread`;
+        : `a symbolic number of rows has variants for ${openVariants.join(" and ")} rows only`;
+    return sides.rows <= t.rows || `there are ${sides.rows} rows, more than the ${t.rows} of a tile`;
   },
   cost,
   lower,

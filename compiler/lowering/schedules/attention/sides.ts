@@ -12,7 +12,7 @@ import { add, and, div, lt, min, mod, mul, select, sub } from "../../../kernel/s
 import { ceilDiv, type KernelCode, type Lowering, unflatten } from "../../kernel.ts";
 import { loopOver } from "../../loops.ts";
 import { clamped } from "../contraction/problem.ts";
-import { mayShow } from "./hidden-blocks.ts";
+import { mayBeVisible } from "./hidden-blocks.ts";
 import { type AttentionProblem, isOfPairs, keysOfPart, logitOf, type Parts, passOf } from "./problem.ts";
 
 /** An operand seen as one vector, along `axes`, per row or column; a statistic has no axes. */
@@ -39,7 +39,7 @@ export interface Sides {
   readonly columns: Dim;
   readonly ownsQueries: boolean;
   readonly ownSide: Side;
-  readonly walkedSide: Side;
+  readonly otherSide: Side;
   /** Per-query statistics, for the backward passes. */
   readonly lse?: Node;
   readonly delta?: Node;
@@ -48,15 +48,15 @@ export interface Sides {
 /** The sides for the gradient of a bias, whose elements are query-key pairs; or why it cannot be tiled that way. */
 export function sidesOfPairs(p: Parts, columns: number): (Sides & { readonly summed: readonly Axis[] }) | string {
   const core = p.cores[0]!;
-  if (!isOfPairs(core)) return "it is for the cotangent of a bias";
+  if (!isOfPairs(core)) return "it computes only the gradient of an attention bias";
   const [lse, delta, dy] = ["lse", "delta", "dy"].map((n) => operandNamed(core, n)!) as [Node, Node, Node];
-  if (!p.v || p.widths.length === 0) return "its values have no width of their own";
+  if (!p.v || p.widths.length === 0) return "the values have no axis of their own";
   const lacks = (nodes: readonly Node[]) => (a: Axis) => nodes.every((n) => !hasAxis(n.type, a.name));
   const own = p.rows.filter(lacks([p.k, p.v]));
   const walked = p.rows.filter(lacks([p.q, dy, lse, delta]));
-  if (own.length === 0 || walked.length === 0) return "the bias has not an element for each pair of a query and a key";
+  if (own.length === 0 || walked.length === 0) return "the bias does not have one element per query-key pair";
   const keys = spanOf(walked);
-  if (typeof keys !== "number") return `the number of keys, ${keys}, is open`;
+  if (typeof keys !== "number") return `the number of keys, ${keys}, is symbolic`;
   const both = p.rows.filter((a) => !own.includes(a) && !walked.includes(a));
   return {
     own,
@@ -67,7 +67,7 @@ export function sidesOfPairs(p: Parts, columns: number): (Sides & { readonly sum
     summed: p.walked,
     ownsQueries: true,
     ownSide: { dot: { node: p.q, axes: [p.dot] }, width: { node: dy, axes: p.widths } },
-    walkedSide: { dot: { node: p.k, axes: [p.dot] }, width: { node: p.v, axes: p.widths } },
+    otherSide: { dot: { node: p.k, axes: [p.dot] }, width: { node: p.v, axes: p.widths } },
     lse,
     delta,
   };
@@ -80,19 +80,20 @@ export const tileOfColumns = "tile of columns";
 export function sidesOf(p: Parts): Sides | string {
   const pass = passOf(p.cores[0]!);
   const [lse, delta, dy] = ["lse", "delta", "dy"].map((n) => operandNamed(p.cores[0]!, n));
-  if (p.cores.some(isOfPairs)) return "the cotangent of a bias has an element for each pair, and no rows";
-  if (!p.v || p.widths.length === 0) return "its values have no width of their own";
+  if (p.cores.some(isOfPairs))
+    return "the gradient of a bias has one element per query-key pair, not one row per query";
+  if (!p.v || p.widths.length === 0) return "the values have no axis of their own";
   const queries: Side = { dot: { node: p.q, axes: [p.dot] }, ...(dy && { width: { node: dy, axes: p.widths } }) };
   const keys: Side = { dot: { node: p.k, axes: [p.dot] }, width: { node: p.v, axes: p.widths } };
   const ownsQueries = pass !== "backward_kv";
-  const [ownSide, walkedSide] = ownsQueries ? [queries, keys] : [keys, queries];
+  const [ownSide, otherSide] = ownsQueries ? [queries, keys] : [keys, queries];
   const statistics = [lse, delta].flatMap((node) => (node ? [{ node, axes: [] }] : []));
   const of = (side: Side, isQueries: boolean) => [
     side.dot,
     ...(side.width ? [side.width] : []),
     ...(isQueries ? statistics : []),
   ];
-  const [ownOperands, walkedOperands] = [of(ownSide, ownsQueries), of(walkedSide, !ownsQueries)];
+  const [ownOperands, walkedOperands] = [of(ownSide, ownsQueries), of(otherSide, !ownsQueries)];
   if (pass === "forward" && p.walked.some((a) => a.name !== p.over.name))
     return "the keys have axes that the queries lack";
   const along = ({ node, axes }: Vectors) => node.type.axes.filter((a) => !axes.some((x) => x.name === a.name));
@@ -100,8 +101,8 @@ export function sidesOf(p: Parts): Sides | string {
   const own = p.rows.filter((a) => a.name !== p.part?.name && !walkedOperands.some((o) => has(o, a.name)));
   const batch = p.rows.filter((a) => !own.includes(a));
   const alien = ownOperands.flatMap(along).find((a) => !p.rows.some((r) => r.name === a.name));
-  if (alien) return `what a row has differs along the axis "${alien.name}", which is walked`;
-  if (own.length === 0) return "no rows share what they walk";
+  if (alien) return `an operand of the rows varies along the axis "${alien.name}", over which the kernel loops`;
+  if (own.length === 0) return "no two rows loop over the same vectors";
   return {
     own,
     walked: p.walked,
@@ -110,7 +111,7 @@ export function sidesOf(p: Parts): Sides | string {
     columns: spanOf(p.walked),
     ownsQueries,
     ownSide,
-    walkedSide,
+    otherSide,
     ...(lse && { lse }),
     ...(delta && { delta }),
   };
@@ -199,7 +200,7 @@ export class Frame {
       ...ranged(own, this.sides.rows, this.first, rows),
       ...ranged(walked, this.sides.columns, add(this.from, from), columns),
     ]);
-    const shown = mayShow(this.k.values.at(mask, restrict(env, mask)), box);
+    const shown = mayBeVisible(this.k.values.at(mask, restrict(env, mask)), box);
     return shown && !this.readsWritten(shown) ? [{ kind: "if", condition: shown, body }] : body;
   }
 
@@ -256,7 +257,7 @@ export class Frame {
 }
 
 /** Whether the mask may hide entire blocks of a problem. */
-export const leavesOut = ({ k, parts }: AttentionProblem, sides: Sides): boolean =>
+export const skipsMaskedBlocks = ({ k, parts }: AttentionProblem, sides: Sides): boolean =>
   new Frame(k, parts, sides).unlessHidden(int(1), 1, 1, []).length === 1;
 
 /** Columns that one workgroup loops over, for cost estimates. */

@@ -11,7 +11,7 @@ export interface Slab {
 }
 
 /** Line pitch in 16-byte accesses: odd, so that neighbouring lines start in different banks. */
-export const oddPitch = (elements: number, width: number): number => 2 * Math.floor(elements / width / 2) + 1;
+export const bankFreePitch = (elements: number, width: number): number => 2 * Math.floor(elements / width / 2) + 1;
 
 export const slabArray = (name: string, dtype: "f16" | "f32", accesses: number): Slab["array"] => {
   const width = dtype === "f16" ? 8 : 4;
@@ -19,19 +19,19 @@ export const slabArray = (name: string, dtype: "f16" | "f32", accesses: number):
 };
 
 /** A thread's loads and its writes to the slab; between the two, other threads may still read the slab. */
-export interface Bring {
+export interface SlabStaging {
   readonly loads: readonly Stmt[];
   readonly sets: readonly Stmt[];
 }
 
 /** Stages `lines` of `elements` each, with coalesced accesses: neighbouring threads read neighbouring memory. */
-export function bring(
+export function stageInSlab(
   k: Lowering,
   { array, pitch, offset }: Slab,
   { lines, elements }: { readonly lines: number; readonly elements: number },
   { lid, threads }: { readonly lid: Expr; readonly threads: number },
   valueAt: (line: Expr, e: Expr) => Expr,
-): Bring {
+): SlabStaging {
   const { width, dtype, name } = array;
   const perLine = elements / width;
   const [loads, sets]: [Stmt[], Stmt[]] = [[], []];

@@ -3,6 +3,7 @@
  * of the other side; logits and weights go through strips of workgroup memory, since lanes cannot access fragment
  * elements.
  */
+import { tooManyThreads, tooMuchMemory } from "../../facts.ts";
 import type { Schedule } from "../../schedule.ts";
 import { backwardBytes, lowerBackward } from "./matrix-backward.ts";
 import { forwardBytes, lowerForward } from "./matrix-forward.ts";
@@ -17,15 +18,16 @@ const frameOf = ({ k, parts }: AttentionProblem): Frame => new Frame(k, parts, s
 export const attentionMatrices: Schedule<AttentionProblem, MatrixTile> = {
   name: "subgroup-matrices",
   summary:
-    "subgroups hold rows in small matrices on matrix units, and walk blocks of the other side that a workgroup shares",
+    "flash attention on matrix units (tensor cores): subgroups own rows, and loop over blocks of the other side staged in workgroup memory",
   features: ["subgroups", "subgroup_matrix"],
   settings: matrixSettings,
   fits: (problem, t, facts) => {
     const fit = fitsMatrices(problem, t);
     if (fit === true || typeof fit === "string" || "assuming" in fit) return fit;
-    if (subgroupsOf(problem, t) * t.lanes > facts.maxWorkgroupInvocations) return "workgroups have fewer threads";
+    if (subgroupsOf(problem, t) * t.lanes > facts.maxWorkgroupInvocations)
+      return tooManyThreads(subgroupsOf(problem, t) * t.lanes, facts);
     const bytes = (isForward(problem) ? forwardBytes : backwardBytes)(problem, t);
-    return bytes <= facts.maxWorkgroupStorage || `its slabs take ${bytes} bytes, more than workgroups have`;
+    return bytes <= facts.maxWorkgroupStorage || `its tiles ${tooMuchMemory(bytes, facts)}`;
   },
   cost: (problem, t) => matrixCost(problem.parts, t, subgroupsOf(problem, t)),
   lower: (problem, t) => (isForward(problem) ? lowerForward : lowerBackward)(frameOf(problem), t),

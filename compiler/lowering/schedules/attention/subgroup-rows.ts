@@ -25,7 +25,7 @@ import {
   variableFor,
 } from "../../../kernel/index.ts";
 import { add, and, div, lt, min, mod, mul, sub } from "../../../kernel/simplify.ts";
-import { onlySubgroupSize } from "../../facts.ts";
+import { onlySoftware, onlySubgroupSize } from "../../facts.ts";
 import { ceilDiv, type KernelCode, unflatten } from "../../kernel.ts";
 import type { Schedule } from "../../schedule.ts";
 import { type AttentionProblem, isOfWalked, knownWidths, type Parts } from "./problem.ts";
@@ -47,27 +47,27 @@ interface SubgroupRows extends RowsInRegisters {
 
 export const subgroupRows: Schedule<AttentionProblem, SubgroupRows> = {
   name: "subgroup-rows",
-  summary: "the lanes of a subgroup have rows of one side each, and give each other the vectors of the other side",
+  summary: "each lane of a subgroup owns rows of one side; vectors of the other side are exchanged by shuffles",
   features: ["subgroups"],
   settings: (facts) => {
-    if (!facts.software) return "it is for adapters whose kernels run on CPU threads";
+    if (!facts.software) return onlySoftware;
     const lanes = onlySubgroupSize(facts);
     if (typeof lanes === "string") return lanes;
     if (lanes > mostLanes)
-      return `a step would be written out for each of ${lanes} lanes, which drivers compile slowly`;
+      return `the loop body would be unrolled for ${lanes} lanes, which software drivers compile slowly`;
     const kept = { threads: lanes, lanes, sums: 4, looped: 1, single: 0 };
     return Array.from({ length: most.rows }, (_, i) => ({ ...kept, rows: most.rows - i, elements: most.elements }));
   },
   fits: ({ parts }, { lanes, rows, elements }) => {
     const fit = knownWidths(parts);
     if (fit !== true) return fit;
-    if (parts.part) return "keys are taken in runs of which each may be short";
+    if (parts.part) return "the keys are split into ranges that may be short";
     const { dot, widths, walked } = parts;
     const needed = Number(dot.size) + span(widths);
-    if (rows * needed > elements) return `${rows} rows of ${needed} elements are more than a lane holds`;
+    if (rows * needed > elements) return `${rows} rows of ${needed} elements do not fit a lane's registers`;
     const [own, other] = [rowsOf(parts).mine, walked].map((axes) => typical(spanOf(axes))) as [number, number];
-    if (own < lanes) return `${own} rows walk the same, fewer than the ${lanes} lanes of a subgroup`;
-    return other >= lanes || `${other} places are walked, fewer than the ${lanes} lanes of a subgroup`;
+    if (own < lanes) return `${own} rows loop over the same vectors, fewer than the ${lanes} lanes of a subgroup`;
+    return other >= lanes || `the loop has ${other} iterations, fewer than the ${lanes} lanes of a subgroup`;
   },
   cost: ({ parts }, { lanes, rows }) =>
     Math.ceil(typical(spanOf(rowsOf(parts).mine)) / (lanes * rows)) * (rows + bringing),

@@ -6,7 +6,7 @@
 import { isMultipleOf } from "../../../fusion/index.ts";
 import { independentThreads } from "../../facts.ts";
 import type { Schedule } from "../../schedule.ts";
-import { type ContractionProblem, neighbours } from "./problem.ts";
+import { type ContractionProblem, isContiguous } from "./problem.ts";
 import { lowerInRegisters } from "./registers.ts";
 
 interface BatchRun extends Readonly<Record<string, number>> {
@@ -19,8 +19,7 @@ interface BatchRun extends Readonly<Record<string, number>> {
 
 export const batchRuns: Schedule<ContractionProblem, BatchRun> = {
   name: "batch-runs",
-  summary:
-    "a thread has neighbours along an axis of both operands and the result, which are loaded and stored together",
+  summary: "each thread computes contiguous results along a batch axis, with vector loads and stores",
   settings: (facts) => {
     const threads = independentThreads(facts);
     return [
@@ -30,11 +29,15 @@ export const batchRuns: Schedule<ContractionProblem, BatchRun> = {
   },
   fits: ({ k, batch, rows, columns }, { along }) => {
     const last = batch.at(-1);
-    if (!last) return "the operands share no axis but those that are summed over";
-    if (rows.size !== 1 && columns.size !== 1) return "rows and columns share what is loaded of both";
+    if (!last) return "the contraction has no batch axis";
+    if (rows.size !== 1 && columns.size !== 1)
+      return "M and N both exceed 1, so that operands are reused between results";
     const map = columns.size === 1 ? rows : columns;
-    if (!neighbours(k, batch, map)) return `neighbours along "${last.name}" lie apart in memory`;
-    return isMultipleOf(last.size, along) || `${last.size} along "${last.name}" are not a multiple of ${along}`;
+    if (!isContiguous(k, batch, map)) return `an operand is not contiguous along the batch axis "${last.name}"`;
+    return (
+      isMultipleOf(last.size, along) ||
+      `the size ${last.size} of the batch axis "${last.name}" is not a multiple of ${along}`
+    );
   },
   cost: (_, { along }) => 1 / along,
   lower: (problem, { threads, along, most }) => lowerInRegisters(problem, { threads, most, few: 0 }, along),

@@ -20,8 +20,9 @@ import {
 import { add, div, lt, min, mod, mul, sub } from "../../../kernel/simplify.ts";
 import { noSharing } from "../../facts.ts";
 import { ceilDiv, type KernelCode, unflatten } from "../../kernel.ts";
+import { ifInside } from "../../loops.ts";
 import type { Fit, Schedule } from "../../schedule.ts";
-import { type FewRowsProblem, fewCounts, fitsRows, isAcross, sided, when } from "./few-sides.ts";
+import { bySideLength, type FewRowsProblem, fewCounts, fitsRows, isContiguousAcrossResults } from "./few-sides.ts";
 import { type ContractionProblem, clamped, elementsOfLoad, type Side, severalProducts, storesOf } from "./problem.ts";
 
 interface Slices extends Readonly<Record<string, number>> {
@@ -39,24 +40,25 @@ const productsOfTurn = 64;
 
 export const fewRowsSliced: Schedule<ContractionProblem, Slices> = {
   name: "few-rows-sliced",
-  summary: "the same where results are neighbours in memory: threads sum slices of some, which are added up",
+  summary:
+    "matrix-vector products whose matrix is contiguous across results: split-K within a workgroup, with vector loads",
   // As many threads as have room for all of their sums in the workgroup memory that every adapter grants.
   settings: (facts) =>
     facts.software ? noSharing : fewCounts.map((rows) => ({ threads: rows <= 2 ? 256 : rows <= 4 ? 128 : 64, rows })),
   fits,
   byRange: true,
   cost: (_, { rows }) => rows,
-  lower: (problem, settings) => lowerSlices(sided(problem), settings),
+  lower: (problem, settings) => lowerSlices(bySideLength(problem), settings),
 };
 
 function fits(problem: ContractionProblem, { threads, rows }: Slices): Fit {
   if (problem.products.length > 1) return severalProducts;
-  const sides = sided(problem);
+  const sides = bySideLength(problem);
   const fit = fitsRows(sides, rows);
   if (typeof fit === "string") return fit;
-  if (!isAcross(sides)) return "results are no neighbours in memory";
+  if (!isContiguousAcrossResults(sides)) return "the long operand is not contiguous across results";
   const slices = (threads * mostColumns) / columnsOfWorkgroup;
-  return typical(problem.depth) >= slices ? fit : `a sum of ${problem.depth} is too short for ${slices} slices`;
+  return typical(problem.depth) >= slices ? fit : `K is ${problem.depth}, too short to be split ${slices} ways`;
 }
 
 function lowerSlices(problem: FewRowsProblem, { threads, rows: most }: Slices): KernelCode {
@@ -137,7 +139,7 @@ function lowerSlices(problem: FewRowsProblem, { threads, rows: most }: Slices): 
       ...unflatten(min(row, sub(height, int(1))), few.axes),
       ...unflatten(min(column, sub(length, int(1))), long.axes),
     ]);
-    const stores = when(lt(row, height), when(lt(column, length), storesOf(k, env, total)));
+    const stores = ifInside(lt(row, height), ifInside(lt(column, length), storesOf(k, env, total)));
     const body: Stmt[] = [
       { kind: "var", target: total, value: float(0) },
       {

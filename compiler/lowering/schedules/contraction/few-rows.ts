@@ -29,9 +29,18 @@ import {
 import { add, div, lt, mod, mul } from "../../../kernel/simplify.ts";
 import { type AdapterFacts, noSharing, subgroupLanes } from "../../facts.ts";
 import { ceilDiv, guarded, type KernelCode, unflatten } from "../../kernel.ts";
+import { ifInside } from "../../loops.ts";
 import type { Fit, Schedule } from "../../schedule.ts";
-import { type FewRowsProblem, fewCounts, fitsRows, type Item, isAcross, itemsFrom, sided, when } from "./few-sides.ts";
-import { type ContractionProblem, elementsOfLoad, neighbours, type Side, storesOf, withoutScale } from "./problem.ts";
+import {
+  bySideLength,
+  type FewRowsProblem,
+  fewCounts,
+  fitsRows,
+  type Item,
+  isContiguousAcrossResults,
+  itemsFrom,
+} from "./few-sides.ts";
+import { type ContractionProblem, elementsOfLoad, isContiguous, type Side, storesOf, withoutScale } from "./problem.ts";
 
 interface FewRows extends Readonly<Record<string, number>> {
   readonly threads: number;
@@ -60,12 +69,12 @@ const productsOfTurn = 128;
 
 export const fewRows: Schedule<ContractionProblem, FewRows> = {
   name: "few-rows",
-  summary: "the long side is read once, by wide loads, for all of the few rows of the other",
+  summary: "matrix-vector products of up to 8 rows: the matrix is read once, with vector loads, and threads split K",
   settings: (facts) => (facts.software ? noSharing : fewCounts.flatMap((rows) => settingsFor(rows, facts))),
   fits,
   byRange: true,
   cost,
-  lower: (problem, settings) => new SharedSums(sided(problem), settings).run(),
+  lower: (problem, settings) => new SharedSums(bySideLength(problem), settings).run(),
 };
 
 function settingsFor(rows: number, facts: AdapterFacts): FewRows[] {
@@ -75,20 +84,21 @@ function settingsFor(rows: number, facts: AdapterFacts): FewRows[] {
 }
 
 function fits(problem: ContractionProblem, { threads, lanes, rows, outputs }: FewRows): Fit {
-  const sides = sided(problem);
+  const sides = bySideLength(problem);
   const sharing = lanes || threads;
   const fit = fitsRows(sides, rows);
   if (typeof fit === "string") return fit;
-  if (isAcross(sides)) return "the elements of a sum are no neighbours in memory";
+  if (isContiguousAcrossResults(sides)) return "the long operand is contiguous across results, not along K";
   const products = problem.products.length;
-  if (products > 1 && outputs * products > mostOfSeveral) return `${products} products take too many registers`;
+  if (products > 1 && outputs * products > mostOfSeveral)
+    return `the accumulators of ${products} products take too many registers`;
   const isLong = typical(problem.depth) >= 2 * sharing;
-  return isLong ? fit : `a sum of ${problem.depth} is too short for ${sharing} threads to share`;
+  return isLong ? fit : `K is ${problem.depth}, too short to be split among ${sharing} threads`;
 }
 
 /** Loads per element of the long side: the element itself, and the few rows', shared by `outputs` rows of it. */
 function cost(problem: ContractionProblem, { rows, outputs }: FewRows): number {
-  const groups = (typical(sided(problem).long.size) * typicalSpan(problem.batch)) / outputs;
+  const groups = (typical(bySideLength(problem).long.size) * typicalSpan(problem.batch)) / outputs;
   return (1 + rows / (outputs * problem.products.length)) * Math.max(1, manyGroups / groups);
 }
 
@@ -106,8 +116,8 @@ class SharedSums {
     this.s = settings;
     this.rows = Math.min(settings.rows, boundsOf(problem.few.size).max);
     const { k, over, products } = problem;
-    this.matrices = products.map((sides) => sided({ ...problem, ...sides }).long);
-    const widths = this.matrices.map((m) => (neighbours(k, over, m) ? elementsOfLoad(k, over, m) : 1));
+    this.matrices = products.map((sides) => bySideLength({ ...problem, ...sides }).long);
+    const widths = this.matrices.map((m) => (isContiguous(k, over, m) ? elementsOfLoad(k, over, m) : 1));
     this.width = Math.min(mostNeighbours, ...widths);
   }
 
@@ -146,7 +156,7 @@ class SharedSums {
       fews.flatMap((f, i) => {
         const own = this.matrices.map((_, m) => totals[(m * longs.length + o) * fews.length + i]!);
         const body = storesOf(k, new Map([...batchEnv, ...f.env, ...l.env]), ...own);
-        return when(f.inside, when(l.inside, body));
+        return ifInside(f.inside, ifInside(l.inside, body));
       }),
     );
     const first: Expr = { kind: "compare", dtype: "bool", op: "eq", a: lane, b: int(0) };

@@ -1,11 +1,11 @@
 /** Contractions of a few rows with a long matrix: which side is which, and what schedules require of the sizes. */
 import { dimExpr, type Env, typical } from "../../../fusion/index.ts";
 import { boundsOf } from "../../../ir/dim.ts";
-import { type Expr, int, type Stmt } from "../../../kernel/index.ts";
+import { type Expr, int } from "../../../kernel/index.ts";
 import { add, lt, min, sub } from "../../../kernel/simplify.ts";
 import { unflatten } from "../../kernel.ts";
 import type { Fit } from "../../schedule.ts";
-import { type ContractionProblem, neighbours, type Side } from "./problem.ts";
+import { type ContractionProblem, isContiguous, type Side } from "./problem.ts";
 
 /** With more rows than this, the sums would take too many registers. */
 const most = 8;
@@ -23,7 +23,7 @@ export interface FewRowsProblem extends ContractionProblem {
 }
 
 /** Finds the side with few rows and the long side; a side of open size counts as potentially few. */
-export function sided(problem: ContractionProblem): FewRowsProblem {
+export function bySideLength(problem: ContractionProblem): FewRowsProblem {
   const { rows, columns } = problem;
   const isFewer = (a: Side, b: Side) =>
     typeof a.size === "number" ? !(typeof b.size === "number" ? b.size < a.size : a.size > most) : !isFew(b);
@@ -33,18 +33,18 @@ export function sided(problem: ContractionProblem): FewRowsProblem {
 const isFew = ({ size }: Side): boolean => typeof size === "number" && size <= most;
 
 /** Whether neighbours in the long side's memory belong to different results, rather than being terms of one sum. */
-export function isAcross({ k, over, long }: FewRowsProblem): boolean {
-  return long.axes.length > 0 && !neighbours(k, over, long) && neighbours(k, long.axes, long);
+export function isContiguousAcrossResults({ k, over, long }: FewRowsProblem): boolean {
+  return long.axes.length > 0 && !isContiguous(k, over, long) && isContiguous(k, long.axes, long);
 }
 
 /** Whether a schedule specialized for `rows` rows fits these sides. */
 export function fitsRows({ few, long }: FewRowsProblem, rows: number): Fit {
-  if (typeof few.size === "number" && few.size > most) return `both sides have more than ${most} rows`;
-  if (typical(long.size) <= most) return `neither side has more than ${most} rows`;
-  if (typeof few.size === "number") return few.size === rows || `there are ${few.size} rows`;
+  if (typeof few.size === "number" && few.size > most) return `M and N both exceed ${most}`;
+  if (typical(long.size) <= most) return `neither M nor N exceeds ${most}`;
+  if (typeof few.size === "number") return few.size === rows || `there are ${few.size} rows, not ${rows}`;
   return rows === boundsOf(few.size).min || rows === most
     ? { assuming: [{ dim: few.size, max: rows }] }
-    : "rows are open until a run";
+    : `a symbolic number of rows has variants for ${boundsOf(few.size).min} and ${most} rows only`;
 }
 
 /** An index of a side, and whether it is within bounds. */
@@ -61,7 +61,3 @@ export function itemsFrom(side: Side, from: Expr, count: number): Item[] {
     return { inside: lt(exact, size), env: unflatten(min(exact, sub(size, int(1))), side.axes) };
   });
 }
-
-/** Guards statements by a bounds check, unless it is constant. */
-export const when = (inside: Expr, body: Stmt[]): Stmt[] =>
-  inside.kind === "const" ? body : [{ kind: "if", condition: inside, body }];

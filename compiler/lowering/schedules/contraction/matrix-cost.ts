@@ -94,4 +94,4 @@ export function rowsBelow(sizes: ProductSizes, t: MatrixTile, facts: KernelFacts
 
 /** Why tiles are not grouped by rows; undefined if there are enough rows. */
 export const ungrouped = (rows: number): string | undefined =>
-  rows > cachedRows ? undefined : `${rows} rows are one group`;
+  rows > cachedRows ? undefined : `the operands of ${rows} rows fit in the cache without grouping tiles`;

@@ -13,7 +13,7 @@ import {
 import { add, div, mod, mul } from "../../../kernel/simplify.ts";
 import { ceilDiv, guarded, type KernelCode, unflatten } from "../../kernel.ts";
 import { acrossOf, downOf, type MatrixTile, pitchOf, subgroupsOf, threadsOf, widthOf } from "./matrix-tile.ts";
-import { type ContractionProblem, neighbours, type Side } from "./problem.ts";
+import { type ContractionProblem, isContiguous, type Side } from "./problem.ts";
 import { ResultStrips } from "./result-strips.ts";
 import { keptRows, reduceParts } from "./row-parts.ts";
 import { type Access, accessesOf, type Slab, slabLength } from "./slab.ts";
@@ -119,7 +119,7 @@ class MatrixLowering {
 
   private operand(side: Side, first: Expr, size: number, own: Expr, batchEnv: Env): Operand {
     const t = this.t;
-    const deep = neighbours(this.p.k, this.p.over, side, unflatten(int(0), side.axes), batchEnv);
+    const deep = isContiguous(this.p.k, this.p.over, side, unflatten(int(0), side.axes), batchEnv);
     const pitch = pitchOf(deep ? t.depth : size, t);
     const length = (deep ? size : t.depth) * pitch * widthOf(t) * stagesOf(t.prefetch);
     const array: ArrayDecl = {

@@ -43,14 +43,14 @@ export interface ContractionProblem extends Sides {
   readonly over: readonly Axis[];
   readonly depth: Dim;
   /**
-   * The sides of each product, in the order of the cores; several products share their few rows. The first one's are
+   * The sides of each product, in the order of the cores; the kernel computes several products, and this schedule only one. The first one's are
    * also `rows` and `columns`.
    */
   readonly products: readonly Sides[];
 }
 
 /** Why a schedule for a single product refuses several. */
-export const severalProducts = "several products share their few rows";
+export const severalProducts = "the kernel computes several products, and this schedule only one";
 
 /** The products of a kernel that its stores use, in the order of its cores. */
 const coresOfKernel = ({ fused, places }: Lowering): readonly Node[] => {
@@ -175,7 +175,7 @@ function isRun(k: Lowering, along: readonly Axis[], operand: Node, envs: readonl
 }
 
 /** Whether an operand's elements along the innermost of some axes are loaded from contiguous memory. */
-export const neighbours = (k: Lowering, along: readonly Axis[], side: Side, ...envs: readonly Env[]): boolean =>
+export const isContiguous = (k: Lowering, along: readonly Axis[], side: Side, ...envs: readonly Env[]): boolean =>
   isRun(k, along, side.operand, envs);
 
 /**

@@ -5,9 +5,9 @@ import { type Expr, float, floatArith, int, type Stmt, type Var, variable } from
 import { add, div, lt, min, mod, mul, sub } from "../../../kernel/simplify.ts";
 import { independentThreads } from "../../facts.ts";
 import { ceilDiv, type KernelCode, type Lowering, unflatten } from "../../kernel.ts";
-import { loopOver } from "../../loops.ts";
+import { ifInside, loopOver } from "../../loops.ts";
 import type { Schedule } from "../../schedule.ts";
-import { type ContractionProblem, neighbours, openSide, type Side, storesOf } from "./problem.ts";
+import { type ContractionProblem, isContiguous, openSide, type Side, storesOf } from "./problem.ts";
 
 export interface Registers extends Readonly<Record<string, number>> {
   readonly threads: number;
@@ -19,12 +19,12 @@ export interface Registers extends Readonly<Record<string, number>> {
 
 export const registers: Schedule<ContractionProblem, Registers> = {
   name: "registers",
-  summary: "a thread computes a tile of results by itself, its sums in registers",
+  summary: "each thread computes a tile of results, accumulated in registers",
   settings: (facts) => [1, 4, 0].map((few) => ({ threads: independentThreads(facts), most: 8, few })),
   fits: (problem, { few }) => {
     if (few === 0) return true;
     const side = openSide(problem);
-    return side ? { assuming: [{ dim: side.size, max: few }] } : "no side is open until a run";
+    return side ? { assuming: [{ dim: side.size, max: few }] } : "it needs exactly one of M and N to be symbolic";
   },
   byRange: true,
   cost: (_, { few }) => (few === 0 ? 8 : few),
@@ -91,7 +91,7 @@ export function lowerInRegisters(
     const j = indices(columns, tiles.columns, bound("n", mod(tile, across)));
     const acc = batches.map(() => products.map(() => i.map(() => j.map(() => variable(k.names.fresh("c"), "f32")))));
     for (const c of acc.flat(3)) out.push({ kind: "var", target: c, value: float(0) });
-    const isRun = (side: Side, { env }: Item) => neighbours(k, over, side, env, batches[0]!);
+    const isRun = (side: Side, { env }: Item) => isContiguous(k, over, side, env, batches[0]!);
     const unroll = !along && (isRun(rows, i[0]!) || isRun(columns, j[0]!));
     const step = (env: Env) =>
       batches.flatMap((own, z) =>
@@ -105,18 +105,15 @@ export function lowerInRegisters(
           const sums = acc[z]!.map((c) => c[x]![y]!);
           return storesOf(k, new Map([...own, ...row.env, ...column.env]), ...sums);
         });
-        return guarded(column.inside, stores);
+        return ifInside(column.inside, stores);
       });
-      out.push(...guarded(row.inside, body));
+      out.push(...ifInside(row.inside, body));
     });
     return out;
   });
 }
 
 const range = (length: number): number[] => Array.from({ length }, (_, i) => i);
-
-const guarded = (inside: Expr, body: Stmt[]): Stmt[] =>
-  inside.kind === "const" ? body : [{ kind: "if", condition: inside, body }];
 
 /** One step of the sum: the outer product of a column of the left tile and a row of the right one. */
 function product(

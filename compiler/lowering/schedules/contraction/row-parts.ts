@@ -6,8 +6,9 @@
 import { dimExpr, type Env, partsOfProduct, restrict, settled } from "../../../fusion/index.ts";
 import { type ArrayDecl, type Expr, element, int, type Stmt } from "../../../kernel/index.ts";
 import { add, and, div, lt, min, mod, sub } from "../../../kernel/simplify.ts";
-import type { AdapterFacts } from "../../facts.ts";
+import { type AdapterFacts, tooMuchMemory } from "../../facts.ts";
 import { type Lowering, unflatten } from "../../kernel.ts";
+import { ifInside } from "../../loops.ts";
 import { registerType } from "../../values.ts";
 import { lowerRows } from "../row-reduction/row-lowering.ts";
 import { type ContractionProblem, clamped, type Side } from "./problem.ts";
@@ -19,7 +20,7 @@ export interface Threads {
 }
 
 /** Why a tile, whose own work uses `bytes` of workgroup memory, cannot do this as well; undefined if it can. */
-export function whyNoParts(
+export function whyNoPartialNorm(
   { k, rows, columns }: ContractionProblem,
   tile: { readonly rows: number; readonly columns: number },
   bytes: number,
@@ -27,12 +28,12 @@ export function whyNoParts(
 ): string | undefined {
   const { partWidth } = k.fused;
   if (partWidth && tile.columns % partWidth !== 0)
-    return `tiles of ${tile.columns} columns are not made of parts of ${partWidth}`;
+    return `tiles of ${tile.columns} columns are not a multiple of the ${partWidth} that a partial reduction of the norm covers`;
   const own = [rows, columns].map((side, i) => (keptOf(k, side).length > 0 ? (i === 0 ? tile.rows : tile.columns) : 0));
   const kept = k.before.reduce((n, b) => n + b.fused.stores.length, 0);
   const all = bytes + 4 * kept * Math.max(...own);
   if (all <= facts.maxWorkgroupStorage) return undefined;
-  return `with what is kept of each row, ${all} bytes are more than a workgroup can share`;
+  return `its tiles and the row statistics of the norm ${tooMuchMemory(all, facts)}`;
 }
 
 /** Results of the prologue reductions that the elements of one side depend on. */
@@ -83,7 +84,7 @@ export function keptRows(
       return lowerRows(b, [{ row: rowOf(b, env) }]);
     });
     const inside = lt(item, int(size));
-    return inside.kind === "const" ? stmts : [{ kind: "if", condition: inside, body: stmts }];
+    return ifInside(inside, stmts);
   });
   return {
     arrays: [...arrays.values()],
@@ -138,7 +139,7 @@ export function reduceParts(
       return lowerRows(follower, [{ row: line }]);
     });
     const inside = and(lt(item, int(all)), and(lt(row, height), lt(part, int(parts))));
-    return inside.kind === "const" ? stmts : [{ kind: "if", condition: inside, body: stmts }];
+    return ifInside(inside, stmts);
   });
   return [{ kind: "barrier", buffers: true }, ...body];
 }

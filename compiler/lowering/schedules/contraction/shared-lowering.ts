@@ -21,7 +21,7 @@ import {
 } from "../../../kernel/index.ts";
 import { add, and, div, lt, mod, mul } from "../../../kernel/simplify.ts";
 import { ceilDiv, type KernelCode, unflatten } from "../../kernel.ts";
-import { type ContractionProblem, clamped, neighbours, type Side, storesOf } from "./problem.ts";
+import { type ContractionProblem, clamped, isContiguous, type Side, storesOf } from "./problem.ts";
 import { keptRows, reduceParts } from "./row-parts.ts";
 import { pitchOf, type SharedTile, threadsOf } from "./shared-tile.ts";
 import { type Access, type Slab, slabLength, turnedAccessesOf } from "./slab.ts";
@@ -117,7 +117,7 @@ class SharedLowering {
     const kept = keptRows(this.p, side, size, first, batchEnv, threads);
     this.out.push(...kept.body);
     const slab: Slab = { array, side, size, first, depth, deep: false, pitch, kept };
-    const lines = neighbours(k, over, side, unflatten(int(0), side.axes), batchEnv);
+    const lines = isContiguous(k, over, side, unflatten(int(0), side.axes), batchEnv);
     const accesses = turnedAccessesOf(this.p, slab, lines, batchEnv, this.lid, threadsOf(this.t));
     return { slab, accesses, own, stride: size / perThread };
   }

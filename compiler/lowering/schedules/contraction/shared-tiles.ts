@@ -7,7 +7,7 @@ import { boundsOf, type Dim } from "../../../ir/dim.ts";
 import { type AdapterFacts, noSharing } from "../../facts.ts";
 import { type Fit, type Schedule, type SizeFact, tileWaste } from "../../schedule.ts";
 import { type ContractionProblem, openSide, type Side, severalProducts } from "./problem.ts";
-import { whyNoParts } from "./row-parts.ts";
+import { whyNoPartialNorm } from "./row-parts.ts";
 import { lowerShared } from "./shared-lowering.ts";
 import { isGranted, leastSide, rateOf, type SharedTile, sharedBytes, shortTiles, tiles } from "./shared-tile.ts";
 
@@ -16,7 +16,7 @@ const usualProcessors = 128;
 
 export const sharedTiles: Schedule<ContractionProblem, SharedTile> = {
   name: "shared-tiles",
-  summary: "a workgroup computes a tile of results from slabs of both operands in memory that its threads share",
+  summary: "a workgroup computes a tile of results from K tiles of both operands, staged in workgroup memory",
   settings: (facts) => (facts.software ? noSharing : [...shortTiles, ...tiles].filter((t) => isGranted(t, facts))),
   fits,
   byRange: true,
@@ -46,18 +46,18 @@ const counts = ({ rows, columns, batch }: ContractionProblem, tile: SharedTile):
 
 function fits(problem: ContractionProblem, tile: SharedTile, facts: AdapterFacts): Fit {
   if (problem.products.length > 1) return severalProducts;
-  const noParts = whyNoParts(problem, tile, sharedBytes(tile), facts);
+  const noParts = whyNoPartialNorm(problem, tile, sharedBytes(tile), facts);
   if (noParts) return noParts;
   const { rows, columns, depth, batch } = problem;
   const short = tile.short ? openSide(problem) : undefined;
-  if (tile.short && !short) return "no side is open until a run";
-  if (short && usualLength(problem, short, facts) <= tile.rows) return "the tile for any length is no longer";
+  if (tile.short && !short) return "it needs exactly one of M and N to be symbolic";
+  if (short && usualLength(problem, short, facts) <= tile.rows) return "the tile that serves any length is no larger";
   const isHollow = (side: Side, length: number) => side !== short && 2 * typical(side.size) < length;
   if (isHollow(rows, tile.rows) || isHollow(columns, tile.columns))
-    return `a tile of ${tile.rows} by ${tile.columns} would be more than half empty`;
-  if (typical(depth) < tile.depth) return `a sum of ${depth} is shorter than a slab`;
+    return `a ${tile.rows}x${tile.columns} tile would be more than half padding`;
+  if (typical(depth) < tile.depth) return `K is ${depth}, shorter than a K tile`;
   if (Math.max(...counts(problem, tile)) > facts.maxWorkgroupsPerDimension)
-    return "the adapter takes fewer workgroups in a line";
+    return `the grid exceeds ${facts.maxWorkgroupsPerDimension} workgroups per dimension`;
   // A dispatch has three lines of workgroups: what is open until a run must fit them.
   const most = facts.maxWorkgroupsPerDimension;
   const lines: SizeFact[] = [

@@ -7,17 +7,17 @@
 import { spanOf, typical, typicalSpan } from "../../../fusion/index.ts";
 import { boundsOf } from "../../../ir/dim.ts";
 import type { MatrixShape } from "../../../kernel/index.ts";
-import type { AdapterFacts } from "../../facts.ts";
+import { type AdapterFacts, noSubgroupSize } from "../../facts.ts";
 import { type Fit, type Schedule, tileWaste } from "../../schedule.ts";
 import { matrixCost, type ProductSizes, rowsBelow, ungrouped } from "./matrix-cost.ts";
 import { lowerMatrices } from "./matrix-lowering.ts";
 import { type MatrixTile, sharedBytes, tilesOf } from "./matrix-tile.ts";
 import { type ContractionProblem, holdsHalves, type Side, severalProducts } from "./problem.ts";
-import { whyNoParts } from "./row-parts.ts";
+import { whyNoPartialNorm } from "./row-parts.ts";
 
 export const subgroupMatrices: Schedule<ContractionProblem, MatrixTile> = {
   name: "subgroup-matrices",
-  summary: "subgroups multiply blocks of small matrices on matrix units, from slabs that a workgroup shares",
+  summary: "subgroups multiply matrices on matrix units (tensor cores), from K tiles staged in workgroup memory",
   features: ["subgroups", "subgroup_matrix"],
   settings,
   fits,
@@ -41,11 +41,11 @@ const typicalSizes = ({ rows, columns, depth, batch }: ContractionProblem): Prod
 
 function settings(facts: AdapterFacts): readonly MatrixTile[] | string {
   const { min, max } = facts.subgroupSizes;
-  if (min !== max && !facts.features.has("subgroup_size")) return "the adapter does not say which subgroups it takes";
+  if (min !== max && !facts.features.has("subgroup_size")) return noSubgroupSize;
   const shapes = facts.matrices.filter((s) => s.result === "f32" && (s.operands === "f16" || s.operands === "f32"));
-  if (shapes.length === 0) return "no matrices of the adapter are summed in f32";
+  if (shapes.length === 0) return "the adapter has no matrix shape that accumulates f16 or f32 in f32";
   const granted = shapes.filter((s) => isDeepest(s, shapes)).flatMap((s) => tilesOf(s, min, facts));
-  return granted.length > 0 ? granted : "its slabs take more memory than workgroups have";
+  return granted.length > 0 ? granted : "its K tiles exceed the adapter's workgroup memory";
 }
 
 /** Whether no other shape that is otherwise equal has a larger k. */
@@ -54,25 +54,26 @@ const isDeepest = (s: MatrixShape, all: readonly MatrixShape[]): boolean =>
 
 function fits(problem: ContractionProblem, t: MatrixTile, facts: AdapterFacts): Fit {
   if (problem.products.length > 1) return severalProducts;
-  const noParts = whyNoParts(problem, t, sharedBytes(t), facts);
+  const noParts = whyNoPartialNorm(problem, t, sharedBytes(t), facts);
   if (noParts) return noParts;
   const { rows, columns, batch, depth } = problem;
   const areHalves = holdsHalves(problem, rows) && holdsHalves(problem, columns);
-  if (t.bytes === 2 && !areHalves) return "an operand is f32, and the units take halves";
+  if (t.bytes === 2 && !areHalves) return "an operand is f32, and the matrix shape is for f16";
   // Halves are widened on their way where the units sum none in f32: Apple's.
   const takesHalves = facts.matrices.some((s) => s.operands === "f16" && s.result === "f32");
-  if (t.bytes === 4 && takesHalves && areHalves) return "both operands are f16, which the units take";
+  if (t.bytes === 4 && takesHalves && areHalves)
+    return "both operands are f16, for which the adapter has other matrix shapes";
   const isOpen = typeof rows.size !== "number";
-  if (t.short && !isOpen) return "rows are known";
+  if (t.short && !isOpen) return "the tile is for a symbolic number of rows";
   // Where columns leave a choice, the tile for any number of rows is one for many.
   const anyRows = t.m >= 16 && 2 * typical(columns.size) >= usualTile ? usualTile : leastOpen;
-  if (!t.short && isOpen && t.rows < anyRows) return `${t.rows} rows a tile are for rows that are known`;
+  if (!t.short && isOpen && t.rows < anyRows) return `tiles of ${t.rows} rows are for a known number of rows`;
   if ((!isOpen && 2 * rows.size < t.rows) || 2 * typical(columns.size) < t.columns)
-    return `a tile of ${t.rows} by ${t.columns} would be more than half empty`;
-  if (typical(depth) < t.depth) return `a sum of ${depth} is shorter than a slab`;
+    return `a ${t.rows}x${t.columns} tile would be more than half padding`;
+  if (typical(depth) < t.depth) return `K is ${depth}, shorter than a K tile`;
   if (t.group > 0) return groupFits(rows, columns, spanOf(batch), t, facts);
   const few = t.short ? rowsBelow(typicalSizes(problem), t, facts) : undefined;
-  if (t.short && few === undefined) return "the tile for any number of rows takes no longer";
+  if (t.short && few === undefined) return "the tile that serves any number of rows is as fast";
   // Facts are the same for all tiles, so that what is chosen among is what one fact allows.
   const most = facts.maxWorkgroupsPerDimension;
   const open = [
@@ -92,9 +93,12 @@ const leastOpen = 64;
 /** Grouped tiles are for a known and large number of rows. */
 function groupFits(rows: Side, columns: Side, batch: unknown, t: MatrixTile, facts: AdapterFacts): true | string {
   if (typeof rows.size !== "number" || typeof columns.size !== "number" || typeof batch !== "number")
-    return "rows are grouped where sizes are known";
+    return "tiles are grouped only where all sizes are known";
   const reason = ungrouped(rows.size);
   if (reason) return reason;
   const lines = [Math.ceil(columns.size / t.columns), Math.ceil(rows.size / (t.rows * t.group)) * batch];
-  return Math.max(...lines) <= facts.maxWorkgroupsPerDimension || "the adapter takes fewer workgroups in a line";
+  return (
+    Math.max(...lines) <= facts.maxWorkgroupsPerDimension ||
+    `the grid exceeds ${facts.maxWorkgroupsPerDimension} workgroups per dimension`
+  );
 }

@@ -23,9 +23,9 @@ import {
   variableFor,
 } from "../../../kernel/index.ts";
 import { add, div, lt, min, mod, mul, select, sub } from "../../../kernel/simplify.ts";
-import { onlySubgroupSize } from "../../facts.ts";
+import { onlySoftware, onlySubgroupSize } from "../../facts.ts";
 import { ceilDiv, type KernelCode, unflatten } from "../../kernel.ts";
-import { loopOverTurns } from "../../loops.ts";
+import { loopOverIterations } from "../../loops.ts";
 import type { Schedule } from "../../schedule.ts";
 import { type ContractionProblem, clamped, severalProducts, storesOf } from "./problem.ts";
 
@@ -43,19 +43,22 @@ export const perLane = 4;
 
 export const subgroupTiles: Schedule<ContractionProblem, SubgroupTile> = {
   name: "subgroup-tiles",
-  summary: "the lanes of a subgroup have columns of a tile of results, and give each other the elements of its rows",
+  summary:
+    "a subgroup computes a tile of results: each lane some columns, with the elements of rows exchanged by shuffles",
   features: ["subgroups"],
   settings: (facts) => {
-    if (!facts.software) return "it is for adapters whose kernels run on CPU threads";
+    if (!facts.software) return onlySoftware;
     const lanes = onlySubgroupSize(facts);
     if (typeof lanes === "string") return lanes;
     const rows = [16, 8, 4].filter((n) => n % lanes === 0);
-    return rows.length > 0 ? rows.map((n) => ({ lanes, rows: n, steps: 4 })) : `${lanes} lanes are too many for a tile`;
+    return rows.length > 0
+      ? rows.map((n) => ({ lanes, rows: n, steps: 4 }))
+      : `a subgroup of ${lanes} lanes is larger than its tiles`;
   },
   fits: ({ rows, columns, products }, { lanes }) => {
     if (products.length > 1) return severalProducts;
-    if (2 * typical(rows.size) < lanes) return `${rows.size} rows are too few for ${lanes} lanes to load them together`;
-    return typical(columns.size) >= lanes || `${columns.size} columns are too few for ${lanes} lanes to have some each`;
+    if (2 * typical(rows.size) < lanes) return `${rows.size} rows are too few for a subgroup of ${lanes} lanes`;
+    return typical(columns.size) >= lanes || `${columns.size} columns are fewer than the ${lanes} lanes of a subgroup`;
   },
   // Loads shared by all rows of a tile cost about as much as four rows.
   cost: ({ rows }, tile) => Math.ceil(typical(rows.size) / tile.rows) * (tile.rows + 4),
@@ -122,7 +125,7 @@ export class TileLowering {
     const total = spanOf(over);
     const unroll = [steps, 2].find((n) => isMultipleOf(total, n) || (typeof total === "number" && total >= 2 * n)) ?? 1;
     // With wider subgroups (lavapipe, which compiles by LLVM) a remainder loop costs more compile time than it saves.
-    out.push(...loopOverTurns(k, over, turn, { unroll, rest: this.apart }));
+    out.push(...loopOverIterations(k, over, turn, { unroll, rest: this.apart }));
     const array = this.results(
       sums.map((c) => (this.apart ? construct(perLane, c) : c[0]!)),
       out,

@@ -8,7 +8,7 @@ import { type Expr, indexVar, int, rangeOf, type Stmt } from "../../../kernel/in
 import { add, div, min, mod, mul, sub } from "../../../kernel/simplify.ts";
 import { ceilDiv, type KernelCode, type Lowering, unflatten } from "../../kernel.ts";
 import type { Schedule } from "../../schedule.ts";
-import { exchangeOf } from "../row-reduction/combine.ts";
+import { subgroupReduction } from "../row-reduction/combine.ts";
 import { lowerRows } from "../row-reduction/row-lowering.ts";
 import type { ContractionProblem } from "./problem.ts";
 import { perLane, type SubgroupTile, subgroupTiles, TileLowering } from "./subgroup-tiles.ts";
@@ -16,7 +16,7 @@ import { perLane, type SubgroupTile, subgroupTiles, TileLowering } from "./subgr
 export const wholeRows: Schedule<ContractionProblem, SubgroupTile> = {
   ...(subgroupTiles as Schedule<ContractionProblem, SubgroupTile>),
   name: "whole-rows",
-  summary: "the lanes of a subgroup compute whole rows, tile by tile, and fold what they have written of them",
+  summary: "a subgroup computes whole rows of a product, tile by tile, and reduces them in its epilogue",
   fits: () => true, // fusion checked this before adding reductions to the kernel
   rowTiles: (facts) => {
     const settings = subgroupTiles.settings(facts);
@@ -60,7 +60,12 @@ class RowsLowering extends TileLowering {
       follower.fused.group!.rows.map((c) => [c.axis.name, own.get(along.get(c.index.name)?.name ?? "") ?? int(0)]),
     );
     const all = { threads: lanes, lid: this.lane, lane: this.lane, lanes, apart: 1 };
-    const sharing = { first: this.lane, step: lanes, elements: perLane, combine: exchangeOf(follower, all, lanes, []) };
+    const sharing = {
+      first: this.lane,
+      step: lanes,
+      elements: perLane,
+      combine: subgroupReduction(follower, all, lanes, []),
+    };
     return { kind: "for", index, from: int(0), to, step: 1, body: lowerRows(follower, [{ row }], sharing) };
   }
 }

@@ -20,17 +20,18 @@ const fewElements = 16384;
 
 export const runs: Schedule<ElementwiseProblem, { readonly threads: number; readonly elements: number }> = {
   name: "runs",
-  summary: "a thread computes neighbouring elements, so that they are loaded and stored together",
+  summary: "each thread computes contiguous elements, with vector loads and stores",
   settings: (facts) => [8, 4, 1].map((elements) => ({ threads: independentThreads(facts), elements })),
   fits: ({ k, total }, { elements }) => {
     if (elements === 1) return true;
     // 16 bytes at once.
     const { reads, stores } = k.fused;
     if (elements === 8 && ![...reads, ...stores.map((s) => s.value)].some((n) => n.type.dtype === "f16"))
-      return "no tensor has 8 elements in 16 bytes";
+      return "no tensor has 8 elements per 16-byte load";
     if (!isMultipleOf(total, elements)) return `${total} elements are not a multiple of ${elements}`;
     return (
-      typical(total) >= fewElements || `${total} elements are too few to keep an adapter busy, ${elements} a thread`
+      typical(total) >= fewElements ||
+      `${total} elements at ${elements} per thread are too few threads for full occupancy`
     );
   },
   cost: (_, { elements }) => 1 / elements,

@@ -5,8 +5,8 @@ import { add, div, lt, min, mod, mul, sub } from "../../../kernel/simplify.ts";
 import { noSharing } from "../../facts.ts";
 import { ceilDiv, type KernelCode } from "../../kernel.ts";
 import type { Schedule } from "../../schedule.ts";
-import { treeOf } from "./combine.ts";
-import { countsNeighbours, elementsOfLoad, noRoom, type RowProblem } from "./problem.ts";
+import { workgroupReduction } from "./combine.ts";
+import { elementsOfLoad, isContiguousAlong, type RowProblem, whyTooMuchStorage } from "./problem.ts";
 import { type Line, lowerRows } from "./row-lowering.ts";
 
 export interface Columns extends Readonly<Record<string, number>> {
@@ -24,7 +24,8 @@ const unroll = 4;
 
 export const columns: Schedule<RowProblem, Columns> = {
   name: "columns",
-  summary: "a thread folds neighbouring rows, whose elements lie side by side; threads share the length of the rows",
+  summary:
+    "each thread reduces adjacent rows that are contiguous in memory, as in column sums; threads split the row length",
   settings: (facts) =>
     facts.software
       ? noSharing
@@ -32,15 +33,15 @@ export const columns: Schedule<RowProblem, Columns> = {
   fits: (problem, { threads, across, elements }, facts) => {
     const { k, rows, width } = problem;
     const down = threads / across;
-    const full = noRoom(problem, threads, elements, facts);
+    const full = whyTooMuchStorage(problem, threads, elements, facts);
     if (full) return full;
     if (elements > 1 && !elementsOfLoad(problem).includes(elements))
-      return `no tensor has ${elements} elements in 16 bytes`;
-    if (!isMultipleOf(rows, elements)) return `${rows} rows do not divide into pieces of ${elements}`;
+      return `no tensor has ${elements} elements per 16-byte load`;
+    if (!isMultipleOf(rows, elements)) return `the number of rows, ${rows}, is not a multiple of ${elements}`;
     if (across > 8 && typical(rows) < across * elements)
-      return `${rows} rows are fewer than ${across} threads would take`;
-    if (typical(width) < down) return `a row has ${width} elements, fewer than the ${down} threads that would share it`;
-    return countsNeighbours(k, k.fused.group!.rows) || "neighbouring rows are not neighbours in memory";
+      return `${rows} rows are fewer than the ${across * elements} of a workgroup`;
+    if (typical(width) < down) return `a row has ${width} elements, fewer than the ${down} threads that would split it`;
+    return isContiguousAlong(k, k.fused.group!.rows) || "adjacent rows are not contiguous in memory";
   },
   // Prefers wide loads; then long contiguous lines, as long as there are enough workgroups.
   cost: ({ rows }, { across, elements }) => {
@@ -64,7 +65,7 @@ export function lowerColumns({ k, rows, width }: RowProblem, { threads, across, 
     const lines = Array.from({ length: elements }, (_, u): Line => {
       return { row: add(from, int(u)), ...(!isWhole && { inside }) };
     });
-    const combine = treeOf(k, { threads, lid, lane: y, lanes: down, apart: across }, arrays);
+    const combine = workgroupReduction(k, { threads, lid, lane: y, lanes: down, apart: across }, arrays);
     const isLong = typical(width) >= 2 * unroll * down;
     return lowerRows(k, lines, { first: y, step: down, ...(isLong && { unroll }), combine });
   });

@@ -32,7 +32,11 @@ export function knownSubgroup({ features, subgroupSizes: { min, max } }: Adapter
 }
 
 /** A tree reduction in workgroup memory: at each level half of the remaining lanes merge in the other half. */
-export function treeOf(k: Lowering, { threads, lid, lane, lanes, apart }: Lanes, arrays: ArrayDecl[]): Combine {
+export function workgroupReduction(
+  k: Lowering,
+  { threads, lid, lane, lanes, apart }: Lanes,
+  arrays: ArrayDecl[],
+): Combine {
   const first = apart > 1 ? mod(lid, int(apart)) : mul(div(lid, int(lanes)), int(lanes));
   return (accumulators, merge) => {
     const own = accumulators.map(({ dtype }) => shared(k, dtype, threads));
@@ -53,7 +57,7 @@ export function treeOf(k: Lowering, { threads, lid, lane, lanes, apart }: Lanes,
  * A butterfly reduction in registers, by subgroup shuffles (xor of one lane bit after another); if several subgroups
  * share the row, each then writes its partial result to workgroup memory and all threads merge these.
  */
-export function exchangeOf(
+export function subgroupReduction(
   k: Lowering,
   { threads, lid, lanes }: Lanes,
   subgroup: number,

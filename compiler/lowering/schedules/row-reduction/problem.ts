@@ -4,7 +4,7 @@ import type { Dim } from "../../../ir/dim.ts";
 import { foldOf } from "../../../ir/op.ts";
 import { children, type Expr, int } from "../../../kernel/index.ts";
 import { strideOf, substitute } from "../../../kernel/simplify.ts";
-import type { AdapterFacts } from "../../facts.ts";
+import { type AdapterFacts, tooMuchMemory } from "../../facts.ts";
 import type { Lowering } from "../../kernel.ts";
 
 export interface RowProblem {
@@ -20,7 +20,7 @@ export const rowProblem = (k: Lowering): RowProblem => {
 };
 
 /** Whether the last of these coordinates is contiguous in one of the largest tensors that the first reduction reads. */
-export function countsNeighbours(k: Lowering, coordinates: Group["rows"]): boolean {
+export function isContiguousAlong(k: Lowering, coordinates: Group["rows"]): boolean {
   const group = k.fused.group!;
   const last = coordinates.at(-1);
   const used = coresOf(group, k.fused.stores, k.places);
@@ -61,11 +61,16 @@ export const elementsOfLoad = ({ k }: RowProblem): readonly number[] =>
   [...k.fused.reads].some((n) => n.type.dtype === "f16") ? [8, 4] : [4];
 
 /** Why the partial results of `rows` rows per thread do not fit into workgroup memory; undefined if they do. */
-export function noRoom(problem: RowProblem, threads: number, rows: number, facts: AdapterFacts): string | undefined {
+export function whyTooMuchStorage(
+  problem: RowProblem,
+  threads: number,
+  rows: number,
+  facts: AdapterFacts,
+): string | undefined {
   const { fused, places } = problem.k;
   const cores = [...coresOf(fused.group!, fused.stores, places)];
   const values = cores.reduce((n, core) => n + foldOf(core)!.fold.accumulators.length, 0);
   const bytes = 4 * threads * rows * values;
   if (bytes <= facts.maxWorkgroupStorage) return undefined;
-  return `what ${threads} threads have folded takes ${bytes} bytes, more than a workgroup can share`;
+  return `the partial results of ${threads} threads ${tooMuchMemory(bytes, facts)}`;
 }

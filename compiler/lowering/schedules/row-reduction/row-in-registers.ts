@@ -5,8 +5,8 @@ import { add, div, lt, min, mod, mul, sub } from "../../../kernel/simplify.ts";
 import { noSharing } from "../../facts.ts";
 import { ceilDiv, type KernelCode } from "../../kernel.ts";
 import type { Schedule } from "../../schedule.ts";
-import { exchangeOf, knownSubgroup, threadOf, treeOf } from "./combine.ts";
-import { countsNeighbours, elementsOfLoad, noRoom, type RowProblem, wholeReads } from "./problem.ts";
+import { knownSubgroup, subgroupReduction, threadOf, workgroupReduction } from "./combine.ts";
+import { elementsOfLoad, isContiguousAlong, type RowProblem, wholeReads, whyTooMuchStorage } from "./problem.ts";
 import { lowerRows } from "./row-lowering.ts";
 
 interface Held extends Readonly<Record<string, number>> {
@@ -31,8 +31,7 @@ const turnsOf = ({ width }: RowProblem, { lanes, elements }: Held): number =>
 
 export const rowInRegisters: Schedule<RowProblem, Held> = {
   name: "row-in-registers",
-  summary:
-    "the threads that share a row load it once, 16 bytes at a time where it divides into those, and hold it in registers",
+  summary: "the threads that share a row load it once, with vector loads if possible, and keep it in registers",
   settings: (facts) => {
     if (facts.software) return noSharing;
     const subgroup = knownSubgroup(facts);
@@ -44,17 +43,18 @@ export const rowInRegisters: Schedule<RowProblem, Held> = {
   },
   fits: (problem, settings, facts) => {
     const { k, width } = problem;
-    const full = settings.subgroup === 0 ? noRoom(problem, settings.threads, 1, facts) : undefined;
+    const full = settings.subgroup === 0 ? whyTooMuchStorage(problem, settings.threads, 1, facts) : undefined;
     if (full) return full;
-    if (typeof width !== "number") return "the length of a row is open until a run";
+    if (typeof width !== "number") return "the row length is symbolic";
     const { elements, lanes } = settings;
     if (elements > 1 && !elementsOfLoad(problem).includes(elements))
-      return `no tensor has ${elements} elements in 16 bytes`;
-    if (!isMultipleOf(width, elements)) return `rows of ${width} elements do not divide into pieces of ${elements}`;
-    if (2 * width <= lanes) return `a row has ${width} elements, fewer than half of the threads that would share it`;
+      return `no tensor has ${elements} elements per 16-byte load`;
+    if (!isMultipleOf(width, elements)) return `the row length, ${width}, is not a multiple of ${elements}`;
+    if (2 * width <= lanes)
+      return `a row has ${width} elements, at most half as many as the ${lanes} threads that would share it`;
     if (turnsOf(problem, settings) * elements * Math.max(1, wholeReads(problem)) > mostHeld(settings))
       return `a row of ${width} elements does not fit the registers of ${lanes} threads`;
-    return countsNeighbours(k, k.fused.group!.reduced) || "the elements of a row are not neighbours in memory";
+    return isContiguousAlong(k, k.fused.group!.reduced) || "rows are not contiguous in memory";
   },
   cost: (problem, settings) => {
     const { lanes, elements } = settings;
@@ -80,7 +80,7 @@ function lower(problem: RowProblem, settings: Held): KernelCode {
     // All threads meet at barriers and exchanges, those past the last row with the last row.
     const line = inside.kind === "const" ? { row } : { row: min(row, sub(count, int(1))), inside };
     const all = { threads, lid, lane, lanes, apart: 1 };
-    const combine = subgroup > 0 ? exchangeOf(k, all, subgroup, arrays) : treeOf(k, all, arrays);
+    const combine = subgroup > 0 ? subgroupReduction(k, all, subgroup, arrays) : workgroupReduction(k, all, arrays);
     return lowerRows(k, [line], { first: lane, step: lanes, elements, turns: turnsOf(problem, settings), combine });
   });
   return { ...code, arrays, ...(subgroup > 0 && { subgroupSize: subgroup }) };

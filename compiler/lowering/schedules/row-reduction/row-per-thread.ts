@@ -7,7 +7,7 @@ import { lowerRow } from "./row-lowering.ts";
 
 export const rowPerThread: Schedule<RowProblem, { readonly threads: number }> = {
   name: "row-per-thread",
-  summary: "a thread folds whole rows",
+  summary: "each thread reduces whole rows",
   settings: (facts) => [{ threads: independentThreads(facts) }],
   fits: () => true,
   cost: () => 1,

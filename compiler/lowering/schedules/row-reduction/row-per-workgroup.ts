@@ -4,8 +4,8 @@ import { type ArrayDecl, variable } from "../../../kernel/index.ts";
 import { noSharing } from "../../facts.ts";
 import type { KernelCode } from "../../kernel.ts";
 import type { Schedule } from "../../schedule.ts";
-import { exchangeOf, knownSubgroup, threadOf, treeOf } from "./combine.ts";
-import { countsNeighbours, elementsOfLoad, noRoom, type RowProblem } from "./problem.ts";
+import { knownSubgroup, subgroupReduction, threadOf, workgroupReduction } from "./combine.ts";
+import { elementsOfLoad, isContiguousAlong, type RowProblem, whyTooMuchStorage } from "./problem.ts";
 import { lowerRow } from "./row-lowering.ts";
 
 interface Shared extends Readonly<Record<string, number>> {
@@ -23,7 +23,7 @@ const unroll = 4;
 
 export const rowPerWorkgroup: Schedule<RowProblem, Shared> = {
   name: "row-per-workgroup",
-  summary: "the threads of a workgroup share a row of any length, and fold it piece by piece",
+  summary: "the threads of a workgroup share a row of any length and reduce it in a loop",
   settings: (facts) => {
     if (facts.software) return noSharing;
     const subgroup = knownSubgroup(facts);
@@ -32,16 +32,16 @@ export const rowPerWorkgroup: Schedule<RowProblem, Shared> = {
   },
   fits: (problem, { threads, elements, subgroup }, facts) => {
     const { k, width } = problem;
-    const full = subgroup === 0 ? noRoom(problem, threads, 1, facts) : undefined;
+    const full = subgroup === 0 ? whyTooMuchStorage(problem, threads, 1, facts) : undefined;
     if (full) return full;
     if (typical(width) < threads)
       return `a row has ${width} elements, fewer than the ${threads} threads of a workgroup`;
     if (threads > 64 && typical(width) < leastPieces * threads * elements)
       return `a row has ${width} elements, too few for ${threads} threads`;
     if (elements === 1) return true;
-    if (!elementsOfLoad(problem).includes(elements)) return `no tensor has ${elements} elements in 16 bytes`;
-    if (!isMultipleOf(width, elements)) return `rows of ${width} elements do not divide into pieces of ${elements}`;
-    return countsNeighbours(k, k.fused.group!.reduced) || "the elements of a row are not neighbours in memory";
+    if (!elementsOfLoad(problem).includes(elements)) return `no tensor has ${elements} elements per 16-byte load`;
+    if (!isMultipleOf(width, elements)) return `the row length, ${width}, is not a multiple of ${elements}`;
+    return isContiguousAlong(k, k.fused.group!.reduced) || "rows are not contiguous in memory";
   },
   cost: (_, { threads, elements }) => 1 / (threads * elements),
   lower,
@@ -52,7 +52,7 @@ function lower({ k, rows, width }: RowProblem, { threads, elements, subgroup }: 
   const code = k.perWorkgroup(dimExpr(rows), threads, (row) => {
     const lid = threadOf(threads, subgroup, (name, max) => variable(name, "i32", { min: 0, max }));
     const all = { threads, lid, lane: lid, lanes: threads, apart: 1 };
-    const combine = subgroup > 0 ? exchangeOf(k, all, subgroup, arrays) : treeOf(k, all, arrays);
+    const combine = subgroup > 0 ? subgroupReduction(k, all, subgroup, arrays) : workgroupReduction(k, all, arrays);
     const isLong = typical(width) >= 2 * unroll * threads * elements;
     return lowerRow(k, row, { first: lid, step: threads, elements, ...(isLong && { unroll }), combine });
   });

@@ -25,7 +25,7 @@ export function summedAxis(node: Node): string | undefined {
 }
 
 /** Splits some sums of a graph into parts of the given numbers of elements; `became` maps old nodes to new ones. */
-export function sumsByParts(
+export function splitNormSums(
   graph: Graph,
   parted: ReadonlyMap<Node, number>,
 ): { readonly graph: Graph; readonly became: ReadonlyMap<Node, Node> } {

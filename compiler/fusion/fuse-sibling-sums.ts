@@ -12,7 +12,7 @@ import { typicalSpan } from "./sizes.ts";
 const hosts = ["contraction", "row_reduction"] as const;
 
 /** Moves column sums into earlier kernels; the result is in an order in which it can run. */
-export function joinSums(fusion: Fusion, limits: FusionLimits): Fusion {
+export function fuseSiblingSums(fusion: Fusion, limits: FusionLimits): Fusion {
   const kernels: FusedKernel[] = [];
   const readers = new Map<Node, number[]>();
   for (const kernel of fusion.kernels) {

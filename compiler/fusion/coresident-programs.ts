@@ -6,7 +6,7 @@ import type { PlannedMemory } from "./plan.ts";
 import { deviceBytes, typical } from "./sizes.ts";
 
 /** The parts of a program that its neighbours in memory need. */
-export type Beside = Pick<PlannedMemory, "graph" | "plan">;
+export type CoresidentProgram = Pick<PlannedMemory, "graph" | "plan">;
 
 /** Whether a store keeps an input between runs: parameters and states. */
 export const isKept = (node: Node): boolean => isParameter(node) || isState(node);
@@ -22,7 +22,7 @@ export function sharedSlots(programs: readonly (readonly number[])[]): number[] 
 }
 
 /** Bytes of the inputs and tables of each program, and of the parameters and states, which programs share. */
-export function givenBytes(programs: readonly Beside[]): number {
+export function givenBytes(programs: readonly CoresidentProgram[]): number {
   const kept = new Map(programs.flatMap(({ graph }) => graph.inputs.filter(isKept).map((n) => [inputName(n), n])));
   const own = programs.flatMap(({ graph, plan }) => [
     ...graph.inputs.filter((n) => !isKept(n)),

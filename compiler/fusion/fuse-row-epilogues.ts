@@ -23,7 +23,7 @@ const perLane = 4;
 const leastWorkgroups = 16;
 
 /** Fuses row reductions into products whose workgroups compute whole rows. */
-export function joinRows(fusion: Fusion, places: Placement, limits: FusionLimits): Fusion {
+export function fuseRowEpilogues(fusion: Fusion, places: Placement, limits: FusionLimits): Fusion {
   const { rowTiles, maxBindings } = limits;
   if (!rowTiles) return fusion;
   const kernels = [...fusion.kernels];

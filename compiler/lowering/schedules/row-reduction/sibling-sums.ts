@@ -15,12 +15,12 @@ import {
 import { add, asWritten, div, mul } from "../../../kernel/simplify.ts";
 import type { KernelCode, Lowering } from "../../kernel.ts";
 import { type Columns, columns, lowerColumns } from "./columns.ts";
-import { countsNeighbours, type RowProblem, rowProblem } from "./problem.ts";
+import { isContiguousAlong, type RowProblem, rowProblem } from "./problem.ts";
 import { lowerRows } from "./row-lowering.ts";
 import { rowPerThread } from "./row-per-thread.ts";
 
 /** A kernel's code with that of sums added; the workgroups of the sums come first, since they take longest. */
-export const withSums = (code: KernelCode, sums: readonly Lowering[]): KernelCode => sums.reduce(withSum, code);
+export const withSiblingSums = (code: KernelCode, sums: readonly Lowering[]): KernelCode => sums.reduce(withSum, code);
 
 function withSum(main: KernelCode, k: Lowering): KernelCode {
   const threads = main.workgroup.reduce((n, size) => n * size, 1);
@@ -70,7 +70,7 @@ function sumCode(k: Lowering, threads: number, bytes: number): KernelCode {
 
 /** Four neighbouring rows per thread, if they load as one vec4: then the main kernel can load vec4 as well. */
 function neighboursPerThread({ k, rows }: RowProblem, threads: number): KernelCode | undefined {
-  if (!isMultipleOf(rows, 4) || !countsNeighbours(k, k.fused.group!.rows)) return undefined;
+  if (!isMultipleOf(rows, 4) || !isContiguousAlong(k, k.fused.group!.rows)) return undefined;
   return k.perThread(div(dimExpr(rows), int(4)), threads, (piece) =>
     lowerRows(
       k,

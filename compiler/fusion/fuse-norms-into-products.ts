@@ -11,9 +11,9 @@ import { add, mul } from "../kernel/simplify.ts";
 import { cast, is } from "../ops/index.ts";
 import type { Env } from "./access.ts";
 import { reducedAxes } from "./cores.ts";
+import { coordinateOf, readsAlike, sidesOf, withRows } from "./fuse-row-epilogues.ts";
 import { coresOf, countRegions, type FusedKernel, type Fusion, keptStore } from "./fused-kernel.ts";
 import type { Coordinate, Placement } from "./groups.ts";
-import { coordinateOf, readsAlike, sidesOf, withRows } from "./join-rows.ts";
 import { rootIn } from "./liveness.ts";
 import type { FusionLimits } from "./materialize.ts";
 import { isOne } from "./sizes.ts";
@@ -92,7 +92,7 @@ interface Chain {
 }
 
 /** Fuses norms into products where possible; `refused` says why not, by the partial reductions that are left. */
-export function joinParts(
+export function fuseNormsIntoProducts(
   fusion: Fusion,
   places: Placement,
   limits: FusionLimits,
@@ -184,12 +184,12 @@ function chainOf(
     elements.every((e) => kernels[e]!.kind === "elementwise") &&
     kernels[rows!]!.kind === "row_reduction" &&
     !kernels[rows!]!.beside;
-  if (rows === undefined || !areOwn) return "its statistics are read by other kernels too";
-  if ([parts, rows, ...elements].some(isOut)) return "what it makes is read after the run";
+  if (rows === undefined || !areOwn) return "other kernels read its row statistics too";
+  if ([parts, rows, ...elements].some(isOut)) return "its result is a graph output or part of another tensor";
   const kept = kernels[rows]!.stores.map((s) => s.value);
   for (const at of readers) {
     const core = productOf(kernels[at]!, places);
-    if (!core) return "kernels of another kind than products read it";
+    if (!core) return "a kernel other than a product reads it";
     const values = elements
       .flatMap((e) => kernels[e]!.stores.map((s) => s.value))
       .filter((v) => kernels[at]!.reads.has(v));
@@ -202,12 +202,13 @@ function chainOf(
 /** Why a product cannot normalize a value as it loads it. */
 function whyNotLoaded(reader: FusedKernel, core: Node, value: Node, kept: readonly Node[]): string | undefined {
   const [operand, ...others] = core.operands.filter((o) => readAs(o, value));
-  if (!operand || others.length > 0) return "a product reads it moved to other places";
+  if (!operand || others.length > 0) return "a product reads it through a movement op";
   const over = new Set(reducedAxes(core).map((a) => a.name));
   const [long] = value.type.axes.filter((a) => !isOne(a.size) && kept.every((k) => !hasAxis(k.type, a.name)));
-  if (!long || !over.has(long.name)) return "a product sums over its rows, not along them";
+  if (!long || !over.has(long.name)) return "a product that reads it does not sum over the normalized axis";
   const rowAxes = kept.flatMap((k) => k.type.axes).filter((a) => !isOne(a.size));
-  if (rowAxes.some((a) => findAxis(core.type, a.name)?.size !== a.size)) return "a product sums over its rows too";
+  if (rowAxes.some((a) => findAxis(core.type, a.name)?.size !== a.size))
+    return "a product that reads it sums over its row axes too";
   // Only elementwise ops may be between the value and the statistics of its rows.
   const seen = new Set<Node>();
   const reachesMoved = (n: Node, moved: boolean): boolean => {
@@ -216,9 +217,9 @@ function whyNotLoaded(reader: FusedKernel, core: Node, value: Node, kept: readon
     seen.add(n);
     return n.operands.some((o) => reachesMoved(o, moved || !isElementwise(n)));
   };
-  if (reachesMoved(value, false)) return "what it keeps of a row is moved before it is used";
+  if (reachesMoved(value, false)) return "its row statistics pass through a movement op before they are used";
   const follows = (n: Node): boolean => n === value || (n !== core && !reader.reads.has(n) && n.operands.some(follows));
-  return reader.stores.some((s) => follows(s.value)) ? "what follows a product reads it too" : undefined;
+  return reader.stores.some((s) => follows(s.value)) ? "the epilogue of a product reads it too" : undefined;
 }
 
 /** The per-row values that a value is computed from: as much of its expression as the row reduction can compute. */
@@ -267,7 +268,8 @@ function joinedChain(
     const { stores, reads } = kernel;
     const roots = [...reads].map((r) => fusion.storage.get(r) ?? { root: r });
     const bound = countRegions([...stores.map((s) => s.to), ...roots]);
-    if (bound > maxBindings) return `a product would bind ${bound} buffers, more than ${maxBindings}`;
+    if (bound > maxBindings)
+      return `a product would bind ${bound} buffers, more than the ${maxBindings} that a kernel may bind`;
     const reason = rowParts!.refuses(kernel, fusion, places);
     if (reason) return reason;
   }

@@ -3,13 +3,13 @@ import { boundsOf } from "../ir/dim.ts";
 import { deviceElementBytes } from "../ir/dtype.ts";
 import type { Node } from "../ir/node.ts";
 import { findAxis, hasAxis } from "../ir/type.ts";
+import { productOf } from "./fuse-norms-into-products.ts";
+import { sidesOf } from "./fuse-row-epilogues.ts";
 import { bytesOf, type FusedKernel, type Fusion, type NearMiss } from "./fused-kernel.ts";
 import type { Placement } from "./groups.ts";
-import { productOf } from "./join-parts.ts";
-import { sidesOf } from "./join-rows.ts";
 import type { RowParts } from "./materialize.ts";
 import { spanOf, typicalSpan } from "./sizes.ts";
-import { summedAxis, sumsParts } from "./sum-by-parts.ts";
+import { summedAxis, sumsParts } from "./split-norm-sums.ts";
 
 /** The fewest rows for which products use tiles of rows. */
 const leastRows = 64;
@@ -27,7 +27,7 @@ export interface Weighed {
 }
 
 /** Decides for each norm between products; `refused` gives sums that must not be split, with the reasons. */
-export function weighNorms(
+export function selectNorms(
   fusion: Fusion,
   places: Placement,
   rowParts: RowParts,
@@ -98,10 +98,11 @@ function widthOf(norm: Norm, { widths }: RowParts): number | undefined {
 
 function whyNot(norm: Norm & { readonly places: Placement }, width: number | undefined): string | undefined {
   const { rows, values, readers, axis, sums, places } = norm;
-  if (width === undefined) return `rows of ${lengthOf(norm)} elements do not divide into the parts that tiles have`;
+  if (width === undefined)
+    return `its row length, ${lengthOf(norm)}, is not a multiple of the columns of a tile's partial reduction`;
   const lines = spanOf(rows.type.axes.filter((a) => a.name !== axis));
   const least = typeof lines === "number" ? lines : boundsOf(lines).min;
-  if (least < leastRows) return `its rows may be as few as ${least}`;
+  if (least < leastRows) return `it may have only ${least} rows, and fusion pays from ${leastRows} on`;
   const across = readers.reduce((n, reader) => {
     const { columns, rows: down } = sidesOf(productOf(reader, places)!);
     const own = columns.some((c) => hasAxis(rows.type, c.name)) ? down : columns;
@@ -113,5 +114,5 @@ function whyNot(norm: Norm & { readonly places: Placement }, width: number | und
   const apart = values.reduce((n, v) => n + bytesOf(v), bytesOf(rows)) + bytesOfDispatch;
   const cost = (across * elements * (perElement - normed)) / cacheRate;
   if (cost <= apart) return undefined;
-  return `products that read each row ${across} times would load ${Math.round(cost * cacheRate)} bytes more from a cache to norm it, and a kernel of its own takes as long as ${Math.round(apart * cacheRate)} of these`;
+  return `its consumers read each row ${across} times, so that normalizing on load costs ${Math.round(cost * cacheRate)} more bytes of cache traffic, and a kernel of its own as much time as ${Math.round(apart * cacheRate)}`;
 }
