@@ -195,7 +195,7 @@ async function importFile(source: string): Promise<Record<string, unknown>> {
 
 /** A hint for a file that Node cannot load; "" if there is none. */
 async function loadingHint(error: unknown, manifest: string | undefined): Promise<string> {
-  const { code, message } = error as NodeJS.ErrnoException;
+  const { code, message } = Object(error) as NodeJS.ErrnoException; // anything can be thrown, undefined too
   if (code === "ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX")
     return "Node only strips types: enum, namespace and parameter properties are not supported; use a union of strings, or plain fields";
   if (code === "ERR_MODULE_NOT_FOUND")
