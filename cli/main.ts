@@ -11,6 +11,7 @@ import { adapterNames, anyGpu } from "./adapters.ts";
 import { checkTypes, checkTypesFlag } from "./check-types.ts";
 import { faultText } from "./fault-text.ts";
 import { helpStyle } from "./help.ts";
+import { leaveNoTemporaries } from "./interruption.ts";
 import {
   byteCount,
   collect,
@@ -33,6 +34,7 @@ export async function main(argv: readonly string[]): Promise<number> {
   Error.stackTraceLimit = Math.max(Error.stackTraceLimit, framesKept); // the user's frame may be below many of ours
   let status = 0;
   let trace: OpenTrace | undefined;
+  const tidy = leaveNoTemporaries();
   const program = commands((code) => {
     status = code;
   }).hook("preAction", async (command, chosen) => {
@@ -48,6 +50,7 @@ export async function main(argv: readonly string[]): Promise<number> {
     return report(error);
   } finally {
     trace?.dispose();
+    tidy.dispose();
   }
 }
 

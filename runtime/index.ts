@@ -28,6 +28,7 @@ export {
   requireFreeSpace,
   requireWritable,
   type WriteOptions,
+  watchTemporaries,
   writeAtomically,
   writeFileAtomically,
 } from "./files.ts";
