@@ -60,7 +60,11 @@ it.each([
     /validate must be an object with every, run and perhaps best: \{ metric, mode: "max" or "min" \}/,
   ],
   ["start", "() => tinyJob(1, { initial: async () => 3 as never })", "is given an initial value that is not a tensor"],
-  ["number", "() => tinyJob(1, { finish: async () => 4 as never })", "returned number 4; expected an object of results"],
+  [
+    "number",
+    "() => tinyJob(1, { finish: async () => 4 as never })",
+    "returned number 4; expected an object of results",
+  ],
   ["finish", "() => tinyJob(1, { finish: async () => ({ a: 5n }) as never })", "returned an object that is not JSON"],
   [
     "object",
