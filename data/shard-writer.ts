@@ -26,9 +26,7 @@ export async function writeShards(
   out: string,
   maxBytes: number,
 ): Promise<ShardsWritten> {
-  // Before the samples are read; a link counts, wherever it leads, since a folder cannot take its name.
-  if (lstatSync(out, { throwIfNoEntry: false }))
-    throw new UsageError(`"${out}" already exists: name a new folder, or remove it`);
+  if (isTaken(out)) throw new UsageError(`"${out}" already exists: name a new folder, or remove it`);
   const staging = `${out.replace(/\/+$/, "")}.unfinished-${process.pid}`;
   try {
     // Not recursive if the parent exists: Node's own recursive mkdir never returns for a folder that cannot be created
@@ -43,6 +41,15 @@ export async function writeShards(
     await rm(staging, { recursive: true, force: true }).catch(() => {}); // the first error is the one to report
     if ((error as { code?: string }).code === undefined) throw error;
     throw new FileError(`shards cannot be written to "${out}": ${reasonOf(error)}`, { cause: error });
+  }
+}
+
+/** Whether a folder cannot take a name: links count too, wherever they lead. */
+function isTaken(path: string): boolean {
+  try {
+    return lstatSync(path) !== undefined;
+  } catch {
+    return false; // what else is wrong with the path shows when the folder is made
   }
 }
 
