@@ -42,6 +42,7 @@ async function run(code) {
   const { main, report } = await import(pathToFileURL(code).href);
   // What a timer or a promise that nobody waits for throws reaches no command: it is told as all else is.
   process.on("uncaughtException", (error) => process.exit(report(error)));
+  process.on("unhandledRejection", (reason) => process.exit(report(reason))); // which may be no Error
   process.exitCode = await main(process.argv.slice(2));
 }
 

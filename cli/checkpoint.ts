@@ -10,8 +10,14 @@ import { escapeControls, openSafetensors } from "../runtime/index.ts";
 import { calledAsItIs } from "./family-name.ts";
 import { configJson, flattened, type OwnConfig, readOwnConfig, withKnown } from "./own-config.ts";
 
-/** Whether a path is an existing folder. */
-export const isFolder = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
+/** Whether a path is an existing folder; a path that cannot be one, such as a loop of links, is not. */
+export function isFolder(path: string): boolean {
+  try {
+    return statSync(path).isDirectory();
+  } catch {
+    return false;
+  }
+}
 
 /** The weights that a command reads: those given, else those of the model if that is a checkpoint's folder. */
 export const weightsOf = (source: string, given: string | undefined): string | undefined =>

@@ -1,6 +1,6 @@
 /** Error messages, and the exit status of the command. */
 import { HeddleError, InternalError } from "../compiler/index.ts";
-import { escapeControls } from "../runtime/index.ts";
+import { asFileError, escapeControls } from "../runtime/index.ts";
 import { InterruptedError } from "./interruption.ts";
 import { userFault, withPlace } from "./user-fault.ts";
 
@@ -14,13 +14,17 @@ export function faultText(error: unknown): { readonly text: string; readonly sta
     const status = error instanceof InterruptedError ? error.status : 1;
     return { text: escapeControls(withPlace(error)), status };
   }
+  const ofUser = error instanceof InternalError ? undefined : userFault(error);
+  if (ofUser !== undefined) return { text: escapeControls(ofUser), status: 1 };
   if (
     error instanceof RangeError &&
     /^Array buffer allocation failed|^Invalid (typed )?array (buffer )?length/.test(error.message)
   )
     return { text: "out of memory: use a smaller model, --batch or number of beams", status: 1 };
-  const ofUser = error instanceof InternalError ? undefined : userFault(error);
-  if (ofUser !== undefined) return { text: escapeControls(ofUser), status: 1 };
+  // What the operating system refuses is never a fault of ours, even where no caller said what was being done.
+  const { path } = error as NodeJS.ErrnoException;
+  const told = typeof path === "string" ? asFileError(error, "read or write", path) : error;
+  if (told instanceof HeddleError) return { text: escapeControls(`${told.name}: ${told.message}`), status: 1 };
   const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
   return { text: `heddle itself failed; please report this:\n${escapeControls(text)}`, status: 2 };
 }

@@ -1,5 +1,7 @@
 /** External interruption of a command: Ctrl-C, a termination request, a closed terminal or pipe. */
+import { rmSync } from "node:fs";
 import { HeddleError } from "../compiler/index.ts";
+import { watchTemporaries } from "../runtime/index.ts";
 
 /** Exit statuses by convention: 128 + the signal's number. */
 const statuses = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
@@ -77,4 +79,31 @@ export async function untilInterrupted(body: (signal: AbortSignal) => Promise<vo
   } finally {
     ending.dispose();
   }
+}
+
+/**
+ * Removes temporary files when a signal ends a command that does not listen for signals itself. Only while there are
+ * any: a listener would keep a signal from ending a long computation at once.
+ */
+export function leaveNoTemporaries(): { readonly dispose: () => void } {
+  let left: ReadonlySet<string> = new Set();
+  const onSignal = (name: NodeJS.Signals) => {
+    if (process.listenerCount(name) > 1) return; // others end the command
+    for (const path of left) rmSync(path, { force: true });
+    process.exit(statuses[name as keyof typeof statuses]);
+  };
+  const stop = () => {
+    for (const name of signals) process.off(name, onSignal);
+  };
+  watchTemporaries((held) => {
+    left = held;
+    stop();
+    if (held.size > 0) for (const name of signals) process.on(name, onSignal);
+  });
+  return {
+    dispose: () => {
+      watchTemporaries(undefined);
+      stop();
+    },
+  };
 }

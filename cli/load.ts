@@ -195,7 +195,7 @@ async function importFile(source: string): Promise<Record<string, unknown>> {
 
 /** A hint for a file that Node cannot load; "" if there is none. */
 async function loadingHint(error: unknown, manifest: string | undefined): Promise<string> {
-  const { code, message } = error as NodeJS.ErrnoException;
+  const { code, message } = Object(error) as NodeJS.ErrnoException; // anything can be thrown, undefined too
   if (code === "ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX")
     return "Node only strips types: enum, namespace and parameter properties are not supported; use a union of strings, or plain fields";
   if (code === "ERR_MODULE_NOT_FOUND")
@@ -220,14 +220,19 @@ function whereAndWhy(error: unknown): string {
 }
 
 function pick<T>(module: Record<string, unknown>, kind: string, source: string, how: string): T {
-  if (isKind(module.default, kind)) return module.default as T;
-  const found = Object.entries(module).filter(([, value]) => isKind(value, kind));
   const what = kind.replace("heddle.", "");
+  const whole = (found: unknown): T => {
+    const { name, config, build } = found as Record<string, unknown>;
+    if (typeof name === "string" && typeof config === "object" && typeof build === "function") return found as T;
+    throw new UsageError(`"${source}" exports a ${what} without its name, config or build: ${how}`);
+  };
+  if (isKind(module.default, kind)) return whole(module.default);
+  const found = Object.entries(module).filter(([, value]) => isKind(value, kind));
   if (found.length > 1) {
     const names = found.map(([name]) => name).join(", ");
     throw new UsageError(`"${source}" exports several ${what}s, ${names}: export one of them as default`);
   }
-  if (found.length === 1) return found[0]![1] as T;
+  if (found.length === 1) return whole(found[0]![1]);
   const other = "default" in module ? `, and its default export is ${kindOfValue(module.default)}` : "";
   throw new UsageError(`"${source}" exports no ${what}${other}: ${how}`);
 }

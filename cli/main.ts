@@ -11,6 +11,7 @@ import { checkTypes, checkTypesFlag } from "./check-types.ts";
 import { dataCommands } from "./data-commands.ts";
 import { faultText } from "./fault-text.ts";
 import { helpStyle } from "./help.ts";
+import { leaveNoTemporaries } from "./interruption.ts";
 import { collect, duration, memoryBudget, positiveNumber, seed, share, wholeNumber } from "./option-values.ts";
 import { shardOption, shardSize } from "./shard-options.ts";
 
@@ -25,6 +26,7 @@ export async function main(argv: readonly string[]): Promise<number> {
   Error.stackTraceLimit = Math.max(Error.stackTraceLimit, framesKept); // the user's frame may be below many of ours
   let status = 0;
   let trace: OpenTrace | undefined;
+  const tidy = leaveNoTemporaries();
   const program = commands((code) => {
     status = code;
   }).hook("preAction", async (command, chosen) => {
@@ -40,6 +42,7 @@ export async function main(argv: readonly string[]): Promise<number> {
     return report(error);
   } finally {
     trace?.dispose();
+    tidy.dispose();
   }
 }
 

@@ -1,5 +1,5 @@
 /** Writes WebDataset shards: 000000.tar and so on, with an image, a text and a JSON of the same key for each sample. */
-import { existsSync } from "node:fs";
+import { existsSync, lstatSync } from "node:fs";
 import { type FileHandle, mkdir, open, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { pack } from "tar-stream";
@@ -26,7 +26,7 @@ export async function writeShards(
   out: string,
   maxBytes: number,
 ): Promise<ShardsWritten> {
-  if (existsSync(out)) throw new UsageError(`"${out}" already exists: name a new folder, or remove it`);
+  if (isTaken(out)) throw new UsageError(`"${out}" already exists: name a new folder, or remove it`);
   const staging = `${out.replace(/\/+$/, "")}.unfinished-${process.pid}`;
   try {
     // Not recursive if the parent exists: Node's own recursive mkdir never returns for a folder that cannot be created
@@ -38,9 +38,18 @@ export async function writeShards(
     await rename(staging, out);
     return written;
   } catch (error) {
-    await rm(staging, { recursive: true, force: true });
+    await rm(staging, { recursive: true, force: true }).catch(() => {}); // the first error is the one to report
     if ((error as { code?: string }).code === undefined) throw error;
     throw new FileError(`shards cannot be written to "${out}": ${reasonOf(error)}`, { cause: error });
+  }
+}
+
+/** Whether a folder cannot take a name: links count too, wherever they lead. */
+function isTaken(path: string): boolean {
+  try {
+    return lstatSync(path) !== undefined;
+  } catch {
+    return false; // what else is wrong with the path shows when the folder is made
   }
 }
 
@@ -48,7 +57,7 @@ async function writeInto(folder: string, samples: AsyncIterable<RawSample>, maxB
   let shard: { readonly file: FileHandle; bytes: number } | undefined;
   let [shards, count, bytes] = [0, 0, 0];
   const close = async () => {
-    await shard?.file.write(endOfTar);
+    await shard?.file.writeFile(endOfTar); // unlike write, all of it or an error
     await shard?.file.sync();
     await shard?.file.close();
     shard = undefined;

@@ -33,8 +33,8 @@ export function kindOfValue(value: unknown): string {
   if (typeof value === "function") return "a function";
   if (isPromise(value)) return "a promise";
   if (isTensor(value)) return "a tensor";
-  if (typeof value === "number") return `the number ${value}`; // NaN and infinities are none in JSON
-  return typeof value === "object" ? "an object" : `the ${typeof value} ${JSON.stringify(value)}`;
+  if (typeof value === "object") return "an object";
+  return `the ${typeof value} ${typeof value === "string" ? JSON.stringify(value) : String(value)}`; // JSON has no NaN
 }
 
 export const isPromise = (value: unknown): boolean => typeof (value as { then?: unknown } | null)?.then === "function";
@@ -46,6 +46,19 @@ export const isTensor = (value: unknown): boolean =>
 /** A plain record: not an array, promise, function or tensor. */
 export const isPlain = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === "object" && value !== null && !Array.isArray(value) && !isPromise(value) && !isTensor(value);
+
+/**
+ * One message for each default that is no setting: neither a number, a string or a boolean, nor a list or a group of
+ * those.
+ */
+export function valueFaults(at: string, value: unknown, holders: readonly unknown[] = []): string[] {
+  if (typeof value === "string" || typeof value === "boolean") return [];
+  if (typeof value === "number" && !Number.isNaN(value)) return [];
+  if (holders.includes(value)) return [`${at} contains itself`];
+  if (!Array.isArray(value) && !isPlain(value))
+    return [`${at} is ${kindOfValue(value)}; expected a number, a string, a boolean, or a list or group of those`];
+  return Object.entries(value).flatMap(([key, inner]) => valueFaults(`${at}.${key}`, inner, [...holders, value]));
+}
 
 /** One message for each field of a record that is not in `known`. */
 export function strayFields(what: string, value: object, known: readonly string[]): string[] {

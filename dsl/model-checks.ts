@@ -10,6 +10,7 @@ import {
   kindOfValue,
   refuse,
   strayFields,
+  valueFaults,
 } from "./declared.ts";
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -72,7 +73,7 @@ export function checkedModel<M extends object>(record: M): M {
     ...strayFields("a model", model, [...Object.keys(modelFields), "kind"]),
     ...(name === "the model" ? [`a model needs \`name\`, a string, got ${kindOfValue(model.name)}`] : []),
     ...(isPlain(model.config)
-      ? []
+      ? valueFaults(`${name}.config`, model.config)
       : [`${name} needs \`config\`, an object of settings, got ${kindOfValue(model.config)}`]),
     ...recordOf(name, "configs", model.configs, (at, config) =>
       isPlain(config) ? [] : [`${at} must be an object of the settings that differ, got ${kindOfValue(config)}`],

@@ -167,6 +167,11 @@ const optimizerFaults = (at: string, { rate, ...rest }: Readonly<Record<string, 
   ...(typeof rate === "function"
     ? []
     : [`${at} needs \`rate\`, a schedule such as constantRate(1e-3), got ${kindOfValue(rate)}`]),
+  ...["weightDecay", "clip", "beta1", "beta2", "epsilon"].flatMap((key) =>
+    rest[key] === undefined || Number.isFinite(rest[key])
+      ? []
+      : [`${at}: ${key} must be a number, got ${kindOfValue(rest[key])}`],
+  ),
 ];
 
 /** The precision that a job's setting names. Throws UsageError for any other. */

@@ -56,14 +56,34 @@ export async function stageFile(
   const fs = options.fs ?? fileSystem;
   const { target, mode } = await explainingFaults("write", path, () => resolveTarget(fs, path));
   const temporary = join(dirname(target), temporaryName(basename(target)));
-  const discard = () => fs.remove(temporary);
+  const discard = () => fs.remove(temporary).finally(() => forget(temporary));
+  hold(temporary);
   try {
     await writeNew(fs, temporary, mode, path, produce, options.signal);
   } catch (error) {
     await discard().catch(() => {}); // the first error is the one to report
     throw await withFreeSpace(fs, error, path);
   }
-  return { commit: () => commitFile(fs, temporary, target, path), discard };
+  const commit = () => commitFile(fs, temporary, target, path).finally(() => forget(temporary));
+  return { commit, discard };
+}
+
+const held = new Set<string>();
+let watcher: ((held: ReadonlySet<string>) => void) | undefined;
+
+function hold(temporary: string): void {
+  held.add(temporary);
+  watcher?.(held);
+}
+
+function forget(temporary: string): void {
+  held.delete(temporary);
+  watcher?.(held);
+}
+
+/** Calls `watch` with the paths of all temporary files whenever one begins or ends, so that a signal can remove them. */
+export function watchTemporaries(watch: ((held: ReadonlySet<string>) => void) | undefined): void {
+  watcher = watch;
 }
 
 async function writeNew(

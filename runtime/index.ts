@@ -19,7 +19,7 @@ export {
   rangesOf,
 } from "./collectives/index.ts";
 export { drawnWeights } from "./drawn-weights.ts";
-export { escapeControls, fileError, formatBytes, quoted } from "./file-errors.ts";
+export { asFileError, escapeControls, fileError, formatBytes, quoted } from "./file-errors.ts";
 export type { FileInfo, FileSystem, OpenFile } from "./file-system.ts";
 export {
   type ByteSink,
@@ -28,6 +28,7 @@ export {
   requireFreeSpace,
   requireWritable,
   type WriteOptions,
+  watchTemporaries,
   writeAtomically,
   writeFileAtomically,
 } from "./files.ts";

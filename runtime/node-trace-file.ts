@@ -4,7 +4,7 @@
  * run leaves a readable file and a long one is not held in memory. A kill in the middle of a write may truncate it: the
  * format allows an array without its end.
  */
-import { closeSync, openSync, writeSync } from "node:fs";
+import { closeSync, openSync, statSync, writeSync } from "node:fs";
 import {
   type SpanFacts,
   setTimeline,
@@ -14,7 +14,7 @@ import {
   tracks,
   UsageError,
 } from "../compiler/index.ts";
-import { asFileError } from "./file-errors.ts";
+import { asFileError, fileError } from "./file-errors.ts";
 
 /** Buffered characters, and milliseconds, after which events are written. */
 const keptBack = 64 * 1024;
@@ -128,6 +128,10 @@ export function openTrace(path: string): OpenTrace {
   if (timeline()) throw new UsageError("a timeline is already being written: a process can write only one at a time");
   let file: TraceFile;
   try {
+    const found = statSync(path, { throwIfNoEntry: false });
+    // Opening a pipe without a reader would block forever.
+    if (found && !found.isFile() && !found.isDirectory())
+      throw fileError(path, "cannot be written: it is a device or a pipe", "name a regular file");
     file = new TraceFile(path);
   } catch (error) {
     throw asFileError(error, "write", path);

@@ -1,5 +1,6 @@
 /** `heddle init`: creates a project. */
 import { existsSync } from "node:fs";
+import { rm } from "node:fs/promises";
 import { basename, join, relative, resolve } from "node:path";
 import { heddleVersion } from "../../api/node-index.ts";
 import { FileError } from "../../compiler/index.ts";
@@ -20,7 +21,7 @@ export async function initCommand(folder: string, args: { readonly json: boolean
   if (there.length > 0)
     throw new FileError(`"${folder}" already has ${there.join(", ")}: choose another folder, such as a new one`);
   await makeFolder(root);
-  for (const [path, content] of Object.entries(files)) await writeFileAtomically(join(root, path), content);
+  await writeAll(root, files);
   const here = relative(process.cwd(), root);
   const text = [
     `created ${Object.keys(files).join(", ")} in ${root}`,
@@ -31,6 +32,20 @@ export async function initCommand(folder: string, args: { readonly json: boolean
   ];
   process.stdout.write(args.json ? `${json({ folder: root, files: Object.keys(files) })}\n` : `${text.join("\n")}\n`);
   return 0;
+}
+
+/** Writes all files; if one cannot be written, those before it are removed, so that the command can be repeated. */
+async function writeAll(root: string, files: Readonly<Record<string, string>>): Promise<void> {
+  const written: string[] = [];
+  try {
+    for (const [path, content] of Object.entries(files)) {
+      await writeFileAtomically(join(root, path), content);
+      written.push(join(root, path));
+    }
+  } catch (error) {
+    await Promise.all(written.map((path) => rm(path, { force: true })));
+    throw error;
+  }
 }
 
 /** A folder's name as a valid npm package name: lower case, without characters that a URL would escape. */

@@ -98,10 +98,23 @@ const spanOf = (axes: readonly Axis[]): number | undefined =>
 /** The possible numbers of parts of an axis; along an innermost axis, groups of eight elements stay together. */
 function partsOf({ size }: Axis, depth: number, isInnermost: boolean): number[] {
   const length = size as number;
-  const found: number[] = [];
-  for (let parts = 2; parts <= Math.min(length, depth / leastPart); parts++)
-    if (length % parts === 0 && !(isInnermost && length % 8 === 0 && (length / parts) % 8 !== 0)) found.push(parts);
-  return found;
+  if (length > longest) return [];
+  const fits = (parts: number) => !(isInnermost && length % 8 === 0 && (length / parts) % 8 !== 0);
+  return divisorsOf(length).filter((parts) => parts >= 2 && parts <= depth / leastPart && fits(parts));
+}
+
+/** Kernels count in i32: a longer axis is refused when it is lowered. */
+const longest = 2 ** 31 - 1;
+
+/** In ascending order. */
+function divisorsOf(n: number): number[] {
+  const [small, large]: [number[], number[]] = [[], []];
+  for (let d = 1; d * d <= n; d++) {
+    if (n % d !== 0) continue;
+    small.push(d);
+    if (d * d !== n) large.push(n / d);
+  }
+  return [...small, ...large.reverse()];
 }
 
 /** Estimates the time of a product in parts: compute per processor, plus the memory traffic of the parts. */

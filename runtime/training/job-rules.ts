@@ -1,5 +1,5 @@
 /** Validates training jobs at run time, since job files may be plain JavaScript. */
-import { UsageError } from "../../compiler/index.ts";
+import { didYouMean, UsageError } from "../../compiler/index.ts";
 import { isRecord } from "../cached-file.ts";
 import { quoted } from "../file-errors.ts";
 import type { TrainingBatch, TrainingJob } from "./job.ts";
@@ -29,7 +29,8 @@ export function requireRunnable({
 }
 
 const parts: readonly (readonly [name: string, needed: string, is: (x: unknown) => boolean])[] = [
-  ["step", "the result of trainingStep", (x) => isRecord(x) && isRecord(x.graph)],
+  ["step", "the result of trainingStep", (x) => isRecord(x) && isRecord(x.graph) && Array.isArray(x.trained)],
+  ["sizes", "an object of sizes by name, such as { batch: 32 }", isRecord],
   ["batches", "a function that yields batches, such as async function* () {}", isFunction],
   ["initial", "a function from a parameter's name to its tensor", isFunctionOrNone],
   [
@@ -39,13 +40,41 @@ const parts: readonly (readonly [name: string, needed: string, is: (x: unknown) 
   ],
   ["dispose", "a function", isFunctionOrNone],
   ["finish", "a function", isFunctionOrNone],
-  ["validate", "an object with every and run", (x) => x === undefined || (isRecord(x) && isFunction(x.run))],
+  [
+    "validate",
+    'an object with every, run and perhaps best: { metric, mode: "max" or "min" }',
+    (x) => x === undefined || (isRecord(x) && isFunction(x.run) && (x.best === undefined || isBest(x.best))),
+  ],
   [
     "next",
     "an array of stages, each with name and build",
     (x) => x === undefined || (Array.isArray(x) && x.every((stage) => isRecord(stage) && isFunction(stage.build))),
   ],
 ];
+
+const isBest = (x: unknown): boolean =>
+  isRecord(x) && typeof x.metric === "string" && (x.mode === "max" || x.mode === "min");
+
+const fields: Readonly<Record<keyof TrainingJob, true>> = {
+  step: true,
+  steps: true,
+  sizes: true,
+  seed: true,
+  checkpointEvery: true,
+  checkpointMinutes: true,
+  batches: true,
+  ownRows: true,
+  initial: true,
+  model: true,
+  checkpoints: true,
+  listing: true,
+  told: true,
+  report: true,
+  dispose: true,
+  validate: true,
+  finish: true,
+  next: true,
+};
 
 function isFunction(x: unknown): boolean {
   return typeof x === "function";
@@ -59,9 +88,17 @@ function isFunctionOrNone(x: unknown): boolean {
 export function requireBuilt(built: unknown, what: string): TrainingJob {
   if (!isRecord(built))
     throw new UsageError(`${what}: build must return a training { step, steps, ... }, got ${wordsFor(built)}`);
-  const faults = parts.flatMap(([name, needed, is]) =>
-    is(built[name]) ? [] : [`${what}: ${name} must be ${needed}, got ${wordsFor(built[name])}`],
-  );
+  const known = Object.keys(fields);
+  const faults = [
+    ...parts.flatMap(([name, needed, is]) =>
+      is(built[name]) ? [] : [`${what}: ${name} must be ${needed}, got ${wordsFor(built[name])}`],
+    ),
+    ...Object.keys(built).flatMap((key) =>
+      known.includes(key)
+        ? []
+        : [`${what}: a training has no field "${key}"${didYouMean(key, known) || `; it has ${known.join(", ")}`}`],
+    ),
+  ];
   if (faults.length > 0) throw new UsageError(faults.join("\n"));
   return built as unknown as TrainingJob;
 }
@@ -80,8 +117,10 @@ export function requireBatch(batch: TrainingBatch, step: number): void {
     );
 }
 
-/** Checks that the return value of a job's function is JSON. Throws UsageError otherwise. */
+/** Checks that a job's function returned an object of JSON values, or nothing. Throws UsageError otherwise. */
 export function requireJson<T>(given: T, what: string): T {
+  if (given !== undefined && !isRecord(given))
+    throw new UsageError(`${what} returned ${wordsFor(given)}; expected an object of results by name`);
   if (given === undefined || isJson(given)) return given;
   throw new UsageError(`${what} returned ${wordsFor(given)} that is not JSON: it contains a BigInt or a cycle`);
 }
@@ -102,7 +141,8 @@ export function requireFigures(figures: unknown): void {
   throw new UsageError(`validate.run returned ${given}; expected an object of numbers by name, such as { loss: 0.5 }`);
 }
 
-function wordsFor(value: unknown): string {
+/** Describes a value of the wrong type, for messages. */
+export function wordsFor(value: unknown): string {
   if (value === null || value === undefined) return String(value);
   if (Array.isArray(value)) return "an array";
   if (typeof value === "string") return `the string ${quoted(value)}`;

@@ -46,6 +46,10 @@ export function initialValue(node: Node, seed: number): HostTensor {
 export async function startingValue(job: Pick<TrainingJob, "initial" | "seed">, node: Node): Promise<HostTensor> {
   const inherited = await job.initial?.(inputName(node));
   if (!inherited) return initialValue(node, job.seed);
+  if (typeof inherited.data?.length !== "number")
+    throw new UsageError(
+      `"${inputName(node)}" is given an initial value that is not a tensor: create one with hostTensor(dtype, axes, data)`,
+    );
   if (inherited.data.length === elementCount(sizes(node))) return inherited;
   throw new UsageError(
     `"${inputName(node)}" is ${printType(node.type)}, but its initial value has ${inherited.data.length} elements`,

@@ -31,6 +31,34 @@ test("a page's drop without a file is no picture", async () => {
   await expect(picture(any(undefined), { size: 8 })).rejects.toThrow("an image must be a File, a Blob, a URL, bytes");
 });
 
+describe("defaults that are no settings", () => {
+  const circle: Record<string, unknown> = { side: 8 };
+  circle.inner = { circle };
+  test.each([
+    [circle, "bad.config.inner.circle contains itself"],
+    [{ a: Number.NaN }, "bad.config.a is the number NaN; expected a number"],
+    [{ a: 5n }, "bad.config.a is the bigint 5; expected a number"],
+    [{ a: [1, () => 1] }, "bad.config.a.1 is a function; expected a number"],
+  ])("of a model are named (%#)", (config, says) => {
+    expect(() => h.defineModel({ name: "bad", summary: "", config: any(config), build: any(line) })).toThrow(says);
+  });
+
+  test.each([
+    [circle, 'the job "bad": the setting "inner" must be a number, a string or a boolean, got an object'],
+    [{ a: 5n }, 'the setting "a" must be a number, a string or a boolean, got bigint 5'],
+    [{ a: Number.NaN }, 'the setting "a" must be a number, a string or a boolean, got number NaN'],
+  ])("of a job are named (%#)", (config, says) => {
+    expect(() => h.defineJob({ name: "bad", summary: "", config: any(config), build: any(line) })).toThrow(says);
+  });
+
+  test("of an optimizer are named", () => {
+    const optimizer = { rate: h.constantRate(0.1), weightDecay: any("1") };
+    expect(() => h.defineStage({ name: "bad", optimizer, loss: any(line) })).toThrow(
+      'the optimizer of stage "bad": weightDecay must be a number, got the string "1"',
+    );
+  });
+});
+
 describe("weights in memory", () => {
   test.each([
     [tensor(1, 2, 3), "f32[point=3]"],

@@ -1,7 +1,7 @@
 /** Files that a command is given, and those that it is to write: each mistake is one message, and nothing is spoilt. */
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from "node:fs";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { afterAll, describe, expect, it } from "vitest";
 import { heddle, modelFile, scratch } from "./support.ts";
 
@@ -12,6 +12,13 @@ const onLinux = it.skipIf(process.platform !== "linux");
 describe("a file in the place of a model", () => {
   it.each([
     ["throws", 'throw new Error("boom");', /"[^"]+throws\.ts" cannot be loaded: Error at .*throws\.ts:1:7: boom/],
+    ["throws-nothing", "throw undefined;", /"[^"]+throws-nothing\.ts" cannot be loaded: undefined was thrown/],
+    [
+      "is-half-a-model",
+      'export default { kind: "heddle.model", name: "half" };',
+      /exports a model without its name, config or build: export default defineModel/,
+    ],
+    ["asks-too-much", "new Array(-1);", /asks-too-much\.ts:1:1: Invalid array length/],
     ["imports", 'import x from "nowhere-at-all";\nexport default x;', /cannot be loaded: .*nowhere-at-all/],
     ["breaks", "export default {", /cannot be loaded: [\s\S]*breaks\.ts:1/],
     [
@@ -31,6 +38,16 @@ describe("a file in the place of a model", () => {
       status: 1,
       err: expect.stringContaining("is not a file"),
     });
+  });
+
+  onLinux("that leads nowhere: a loop of links, a name longer than any file's", async () => {
+    symlinkSync("loop", folder.at("loop"));
+    for (const path of [folder.at("loop"), "a".repeat(5000)]) {
+      const asModel = await heddle("inspect", path);
+      expect(asModel).toMatchObject({ status: 1, err: expect.stringMatching(/is not a model|unknown model/) });
+      const asWeights = await heddle("export", modelFile("tiny-model.ts"), "--weights", path, "--out", folder.at("w"));
+      expect(asWeights).toMatchObject({ status: 1, err: expect.stringMatching(/links form a loop|name is too long/) });
+    }
   });
 
   it("whose mistakes are many: the first are shown", async () => {
@@ -109,4 +126,34 @@ describe("export", () => {
     await new Promise((done) => child.on("exit", done));
     expect(told).toBe("");
   });
+});
+
+onLinux("init leaves nothing behind where it cannot write all", async () => {
+  mkdirSync(folder.at("project"));
+  symlinkSync("train.ts", folder.at("project", "train.ts"));
+  const { status, err } = await heddle("init", folder.at("project"));
+  expect([status, err]).toEqual([1, expect.stringContaining("its symbolic links form a loop")]);
+  expect(readdirSync(folder.at("project"))).toEqual(["train.ts"]);
+});
+
+onLinux("a timeline is not written to a pipe, which would wait for a reader for ever", async () => {
+  execFileSync("mkfifo", [folder.at("pipe")]);
+  const { status, err } = await heddle("--trace", folder.at("pipe"), "models");
+  expect([status, err]).toEqual([1, expect.stringContaining("it is a device or a pipe")]);
+});
+
+onLinux("a signal in the middle of a write leaves no temporary file", async () => {
+  const door = (path: string) => pathToFileURL(modelFile(path)).href;
+  const script = `import { leaveNoTemporaries } from "${door("../../cli/interruption.ts")}";
+import { writeAtomically } from "${door("../../runtime/index.ts")}";
+leaveNoTemporaries();
+await writeAtomically(process.argv[1], async (sink) => {
+  await sink(new Uint8Array(9));
+  process.kill(process.pid, "SIGTERM");
+  await new Promise((done) => setTimeout(done, 60_000));
+});`;
+  mkdirSync(folder.at("killed"));
+  const child = spawn(process.execPath, ["--input-type=module", "-e", script, folder.at("killed", "x")]);
+  expect(await new Promise((done) => child.on("exit", done))).toBe(143);
+  expect(readdirSync(folder.at("killed"))).toEqual([]);
 });

@@ -52,6 +52,19 @@ it.each([
     "() => tinyJob(1, { validate: { every: 1, run: async () => ({ loss: 'x' }) } as never })",
     'validate.run returned "loss" that is the string "x"; expected an object of numbers',
   ],
+  ["sizes", "() => ({ ...tinyJob(1), sizes: undefined })", "sizes must be an object of sizes by name"],
+  ["misspelt", "() => ({ ...tinyJob(1), validte: {} })", 'a training has no field "validte"; did you mean "validate"?'],
+  [
+    "mode",
+    "() => tinyJob(1, { validate: { every: 1, run: async () => ({}), best: { metric: 'loss', mode: 'mim' } } as never })",
+    /validate must be an object with every, run and perhaps best: \{ metric, mode: "max" or "min" \}/,
+  ],
+  ["start", "() => tinyJob(1, { initial: async () => 3 as never })", "is given an initial value that is not a tensor"],
+  [
+    "number",
+    "() => tinyJob(1, { finish: async () => 4 as never })",
+    "returned number 4; expected an object of results",
+  ],
   ["finish", "() => tinyJob(1, { finish: async () => ({ a: 5n }) as never })", "returned an object that is not JSON"],
   [
     "object",
@@ -86,6 +99,11 @@ it.each([
     "unheard",
     "() => { void Promise.reject(new Error('unheard')); return new Promise(() => {}); }",
     /^Error at .*unheard\.ts:3:\d+: unheard\n/,
+  ],
+  [
+    "unsaid",
+    "() => { void Promise.reject(undefined); return new Promise(() => {}); }",
+    /^undefined was thrown, which is not an Error/,
   ],
 ])("%s ends with one message and not with success", async (name, build, says) => {
   const { err, status } = await alone(jobFile(name, build));

@@ -1,7 +1,7 @@
 import { execFileSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { mkdir, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { mkdir, symlink, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { encodedBytes } from "../../data/images.ts";
 import { holdings, openData, type SampleKind, survey, writeShards } from "../../data/index.ts";
@@ -155,6 +155,13 @@ describe("writeShards", () => {
     expect(readdirSync(parent)).toEqual([]);
     await mkdir(out);
     await expect(writeShards([] as never, out, 1e9)).rejects.toThrow(/already exists/);
+    // A link to nothing, before the samples are read: a folder cannot take its name.
+    const link = join(dirname(out), "link");
+    await symlink("nowhere", link);
+    await expect(writeShards(failing(), link, 1e9)).rejects.toThrow(/already exists/);
+    await writeFile(join(dirname(out), "file"), "");
+    const inFile = writeShards([] as never, join(dirname(out), "file", "x"), 1e9);
+    await expect(inFile).rejects.toThrow(/shards cannot be written to .*: part of the path is not a folder/);
     expect(existsSync(out)).toBe(true);
   });
 });
