@@ -37,6 +37,7 @@ import {
   textPolicy,
   textStream,
   tokensBegun,
+  type WritingLimits,
 } from "../runtime/index.ts";
 import { requireTensor } from "./checks.ts";
 import { type Device, onDevice, requireDevice } from "./device.ts";
@@ -156,7 +157,10 @@ export async function openWriter<C extends Config>(
     try {
       const beginning = begun(prompt, options);
       const { eos, rules, length, graph, feeds, ids } = beginning;
-      const usual = { strategy: { kind: "greedy" } as const, maxNewTokens: Math.min(usualTokens, limit - length) };
+      const usual: WritingLimits = {
+        strategy: { kind: "greedy" },
+        maxNewTokens: Math.min(usualTokens, limit - length),
+      };
       const asked = stored && graph && isEncoder(graph) ? storedLimits(stored, usual, length) : usual;
       const {
         strategy = asked.strategy,

@@ -183,7 +183,7 @@ class Cached implements CachedSession {
     if (!attendsToSource(this.graph)) return;
     const updates = sourceUpdates(bindSizes(graph, sizes), this.graph, this.shape);
     const axes = updates.map(({ state }) => state.type.axes as readonly SizedAxis[]);
-    const along = this.sourceMask?.type.axes.at(-1)!.name;
+    const along = this.sourceMask?.type.axes.at(-1)?.name;
     const length = along === undefined ? 0 : axes[0]!.find(({ name }) => name === along)!.size;
     this.sources.encoded(sizes[batchOf(graph)]!, length, along === undefined ? undefined : mask);
     for (const [i, { state }] of updates.entries())

@@ -66,7 +66,7 @@ export async function generateCommand(source: string, options: GenerateTextOptio
         const stream = textStream(tokenizer, eos, { ...(onText && { onText }), ...(!encoder && { after: own }) });
         const onToken = (_: number, token: number) => stream.add(token);
         const [made] = await generate(session, start, { ...writing, eos, signal, onToken });
-        for (const token of streams ? [] : made!.tokens) stream.add(token);
+        if (writing.strategy.kind === "beam") for (const token of made!.tokens) stream.add(token);
         const text = stream.end();
         written.push({ prompt, text, promptTokens: own, ...made! });
         if (!options.json) write(streams ? "\n" : `${shown}${printable(text)}\n`);
