@@ -2,47 +2,32 @@
  * Writers: a decoder and its KV cache on a device, which generate from a prompt, or from an image and a prompt, or from a
  * source text.
  */
-import { type Graph, type HostTensor, type Precision, UsageError } from "../compiler/index.ts";
+import { type HostTensor, type Precision, UsageError } from "../compiler/index.ts";
 import type { Tokenizer } from "../data/browser-index.ts";
-import {
-  type CaptionMode,
-  type Config,
-  configure,
-  type GenerateMode,
-  type JsonRecord,
-  kindOfValue,
-  type Model,
-  trace,
-} from "../dsl/index.ts";
+import { type Config, configure, type JsonRecord, kindOfValue, type Model } from "../dsl/index.ts";
 import {
   begunText,
   cachedSession,
-  captionPrompt,
   checkGenerateOptions,
   deviceModel,
   type Generated,
   type GenerateOptions,
   generate as generateTokens,
   generationConfig,
-  idRow,
   isEncoder,
   isRecord,
   nothingWritten,
   parametersTogether,
-  promptIds,
   type Strategy,
-  sourceIds,
   storedLimits,
-  type TextPolicy,
-  textPolicy,
   textStream,
-  tokensBegun,
   type WritingLimits,
 } from "../runtime/index.ts";
 import { requireTensor } from "./checks.ts";
 import { type Device, onDevice, requireDevice } from "./device.ts";
 import { modelOf } from "./modelled.ts";
 import { always, kinds, type OptionTable, requireOptions } from "./options.ts";
+import { modelTexts } from "./text-beginning.ts";
 import { openParameters, type WeightsFrom, weightsKind } from "./weights.ts";
 
 /** Options of `openWriter`. */
@@ -104,49 +89,13 @@ export async function openWriter<C extends Config>(
   const stored = generation && generationConfig(generation, wrongField);
   if (!modelOf(model)) throw new UsageError(`openWriter takes a model from defineModel, got ${kindOfValue(model)}`);
   const config = configure(model, settings ?? ({} as Partial<C>));
-  const { generate: plain, caption } = model.modes ?? {};
-  const mode = plain ?? caption;
-  if (!mode) throw new UsageError(`"${model.name}" cannot generate text: it has neither the mode generate nor caption`);
-  const graphOf = (graph: string) => trace(model, config, { graph });
-  const step = graphOf(mode.step);
-  const ofImage = caption && graphOf((caption.begin ?? caption.encode)!);
-  const encoder = plain?.encode === undefined ? undefined : graphOf(plain.encode);
-  const limit = typeof mode.limit === "number" ? mode.limit : mode.limit(config);
-  const graphs = [ofImage, encoder, step].filter((graph) => graph !== undefined);
+  const { step, graphs, limit, begin } = modelTexts(model, config, tokenizer, stored);
   const parameters = await openParameters(weights, parametersTogether(graphs), model);
   const loaded = await onDevice(device, async () => deviceModel(device, parameters, { precision }));
   let [isWriting, isDisposed] = [false, false];
   const free = () => {
     loaded.dispose();
     void parameters.dispose();
-  };
-  /** The prompt's ids, and how the session is prefilled with them. */
-  const begun = (prompt: string, { picture }: WritingOptions): Beginning => {
-    const policy = (of: GenerateMode<C> | CaptionMode<C>) =>
-      textPolicy(tokenizer, of as GenerateMode, config, stored?.tokens);
-    if (picture) {
-      if (!ofImage) throw new UsageError(`"${model.name}" takes no images: it has no caption mode`);
-      const { eos, rules, start } = policy(caption);
-      const first = caption.encode === undefined ? undefined : start();
-      const ids = captionPrompt(tokenizer, prompt || caption.prompt || "", caption.pictures?.(config), first);
-      const length = tokensBegun(ofImage, step, ids.length);
-      return {
-        ids,
-        length,
-        graph: ofImage,
-        feeds: { pixels: picture },
-        eos: [...eos, ...(caption.stops?.(config) ?? [])],
-        rules,
-      };
-    }
-    if (!plain) throw new UsageError(`"${model.name}" captions images: pass one as \`picture\``);
-    const { eos, rules, start } = policy(plain);
-    if (encoder) {
-      const source = sourceIds(tokenizer, prompt, encoder);
-      return { ids: [start()], length: 1, graph: encoder, feeds: { input_ids: idRow(source) }, eos, rules };
-    }
-    const ids = promptIds(tokenizer, prompt, plain.begin);
-    return { ids, length: ids.length, feeds: {}, after: ids, eos, rules };
   };
   const write: Writer["write"] = async (prompt, options, onText) => {
     requireWriting(prompt, options);
@@ -155,7 +104,7 @@ export async function openWriter<C extends Config>(
       throw new UsageError("a writer generates one text at a time: wait for the current one, or open another writer");
     isWriting = true;
     try {
-      const beginning = begun(prompt, options);
+      const beginning = begin(prompt, options.picture);
       const { eos, rules, length, graph, feeds, ids } = beginning;
       const usual: WritingLimits = {
         strategy: { kind: "greedy" },
@@ -259,19 +208,6 @@ export function requireWriting(prompt: string, options: WritingOptions): void {
 
 /** Default maximum of new tokens. */
 const usualTokens = 128;
-
-/** How a text begins. */
-interface Beginning extends Pick<TextPolicy, "eos" | "rules"> {
-  /** What the decoder reads first: the prompt, or what starts the text of a decoder that attends to a source. */
-  readonly ids: readonly number[];
-  /** The number of tokens in the cache then. */
-  readonly length: number;
-  /** The prefill or the encoder, and what it is fed beside ids. */
-  readonly graph?: Graph;
-  readonly feeds: Readonly<Record<string, HostTensor>>;
-  /** The prompt's ids, if the text continues them. */
-  readonly after?: readonly number[];
-}
 
 const wrongField = (field: string, needed: string): UsageError =>
   new UsageError(`openWriter: "${field}" of \`generation\` must be ${needed}`);
