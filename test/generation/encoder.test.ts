@@ -89,15 +89,16 @@ describe("texts with a source", () => {
     expect(await together(await make(), beams, 4)).toEqual(await eachAlone(beams, 2));
   });
 
-  it("go on with the source of the row that they continue", async () => {
+  it("do not see its padding, and go on with the source of the row that they continue", async () => {
     const session = sessionOn(referenceBackend(), 2);
     await session.encode(encode!, padded);
-    await session.step([[0], [0]]);
+    const first = await session.step([[0], [0]]);
     const { tokens, scores } = await session.rank([9, 9], 2, [1, 1]);
     expect([tokens[0], scores[0]]).toEqual([tokens[2], scores[2]]);
     const single = sessionOn(referenceBackend(), 1);
     await single.encode(encode!, alone(other!));
-    await single.step([[0]]);
+    const firstAlone = await single.step([[0]]);
+    expect(difference(first.slice(firstAlone.length), [...firstAlone])).toBeLessThan(1e-6);
     const want = await single.rank([9], 2);
     expect([tokens[0], tokens[1]]).toEqual([...Array.from(want.tokens)]);
     expect(difference([scores[0]!, scores[1]!], Array.from(want.scores))).toBeLessThan(1e-6);
