@@ -1,27 +1,33 @@
-/** Writers: a decoder and its KV cache on a device, which generate from a prompt, or from an image and a prompt. */
-import { type Graph, type HostTensor, type Precision, UsageError } from "../compiler/index.ts";
+/**
+ * Writers: a decoder and its KV cache on a device, which generate from a prompt, or from an image and a prompt, or from a
+ * source text.
+ */
+import { type HostTensor, type Precision, UsageError } from "../compiler/index.ts";
 import type { Tokenizer } from "../data/browser-index.ts";
-import { type Config, configure, type GenerateMode, kindOfValue, type Model, trace } from "../dsl/index.ts";
+import { type Config, configure, type JsonRecord, kindOfValue, type Model } from "../dsl/index.ts";
 import {
-  type CachedSession,
+  begunText,
   cachedSession,
-  captionPrompt,
   checkGenerateOptions,
   deviceModel,
   type Generated,
   type GenerateOptions,
   generate as generateTokens,
-  idRow,
+  generationConfig,
+  isEncoder,
+  isRecord,
   nothingWritten,
-  promptIds,
+  parametersTogether,
   type Strategy,
+  storedLimits,
   textStream,
-  tokensBegun,
+  type WritingLimits,
 } from "../runtime/index.ts";
 import { requireTensor } from "./checks.ts";
 import { type Device, onDevice, requireDevice } from "./device.ts";
 import { modelOf } from "./modelled.ts";
 import { always, kinds, type OptionTable, requireOptions } from "./options.ts";
+import { modelTexts } from "./text-beginning.ts";
 import { openParameters, type WeightsFrom, weightsKind } from "./weights.ts";
 
 /** Options of `openWriter`. */
@@ -32,11 +38,16 @@ export interface WriterOptions<C extends Config = Config> {
   readonly settings?: Partial<C>;
   /** The float type of most computation and of the KV cache, where the device supports it. Default "f32". */
   readonly precision?: Precision;
+  /**
+   * The contents of the checkpoint's generation_config.json: its special tokens, and, for encoder-decoders, its beams and
+   * lengths where `generate` is not told.
+   */
+  readonly generation?: JsonRecord;
 }
 
 /** A decoder on a device, which generates one text at a time. */
 export interface Writer {
-  /** Continues a prompt; see `generate`. */
+  /** Continues a prompt, or writes a text from a source text; see `generate`. */
   write(prompt: string, options: WritingOptions, onText: (text: string) => void): Promise<Text>;
   /** Frees its device memory once a generation in progress has ended; the device stays open. */
   dispose(): void;
@@ -74,31 +85,17 @@ export async function openWriter<C extends Config>(
 ): Promise<Writer> {
   requireDevice(device);
   requireOptions<WriterOptions>("openWriter", given, writerOptions);
-  const { weights, tokenizer, settings, precision = "f32" } = given;
+  const { weights, tokenizer, settings, precision = "f32", generation } = given;
+  const stored = generation && generationConfig(generation, wrongField);
   if (!modelOf(model)) throw new UsageError(`openWriter takes a model from defineModel, got ${kindOfValue(model)}`);
   const config = configure(model, settings ?? ({} as Partial<C>));
-  const { generate: plain, caption } = model.modes ?? {};
-  const mode = plain ?? caption;
-  if (!mode) throw new UsageError(`"${model.name}" cannot generate text: it has neither the mode generate nor caption`);
-  const step = trace(model, config, { graph: mode.step });
-  const beginning = caption && trace(model, config, { graph: caption.begin });
-  const limit = typeof mode.limit === "number" ? mode.limit : mode.limit(config);
-  const parameters = await openParameters(weights, beginning ?? step, model);
+  const { step, graphs, limit, begin } = modelTexts(model, config, tokenizer, stored);
+  const parameters = await openParameters(weights, parametersTogether(graphs), model);
   const loaded = await onDevice(device, async () => deviceModel(device, parameters, { precision }));
   let [isWriting, isDisposed] = [false, false];
   const free = () => {
     loaded.dispose();
     void parameters.dispose();
-  };
-  /** The prompt's ids, and how the session is prefilled with them. */
-  const begun = (prompt: string, { picture }: WritingOptions): Beginning => {
-    if (picture) {
-      if (!beginning) throw new UsageError(`"${model.name}" takes no images: it has no caption mode`);
-      const shown = caption.pictures?.(config);
-      return ofPicture(beginning, step, captionPrompt(tokenizer, prompt || caption.prompt || "", shown), picture);
-    }
-    if (!plain) throw new UsageError(`"${model.name}" captions images: pass one as \`picture\``);
-    return ofText(promptIds(tokenizer, prompt, (plain as GenerateMode).begin));
   };
   const write: Writer["write"] = async (prompt, options, onText) => {
     requireWriting(prompt, options);
@@ -107,12 +104,19 @@ export async function openWriter<C extends Config>(
       throw new UsageError("a writer generates one text at a time: wait for the current one, or open another writer");
     isWriting = true;
     try {
-      const beginning = begun(prompt, options);
+      const beginning = begin(prompt, options.picture);
+      const { eos, rules, length, graph, feeds, ids } = beginning;
+      const usual: WritingLimits = {
+        strategy: { kind: "greedy" },
+        maxNewTokens: Math.min(usualTokens, limit - length),
+      };
+      const asked = stored && graph && isEncoder(graph) ? storedLimits(stored, usual, length) : usual;
       const {
-        strategy = { kind: "greedy" },
-        maxNewTokens = Math.min(usualTokens, limit - beginning.length),
+        strategy = asked.strategy,
+        maxNewTokens = Math.min(asked.maxNewTokens, limit - length),
         signal,
       } = options;
+      const minNewTokens = Math.min(asked.minNewTokens ?? 0, maxNewTokens);
       if (beginning.length >= limit)
         throw new UsageError(
           `the prompt has ${beginning.length} tokens, which leaves no room for new ones: the context length of the model is ${limit}`,
@@ -121,19 +125,23 @@ export async function openWriter<C extends Config>(
         throw new UsageError(
           `the prompt and maxNewTokens add up to ${beginning.length + maxNewTokens} tokens; the context length of the model is ${limit}`,
         );
-      checkGenerateOptions({ strategy, maxNewTokens });
+      checkGenerateOptions({ strategy, maxNewTokens, minNewTokens });
       const rows = strategy.kind === "beam" ? strategy.beams : 1;
       const session = cachedSession(loaded, step, { rows, capacity: beginning.length + maxNewTokens, limit });
-      const eos = [tokenizer.eos, ...((options.picture && caption?.stops?.(config)) ?? [])];
       const stream = textStream(tokenizer, eos, { onText, ...(beginning.after && { after: beginning.after }) });
       const how: GenerateOptions = {
         strategy,
         maxNewTokens,
+        minNewTokens,
         eos,
+        rules,
         onToken: (_, token) => stream.add(token),
         ...(signal && { signal }),
       };
-      const made = await onDevice(device, () => beginning.goOn(session, how));
+      const made = await onDevice(device, async () => {
+        if (signal?.aborted) return nothingWritten;
+        return (await generateTokens(session, await begunText(session, graph, feeds, ids), how))[0]!;
+      });
       if (strategy.kind === "beam") for (const token of made.tokens) stream.add(token);
       return { ...made, text: stream.end() };
     } finally {
@@ -174,6 +182,7 @@ const writerOptions: OptionTable<WriterOptions> = {
   }),
   settings: kinds.settings,
   precision: kinds.precision,
+  generation: { is: (value) => isRecord(value), needed: "the contents of a generation_config.json, an object" },
 };
 
 const writingOptions: OptionTable<WritingOptions> = {
@@ -200,27 +209,5 @@ export function requireWriting(prompt: string, options: WritingOptions): void {
 /** Default maximum of new tokens. */
 const usualTokens = 128;
 
-interface Beginning {
-  /** The number of prompt tokens. */
-  readonly length: number;
-  /** The prompt's ids, if the text continues them. */
-  readonly after?: readonly number[];
-  readonly goOn: (session: CachedSession, how: GenerateOptions) => Promise<Generated>;
-}
-
-const ofText = (ids: readonly number[]): Beginning => ({
-  length: ids.length,
-  after: ids,
-  goOn: async (session, how) => (await generateTokens(session, { ids: [ids] }, how))[0]!,
-});
-
-function ofPicture(beginning: Graph, step: Graph, ids: readonly number[], pixels: HostTensor): Beginning {
-  return {
-    length: tokensBegun(beginning, step, ids.length),
-    goOn: async (session, how) => {
-      if (how.signal?.aborted) return nothingWritten;
-      const scores = await session.begin(beginning, { pixels, input_ids: idRow(ids) });
-      return (await generateTokens(session, { scores }, how))[0]!;
-    },
-  };
-}
+const wrongField = (field: string, needed: string): UsageError =>
+  new UsageError(`openWriter: "${field}" of \`generation\` must be ${needed}`);

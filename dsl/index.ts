@@ -47,6 +47,7 @@ export * from "./samples.ts";
 export * from "./setting-rules.ts";
 export * from "./stage.ts";
 export * from "./tensor.ts";
+export type { TextTokens, TokenRules } from "./text-tokens.ts";
 export * from "./training.ts";
 export { stepMemory } from "./training-memory.ts";
 export * from "./training-state.ts";

@@ -42,11 +42,14 @@ const modeFields = {
   segment: { fields: ["output", "stride", "multiple", "firstClass"], graphs: [] },
   compare: { fields: ["prefix", "clean", "special", "pad", "classes"], graphs: [] },
   caption: {
-    fields: ["begin", "step", "limit", "prompt", "beams", "minTokens", "maxTokens", "pictures", "stops"],
-    graphs: ["begin", "step"],
+    fields: [
+      ...["begin", "encode", "step", "limit", "tokens"],
+      ...["prompt", "beams", "minTokens", "maxTokens", "pictures", "stops"],
+    ],
+    graphs: ["begin", "encode", "step"],
   },
-  chat: { fields: ["begin", "step", "templates"], graphs: ["begin", "step"] },
-  generate: { fields: ["begin", "step", "limit"], graphs: ["step"] },
+  chat: { fields: ["begin", "step", "templates", "tokens"], graphs: ["begin", "step"] },
+  generate: { fields: ["begin", "encode", "step", "limit", "tokens"], graphs: ["encode", "step"] },
 } as const;
 
 const preprocessingFields = ["fit", "margin", "interpolation", "mean", "std", "tiles"];
@@ -141,6 +144,7 @@ function modeFaults(name: string, { modes, graphs }: Fields): string[] {
       const named = about.graphs.filter((field) => mode[field] !== undefined && !known.includes(mode[field] as string));
       return [
         ...strayFields(at, mode, about.fields),
+        ...beginningFaults(at, mode),
         ...named.map((field) => {
           const has = known.length === 0 ? "it declares none in `graphs`" : `it has ${known.join(", ")}`;
           const asked = String(mode[field]);
@@ -149,6 +153,20 @@ function modeFaults(name: string, { modes, graphs }: Fields): string[] {
       ];
     }),
   ];
+}
+
+/** The faults in how a mode's texts begin: with a prefill or an encoder. */
+function beginningFaults(at: string, { begin, encode, pictures }: Fields): string[] {
+  const has = [begin, encode].filter((given) => given !== undefined).length;
+  if (at.endsWith(".modes.caption") && has !== 1)
+    return [
+      `${at} needs one of \`begin\`, a prefill graph that reads the image and the prompt, and \`encode\`, an encoder graph of the image`,
+    ];
+  if (at.endsWith(".modes.generate") && has === 2)
+    return [`${at} has \`encode\`, so that its prompt is a source: it cannot have \`begin\` too`];
+  if (encode !== undefined && pictures !== undefined)
+    return [`${at}.pictures is for a prefill that reads several images; an encoder takes one`];
+  return [];
 }
 
 function preprocessingFaults(name: string, given: unknown): string[] {

@@ -4,6 +4,7 @@
  */
 import type { ChatTemplate, Piece } from "./chat-template.ts";
 import type { Config } from "./config.ts";
+import type { TextTokens } from "./text-tokens.ts";
 
 /**
  * How an image gets the aspect ratio of the model's input: crop cuts out the centre, squash ignores the ratio, pad adds
@@ -118,16 +119,29 @@ export interface CompareMode {
 export interface WritingGraphs<C extends Config> {
   /** The graph that decodes with a KV cache. */
   readonly step: string;
-  /** Maximum tokens of a text: the model's positions, or the length it was trained with. */
+  /** Maximum tokens of a text of the decoder: the model's positions, or the length it was trained with. */
   readonly limit: number | ((config: C) => number);
+  /** Special tokens, where the checkpoint has no generation_config.json. */
+  readonly tokens?: TextTokens | ((config: C) => TextTokens);
+}
+
+/** A decoder that may attend to a source by cross-attention. */
+export interface SourceGraphs<C extends Config> extends WritingGraphs<C> {
+  /**
+   * The encoder graph of a model whose step attends to a source, an image or a text, by cross-attention: inputs `pixels`
+   * or `input_ids` and `attention_mask`; outputs `present.N.encoder.key` and `.value`, which the step takes as
+   * `past_key_values.N.encoder.key` and `.value`.
+   */
+  readonly encode?: string;
 }
 
 /**
- * `heddle run ... caption`: generation from an image; `begin` is the prefill graph, with inputs `pixels` and
- * `input_ids`.
+ * `heddle run ... caption`: generation from an image, in one of two ways. `begin` is a prefill graph, with inputs
+ * `pixels` and `input_ids`: a prompt that contains the image. `encode` is an encoder graph, with the input `pixels`: the
+ * decoder reads the prompt, after its start token, and attends to the image.
  */
-export interface CaptionMode<C extends Config = Config> extends WritingGraphs<C> {
-  readonly begin: string;
+export interface CaptionMode<C extends Config = Config> extends SourceGraphs<C> {
+  readonly begin?: string;
   /** The prompt that the caption continues. */
   readonly prompt?: string;
   /** Defaults where the command does not say: beam width and token limits; otherwise greedy, up to 30 tokens. */
@@ -161,8 +175,11 @@ export interface ChatMode<C extends Config = Config> extends Omit<WritingGraphs<
   readonly templates: readonly ChatTemplate[] | ((config: C) => readonly ChatTemplate[]);
 }
 
-/** `heddle run ... generate`: continues a text. */
-export interface GenerateMode<C extends Config = Config> extends WritingGraphs<C> {
-  /** Prepended to a prompt; default BOS, if the tokenizer has one. */
+/**
+ * `heddle run ... generate`: continues a text, or, with `encode`, writes a text from a source text, which is encoded with
+ * the special tokens of the tokenizer's own template.
+ */
+export interface GenerateMode<C extends Config = Config> extends SourceGraphs<C> {
+  /** Prepended to a prompt; default BOS, if the tokenizer has one. Not for a source. */
   readonly begin?: readonly Piece[];
 }

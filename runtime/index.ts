@@ -36,7 +36,7 @@ export { type ReadFindings, readFindings, writeFindings } from "./findings-file.
 export type { BeamSearch } from "./generation/beam-search.ts";
 export { type CachedSession, type CacheOptions, cachedSession } from "./generation/cached-session.ts";
 export type { Candidates, DecodeSession, Scores } from "./generation/decode-session.ts";
-export { tokensBegun } from "./generation/decoder-shape.ts";
+export { attendsToSource, isEncoder, tokensBegun } from "./generation/decoder-shape.ts";
 export {
   checkGenerateOptions,
   type Generated,
@@ -57,6 +57,7 @@ export { folderFileSystem, opfsFileSystem } from "./host/opfs-file-system.ts";
 export type { UrlCache } from "./host/url-cache.ts";
 export { type UrlFiles, type UrlOptions, urlFiles } from "./host/url-files.ts";
 export { type MetricsLog, type MetricsRecord, openMetricsLog } from "./metrics-log.ts";
+export { begunText } from "./modes/begun-text.ts";
 export { type Caption, captionPrompt, type ShownPictures, writeCaption } from "./modes/caption.ts";
 export {
   type ChatTemplate,
@@ -77,9 +78,12 @@ export {
   textStream,
 } from "./modes/conversation.ts";
 export { type DeviceModel, deviceModel } from "./modes/device-model.ts";
-export { promptIds } from "./modes/prompt-ids.ts";
+export { type GenerationConfig, generationConfig, storedLimits } from "./modes/generation-config.ts";
+export { parametersTogether } from "./modes/parameters-together.ts";
+export { promptIds, sourceIds } from "./modes/prompt-ids.ts";
 export { embedRows, graphForRows, type Rows, type RowsResult, type RowVectors, runRows } from "./modes/rows.ts";
 export { type TextLosses, type TextWindow, textLosses } from "./modes/text-losses.ts";
+export { type TextPolicy, textPolicy } from "./modes/text-policy.ts";
 export { idRow } from "./modes/token-ids.ts";
 export { classLogits, classVectors, shares } from "./modes/zero-shot.ts";
 export { collapseNames } from "./name-patterns.ts";

@@ -68,12 +68,27 @@ export interface DecoderInputs {
   readonly past: readonly LayerMemory[];
 }
 
-/** The inputs of a decoder with `layers` layers: "step" continues a past of any length, "beginning" is prefill. */
-export function decoderInputs(a: DecoderAxes, layers: number, graph: "step" | "beginning"): DecoderInputs {
+/** Whose keys and values a cache holds: a decoder-only model's, or the decoder's own beside those of an encoder. */
+export type CacheOf = "own" | "decoder";
+
+/** The middle of the names of cached keys and values, as in `past_key_values.0.decoder.key`. */
+const between = (of: CacheOf): string => (of === "own" ? "" : ".decoder");
+
+/**
+ * The inputs of a decoder with `layers` layers: "step" continues a past of any length, "beginning" is prefill. The
+ * decoder of an encoder-decoder, `of` "decoder", has names such as `past_key_values.N.decoder.key`; see `crossInputs`.
+ */
+export function decoderInputs(
+  a: DecoderAxes,
+  layers: number,
+  graph: "step" | "beginning",
+  of: CacheOf = "own",
+): DecoderInputs {
   const before: Dim = graph === "step" ? symbol("past") : 0;
   const key = longer(axis("key_token", a.token.size), before);
   const axes = [a.batch, a.heads, axis("key_token", before), a.headDim];
-  const remembered = (i: number, what: string) => input(`past_key_values.${i}.${what}`, "f32", axes) as Remembered;
+  const remembered = (i: number, what: string) =>
+    input(`past_key_values.${i}${between(of)}.${what}`, "f32", axes) as Remembered;
   const mask = input("attention_mask", "i32", [a.batch, key]);
   return {
     ids: input("input_ids", "i32", [a.batch, a.token]),
@@ -113,12 +128,16 @@ export function wholeTexts(ids: Tensor<"batch" | "token">, token: Axis<"token">,
   return { position: iota(token), visible: and(causalMask(token, key), ne(rename(ids, token, key), pad)), key };
 }
 
-/** The outputs `present.N.key` and `.value`: each layer's KV cache of all tokens. */
-export function presentOutputs(memory: readonly LayerMemory[], a: DecoderAxes): Readonly<Record<string, Remembered>> {
+/** The outputs `present.N.key` and `.value`: each layer's KV cache of all tokens; `of` as for `decoderInputs`. */
+export function presentOutputs(
+  memory: readonly LayerMemory[],
+  a: DecoderAxes,
+  of: CacheOf = "own",
+): Readonly<Record<string, Remembered>> {
   const lay = (x: Remembered) => transpose(x, [a.batch, a.heads, axisOf(x, "key_token"), a.headDim]);
   const named = memory.flatMap(({ key, value }, i) => [
-    [`present.${i}.key`, lay(key)],
-    [`present.${i}.value`, lay(value)],
+    [`present.${i}${between(of)}.key`, lay(key)],
+    [`present.${i}${between(of)}.value`, lay(value)],
   ]);
   return Object.fromEntries(named);
 }

@@ -8,6 +8,7 @@ export * from "./decoding.ts";
 export * from "./drop-path.ts";
 export * from "./dropout.ts";
 export * from "./embedding.ts";
+export * from "./encoder-decoder.ts";
 export * from "./linear.ts";
 export * from "./mlp.ts";
 export * from "./multi-head-attention.ts";

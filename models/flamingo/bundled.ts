@@ -73,7 +73,7 @@ const size = (name: string, width: number, depth: number, heads: number, every: 
       caption: {
         begin: "prefill",
         step: "decode",
-        limit: (c) => c.text.positions + c.latents,
+        limit: (c) => c.text.positions,
         prompt: "Output:",
         pictures: (c) => ({ id: c.imageToken, end: c.endToken }),
         stops: (c) => [c.endToken],

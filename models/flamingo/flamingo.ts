@@ -14,6 +14,7 @@ import {
   axisOf,
   bilinear,
   broadcast,
+  type CrossMemory,
   cast,
   concat,
   constantInit,
@@ -24,7 +25,6 @@ import {
   idiv,
   input,
   iota,
-  type LayerMemory,
   layerNorm,
   le,
   linear,
@@ -155,7 +155,7 @@ function positionsInTime(p: Params, c: FlamingoConfig): Tensor<"frame" | "embed"
 /** All latents concatenated, and a mask of those that a token sees: those of the last image before it, or none. */
 interface Shown {
   readonly latents: Tokens;
-  readonly visible: Tensor<"batch" | "token" | "key_token">;
+  readonly visible: Tensor<"batch" | "token" | "source_token">;
   /** Latents of each text's last image; zeros if it has none. [batch, token, embed] */
   readonly last: Tokens;
 }
@@ -177,8 +177,7 @@ export function shownTo(ids: Ids, resampledMedia: AnyTensor, c: FlamingoConfig):
   /** Image indices from 1 where a token or text has an image, else 0. */
   const numbered = (ownCount: AnyTensor): AnyTensor =>
     isShared ? mul(add(ownCount, inTextsBefore(count)), cast(gt(ownCount, 0), "f32")) : ownCount;
-  const key = axis("key_token", all.size);
-  const owner = cast(add(idiv(iota(key), c.latents), 1), "f32");
+  const owner = cast(add(idiv(iota(axis("source_token", all.size)), c.latents), 1), "f32");
   const isLast = cast(eq(numbered(count), broadcast(cast(add(iota(media), 1), "f32"), batch)), "f32");
   return {
     latents,
@@ -195,36 +194,30 @@ function inTextsBefore(count: AnyTensor): AnyTensor {
 }
 
 /** Keys and values of latents [batch, token, embed] for a gated layer. */
-export function latentMemory(p: Params, latents: Tokens, { gated }: FlamingoConfig): LayerMemory {
+export function latentMemory(p: Params, latents: Tokens, { gated }: FlamingoConfig): CrossMemory {
   const [token, heads, each] = [axisOf(latents, "token"), axis("heads", gated.heads), axis("head_dim", gated.headDim)];
-  const key = axis("key_token", token.size);
+  const source = axis("source_token", token.size);
   const project = (name: string) =>
-    rename(linear(p.scope(name), latents, [axisOf(latents, "embed")], [heads, each], affine), token, key);
+    rename(linear(p.scope(name), latents, [axisOf(latents, "embed")], [heads, each], affine), token, source);
   return { key: project("k"), value: project("v") };
 }
 
 /**
  * A gated cross-attention layer, whose two gates start closed so that the language model is unchanged at first. x
- * [batch, token, embed] -> the same
+ * [batch, token, embed] -> the same. Without `visible`, tokens see all latents.
  */
 export function gatedLayer(
   p: Params,
   x: Tokens,
-  { key, value }: LayerMemory,
-  visible: AnyTensor,
+  { key, value }: CrossMemory,
+  visible: Shown["visible"] | undefined,
   c: FlamingoConfig,
 ): Tokens {
   const gate = (name: string) => tanh(p.parameter(name, [], constantInit(0)));
   const [embed, heads, each] = [axisOf(x, "embed"), axisOf(key, "heads"), axisOf(key, "head_dim")];
   const attn = p.scope("attn");
   const query = linear(attn.scope("q"), norm(p.scope("norm"), x), [embed], [heads, each], affine);
-  const mixed = attention(
-    query,
-    key,
-    value,
-    { dot: each, over: axisOf(key, "key_token") },
-    visible as Shown["visible"],
-  );
+  const mixed = attention(query, key, value, { dot: each, over: axisOf(key, "source_token") }, visible);
   const y = add(x, mul(linear(attn.scope("out"), mixed, [heads, each], [embed], affine), gate("attn_gate")));
   return add(y, mul(feedForward(p.scope("ff"), y, c.gated.mlp), gate("ff_gate")));
 }
@@ -232,6 +225,9 @@ export function gatedLayer(
 /** The index of the gated layer before a block of the language model; undefined if there is none. */
 export const gatedBefore = (block: number, { gated }: FlamingoConfig): number | undefined =>
   block % gated.every === 0 ? block / gated.every : undefined;
+
+/** The number of gated layers. */
+export const gatedCount = ({ text, gated }: FlamingoConfig): number => Math.ceil(text.depth / gated.every);
 
 /** The image features: given, or computed from `pixels` by the tower. [batch, media, ...] or [media, ...] */
 export const mediaOf = (p: Params, c: FlamingoConfig): AnyTensor =>

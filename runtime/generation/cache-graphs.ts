@@ -17,6 +17,7 @@ import {
   nodesOf,
   type Output,
   ops,
+  printType,
   rewriteNodes,
   type SizedAxis,
   sourceOf,
@@ -29,10 +30,13 @@ import {
   type CacheShape,
   type CacheState,
   cacheStates,
+  type KeptState,
   outputNamed,
   pastPart,
   presentName,
   sizedStep,
+  sourcePart,
+  sourceStates,
   stateName,
 } from "./decoder-shape.ts";
 
@@ -58,11 +62,13 @@ export function cachedStep(step: Graph, shape: CacheShape, tokens: Dim, { rank, 
   const past = subDims(shape.capacity, tokens); // so that past and new tokens together fill the cache's slots
   const graph = sizedStep(step, shape.rows, past, tokens);
   const states = new Map(cacheStates(step, shape).map((s) => [s.part, s]));
+  const sources = new Map(sourceStates(step, shape).map((s) => [s.part, s.node]));
   const updated = new Map<string, Node>();
   const results = rewriteNodes(
     graph.outputs.map((o) => o.node),
     (node, original) => {
       if (sourceOf(node) === "size" && node.attrs.of === past) return filledAs(node.type.dtype);
+      if (sourcePart(node) !== "") return ops.cast(sources.get(sourcePart(node))!, node.type.dtype);
       const [kept, now, ...others] = node.operands;
       const state = states.get(kept ? pastPart(kept) : "");
       if (indexMapOf(original)?.consecutive === undefined || !state || !now || others.length > 0) return node;
@@ -119,20 +125,65 @@ export function cachedPrefill(prefill: Graph, step: Graph, shape: CacheShape, ba
     return { name: presentName(part), node: likeState(spread(ops.cast(padded, node.type.dtype), shape.rows), node) };
   });
   const scores = spread(ops.at(outputNamed(bound, "logits"), "token", 0), shape.rows);
+  const sources = sourceUpdates(bound, step, shape);
   return withUpdates(
     prefill.name,
     [{ name: "logits", node: scores }],
-    updates,
-    states.map((s) => s.node),
+    [...updates, ...sources.map(({ output }) => output)],
+    [...states.map((s) => s.node), ...sources.map(({ state }) => state)],
   );
 }
 
-/** Replaces every row's cache by that of its parent: input `parents` i32 [parent_row]. */
-export function cacheReordering(step: Graph, shape: CacheShape): Graph {
-  const updates = cacheStates(step, shape).map(
-    ({ part, node }): Output => ({ name: presentName(part), node: fromParents(node, shape.rows) }),
+/**
+ * Encodes sources: the encoder's `present.N.encoder` outputs become state, whose axes other than `batch` are those of
+ * the outputs. Its `batch` divides `rows`, as in `cachedPrefill`.
+ */
+export function encodedSources(encoder: Graph, step: Graph, shape: CacheShape, batch: number): Graph {
+  const updates = sourceUpdates(bindSizes(encoder, { [batchOf(encoder)]: batch }), step, shape);
+  return withUpdates(
+    encoder.name,
+    [],
+    updates.map(({ output }) => output),
+    updates.map(({ state }) => state),
   );
-  return makeGraph(`${step.name}.reorder`, updates, [], updatesOf(updates));
+}
+
+interface SourceUpdate {
+  readonly output: Output;
+  readonly state: Node;
+}
+
+/**
+ * The keys and values of sources that a prefill or an encoder, with its batch bound, computes for a step, and the states
+ * that keep them. Throws UsageError if the step takes others.
+ */
+export function sourceUpdates(bound: Graph, step: Graph, shape: CacheShape): SourceUpdate[] {
+  return sourceStates(step, shape).map(({ part, node }) => {
+    const present = outputNamed(bound, presentName(part));
+    requireAlike(present, node, bound, step, part);
+    const kept = likeState(spread(ops.cast(present, node.type.dtype), shape.rows), node);
+    const state = ops.state(stateName(part), node.type.dtype, kept.type.axes);
+    return { output: { name: presentName(part), node: kept }, state };
+  });
+}
+
+/** Throws UsageError unless a source's keys or values have the axes that the step takes; symbolic sizes may be any. */
+function requireAlike(present: Node, taken: Node, { name }: Graph, step: Graph, part: string): void {
+  const differ = (a: Dim, b: Dim) => typeof a === "number" && typeof b === "number" && a !== b;
+  const fits = ({ name: axis, size }: { readonly name: string; readonly size: Dim }) => {
+    const other = taken.type.axes.find((a) => a.name === axis);
+    return other !== undefined && (axis === "batch" || !differ(size, other.size));
+  };
+  if (present.type.axes.length === taken.type.axes.length && present.type.axes.every(fits)) return;
+  throw new UsageError(
+    `"${presentName(part)}" of graph @${name} is ${printType(present.type)}, but "past_key_values.${part}" of @${step.name} is ${printType(taken.type)}`,
+  );
+}
+
+/** Replaces every row of some states by that of its parent: input `parents` i32 [parent_row]. */
+export function cacheReordering(name: string, states: readonly KeptState[], rows: number): Graph {
+  const updates = states.map(({ part, node }): Output => ({ name: presentName(part), node: fromParents(node, rows) }));
+  return makeGraph(`${name}.reorder`, updates, [], updatesOf(updates));
 }
 
 const parentRow = "parent_row";

@@ -10,18 +10,38 @@ import {
   inputName,
   isFeed,
   type SizedAxis,
+  type Sizes,
   symbol,
   UsageError,
 } from "../../compiler/index.ts";
 import type { DeviceModel } from "../modes/device-model.ts";
 import type { InferenceSession } from "../session.ts";
-import { cachedPrefill, cachedStep, cacheInputs, cacheReordering } from "./cache-graphs.ts";
+import {
+  cachedPrefill,
+  cachedStep,
+  cacheInputs,
+  cacheReordering,
+  encodedSources,
+  sourceUpdates,
+} from "./cache-graphs.ts";
 import { type CachePlaces, cachePlaces } from "./cache-places.ts";
 import { enlarged, openSizes, plainContext, zeros } from "./cache-tensors.ts";
 import { candidateOutputs } from "./candidate-graphs.ts";
 import type { Candidates, DecodeSession, Scores } from "./decode-session.ts";
-import { batchOf, type CacheShape, cacheStates, isStepInput, tokensLeft, vocabularyOf } from "./decoder-shape.ts";
+import {
+  attendsToSource,
+  batchOf,
+  type CacheShape,
+  cacheStates,
+  isStepInput,
+  type KeptState,
+  sourceMaskName,
+  sourceStates,
+  tokensLeft,
+  vocabularyOf,
+} from "./decoder-shape.ts";
 import { rowOf } from "./scores.ts";
+import { type SourcePlaces, sourcePlaces } from "./source-places.ts";
 
 export interface CacheOptions {
   /** Batch size, in texts. */
@@ -41,6 +61,13 @@ export interface CachedSession extends Required<DecodeSession> {
    * graph has them. Returns the scores after the prefill.
    */
   begin(graph: Graph, feeds: Readonly<Record<string, HostTensor>>): Promise<Scores>;
+  /**
+   * Encodes the sources that the texts attend to by cross-attention: runs an encoder graph over the decoder's
+   * parameters, whose outputs are `present.N.encoder.key` and `.value`, and keeps these on the device. The cache is
+   * cleared first; sources stay until the next. The encoder's `attention_mask`, of ones unless it is given, marks their
+   * padding for the decoder too.
+   */
+  encode(graph: Graph, feeds: Readonly<Record<string, HostTensor>>): Promise<void>;
   /** Clears the cache. */
   clear(): void;
 }
@@ -69,8 +96,9 @@ class Cached implements CachedSession {
   private readonly graph: Graph;
   private readonly limit: number;
   private readonly places: CachePlaces;
+  private readonly sources: SourcePlaces;
   private isWritten = false;
-  /** The graph of the last `begin`. */
+  /** The graph of the last `begin` or `encode`. */
   private begun: Graph | undefined;
   /** Compiled graphs by name. */
   private readonly runs = new Map<string, Compiled>();
@@ -83,7 +111,7 @@ class Cached implements CachedSession {
     const strange = step.inputs.filter((n) => isFeed(n) && !isStepInput(n)).map((n) => `"${inputName(n)}"`);
     if (strange.length > 0)
       throw new UsageError(
-        `graph @${step.name} cannot generate text: nothing provides its inputs ${strange.join(", ")}; a step may read only input_ids, position_ids, attention_mask and past_key_values.N.key and .value\n  hint: other context, such as an image, goes into the cache, in a graph named by \`begin\` of the mode`,
+        `graph @${step.name} cannot generate text: nothing provides its inputs ${strange.join(", ")}; a step may read only input_ids, position_ids, attention_mask, past_key_values.N.key and .value, and, of an encoder, encoder_attention_mask and past_key_values.N.encoder.key and .value\n  hint: other context, such as an image, goes into the cache, in a graph named by \`begin\` or \`encode\` of the mode`,
       );
     if (!(Number.isInteger(rows) && rows >= 1)) throw new UsageError(`a session needs at least one row, got ${rows}`);
     this.model = model;
@@ -92,6 +120,7 @@ class Cached implements CachedSession {
     this.vocabulary = vocabularyOf(step);
     this.limit = limit;
     this.places = cachePlaces(rows, capacity);
+    this.sources = sourcePlaces(rows);
   }
 
   get length(): number {
@@ -116,21 +145,61 @@ class Cached implements CachedSession {
     const sizes = openSizes(graph, feeds);
     const tokens = tokensLeft(graph, this.graph, sizes);
     await this.reserve(tokens);
-    const batch = sizes[batchOf(graph)]!;
-    const name = `begin ${batch}`;
-    if (this.begun !== graph) this.forget((known) => known.startsWith("begin"));
-    this.begun = graph;
-    const { session } = await this.compiled(name, () => cachedPrefill(graph, this.graph, this.shape, batch));
-    await this.compiledStep(); // so that no compilation interrupts the text
-    const { logits } = await session.run({ ...plainContext(bindSizes(graph, sizes)), ...feeds });
+    await this.reserveSources(graph, sizes, feeds[sourceMaskName]);
+    const { logits } = await this.runFirst(graph, feeds, sizes, cachedPrefill);
     this.places.take(Array.from({ length: this.rows }, () => tokens));
     return logits!.data as Scores;
+  }
+
+  async encode(graph: Graph, feeds: Readonly<Record<string, HostTensor>>): Promise<void> {
+    if (!attendsToSource(this.graph))
+      throw new UsageError(
+        `graph @${this.graph.name} takes no source: it has no inputs past_key_values.N.encoder.key and .value`,
+      );
+    this.clear();
+    const sizes = openSizes(graph, feeds);
+    await this.reserveSources(graph, sizes, feeds[sourceMaskName] ?? feeds.attention_mask);
+    await this.runFirst(graph, feeds, sizes, encodedSources);
+  }
+
+  /** Runs a graph that begins texts, compiled unless it is that of the last time. */
+  private async runFirst(
+    graph: Graph,
+    feeds: Readonly<Record<string, HostTensor>>,
+    sizes: Sizes,
+    over: typeof cachedPrefill,
+  ): Promise<Record<string, HostTensor>> {
+    const batch = sizes[batchOf(graph)]!;
+    if (this.begun !== graph) this.forget((known) => known.startsWith("begin"));
+    this.begun = graph;
+    const { session } = await this.compiled(`begin ${batch}`, () => over(graph, this.graph, this.shape, batch));
+    await this.compiledStep(); // so that no compilation interrupts the text
+    const { [sourceMaskName]: _, ...own } = feeds; // a step's input
+    return await session.run({ ...plainContext(bindSizes(graph, sizes)), ...own });
+  }
+
+  /** Makes room for the keys and values of sources, and notes their padding. */
+  private async reserveSources(graph: Graph, sizes: Sizes, mask: HostTensor | undefined): Promise<void> {
+    if (!attendsToSource(this.graph)) return;
+    const updates = sourceUpdates(bindSizes(graph, sizes), this.graph, this.shape);
+    const axes = updates.map(({ state }) => state.type.axes as readonly SizedAxis[]);
+    const along = this.sourceMask?.type.axes.at(-1)?.name;
+    const length = along === undefined ? 0 : axes[0]!.find(({ name }) => name === along)!.size;
+    this.sources.encoded(sizes[batchOf(graph)]!, length, along === undefined ? undefined : mask);
+    for (const [i, { state }] of updates.entries())
+      await this.model.store.write(inputName(state), zeros(state.type.dtype, axes[i]!));
+  }
+
+  /** The step's input that marks the padding of sources, if it has one. */
+  private get sourceMask() {
+    return this.graph.inputs.find((n) => inputName(n) === sourceMaskName);
   }
 
   async step(ids: readonly (readonly number[])[]): Promise<Scores> {
     if (ids.length !== this.rows) throw new UsageError(`expected tokens for ${this.rows} rows, got ${ids.length}`);
     const longest = Math.max(...ids.map((row) => row.length));
     if (ids.some((row) => row.length === 0)) throw new UsageError("a step needs at least one token for each row");
+    this.requireSources();
     await this.reserve(longest);
     const scores = new Float32Array(this.rows * this.vocabulary);
     for (let from = 0; from < longest; ) {
@@ -173,6 +242,7 @@ class Cached implements CachedSession {
       input_ids: hostTensor("i32", [batch, { name: "token", size }], ids),
       ...(readsPositions && { position_ids: this.places.positions(size) }),
       attention_mask: this.places.mask(lengths, key.name),
+      ...(this.sourceMask && { [sourceMaskName]: this.sources.mask(this.sourceMask.type.axes) }),
       [cacheInputs.filled]: hostTensor("i32", [], [this.places.filled]),
       [cacheInputs.last]: hostTensor("i32", [batch], last),
     };
@@ -181,6 +251,11 @@ class Cached implements CachedSession {
   async rank(tokens: readonly number[], count: number, parents?: readonly number[]): Promise<Candidates> {
     if (tokens.length !== this.rows)
       throw new UsageError(`expected ${this.rows} tokens, one per row, got ${tokens.length}`);
+    this.requireSources();
+    if (parents && this.sources.changes(parents)) {
+      await this.reorder(parents);
+      return await this.rank(tokens, count);
+    }
     await this.reserve(1);
     const how = { rank: count, reorders: parents !== undefined };
     const name = `rank ${count}${parents ? " reordered" : ""}`;
@@ -201,9 +276,22 @@ class Cached implements CachedSession {
   }
 
   async reorder(rows: readonly number[]): Promise<void> {
-    const { graph, session } = await this.compiled("reorder", () => cacheReordering(this.graph, this.shape));
-    await session.run({ [cacheInputs.parents]: this.parents(graph, rows) });
+    await this.reorderStates("reorder", rows, cacheStates(this.graph, this.shape));
     this.places.reorder(rows);
+    if (!this.sources.changes(rows)) return; // as always among the beams of a text
+    await this.reorderStates("reorder sources", rows, sourceStates(this.graph, this.shape));
+    this.sources.reorder(rows);
+  }
+
+  private async reorderStates(name: string, rows: readonly number[], states: readonly KeptState[]): Promise<void> {
+    const { graph, session } = await this.compiled(name, () => cacheReordering(this.graph.name, states, this.rows));
+    await session.run({ [cacheInputs.parents]: this.parents(graph, rows) });
+  }
+
+  /** Throws UsageError if the decoder attends to a source and none has been encoded. */
+  private requireSources(): void {
+    if (this.sources.areKnown || !attendsToSource(this.graph)) return;
+    throw new UsageError(`graph @${this.graph.name} attends to a source: encode one first`);
   }
 
   private compiledStep(): Promise<Compiled> {

@@ -5,6 +5,7 @@ import {
   type DType,
   type Graph,
   inputName,
+  isFeed,
   loneSymbol,
   type Node,
   ops,
@@ -22,23 +23,39 @@ export interface CacheShape {
   readonly dtype?: DType;
 }
 
-/** One cache tensor of a decoder, such as "3.key", as state with slots for all tokens. */
-export interface CacheState {
+/** A tensor that a decoder keeps on the device while a text is generated, as state. */
+export interface KeptState {
+  /** Such as "3.key" or "3.encoder.key". */
   readonly part: string;
   readonly node: Node;
+}
+
+/** One cache tensor of a decoder, with slots for all tokens. */
+export interface CacheState extends KeptState {
   /** The token axis. */
   readonly axis: string;
 }
 
-const pastPattern = /^past_key_values\.(\d+\.\w+)$/;
+const pastPattern = /^past_key_values\.(\d+(?:\.decoder)?\.\w+)$/;
+const sourcePattern = /^past_key_values\.(\d+\.encoder\.\w+)$/;
 
-/** The cache part that an input holds, such as "3.key"; "" for any other node. */
-export const pastPart = (node: Node): string =>
-  sourceOf(node) === "input" ? (pastPattern.exec(inputName(node))?.[1] ?? "") : "";
+const matched = (node: Node, pattern: RegExp): string =>
+  sourceOf(node) === "input" ? (pattern.exec(inputName(node))?.[1] ?? "") : "";
+
+/** The cache part that an input holds, such as "3.key" or "3.decoder.key"; "" for any other node. */
+export const pastPart = (node: Node): string => matched(node, pastPattern);
+
+/** The part of a source's keys and values that an input holds, such as "3.encoder.key"; "" for any other node. */
+export const sourcePart = (node: Node): string => matched(node, sourcePattern);
+
+/** The mask of a source's padding. */
+export const sourceMaskName = "encoder_attention_mask";
 
 /** Whether a step is given this input while a text is generated. */
 export const isStepInput = (node: Node): boolean =>
-  ["input_ids", "position_ids", "attention_mask"].includes(inputName(node)) || pastPart(node) !== "";
+  ["input_ids", "position_ids", "attention_mask", sourceMaskName].includes(inputName(node)) ||
+  pastPart(node) !== "" ||
+  sourcePart(node) !== "";
 
 export const stateName = (part: string): string => `cache.${part}`;
 export const presentName = (part: string): string => `present.${part}`;
@@ -69,6 +86,24 @@ export function cacheStates(step: Graph, { rows, capacity, dtype: kept }: CacheS
   });
 }
 
+/**
+ * The keys and values of a source that a decoder attends to by cross-attention, in the order of its inputs; none for a
+ * decoder-only model. The length of the source may be symbolic.
+ */
+export function sourceStates(step: Graph, { rows, dtype: kept }: CacheShape): KeptState[] {
+  const bound = sizedStep(step, rows, 1, 1).inputs.filter((n) => sourcePart(n) !== "");
+  return bound.map((node) => {
+    const { dtype, axes } = node.type;
+    return { part: sourcePart(node), node: ops.state(stateName(sourcePart(node)), kept ?? dtype, axes) };
+  });
+}
+
+/** Whether a decoder attends to a source by cross-attention. */
+export const attendsToSource = (step: Graph): boolean => step.inputs.some((n) => sourcePart(n) !== "");
+
+/** Whether a graph that begins texts only encodes their source: a prefill has `logits` too. */
+export const isEncoder = (graph: Graph): boolean => !graph.outputs.some((o) => o.name === "logits");
+
 /** The number of tokens in the cache after a prefill with the given sizes. */
 export function tokensLeft(prefill: Graph, step: Graph, sizes: Sizes): number {
   const [{ part, axis }] = cacheStates(step, { rows: 1, capacity: 1 }) as [CacheState];
@@ -80,8 +115,12 @@ export function tokensLeft(prefill: Graph, step: Graph, sizes: Sizes): number {
   );
 }
 
-/** The number of tokens in the cache after a prefill of `ids` ids, including an image's tokens. */
+/**
+ * The number of tokens in the cache after a prompt of `ids` ids: those of the prefill, including an image's tokens, or
+ * of the prompt alone, if the graph is an encoder.
+ */
 export function tokensBegun(prefill: Graph, step: Graph, ids: number): number {
+  if (isEncoder(prefill)) return ids;
   const [batch, tokens] = idSizes(prefill);
   return tokensLeft(prefill, step, { ...(batch && { [batch.name]: 1 }), ...(tokens && { [tokens.name]: ids }) });
 }
@@ -106,13 +145,17 @@ function idSizes(graph: Graph): readonly (SizeSymbol | undefined)[] {
   return ids?.type.axes.map((a) => loneSymbol(a.size)) ?? [];
 }
 
-/** The name of a prefill's batch symbol. */
-export function batchOf(prefill: Graph): string {
-  const [batch] = idSizes(prefill);
+/** The name of the batch symbol of a prefill or an encoder. */
+export function batchOf(graph: Graph): string {
+  const [batch] = idSizes(graph);
   if (batch) return batch.name;
-  throw new UsageError(
-    `graph @${prefill.name} cannot be used for prefill: it needs input_ids [batch, tokens] with symbolic sizes`,
-  );
+  const ofImage = graph.inputs.filter(isFeed).flatMap((n) => n.type.axes.filter((a) => a.name === "batch"));
+  const [first] = isEncoder(graph) ? ofImage.map((a) => loneSymbol(a.size)) : [];
+  if (first) return first.name;
+  const needed = isEncoder(graph)
+    ? "cannot encode a source: it needs an input with a symbolic axis batch"
+    : "cannot be used for prefill: it needs input_ids [batch, tokens] with symbolic sizes";
+  throw new UsageError(`graph @${graph.name} ${needed}`);
 }
 
 function openSizes(step: Graph): OpenSizes {

@@ -1,11 +1,13 @@
 /** Text generation token by token: greedy, by beam search, or by sampling. */
 import { UsageError } from "../../compiler/index.ts";
+import type { TokenRules } from "../../dsl/index.ts";
 import { type RandomStream, randomStream } from "../random/streams.ts";
 import { type BeamSearch, Beams, candidateCount } from "./beam-search.ts";
 import type { DecodeSession, Scores } from "./decode-session.ts";
 import { allRanked, type RankedRow, rankedCandidates, tokenAt } from "./ranked-rows.ts";
 import { checkSampling, drawn, keptProbabilities, type Sampling } from "./sampling.ts";
 import { argmax } from "./scores.ts";
+import { type Allowed, allowedNext, mostBarred } from "./token-rules.ts";
 
 export interface Greedy {
   readonly kind: "greedy";
@@ -17,6 +19,8 @@ export type Strategy = Greedy | Sampling | BeamSearch;
 /** How tokens are chosen, and how many are generated. */
 export interface WritingLimits {
   readonly strategy: Strategy;
+  /** Forced and suppressed tokens; default none. */
+  readonly rules?: TokenRules;
   /** The end token counts as a new token. */
   readonly maxNewTokens: number;
   /** No end token before this many new ones; default 0. */
@@ -37,7 +41,12 @@ export interface GenerateOptions extends WritingLimits {
 /** What precedes the new tokens: one prompt for each text, or the scores that follow what the session already holds. */
 export type Prompt =
   | { readonly ids: readonly (readonly number[])[] }
-  | { /** [row, vocabulary] flat, one row for each of the session's. */ readonly scores: Scores };
+  | {
+      /** [row, vocabulary] flat, one row for each of the session's. */
+      readonly scores: Scores;
+      /** What the session holds of each text, as far as rules depend on it; default nothing. */
+      readonly held?: readonly (readonly number[])[];
+    };
 
 export interface Generated {
   /** New tokens, the end token included. */
@@ -60,8 +69,11 @@ export async function generate(session: DecodeSession, prompt: Prompt, options: 
     throw new UsageError(`the session's ${session.rows} rows are not divisible by ${beams} beams`);
   if (options.signal?.aborted) return Array.from({ length: session.rows / beams }, () => nothingWritten);
   const scores = "scores" in prompt ? prompt.scores : await readPrompts(session, prompt.ids, beams);
-  if (strategy.kind === "beam") return await searchBeams(session, scores, options, strategy);
-  return await writeRows(session, scores, options, picker(strategy));
+  const held = "scores" in prompt ? (prompt.held ?? []) : prompt.ids;
+  const allowed: Allowing = (texts) =>
+    texts.map((tokens, row) => allowedNext(options, held[Math.floor(row / beams)] ?? [], tokens));
+  if (strategy.kind === "beam") return await searchBeams(session, scores, options, strategy, allowed);
+  return await writeRows(session, scores, options, picker(strategy), allowed);
 }
 
 async function readPrompts(session: DecodeSession, ids: readonly (readonly number[])[], beams: number) {
@@ -97,20 +109,20 @@ export function checkGenerateOptions({ strategy, maxNewTokens, minNewTokens = 0 
     throw new UsageError(`the length penalty must be a finite number, got ${lengthPenalty}`);
 }
 
-/** The barred tokens: the end tokens, until a text may end. */
-const barredAt = ({ eos, minNewTokens = 0 }: GenerateOptions, written: number): readonly number[] =>
-  written < minNewTokens ? eos : [];
+/** What may follow the new tokens of each row. */
+type Allowing = (texts: readonly (readonly number[])[]) => readonly Allowed[];
 
 /** Above this, extracting candidates one by one takes longer than reading back all scores. */
 const mostCandidates = 64;
 
 /**
- * How many of the likeliest tokens suffice to choose from, plus the end tokens while they are barred; undefined when
- * all scores are needed, or the session cannot rank.
+ * How many of the likeliest tokens suffice to choose from, plus those that may be barred; undefined when all scores are
+ * needed, or the session cannot rank.
  */
-function candidatesWanted(session: DecodeSession, { strategy, eos, minNewTokens = 0 }: GenerateOptions) {
-  if (!session.rank) return undefined;
-  const barred = minNewTokens > 0 ? eos.length : 0;
+function candidatesWanted(session: DecodeSession, options: GenerateOptions) {
+  const { strategy, eos } = options;
+  const barred = mostBarred(options);
+  if (!session.rank || barred === undefined) return undefined;
   const wanted =
     strategy.kind === "greedy"
       ? 1
@@ -120,8 +132,12 @@ function candidatesWanted(session: DecodeSession, { strategy, eos, minNewTokens 
   return wanted + barred <= Math.min(mostCandidates, session.vocabulary) ? wanted + barred : undefined;
 }
 
-/** Appends one token to each row and returns the candidates for the next, without the tokens in `barred`. */
-type Step = (tokens: readonly number[], barred: readonly number[], parents?: readonly number[]) => Promise<RankedRow[]>;
+/** Appends one token to each row and returns the candidates for the next that are allowed. */
+type Step = (
+  tokens: readonly number[],
+  allowed: readonly Allowed[],
+  parents?: readonly number[],
+) => Promise<RankedRow[]>;
 
 /**
  * Steps of a session. When the likeliest tokens suffice, only they are read back, and beams are reordered in the same
@@ -130,10 +146,11 @@ type Step = (tokens: readonly number[], barred: readonly number[], parents?: rea
 function stepper(session: DecodeSession, options: GenerateOptions): Step {
   const count = candidatesWanted(session, options);
   if (count !== undefined)
-    return async (tokens, barred, parents) => rankedCandidates(await session.rank!(tokens, count, parents), barred);
-  return async (tokens, barred, parents) => {
+    return async (tokens, allowed, parents) =>
+      rankedCandidates(await session.rank!(tokens, count, parents), allowed, session.vocabulary);
+  return async (tokens, allowed, parents) => {
     if (parents) await session.reorder(parents);
-    return allRanked(await session.step(tokens.map((t) => [t])), session.rows, barred);
+    return allRanked(await session.step(tokens.map((t) => [t])), session.rows, allowed);
   };
 }
 
@@ -152,12 +169,13 @@ async function writeRows(
   first: Scores,
   options: GenerateOptions,
   pick: Pick,
+  allowed: Allowing,
 ): Promise<Generated[]> {
   const { eos, maxNewTokens, onToken, signal } = options;
   const texts = Array.from({ length: session.rows }, (): number[] => []);
   const ends = (text: readonly number[]) => text.length > 0 && eos.includes(text.at(-1)!);
   const next = stepper(session, options);
-  let ranked = allRanked(first, session.rows, barredAt(options, 0));
+  let ranked = allRanked(first, session.rows, allowed(texts));
   let unfinished: Generated["ended"] = "length";
   for (let step = 0; ; step++) {
     for (const [row, text] of texts.entries()) {
@@ -173,7 +191,7 @@ async function writeRows(
     // A row that has ended is fed its last token again; the result is ignored.
     ranked = await next(
       texts.map((text) => text.at(-1)!),
-      barredAt(options, step + 1),
+      allowed(texts),
     );
   }
   return texts.map((tokens) => ({ tokens, ended: ends(tokens) ? "eos" : unfinished }));
@@ -184,21 +202,27 @@ async function searchBeams(
   first: Scores,
   options: GenerateOptions,
   search: BeamSearch,
+  allowed: Allowing,
 ): Promise<Generated[]> {
   const { eos, maxNewTokens, signal } = options;
   const { beams } = search;
   const prompts = Array.from({ length: session.rows / beams }, () => new Beams(search, maxNewTokens, eos));
   const next = stepper(session, options);
-  let ranked = allRanked(first, session.rows, barredAt(options, 0));
-  for (let step = 0; ; step++) {
+  const open = () => prompts.flatMap((p) => p.open.map(({ tokens }) => tokens));
+  let ranked = allRanked(first, session.rows, allowed(open()));
+  for (;;) {
     const parents = prompts.flatMap((prompt, i) => {
       if (prompt.settled) return prompt.open.map((_, beam) => i * beams + beam);
       return prompt.advance(ranked.slice(i * beams, (i + 1) * beams)).map((parent) => i * beams + parent);
     });
     if (prompts.every((p) => p.settled) || signal?.aborted) break;
     const isMoved = parents.some((parent, row) => parent !== row);
-    const tokens = prompts.flatMap((p) => p.open.map((hypothesis) => hypothesis.tokens.at(-1)!));
-    ranked = await next(tokens, barredAt(options, step + 1), isMoved ? parents : undefined);
+    const texts = open();
+    ranked = await next(
+      texts.map((text) => text.at(-1)!),
+      allowed(texts),
+      isMoved ? parents : undefined,
+    );
   }
   return prompts.map((prompt) => bestOf(prompt, eos));
 }

@@ -1,11 +1,11 @@
-/** Captioning: the decoder continues a text that begins with an image and a prompt. */
+/** Captioning: the decoder continues a prompt about an image, which precedes it or which it attends to. */
 import type { Graph, HostTensor } from "../../compiler/index.ts";
 import type { Tokenizer } from "../../data/index.ts";
 import type { InterleavedPictures } from "../../dsl/index.ts";
 import type { CachedSession } from "../generation/cached-session.ts";
 import { type Generated, type GenerateOptions, generate } from "../generation/generate.ts";
+import { begunText } from "./begun-text.ts";
 import { textIds } from "./chat-templates.ts";
-import { idRow } from "./token-ids.ts";
 
 export interface Caption extends Generated {
   readonly text: string;
@@ -18,37 +18,39 @@ export interface ShownPictures extends InterleavedPictures {
 }
 
 /**
- * BOS and the prompt, without EOS. With several images, each is placed before its prompt, followed by its example
- * caption.
+ * BOS, or `start`, and the prompt, without EOS. With several images, each is placed before its prompt, followed by its
+ * example caption.
  */
-export function captionPrompt(tokenizer: Tokenizer, prompt: string, shown?: ShownPictures): number[] {
-  if (!shown) return [tokenizer.bos, ...textIds(tokenizer, prompt)];
+export function captionPrompt(
+  tokenizer: Tokenizer,
+  prompt: string,
+  shown?: ShownPictures,
+  start: number = tokenizer.bos,
+): number[] {
+  if (!shown) return [start, ...textIds(tokenizer, prompt)];
   const { id, end, examples = [] } = shown;
   const before = examples.flatMap((said) => [id, ...textIds(tokenizer, `${prompt}${said}`), end]);
-  return [tokenizer.bos, ...before, id, ...textIds(tokenizer, prompt)];
+  return [start, ...before, id, ...textIds(tokenizer, prompt)];
+}
+
+/** How a caption is generated: after which ids, `captionPrompt`, and where it ends. */
+export interface CaptionOptions extends GenerateOptions {
+  readonly ids: readonly number[];
 }
 
 /**
  * The caption of one image. pixels f32 [batch = 1, channel, row, column], preceded by the examples' images; `beginning`
- * takes them and `input_ids`, see `CachedSession.begin`. The session has one row, or one per beam.
+ * takes them: a prefill, with `input_ids`, or an encoder. The session has one row, or one per beam.
  */
 export async function writeCaption(
   session: CachedSession,
   beginning: Graph,
   pixels: HostTensor,
   tokenizer: Tokenizer,
-  options: Omit<GenerateOptions, "eos"> & {
-    readonly prompt: string;
-    readonly shown?: ShownPictures | undefined;
-    /** Ids that end the caption, besides the tokenizer's EOS. */
-    readonly stops?: readonly number[];
-  },
+  { ids, ...how }: CaptionOptions,
 ): Promise<Caption> {
-  const { prompt, shown, stops = [], ...how } = options;
-  const eos = [tokenizer.eos, ...stops];
-  const input_ids = idRow(captionPrompt(tokenizer, prompt, shown));
-  const scores = await session.begin(beginning, { pixels, input_ids });
-  const [made] = await generate(session, { scores }, { ...how, eos });
-  const text = tokenizer.decode(made!.tokens.filter((id) => !eos.includes(id))).trim();
+  const prompt = await begunText(session, beginning, { pixels }, ids);
+  const [made] = await generate(session, prompt, how);
+  const text = tokenizer.decode(made!.tokens.filter((id) => !how.eos.includes(id))).trim();
   return { ...made!, text };
 }

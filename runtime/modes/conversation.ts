@@ -18,6 +18,8 @@ export interface ChatImage {
 export interface ConversationOptions {
   readonly template: ChatTemplate;
   readonly tokenizer: Tokenizer;
+  /** Ids that end an answer, beside those of the template; default the tokenizer's EOS. */
+  readonly eos?: readonly number[];
   readonly image?: ChatImage;
 }
 
@@ -38,7 +40,7 @@ export interface Conversation {
 /** A conversation, on a session with one row. */
 export function conversation(session: CachedSession, options: ConversationOptions): Conversation {
   const { template, tokenizer, image } = options;
-  const stops = [tokenizer.eos, ...template.stops];
+  const stops = [...(options.eos ?? [tokenizer.eos]), ...template.stops];
   /** Tokens of the last answer that are not in the cache yet. */
   let unread: readonly number[] = [];
   let turns = 0;

@@ -7,8 +7,9 @@ import {
   makeGraph,
   ops,
   type SizedAxis,
+  UsageError,
 } from "../../compiler/index.ts";
-import { outputNamed, pastPart, sizedStep } from "../generation/decoder-shape.ts";
+import { attendsToSource, outputNamed, pastPart, sizedStep } from "../generation/decoder-shape.ts";
 import type { DeviceModel } from "./device-model.ts";
 
 /** A window of tokens. */
@@ -32,6 +33,10 @@ export async function textLosses(
   step: Graph,
   { rows, tokens }: { readonly rows: number; readonly tokens: number },
 ): Promise<TextLosses> {
+  if (attendsToSource(step))
+    throw new UsageError(
+      `graph @${step.name} attends to a source by cross-attention, so that it has no losses of texts alone`,
+    );
   // A decoder's step may require a past: one slot, which is masked out.
   const logits = outputNamed(sizedStep(step, rows, 1, tokens), "logits");
   const axes = logits.type.axes.filter(({ name }) => name !== "vocab");

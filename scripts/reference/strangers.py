@@ -19,9 +19,15 @@ from transformers import (
     SiglipModel,
     SiglipTextConfig,
     SiglipVisionConfig,
+    T5Config,
+    T5ForConditionalGeneration,
+    TrOCRConfig,
+    TrOCRForCausalLM,
     ViTConfig,
     ViTForImageClassification,
     ViTImageProcessorPil,
+    ViTModel,
+    VisionEncoderDecoderModel,
 )
 
 root = Path(__file__).resolve().parents[2] / "test" / "fixtures" / "strangers"
@@ -37,10 +43,11 @@ def drawn(model, seed):
     return model.eval()
 
 
-def save(name, model, facts):
+def save(name, model, facts, generation=False):
     folder = root / name
     model.save_pretrained(folder)
-    (folder / "generation_config.json").unlink(missing_ok=True)
+    if not generation:
+        (folder / "generation_config.json").unlink(missing_ok=True)
     (folder / "expected.json").write_text(json.dumps(facts) + "\n")
 
 
@@ -169,9 +176,107 @@ def tall_vit():
     save("tall-vit", model, facts)
 
 
+def written(model, given, **how):
+    """New tokens, those that the decoder is given left out."""
+    return model.generate(**given, **how)[0, 1:].tolist()
+
+
+def as_bytes(text):
+    """Ids as heddle's byte tokenizer has them."""
+    return [1, *(b + 3 for b in text.encode()), 2]
+
+
+def t5():
+    config = T5Config(
+        vocab_size=259,
+        d_model=16,
+        d_kv=6,
+        d_ff=24,
+        num_layers=3,
+        num_decoder_layers=2,
+        num_heads=2,
+        relative_attention_num_buckets=8,
+        relative_attention_max_distance=20,
+        feed_forward_proj="relu",
+        decoder_start_token_id=0,
+        pad_token_id=0,
+        eos_token_id=2,
+    )
+    model = drawn(T5ForConditionalGeneration(config), 5)
+    with torch.no_grad():  # its logits are scaled by width ** -0.5, and its attention is not
+        model.shared.weight.mul_(8)
+    texts = ["A fox by the sea, and a boat.", "no"]
+    sources = [{"input_ids": torch.tensor([as_bytes(text)])} for text in texts]
+    model.generation_config.update(no_repeat_ngram_size=2, forced_eos_token_id=2, suppress_tokens=[7])
+    facts = {
+        "texts": texts,
+        "greedy": [written(model, source, max_new_tokens=24, do_sample=False) for source in sources],
+        "beams": [written(model, s, max_new_tokens=12, num_beams=3, length_penalty=0.5) for s in sources],
+        "logits": rounded(model(**sources[0], decoder_input_ids=torch.tensor([[0, 9, 40]])).logits[0, -1]),
+    }
+    save("t5", model, facts, generation=True)
+
+
+def trocr():
+    vision = ViTConfig(
+        hidden_size=12,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=20,
+        image_size=24,
+        patch_size=8,
+    )
+    text = TrOCRConfig(
+        vocab_size=259,
+        d_model=16,
+        decoder_layers=2,
+        decoder_attention_heads=4,
+        decoder_ffn_dim=24,
+        max_position_embeddings=40,
+        cross_attention_hidden_size=12,
+        activation_function="gelu",
+        scale_embedding=True,
+        use_learned_position_embeddings=True,
+        layernorm_embedding=True,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+        decoder_start_token_id=2,
+    )
+    model = drawn(VisionEncoderDecoderModel(encoder=ViTModel(vision, add_pooling_layer=False), decoder=TrOCRForCausalLM(text)), 6)
+    with torch.no_grad():
+        model.decoder.output_projection.weight.mul_(4)
+    folder = root / "trocr"
+    folder.mkdir(parents=True, exist_ok=True)
+    processor = ViTImageProcessorPil(size={"height": 24, "width": 24})
+    processor.save_pretrained(folder)
+    pixels = {"pixel_values": processor(picture(folder), return_tensors="pt").pixel_values}
+    model.config.decoder_start_token_id, model.config.pad_token_id, model.config.eos_token_id = 2, 0, 2
+    model.generation_config.update(
+        decoder_start_token_id=2,
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=0,
+        num_beams=3,
+        length_penalty=2.0,
+        early_stopping=True,
+        no_repeat_ngram_size=3,
+        max_length=16,
+        min_length=4,
+    )
+    facts = {
+        "beams": written(model, pixels),
+        "greedy": written(model, pixels, num_beams=1, length_penalty=None, early_stopping=None),
+        "logits": rounded(model(**pixels, decoder_input_ids=torch.tensor([[2, 9, 40]])).logits[0, -1]),
+    }
+    save("trocr", model, facts, generation=True)
+
+
 if __name__ == "__main__":
     torch.manual_seed(0)
     gpt_neox()
     siglip()
     convnext()
     tall_vit()
+    t5()
+    trocr()

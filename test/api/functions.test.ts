@@ -1,7 +1,8 @@
 /** The package's functions in Node, each by what it gives and what it refuses. */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import sharp from "sharp";
 import { afterAll, describe, expect, test } from "vitest";
 import * as h from "../../api/index.ts";
@@ -10,6 +11,7 @@ import { loadBundle } from "../../backends/webgpu/bundle/run.js";
 import { learnTokenizer } from "../../data/bpe.ts";
 import { decodeImage, imageTensor } from "../../data/index.ts";
 import { gpt2Models } from "../../models/gpt2/index.ts";
+import t5 from "../cli/strangers/t5.ts";
 import { softwareDevice } from "../support/adapter.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "heddle-api-"));
@@ -159,6 +161,22 @@ describe("generate", () => {
     const searched = await h.generate(writer, "ab", { maxNewTokens: 6, strategy: { kind: "beam", beams: 2 } }).whole;
     expect(searched.tokens).toHaveLength(6);
     writer.dispose();
+  });
+
+  test("writes from a source text, with the tokens, beams and lengths of generation_config.json", async () => {
+    const weights = fileURLToPath(new URL("../fixtures/strangers/t5", import.meta.url));
+    const sizes = { width: 16, encoders: 3, head: 6, mlp: 24, buckets: 8, far: 20 };
+    const { beams } = JSON.parse(readFileSync(join(weights, "expected.json"), "utf8"));
+    const stored = JSON.parse(readFileSync(join(weights, "generation_config.json"), "utf8"));
+    const generation = { ...stored, num_beams: 3, length_penalty: 0.5, max_length: 13 };
+    const cpu = await h.openDevice("cpu");
+    const writer = await h.openWriter(cpu, t5, { weights, tokenizer: h.byteTokenizer, settings: sizes, generation });
+    const { tokens, ended } = await h.generate(writer, "no").whole;
+    expect([tokens, ended]).toEqual([beams[1], "eos"]);
+    writer.dispose();
+    const wrong = { weights, tokenizer: h.byteTokenizer, generation: { eos_token_id: "2" } };
+    await expect(h.openWriter(cpu, t5, wrong)).rejects.toThrow('openWriter: "eos_token_id" of `generation` must be');
+    cpu.dispose();
   });
 
   test("refuses what does not fit, and ends where it is told to", async () => {

@@ -7,7 +7,14 @@ import { printable } from "../../cli/commands/run/writing.ts";
 import { byteTokenizer, decodeImage, imageTensor } from "../../data/index.ts";
 import { type Config, checkpointLayout, defineModel, type Model, type Params, trace } from "../../dsl/index.ts";
 import { captionPrefill, captionStep, type decodeStep, generativeRules } from "../../models/index.ts";
-import { cachedSession, deviceModel, tensorsInLayout, writeCaption, writeModel } from "../../runtime/index.ts";
+import {
+  cachedSession,
+  captionPrompt,
+  deviceModel,
+  tensorsInLayout,
+  writeCaption,
+  writeModel,
+} from "../../runtime/index.ts";
 import { parametersOf } from "../generation/support.ts";
 import { memoryWeights } from "../support/weights.ts";
 import { heddle, modelFile, randomWeights, scratch, writePicture, writeWeights } from "./support.ts";
@@ -56,7 +63,8 @@ describe("caption", () => {
     const pixels = imageTensor([await decodeImage(fox, { size: 16, fit: "squash" })], { size: 16 });
     const options = { strategy: { kind: "beam", beams: 5 } as const, minNewTokens: 8, maxNewTokens: 30 };
     const want = await writeCaption(session, beginning, pixels, byteTokenizer, {
-      prompt: "English caption:",
+      ids: captionPrompt(byteTokenizer, "English caption:"),
+      eos: [byteTokenizer.eos],
       ...options,
     });
     expect(found[0]).toMatchObject({ tokens: want.tokens, text: want.text });

@@ -8,17 +8,19 @@ import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { cpuBackend } from "../../backends/onnxruntime/index.ts";
 import { type HostTensor, hostTensor } from "../../compiler/index.ts";
+import { byteTokenizer } from "../../data/index.ts";
 import { checkpointLayout, type Model, trace } from "../../dsl/index.ts";
-import { createSession, openSafetensors, openWeights } from "../../runtime/index.ts";
+import { createSession, idRow, openSafetensors, openWeights } from "../../runtime/index.ts";
 import { difference } from "../models/support.ts";
 import { colourData } from "./colour-data.ts";
 import convnext from "./strangers/convnext.ts";
+import t5 from "./strangers/t5.ts";
 import { heddle, modelFile, scratch } from "./support.ts";
 
 vi.setConfig({ testTimeout: 120_000 });
 
 const folder = scratch("strangers");
-const families = ["gpt-neox", "siglip", "convnext"] as const;
+const families = ["gpt-neox", "siglip", "convnext", "t5", "trocr"] as const;
 type Family = (typeof families)[number];
 const file = (family: Family) => modelFile(`strangers/${family}.ts`);
 const published = (family: Family, ...parts: string[]) =>
@@ -26,6 +28,42 @@ const published = (family: Family, ...parts: string[]) =>
 const read = <T>(...path: string[]): T => JSON.parse(readFileSync(join(...path), "utf8")) as T;
 const run = (family: Family, ...args: string[]) =>
   heddle("run", file(family), "--weights", published(family), "--device", "cpu", "--json", ...args);
+
+interface T5Facts {
+  readonly texts: readonly string[];
+  readonly greedy: readonly number[][];
+  readonly beams: readonly number[][];
+  readonly logits: number[];
+}
+
+/** The logits of a model's own graph with its published weights, on the cpu device. */
+async function logitsOf(
+  model: Model,
+  family: Family,
+  feeds: Readonly<Record<string, HostTensor>>,
+): Promise<HostTensor> {
+  const config = model.checkpoints?.config?.read(read(published(family), "config.json"), model.config) ?? model.config;
+  const graph = trace(model, config);
+  const layout = checkpointLayout(graph, model.checkpoints!.layouts[0]!);
+  const weights = await openWeights(published(family), graph, [layout]);
+  const values = new Map<string, HostTensor>();
+  for (const { parameter } of layout) values.set(parameter, await weights.read(parameter));
+  const session = await createSession(await cpuBackend(), graph, values);
+  const { logits } = await session.run(feeds);
+  await weights.dispose();
+  return logits!;
+}
+
+const lastLogits = async (...of: Parameters<typeof logitsOf>) => {
+  const { axes, data } = await logitsOf(...of);
+  return data.slice(-axes.at(-1)!.size);
+};
+
+/** An attention mask i32 [batch = 1, key_token] without padding. */
+const ones = (length: number): HostTensor => {
+  const axes = Object.entries({ batch: 1, key_token: length }).map(([name, size]) => ({ name, size }));
+  return hostTensor("i32", axes, Array<number>(length).fill(1));
+};
 
 beforeAll(() => colourData(folder));
 afterAll(() => folder.remove());
@@ -56,20 +94,17 @@ describe("a stranger's checkpoint", () => {
     expect(text).toMatch(/"layer_norm_eps": 1e-05/); // as Python spells it
   });
 
-  it("is exported and verified", async () => {
-    const [graph, out] = [["--graph", "decode"], folder.at("step.onnx")];
-    const ended = await heddle(
-      "export",
-      file("gpt-neox"),
-      ...graph,
-      "--weights",
-      published("gpt-neox"),
-      "--out",
-      out,
-      "--verify",
-      "--json",
-    );
-    expect(ended.status).toBe(0);
+  it.each([
+    ["gpt-neox", "decode"],
+    ["t5", "encode"],
+    ["t5", "decode"],
+    ["trocr", "encode"],
+    ["trocr", "decode"],
+  ] as const)("is exported and verified: %s, %s", async (family, graph) => {
+    const out = ["--out", folder.at(`${family}-${graph}.onnx`)];
+    const which = ["--graph", graph, "--weights", published(family)];
+    const ended = await heddle("export", file(family), ...which, ...out, "--verify", "--json");
+    expect([ended.status, ended.status === 0 ? "" : ended.err]).toEqual([0, ""]);
     expect(JSON.parse(ended.out)).toMatchObject({ verified: { maxRelDiff: expect.any(Number) } });
   });
 });
@@ -81,7 +116,8 @@ describe("what transformers computes", () => {
     const bytes = ["--tokenizer", "bytes"];
     const ended = await run("gpt-neox", ...bytes, "generate", "--prompt", prompt, "--max-tokens", `${tokens.length}`);
     expect(ended.status).toBe(0);
-    expect(JSON.parse(ended.out)).toMatchObject([{ prompt, promptTokens: ids, tokens }]);
+    const text = byteTokenizer.decode([...ids, ...tokens]).slice(prompt.length);
+    expect(JSON.parse(ended.out)).toMatchObject([{ prompt, text, promptTokens: ids, tokens }]);
     const talk = await run("gpt-neox", ...bytes, "chat", "--prompt", "a", "b", "--max-tokens", "4");
     expect(JSON.parse(talk.out)).toHaveLength(2);
     const long = await run("gpt-neox", ...bytes, "generate", "--prompt", "x".repeat(60), "--max-tokens", "9");
@@ -89,6 +125,38 @@ describe("what transformers computes", () => {
       status: 1,
       err: expect.stringContaining("need 70 tokens; the model takes at most 64"),
     });
+  });
+
+  it("is what T5 writes of source texts, greedily and with beams, by the rules of generation_config.json", async () => {
+    const { texts, greedy, beams, logits } = read<T5Facts>(published("t5"), "expected.json");
+    const write = (...how: string[]) =>
+      run("t5", "--tokenizer", "bytes", "generate", "--prompt", ...texts, "--max-tokens", ...how);
+    const plain = await write("24");
+    expect([plain.status, plain.status === 0 ? "" : plain.err]).toEqual([0, ""]);
+    const text = byteTokenizer.decode(greedy[1]!).trimStart();
+    expect(JSON.parse(plain.out)).toMatchObject([{ tokens: greedy[0] }, { prompt: texts[1], text, tokens: greedy[1] }]);
+    const searched = await write("12", "--beams", "3", "--length-penalty", "0.5");
+    expect(JSON.parse(searched.out)).toMatchObject(beams.map((tokens) => ({ tokens })));
+    const ids = byteTokenizer.encodeByTemplate(texts[0]!);
+    const feeds = { input_ids: idRow(ids), attention_mask: ones(ids.length), decoder_input_ids: idRow([0, 9, 40]) };
+    expect(difference(await lastLogits(t5 as unknown as Model, "t5", feeds), logits)).toBeLessThan(1e-4);
+    const long = await run("t5", "--tokenizer", "bytes", "generate", "--prompt", "x".repeat(600));
+    expect(long).toMatchObject({
+      status: 1,
+      err: expect.stringContaining("has 602 tokens; the encoder takes at most 512"),
+    });
+    const other = await run("t5", "--tokenizer", "bytes", "caption", "--image", published("siglip", "picture.png"));
+    expect(other).toMatchObject({ status: 1, err: expect.stringContaining('"t5" does not support caption') });
+  });
+
+  it("is what TrOCR reads in a picture, with the beams and lengths of generation_config.json, and greedily", async () => {
+    const { greedy, beams } = read<{ greedy: number[]; beams: number[] }>(published("trocr"), "expected.json");
+    const [fox, bytes] = [published("trocr", "picture.png"), ["--tokenizer", "bytes"]];
+    const ended = await run("trocr", ...bytes, "caption", "--image", fox, fox);
+    expect([ended.status, ended.status === 0 ? "" : ended.err]).toEqual([0, ""]);
+    expect(JSON.parse(ended.out)).toMatchObject([{ tokens: beams }, { tokens: beams }]);
+    const plain = await run("trocr", ...bytes, "caption", "--greedy", "--image", fox);
+    expect(JSON.parse(plain.out)).toMatchObject([{ tokens: greedy }]);
   });
 
   it("is what SigLIP says of a picture file", async () => {
@@ -112,17 +180,10 @@ describe("what transformers computes", () => {
 
   it("is what ConvNeXt says of pixels, and its classes have the names of config.json", async () => {
     const want = read<{ pixels: number[]; logits: number[] }>(published("convnext"), "expected.json");
-    const graph = trace(convnext);
-    const layout = checkpointLayout(graph, (convnext as unknown as Model).checkpoints!.layouts[0]!);
-    const weights = await openWeights(published("convnext"), graph, [layout]);
-    const backend = await cpuBackend();
-    const values = new Map<string, HostTensor>();
-    for (const { parameter } of layout) values.set(parameter, await weights.read(parameter));
-    const session = await createSession(backend, graph, values);
     const axes = Object.entries({ batch: 1, channel: 3, row: 32, column: 32 }).map(([name, size]) => ({ name, size }));
-    const { logits } = await session.run({ pixels: hostTensor("f32", axes, want.pixels) });
-    expect(difference(logits!.data, want.logits)).toBeLessThan(1e-4);
-    await weights.dispose();
+    const feeds = { pixels: hostTensor("f32", axes, want.pixels) };
+    const logits = await logitsOf(convnext as unknown as Model, "convnext", feeds);
+    expect(difference(logits.data, want.logits)).toBeLessThan(1e-4);
     const ended = await run("convnext", "classify", "--image", published("siglip", "picture.png"));
     const [{ guesses }] = JSON.parse(ended.out) as [{ guesses: { label: string; probability: number }[] }];
     expect(guesses.map((g) => g.label).sort()).toEqual(["ant", "bee", "cow", "dog"]);

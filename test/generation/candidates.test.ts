@@ -57,7 +57,9 @@ it("scores that are no numbers are an error", async () => {
     [Array.from({ length: 5000 }, (_, i) => (i === 4000 ? Number.NaN : i))],
     1,
   );
-  expect(() => rankedCandidates(broken, [])).toThrow("the model gives a token the score NaN: its weights diverged");
+  expect(() => rankedCandidates(broken, [{ barred: [] }], 5000)).toThrow(
+    "the model gives a token the score NaN: its weights diverged",
+  );
 });
 
 /** The session without a way to rank: all scores are read. */
@@ -68,6 +70,7 @@ const plain = (session: CachedSession) =>
     vocabulary: session.vocabulary,
     length: 0,
     begin: (...a) => session.begin(...a),
+    encode: (...a) => session.encode(...a),
     clear: () => session.clear(),
     step: (ids) => session.step(ids),
     rank: (...a) => session.rank(...a),

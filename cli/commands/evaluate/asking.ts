@@ -5,6 +5,7 @@ import { imageDataUri, imageName, type Question, skipCounts } from "../../../dat
 import { type Card, cachedSession, conversation, type Section, startProgress } from "../../../runtime/index.ts";
 import { counted, type Reason } from "../data.ts";
 import { placeOf, questionRoom, shownIn, templateOf } from "../run/chat.ts";
+import { decodingOf } from "../run/decoding.ts";
 import { graphOf, modeOf, type NamedModel, withWeights } from "../run/opened-model.ts";
 import { pixelsFrom, preprocessingFor } from "../run/pictures.ts";
 import { openTokenizer } from "../run/tokenizing.ts";
@@ -34,6 +35,7 @@ export async function askAll(
   const template = templateOf(options.template, mode, named);
   const step = graphOf(named, mode.step);
   const tokenizer = await openTokenizer(step, options);
+  const { eos, rules } = await decodingOf(mode, named, tokenizer, options);
   const seeing = questions.some(({ image }) => image !== undefined) ? placeOf(mode, named) : undefined;
   const preprocessing = seeing && (await preprocessingFor(named, seeing.beginning, "chat", options));
   const maxNewTokens = options.maxTokens ?? usualTokens;
@@ -53,10 +55,12 @@ export async function askAll(
           const talk = conversation(session, {
             template,
             tokenizer,
+            eos,
             ...(pixels && { image: shownIn(seeing!, pixels) }),
           });
           const { text } = await talk.ask(suffixed(question.text, suffix), {
             strategy: { kind: "greedy" },
+            rules,
             maxNewTokens,
           });
           said.push({ question, said: text });

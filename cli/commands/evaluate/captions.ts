@@ -1,9 +1,9 @@
 /** Captions compared with human references: by the mode caption, else chat. */
 import { UsageError } from "../../../compiler/index.ts";
 import { captionScores, imageName, type Question, type RawSample } from "../../../data/index.ts";
-import { cachedSession, captionPrompt, startProgress, tokensBegun, writeCaption } from "../../../runtime/index.ts";
-import { defaultsOf, shownIn } from "../run/caption.ts";
-import { limitOf, requireRoom } from "../run/decoding.ts";
+import { cachedSession, startProgress, tokensBegun, writeCaption } from "../../../runtime/index.ts";
+import { beginningOf, captionIds, defaultsOf, endsOf, shownIn } from "../run/caption.ts";
+import { decodingOf, limitOf, requireRoom } from "../run/decoding.ts";
 import { graphOf, modeOf, type NamedModel, withWeights } from "../run/opened-model.ts";
 import { pixelsFrom, preprocessingFor } from "../run/pictures.ts";
 import { openTokenizer } from "../run/tokenizing.ts";
@@ -74,17 +74,18 @@ async function writeAll(
   options: EvaluateOptions,
 ): Promise<readonly Asked[]> {
   const mode = modeOf(named, "caption");
-  const [beginning, step] = [graphOf(named, mode.begin), graphOf(named, mode.step)];
-  const usual = defaultsOf(mode);
+  const [beginning, step] = [beginningOf(named, mode), graphOf(named, mode.step)];
+  const tokenizer = await openTokenizer(step, options);
+  const decoding = await decodingOf(mode, named, tokenizer, options);
+  const ids = captionIds(mode, tokenizer, decoding, prompt, shownIn(mode, named.config!));
+  const begun = tokensBegun(beginning, step, ids.length);
+  const usual = decoding.limits(defaultsOf(mode), begun);
   const maxNewTokens = options.maxTokens ?? usual.maxNewTokens;
   const writing = { ...usual, maxNewTokens, minNewTokens: Math.min(usual.minNewTokens ?? 0, maxNewTokens) };
-  const tokenizer = await openTokenizer(step, options);
-  const shown = shownIn(mode, named.config!);
-  const how = { ...writing, prompt, shown, stops: mode.stops?.(named.config!) ?? [] };
-  const begun = tokensBegun(beginning, step, captionPrompt(tokenizer, prompt, shown).length);
+  const how = { ...writing, ids, eos: endsOf(mode, named, decoding) };
   requireRoom(begun, maxNewTokens, limitOf(mode, named), "the image, the prompt");
   const preprocessing = await preprocessingFor(named, beginning, "caption", options);
-  return await withWeights(named, beginning, options, async (model) => {
+  return await withWeights(named, [beginning, step], options, async (model) => {
     const session = cachedSession(model, step, { rows: rowsOf(writing.strategy), capacity: begun + maxNewTokens });
     const progress = startProgress({ description: "captions", total: questions.length, unit: "images" });
     const written: Asked[] = [];

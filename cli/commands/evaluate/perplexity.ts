@@ -19,6 +19,8 @@ export const perplexity: Protocol = {
 
 async function evaluateTexts(named: NamedModel, options: EvaluateOptions): Promise<Outcome> {
   const mode = modeOf(named, "generate");
+  if (mode.encode !== undefined)
+    throw new UsageError(`"${named.name}" writes texts from a source text: perplexity is of models of texts alone`);
   const step = graphOf(named, mode.step);
   const tokenizer = await openTokenizer(step, options);
   const limit = limitOf(mode, named);

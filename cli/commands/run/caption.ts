@@ -1,5 +1,6 @@
 /** `heddle run ... caption`: captions images. */
 import { UsageError } from "../../../compiler/index.ts";
+import type { Tokenizer } from "../../../data/index.ts";
 import type { CaptionMode, Config } from "../../../dsl/index.ts";
 import {
   type Caption,
@@ -13,8 +14,8 @@ import {
 } from "../../../runtime/index.ts";
 import { untilInterrupted } from "../../interruption.ts";
 import { json } from "../../output.ts";
-import { limitOf, requireRoom } from "./decoding.ts";
-import { graphOf, modeOf, openModel, withWeights } from "./opened-model.ts";
+import { type Decoding, decodingOf, limitOf, requireRoom } from "./decoding.ts";
+import { graphOf, modeOf, type NamedModel, openModel, withWeights } from "./opened-model.ts";
 import type { RunOptions } from "./options.ts";
 import { pixelsOfAll, preprocessingFor, requirePictures } from "./pictures.ts";
 import { openTokenizer } from "./tokenizing.ts";
@@ -65,25 +66,46 @@ export const shownIn = (
   examples: readonly Pick<Example, "said">[] = [],
 ): ShownPictures | undefined => pictures && { ...pictures(config), examples: examples.map(({ said }) => said) };
 
+/** The graph that begins a caption, and its kind by the record. */
+export const beginningOf = (named: NamedModel, { begin, encode }: CaptionMode) => graphOf(named, (begin ?? encode)!);
+
+/** The ids that a caption continues: the start token of a decoder that attends to the image, else BOS, and the prompt. */
+export const captionIds = (
+  { encode }: CaptionMode,
+  tokenizer: Tokenizer,
+  { start }: Decoding,
+  prompt: string,
+  shown: ShownPictures | undefined,
+): readonly number[] => captionPrompt(tokenizer, prompt, shown, encode === undefined ? undefined : start());
+
+/** The ids that end a caption. */
+export const endsOf = ({ stops }: CaptionMode, { config }: NamedModel, { eos }: Decoding): readonly number[] => [
+  ...eos,
+  ...(stops?.(config!) ?? []),
+];
+
 export async function captionCommand(source: string, options: CaptionOptions): Promise<number> {
   const named = await openModel(source, options);
   const mode = modeOf(named, "caption");
   const examples = examplesOf(options.example, mode, named.name);
   requirePictures([...options.image, ...examples.map(({ picture }) => picture)]);
-  const writing = writingOf(options, defaultsOf(mode));
+  writingOf(options, defaultsOf(mode)); // refuses conflicting flags before anything slow starts
   const prompt = options.prompt ?? mode.prompt ?? "";
-  const beginning = graphOf(named, mode.begin);
+  const beginning = beginningOf(named, mode);
   const step = graphOf(named, mode.step);
   const tokenizer = await openTokenizer(step, options);
+  const decoding = await decodingOf(mode, named, tokenizer, options);
   const shown = shownIn(mode, named.config!, examples);
-  const begun = tokensBegun(beginning, step, captionPrompt(tokenizer, prompt, shown).length);
+  const ids = captionIds(mode, tokenizer, decoding, prompt, shown);
+  const begun = tokensBegun(beginning, step, ids.length);
+  const writing = writingOf(options, decoding.limits(defaultsOf(mode), begun));
   requireRoom(begun, writing.maxNewTokens, limitOf(mode, named), "the image, the prompt");
   const preprocessing = await preprocessingFor(named, beginning, "caption", options);
-  return await withWeights(named, beginning, options, (model) =>
+  return await withWeights(named, [beginning, step], options, (model) =>
     untilInterrupted(async (signal) => {
       const capacity = begun + writing.maxNewTokens;
       const session = cachedSession(model, step, { rows: rowsOf(writing.strategy), capacity });
-      const how = { ...writing, prompt, shown, signal, stops: mode.stops?.(named.config!) ?? [] };
+      const how = { ...writing, ids, signal, eos: endsOf(mode, named, decoding) };
       const written: Captioned[] = [];
       for (const image of options.image) {
         const pixels = await pixelsOfAll([...examples.map(({ picture }) => picture), image], preprocessing);

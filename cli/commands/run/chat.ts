@@ -13,6 +13,7 @@ import {
 import { sizesInWords } from "../../family-name.ts";
 import { untilInterrupted } from "../../interruption.ts";
 import { json } from "../../output.ts";
+import { decodingOf } from "./decoding.ts";
 import { graphOf, modeOf, type NamedModel, openModel, withWeights } from "./opened-model.ts";
 import type { RunOptions } from "./options.ts";
 import { pixelsFrom, preprocessingFor, requirePictures } from "./pictures.ts";
@@ -46,17 +47,23 @@ export async function chatCommand(source: string, options: ChatOptions): Promise
   const writing = writingOf(options, defaults);
   const step = graphOf(named, mode.step);
   const tokenizer = await openTokenizer(step, options);
+  const { eos, rules } = await decodingOf(mode, named, tokenizer, options);
   const image = options.image === undefined ? undefined : await pictureOf(options.image, mode, named, options);
   return await withWeights(named, image?.beginning ?? step, options, async (model) => {
     // Capacity for the whole first answer, so that nothing is recompiled while it is generated.
     const capacity = Math.min(template.limit, (image?.place.tokens ?? 0) + questionRoom + writing.maxNewTokens);
     const session = cachedSession(model, step, { rows: 1, capacity, limit: template.limit });
-    const talk = conversation(session, { template, tokenizer, ...(image && { image }) });
+    const talk = conversation(session, { template, tokenizer, eos, ...(image && { image }) });
     const turns: Turn[] = [];
     let status = 0;
     for await (const question of questions(options.prompt)) {
       status = await untilInterrupted(async (signal) => {
-        const how: AnswerOptions = { ...writing, signal, ...(!options.json && { onText: (t) => write(printable(t)) }) };
+        const how: AnswerOptions = {
+          ...writing,
+          rules,
+          signal,
+          ...(!options.json && { onText: (t) => write(printable(t)) }),
+        };
         const { text, ended } = await talk.ask(question, how);
         turns.push({ question, answer: text, ended });
       });

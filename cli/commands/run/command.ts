@@ -135,8 +135,8 @@ function texts(source: string, add: Add, program: Command, done: Done): void {
   const generate = add(
     program,
     "generate",
-    "continue texts (default: greedy decoding, up to 128 tokens)",
-  ).requiredOption("--prompt <texts...>", "prompts, each continued by itself");
+    "continue texts, or write texts from source texts (default: greedy decoding, up to 128 tokens)",
+  ).requiredOption("--prompt <texts...>", "prompts, or sources of an encoder-decoder, each by itself");
   writingFlags(searchFlags(generate)).action(async (_, command: Command) => {
     const { generateCommand } = await import("./generate.ts");
     done(await generateCommand(source, command.optsWithGlobals<GenerateTextOptions>()));

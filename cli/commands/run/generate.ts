@@ -1,8 +1,17 @@
-/** `heddle run ... generate`: continues texts with a language model. */
-import { type AnswerOptions, cachedSession, generate, promptIds, textStream } from "../../../runtime/index.ts";
+/** `heddle run ... generate`: continues texts with a language model, or writes texts from source texts. */
+import {
+  type AnswerOptions,
+  begunText,
+  cachedSession,
+  generate,
+  idRow,
+  promptIds,
+  sourceIds,
+  textStream,
+} from "../../../runtime/index.ts";
 import { untilInterrupted } from "../../interruption.ts";
 import { json } from "../../output.ts";
-import { limitOf, requireRoom } from "./decoding.ts";
+import { decodingOf, limitOf, requireRoom } from "./decoding.ts";
 import { graphOf, modeOf, openModel, withWeights } from "./opened-model.ts";
 import type { RunOptions } from "./options.ts";
 import { openTokenizer } from "./tokenizing.ts";
@@ -16,7 +25,7 @@ export interface GenerateTextOptions extends RunOptions, WritingOptions {
 export interface Continued {
   readonly prompt: string;
   readonly text: string;
-  /** Ids of the prompt, and new ones, the end token included. */
+  /** Ids of the prompt, or source, and new ones, the end token included. */
   readonly promptTokens: readonly number[];
   readonly tokens: readonly number[];
   readonly ended: string;
@@ -30,30 +39,37 @@ export async function generateCommand(source: string, options: GenerateTextOptio
   const mode = modeOf(named, "generate");
   const step = graphOf(named, mode.step);
   const tokenizer = await openTokenizer(step, options);
+  const encoder = mode.encode === undefined ? undefined : graphOf(named, mode.encode);
   const limit = limitOf(mode, named);
-  const prompts = options.prompt.map((text) => promptIds(tokenizer, text, mode.begin));
-  const longest = Math.max(...prompts.map((ids) => ids.length));
+  const decoding = await decodingOf(mode, named, tokenizer, options);
+  const prompts = options.prompt.map((text) =>
+    encoder ? sourceIds(tokenizer, text, encoder) : promptIds(tokenizer, text, mode.begin),
+  );
+  const begun = (prompt: readonly number[]) => (encoder ? [decoding.start()] : prompt);
+  const longest = Math.max(...prompts.map((ids) => begun(ids).length));
   const maxNewTokens = Math.max(1, Math.min(usualTokens, limit - longest));
-  const writing = writingOf(options, { strategy: { kind: "greedy" }, maxNewTokens });
-  requireRoom(longest, writing.maxNewTokens, limit, "the prompt");
+  const writing = writingOf(options, decoding.limits({ strategy: { kind: "greedy" }, maxNewTokens }, longest));
+  requireRoom(longest, writing.maxNewTokens, limit, encoder ? "the start token" : "the prompt");
   const capacity = longest + writing.maxNewTokens;
-  return await withWeights(named, step, options, (model) =>
+  return await withWeights(named, encoder ? [encoder, step] : step, options, (model) =>
     untilInterrupted(async (signal) => {
       const session = cachedSession(model, step, { rows: rowsOf(writing.strategy), capacity, limit });
       const written: Continued[] = [];
       for (const [i, prompt] of options.prompt.entries()) {
-        session.clear();
+        const own = prompts[i]!;
+        const start = await begunText(session, encoder, { input_ids: idRow(own) }, begun(own));
         const streams = !options.json && writing.strategy.kind !== "beam";
         const onText: AnswerOptions["onText"] = streams ? (text) => write(printable(text)) : undefined;
-        if (streams) write(printable(prompt));
-        const stops = [tokenizer.eos];
-        const stream = textStream(tokenizer, stops, { ...(onText && { onText }), after: prompts[i]! });
+        const shown = encoder ? "" : printable(prompt);
+        if (streams) write(shown);
+        const { eos } = decoding;
+        const stream = textStream(tokenizer, eos, { ...(onText && { onText }), ...(!encoder && { after: own }) });
         const onToken = (_: number, token: number) => stream.add(token);
-        const [made] = await generate(session, { ids: [prompts[i]!] }, { ...writing, eos: stops, signal, onToken });
-        for (const token of streams ? [] : made!.tokens) stream.add(token);
+        const [made] = await generate(session, start, { ...writing, eos, signal, onToken });
+        if (writing.strategy.kind === "beam") for (const token of made!.tokens) stream.add(token);
         const text = stream.end();
-        written.push({ prompt, text, promptTokens: prompts[i]!, ...made! });
-        if (!options.json) write(streams ? "\n" : `${printable(prompt + text)}\n`);
+        written.push({ prompt, text, promptTokens: own, ...made! });
+        if (!options.json) write(streams ? "\n" : `${shown}${printable(text)}\n`);
         if (signal.aborted) break;
       }
       if (options.json) write(`${json(written)}\n`);

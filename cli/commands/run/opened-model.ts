@@ -7,6 +7,7 @@ import {
   escapeControls,
   offloadedModel,
   type ParameterSource,
+  parametersTogether,
   quantizingSource,
   type Weights,
 } from "../../../runtime/index.ts";
@@ -127,14 +128,14 @@ function modelOn(
 /** Two parts of 1 GB: two blocks of InternViT-6B in f32, or four in f16. */
 const usualMemory = 2e9;
 
-/** Runs `body` on a model loaded for one of its graphs, and always closes it. */
+/** Runs `body` on a model loaded with the parameters of some of its graphs, and always closes it. */
 export async function withWeights<T>(
   named: NamedModel,
-  graph: Graph,
+  graphs: Graph | readonly Graph[],
   options: RunOptions,
   body: (model: LoadedModel) => Promise<T>,
 ): Promise<T> {
-  const model = await loadWeights(named, graph, options);
+  const model = await loadWeights(named, "inputs" in graphs ? graphs : parametersTogether(graphs), options);
   try {
     return await body(model);
   } finally {

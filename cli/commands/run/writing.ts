@@ -40,7 +40,7 @@ const searching = ["beams", "lengthPenalty"] as const;
 export function writingOf(options: WritingOptions, otherwise: WritingLimits): WritingLimits {
   const maxNewTokens = options.maxTokens ?? otherwise.maxNewTokens;
   const minNewTokens = options.minTokens ?? Math.min(otherwise.minNewTokens ?? 0, maxNewTokens);
-  const writing = { strategy: strategyOf(options, otherwise.strategy), minNewTokens, maxNewTokens };
+  const writing = { ...otherwise, strategy: strategyOf(options, otherwise.strategy), minNewTokens, maxNewTokens };
   checkGenerateOptions(writing);
   return writing;
 }
@@ -55,8 +55,8 @@ function strategyOf(options: WritingOptions, otherwise: Strategy): Strategy {
   if (options.greedy) return { kind: "greedy" };
   if (given(drawing)) return { kind: "sample", ...picked(options, drawing), seed: options.seed ?? 0 };
   if (!given(searching)) return otherwise;
-  const beams = otherwise.kind === "beam" ? otherwise.beams : 1;
-  return { kind: "beam", beams, ...picked(options, searching) };
+  const usual = otherwise.kind === "beam" ? otherwise : { kind: "beam" as const, beams: 1 };
+  return { ...usual, ...picked(options, searching) };
 }
 
 /** The options that are defined. */
