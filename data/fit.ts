@@ -1,6 +1,6 @@
 /** Resizes images of any size to squares, as Pillow, torchvision and transformers do. */
 import { FileError } from "../compiler/index.ts";
-import { type Pixels, padPixels, type Rgb, resizePixels } from "./pixels.ts";
+import { overWhite, type Pixels, padPixels, type Rgb, resizePixels } from "./pixels.ts";
 import type { Window } from "./resample.ts";
 import type { Interpolation } from "./resample-kernels.ts";
 
@@ -23,6 +23,11 @@ export interface Geometry {
    * even.
    */
   readonly centre?: "even" | "lower";
+  /**
+   * Keeps alpha, for a background that is chosen later. By default a transparent image is composited over white before
+   * it is resized, as in transformers.
+   */
+  readonly keepsAlpha?: boolean;
   /** Default bicubic, which all known published models use. */
   readonly interpolation?: Interpolation;
 }
@@ -37,12 +42,13 @@ const mostEnlarged = 4; // limit on enlarging large photos and panoramas
 
 /** A decoded image as the square that a geometry describes. Throws FileError when it would become enormous. */
 export async function fitted(picture: Readable, geometry: Geometry): Promise<Pixels> {
-  const { size, fit, fill, short = size, stretched = false, centre, interpolation = "bicubic" } = geometry;
+  const { size, fit, fill, short = size, stretched = false, centre, keepsAlpha, interpolation = "bicubic" } = geometry;
   const { width, height } = picture;
+  const read = async () => (keepsAlpha ? await picture.read() : overWhite(await picture.read()));
   if (fit === "pad") {
     const side = Math.max(width, height);
     checkArea(side, side, picture);
-    return resizePixels(padPixels(await picture.read(), fill ?? meanColour), {
+    return resizePixels(padPixels(await read(), fill ?? meanColour), {
       width: size,
       height: size,
       interpolation,
@@ -52,7 +58,7 @@ export async function fitted(picture: Readable, geometry: Geometry): Promise<Pix
   const aspect = stretched ? { width: 1, height: 1 } : picture;
   const sides = fit === "crop" ? coveringSides(aspect, covered) : { width: size, height: size };
   if (sides.width > width || sides.height > height) checkArea(sides.width, sides.height, picture);
-  return resizePixels(await picture.read(), { ...sides, window: centred(sides, size, centre), interpolation });
+  return resizePixels(await read(), { ...sides, window: centred(sides, size, centre), interpolation });
 }
 
 /** An image whose pixels are read on demand. */

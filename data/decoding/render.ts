@@ -66,7 +66,7 @@ export async function render(job: RenderJob, options: ImageOptions): Promise<Ren
 }
 
 async function wholePicture(image: ImageSource, options: ImageOptions, augmentation: Augmentation, random: Random) {
-  const pixels = await decodeImage(image, options, photographs);
+  const pixels = await decodeImage(image, { ...options, keepsAlpha: recolours(augmentation) }, photographs);
   return { pixels, view: randomView(pixels, augmentation, random), window: undefined };
 }
 
@@ -79,15 +79,17 @@ async function randomPicture(
   let view = wholeView({ width: 0, height: 0 });
   const pixels = await decodeWindow(
     image,
-    size,
+    { size, keepsAlpha: recolours(augmentation), ...(interpolation && { interpolation }) },
     (picture) => {
       view = randomView(picture, augmentation, random);
       return view.window;
     },
-    interpolation,
   );
   return { pixels, view, window: view.window };
 }
+
+/** Whether the background is drawn with the view, so that transparent images cannot be composited before. */
+const recolours = ({ recolour = 0 }: Augmentation): boolean => recolour > 0;
 
 async function classesOf({ image, mask }: RenderJob): Promise<Classes> {
   const classes = await decodeClasses(mask!);
