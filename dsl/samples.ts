@@ -180,6 +180,13 @@ export interface FeedContext {
 /** Inputs of a step, by name. */
 export type Feeds = Readonly<Record<string, HostTensor>>;
 
+/** An input whose values are targets of the loss. */
+export interface TargetInput {
+  readonly input: string;
+  /** The value of a position without a target, such as -100. */
+  readonly none: number;
+}
+
 /** The data that a stage trains on. */
 export interface StageData<K extends SampleKind = SampleKind> {
   readonly kind: K;
@@ -195,6 +202,8 @@ export interface StageData<K extends SampleKind = SampleKind> {
   readonly filters?: readonly string[];
   /** Samples packed into one row of the step's inputs, with that many times the images in `pixels`; default 1. */
   readonly perRow?: number;
+  /** The input that holds the targets, if samples may lack them: a run that begins without any is then an error. */
+  readonly targets?: TargetInput;
   /** Builds the inputs of the step, except `pixels`, from the rows of one batch. */
   readonly feeds: (rows: readonly SampleOf<K>[], context: FeedContext) => Feeds;
 }
@@ -207,6 +216,7 @@ const dataFields: Readonly<Record<keyof StageData, true>> = {
   classes: true,
   filters: true,
   perRow: true,
+  targets: true,
   feeds: true,
 };
 

@@ -193,7 +193,7 @@ describe("stage 3", () => {
       "--from",
       run("tiny-g-2"),
     );
-    expect(err).toContain("conversations of more than 48 tokens are truncated (tooLong=cut)");
+    expect(err).toContain("conversations of more than 48 tokens are truncated (length=48, tooLong=cut)");
     expect(out).toContain('"changed": {');
     allFinite("tiny-chat-3.1");
     expect((await changed("tiny-g-2", "tiny-chat-3.1")).length).toBe(0);
