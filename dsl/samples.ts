@@ -87,8 +87,14 @@ export interface ImagePlan {
   readonly size: number;
   /** An image that is not square is cropped, squashed or padded. */
   readonly fit: "crop" | "squash" | "pad";
+  /** The colour of `pad`, 0 to 255; default the ImageNet mean. */
+  readonly fill?: readonly [number, number, number];
   /** Length of the short side before the centre crop; default `size`. Ignored for masks. */
   readonly short?: number;
+  /** With `crop`, both sides are resized to `short` first, ignoring the aspect ratio. */
+  readonly stretched?: boolean;
+  /** Rounding of a crop's centre between two pixels: default to even, as in torchvision; down, as in transformers. */
+  readonly centre?: "even" | "lower";
   /** Default bicubic. */
   readonly interpolation?: "bilinear" | "bicubic" | "lanczos";
   /** Mean and std of pixels in [0, 1]; default the model's, or ImageNet's. */

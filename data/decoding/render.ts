@@ -21,10 +21,11 @@ import type { Window } from "../resample.ts";
 import type { TilesInBatch } from "../tiles.ts";
 import { type Augmentation, imagenet, imageTensor, type Normalization, randomView, wholeView } from "../view.ts";
 
-/** How a run renders images. */
-export interface ImageOptions extends Pick<Geometry, "size" | "fit" | "interpolation"> {
-  /** As in `Geometry`; not for images with segmentation masks, which are cropped from the whole image. */
-  readonly short?: number;
+/**
+ * How a run renders images. `short` and `stretched` are not for images with segmentation masks, which are cropped from
+ * the whole image.
+ */
+export interface ImageOptions extends Omit<Geometry, "keepsAlpha"> {
   /** Default ImageNet's. */
   readonly normalization?: Normalization;
   /** With `scale`, crops are taken from the original image, and `fit` is ignored. */

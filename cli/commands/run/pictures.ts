@@ -15,6 +15,7 @@ import {
   type Tiling,
 } from "../../../data/index.ts";
 import { imagenetPreprocessing, type PictureMode, type TileLimits } from "../../../dsl/index.ts";
+import { imagesText, shapeText, sourceText, tilingText } from "../../preprocessing-text.ts";
 import { type CheckpointPreprocessing, checkpointPreprocessing } from "../../preprocessor-config.ts";
 import { feedNamed } from "./feeds.ts";
 import { type NamedModel, say, storedWeights } from "./opened-model.ts";
@@ -80,22 +81,15 @@ export async function preprocessingFor(
     : record
       ? `from ${name}`
       : `assumed, since neither ${name} nor its weights specify it`;
-  const numbers = (of: readonly number[]) => of.map((n) => Number(n.toFixed(4))).join(" ");
   // An explicit fit applies to the whole image, without tiling.
   const limits = mode === "chat" && asked === undefined ? tileLimits({ model, config, given }, found) : undefined;
   if (limits && limits.least > limits.most)
     throw new UsageError(`an image cannot have at least ${limits.least} tiles and at most ${limits.most}`);
   const tiling = limits && limits.most > 1 ? { size, ...limits } : undefined;
   const made = tiling ? tilingText(tiling, geometry) : shape(geometry);
-  say(`images: ${size} × ${size}, ${made}, mean ${numbers(mean)}, std ${numbers(std)} (${source})`);
+  say(imagesText({ size, shape: made, mean, std, source }));
   return { geometry, normalization: { mean, std }, ...(tiling && { tiling }) };
 }
-
-/** The file, and what of it is not applied. */
-const sourceText = ({ path, unknown }: CheckpointPreprocessing): string =>
-  unknown.length === 0
-    ? path
-    : `${path}, of which ${unknown.join(", ")} ${unknown.length > 1 ? "are" : "is"} not understood`;
 
 /**
  * How a chat's image is tiled: by `--set`, else by the checkpoint's preprocessor_config.json, else by the record.
@@ -119,16 +113,6 @@ function tileLimits(
   const limit = (which: "least" | "most") =>
     isGiven(which) ? chosen[which] : (found?.tiles?.[which] ?? chosen[which]);
   return { ...chosen, least: limit("least"), most: limit("most") };
-}
-
-/** "1 to 12 tiles and a thumbnail, bicubic" */
-const tilingText = ({ least, most, thumbnail }: Tiling, { interpolation = "bicubic" }: Geometry): string =>
-  `${least} to ${most} tiles${thumbnail ? " and a thumbnail" : ""}, ${interpolation}`;
-
-/** "crop from 256, bilinear" */
-export function shapeText({ size, fit, short = size, stretched, interpolation = "bicubic" }: Geometry): string {
-  const from = stretched ? ` from ${short} × ${short}` : short === size ? "" : ` from ${short}`;
-  return `${fit}${fit === "crop" ? from : ""}, ${interpolation}`;
 }
 
 /** A cache of images, each read once. */
