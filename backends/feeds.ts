@@ -10,6 +10,7 @@ import {
   isParameter,
   loneSymbol,
   type Node,
+  nodesOf,
   notHeld,
   printType,
   type Sizes,
@@ -125,6 +126,13 @@ function fits(node: Node, feed: HostTensor, bound: Record<string, number>): bool
     if (symbol) return (bound[symbol.name] ??= given.size) === given.size;
     return true; // a compound size is checked once all symbols are bound
   });
+}
+
+/** The states that a graph replaces without reading them: a run need not find them in its store. */
+export function onlyWritten(graph: Graph): readonly Node[] {
+  const read = new Set(nodesOf(graph));
+  const replaced = new Set(Object.values(graph.updates));
+  return graph.inputs.filter((n) => isResident(n) && replaced.has(inputName(n)) && !read.has(n));
 }
 
 /** Looks up the type of a store's tensor by name, if it exists. */

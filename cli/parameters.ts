@@ -48,15 +48,20 @@ function unlessOfOthers(layouts: () => CheckpointPlace[][]): CheckpointPlace[][]
   }
 }
 
-/** Opens `file` as the graph's weights; without one, its `own`, or else random initial values for `seed`. */
+/**
+ * Opens `file` as the graph's weights; without one, its `own`, or else random initial values for `seed`. `optional`
+ * parameters may be missing in the file.
+ */
 export async function openParameters(
   graph: Graph,
   model: Model | undefined,
   file: string | undefined,
   seed: number,
   own?: ParameterSource,
+  optional: ReadonlySet<string> = new Set(),
 ): Promise<ParameterSource> {
-  if (file !== undefined) return { ...(await openWeights(file, graph, layoutsOf(graph, model))), origin: file };
+  if (file !== undefined)
+    return { ...(await openWeights(file, graph, layoutsOf(graph, model), { optional })), origin: file };
   if (own) return own;
   const origin = `random values from the initializers, seed ${seed} (give --weights for trained ones)`;
   return { ...drawnWeights(graph, seed), origin };

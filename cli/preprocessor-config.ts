@@ -19,6 +19,21 @@ export interface CheckpointPreprocessing extends Pick<Preprocessing, "mean" | "s
   readonly unknown: readonly string[];
 }
 
+/** A `preprocessor_config.json` as it is stored, and its path for messages. */
+export interface StoredPreprocessor {
+  readonly path: string;
+  readonly stored: JsonRecord;
+}
+
+/** The file beside `weights`; undefined if there is none. */
+export async function storedPreprocessor(weights: string): Promise<StoredPreprocessor | undefined> {
+  const path = join(folderOf(weights), preprocessorFile);
+  if (!existsSync(path)) return undefined;
+  const stored = await readJson(path, "preprocessor configuration");
+  if (!isRecord(stored)) throw new FileError(`${path}: expected a JSON object`);
+  return { path, stored };
+}
+
 /**
  * The preprocessing in the file beside `weights` for images of `size`, in proportion where the file has another;
  * undefined if there is no file. Throws FileError naming an unsupported field.
@@ -27,11 +42,12 @@ export async function checkpointPreprocessing(
   weights: string | undefined,
   size: ImageSize,
 ): Promise<CheckpointPreprocessing | undefined> {
-  if (weights === undefined) return undefined;
-  const path = join(folderOf(weights), preprocessorFile);
-  if (!existsSync(path)) return undefined;
-  const stored = await readJson(path, "preprocessor configuration");
-  if (!isRecord(stored)) throw new FileError(`${path}: expected a JSON object`);
+  const found = weights === undefined ? undefined : await storedPreprocessor(weights);
+  return found && preprocessingIn(found, size);
+}
+
+/** The preprocessing in a file for images of `size`. Throws FileError naming an unsupported field. */
+export function preprocessingIn({ path, stored }: StoredPreprocessor, size: ImageSize): CheckpointPreprocessing {
   const errorOf =
     (of: JsonRecord): Wrong =>
     (key, why) =>

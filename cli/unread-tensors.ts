@@ -1,15 +1,14 @@
 /** Reports tensors of a checkpoint that the model does not use. */
 import { existsSync } from "node:fs";
-import { UsageError } from "../compiler/index.ts";
-import { type Config, type Model, trace } from "../dsl/index.ts";
+import { type Config, knownPlaces, type Model } from "../dsl/index.ts";
 import { collapseNames, escapeControls, isReadableAs, openSafetensors, ownLayout } from "../runtime/index.ts";
-import { layoutsOf } from "./parameters.ts";
+import { declaredParameters, graphsOf } from "./declared-parameters.ts";
 
 /** Maximum patterns shown. */
 const mostShown = 5;
 
 /**
- * Reports on stderr how many tensors no graph of the model reads, and which: blocks beyond those that config.json
+ * Reports on stderr how many tensors are no parameters of the model, and which: blocks beyond those that config.json
  * counts, other heads, buffers. Copies of tensors that are read do not count, nor do integers, which are no weights:
  * PyTorch's counters of batches (`num_batches_tracked`), indices.
  */
@@ -19,7 +18,7 @@ export async function tellUnread(model: Model, config: Config, weights: string):
   const names = [...reader.tensors.values()].filter(({ dtype }) => isReadableAs(dtype, "f32")).map(({ name }) => name);
   const copies = new Set(model.checkpoints?.copies?.(config).map(({ name }) => name));
   let unread = names.filter((name) => !copies.has(name));
-  for (const graph of [undefined, ...Object.keys(model.graphs ?? {})]) {
+  for (const graph of graphsOf(model)) {
     if (unread.length === 0) return;
     const known = placesOf(model, config, graph);
     unread = unread.filter((name) => !known.has(name));
@@ -33,16 +32,9 @@ export async function tellUnread(model: Model, config: Config, weights: string):
   process.stderr.write(`${escapeControls(line)}\n`);
 }
 
-/**
- * The places of a graph's parameters; empty for a graph that cannot be built or stored, which is reported where it is
- * requested.
- */
+/** The names of all tensors that hold the parameters of a graph, in any layout. */
 function placesOf(model: Model, config: Config, graph: string | undefined): ReadonlySet<string> {
-  try {
-    const traced = trace(model, config, graph === undefined ? {} : { graph });
-    return new Set([ownLayout(traced), ...layoutsOf(traced, model)].flat().map(({ name }) => name));
-  } catch (error) {
-    if (error instanceof UsageError) return new Set();
-    throw error;
-  }
+  const inputs = declaredParameters(model, config, graph);
+  const layouts = (model.checkpoints?.layouts ?? []).flatMap((rules) => knownPlaces(inputs, rules));
+  return new Set([ownLayout({ inputs }), ...layouts].flat().map(({ name }) => name));
 }

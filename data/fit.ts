@@ -1,6 +1,6 @@
 /** Fits images of any size to a model's, as Pillow, torchvision, timm and transformers do. */
 import { FileError, type ImageSize, type Sides, sidesOf } from "../compiler/index.ts";
-import { type Pixels, placedPixels, type Rgb, resizePixels } from "./pixels.ts";
+import { overWhite, type Pixels, placedPixels, type Rgb, resizePixels } from "./pixels.ts";
 import type { Window } from "./resample.ts";
 import type { Interpolation } from "./resample-kernels.ts";
 
@@ -29,6 +29,11 @@ export interface Geometry {
    * even.
    */
   readonly centre?: "even" | "lower";
+  /**
+   * Keeps alpha, for a background that is chosen later. By default a transparent image is composited over white before
+   * it is resized, as in transformers.
+   */
+  readonly keepsAlpha?: boolean;
   /** Default bicubic, which all known published models use. */
   readonly interpolation?: Interpolation;
 }
@@ -49,7 +54,9 @@ export interface Readable extends Sides {
 }
 
 /** A decoded image fitted to the size of a geometry. Throws FileError when it would become enormous. */
-export function fitted(picture: Readable, geometry: Geometry): Promise<Pixels> {
+export function fitted(image: Readable, geometry: Geometry): Promise<Pixels> {
+  const { width, height } = image;
+  const picture = geometry.keepsAlpha ? image : { width, height, read: async () => overWhite(await image.read()) };
   if (geometry.fit !== "pad") return cropped(picture, geometry);
   return geometry.padding === "after" ? letterboxed(picture, geometry) : padded(picture, geometry);
 }

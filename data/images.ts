@@ -3,11 +3,11 @@ import { constants } from "node:fs";
 import { access, open as openFile, readFile, stat } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import sharp, { type Sharp } from "sharp";
-import { FileError, type ImageSize, requireImageSize, type Sides, sidesOf } from "../compiler/index.ts";
+import { FileError, requireImageSize, type Sides, sidesOf } from "../compiler/index.ts";
 import { type Extent, readFrom } from "./extents.ts";
 import { reasonOf } from "./files.ts";
 import { checkArea, fitted, type Geometry, pixelLimit } from "./fit.ts";
-import { type Pixels, resizePixels } from "./pixels.ts";
+import { overWhite, type Pixels, resizePixels } from "./pixels.ts";
 import type { Window } from "./resample.ts";
 import type { Interpolation } from "./resample-kernels.ts";
 import { cut, type Tiling, tileCount, tilesFor } from "./tiles.ts";
@@ -53,24 +53,24 @@ export async function decodeImage(
 
 /**
  * Decodes the window that `windowOf` chooses from an image's width and height, resized to `size`;
- * cropped from the original image, not from a resized one. FileError as in `decodeImage`.
+ * cropped from the original image, not from a resized one. Alpha as in `Geometry`. FileError as in `decodeImage`.
  */
 export const decodeWindow = (
   source: ImageSource,
-  size: ImageSize,
+  { size, keepsAlpha, interpolation = "bicubic" }: Pick<Geometry, "size" | "keepsAlpha" | "interpolation">,
   windowOf: (picture: Sides) => Window,
-  interpolation: Interpolation = "bicubic",
 ): Promise<Pixels> =>
   reading(source, async (input) => {
     const picture = await open(input, sidesOf(size), photographs);
     const window = windowOf(picture);
-    return resizePixels(await raw(picture, window), { ...sidesOf(size), interpolation });
+    const pixels = await raw(picture, window);
+    return resizePixels(keepsAlpha ? pixels : overWhite(pixels), { ...sidesOf(size), interpolation });
   });
 
 /**
  * The tiles of an image, each a square of `tiling.size` pixels: the image is resized to the grid that `tilesFor`
  * chooses and split row by row. If there are several tiles, and a thumbnail is requested, the whole image resized to
- * one tile follows. FileError as in `decodeImage`.
+ * one tile follows. Transparent images are composited over white. FileError as in `decodeImage`.
  */
 export const decodeTiles = (
   source: ImageSource,
@@ -84,13 +84,16 @@ export const decodeTiles = (
     const { columns, rows } = tilesFor(picture, tiling);
     const sides = { width: columns * size, height: rows * size };
     if (sides.width > picture.width || sides.height > picture.height) checkArea(sides.width, sides.height, picture);
-    const whole = await raw(picture);
+    const whole = overWhite(await raw(picture));
     const tiles = cut(resizePixels(whole, { ...sides, interpolation }), size);
     if (tiles.length === 1 || !tiling.thumbnail) return tiles;
     return [...tiles, resizePixels(whole, { width: size, height: size, interpolation })];
   });
 
-/** Decodes an image and resizes it to the size that `resized` computes from its own. FileError as in `decodeImage`. */
+/**
+ * Decodes an image and resizes it to the size that `resized` computes from its own; a transparent one is composited over
+ * white. FileError as in `decodeImage`.
+ */
 export const decodeResized = (
   source: ImageSource,
   resized: (picture: Sides) => Sides,
@@ -100,7 +103,7 @@ export const decodeResized = (
     const { width, height } = resized(await open(input, onePixel));
     const picture = await open(input, { width, height });
     if (width > picture.width || height > picture.height) checkArea(width, height, picture);
-    return resizePixels(await raw(picture), { width, height, interpolation });
+    return resizePixels(overWhite(await raw(picture)), { width, height, interpolation });
   });
 
 /** The number of images that `decodeTiles` makes of one, without decoding it. FileError as in `decodeImage`. */

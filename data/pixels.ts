@@ -49,6 +49,27 @@ const rowsFirst = (from: Pixels, width: number, height: number): boolean => {
   return from.width !== width && fewer > 0 && fewer > 2 * (from.width - width);
 };
 
+/**
+ * Composited over white, if it has alpha: 3 channels, bit-identical to Pillow's `alpha_composite`, as transformers'
+ * `convert_to_rgb` calls it. Before resizing, since resized colours and alpha were rounded apart.
+ */
+export function overWhite(pixels: Pixels): Pixels {
+  const { width, height, channels, data } = pixels;
+  if (channels === 3) return pixels;
+  const rgb = new Uint8Array(width * height * 3);
+  for (let from = 0, to = 0; from < data.length; from += 4, to += 3) {
+    const alpha = data[from + 3]!;
+    for (let c = 0; c < 3; c += 1) rgb[to + c] = by255(data[from + c]! * alpha + 255 * (255 - alpha));
+  }
+  return { width, height, channels: 3, data: rgb };
+}
+
+/** Divided by 255 and rounded, for products of two 8-bit numbers and sums up to 255 * 255. */
+function by255(product: number): number {
+  const shifted = product + 128;
+  return ((shifted >> 8) + shifted) >> 8;
+}
+
 /** An image at a place of a larger one of a colour. */
 export function placedPixels(pixels: Pixels, { width, height, left, top }: Window, [r, g, b]: Rgb): Pixels {
   if (pixels.width === width && pixels.height === height) return pixels;
@@ -145,10 +166,7 @@ function premultiplied(pixels: Pixels): Pixels {
   const data = pixels.data.slice();
   for (let i = 0; i < data.length; i += 4) {
     const alpha = data[i + 3]!;
-    for (let c = i; c < i + 3; c += 1) {
-      const product = data[c]! * alpha + 128;
-      data[c] = ((product >> 8) + product) >> 8;
-    }
+    for (let c = i; c < i + 3; c += 1) data[c] = by255(data[c]! * alpha);
   }
   return { ...pixels, data };
 }

@@ -6,6 +6,7 @@ import {
   type Distribution,
   type DType,
   isSymbolic,
+  type Node,
   ops,
   partingCalls,
   printLocation,
@@ -59,6 +60,8 @@ export interface ParamsOptions {
   readonly training?: boolean;
   readonly dtype?: DType;
   readonly adapters?: Adapters;
+  /** Called with each parameter that is declared, whether or not anything reads it. */
+  readonly onParameter?: (parameter: Node) => void;
   /** Called with the path and range of each parameter that declares `within`. */
   readonly onRange?: (path: string, within: Range) => void;
 }
@@ -93,7 +96,9 @@ function scopeAt(path: string, around: Surroundings): Params {
       checkInit(join(name), init);
       declare(join(name), around);
       if (within) around.onRange?.(join(name), within);
-      return typed(ops.parameter(join(name), around.dtype ?? "f32", axes, init, buffer ? "buffer" : undefined));
+      const made = ops.parameter(join(name), around.dtype ?? "f32", axes, init, buffer ? "buffer" : undefined);
+      around.onParameter?.(made);
+      return typed(made);
     },
     adapter: () => around.adapters?.of(path),
     bernoulli: (name, axes, p) => bernoulliOf(join(name), axes, p),

@@ -87,11 +87,19 @@ export interface ImagePlan {
   readonly size: ImageSize;
   /** How an image of another aspect ratio gets this size. */
   readonly fit: "crop" | "squash" | "pad";
+  /** The colour of `pad`, 0 to 255; default the mean of `normalization`. */
+  readonly fill?: readonly [number, number, number];
   /**
    * What the image covers, in proportion, before the centre crop: of a number, the short side gets that length. Default
    * `size`. Ignored for masks.
    */
   readonly cover?: ImageSize;
+  /** With `crop`, the image is resized to exactly `cover` first, ignoring the aspect ratio. */
+  readonly stretched?: boolean;
+  /** Rounding of a crop's centre between two pixels: default to even, as in torchvision; down, as in transformers. */
+  readonly centre?: "even" | "lower";
+  /** Whether `pad` pads before it resizes, as LLaVA's processor, or after, as Donut's. Default before. */
+  readonly padding?: "before" | "after";
   /** Default bicubic. */
   readonly interpolation?: "bilinear" | "bicubic" | "lanczos";
   /** Mean and std of pixels in [0, 1]; default the model's, or ImageNet's. */
@@ -183,6 +191,13 @@ export interface FeedContext {
 /** Inputs of a step, by name. */
 export type Feeds = Readonly<Record<string, HostTensor>>;
 
+/** An input whose values are targets of the loss. */
+export interface TargetInput {
+  readonly input: string;
+  /** The value of a position without a target, such as -100. */
+  readonly none: number;
+}
+
 /** The data that a stage trains on. */
 export interface StageData<K extends SampleKind = SampleKind> {
   readonly kind: K;
@@ -198,6 +213,8 @@ export interface StageData<K extends SampleKind = SampleKind> {
   readonly filters?: readonly string[];
   /** Samples packed into one row of the step's inputs, with that many times the images in `pixels`; default 1. */
   readonly perRow?: number;
+  /** The input that holds the targets, if samples may lack them: a run that begins without any is then an error. */
+  readonly targets?: TargetInput;
   /** Builds the inputs of the step, except `pixels`, from the rows of one batch. */
   readonly feeds: (rows: readonly SampleOf<K>[], context: FeedContext) => Feeds;
 }
@@ -210,6 +227,7 @@ const dataFields: Readonly<Record<keyof StageData, true>> = {
   classes: true,
   filters: true,
   perRow: true,
+  targets: true,
   feeds: true,
 };
 

@@ -33,9 +33,14 @@ export function follow({ editor, language, ready, compile, run, worker, status }
   let compiler = client<CompileService>(worker);
   let timer = 0;
   let turn = 0;
+  let isReady = false;
 
   async function look(own: number): Promise<void> {
+    compile.busy(isReady ? "checking types …" : "loading the type checker …");
     await ready;
+    isReady = true;
+    if (own !== turn) return;
+    compile.busy("checking types …");
     const text = editor.text();
     const mistakes = await language.call.mistakes(text);
     if (own !== turn) return;

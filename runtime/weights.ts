@@ -42,7 +42,16 @@ export interface Weights {
   pieces(parameter: string, order: readonly string[], dtype: FloatDType): AsyncIterable<HostData>;
   /** A summary of the match, including unused tensors, for display. */
   readonly report: string;
+  /** Paths of optional parameters that the file does not have. */
+  readonly absent?: ReadonlySet<string>;
   dispose(): Promise<void>;
+}
+
+/** Options of `openWeights`. */
+export interface OpenWeightsOptions {
+  readonly fs?: FileSystem;
+  /** Paths of parameters that the file need not have. Those that it lacks are in `absent`, and cannot be read. */
+  readonly optional?: ReadonlySet<string>;
 }
 
 /**
@@ -55,11 +64,13 @@ export async function openWeights(
   path: string,
   graph: Graph,
   layouts: readonly (readonly CheckpointPlace[])[] = [],
-  options: { readonly fs?: FileSystem } = {},
+  options: OpenWeightsOptions = {},
 ): Promise<Weights> {
   const reader = await openSafetensors(path, options);
   try {
-    const { layout, match } = bestLayout([ownLayout(graph), ...layouts], reader);
+    const { layout, match: whole } = bestLayout([ownLayout(graph), ...layouts], reader);
+    const absent = absentParameters(layout, whole.missing, options.optional);
+    const match = { ...whole, missing: withoutHolders(whole.missing, layout, absent) };
     requireMatch(path, match, { allowUnexpected: true });
     requireFloats(
       path,
@@ -87,6 +98,7 @@ export async function openWeights(
         else yield* readPieces(reader, name);
       },
       report: describeMatch(match),
+      absent,
       dispose: () => reader.dispose(),
     };
   } catch (error) {
@@ -100,6 +112,26 @@ function bestLayout(layouts: readonly (readonly CheckpointPlace[])[], reader: Sa
   const found = layouts.map((layout) => ({ layout, match: matchTensors(tensorsOf(layout), reader) }));
   return found.reduce((best, other) => (other.match.matched.length > best.match.matched.length ? other : best));
 }
+
+/** The optional parameters that lie, in whole or in part, in missing tensors. */
+function absentParameters(
+  layout: readonly CheckpointPlace[],
+  missing: readonly CheckpointPlace[],
+  optional: ReadonlySet<string> = new Set(),
+): ReadonlySet<string> {
+  const names = new Set(missing.map(({ name }) => name));
+  return new Set(layout.filter((p) => optional.has(p.parameter) && names.has(p.name)).map((p) => p.parameter));
+}
+
+/** The missing tensors of which a parameter that is not absent has a part. */
+const withoutHolders = (
+  missing: readonly CheckpointPlace[],
+  layout: readonly CheckpointPlace[],
+  absent: ReadonlySet<string>,
+): readonly CheckpointPlace[] => {
+  const needed = new Set(layout.filter((p) => !absent.has(p.parameter)).map(({ name }) => name));
+  return missing.filter(({ name }) => needed.has(name));
+};
 
 /** Each tensor once, even if several parameters share it. */
 const tensorsOf = (layout: readonly CheckpointPlace[]): CheckpointPlace[] => [

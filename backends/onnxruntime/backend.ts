@@ -12,6 +12,7 @@ import {
   InternalError,
   inputName,
   type Node,
+  nodesOf,
   type SizedAxis,
   type Sizes,
   UsageError,
@@ -68,7 +69,7 @@ export async function cpuBackend(options: CpuOptions = {}): Promise<Backend> {
 async function compile(graph: Graph, sizes: Sizes, options: CpuOptions): Promise<Executable> {
   const bound = bindSizes(graph, sizes);
   requireHostMemory(bound);
-  const model = exportOnnx(bound, { opset: cpuOpset, dialect: "onnxruntime", residents: "bound" });
+  const model = exportOnnx(withoutUnread(bound), { opset: cpuOpset, dialect: "onnxruntime", residents: "bound" });
   const session = await openSession(await encodeOnnx(model), options);
   const program: Program = { graph: bound, model, session };
   return {
@@ -79,6 +80,18 @@ async function compile(graph: Graph, sizes: Sizes, options: CpuOptions): Promise
     },
     dispose: () => void session.release(),
   };
+}
+
+/**
+ * The graph without the parameters and states that it declares and does not read: a file's inputs must all be given, but
+ * the store need not have these.
+ */
+function withoutUnread(graph: Graph): Graph {
+  const read = new Set(nodesOf(graph));
+  const inputs = graph.inputs.filter((n) => read.has(n) || !isResident(n));
+  const names = new Set(inputs.map(inputName));
+  const updates = Object.entries(graph.updates).filter(([, state]) => names.has(state));
+  return { ...graph, inputs, updates: Object.fromEntries(updates) };
 }
 
 interface Program {
@@ -104,7 +117,8 @@ async function run(
   /** A new state of the same size is written to the state's spare buffer, another to a buffer of onnxruntime's. */
   const fits = (name: string): boolean => {
     const { axes } = graph.outputs.find((o) => o.name === name)!.node.type;
-    return axes.every((a, i) => bindDim(a.size, sizes) === store.resident(graph.updates[name]!).axes[i]?.size);
+    const held = store.find(graph.updates[name]!); // a state that is only written need not be there before
+    return held !== undefined && axes.every((a, i) => bindDim(a.size, sizes) === held.axes[i]?.size);
   };
   const place = (name: string): OrtTensor | null => {
     const target = graph.updates[name];
@@ -167,7 +181,7 @@ function residentTensors(graph: Graph, model: OnnxExport, store: CpuStore): Reco
     const length = dims.reduce((a, b) => a * b, 1);
     tensors[name] = wrap(dtype, store.resident(tensor).data.subarray(start, start + length), dims);
   }
-  for (const node of graph.inputs.filter((n) => isResident(n) && !isStaticNode(n))) {
+  for (const node of withoutUnread(graph).inputs.filter((n) => isResident(n) && !isStaticNode(n))) {
     const { dtype, axes, data } = store.resident(inputName(node));
     tensors[inputName(node)] = wrap(
       dtype,

@@ -3,8 +3,9 @@ import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { type Graph, inputName, isFeed, sizeText, UsageError } from "../../compiler/index.ts";
-import type { Config, JsonRecord, Model } from "../../dsl/index.ts";
+import type { CheckpointPlace, Config, JsonRecord, Model } from "../../dsl/index.ts";
 import {
+  collapseNames,
   escapeControls,
   type FloatDType,
   ownLayout,
@@ -15,13 +16,14 @@ import {
   writeModelFolder,
 } from "../../runtime/index.ts";
 import { folderOf, isFolder, weightsOf } from "../checkpoint.ts";
+import { wholeModel } from "../declared-parameters.ts";
 import { recordName } from "../family-name.ts";
 import { untilInterrupted } from "../interruption.ts";
 import { withOtherFields } from "../kept-fields.ts";
 import { loadConfigured } from "../load.ts";
 import { bytes, digits, json, table } from "../output.ts";
 import { configJson, ownConfigOf } from "../own-config.ts";
-import { layoutsOf, openParameters } from "../parameters.ts";
+import { layoutsOf, openParameters, type ParameterSource } from "../parameters.ts";
 import { preprocessorConfig, preprocessorFile } from "../preprocessor-config.ts";
 
 export interface ConvertArguments {
@@ -41,18 +43,23 @@ const say = (text: string) => process.stderr.write(`${escapeControls(text)}\n`);
 export async function convertCommand(source: string, args: ConvertArguments): Promise<number> {
   const dtype = dtypeOf(args.dtype);
   const from = weightsFrom(source, args.weights);
-  const { name, graph, model, config } = await loadConfigured(source, { set: args.set, weights: from });
+  const { name, graph: main, model, config } = await loadConfigured(source, { set: args.set, weights: from });
+  const { graph, added, unknown } = wholeModel(main, model, config);
   const [published] = layoutsOf(graph, model);
   if (!published)
     say(
       `${name} declares no published checkpoint layout, so the tensors keep heddle's names and shapes\n  hint: declare one in the model's record as checkpoints: { layouts }`,
     );
+  if (unknown.length > 0)
+    say(
+      `${name}: the checkpoint layout has no rule for ${collapseNames(unknown, unknown).join(", ")}, which its main graph does not read: not written`,
+    );
   const whole = await withOtherFields(model, config, configOf(source, model, config), from);
   const written = await withClassNames(model, whole, from);
   if (!written) say(`${name} is a graph without settings, so no config.json is written`);
-  const weights = await openParameters(graph, model, from, args.seed);
+  const weights = await openParameters(graph, model, from, args.seed, undefined, added);
   try {
-    const tensors = tensorsInLayout(published ?? ownLayout(graph), weights, dtype);
+    const tensors = tensorsInLayout(withoutAbsent(published ?? ownLayout(graph), weights), weights, dtype);
     const companions = new Map<string, string | Uint8Array>(await filesBeside(from));
     const pictures = companions.has(preprocessorFile) ? undefined : preprocessingOf(graph, model);
     if (pictures) companions.set(preprocessorFile, `${json(pictures)}\n`);
@@ -62,6 +69,10 @@ export async function convertCommand(source: string, args: ConvertArguments): Pr
     await weights.dispose();
   }
 }
+
+/** The places of the parameters that there are weights of. */
+const withoutAbsent = (layout: readonly CheckpointPlace[], { absent }: ParameterSource): readonly CheckpointPlace[] =>
+  layout.filter(({ parameter }) => !absent?.has(parameter));
 
 /** The published form of a configuration, else its settings by their own names; undefined for a graph. */
 function configOf(source: string, model: Model | undefined, config: Config | undefined): JsonRecord | undefined {

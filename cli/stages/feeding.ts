@@ -33,6 +33,7 @@ import {
   type TrainingJob,
   writtenConversation,
 } from "../../runtime/index.ts";
+import { beginningWithTargets, hasTarget } from "./targets.ts";
 
 /** Held-out samples, and the feeds made of them. */
 export interface ValidationBatch {
@@ -92,8 +93,19 @@ export async function feedStage(
     };
   async function* batches(cursor: Json | undefined, note: (text: string) => void, shared?: SharedRows) {
     const begun = (cursor ?? {}) as Partial<StageCursor>;
-    const judgedOn = judged && (await comparedFiles(judged, begun.validation, onChange, note));
     const counts = changeCounts(begun.changed, note);
+    const made = madeBatches(cursor, note, counts, shared);
+    if (cursor) yield* made;
+    else yield* beginningWithTargets(made, { targets: data!.targets, rows: batch, counts: counts.soFar });
+  }
+  async function* madeBatches(
+    cursor: Json | undefined,
+    note: (text: string) => void,
+    counts: ReturnType<typeof changeCounts>,
+    shared: SharedRows | undefined,
+  ) {
+    const begun = (cursor ?? {}) as Partial<StageCursor>;
+    const judgedOn = judged && (await comparedFiles(judged, begun.validation, onChange, note));
     let before = cursor ?? null; // steps end with their last part: no run resumes from another
     for await (const { pixels, samples, cursor: after } of opened.batches(cursor, note, sharing(shared))) {
       const { listing: _, skipped: __, ...place } = after;
@@ -106,6 +118,7 @@ export async function feedStage(
         const each = data!.image?.tiles?.room ?? 1;
         const shown = pixels && { pixels: rowsOf(pixels, from * each, to * each) };
         const feeds = { ...shown, ...made(own, context) };
+        if (!hasTarget(feeds, data!.targets)) counts.add(`batches of ${batch} samples without a target train nothing`);
         inputs.push({ feeds, ...(packed || data!.kind === "texts" ? {} : { names: own.map(nameOf) }) });
       }
       const next = { ...after, changed: counts.soFar(), ...(judgedOn && { validation: judgedOn }) } as unknown as Json;

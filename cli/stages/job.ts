@@ -1,7 +1,7 @@
 /** A model's stage as a job: `heddle train MODEL --stage S --data ...` trains it like a file that exports a job. */
 
 import { checkJobSettings } from "../../api/node-index.ts";
-import { graphSymbols, type Precision, scaledSize, UsageError } from "../../compiler/index.ts";
+import { graphSymbols, type Precision, UsageError } from "../../compiler/index.ts";
 import type { OnChange } from "../../data/index.ts";
 import {
   type Config,
@@ -15,9 +15,11 @@ import {
   trainingStep,
 } from "../../dsl/index.ts";
 import { defineJob, type JobFile, type Settings, type TrainingJob } from "../../runtime/index.ts";
+import { isFolder } from "../checkpoint.ts";
 import { flattened, nested } from "../own-config.ts";
 import { recipeNamed } from "../stage-step.ts";
 import { feedStage } from "./feeding.ts";
+import { keepPreprocessor, preprocessorBeside, seenBy } from "./images.ts";
 import { recipeFor, runRules, settingsOf, validationSettings, withSettings } from "./settings.ts";
 import { sizedBySources, writeConfigFile } from "./sizes.ts";
 import { keepTokenizer, openText, tokenizerBeside } from "./text.ts";
@@ -55,21 +57,26 @@ export async function stageJob(base: Model, source: string, stage: string, args:
   const asked = flattened(parseSettings({ ...model, config: reachable }, [...args.set, ...precision]));
   const config = configure(model, nested({ ...flattened(model.config), ...asked }, model.config));
   const tokenizer = args.tokenizer ?? String(asked.tokenizer ?? tokenizerBeside(args.from));
+  const { data } = make(config);
+  const preprocessor = data?.image
+    ? await preprocessorBeside([...args.from, ...(isFolder(source) ? [source] : [])])
+    : "";
   const given: Settings = {
     ...asked,
     ...(args.data.length > 0 && { data: args.data.join("\n") }),
     ...(args.filter.length > 0 && { filters: args.filter.join("\n") }),
     ...(args.validate.length > 0 && { validate: args.validate.join("\n") }),
     ...(tokenizer !== "" && { tokenizer }),
+    ...(preprocessor !== "" && { preprocessor }),
   };
-  const vocabulary = make(config).data?.vocabulary;
+  const { vocabulary } = data ?? {};
   const text = vocabulary === undefined || args.data.length === 0 ? undefined : await openText(tokenizer, vocabulary);
   const recipe = recipeFor(make, config, asked, text); // a default may depend on another setting
   const defaults = flattened(settingsOf({ ...model, config }, recipe));
   const job = defineJob<Settings>({
     name: stageRunName(model, stage),
     summary: `stage ${stage} of ${model.name}, which starts from ${recipe.startsFrom.join(" and ")}`,
-    config: { ...defaults, model: model.name, stage, data: "", filters: "", validate: "" },
+    config: { ...defaults, model: model.name, stage, data: "", filters: "", validate: "", preprocessor: "" },
     rules: { ...runRules, ...recipe.rules },
     mayChange: ["images", "tokenizer", "workers"],
     build: (settings) => {
@@ -134,7 +141,8 @@ async function build(
   const step = trainingStep(chosen);
   requireSizes(graphSymbols(step.graph), stage);
   const judged = settings.validate === "" ? undefined : stageValidation(made, chosen, settings);
-  const feeding = await feedStage(seenBy(model, made), settings, rows, text, onChange);
+  const seen = seenBy(model, made, String(settings.preprocessor ?? "")); // runs of older versions have none
+  const feeding = await feedStage(seen.recipe, settings, rows, text, onChange);
   return {
     step,
     steps: made.steps,
@@ -144,7 +152,7 @@ async function build(
     checkpointMinutes: Number(settings.checkpointMinutes),
     model: trace(model, made.config),
     ...(model.checkpoints && { checkpoints: checkpointFamily(model.checkpoints, made.config) }),
-    report: [...differences(model.config, config, made), ...(made.notes ?? []), ...feeding.report],
+    report: [...differences(model.config, config, made), ...(made.notes ?? []), ...seen.report, ...feeding.report],
     batches: feeding.batches,
     ...(made.data.image && made.data.kind !== "masks" && { ownRows: ["pixels"] }),
     listing: feeding.listing,
@@ -152,24 +160,12 @@ async function build(
     finish: async ({ folder }) => {
       await writeConfigFile(folder, model, made.config, source);
       await keepTokenizer(String(settings.tokenizer), folder);
+      await keepPreprocessor(String(settings.preprocessor ?? ""), folder);
       return {};
     },
     told: feeding.told,
     dispose: feeding.dispose,
   };
-}
-
-/** The recipe with the model's preprocessing, unless its data sets another. */
-function seenBy({ preprocessing }: Model, recipe: Recipe): Recipe {
-  const { data } = recipe;
-  if (!preprocessing || !data?.image) return recipe;
-  const { mean, std, margin, interpolation } = preprocessing;
-  const seen = {
-    normalization: { mean, std },
-    ...(interpolation && { interpolation }),
-    ...(margin !== undefined && data.kind !== "masks" && { cover: scaledSize(data.image.size, margin) }),
-  };
-  return { ...recipe, data: { ...data, image: { ...seen, ...data.image } } };
 }
 
 /** The settings that the stage overrides, for messages. */

@@ -2,7 +2,7 @@
  * Renders one image to a model's input: decode, crop, flip, normalize. The same function runs on the main thread and on
  * workers.
  */
-import { FileError, type ImageSize, type Sides, sidesOf, squareSide } from "../../compiler/index.ts";
+import { FileError, type Sides, sidesOf, squareSide } from "../../compiler/index.ts";
 import {
   type Classes,
   centred,
@@ -23,10 +23,11 @@ import type { Window } from "../resample.ts";
 import type { TilesInBatch } from "../tiles.ts";
 import { type Augmentation, imagenet, imageTensor, type Normalization, randomView, wholeView } from "../view.ts";
 
-/** How a run renders images. */
-export interface ImageOptions extends Pick<Geometry, "size" | "fit" | "interpolation"> {
-  /** As in `Geometry`; not for images with segmentation masks, which are cropped from the whole image. */
-  readonly cover?: ImageSize;
+/**
+ * How a run renders images. `cover` and `stretched` are not for images with segmentation masks, which are cropped from
+ * the whole image.
+ */
+export interface ImageOptions extends Omit<Geometry, "keepsAlpha"> {
   /** Default ImageNet's. */
   readonly normalization?: Normalization;
   /** With `scale`, crops are taken from the original image, and `fit` is ignored. */
@@ -70,7 +71,7 @@ export async function render(job: RenderJob, options: ImageOptions): Promise<Ren
 
 async function wholePicture(image: ImageSource, options: ImageOptions, augmentation: Augmentation, random: Random) {
   const fill = meanColour((options.normalization ?? imagenet).mean);
-  const pixels = await decodeImage(image, { ...options, fill }, photographs);
+  const pixels = await decodeImage(image, { fill, ...options, keepsAlpha: recolours(augmentation) }, photographs);
   return { pixels, view: randomView(pixels, augmentation, random), window: undefined };
 }
 
@@ -83,15 +84,17 @@ async function randomPicture(
   let view = wholeView({ width: 0, height: 0 });
   const pixels = await decodeWindow(
     image,
-    size,
+    { size, keepsAlpha: recolours(augmentation), ...(interpolation && { interpolation }) },
     (picture) => {
       view = randomView(picture, augmentation, random);
       return view.window;
     },
-    interpolation,
   );
   return { pixels, view, window: view.window };
 }
+
+/** Whether the background is drawn with the view, so that transparent images cannot be composited before. */
+const recolours = ({ recolour = 0 }: Augmentation): boolean => recolour > 0;
 
 async function classesOf({ image, mask }: RenderJob): Promise<Classes> {
   const classes = await decodeClasses(mask!);

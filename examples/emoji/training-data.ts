@@ -73,7 +73,7 @@ export async function emojiData(vocabulary: number): Promise<EmojiData> {
 export function emojiPictures(): EmojiData["pictures"] {
   const stores = new Map<number, ImageStore>();
   return (size) => {
-    const store = stores.get(size) ?? imageStore({ size, fit: "pad", fill: [255, 255, 255] });
+    const store = stores.get(size) ?? imageStore({ size, fit: "pad", fill: [255, 255, 255], keepsAlpha: true });
     stores.set(size, store);
     return store;
   };

@@ -184,6 +184,7 @@ export const conversationData = (subject: ChatSubject, { template, tooLong, pack
     image: subject.image,
     vocabulary: subject.text.vocab,
     ...(packed > 1 && { perRow: packed }),
+    targets: { input: "labels", none: noTarget },
     feeds: (rows, context) => {
       const { place, text } = subject;
       const written = rows.map(({ turns, image, tiles = 1 }) => {
@@ -233,7 +234,7 @@ function packedFeeds(
   const packed = new Set(rows.flat());
   for (const [i, { labels }] of written.entries())
     if (!packed.has(i) && labels.some((label) => label !== noTarget))
-      count(`conversations that fit in no row of ${length} tokens are skipped (packed=${perRow})`);
+      count(`conversations that fit in no row of ${length} tokens are skipped (length=${length}, packed=${perRow})`);
   const joined = (of: (text: FittedText, number: number) => readonly number[], fill: number) =>
     idRows(
       rows.map((row) => row.flatMap((i) => of(written[i]!, i))),
@@ -283,14 +284,14 @@ function fitted(written: Written, length: number, tooLong: string, { count, text
   const { ids, labels } = written;
   if (ids.length <= length) return written;
   if (tooLong === "drop") {
-    count(`conversations of more than ${length} tokens are skipped (tooLong=drop)`);
+    count(`conversations of more than ${length} tokens are skipped (length=${length}, tooLong=drop)`);
     return nothing;
   }
   if (labels.slice(0, length).every((label) => label === noTarget)) {
-    count(`conversations whose answers begin after token ${length} are skipped`);
+    count(`conversations whose answers begin after token ${length} are skipped (length=${length}, tooLong=cut)`);
     return nothing;
   }
-  count(`conversations of more than ${length} tokens are truncated (tooLong=cut)`);
+  count(`conversations of more than ${length} tokens are truncated (length=${length}, tooLong=cut)`);
   return { ids: ids.slice(0, length), labels: labels.slice(0, length) };
 }
 

@@ -18,6 +18,7 @@ export interface CompilePane {
   readonly show: (model: ModelAbout, about: CompiledAbout, worker: Client<CompileService>) => void;
   /** Shows why compilation failed; the last successful one stays below. */
   readonly fail: (title: string, text: string) => void;
+  /** Says what is being done; also in place of a result, as long as there has been none. */
   readonly busy: (text: string) => void;
   /** Marks what originates from a line of the editor. */
   readonly mark: (line: number) => void;
@@ -50,6 +51,8 @@ export function compilePane({ parent, links, onAsk }: CompilePaneOptions): Compi
   });
   const status = element("p", { class: "pane-status", role: "status" });
   const fault = element("div", { class: "fault", hidden: true, role: "alert" });
+  const waiting = element("p", { class: "waiting" });
+  panels.overview.append(waiting); // the first result replaces it
   const bar = tabs<Tab>(
     "Compiled",
     [
@@ -121,9 +124,13 @@ export function compilePane({ parent, links, onAsk }: CompilePaneOptions): Compi
       fault.hidden = false;
       fault.replaceChildren(element("strong", {}, title), element("pre", {}, text));
       status.textContent = "";
+      waiting.textContent = "";
       parent.classList.add("stale");
     },
-    busy: (text) => void (status.textContent = text),
+    busy: (text) => {
+      status.textContent = text;
+      waiting.textContent = text;
+    },
     mark: (line) => {
       for (const [id, view] of Object.entries(panels)) markLines(view, line, id === tab);
     },

@@ -1,4 +1,4 @@
-"""Pictures of every kind that is read, and what Pillow and torchvision make of them at many sizes: the digests of the bytes."""
+"""Pictures of every kind that is read, and what Pillow, torchvision and transformers make of them: the digests of the bytes."""
 
 import base64
 import hashlib
@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 from torchvision.transforms import CenterCrop, InterpolationMode, Resize
+from transformers.image_transforms import convert_to_rgb
 
 random = np.random.default_rng(3)
 interpolations = {"bicubic": Image.BICUBIC, "bilinear": Image.BILINEAR, "lanczos": Image.LANCZOS}
@@ -127,6 +128,17 @@ for name, data in pictures.items():
         if not (fit == "crop" and name == "one row" and size > 30)
     }
 
+# Transparent pictures as the image processors of transformers make them RGB: over white, before anything is resized.
+over_white = {}
+for name, data in pictures.items():
+    if (image := opened(data)).mode == "RGBA":
+        rgb = Image.fromarray(convert_to_rgb(image, return_numpy=True))
+        over_white[name] = {f"{fit} {size} bicubic": digest(fitted(rgb, size, fit, "bicubic")) for fit in ("squash", "crop", "pad") for size in (4, 11, 33)}
+
+# What compositing makes of every colour and alpha: a column for each alpha.
+every = np.stack(np.broadcast_arrays(*[np.arange(256)[:, None]] * 3, np.arange(256)[None]), -1).astype(np.uint8)
+composited = digest(Image.fromarray(convert_to_rgb(Image.fromarray(every, "RGBA"), return_numpy=True)))
+
 # Sides of pictures whose short one becomes a size, and where the crop begins: torchvision's rounding.
 sides = []
 for width, height in [(720, 480), (480, 720), (640, 427), (1000, 333), (333, 1000), (501, 500), (375, 500), (1, 7), (97, 13)]:
@@ -137,5 +149,5 @@ for width, height in [(720, 480), (480, 720), (640, 427), (1000, 333), (333, 100
 
 path = Path(__file__).resolve().parents[2] / "test" / "fixtures" / "pictures.json"
 files = {name: base64.b64encode(data).decode() for name, data in pictures.items()}
-path.write_text(json.dumps({"files": files, "digests": cases, "sides": sides}, separators=(",", ":")) + "\n")
+path.write_text(json.dumps({"files": files, "digests": cases, "overWhite": over_white, "composited": composited, "sides": sides}, separators=(",", ":")) + "\n")
 print(f"{path.name}: {path.stat().st_size} bytes")

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { inputName } from "../../compiler/index.ts";
 import { checkpointLayout, resizedPositions, trace } from "../../dsl/index.ts";
 import { bundledModels, visionRules } from "../../models/index.ts";
-import { initialValue, openSafetensors } from "../../runtime/index.ts";
+import { initialValue, openSafetensors, writeSafetensors } from "../../runtime/index.ts";
 import { difference } from "../models/support.ts";
 import { heddle, modelFile, randomWeights, scratch, writePicture, writeWeights } from "./support.ts";
 import tiny from "./tiny-model.ts";
@@ -116,6 +116,30 @@ describe("convert", () => {
     const ended = await heddle("convert", "internvit-6b", ...small(vit), ...args, "--out", folder.at("x"));
     expect(ended).toMatchObject({ status: 1, err: expect.stringContaining(message) });
     expect(existsSync(folder.at("x"))).toBe(false);
+  });
+
+  it("keeps parameters of the model's other graphs, and those that no graph reads", async () => {
+    const model = modelFile("tiny-heads.ts");
+    const convert = async (from: string, to: string) => {
+      const ended = await heddle("convert", model, "--weights", from, "--out", folder.at(to));
+      expect(ended).toMatchObject({ status: 0 });
+      return { err: ended.err, tensors: await tensorsOf(folder.at(to)) };
+    };
+    const { err, tensors } = await convert("random", "heads");
+    expect([...tensors.keys()].sort()).toEqual(["first.bias", "first.weight", "second.bias", "second.weight", "spare"]);
+    expect(err).toContain(
+      "tiny-heads: the checkpoint layout has no rule for third.*, which its main graph does not read: not written",
+    );
+    const again = await convert(folder.at("heads"), "heads-again");
+    expect(again.tensors).toEqual(tensors);
+    expect(again.err).not.toContain("not loaded");
+    const lacking = [...tensors].filter(([name]) => name !== "second.bias");
+    await writeSafetensors(
+      folder.at("part.safetensors"),
+      lacking.map(([name, { shape, data }]) => ({ name, dtype: "F32", shape, data: () => [Float32Array.from(data)] })),
+    );
+    const part = await convert(folder.at("part.safetensors"), "heads-part");
+    expect([...part.tensors.keys()].sort()).toEqual(["first.bias", "first.weight", "second.weight", "spare"]);
   });
 
   it("takes the tokenizer along", async () => {

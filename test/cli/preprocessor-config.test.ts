@@ -2,8 +2,10 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { afterAll, describe, expect, test } from "vitest";
 import { pixelsFrom } from "../../cli/commands/run/pictures.ts";
 import { checkpointPreprocessing, preprocessorConfig } from "../../cli/preprocessor-config.ts";
+import { seenBy } from "../../cli/stages/images.ts";
 import { type ImageSize, scaledSize } from "../../compiler/index.ts";
 import { centred, decodeImage } from "../../data/images.ts";
+import { imagenetPreprocessing, type Model, type Recipe } from "../../dsl/index.ts";
 import { scratch } from "./support.ts";
 
 const folder = scratch("preprocessor");
@@ -179,6 +181,44 @@ test("a centre between two pixels is torchvision's or transformers'", () => {
   ];
   expect(centred(sides, crop)).toMatchObject({ left: 60, top: 2 });
   expect(centred(sides, crop, "lower")).toMatchObject({ left: 59, top: 1 });
+});
+
+describe("a stage that starts from weights with such a file", () => {
+  const image = { size: 224, fit: "crop", augmentation: { flip: 0.5 } } as const;
+  const seen = (fit: object, kind: "labels" | "masks", json: object) => {
+    const model = {
+      name: "mine",
+      preprocessing: { ...imagenetPreprocessing, margin: 256 / 224, ...fit },
+    } as unknown as Model;
+    const recipe = { data: { kind, image } } as unknown as Recipe;
+    const { recipe: made, report } = seenBy(model, recipe, json === none ? "" : JSON.stringify(json));
+    return { image: made.data!.image, line: report.join() };
+  };
+  const none = {};
+  const squashed = { image_processor_type: "ViTImageProcessor", image_std: 0.25 };
+  const file = { normalization: { mean: [0.5, 0.5, 0.5], std: [0.25, 0.25, 0.25] }, interpolation: "bilinear" };
+
+  test("preprocesses images as it says", () => {
+    const { image: made, line } = seen({ fit: "crop" }, "labels", squashed);
+    expect(made).toEqual({ ...image, ...file, fit: "squash", centre: "lower", cover: 256 });
+    expect(line).toBe(
+      "images: 224 × 224, squash, bilinear, mean 0.5 0.5 0.5, std 0.25 0.25 0.25 (preprocessor_config.json beside the initial weights)",
+    );
+  });
+
+  test("keeps a fit of its own, and says so, and the shape of images with masks", () => {
+    const { image: made, line } = seen({ fit: { classify: "squash" } }, "labels", squashed);
+    expect(made).toEqual({ ...image, ...file, cover: 256 });
+    expect(line).toContain("crop is the stage's, the file's is squash");
+    expect(seen({}, "masks", squashed).image).toEqual({ ...image, ...file });
+  });
+
+  test("has the record's preprocessing without a file", () => {
+    const { mean, std } = imagenetPreprocessing;
+    const { image: made, line } = seen({}, "labels", none);
+    expect(made).toEqual({ ...image, normalization: { mean, std }, cover: 256 });
+    expect(line).toContain("crop from 256, bicubic, mean 0.485 0.456 0.406, std 0.229 0.224 0.225 (from mine)");
+  });
 });
 
 test("names what it does not know, so that a command can say so", async () => {

@@ -1,9 +1,10 @@
 /** Stage 3 from the command line: which part is trained, and what is left as it was to the last bit. */
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { withSettings } from "../../cli/stages/settings.ts";
-import type { StageSettings } from "../../dsl/index.ts";
-import { packedRows, patchSteps } from "../../models/index.ts";
+import { beginningWithTargets } from "../../cli/stages/targets.ts";
+import { idRows, type StageSettings } from "../../dsl/index.ts";
+import { packedRows, patchSteps, visualTokenCount } from "../../models/index.ts";
 import { openSafetensors, type Settings } from "../../runtime/index.ts";
 import { colourData } from "./colour-data.ts";
 import { heddle, modelFile, scratch } from "./support.ts";
@@ -16,7 +17,11 @@ const { config } = chat;
 const stageThree = patchSteps[1]!;
 const run = (name: string) => folder.at("runs", name);
 
-async function attempt(model: string, set: Readonly<Record<string, unknown>>, ...more: string[]) {
+async function attempt(
+  model: string,
+  { data = "talks.json", ...set }: Readonly<Record<string, unknown>>,
+  ...more: string[]
+) {
   const settings = {
     workers: 0,
     batch: 4,
@@ -27,7 +32,7 @@ async function attempt(model: string, set: Readonly<Record<string, unknown>>, ..
     ...set,
   };
   const sets = Object.entries(settings).flatMap(([key, value]) => ["--set", `${key}=${value}`]);
-  const where = ["--device", "cpu", "--runs", folder.at("runs"), "--data", folder.at("talks.json")];
+  const where = ["--device", "cpu", "--runs", folder.at("runs"), "--data", folder.at(String(data))];
   return await heddle("train", modelFile(`${model}.ts`), "--stage", "3.2", ...where, ...sets, ...more);
 }
 
@@ -148,12 +153,43 @@ describe("several conversations in a row", () => {
       "a micro-batch has 4 samples, with 3 in a row: batch / accumulate must be a multiple of 3",
     );
     const { err } = await attempt("tiny-chat", { packed: 4 });
-    expect(err).toContain("conversations that fit in no row of 48 tokens are skipped (packed=4)");
+    expect(err).toContain("conversations that fit in no row of 48 tokens are skipped (length=48, packed=4)");
     expect(packedRows([5, 3, 3, 2, 9, 1], 2, 8)).toEqual([
       [0, 1],
       [2, 3, 5],
     ]);
     expect(packedRows([], 2, 8)).toEqual([[], []]);
+  });
+});
+
+describe("a run without targets", () => {
+  it("is an error that names the setting which cuts them off, before the first step", async () => {
+    const length = visualTokenCount(config) + 2;
+    const talks = JSON.parse(readFileSync(folder.at("talks.json"), "utf8")) as { readonly image?: string }[];
+    writeFileSync(folder.at("shown.json"), JSON.stringify(talks.filter(({ image }) => image)));
+    const { status, err } = await attempt("tiny-chat", { length, data: "shown.json" });
+    expect(status).toBe(1);
+    expect(err).toContain(
+      [
+        "none of the first 64 samples has a target, so nothing would be trained:",
+        `  64 conversations whose answers begin after token ${length} are skipped (length=${length}, tooLong=cut)`,
+      ].join("\n"),
+    );
+    expect(err).not.toContain("1/3 steps");
+  });
+
+  it("is one that begins so: later batches without a target are the data's", async () => {
+    const labelled = (...labels: number[]) => ({ feeds: { labels: idRows([labels], labels.length) } });
+    async function* of(...labels: number[]) {
+      for (const label of labels) yield labelled(-100, label);
+    }
+    const check = { targets: { input: "labels", none: -100 }, rows: 16, counts: () => ({ "reasons (length=2)": 3 }) };
+    const passed = beginningWithTargets(of(-100, -100, -100, 7, ...Array<number>(9).fill(-100)), check);
+    expect(await Array.fromAsync(passed)).toHaveLength(13);
+    const refused = Array.fromAsync(beginningWithTargets(of(-100, -100, -100, -100, 7), check));
+    await expect(refused).rejects.toThrow(/none of the first 64 samples has a target.*\n {2}3 reasons \(length=2\)\n/);
+    const undeclared = { ...check, targets: undefined };
+    expect(await Array.fromAsync(beginningWithTargets(of(-100, -100, -100, -100, 7), undeclared))).toHaveLength(5);
   });
 });
 

@@ -1,5 +1,6 @@
 /** `heddle train MODEL --stage S --data ...` on data made here: every stage, alone and in rows, of bundled models and of a stranger's. */
 import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { openSafetensors } from "../../runtime/index.ts";
 import { colourData } from "./colour-data.ts";
@@ -193,7 +194,7 @@ describe("stage 3", () => {
       "--from",
       run("tiny-g-2"),
     );
-    expect(err).toContain("conversations of more than 48 tokens are truncated (tooLong=cut)");
+    expect(err).toContain("conversations of more than 48 tokens are truncated (length=48, tooLong=cut)");
     expect(out).toContain('"changed": {');
     allFinite("tiny-chat-3.1");
     expect((await changed("tiny-g-2", "tiny-chat-3.1")).length).toBe(0);
@@ -262,7 +263,15 @@ describe("a stranger's model", () => {
     await train("own-classifier", "classes", "classes", "--set", "classes=3", "--set", "steps=40", "--set", "rate=0.3");
     const all = losses("own-vit-classes");
     expect(all.at(-1)).toBeLessThan(0.5 * all[0]!);
-    await train("own-classifier", "classes", "classes", "--from", run("own-vit-classes"), "--set", "momentum=0");
+    const published = { image_processor_type: "ViTImageProcessor", size: { height: 8, width: 8 }, image_std: 0.25 };
+    const beside = (name: string) => join(run(name), "preprocessor_config.json");
+    writeFileSync(beside("own-vit-classes"), JSON.stringify(published));
+    const from = ["--from", run("own-vit-classes"), "--set", "momentum=0"];
+    const { err } = await train("own-classifier", "classes", "classes", ...from);
+    expect(err).toContain(
+      "images: 8 × 8, squash, bilinear, mean 0.5 0.5 0.5, std 0.25 0.25 0.25 (preprocessor_config.json",
+    );
+    expect(JSON.parse(readFileSync(beside("own-vit-classes-2"), "utf8"))).toEqual(published);
     expect(losses("own-vit-classes-2")[0]).toBeLessThan(0.7 * all[0]!); // three classes, which the first run's folder said
   });
 

@@ -28,7 +28,7 @@ describe("a picture of a height and a width", () => {
       const [fit, rows, columns, how] = key.split(" ");
       const size = [Number(rows), Number(columns)] as const;
       const interpolation = how as NonNullable<Geometry["interpolation"]>;
-      const made = await decodeImage(bytesOf(name), { size, interpolation, ...geometryOf(fit!) });
+      const made = await decodeImage(bytesOf(name), { size, interpolation, keepsAlpha: true, ...geometryOf(fit!) });
       if (digest(made) !== wanted || made.height !== size[0]) wrong.push(key);
     }
     expect(wrong).toEqual([]);
@@ -36,7 +36,7 @@ describe("a picture of a height and a width", () => {
 
   it.each(windows)("is a window of another aspect ratio, resized: %i %i %i %i to %i %i", async (...window) => {
     const [left, top, width, height, rows, columns, wanted] = window;
-    const made = await decodeWindow(bytesOf("rgb"), [rows, columns], () => ({ left, top, width, height }));
+    const made = await decodeWindow(bytesOf("rgb"), { size: [rows, columns] }, () => ({ left, top, width, height }));
     expect(digest(made)).toBe(wanted);
   });
 

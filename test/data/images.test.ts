@@ -27,8 +27,11 @@ describe("decodeImage", () => {
     }
   });
 
-  it("keeps transparency and turns gray, palette and 16-bit pictures to 8-bit RGB", async () => {
-    const clear = await decodeImage(source(await picture({ ...red, alpha: 0.5 })), { size: 8, fit: "squash" });
+  it("composites transparency over white or keeps it, and turns gray, palette and 16-bit pictures to 8-bit RGB", async () => {
+    const halfRed = source(await picture({ ...red, alpha: 0.5 }));
+    const seen = await decodeImage(halfRed, { size: 8, fit: "squash" });
+    expect([seen.channels, ...seen.data.subarray(0, 3)]).toEqual([3, 252, 132, 137]);
+    const clear = await decodeImage(halfRed, { size: 8, fit: "squash", keepsAlpha: true });
     expect([clear.channels, clear.data[3]]).toEqual([4, 128]);
     const plain = sharp({ create: { width: 8, height: 8, channels: 3, background: "#808080" } });
     const variants = [
@@ -65,7 +68,11 @@ describe("decodeImage", () => {
 
   it("draws an svg at the size wanted instead of enlarging its pixels", async () => {
     const svg = '<svg xmlns="http://www.w3.org/2000/svg" width="8" height="8"><rect width="3" height="8"/></svg>';
-    const { data, channels } = await decodeImage(source(Buffer.from(svg)), { size: 64, fit: "squash" });
+    const { data, channels } = await decodeImage(source(Buffer.from(svg)), {
+      size: 64,
+      fit: "squash",
+      keepsAlpha: true,
+    });
     const alpha = (column: number) => data[(32 * 64 + column) * channels + 3];
     expect([alpha(20), alpha(22), alpha(25), alpha(28)]).toEqual([255, 255, 0, 0]); // the edge at column 24 is sharp
   });

@@ -1,14 +1,24 @@
-/** Pictures as Pillow and torchvision make them, to the bit: scripts/reference/pictures.py. */
+/** Pictures as Pillow, torchvision and transformers make them, to the bit: scripts/reference/pictures.py. */
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { centred, coveringSides, decodeImage, decodeWindow, type Geometry } from "../../data/images.ts";
-import { type Pixels, placedPixels, resizePixels } from "../../data/pixels.ts";
+import {
+  centred,
+  coveringSides,
+  decodeImage,
+  decodeResized,
+  decodeTiles,
+  decodeWindow,
+  type Geometry,
+} from "../../data/images.ts";
+import { overWhite, type Pixels, placedPixels, resizePixels } from "../../data/pixels.ts";
 import { seeded } from "../support/samples.ts";
 
 interface Fixture {
   readonly files: Readonly<Record<string, string>>;
   readonly digests: Readonly<Record<string, Readonly<Record<string, string>>>>;
+  readonly overWhite: Readonly<Record<string, Readonly<Record<string, string>>>>;
+  readonly composited: string;
   readonly sides: readonly (readonly number[])[];
 }
 const fixture: Fixture = JSON.parse(readFileSync(new URL("../fixtures/pictures.json", import.meta.url), "utf8"));
@@ -17,19 +27,45 @@ const bytesOf = (name: string) => ({ name, bytes: Buffer.from(fixture.files[name
 
 describe("a picture becomes what Pillow makes of it", () => {
   it.each(Object.entries(fixture.digests))("%s", async (name, digests) => {
-    const wrong: string[] = [];
-    for (const [key, wanted] of Object.entries(digests)) {
-      const [fit, size, interpolation] = key.split(" ") as [
-        Geometry["fit"],
-        string,
-        NonNullable<Geometry["interpolation"]>,
-      ];
-      const pixels = await decodeImage(bytesOf(name), { size: Number(size), fit, interpolation });
-      if (digest(pixels) !== wanted) wrong.push(key);
-    }
-    expect(wrong).toEqual([]);
+    expect(await differing(name, digests, { keepsAlpha: true })).toEqual([]);
   });
 });
+
+describe("a transparent picture becomes what transformers makes of it", () => {
+  it.each(Object.entries(fixture.overWhite))("%s", async (name, digests) => {
+    expect(await differing(name, digests, {})).toEqual([]);
+  });
+
+  it("for every colour and alpha", () => {
+    const data = Uint8Array.from({ length: 4 * 65_536 }, (_, i) => (i % 4 === 3 ? i >> 2 : i >> 10) & 255);
+    expect(digest(overWhite({ width: 256, height: 256, channels: 4, data }))).toBe(fixture.composited);
+  });
+
+  it("in a window and in tiles too", async () => {
+    const source = bytesOf("alpha");
+    const whole = await decodeImage(source, { size: 8, fit: "squash" });
+    const window = await decodeWindow(source, { size: 8 }, ({ width, height }) => ({ left: 0, top: 0, width, height }));
+    const [tile] = await decodeTiles(source, { size: 8, least: 1, most: 1, thumbnail: false });
+    const resized = await decodeResized(source, () => ({ width: 8, height: 8 }));
+    expect([window, tile, resized]).toEqual([whole, whole, whole]);
+    expect(whole.channels).toBe(3);
+  });
+});
+
+/** The sizes, fits and kernels at which a picture has other bytes than Pillow's. */
+async function differing(name: string, digests: Readonly<Record<string, string>>, options: Partial<Geometry>) {
+  const wrong: string[] = [];
+  for (const [key, wanted] of Object.entries(digests)) {
+    const [fit, size, interpolation] = key.split(" ") as [
+      Geometry["fit"],
+      string,
+      NonNullable<Geometry["interpolation"]>,
+    ];
+    const pixels = await decodeImage(bytesOf(name), { size: Number(size), fit, interpolation, ...options });
+    if (digest(pixels) !== wanted) wrong.push(key);
+  }
+  return wrong;
+}
 
 describe("the sides of a picture", () => {
   it("are rounded as torchvision's Resize and CenterCrop round them", () => {
@@ -83,10 +119,10 @@ describe("resizing", () => {
 
   it("of a window of a file is that of its pixels", async () => {
     const source = bytesOf("rgb");
-    const whole = await decodeWindow(source, 24, ({ width, height }) => ({ left: 0, top: 0, width, height }));
+    const whole = await decodeWindow(source, { size: 24 }, ({ width, height }) => ({ left: 0, top: 0, width, height }));
     expect(whole).toEqual(await decodeImage(source, { size: 24, fit: "squash" }));
-    const cut = await decodeWindow(source, 20, () => ({ left: 7, top: 3, width: 20, height: 20 }));
-    const { data } = await decodeWindow(source, 40, () => ({ left: 5, top: 0, width: 40, height: 40 }));
+    const cut = await decodeWindow(source, { size: 20 }, () => ({ left: 7, top: 3, width: 20, height: 20 }));
+    const { data } = await decodeWindow(source, { size: 40 }, () => ({ left: 5, top: 0, width: 40, height: 40 }));
     expect([...cut.data.subarray(0, 60)]).toEqual([...data.subarray((3 * 40 + 2) * 3, (3 * 40 + 22) * 3)]);
   });
 });

@@ -189,14 +189,14 @@ describe("conversations", () => {
         .every((l) => l === -100),
     ).toBe(true);
     expect(counted).toEqual([
-      "conversations of more than 10 tokens are truncated (tooLong=cut)",
-      "conversations whose answers begin after token 10 are skipped",
+      "conversations of more than 10 tokens are truncated (length=10, tooLong=cut)",
+      "conversations whose answers begin after token 10 are skipped (length=10, tooLong=cut)",
       "conversations without an answer have no training targets",
     ]);
     counted.length = 0;
     const dropped = feed(chatData(config, { template: bareTemplate, tooLong: "drop", packed: 1 }), samples.slice(0, 1));
     expect(Array.from(dropped.labels!.data).every((l) => l === -100)).toBe(true);
-    expect(counted).toEqual(["conversations of more than 10 tokens are skipped (tooLong=drop)"]);
+    expect(counted).toEqual(["conversations of more than 10 tokens are skipped (length=10, tooLong=drop)"]);
   });
 });
 

@@ -1,14 +1,20 @@
 /** The WebGPU `Backend`: compiles graphs to programs for the sizes and outputs that runs request. */
 import {
   type AdapterFacts,
+  allocate,
   bindSizes,
   compileKernels,
+  dimValue,
+  elementCount,
   type Graph,
   graphSymbols,
   type HostTensor,
+  hostTensor,
+  inputName,
   type KernelOptions,
   type lowering,
   makeGraph,
+  type Node,
   type PrecisionAsked,
   type PrecisionPath,
   type Program,
@@ -18,7 +24,7 @@ import {
   UsageError,
 } from "../../../compiler/index.ts";
 import type { Backend, CompileOptions, Executable, RunOptions, Store } from "../../backend.ts";
-import { checkFeeds, checkResidents, fetchedOutputs } from "../../feeds.ts";
+import { checkFeeds, checkResidents, fetchedOutputs, onlyWritten } from "../../feeds.ts";
 import { inTurn } from "../../in-turn.ts";
 import { kernelFeaturesOf } from "../emit/wgsl.ts";
 import type { GpuDevice } from "./device.ts";
@@ -79,6 +85,7 @@ class Compiled implements WebgpuExecutable {
   private readonly beside: readonly Compiled[];
   private readonly programs = new Map<string, Promise<DeviceProgram>>();
   private readonly disposed: (executable: Compiled) => void;
+  private readonly written: readonly Node[];
 
   constructor(
     gpu: GpuDevice,
@@ -91,6 +98,7 @@ class Compiled implements WebgpuExecutable {
   ) {
     this.disposed = disposed;
     this.graph = graph;
+    this.written = onlyWritten(graph);
     this.gpu = gpu;
     this.pipelines = pipelines;
     this.slots = slots;
@@ -168,8 +176,19 @@ class Compiled implements WebgpuExecutable {
     return inTurn([this, store], async () => {
       const held = (name: string) => store.find(name);
       const sizes = checkResidents(this.graph, held, checkFeeds(this.graph, feeds, this.sizes));
+      await this.makeWritten(store, sizes);
       return use(await this.ready(sizes, fetch), store, sizes);
     });
+  }
+
+  /** Makes the states that a run only writes, where the store lacks them: kernels write into their buffers. */
+  private async makeWritten(store: DeviceStore, sizes: Sizes): Promise<void> {
+    for (const node of this.written) {
+      if (store.find(inputName(node))) continue;
+      const { dtype, axes } = node.type;
+      const bound = axes.map(({ name, size }) => ({ name, size: dimValue(size, sizes) }));
+      await store.write(inputName(node), hostTensor(dtype, bound, allocate(dtype, elementCount(bound))));
+    }
   }
 
   dispose(): void {

@@ -8,7 +8,6 @@ import {
   type ImageSize,
   scaledSize,
   sizeOfSides,
-  sizeText,
   squareSide,
   UsageError,
 } from "../../../compiler/index.ts";
@@ -26,6 +25,7 @@ import {
   type Tiling,
 } from "../../../data/index.ts";
 import { imagenetPreprocessing, type PictureMode, type TileLimits } from "../../../dsl/index.ts";
+import { imagesText, shapeText, sourceText, tilingText } from "../../preprocessing-text.ts";
 import { type CheckpointPreprocessing, checkpointPreprocessing } from "../../preprocessor-config.ts";
 import { feedNamed } from "./feeds.ts";
 import { type NamedModel, say, storedWeights } from "./opened-model.ts";
@@ -87,7 +87,6 @@ export async function preprocessingFor(
     : record
       ? `from ${name}`
       : `assumed, since neither ${name} nor its weights specify it`;
-  const numbers = (of: readonly number[]) => of.map((n) => Number(n.toFixed(4))).join(" ");
   // An explicit fit applies to the whole image, without tiling.
   const limits = mode === "chat" && asked === undefined ? tileLimits({ model, config, given }, found) : undefined;
   if (limits && limits.least > limits.most)
@@ -97,19 +96,9 @@ export async function preprocessingFor(
       ? { size: squareSide(size, `cutting images into tiles for graph @${graph.name}`), ...limits }
       : undefined;
   const made = tiling ? tilingText(tiling, geometry) : shape(geometry);
-  say(`images: ${sizeText(size)}, ${made}, mean ${numbers(mean)}, std ${numbers(std)} (${source})`);
+  say(imagesText({ size, shape: made, mean, std, source }));
   return { geometry, normalization: { mean, std }, ...(tiling && { tiling }) };
 }
-
-/** The file, the size of its images if it has another aspect ratio, and what of it is not applied. */
-const sourceText = ({ path, otherwise, unknown }: CheckpointPreprocessing): string =>
-  [
-    path,
-    ...(otherwise === undefined ? [] : [`which is for ${sizeText(otherwise)}`]),
-    ...(unknown.length === 0
-      ? []
-      : [`of which ${unknown.join(", ")} ${unknown.length > 1 ? "are" : "is"} not understood`]),
-  ].join(", ");
 
 /**
  * How a chat's image is tiled: by `--set`, else by the checkpoint's preprocessor_config.json, else by the record.
@@ -133,17 +122,6 @@ function tileLimits(
   const limit = (which: "least" | "most") =>
     isGiven(which) ? chosen[which] : (found?.tiles?.[which] ?? chosen[which]);
   return { ...chosen, least: limit("least"), most: limit("most") };
-}
-
-/** "1 to 12 tiles and a thumbnail, bicubic" */
-const tilingText = ({ least, most, thumbnail }: Tiling, { interpolation = "bicubic" }: Geometry): string =>
-  `${least} to ${most} tiles${thumbnail ? " and a thumbnail" : ""}, ${interpolation}`;
-
-/** "crop from 256, bilinear" */
-export function shapeText({ size, fit, cover = size, stretched, interpolation = "bicubic" }: Geometry): string {
-  const from = stretched || typeof cover !== "number" ? sizeText(cover) : String(cover);
-  const isPlain = !stretched && sizeText(cover) === sizeText(size);
-  return `${fit}${fit === "crop" && !isPlain ? ` from ${from}` : ""}, ${interpolation}`;
 }
 
 /** A cache of images, each read once. */

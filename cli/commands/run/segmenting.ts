@@ -21,9 +21,10 @@ import {
 } from "../../../data/index.ts";
 import type { SegmentMode } from "../../../dsl/index.ts";
 import { type ClassMap, scoreMap, scoresOf, windowStarts } from "../../../runtime/index.ts";
+import { shapeText } from "../../preprocessing-text.ts";
 import { type LoadedModel, modeOf, type NamedModel } from "./opened-model.ts";
 import type { RunOptions } from "./options.ts";
-import { type PicturePreprocessing, preprocessingFor, shapeText } from "./pictures.ts";
+import { type PicturePreprocessing, preprocessingFor } from "./pictures.ts";
 import { requireOutputs } from "./towers.ts";
 
 /** How a model segments images. */

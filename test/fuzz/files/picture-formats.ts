@@ -31,7 +31,7 @@ async function decodeInAllWays(path: string, isDrawing: boolean): Promise<void> 
     ...(["squash", "crop", "pad"] as const).map(
       (fit) => () => decodeImage(source, { size: 8, fit }).then(requirePixels),
     ),
-    ...(isDrawing ? [] : [() => decodeWindow(path, 8, windowOf).then(requirePixels)]),
+    ...(isDrawing ? [] : [() => decodeWindow(path, { size: 8 }, windowOf).then(requirePixels)]),
     () => decodeGrey(source, 4).then((grey) => requireCount(grey.length, 16)),
     () => imageDataUri(source, 8),
   ];
