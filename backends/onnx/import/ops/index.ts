@@ -6,6 +6,7 @@ import { controlRecords } from "./control.ts";
 import { elementwiseRecords } from "./elementwise.ts";
 import { fusedRecords } from "./fused-convolution.ts";
 import { gridSampleRecords } from "./grid-sample.ts";
+import { groupedQueryRecords } from "./grouped-query.ts";
 import { indexingRecords } from "./indexing.ts";
 import { lossRecords } from "./losses.ts";
 import { normRecords } from "./norms.ts";
@@ -36,6 +37,7 @@ export const records: Records = {
   ...resizeRecords,
   ...attentionRecords,
   ...attentionForms,
+  ...groupedQueryRecords,
   ...lossRecords,
   ...controlRecords,
   ...recurrentRecords,
