@@ -6,11 +6,11 @@ import type { NodeView } from "../node-view.ts";
 import type { ImportRecord, Records } from "../record.ts";
 import { roundedToBytes } from "../rounding.ts";
 import { isNumbers, type Stored, type Tensor, tensor, type Value } from "../values.ts";
+import { convolve } from "./convolutions.ts";
 import { casted } from "./elementwise.ts";
 import { gatherAlong } from "./indexing.ts";
 import { matmul } from "./products.ts";
 import { reshapeTo } from "./shapes.ts";
-import { convolve } from "./windows.ts";
 
 const { add, cast, div, max, min, mul, round, sub } = ops;
 export const wide = (x: Node): Node => (x.type.dtype === "f32" ? x : cast(x, "f32"));
