@@ -87,6 +87,8 @@ export const tanh: ops.Unary = ops.tanh;
 export const erf: ops.Unary = ops.erf;
 /** The largest integer ≤ x, as a float. */
 export const floor: ops.Unary = ops.floor;
+/** The nearest integer, ties to even, as torch.round: a float. */
+export const round: ops.Unary = ops.round;
 /** 1 / (1 + exp(−x)): floats. */
 export const sigmoid: ops.Unary = ops.sigmoid;
 /** max(x, 0): floats. */

@@ -41,7 +41,7 @@ const largestHalf = 65504;
 const largestInteger = 2 ** 31;
 
 /** Ops of several elements or operands that do not round. */
-const exact = new Set(["reduce_max", "max", "min", "neg", "abs", "select", "relu", "floor", "gather"]);
+const exact = new Set(["reduce_max", "max", "min", "neg", "abs", "select", "relu", "floor", "round", "gather"]);
 
 const isFloat = (node: Node): boolean => node.type.dtype === "f32" || node.type.dtype === "f16";
 

@@ -61,8 +61,19 @@ export function aligned(n: NodeView, values: readonly Value[]): Aligned {
   return { nodes, shape, names };
 }
 
-/** An elementwise operation with broadcasting. */
+/** An elementwise operation with broadcasting; integers of fewer than 32 bits wrap to their width. */
 export function pointwise(
+  n: NodeView,
+  values: readonly Value[],
+  make: (nodes: readonly Node[]) => Node,
+  type: ElementType | undefined = values[0]?.type,
+): Tensor {
+  if (!type || !isNarrow(type)) return pointwiseInRange(n, values, make, type);
+  return pointwiseInRange(n, values, (nodes) => wrap(make(nodes), type), type);
+}
+
+/** Like `pointwise`, for results that are in the range of their type already. */
+export function pointwiseInRange(
   n: NodeView,
   values: readonly Value[],
   make: (nodes: readonly Node[]) => Node,
@@ -70,12 +81,8 @@ export function pointwise(
 ): Tensor {
   if (values.length === 0) throw n.fail("it has no inputs");
   const { nodes, shape, names } = aligned(n, values);
-  const made = type ?? values[0]!.type;
-  return tensor(made, shape, names, narrowed(make(nodes), made));
+  return tensor(type ?? values[0]!.type, shape, names, make(nodes));
 }
-
-/** Wraps integers of fewer than 32 bits to their width. */
-export const narrowed = (node: Node, type: ElementType): Node => (isNarrow(type) ? wrap(node, type) : node);
 
 /** Reduces modulo 2^bits into the range of the type. */
 export function wrap(node: Node, { bits, range }: ElementType): Node {

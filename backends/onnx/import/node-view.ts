@@ -206,7 +206,8 @@ export class NodeView {
     const type = typeOf(value, names);
     const { dtype } = value.type;
     const { values } = value;
-    if (values.length === 0) throw this.fail("empty tensors are not supported, other than lists of sizes");
+    if (values.length === 0)
+      throw this.fail("empty tensors are supported only as lists of sizes and as parts of a concatenation");
     if (!isNumbers(values)) return this.#openSizes(value, names);
     const fitting = Array.from(values, (v) => fitted(dtype, v));
     if (type.axes.length === 0) return ops.constant(fitting[0]!, dtype);

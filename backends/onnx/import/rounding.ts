@@ -1,16 +1,7 @@
-/** Rounding with the semantics of ONNX's operators. */
+/** Quantization to 8 bits by the range of the values. */
 import { type Node, ops } from "../../../compiler/index.ts";
 
-const { abs, add, cast, div, eq, floor, lt, max, min, mul, ne, reduceMax, reduceMin, select, sub } = ops;
-
-/** Rounds to the nearest integer, ties to even. */
-export function roundEven(x: Node): Node {
-  const up = floor(add(x, 0.5));
-  const tie = eq(sub(up, x), 0.5);
-  const odd = ne(sub(up, mul(floor(mul(up, 0.5)), 2)), 0);
-  // From 2^23 on, every float is an integer, and adding 0.5 would round.
-  return select(lt(abs(x), 2 ** 22), sub(up, cast(ops.and(tie, odd), x.type.dtype)), x);
-}
+const { add, div, eq, max, min, reduceMax, reduceMin, round, select, sub } = ops;
 
 /** Quantized values 0 to 255 as floats, with scale (`step`) and zero point. */
 export interface Rounded {
@@ -28,6 +19,6 @@ export function roundedToBytes(x: Node): Rounded {
   const high = max(axes.length > 0 ? reduceMax(x, axes) : x, 0);
   const span = div(sub(high, low), 255);
   const step = select(eq(span, 0), 1, span); // the tensor is all zeros
-  const zero = byte(roundEven(div(sub(0, low), step)));
-  return { units: byte(add(roundEven(div(x, step)), zero)), step, zero };
+  const zero = byte(round(div(sub(0, low), step)));
+  return { units: byte(add(round(div(x, step)), zero)), step, zero };
 }

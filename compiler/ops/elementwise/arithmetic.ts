@@ -185,3 +185,21 @@ export const floor: Unary = elementwise({
   special: rows([nan, nan], [inf, inf], [-inf, -inf], [-0, -0], [-0.5, -1]),
   samples: { x: any },
 });
+
+export const round: Unary = elementwise({
+  name: "round",
+  doc: {
+    summary: "The nearest integer, the even one of two that are equally near, as IEEE 754's roundToIntegralTiesToEven.",
+  },
+  inputs: ["x"],
+  dtypes: floating,
+  reference: (x) => (Math.abs(x! % 1) === 0.5 ? 2 * Math.round(x! / 2) : Math.round(x!)),
+  flat: true,
+  wgsl: { call: (x) => `round(${x})` },
+  onnx: { type: "Round", since: 11 },
+  special: [
+    ...rows([nan, nan], [inf, inf], [-inf, -inf], [-0, -0], [0.5, 0], [1.5, 2], [2.5, 2], [-0.5, -0], [-1.5, -2]),
+    ...rows([-2.5, -2], [0.75, 1], [-0.75, -1]),
+  ],
+  samples: { x: any },
+});

@@ -25,6 +25,7 @@ import {
   or,
   pow,
   relu,
+  round,
   select,
   stopGradient,
   sub,
@@ -167,6 +168,7 @@ const repeated: Rule[] = [
   rule("relu-relu", { given: { x }, match: ({ x }) => relu(relu(x)), replace: ({ x }) => relu(x) }),
   rule("abs-abs", { given: { x }, match: ({ x }) => abs(abs(x)), replace: ({ x }) => abs(x) }),
   rule("floor-floor", { given: { x }, match: ({ x }) => floor(floor(x)), replace: ({ x }) => floor(x) }),
+  rule("round-round", { given: { x }, match: ({ x }) => round(round(x)), replace: ({ x }) => round(x) }),
 ];
 
 /** Lossless casts: the dtypes that hold every value of the key. */

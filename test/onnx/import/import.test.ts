@@ -188,6 +188,21 @@ describe("an imported graph", () => {
     await expect(importOnnx(toBatch)).rejects.toThrow(/resized.*: set n when importing/);
   });
 
+  it("leaves out an empty part of a concatenation beside open sizes, as Phi-3's rotary embedding has it", async () => {
+    const nodes: NodeSpec[] = [
+      ["Slice", ["x", "four", "most", "one"], "rest"],
+      ["Neg", ["x"], "turned"],
+      ["Concat", ["turned", "rest"], "y", { axis: -1 }],
+    ];
+    const bounds = [whole("four", [4]), whole("most", [2 ** 31]), whole("one", [1])];
+    const { graph } = await importOnnx(file({ x: ["batch", 4] }, bounds, nodes, { y: ["batch", 4] }));
+    expect(graph.outputs[0]!.node.op).toBe("neg");
+    const alone = importOnnx(
+      file({ x: ["batch", 4] }, bounds, [nodes[0]!, ["Neg", ["rest"], "y"]], { y: ["batch", 0] }),
+    );
+    await expect(alone).rejects.toThrow("empty tensors are supported only as lists of sizes and as parts of a concat");
+  });
+
   it("takes two open sizes as one where it is told so", async () => {
     const bytes = file({ a: ["n"], b: ["m"] }, [], [["Add", ["a", "b"], "y"]], { y: ["n"] });
     await expect(importOnnx(bytes)).rejects.toThrow("a dimension is n in one operand and m in another");

@@ -1,13 +1,8 @@
 /** onnxruntime's attention operators: each file computes what onnxruntime computes of it. */
-import { createRequire } from "node:module";
-import type * as Ort from "onnxruntime-node";
 import { expect, it } from "vitest";
-import { importOnnx } from "../../../backends/onnx/index.ts";
-import { encodeModel, type ModelProto } from "../../../backends/onnx/wire/proto.ts";
+import { type ImportOptions, importOnnx } from "../../../backends/onnx/import/index.ts";
 import { evaluate } from "../../../backends/reference/index.ts";
-import { inputName } from "../../../compiler/index.ts";
-
-const ort = createRequire(import.meta.url)("onnxruntime-node") as typeof Ort;
+import { computedTwice, type Fed, fileOf } from "./in-onnxruntime.ts";
 
 /** Floats of a size, or given integers. */
 interface Given {
@@ -29,6 +24,7 @@ interface Case {
   readonly outputs?: readonly string[];
   /** All outputs; default those to compare. */
   readonly names?: readonly string[];
+  readonly options?: ImportOptions;
 }
 
 const typeOf = ({ ints, wide }: Given): number => (ints ? (wide ? 7 : 6) : 1);
@@ -41,33 +37,25 @@ const infoOf = (name: string, given: Given) => ({
 function file(one: Case): Uint8Array {
   const { op, inputs, ints = {}, lists = {}, floats = {}, texts = {}, outputs = ["y"], names = outputs } = one;
   const given = Object.entries(inputs).flatMap(([name, g]) => (g ? [[name, g] as const] : []));
-  return encodeModel({
-    irVersion: 8,
-    opsetImport: [
-      { domain: "", version: 17 },
-      { domain: "com.microsoft", version: 1 },
+  return fileOf({
+    input: given.map(([name, g]) => infoOf(name, g)),
+    output: names.map((name) => ({ name, type: { tensorType: { elemType: name === "lengths" ? 6 : 1 } } })),
+    node: [
+      {
+        opType: op,
+        domain: "com.microsoft",
+        name: op,
+        input: Object.entries(inputs).map(([name, g]) => (g ? name : "")),
+        output: [...names],
+        attribute: [
+          ...Object.entries(ints).map(([name, i]) => ({ name, type: 2, i })),
+          ...Object.entries(floats).map(([name, f]) => ({ name, type: 1, f })),
+          ...Object.entries(texts).map(([name, text]) => ({ name, type: 3, s: new TextEncoder().encode(text) })),
+          ...Object.entries(lists).map(([name, list]) => ({ name, type: 7, ints: [...list] })),
+        ],
+      },
     ],
-    graph: {
-      name: "g",
-      input: given.map(([name, g]) => infoOf(name, g)),
-      output: names.map((name) => ({ name, type: { tensorType: { elemType: name === "lengths" ? 6 : 1 } } })),
-      node: [
-        {
-          opType: op,
-          domain: "com.microsoft",
-          name: op,
-          input: Object.entries(inputs).map(([name, g]) => (g ? name : "")),
-          output: [...names],
-          attribute: [
-            ...Object.entries(ints).map(([name, i]) => ({ name, type: 2, i })),
-            ...Object.entries(floats).map(([name, f]) => ({ name, type: 1, f })),
-            ...Object.entries(texts).map(([name, text]) => ({ name, type: 3, s: new TextEncoder().encode(text) })),
-            ...Object.entries(lists).map(([name, list]) => ({ name, type: 7, ints: [...list] })),
-          ],
-        },
-      ],
-    },
-  } as unknown as ModelProto);
+  });
 }
 
 const valuesOf = ({ dims, ints }: Given, seed: number): number[] =>
@@ -75,27 +63,20 @@ const valuesOf = ({ dims, ints }: Given, seed: number): number[] =>
     ? [...ints]
     : Array.from({ length: dims.reduce((a, b) => a * b, 1) }, (_, i) => Math.fround(Math.sin(seed + i * 1.7)));
 
+const fedOf = (given: Given, seed: number): Fed => ({
+  type: given.ints ? (given.wide ? "int64" : "int32") : "float32",
+  dims: given.dims,
+  values: valuesOf(given, seed),
+});
+
+/** Compares the outputs with onnxruntime's; `kept` tells which elements are defined. */
 async function compare(one: Case, kept: (name: string, i: number) => boolean = () => true): Promise<void> {
-  const bytes = file(one);
-  const given = Object.entries(one.inputs).flatMap(([name, g], i) =>
-    g ? [{ name, g, values: valuesOf(g, i + 1) }] : [],
-  );
-  const session = await ort.InferenceSession.create(bytes, { logSeverityLevel: 4, intraOpNumThreads: 1 });
-  const tensors = given.map(({ name, g, values }) => {
-    if (!g.ints) return [name, new ort.Tensor("float32", Float32Array.from(values), g.dims)] as const;
-    if (g.wide) return [name, new ort.Tensor("int64", BigInt64Array.from(values.map(BigInt)), g.dims)] as const;
-    return [name, new ort.Tensor("int32", Int32Array.from(values), g.dims)] as const;
-  });
-  const want = await session.run(Object.fromEntries(tensors));
-  await session.release();
-  const { graph } = await importOnnx(bytes);
-  const feeds = new Map(given.map(({ name, values }) => [name, Float64Array.from(values)]));
-  const made = evaluate(graph, new Map(graph.inputs.map((n) => [inputName(n), feeds.get(inputName(n))!])));
-  for (const name of one.outputs ?? ["y"]) {
-    const wanted = want[name]!.data as Float32Array | Int32Array;
-    const got = made.get(name)!.data;
-    expect(got.length).toBe(wanted.length);
-    const apart = Array.from<number, number>(wanted, (v, i) => (kept(name, i) ? Math.abs(v - got[i]!) : 0));
+  const given = Object.entries(one.inputs).flatMap(([name, g], i) => (g ? [[name, fedOf(g, i + 1)] as const] : []));
+  const compared = one.outputs ?? ["y"];
+  for (const { name, want, made } of await computedTwice(file(one), Object.fromEntries(given), one.options)) {
+    if (!compared.includes(name)) continue;
+    expect(made.length, name).toBe(want.length);
+    const apart = want.map((v, i) => (kept(name, i) ? Math.abs(v - made[i]!) : 0));
     expect(Math.max(...apart), name).toBeLessThan(2e-5);
   }
 }
@@ -228,30 +209,61 @@ it.each<[string, Case["ints"]]>([
   }),
 );
 
-it.each<[string, readonly number[], number, Case["ints"], outputs?: readonly string[]]>([
-  ["whose rows are equally long", [7, 7], 1, { do_rotary: 1 }],
-  ["in several tokens at once", [9], 3, { do_rotary: 1 }],
-  ["near the last tokens", [7, 7], 1, { local_window_size: 3 }],
-  // What is behind the tokens of a shorter row is not defined.
-  ["whose rows have different lengths", [7, 4], 1, { do_rotary: 1 }, ["y"]],
-])("GroupQueryAttention over a cache %s", (_, last, tokens, ints, outputs = ["y", "key", "value"]) =>
-  compare({
+/** A cache of so many tokens, the last place of each row, and the number of new tokens; all tokens of the longest row. */
+const overCache = (cached: number, last: readonly number[], tokens: number, ints: Case["ints"] = {}): Case => {
+  const total = Math.max(...last) + 1;
+  return {
     op: "GroupQueryAttention",
     inputs: {
       q: floats(last.length, tokens, 2 * group * wide),
       k: floats(last.length, tokens, group * wide),
       v: floats(last.length, tokens, group * wide),
-      pastKey: floats(last.length, group, 7, wide),
-      pastValue: floats(last.length, group, 7, wide),
+      pastKey: floats(last.length, group, cached, wide),
+      pastValue: floats(last.length, group, cached, wide),
       last: whole([last.length], last),
-      total: whole([1], [7 + tokens]),
-      ...(ints?.do_rotary ? tables : {}),
+      total: whole([1], [total]),
+      ...(ints.do_rotary ? tables : {}),
     },
     ints: { num_heads: 2 * group, kv_num_heads: group, ...ints },
-    outputs,
-    names: ["y", "key", "value"],
-  }),
+    outputs: ["y", "key", "value"],
+    options: { constants: { total: [total] } },
+  };
+};
+
+/** Whether an element of a result lies in its row's tokens: what a cache has behind them is not defined. */
+const inRow = (last: readonly number[], cached: number) => (name: string, i: number) => {
+  const [row, token] = [Math.floor(i / (group * cached * wide)), Math.floor(i / wide) % cached];
+  return name === "y" || token <= last[row]!;
+};
+
+it.each<[string, readonly number[], number, Case["ints"]]>([
+  ["whose rows are equally long", [7, 7], 1, { do_rotary: 1 }],
+  ["in several tokens at once", [9], 3, { do_rotary: 1 }],
+  ["near the last tokens", [7, 7], 1, { local_window_size: 3 }],
+  ["whose rows have different lengths", [7, 4], 1, { do_rotary: 1 }],
+])("GroupQueryAttention over a cache %s", (_, last, tokens, ints) =>
+  compare(overCache(7, last, tokens, ints), inRow(last, 7 + tokens)),
 );
+
+it.each<[string, readonly number[], number, Case["ints"]]>([
+  ["of one token", [3, 3], 1, { do_rotary: 1 }],
+  ["of rows of different lengths", [3, 6], 1, { do_rotary: 1 }],
+  ["of several tokens, near the last ones", [5], 3, { local_window_size: 2 }],
+  ["of a prompt, when nothing is in it", [4, 4], 5, { do_rotary: 1 }],
+  ["to its last place", [8], 2, {}],
+])("GroupQueryAttention over a cache allocated to its maximum is written in place: %s", (_, last, tokens, ints) =>
+  compare(overCache(9, last, tokens, ints), inRow(last, 9)),
+);
+
+it("GroupQueryAttention over a cache that may grow or be written in place asks for the number of tokens", async () => {
+  const { options, ...one } = overCache(9, [3], 1);
+  await expect(importOnnx(file(one))).rejects.toThrow(
+    'whether a cache of 9 tokens grows or is written in place depends on "total", which is computed when the model runs: if it is an input, give it as one of `constants`',
+  );
+  const { graph } = await importOnnx(file(one), options);
+  const lengths = graph.outputs.slice(1).map((o) => o.node.type.axes.find((a) => a.name.includes("token"))!.size);
+  expect(lengths).toEqual([9, 9]);
+});
 
 it("GroupQueryAttention of a prompt whose rows are padded, at the tokens that there are", () => {
   const lengths = [5, 3];
@@ -314,6 +326,7 @@ it("GroupQueryAttention of packed operands", () =>
     },
     ints: { num_heads: 2 * group, kv_num_heads: group, do_rotary: 1 },
     outputs: ["y", "key", "value"],
+    options: { constants: { total: [8] } },
   }));
 
 it.each([

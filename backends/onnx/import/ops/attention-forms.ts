@@ -1,5 +1,5 @@
 /** onnxruntime's attention operators, as its optimizer and its model builder write them. */
-import { addDims, type Dim, type Node, ops, productOfDims, subDims } from "../../../../compiler/index.ts";
+import { type Dim, type Node, ops, productOfDims, subDims } from "../../../../compiler/index.ts";
 import { pointwise } from "../broadcast.ts";
 import { boolean } from "../elements.ts";
 import type { NodeView } from "../node-view.ts";
@@ -10,12 +10,13 @@ import { matmul } from "./products.ts";
 import { concatAlong, rangeOf } from "./ranges.ts";
 import { permuted, reshapeTo } from "./shapes.ts";
 
-const { add, cast, iota, le, lt, max, select, sub } = ops;
+const { add, cast, iota, le, lt } = ops;
 
-type Heads = readonly [q: Tensor, k: Tensor, v: Tensor];
+export type Heads = readonly [q: Tensor, k: Tensor, v: Tensor];
 
 /** The place of each query or key in its sequence, as i32. */
-const along = (name: string, size: Dim): Node => (size === 1 ? ops.constant(0, "i32") : iota({ name, size }, "i32"));
+export const along = (name: string, size: Dim): Node =>
+  size === 1 ? ops.constant(0, "i32") : iota({ name, size }, "i32");
 
 /** Queries are the last of all tokens: each sees the keys up to its own place. */
 const causal = (queries: Dim, keys: Dim): Node =>
@@ -46,15 +47,15 @@ function maskedBy(n: NodeView, mask: Value | undefined, [q, k]: Heads): Masked {
 }
 
 /** Throws where an operand is given that is not imported. */
-function refuse(n: NodeView, ...operands: readonly (readonly [number, string])[]): void {
+export function refuse(n: NodeView, ...operands: readonly (readonly [number, string])[]): void {
   for (const [i, what] of operands) if (n.inputs[i]) throw n.fail(`${what} is not imported`);
 }
 
-function refuseFlags(n: NodeView, ...names: readonly string[]): void {
+export function refuseFlags(n: NodeView, ...names: readonly string[]): void {
   for (const name of names) if (n.int(name, 0) > 0) throw n.fail(`${name} is not imported`);
 }
 
-const scaleOf = (n: NodeView): number | undefined => n.float("scale", 0) || undefined;
+export const scaleOf = (n: NodeView): number | undefined => n.float("scale", 0) || undefined;
 
 /** The part of a bias, [widths of queries, keys, values], that belongs to one of them. */
 function biased(n: NodeView, x: Value, bias: Value | undefined, start: Dim): Value {
@@ -134,90 +135,9 @@ export function projectedAttention(n: NodeView): readonly (Value | undefined)[] 
   return [masked(n, operands, n.inputs[3]), present];
 }
 
-/**
- * Attention of grouped queries over a cache, whose rows may hold different numbers of tokens: `seqlens_k` counts those
- * of each row, less one.
- */
-function groupQuery(n: NodeView): readonly (Value | undefined)[] {
-  refuse(n, [11, "a sink of heads"], [12, "a norm of queries and keys"], [13, "a norm of queries and keys"]);
-  refuseFlags(n, "smooth_softmax", "qk_output");
-  for (const name of ["k_quant_type", "v_quant_type"])
-    if (n.text(name, "NONE") !== "NONE") throw n.fail(`${name} ${n.text(name, "")} is not imported`);
-  const [heads, keyHeads] = [n.int("num_heads"), n.int("kv_num_heads")];
-  const [given, past] = [unpacked(n, heads, keyHeads), n.inputs[3]];
-  const [batch, , queries] = given[0].shape as [Dim, Dim, Dim];
-  const before = past ? past.shape[2]! : 0;
-  const keys = addDims(before, queries);
-  const last = n.tensor(reshapeTo(n, n.in(5), [batch]), ["batch"]);
-  // How many tokens of each row are in the cache; a row of a first prompt that is padded has fewer tokens than queries.
-  const cached = max(sub(add(cast(n.named(last, [axes.batch]), "i32"), 1), ops.sizeOf(queries, "i32")), 0);
-  const place = add(cached, along(axes.query, queries));
-  const [q, newKeys, newValues] = n.flag("do_rotary") ? rotatedAt(n, given, place, batch) : given;
-  const [k, v] = [[past, newKeys] as const, [n.inputs[4], newValues] as const].map(([earlier, made]) =>
-    earlier ? behind(n, earlier, made, cached) : made,
-  ) as [Tensor, Tensor];
-  const key = along(axes.key, keys);
-  const window = n.int("local_window_size", -1);
-  const near = window > 0 ? ops.gt(key, sub(place, window)) : undefined;
-  const { four } = attend(n, [q, k, v], {
-    masks: n.inputs[10] ? [n.inputs[10]] : [],
-    visible: both(n.flag("unidirectional", true) ? le(key, place) : undefined, near),
-    scale: scaleOf(n),
-    softcap: n.float("softcap", 0),
-  });
-  return [joinedHeads(n, four), k, v];
-}
-
-/** Operands of grouped queries in heads: separate, or one operand of all their widths. */
-function unpacked(n: NodeView, heads: number, keyHeads: number): Heads {
-  const [packed, key, value] = [n.in(0), n.inputs[1], n.inputs[2]];
-  if (key && value) return [inHeads(n, packed, heads), inHeads(n, key, keyHeads), inHeads(n, value, keyHeads)];
-  const total = packed.shape.at(-1)!;
-  const width = typeof total === "number" ? total / (heads + 2 * keyHeads) : Number.NaN;
-  if (!Number.isInteger(width)) throw n.fail(`a width of ${total} in ${heads} + 2 · ${keyHeads} heads`);
-  const part = (from: number, count: number) => inHeads(n, rangeOf(n, packed, 2, from * width, count * width), count);
-  return [part(0, heads), part(heads, keyHeads), part(heads + keyHeads, keyHeads)];
-}
-
-/** Queries and keys rotated to their places; values as they are. */
-function rotatedAt(n: NodeView, [q, k, v]: Heads, place: Node, batch: Dim): Heads {
-  const tokens = q.shape[2]!;
-  const int32 = n.in(5).type;
-  const whole = ops.broadcast(
-    place,
-    [
-      { name: axes.batch, size: batch },
-      { name: axes.query, size: tokens },
-    ].filter((a) => !place.type.axes.some((own) => own.name === a.name)),
-  );
-  const positions =
-    n.inputs[9] ??
-    tensor(int32, [batch, tokens], [axes.batch, axes.query], withoutOnes(whole, [axes.batch, axes.query]));
-  const rotation = {
-    tables: [n.in(7), n.in(8)] as const,
-    positions,
-    width: productOfDims([2, n.in(7).shape[1]!]) as number,
-    pairs: n.flag("rotary_interleaved"),
-  };
-  return [n.tensor(turned(n, q, rotation)), n.tensor(turned(n, k, rotation)), v];
-}
-
 /** Tensors of the importer have no axes of one element. */
-const withoutOnes = (x: Node, names: readonly string[]): Node =>
+export const withoutOnes = (x: Node, names: readonly string[]): Node =>
   names.reduce((y, name) => (y.type.axes.find((a) => a.name === name)?.size === 1 ? ops.dropAxis(y, name) : y), x);
-
-/** New tokens of each row behind the `cached` ones of its own, [batch, heads, tokens, width]. */
-function behind(n: NodeView, past: Value, made: Tensor, cached: Node): Tensor {
-  const joined = n.tensor(concatAlong(n, [past, made], 2));
-  const [before, added] = [past.shape[2]!, made.shape[2]!];
-  const token = "token_of_cache";
-  const key = iota({ name: token, size: joined.shape[2]! }, "i32");
-  const inMade = ops.min(sub(key, cached), ops.sizeOf(subDims(added, 1), "i32"));
-  const from = select(lt(key, cached), key, add(ops.sizeOf(before, "i32"), inMade));
-  const names = [axes.batch, axes.head, "row_of_cache", axes.width];
-  const node = ops.gather(n.named(joined, names), from, "row_of_cache");
-  return tensor(joined.type, joined.shape, [axes.batch, axes.head, token, axes.width], node);
-}
 
 function rotary(n: NodeView): Value {
   refuseFlags(n, "is_packed_batching");
@@ -252,6 +172,5 @@ function counted(n: NodeView, first: Value, batch: Dim, tokens: Dim): Tensor {
 export const attentionForms: Records = {
   "com.microsoft.MultiHeadAttention": { build: multiHead },
   "com.microsoft.Attention": { build: projectedAttention },
-  "com.microsoft.GroupQueryAttention": { build: groupQuery },
   "com.microsoft.RotaryEmbedding": { build: rotary },
 };

@@ -13,12 +13,11 @@ import { aligned, pointwise, wrap } from "../broadcast.ts";
 import { boolean, type ElementType, elementType, isFloatType, isNarrow } from "../elements.ts";
 import type { NodeView } from "../node-view.ts";
 import type { ImportRecord, Records } from "../record.ts";
-import { roundEven } from "../rounding.ts";
 import { certainly } from "../sizes.ts";
 import { known, type Value } from "../values.ts";
 
 const { abs, add, cast, cos, div, eq, erf, exp, floor, ge, gelu, geluTanh, gt, idiv, le, log, lt, max, min, mod } = ops;
-const { mul, ne, neg, not, pow, relu, select, sigmoid, silu, sin, sqrt, sub, tanh } = ops;
+const { mul, ne, neg, not, pow, relu, round, select, sigmoid, silu, sin, sqrt, sub, tanh } = ops;
 
 type Step = (x: Node, n: NodeView) => Node;
 
@@ -114,7 +113,7 @@ function power(n: NodeView): Value {
     if (exponent === 0.5) return sqrt(x!);
     const wide = (v: Node) => (v.type.dtype === "f32" ? v : cast(v, "f32"));
     if (isFloatType(a.type)) return pow(x!, y!.type.dtype === x!.type.dtype ? y! : cast(y!, x!.type.dtype));
-    return cast(roundEven(pow(wide(x!), wide(y!))), x!.type.dtype);
+    return cast(round(pow(wide(x!), wide(y!))), x!.type.dtype);
   });
 }
 
@@ -263,7 +262,7 @@ export const elementwiseRecords: Records = {
   Reciprocal: floats((x) => div(1, x)),
   Floor: { ...floats((x) => floor(x)), onSizes: whole },
   Ceil: { ...floats((x) => ceil(x)), onSizes: whole },
-  Round: { ...floats(roundEven), onSizes: whole },
+  Round: { ...floats((x) => round(x)), onSizes: whole },
   Erf: unary((x) => (isFloatNode(x) ? erf(x) : cast(erf(cast(x, "f32")), x.type.dtype))),
   Sin: floats((x) => sin(x)),
   Cos: floats((x) => cos(x)),

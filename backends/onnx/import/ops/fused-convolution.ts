@@ -4,7 +4,7 @@ import { pointwise } from "../broadcast.ts";
 import type { NodeView } from "../node-view.ts";
 import type { Records } from "../record.ts";
 import type { Value } from "../values.ts";
-import { convolve } from "./windows.ts";
+import { convolve } from "./convolutions.ts";
 
 const { add, lt, max, min, mul, relu, select, sigmoid, tanh } = ops;
 

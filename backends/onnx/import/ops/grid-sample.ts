@@ -2,13 +2,12 @@
 import { type Dim, type Node, ops, productOfDims } from "../../../../compiler/index.ts";
 import type { NodeView } from "../node-view.ts";
 import type { Records } from "../record.ts";
-import { roundEven } from "../rounding.ts";
 import { freshName, type Tensor, tensor, type Value } from "../values.ts";
 import { rangeOf } from "./ranges.ts";
 import { reshapeTo } from "./shapes.ts";
 import { fixedSpatialSizes } from "./windows.ts";
 
-const { abs, add, and, cast, floor, ge, lt, max, min, mul, select, sub } = ops;
+const { abs, add, and, cast, floor, ge, lt, max, min, mul, round, select, sub } = ops;
 
 /** One interpolation tap along one spatial dimension: index and weight. */
 interface Tap {
@@ -44,7 +43,7 @@ function cubicWeight(distance: Node): Node {
 
 function taps(n: NodeView, x: Node, mode: string): Tap[] {
   const first = floor(x);
-  if (mode === "nearest") return [{ place: roundEven(x), weight: ops.broadcastLike(ops.constant(1), x) }];
+  if (mode === "nearest") return [{ place: round(x), weight: ops.broadcastLike(ops.constant(1), x) }];
   if (mode === "linear" || mode === "bilinear") {
     const rest = sub(x, first);
     return [

@@ -3,12 +3,16 @@ import type { Records } from "../record.ts";
 import { attentionRecords } from "./attention.ts";
 import { attentionForms } from "./attention-forms.ts";
 import { controlRecords } from "./control.ts";
+import { convolutionRecords } from "./convolutions.ts";
 import { elementwiseRecords } from "./elementwise.ts";
 import { fusedRecords } from "./fused-convolution.ts";
 import { gridSampleRecords } from "./grid-sample.ts";
+import { groupedQueryRecords } from "./grouped-query.ts";
 import { indexingRecords } from "./indexing.ts";
 import { lossRecords } from "./losses.ts";
 import { normRecords } from "./norms.ts";
+import { paddingRecords } from "./padding.ts";
+import { poolingRecords } from "./pooling.ts";
 import { productRecords } from "./products.ts";
 import { blocksRecord, quantizedRecords } from "./quantized.ts";
 import { quantizedForms } from "./quantized-forms.ts";
@@ -16,8 +20,8 @@ import { rangeRecords } from "./ranges.ts";
 import { recurrentRecords } from "./recurrent.ts";
 import { reductionRecords } from "./reductions.ts";
 import { resizeRecords } from "./resize.ts";
+import { scatteringRecords } from "./scattering.ts";
 import { shapeRecords } from "./shapes.ts";
-import { windowRecords } from "./windows.ts";
 
 export const records: Records = {
   // The importer handles constants itself: one may be a weight.
@@ -28,14 +32,18 @@ export const records: Records = {
   ...reductionRecords,
   ...productRecords,
   ...normRecords,
-  ...windowRecords,
+  ...convolutionRecords,
+  ...poolingRecords,
   ...fusedRecords,
   ...indexingRecords,
+  ...scatteringRecords,
+  ...paddingRecords,
   ...quantizedRecords,
   ...quantizedForms,
   ...resizeRecords,
   ...attentionRecords,
   ...attentionForms,
+  ...groupedQueryRecords,
   ...lossRecords,
   ...controlRecords,
   ...recurrentRecords,

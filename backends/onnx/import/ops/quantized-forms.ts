@@ -9,7 +9,7 @@ import type { Tensor, Value } from "../values.ts";
 import { projectedAttention } from "./attention-forms.ts";
 import { embeddedNorm } from "./norms.ts";
 import { gemm, matmul } from "./products.ts";
-import { quantizedNode, wide } from "./quantized.ts";
+import { quantizedWith, wide } from "./quantized.ts";
 import { concatAlong } from "./ranges.ts";
 import { averageOverSpace } from "./reductions.ts";
 import { reshapeTo } from "./shapes.ts";
@@ -101,8 +101,7 @@ function integerEmbeddings(n: NodeView): readonly (Value | undefined)[] {
 function quantizedBy(n: NodeView, x: Value, scale: number, type = n.inputs[scale + 1]?.type ?? n.in(0).type): Value {
   if (!isNarrow(type)) throw n.fail(`quantizing to ${type.name} is not supported`);
   const zero = n.inputs[scale + 1] && scalar(n, scale + 1);
-  const operands = [x, scalar(n, scale), ...(zero ? [zero] : [])];
-  return pointwise(n, operands, ([v, s, z]) => quantizedNode(v!, s!, z, type), type);
+  return quantizedWith(n, [x, scalar(n, scale), zero], type);
 }
 
 /** Of two tensors with scales, with broadcasting. */

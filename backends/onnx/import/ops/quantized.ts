@@ -1,18 +1,18 @@
 /** Quantization, dequantization and quantized products. Integer sums are computed in f32, which is exact below 2^24. */
 import { divideDims, type Node, ops } from "../../../../compiler/index.ts";
-import { pointwise } from "../broadcast.ts";
+import { pointwise, pointwiseInRange } from "../broadcast.ts";
 import { type ElementType, elementNamed, elementType, float, int32, isNarrow } from "../elements.ts";
 import type { NodeView } from "../node-view.ts";
 import type { ImportRecord, Records } from "../record.ts";
-import { roundEven, roundedToBytes } from "../rounding.ts";
+import { roundedToBytes } from "../rounding.ts";
 import { isNumbers, type Stored, type Tensor, tensor, type Value } from "../values.ts";
+import { convolve } from "./convolutions.ts";
 import { casted } from "./elementwise.ts";
 import { gatherAlong } from "./indexing.ts";
 import { matmul } from "./products.ts";
 import { reshapeTo } from "./shapes.ts";
-import { convolve } from "./windows.ts";
 
-const { add, cast, div, max, min, mul, sub } = ops;
+const { add, cast, div, max, min, mul, round, sub } = ops;
 export const wide = (x: Node): Node => (x.type.dtype === "f32" ? x : cast(x, "f32"));
 
 /** Reshapes a scale or zero point to broadcast with its tensor: per tensor, per channel or per block. */
@@ -171,12 +171,20 @@ function quantize(n: NodeView): Value {
   const type = quantizedType(n, 2);
   if (!type.range || !isNarrow(type)) throw n.fail(`quantizing to ${type.name} is not supported`);
   const { x, scale, zero, back } = scaled(n);
-  return back(pointwise(n, [x, scale, ...(zero ? [zero] : [])], ([v, s, z]) => quantizedNode(v!, s!, z, type), type));
+  return back(quantizedWith(n, [x, scale, zero], type));
 }
 
-export function quantizedNode(x: Node, scale: Node, zero: Node | undefined, type: ElementType): Node {
-  const whole = roundEven(div(wide(x), wide(scale)));
-  return saturated(zero ? add(whole, wide(zero)) : whole, type);
+/** Quantizes a value; its scale and zero point broadcast with it. */
+export function quantizedWith(
+  n: NodeView,
+  [x, scale, zero]: readonly [x: Value, scale: Value, zero: Value | undefined],
+  type: ElementType,
+): Tensor {
+  const made = ([v, s, z]: readonly Node[]) => {
+    const whole = round(div(wide(v!), wide(s!)));
+    return saturated(z ? add(whole, wide(z)) : whole, type);
+  };
+  return pointwiseInRange(n, zero ? [x, scale, zero] : [x, scale], made, type);
 }
 
 /** DynamicQuantizeLinear: derives scale and zero point from the tensor. */
@@ -234,11 +242,10 @@ function requantized(
   };
   const [a, b, y] = scales.map(scale) as [Value, Value, Value];
   const z = reshapeTo(n, n.in(zero), []);
-  return pointwise(
+  return pointwiseInRange(
     n,
     [product, a, b, y, z],
-    ([p, sa, sb, sy, o]) =>
-      saturated(add(roundEven(div(mul(p!, mul(wide(sa!), wide(sb!))), wide(sy!))), wide(o!)), type),
+    ([p, sa, sb, sy, o]) => saturated(add(round(div(mul(p!, mul(wide(sa!), wide(sb!))), wide(sy!))), wide(o!)), type),
     type,
   );
 }

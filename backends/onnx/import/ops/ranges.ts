@@ -4,7 +4,7 @@ import { broadcastShape, sharedNames } from "../broadcast.ts";
 import type { NodeView } from "../node-view.ts";
 import type { Records } from "../record.ts";
 import { certainly } from "../sizes.ts";
-import { elements, freshName, isNumbers, known, tensor, type Value } from "../values.ts";
+import { elements, freshName, known, tensor, type Value } from "../values.ts";
 import { expandTo } from "./shapes.ts";
 
 /** Concatenates parts; a part of length 1 gets its missing axis. */
@@ -66,7 +66,7 @@ function equalParts(n: NodeView, size: Dim, parts: number): Dim[] {
 
 /** `length` elements of a dimension starting at `start`. */
 export function rangeOf(n: NodeView, value: Value, at: number, start: Dim, length: Dim): Value {
-  if (length === 0) return empty(n, value, at);
+  if (length === 0) return empty(value, at);
   const size = value.shape[at]!;
   if (start === 0 && length === size) return value;
   const x = n.tensor(value);
@@ -82,12 +82,13 @@ export function rangeOf(n: NodeView, value: Value, at: number, start: Dim, lengt
   );
 }
 
-/** An empty range as a constant, such as an empty list of sizes. */
-function empty(n: NodeView, value: Value, at: number): Value {
-  const shape = value.shape.map((d, i) => (i === at ? 0 : d));
-  if (!isNumbers(shape)) throw n.fail("the result is an empty tensor");
-  return known(value.type, shape, []);
-}
+/** An empty range as a constant: a list of sizes, or a part that a concatenation leaves out. */
+const empty = (value: Value, at: number): Value =>
+  known(
+    value.type,
+    value.shape.map((d, i) => (i === at ? 0 : d)),
+    [],
+  );
 
 function slice(n: NodeView): Value {
   let x = n.in(0);
@@ -109,7 +110,7 @@ function steppedRange(n: NodeView, x: Value, at: number, start: Dim, end: Dim, s
   if (step > 0) {
     const [from, to] = [bounded(n, start, size), bounded(n, end, size)];
     const span = subDims(to, from);
-    if (typeof span === "number" && span <= 0) return empty(n, x, at);
+    if (typeof span === "number" && span <= 0) return empty(x, at);
     if (step === 1) return rangeOf(n, x, at, from, span);
     if (typeof span !== "number")
       throw n.fail(`a step of ${step} needs a numeric size, got ${span}: ${n.toGive(span)}`);
@@ -131,7 +132,7 @@ function steppedRange(n: NodeView, x: Value, at: number, start: Dim, end: Dim, s
   const count = Math.max(0, Math.ceil((from - to) / -step));
   requireFew(n, count);
   return count === 0
-    ? empty(n, x, at)
+    ? empty(x, at)
     : chosen(
         n,
         x,
