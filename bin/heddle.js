@@ -40,9 +40,13 @@ async function run(code) {
   // which takes 30 MB. A folder that cannot be written is no fault.
   if (code === sources) module.enableCompileCache(join(root, "node_modules", ".cache", "heddle", "sources"));
   const { main, report } = await import(pathToFileURL(code).href);
-  // What a timer or a promise that nobody waits for throws reaches no command: it is told as all else is.
-  process.on("uncaughtException", (error) => process.exit(report(error)));
-  process.on("unhandledRejection", (reason) => process.exit(report(reason))); // which may be no Error
+  // What a timer or a promise that nobody waits for throws reaches no command: it is reported as all else is. Others
+  // that listen have work to save first.
+  for (const event of ["uncaughtException", "unhandledRejection"]) {
+    process.on(event, (fault) => {
+      if (process.listenerCount(event) === 1) process.exit(report(fault)); // which may be no Error
+    });
+  }
   process.exitCode = await main(process.argv.slice(2));
 }
 

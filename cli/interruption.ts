@@ -28,6 +28,8 @@ export class InterruptedError extends HeddleError {
 export interface Ending {
   readonly signal: AbortSignal;
   readonly status: () => number;
+  /** Asks for the end with this exit status, as a signal does. */
+  readonly ask: (status: number) => void;
   readonly dispose: () => void;
 }
 
@@ -63,11 +65,35 @@ export function listenForEnding(asked: () => void = () => {}, { alsoPipes = fals
   return {
     signal: controller.signal,
     status: () => status,
+    ask,
     dispose: () => {
       for (const name of signals) process.off(name, onSignal);
       for (const stream of streams) stream.off("error", onClosed);
     },
   };
+}
+
+/**
+ * Runs `body`; what is thrown meanwhile where nobody waits for it, such as from a user's timer, is reported at once and
+ * ends the work as a signal does, so that it is saved. A second such error ends the process.
+ */
+export async function savingOnFaults<T>(
+  ending: Ending,
+  report: (fault: unknown) => number,
+  body: () => Promise<T>,
+): Promise<T> {
+  const onFault = (fault: unknown) => {
+    const status = report(fault);
+    if (ending.signal.aborted) process.exit(status);
+    ending.ask(status);
+  };
+  const events = ["uncaughtException", "unhandledRejection"] as const;
+  for (const event of events) process.on(event, onFault);
+  try {
+    return await body();
+  } finally {
+    for (const event of events) process.off(event, onFault);
+  }
 }
 
 /** Runs `body`, whose signal aborts on interruption; returns the exit status. */

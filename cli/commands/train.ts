@@ -29,7 +29,8 @@ import {
   writeRunSettings,
 } from "../../runtime/index.ts";
 import { type ChosenDevice, parseDevice } from "../device.ts";
-import { type Ending, listenForEnding } from "../interruption.ts";
+import { faultText } from "../fault-text.ts";
+import { type Ending, listenForEnding, savingOnFaults } from "../interruption.ts";
 import { isModel, loadJob, loadStagedModel } from "../load.ts";
 import type { MemoryBudget } from "../memory-budget.ts";
 import { tellMemory } from "../memory-report.ts";
@@ -280,7 +281,7 @@ async function trainIn(
     ranks,
     ...(args.shard && { shard: args.shard }),
   };
-  const result = await trainInStages(job, how);
+  const result = await savingOnFaults(ending, reportFault, () => trainInStages(job, how));
   if (result.stopped) {
     const where = job.next ? ` of stage "${result.stage}"` : "";
     const stage = args.stage === undefined ? "" : ` --stage ${args.stage}`;
@@ -295,6 +296,12 @@ async function trainIn(
   await writeFileAtomically(join(folder, "summary.json"), `${json(summary)}\n`);
   process.stdout.write(args.json ? `${json(summary)}\n` : `summary: ${join(folder, "summary.json")}\n`);
   return 0;
+}
+
+function reportFault(fault: unknown): number {
+  const { text, status } = faultText(fault);
+  process.stderr.write(`${text}\n`);
+  return status;
 }
 
 /** The paths of a resumed run's sources. Throws UsageError for one that is gone. */

@@ -45,6 +45,14 @@ const saved = async (at: string): Promise<number | undefined> => {
 const locks = (at: string) => readdirSync(at).filter((name) => name.startsWith(".lock-"));
 const lines = (at: string) => readFileSync(`${at}/metrics.jsonl`, "utf8").trim().split("\n").length;
 
+it("after an error from a timer a run is reported, saved and ends with 1", async () => {
+  const { at, ended, said } = await running("timer", "throwsAt=20");
+  expect(await ended).toBe(1);
+  expect(said()).toMatch(/Error at .*job-with-settings\.ts:\d+:\d+: thrown from a timer\n/);
+  expect(said()).toMatch(/stopped after step \d+ of 1000000, saved\. Resume with: /);
+  expect(await saved(at)).toBe(lines(at));
+});
+
 it.each([
   ["SIGINT", 130],
   ["SIGTERM", 143],

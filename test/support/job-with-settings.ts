@@ -18,10 +18,11 @@ export default defineJob({
     delay: 0,
     failsAt: -1,
     note: "",
+    throwsAt: -1,
   },
   rules: { rate: positive },
-  mayChange: ["delay", "failsAt", "note"],
-  build: async ({ delay, failsAt, note: text, ...c }): Promise<TrainingJob> => {
+  mayChange: ["delay", "failsAt", "note", "throwsAt"],
+  build: async ({ delay, failsAt, throwsAt, note: text, ...c }): Promise<TrainingJob> => {
     const tiny = tinyJob(c.steps);
     return {
       ...tiny,
@@ -32,6 +33,10 @@ export default defineJob({
         if (text !== "") note(text);
         for await (const batch of tiny.batches(cursor, note)) {
           if (batch.next === failsAt + 1) throw new FileError(`batch ${failsAt} cannot be read`);
+          if (batch.next === throwsAt + 1)
+            setTimeout(() => {
+              throw new Error("thrown from a timer");
+            });
           await sleep(delay);
           yield batch;
         }
