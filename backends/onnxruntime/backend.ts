@@ -11,6 +11,7 @@ import {
   type HostTensor,
   InternalError,
   inputName,
+  loneSymbol,
   type Node,
   nodesOf,
   type SizedAxis,
@@ -84,11 +85,15 @@ async function compile(graph: Graph, sizes: Sizes, options: CpuOptions): Promise
 
 /**
  * The graph without the parameters and states that it declares and does not read: a file's inputs must all be given, but
- * the store need not have these.
+ * the store need not have these. One stays that alone has a symbolic size, such as a cache's capacity where the graph
+ * only writes the cache.
  */
 function withoutUnread(graph: Graph): Graph {
   const read = new Set(nodesOf(graph));
-  const inputs = graph.inputs.filter((n) => read.has(n) || !isResident(n));
+  const isRead = (n: Node) => read.has(n) || !isResident(n);
+  const symbols = (n: Node) => n.type.axes.flatMap((a) => loneSymbol(a.size)?.name ?? []);
+  const known = new Set(graph.inputs.filter(isRead).flatMap(symbols));
+  const inputs = graph.inputs.filter((n) => isRead(n) || symbols(n).some((s) => !known.has(s)));
   const names = new Set(inputs.map(inputName));
   const updates = Object.entries(graph.updates).filter(([, state]) => names.has(state));
   return { ...graph, inputs, updates: Object.fromEntries(updates) };
