@@ -287,7 +287,7 @@ describe("broken text", () => {
     const loops = `graph @g() {\n${"repeat 1 as i {\n".repeat(many)}`;
     const lists = `graph @g(%x: f32[]) {\n  %0 = mul %x, ${"[".repeat(many)}\n`;
     for (const text of [loops, lists, "(".repeat(many)]) {
-      expect(checkGraphText(text).mistakes[0]?.message).toContain("deep in each other");
+      expect(checkGraphText(text).mistakes[0]?.message).toContain("brackets are nested more than");
     }
     const calls = Array.from(
       { length: 300 },

@@ -59,7 +59,7 @@ export function readLines(tokens: readonly IToken[]): Lines {
     const opens = last.tokenType === OpenCurly;
     const deep = tooDeep(line, opens ? depth + 1 : depth);
     if (deep) {
-      mistake(deep, `parentheses are nested more than ${deepest} deep`);
+      mistake(deep, `brackets are nested more than ${deepest} deep`);
       if (opens) return { tokens: [], mistakes, lostOutside: true };
       if (depth > 0) push([standIn(Stray, first)], last);
       else lostOutside = true;
