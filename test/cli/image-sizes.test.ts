@@ -119,7 +119,7 @@ describe("a model of tall images", () => {
     const trained = ["--weights", folder.at("runs", "tall-vit-classes")];
     const data = ["--data", folder.at("classes"), "--train", folder.at("classes")];
     const found = await heddle("evaluate", model, ...trained, "--protocol", "knn", ...data, ...cpu);
-    expect(found.err).toContain("images: 48 × 16, crop, bicubic");
+    expect(found.err).toContain("images: 48 × 16, squash, bilinear, mean 0.5");
     expect(JSON.parse(found.out)).toMatchObject({ samples: 6 });
   });
 });

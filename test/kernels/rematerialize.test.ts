@@ -87,7 +87,7 @@ describe.each(Object.entries(steps))("%s", (_, graph) => {
     const program = compiledIn(graph, lowest);
     expect(taken(program)).toBeLessThanOrEqual(lowest);
     expect(bitsAfter(program, values)).toEqual(bits);
-    expect(() => compiledIn(graph, given)).toThrow(/needs at least .* Most is taken in kernel/);
+    expect(() => compiledIn(graph, given)).toThrow(/needs at least .* The peak is at kernel/);
   });
 });
 
