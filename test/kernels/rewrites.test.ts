@@ -137,7 +137,7 @@ describe("hoist", () => {
 describe("verifyKernel", () => {
   const x = variable("x", "f32");
   const faulty: readonly [string, Kernel, RegExp][] = [
-    ["a name read before it is bound", kernelOf([store(lane, x)]), /x is read before it is bound/],
+    ["a name read before it is bound", kernelOf([store(lane, x)]), /x is used before it is defined/],
     [
       "a name bound twice",
       kernelOf([
@@ -149,10 +149,10 @@ describe("verifyKernel", () => {
     [
       "a store to a buffer that is only read",
       kernelOf([{ kind: "store", buffer: "b0", index: lane, value: float(1) }]),
-      /b0, which is not writable/,
+      /store to b0, which is read-only/,
     ],
-    ["a store of another dtype", kernelOf([store(lane, int(1))]), /a store of i32 to b1, which holds f32/],
-    ["arithmetic of two dtypes", kernelOf([store(lane, floatArith("add", float(1), int(1)))]), /add of f32 and i32/],
+    ["a store of another dtype", kernelOf([store(lane, int(1))]), /store of i32 to b1, whose elements are f32/],
+    ["arithmetic of two dtypes", kernelOf([store(lane, floatArith("add", float(1), int(1)))]), /the operands of add have different types: f32 and i32/],
     ["an infinite integer", kernelOf([store(int(Infinity), float(1))]), /the constant Infinity/],
     [
       "an assignment to a let",
