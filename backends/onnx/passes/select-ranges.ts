@@ -57,7 +57,7 @@ export const selectRanges = rewritePass("select-ranges", [
 
 /** The range for which a condition holds: a comparison of indices with a number, or both of two such. */
 function rangeOf(condition: Node): IndexRange | undefined {
-  if (condition.type.axes.length !== 1) return undefined;
+  if (condition.type.axes.length !== 1 || condition.operands.length !== 2) return undefined;
   const axis = condition.type.axes[0]!.name;
   const [a, b] = condition.operands as [Node, Node];
   if (ops.is(ops.and, condition)) {
