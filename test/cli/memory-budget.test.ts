@@ -32,7 +32,10 @@ it("inspect keeps a budget with more kernels, or says the least", async () => {
   expect(total(fitted)).toBeLessThanOrEqual(budget);
   expect(fitted.kernels.count).toBeGreaterThan(plain.kernels.count);
   const { status, err } = await heddle(...stage, "--memory", "10kB");
-  expect([status, err]).toEqual([1, expect.stringMatching(/@stage-2 needs at least [\d,]+ bytes of memory, and the budget is 10,000 bytes/)]);
+  expect([status, err]).toEqual([
+    1,
+    expect.stringMatching(/@stage-2 needs at least [\d,]+ bytes of memory, and the budget is 10,000 bytes/),
+  ]);
 }, 60_000);
 
 it("shares need a device that says what it has", async () => {

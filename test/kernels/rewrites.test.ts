@@ -152,7 +152,11 @@ describe("verifyKernel", () => {
       /store to b0, which is read-only/,
     ],
     ["a store of another dtype", kernelOf([store(lane, int(1))]), /store of i32 to b1, whose elements are f32/],
-    ["arithmetic of two dtypes", kernelOf([store(lane, floatArith("add", float(1), int(1)))]), /the operands of add have different types: f32 and i32/],
+    [
+      "arithmetic of two dtypes",
+      kernelOf([store(lane, floatArith("add", float(1), int(1)))]),
+      /the operands of add have different types: f32 and i32/,
+    ],
     ["an infinite integer", kernelOf([store(int(Infinity), float(1))]), /the constant Infinity/],
     [
       "an assignment to a let",
