@@ -42,7 +42,7 @@ export function requirePictures(paths: readonly string[]): void {
 }
 
 /** The size of the input "pixels". Throws UsageError if it is symbolic. */
-export function imageSize(graph: Graph): ImageSize {
+function imageSize(graph: Graph): ImageSize {
   const { axes } = feedNamed(graph, "pixels").type;
   const [height, width] = ["row", "column"].map((name) => axes.find((a) => a.name === name)?.size);
   if (typeof height === "number" && typeof width === "number") return sizeOfSides({ width, height });

@@ -72,7 +72,7 @@ export async function segmentingOf(named: NamedModel, options: RunOptions): Prom
 }
 
 /** "16", or "16 × 32" down and across. */
-export const strideText = (stride: Sides): string =>
+const strideText = (stride: Sides): string =>
   stride.width === stride.height ? String(stride.width) : sizeText(sizeOfSides(stride));
 
 function strideOf({ stride = usualStride }: SegmentMode): number {
