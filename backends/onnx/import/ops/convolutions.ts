@@ -1,5 +1,14 @@
 /** Convolutions and transposed convolutions, as contractions over sliding windows. */
-import { addDims, type Dim, divideDims, mulDims, type Node, ops, subDims } from "../../../../compiler/index.ts";
+import {
+  type Axis,
+  addDims,
+  type Dim,
+  divideDims,
+  mulDims,
+  type Node,
+  ops,
+  subDims,
+} from "../../../../compiler/index.ts";
 import type { NodeView } from "../node-view.ts";
 import type { Records } from "../record.ts";
 import { certainly } from "../sizes.ts";
@@ -47,13 +56,7 @@ export function convolve(n: NodeView, { x: given, weight, bias }: ConvolutionPar
     const group = freshName("group", [...x.axes, ...names]);
     const part = freshName("of_group", [...x.axes, ...names, group]);
     const to = freshName("to", [...x.axes, ...names, group, part]);
-    const split =
-      each === 1
-        ? ops.rename(node, channel!, group)
-        : ops.split(node, channel!, [
-            { name: group, size: groups },
-            { name: part, size: each },
-          ]);
+    const split = inGroups(node, channel!, { name: group, size: groups }, { name: part, size: each });
     const w = n.named(grouped(n, weight, groups, own), [group, to, part, ...kernelNames]);
     const apart = product(split, w, [each === 1 ? undefined : part, ...names]);
     y = own === 1 ? ops.rename(apart, group, result) : ops.merge(apart, [group, to], result);
@@ -61,6 +64,10 @@ export function convolve(n: NodeView, { x: given, weight, bias }: ConvolutionPar
   const withBias = bias ? ops.add(y, n.named(bias, [result])) : y;
   return tensor(x.type, [x.shape[0]!, made, ...out], [x.axes[0], result, ...axes], withBias);
 }
+
+/** Splits channels into groups; channels of groups of one are the groups. */
+const inGroups = (node: Node, channel: string, group: Axis, part: Axis): Node =>
+  part.size === 1 ? ops.rename(node, channel, group.name) : ops.split(node, channel, [group, part]);
 
 /** Reshapes a kernel [out, in, ...] to [group, out in group, in, ...]; a stored value stays stored. */
 function grouped(n: NodeView, weight: Value, groups: number, own: Dim): Value {
@@ -131,13 +138,7 @@ function transposed(n: NodeView): Value {
   if (groups === 1) y = product(node, n.named(weight, [channel, result, ...kernelNames]), [channel, ...names]);
   else {
     const [group, part, to] = ["group", "of_group", "to"];
-    const split =
-      each === 1
-        ? ops.rename(node, channel!, group)
-        : ops.split(node, channel!, [
-            { name: group, size: groups },
-            { name: part, size: each },
-          ]);
+    const split = inGroups(node, channel!, { name: group, size: groups }, { name: part, size: each });
     const w = n.named(grouped(n, weight, groups, each), [group, part, to, ...kernelNames]);
     const apart = product(split, w, [each === 1 ? undefined : part, ...names]);
     y = own === 1 ? ops.rename(apart, group, result) : ops.merge(apart, [group, to], result);
