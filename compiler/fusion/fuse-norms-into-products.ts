@@ -29,7 +29,7 @@ export interface PartsOfProduct {
 
 /** The product of a kernel that has exactly one. */
 export function productOf(kernel: FusedKernel, places: Placement): Node | undefined {
-  if (kernel.kind !== "contraction" || kernel.beside) return undefined;
+  if (kernel.kind !== "contraction" || kernel.siblings) return undefined;
   const [core, ...others] = coresOf(kernel.group!, kernel.stores, places);
   return others.length === 0 ? core : undefined;
 }
@@ -152,10 +152,10 @@ class Uses {
   ];
 
   /** The earlier kernel that stores everything computed that a reduction reads, if there is one. */
-  hostOf({ kind, reads, beside, after }: FusedKernel, before: number): number | undefined {
-    if (kind !== "row_reduction" || beside || after) return undefined;
+  hostOf({ kind, reads, siblings, epilogues }: FusedKernel, before: number): number | undefined {
+    if (kind !== "row_reduction" || siblings || epilogues) return undefined;
     const [host, ...others] = new Set([...reads].flatMap(this.writersOf));
-    if (host === undefined || others.length > 0 || host >= before || this.kernels[host]!.after) return undefined;
+    if (host === undefined || others.length > 0 || host >= before || this.kernels[host]!.epilogues) return undefined;
     const made = new Set(this.kernels[host]!.stores.map((s) => s.value));
     return [...reads].every((r) => made.has(r) || !this.writersOf(r).includes(host)) ? host : undefined;
   }
@@ -183,7 +183,7 @@ function chainOf(
     others.every((o) => elements.includes(o)) &&
     elements.every((e) => kernels[e]!.kind === "elementwise") &&
     kernels[rows!]!.kind === "row_reduction" &&
-    !kernels[rows!]!.beside;
+    !kernels[rows!]!.siblings;
   if (rows === undefined || !areOwn) return "other kernels read its row statistics too";
   if ([parts, rows, ...elements].some(isOut)) return "its result is a graph output or part of another tensor";
   const kept = kernels[rows]!.stores.map((s) => s.value);
@@ -256,11 +256,11 @@ function joinedChain(
     const values = new Set(normed.flatMap((e) => e.stores.map((s) => s.value)));
     const reads = [...reader.reads, ...normed.flatMap((e) => [...e.reads]), ...whole.reads];
     const kept = [...values].flatMap((v) => valuesOfRows(v, whole, stored, places));
-    const before: FusedKernel = { ...whole, stores: [...new Set(kept)].map(keptStore) };
+    const prologue: FusedKernel = { ...whole, stores: [...new Set(kept)].map(keptStore) };
     joined.set(i, {
       ...reader,
       reads: new Set(reads.filter((r) => !values.has(r) && !stored.has(r))),
-      before: [...(reader.before ?? []), before],
+      prologues: [...(reader.prologues ?? []), prologue],
     });
   }
   for (const kernel of joined.values()) {

@@ -33,8 +33,8 @@ export function fuseRowEpilogues(fusion: Fusion, places: Placement, limits: Fusi
     for (const root of new Set(stores.map((s) => s.to.root))) writers.set(root, [...(writers.get(root) ?? []), i]);
   const joined = new Set<number>();
   for (const [i, follower] of fusion.kernels.entries()) {
-    const { reads, stores, kind, beside } = follower;
-    if (kind !== "row_reduction" || beside || stores.some((s) => isGraphInput(s.to.root))) continue;
+    const { reads, stores, kind, siblings } = follower;
+    if (kind !== "row_reduction" || siblings || stores.some((s) => isGraphInput(s.to.root))) continue;
     const written = [...reads].flatMap((r) => writers.get(rootOf(r)) ?? []);
     const at = Math.max(-1, ...written);
     const host = kernels[at];
@@ -55,7 +55,7 @@ export const withRows = (host: FusedKernel, follower: FusedKernel, made: Readonl
   ...host,
   stores: [...host.stores, ...follower.stores],
   reads: new Set([...host.reads, ...[...follower.reads].filter((r) => !made.has(r))]),
-  after: [...(host.after ?? []), follower],
+  epilogues: [...(host.epilogues ?? []), follower],
 });
 
 const regionsOf = ({ stores, reads }: FusedKernel, storage: ReadonlyMap<Node, Storage>): number =>
@@ -63,7 +63,7 @@ const regionsOf = ({ stores, reads }: FusedKernel, storage: ReadonlyMap<Node, St
 
 /** Whether a kernel is a single product with enough rows for workgroups that compute whole rows. */
 function makesWholeRows(host: FusedKernel, places: Placement, { lanes, rows }: RowTiles): boolean {
-  if (host.kind !== "contraction" || host.beside) return false;
+  if (host.kind !== "contraction" || host.siblings) return false;
   const [core, ...others] = coresOf(host.group!, host.stores, places);
   if (!core || others.length > 0) return false;
   const sides = sidesOf(core);

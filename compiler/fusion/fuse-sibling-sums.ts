@@ -18,7 +18,7 @@ export function fuseSiblingSums(fusion: Fusion, limits: FusionLimits): Fusion {
   for (const kernel of fusion.kernels) {
     const at = isSumOfColumns(kernel) ? hostOf(kernel, kernels, readers, fusion.storage, limits) : undefined;
     if (at !== undefined) {
-      kernels[at] = besideOf(kernels[at]!, kernel);
+      kernels[at] = withSibling(kernels[at]!, kernel);
       continue;
     }
     for (const r of kernel.reads) (readers.get(r) ?? readers.set(r, []).get(r)!).push(kernels.length);
@@ -27,10 +27,10 @@ export function fuseSiblingSums(fusion: Fusion, limits: FusionLimits): Fusion {
   return { ...fusion, kernels };
 }
 
-const besideOf = (host: FusedKernel, sum: FusedKernel): FusedKernel => ({
+const withSibling = (host: FusedKernel, sum: FusedKernel): FusedKernel => ({
   ...host,
   stores: [...host.stores, ...sum.stores],
-  beside: [...(host.beside ?? []), sum],
+  siblings: [...(host.siblings ?? []), sum],
 });
 
 /** Whether a kernel reduces over outer axes of its largest operand: adjacent results read adjacent elements. */

@@ -29,7 +29,7 @@ export interface Store {
 
 /**
  * What one kernel computes: stores of values, from values it reads; everything between is expressions. `stores` and
- * `reads` include those of the kernels in `beside`.
+ * `reads` include those of the kernels in `siblings`.
  */
 export interface FusedKernel {
   readonly kind: KernelKind;
@@ -40,28 +40,28 @@ export interface FusedKernel {
   readonly stores: readonly Store[];
   readonly reads: ReadonlySet<Node>;
   /** Horizontally fused kernels: the same dispatch, but workgroups of their own. */
-  readonly beside?: readonly FusedKernel[];
+  readonly siblings?: readonly FusedKernel[];
   /** Epilogue reductions, by the workgroups that computed the rows. Nothing else in the dispatch reads its stores. */
-  readonly after?: readonly FusedKernel[];
-  /** Elements of each part of a row if `after` reduces parts of rows; absent if it reduces whole rows. */
+  readonly epilogues?: readonly FusedKernel[];
+  /** Elements of each part of a row if `epilogues` reduce parts of rows; absent if it reduces whole rows. */
   readonly partWidth?: number;
   /** Prologue reductions over the parts of each row: every workgroup does them for its own rows; nothing is stored. */
-  readonly before?: readonly FusedKernel[];
+  readonly prologues?: readonly FusedKernel[];
 }
 
 /** The result of a prologue reduction; it stays in the workgroup. */
 export const keptStore = (value: Node): Store => ({ value, to: { root: value } });
 
-/** The main kernel of a dispatch without those in `beside` and `after`, followed by these. */
+/** The main kernel of a dispatch without those in `siblings` and `after`, followed by these. */
 export function piecesOf(kernel: FusedKernel): readonly [FusedKernel, ...FusedKernel[]] {
-  const { beside = [], after = [], ...whole } = kernel;
-  const others = [...beside, ...after];
+  const { siblings = [], epilogues = [], ...whole } = kernel;
+  const others = [...siblings, ...epilogues];
   if (others.length === 0) return [kernel];
   const piece = (of: FusedKernel, isOwn: (value: Node) => boolean): FusedKernel => {
     return { ...of, stores: kernel.stores.filter((s) => isOwn(s.value)) };
   };
   const valuesOf = others.map((b) => new Set(b.stores.map((s) => s.value)));
-  // Kernels in `beside` read only what their host reads. Take stores from the dispatch: their targets may have changed.
+  // Kernels in `siblings` read only what their host reads. Take stores from the dispatch: their targets may have changed.
   return [
     piece(whole, (v) => !valuesOf.some((values) => values.has(v))),
     ...others.map((b, i) => piece(b, (v) => valuesOf[i]!.has(v))),

@@ -19,12 +19,12 @@ const sameKernel = (a: FusedKernel, b: FusedKernel): boolean =>
   [...a.reads].every((r) => b.reads.has(r)) &&
   a.stores.length === b.stores.length &&
   a.stores.every((s, i) => s.value === b.stores[i]!.value && sameStorage(s.to, b.stores[i]!.to)) &&
-  samePieces(a.beside, b.beside) &&
-  samePieces(a.after, b.after) &&
+  samePieces(a.siblings, b.siblings) &&
+  samePieces(a.epilogues, b.epilogues) &&
   a.partWidth === b.partWidth &&
-  samePieces(a.before, b.before);
+  samePieces(a.prologues, b.prologues);
 
-const samePieces = (a: FusedKernel["beside"] = [], b: FusedKernel["beside"] = []): boolean =>
+const samePieces = (a: FusedKernel["siblings"] = [], b: FusedKernel["siblings"] = []): boolean =>
   a.length === b.length && a.every((piece, i) => sameKernel(piece, b[i]!));
 
 const sameStorage = (a: Storage, b: Storage | undefined): boolean =>

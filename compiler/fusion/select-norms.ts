@@ -65,8 +65,8 @@ function normBetween(
   makers: ReadonlyMap<Node, FusedKernel>,
   places: Placement,
 ): (Norm & { readonly places: Placement }) | undefined {
-  const { kind, group, reads, stores, beside, after } = norm;
-  if (kind !== "row_reduction" || beside || after) return undefined;
+  const { kind, group, reads, stores, siblings, epilogues } = norm;
+  if (kind !== "row_reduction" || siblings || epilogues) return undefined;
   const cores = group!.cores;
   const axis = summedAxis(cores[0]!);
   if (axis === undefined || !cores.every((c) => summedAxis(c) === axis && sumsParts(c, cores))) return undefined;

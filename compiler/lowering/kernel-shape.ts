@@ -40,7 +40,7 @@ export interface KernelShape {
   readonly regions: readonly Region[];
   readonly reads: ReadonlyMap<Node, Place>;
   /** `reads`, plus values that the kernel itself stores, for the reductions that follow it. */
-  readonly readsAfter: ReadonlyMap<Node, Place>;
+  readonly epilogueReads: ReadonlyMap<Node, Place>;
   readonly stores: ReadonlyMap<Store, Place>;
   /** Per-row results of the prologue reductions, which stay in workgroup memory. */
   readonly kept: ReadonlySet<Node>;
@@ -49,7 +49,7 @@ export interface KernelShape {
 class ShapeWalk {
   readonly regions: Region[] = [];
   readonly reads = new Map<Node, Place>();
-  readonly readsAfter = new Map<Node, Place>();
+  readonly epilogueReads = new Map<Node, Place>();
   readonly stores = new Map<Store, Place>();
   private readonly regionIds = new Map<string, number>();
   private readonly rootIds = new Map<Node, number>();
@@ -81,12 +81,12 @@ class ShapeWalk {
   }
 
   run(): KernelShape {
-    for (const piece of this.kernel.before ?? []) this.before(piece);
+    for (const piece of this.kernel.prologues ?? []) this.prologue(piece);
     for (const piece of piecesOf(this.kernel)) this.piece(piece);
     if (this.kernel.partWidth) this.lines.push(`parts of ${this.kernel.partWidth}`);
-    const readsAfter = new Map([...this.reads, ...this.readsAfter]);
+    const epilogueReads = new Map([...this.reads, ...this.epilogueReads]);
     const { regions, reads, stores, kept } = this;
-    return { key: this.lines.join("\n"), regions, reads, readsAfter, stores, kept };
+    return { key: this.lines.join("\n"), regions, reads, epilogueReads, stores, kept };
   }
 
   private piece(piece: FusedKernel): void {
@@ -104,11 +104,11 @@ class ShapeWalk {
     if (group) this.lines.push([...group.names].map(([name, index]) => `${name}:${keyOf(index)}`).join());
   }
 
-  private before({ kind, group, reads, stores }: FusedKernel): void {
+  private prologue({ kind, group, reads, stores }: FusedKernel): void {
     this.group = group;
     this.ownReads = reads;
     this.numbers.clear();
-    this.lines.push(`before ${kind}`);
+    this.lines.push(`prologue ${kind}`);
     for (const core of group!.cores) this.visit(core);
     for (const { value } of stores) {
       this.lines.push(`keep ${this.kept.size} ${this.visit(value)} ${this.envText(value)}`);
@@ -144,7 +144,7 @@ class ShapeWalk {
 
   private readLine(node: Node): string {
     const place = this.placeOf(this.storageOf(node), node);
-    (this.kernel.reads.has(node) ? this.reads : this.readsAfter).set(node, place);
+    (this.kernel.reads.has(node) ? this.reads : this.epilogueReads).set(node, place);
     return `read ${this.text(place)} ${typeKey(node.type)}`;
   }
 

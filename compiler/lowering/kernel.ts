@@ -85,9 +85,9 @@ export class Lowering {
   readonly values: Values;
   readonly names: Names;
   /** Reductions of the rows that this kernel writes, run by its workgroups as an epilogue. */
-  readonly after: readonly Lowering[];
+  readonly epilogues: readonly Lowering[];
   /** Reductions of segments of the rows that this kernel reads, run by its workgroups as a prologue. */
-  readonly before: readonly Lowering[];
+  readonly prologues: readonly Lowering[];
   /** Set where values are kept in workgroup memory instead of stored: the array element for each value. */
   keepsAt: ((value: Node) => { readonly array: string; readonly index: Expr }) | undefined;
 
@@ -98,19 +98,21 @@ export class Lowering {
     places: Placement,
     facts: AdapterFacts,
     names = new Names(),
-    after: readonly FusedKernel[] = [],
-    isBefore = false,
+    epilogues: readonly FusedKernel[] = [],
+    isPrologue = false,
   ) {
-    const before = isBefore ? [] : (fused.before ?? []);
-    this.before = before.map((b) => new Lowering(b, shape, places, facts, names, [], true));
-    this.after = after.map((a) => new Lowering(a, { ...shape, reads: shape.readsAfter }, places, facts, names));
+    const prologues = isPrologue ? [] : (fused.prologues ?? []);
+    this.prologues = prologues.map((p) => new Lowering(p, shape, places, facts, names, [], true));
+    this.epilogues = epilogues.map(
+      (e) => new Lowering(e, { ...shape, reads: shape.epilogueReads }, places, facts, names),
+    );
     this.fused = fused;
     this.names = names;
     this.facts = facts;
     this.shape = shape;
     this.places = places;
     const states = [...shape.stores.values()].map((p) => p.region).filter((r) => isGraphInput(shape.regions[r]!.root));
-    this.values = new Values(shape, new Set(states), !isBefore);
+    this.values = new Values(shape, new Set(states), !isPrologue);
   }
 
   /** A store, guarded if its element may lie outside the tensor. */

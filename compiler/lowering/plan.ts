@@ -66,11 +66,11 @@ export interface LoweredPlan extends PlannedMemory {
 }
 
 /** The problem and the schedules that apply to a kernel: whole-row schedules only if it must compute whole rows. */
-function kindOf(tables: ScheduleTables, { kind, after, before, partWidth }: FusedKernel): KindOfKernel<unknown> {
+function kindOf(tables: ScheduleTables, { kind, epilogues, prologues, partWidth }: FusedKernel): KindOfKernel<unknown> {
   const { problem, schedules } = tables[kind] as KindOfKernel<unknown>;
-  const makesRows = after !== undefined && partWidth === undefined;
+  const makesRows = epilogues !== undefined && partWidth === undefined;
   const own = schedules.filter((s) => (s.rowTiles !== undefined) === makesRows);
-  return { problem, schedules: before || partWidth ? own.map((s) => (s.rowParts ? s : withoutParts(s))) : own };
+  return { problem, schedules: prologues || partWidth ? own.map((s) => (s.rowParts ? s : withoutParts(s))) : own };
 }
 
 /** A schedule that rejects every kernel because it cannot reduce segments of rows. */
@@ -109,7 +109,7 @@ export const rowTilesOf = ({ contraction }: ScheduleTables, facts: AdapterFacts)
 /** A lowering of a kernel, including the reductions that follow it. */
 const loweringOf = (fused: FusedKernel, shape: KernelShape, places: Placement, facts: AdapterFacts): Lowering => {
   const [main, ...others] = piecesOf(fused);
-  return new Lowering(main, shape, places, facts, undefined, fused.after && others);
+  return new Lowering(main, shape, places, facts, undefined, fused.epilogues && others);
 };
 
 /** Chooses a schedule for every kernel shape, guided by findings for that shape if there are any. */
@@ -172,14 +172,14 @@ export function lowerPlan({ facts, tables, choices, ...plan }: ScheduledPlan): L
     if (lowered.has(shape.key)) continue;
     const { choices: chosen, refused } = choices.get(shape.key)!;
     const variants = chosen.map(({ schedule, settings, assuming, found }): LoweredVariant => {
-      const sums = fused.beside ? piecesOf(fused).slice(1) : [];
+      const sums = fused.siblings ? piecesOf(fused).slice(1) : [];
       const k = loweringOf(fused, shape, plan.places, facts);
       const problem = kindOf(tables, fused).problem(k);
       const waste = schedule.waste?.(problem, settings);
       const code = schedule.lower(problem, settings);
-      const beside = sums.map((sum) => new Lowering(sum, shape, plan.places, facts, k.names));
+      const siblings = sums.map((sum) => new Lowering(sum, shape, plan.places, facts, k.names));
       return {
-        ...k.finish(withSiblingSums(code, beside), symbols),
+        ...k.finish(withSiblingSums(code, siblings), symbols),
         assuming,
         schedule: schedule.name,
         settings,

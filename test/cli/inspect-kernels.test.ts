@@ -34,8 +34,8 @@ sizes are symbolic; the figures are for rows = 5 (--batch, --size)
   contraction by the first variant whose condition holds (<- at these sizes):
     if rows <= 1        few-rows threads=64 lanes=0 rows=1 outputs=1
     if rows <= 8        few-rows threads=64 lanes=0 rows=8 outputs=1 <-
-    if rows <= 2097120  shared-tiles rows=32 columns=32 depth=32 perThread=4 prefetch=0 short=0
-    else                registers threads=64 most=8 few=0
+    if rows <= 2097120  shared-tiles rows=32 columns=32 depth=32 perThread=4 prefetch=0 shortSide=0
+    else                registers threads=64 maxTile=8 maxOpenSide=0
     not few-rows-sliced: the long operand is not contiguous across results
     not subgroup-matrices: the adapter lacks subgroups, subgroup_matrix
     not one-row: it is only for adapters that run kernels on CPU threads
@@ -68,7 +68,7 @@ schedules:
     expect(fixed.out).toContain(`
 2 x layers.*.fc/contract+relu
   contraction by shared-tiles rows=32 columns=32 depth=32 perThread=4 prefetch=0
-    short=0
+    shortSide=0
     not few-rows: M and N both exceed 8
 `);
     const software = await heddle("inspect", file, "--kernels", "--adapter", "software");

@@ -151,7 +151,7 @@ describe("matrices in every shape and setting", () => {
 describe("shared tiles", () => {
   const least = baselineFacts;
   const desktop = { ...baselineFacts, maxWorkgroupStorage: 48 * 1024 };
-  const tiles = (down: number) => onlyAttention("shared-tiles", (t) => t.down === down);
+  const tiles = (down: number) => onlyAttention("shared-tiles", (t) => t.threadsDown === down);
   const small = Object.entries({ ...shapes, ...extremes }).filter(([, s]) => s.keys <= 41);
 
   it.each(small)("%s", (_, s) => holds({ ...s, dtype: "f32" }, least, tiles(8), singles));
@@ -238,7 +238,7 @@ describe("blocks that a mask hides as a whole", () => {
     poisoned(
       { ...causal, dtype: "f32" },
       baselineFacts,
-      onlyAttention("shared-tiles", (t) => t.down === 8),
+      onlyAttention("shared-tiles", (t) => t.threadsDown === 8),
     ));
   it("are left out of few rows", () =>
     poisoned(

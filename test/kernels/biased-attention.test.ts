@@ -44,7 +44,7 @@ async function holds(s: Shape, facts: Parameters<typeof check>[1], tables: lower
 }
 
 describe.each(schedules)("%s in %s", (name, dtype, facts, tolerance) => {
-  const keep = (t: lowering.Settings) => name !== "shared-tiles" || (t.down === 8 && t.across === 8);
+  const keep = (t: lowering.Settings) => name !== "shared-tiles" || (t.threadsDown === 8 && t.threadsAcross === 8);
   const some = Object.entries(shapes).slice(0, name === "subgroup-matrices" ? 5 : 3);
   it.each(some)("%s", async (_, s) => {
     expect(await holds({ ...s, dtype }, facts, onlyAttention(name, keep), tolerance)).toEqual([name]);
@@ -101,7 +101,10 @@ describe("the cotangent of a bias in tiles", () => {
     { bias: ["b", "query", "key"], batch: 2, mask: "padding" },
   ] as const)("%j", async (more) => {
     const s: Shape = { ...shape, ...more, width: 20, gradients: ["bias"] };
-    const [tiles, rest] = [onlyAttention("pair-tiles", (t) => t.down === 4 || t.across === 8), lowering.scheduleTables];
+    const [tiles, rest] = [
+      onlyAttention("pair-tiles", (t) => t.threadsDown === 4 || t.threadsAcross === 8),
+      lowering.scheduleTables,
+    ];
     const schedules = [...tiles.attention.schedules, ...rest.attention.schedules];
     const tables = { ...rest, attention: { ...rest.attention, schedules } };
     const enough = { ...baselineFacts, maxBindings: 9 };

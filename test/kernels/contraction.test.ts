@@ -53,7 +53,7 @@ const shapes: readonly Shape[] = [
 ];
 
 const sharedTiles = lowering.scheduleTables.contraction.schedules.find((s) => s.name === "shared-tiles")!;
-const anyLength = (sharedTiles.settings(gpu) as readonly lowering.Settings[]).filter((s) => !s.short);
+const anyLength = (sharedTiles.settings(gpu) as readonly lowering.Settings[]).filter((s) => !s.shortSide);
 
 /** Both orders of each operand; sums and sides that neither fours nor slabs divide, of f32 and of halves. */
 const mixed = (dtype: "f32" | "f16") =>

@@ -163,7 +163,7 @@ describe("a norm keeps its kernel, and the plan says why", () => {
   it("where who reads it is no product, or reads it once more", () => {
     const again = "contract %3, %v over [out]\n  %5 = rename %4 axis hidden to out\n  %6 = add %5, %3";
     for (const last of ["softmax %3 axis out", "reduce_max %3 over [out]", again])
-      expect(planText(between({ ...few, columns: few.width }, rmsNorm, last))).not.toContain(" before ");
+      expect(planText(between({ ...few, columns: few.width }, rmsNorm, last))).not.toContain(" prologue ");
   });
 
   it("where no schedule makes the rows: a sum shorter than a slab", () =>
@@ -171,7 +171,7 @@ describe("a norm keeps its kernel, and the plan says why", () => {
 
   it("where products would read rows of f32 in place of halves often", () => {
     const wide = between({ rows: 4096, depth: 32, width: 1024, columns: 8192 }, rmsNorm);
-    expect(planText(wide)).toContain(" before ");
+    expect(planText(wide)).toContain(" prologue ");
     expect(planText(wide, "f16", h200)).toMatch(/costs \d+ more bytes of cache traffic/);
   });
 });
@@ -199,11 +199,11 @@ describe("kernels of a block on a GPU", () => {
 it("plans say what is reduced after and before a product, and read back", () => {
   const plan = planOf(between(few, layerNorm));
   const text = printPlan(plan);
-  expect(text).toMatch(/^ {4}after group 1 reads %\d+ by 32$/m);
-  expect(text).toMatch(/^ {4}before group 2 reads %\d+, %\d+ keeps %\d+, %\d+$/m);
+  expect(text).toMatch(/^ {4}epilogue group 1 reads %\d+ by 32$/m);
+  expect(text).toMatch(/^ {4}prologue group 2 reads %\d+, %\d+ keeps %\d+, %\d+$/m);
   expect(samePlan(plan, parsePlan(text))).toBe(true);
   const less = [
-    text.replace(/^ {4}before .*\n/m, ""),
+    text.replace(/^ {4}prologue .*\n/m, ""),
     text.replace(/ by 32$/m, ""),
     text.replace(/(keeps %\d+), %\d+$/m, "$1"),
   ];

@@ -89,7 +89,7 @@ describe.each(lowering.scheduleTables.row_reduction.schedules.map((s) => [s.name
     const first = { ...schedule, settings: () => [one] };
     const schedules = lowering.withSchedule("row_reduction", first);
     const [elements, threads] = [one.elements ?? 1, one.threads ?? 1];
-    const width = elements * Math.max(33, one.across ? 2 * threads : 1 + (one.lanes ?? 4 * threads));
+    const width = elements * Math.max(33, one.threadsAcross ? 2 * threads : 1 + (one.lanes ?? 4 * threads));
     expect(mistakes(along(3, width), facts, schedules)).toEqual([]);
     expect(mistakes(across(elements * 9, 50), facts, schedules)).toEqual([]);
   });

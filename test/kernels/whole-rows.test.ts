@@ -202,7 +202,7 @@ it("plans say what follows, and read back", () => {
     rowTiles: { lanes: 4, rows: 12 },
   });
   const text = printPlan(plan);
-  expect(text).toMatch(/^ {4}after group 1 reads %\d+$/m);
+  expect(text).toMatch(/^ {4}epilogue group 1 reads %\d+$/m);
   expect(samePlan(plan, parsePlan(text))).toBe(true);
-  expect(samePlan(plan, parsePlan(text.replace(/^ {4}after .*\n/m, "")))).toBe(false);
+  expect(samePlan(plan, parsePlan(text.replace(/^ {4}epilogue .*\n/m, "")))).toBe(false);
 });

@@ -38,11 +38,11 @@ interface Draft {
   readonly stores: Store[];
   readonly reads: Set<Node>;
   /** Groups of column sums in the same dispatch, with their reads. */
-  readonly beside: Piece[];
+  readonly siblings: Piece[];
   /** Groups of epilogue reductions. */
-  readonly after: Piece[];
+  readonly epilogues: Piece[];
   /** Groups of prologue reductions. */
-  readonly before: Piece[];
+  readonly prologues: Piece[];
 }
 
 interface Piece {
@@ -95,11 +95,14 @@ class PlanReader {
       if (word === "kernel" && !draft) draft = this.kernel(rest, groups);
       else if (word === "reads" && draft) for (const r of rest.split(",")) this.into(draft.reads, this.value(r.trim()));
       else if (word === "stores" && draft) this.store(draft, rest);
-      else if ((word === "beside" || word === "after" || word === "before") && draft)
-        this.piece(draft[word], rest, groups);
+      else if ((word === "sibling" || word === "epilogue" || word === "prologue") && draft)
+        this.piece(draft[`${word}s`], rest, groups);
       else if (/\blies\b/.test(line) && !draft) this.lies(moved, line);
       else
-        this.wrong(word, draft ? "reads, stores, beside, after, before or }" : "kernel, %value lies in %other, or }");
+        this.wrong(
+          word,
+          draft ? "reads, stores, sibling, epilogue, prologue or }" : "kernel, %value lies in %other, or }",
+        );
     }
     this.fault(this.lines.length, 1, 1, draft ? "a kernel has no end: }" : "the plan has no end: }");
     return undefined;
@@ -117,7 +120,7 @@ class PlanReader {
 
   private kernel(rest: string, groups: readonly Group[]): Draft {
     const [kind = "", how = "", what = ""] = /^(\S+)\s+(group|over)\s+(.*?)\s*\{$/.exec(rest)?.slice(1) ?? [];
-    const draft = { stores: [], reads: new Set<Node>(), beside: [], after: [], before: [] };
+    const draft = { stores: [], reads: new Set<Node>(), siblings: [], epilogues: [], prologues: [] };
     const known = kernelKinds.find((k) => k === kind);
     if (!known) this.wrong(rest.split(" ")[0]!, `a kind of kernel with its group or axes (${kernelKinds.join(", ")})`);
     if (how === "over") return { ...draft, kind: known ?? "elementwise", axes: namesIn(what) };
@@ -186,13 +189,17 @@ class PlanReader {
       const own = p.keeps?.map(keptStore) ?? stores.filter((s) => places.get(s.value)?.group === p.group);
       return { kind: "row_reduction", group: p.group, axes: [], stores: own, reads: p.reads };
     };
-    const [beside, after, before] = [draft.beside.map(piece), draft.after.map(piece), draft.before.map(piece)];
-    const partWidth = draft.after.find((p) => p.by)?.by;
+    const [siblings, epilogues, prologues] = [
+      draft.siblings.map(piece),
+      draft.epilogues.map(piece),
+      draft.prologues.map(piece),
+    ];
+    const partWidth = draft.epilogues.find((p) => p.by)?.by;
     const more = {
-      ...(beside.length > 0 && { beside }),
-      ...(after.length > 0 && { after }),
+      ...(siblings.length > 0 && { siblings }),
+      ...(epilogues.length > 0 && { epilogues }),
       ...(partWidth && { partWidth }),
-      ...(before.length > 0 && { before }),
+      ...(prologues.length > 0 && { prologues }),
     };
     return { kind, ...(group && { group }), axes: sized, stores, reads, ...more };
   }

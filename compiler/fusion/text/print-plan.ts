@@ -33,7 +33,7 @@ export function printPlan(plan: FusionPlan, pattern?: string): string {
 }
 
 function kernelLines(kernel: FusedKernel, i: number, reference: Reference): string[] {
-  const { kind, group, axes, stores, reads, beside = [], after = [], before = [], partWidth } = kernel;
+  const { kind, group, axes, stores, reads, siblings = [], epilogues = [], prologues = [], partWidth } = kernel;
   const piece = ({ group: own, reads: of }: FusedKernel) =>
     `group ${own!.position} reads ${[...of].map(reference).join(", ")}`;
   const space = group ? `group ${group.position}` : `over [${axes.map((a) => a.name).join(", ")}]`;
@@ -42,9 +42,9 @@ function kernelLines(kernel: FusedKernel, i: number, reference: Reference): stri
     `kernel ${kind} ${space} { // ${i} "${kernelName(kernel)}"${saved === 0 ? "" : `, saves ${saved} bytes`}`,
     `  // computes ${computedNodes(kernel).map(reference).join(", ")}`,
     ...(reads.size > 0 ? [`  reads ${[...reads].map(reference).join(", ")}`] : []),
-    ...beside.map((b) => `  beside ${piece(b)}`),
-    ...after.map((a) => `  after ${piece(a)}${partWidth ? ` by ${partWidth}` : ""}`),
-    ...before.map((b) => `  before ${piece(b)} keeps ${b.stores.map((s) => reference(s.value)).join(", ")}`),
+    ...siblings.map((s) => `  sibling ${piece(s)}`),
+    ...epilogues.map((e) => `  epilogue ${piece(e)}${partWidth ? ` by ${partWidth}` : ""}`),
+    ...prologues.map((p) => `  prologue ${piece(p)} keeps ${p.stores.map((s) => reference(s.value)).join(", ")}`),
     ...stores.map(
       ({ value, to }) =>
         `  stores ${reference(value)}${placeText(value, to, reference)} // ${deviceBytes(value)} bytes`,

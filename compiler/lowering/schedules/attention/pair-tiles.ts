@@ -102,7 +102,9 @@ export const attentionPairTiles: Schedule<AttentionProblem, SharedTile> = {
       [8, 8],
       [4, 4],
     ] as const;
-    return shapes.flatMap(([down, across]) => [32, 16].map((depth) => ({ down, across, rows: 4, single: 0, depth })));
+    return shapes.flatMap(([threadsDown, threadsAcross]) =>
+      [32, 16].map((depth) => ({ threadsDown, threadsAcross, rows: 4, single: 0, depth })),
+    );
   },
   fits: ({ parts }, t, facts) => {
     const sides = sidesOfPairs(parts, columnsOf(t));

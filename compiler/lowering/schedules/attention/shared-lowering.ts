@@ -165,7 +165,7 @@ class SharedLowering extends TileCode {
           continue;
         }
         for (let j = 0; j < vec4sOf(width, t); j++) {
-          const first = mul(add(this.across, int(j * t.across)), int(4));
+          const first = mul(add(this.across, int(j * t.threadsAcross)), int(4));
           const stores = range(4).map((u) => {
             const e = add(first, int(u));
             const at = clamped(e, width, 4);

@@ -6,8 +6,8 @@ import { bankFreePitch } from "./slab.ts";
 
 export interface SharedTile extends Settings {
   /** Threads of a workgroup, down and across a tile. */
-  readonly down: number;
-  readonly across: number;
+  readonly threadsDown: number;
+  readonly threadsAcross: number;
   /** Rows per thread. */
   readonly rows: number;
   /** 1: a single tile covers all rows. */
@@ -19,15 +19,16 @@ export interface SharedTile extends Settings {
 /** Columns per thread: one access of the strip. */
 export const columns = 4;
 
-export const rowsOf = (t: SharedTile): number => t.down * t.rows;
-export const columnsOf = (t: SharedTile): number => t.across * columns;
-export const threadsOf = (t: SharedTile): number => t.down * t.across;
+export const rowsOf = (t: SharedTile): number => t.threadsDown * t.rows;
+export const columnsOf = (t: SharedTile): number => t.threadsAcross * columns;
+export const threadsOf = (t: SharedTile): number => t.threadsDown * t.threadsAcross;
 
 export const lengthOf = (axes: Vectors["axes"]): number => axes.reduce((n, a) => n * Number(a.size), 1);
 /** Vec4s of a result's row that one thread accumulates. */
-export const vec4sOf = (length: number, t: SharedTile): number => Math.ceil(length / 4 / t.across);
+export const vec4sOf = (length: number, t: SharedTile): number => Math.ceil(length / 4 / t.threadsAcross);
 /** Line pitch in accesses when whole vectors are staged. */
-export const linePitch = (length: number, t: SharedTile): number => bankFreePitch(4 * vec4sOf(length, t) * t.across, 4);
+export const linePitch = (length: number, t: SharedTile): number =>
+  bankFreePitch(4 * vec4sOf(length, t) * t.threadsAcross, 4);
 export const stripPitch = (t: SharedTile): number => bankFreePitch(columnsOf(t), 4);
 
 /** Vector lengths of the results that have an accumulator vector. */

@@ -59,7 +59,9 @@ export const attentionTiles: Schedule<AttentionProblem, SharedTile> = {
       [8, 8],
       [4, 16],
     ] as const;
-    return shapes.flatMap(([down, across]) => [32, 16].map((depth) => ({ down, across, rows: 4, single: 0, depth })));
+    return shapes.flatMap(([threadsDown, threadsAcross]) =>
+      [32, 16].map((depth) => ({ threadsDown, threadsAcross, rows: 4, single: 0, depth })),
+    );
   },
   fits: (problem, t, facts) => {
     const sides = fitsTiles(problem, t, facts);
@@ -80,7 +82,9 @@ export const attentionFewRows: Schedule<AttentionProblem, SharedTile> = {
   settings: ({ software }) =>
     software
       ? noSharing
-      : fewest.flatMap((rows) => [64, 32].map((across) => ({ down: 1, across, rows, single: 1, depth: 16 }))),
+      : fewest.flatMap((rows) =>
+          [64, 32].map((threadsAcross) => ({ threadsDown: 1, threadsAcross, rows, single: 1, depth: 16 })),
+        ),
   byRange: true,
   fits: (problem, t, facts) => {
     const sides = fitsTiles(problem, t, facts);

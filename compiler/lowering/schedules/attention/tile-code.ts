@@ -86,8 +86,8 @@ export abstract class TileCode {
       threadsOf(t),
       (lid) => {
         this.lid = lid;
-        this.down = div(lid, int(t.across));
-        this.across = mod(lid, int(t.across));
+        this.down = div(lid, int(t.threadsAcross));
+        this.across = mod(lid, int(t.threadsAcross));
         return this.body();
       },
       t.single === 1,
@@ -155,7 +155,7 @@ export abstract class TileCode {
         frame.element(own, frame.row(line).env, add(first, e), 4),
       );
       const others = stageInSlab(frame.k, columnSlab, { lines: columnsOf(t), elements: t.depth }, by, (line, e) => {
-        const column = add(mul(mod(line, int(t.across)), int(columns)), div(line, int(t.across)));
+        const column = add(mul(mod(line, int(t.threadsAcross)), int(columns)), div(line, int(t.threadsAcross)));
         return frame.element(walked, frame.column(add(from, column)).env, add(first, e), 4);
       });
       inner.push(...rows.loads, ...others.loads, barrier, ...rows.sets, ...others.sets, barrier);
@@ -163,7 +163,7 @@ export abstract class TileCode {
         const read = (at: Expr) => this.bind(turn, "v", element(slab.name, "f32", add(at, four), 4));
         const mine = range(t.rows).map((i) => read(mul(add(mul(this.down, int(t.rows)), int(i)), int(pitch))));
         const theirs = range(columns).map((j) =>
-          read(add(int(columnSlab.offset), mul(add(this.across, int(j * t.across)), int(pitch)))),
+          read(add(int(columnSlab.offset), mul(add(this.across, int(j * t.threadsAcross)), int(pitch)))),
         );
         for (const [i, row] of sums.entries())
           for (const [j, target] of row.entries()) {
@@ -212,7 +212,7 @@ export abstract class TileCode {
         for (let u = 0; u < 4; u++) {
           const line = mul(add(mul(four, int(4)), int(u)), int(pitch));
           for (let j = 0; j < fours[0]!.length; j++) {
-            const at = add(line, add(this.across, int(j * t.across)));
+            const at = add(line, add(this.across, int(j * t.threadsAcross)));
             const value = this.bind(turn, "v", element(slab.name, "f32", at, 4));
             for (const [i, row] of fours.entries()) {
               const factor = construct(4, [component(factors[i]!, u)]);
@@ -237,8 +237,8 @@ export abstract class TileCode {
     const start = float(foldStarts[op]);
     const width = exchangeWidth === 1 ? undefined : exchangeWidth;
     const results = exchange.map(() => this.variable(out, width ? construct(width, [start]) : start));
-    this.loop(out, t.across, (other, turn) => {
-      const at = add(mul(this.down, int(t.across)), other);
+    this.loop(out, t.threadsAcross, (other, turn) => {
+      const at = add(mul(this.down, int(t.threadsAcross)), other);
       for (const [g, target] of results.entries()) {
         const value = floatArith(op, target, element(exchange[g]!.name, "f32", at, width));
         turn.push({ kind: "assign", target, value });

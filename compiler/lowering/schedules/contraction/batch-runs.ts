@@ -14,7 +14,7 @@ interface BatchRun extends Readonly<Record<string, number>> {
   /** Neighbours along the batch axis per thread. */
   readonly along: number;
   /** Maximum rows, or columns, per thread: they reuse what is loaded of the other operand. */
-  readonly most: number;
+  readonly maxTile: number;
 }
 
 export const batchRuns: Schedule<ContractionProblem, BatchRun> = {
@@ -23,8 +23,8 @@ export const batchRuns: Schedule<ContractionProblem, BatchRun> = {
   settings: (facts) => {
     const threads = independentThreads(facts);
     return [
-      { threads, along: 4, most: 4 },
-      { threads, along: 1, most: 8 },
+      { threads, along: 4, maxTile: 4 },
+      { threads, along: 1, maxTile: 8 },
     ];
   },
   fits: ({ k, batch, rows, columns }, { along }) => {
@@ -40,5 +40,6 @@ export const batchRuns: Schedule<ContractionProblem, BatchRun> = {
     );
   },
   cost: (_, { along }) => 1 / along,
-  lower: (problem, { threads, along, most }) => lowerInRegisters(problem, { threads, most, few: 0 }, along),
+  lower: (problem, { threads, along, maxTile }) =>
+    lowerInRegisters(problem, { threads, maxTile, maxOpenSide: 0 }, along),
 };

@@ -25,7 +25,7 @@ export interface MatrixTile extends Readonly<Record<string, number>> {
   readonly strip: number;
   readonly lanes: number;
   /** 1: specialized for an open number of rows that turns out small; 0: for any number. */
-  readonly short: number;
+  readonly shortSide: number;
 }
 
 /** Fragments of a subgroup, down and across. */
@@ -62,7 +62,7 @@ interface Outline {
   readonly depth: number;
   readonly prefetch: Prefetch;
   readonly group: 0 | 8;
-  readonly short: 0 | 1;
+  readonly shortSide: 0 | 1;
 }
 
 const outline = (
@@ -71,8 +71,8 @@ const outline = (
   prefetch: Outline["prefetch"],
   depth = 64,
   group: Outline["group"] = 0,
-  short: Outline["short"] = 0,
-): Outline => ({ rows, columns, subgroups, prefetch, depth, group, short });
+  shortSide: Outline["shortSide"] = 0,
+): Outline => ({ rows, columns, subgroups, prefetch, depth, group, shortSide });
 
 /**
  * Tiles for fragments with 16 rows, in the order in which a tuner tries them. Subgroups with 64 by 64 results load the
@@ -120,14 +120,14 @@ const flat: readonly Outline[] = [
 export function tilesOf(shape: MatrixShape, lanes: number, facts: KernelFacts): MatrixTile[] {
   const { m, n, k, operands } = shape;
   const bytes = operands === "f16" ? 2 : 4;
-  return (m >= 16 ? tall : flat).flatMap(({ rows, columns, subgroups, depth, prefetch, group, short }) => {
+  return (m >= 16 ? tall : flat).flatMap(({ rows, columns, subgroups, depth, prefetch, group, shortSide }) => {
     const [subgroupsDown, subgroupsAcross] = subgroups;
     const fixed = { m, n, k, bytes, rows, columns, subgroupsDown, subgroupsAcross, depth: Math.max(k, depth / bytes) };
     const across = columns / subgroupsAcross / n;
     if (!Number.isInteger(across) || !Number.isInteger(rows / subgroupsDown / m) || fixed.depth % k !== 0) return [];
     // The widest strip that fits: the wider the strip, the fewer stores per row.
     for (let strip = across; strip >= 1; strip--) {
-      const tile: MatrixTile = { ...fixed, prefetch, group, strip, lanes, short };
+      const tile: MatrixTile = { ...fixed, prefetch, group, strip, lanes, shortSide };
       if (across % strip === 0 && (n * strip) % 8 === 0 && isGranted(tile, facts)) return [tile];
     }
     return [];

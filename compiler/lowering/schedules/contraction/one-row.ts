@@ -10,7 +10,8 @@ import { lowerInRegisters, type Registers } from "./registers.ts";
 export const oneRow: Schedule<ContractionProblem, Registers> = {
   name: "one-row",
   summary: "the variant for one row of a symbolic number: each thread computes some results in registers",
-  settings: (facts) => (facts.software ? [{ threads: independentThreads(facts), most: 8, few: 1 }] : onlySoftware),
+  settings: (facts) =>
+    facts.software ? [{ threads: independentThreads(facts), maxTile: 8, maxOpenSide: 1 }] : onlySoftware,
   fits: (problem) => {
     if (problem.products.length > 1) return severalProducts;
     const side = openSide(problem);

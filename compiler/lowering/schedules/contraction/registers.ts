@@ -12,32 +12,35 @@ import { type ContractionProblem, isContiguous, openSide, type Side, storesOf } 
 export interface Registers extends Readonly<Record<string, number>> {
   readonly threads: number;
   /** Maximum rows and columns of a tile. */
-  readonly most: number;
+  readonly maxTile: number;
   /** For a side that is open until a run: its assumed maximum length, all of it in one tile; 0 for any length. */
-  readonly few: number;
+  readonly maxOpenSide: number;
 }
 
 export const registers: Schedule<ContractionProblem, Registers> = {
   name: "registers",
   summary: "each thread computes a tile of results, accumulated in registers",
-  settings: (facts) => [1, 4, 0].map((few) => ({ threads: independentThreads(facts), most: 8, few })),
-  fits: (problem, { few }) => {
-    if (few === 0) return true;
+  settings: (facts) =>
+    [1, 4, 0].map((maxOpenSide) => ({ threads: independentThreads(facts), maxTile: 8, maxOpenSide })),
+  fits: (problem, { maxOpenSide }) => {
+    if (maxOpenSide === 0) return true;
     const side = openSide(problem);
-    return side ? { assuming: [{ dim: side.size, max: few }] } : "it needs exactly one of M and N to be symbolic";
+    return side
+      ? { assuming: [{ dim: side.size, max: maxOpenSide }] }
+      : "it needs exactly one of M and N to be symbolic";
   },
   byRange: true,
-  cost: (_, { few }) => (few === 0 ? 8 : few),
+  cost: (_, { maxOpenSide }) => (maxOpenSide === 0 ? 8 : maxOpenSide),
   lower: lowerInRegisters,
 };
 
-/** The largest power of two, from `most / 2` up, that divides the size; otherwise the largest that wastes little. */
-function tileFor(size: Dim, most: number): number {
+/** The largest power of two, from `maxTile / 2` up, that divides the size; otherwise the largest that wastes little. */
+function tileFor(size: Dim, maxTile: number): number {
   const n = typical(size);
-  for (let tile = most; tile > most / 4; tile >>= 1) if (n % tile === 0) return tile;
-  for (let tile = most; tile > 1; tile >>= 1) if (n >= 4 * tile) return tile;
+  for (let tile = maxTile; tile > maxTile / 4; tile >>= 1) if (n % tile === 0) return tile;
+  for (let tile = maxTile; tile > 1; tile >>= 1) if (n >= 4 * tile) return tile;
   let tile = 1;
-  while (tile * 2 <= Math.min(n, most)) tile *= 2;
+  while (tile * 2 <= Math.min(n, maxTile)) tile *= 2;
   return tile;
 }
 
@@ -62,13 +65,14 @@ function indices(side: Side, tile: number, tileIndex: Expr): Item[] {
  */
 export function lowerInRegisters(
   problem: ContractionProblem,
-  { threads, most, few }: Registers,
+  { threads, maxTile, maxOpenSide }: Registers,
   along?: number,
 ): KernelCode {
   const { k, rows, columns, batch, over, products } = problem;
-  const isFew = (side: Side) => few > 0 && side === openSide(problem);
-  const tileOf = (side: Side) => (isFew(side) ? Math.min(few, boundsOf(side.size).max) : tileFor(side.size, most));
-  const tilesOf = (side: Side) => (isFew(side) ? int(1) : ceilDiv(dimExpr(side.size), tileOf(side)));
+  const isShort = (side: Side) => maxOpenSide > 0 && side === openSide(problem);
+  const tileOf = (side: Side) =>
+    isShort(side) ? Math.min(maxOpenSide, boundsOf(side.size).max) : tileFor(side.size, maxTile);
+  const tilesOf = (side: Side) => (isShort(side) ? int(1) : ceilDiv(dimExpr(side.size), tileOf(side)));
   const tiles = { rows: tileOf(rows), columns: tileOf(columns) };
   const [down, across] = [tilesOf(rows), tilesOf(columns)];
   const runs = dimExpr(divideDims(spanOf(batch), along ?? 1)!);

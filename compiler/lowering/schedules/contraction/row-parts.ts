@@ -30,7 +30,7 @@ export function whyNoPartialNorm(
   if (partWidth && tile.columns % partWidth !== 0)
     return `tiles of ${tile.columns} columns are not a multiple of the ${partWidth} that a partial reduction of the norm covers`;
   const own = [rows, columns].map((side, i) => (keptOf(k, side).length > 0 ? (i === 0 ? tile.rows : tile.columns) : 0));
-  const kept = k.before.reduce((n, b) => n + b.fused.stores.length, 0);
+  const kept = k.prologues.reduce((n, b) => n + b.fused.stores.length, 0);
   const all = bytes + 4 * kept * Math.max(...own);
   if (all <= facts.maxWorkgroupStorage) return undefined;
   return `its tiles and the row statistics of the norm ${tooMuchMemory(all, facts)}`;
@@ -38,7 +38,7 @@ export function whyNoPartialNorm(
 
 /** Results of the prologue reductions that the elements of one side depend on. */
 function keptOf(k: Lowering, side: Side) {
-  const kept = k.before.flatMap((b) => b.fused.stores.map((s) => s.value));
+  const kept = k.prologues.flatMap((b) => b.fused.stores.map((s) => s.value));
   const seen = new Set<object>();
   const found: typeof kept = [];
   const visit = (node: (typeof kept)[number]): void => {
@@ -75,7 +75,7 @@ export function keptRows(
       return [value, { name: k.names.fresh("kept"), dtype, length: size, space: "workgroup" } satisfies ArrayDecl];
     }),
   );
-  const own = k.before.filter((b) => b.fused.stores.some((s) => arrays.has(s.value)));
+  const own = k.prologues.filter((b) => b.fused.stores.some((s) => arrays.has(s.value)));
   const body = range(Math.ceil(size / threads.count)).flatMap((turn): Stmt[] => {
     const item = add(threads.lid, int(turn * threads.count));
     const env = new Map([...batchEnv, ...unflatten(clamped(add(first, item), side.size, 1), side.axes)]);
@@ -128,7 +128,7 @@ export function reduceParts(
     const row = add(firstRow, div(item, int(across)));
     const part = add(div(firstColumn, int(partWidth)), mod(item, int(across)));
     const own = new Map([...batchEnv, ...unflatten(min(row, sub(height, int(1))), rows.axes)]);
-    const stmts = k.after.flatMap((follower) => {
+    const stmts = k.epilogues.flatMap((follower) => {
       const { along, part: counter } = partsOfProduct(k.fused, follower.fused, k.places)!;
       const line = new Map(
         follower.fused.group!.rows.map((c): [string, Expr] => {

@@ -12,7 +12,7 @@ export interface SharedTile extends Readonly<Record<string, number>> {
   /** What is in flight while a slab is multiplied: a `Prefetch`. */
   readonly prefetch: number;
   /** 1: specialized for an open side that turns out no longer than the tile; 0: for any length. */
-  readonly short: number;
+  readonly shortSide: number;
 }
 
 export const threadsOf = ({ rows, columns, perThread }: SharedTile): number => (rows * columns) / perThread ** 2;
@@ -38,26 +38,26 @@ interface Rated extends SharedTile {
 }
 
 const rated: readonly Rated[] = [
-  { rows: 64, columns: 128, depth: 16, perThread: 8, prefetch: 0, short: 0, rate: 1 },
-  { rows: 64, columns: 128, depth: 16, perThread: 8, prefetch: 1, short: 0, rate: 0.99 },
-  { rows: 128, columns: 128, depth: 16, perThread: 8, prefetch: 0, short: 0, rate: 0.92 },
-  { rows: 128, columns: 128, depth: 16, perThread: 8, prefetch: 1, short: 0, rate: 0.91 },
-  { rows: 64, columns: 64, depth: 16, perThread: 4, prefetch: 0, short: 0, rate: 0.6 },
-  { rows: 32, columns: 32, depth: 32, perThread: 4, prefetch: 0, short: 0, rate: 0.4 },
+  { rows: 64, columns: 128, depth: 16, perThread: 8, prefetch: 0, shortSide: 0, rate: 1 },
+  { rows: 64, columns: 128, depth: 16, perThread: 8, prefetch: 1, shortSide: 0, rate: 0.99 },
+  { rows: 128, columns: 128, depth: 16, perThread: 8, prefetch: 0, shortSide: 0, rate: 0.92 },
+  { rows: 128, columns: 128, depth: 16, perThread: 8, prefetch: 1, shortSide: 0, rate: 0.91 },
+  { rows: 64, columns: 64, depth: 16, perThread: 4, prefetch: 0, shortSide: 0, rate: 0.6 },
+  { rows: 32, columns: 32, depth: 32, perThread: 4, prefetch: 0, shortSide: 0, rate: 0.4 },
 ];
 
 export const tiles: readonly SharedTile[] = rated.map(({ rate: _, ...tile }) => tile);
 
 /** The tiles specialized for short sides, the shortest first. */
 export const shortTiles: readonly SharedTile[] = [32, 64].flatMap((side) =>
-  tiles.filter((t) => t.rows === side && t.columns === side).map((t) => ({ ...t, short: 1 })),
+  tiles.filter((t) => t.rows === side && t.columns === side).map((t) => ({ ...t, shortSide: 1 })),
 );
 
 /** The shorter side of the smallest tile. */
 export const leastSide = Math.min(...tiles.map((t) => t.rows));
 
 export const rateOf = (tile: SharedTile): number => {
-  const same = ({ rate: _, short: __, ...of }: Rated) =>
+  const same = ({ rate: _, shortSide: __, ...of }: Rated) =>
     Object.entries(of).every(([name, value]) => tile[name] === value);
   return rated.find(same)!.rate;
 };

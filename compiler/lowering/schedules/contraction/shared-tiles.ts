@@ -49,8 +49,8 @@ function fits(problem: ContractionProblem, tile: SharedTile, facts: AdapterFacts
   const noParts = whyNoPartialNorm(problem, tile, sharedBytes(tile), facts);
   if (noParts) return noParts;
   const { rows, columns, depth, batch } = problem;
-  const short = tile.short ? openSide(problem) : undefined;
-  if (tile.short && !short) return "it needs exactly one of M and N to be symbolic";
+  const short = tile.shortSide ? openSide(problem) : undefined;
+  if (tile.shortSide && !short) return "it needs exactly one of M and N to be symbolic";
   if (short && usualLength(problem, short, facts) <= tile.rows) return "the tile that serves any length is no larger";
   const isHollow = (side: Side, length: number) => side !== short && 2 * typical(side.size) < length;
   if (isHollow(rows, tile.rows) || isHollow(columns, tile.columns))

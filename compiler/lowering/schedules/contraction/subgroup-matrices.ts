@@ -64,16 +64,16 @@ function fits(problem: ContractionProblem, t: MatrixTile, facts: AdapterFacts): 
   if (t.bytes === 4 && takesHalves && areHalves)
     return "both operands are f16, for which the adapter has other matrix shapes";
   const isOpen = typeof rows.size !== "number";
-  if (t.short && !isOpen) return "the tile is for a symbolic number of rows";
+  if (t.shortSide && !isOpen) return "the tile is for a symbolic number of rows";
   // Where columns leave a choice, the tile for any number of rows is one for many.
   const anyRows = t.m >= 16 && 2 * typical(columns.size) >= usualTile ? usualTile : leastOpen;
-  if (!t.short && isOpen && t.rows < anyRows) return `tiles of ${t.rows} rows are for a known number of rows`;
+  if (!t.shortSide && isOpen && t.rows < anyRows) return `tiles of ${t.rows} rows are for a known number of rows`;
   if ((!isOpen && 2 * rows.size < t.rows) || 2 * typical(columns.size) < t.columns)
     return `a ${t.rows}x${t.columns} tile would be more than half padding`;
   if (typical(depth) < t.depth) return `K is ${depth}, shorter than a K tile`;
   if (t.group > 0) return groupFits(rows, columns, spanOf(batch), t, facts);
-  const few = t.short ? rowsBelow(typicalSizes(problem), t, facts) : undefined;
-  if (t.short && few === undefined) return "the tile that serves any number of rows is as fast";
+  const few = t.shortSide ? rowsBelow(typicalSizes(problem), t, facts) : undefined;
+  if (t.shortSide && few === undefined) return "the tile that serves any number of rows is as fast";
   // Facts are the same for all tiles, so that what is chosen among is what one fact allows.
   const most = facts.maxWorkgroupsPerDimension;
   const open = [

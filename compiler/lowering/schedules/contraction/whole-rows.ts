@@ -41,7 +41,7 @@ class RowsLowering extends TileLowering {
       const index = indexVar(k.names.fresh("t"), rangeOf(across).max);
       const body = this.tileAt(row, index, batchEnv);
       out.push({ kind: "for", index, from: int(0), to: across, step: 1, body });
-      return [...out, ...k.after.map((follower) => this.rows(follower, row, batchEnv))];
+      return [...out, ...k.epilogues.map((follower) => this.rows(follower, row, batchEnv))];
     });
     return this.finished(code);
   }

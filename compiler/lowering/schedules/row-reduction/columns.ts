@@ -12,7 +12,7 @@ import { type Line, lowerRows } from "./row-lowering.ts";
 export interface Columns extends Readonly<Record<string, number>> {
   readonly threads: number;
   /** Threads side by side across the rows; the others split the length of the same rows. */
-  readonly across: number;
+  readonly threadsAcross: number;
   /** Neighbouring rows per thread, loaded at once. */
   readonly elements: number;
 }
@@ -29,34 +29,40 @@ export const columns: Schedule<RowProblem, Columns> = {
   settings: (facts) =>
     facts.software
       ? noSharing
-      : [8, 16, 32, 64].flatMap((across) => [8, 4, 1].map((elements) => ({ threads: 256, across, elements }))),
-  fits: (problem, { threads, across, elements }, facts) => {
+      : [8, 16, 32, 64].flatMap((threadsAcross) =>
+          [8, 4, 1].map((elements) => ({ threads: 256, threadsAcross, elements })),
+        ),
+  fits: (problem, { threads, threadsAcross, elements }, facts) => {
     const { k, rows, width } = problem;
-    const down = threads / across;
+    const threadsDown = threads / threadsAcross;
     const full = whyTooMuchStorage(problem, threads, elements, facts);
     if (full) return full;
     if (elements > 1 && !elementsOfLoad(problem).includes(elements))
       return `no tensor has ${elements} elements per 16-byte load`;
     if (!isMultipleOf(rows, elements)) return `the number of rows, ${rows}, is not a multiple of ${elements}`;
-    if (across > 8 && typical(rows) < across * elements)
-      return `${rows} rows are fewer than the ${across * elements} of a workgroup`;
-    if (typical(width) < down) return `a row has ${width} elements, fewer than the ${down} threads that would split it`;
+    if (threadsAcross > 8 && typical(rows) < threadsAcross * elements)
+      return `${rows} rows are fewer than the ${threadsAcross * elements} of a workgroup`;
+    if (typical(width) < threadsDown)
+      return `a row has ${width} elements, fewer than the ${threadsDown} threads that would split it`;
     return isContiguousAlong(k, k.fused.group!.rows) || "adjacent rows are not contiguous in memory";
   },
   // Prefers wide loads; then long contiguous lines, as long as there are enough workgroups.
-  cost: ({ rows }, { across, elements }) => {
-    const workgroups = typical(rows) / (across * elements);
-    return (workgroups >= manyWorkgroups ? 1 / across : across) / elements;
+  cost: ({ rows }, { threadsAcross, elements }) => {
+    const workgroups = typical(rows) / (threadsAcross * elements);
+    return (workgroups >= manyWorkgroups ? 1 / threadsAcross : threadsAcross) / elements;
   },
   lower: lowerColumns,
 };
 
-export function lowerColumns({ k, rows, width }: RowProblem, { threads, across, elements }: Columns): KernelCode {
+export function lowerColumns(
+  { k, rows, width }: RowProblem,
+  { threads, threadsAcross, elements }: Columns,
+): KernelCode {
   const arrays: ArrayDecl[] = [];
-  const [count, down] = [dimExpr(rows), threads / across];
-  const code = k.perWorkgroup(ceilDiv(count, across * elements), threads, (workgroup, lid) => {
-    const [x, y] = [mod(lid, int(across)), div(lid, int(across))];
-    const piece = add(mul(workgroup, int(across)), x);
+  const [count, threadsDown] = [dimExpr(rows), threads / threadsAcross];
+  const code = k.perWorkgroup(ceilDiv(count, threadsAcross * elements), threads, (workgroup, lid) => {
+    const [x, y] = [mod(lid, int(threadsAcross)), div(lid, int(threadsAcross))];
+    const piece = add(mul(workgroup, int(threadsAcross)), x);
     const pieces = ceilDiv(count, elements);
     const inside = lt(piece, pieces);
     const isWhole = inside.kind === "const";
@@ -65,9 +71,9 @@ export function lowerColumns({ k, rows, width }: RowProblem, { threads, across, 
     const lines = Array.from({ length: elements }, (_, u): Line => {
       return { row: add(from, int(u)), ...(!isWhole && { inside }) };
     });
-    const combine = workgroupReduction(k, { threads, lid, lane: y, lanes: down, apart: across }, arrays);
-    const isLong = typical(width) >= 2 * unroll * down;
-    return lowerRows(k, lines, { first: y, step: down, ...(isLong && { unroll }), combine });
+    const combine = workgroupReduction(k, { threads, lid, lane: y, lanes: threadsDown, apart: threadsAcross }, arrays);
+    const isLong = typical(width) >= 2 * unroll * threadsDown;
+    return lowerRows(k, lines, { first: y, step: threadsDown, ...(isLong && { unroll }), combine });
   });
   return { ...code, arrays };
 }

@@ -62,7 +62,7 @@ function sumCode(k: Lowering, threads: number, bytes: number): KernelCode {
   // A tree reduction needs a power-of-two number of threads.
   const shared = (threads & (threads - 1)) !== 0 ? [] : [8, 16, 32, 64].filter((n) => n <= threads);
   const settings = shared
-    .flatMap((across) => [8, 4, 1].map((elements): Columns => ({ threads, across, elements })))
+    .flatMap((threadsAcross) => [8, 4, 1].map((elements): Columns => ({ threads, threadsAcross, elements })))
     .filter((s) => columns.fits(problem, s, facts) === true)
     .sort((a, b) => columns.cost(problem, a, facts) - columns.cost(problem, b, facts));
   return settings[0] ? lowerColumns(problem, settings[0]) : rowPerThread.lower(problem, { threads });
