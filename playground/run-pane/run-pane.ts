@@ -172,6 +172,7 @@ export function runPane({ parent, worker, options }: RunPaneOptions): RunPane {
     train.offer(model.stages);
     if (model.stages.length === 0) {
       train.left(undefined, 0);
+      bar.badge("train", "");
       train.notice(`${model.name} has no stage to train: define one in the "stages" of defineModel.`);
     } else if (isFirst && wasTraining.get() === code.source) void opened.then((about) => about && start());
     else void look().catch(tellFault);

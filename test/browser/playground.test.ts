@@ -209,6 +209,14 @@ describe("the playground", () => {
       };
       await opens(safetensors, /safetensors: \d+ tensors/);
 
+      // A dropped file that is neither an image nor weights is refused, and does not replace the page.
+      await page.locator("#run-pane").evaluate((pane) => {
+        const dataTransfer = new DataTransfer();
+        dataTransfer.items.add(new File(["text"], "notes.txt"));
+        pane.dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true }));
+      });
+      await says(page, ".files .search-status", /"notes\.txt" is neither an image nor a \.safetensors or \.onnx file/);
+
       // A link that was cut off says so; a reload finds the run again.
       await page.evaluate(() => void (location.hash = "#model=abcdefg"));
       await says(page, "#model-notice", /cannot be read: it is incomplete or damaged/);
