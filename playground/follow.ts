@@ -1,8 +1,10 @@
-/** Reacts to edits: diagnostics first, then compilation, then the model to train. */
-import type { CompilePane } from "./compile-pane/compile-pane.ts";
+/** Reacts to edits: compiles the module and checks its types, each without waiting for the other. */
+import type { CompilePane, Fault } from "./compile-pane/compile-pane.ts";
 import type { Editor } from "./editor/editor.ts";
+import { erased } from "./editor/erase-types.ts";
 import type { LanguageService, Mistake } from "./editor/language-worker.ts";
 import type { CompileService } from "./machine/compile-worker.ts";
+import type { Code } from "./machine/user-module.ts";
 import { modelFile } from "./machine/user-module-name.ts";
 import type { RunPane } from "./run-pane/run-pane.ts";
 import { type Client, client } from "./shell/rpc.ts";
@@ -25,39 +27,63 @@ export interface FollowOptions {
 }
 
 /**
- * Milliseconds without a keystroke before the text is checked, and of running before a module is considered endless.
+ * Milliseconds without a keystroke before the text is compiled, and of running before a module is considered endless.
  */
 const [pause, patience] = [250, 20_000] as const;
+
+/** What is known of the editor's present text. */
+interface Turn {
+  readonly text: string;
+  mistakes?: readonly Mistake[];
+  /** Why it was not compiled. */
+  failure?: Fault;
+  /** Whether its types were checked, and it was compiled, with or without success. */
+  isChecked?: boolean;
+  isTried?: boolean;
+}
 
 export function follow({ editor, language, ready, compile, run, worker, status }: FollowOptions): Following {
   let compiler = client<CompileService>(worker);
   let timer = 0;
-  let turn = 0;
+  let turn: Turn = { text: "" };
   let isReady = false;
+  ready.catch(() => {}); // said where types are checked
 
-  async function look(own: number): Promise<void> {
-    compile.busy(isReady ? "checking types …" : "loading the type checker …");
-    await ready;
-    isReady = true;
-    if (own !== turn) return;
-    compile.busy("checking types …");
-    const text = editor.text();
-    const mistakes = await language.call.mistakes(text);
-    if (own !== turn) return;
-    editor.show(mistakes);
-    const wrong = mistakes.filter(({ severity }) => severity === "error");
-    status.textContent =
-      wrong.length === 0 ? "no errors" : `${wrong.length} ${wrong.length === 1 ? "error" : "errors"}`;
-    status.classList.toggle("bad", wrong.length > 0);
-    if (wrong.length > 0) return compile.fail("Not compiled: type errors", told(wrong, text));
-    await made(text, own);
+  function begin(): void {
+    clearTimeout(timer);
+    const own: Turn = (turn = { text: editor.text() });
+    void made(own, check(own));
   }
 
-  async function made(text: string, own: number): Promise<void> {
-    compile.busy("compiling …");
-    const guard = setTimeout(restart, patience);
+  /** Checks types. Without the language service the model is compiled all the same. */
+  async function check(own: Turn): Promise<void> {
+    say(isReady ? "checking types …" : "loading the type checker …");
     try {
-      const [code, device] = [await language.call.code(text), await run.opened];
+      await ready;
+      isReady = true;
+      if (own !== turn) return;
+      say("checking types …");
+      const mistakes = await language.call.mistakes(own.text);
+      if (own !== turn) return;
+      own.mistakes = mistakes;
+      const { length } = errorsOf(own);
+      say(length === 0 ? "no errors" : `${length} ${length === 1 ? "error" : "errors"}`, length > 0);
+    } catch (error) {
+      if (own === turn) say(`types are not checked: ${(error as Error).message}`, true);
+    }
+    own.isChecked = true;
+    show(own);
+  }
+
+  async function made(own: Turn, checked: Promise<void>): Promise<void> {
+    let guard = 0;
+    try {
+      const code = erased(own.text) ?? (await transpiled(own, checked));
+      if (own !== turn) return;
+      if (!code) return compile.stale();
+      compile.busy("compiling …");
+      const device = await run.opened;
+      guard = window.setTimeout(() => restart(own), patience);
       const model = await compiler.call.load(code);
       if (own !== turn) return;
       const { subject, batch } = compile.subject();
@@ -71,40 +97,68 @@ export function follow({ editor, language, ready, compile, run, worker, status }
       compile.show(model, about, compiler);
       run.show(code, model);
     } catch (error) {
-      if (own === turn) failed(error as Error, text);
+      const { name, message } = error as Error;
+      own.failure ??= { title: name === "Error" ? "Not compiled" : name, text: message };
+      if (own === turn) compile.stale();
     } finally {
       clearTimeout(guard);
+      own.isTried = true;
+      if (own === turn) compile.busy("");
+      show(own);
     }
   }
 
-  /** Stops a module that does not terminate, by terminating its worker. */
-  function restart(): void {
-    compiler.dispose();
-    compiler = client<CompileService>(worker);
-    compile.fail("Stopped", `The module did not finish within ${patience / 1000} seconds. Edit it to try again.`);
+  /** The module's code where types alone cannot be erased: none if it has errors, which TypeScript then explains. */
+  async function transpiled(own: Turn, checked: Promise<void>): Promise<Code | undefined> {
+    compile.busy(isReady ? "checking types …" : "loading the type checker …");
+    await checked;
+    return own !== turn || errorsOf(own).length > 0 ? undefined : await language.call.code(own.text);
   }
 
-  /** Shows an error, also at the editor position that it names. */
-  function failed({ name, message }: Error, text: string): void {
-    compile.fail(name === "Error" ? "Not compiled" : name, message);
-    const place = new RegExp(`${modelFile}:(\\d+):(\\d+)`).exec(message);
-    if (!place) return;
-    const from = offsetOf(text, Number(place[1]), Number(place[2]));
-    const length = /^[\w.$]+/.exec(text.slice(from))?.[0].length ?? 1;
-    editor.show([{ from, to: from + length, message, severity: "error" }]);
+  /** Stops a module that does not terminate, by terminating its worker. */
+  function restart(own: Turn): void {
+    const text = `The module did not finish within ${patience / 1000} seconds. Edit it to try again.`;
+    own.failure = { title: "Stopped", text };
+    compiler.dispose();
+    compiler = client<CompileService>(worker);
+    if (own !== turn) begin(); // the newer text waited for the worker
+  }
+
+  /** Shows what is wrong with the text: in the editor at once, in the pane as a whole, so that nothing flickers. */
+  function show(own: Turn): void {
+    if (own !== turn) return;
+    const { text, mistakes = [], failure, isChecked, isTried } = own;
+    editor.show([...mistakes, ...(failure ? placeOf(failure.text, text) : [])]);
+    if (!isTried || (isReady && !isChecked)) return;
+    const errors = errorsOf(own);
+    const types = errors.length > 0 ? [{ title: "Type errors", text: told(errors, text) }] : [];
+    compile.faults([...(failure ? [failure] : []), ...types]);
+  }
+
+  function say(text: string, isBad = false): void {
+    status.textContent = text;
+    status.title = text;
+    status.classList.toggle("bad", isBad);
   }
 
   return {
     changed: () => {
-      turn += 1;
-      const own = turn;
+      turn = { text: "" };
       clearTimeout(timer);
-      timer = window.setTimeout(
-        () => void look(own).catch((error: Error) => compile.fail(error.name, error.message)),
-        pause,
-      );
+      timer = window.setTimeout(begin, pause);
     },
   };
+}
+
+const errorsOf = ({ mistakes = [] }: Turn): Mistake[] => mistakes.filter(({ severity }) => severity === "error");
+
+/** The position in the editor that an error's message names, if it does. */
+function placeOf(message: string, text: string): Mistake[] {
+  const place = new RegExp(`${modelFile}:(\\d+):(\\d+)`).exec(message);
+  if (!place) return [];
+  const from = offsetOf(text, Number(place[1]), Number(place[2]));
+  const length = /^[\w.$]+/.exec(text.slice(from))?.[0].length ?? 1;
+  return [{ from, to: from + length, message, severity: "error" }];
 }
 
 const offsetOf = (text: string, line: number, column: number): number =>
@@ -115,8 +169,14 @@ const offsetOf = (text: string, line: number, column: number): number =>
   column -
   1;
 
-/** The diagnostics with their lines. */
+/** Errors shown in the compile pane; the editor underlines all. */
+const mostTold = 6;
+
+/** The first errors with their lines. */
 function told(mistakes: readonly Mistake[], text: string): string {
   const lines = mistakes.map(({ from, message }) => `line ${text.slice(0, from).split("\n").length}: ${message}`);
-  return lines.slice(0, 6).join("\n\n");
+  const more = lines.length - mostTold;
+  return [...lines.slice(0, mostTold), ...(more > 0 ? [`and ${more} more, underlined in the editor`] : [])].join(
+    "\n\n",
+  );
 }

@@ -12,7 +12,7 @@ import { byId, element } from "./shell/element.ts";
 import { panes } from "./shell/panes.ts";
 import { remembered } from "./shell/remembered.ts";
 import { client } from "./shell/rpc.ts";
-import { addressWith, textOfAddress } from "./shell/share.ts";
+import { addressWith, forgetAddress, fromAddress } from "./shell/share.ts";
 import { themeButton } from "./shell/theme.ts";
 
 const base = new URL("generated/", document.baseURI).href;
@@ -22,15 +22,18 @@ const kept = remembered("source", examples[0]!.source);
 themeButton(byId<HTMLButtonElement>("theme"));
 const language = client<LanguageService>(languageWorker);
 const ready = language.call.open(`${base}declarations.json`);
-const first = await textOfAddress().catch(() => undefined);
+const first = await fromAddress();
+const notice = byId("model-notice");
 const places = panes(byId("places"), byId("panes"));
 
 const editor = openEditor({
   parent: byId("editor"),
-  text: first ?? kept.get(),
+  text: first.text ?? kept.get(),
   language,
   onChange: (text) => {
     kept.set(text);
+    forgetAddress();
+    notice.hidden = true;
     following.changed();
   },
   onLine: (line) => compile.mark(line),
@@ -80,9 +83,20 @@ share.addEventListener("click", async () => {
   share.textContent = isCopied ? "Link copied" : "Link is in the address bar";
   setTimeout(() => void (share.textContent = "Share"), 2500);
 });
+
+/** Says that the page's link could not be read; the text stays. */
+function sayFault(fault: string | undefined): void {
+  notice.textContent = fault ?? "";
+  notice.hidden = fault === undefined;
+}
+sayFault(first.fault);
 window.addEventListener("hashchange", async () => {
-  const text = await textOfAddress().catch(() => undefined);
-  if (text !== undefined && text !== editor.text()) editor.setText(text);
+  const { text, fault } = await fromAddress();
+  sayFault(fault);
+  if (text === undefined || text === editor.text()) return;
+  const { href } = location;
+  editor.setText(text);
+  history.replaceState(null, "", href);
 });
 
 // To test recovery from a lost device: `playground.loseDevice()` in the console.

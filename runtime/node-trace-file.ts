@@ -44,8 +44,6 @@ class TraceFile implements Timeline {
     this.file = openSync(path, "w");
     this.at = this.put("[", 0);
     this.event({ ph: "M", name: "process_name", args: { name: "heddle" } });
-    for (const i of tracks.keys())
-      this.event({ ph: "M", name: "thread_sort_index", tid: rowsOfTrack * (i + 1), args: { sort_index: i } });
     this.flush();
   }
 
@@ -73,6 +71,8 @@ class TraceFile implements Timeline {
     rows.push(row);
     const name = rows.length === 1 ? track : `${track} ${rows.length}`;
     this.event({ ph: "M", name: "thread_name", tid: row.id, args: { name } });
+    // Each row has an index: a viewer puts those without one first, far from the rows of their track.
+    this.event({ ph: "M", name: "thread_sort_index", tid: row.id, args: { sort_index: row.id } });
     return row;
   }
 

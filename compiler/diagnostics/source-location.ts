@@ -14,9 +14,11 @@ export interface Birth {
   readonly location?: SourceLocation;
 }
 
-const root = new URL("../../", import.meta.url).href;
-/** In a bundle, the compiler and the DSL are one file: `import.meta.url`. */
-const ours = [`${root}compiler/`, `${root}dsl/`, "node:", import.meta.url];
+/** In a bundle, the compiler and the DSL are this one file. */
+const here = import.meta.url;
+/** Not `new URL(path, import.meta.url)`, which bundlers take for a file to include. */
+const root = new URL("../../", here).href;
+const ours = [`${root}compiler/`, `${root}dsl/`, "node:", here];
 let capturing = true;
 let inherited: Birth | undefined;
 

@@ -7,7 +7,7 @@ export function inspectionPage(title: string, reports: readonly StageReport[]): 
   const sections = reports.map(stageSection).join("\n");
   const links = reports.map((r, i) => `<a href="#p${i}">${escapeHtml(r.stage)}${r.changed ? "" : " (unchanged)"}</a>`);
   return `<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>${escapeHtml(title)}</title><style>${style}</style></head>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>${escapeHtml(title)}</title><style>${style}</style></head>
 <body><h1>${escapeHtml(title)}</h1><nav>${links.join(" ")}</nav>
 ${sections}
 </body></html>
@@ -17,8 +17,8 @@ ${sections}
 const style = `
 body { font: 14px system-ui, sans-serif; margin: 1rem; color: #222; background: #fff }
 nav a { margin-right: 1rem }
-.sides { display: grid; grid-template-columns: 1fr 1fr; gap: 1rem }
-pre { overflow-x: auto; font: 12px/1.5 ui-monospace, monospace; background: #f6f6f4; padding: .5rem; margin: 0 }
+.sides { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 22rem), 1fr)); gap: 1rem }
+pre { overflow-x: auto; font: 12px/1.5 ui-monospace, "SF Mono", Consolas, "DejaVu Sans Mono", monospace; background: #f6f6f4; padding: .5rem; margin: 0 }
 .gone { background: #fde2e0; display: block } .new { background: #dff3e0; display: block } .kept { display: block }
 @media (prefers-color-scheme: dark) {
   body { color: #ddd; background: #181818 } pre { background: #222 } a { color: #9cf }

@@ -80,12 +80,7 @@ export async function writeReport(folder: string, test: Test, findings: Findings
       { kind: "heading", text: "What each stage added" },
       addedTable(findings),
       ...(generative || answering ? [measures(findings)] : []),
-      { kind: "heading", text: "What it finds" },
-      {
-        kind: "paragraph",
-        text: `For each text the nearest pictures by ${stranger} after the first stage, best first, with their cosine similarity. ✓ marks the one that the text names. Where it is not among them, it follows in a dashed frame with its place.`,
-      },
-      { kind: "cards", cards: await Promise.all(contrastive.queries.map((q) => queryCard(q, shown))) },
+      ...(contrastive.queries.length > 0 ? await querySections(contrastive.queries, stranger, shown) : []),
       ...(generative ? await captionSections(generative.captions, shown) : []),
       ...(answering ? await answerSections(answering, shown) : []),
       { kind: "heading", text: "How often it is right" },
@@ -198,6 +193,17 @@ function showing({ data: { set }, heldOut }: Test): Shown {
   };
 }
 
+async function querySections(found: readonly FoundByText[], stranger: string, shown: Shown): Promise<Section[]> {
+  return [
+    { kind: "heading", text: "What it finds" },
+    {
+      kind: "paragraph",
+      text: `For each text the nearest pictures by ${stranger} after the first stage, best first, with their cosine similarity. ✓ marks the one that the text names. Where it is not among them, it follows in a dashed frame with its place.`,
+    },
+    { kind: "cards", cards: await Promise.all(found.map((query) => queryCard(query, shown))) },
+  ];
+}
+
 /** A text, its five nearest images, and the right one if it is not among them. */
 async function queryCard({ id, language, found, rank }: FoundByText, shown: Shown): Promise<Card> {
   const pictures = await Promise.all(
@@ -227,9 +233,12 @@ function examplesOf(tested: readonly { readonly id: string }[], count: number): 
   return [...new Set([...queries.map(([id]) => id).filter((id) => there.has(id)), ...there])].slice(0, count);
 }
 
+/** A model that has learned little may end a text at once. */
+const textOrNothing = (text: string): string => (text.trim() === "" ? "(nothing)" : text);
+
 async function captionSections({ written }: Captions, shown: Shown): Promise<Section[]> {
   const remarks = ({ language, text, reference }: Written): Remark[] => [
-    { label: nameOf(language), text: { text, language }, mark: mark(text === reference) },
+    { label: nameOf(language), text: { text: textOrNothing(text), language }, mark: mark(text === reference) },
     ...(text === reference ? [] : [{ label: "named", text: { text: reference, language }, mark: "expected" } as const]),
   ];
   const cards = examplesOf(written, 6).map(
@@ -257,7 +266,7 @@ async function answerSections({ asked }: Answers, shown: Shown): Promise<Section
         .filter((a) => a.id === id && a.language === languages[i % languages.length])
         .flatMap(({ text, said, answer, language }): Remark[] => [
           { text: { text, language } },
-          { label: "says", text: { text: said, language }, mark: mark(said === answer) },
+          { label: "says", text: { text: textOrNothing(said), language }, mark: mark(said === answer) },
         ]),
     }),
   );

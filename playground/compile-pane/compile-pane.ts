@@ -16,13 +16,20 @@ type Tab = "overview" | "graph" | "passes" | "kernels";
 export interface CompilePane {
   /** Shows a compilation, whose texts the worker holds. */
   readonly show: (model: ModelAbout, about: CompiledAbout, worker: Client<CompileService>) => void;
-  /** Shows why compilation failed; the last successful one stays below. */
-  readonly fail: (title: string, text: string) => void;
+  /** Shows what is wrong with the module; none hides what was shown. The result stays below. */
+  readonly faults: (faults: readonly Fault[]) => void;
+  /** Marks the result as that of an earlier text, until the next is shown. */
+  readonly stale: () => void;
   /** Says what is being done; also in place of a result, as long as there has been none. */
   readonly busy: (text: string) => void;
   /** Marks what originates from a line of the editor. */
   readonly mark: (line: number) => void;
   readonly subject: () => { readonly subject: Subject; readonly batch: number };
+}
+
+export interface Fault {
+  readonly title: string;
+  readonly text: string;
 }
 
 export interface CompilePaneOptions {
@@ -109,10 +116,8 @@ export function compilePane({ parent, links, onAsk }: CompilePaneOptions): Compi
 
   return {
     show: (model, about, worker) => {
-      fault.hidden = true;
       parent.classList.remove("stale");
       offer(subject, model);
-      status.textContent = "";
       current = { model, about, worker };
       filled.clear();
       bar.badge("graph", String(about.nodes));
@@ -120,13 +125,15 @@ export function compilePane({ parent, links, onAsk }: CompilePaneOptions): Compi
       bar.badge("kernels", String(about.kernels.length));
       void fill();
     },
-    fail: (title, text) => {
-      fault.hidden = false;
-      fault.replaceChildren(element("strong", {}, title), element("pre", {}, text));
-      status.textContent = "";
-      waiting.textContent = "";
-      parent.classList.add("stale");
+    faults: (faults) => {
+      fault.hidden = faults.length === 0;
+      fault.replaceChildren(
+        ...faults.map(({ title, text }) =>
+          element("section", {}, element("strong", {}, title), element("pre", {}, text)),
+        ),
+      );
     },
+    stale: () => parent.classList.add("stale"),
     busy: (text) => {
       status.textContent = text;
       waiting.textContent = text;

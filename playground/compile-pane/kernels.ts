@@ -32,6 +32,7 @@ export function kernels({ about, detail, links }: KernelsOptions): HTMLElement {
         role: "option",
         class: "kernel",
         "data-lines": kernel.lines.join(","),
+        title: kernel.name,
         onclick: () => void choose(index, true),
       },
       element("span", { class: "kernel-number" }, String(index + 1)),
@@ -138,7 +139,7 @@ const heaviest = ({ kernels: all }: CompiledAbout): number =>
 /** The module path is dimmed relative to the operation. */
 function nameParts(name: string): HTMLElement[] {
   const at = name.lastIndexOf("/");
-  const path = at < 0 ? [] : [element("span", { class: "path" }, name.slice(0, at + 1))];
+  const path = at < 0 ? [] : [element("span", { class: "path" }, element("bdi", {}, name.slice(0, at + 1)))];
   return [...path, element("span", {}, name.slice(at + 1))];
 }
 

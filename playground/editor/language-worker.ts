@@ -34,6 +34,12 @@ export interface Explanation {
   readonly text: string;
 }
 
+/** `typeof import("heddle")`, not the file that stands for it here. */
+const withPackages = (message: string): string =>
+  message
+    .replaceAll('import("/heddle/dsl/index")', 'import("heddle")')
+    .replaceAll('import("/heddle/models/index")', 'import("heddle/models")');
+
 let language: Promise<Language> | undefined;
 
 async function written(text: string): Promise<ts.LanguageService> {
@@ -57,11 +63,11 @@ const service = {
     return found.map(({ start = 0, length = 1, messageText, category }) => ({
       from: start,
       to: start + Math.max(1, length),
-      message: ts.flattenDiagnosticMessageText(messageText, "\n"),
+      message: withPackages(ts.flattenDiagnosticMessageText(messageText, "\n")),
       severity: category === ts.DiagnosticCategory.Error ? "error" : "warning",
     }));
   },
-  /** The module as JavaScript, with its source map. */
+  /** The module as JavaScript, with its source map: for the few whose types cannot be erased by `erased`. */
   code: (text: string): Code => {
     const { outputText, sourceMapText } = ts.transpileModule(text, {
       compilerOptions: {

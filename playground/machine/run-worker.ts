@@ -74,6 +74,8 @@ let files: Promise<FileSystem> | undefined;
 let model: Model | undefined;
 let key = "";
 let weighted: Weighted | undefined;
+/** Whether the current weights are initial ones. */
+let isUntrained = true;
 let gallery: { readonly filled: Promise<Gallery>; readonly of: Weighted; readonly dispose: () => void } | undefined;
 let stop = new AbortController();
 
@@ -101,7 +103,7 @@ const service = {
   /** An earlier run of the model with these settings, if any; its weights become the current ones. */
   resume: async (settings: RunSettings): Promise<Pick<Left, "step" | "points"> | undefined> => {
     const left = await leftBy(await planOf(settings), await theFiles());
-    takeTrained(await left?.weights());
+    takeTrained(model!, await left?.weights());
     return left && { step: left.step, points: left.points };
   },
   /** Trains from the newest checkpoint until the last step or a pause. Returns whether it finished. */
@@ -123,6 +125,8 @@ const service = {
     await (await theFiles()).remove(runs);
     take(undefined);
   },
+  /** Whether a search now uses initial weights, so that its results are arbitrary. */
+  isUntrained: (): boolean => isUntrained,
   searchText: async (text: string, count: number): Promise<readonly Hit[]> =>
     onceMore(async () => (await filled()).searchText(text, count)),
   searchPicture: async (picture: Picture, count: number): Promise<PictureFound> =>
@@ -196,11 +200,11 @@ async function trainOn(plan: Plan, settings: RunSettings): Promise<boolean> {
           tell({ kind: "step", step, figures });
         },
         onTest: (step, found, now) => {
-          takeTrained(now);
+          takeTrained(plan.model, now);
           tell({ kind: "evaluated", step, found });
         },
       });
-      if (!ended) takeTrained(await (await leftBy(plan, fs))?.weights());
+      if (!ended) takeTrained(plan.model, await (await leftBy(plan, fs))?.weights());
       return ended;
     } catch (error) {
       if (!(error instanceof DeviceLostError) || reached <= before) throw error;
@@ -214,11 +218,15 @@ async function trainOn(plan: Plan, settings: RunSettings): Promise<boolean> {
 /** Sets the current graph and weights; undefined means the model with initial weights. */
 function take(now: Weighted | undefined): void {
   weighted = now;
+  isUntrained = now === undefined;
   gallery?.dispose();
   gallery = undefined;
 }
 
-const takeTrained = (weights: Weights | undefined): void => take(weights && { graph: trace(model!), weights });
+/** Takes the weights of a run, unless another model was loaded since it began. */
+function takeTrained(of: Model, weights: Weights | undefined): void {
+  if (of === model) take(weights && { graph: trace(of), weights });
+}
 
 async function theWeighted(): Promise<Weighted> {
   if (weighted) return weighted;

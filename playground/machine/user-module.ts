@@ -1,18 +1,18 @@
 /** Runs the user's module: JavaScript from the editor, imported from a blob, so that eval is not needed. */
-import { setLocationMapper, setSourceReader, UsageError } from "../../compiler/index.ts";
+import { type SourceLocation, setLocationMapper, setSourceReader, UsageError } from "../../compiler/index.ts";
 import * as heddle from "../../dsl/index.ts";
 import * as models from "../../models/index.ts";
 import { mapperOf } from "./source-map.ts";
 import { modelFile } from "./user-module-name.ts";
 
-/** The language service's output for the editor's text. */
+/** The editor's text as JavaScript. */
 export interface Code {
   /** The original text. */
   readonly source: string;
   /** JavaScript with the same imports. */
   readonly js: string;
-  /** The mappings of its source map. */
-  readonly mappings: string;
+  /** The mappings of its source map; without one, every position is that of the original text. */
+  readonly mappings?: string;
   /** Its imports, with their positions in the JavaScript. */
   readonly imports: readonly { readonly name: string; readonly from: number; readonly to: number }[];
 }
@@ -25,16 +25,25 @@ const addresses = new Map<string, string>();
 
 /** The module's exports. Throws the module's errors, with positions of the original text. */
 export async function runModule({ source, js, mappings, imports }: Code): Promise<Readonly<Record<string, unknown>>> {
-  const map = mapperOf(mappings, modelFile);
+  const map: typeof identity = mappings === undefined ? identity : mapperOf(mappings, modelFile);
   setSourceReader((file) => (file === modelFile ? source : undefined));
   setLocationMapper((location) => (location.file.startsWith("blob:") ? map(location) : location));
   const url = blobUrl(withAddresses(js, imports));
   try {
     return await import(/* @vite-ignore */ url);
+  } catch (error) {
+    if (error instanceof SyntaxError) error.message = withNames(error.message);
+    throw error;
   } finally {
     URL.revokeObjectURL(url);
   }
 }
+
+const identity = (location: SourceLocation): SourceLocation => ({ ...location, file: modelFile });
+
+/** "The requested module 'heddle' does not provide an export named 'x'": with the package in place of its URL. */
+const withNames = (message: string): string =>
+  [...addresses].reduce((text, [name, url]) => text.replaceAll(url, name), message);
 
 const blobUrl = (code: string): string => URL.createObjectURL(new Blob([code], { type: "text/javascript" }));
 

@@ -19,7 +19,13 @@ export interface FilesOptions {
   readonly accept: string;
 }
 
-export function filesView({ name, downloads, open, accept }: FilesOptions): HTMLElement {
+export interface FilesView {
+  readonly element: HTMLElement;
+  /** Opens a file and says what came of it. */
+  readonly open: (file: File) => void;
+}
+
+export function filesView({ name, downloads, open, accept }: FilesOptions): FilesView {
   const status = element("p", { class: "search-status", role: "status" });
   const said = async (work: () => Promise<string>) => {
     status.textContent = "Working …";
@@ -48,7 +54,7 @@ export function filesView({ name, downloads, open, accept }: FilesOptions): HTML
       if (file) void said(() => open(file));
     },
   });
-  return element(
+  const view = element(
     "div",
     { class: "files" },
     ...downloads.map((download) =>
@@ -80,6 +86,7 @@ export function filesView({ name, downloads, open, accept }: FilesOptions): HTML
     ),
     status,
   );
+  return { element: view, open: (file) => void said(() => open(file)) };
 }
 
 function save(made: Uint8Array, file: string): void {

@@ -48,7 +48,7 @@ export function lossCurve(): LossCurve {
     const smooth = running(points.map((p) => p.loss));
     raw.setAttribute("d", path(points.map((p) => [x(p), y(p.loss)])));
     mean.setAttribute("d", path(points.map((p, i) => [x(p), y(smooth[i]!)])));
-    const lines = [0.25, 0.5, 0.75, 1].map((part) => part * top);
+    const lines = points.length === 0 ? [] : [0.25, 0.5, 0.75, 1].map((part) => part * top);
     grid.replaceChildren(...lines.map((v) => drawn("line", { x1: 0, x2: width, y1: y(v), y2: y(v) })));
     ticks.replaceChildren(
       ...lines.map((v) => {

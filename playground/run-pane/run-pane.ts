@@ -7,6 +7,7 @@ import { remembered } from "../shell/remembered.ts";
 import { type Client, client } from "../shell/rpc.ts";
 import { tabs } from "../shell/tabs.ts";
 import { creditsOf } from "./credits.ts";
+import { onDroppedFile } from "./dropped.ts";
 import { filesView } from "./files-view.ts";
 import { searchView } from "./search-view.ts";
 import type { Pack } from "./thumbnail.ts";
@@ -45,11 +46,15 @@ export function runPane({ parent, worker, options }: RunPaneOptions): RunPane {
 
   const train = trainView({
     onTrain: () => void start(),
-    onPause: () => void run.call.pause(),
+    onPause: () => {
+      train.state("pausing");
+      void run.call.pause();
+    },
     onReset: () => void reset().catch(tellFault),
     onSettings: () => void look().catch(tellFault),
   });
   const search = searchView({
+    isUntrained: () => run.call.isUntrained(),
     byText: async (text, count) => {
       await load();
       return await run.call.searchText(text, count);
@@ -84,6 +89,8 @@ export function runPane({ parent, worker, options }: RunPaneOptions): RunPane {
       },
     ],
     open: async (file) => {
+      if (!/\.(safetensors|onnx)$/i.test(file.name))
+        throw new Error(`"${file.name}" is neither an image nor a .safetensors or .onnx file`);
       await load();
       const count = await run.call.openFile(file);
       search.forget();
@@ -95,7 +102,7 @@ export function runPane({ parent, worker, options }: RunPaneOptions): RunPane {
   const panels = {
     train: element("div", { class: "panel" }, train.element, credits),
     search: element("div", { class: "panel" }, search.element),
-    files: element("div", { class: "panel" }, files),
+    files: element("div", { class: "panel" }, files.element),
   };
   const device = element("p", { class: "pane-status", role: "status" });
   const bar = tabs("Run", [
@@ -111,6 +118,7 @@ export function runPane({ parent, worker, options }: RunPaneOptions): RunPane {
 
   function told(event: RunEvent): void {
     if (event.kind === "step") bar.badge("train", String(event.step));
+    else if (event.kind === "begun") bar.badge("train", event.done === 0 ? "" : String(event.done));
     if (known) train.told(event, known);
   }
 
@@ -136,6 +144,7 @@ export function runPane({ parent, worker, options }: RunPaneOptions): RunPane {
   async function start(): Promise<void> {
     const settings = train.settings();
     if (!settings || isTraining) return;
+    const begun = shown;
     isTraining = true;
     train.state("compiling");
     train.notice("");
@@ -154,6 +163,27 @@ export function runPane({ parent, worker, options }: RunPaneOptions): RunPane {
       wasTraining.set("");
       search.forget();
     }
+    if (shown !== begun) offer(false);
+  }
+
+  /** Offers the shown model's stages, and looks for an earlier run of it. */
+  function offer(isFirst: boolean): void {
+    const { code, model } = shown!;
+    train.offer(model.stages);
+    if (model.stages.length === 0) {
+      train.left(undefined, 0);
+      bar.badge("train", "");
+      train.notice(`${model.name} has no stage to train: define one in the "stages" of defineModel.`);
+    } else if (isFirst && wasTraining.get() === code.source) void opened.then((about) => about && start());
+    else void look().catch(tellFault);
+  }
+
+  /** Takes a dropped file: an image to search with, or weights. */
+  function drop(file: File): void {
+    const isImage = file.type.startsWith("image/");
+    bar.choose(isImage ? "search" : "files");
+    if (isImage) search.take(file);
+    else files.open(file);
   }
 
   async function reset(): Promise<void> {
@@ -171,6 +201,7 @@ export function runPane({ parent, worker, options }: RunPaneOptions): RunPane {
     if (isTraining) return;
     const { steps } = settings.settings;
     train.left(left, steps);
+    bar.badge("train", left ? String(left.step) : "");
   }
 
   const opened = run.call.open(options).then(
@@ -198,6 +229,7 @@ export function runPane({ parent, worker, options }: RunPaneOptions): RunPane {
   );
 
   void showCredits().catch(tellFault);
+  onDroppedFile(parent, drop);
 
   return {
     opened,
@@ -205,14 +237,9 @@ export function runPane({ parent, worker, options }: RunPaneOptions): RunPane {
       if (shown?.code.source === code.source) return;
       const isFirst = shown === undefined;
       shown = { code, model };
-      if (isTraining)
-        return train.notice("The model has changed since this run started. Pause it to train the new one.");
-      train.offer(model.stages);
       search.forget();
-      if (model.stages.length === 0)
-        train.notice(`${model.name} has no stage to train: define one in the "stages" of defineModel.`);
-      else if (isFirst && wasTraining.get() === code.source) void opened.then((about) => about && start());
-      else void look().catch(tellFault);
+      if (isTraining) train.notice("The model has changed since this run started. Pause it to train the new one.");
+      else offer(isFirst);
     },
     lose: () => void run.call.lose(),
   };

@@ -9,18 +9,22 @@ export interface SearchView {
   readonly element: HTMLElement;
   /** Called when the weights or the model changed: clears the results. */
   readonly forget: () => void;
+  /** Searches with an image. */
+  readonly take: (file: File) => void;
 }
 
 export interface SearchOptions {
   readonly byText: (text: string, count: number) => Promise<readonly Hit[]>;
   readonly byPicture: (picture: Float32Array, count: number) => Promise<PictureFound>;
   readonly pack: () => Promise<Pack>;
+  /** Whether the weights are initial ones. */
+  readonly isUntrained: () => Promise<boolean>;
 }
 
 /** Results per search. */
 const count = 15;
 
-export function searchView({ byText, byPicture, pack }: SearchOptions): SearchView {
+export function searchView({ byText, byPicture, pack, isUntrained }: SearchOptions): SearchView {
   const words = element("input", {
     type: "search",
     placeholder: "Search in English, 中文, العربية, español",
@@ -49,9 +53,9 @@ export function searchView({ byText, byPicture, pack }: SearchOptions): SearchVi
     status.classList.remove("bad");
     results.setAttribute("aria-busy", "true");
     try {
-      const [found, known] = [await find(), await pack()];
+      const [found, known, arbitrary] = [await find(), await pack(), await isUntrained()];
       if (own !== turn) return;
-      status.textContent = title;
+      status.textContent = arbitrary ? `${title}: arbitrary, as the model is not trained yet` : title;
       show(found, known);
     } catch (error) {
       if (own === turn) fail((error as Error).message);
@@ -145,20 +149,18 @@ export function searchView({ byText, byPicture, pack }: SearchOptions): SearchVi
     names,
     results,
   );
-  const dropped = (files: DataTransfer | null) =>
-    [...(files?.files ?? [])].find(({ type }) => type.startsWith("image/"));
-  const take = (file: File | undefined, event: Event) => {
-    if (!file) return;
-    event.preventDefault();
+  const take = (file: File) => {
     pad.take(file).catch((error: Error) => fail(`Cannot read this image: ${error.message}`));
   };
-  view.addEventListener("dragover", (event) => event.preventDefault());
-  view.addEventListener("drop", (event) => take(dropped(event.dataTransfer), event));
   document.addEventListener("paste", (event) => {
-    if (!view.closest("[hidden]")) take(dropped(event.clipboardData), event);
+    const image = [...(event.clipboardData?.files ?? [])].find(({ type }) => type.startsWith("image/"));
+    if (!image || view.closest("[hidden]")) return;
+    event.preventDefault();
+    take(image);
   });
   return {
     element: view,
+    take,
     forget: () => {
       turn += 1;
       status.textContent = "";

@@ -10,7 +10,7 @@ import { languageName } from "./languages.ts";
 import { type LossPoint, lossCurve } from "./loss-curve.ts";
 import { type Pack, thumbnail } from "./thumbnail.ts";
 
-export type RunState = "idle" | "compiling" | "training" | "paused" | "done";
+export type RunState = "idle" | "compiling" | "training" | "pausing" | "paused" | "done";
 
 export interface TrainView {
   readonly element: HTMLElement;
@@ -38,6 +38,7 @@ const captions: Readonly<Record<RunState, string>> = {
   idle: "Train",
   compiling: "Compiling …",
   training: "Pause",
+  pausing: "Pausing …",
   paused: "Resume",
   done: "Trained",
 };
@@ -80,7 +81,7 @@ export function trainView({ onTrain, onPause, onReset, onSettings }: TrainOption
   curve.element.hidden = true;
   let stages: readonly StageAbout[] = [];
   let state: RunState = "idle";
-  const shown: Record<string, string> = {};
+  let shown: Readonly<Record<string, string>> = {};
   const pace = pacer();
 
   /** The stage's own settings, or those last entered for it. */
@@ -103,7 +104,7 @@ export function trainView({ onTrain, onPause, onReset, onSettings }: TrainOption
   }
 
   function show(next: Readonly<Record<string, string>>): void {
-    Object.assign(shown, next);
+    shown = { ...shown, ...next };
     figures.replaceChildren(
       ...Object.entries(shown).map(([name, value]) =>
         element("div", {}, element("dt", {}, name), element("dd", {}, element("strong", {}, value))),
@@ -114,9 +115,18 @@ export function trainView({ onTrain, onPause, onReset, onSettings }: TrainOption
   function setState(next: RunState): void {
     state = next;
     main.textContent = captions[next];
-    main.disabled = next === "compiling" || next === "done" || stages.length === 0;
-    reset.hidden = next === "training" || next === "compiling" || next === "idle";
-    for (const field of [stage, steps, batch, rate]) field.disabled = next === "training" || next === "compiling";
+    const isBusy = next === "compiling" || next === "training" || next === "pausing";
+    main.disabled = (isBusy && next !== "training") || next === "done" || stages.length === 0;
+    reset.hidden = isBusy || next === "idle";
+    for (const field of [stage, steps, batch, rate]) field.disabled = isBusy || stages.length === 0;
+  }
+
+  /** Hides what belongs to another run. */
+  function clear(): void {
+    shown = {};
+    figures.replaceChildren();
+    delete view.dataset.step;
+    learningPart.hidden = testedPart.hidden = true;
   }
 
   function say(text: string, kind: "note" | "bad" = "note"): void {
@@ -164,12 +174,14 @@ export function trainView({ onTrain, onPause, onReset, onSettings }: TrainOption
     notice: say,
     left: (run, steps) => {
       setState(run === undefined ? "idle" : run.step >= steps ? "done" : "paused");
+      clear();
       curve.begin(run?.points ?? [], steps);
       [curve.element.hidden, intro.hidden] = [!run, run !== undefined];
       say(run ? `A checkpoint of step ${run.step} is available.` : "");
     },
     told: (event, pack) => {
       if (event.kind === "begun") {
+        if (event.done === 0) clear();
         curve.begin(event.points, event.steps);
         [curve.element.hidden, intro.hidden] = [false, true];
         pace.begin();

@@ -6,14 +6,41 @@ const mark = "#model=";
 export async function addressWith(text: string): Promise<string> {
   const stream = new Blob([text]).stream().pipeThrough(new CompressionStream("deflate-raw"));
   const bytes = new Uint8Array(await new Response(stream).arrayBuffer());
-  return `${location.href.split("#")[0]}${mark}${bytes.toBase64({ alphabet: "base64url", omitPadding: true })}`;
+  return `${location.href.split("#")[0]}${mark}${toBase64(bytes)}`;
 }
 
-/** The text in the page's URL; undefined if there is none. Throws when it cannot be decoded. */
-export async function textOfAddress(hash = location.hash): Promise<string | undefined> {
-  if (!hash.startsWith(mark)) return undefined;
-  const bytes = Uint8Array.fromBase64(hash.slice(mark.length), { alphabet: "base64url" });
-  return await inflated(bytes);
+/** Base 64 for URLs without padding; `Uint8Array.fromBase64` is missing in browsers that have WebGPU. RFC 4648, section 5. */
+const toBase64 = (bytes: Uint8Array): string =>
+  btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""))
+    .replaceAll("+", "-")
+    .replaceAll("/", "_")
+    .replace(/=+$/, "");
+
+const fromBase64 = (text: string): Uint8Array<ArrayBuffer> =>
+  Uint8Array.from(atob(text.replaceAll("-", "+").replaceAll("_", "/")), (c) => c.charCodeAt(0));
+
+/** What the page's URL holds: a text, or why it cannot be read; neither if it has no model. */
+export interface FromAddress {
+  readonly text?: string;
+  readonly fault?: string;
+}
+
+/** Reads the text in the page's URL. */
+export async function fromAddress(hash = location.hash): Promise<FromAddress> {
+  if (!hash.startsWith(mark)) return {};
+  try {
+    return { text: await inflated(fromBase64(hash.slice(mark.length))) };
+  } catch (error) {
+    const why = error instanceof RangeError ? error.message : "it is incomplete or damaged";
+    return {
+      fault: `The model in this link cannot be read: ${why}. Open the complete link; the text below is not from it.`,
+    };
+  }
+}
+
+/** Removes the model from the page's URL, so that a reload does not put it in the place of a newer text. */
+export function forgetAddress(): void {
+  if (location.hash.startsWith(mark)) history.replaceState(null, "", location.href.split("#")[0]);
 }
 
 /** Bytes of the largest model in a link: a short link could hold gigabytes of repetition. */
@@ -29,7 +56,7 @@ export async function inflated(bytes: Uint8Array<ArrayBuffer>): Promise<string> 
     read += next.value.length;
     if (read > mostBytes) {
       await reader.cancel();
-      throw new RangeError(`the model in the link has more than ${mostBytes} bytes`);
+      throw new RangeError(`it has more than ${mostBytes} bytes`);
     }
     text += decoder.decode(next.value, { stream: true });
   }

@@ -25,6 +25,11 @@ test("the whole runtime with its compiler is under 400 kB gzipped", () => {
   expect(gzipped(site)).toBeLessThan(400_000);
 });
 
+test("has no URL relative to a module, which a bundler would take for a file to include", () => {
+  const urls = [...site].flatMap(([, code]) => String(code).match(/new URL\([^()]*import\.meta\.url/g) ?? []);
+  expect(urls).toEqual([]);
+});
+
 test("a page runs a compiled bundle with under 30 kB gzipped", () => {
   expect(gzipSync(readFileSync("backends/webgpu/bundle/run.js")).length).toBeLessThan(30_000);
 });

@@ -106,7 +106,18 @@ describe("the playground", () => {
       page.on("pageerror", (error) => faults.push(String(error.stack)));
       page.on("request", (request) => asked.push(request.url()));
       page.setDefaultTimeout(patience / 2);
+
+      // The first result does not wait for the type checker.
+      const checker = Promise.withResolvers<void>();
+      await page.route("**/declarations.json", async (route) => {
+        await checker.promise;
+        await route.continue();
+      });
       await page.goto(`${served.url}${hashOf(small)}`);
+      await figure(page, "Kernels").waitFor();
+      await says(page, "#model-status", /loading the type checker/);
+      checker.resolve();
+      await says(page, "#model-status", /no errors/);
 
       // Line numbers hide the code that scrolls beneath them, and no width of a phone is too narrow.
       for (const colorScheme of ["light", "dark"] as const) {
@@ -198,7 +209,17 @@ describe("the playground", () => {
       };
       await opens(safetensors, /safetensors: \d+ tensors/);
 
-      // A reload finds the run again.
+      // A dropped file that is neither an image nor weights is refused, and does not replace the page.
+      await page.locator("#run-pane").evaluate((pane) => {
+        const dataTransfer = new DataTransfer();
+        dataTransfer.items.add(new File(["text"], "notes.txt"));
+        pane.dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true }));
+      });
+      await says(page, ".files .search-status", /"notes\.txt" is neither an image nor a \.safetensors or \.onnx file/);
+
+      // A link that was cut off says so; a reload finds the run again.
+      await page.evaluate(() => void (location.hash = "#model=abcdefg"));
+      await says(page, "#model-notice", /cannot be read: it is incomplete or damaged/);
       await page.reload();
       await figure(page, "Kernels").waitFor();
       await says(page, ".notice", /checkpoint of step 40/);

@@ -21,6 +21,7 @@ const fileOf = (name: string) => join(folder, `${name}.json`);
 interface Event {
   readonly ph: string;
   readonly name: string;
+  readonly pid: number;
   readonly tid: number;
   readonly ts: number;
   readonly dur: number;
@@ -32,6 +33,7 @@ const spansOf = (path: string) => spansIn(readFileSync(path, "utf8"));
 
 function spansIn(text: string): Map<string, Event[]> {
   const events = JSON.parse(text) as Event[];
+  for (const event of events) expectFormat(event);
   const names = new Map(events.filter((e) => e.name === "thread_name").map((e) => [e.tid, String(e.args.name)]));
   const rows = new Map<string, Event[]>();
   for (const e of events.filter((x) => x.ph === "X")) {
@@ -41,11 +43,32 @@ function spansIn(text: string): Map<string, Event[]> {
   return rows;
 }
 
+const whole = (least: number) => expect.toSatisfy((n: number) => Number.isSafeInteger(n) && n >= least);
+
+/** What viewers read of an event: "Trace Event Format", sections "Complete Events" and "Metadata Events". */
+function expectFormat(event: Event): void {
+  expect(event).toMatchObject({ pid: whole(0), tid: whole(0), name: expect.stringMatching(/./) });
+  if (event.ph === "M") {
+    const args = { process_name: { name: "heddle" }, thread_name: { name: expect.stringMatching(/./) } };
+    const index = { thread_sort_index: { sort_index: whole(1) } };
+    expect(event.args).toEqual({ ...args, ...index }[event.name]);
+    return;
+  }
+  expect(event).toMatchObject({ ph: "X", ts: expect.any(Number), dur: expect.any(Number) });
+  expect(Math.min(event.ts, event.dur)).toBeGreaterThanOrEqual(0);
+  for (const value of Object.values(event.args)) expect(["string", "number"]).toContain(typeof value);
+}
+
+/** Whole nanoseconds, as Perfetto reads microseconds: it drops a span that overlaps another of its row by only one. */
+const nanoseconds = (microseconds: number) => Math.round(microseconds * 1e3);
+
 function expectRowsInOrder(rows: ReadonlyMap<string, readonly Event[]>): void {
   for (const [row, events] of rows) {
     const sorted = [...events].sort((a, b) => a.ts - b.ts);
     for (const [i, e] of sorted.slice(1).entries())
-      expect(e.ts, `${row}: ${e.name}`).toBeGreaterThanOrEqual(sorted[i]!.ts + sorted[i]!.dur - 0.002);
+      expect(nanoseconds(e.ts), `${row}: ${e.name}`).toBeGreaterThanOrEqual(
+        nanoseconds(sorted[i]!.ts) + nanoseconds(sorted[i]!.dur),
+      );
   }
 }
 
@@ -108,6 +131,18 @@ describe("a timeline", () => {
     expect(rows.size).toBeGreaterThan(2);
     expect([...rows.keys()].slice(0, 2)).toEqual(["uploads", "uploads 2"]);
     expectRowsInOrder(rows);
+  });
+
+  it("puts further rows of a track beside its first, each with a name and an index of its own", () => {
+    const path = fileOf("sorted");
+    const trace = openTrace(path);
+    for (const track of ["kernels", "uploads", "uploads", "steps"] as const) timeline()!.span(track, "same", 5, 7);
+    trace.dispose();
+    const events = JSON.parse(readFileSync(path, "utf8")) as Event[];
+    const metadata = (name: string) => events.filter((e) => e.name === name);
+    const indices = new Map(metadata("thread_sort_index").map((e) => [e.tid, Number(e.args.sort_index)]));
+    const named = metadata("thread_name").toSorted((a, b) => indices.get(a.tid)! - indices.get(b.tid)!);
+    expect(named.map((e) => e.args.name)).toEqual(["steps", "uploads", "uploads 2", "kernels"]);
   });
 
   it("is one at a time, and needs a place", () => {
