@@ -117,7 +117,7 @@ describe("a shard", () => {
     const tar = pack();
     const named = { "GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.name": "a.txt" };
     tar.entry({ name: "a.png" }, png);
-    tar.entry({ name: "a.txt", pax: named } as { name: string }, `1\n0\n4\n`.padEnd(512, "\0") + "real");
+    tar.entry({ name: "a.txt", pax: named } as { name: string }, `${"1\n0\n4\n".padEnd(512, "\0")}real`);
     tar.entry({ name: "b.png" }, png);
     tar.entry({ name: "b.txt" }, "fine");
     tar.finalize();
