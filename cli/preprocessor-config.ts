@@ -1,8 +1,8 @@
 /** The `preprocessor_config.json` beside weights: image preprocessing, as Hugging Face's processors write it. */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { FileError, type ImageSize, type Sides, sidesOf } from "../compiler/index.ts";
-import { type Geometry, isRecord, readJson } from "../data/index.ts";
+import { FileError, type ImageSize, type Sides, shown, sidesOf } from "../compiler/index.ts";
+import { type Geometry, isRecord, mostTiles, readJson } from "../data/index.ts";
 import type { JsonRecord, PictureFit, Preprocessing } from "../dsl/index.ts";
 import { folderOf } from "./checkpoint.ts";
 import { checkedFields, unknownFields, type Wrong } from "./preprocessor-fields.ts";
@@ -51,7 +51,7 @@ export function preprocessingIn({ path, stored }: StoredPreprocessor, size: Imag
   const errorOf =
     (of: JsonRecord): Wrong =>
     (key, why) =>
-      new FileError(`${path}: "${key}" is ${JSON.stringify(of[key])}, ${why}`);
+      new FileError(`${path}: "${key}" is ${shown(of[key])}, ${why}`);
   const json = checkedFields(stored, errorOf(stored));
   const wrong = errorOf(json);
   if (json.do_resize === false) throw wrong("do_resize", "but images must be resized to the model's size");
@@ -98,8 +98,8 @@ function tilesOf(json: JsonRecord, wrong: Wrong): Pick<CheckpointPreprocessing, 
   if (json.crop_to_patches === undefined && json.max_patches === undefined) return {};
   if (!Number.isInteger(least) || (least as number) < 1)
     throw wrong("min_patches", "but must be an integer of at least 1");
-  if (!Number.isInteger(most) || (most as number) < (least as number))
-    throw wrong("max_patches", `but must be an integer of at least ${least}`);
+  if (!Number.isInteger(most) || (most as number) < (least as number) || (most as number) > mostTiles)
+    throw wrong("max_patches", `but must be an integer from ${least} to ${mostTiles}`);
   return { tiles: { least: least as number, most: most as number } };
 }
 

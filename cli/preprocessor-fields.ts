@@ -50,10 +50,12 @@ const notDone: readonly string[] = [
   ...["max_num_patches", "max_pixels", "merge_size", "min_pixels", "rescale_offset", "size_divisor"],
 ];
 
+const textOf = (value: unknown): string => (typeof value === "string" ? value : "");
+
 /** The class of the processor, such as "CLIP"; undefined if the file does not name one. */
 export const processorOf = (json: JsonRecord): string | undefined =>
   /^(\w+?)(ImageProcessor|FeatureExtractor)(Fast|Pil)?$/.exec(
-    String(json.image_processor_type ?? json.feature_extractor_type ?? ""),
+    textOf(json.image_processor_type ?? json.feature_extractor_type),
   )?.[1];
 
 /** The fields that the file has, and the defaults of its class for others. Throws for what nothing here does. */

@@ -2,6 +2,8 @@
 import { constants } from "node:fs";
 import { access, open as openFile, readFile, stat } from "node:fs/promises";
 import { availableParallelism } from "node:os";
+import { promisify } from "node:util";
+import zlib from "node:zlib";
 import sharp, { type Sharp } from "sharp";
 import { FileError, requireImageSize, type Sides, sidesOf } from "../compiler/index.ts";
 import { type Extent, readFrom } from "./extents.ts";
@@ -10,6 +12,7 @@ import { checkArea, fitted, type Geometry, pixelLimit } from "./fit.ts";
 import { overWhite, type Pixels, resizePixels } from "./pixels.ts";
 import type { Window } from "./resample.ts";
 import type { Interpolation } from "./resample-kernels.ts";
+import { checkFilterWork } from "./svg-filters.ts";
 import { cut, type Tiling, tileCount, tilesFor } from "./tiles.ts";
 
 // libvips caches operations by file name and would return the old image after a file changes.
@@ -231,6 +234,9 @@ async function open(input: Input, least: Sides, accepted: readonly string[] = fo
   const enlarge =
     found.format === "svg" ? Math.max(1, Math.ceil(least.width / width), Math.ceil(least.height / height)) : 1;
   const density = svgUnitsPerInch * enlarge;
+  if (found.format === "svg") {
+    checkFilterWork(await drawingText(input), { width: width * enlarge, height: height * enlarge });
+  }
   // Colour profiles are ignored, as in Pillow and thus in the training of published models.
   const options = { limitInputPixels: pixelLimit, failOn: "error", density, ignoreIcc: true } as const;
   const image = sharp(input, options).autoOrient();
@@ -238,6 +244,15 @@ async function open(input: Input, least: Sides, accepted: readonly string[] = fo
   const colours = inks ? image.pipelineColourspace("cmyk").toColourspace("cmyk") : image.toColourspace("srgb");
   return { image: colours, width: width * enlarge, height: height * enlarge, inks };
 }
+
+/** The text of an SVG file, which may be compressed. */
+async function drawingText(input: Input): Promise<string> {
+  const bytes = typeof input === "string" ? await readFile(input) : input;
+  const isCompressed = bytes[0] === 0x1f && bytes[1] === 0x8b;
+  return new TextDecoder().decode(isCompressed ? await gunzip(bytes, { maxOutputLength: 2 ** 28 }) : bytes);
+}
+
+const gunzip = promisify(zlib.gunzip);
 
 /** The encoded bytes of an image. */
 export const encodedBytes = async (source: ImageSource): Promise<Uint8Array> => {

@@ -83,7 +83,7 @@ export {
   tokenizerFrom,
   withTokens,
 } from "./text.ts";
-export type { Tiling } from "./tiles.ts";
+export { mostTiles, type Tiling } from "./tiles.ts";
 export { readVideos, spreadFrames, type Video } from "./videos.ts";
 export {
   type Augmentation,

@@ -31,7 +31,8 @@ export async function* jsonElements(file: string, onSkip: OnSkip): AsyncGenerato
     for (let i = 0; i < chunk.length; i += 1) {
       const found = scan(chunk[i]!);
       if (found === undefined) continue;
-      if (found === "no array") throw new FileError(`instruction file "${file}" is not a JSON array`);
+      if (found === "no array")
+        throw new FileError(`list "${file}" is not a JSON array; if it has a record per line, name it .jsonl`);
       if (found === "trailing") return onSkip({ name: file, reason: "text after its array is ignored" });
       held.push(chunk.subarray(start, i));
       start = i + 1;
@@ -48,9 +49,12 @@ export async function* jsonElements(file: string, onSkip: OnSkip): AsyncGenerato
     if (held.length * chunkBytes > maxElementBytes) break;
   }
   const end = scan(endOfFile);
-  if (end === "no array") throw new FileError(`instruction file "${file}" is empty`);
+  if (end === "no array") throw new FileError(`list "${file}" is empty`);
   if (end === "cut")
-    onSkip({ name: file, reason: `it is cut off, or has an unclosed quote, after ${elements} elements` });
+    onSkip({
+      name: file,
+      reason: `it is cut off, or has an unclosed quote, after ${elements} ${elements === 1 ? "element" : "elements"}`,
+    });
 }
 
 const endOfFile = -1;

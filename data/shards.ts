@@ -29,8 +29,12 @@ export async function* entriesOf(shard: string): AsyncGenerator<TarEntry, void, 
   let failure: Error | undefined;
   let wake = () => {};
   tar.on("entry", ({ name, type, size = 0, ...header }, stream, next) => {
-    // The package's types lack this field, which it has provided since version 3.1.
-    found.push({ name, type, size, offset: (header as unknown as { byteOffset: number }).byteOffset });
+    // The package's types lack these fields, which it has provided since version 3.1.
+    const { byteOffset, pax } = header as unknown as {
+      byteOffset: number;
+      pax: Readonly<Record<string, string>> | null;
+    };
+    found.push({ name, type: isSparse(pax) ? "sparse file" : type, size, offset: byteOffset });
     stream.on("end", next);
     stream.on("error", () => {}); // the tar's own error is reported
     stream.resume();
@@ -79,6 +83,10 @@ export async function* entriesOf(shard: string): AsyncGenerator<TarEntry, void, 
   }
 }
 
+/** GNU tar's sparse files: their bytes begin with a list of ranges, and zeros are left out. */
+const isSparse = (pax: Readonly<Record<string, string>> | null): boolean =>
+  pax !== null && Object.keys(pax).some((key) => key.startsWith("GNU.sparse."));
+
 export interface Place {
   readonly key: string;
   readonly extension: string;
@@ -93,7 +101,7 @@ export function placeOf({ name, type }: TarEntry, shard: string, onSkip: OnSkip)
   if (type !== "file" && type !== "contiguous-file") {
     onSkip({
       name: `${shard}/${name}`,
-      reason: `it is a ${type ?? "entry of unknown type"}, only regular files are read`,
+      reason: `it is ${type ? `a ${type}` : "an entry of unknown type"}, only regular files are read`,
     });
     return undefined;
   }

@@ -24,14 +24,17 @@ export interface Tiles {
   readonly rows: number;
 }
 
+/** Tiles of an image at most: all grids of fewer are compared for every image. */
+export const mostTiles = 1024;
+
 /**
  * The grid whose aspect ratio is nearest to the image's; among equal ones the smallest, or a larger one if the image
  * has more than half as many pixels as that. Throws UsageError for invalid bounds.
  */
 export function tilesFor(picture: Sides, { size, least, most }: Pick<Tiling, "size" | "least" | "most">): Tiles {
-  if (!(Number.isInteger(least) && Number.isInteger(most) && 1 <= least && least <= most))
+  if (!(Number.isInteger(least) && Number.isInteger(most) && 1 <= least && least <= most && most <= mostTiles))
     throw new UsageError(
-      `invalid range of ${least} to ${most} tiles: expected integers of at least 1, in ascending order`,
+      `invalid range of ${least} to ${most} tiles: expected integers from 1 to ${mostTiles}, in ascending order`,
     );
   const shape = picture.width / picture.height;
   const pixels = picture.width * picture.height;

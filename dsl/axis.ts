@@ -13,7 +13,7 @@ export function axis<const N extends string>(name: N, size: Dim | string): Axis<
   if (typeof size === "string") return { name, size: symbol(size) };
   if (typeof name !== "string") throw new UsageError(`the name of an axis must be a string, got ${kindOfValue(name)}`);
   // An axis may be empty, such as the past before the first token; no tensor has one.
-  if (typeof size === "number" ? !(Number.isInteger(size) && size >= 0) : !isSymbolic(size))
+  if (typeof size === "number" ? !(Number.isSafeInteger(size) && size >= 0) : !isSymbolic(size))
     throw new UsageError(
       `the size of axis "${name}" must be a positive integer or a symbol, got ${typeof size === "number" ? size : kindOfValue(size)}`,
     );

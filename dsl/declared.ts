@@ -55,8 +55,12 @@ export function valueFaults(at: string, value: unknown, holders: readonly unknow
   if (typeof value === "string" || typeof value === "boolean") return [];
   if (typeof value === "number" && !Number.isNaN(value)) return [];
   if (holders.includes(value)) return [`${at} contains itself`];
-  if (!Array.isArray(value) && !isPlain(value))
-    return [`${at} is ${kindOfValue(value)}; expected a number, a string, a boolean, or a list or group of those`];
+  // A Date, a Map or a typed array has no fields that could be stored as settings.
+  const builtIn = /^\[object (?!Object\])(\w+)\]$/.exec(Object.prototype.toString.call(value))?.[1];
+  if (!Array.isArray(value) && (!isPlain(value) || builtIn !== undefined))
+    return [
+      `${at} is ${isPlain(value) ? `a value of type ${builtIn}` : kindOfValue(value)}; expected a number, a string, a boolean, or a list or group of those`,
+    ];
   return Object.entries(value).flatMap(([key, inner]) => valueFaults(`${at}.${key}`, inner, [...holders, value]));
 }
 

@@ -4,7 +4,6 @@ import { join } from "node:path";
 import { type BundleManifest, compileBundle } from "../../backends/webgpu/index.ts";
 import { inputName, isParameter, type Node, type Precision, type SizedAxis, UsageError } from "../../compiler/index.ts";
 import {
-  makeFolder,
   type ParameterSource,
   type TensorToWrite,
   writeFileAtomically,
@@ -14,6 +13,7 @@ import { adapterNamed, anyGpu } from "../adapters.ts";
 import { weightsOf } from "../checkpoint.ts";
 import { type GraphChoice, loadConfigured } from "../load.ts";
 import { bytes, json, table } from "../output.ts";
+import { inOutputFolder } from "../output-folder.ts";
 import { openParameters } from "../parameters.ts";
 import { type SizeArguments, sizesOf } from "../sizes.ts";
 import { exportCommand } from "./export.ts";
@@ -53,13 +53,14 @@ async function writeBundle(source: string, args: CompileArguments): Promise<numb
   const { graph: bound, manifest, shaders } = compileBundle(graph, { sizes, dtype, precision, facts });
   const parameters = await openParameters(bound, model, weights, args.seed, own);
   try {
-    await makeFolder(args.out);
-    const tensors = bound.inputs.filter(isParameter).map((n) => streamed(n, parameters));
-    await writeSafetensors(join(args.out, "weights.safetensors"), tensors);
-    for (const [name, text] of shaders) await writeFileAtomically(join(args.out, name), text);
-    await cp(new URL("../../backends/webgpu/bundle/run.js", import.meta.url), join(args.out, "run.js"));
-    // The manifest is written last: a folder with one is complete.
-    await writeFileAtomically(join(args.out, "manifest.json"), `${json(manifest)}\n`);
+    await inOutputFolder(args.out, async () => {
+      const tensors = bound.inputs.filter(isParameter).map((n) => streamed(n, parameters));
+      await writeSafetensors(join(args.out, "weights.safetensors"), tensors);
+      for (const [name, text] of shaders) await writeFileAtomically(join(args.out, name), text);
+      await cp(new URL("../../backends/webgpu/bundle/run.js", import.meta.url), join(args.out, "run.js"));
+      // The manifest is written last: a folder with one is complete.
+      await writeFileAtomically(join(args.out, "manifest.json"), `${json(manifest)}\n`);
+    });
   } finally {
     await parameters.dispose();
   }

@@ -3,7 +3,6 @@ import { join } from "node:path";
 import { graphSymbols, inputName, isFeed, isParameter, nodesOf, printGraph, printType } from "../../compiler/index.ts";
 import {
   escapeControls,
-  makeFolder,
   ownLayout,
   tensorsInLayout,
   writeFileAtomically,
@@ -11,6 +10,7 @@ import {
 } from "../../runtime/index.ts";
 import { importedWeights, readOnnxModel } from "../imported-model.ts";
 import { bytes, json, table } from "../output.ts";
+import { inOutputFolder } from "../output-folder.ts";
 
 export interface ImportArguments {
   /** The output folder. */
@@ -23,11 +23,12 @@ export interface ImportArguments {
 export async function importCommand(source: string, args: ImportArguments): Promise<number> {
   const { graph, parameters, notes, opset } = await readOnnxModel(source, args.size);
   const layout = ownLayout(graph);
-  await makeFolder(args.out);
-  const weights = join(args.out, "model.safetensors");
-  await writeSafetensors(weights, tensorsInLayout(layout, importedWeights(source, parameters)));
-  // The graph is written last: a folder with one is complete.
-  await writeFileAtomically(join(args.out, "model.graph"), printGraph(graph));
+  await inOutputFolder(args.out, async () => {
+    const weights = join(args.out, "model.safetensors");
+    await writeSafetensors(weights, tensorsInLayout(layout, importedWeights(source, parameters)));
+    // The graph is written last: a folder with one is complete.
+    await writeFileAtomically(join(args.out, "model.graph"), printGraph(graph));
+  });
   const size = layout.reduce((n, t) => n + 4 * t.shape.reduce((k, d) => k * d, 1), 0);
   const facts = {
     folder: args.out,

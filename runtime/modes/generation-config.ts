@@ -72,7 +72,7 @@ export function generationConfig(json: JsonRecord, wrong: Wrong): GenerationConf
     !fields.applied.has(field) &&
     field !== "early_stopping" &&
     !(ofSampling.includes(field) && !samples) &&
-    !(off[field] ?? []).includes(value);
+    !(Object.hasOwn(off, field) && off[field]!.includes(value));
   const tokens = tokensOf(fields);
   return {
     tokens,

@@ -155,11 +155,11 @@ function decodePiece(
   } catch (error) {
     if (!(error instanceof ValueFault)) throw error;
     const place = `tensor ${quoted(tensor.name)}, element ${start + at + error.index}`;
-    throw fileError(
-      tensor.file,
-      `${place}: ${error.message}`,
-      "store the tensor in a dtype that heddle can read without loss",
-    );
+    const hint =
+      dtype === "f16"
+        ? "choose f32, whose range is larger"
+        : "store the tensor in a dtype that heddle can read without loss";
+    throw fileError(tensor.file, `${place}: ${error.message}`, hint);
   }
 }
 

@@ -31,12 +31,19 @@ test("a page's drop without a file is no picture", async () => {
   await expect(picture(any(undefined), { size: 8 })).rejects.toThrow("an image must be a File, a Blob, a URL, bytes");
 });
 
+test("a size that is no exact integer is no size", () => {
+  expect(() => h.axis("a", 1e300)).toThrow('the size of axis "a" must be a positive integer or a symbol, got 1e+300');
+});
+
 describe("defaults that are no settings", () => {
   const circle: Record<string, unknown> = { side: 8 };
   circle.inner = { circle };
   test.each([
     [circle, "bad.config.inner.circle contains itself"],
     [{ a: Number.NaN }, "bad.config.a is the number NaN; expected a number"],
+    [{ a: new Date(0) }, "bad.config.a is a value of type Date; expected a number"],
+    [{ a: { b: new Float32Array(2) } }, "bad.config.a.b is a value of type Float32Array; expected a number"],
+    [{ a: new Map([["b", 1]]) }, "bad.config.a is a value of type Map; expected a number"],
     [{ a: 5n }, "bad.config.a is the bigint 5; expected a number"],
     [{ a: [1, () => 1] }, "bad.config.a.1 is a function; expected a number"],
   ])("of a model are named (%#)", (config, says) => {

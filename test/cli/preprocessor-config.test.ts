@@ -76,6 +76,8 @@ describe("a preprocessor_config.json", () => {
       { image_processor_type: "LevitImageProcessor" },
       /"image_processor_type" is "LevitImageProcessor", whose resizing is not supported/,
     ],
+    [{ size: 224, crop_to_patches: true, max_patches: 1e9 }, /"max_patches" is 1000000000, .* integer from 1 to 1024/],
+    [{ size: 224, resample: "3".repeat(50_000) }, /"resample" is "3{119}…, but must be one of/],
   ])("is refused by the field that nothing here does: %j", async (json, message) => {
     await expect(geometry(json)).rejects.toThrow(message);
   });

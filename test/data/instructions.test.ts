@@ -105,7 +105,7 @@ describe("an instruction list", () => {
   });
 
   it("is refused by name where it is no JSON array, or is not there", async () => {
-    await expect(read('{"a": 1}')).rejects.toThrow(/data.json" is not a JSON array/);
+    await expect(read('{"a": 1}')).rejects.toThrow(/data.json" is not a JSON array; .* name it .jsonl/);
     await expect(read("")).rejects.toThrow(/data.json" is empty/);
     const folder = temporaryFolder();
     await expect(readOnce([join(folder, "x.json")], "conversations")).rejects.toThrow(FileError);

@@ -1,6 +1,7 @@
 import { open, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import fc from "fast-check";
+import { pack } from "tar-stream";
 import { describe, expect, it } from "vitest";
 import { FileError } from "../../compiler/index.ts";
 import { picture, readOnce, type TarEntry, tarBytes, temporaryFolder, writeTar } from "./support.ts";
@@ -109,6 +110,32 @@ describe("a shard", () => {
     expect(skipped).toEqual([
       [4, "/../up.png", "its path points outside the shard's folder"],
       [1, "/link.png", "it is a symlink, only regular files are read"],
+    ]);
+  });
+
+  it("has no sparse files, whose bytes are not their content, and no entries of other types", async () => {
+    const tar = pack();
+    const named = { "GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.name": "a.txt" };
+    tar.entry({ name: "a.png" }, png);
+    tar.entry({ name: "a.txt", pax: named } as { name: string }, `${"1\n0\n4\n".padEnd(512, "\0")}real`);
+    tar.entry({ name: "b.png" }, png);
+    tar.entry({ name: "b.txt" }, "fine");
+    tar.finalize();
+    const bytes = Buffer.concat(await Array.fromAsync(tar as AsyncIterable<Buffer>));
+    const last = bytes.lastIndexOf("b.png");
+    bytes[last + 156] = "Z".charCodeAt(0);
+    bytes.fill(" ", last + 148, last + 156);
+    const sum = bytes.subarray(last, last + 512).reduce((n, byte) => n + byte, 0);
+    bytes.write(`${sum.toString(8).padStart(6, "0")}\0 `, last + 148);
+    const shard = join(temporaryFolder(), "0.tar");
+    await writeFile(shard, bytes);
+    const { samples, skipped } = await readOnce([shard], "pairs");
+    expect(samples).toEqual([]);
+    expect(skipped.map(({ reason }) => reason)).toEqual([
+      "it is a sparse file, only regular files are read",
+      "it is an entry of unknown type, only regular files are read",
+      "it has no caption (.txt or .json) next to it in the shard",
+      "it has no image (.jpg, .jpeg, .png, .webp)",
     ]);
   });
 

@@ -56,6 +56,7 @@ describe("a picture", () => {
       [0, 3],
       [3, 2],
       [1, 2.5],
+      [1, 2 ** 31], // all grids up to it would be compared
     ] as const)
       expect(() => tilesFor({ width: 2, height: 1 }, { size: 8, least, most })).toThrow(/invalid range of .* tiles/);
   });

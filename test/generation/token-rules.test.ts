@@ -57,6 +57,7 @@ describe("generation_config.json", () => {
       tokens: { decoderStart: 1 },
       unapplied: ["do_sample", "temperature", "repetition_penalty"],
     });
+    expect(read({ constructor: 1, toString: 1 }).unapplied).toEqual(["constructor", "toString"]);
     expect(() => read({ eos_token_id: "2" })).toThrow("eos_token_id must be a token id or a list of them");
     expect(() => read({ bad_words_ids: [[3, 4]] })).toThrow("bad_words_ids must be a list of lists of one token id");
     expect(() => read({ num_beams: 0 })).toThrow("num_beams must be an integer of at least 1");

@@ -198,7 +198,7 @@ test("a preprocessor_config.json says how many tiles a picture becomes, unless t
     expect(await said({ max_patches: 3 }, "--set", "mostTiles=4")).toContain("1 to 4 tiles and a thumbnail");
     expect(await said({ max_patches: 1 })).toContain("8 × 8, squash");
     expect(await said({ max_patches: 1 }, "--set", "leastTiles=2")).toContain("at least 2 tiles and at most 1");
-    expect(await said({ max_patches: 0 })).toContain('"max_patches" is 0, but must be an integer of at least 1');
+    expect(await said({ max_patches: 0 })).toContain('"max_patches" is 0, but must be an integer from 1 to 1024');
     copyFileSync(join(folderOf("llava"), "config.json"), join(at, "config.json"));
     expect(await said({ crop_to_patches: true })).toContain(
       "it cuts images into tiles, but the model takes whole images",

@@ -1,8 +1,8 @@
 /** `heddle evaluate <model>`: evaluates a model on local data, by the protocols that papers report. */
 import { Command, InvalidArgumentError, Option } from "commander";
 import { UsageError } from "../../../compiler/index.ts";
-import { makeFolder } from "../../../runtime/index.ts";
 import { collect, positiveNumber, seed, wholeNumber } from "../../option-values.ts";
+import { inOutputFolder } from "../../output-folder.ts";
 import { runFlags } from "../run/flags.ts";
 import { openModel } from "../run/opened-model.ts";
 import { usualProbe } from "./attentive.ts";
@@ -76,8 +76,9 @@ async function evaluate(source: string, options: EvaluateOptions): Promise<void>
   const protocol = protocolNamed(options.protocol);
   requireTaken(options);
   const named = await openModel(source, options);
-  if (options.out !== undefined) await makeFolder(options.out); // fails before anything is computed
-  const outcome = await protocol.run(named, options);
+  const evaluated = () => protocol.run(named, options);
+  // A folder that cannot be created is an error before anything is computed.
+  const outcome = await (options.out === undefined ? evaluated() : inOutputFolder(options.out, evaluated));
   const { weights, data } = options;
   const evaluation = { ...outcome, protocol: options.protocol, model: named.name, weights, data };
   if (options.out !== undefined) await writeEvaluation(options.out, evaluation);

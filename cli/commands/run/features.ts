@@ -4,7 +4,6 @@ import { type Graph, type HostTensor, type SizedAxis, selectOutputs, UsageError 
 import type { FeaturesMode } from "../../../dsl/index.ts";
 import {
   graphForRows,
-  makeFolder,
   permute,
   type RowsResult,
   runRows,
@@ -12,6 +11,7 @@ import {
   writeSafetensors,
 } from "../../../runtime/index.ts";
 import { json } from "../../output.ts";
+import { inOutputFolder } from "../../output-folder.ts";
 import { graphOf, modeOf, type NamedModel, openModel, say, withWeights } from "./opened-model.ts";
 import type { RunOptions } from "./options.ts";
 import { albumOf, pictureFeeds, preprocessingFor, requirePictures } from "./pictures.ts";
@@ -46,32 +46,33 @@ export async function featuresCommand(source: string, options: FeaturesOptions):
   const graph = selectOutputs(whole, blocks.map(outputName));
   const preprocessing = await preprocessingFor(named, graph, "features", options);
   const grid = tokenGrid(graph, preprocessing.geometry.size, mode.grid?.(named.config!));
-  await makeFolder(options.out);
-  const written = await withWeights(named, graph, options, async (model) => {
-    const batch = Math.min(options.batch, options.image.length);
-    const { fit } = preprocessing.geometry;
-    const album = albumOf(preprocessing);
-    const rows = {
-      count: options.image.length,
-      batch,
-      full: model.fixed,
-      feeds: pictureFeeds(options.image, album),
-    };
-    const session = await model.session(graphForRows(graph, rows));
-    const progress = startProgress({ description: "features", total: rows.count, unit: "images" });
-    let [done, shape]: [number, MapShape] = [0, [0, 0, 0]];
-    model.onParts((parts) => progress.update(done, { parts }));
-    try {
-      for await (const result of runRows(session, rows)) {
-        shape = await writeMaps(result, before, grid, files, { model: source, fit });
-        done = result.from + result.count;
-        progress.update(done);
+  const written = await inOutputFolder(options.out, () =>
+    withWeights(named, graph, options, async (model) => {
+      const batch = Math.min(options.batch, options.image.length);
+      const { fit } = preprocessing.geometry;
+      const album = albumOf(preprocessing);
+      const rows = {
+        count: options.image.length,
+        batch,
+        full: model.fixed,
+        feeds: pictureFeeds(options.image, album),
+      };
+      const session = await model.session(graphForRows(graph, rows));
+      const progress = startProgress({ description: "features", total: rows.count, unit: "images" });
+      let [done, shape]: [number, MapShape] = [0, [0, 0, 0]];
+      model.onParts((parts) => progress.update(done, { parts }));
+      try {
+        for await (const result of runRows(session, rows)) {
+          shape = await writeMaps(result, before, grid, files, { model: source, fit });
+          done = result.from + result.count;
+          progress.update(done);
+        }
+      } finally {
+        progress.dispose();
       }
-    } finally {
-      progress.dispose();
-    }
-    return options.image.map((image, i): FeatureFile => ({ image, file: files[i]!, blocks, shape }));
-  });
+      return options.image.map((image, i): FeatureFile => ({ image, file: files[i]!, blocks, shape }));
+    }),
+  );
   if (options.json) process.stdout.write(`${json(written)}\n`);
   else
     say(

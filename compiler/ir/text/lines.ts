@@ -20,6 +20,7 @@ import {
   Return,
   Stray,
   SymbolWord,
+  shownImage,
   Value,
 } from "./tokens.ts";
 import { spanOf } from "./tree.ts";
@@ -105,7 +106,8 @@ function tooDeep(line: readonly IToken[], braces: number): IToken | undefined {
   });
 }
 
-function strayMessage({ image, tokenType }: IToken, depth: number, opens: boolean): string {
+function strayMessage(token: IToken, depth: number, opens: boolean): string {
+  const [{ tokenType }, image] = [token, shownImage(token)];
   if (depth === 0)
     return `outside of braces a line begins with graph @name(, function @name( or symbol name, not with "${image}"`;
   if (opens && tokenType !== CloseRound && tokenType !== CloseSquare)

@@ -1,11 +1,11 @@
 /** Messages of syntax errors: what is expected, and what was found. */
 import { EOF, type IParserErrorMessageProvider, type IToken, type TokenType, tokenLabel } from "chevrotain";
-import { NewLine } from "./tokens.ts";
+import { NewLine, shownImage } from "./tokens.ts";
 
 const found = (token: IToken): string =>
   token.tokenType === NewLine || token.tokenType === EOF
     ? `the ${token.tokenType === EOF ? "text" : "line"} ends`
-    : `there is ${JSON.stringify(token.image)}`;
+    : `there is ${JSON.stringify(shownImage(token))}`;
 
 const expected = (types: readonly TokenType[]): string =>
   [...new Set(types.map((t) => (t === EOF ? "the end of the text" : tokenLabel(t))))]

@@ -1,5 +1,5 @@
 /** The lexer of the text form. */
-import { createToken, type IToken, Lexer, type TokenType } from "chevrotain";
+import { type CustomPatternMatcherReturn, createToken, type IToken, Lexer, type TokenType } from "chevrotain";
 import { InternalError } from "../../diagnostics/error.ts";
 import type { Mistake } from "../../diagnostics/render.ts";
 import { spanOf } from "./tree.ts";
@@ -50,6 +50,36 @@ export const Numeral = createToken({
   pattern: /\d+(\.\d+)?([eE][+-]?\d+)?/,
 });
 export const OpenRound = sign("OpenRound", "(");
+/** Shorter lists are left to the grammar. */
+const fewestNumbers = 32;
+const listedNumber = /[ \t]*(-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)[ \t]*([,\]])/y;
+
+/** The list of numbers at an offset of the text, as chevrotain takes the match of a pattern; null if there is none. */
+function numberList(text: string, offset: number): CustomPatternMatcherReturn | null {
+  if (text[offset] !== "[") return null;
+  const payload: number[] = [];
+  listedNumber.lastIndex = offset + 1;
+  for (let found = listedNumber.exec(text); found; found = listedNumber.exec(text)) {
+    payload.push(Number(found[1]));
+    if (found[2] === ",") continue;
+    return payload.length < fewestNumbers
+      ? null
+      : Object.assign([text.slice(offset, listedNumber.lastIndex)] as [string], { payload });
+  }
+  return null;
+}
+
+/**
+ * A list of many plain numbers on one line, such as the values of a table, as one token whose payload are the numbers:
+ * a token and a syntax tree for each number would take most of the time and memory of reading a graph with tables.
+ */
+export const NumberList = createToken({
+  name: "NumberList",
+  label: '"["',
+  pattern: { exec: numberList },
+  line_breaks: false,
+  start_chars_hint: ["["],
+});
 export const CloseRound = sign("CloseRound", ")");
 export const OpenCurly = sign("OpenCurly", "{");
 export const CloseCurly = sign("CloseCurly", "}");
@@ -83,6 +113,7 @@ export const vocabulary: TokenType[] = [
   Callable,
   Text,
   Numeral,
+  NumberList, // before the bracket that it begins with
   ...brackets,
   ...signs,
 ];
@@ -97,6 +128,9 @@ const lexer = new Lexer(
   ],
   { positionTracking: "full", ensureOptimizations: false },
 );
+
+/** A token's text in messages: a list of numbers, which may be very long, by its bracket. */
+export const shownImage = ({ tokenType, image }: IToken): string => (tokenType === NumberList ? "[" : image);
 
 export interface Lexed {
   /** The tokens in order. */

@@ -42,6 +42,13 @@ export type Value =
       readonly index: Expression | undefined;
       readonly span: Span;
     }
+  /** A list of plain numbers, read as one token; `index` as in a list. */
+  | {
+      readonly kind: "numbers";
+      readonly numbers: readonly number[];
+      readonly index: Expression | undefined;
+      readonly span: Span;
+    }
   | { readonly kind: "sized"; readonly name: Word; readonly size: Expression; readonly span: Span }
   | { readonly kind: "call"; readonly name: Word; readonly args: readonly Argument[]; readonly span: Span };
 

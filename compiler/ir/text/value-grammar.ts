@@ -9,6 +9,7 @@ import {
   Equals,
   Identifier,
   Minus,
+  NumberList,
   Numeral,
   OpenRound,
   OpenSquare,
@@ -215,17 +216,31 @@ export abstract class ValueParser extends EmbeddedActionsParser {
   protected readonly list: ParserMethod<[], ValueTree> = this.RULE(
     "list",
     () => {
-      const items: ValueTree[] = [];
-      const first = this.CONSUME(OpenSquare);
-      this.MANY_SEP({ SEP: Comma, DEF: () => items.push(this.SUBRULE(this.value)) });
-      let last = this.CONSUME(CloseSquare);
+      const first = this.LA(1);
+      const items = this.OR([
+        {
+          ALT: () => {
+            const numbers = this.CONSUME(NumberList).payload as readonly number[];
+            return { kind: "numbers" as const, numbers };
+          },
+        },
+        {
+          ALT: () => {
+            const items: ValueTree[] = [];
+            this.CONSUME(OpenSquare);
+            this.MANY_SEP({ SEP: Comma, DEF: () => items.push(this.SUBRULE(this.value)) });
+            this.CONSUME(CloseSquare);
+            return { kind: "list" as const, items };
+          },
+        },
+      ]);
       const index = this.OPTION(() => {
         this.CONSUME2(OpenSquare);
         const expression = this.SUBRULE(this.expression);
-        last = this.CONSUME2(CloseSquare);
+        this.CONSUME2(CloseSquare);
         return expression;
       });
-      return { kind: "list" as const, items, index, span: spanBetween(first, last) };
+      return { ...items, index, span: spanBetween(first, this.LA(0)) };
     },
     inLine,
   );

@@ -70,13 +70,14 @@ export function readInteger(e: Expression, bindings: Bindings): number {
 /** A literal, or `[0.1, 0.2][i]`: the item at the iteration. */
 export function readLiteral(value: Value, bindings: Bindings): number {
   if (value.kind === "expression") return readNumber(value.expression, bindings);
-  if (value.kind !== "list" || !value.index) {
+  if ((value.kind !== "list" && value.kind !== "numbers") || !value.index) {
     throw new TextFault(value.span, "a number is expected here, or a list with an iteration: [0.1, 0.2][i]");
   }
   const at = readInteger(value.index, bindings);
-  const item = value.items[at];
-  if (item) return readLiteral(item, bindings);
-  throw new TextFault(value.index.span, `the list has ${value.items.length} items, and item ${at} is asked for`);
+  const items = value.kind === "list" ? value.items : value.numbers;
+  const item = items[at];
+  if (item !== undefined) return typeof item === "number" ? item : readLiteral(item, bindings);
+  throw new TextFault(value.index.span, `the list has ${items.length} items, and item ${at} is asked for`);
 }
 
 /** A name: bare, or in quotes with `{i}` for an iteration. */
@@ -184,6 +185,7 @@ export function readAttr(kind: AttrKind, value: Value, label: string, bindings: 
     case "number":
       return isNumeric(value, bindings) ? readLiteral(value, bindings) : wrong();
     case "numbers":
+      if (value.kind === "numbers" && !value.index) return value.numbers;
       return items().map((v) => (isNumeric(v, bindings) ? readLiteral(v, bindings) : wrong()));
     case "boolean":
       return booleans.get(loneWord(value)?.text) ?? wrong();
@@ -211,7 +213,7 @@ const bareName = (value: Value, bindings: Bindings): string | undefined =>
 function isNumeric(value: Value, bindings: Bindings): boolean {
   const word = loneWord(value)?.text;
   if (word !== undefined) return typeof bindings.get(word) === "number" || words.has(word);
-  return value.kind === "expression" || (value.kind === "list" && value.index !== undefined);
+  return value.kind === "expression" || ("index" in value && value.index !== undefined);
 }
 
 function sizedAxis(value: Value, bindings: Bindings): Axis | undefined {

@@ -3,6 +3,7 @@ import { dataFormats } from "./data-formats.ts";
 import type { Format } from "./format.ts";
 import { onnxFormats } from "./onnx-formats.ts";
 import { pictureFormats } from "./picture-formats.ts";
+import { processorFormats } from "./processor-formats.ts";
 import { runFormats } from "./run-formats.ts";
 import { textFormats } from "./text-formats.ts";
 import { tokenizerFormats } from "./tokenizer-formats.ts";
@@ -14,6 +15,7 @@ export const formats: readonly Format[] = [
   ...dataFormats,
   ...pictureFormats,
   ...tokenizerFormats,
+  ...processorFormats,
   ...runFormats,
   ...onnxFormats,
 ];

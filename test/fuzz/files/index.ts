@@ -64,7 +64,7 @@ async function keep(name: string, seeds: SeedRange): Promise<void> {
 /** Runs seeds until the last, or until one kills the thread, which is then a finding and counts as done. */
 async function runSeeds(name: string, [first, last]: SeedRange): Promise<void> {
   const at = new Int32Array(new SharedArrayBuffer(4));
-  at[0] = first;
+  at[0] = first - 1; // until its modules are loaded
   const worker = new Worker(new URL("./worker.ts", import.meta.url), {
     workerData: { name, from: first, to: last, at },
     resourceLimits: { maxOldGenerationSizeMb: 1024 },
@@ -77,7 +77,8 @@ async function runSeeds(name: string, [first, last]: SeedRange): Promise<void> {
     if (at[0] !== seen) [seen, since] = [at[0]!, now];
     const isLarge = process.memoryUsage.rss() > mostBytes;
     if (isLarge) why = `the process holds more than ${mostBytes / 2 ** 30} GiB`;
-    if (isLarge || now - since > patience) void worker.terminate();
+    const isLoading = at[0]! < first && now - since < 10 * patience;
+    if (isLarge || (now - since > patience && !isLoading)) void worker.terminate();
     else if (now - saved > saveEvery && at[0]! > first) [saved] = [now, void keep(name, [first, at[0]!])];
   }, 250);
   const ended = await new Promise<string | undefined>((resolve) => {
@@ -85,6 +86,7 @@ async function runSeeds(name: string, [first, last]: SeedRange): Promise<void> {
     worker.on("exit", (code) => resolve(code === 0 ? undefined : why));
   });
   clearInterval(watch);
-  if (ended !== undefined) tell(name, `${name} seed ${at[0]}: ${ended}`);
-  await keep(name, [first, ended === undefined ? last : at[0]! + 1]);
+  const seed = Math.max(first, at[0]!);
+  if (ended !== undefined) tell(name, `${name} seed ${seed}: ${ended}`);
+  await keep(name, [first, ended === undefined ? last : seed + 1]);
 }

@@ -3,6 +3,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { modelOfFolder } from "../../../cli/checkpoint.ts";
 import { readIndex, searched, writeIndex } from "../../../cli/commands/run/retrieval-index.ts";
+import { recordName } from "../../../cli/family-name.ts";
 import { flattened, ownConfigOf } from "../../../cli/own-config.ts";
 import { sizedBySources } from "../../../cli/stages/sizes.ts";
 import { nearest } from "../../../data/index.ts";
@@ -92,7 +93,7 @@ export const weightFormats: readonly Format[] = [
     read: async (folder) => {
       const model = await modelOfFolder(folder);
       configure(model, {});
-      requireKinds(model.config, bundledModels.find((m) => m.name === model.name)!.config);
+      requireKinds(model.config, bundledModels.find((m) => m.name === recordName(model))!.config);
     },
   },
   {
@@ -104,7 +105,7 @@ export const weightFormats: readonly Format[] = [
     read: async (folder) => {
       const model = await modelOfFolder(folder);
       configure(model, {});
-      requireKinds(model.config, bundledModels.find((m) => m.name === model.name)!.config);
+      requireKinds(model.config, bundledModels.find((m) => m.name === recordName(model))!.config);
     },
   },
   {
