@@ -16,7 +16,7 @@ export function launchedProcess(pid: number): LaunchedProcess | undefined {
     const entries = readFileSync(`/proc/${pid}/environ`, "latin1").split("\0");
     const environment = Object.fromEntries(entries.map((entry) => entry.split("=", 2)));
     const launch = launchOf(environment);
-    return launch && { pid, command: commandOf(pid), job: jobOf(pid, environment), launch };
+    return launch && { pid, command: commandOf(pid), job: jobOf(pid, environment, launch), launch };
   } catch {
     return undefined;
   }
@@ -77,13 +77,14 @@ const isSameLaunch = (a: LaunchedProcess, b: LaunchedProcess): boolean =>
 const commandOf = (pid: number): string => readFileSync(`/proc/${pid}/cmdline`, "latin1");
 
 /**
- * The launcher's number for it. MPICH's has none, and starts each rank in a session of its own: the one who started that.
- * A session whose first process has ended, or is outside of this container (session 0), is known by its number alone.
+ * The launcher's number for it. MPICH's has none, and starts each rank in a session of its own: the one who started that,
+ * since several may run in one step of Slurm. A session whose first process has ended, or is outside of this container
+ * (session 0), is known by its number alone.
  */
-function jobOf(pid: number, environment: Readonly<Record<string, string>>): string {
+function jobOf(pid: number, environment: Readonly<Record<string, string>>, { vendor }: Launch): string {
   const { PMIX_NAMESPACE, SLURM_JOB_ID, SLURM_STEP_ID } = environment;
   if (PMIX_NAMESPACE) return PMIX_NAMESPACE;
-  if (SLURM_JOB_ID) return `${SLURM_JOB_ID}.${SLURM_STEP_ID}`;
+  if (SLURM_JOB_ID && vendor !== "mpich") return `${SLURM_JOB_ID}.${SLURM_STEP_ID}`;
   const { session } = statOf(pid);
   return existsSync(`/proc/${session}/stat`) ? `started by ${statOf(session).parent}` : `session ${session}`;
 }

@@ -15,14 +15,12 @@ afterEach(() => {
 });
 
 /** A process that looks like a rank, once it has printed a line. */
-async function rank(
-  number: number,
-  of: number,
-  env: Readonly<Record<string, string>> = {},
-  comment = "",
-): Promise<ChildProcess> {
+const rank = (number: number, of: number, env: Readonly<Record<string, string>> = {}, comment = "") =>
+  task({ ...env, PMI_SIZE: `${of}`, PMI_RANK: `${number}` }, comment);
+
+async function task(env: Readonly<Record<string, string>>, comment = ""): Promise<ChildProcess> {
   const child = spawn(process.execPath, ["-e", `console.log(); setInterval(() => {}, 1000)${comment}`], {
-    env: { ...process.env, ...env, PMI_SIZE: `${of}`, PMI_RANK: `${number}` },
+    env: { ...process.env, ...env },
     stdio: ["ignore", "pipe", "ignore"],
   });
   started.push(child);
@@ -103,6 +101,24 @@ describe.runIf(process.platform === "linux")("ranks that end before they have co
     const ranks = startingRanks(pids[0]!);
     ranks.look();
     expect(ranks.unseen()).toEqual([2]);
+  });
+
+  it("are found in their step of a Slurm job, with the number that Slurm started on the machine", async () => {
+    const node = { SLURM_STEP_TASKS_PER_NODE: "2(x2),1", SLURM_NODEID: "1" };
+    const step = (rank: number, id: number) => ({
+      SLURM_JOB_ID: "7",
+      SLURM_STEP_ID: `${id}`,
+      SLURM_STEP_NUM_TASKS: "5",
+      SLURM_PROCID: `${rank}`,
+      ...node,
+    });
+    const [two, three] = [await task(step(2, 0)), await task(step(3, 0)), await task(step(4, 1))];
+    const ranks = startingRanks(two.pid!);
+    ranks.look();
+    expect([ranks.unseen(), ranks.missing()]).toEqual([[0, 1, 4], { count: 0, of: 2 }]);
+    await kill(three);
+    expect(ranks.ended()).toEqual([{ rank: 3, pid: three.pid }]);
+    expect(startingRanks(two.pid!).missing()).toEqual({ count: 1, of: 2 });
   });
 
   it("are missing where not even a wrapper of theirs is left, among those that the launcher started here", async () => {
