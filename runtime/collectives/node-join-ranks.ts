@@ -2,7 +2,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { UsageError } from "../../compiler/index.ts";
 import { type Facts, RanksDifferError } from "./differences.ts";
-import { type Launch, launchOf } from "./launch.ts";
+import { launchOf } from "./launch.ts";
+import type { Launch } from "./launch-variables.ts";
 import { awaitWatcher } from "./node-await-watcher.ts";
 import { isToReport } from "./node-start-report.ts";
 import { endedAtStart } from "./node-watch-lines.ts";

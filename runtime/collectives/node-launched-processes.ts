@@ -1,6 +1,6 @@
 /** The processes of this machine that a launcher has started as ranks, as /proc shows them; none where there is no /proc. */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { type Launch, launchOf } from "./launch.ts";
+import { type Launch, launchIn } from "./launch-variables.ts";
 
 export interface LaunchedProcess {
   readonly pid: number;
@@ -15,8 +15,9 @@ export function launchedProcess(pid: number): LaunchedProcess | undefined {
   try {
     const entries = readFileSync(`/proc/${pid}/environ`, "latin1").split("\0");
     const environment = Object.fromEntries(entries.map((entry) => entry.split("=", 2)));
-    const launch = launchOf(environment);
-    return launch && { pid, command: commandOf(pid), job: jobOf(pid, environment, launch), launch };
+    const launch = launchIn(environment);
+    if (launch === undefined || typeof launch === "string") return undefined;
+    return { pid, command: commandOf(pid), job: jobOf(pid, environment, launch), launch };
   } catch {
     return undefined;
   }

@@ -1,6 +1,6 @@
 /** Which rank reports why the ranks cannot start: they usually have the same reason, and cannot talk over MPI yet. */
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Launch } from "./launch.ts";
+import type { Launch } from "./launch-variables.ts";
 import { awaitWatcher } from "./node-await-watcher.ts";
 import { type LaunchedProcess, launchedProcess, processesLike } from "./node-launched-processes.ts";
 import { answersAtStart, listenAtStart } from "./node-start-sockets.ts";
