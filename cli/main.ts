@@ -20,6 +20,9 @@ const framesKept = 64;
 /** Commands too short to profit from a larger young generation: a second's work leaves 100 MB of garbage. */
 const brief: readonly string[] = ["inspect"];
 
+/** Commands that ranks run together. */
+const ofRanks: readonly string[] = ["train", "devices"];
+
 /** Runs one command and returns the exit status: 0, 1 for a user's mistake, 2 for an internal error. */
 export async function main(argv: readonly string[]): Promise<number> {
   setSourceReader(readSource);
@@ -27,9 +30,10 @@ export async function main(argv: readonly string[]): Promise<number> {
   let status = 0;
   let trace: OpenTrace | undefined;
   const tidy = leaveNoTemporaries();
+  const usage: string[] = [];
   const program = commands((code) => {
     status = code;
-  }).hook("preAction", async (command, chosen) => {
+  }, usage).hook("preAction", async (command, chosen) => {
     if (!brief.includes(chosen.name())) setFlagsFromString("--semi-space-growth-factor=2"); // V8's default
     const { trace: file } = command.opts<{ readonly trace?: string }>();
     if (file !== undefined) trace ??= await openTrace(file);
@@ -39,11 +43,20 @@ export async function main(argv: readonly string[]): Promise<number> {
     await program.parseAsync([...argv], { from: "user" });
     return status;
   } catch (error) {
+    if (ofRanks.some((name) => argv.includes(name)) && !(await isReportedHere())) return 1;
+    process.stderr.write(usage.join(""));
     return report(error);
   } finally {
     trace?.dispose();
     tidy.dispose();
   }
+}
+
+/** Whether an error is this process's to report: ranks of one launch usually have the same one. */
+async function isReportedHere(): Promise<boolean> {
+  const { isToReport, launchOf } = await import("../runtime/node-index.ts");
+  const launch = launchOf(process.env);
+  return !launch || (await isToReport(launch));
 }
 
 /** Each rank writes its own file: all but the first add their number to the name. */
@@ -57,8 +70,10 @@ async function openTrace(file: string): Promise<OpenTrace> {
 const dialects = Object.keys({ standard: true, onnxruntime: true } satisfies Record<Dialect, true>);
 const activationTypes = Object.keys({ float: true, int8: true } satisfies Record<Activations, true>);
 
-function commands(done: (status: number) => void): Command {
+/** What is wrong with arguments is added to `usage`. */
+function commands(done: (status: number) => void, usage: string[]): Command {
   const program = new Command("heddle")
+    .configureOutput({ writeErr: (text) => void usage.push(text) })
     .configureHelp(helpStyle)
     .description("Declare vision-language models in TypeScript; train them, compile them to WebGPU and ONNX.")
     .version(heddleVersion())

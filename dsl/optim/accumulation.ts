@@ -184,7 +184,7 @@ function uncut({ why, node }: NoCut): string {
   const place = placeOf(node);
   const reasons = {
     fixed: `its inputs have a fixed number of samples (${place}): give their axis "${samples}" the size symbol("${samples}")`,
-    crosses: `a value of each sample is as long as the batch (${place}), of which a micro-batch has only a part: compute it from each sample alone`,
+    crosses: `a value of each sample is as long as the batch (${place}), of which a micro-batch has only a part: compute it from each sample alone, or leave accumulate at 1`,
     shared: `then reads an input without the axis "${samples}" (${place}): give it that axis`,
     layers: `is followed by layers (${place}) that would run on the whole batch at once. Leave accumulate at 1`,
   };

@@ -1,13 +1,16 @@
 /** Joins ranks over MPI; the library is loaded only when a launcher started several processes. */
 import { setTimeout as sleep } from "node:timers/promises";
+import { UsageError } from "../../compiler/index.ts";
 import { type Facts, RanksDifferError } from "./differences.ts";
 import { launchOf } from "./launch.ts";
+import type { Launch } from "./launch-variables.ts";
+import { awaitWatcher } from "./node-await-watcher.ts";
+import { isToReport } from "./node-start-report.ts";
+import { endedAtStart } from "./node-watch-lines.ts";
 import { oneRank, type Ranks, ranksOf } from "./ranks.ts";
 
 /** Milliseconds that the rank that reports differences has to do so. */
 const tellingMs = 10_000;
-/** Milliseconds after which a rank reports why it cannot join: rank 0 may have the same reason, and report it first. */
-const alikeMs = 5000;
 /**
  * Milliseconds that a rank outlives a launcher's signal while the ranks join: the launcher sends it when one has ended,
  * and the watcher then sees which one it is.
@@ -32,10 +35,10 @@ export async function joinRanks(
   process.env.UCX_HANDLE_ERRORS = environment.UCX_HANDLE_ERRORS ?? "none";
   using outliving = outliveSignals();
   const watcher = launch.rank === 0 ? startWatcher() : undefined;
+  if (!watcher) await untilWatched(launch);
   const mpi = await openMpi(launch, environment.HEDDLE_MPI || undefined).catch(async (error: unknown) => {
     await watcher?.dispose();
-    if (launch.rank > 0) await sleep(alikeMs);
-    if (outliving.isAsked()) process.exit(1);
+    if (!(await isToReport(launch)) || outliving.isAsked()) process.exit(1);
     throw error;
   });
   const isFirst = mpi.rank === 0;
@@ -51,6 +54,14 @@ export async function joinRanks(
     throw error;
   });
   return ranksOf(mpi, watch);
+}
+
+/** Ends this rank if rank 0 has ended before it could start the watcher. */
+async function untilWatched(launch: Launch): Promise<void> {
+  const state = await awaitWatcher();
+  if (state === "watched" || state === "elsewhere") return;
+  if (state === "reported" || !(await isToReport(launch, true))) process.exit(1);
+  throw new UsageError(endedAtStart(["rank 0"]));
 }
 
 /** Delays the end that a launcher's signal asks for. */

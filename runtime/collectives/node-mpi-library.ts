@@ -4,7 +4,7 @@
  */
 import type { LibraryHandle } from "koffi";
 import { UsageError } from "../../compiler/index.ts";
-import type { Launch, Vendor } from "./launch.ts";
+import type { Launch, Vendor } from "./launch-variables.ts";
 
 /** An opaque handle of the library, as its functions take it. */
 export type Handle = number | bigint;

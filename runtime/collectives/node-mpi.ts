@@ -2,7 +2,7 @@
 
 import { UsageError } from "../../compiler/index.ts";
 import { type Collectives, type Numbers, type Range, rangesOf, type Traffic } from "./collectives.ts";
-import type { Launch } from "./launch.ts";
+import type { Launch } from "./launch-variables.ts";
 import { funneled, loadMpi, type MpiLibrary } from "./node-mpi-library.ts";
 import { addUp } from "./sums.ts";
 

@@ -1,6 +1,8 @@
 /** The protocol between ranks and the watcher process: lines of JSON. */
 import type { Socket } from "node:net";
+import { hostname } from "node:os";
 import { createInterface } from "node:readline";
+import type { MissingRanks, StartedRank } from "./node-starting-ranks.ts";
 
 /** `lost` is sent to ranks, everything else by them. */
 export type Line =
@@ -11,7 +13,7 @@ export type Line =
 
 /**
  * The first message to the watcher: the processes of all ranks, and the token with which they authenticate. It is null if
- * there is nothing to watch.
+ * the ranks cannot start, which has been reported.
  */
 export interface Watched {
   readonly token: string;
@@ -24,6 +26,10 @@ export interface RankProcess {
 }
 
 export const nameOf = (rank: number, { host, pid }: RankProcess): string => `rank ${rank} (process ${pid} on ${host})`;
+
+/** Of ranks on this machine. */
+export const namesOf = (ranks: readonly StartedRank[]): readonly string[] =>
+  ranks.map(({ rank, pid }) => nameOf(rank, { host: hostname(), pid }));
 
 export const send = (socket: { write(text: string): unknown }, line: Line): void =>
   void socket.write(`${JSON.stringify(line)}\n`);
@@ -57,6 +63,10 @@ export const ended = (name: string): string =>
 
 export const endedAtStart = (names: readonly string[]): string =>
   `${names.join(", ")} ended before the ranks were connected, so all ranks stop`;
+
+/** The ranks without a process, by number unless ranks of other machines may be meant. */
+export const missingAtStart = (host: string, { count, of, ranks }: MissingRanks): string =>
+  endedAtStart(ranks ? ranks.map((rank) => `rank ${rank}`) : [`${count} of the ${of} ranks on ${host}`]);
 
 /** For when the first to end is not known. `unseen` are ranks that were not seen on the machine of rank 0. */
 export function allEndedAtStart(host: string, unseen: readonly number[]): string {

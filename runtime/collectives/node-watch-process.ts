@@ -6,17 +6,11 @@
 import { createServer, type Socket } from "node:net";
 import { hostname } from "node:os";
 import { createInterface } from "node:readline";
+import { launchedProcess } from "./node-launched-processes.ts";
+import { listenAtStart } from "./node-start-sockets.ts";
 import { startingRanks } from "./node-starting-ranks.ts";
-import {
-  allEndedAtStart,
-  ended,
-  endedAtStart,
-  type Line,
-  listen,
-  nameOf,
-  send,
-  type Watched,
-} from "./node-watch-lines.ts";
+import { ended, endedAtStart, type Line, listen, nameOf, namesOf, send, type Watched } from "./node-watch-lines.ts";
+import { watchStart } from "./node-watch-start.ts";
 
 /** Milliseconds to wait before reporting another rank's failure: rank 0 may fail the same way and report it itself. */
 const alikeMs = 1000;
@@ -27,14 +21,8 @@ const alikeMs = 1000;
 const aloneMs = 30_000;
 /** Milliseconds between looks at the processes of ranks that have not connected yet. */
 const lookMs = 100;
-/** Milliseconds that a launcher has to end the others when a rank ended before they were connected. */
-const launcherMs = 10_000;
-
 const first = Number(process.argv[2]);
 const starting = startingRanks(first);
-/** The names of the ranks of this machine that have ended before they connected. */
-const lostAtStart = (): readonly string[] =>
-  starting.ended().map(({ rank, pid }) => nameOf(rank, { host: hostname(), pid }));
 
 function watch({ token, ranks }: Watched, onListening: (port: number) => void): void {
   const size = ranks.length;
@@ -60,7 +48,7 @@ function watch({ token, ranks }: Watched, onListening: (port: number) => void): 
     setTimeout(overAsOneFailed, alikeMs);
   };
   const look = () => {
-    const lost = lostAtStart();
+    const lost = namesOf(starting.ended());
     if (lost.length > 0) over(failed ?? endedAtStart(lost));
     if (isOver || sockets.size === size) clearInterval(looking);
   };
@@ -97,46 +85,24 @@ function watch({ token, ranks }: Watched, onListening: (port: number) => void): 
 
 // Signals are left to the ranks: this process exits once all of them have ended.
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1"] as const) process.on(signal, () => {});
-/** Looks at the ranks until MPI has joined them. */
-function watchStart(): { readonly end: () => void; readonly firstHasEnded: () => void } {
-  let isTold = false;
-  let ending: NodeJS.Timeout | undefined;
-  const tell = (message: string) => {
-    if (!isTold) process.stderr.write(`${message}\n`);
-    isTold = true;
-  };
-  const look = () => {
-    starting.look();
-    const lost = lostAtStart();
-    if (lost.length === 0 || isTold) return;
-    tell(endedAtStart(lost));
-    // MPI would wait for the rank that has ended: without rank 0, any launcher ends the others.
-    ending = setTimeout(() => process.kill(first, "SIGKILL"), launcherMs);
-  };
-  look();
-  const looking = setInterval(look, lookMs);
-  const end = () => {
-    clearInterval(looking);
-    clearTimeout(ending);
-  };
-  const firstHasEnded = () => {
-    end();
-    const [unseen, lost] = [starting.unseen(), lostAtStart()];
-    const isKnown = unseen.length === 0 && lost.length === 1; // MPICH's launcher kills all at once
-    tell(isKnown ? endedAtStart(lost) : allEndedAtStart(hostname(), unseen));
-  };
-  return { end, firstHasEnded };
-}
 
-const start = watchStart();
+const own = launchedProcess(first);
+const socket = own && listenAtStart("watcher", own);
+const start = watchStart(starting, {
+  tell: (message) => void process.stderr.write(`${message}\n`),
+  allEnded: () => process.exit(1),
+});
 // Their readers may have ended.
 for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {});
 const input = createInterface({ input: process.stdin });
 input.once("line", (text) => {
-  start.end();
   input.removeAllListeners("close");
   const watched = JSON.parse(text) as Watched | null;
-  if (watched) watch(watched, (port) => process.stdout.write(`${port}\n`));
+  if (watched) {
+    start.end();
+    socket?.then((listening) => listening?.close());
+    watch(watched, (port) => process.stdout.write(`${port}\n`));
+  } else start.isReported();
   input.close();
   process.stdin.destroy();
 });

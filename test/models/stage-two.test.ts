@@ -2,7 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { evaluate } from "../../backends/reference/index.ts";
 import { bindSizes, type Graph, inputName, makeGraph, type Node } from "../../compiler/index.ts";
-import { axis, input, rootParams } from "../../dsl/index.ts";
+import { axis, constantRate, defineStage, input, rootParams, trainingStep } from "../../dsl/index.ts";
 import {
   type GenerativeConfig,
   idsInput,
@@ -151,6 +151,18 @@ const stageTwo = (options: Parameters<typeof stageTwoLoss>[2]) => {
   const { metrics } = stageTwoLoss(rootParams(), config, options);
   return graphOf({ matching: metrics.matching, generative: metrics.generative }, batch);
 };
+
+it("negatives of the batch cannot be found in a micro-batch, which says what to do", () => {
+  const stage = defineStage({
+    name: "two",
+    loss: (p) => stageTwoLoss(p, config, { negatives: "mined" }),
+    optimizer: { rate: constantRate(0.1) },
+    accumulate: 2,
+  });
+  expect(() => trainingStep(stage)).toThrow(
+    /a value of each sample is as long as the batch \(random at models\/internvl\/mined-negatives.ts.*or leave accumulate at 1$/,
+  );
+});
 
 it("matching with negatives of the batch is cross-entropy over three rows for each image", () => {
   const graph = stageTwo({ negatives: "mined" });

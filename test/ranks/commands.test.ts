@@ -137,6 +137,14 @@ describe("under Open MPI", () => {
     await loaded?.dispose();
   });
 
+  it("a library that cannot be loaded and a wrong option are reported once", async () => {
+    const started = launch(launcher!, 2, [bin, "train", job, "--device", "cpu"], { HEDDLE_MPI: "/none/libmpi.so" });
+    const { status, err } = await started.ended;
+    expect([status, err.match(/no MPI library could be loaded/g)?.length]).toEqual([1, 1]);
+    const option = await launch(launcher!, 2, [bin, "train", job, "--not-an-option"]).ended;
+    expect(option.err.match(/unknown option '--not-an-option'/g)?.length).toBe(1);
+  });
+
   it("an error that all ranks have is told once, and nothing is left", async () => {
     const { status, err } = await train("failing", "failsAt=0").ended;
     expect(status).not.toBe(0);
@@ -236,6 +244,15 @@ it("what a launcher started is read from its environment", () => {
   expect(launchOf({ ...step, PMIX_RANK: "5" })).toMatchObject({ launcher: "srun", rank: 5, prefers: "openmpi" });
   const pmi = { PMI_RANK: "5", PMI_SIZE: "8" };
   expect(launchOf({ ...step, ...pmi })).toMatchObject({ launcher: "srun", rank: 5, prefers: "mpich" });
+  // How many run on the machine, by its number among those of the step.
+  const tasks = { SLURM_STEP_TASKS_PER_NODE: "2(x3),1" };
+  const onMachine = (environment: Readonly<Record<string, string>>) => launchOf(environment)?.onMachine;
+  const onNodes = ["0", "2", "3", "4"].map((node) => onMachine({ ...step, ...tasks, SLURM_NODEID: node }));
+  expect(onNodes).toEqual([2, 2, 1, undefined]);
+  expect(onMachine(step)).toBeUndefined();
+  expect(onMachine({ ...pmi, MPI_LOCALNRANKS: "4" })).toBe(4);
+  const ofOpenMpi = { OMPI_COMM_WORLD_SIZE: "4", OMPI_COMM_WORLD_RANK: "3", OMPI_COMM_WORLD_LOCAL_SIZE: "2" };
+  expect(onMachine(ofOpenMpi)).toBe(2);
   const proxy = { SLURM_STEP_NUM_TASKS: "1", SLURM_PROCID: "0", PMIX_RANK: "0" };
   expect(launchOf({ ...proxy, ...pmi, MPI_LOCALNRANKS: "8" })).toMatchObject({ vendor: "mpich", rank: 5, size: 8 });
   expect(() => launchOf({ PMI_SIZE: "2", PMI_RANK: "2" })).toThrow("are not a valid world size and rank");

@@ -30,9 +30,15 @@ export interface Launched {
   readonly ended: Promise<{ readonly status: number | null; readonly out: string; readonly err: string }>;
 }
 
-/** Starts ranks of a Node program. */
-export function launch({ command, options }: Launcher, ranks: number, args: readonly string[]): Launched {
+/** Starts ranks of a Node program, with further environment variables. */
+export function launch(
+  { command, options }: Launcher,
+  ranks: number,
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): Launched {
   const child = spawn(command, [...options, "-n", String(ranks), process.execPath, ...args], {
+    env: { ...process.env, ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });
   const said = { out: "", err: "" };

@@ -4,8 +4,9 @@ import { hostname } from "node:os";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { afterEach, describe, expect, it } from "vitest";
-import { startingRanks } from "../../runtime/collectives/node-starting-ranks.ts";
+import { type StartingRanks, startingRanks } from "../../runtime/collectives/node-starting-ranks.ts";
 import type { Watched } from "../../runtime/collectives/node-watch-lines.ts";
+import { type StartWatch, watchStart } from "../../runtime/collectives/node-watch-start.ts";
 
 const watcherFile = fileURLToPath(new URL("../../runtime/collectives/node-watch-process.ts", import.meta.url));
 const started: { kill(signal: NodeJS.Signals): void }[] = [];
@@ -14,15 +15,35 @@ afterEach(() => {
 });
 
 /** A process that looks like a rank, once it has printed a line. */
-async function rank(number: number, of: number, env: Readonly<Record<string, string>> = {}): Promise<ChildProcess> {
-  const child = spawn(process.execPath, ["-e", "console.log(); setInterval(() => {}, 1000)"], {
-    env: { ...process.env, ...env, PMI_SIZE: `${of}`, PMI_RANK: `${number}` },
+const rank = (number: number, of: number, env: Readonly<Record<string, string>> = {}, comment = "") =>
+  task({ ...env, PMI_SIZE: `${of}`, PMI_RANK: `${number}` }, comment);
+
+async function task(env: Readonly<Record<string, string>>, comment = ""): Promise<ChildProcess> {
+  const child = spawn(process.execPath, ["-e", `console.log(); setInterval(() => {}, 1000)${comment}`], {
+    env: { ...process.env, ...env },
     stdio: ["ignore", "pipe", "ignore"],
   });
   started.push(child);
   await once(child.stdout!);
   return child;
 }
+
+/** The process of a rank of three that runs a script, which imports by `at`. */
+async function script(number: number, env: Readonly<Record<string, string>>, code: string): Promise<ChildProcess> {
+  const child = spawn(process.execPath, ["--input-type=module", "-e", code], {
+    env: { ...process.env, ...env, PMI_SIZE: "3", PMI_RANK: `${number}` },
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  started.push(child);
+  return child;
+}
+
+const at = (name: string) => JSON.stringify(new URL(`../../runtime/collectives/${name}.ts`, import.meta.url).href);
+const awaiting = `console.log(await (await import(${at("node-await-watcher")})).awaitWatcher())`;
+const listening = `const { launchedProcess } = await import(${at("node-launched-processes")});
+  await (await import(${at("node-start-sockets")})).listenAtStart("watcher", launchedProcess(process.pid))`;
+const reporting = (rank: number, atOnce: boolean) =>
+  `console.log(await (await import(${at("node-start-report")})).isToReport({ rank: ${rank} }${atOnce ? ", true" : ""}))`;
 
 /** The processes of ranks 0 and 1 of three. The shell that started them, the first process of their session, has ended. */
 async function ranksOfEndedSession(): Promise<number[]> {
@@ -80,6 +101,87 @@ describe.runIf(process.platform === "linux")("ranks that end before they have co
     const ranks = startingRanks(pids[0]!);
     ranks.look();
     expect(ranks.unseen()).toEqual([2]);
+  });
+
+  it("are found in their step of a Slurm job, with the number that Slurm started on the machine", async () => {
+    const node = { SLURM_STEP_TASKS_PER_NODE: "2(x2),1", SLURM_NODEID: "1" };
+    const step = (rank: number, id: number) => ({
+      SLURM_JOB_ID: "7",
+      SLURM_STEP_ID: `${id}`,
+      SLURM_STEP_NUM_TASKS: "5",
+      SLURM_PROCID: `${rank}`,
+      ...node,
+    });
+    const [two, three] = [await task(step(2, 0)), await task(step(3, 0)), await task(step(4, 1))];
+    const ranks = startingRanks(two.pid!);
+    ranks.look();
+    expect([ranks.unseen(), ranks.missing()]).toEqual([[0, 1, 4], { count: 0, of: 2 }]);
+    await kill(three);
+    expect(ranks.ended()).toEqual([{ rank: 3, pid: three.pid }]);
+    expect(startingRanks(two.pid!).missing()).toEqual({ count: 1, of: 2 });
+  });
+
+  it("are missing where not even a wrapper of theirs is left, among those that the launcher started here", async () => {
+    const env = { PMIX_NAMESPACE: `missing ${process.pid}`, MPI_LOCALNRANKS: "4" };
+    const [zero] = [await rank(0, 4, env), await rank(1, 4, env, "/* of a wrapper */"), await rank(3, 4)];
+    const ranks = startingRanks(zero.pid!);
+    ranks.look();
+    expect(ranks.missing()).toEqual({ count: 2, of: 4, ranks: [2, 3] });
+    const others = await rank(0, 8, { ...env, MPI_LOCALNRANKS: "2" });
+    expect(startingRanks(others.pid!).missing()).toEqual({ count: 1, of: 2 }); // another machine has six
+    const unknown = await rank(0, 3);
+    expect(startingRanks(unknown.pid!).missing().count).toBe(0);
+  });
+
+  it("are reported after a while if they are missing twice, and the others are killed", async () => {
+    const left = await rank(0, 3);
+    const missing = { count: 1, of: 3, ranks: [1] };
+    const found = [missing, { count: 0, of: 3, ranks: [] }, missing, missing];
+    const isAlive = () => left.exitCode === null && left.signalCode === null;
+    const seen: StartingRanks = {
+      look: () => {},
+      add: () => {},
+      connected: () => {},
+      ended: () => [],
+      alive: () => (isAlive() ? [{ rank: 0, pid: left.pid! }] : []),
+      unseen: () => [1],
+      missing: () => found.shift()!,
+    };
+    const told: string[] = [];
+    const times = { look: 1, missing: 0, confirm: 1, launcher: 5, reported: 5 };
+    let start: StartWatch | undefined;
+    await new Promise<void>((allEnded) => {
+      start = watchStart(seen, { tell: (message) => told.push(message), allEnded }, times);
+    });
+    start!.end();
+    expect(told).toEqual(["rank 1 ended before the ranks were connected, so all ranks stop"]);
+    expect([found, left.signalCode]).toEqual([[], "SIGKILL"]);
+  });
+
+  it("end the others before MPI_Init, rank 0 too", async () => {
+    const env = { PMIX_NAMESPACE: `first ${process.pid}`, MPI_LOCALNRANKS: "3" };
+    const waiting = await script(1, env, awaiting);
+    expect(await once(waiting.stdout!)).toBe("ended");
+  });
+
+  it("are waited for until rank 0 watches or has reported an error", async () => {
+    const env = { PMIX_NAMESPACE: `watched ${process.pid}`, MPI_LOCALNRANKS: "3" };
+    const waiting = await script(1, env, awaiting);
+    const listener = await script(0, env, listening);
+    expect(await once(waiting.stdout!)).toBe("watched");
+    await kill(listener);
+    expect(await once((await script(1, { ...env, MPI_LOCALNRANKS: "1" }, awaiting)).stdout!)).toBe("elsewhere");
+  });
+
+  it("report an error that all have once, from rank 0 or one that is left", async () => {
+    const told = async (name: string, ranks: readonly number[], atOnce: boolean) => {
+      const env = { PMIX_NAMESPACE: `${name} ${process.pid}`, MPI_LOCALNRANKS: "3" };
+      const asking = await Promise.all(ranks.map((r) => script(r, env, reporting(r, atOnce && r > 0))));
+      return await Promise.all(asking.map((child) => once(child.stdout!)));
+    };
+    const [all, left] = [told("all", [0, 1, 2], false), told("left", [1, 2], true)];
+    expect(await all).toEqual(["true", "false", "false"]);
+    expect((await left).toSorted()).toEqual(["false", "true"]);
   });
 
   it("are named once MPI has joined them", async () => {
