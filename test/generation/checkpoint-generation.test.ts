@@ -5,7 +5,7 @@ import { writingOf } from "../../cli/commands/run/writing.ts";
 import { checkpointGeneration } from "../../cli/generation-config.ts";
 import { FileError } from "../../compiler/index.ts";
 import { byteTokenizer, type Tokenizer } from "../../data/index.ts";
-import { decoderPrompt, textPolicy } from "../../runtime/index.ts";
+import { type CachedSession, conversation, decoderPrompt, textPolicy } from "../../runtime/index.ts";
 import { scratch } from "../cli/support.ts";
 
 const folder = scratch("checkpoint-generation");
@@ -71,4 +71,16 @@ it("flags override the rules of a checkpoint, and sampling takes what they leave
   );
   expect(() => writingOf({ sample: true, greedy: true }, otherwise)).toThrow("choose one way of decoding");
   expect(() => writingOf({ minP: 2 }, otherwise)).toThrow("min-p must be from 0 to 1");
+});
+
+it("a penalty of a chat counts the questions and answers so far", async () => {
+  const id = (letter: string) => byteTokenizer.encode(letter, 3)[1]!;
+  const scores = new Float32Array(259).fill(-9);
+  [scores[id("a")], scores[id("b")], scores[id("c")]] = [1, 0.9, 0.8];
+  const session = { rows: 1, vocabulary: 259, step: async () => scores } as unknown as CachedSession;
+  const template = { system: "", before: "", after: "", end: [], begin: [], stops: [], name: "bare", limit: 64 };
+  const talk = conversation(session, { template, tokenizer: byteTokenizer });
+  const how = { strategy: { kind: "greedy" }, rules: { repetitionPenalty: 2 }, maxNewTokens: 1 } as const;
+  expect((await talk.ask("a", how)).text).toBe("b"); // the question has an a
+  expect((await talk.ask("x", how)).text).toBe("c"); // and the first answer a b
 });
