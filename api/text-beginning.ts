@@ -4,6 +4,7 @@ import type { Tokenizer } from "../data/browser-index.ts";
 import { type CaptionMode, type Config, type GenerateMode, type Model, trace } from "../dsl/index.ts";
 import {
   captionPrompt,
+  decoderPrompt,
   type GenerationConfig,
   idRow,
   promptIds,
@@ -56,8 +57,11 @@ export function modelTexts<C extends Config>(
   const aboutImage = (prompt: string, pixels: HostTensor): TextBeginning => {
     if (!caption || !ofImage) throw new UsageError(`"${model.name}" takes no images: it has no caption mode`);
     const { eos, rules, start } = policyOf(caption);
-    const first = caption.encode === undefined ? undefined : start();
-    const ids = captionPrompt(tokenizer, prompt || caption.prompt || "", caption.pictures?.(config), first);
+    const text = prompt || caption.prompt || "";
+    const ids =
+      caption.encode === undefined
+        ? captionPrompt(tokenizer, text, caption.pictures?.(config))
+        : decoderPrompt(tokenizer, text, start, caption);
     const length = tokensBegun(ofImage, step, ids.length);
     return { ids, length, graph: ofImage, feeds: { pixels }, eos: [...eos, ...(caption.stops?.(config) ?? [])], rules };
   };

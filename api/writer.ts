@@ -4,7 +4,7 @@
  */
 import { type HostTensor, type Precision, UsageError } from "../compiler/index.ts";
 import type { Tokenizer } from "../data/browser-index.ts";
-import { type Config, configure, type JsonRecord, kindOfValue, type Model } from "../dsl/index.ts";
+import { type Config, configure, type JsonRecord, kindOfValue, type Model, type TokenRules } from "../dsl/index.ts";
 import {
   begunText,
   cachedSession,
@@ -20,13 +20,14 @@ import {
   parametersTogether,
   type Strategy,
   storedLimits,
+  storedStrategy,
   textStream,
   type WritingLimits,
 } from "../runtime/index.ts";
 import { requireTensor } from "./checks.ts";
 import { type Device, onDevice, requireDevice } from "./device.ts";
 import { modelOf } from "./modelled.ts";
-import { always, kinds, type OptionTable, requireOptions } from "./options.ts";
+import { always, type Kind, kinds, type OptionTable, requireOptions } from "./options.ts";
 import { modelTexts } from "./text-beginning.ts";
 import { openParameters, type WeightsFrom, weightsKind } from "./weights.ts";
 
@@ -39,8 +40,8 @@ export interface WriterOptions<C extends Config = Config> {
   /** The float type of most computation and of the KV cache, where the device supports it. Default "f32". */
   readonly precision?: Precision;
   /**
-   * The contents of the checkpoint's generation_config.json: its special tokens, and, for encoder-decoders, its beams and
-   * lengths where `generate` is not told.
+   * The contents of the checkpoint's generation_config.json: its special tokens and rules, and its beams and lengths where
+   * `generate` is not told. Its `do_sample` is not applied: pass { kind: "sample", seed } to `generate`.
    */
   readonly generation?: JsonRecord;
 }
@@ -59,8 +60,15 @@ export interface WritingOptions {
   readonly picture?: HostTensor;
   /** Maximum new tokens, the end token included. Default 128, or as many as the model takes. */
   readonly maxNewTokens?: number;
-  /** Decoding strategy: default { kind: "greedy" }; others sample or use beam search. */
+  /** No end token before this many new ones. Default 0. */
+  readonly minNewTokens?: number;
+  /**
+   * Decoding strategy: default { kind: "greedy" }; others sample or use beam search, and have the settings of the
+   * writer's `generation` where they leave them out.
+   */
   readonly strategy?: Strategy;
+  /** Penalties, suppressed and forced tokens, which override those of the model and of the writer's `generation`. */
+  readonly rules?: TokenRules;
   /** Stops generation. */
   readonly signal?: AbortSignal;
 }
@@ -105,18 +113,18 @@ export async function openWriter<C extends Config>(
     isWriting = true;
     try {
       const beginning = begin(prompt, options.picture);
-      const { eos, rules, length, graph, feeds, ids } = beginning;
+      const { eos, length, graph, feeds, ids } = beginning;
       const usual: WritingLimits = {
         strategy: { kind: "greedy" },
         maxNewTokens: Math.min(usualTokens, limit - length),
       };
-      const asked = stored && graph && isEncoder(graph) ? storedLimits(stored, usual, length) : usual;
-      const {
-        strategy = asked.strategy,
-        maxNewTokens = Math.min(asked.maxNewTokens, limit - length),
-        signal,
-      } = options;
-      const minNewTokens = Math.min(asked.minNewTokens ?? 0, maxNewTokens);
+      const room = { begun: length, limit, encodes: graph !== undefined && isEncoder(graph) };
+      const asked = stored ? storedLimits(stored, usual, room) : usual;
+      const { maxNewTokens = asked.maxNewTokens, signal } = options;
+      const given = options.strategy ?? asked.strategy;
+      const strategy = stored ? storedStrategy(stored, given) : given;
+      const rules = { ...beginning.rules, ...options.rules };
+      const minNewTokens = options.minNewTokens ?? Math.min(asked.minNewTokens ?? 0, maxNewTokens);
       if (beginning.length >= limit)
         throw new UsageError(
           `the prompt has ${beginning.length} tokens, which leaves no room for new ones: the context length of the model is ${limit}`,
@@ -125,7 +133,7 @@ export async function openWriter<C extends Config>(
         throw new UsageError(
           `the prompt and maxNewTokens add up to ${beginning.length + maxNewTokens} tokens; the context length of the model is ${limit}`,
         );
-      checkGenerateOptions({ strategy, maxNewTokens, minNewTokens });
+      checkGenerateOptions({ strategy, rules, maxNewTokens, minNewTokens });
       const rows = strategy.kind === "beam" ? strategy.beams : 1;
       const session = cachedSession(loaded, step, { rows, capacity: beginning.length + maxNewTokens, limit });
       const stream = textStream(tokenizer, eos, { onText, ...(beginning.after && { after: beginning.after }) });
@@ -164,6 +172,7 @@ const strategies: { readonly [kind in Strategy["kind"]]: OptionTable<Extract<Str
     temperature: kinds.number,
     topK: kinds.number,
     topP: kinds.number,
+    minP: kinds.number,
     seed: always(kinds.number),
   },
   beam: {
@@ -188,21 +197,32 @@ const writerOptions: OptionTable<WriterOptions> = {
 const writingOptions: OptionTable<WritingOptions> = {
   picture: kinds.anything,
   maxNewTokens: kinds.number,
+  minNewTokens: kinds.number,
   strategy: {
     is: (value) => Object.hasOwn(strategies, String((value as Strategy | null)?.kind)),
     needed: `one of ${Object.keys(strategies)
       .map((kind) => `{ kind: "${kind}" }`)
       .join(", ")}`,
   },
+  rules: { is: (value) => isRecord(value), needed: "an object of rules such as { repetitionPenalty: 1.2 }" },
   signal: kinds.signal,
+};
+
+const ids: Kind = { is: Array.isArray, needed: "a list of token ids" };
+const ruleOptions: OptionTable<TokenRules> = {
+  ...{ forcedBos: kinds.number, forcedEos: ids, suppress: ids, beginSuppress: ids },
+  badWords: { is: Array.isArray, needed: "a list of lists of token ids" },
+  ...{ noRepeatNgram: kinds.number, noSourceNgram: kinds.number },
+  ...{ repetitionPenalty: kinds.number, sourcePenalty: kinds.number },
 };
 
 /** Throws UsageError for an invalid prompt or options. */
 export function requireWriting(prompt: string, options: WritingOptions): void {
   if (typeof prompt !== "string") throw new UsageError(`the prompt must be a string, got ${kindOfValue(prompt)}`);
   requireOptions("generate", options, writingOptions);
-  const { strategy, picture } = options;
+  const { strategy, rules, picture } = options;
   if (strategy) requireOptions<Strategy>(`the strategy "${strategy.kind}"`, strategy, strategies[strategy.kind]);
+  if (rules) requireOptions("the rules", rules, ruleOptions);
   if (picture) requireTensor(picture, "the image");
 }
 

@@ -144,6 +144,11 @@ export interface CaptionMode<C extends Config = Config> extends SourceGraphs<C> 
   readonly begin?: string;
   /** The prompt that the caption continues. */
   readonly prompt?: string;
+  /**
+   * With `encode`: whether the decoder reads a prompt that is not empty alone, as Donut its task, rather than after its
+   * start token; default false.
+   */
+  readonly promptStarts?: boolean;
   /** Defaults where the command does not say: beam width and token limits; otherwise greedy, up to 30 tokens. */
   readonly beams?: number;
   readonly minTokens?: number;

@@ -279,6 +279,11 @@ export interface AttentionOptions<D extends string, K extends string, B extends 
   /** Multiplies the logits; default 1/sqrt of the dot axis's size. */
   readonly scale?: number;
   /**
+   * Bounds the scaled logits x, softcap · tanh(x / softcap), before a bias or a mask, as in Gemma 2; default no bound.
+   * Above 0.
+   */
+  readonly softcap?: number;
+  /**
    * Added to the scaled logits: a tensor with some of their axes, such as learned relative positions, or an expression
    * of positions, such as ALiBi's, which is then never materialized. −1e30 or less hides a key.
    */
@@ -304,9 +309,9 @@ export function attention<
   options: AttentionOptions<D, O, B>,
   mask?: Tensor<M>,
 ): Tensor<Exclude<Q, D> | Exclude<V, O> | Exclude<B, O>> {
-  checkOptions("attention", options, { dot: true, over: true, scale: true, bias: true });
-  const { dot, over, bias } = options;
+  checkOptions("attention", options, { dot: true, over: true, scale: true, softcap: true, bias: true });
+  const { dot, over, softcap, bias } = options;
   const factor = options.scale ?? (dot.size as number) ** -0.5;
-  const axes = { dot: dot.name, over: over.name, scale: factor };
+  const axes = { dot: dot.name, over: over.name, scale: factor, ...(softcap !== undefined && { softcap }) };
   return typed(bias ? ops.biasedAttention(q, k, v, bias, axes, mask) : ops.attention(q, k, v, axes, mask));
 }

@@ -13,8 +13,19 @@ export interface TokenRules {
   readonly suppress?: readonly number[];
   /** Tokens that no text begins with, after a forced first one: `begin_suppress_tokens`. */
   readonly beginSuppress?: readonly number[];
+  /** Sequences of tokens that are never generated: `bad_words_ids`. Those that are an end token alone are not barred. */
+  readonly badWords?: readonly (readonly number[])[];
   /** No sequence of this many tokens, those of the prompt included, comes twice: `no_repeat_ngram_size`. */
   readonly noRepeatNgram?: number;
+  /** No sequence of this many tokens of the source text comes in the new one: `encoder_no_repeat_ngram_size`. */
+  readonly noSourceNgram?: number;
+  /**
+   * Divides positive scores of tokens that the prompt or the new text has, and multiplies negative ones:
+   * `repetition_penalty`; above 1 disfavours them. The scores are logits, or, in a beam search, log-probabilities.
+   */
+  readonly repetitionPenalty?: number;
+  /** Multiplies positive scores of the source's tokens, and divides negative ones: `encoder_repetition_penalty`. */
+  readonly sourcePenalty?: number;
 }
 
 /** Where a text begins and ends, and which tokens it may have. */

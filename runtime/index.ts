@@ -58,7 +58,7 @@ export type { UrlCache } from "./host/url-cache.ts";
 export { type UrlFiles, type UrlOptions, urlFiles } from "./host/url-files.ts";
 export { type MetricsLog, type MetricsRecord, openMetricsLog } from "./metrics-log.ts";
 export { begunText } from "./modes/begun-text.ts";
-export { type Caption, captionPrompt, type ShownPictures, writeCaption } from "./modes/caption.ts";
+export { type Caption, captionPrompt, decoderPrompt, type ShownPictures, writeCaption } from "./modes/caption.ts";
 export {
   type ChatTemplate,
   firstTurn,
@@ -78,7 +78,13 @@ export {
   textStream,
 } from "./modes/conversation.ts";
 export { type DeviceModel, deviceModel } from "./modes/device-model.ts";
-export { type GenerationConfig, generationConfig, storedLimits } from "./modes/generation-config.ts";
+export {
+  type GenerationConfig,
+  generationConfig,
+  storedLimits,
+  storedStrategy,
+  type TextRoom,
+} from "./modes/generation-config.ts";
 export { parametersTogether } from "./modes/parameters-together.ts";
 export { promptIds, sourceIds } from "./modes/prompt-ids.ts";
 export { embedRows, graphForRows, type Rows, type RowsResult, type RowVectors, runRows } from "./modes/rows.ts";

@@ -201,7 +201,7 @@ class Placer {
     const operands = pass === "forward" ? ["q", "k", "bias", "mask"].map((n) => operandNamed(node, n)) : node.operands;
     const ids = operands.map((o) => o && this.numbers.get(o));
     const names = rows.map((a) => `${a.name}=${a.size}`).sort(); // results may order their rows differently
-    const key = `${pass}(${ids})${names}${node.attrs.dot}${node.attrs.scale}`;
+    const key = `${pass}(${ids})${names}${node.attrs.dot}${node.attrs.scale}/${node.attrs.softcap}`;
     const known = this.attentions.get(key);
     const group = known && this.readyOf(node.operands) < known.position ? known : this.open("attention", rows, []);
     this.attentions.set(key, group);

@@ -24,6 +24,7 @@ import {
   rowT,
   seenOnly,
   tolerance,
+  uncapped,
   unit,
   variants,
   vT,
@@ -69,8 +70,8 @@ function withoutDot(_operands: readonly TensorType[], a: Attrs, type: TensorType
 }
 
 const madeOf: Readonly<Record<Which, (g: Given<Node>, p: Parts) => Node>> = {
-  q: (g, p) => mul(contractTo(cotangents(g, p).dLogits, wide(g.k), g.q), p.scale),
-  k: (g, p) => mul(contractTo(cotangents(g, p).dLogits, wide(g.q), g.k), p.scale),
+  q: (g, p) => mul(contractTo(uncapped(cotangents(g, p).dLogits, g, p), wide(g.k), g.q), p.scale),
+  k: (g, p) => mul(contractTo(uncapped(cotangents(g, p).dLogits, g, p), wide(g.q), g.k), p.scale),
   v: (g, p) => contractTo(cotangents(g, p).weights, wide(g.dy), g.v),
   bias: (g, p) => {
     const { dLogits } = cotangents(g, p);

@@ -76,7 +76,7 @@ const source = "Dao et al. 2023, Flash-Decoding for long-context inference";
 const attrsOf = (count: number) => ({ ...usual, part: { name: "part", size: count } });
 /** The cases in three parts, except the third: more parts than there are keys. */
 const inParts = (cases: ReturnType<typeof casesOf>) =>
-  cases.map(({ operands }, i) => ({ operands, attrs: attrsOf(i === 2 ? 7 : 3) }));
+  cases.map(({ operands, attrs }, i) => ({ operands, attrs: { ...attrs, ...attrsOf(i === 2 ? 7 : 3) } }));
 
 for (const variant of variants) {
   const { biased } = variant;

@@ -20,8 +20,10 @@ function referenceRows(
     if (mask && !mask.data[i.reduce((n, v, d) => n + v * ms![d]!, 0)]!) return Number.NEGATIVE_INFINITY;
     let [pq, pk, total] = [i.reduce((n, v, d) => n + v * qs[d]!, 0), i.reduce((n, v, d) => n + v * ks[d]!, 0), 0];
     for (let e = 0; e < dot; e++, pq += qd, pk += kd) total += q.data[pq]! * k.data[pk]!;
-    if (!bias) return total * p.scale;
-    const logit = total * p.scale + bias.data[i.reduce((n, v, d) => n + v * bs![d]!, 0)]!;
+    const scaled = total * p.scale;
+    const capped = p.softcap === undefined ? scaled : p.softcap * Math.tanh(scaled / p.softcap);
+    if (!bias) return capped;
+    const logit = capped + bias.data[i.reduce((n, v, d) => n + v * bs![d]!, 0)]!;
     return logit <= hidden ? Number.NEGATIVE_INFINITY : logit;
   });
 }
@@ -93,6 +95,8 @@ export function referenceGradient(
   const { q, k, v, lse, delta, dy, bias } = g;
   const logits = tensorType("f32", logitAxes(q.type, k.type, p.dot));
   const values = referenceRows(g, p, logits);
+  const capped =
+    p.softcap === undefined ? undefined : referenceRows({ q, k, bias: undefined, mask: undefined }, p, logits);
   const own = v.type.axes.filter((x) => x.name !== p.over && !hasAxis(logits, x.name));
   const target = { q, k, v, bias: bias! }[which];
   const [os, qs, ks, vs, rs, gs] = [target, q, k, v, lse, dy].map((t) => broadcastStrides(t.type, logits));
@@ -129,7 +133,8 @@ export function referenceGradient(
       strideOf(other.type, p.dot),
       strideOf(target.type, p.dot),
     ];
-    const dLogit = weight * (seen - delta.data[at(ds)]!) * p.scale;
+    const slope = capped === undefined ? 1 : 1 - (capped[flat - 1]! / p.softcap!) ** 2;
+    const dLogit = weight * (seen - delta.data[at(ds)]!) * p.scale * slope;
     for (let e = 0; e < dotSize; e++) out[po + e * own_]! += dLogit * other.data[base + e * step]!;
     return 0;
   });

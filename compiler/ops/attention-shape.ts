@@ -5,7 +5,7 @@ import type { AttentionCore, AttrSpec, OpCase, OperandRole, Work } from "../ir/o
 import { OpViolation } from "../ir/op.ts";
 import { type Axis, findAxis, hasAxis, printAxes, type TensorType, tensorType } from "../ir/type.ts";
 import { contract, contractAxes } from "./contraction.ts";
-import { add, cast, div, exp, le, max, mul, select, sub } from "./elementwise.ts";
+import { add, cast, div, exp, le, max, mul, select, sub, tanh } from "./elementwise.ts";
 import { requireAxes } from "./kinds.ts";
 import { reduceMax, reduceSum } from "./reductions.ts";
 
@@ -50,6 +50,7 @@ export const attentionAttrs: Readonly<Record<string, AttrSpec>> = {
   dot: { kind: "axis" },
   over: { kind: "axis" },
   scale: { kind: "number" },
+  softcap: { kind: "number", optional: true },
 };
 const constraints = {
   C1: "q and k have the dot axis, with the same size",
@@ -57,6 +58,7 @@ const constraints = {
   C3: "an axis shared by q, k or v has the same size in each, except that v may have its own axis named like dot",
   C4: "q, k and v have the same floating-point dtype",
   C5: "the mask is bool, and its axes are axes of the logits",
+  C7: "softcap is a finite number above 0",
 };
 const variant = (biased: boolean): Variant => ({
   biased,
@@ -93,8 +95,15 @@ export interface Parts {
   readonly dot: string;
   readonly over: string;
   readonly scale: number;
+  /** The bound of the scaled logits, softcap · tanh(logit / softcap), before a bias; none if undefined. */
+  readonly softcap: number | undefined;
 }
-export const parts = (a: Attrs): Parts => ({ dot: a.dot as string, over: a.over as string, scale: a.scale as number });
+export const parts = (a: Attrs): Parts => ({
+  dot: a.dot as string,
+  over: a.over as string,
+  scale: a.scale as number,
+  softcap: a.softcap as number | undefined,
+});
 
 /** The axes of the logits: those of q without dot, then the remaining ones of k. */
 export const logitAxes = (q: TensorType, k: TensorType, dot: string): Axis[] => contractAxes(q.axes, k.axes, [dot]);
@@ -104,8 +113,10 @@ export function check(
   k: TensorType,
   v: TensorType,
   { bias, mask }: Partial<Pick<Given<TensorType>, "bias" | "mask">>,
-  { dot, over }: Parts,
+  { dot, over, softcap }: Parts,
 ): void {
+  if (softcap !== undefined && !(softcap > 0 && Number.isFinite(softcap)))
+    throw new OpViolation("C7", `softcap is ${softcap}`, "leave it out for logits without a bound");
   requireAxes(q, [dot], "C1", "q");
   requireAxes(k, [dot], "C1", "k");
   requireAxes(k, [over], "C2", "k");
@@ -190,10 +201,23 @@ type Paired = Pick<Given<Node>, "q" | "k" | "bias" | "mask">;
 export const mayBeFullyMasked = ({ bias, mask }: Pick<Given<unknown>, "bias" | "mask">): boolean =>
   bias !== undefined || mask !== undefined;
 
-/** scale · q·k + bias: [query..., key] */
-export function logitsOf({ q, k, bias }: Paired, { dot, scale }: Parts): Node {
+/** The scaled logits, softly capped, without a bias: [query..., key] */
+function cappedLogits({ q, k }: Paired, { dot, scale, softcap }: Parts): Node {
   const scaled = mul(contract(wide(q), wide(k), [dot]), scale);
-  return bias ? add(scaled, wide(bias)) : scaled;
+  return softcap === undefined ? scaled : mul(tanh(div(scaled, softcap)), softcap);
+}
+
+/** scale · q·k, softly capped, + bias: [query..., key] */
+export function logitsOf(g: Paired, p: Parts): Node {
+  const capped = cappedLogits(g, p);
+  return g.bias ? add(capped, wide(g.bias)) : capped;
+}
+
+/** The cotangents of the scaled logits from those of the capped: the derivative of c · tanh(x / c) is 1 − tanh²(x / c). */
+export function uncapped(dLogits: Node, g: Paired, p: Parts): Node {
+  if (p.softcap === undefined) return dLogits;
+  const part = div(cappedLogits(g, p), p.softcap);
+  return mul(dLogits, sub(1, mul(part, part)));
 }
 
 /** x, or 0 for pairs hidden by the mask or by a logit at or below `hidden`. A nan logit hides nothing. */
@@ -266,5 +290,8 @@ export function casesOf(biased: boolean, first: readonly (readonly TensorType[])
         ...others.map((o, i) => [...o, biases[(2 - i) % 3]!, maskT]),
       ]
     : [plain, [...plain, maskT], ...others.map((o) => [...o, maskT])];
-  return pairs.map((operands) => ({ operands, attrs: usual }));
+  return [
+    ...pairs.map((operands) => ({ operands, attrs: usual })),
+    { operands: pairs.at(-1)!, attrs: { ...usual, softcap: 0.75 } },
+  ];
 }

@@ -39,6 +39,7 @@ import { add, cast, div, log, max, mul } from "./elementwise.ts";
 import { record } from "./kinds.ts";
 import { broadcast, reduceSum } from "./reductions.ts";
 
+const capping = " With softcap c, c · tanh(x / c) of the scaled logits x, before a bias.";
 const hiding = " A bias of −1e30 or less, such as minus infinity, masks a key.";
 
 for (const variant of variants) {
@@ -49,9 +50,10 @@ for (const variant of variants) {
     kind: "composite",
     doc: {
       summary: biased
-        ? `softmax(scale · q·k + bias, masked) · v over the key axis. A row that sees no key gives 0.${hiding}`
-        : "softmax(scale · q·k, masked) · v over the key axis. A row that sees no key gives 0.",
-      source: "Vaswani et al. 2017, section 3.2.1; Dao et al. 2022 (FlashAttention), section 3.1, for the kernel",
+        ? `softmax(scale · q·k + bias, masked) · v over the key axis. A row that sees no key gives 0.${hiding}${capping}`
+        : `softmax(scale · q·k, masked) · v over the key axis. A row that sees no key gives 0.${capping}`,
+      source:
+        "Vaswani et al. 2017, section 3.2.1; Dao et al. 2022 (FlashAttention), section 3.1, for the kernel; Gemma Team 2024 (Gemma 2), section 2, for softcap",
     },
     half: "safe",
     operands: names,
@@ -124,6 +126,8 @@ export interface AttentionAxes {
   readonly over: string;
   /** Multiplies the logits; usually 1/sqrt of the dot axis's size. */
   readonly scale: number;
+  /** Bounds the scaled logits, softcap · tanh(logit / softcap), before a bias or a mask; default no bound. */
+  readonly softcap?: number;
 }
 
 /** Attention of q over the keys k and values v; `mask` is true where a key is visible. */

@@ -99,10 +99,10 @@ function freshName(name: string, node: Node): string {
 }
 
 function inParts(node: Node, shared: Record<"q" | "k" | "v", Node>, name: string, count: number): Node {
-  const { dot, over, scale } = node.attrs as unknown as AttentionAxes;
+  const axes = node.attrs as unknown as AttentionAxes;
   const part = { name, size: count };
   const [bias, mask] = [operandNamed(node, "bias"), operandNamed(node, "mask")];
-  const { values, statistic } = attentionParts({ ...shared, bias, mask }, { dot, over, scale }, part);
+  const { values, statistic } = attentionParts({ ...shared, bias, mask }, axes, part);
   // Broadcast the statistics to the values' axes: all sums then have the same rows and share a kernel.
   const wide = broadcast(
     statistic,

@@ -6,8 +6,8 @@ import { type BeamSearch, Beams, candidateCount } from "./beam-search.ts";
 import type { DecodeSession, Scores } from "./decode-session.ts";
 import { allRanked, type RankedRow, rankedCandidates, tokenAt } from "./ranked-rows.ts";
 import { checkSampling, drawn, keptProbabilities, type Sampling } from "./sampling.ts";
-import { argmax } from "./scores.ts";
-import { type Allowed, allowedNext, mostBarred } from "./token-rules.ts";
+import { argmax, type ScoreKind } from "./scores.ts";
+import { type Allowed, allowedNext, checkRules, mostBarred } from "./token-rules.ts";
 
 export interface Greedy {
   readonly kind: "greedy";
@@ -19,7 +19,7 @@ export type Strategy = Greedy | Sampling | BeamSearch;
 /** How tokens are chosen, and how many are generated. */
 export interface WritingLimits {
   readonly strategy: Strategy;
-  /** Forced and suppressed tokens; default none. */
+  /** Forced and suppressed tokens, and penalties; default none. */
   readonly rules?: TokenRules;
   /** The end token counts as a new token. */
   readonly maxNewTokens: number;
@@ -40,12 +40,17 @@ export interface GenerateOptions extends WritingLimits {
 
 /** What precedes the new tokens: one prompt for each text, or the scores that follow what the session already holds. */
 export type Prompt =
-  | { readonly ids: readonly (readonly number[])[] }
+  | {
+      readonly ids: readonly (readonly number[])[];
+      /** The source that each text's decoder attends to, as far as rules depend on it; default the prompt. */
+      readonly source?: readonly (readonly number[])[];
+    }
   | {
       /** [row, vocabulary] flat, one row for each of the session's. */
       readonly scores: Scores;
       /** What the session holds of each text, as far as rules depend on it; default nothing. */
       readonly held?: readonly (readonly number[])[];
+      readonly source?: readonly (readonly number[])[];
     };
 
 export interface Generated {
@@ -71,7 +76,11 @@ export async function generate(session: DecodeSession, prompt: Prompt, options: 
   const scores = "scores" in prompt ? prompt.scores : await readPrompts(session, prompt.ids, beams);
   const held = "scores" in prompt ? (prompt.held ?? []) : prompt.ids;
   const allowed: Allowing = (texts) =>
-    texts.map((tokens, row) => allowedNext(options, held[Math.floor(row / beams)] ?? [], tokens));
+    texts.map((tokens, row) => {
+      const text = Math.floor(row / beams);
+      const source = prompt.source?.[text];
+      return allowedNext(options, { prompt: held[text] ?? [], ...(source && { source }) }, tokens);
+    });
   if (strategy.kind === "beam") return await searchBeams(session, scores, options, strategy, allowed);
   return await writeRows(session, scores, options, picker(strategy), allowed);
 }
@@ -93,13 +102,14 @@ async function readPrompts(session: DecodeSession, ids: readonly (readonly numbe
 const mostBeams = 1000; // each has a cache of its own
 
 /** Throws UsageError for options out of range; needs no model. */
-export function checkGenerateOptions({ strategy, maxNewTokens, minNewTokens = 0 }: WritingLimits): void {
+export function checkGenerateOptions({ strategy, maxNewTokens, minNewTokens = 0, rules = {} }: WritingLimits): void {
   if (!(Number.isInteger(maxNewTokens) && maxNewTokens >= 1))
     throw new UsageError(`the maximum number of new tokens must be an integer of at least 1, got ${maxNewTokens}`);
   if (!(Number.isInteger(minNewTokens) && minNewTokens >= 0 && minNewTokens <= maxNewTokens))
     throw new UsageError(
       `the minimum number of new tokens must be an integer from 0 to ${maxNewTokens}, got ${minNewTokens}`,
     );
+  checkRules(rules);
   if (strategy.kind === "sample") checkSampling(strategy);
   if (strategy.kind !== "beam") return;
   const { beams, lengthPenalty = 1 } = strategy;
@@ -132,6 +142,9 @@ function candidatesWanted(session: DecodeSession, options: GenerateOptions) {
   return wanted + barred <= Math.min(mostCandidates, session.vocabulary) ? wanted + barred : undefined;
 }
 
+/** A beam search adds up log-probabilities; rules apply to logits otherwise. */
+const kindOf = ({ kind }: Strategy): ScoreKind => (kind === "beam" ? "log-probabilities" : "logits");
+
 /** Appends one token to each row and returns the candidates for the next that are allowed. */
 type Step = (
   tokens: readonly number[],
@@ -150,7 +163,7 @@ function stepper(session: DecodeSession, options: GenerateOptions): Step {
       rankedCandidates(await session.rank!(tokens, count, parents), allowed, session.vocabulary);
   return async (tokens, allowed, parents) => {
     if (parents) await session.reorder(parents);
-    return allRanked(await session.step(tokens.map((t) => [t])), session.rows, allowed);
+    return allRanked(await session.step(tokens.map((t) => [t])), session.rows, allowed, kindOf(options.strategy));
   };
 }
 
@@ -175,7 +188,7 @@ async function writeRows(
   const texts = Array.from({ length: session.rows }, (): number[] => []);
   const ends = (text: readonly number[]) => text.length > 0 && eos.includes(text.at(-1)!);
   const next = stepper(session, options);
-  let ranked = allRanked(first, session.rows, allowed(texts));
+  let ranked = allRanked(first, session.rows, allowed(texts), "logits");
   let unfinished: Generated["ended"] = "length";
   for (let step = 0; ; step++) {
     for (const [row, text] of texts.entries()) {
@@ -209,7 +222,7 @@ async function searchBeams(
   const prompts = Array.from({ length: session.rows / beams }, () => new Beams(search, maxNewTokens, eos));
   const next = stepper(session, options);
   const open = () => prompts.flatMap((p) => p.open.map(({ tokens }) => tokens));
-  let ranked = allRanked(first, session.rows, allowed(open()));
+  let ranked = allRanked(first, session.rows, allowed(open()), "log-probabilities");
   for (;;) {
     const parents = prompts.flatMap((prompt, i) => {
       if (prompt.settled) return prompt.open.map((_, beam) => i * beams + beam);

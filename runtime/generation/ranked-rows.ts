@@ -1,25 +1,27 @@
-/** Log-probabilities of a text's next token: of all tokens, or of the likeliest only. */
+/** Scores of a text's next token, logits or log-probabilities: of all tokens, or of the likeliest only. */
 import { UsageError } from "../../compiler/index.ts";
 import type { Candidates, Scores } from "./decode-session.ts";
-import { bar, logProbabilities, rowOf } from "./scores.ts";
+import { asScores, bar, penalize, rowOf, type ScoreKind } from "./scores.ts";
 import type { Allowed } from "./token-rules.ts";
 
 export interface RankedRow {
   /** In ascending order; absent when `scores` covers the whole vocabulary. */
   readonly tokens?: readonly number[];
-  /** The log-probability of each; −∞ for barred tokens. */
+  /** The score of each; −∞ for barred tokens. */
   readonly scores: Float64Array;
 }
 
 export const tokenAt = ({ tokens }: RankedRow, place: number): number => tokens?.[place] ?? place;
 
-/** All tokens of each row of scores; those that are not allowed get −∞, and forced ones 0. */
-export function allRanked(scores: Scores, rows: number, allowed: readonly Allowed[]): RankedRow[] {
+/** All tokens of each row of scores, penalized; those that are not allowed get −∞, and forced ones 0. */
+export function allRanked(scores: Scores, rows: number, allowed: readonly Allowed[], kind: ScoreKind): RankedRow[] {
   const vocabulary = scores.length / rows;
   return Array.from({ length: rows }, (_, row) => {
-    const { barred, forced } = allowed[row]!;
-    const own = logProbabilities(rowOf(scores, row, vocabulary), barred);
-    return { scores: forced ? forcedScores(forced, barred, vocabulary) : own };
+    const { barred, forced, penalties = [] } = allowed[row]!;
+    const own = asScores(rowOf(scores, row, vocabulary), kind);
+    if (forced) return { scores: forcedScores(forced, barred, vocabulary) };
+    for (const penalty of penalties) penalize(own, penalty);
+    return { scores: bar(own, barred) };
   });
 }
 
@@ -29,7 +31,7 @@ function forcedScores(forced: readonly number[], barred: readonly number[], voca
   return bar(scores, barred);
 }
 
-/** The candidates of each row. Throws UsageError when the scores they were taken from are not numbers. */
+/** The log-probabilities of each row's candidates. Throws UsageError when the scores they were taken from are not numbers. */
 export function rankedCandidates(
   { count, tokens, scores, totals }: Candidates,
   allowed: readonly Allowed[],

@@ -1,6 +1,10 @@
-/** Scores of next tokens: log-probabilities in float64, argmax, top-k. */
+/** Scores of next tokens: log-probabilities in float64, penalties, argmax, top-k. */
 import { UsageError } from "../../compiler/index.ts";
 import type { Scores } from "./decode-session.ts";
+import type { Penalty } from "./token-rules.ts";
+
+/** What tokens are chosen from: logits, or log-probabilities where those of several texts are compared. */
+export type ScoreKind = "logits" | "log-probabilities";
 
 /** One row of [row, vocabulary]. */
 export const rowOf = (scores: Scores, row: number, vocabulary: number): Scores =>
@@ -17,15 +21,19 @@ export function logSumExp(scores: Scores): number {
   return top + Math.log(sum);
 }
 
-/**
- * log softmax of a row, with the tokens in `barred` set to −∞ afterwards, without renormalizing, as in transformers.
- */
-export function logProbabilities(scores: Scores, barred: readonly number[]): Float64Array {
-  const total = logSumExp(scores);
-  return bar(
-    Float64Array.from(scores, (v) => v - total),
-    barred,
-  );
+/** A row in float64: its log softmax, or the logits as they are. */
+export function asScores(scores: Scores, kind: ScoreKind): Float64Array {
+  const total = logSumExp(scores); // of logits too, since it finds what is not a number
+  return Float64Array.from(scores, kind === "logits" ? (v) => v : (v) => v - total);
+}
+
+/** Penalizes tokens by a factor: divides scores above 0, and multiplies others. Keskar et al. 2019, arXiv:1909.05858. */
+export function penalize(scores: Float64Array, { tokens, factor }: Penalty): Float64Array {
+  for (const token of tokens) {
+    const score = scores[token];
+    if (score !== undefined) scores[token] = score < 0 ? score * factor : score / factor;
+  }
+  return scores;
 }
 
 /** Sets the scores of some tokens to −∞. */

@@ -20,5 +20,5 @@ export async function begunText(
   if (!isEncoder(beginning))
     return { scores: await session.begin(beginning, { ...feeds, input_ids: idRow(ids) }), held: [ids] };
   await session.encode(beginning, feeds);
-  return { ids: [ids] };
+  return { ids: [ids], source: [Array.from(feeds.input_ids?.data ?? [], Number)] };
 }

@@ -1,7 +1,7 @@
 /** Captioning: the decoder continues a prompt about an image, which precedes it or which it attends to. */
 import type { Graph, HostTensor } from "../../compiler/index.ts";
 import type { Tokenizer } from "../../data/index.ts";
-import type { InterleavedPictures } from "../../dsl/index.ts";
+import type { CaptionMode, InterleavedPictures } from "../../dsl/index.ts";
 import type { CachedSession } from "../generation/cached-session.ts";
 import { type Generated, type GenerateOptions, generate } from "../generation/generate.ts";
 import { begunText } from "./begun-text.ts";
@@ -17,16 +17,25 @@ export interface ShownPictures extends InterleavedPictures {
   readonly examples?: readonly string[];
 }
 
-/**
- * BOS, or `start`, and the prompt, without EOS. With several images, each is placed before its prompt, followed by its
- * example caption.
- */
-export function captionPrompt(
+/** The prompt of a decoder that attends to an image: after its start token, unless it begins with it or is alone. */
+export function decoderPrompt(
   tokenizer: Tokenizer,
   prompt: string,
-  shown?: ShownPictures,
-  start: number = tokenizer.bos,
-): number[] {
+  start: () => number,
+  { promptStarts = false }: Pick<CaptionMode, "promptStarts"> = {},
+): readonly number[] {
+  const ids = textIds(tokenizer, prompt);
+  if (promptStarts && ids.length > 0) return ids;
+  const first = start();
+  return ids[0] === first ? ids : [first, ...ids];
+}
+
+/**
+ * BOS and the prompt, without EOS. With several images, each is placed before its prompt, followed by its example
+ * caption.
+ */
+export function captionPrompt(tokenizer: Tokenizer, prompt: string, shown?: ShownPictures): number[] {
+  const start = tokenizer.bos;
   if (!shown) return [start, ...textIds(tokenizer, prompt)];
   const { id, end, examples = [] } = shown;
   const before = examples.flatMap((said) => [id, ...textIds(tokenizer, `${prompt}${said}`), end]);

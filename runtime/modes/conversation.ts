@@ -43,24 +43,29 @@ export function conversation(session: CachedSession, options: ConversationOption
   const stops = [...(options.eos ?? [tokenizer.eos]), ...template.stops];
   /** Tokens of the last answer that are not in the cache yet. */
   let unread: readonly number[] = [];
+  /** The whole text. */
+  let held: readonly number[] = [];
   let turns = 0;
-  const begin = async (question: string) => {
-    const ids = firstTurn(template, tokenizer, question, image?.place);
+  const begin = async (ids: readonly number[]) => {
     if (!image) return await session.step([ids]);
     return await session.begin(image.beginning, { pixels: image.pixels, input_ids: idRow(ids) });
   };
   const ask = async (question: string, { onText, ...how }: AnswerOptions): Promise<Answer> => {
-    const scores =
-      turns++ === 0
-        ? await begin(question)
-        : await session.step([[...unread, ...nextTurn(template, tokenizer, question)]]);
+    const isFirst = turns++ === 0;
+    const ids = isFirst
+      ? firstTurn(template, tokenizer, question, image?.place)
+      : nextTurn(template, tokenizer, question);
+    const scores = isFirst ? await begin(ids) : await session.step([[...unread, ...ids]]);
+    held = [...held, ...ids];
     const stream = textStream(tokenizer, stops, onText ? { onText } : {});
     const [made] = await generate(
       session,
-      { scores },
+      { scores, held: [held] },
       { ...how, eos: stops, onToken: (_, token) => stream.add(token) },
     );
-    unread = made!.ended === "eos" ? [] : made!.tokens.slice(-1);
+    const hasEnd = made!.ended === "eos"; // which the next turn writes, where the template has one
+    held = [...held, ...(hasEnd ? made!.tokens.slice(0, -1) : made!.tokens)];
+    unread = hasEnd ? [] : made!.tokens.slice(-1);
     return { ...made!, text: stream.end() };
   };
   return { ask };

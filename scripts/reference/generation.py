@@ -2,7 +2,12 @@
 batch of two of different lengths; and what its warpers keep of scores for sampling."""
 
 import torch
-from transformers.generation.logits_process import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+from transformers.generation.logits_process import (
+    MinPLogitsWarper,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
 
 from fixture import facts_of, randomize, write
 from internvl import Text, hf_llama
@@ -20,6 +25,11 @@ greedy = [
     {"prompts": one, "eos": [2], "max": 12},
     {"prompts": one, "eos": [2, 7, 11, 15], "min": 8, "max": 30},
     {"prompts": two, "eos": [2, 7, 11], "max": 20},
+    {"prompts": one, "eos": [2], "max": 10, "rules": {"repetitionPenalty": 1.3}},
+    {"prompts": one, "eos": [2], "max": 8, "rules": {"repetitionPenalty": 0.6, "sourcePenalty": 1.5}},
+    {"prompts": two, "eos": [2], "max": 9, "rules": {"repetitionPenalty": 1.1, "noRepeatNgram": 2}},
+    {"prompts": one, "eos": [2, 7], "max": 10, "rules": {"suppress": [7, 14], "badWords": [[2], [8], [9, 4], [5, 9]]}},
+    {"prompts": one, "eos": [2], "max": 9, "rules": {"noSourceNgram": 1, "beginSuppress": [3, 6], "forcedEos": [2]}},
 ]
 beam = [
     {"prompts": one, "eos": [2], "min": 8, "max": 30, "beams": 5},
@@ -32,7 +42,21 @@ beam = [
     {"prompts": two, "eos": [2, 7, 11], "max": 16, "beams": 2, "early": True, "penalty": 0.5},
     {"prompts": one, "eos": [], "max": 10, "beams": 4},
     {"prompts": one, "eos": [2], "max": 1, "beams": 2},
+    {"prompts": one, "eos": [2], "min": 4, "max": 9, "beams": 4, "rules": {"repetitionPenalty": 1.4}},
+    {"prompts": two, "eos": [2, 7], "max": 9, "beams": 3, "rules": {"repetitionPenalty": 0.8, "noRepeatNgram": 3}},
+    {"prompts": one, "eos": [2], "max": 8, "beams": 3, "rules": {"sourcePenalty": 2.0, "badWords": [[5, 9], [7]]}},
 ]
+# By the names of heddle's TokenRules.
+settings = {
+    "repetitionPenalty": "repetition_penalty",
+    "sourcePenalty": "encoder_repetition_penalty",
+    "noRepeatNgram": "no_repeat_ngram_size",
+    "noSourceNgram": "encoder_no_repeat_ngram_size",
+    "suppress": "suppress_tokens",
+    "beginSuppress": "begin_suppress_tokens",
+    "badWords": "bad_words_ids",
+    "forcedEos": "forced_eos_token_id",
+}
 
 
 def written(case):
@@ -51,6 +75,7 @@ def written(case):
         max_new_tokens=case["max"],
         eos_token_id=case["eos"] or None,
         pad_token_id=0,
+        **{settings[rule]: value for rule, value in case.get("rules", {}).items()},
     )
     return [trimmed(row[longest:].tolist(), case["eos"]) for row in out]
 
@@ -65,6 +90,7 @@ def trimmed(tokens, eos):
 scores = 3 * torch.randn(1, 40, generator=torch.Generator().manual_seed(3))
 scores[0, 7] = scores[0, 9]  # a tie
 kept = [{"temperature": 0.7}, {"topK": 5}, {"topP": 0.8}, {"temperature": 1.3, "topK": 12, "topP": 0.9}, {"topP": 0.05}]
+kept += [{"minP": 0.1}, {"temperature": 0.8, "topP": 0.9, "minP": 0.2}]
 
 
 def probabilities(c):
@@ -75,6 +101,8 @@ def probabilities(c):
         x = TopKLogitsWarper(c["topK"])(None, x)
     if "topP" in c:
         x = TopPLogitsWarper(c["topP"])(None, x)
+    if "minP" in c:
+        x = MinPLogitsWarper(c["minP"])(None, x)
     return x.softmax(-1)[0]
 
 

@@ -12,6 +12,8 @@ from PIL import Image
 from transformers import (
     ConvNextConfig,
     ConvNextForImageClassification,
+    Gemma2Config,
+    Gemma2ForCausalLM,
     GPTNeoXConfig,
     GPTNeoXForCausalLM,
     SiglipConfig,
@@ -76,6 +78,38 @@ def gpt_neox():
     ids = torch.tensor([prompt])
     made = model.generate(ids, max_new_tokens=12, do_sample=False, pad_token_id=0)
     save("gpt-neox", model, {"ids": prompt, "logits": rounded(model(ids).logits[0, -1]), "tokens": made[0, 6:].tolist()})
+
+
+def gemma2():
+    config = Gemma2Config(
+        vocab_size=259,
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=8,
+        max_position_embeddings=64,
+        sliding_window=6,
+        query_pre_attn_scalar=12,
+        attn_logit_softcapping=1.5,
+        final_logit_softcapping=3.0,
+        rope_parameters={"rope_type": "default", "rope_theta": 500.0},
+        attn_implementation="eager",
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=0,
+    )
+    model = drawn(Gemma2ForCausalLM(config), 9)
+    prompt = [1, *(b + 3 for b in b"a red fox")]
+    # As its file says: what heddle does with it is to be what transformers does.
+    model.generation_config.repetition_penalty = 1.2
+    model.generation_config.no_repeat_ngram_size = 2
+    made = model.generate(torch.tensor([prompt]), max_new_tokens=16, do_sample=False)
+    beams = model.generate(torch.tensor([prompt]), max_new_tokens=10, num_beams=3, do_sample=False)
+    facts = {"tokens": made[0, len(prompt) :].tolist(), "beams": beams[0, len(prompt) :].tolist()}
+    logits = rounded(model(torch.tensor([prompt])).logits[0, -1])
+    save("gemma2", model, {"ids": prompt, "logits": logits, **facts}, generation=True)
 
 
 def picture(folder):
@@ -280,3 +314,4 @@ if __name__ == "__main__":
     tall_vit()
     t5()
     trocr()
+    gemma2()

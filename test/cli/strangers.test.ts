@@ -14,13 +14,14 @@ import { createSession, idRow, openSafetensors, openWeights } from "../../runtim
 import { difference } from "../models/support.ts";
 import { colourData } from "./colour-data.ts";
 import convnext from "./strangers/convnext.ts";
+import gemma2 from "./strangers/gemma2.ts";
 import t5 from "./strangers/t5.ts";
 import { heddle, modelFile, scratch } from "./support.ts";
 
 vi.setConfig({ testTimeout: 120_000 });
 
 const folder = scratch("strangers");
-const families = ["gpt-neox", "siglip", "convnext", "t5", "trocr"] as const;
+const families = ["gpt-neox", "siglip", "convnext", "t5", "trocr", "gemma2"] as const;
 type Family = (typeof families)[number];
 const file = (family: Family) => modelFile(`strangers/${family}.ts`);
 const published = (family: Family, ...parts: string[]) =>
@@ -100,6 +101,7 @@ describe("a stranger's checkpoint", () => {
     ["t5", "decode"],
     ["trocr", "encode"],
     ["trocr", "decode"],
+    ["gemma2", "decode"],
   ] as const)("is exported and verified: %s, %s", async (family, graph) => {
     const out = ["--out", folder.at(`${family}-${graph}.onnx`)];
     const which = ["--graph", graph, "--weights", published(family)];
@@ -125,6 +127,18 @@ describe("what transformers computes", () => {
       status: 1,
       err: expect.stringContaining("need 70 tokens; the model takes at most 64"),
     });
+  });
+
+  it("is what Gemma 2 writes: capped logits, sliding windows, and penalties of its generation_config.json", async () => {
+    const want = read<Record<"ids" | "logits" | "tokens" | "beams", number[]>>(published("gemma2"), "expected.json");
+    const write = (...how: string[]) =>
+      run("gemma2", "--tokenizer", "bytes", "generate", "--prompt", "a red fox", "--max-tokens", ...how);
+    const plain = await write("16");
+    expect([plain.status, plain.status === 0 ? "" : plain.err]).toEqual([0, ""]);
+    expect(JSON.parse(plain.out)).toMatchObject([{ promptTokens: want.ids, tokens: want.tokens }]);
+    expect(JSON.parse((await write("10", "--beams", "3")).out)).toMatchObject([{ tokens: want.beams }]);
+    const logits = await lastLogits(gemma2 as unknown as Model, "gemma2", { ids: idRow(want.ids) });
+    expect(difference(logits, want.logits)).toBeLessThan(1e-4);
   });
 
   it("is what T5 writes of source texts, greedily and with beams, by the rules of generation_config.json", async () => {

@@ -1,7 +1,7 @@
 /** A tiny LLaMA with PyTorch's weights, as a decoder with a cache. */
 import type { Backend } from "../../backends/backend.ts";
 import { type Graph, type HostTensor, UsageError } from "../../compiler/index.ts";
-import { defineModel, trace } from "../../dsl/index.ts";
+import { defineModel, type TokenRules, trace } from "../../dsl/index.ts";
 import { causalRules, decodeStep, type TextConfig } from "../../models/index.ts";
 import {
   type CachedSession,
@@ -20,11 +20,12 @@ export interface Case {
   readonly beams?: number;
   readonly penalty?: number;
   readonly early?: boolean | "never";
+  readonly rules?: TokenRules;
   readonly written: readonly (readonly number[])[];
 }
 
 /** How a case is written. */
-export const optionsOf = ({ eos, min, max, beams, penalty, early }: Case): GenerateOptions => ({
+export const optionsOf = ({ eos, min, max, beams, penalty, early, rules }: Case): GenerateOptions => ({
   strategy:
     beams === undefined
       ? { kind: "greedy" }
@@ -37,13 +38,19 @@ export const optionsOf = ({ eos, min, max, beams, penalty, early }: Case): Gener
   eos,
   maxNewTokens: max,
   ...(min !== undefined && { minNewTokens: min }),
+  ...(rules && { rules }),
 });
 
 export interface GenerationFacts {
   readonly text: TextConfig;
   readonly greedy: readonly Case[];
   readonly beam: readonly Case[];
-  readonly kept: readonly { readonly temperature?: number; readonly topK?: number; readonly topP?: number }[];
+  readonly kept: readonly {
+    readonly temperature?: number;
+    readonly topK?: number;
+    readonly topP?: number;
+    readonly minP?: number;
+  }[];
 }
 
 export const generationFixture = await loadFixture<GenerationFacts>("generation");

@@ -42,6 +42,7 @@ export interface Shape {
   readonly high?: number;
   readonly growing?: boolean;
   readonly scale?: number;
+  readonly softcap?: number;
 }
 
 const axis = (name: string, size: number) => ({ name, size });
@@ -82,7 +83,8 @@ export function attentionGraph(s: Shape): Graph {
   const v = input("v", [axis("b", batch), axis("h", heads), axis("key", keys), axis("w", width)]);
   const turned = (x: Node) => (s.around ? ops.mul(x, ops.input(`${inputName(x)}_gain`, dtype, [axis("d", dim)])) : x);
   const scale = s.scale ?? dim ** -0.5;
-  const [bias, axes] = [biasNode(s), { dot: "d", over: "key", scale }];
+  const cap = s.softcap === undefined ? {} : { softcap: s.softcap };
+  const [bias, axes] = [biasNode(s), { dot: "d", over: "key", scale, ...cap }];
   const y = bias
     ? ops.biasedAttention(turned(q), turned(k), v, bias, axes, maskNode(s))
     : ops.attention(turned(q), turned(k), v, axes, maskNode(s));

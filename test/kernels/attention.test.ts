@@ -68,6 +68,7 @@ const backward: Readonly<Record<string, Shape>> = {
     mask: "some rows hidden",
     gradients: ["k"],
   },
+  "all, of softly capped logits": { queries: 19, keys: 21, dim: 32, mask: "causal", softcap: 1.5, gradients: all },
   "grouped queries, padding": { queries: 9, keys: 20, dim: 32, batch: 2, group: 2, mask: "padding", gradients: all },
 };
 

@@ -18,6 +18,7 @@ const shapes: Readonly<Record<string, Shape>> = {
     ...{ heads: 1, queries: 9, group: 2, bias: ["key", "query"], mask: "causal", gradients: all },
   },
   "one that hides keys, and all of some rows": { ...shape, heads: 1, hides: true, gradients: all },
+  "one of softly capped logits": { ...shape, heads: 1, mask: "causal", softcap: 1.5, gradients: all },
   "relative positions with a slope a head": { ...shape, batch: 2, bias: "alibi", mask: "padding" },
   "one of the keys": { ...shape, batch: 2, keys: 33, bias: ["b", "key"], width: 40 },
 };
@@ -45,7 +46,7 @@ async function holds(s: Shape, facts: Parameters<typeof check>[1], tables: lower
 
 describe.each(schedules)("%s in %s", (name, dtype, facts, tolerance) => {
   const keep = (t: lowering.Settings) => name !== "shared-tiles" || (t.threadsDown === 8 && t.threadsAcross === 8);
-  const some = Object.entries(shapes).slice(0, name === "subgroup-matrices" ? 5 : 3);
+  const some = Object.entries(shapes).slice(0, name === "subgroup-matrices" ? 6 : 4);
   it.each(some)("%s", async (_, s) => {
     expect(await holds({ ...s, dtype }, facts, onlyAttention(name, keep), tolerance)).toEqual([name]);
   });
@@ -64,7 +65,7 @@ describe("few queries", () => {
     ).toEqual(["few-rows"]);
   });
   it("take many keys in runs, also where a bias hides all of them", () => {
-    for (const more of [{}, { hides: true }]) {
+    for (const more of [{}, { hides: true }, { softcap: 1.5 }]) {
       const s: Shape = { ...few, keys: 700, bias: ["query", "key"], ...more };
       const { program, mistakes } = check(s, baselineFacts, lowering.scheduleTables, 1e-4);
       expect(mistakes).toEqual([]);

@@ -154,7 +154,12 @@ const emitters: Readonly<Record<string, Emitter>> = {
         over: node.attrs.over as string,
         scale: node.attrs.scale as number,
       }),
-    when: (node, o) => o.attention === "operator" && o.opset >= 23 && node.operands.length === 3 && pairs(node),
+    when: (node, o) =>
+      o.attention === "operator" &&
+      o.opset >= 23 &&
+      node.operands.length === 3 &&
+      node.attrs.softcap === undefined && // onnxruntime's operators differ in where they cap
+      pairs(node),
   },
 };
 

@@ -61,7 +61,8 @@ const mayBeFullyMasked = ({ bias, mask }: Given): boolean => bias !== undefined 
 /** True if the row statistics are of the node's own logits, so that its probabilities are a softmax. */
 function hasOwnRows(node: Node, g: Given): boolean {
   const lse = operandNamed(node, "lse")!;
-  if (!isStatistic(lse) || lse.attrs.scale !== node.attrs.scale) return false;
+  if (!isStatistic(lse) || lse.attrs.scale !== node.attrs.scale || lse.attrs.softcap !== node.attrs.softcap)
+    return false;
   const from = givenTo(lse);
   return (["q", "k", "mask"] as const).every((name) => from[name] === g[name]) && isSameBias(from.bias, g.bias);
 }
@@ -82,11 +83,23 @@ function isStatistic(node: Node): boolean {
 }
 
 /** softmax(scale · q·k + bias), masked entries 0: [query..., key] */
-function weights(g: Given, { dot, over, scale }: Attrs): Node {
-  const { q, k } = g;
-  const logits = scaledProduct(q, k, dot as string, scale as number);
+function weights(g: Given, attrs: Attrs): Node {
+  const logits = cappedLogits(g, attrs);
   const added = addedTo(g);
-  return ops.softmax(added ? ops.add(logits, added) : logits, over as string);
+  return ops.softmax(added ? ops.add(logits, added) : logits, attrs.over as string);
+}
+
+/** scale · q·k, softly capped. */
+function cappedLogits({ q, k }: Given, { dot, scale, softcap }: Attrs): Node {
+  const scaled = scaledProduct(q, k, dot as string, scale as number);
+  return softcap === undefined ? scaled : ops.mul(ops.tanh(ops.div(scaled, softcap as number)), softcap as number);
+}
+
+/** The cotangents of the scaled logits from those of the capped: 1 − tanh² is the derivative of tanh. */
+function uncapped(dLogits: Node, g: Given, attrs: Attrs): Node {
+  if (attrs.softcap === undefined) return dLogits;
+  const part = ops.div(cappedLogits(g, attrs), attrs.softcap as number);
+  return ops.mul(dLogits, ops.sub(1, ops.mul(part, part)));
 }
 
 /** The term added to the logits: the bias, or a very low value for masked entries. */
@@ -128,7 +141,7 @@ function gradient({ part, pass }: AttentionCore, node: Node, g: Given): Node {
     return others.length === 0 ? dLogits : ops.reduceSum(dLogits, others);
   }
   const [other, like] = pass === "backward_q" ? [k, q] : [q, k];
-  return ops.mul(ops.contractTo(dLogits, other, like), node.attrs.scale as number);
+  return ops.mul(ops.contractTo(uncapped(dLogits, g, node.attrs), other, like), node.attrs.scale as number);
 }
 
 const has = (node: Node, axis: string): boolean => node.type.axes.some((a) => a.name === axis);

@@ -35,10 +35,12 @@ export async function askAll(
   const template = templateOf(options.template, mode, named);
   const step = graphOf(named, mode.step);
   const tokenizer = await openTokenizer(step, options);
-  const { eos, rules } = await decodingOf(mode, named, tokenizer, options);
+  const decoding = await decodingOf(mode, named, tokenizer, options);
+  const { eos } = decoding;
   const seeing = questions.some(({ image }) => image !== undefined) ? placeOf(mode, named) : undefined;
   const preprocessing = seeing && (await preprocessingFor(named, seeing.beginning, "chat", options));
   const maxNewTokens = options.maxTokens ?? usualTokens;
+  const writing = decoding.writing({ maxTokens: maxNewTokens }, { strategy: { kind: "greedy" }, maxNewTokens });
   const skips = skipCounts();
   const answers = await withWeights(named, seeing?.beginning ?? step, options, async (model) => {
     const capacity = Math.min(template.limit, (seeing?.place.tokens ?? 0) + questionRoom + maxNewTokens);
@@ -58,11 +60,7 @@ export async function askAll(
             eos,
             ...(pixels && { image: shownIn(seeing!, pixels) }),
           });
-          const { text } = await talk.ask(suffixed(question.text, suffix), {
-            strategy: { kind: "greedy" },
-            rules,
-            maxNewTokens,
-          });
+          const { text } = await talk.ask(suffixed(question.text, suffix), writing);
           said.push({ question, said: text });
         }
         progress.update(i + 1);

@@ -79,11 +79,12 @@ async function writeAll(
   const decoding = await decodingOf(mode, named, tokenizer, options);
   const ids = captionIds(mode, tokenizer, decoding, prompt, shownIn(mode, named.config!));
   const begun = tokensBegun(beginning, step, ids.length);
-  const usual = decoding.limits(defaultsOf(mode), begun);
-  const maxNewTokens = options.maxTokens ?? usual.maxNewTokens;
-  const writing = { ...usual, maxNewTokens, minNewTokens: Math.min(usual.minNewTokens ?? 0, maxNewTokens) };
+  const { maxTokens } = options;
+  const limit = limitOf(mode, named);
+  const writing = decoding.writing(maxTokens === undefined ? {} : { maxTokens }, defaultsOf(mode), { begun, limit });
+  const { maxNewTokens } = writing;
   const how = { ...writing, ids, eos: endsOf(mode, named, decoding) };
-  requireRoom(begun, maxNewTokens, limitOf(mode, named), "the image, the prompt");
+  requireRoom(begun, maxNewTokens, limit, "the image, the prompt");
   const preprocessing = await preprocessingFor(named, beginning, "caption", options);
   return await withWeights(named, [beginning, step], options, async (model) => {
     const session = cachedSession(model, step, { rows: rowsOf(writing.strategy), capacity: begun + maxNewTokens });

@@ -6,6 +6,7 @@ import {
   type Caption,
   cachedSession,
   captionPrompt,
+  decoderPrompt,
   escapeControls,
   type ShownPictures,
   tokensBegun,
@@ -71,12 +72,13 @@ export const beginningOf = (named: NamedModel, { begin, encode }: CaptionMode) =
 
 /** The ids that a caption continues: the start token of a decoder that attends to the image, else BOS, and the prompt. */
 export const captionIds = (
-  { encode }: CaptionMode,
+  mode: CaptionMode,
   tokenizer: Tokenizer,
   { start }: Decoding,
   prompt: string,
   shown: ShownPictures | undefined,
-): readonly number[] => captionPrompt(tokenizer, prompt, shown, encode === undefined ? undefined : start());
+): readonly number[] =>
+  mode.encode === undefined ? captionPrompt(tokenizer, prompt, shown) : decoderPrompt(tokenizer, prompt, start, mode);
 
 /** The ids that end a caption. */
 export const endsOf = ({ stops }: CaptionMode, { config }: NamedModel, { eos }: Decoding): readonly number[] => [
@@ -98,8 +100,9 @@ export async function captionCommand(source: string, options: CaptionOptions): P
   const shown = shownIn(mode, named.config!, examples);
   const ids = captionIds(mode, tokenizer, decoding, prompt, shown);
   const begun = tokensBegun(beginning, step, ids.length);
-  const writing = writingOf(options, decoding.limits(defaultsOf(mode), begun));
-  requireRoom(begun, writing.maxNewTokens, limitOf(mode, named), "the image, the prompt");
+  const limit = limitOf(mode, named);
+  const writing = decoding.writing(options, defaultsOf(mode), { begun, limit });
+  requireRoom(begun, writing.maxNewTokens, limit, "the image, the prompt");
   const preprocessing = await preprocessingFor(named, beginning, "caption", options);
   return await withWeights(named, [beginning, step], options, (model) =>
     untilInterrupted(async (signal) => {

@@ -44,10 +44,12 @@ export async function chatCommand(source: string, options: ChatOptions): Promise
   const mode = modeOf(named, "chat");
   if (options.image !== undefined) requirePictures([options.image]);
   const template = templateOf(options.template, mode, named);
-  const writing = writingOf(options, defaults);
+  writingOf(options, defaults); // refuses conflicting flags before anything slow starts
   const step = graphOf(named, mode.step);
   const tokenizer = await openTokenizer(step, options);
-  const { eos, rules } = await decodingOf(mode, named, tokenizer, options);
+  const decoding = await decodingOf(mode, named, tokenizer, options);
+  const { eos } = decoding;
+  const writing = decoding.writing(options, defaults);
   const image = options.image === undefined ? undefined : await pictureOf(options.image, mode, named, options);
   return await withWeights(named, image?.beginning ?? step, options, async (model) => {
     // Capacity for the whole first answer, so that nothing is recompiled while it is generated.
@@ -60,7 +62,6 @@ export async function chatCommand(source: string, options: ChatOptions): Promise
       status = await untilInterrupted(async (signal) => {
         const how: AnswerOptions = {
           ...writing,
-          rules,
           signal,
           ...(!options.json && { onText: (t) => write(printable(t)) }),
         };

@@ -8,6 +8,7 @@ import {
   promptIds,
   sourceIds,
   textStream,
+  type WritingLimits,
 } from "../../../runtime/index.ts";
 import { untilInterrupted } from "../../interruption.ts";
 import { json } from "../../output.ts";
@@ -15,7 +16,7 @@ import { decodingOf, limitOf, requireRoom } from "./decoding.ts";
 import { graphOf, modeOf, openModel, withWeights } from "./opened-model.ts";
 import type { RunOptions } from "./options.ts";
 import { openTokenizer } from "./tokenizing.ts";
-import { printable, rowsOf, type WritingOptions, writingOf } from "./writing.ts";
+import { printable, rowsOf, type WritingOptions } from "./writing.ts";
 
 export interface GenerateTextOptions extends RunOptions, WritingOptions {
   readonly prompt: readonly string[];
@@ -48,7 +49,8 @@ export async function generateCommand(source: string, options: GenerateTextOptio
   const begun = (prompt: readonly number[]) => (encoder ? [decoding.start()] : prompt);
   const longest = Math.max(...prompts.map((ids) => begun(ids).length));
   const maxNewTokens = Math.max(1, Math.min(usualTokens, limit - longest));
-  const writing = writingOf(options, decoding.limits({ strategy: { kind: "greedy" }, maxNewTokens }, longest));
+  const usual: WritingLimits = { strategy: { kind: "greedy" }, maxNewTokens };
+  const writing = decoding.writing(options, usual, { begun: longest, limit });
   requireRoom(longest, writing.maxNewTokens, limit, encoder ? "the start token" : "the prompt");
   const capacity = longest + writing.maxNewTokens;
   return await withWeights(named, encoder ? [encoder, step] : step, options, (model) =>

@@ -205,8 +205,8 @@ function computed(
   n: NodeView,
   { query, key, value, scale, softcap, visible, bias }: Parts,
 ): { out: Node; logits?: Node } {
-  const axes = { dot: names.dot, over: names.key, scale };
-  if (softcap === 0 && !n.wants(3)) {
+  const axes = { dot: names.dot, over: names.key, scale, ...(softcap !== 0 && { softcap }) };
+  if (!n.wants(3)) {
     if (!bias) return { out: ops.attention(query, key, value, axes, visible) };
     return { out: ops.biasedAttention(query, key, value, bias, axes, visible) };
   }

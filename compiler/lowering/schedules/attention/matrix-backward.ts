@@ -30,6 +30,7 @@ import {
   partOf,
   rowStores,
   storeElement,
+  uncapped,
   whereVisible,
   widthsOf,
 } from "./problem.ts";
@@ -257,9 +258,12 @@ class Backward {
       const values = [0, 1, 2, 3].map((u) => {
         const column = frame.column(add(from, add(code.column(j), add(mul(shift, int(4)), int(u)))));
         const query = ownsQueries ? row : column.env;
-        const logit = frame.logit(component(logits, u), row, column.env);
+        const product = component(logits, u);
+        const logit = frame.logit(product, row, column.env);
         const raised = builtin("exp", fsub(logit, frame.statistic(lse!, query)));
-        const factor = seen ? fmul(raised, fsub(component(seen, u), frame.statistic(delta!, query))) : raised;
+        const factor = seen
+          ? uncapped(frame.p, product, logit, fmul(raised, fsub(component(seen, u), frame.statistic(delta!, query))))
+          : raised;
         return whereVisible(frame.p, frame.visible(row, column), logit, factor); // applied last: a hidden value may be NaN
       });
       const index = code.access(add(code.stripOf(this.tile), shift), j);

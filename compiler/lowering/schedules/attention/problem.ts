@@ -12,7 +12,7 @@ import {
 import type { Node } from "../../../ir/node.ts";
 import { type AttentionCore, coreOf, isPerPlace, operandNamed } from "../../../ir/op.ts";
 import { type Axis, findAxis, hasAxis } from "../../../ir/type.ts";
-import { cast, type Expr, float, floatArith, int, rangeOf, type Stmt } from "../../../kernel/index.ts";
+import { cast, type Expr, float, floatArith, int, opCall, rangeOf, type Stmt } from "../../../kernel/index.ts";
 import { add, and, mul, select } from "../../../kernel/simplify.ts";
 import { coordinatesOf } from "../../coordinates.ts";
 import { ceilDiv, type Lowering, unflatten } from "../../kernel.ts";
@@ -48,10 +48,26 @@ export const meanOf = ({ bias, mask }: Parts, mixed: Expr, total: Expr): Expr =>
   return bias || mask ? select(notAbove(total, float(least)), float(0), mean) : mean;
 };
 
-/** The logit of a query-key pair, given its dot product: scaled, plus the bias. */
-export function logitOf(k: Lowering, { scale, bias }: Parts, product: Expr, at: Env): Expr {
-  const scaled = fmul(product, float(scale));
-  return bias ? fadd(scaled, cast(k.values.at(bias, restrict(at, bias)), "f32")) : scaled;
+/** The logit of a query-key pair, given its dot product: scaled, softly capped, plus the bias. */
+export function logitOf(k: Lowering, parts: Parts, product: Expr, at: Env): Expr {
+  const { bias, scale, softcap } = parts;
+  const capped =
+    softcap === undefined ? fmul(product, float(scale)) : fmul(tanhOf(parts, softcap, product), float(softcap));
+  return bias ? fadd(capped, cast(k.values.at(bias, restrict(at, bias)), "f32")) : capped;
+}
+
+/** Whether a logit takes more than a product, so that kernels that read it twice keep it in a register. */
+export const isLongLogit = ({ bias, softcap }: Parts): boolean => bias !== undefined || softcap !== undefined;
+
+const tanhOf = ({ scale }: Parts, softcap: number, product: Expr): Expr =>
+  opCall("tanh", "f32", [fmul(product, float(scale / softcap))]);
+
+/** The cotangent of a scaled dot product, given that of its logit: the derivative of the cap is 1 − tanh². */
+export function uncapped(parts: Parts, product: Expr, logit: Expr, cotangent: Expr): Expr {
+  const { softcap, bias } = parts;
+  if (softcap === undefined) return cotangent;
+  const part = bias ? tanhOf(parts, softcap, product) : fmul(logit, float(1 / softcap));
+  return fmul(cotangent, fsub(float(1), fmul(part, part)));
 }
 
 /** A pair's contribution: 0 if it is hidden by the mask or by a bias of minus infinity. A NaN logit is not hidden. */
@@ -66,6 +82,7 @@ export interface Parts {
   readonly dot: Axis;
   readonly over: Axis;
   readonly scale: number;
+  readonly softcap: number | undefined;
   readonly q: Node;
   readonly k: Node;
   readonly v: Node | undefined;
@@ -95,6 +112,7 @@ function partsOf(cores: readonly Node[]): Parts {
     dot,
     over,
     scale: main.attrs.scale as number,
+    softcap: main.attrs.softcap as number | undefined,
     q,
     k,
     v,

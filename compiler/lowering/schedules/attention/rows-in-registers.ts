@@ -34,6 +34,7 @@ import {
   fmul,
   fsub,
   hidden,
+  isLongLogit,
   isOfPairs,
   isOfWalked,
   keysOfPart,
@@ -46,6 +47,7 @@ import {
   passOf,
   rowStores,
   storeElement,
+  uncapped,
   whereVisible,
   widthsOf,
 } from "./problem.ts";
@@ -274,8 +276,9 @@ export class AttentionLowering {
       for (const [i, row] of rows.entries()) {
         const at = new Map([...row.env, ...other]);
         const [queries, keys] = [queriesOf(i, at), keysOf(i, at)];
-        const raw = logitOf(this.k, this.p, this.sum(body, queries, keys, length), at);
-        const logit = this.p.bias ? this.bind(body, raw, "x") : raw;
+        const product = this.sum(body, queries, keys, length);
+        const raw = logitOf(this.k, this.p, product, at);
+        const logit = isLongLogit(this.p) ? this.bind(body, raw, "x") : raw;
         const shown = this.visible(at);
         const visible = shown ? this.bind(body, shown, "s") : bool(true);
         const raised = builtin("exp", fsub(logit, this.vector(lse, at, [])(int(0))));
@@ -283,7 +286,16 @@ export class AttentionLowering {
         const upstream = upstreamOf(i, at);
         const dLogit =
           cores.some((c) => partOf(c) !== "weights") &&
-          this.dLogit(body, weight, this.sum(body, upstream, valuesOf(i, at), width), delta, at, visible, logit);
+          this.dLogit(
+            body,
+            weight,
+            this.sum(body, upstream, valuesOf(i, at), width),
+            delta,
+            at,
+            visible,
+            product,
+            logit,
+          );
         for (const [c, core] of cores.entries()) {
           const [factor, vector] =
             partOf(core) === "weights" ? [weight, upstream] : [dLogit as Expr, ownsQueries ? keys : queries];
@@ -301,11 +313,22 @@ export class AttentionLowering {
   }
 
   /** P · (dO·v − δ) · scale: the gradient of one dot product; 0 for a hidden pair, whatever the hidden value is. */
-  private dLogit(out: Stmt[], weight: Expr, seen: Expr, delta: Node, at: Env, visible: Expr, logit: Expr): Expr {
+  private dLogit(
+    out: Stmt[],
+    weight: Expr,
+    seen: Expr,
+    delta: Node,
+    at: Env,
+    visible: Expr,
+    product: Expr,
+    logit: Expr,
+  ): Expr {
     const centred = fsub(seen, this.vector(delta, at, [])(int(0)));
     const cotangent = fmul(weight, centred);
-    // The bias is added after scaling, so its gradient is not scaled.
-    const scaled = this.p.cores.some(isOfPairs) ? cotangent : fmul(cotangent, float(this.p.scale));
+    // The bias is added after scaling and capping, so its gradient is neither scaled nor capped.
+    const scaled = this.p.cores.some(isOfPairs)
+      ? cotangent
+      : uncapped(this.p, product, logit, fmul(cotangent, float(this.p.scale)));
     return this.bind(out, whereVisible(this.p, visible, logit, scaled), "e");
   }
 

@@ -23,6 +23,7 @@ import {
   fsub,
   guardedVec4Stores,
   hidden,
+  isLongLogit,
   isTrue,
   least,
   meanOf,
@@ -31,6 +32,7 @@ import {
   passOf,
   rowStores,
   storeElement,
+  uncapped,
   whereVisible,
 } from "./problem.ts";
 import { columns, lengthOf, type SharedTile, vec4sOf } from "./shared-tile.ts";
@@ -119,10 +121,11 @@ class SharedLowering extends TileCode {
           return frame.p.mask ? this.bind(body, "s", shown) : shown;
         }),
       );
-      const logits = this.products(body, ownSide.dot, otherSide.dot, from).map((row, i) =>
+      const products = this.products(body, ownSide.dot, otherSide.dot, from);
+      const logits = products.map((row, i) =>
         row.map((sum, j): Expr => {
           const logit = frame.logit(sum, rows[i]!.env, this.column(from, j).env);
-          return frame.p.bias ? this.bind(body, "x", logit) : logit;
+          return isLongLogit(frame.p) ? this.bind(body, "x", logit) : logit;
         }),
       );
       const weights = logits.map((row, i) =>
@@ -135,7 +138,8 @@ class SharedLowering extends TileCode {
       const cotangents = seen.map((row, i) =>
         row.map((sum, j): Expr => {
           const centred = fsub(sum, frame.statistic(delta!, query(i, j)));
-          const cotangent = fmul(fmul(weights[i]![j]!, centred), float(frame.p.scale));
+          const ofLogit = fmul(fmul(weights[i]![j]!, centred), float(frame.p.scale));
+          const cotangent = uncapped(frame.p, products[i]![j]!, logits[i]![j]!, ofLogit);
           const shown = frame.p.mask ? visible[i]![j]! : bool(true); // columns out of bounds have weight 0
           return this.bind(body, "g", whereVisible(frame.p, shown, logits[i]![j]!, cotangent));
         }),
