@@ -9,9 +9,14 @@ import type { ParameterSource } from "./parameters.ts";
 export const isOnnx = (source: string): boolean => extname(source).toLowerCase() === ".onnx";
 
 /** The graph of an ONNX file; `--set name=number` binds a dynamic size. Generated names are reported on stderr. */
-export async function readOnnxModel(source: string, set: readonly string[]): Promise<OnnxImport> {
+export async function readOnnxModel(
+  source: string,
+  set: readonly string[],
+  outputs?: readonly string[],
+): Promise<OnnxImport> {
   const { openOnnx } = await import("../backends/onnx/node-index.ts");
-  const made = await openOnnx(source, { sizes: Object.fromEntries(set.map(sizeSetting)) });
+  const sizes = Object.fromEntries(set.map(sizeSetting));
+  const made = await openOnnx(source, { sizes, ...(outputs && { outputs }) });
   for (const note of made.notes) process.stderr.write(`${escapeControls(`${source}: ${note}`)}\n`);
   return made;
 }

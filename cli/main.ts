@@ -288,6 +288,7 @@ function commands(done: (status: number) => void, usage: string[]): Command {
       collect,
       [] as string[],
     )
+    .option("--outputs <names...>", "only these values, outputs of any nodes, and what they need")
     .option("--json", "print JSON", false)
     .action(async (file, options) => {
       const { importCommand } = await import("./commands/import.ts");

@@ -5,7 +5,7 @@ import { FileError } from "../../compiler/index.ts";
 import { type ExternalPlace, type ImportOptions, importOnnx, type OnnxImport } from "./import/index.ts";
 
 /** Options of `openOnnx`. */
-export type OpenOnnxOptions = Pick<ImportOptions, "sizes" | "constants" | "name">;
+export type OpenOnnxOptions = Pick<ImportOptions, "sizes" | "constants" | "outputs" | "name">;
 
 /**
  * Imports the graph of an ONNX file; weights are read on demand. External data is read only from the model's folder and

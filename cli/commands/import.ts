@@ -17,11 +17,13 @@ export interface ImportArguments {
   readonly out: string;
   /** Values of dynamic sizes: "height=640". */
   readonly size: readonly string[];
+  /** Values to import instead of the file's outputs. */
+  readonly outputs?: readonly string[];
   readonly json: boolean;
 }
 
 export async function importCommand(source: string, args: ImportArguments): Promise<number> {
-  const { graph, parameters, notes, opset } = await readOnnxModel(source, args.size);
+  const { graph, parameters, notes, opset } = await readOnnxModel(source, args.size, args.outputs);
   const layout = ownLayout(graph);
   await inOutputFolder(args.out, async () => {
     const weights = join(args.out, "model.safetensors");

@@ -2,7 +2,7 @@
 import { type Dim, type Node, ops, printDim } from "../../../compiler/index.ts";
 import { type ElementType, isNarrow } from "./elements.ts";
 import type { NodeView } from "./node-view.ts";
-import { freshName, type Tensor, tensor, type Value } from "./values.ts";
+import { elements, freshName, type Known, known, type Tensor, tensor, type Value } from "./values.ts";
 
 /** The broadcast shape. Throws if two sizes of a dimension differ and neither is 1. */
 export function broadcastShape(n: NodeView, shapes: readonly (readonly Dim[])[]): Dim[] {
@@ -67,7 +67,7 @@ export function pointwise(
   values: readonly Value[],
   make: (nodes: readonly Node[]) => Node,
   type: ElementType | undefined = values[0]?.type,
-): Tensor {
+): Tensor | Known {
   if (!type || !isNarrow(type)) return pointwiseInRange(n, values, make, type);
   return pointwiseInRange(n, values, (nodes) => wrap(make(nodes), type), type);
 }
@@ -78,10 +78,20 @@ export function pointwiseInRange(
   values: readonly Value[],
   make: (nodes: readonly Node[]) => Node,
   type?: ElementType,
-): Tensor {
+): Tensor | Known {
   if (values.length === 0) throw n.fail("it has no inputs");
+  const result = type ?? values[0]!.type;
+  if (values.some((v) => elements(v) === 0))
+    return known(
+      result,
+      broadcastShape(
+        n,
+        values.map((v) => v.shape),
+      ),
+      [],
+    );
   const { nodes, shape, names } = aligned(n, values);
-  return tensor(type ?? values[0]!.type, shape, names, make(nodes));
+  return tensor(result, shape, names, make(nodes));
 }
 
 /** Reduces modulo 2^bits into the range of the type. */

@@ -18,6 +18,7 @@ import { inlined } from "./functions.ts";
 import { readInputs } from "./inputs.ts";
 import { readingFloats } from "./integer-forms.ts";
 import { type GraphMessage, type ModelMessage, type NodeMessage, readModel } from "./messages.ts";
+import { neededGraph } from "./needed.ts";
 import { inOrder } from "./node-order.ts";
 import { NodeView, type Surroundings } from "./node-view.ts";
 import { importedOpsets, nodeName, operatorOf, opsetsOf, recordOf, requireKnown } from "./operators.ts";
@@ -37,11 +38,11 @@ export async function importOnnx(bytes: Uint8Array, options: ImportOptions = {})
   if (!(bytes instanceof Uint8Array)) throw new UsageError("an ONNX file must be passed as its bytes, a Uint8Array");
   requireOptions(options);
   const read = readModel(bytes, options.name === undefined ? "the file" : `"${shownName(options.name)}"`);
-  const model = { ...read, graph: { ...read.graph, node: inOrder(read.graph.node) } };
-  const opsets = opsetsOf(model);
-  const called = inlined(model);
-  requireKnown(called, model.graph);
-  const nodes = readingFloats(called, model.graph);
+  const ordered = { ...read, graph: { ...read.graph, node: inOrder(read.graph.node) } };
+  const opsets = opsetsOf(ordered);
+  const model = { ...ordered, graph: neededGraph({ ...ordered.graph, node: inlined(ordered) }, options.outputs) };
+  requireKnown(model.graph);
+  const nodes = readingFloats(model.graph.node, model.graph);
   const stored = new StoredTensors(options.external, await fewElements(model.graph, options.external));
   return withoutCapture(() => new Importer(model, opsets, options, stored).run(nodes));
 }

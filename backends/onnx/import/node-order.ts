@@ -39,7 +39,7 @@ export function inOrder(nodes: readonly NodeMessage[]): readonly NodeMessage[] {
 }
 
 /** Names that a node reads, also within its subgraphs. */
-function* readBy(node: NodeMessage): Generator<string> {
+export function* readBy(node: NodeMessage): Generator<string> {
   yield* node.input;
   for (const { g } of node.attribute)
     if (g) {

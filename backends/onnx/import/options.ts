@@ -9,6 +9,8 @@ export interface ImportOptions {
   readonly sizes?: Readonly<Record<string, number | string>>;
   /** Inputs to turn into constants: elements by input name, in the shape that the file declares. */
   readonly constants?: Readonly<Record<string, ArrayLike<number>>>;
+  /** Names of values to import instead of the file's outputs, with what they need: any output of a node. */
+  readonly outputs?: readonly string[];
   /** Reads external data. */
   readonly external?: ExternalReader;
 }
@@ -17,8 +19,11 @@ const optionNames: Readonly<Record<keyof ImportOptions, true>> = {
   name: true,
   sizes: true,
   constants: true,
+  outputs: true,
   external: true,
 };
+
+const isText = (value: unknown) => typeof value === "string";
 
 /** Throws UsageError for unknown options. */
 export function requireOptions(options: ImportOptions): void {
@@ -28,6 +33,9 @@ export function requireOptions(options: ImportOptions): void {
   const unknown = Object.keys(options).filter((name) => !known.includes(name));
   const told = unknown.map((name) => `importOnnx has no option "${name}"${didYouMean(name, known)}`);
   if (told.length > 0) throw new UsageError(`${told.join("\n")}\n  hint: it has ${known.join(", ")}`);
+  const { outputs } = options;
+  if (outputs !== undefined && !(Array.isArray(outputs) && outputs.length > 0 && outputs.every(isText)))
+    throw new UsageError("the option outputs of importOnnx must be a list of at least one name");
 }
 
 export interface OnnxImport {

@@ -101,15 +101,58 @@ describe("an imported graph", () => {
         ["NonZero", ["x"], "a"],
         ["Abs", ["x"], "b"],
         ["NonZero", ["b"], "c"],
-        ["FutureOp", ["c"], "d"],
+        ["FutureOp", ["a", "c"], "d"],
       ],
       { d: [2] },
     );
     await expect(importOnnx(bytes)).rejects.toThrowErrorMatchingInlineSnapshot(`
       [UnsupportedError: heddle cannot import 2 of the model's operators:
         NonZero: NonZero/a, NonZero/c
-        FutureOp: FutureOp/d]
+        FutureOp: FutureOp/d
+        hint: the part before them can be imported: name its last values as outputs (--outputs, or the option outputs)]
     `);
+  });
+
+  it("imports the values that a user names, without operators that only the others need", async () => {
+    const bytes = file(
+      { x: [2, 3], limit: [1] },
+      [floats("w", [3, 4])],
+      [
+        ["MatMul", ["x", "w"], "/head/scores"],
+        ["NonMaxSuppression", ["/head/scores", "limit"], "kept"],
+        ["NonZero", ["x"], "unused"],
+      ],
+      { kept: ["n", 3] },
+    );
+    const { graph } = await importOnnx(bytes, { outputs: ["/head/scores", "x"] });
+    expect(graph.inputs.map(inputName)).toEqual(["x", "w"]);
+    expect(graph.outputs.map((o) => o.name)).toEqual(["/head/scores", "x"]);
+    await expect(importOnnx(bytes)).rejects.toThrow(/1 of the model's operators:\n {2}NonMaxSuppression/);
+    await expect(importOnnx(bytes, { outputs: ["/head/score", "x", "x"] })).rejects.toThrowErrorMatchingInlineSnapshot(`
+      [UsageError: the file has no value "/head/score"; did you mean "/head/scores"?
+      the output "x" is named twice
+        hint: any output of a node can be one; the file's own are kept]
+    `);
+    await expect(importOnnx(bytes, { outputs: [] })).rejects.toThrow("a list of at least one name");
+  });
+
+  it("leaves out an assignment to no elements, as a roll by 0 writes it", async () => {
+    const bytes = file(
+      { x: [2, 3] },
+      [whole("begin", [2]), whole("end", [2]), whole("none", [0, 2]), floats("one", [1])],
+      [
+        ["Slice", ["x", "begin", "end"], "rows"],
+        ["Add", ["rows", "one"], "updates"],
+        ["Shape", ["updates"], "shape"],
+        ["Expand", ["one", "shape"], "ones"],
+        ["ConstantOfShape", ["none"], "index"],
+        ["Cast", ["index"], "places", { to: 7 }],
+        ["ScatterND", ["x", "places", "ones"], "y"],
+      ],
+      { y: [2, 3] },
+    );
+    const { graph } = await importOnnx(bytes);
+    expect(printGraph(graph)).toMatch(/^ {2}return %x$/m);
   });
 
   it("says which size must be a number, and takes it as one", async () => {

@@ -1,11 +1,11 @@
-/** Control flow: If with both branches, Loop with a constant trip count. */
+/** Control flow: If with both branches; Loop with a constant trip count and Scan of a known length, unrolled. */
 import { ops } from "../../../../compiler/index.ts";
 import { aligned } from "../broadcast.ts";
 import { boolean, int64 } from "../elements.ts";
 import type { NodeView } from "../node-view.ts";
 import type { Records } from "../record.ts";
 import { known, knownOf, tensor, type Value } from "../values.ts";
-import { concatAlong } from "./ranges.ts";
+import { concatAlong, rangeOf } from "./ranges.ts";
 import { reshapeTo } from "./shapes.ts";
 
 /** Builds the taken branch if the condition is constant; otherwise both, and selects between their results. */
@@ -63,21 +63,70 @@ function loop(n: NodeView): readonly (Value | undefined)[] {
   ];
 }
 
-/** Stacks the results of the iterations along a new leading dimension. */
-function stacked(n: NodeView, values: readonly Value[]): Value {
-  const rows = values.map((v) => reshapeTo(n, v, [1, ...v.shape]));
+/** Fully unrolls a Scan: the body reads the next element of each scanned input, and carries states along. */
+function scan(n: NodeView): readonly Value[] {
+  if (n.opset < 9) throw n.fail("Scan of opset 8, which has a batch, is not supported");
+  const body = n.graph("body");
+  const states = n.inputs.length - n.int("num_scan_inputs");
+  const made = n.message.output.length - states;
+  if (!(states >= 0 && states < n.inputs.length && made >= 0)) throw n.fail("it has no inputs to scan");
+  const scanned = n.inputs.slice(states).map((_, i) => n.in(states + i));
+  const [along, to] = [numbered(n, "scan_input_axes", scanned.length), numbered(n, "scan_output_axes", made)];
+  const [back, turned] = ["input", "output"].map((end, i) =>
+    numbered(n, `scan_${end}_directions`, [scanned.length, made][i]!).map((d) => d !== 0),
+  ) as [boolean[], boolean[]];
+  const axes = scanned.map((x, i) => n.dim(along[i]!, x.shape.length));
+  const length = scanned[0]!.shape[axes[0]!];
+  const other = scanned.find((x, i) => x.shape[axes[i]!] !== length);
+  if (typeof length !== "number" || length > mostRounds || other)
+    throw n.fail(
+      `it scans ${scanned.map((x, i) => x.shape[axes[i]!]).join(" and ")} elements; supported is one number of at most ${mostRounds}`,
+    );
+  let carried: readonly Value[] = n.inputs.slice(0, states).map((_, i) => n.in(i));
+  const rounds: (readonly Value[])[] = [];
+  for (let round = 0; round < length; round++) {
+    const elements = scanned.map((x, i) => elementOf(n, x, axes[i]!, back[i] ? length - 1 - round : round));
+    const results = n.around.subgraph(body, [...carried, ...elements]);
+    carried = results.slice(0, states);
+    rounds.push(results.slice(states));
+  }
+  const outputs = Array.from({ length: made }, (_, i) => {
+    const values = rounds.map((round) => round[i]!);
+    return stacked(n, turned[i] ? values.reverse() : values, n.dim(to[i]!, values[0]!.shape.length + 1));
+  });
+  return [...carried, ...outputs];
+}
+
+/** A list attribute with a number for each of `count`, by default 0. */
+function numbered(n: NodeView, name: string, count: number): readonly number[] {
+  const list = n.ints(name) ?? Array.from({ length: count }, () => 0);
+  if (list.length !== count) throw n.fail(`${name} must have ${count} numbers, got ${list.length}`);
+  return list;
+}
+
+const elementOf = (n: NodeView, x: Value, at: number, i: number): Value =>
+  reshapeTo(
+    n,
+    rangeOf(n, x, at, i, 1),
+    x.shape.filter((_, d) => d !== at),
+  );
+
+/** Stacks the results of the iterations along a new dimension. */
+function stacked(n: NodeView, values: readonly Value[], at = 0): Value {
+  const rows = values.map((v) => reshapeTo(n, v, [...v.shape.slice(0, at), 1, ...v.shape.slice(at)]));
   const numbers = rows.map((v) => knownOf(v)?.values);
   const [first] = rows;
-  if (rows.every((v) => v.kind === "known"))
+  if (at === 0 && rows.every((v) => v.kind === "known"))
     return known(
       first!.type,
       [rows.length, ...first!.shape.slice(1)],
       numbers.flatMap((v) => Array.from(v!)),
     );
-  return concatAlong(n, rows, 0);
+  return concatAlong(n, rows, at);
 }
 
 export const controlRecords: Records = {
   If: { build: conditional, unfolded: true },
   Loop: { build: loop, unfolded: true },
+  Scan: { build: scan, unfolded: true },
 };

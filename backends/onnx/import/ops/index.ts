@@ -1,7 +1,9 @@
 /** All supported operators by name; names outside ONNX's own domain are prefixed with theirs. */
 import type { Records } from "../record.ts";
+import { affineGridRecords } from "./affine-grid.ts";
 import { attentionRecords } from "./attention.ts";
 import { attentionForms } from "./attention-forms.ts";
+import { col2imRecords } from "./col2im.ts";
 import { controlRecords } from "./control.ts";
 import { convolutionRecords } from "./convolutions.ts";
 import { elementwiseRecords } from "./elementwise.ts";
@@ -22,6 +24,7 @@ import { reductionRecords } from "./reductions.ts";
 import { resizeRecords } from "./resize.ts";
 import { scatteringRecords } from "./scattering.ts";
 import { shapeRecords } from "./shapes.ts";
+import { signalRecords } from "./signal.ts";
 
 export const records: Records = {
   // The importer handles constants itself: one may be a weight.
@@ -48,6 +51,9 @@ export const records: Records = {
   ...controlRecords,
   ...recurrentRecords,
   ...gridSampleRecords,
+  ...affineGridRecords,
+  ...col2imRecords,
+  ...signalRecords,
 };
 
 /** Records of internal operators that import rewrites create; they may not occur in a file. */

@@ -179,7 +179,7 @@ export function quantizedWith(
   n: NodeView,
   [x, scale, zero]: readonly [x: Value, scale: Value, zero: Value | undefined],
   type: ElementType,
-): Tensor {
+): Value {
   const made = ([v, s, z]: readonly Node[]) => {
     const whole = round(div(wide(v!), wide(s!)));
     return saturated(z ? add(whole, wide(z)) : whole, type);

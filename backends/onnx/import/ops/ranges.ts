@@ -66,7 +66,7 @@ function equalParts(n: NodeView, size: Dim, parts: number): Dim[] {
 
 /** `length` elements of a dimension starting at `start`. */
 export function rangeOf(n: NodeView, value: Value, at: number, start: Dim, length: Dim): Value {
-  if (length === 0) return empty(value, at);
+  if (length === 0 || elements(value) === 0) return empty(value, at, length);
   const size = value.shape[at]!;
   if (start === 0 && length === size) return value;
   const x = n.tensor(value);
@@ -82,11 +82,11 @@ export function rangeOf(n: NodeView, value: Value, at: number, start: Dim, lengt
   );
 }
 
-/** An empty range as a constant: a list of sizes, or a part that a concatenation leaves out. */
-const empty = (value: Value, at: number): Value =>
+/** A range of no elements as a constant: a list of sizes, a part that a concatenation leaves out, or no update. */
+const empty = (value: Value, at: number, length: Dim = 0): Value =>
   known(
     value.type,
-    value.shape.map((d, i) => (i === at ? 0 : d)),
+    value.shape.map((d, i) => (i === at ? length : d)),
     [],
   );
 

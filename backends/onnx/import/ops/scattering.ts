@@ -2,7 +2,7 @@
 import { type Dim, type Node, ops, productOfDims, subDims } from "../../../../compiler/index.ts";
 import type { NodeView } from "../node-view.ts";
 import type { Records } from "../record.ts";
-import { freshName, tensor, type Value } from "../values.ts";
+import { elements, freshName, tensor, type Value } from "../values.ts";
 import { asIndex, flatPlaces, fromStart } from "./indexing.ts";
 import { reshapeTo } from "./shapes.ts";
 
@@ -52,6 +52,7 @@ function scatterElements(n: NodeView): Value {
   const data = n.x(0);
   const rank = data.shape.length;
   const at = n.dim(n.int("axis", 0), rank);
+  if (elements(n.in(1)) === 0) return data;
   const index = fromStart(n, n.in(1), data.shape[at]!);
   const updates = n.in(2);
   if (index.shape.length !== rank || updates.shape.length !== rank)
@@ -84,6 +85,7 @@ function scatterElements(n: NodeView): Value {
 function scatterNd(n: NodeView): Value {
   const data = n.x(0);
   const index = n.in(1);
+  if (elements(index) === 0) return data;
   const depth = index.shape.at(-1);
   if (typeof depth !== "number" || !(depth >= 1 && depth <= data.shape.length))
     throw n.fail(`an index of ${depth} dimensions does not match data of ${data.shape.length}`);

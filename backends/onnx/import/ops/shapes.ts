@@ -132,7 +132,8 @@ function expand(n: NodeView): Value {
 }
 
 export function expandTo(n: NodeView, x: Value, shape: readonly Dim[]): Value {
-  requireShape(n, shape, 1);
+  requireShape(n, shape, 0);
+  if (shape.includes(0)) return known(x.type, shape, []);
   const grown = shape.map((d, i) => d !== (x.shape[i - shape.length + x.shape.length] ?? 1));
   if (!grown.includes(true)) return viewed(n, shape, x);
   const t = n.tensor(x);
