@@ -26,7 +26,8 @@ export interface LogisticModel {
 
 /**
  * Minimizes the mean cross-entropy plus |weights|² / (2 c rows), without penalizing biases, like scikit-learn's
- * LogisticRegression with lbfgs. UsageError for labels that are not classes, or a wrong number of vectors.
+ * LogisticRegression with lbfgs. With two classes, where scikit-learn fits the difference of their weights alone, it is
+ * that difference that is penalized. UsageError for labels that are not classes, or a wrong number of vectors.
  */
 export function logisticRegression(
   { data, width }: Vectors,
@@ -39,6 +40,8 @@ export function logisticRegression(
   const wrong = labels.find((label) => !(Number.isInteger(label) && label >= 0 && label < classes));
   if (wrong !== undefined) throw new UsageError(`label ${wrong} is out of range for ${classes} classes`);
   const stride = width + 1; // a class's weights, then its bias
+  // The two vectors are plus and minus half of their difference, whose square is twice the sum of theirs.
+  const strength = (classes === 2 ? 2 : 1) / (c * rows);
   const scoresOf = (at: Float64Array, vector: ArrayLike<number>, from: number, into: Float64Array) => {
     for (let k = 0; k < classes; k += 1) {
       let sum = at[k * stride + width]!;
@@ -65,9 +68,9 @@ export function logisticRegression(
     for (let at0 = 0; at0 < at.length; at0 += 1) {
       if (at0 % stride === width) continue;
       squares += at[at0]! ** 2;
-      slope[at0]! += at[at0]! / (c * rows);
+      slope[at0]! += at[at0]! * strength;
     }
-    return loss / rows + squares / (2 * c * rows);
+    return loss / rows + (squares * strength) / 2;
   };
   const { at, steps } = lbfgs(objective, classes * stride, mostSteps, tolerance, onStep);
   return {

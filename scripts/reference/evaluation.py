@@ -73,8 +73,8 @@ def captions():
     return {"samples": samples, "bleu": bleu, "cider": float(cider)}
 
 
-def probe():
-    width, count, k = 5, 45, 3
+def probe(k=3):
+    width, count = 5, 45
     labels = rng.integers(0, k, count)
     x = np.round(rng.normal(size=(count, width)) + 1.2 * np.eye(k, width)[labels], 4)
     fit = LogisticRegression(C=0.5, tol=1e-10, max_iter=10000).fit(x, labels)
@@ -106,6 +106,7 @@ def neighbours():
 
 
 out = {"classes": classes(), "yesNo": yes_no(), "captions": captions(), "probe": probe(), "neighbours": neighbours()}
+out["binaryProbe"] = probe(2)
 path = Path(__file__).parents[2] / "test/fixtures/evaluation.json"
 path.write_text(json.dumps(out, indent=1) + "\n")
 print(path, path.stat().st_size)

@@ -126,17 +126,18 @@ const embeddings = (rows: readonly (readonly number[])[]) => ({
 });
 
 describe("frozen features", () => {
-  it("are told apart by logistic regression as scikit-learn does", () => {
-    const { features, labels, c, test, probabilities } = reference.probe;
+  it.each([
+    [3, reference.probe],
+    [2, reference.binaryProbe],
+  ])("of %i classes are told apart by logistic regression as scikit-learn does", (classes, probe) => {
+    const { features, labels, c, test, probabilities } = probe;
     const data = { data: Float64Array.from(features.flat()), width: features[0].length };
-    const model = logisticRegression(data, labels, { classes: 3, c, tolerance: 1e-10 });
+    const model = logisticRegression(data, labels, { classes, c, tolerance: 1e-10 });
     for (const [i, row] of test.entries()) {
       const found = shares(Array.from(model.scores(row), Math.exp));
       for (const [k, p] of found.entries()) expect(Math.abs(p - probabilities[i][k])).toBeLessThan(1e-6);
     }
-    expect(() => logisticRegression(data, [5, ...labels.slice(1)], { classes: 3, c })).toThrow(
-      "label 5 is out of range",
-    );
+    expect(() => logisticRegression(data, [5, ...labels.slice(1)], { classes, c })).toThrow("label 5 is out of range");
   });
 
   it("are told apart by their nearest neighbours as scikit-learn does", () => {
