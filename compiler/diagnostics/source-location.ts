@@ -85,11 +85,14 @@ function* userFrames({ stack }: Birth): Generator<SourceLocation, undefined> {
         frame.trim(),
       );
     if (!found) continue;
-    const href = found[1]!.startsWith("/") ? `file://${found[1]}` : found[1]!;
+    const href = found[1]!.startsWith("/") ? `file://${found[1]}` : withoutQuery(found[1]!);
     if (ours.some((prefix) => href.startsWith(prefix))) continue;
     yield mapped({ file: displayPath(href), line: Number(found[2]), column: Number(found[3]) });
   }
 }
+
+/** A file that is imported anew has a query, which its path does not. */
+const withoutQuery = (href: string): string => (href.startsWith("file:") ? href.replace(/[?#].*$/, "") : href);
 
 /** Paths inside the package are shown relative to its root, others in full. */
 const displayPath = (href: string): string =>

@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { expect, it } from "vitest";
-import { inputName, makeGraph, type Node } from "../../compiler/index.ts";
+import { callsOf, inputName, makeGraph, type Node } from "../../compiler/index.ts";
 import { add, axis, defineModel, input, linear, type Params, rootParams, type Tensor, trace } from "../../dsl/index.ts";
 
 const embed = axis("embed", 3);
@@ -71,4 +71,9 @@ it("lets weights be shared where that is asked for, and only there", () => {
 
 it("starts anew with every model: another root has other parameters", () => {
   expect(() => [layer(rootParams(), x), layer(rootParams(), x)]).not.toThrow();
+});
+
+it("names the file of a module that was imported anew, without its query", () => {
+  const at = { stack: "Error\n    at build (file:///models/mine.ts?edit=2:7:12)" };
+  expect(callsOf({ stack: at as Error })).toEqual([{ file: "/models/mine.ts", line: 7, column: 12 }]);
 });

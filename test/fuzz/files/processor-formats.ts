@@ -74,7 +74,7 @@ const generation = (name: string, file: string): Format => ({
     const { maxNewTokens, minNewTokens = 0 } = storedLimits(
       config,
       { maxNewTokens: 20, strategy: { kind: "greedy" } },
-      1,
+      { begun: 1, limit: 64, encodes: true },
     );
     if (
       !(
