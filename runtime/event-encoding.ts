@@ -51,7 +51,7 @@ export type EventContent =
 export function event(seconds: number, step: number, content: EventContent): Uint8Array {
   const writer = protobuf.Writer.create();
   field(writer, 1, wire.eightBytes).double(seconds);
-  field(writer, 2, wire.number).int64(step);
+  if (step !== 0) field(writer, 2, wire.number).int64(step); // proto3 leaves out default values
   if ("fileVersion" in content) field(writer, 3, wire.bytes).string(content.fileVersion);
   if ("summary" in content) {
     field(writer, 5, wire.bytes).fork();
