@@ -1,25 +1,13 @@
-/** Evaluates expressions of one thread in plain JavaScript: the semantics of each operation of the kernel IR. */
+/** What operations and memory accesses of the kernel IR compute, in plain JavaScript. */
 import { InternalError } from "../diagnostics/error.ts";
 import { castValue, type DType } from "../ir/dtype.ts";
 import { opRecord } from "../ir/op.ts";
-import { type Expr, widthOf } from "./expr.ts";
-import { children } from "./expr-structure.ts";
-import type { Watch } from "./races.ts";
+import type { ArithOp, CompareOp, Expr, Logic } from "./expr.ts";
 
 export type Values = { [i: number]: number; readonly length: number };
 export type KernelArrays = Readonly<Record<string, Values>>;
 /** A scalar, or the elements of a vector. */
 export type Value = number | readonly number[];
-
-/** The state that expressions of a thread may read. */
-export interface Thread {
-  readonly values: Map<string, Value>;
-  readonly arrays: KernelArrays;
-  readonly buffers: KernelArrays;
-  readonly sizes: Readonly<Record<string, number>>;
-  /** Called for each access of an array. */
-  readonly watch?: Watch;
-}
 
 /** The value as a register of the dtype holds it: floats are rounded, integers wrap around. */
 export function roundTo(v: number, dtype: DType): number {
@@ -37,48 +25,69 @@ export function roundTo(v: number, dtype: DType): number {
   }
 }
 
-const floatArith = {
-  add: (a: number, b: number) => a + b,
-  sub: (a: number, b: number) => a - b,
-  mul: (a: number, b: number) => a * b,
-  div: (a: number, b: number) => a / b,
-  mod: (a: number, b: number) => a % b,
-  min: Math.min,
-  max: Math.max,
+type Binary = (a: number, b: number) => number;
+
+const floatArith: Readonly<Record<ArithOp, Binary>> = {
+  add: (a, b) => a + b,
+  sub: (a, b) => a - b,
+  mul: (a, b) => a * b,
+  div: (a, b) => a / b,
+  mod: (a, b) => a % b,
+  min: (a, b) => Math.min(a, b),
+  max: (a, b) => Math.max(a, b),
 };
 /** Division truncates; division by zero yields the dividend, and remainder by zero yields zero (WGSL, section 8.7). */
-const intArith = {
+const intArith: Readonly<Record<ArithOp, Binary>> = {
   ...floatArith,
-  mul: Math.imul,
-  div: (a: number, b: number) => (b === 0 ? a : Math.trunc(a / b)),
-  mod: (a: number, b: number) => (b === 0 ? 0 : a % b),
+  mul: (a, b) => Math.imul(a, b),
+  div: (a, b) => (b === 0 ? a : Math.trunc(a / b)),
+  mod: (a, b) => (b === 0 ? 0 : a % b),
 };
-const compares = {
-  lt: (a: number, b: number) => a < b,
-  le: (a: number, b: number) => a <= b,
-  eq: (a: number, b: number) => a === b,
-  ne: (a: number, b: number) => a !== b,
+const compares: Readonly<Record<CompareOp, Binary>> = {
+  lt: (a, b) => (a < b ? 1 : 0),
+  le: (a, b) => (a <= b ? 1 : 0),
+  eq: (a, b) => (a === b ? 1 : 0),
+  ne: (a, b) => (a !== b ? 1 : 0),
 };
+const logics: Readonly<Record<Logic["op"], Binary>> = { and: (a, b) => a & b, or: (a, b) => a | b };
 const builtinFunctions = { exp: Math.exp, log: Math.log };
 
-/** Applies an operation to scalars; vectors apply it elementwise. */
-function apply(e: Expr, args: readonly number[]): number {
-  const [a, b] = [args[0]!, args[1]!];
+/** An operation that a thread computes from its operands alone. */
+export type Computation = Extract<Expr, { kind: "arith" | "compare" | "logic" | "op" | "builtin" | "cast" }>;
+
+/** The function of an operation on scalars; vectors apply it elementwise. */
+export function functionOf(e: Computation): (...operands: number[]) => number {
   switch (e.kind) {
     case "arith":
-      return roundTo((e.dtype === "i32" || e.dtype === "u32" ? intArith : floatArith)[e.op](a, b), e.dtype);
+      return rounded((e.dtype === "i32" || e.dtype === "u32" ? intArith : floatArith)[e.op], e.dtype);
     case "compare":
-      return compares[e.op](a, b) ? 1 : 0;
+      return compares[e.op];
     case "logic":
-      return e.op === "and" ? a & b : a | b;
-    case "op":
-      return roundTo(Number(opRecord(e.op).scalar!(...args)), e.dtype);
-    case "builtin":
-      return roundTo(builtinFunctions[e.fn](a), e.dtype);
-    case "cast":
-      return roundTo(castValue(a, e.a.dtype, e.dtype), e.dtype);
+      return logics[e.op];
+    case "op": {
+      const { scalar } = opRecord(e.op);
+      return (...operands) => roundTo(Number(scalar!(...operands)), e.dtype);
+    }
+    case "builtin": {
+      const { [e.fn]: f } = builtinFunctions;
+      return (a) => roundTo(f(a!), e.dtype);
+    }
+    case "cast": {
+      const from = e.a.dtype;
+      return (a) => roundTo(castValue(a!, from, e.dtype), e.dtype);
+    }
+  }
+}
+
+/** The common dtypes have a function of their own: this is most of what interpreting a kernel does. */
+function rounded(f: (a: number, b: number) => number, dtype: DType): (a: number, b: number) => number {
+  switch (dtype) {
+    case "f32":
+      return (a, b) => Math.fround(f(a, b));
+    case "i32":
+      return (a, b) => f(a, b) | 0;
     default:
-      throw new InternalError(`${e.kind} is not evaluated by one thread`);
+      return (a, b) => roundTo(f(a, b), dtype);
   }
 }
 
@@ -94,74 +103,3 @@ export function write(values: Values, index: number, value: number, what: string
   fetch(values, index, `store to ${what}`);
   values[index] = value;
 }
-
-/** The value of a scalar expression for one thread; throws InternalError on an out-of-bounds load. */
-export function evaluate(e: Expr, t: Thread): number {
-  switch (e.kind) {
-    case "const":
-      return roundTo(e.value, e.dtype);
-    case "var":
-      return t.values.get(e.name) as number;
-    case "size": {
-      const size = t.sizes[e.name];
-      if (size === undefined) throw new InternalError(`the size $${e.name} has no value`);
-      return size;
-    }
-    case "load":
-      return fetch(t.buffers[e.buffer]!, evaluate(e.index, t), e.buffer);
-    case "element": {
-      const index = evaluate(e.index, t);
-      t.watch?.(e.array, index, false);
-      return fetch(t.arrays[e.array]!, index, e.array);
-    }
-    case "component":
-      return elements(e.vector, t)[e.lane]!;
-    case "select":
-      return evaluate(e.condition, t) ? evaluate(e.yes, t) : evaluate(e.no, t);
-    case "arith":
-    case "compare":
-    case "logic":
-      return apply(e, [evaluate(e.a, t), evaluate(e.b, t)]);
-    default:
-      return apply(
-        e,
-        children(e).map((c) => evaluate(c, t)),
-      );
-  }
-}
-
-/** The elements of a vector for one thread. */
-export function elements(e: Expr, t: Thread): readonly number[] {
-  const width = widthOf(e)!;
-  const some = (f: (lane: number) => number) => Array.from({ length: width }, (_, lane) => f(lane));
-  switch (e.kind) {
-    case "var":
-      return t.values.get(e.name) as readonly number[];
-    case "load":
-    case "element": {
-      const [values, name] = e.kind === "load" ? [t.buffers[e.buffer]!, e.buffer] : [t.arrays[e.array]!, e.array];
-      const first = width * evaluate(e.index, t);
-      return some((lane) => {
-        if (e.kind === "element") t.watch?.(name, first + lane, false);
-        return fetch(values, first + lane, name);
-      });
-    }
-    case "construct": {
-      const parts = e.parts.map((p) => evaluate(p, t));
-      return some((lane) => parts[parts.length === 1 ? 0 : lane]!);
-    }
-    case "select":
-      return elements(evaluate(e.condition, t) ? e.yes : e.no, t);
-    default: {
-      const args = children(e).map((c) => elements(c, t));
-      return some((lane) =>
-        apply(
-          e,
-          args.map((a) => a[lane]!),
-        ),
-      );
-    }
-  }
-}
-
-export const computed = (e: Expr, t: Thread): Value => (widthOf(e) ? elements(e, t) : evaluate(e, t));

@@ -1,111 +1,18 @@
 /** Interprets a kernel in plain JavaScript, thread by thread: the reference that tests compare generated code with. */
 import { InternalError } from "../diagnostics/error.ts";
 import { collectiveResults, type Fragments, newFragments } from "./collective.ts";
-import { computed, evaluate, type KernelArrays, type Thread, type Value, write } from "./evaluate.ts";
-import { type Expr, widthOf } from "./expr.ts";
-import { children } from "./expr-structure.ts";
-import { expressions, type Kernel, type Stmt, type ThreadBuiltin, threadsOf } from "./kernel.ts";
+import type { KernelArrays, Value } from "./evaluate.ts";
+import type { Expr } from "./expr.ts";
+import { ExprCode, type Frame } from "./expr-code.ts";
+import { type Kernel, type Stmt, type ThreadBuiltin, threadsOf } from "./kernel.ts";
 import { printStmt } from "./print.ts";
-import { Races, type Watch } from "./races.ts";
+import { Races, threadAccessor, type Watch } from "./races.ts";
+import { askedOfAll, codeOf, isCollective, type Pause, type Run } from "./stmt-code.ts";
 
 /** Parameters of the simulated machine. */
 export interface Machine {
   /** Lanes per subgroup if the kernel does not require a size; default 32. */
   readonly subgroupSize?: number;
-}
-
-/** Where a thread waits for others: a barrier or a collective operation, with the thread's own operands. */
-interface Pause {
-  readonly stmt: Stmt;
-  readonly operands: readonly Value[];
-}
-
-/** A thread as a coroutine: it yields at pauses and resumes with the result of the collective operation, if any. */
-type Run = Generator<Pause, void, Value | undefined>;
-
-/** The subgroup operation of a statement: always the whole value (verifyKernel), so a statement pauses at most once. */
-const collectiveValue = (s: Stmt) =>
-  (s.kind === "let" || s.kind === "var" || s.kind === "assign") && s.value.kind === "subgroup" ? s.value : undefined;
-
-/** The workgroup_any of a statement. */
-const askedOfAll = (s: Stmt) =>
-  (s.kind === "let" || s.kind === "var" || s.kind === "assign") && s.value.kind === "any" ? s.value : undefined;
-
-const isCollective = (s: Stmt): boolean => s.kind.startsWith("fragment_") || collectiveValue(s) !== undefined;
-
-const pausing = new WeakMap<Stmt, boolean>();
-
-/** Whether a statement may make a thread wait for others. */
-function pauses(s: Stmt): boolean {
-  let known = pausing.get(s);
-  if (known === undefined) {
-    known =
-      s.kind === "barrier" ||
-      isCollective(s) ||
-      askedOfAll(s) !== undefined ||
-      ((s.kind === "for" || s.kind === "if") && s.body.some(pauses));
-    pausing.set(s, known);
-  }
-  return known;
-}
-
-/** Runs statements; yields at each barrier and collective operation. */
-function* run(body: readonly Stmt[], t: Thread): Run {
-  for (const s of body) {
-    if (!pauses(s)) runAlone(s, t);
-    else if (s.kind === "if") {
-      if (evaluate(s.condition, t)) yield* run(s.body, t);
-    } else if (s.kind === "for") {
-      const end = evaluate(s.to, t);
-      for (let i = evaluate(s.from, t); i < end; i += s.step) {
-        t.values.set(s.index.name, i);
-        yield* run(s.body, t);
-      }
-    } else {
-      const own = collectiveValue(s) ?? askedOfAll(s);
-      const operands = own ? children(own) : expressions(s);
-      const result = yield { stmt: s, operands: operands.map((e) => computed(e, t)) };
-      if (own) t.values.set((s as Extract<Stmt, { kind: "let" }>).target.name, result!);
-    }
-  }
-}
-
-/** Runs a statement in which no thread waits. */
-function runAlone(s: Stmt, t: Thread): void {
-  switch (s.kind) {
-    case "let":
-    case "var":
-    case "assign":
-      t.values.set(s.target.name, computed(s.value, t));
-      return;
-    case "if":
-      if (evaluate(s.condition, t)) for (const inner of s.body) runAlone(inner, t);
-      return;
-    case "for": {
-      const end = evaluate(s.to, t);
-      for (let i = evaluate(s.from, t); i < end; i += s.step) {
-        t.values.set(s.index.name, i);
-        for (const inner of s.body) runAlone(inner, t);
-      }
-      return;
-    }
-    case "store":
-    case "set":
-      put(s, t);
-      return;
-    default:
-      throw new InternalError(`${s.kind} is not a statement of a single thread`);
-  }
-}
-
-function put(s: Extract<Stmt, { kind: "store" | "set" }>, t: Thread): void {
-  const [values, name] = s.kind === "store" ? [t.buffers[s.buffer]!, s.buffer] : [t.arrays[s.array]!, s.array];
-  const first = (widthOf(s.value) ?? 1) * evaluate(s.index, t);
-  const stored = computed(s.value, t);
-  for (const [lane, v] of typeof stored === "number" ? [[0, stored] as const] : stored.entries()) {
-    if (s.kind === "set") t.watch?.(name, first + lane, true);
-    write(values, first + lane, v, name);
-  }
 }
 
 /** A thread with its current pause; undefined once it has ended. */
@@ -127,16 +34,23 @@ class Workgroup {
   private readonly subgroups: Subgroup[] = [];
   private readonly races: Races;
 
-  constructor(kernel: Kernel, wid: readonly number[], buffers: KernelArrays, sizes: Thread["sizes"], lanes: number) {
+  constructor(kernel: Kernel, wid: readonly number[], buffers: KernelArrays, sizes: Frame["sizes"], lanes: number) {
     this.kernel = kernel;
-    const arraysOf = (space: string) =>
-      Object.fromEntries(
-        kernel.arrays.filter((a) => a.space === space).map((a) => [a.name, new Float64Array(a.length)]),
-      );
-    const shared = arraysOf("workgroup");
+    const shared = arraysOf(kernel, "workgroup");
     this.memory = { ...buffers, ...shared };
-    this.races = new Races(kernel, threadsOf(kernel));
+    this.races = new Races(kernel);
+    const code = codeOf(kernel);
+    const races = code.memory.map((name) => this.races.of(name));
     const begin = (lid: number): Running => {
+      const own = { ...this.memory, ...arraysOf(kernel, "private") };
+      const t: Frame = {
+        scalars: new Float64Array(code.scalars.length),
+        vectors: code.vectors.map(() => []),
+        memory: code.memory.map((name) => own[name]!),
+        races,
+        accessor: threadAccessor(lid),
+        sizes,
+      };
       const builtins: Record<ThreadBuiltin, number> = {
         wid_x: wid[0]!,
         wid_y: wid[1]!,
@@ -146,16 +60,14 @@ class Workgroup {
         lane: lid % lanes,
         subgroup_size: lanes,
       };
-      const arrays = { ...shared, ...arraysOf("private") };
-      const values = new Map<string, Value>(Object.entries(builtins));
-      const watch = this.races.watch({ kind: "thread", index: lid });
-      const thread: Thread = { values, arrays, buffers, sizes, watch };
-      return { lid, run: run(kernel.body, thread), pause: undefined };
+      for (const [place, name] of code.scalars.entries())
+        if (Object.hasOwn(builtins, name)) t.scalars[place] = builtins[name as ThreadBuiltin];
+      return { lid, run: code.run(t), pause: undefined };
     };
     for (let first = 0; first < threadsOf(kernel); first += lanes) {
       const count = Math.min(lanes, threadsOf(kernel) - first);
       const threads = Array.from({ length: count }, (_, i) => begin(first + i));
-      const watch = this.races.watch({ kind: "subgroup", index: first / lanes });
+      const watch = this.races.watchSubgroup(first / lanes);
       this.subgroups.push({ lanes: threads, fragments: newFragments(kernel), watch });
     }
   }
@@ -197,9 +109,30 @@ class Workgroup {
   }
 }
 
-/** The value of an index expression that depends on sizes only, such as a grid dimension. */
-export const evaluateIndex = (e: Expr, sizes: Readonly<Record<string, number>> = {}): number =>
-  e.kind === "const" ? e.value : evaluate(e, { values: new Map(), arrays: {}, buffers: {}, sizes });
+const arraysOf = (kernel: Kernel, space: string): Record<string, Float64Array> =>
+  Object.fromEntries(kernel.arrays.filter((a) => a.space === space).map((a) => [a.name, new Float64Array(a.length)]));
+
+type Numbers = Readonly<Record<string, number>>;
+
+const indexCodes = new WeakMap<Expr, (sizes: Numbers, variables: Numbers) => number>();
+
+/** The value of an index expression, such as a grid dimension, that depends on sizes and the given variables only. */
+export function evaluateIndex(e: Expr, sizes: Numbers = {}, variables: Numbers = {}): number {
+  if (e.kind === "const") return e.value;
+  let code = indexCodes.get(e);
+  if (!code) indexCodes.set(e, (code = indexCode(e)));
+  return code(sizes, variables);
+}
+
+function indexCode(e: Expr): (sizes: Numbers, variables: Numbers) => number {
+  const exprs = new ExprCode();
+  const value = exprs.scalar(e);
+  const names = exprs.scalars.names;
+  return (sizes, variables) => {
+    const scalars = Float64Array.from(names, (name) => variables[name] ?? Number.NaN);
+    return value({ scalars, vectors: [], memory: [], races: [], accessor: 0, sizes });
+  };
+}
 
 /** Runs every workgroup of a kernel on arrays with the names of its buffers, which it writes in place. */
 export function interpretKernel(

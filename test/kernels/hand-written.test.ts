@@ -104,7 +104,7 @@ test.each(everyHandWritten(16))("%s computes the same after hoisting and widenin
   const moved = kernelIr.verifyKernel(kernelIr.hoist(kernelIr.vectorize(kernel)));
   const run = (k: typeof kernel) => {
     const sizes = { rows: 3 };
-    const length = (e: kernelIr.Expr) => kernelIr.evaluate(e, { values: new Map(), arrays: {}, buffers: {}, sizes });
+    const length = (e: kernelIr.Expr) => kernelIr.evaluateIndex(e, sizes);
     const buffers = Object.fromEntries(k.buffers.map((b, i) => [b.name, halves(length(b.size), i)]));
     interpretKernel(k, buffers, sizes, { subgroupSize: 16 });
     return buffers;

@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import {
   type Expr,
-  evaluate,
+  evaluateIndex,
   index,
   indexVar,
   int,
@@ -92,8 +92,7 @@ for (let m = 1; m <= open.m; m++)
     for (let i = 0; i < sizes.i; i++)
       for (let j = 0; j < sizes.j; j++) for (let k = 0; k < sizes.k; k++) points.push({ i, j, k, m, n });
 
-const at = (e: Expr, { m, n, ...p }: Point) =>
-  evaluate(e, { values: new Map(Object.entries(p)), arrays: {}, buffers: {}, sizes: { m, n } });
+const at = (e: Expr, { m, n, ...p }: Point) => evaluateIndex(e, { m, n }, p);
 
 describe("index algebra", () => {
   test("keeps the value of every expression and bounds it", () => {

@@ -199,7 +199,7 @@ describe("the interpreter finds that a barrier is missing", () => {
     const run = (source: string) => {
       const parsed = parseKernel(source);
       const sizes = { rows: 1 };
-      const size = (e: kernelIr.Expr) => kernelIr.evaluate(e, { values: new Map(), arrays: {}, buffers: {}, sizes });
+      const size = (e: kernelIr.Expr) => kernelIr.evaluateIndex(e, sizes);
       const buffers = Object.fromEntries(parsed.buffers.map((b) => [b.name, new Float64Array(size(b.size))]));
       kernelIr.interpretKernel(parsed, buffers, sizes, parsed.subgroupSize ? {} : { subgroupSize: 16 });
     };

@@ -36,23 +36,10 @@ const elements = (node: Node): number => node.type.axes.reduce((n, a) => n * Num
 
 export const compileFor = (graph: Graph, facts: AdapterFacts): Program => compileKernels(graph, facts);
 
-type Values = { [i: number]: number; readonly length: number };
-
-/** A binding's own range, as an array that writes through. */
-function view(values: Values, start: number, length: number): Values {
-  return new Proxy({ length } as Values, {
-    get: (target, key) => (key === "length" ? target.length : values[start + Number(key)]),
-    set: (_, key, value) => {
-      values[start + Number(key)] = value;
-      return true;
-    },
-  });
-}
-
 /** Outputs of a program by name, each kernel verified and interpreted in turn. Results begin as NaN, so that gaps show. */
 export function interpretProgram(program: Program, inputs: ReadonlyMap<string, Float64Array>): Map<string, number[]> {
-  const memory = new Map<Node, Values>();
-  const of = (root: Node): Values => {
+  const memory = new Map<Node, Float64Array>();
+  const of = (root: Node): Float64Array => {
     let values = memory.get(root);
     if (!values) memory.set(root, (values = initial(root, inputs)));
     return values;
@@ -60,7 +47,7 @@ export function interpretProgram(program: Program, inputs: ReadonlyMap<string, F
   for (const { kernel, bindings } of program.kernels) {
     verifyKernel(kernel);
     const buffers = bindings.map(
-      (b, i) => [kernel.buffers[i]!.name, view(of(b.root), b.start, Number(b.length))] as const,
+      (b, i) => [kernel.buffers[i]!.name, of(b.root).subarray(b.start, b.start + Number(b.length))] as const,
     );
     interpretKernel(kernel, Object.fromEntries(buffers));
   }
@@ -72,7 +59,7 @@ export function interpretProgram(program: Program, inputs: ReadonlyMap<string, F
   );
 }
 
-function initial(root: Node, inputs: ReadonlyMap<string, Float64Array>): Values {
+function initial(root: Node, inputs: ReadonlyMap<string, Float64Array>): Float64Array {
   if (isGraphInput(root)) return Float64Array.from(inputs.get(inputName(root))!);
   if (root.op === "constant")
     return Float64Array.from((root.attrs.values as readonly number[] | undefined) ?? [root.attrs.value as number]);

@@ -36,9 +36,7 @@ async function dispatch(gpu: GpuDevice, kernel: Kernel, buffers: readonly Float3
   pass.setPipeline(pipeline);
   pass.setBindGroup(0, device.createBindGroup({ layout, entries }));
   const named = Object.fromEntries(kernel.sizes.map((name, i) => [name, sizes[i]!]));
-  const grid = kernel.grid.map((g) =>
-    kernelIr.evaluate(g, { values: new Map(), arrays: {}, buffers: {}, sizes: named }),
-  );
+  const grid = kernel.grid.map((g) => kernelIr.evaluateIndex(g, named));
   pass.dispatchWorkgroups(grid[0]!, grid[1], grid[2]);
   pass.end();
   const readable = buffers.map((b) => device.createBuffer({ size: b.byteLength, usage: MAP_READ | COPY_DST }));
