@@ -69,7 +69,7 @@ export function functionOf(e: Computation): (...operands: number[]) => number {
       return (...operands) => roundTo(Number(scalar!(...operands)), e.dtype);
     }
     case "builtin": {
-      const { [e.fn]: f } = builtinFunctions;
+      const f = builtinFunctions[e.fn];
       return (a) => roundTo(f(a!), e.dtype);
     }
     case "cast": {

@@ -30,7 +30,7 @@ import { ceilDiv, type KernelCode, unflatten } from "../../kernel.ts";
 import type { Schedule } from "../../schedule.ts";
 import { type AttentionProblem, isOfWalked, knownWidths, type Parts } from "./problem.ts";
 import type { Vector } from "./row-array.ts";
-import { AttentionLowering, type Row, type RowsInRegisters } from "./rows-in-registers.ts";
+import { AttentionLowering, type Row, type RowsInRegisters } from "./rows-lowering.ts";
 
 /** Maximum rows per lane, and elements of their vectors on one side: code size and compile time grow with both. */
 const most = { rows: 4, elements: 256 };

@@ -1,0 +1,381 @@
+/**
+ * Attention, forward and backward, without materializing the [query, key] matrix. A thread holds a few rows of its own
+ * side (queries, or keys for the gradients of k and v) in registers and iterates once over the other side. Dao et al.
+ * 2022 (FlashAttention): the running maximum and sum of section 3.1, the gradients of appendix B.2.
+ */
+
+import { dimExpr, type Env, indexOver, restrict, span, spanOf, typical } from "../../../fusion/index.ts";
+import type { Node } from "../../../ir/node.ts";
+import { operandNamed } from "../../../ir/op.ts";
+import { type Axis, hasAxis } from "../../../ir/type.ts";
+import {
+  type ArrayDecl,
+  bool,
+  builtin,
+  type Const,
+  type Expr,
+  element,
+  float,
+  floatArith,
+  indexVar,
+  int,
+  type Stmt,
+  type Var,
+  variable,
+} from "../../../kernel/index.ts";
+import { add, div, lt, min, mod, mul, select, sub } from "../../../kernel/simplify.ts";
+import { ceilDiv, type KernelCode, type Lowering, unflatten } from "../../kernel.ts";
+import { loopOver } from "../../loops.ts";
+import {
+  fadd,
+  fmul,
+  fsub,
+  hidden,
+  isLongLogit,
+  isOfPairs,
+  isOfWalked,
+  keysOfPart,
+  least,
+  logitOf,
+  meanOf,
+  type Parts,
+  partOf,
+  passOf,
+  rowStores,
+  storeElement,
+  uncapped,
+  whereVisible,
+  widthsOf,
+} from "./problem.ts";
+import { RowArray, type Vector } from "./row-array.ts";
+
+/** The axis along which a thread's rows differ: the other side lacks it, so that its vectors serve all of them. */
+export function tiledAxis({ rows, walked, over, q, k, v, part }: Parts): Axis | undefined {
+  const forward = walked.some((a) => a.name === over.name);
+  const others = forward ? [k, ...(v ? [v] : [])] : [q];
+  return rows.find((a) => a.name !== part?.name && others.every((o) => !hasAxis(o.type, a.name)));
+}
+
+/** Unroll factor of the loops over vectors that are too long for registers. */
+const unrolledTurn = 8;
+
+/** One row of a thread: its index, and whether it exists. */
+export interface Row {
+  readonly env: Env;
+  readonly inside: Expr;
+}
+
+/** An accumulator vector: registers, or a private array if it is long. */
+interface Accumulator {
+  readonly get: Vector;
+  readonly set: (e: Expr, value: Expr) => Stmt;
+}
+
+export class AttentionLowering {
+  protected readonly k: Lowering;
+  protected readonly p: Parts;
+  protected readonly settings: RowsInRegisters;
+  protected readonly arrays: ArrayDecl[] = [];
+  /** The longest vector that is fully unrolled into registers; compile times grow faster than the code. */
+  protected readonly unrolled: number = 32;
+  /** Rows per thread, starting at `tile * rows` along the tiled axis; past the end the last one is repeated. */
+  protected rows = 1;
+  protected rowAt: (i: Expr) => Row = () => ({ env: new Map(), inside: int(1) });
+
+  constructor(k: Lowering, p: Parts, settings: RowsInRegisters) {
+    this.k = k;
+    this.p = p;
+    this.settings = settings;
+  }
+
+  lower(): KernelCode {
+    const { rows } = this.p;
+    const tiled = tiledAxis(this.p);
+    const size = dimExpr(tiled?.size ?? 1);
+    let tile = 1;
+    const { rows: mostRows, elements } = this.settings;
+    const most = elements / Number(this.p.dot.size);
+    const length = this.settings.single ? 1 : typical(tiled?.size ?? 1);
+    while (tile < mostRows && tile * 2 <= most && length >= tile * 2) tile *= 2;
+    this.rows = tile;
+    const tiles = this.settings.single ? int(1) : ceilDiv(size, tile);
+    const others = rows.filter((a) => a !== tiled);
+    const code = this.k.perThread(mul(tiles, dimExpr(spanOf(others))), this.settings.threads, (item) => {
+      const out: Stmt[] = [];
+      const bound = this.k.let("t", mod(item, tiles));
+      const rest = this.k.let("o", div(item, tiles));
+      out.push(bound.stmt, rest.stmt);
+      const common = unflatten(rest.target, others);
+      this.rowAt = (i) => {
+        const exact = add(mul(bound.target, int(tile)), i);
+        const env = tiled ? new Map([...common, [tiled.name, min(exact, sub(size, int(1)))]]) : common;
+        return { env, inside: lt(exact, size) };
+      };
+      return [...out, ...this.allRows()];
+    });
+    return { ...code, arrays: this.arrays };
+  }
+
+  /** The code for a thread's rows, once `rows` and `rowAt` are set. */
+  protected allRows(): Stmt[] {
+    const mine = Array.from({ length: this.rows }, (_, i) => this.rowAt(int(i)));
+    return passOf(this.p.cores[0]!) === "forward" ? this.forward(mine) : this.backward(mine);
+  }
+
+  /** Emits `body` for every element of a vector: unrolled if short, otherwise in a loop. */
+  private each(out: Stmt[], length: number, body: (e: Expr, out: Stmt[]) => void): void {
+    if (length > this.unrolled) this.loop(out, length, unrolledTurn, body);
+    else for (let i = 0; i < length; i++) body(int(i), out);
+  }
+
+  /** A loop over the elements of a vector, unrolled by the largest divisor up to `most` (a power of two). */
+  private loop(out: Stmt[], length: number, most: number, body: (e: Expr, out: Stmt[]) => void): void {
+    let turn = most;
+    while (length % turn !== 0) turn /= 2;
+    const index = indexVar(this.k.names.fresh("e"), length / turn);
+    const inner: Stmt[] = [];
+    for (let i = 0; i < turn; i++) body(add(mul(index, int(turn)), int(i)), inner);
+    out.push(loopTo(index, length / turn, inner));
+  }
+
+  /** The elements of an operand along some of its axes. */
+  protected vector(node: Node, env: Env, axes: readonly Axis[]): Vector {
+    return (e) => this.k.values.at(node, restrict(new Map([...env, ...unflatten(e, axes)]), node));
+  }
+
+  /** Emits `body` for every row of the thread, in a loop. */
+  private eachRow(out: Stmt[], body: (i: Expr) => readonly Stmt[]): void {
+    const index = indexVar(this.k.names.fresh("r"), this.rows);
+    const one = this.rows === 1;
+    const inner = body(one ? int(0) : index);
+    out.push(...(one ? inner : [loopTo(index, this.rows, inner)]));
+  }
+
+  private rowArray(length: number): RowArray {
+    const made = new RowArray(this.k.names.fresh("p"), this.rows, length);
+    this.arrays.push(made.array);
+    return made;
+  }
+
+  /** An operand's vector for each row of the thread, at a full index; with `looped`, preloaded to a private array. */
+  private own(out: Stmt[], node: Node, axes: readonly Axis[]): (i: number, at: Env) => Vector {
+    if (!this.settings.looped || isOfWalked(this.p, node)) return (_, at) => this.vector(node, at, axes);
+    const brought = this.rowArray(span(axes));
+    this.eachRow(out, (i) => [brought.fill(this.k.names.fresh("e"), i, this.vector(node, this.rowAt(i).env, axes))]);
+    return (i) => brought.of(int(i));
+  }
+
+  private accumulator(out: Stmt[], length: number): Accumulator {
+    if (length <= this.unrolled) {
+      const registers = Array.from({ length }, () => this.variable(out, 0));
+      const at = (e: Expr) => registers[(e as Const).value]!;
+      return { get: at, set: (e, value) => ({ kind: "assign", target: at(e), value }) };
+    }
+    const array: ArrayDecl = { name: this.k.names.fresh("p"), dtype: "f32", length, space: "private" };
+    this.arrays.push(array);
+    const set = (e: Expr, value: Expr): Stmt => ({ kind: "set", array: array.name, index: e, value });
+    this.each(out, length, (e, inner) => inner.push(set(e, float(0))));
+    return { get: (e) => element(array.name, "f32", e), set };
+  }
+
+  private variable(out: Stmt[], start: number): Var {
+    const target = variable(this.k.names.fresh("a"), "f32");
+    out.push({ kind: "var", target, value: float(start) });
+    return target;
+  }
+
+  private bind(out: Stmt[], value: Expr, prefix: string): Var {
+    const { target, stmt } = this.k.let(prefix, value);
+    out.push(stmt);
+    return target;
+  }
+
+  /** The dot product Σ a·b, one statement per term, split over several accumulators to shorten the dependency chain. */
+  private sum(out: Stmt[], a: Vector, b: Vector, length: number): Expr {
+    const totals = Array.from({ length: Math.min(length, this.settings.sums) }, () => this.variable(out, 0));
+    let term = 0;
+    this.each(out, length, (e, inner) => {
+      const total = totals[term++ % totals.length]!;
+      inner.push({ kind: "assign", target: total, value: fadd(total, fmul(a(e), b(e))) });
+    });
+    return this.bind(out, totals.slice(1).reduce<Expr>(fadd, totals[0]!), "s");
+  }
+
+  /** A loop over the other side, or over the keys of a part. */
+  protected walk(row: Row, body: (other: Env) => Stmt[]): Stmt[] {
+    const { part, over, walked } = this.p;
+    if (!part) return loopOver(this.k, walked, body);
+    const { from, to } = keysOfPart(this.p, row.env.get(part.name));
+    const index = indexOver(this.k.names.fresh("k"), over.size);
+    return [{ kind: "for", index, from, to, step: 1, body: body(new Map([[over.name, index]])) }];
+  }
+
+  protected visible(env: Env): Expr | undefined {
+    return this.p.mask && this.k.values.at(this.p.mask, restrict(env, this.p.mask));
+  }
+
+  private forward(rows: readonly Row[]): Stmt[] {
+    const { q, k, v, dot, widths } = this.p;
+    const [length, width] = [Number(dot.size), v ? span(widths) : 0];
+    const out: Stmt[] = [];
+    const queries = this.own(out, q, [dot]);
+    const tops = rows.map(() => this.variable(out, hidden));
+    const totals = rows.map(() => this.variable(out, 0));
+    const mixed = rows.map(() => this.accumulator(out, width));
+    const walk = this.walk(rows[0]!, (key) => {
+      const body: Stmt[] = [];
+      for (const [i, row] of rows.entries()) {
+        const at = new Map([...row.env, ...key]);
+        const raw = logitOf(this.k, this.p, this.sum(body, queries(i, at), this.vector(k, at, [dot]), length), at);
+        const visible = this.visible(at);
+        const logit = this.bind(body, visible ? select(visible, raw, float(hidden)) : raw, "x");
+        const top = this.bind(body, floatArith("max", tops[i]!, logit), "m");
+        const fade = this.bind(body, builtin("exp", fsub(tops[i]!, top)), "f");
+        const raised = builtin("exp", fsub(logit, top));
+        const weight = this.bind(body, whereVisible(this.p, visible ?? bool(true), logit, raised), "p");
+        body.push({ kind: "assign", target: tops[i]!, value: top });
+        body.push({ kind: "assign", target: totals[i]!, value: fadd(fmul(totals[i]!, fade), weight) });
+        if (!v) continue;
+        const value = this.vector(v, at, widths);
+        this.each(body, width, (e, inner) =>
+          inner.push(mixed[i]!.set(e, fadd(fmul(mixed[i]!.get(e), fade), fmul(weight, value(e))))),
+        );
+      }
+      return body;
+    });
+    out.push(...walk);
+    this.storeRows(out, rows, (i) => {
+      const total = this.bind(out, floatArith("max", totals[i]!, float(least)), "l");
+      const lse = this.bind(out, fadd(tops[i]!, builtin("log", total)), "l");
+      return (core) => (partOf(core) === "statistic" ? () => lse : (e) => meanOf(this.p, mixed[i]!.get(e), total));
+    });
+    return out;
+  }
+
+  private backward(rows: readonly Row[]): Stmt[] {
+    const { q, k, dot, widths, cores } = this.p;
+    const [length, width] = [Number(dot.size), span(widths)];
+    const [v, lse, delta, dy] = ["v", "lse", "delta", "dy"].map((n) => operandNamed(cores[0]!, n)!) as [
+      Node,
+      Node,
+      Node,
+      Node,
+    ];
+    const out: Stmt[] = [];
+    const lengthOf = (core: Node) => (partOf(core) === "weights" ? width : isOfPairs(core) ? 1 : length);
+    const sums = cores.map((core) => rows.map(() => this.accumulator(out, lengthOf(core))));
+    const ownsQueries = passOf(cores[0]!) === "backward_q";
+    const [queriesOf, upstreamOf] = [this.own(out, q, [dot]), this.own(out, dy, widths)];
+    const [keysOf, valuesOf] = [this.own(out, k, [dot]), this.own(out, v, widths)];
+    const walk = this.walk(rows[0]!, (other) => {
+      const body: Stmt[] = [];
+      for (const [i, row] of rows.entries()) {
+        const at = new Map([...row.env, ...other]);
+        const [queries, keys] = [queriesOf(i, at), keysOf(i, at)];
+        const product = this.sum(body, queries, keys, length);
+        const raw = logitOf(this.k, this.p, product, at);
+        const logit = isLongLogit(this.p) ? this.bind(body, raw, "x") : raw;
+        const shown = this.visible(at);
+        const visible = shown ? this.bind(body, shown, "s") : bool(true);
+        const raised = builtin("exp", fsub(logit, this.vector(lse, at, [])(int(0))));
+        const weight = this.bind(body, whereVisible(this.p, visible, logit, raised), "p");
+        const upstream = upstreamOf(i, at);
+        const dLogit =
+          cores.some((c) => partOf(c) !== "weights") &&
+          this.dLogit(
+            body,
+            weight,
+            this.sum(body, upstream, valuesOf(i, at), width),
+            delta,
+            at,
+            visible,
+            product,
+            logit,
+          );
+        for (const [c, core] of cores.entries()) {
+          const [factor, vector] =
+            partOf(core) === "weights" ? [weight, upstream] : [dLogit as Expr, ownsQueries ? keys : queries];
+          const sum = sums[c]![i]!;
+          this.each(body, lengthOf(core), (e, inner) =>
+            inner.push(sum.set(e, fadd(sum.get(e), isOfPairs(core) ? factor : fmul(factor, vector(e))))),
+          );
+        }
+      }
+      return body;
+    });
+    out.push(...walk);
+    this.storeRows(out, rows, (i) => (core) => sums[cores.indexOf(core)]![i]!.get);
+    return out;
+  }
+
+  /** P · (dO·v − δ) · scale: the gradient of one dot product; 0 for a hidden pair, whatever the hidden value is. */
+  private dLogit(
+    out: Stmt[],
+    weight: Expr,
+    seen: Expr,
+    delta: Node,
+    at: Env,
+    visible: Expr,
+    product: Expr,
+    logit: Expr,
+  ): Expr {
+    const centred = fsub(seen, this.vector(delta, at, [])(int(0)));
+    const cotangent = fmul(weight, centred);
+    // The bias is added after scaling and capping, so its gradient is neither scaled nor capped.
+    const scaled = this.p.cores.some(isOfPairs)
+      ? cotangent
+      : uncapped(this.p, product, logit, fmul(cotangent, float(this.p.scale)));
+    return this.bind(out, whereVisible(this.p, visible, logit, scaled), "e");
+  }
+
+  /** Stores the cores' results at each row: unrolled, or in a loop over a private array. */
+  private storeRows(out: Stmt[], rows: readonly Row[], vectorsOf: (i: number) => (core: Node) => Vector): void {
+    if (!this.settings.looped) {
+      for (const [i, row] of rows.entries()) out.push(...this.storeRow(row, vectorsOf(i)));
+      return;
+    }
+    const results = new Map(this.p.cores.map((core) => [core, this.rowArray(span(widthsOf(this.p, core)))]));
+    for (const i of rows.keys()) {
+      const vectorOf = vectorsOf(i);
+      for (const [core, result] of results) out.push(...result.set(int(i), vectorOf(core)));
+    }
+    this.eachRow(out, (i) => this.storeRow(this.rowAt(i), (core) => results.get(core)!.of(i)));
+  }
+
+  /** The stores of one row, for every element of the cores' vectors. */
+  private storeRow(row: Row, vectorOf: (core: Node) => Vector): Stmt[] {
+    const out: Stmt[] = [];
+    for (const stored of rowStores(this.k, this.p)) {
+      const each: typeof this.each = this.settings.looped
+        ? (stmts, length, body) => this.loop(stmts, length, 4, body)
+        : (stmts, length, body) => this.each(stmts, length, body);
+      each(out, span(stored.axes), (e, inner) =>
+        inner.push(...storeElement(this.k, this.p, stored, row.env, e, (core, at) => vectorOf(core)(at))),
+      );
+    }
+    return row.inside.kind === "const" ? out : [{ kind: "if", condition: row.inside, body: out }];
+  }
+}
+
+const loopTo = (index: Var, to: number, body: readonly Stmt[]): Stmt => ({
+  kind: "for",
+  index,
+  from: int(0),
+  to: int(to),
+  step: 1,
+  body,
+});
+
+export interface RowsInRegisters extends Readonly<Record<string, number>> {
+  readonly threads: number;
+  /** Maximum rows per thread; more rows reuse the other side better and take longer to compile. */
+  readonly rows: number;
+  /** Maximum query or key elements per thread. */
+  readonly elements: number;
+  /** Independent accumulators per dot product: CPU threads do not hide each other's latency. */
+  readonly sums: number;
+  /** 1: rows are loaded and stored in loops rather than unrolled code, which compiles slowly on CPU drivers. */
+  readonly looped: number;
+  /** 1: specialized for an open side that turns out to have one row, as in token-by-token decoding. */
+  readonly single: number;
+}
