@@ -52,7 +52,7 @@ export interface FusedKernel {
 /** The result of a prologue reduction; it stays in the workgroup. */
 export const keptStore = (value: Node): Store => ({ value, to: { root: value } });
 
-/** The main kernel of a dispatch without those in `siblings` and `after`, followed by these. */
+/** The main kernel of a dispatch without its siblings and epilogues, followed by these. */
 export function piecesOf(kernel: FusedKernel): readonly [FusedKernel, ...FusedKernel[]] {
   const { siblings = [], epilogues = [], ...whole } = kernel;
   const others = [...siblings, ...epilogues];
