@@ -153,12 +153,32 @@ function flatProduct(e: Emission, a: Factor, b: Factor): Tensor {
     const [p, q] = [regroup(e, left, [...rows, a.contracted]), regroup(e, right, [a.contracted, ...columns])];
     return tensor(value(emit(e, "MatMul", [p.name, q.name]), dtype, [...rows, ...columns]));
   }
-  const name = emit(e, "Gemm", [asMatrices(e, a).name, asMatrices(e, b).name], {
+  const inputs = [asMatrices(e, a).name, asMatrices(e, b).name] as const;
+  const attributes = {
     ...(a.matrix.contractedFirst && { transA: 1 }),
     ...(!b.matrix.contractedFirst && { transB: 1 }),
     ...takeFactor(e),
-  });
-  return tensor(value(name, dtype, [a.own, b.own]));
+  };
+  const result = value(emit(e, "Gemm", inputs, attributes), dtype, [a.own, b.own]);
+  if (e.at && e.added.has(e.at)) e.gemms.set(e.at, { inputs, attributes, result });
+  return tensor(result);
+}
+
+/**
+ * The sum of a product and a vector with an element for each of its columns, such as a bias, as one Gemm; undefined if
+ * the operands of the current node are something else, or the product has other users.
+ */
+export function addIntoProduct(e: Emission, operands: readonly Tensor[]): Tensor | undefined {
+  const at = e.at!.operands.findIndex((o) => e.gemms.has(o));
+  if (at < 0 || operands.length !== 2) return undefined;
+  const { inputs, attributes, result } = e.gemms.get(e.at!.operands[at]!)!;
+  const [, columns] = result.groups as [readonly Axis[], readonly Axis[]];
+  const [product, vector] = [operands[at]!, operands[1 - at]!];
+  const names = columns.map((a) => a.name);
+  const isVector = sameOrder(orderOf(first(vector)).toSorted(), names.toSorted()) && names.length > 0;
+  if (first(product) !== result || product.dtype !== vector.dtype || !isVector) return undefined;
+  const added = regroup(e, arrange(e, vector, names), [columns]);
+  return tensor(value(emit(e, "Gemm", [...inputs, added.name], attributes), result.dtype, result.groups));
 }
 
 /**

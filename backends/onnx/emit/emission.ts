@@ -5,10 +5,10 @@ import type { ExportPlan, InputKind } from "../forms/plan.ts";
 import type { EmitOptions } from "../options.ts";
 import { toBytes, type WholeType, type WireType, wireCodes } from "../wire/elements.ts";
 import { type AttributeProto, attributeTypes, type NodeProto } from "../wire/proto.ts";
-import { productFactors } from "./factors.ts";
+import { productFactors, productsAdded } from "./factors.ts";
 import type { Wish } from "./hints.ts";
 import { type Statistics, wantedStatistics } from "./statistics.ts";
-import type { View } from "./value.ts";
+import type { Value, View } from "./value.ts";
 
 /** A constant tensor. */
 export interface Constant {
@@ -43,10 +43,22 @@ export interface Emission extends Writer {
   readonly factors: ReadonlyMap<Node, number>;
   /** Those whose factor has been folded in. */
   readonly scaled: Set<Node>;
+  /** Products whose only use is an addition. */
+  readonly added: ReadonlySet<Node>;
+  /** Gemm nodes of one graph product each, by that product. */
+  readonly gemms: Map<Node, Gemm>;
   /** Graph matmuls, and which operand provides the rows, by the name of MatMul's output. */
   readonly products: Map<string, Product[]>;
   /** Row statistics that the graph uses, with their values once a norm has produced them. */
   readonly statistics: Statistics;
+}
+
+/** A Gemm without a third operand: what it was made of, so that it can be made again with one. */
+export interface Gemm {
+  readonly inputs: readonly [string, string];
+  readonly attributes: Attributes;
+  /** Its result, of [rows, columns]. */
+  readonly result: Value;
 }
 
 /** A product of the graph, and which of its operands is MatMul's left one. */
@@ -71,6 +83,8 @@ export const emission = ({ graph, kinds, wishes, outputs }: ExportPlan, options:
   ...{ options, graph, kinds, wishes },
   precedence: new Map(),
   factors: productFactors(graph),
+  added: productsAdded(graph),
+  gemms: new Map(),
   scaled: new Set(),
   products: new Map(),
   statistics: wantedStatistics(graph),

@@ -1,17 +1,26 @@
-/** Contractions scaled by a constant: Gemm and FusedMatMul apply it for free as alpha. */
+/** What follows a contraction and needs no node of its own: Gemm and FusedMatMul scale for free, and Gemm adds a vector. */
 import { coreOf, type Graph, isConstant, type Node, nodesOf, ops, usersOf } from "../../../compiler/index.ts";
 
 /** Maps each contraction whose only user multiplies it by a constant scalar to that scalar. */
 export function productFactors(graph: Graph): Map<Node, number> {
-  const users = usersOf(nodesOf(graph));
-  const outputs = new Set(graph.outputs.map((o) => o.node));
   const factors = new Map<Node, number>();
-  for (const [node, by] of users) {
-    const [only] = by;
-    if (coreOf(node)?.kind !== "contraction" || by.length !== 1 || !ops.is(ops.mul, only) || outputs.has(node))
-      continue;
-    const other = only!.operands.find((o) => o !== node);
+  for (const [node, user] of onlyUsers(graph)) {
+    const other = ops.is(ops.mul, user) ? user.operands.find((o) => o !== node) : undefined;
     if (other && isConstant(other) && typeof other.attrs.value === "number") factors.set(node, other.attrs.value);
   }
   return factors;
+}
+
+/** The contractions whose only user is an addition. */
+export const productsAdded = (graph: Graph): ReadonlySet<Node> =>
+  new Set([...onlyUsers(graph)].flatMap(([node, user]) => (ops.is(ops.add, user) ? [node] : [])));
+
+/** The user of each contraction that has one and is not an output. */
+function onlyUsers(graph: Graph): Map<Node, Node> {
+  const outputs = new Set(graph.outputs.map((o) => o.node));
+  const users = [...usersOf(nodesOf(graph))];
+  const alone = users.filter(
+    ([node, by]) => coreOf(node)?.kind === "contraction" && by.length === 1 && !outputs.has(node),
+  );
+  return new Map(alone.map(([node, [user]]) => [node, user!]));
 }

@@ -18,7 +18,7 @@ import {
 import type { EmitOptions } from "../options.ts";
 import { wireCodes } from "../wire/elements.ts";
 import { attentionOperator, type Norm, normalize, softmax } from "./composites.ts";
-import { contract } from "./contraction.ts";
+import { addIntoProduct, contract } from "./contraction.ts";
 import { elementwise } from "./elementwise.ts";
 import { castTo, constant, type Emission, emit, scalar } from "./emission.ts";
 import { gather, scatterAdd } from "./indexing.ts";
@@ -68,6 +68,7 @@ const emitters: Readonly<Record<string, Emitter>> = {
         ? elementwise(e, "Sub", [tensor(value(scalar(e, "u32", 0), "u32", [])), x!], "u32")
         : elementwise(e, "Neg", [x!], node.type.dtype),
   },
+  add: { emit: (e, node, operands) => addIntoProduct(e, operands) ?? elementwise(e, "Add", operands, node.type.dtype) },
   mul: {
     emit: (e, node, operands) => {
       const done = node.operands.findIndex((o) => e.scaled.has(o));
