@@ -30,7 +30,7 @@ const listed: readonly Place[] = [
   },
   {
     file: "backends/onnx/emit/factors.ts",
-    text: "ops.is(ops.mul, only)",
+    text: "ops.is(ops.mul, user)",
     why: "Gemm and FusedMatMul have a factor: a product of ONNX with a number in it, as the operator defines it",
   },
   {

@@ -7,21 +7,21 @@ import { heddle } from "./support.ts";
 
 const broken = vi.hoisted(() => ({ cache: false, packageGone: false }));
 
-vi.mock("../../backends/webgpu/runtime/node-swiftshader.ts", async (original) => ({
-  ...(await original<object>()),
+// Factories that return at once: Node's own loader, which runs these tests, takes no promise of a module.
+vi.mock("../../backends/webgpu/runtime/node-swiftshader.ts", () => ({
   swiftShaderMissing: () => undefined,
   unpackSwiftShader: async () => {
     if (broken.cache) throw new FileError("no folder to unpack SwiftShader into\n  /cache: permission denied");
     return { loader: "/none/libvulkan.so.1", manifest: "/none/icd.json" };
   },
 }));
-vi.mock("../../backends/webgpu/runtime/node-vulkan.ts", async (original) => ({
-  ...(await original<object>()),
+vi.mock("../../backends/webgpu/runtime/node-vulkan.ts", () => ({
   loadSystemLoader: async () => true,
+  loadGlobally: async () => false,
   installedDrivers: () => (broken.packageGone ? ["/some/driver.json"] : []),
+  withDrivers: (_: readonly string[], call: () => unknown) => call(),
 }));
-vi.mock("../../backends/webgpu/runtime/node-instance.ts", async (original) => ({
-  ...(await original<object>()),
+vi.mock("../../backends/webgpu/runtime/node-instance.ts", () => ({
   systemBackend: () => "vulkan",
   createInstance: async () => {
     throw new UnsupportedError(

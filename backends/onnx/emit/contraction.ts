@@ -160,7 +160,7 @@ function flatProduct(e: Emission, a: Factor, b: Factor): Tensor {
     ...takeFactor(e),
   };
   const result = value(emit(e, "Gemm", inputs, attributes), dtype, [a.own, b.own]);
-  if (e.at && e.added.has(e.at)) e.gemms.set(e.at, { inputs, attributes, result });
+  if (e.at && e.usedOnce.has(e.at)) e.gemms.set(e.at, { inputs, attributes, result });
   return tensor(result);
 }
 

@@ -5,7 +5,7 @@ import type { ExportPlan, InputKind } from "../forms/plan.ts";
 import type { EmitOptions } from "../options.ts";
 import { toBytes, type WholeType, type WireType, wireCodes } from "../wire/elements.ts";
 import { type AttributeProto, attributeTypes, type NodeProto } from "../wire/proto.ts";
-import { productFactors, productsAdded } from "./factors.ts";
+import { productFactors, productsUsedOnce } from "./factors.ts";
 import type { Wish } from "./hints.ts";
 import { type Statistics, wantedStatistics } from "./statistics.ts";
 import type { Value, View } from "./value.ts";
@@ -43,8 +43,8 @@ export interface Emission extends Writer {
   readonly factors: ReadonlyMap<Node, number>;
   /** Those whose factor has been folded in. */
   readonly scaled: Set<Node>;
-  /** Products whose only use is an addition. */
-  readonly added: ReadonlySet<Node>;
+  /** Products with one use. */
+  readonly usedOnce: ReadonlySet<Node>;
   /** Gemm nodes of one graph product each, by that product. */
   readonly gemms: Map<Node, Gemm>;
   /** Graph matmuls, and which operand provides the rows, by the name of MatMul's output. */
@@ -83,7 +83,7 @@ export const emission = ({ graph, kinds, wishes, outputs }: ExportPlan, options:
   ...{ options, graph, kinds, wishes },
   precedence: new Map(),
   factors: productFactors(graph),
-  added: productsAdded(graph),
+  usedOnce: productsUsedOnce(graph),
   gemms: new Map(),
   scaled: new Set(),
   products: new Map(),

@@ -11,9 +11,8 @@ export function productFactors(graph: Graph): Map<Node, number> {
   return factors;
 }
 
-/** The contractions whose only user is an addition. */
-export const productsAdded = (graph: Graph): ReadonlySet<Node> =>
-  new Set([...onlyUsers(graph)].flatMap(([node, user]) => (ops.is(ops.add, user) ? [node] : [])));
+/** The contractions with one use, which is no output: a node may take their place. */
+export const productsUsedOnce = (graph: Graph): ReadonlySet<Node> => new Set(onlyUsers(graph).keys());
 
 /** The user of each contraction that has one and is not an output. */
 function onlyUsers(graph: Graph): Map<Node, Node> {
