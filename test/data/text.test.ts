@@ -219,7 +219,7 @@ describe("readTokenizer", () => {
       { decoder: { type: "Sequence", decoders: Array(17).fill(doubled) } },
       "the replacements in its decoder may make a text more than 65536 times as long",
     ],
-  ])("refuses what the package would misread or never end: %j", async (part, message) => {
+  ])("refuses what the package would misread or never end, %#", async (part, message) => {
     await expect(readTokenizer(await folderWith({ ...llamaLike, ...part }, config))).rejects.toThrow(message);
   });
 
