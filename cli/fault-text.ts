@@ -2,13 +2,15 @@
 import { HeddleError, InternalError } from "../compiler/index.ts";
 import { asFileError, escapeControls } from "../runtime/index.ts";
 import { InterruptedError } from "./interruption.ts";
+import { readableFault } from "./readable-fault.ts";
 import { userFault, withPlace } from "./user-fault.ts";
 
 /** Another rank has ended, which was already reported. */
 export class RankLostError extends Error {}
 
 /** A user's mistake is one message; only internal errors show a stack trace. An error already reported has no text. */
-export function faultText(error: unknown): { readonly text: string; readonly status: number } {
+export function faultText(thrown: unknown): { readonly text: string; readonly status: number } {
+  const error = readableFault(thrown);
   if (error instanceof RankLostError) return { text: "", status: 1 };
   if (error instanceof HeddleError) {
     const status = error instanceof InterruptedError ? error.status : 1;

@@ -31,14 +31,22 @@ import { requireAlike } from "./copied-tensors.ts";
 import { importedWeights, isOnnx, readOnnxModel } from "./imported-model.ts";
 import { flattened } from "./own-config.ts";
 import type { ParameterSource } from "./parameters.ts";
+import { readableFault } from "./readable-fault.ts";
 import { isScript, scripts } from "./script-names.ts";
 import { settingsOf } from "./stages/settings.ts";
 import { loadTypeScriptAsModules } from "./typescript-modules.ts";
 import { tellUnread } from "./unread-tensors.ts";
 import { userFault } from "./user-fault.ts";
 
-const isKind = <K extends string>(value: unknown, kind: K): value is { readonly kind: K } =>
-  typeof value === "object" && value !== null && (value as { kind?: unknown }).kind === kind;
+/** Throws UsageError for a value that cannot be read, such as a revoked proxy. */
+function isKind<K extends string>(value: unknown, kind: K): value is { readonly kind: K } {
+  try {
+    return typeof value === "object" && value !== null && (value as { kind?: unknown }).kind === kind;
+  } catch (error) {
+    if (userFault(error) !== undefined) throw error;
+    throw new UsageError(`an export of the file cannot be read: ${(error as Error).message}`);
+  }
+}
 
 /**
  * The model of a name, a file or a published checkpoint's folder, with the sizes in the `config.json` beside its
@@ -185,7 +193,8 @@ async function importFile(source: string): Promise<Record<string, unknown>> {
   loadTypeScriptAsModules();
   try {
     return (await import(pathToFileURL(path).href)) as Record<string, unknown>;
-  } catch (error) {
+  } catch (thrown) {
+    const error = readableFault(thrown);
     if (error instanceof HeddleError) throw error;
     const why = userFault(error) ?? whereAndWhy(error);
     const hint = await loadingHint(error, findPackageJSON(pathToFileURL(path)));

@@ -13,6 +13,7 @@ import { faultText } from "./fault-text.ts";
 import { helpStyle } from "./help.ts";
 import { leaveNoTemporaries } from "./interruption.ts";
 import { collect, duration, memoryBudget, positiveNumber, seed, share, wholeNumber } from "./option-values.ts";
+import { readableFault } from "./readable-fault.ts";
 import { shardOption, shardSize } from "./shard-options.ts";
 
 const framesKept = 64;
@@ -369,7 +370,8 @@ function readSource(file: string): string | undefined {
  * Reports an error and returns the exit status. A user's mistake is one message; only internal errors show a stack
  * trace.
  */
-export function report(error: unknown): number {
+export function report(thrown: unknown): number {
+  const error = readableFault(thrown);
   if (error instanceof CommanderError) return error.exitCode;
   const { text, status } = faultText(error);
   if (text !== "") process.stderr.write(`${text}\n`);

@@ -13,6 +13,7 @@ import {
   writeStart,
 } from "../runtime/index.ts";
 import type { ChosenDevice } from "./device.ts";
+import { readableFault } from "./readable-fault.ts";
 
 export interface ReportedRun {
   readonly folder: string;
@@ -51,7 +52,8 @@ export async function reported(
   let status: number;
   try {
     status = await work();
-  } catch (error) {
+  } catch (thrown) {
+    const error = readableFault(thrown);
     if (await hasSteps(folder))
       await end(`ended by an error: ${(error instanceof Error ? error.message : inspect(error)).split("\n")[0]}`);
     throw error;

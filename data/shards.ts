@@ -24,7 +24,10 @@ const zeros = new Uint8Array(2 ** 16);
  */
 export async function* entriesOf(shard: string): AsyncGenerator<TarEntry, void, undefined> {
   const file = await open(shard);
-  const tar = extract({ highWaterMark: 1 } as object); // so that each block is parsed before the next is read
+  const tar = extract({
+    highWaterMark: 1, // so that each block is parsed before the next is read
+    allowUnknownFormat: true, // headers of Unix V7, without "ustar"; their checksum still tells what is no header
+  } as object);
   let found: TarEntry[] = [];
   let failure: Error | undefined;
   let wake = () => {};

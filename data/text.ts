@@ -4,7 +4,15 @@ import { Tokenizer as Hub } from "@huggingface/tokenizers";
 import { withinPatience } from "#patience";
 import { FileError, type HostTensor, hostTensor, UsageError } from "../compiler/index.ts";
 import { isRecord, reasonOf } from "./records.ts";
-import { requireIds, requireModel, requirePatterns, requireTokens } from "./tokenizer-checks.ts";
+import {
+  requireIds,
+  requireModel,
+  requireOptions,
+  requirePatterns,
+  requireSequences,
+  requireSmallGrowth,
+  requireTokens,
+} from "./tokenizer-checks.ts";
 
 /**
  * Converts text to ids and back. Ids are integers in [0, vocabularySize). Accessing a special token that a
@@ -118,7 +126,10 @@ export function tokenizerFrom(
   requireIds(path, model);
   requireTokens(path, model);
   requireModel(path, model);
+  requireOptions(path, model);
   requirePatterns(path, model);
+  requireSequences(path, model);
+  requireSmallGrowth(path, model);
   const hub = construct(path, model, settings);
   const inner = (model as { model?: { unk_token?: unknown } }).model;
   const unknown = typeof inner?.unk_token === "string" ? inner.unk_token : undefined;

@@ -82,19 +82,94 @@ export function requireModel(path: string, model: object): void {
   if (wrong >= 0) throw refuse(`its merge ${wrong} does not join two tokens into a third`);
 }
 
+const isText = (value: unknown) => typeof value === "string";
+const isFlag = (value: unknown) => typeof value === "boolean";
+
+/** What a model's options must be where they are given and not null. */
+const options: Readonly<Record<string, readonly [isValid: (value: unknown) => boolean, expected: string]>> = {
+  unk_token: [isText, "a text"],
+  continuing_subword_prefix: [isText, "a text"],
+  end_of_word_suffix: [isText, "a text"],
+  fuse_unk: [isFlag, "true or false"],
+  byte_fallback: [isFlag, "true or false"],
+  ignore_merges: [isFlag, "true or false"],
+  max_input_chars_per_word: [(value) => Number.isInteger(value) && (value as number) > 0, "a positive integer"],
+};
+
 /**
- * Throws FileError for a pattern that is neither a string nor a regular expression: the package would silently ignore
- * it.
+ * Throws FileError for an option of another type, and for an unknown token outside the vocabulary: the package would
+ * silently tokenize otherwise, or give an id that no table has.
+ */
+export function requireOptions(path: string, model: object): void {
+  const inner = (model as { readonly model: Readonly<Record<string, unknown>> }).model;
+  const refuse = (name: string, expected: string) =>
+    new FileError(
+      `tokenizer "${path}" cannot be used: the ${name} of its model must be ${expected}, got ${shown(inner[name])}`,
+    );
+  for (const [name, [isValid, expected]] of Object.entries(options))
+    if ((inner[name] ?? null) !== null && !isValid(inner[name])) throw refuse(name, expected);
+  const { unk_id: id, vocab } = inner;
+  const isKnown = Array.isArray(vocab) ? isId(id) && (id as number) < vocab.length : true;
+  if ((id ?? null) !== null && !isKnown) throw refuse("unk_id", "the index of one of its tokens");
+}
+
+/**
+ * Throws FileError for a pattern that is neither a string nor a regular expression, and for a replacement that is no
+ * text: the package would silently ignore the one, and write "null" for the other.
  */
 export function requirePatterns(path: string, model: object): void {
   for (const record of recordsWithin(model)) {
-    const { type, pattern } = record;
+    const { type, pattern, content } = record;
     const isWanted = type === "Replace" || type === "Split" || Object.hasOwn(record, "pattern");
     if (isWanted && !isPattern(pattern))
       throw new FileError(
         `tokenizer "${path}" cannot be used: one of its patterns is neither { "String": text } nor { "Regex": text }`,
       );
+    if (type === "Replace" && typeof content !== "string")
+      throw new FileError(
+        `tokenizer "${path}" cannot be used: the content of one of its replacements must be a text, got ${shown(content)}`,
+      );
   }
+}
+
+/** Where the steps of a sequence stand, by the part of the file. */
+const lists = {
+  normalizer: "normalizers",
+  pre_tokenizer: "pretokenizers",
+  post_processor: "processors",
+  decoder: "decoders",
+} as const;
+
+/** Throws FileError for a sequence without its list: the package would silently take it for an empty one. */
+export function requireSequences(path: string, model: object): void {
+  for (const [part, list] of Object.entries(lists))
+    for (const record of recordsWithin([(model as Readonly<Record<string, unknown>>)[part]]))
+      if (record.type === "Sequence" && !Array.isArray(record[list]))
+        throw new FileError(`tokenizer "${path}" cannot be used: the sequence in its ${part} has no list "${list}"`);
+}
+
+/** How much longer replacements may make a text, all together; those in use make it a few times as long. */
+const growthLimit = 2 ** 16;
+
+/**
+ * Throws FileError for replacements that, one after another, would fill memory: forty that double a letter are 2^40.
+ * Those by regular expressions are interrupted.
+ */
+export function requireSmallGrowth(path: string, model: object): void {
+  for (const part of ["normalizer", "decoder"] as const) {
+    const steps = recordsWithin([(model as Readonly<Record<string, unknown>>)[part]]);
+    const growth = steps.reduce((most, step) => most * Math.max(1, growthOf(step)), 1);
+    if (growth > growthLimit)
+      throw new FileError(
+        `tokenizer "${path}" cannot be used: the replacements in its ${part} may make a text more than ${growthLimit} times as long`,
+      );
+  }
+}
+
+function growthOf({ type, pattern, content }: Readonly<Record<string, unknown>>): number {
+  if (type !== "Replace" || typeof content !== "string" || !isRecord(pattern)) return 1;
+  if (typeof pattern.String !== "string") return 1;
+  return pattern.String === "" ? content.length + 1 : content.length / pattern.String.length;
 }
 
 /** All records in a file except its tables. Iterative, since a file may be nested arbitrarily deep. */

@@ -78,15 +78,19 @@ export function lossFault(result: unknown): string | undefined {
 const lossFields = ["loss", "losses", "metrics", "updates", "weight", "apart"];
 
 /**
- * Reduces several losses to one with metrics. Throws UsageError, naming the stage, for a duplicate name, a weight that
- * is not finite, and if every weight is 0.
+ * Reduces several losses to one with metrics. Throws UsageError, naming the stage, for a duplicate name, the name of
+ * a run's own figures, a weight that is not finite, and if every weight is 0.
  */
 export function totalLoss(stage: string, result: LossResult): OneLoss {
   const wrong = (text: string) => new UsageError(`stage "${stage}": ${text}`);
   const stray = lossFault(result);
   if (stray !== undefined) throw wrong(stray);
   const { losses = [], metrics = {}, ...rest } = { losses: undefined, ...result };
-  assertDistinct(stage, ["loss", ...Object.keys(metrics), ...losses.map((l) => l.name)]);
+  const names = [...Object.keys(metrics), ...losses.map((l) => l.name)];
+  assertDistinct(stage, ["loss", ...names]);
+  const reserved = names.find((name) => name === "seconds" || name.startsWith("validation/"));
+  if (reserved !== undefined)
+    throw wrong(`a run's metrics.jsonl has "${reserved}" for its own figures: choose another name for the metric`);
   if (!("losses" in result)) return result;
   const odd = losses.find(({ weight = 1 }) => !Number.isFinite(weight));
   if (odd) throw wrong(`the weight of the loss "${odd.name}" must be a finite number, got ${kindOfValue(odd.weight)}`);

@@ -1,6 +1,7 @@
 /** Validates training jobs at run time, since job files may be plain JavaScript. */
 import { didYouMean, UsageError } from "../../compiler/index.ts";
 import { isRecord } from "../cached-file.ts";
+import { requireJson as requireStorable } from "../checkpoint/state-file.ts";
 import { quoted } from "../file-errors.ts";
 import type { TrainingBatch, TrainingJob } from "./job.ts";
 
@@ -108,7 +109,7 @@ export function requireBatch(batch: TrainingBatch, step: number): void {
   const fault =
     !isRecord(batch) || !isRecord(batch.feeds)
       ? `yielded ${isRecord(batch) ? `feeds that are ${wordsFor(batch.feeds)}` : wordsFor(batch)}`
-      : isJson(batch.next)
+      : canBeSaved(batch.next)
         ? undefined
         : `yielded a batch whose next is ${wordsFor(batch.next)}, which is not JSON`;
   if (fault !== undefined)
@@ -128,6 +129,16 @@ export function requireJson<T>(given: T, what: string): T {
 function isJson(value: unknown): boolean {
   try {
     return JSON.stringify(value) !== undefined;
+  } catch {
+    return false;
+  }
+}
+
+/** Whether a checkpoint can hold a value: NaN, which JSON.stringify makes null, would fail at the first save only. */
+function canBeSaved(value: unknown): boolean {
+  try {
+    requireStorable(value);
+    return true;
   } catch {
     return false;
   }

@@ -47,6 +47,7 @@ it.each([
     "yielded a batch whose next is undefined, which is not JSON",
   ],
   ["big", batches("{ feeds: tinyFeeds(0), next: 5n }"), "yielded a batch whose next is bigint 5"],
+  ["nan", batches("{ feeds: tinyFeeds(0), next: NaN }"), "step 1: batches yielded a batch whose next is number NaN"],
   [
     "figures",
     "() => tinyJob(1, { validate: { every: 1, run: async () => ({ loss: 'x' }) } as never })",

@@ -139,6 +139,24 @@ describe("a shard", () => {
     ]);
   });
 
+  it("may have headers of Unix V7, which say less than later ones", async () => {
+    const bytes = await tarBytes([...sample("a"), ...sample("b/c")]);
+    for (let at = 0; at < bytes.length; at += 512) {
+      const header = bytes.subarray(at, at + 512);
+      if (!header.subarray(257).toString("latin1").startsWith("ustar")) continue;
+      header.fill(0, 257); // neither "ustar", owner's name, device nor prefix
+      header[156] = 0; // a file's type
+      header.fill(" ", 148, 156);
+      const sum = header.reduce((n, byte) => n + byte, 0);
+      header.write(`${sum.toString(8).padStart(6, "0")}\0 `, 148);
+    }
+    const shard = join(temporaryFolder(), "0.tar");
+    await writeFile(shard, bytes);
+    const { samples, skipped } = await readOnce([shard], "pairs");
+    expect(samples.map(({ text }) => text)).toEqual(["text of a", "text of b/c"]);
+    expect(skipped).toEqual([]);
+  });
+
   it("that is broken loses only what follows its fault", async () => {
     const folder = temporaryFolder();
     const whole = await tarBytes([...sample("a"), ...sample("b"), ...sample("c")]);

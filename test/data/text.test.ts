@@ -159,6 +159,18 @@ describe("readTokenizer", () => {
     ["a merge of three", { merges: ["a t", "a t t"] }, "its merge 1 does not join two tokens into a third"],
     ["a merge of no token", { merges: ["a x"] }, "its merge 0 does not join two tokens into a third"],
     ["a merge to no token", { merges: [["t", "a"]] }, "its merge 0 does not join two tokens into a third"],
+    [
+      "a suffix that is a number",
+      { end_of_word_suffix: 5 },
+      "the end_of_word_suffix of its model must be a text, got 5",
+    ],
+    ["a flag that is a text", { byte_fallback: "no" }, 'byte_fallback of its model must be true or false, got "no"'],
+    ["a limit of 0", { max_input_chars_per_word: 0 }, "per_word of its model must be a positive integer, got 0"],
+    [
+      "an unknown token outside of its list",
+      { type: "Unigram", vocab: [["a", -1]], unk_id: 1 },
+      "the unk_id of its model must be the index of one of its tokens, got 1",
+    ],
     ["a merge with what every record has", { merges: ["to String"] }, "its merge 0 does not join two tokens"],
   ])("refuses a model with %s", async (_, part, message) => {
     const file = { ...llamaLike, model: { ...llamaLike.model, ...part } };
@@ -196,6 +208,25 @@ describe("readTokenizer", () => {
   it.each([{}, "x", { Regex: 1 }, { String: null }, [[]], undefined])("refuses the pattern %j", async (pattern) => {
     const file = { ...llamaLike, normalizer: { type: "Replace", pattern, content: "" } };
     await expect(readTokenizer(await folderWith(file, config))).rejects.toThrow(/neither \{ "String": text \} nor/);
+  });
+
+  const doubled = { type: "Replace", pattern: { String: "a" }, content: "aa" };
+  it.each([
+    [{ normalizer: { type: "Sequence" } }, 'the sequence in its normalizer has no list "normalizers"'],
+    [{ pre_tokenizer: { type: "Sequence", normalizers: [] } }, 'has no list "pretokenizers"'],
+    [{ normalizer: { ...doubled, content: null } }, "the content of one of its replacements must be a text, got null"],
+    [
+      { decoder: { type: "Sequence", decoders: Array(17).fill(doubled) } },
+      "the replacements in its decoder may make a text more than 65536 times as long",
+    ],
+  ])("refuses what the package would misread or never end, %#", async (part, message) => {
+    await expect(readTokenizer(await folderWith({ ...llamaLike, ...part }, config))).rejects.toThrow(message);
+  });
+
+  it("takes replacements that lengthen a text within reason", async () => {
+    const normalizer = { type: "Sequence", normalizers: Array(16).fill(doubled) };
+    const { encode } = await readTokenizer(await folderWith({ ...llamaLike, normalizer }, config));
+    expect(encode("x", 9).length).toBeGreaterThan(2);
   });
 
   it("ends a pattern that takes for ever, wherever it stands", async () => {

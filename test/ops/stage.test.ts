@@ -117,6 +117,8 @@ describe("several losses", () => {
     [[1, 1], { metrics: ["cube"] }, '"cube" is already used by another loss, a metric or the step itself'],
     [[1, 1], { metrics: ["square"] }, '"square" is already used'], // the optimizer's state
     [[1, 1], { metrics: ["gradient_norm"] }, '"gradient_norm" is already used'],
+    [[1, 1], { metrics: ["seconds"] }, 'has "seconds" for its own figures: choose another name for the metric'],
+    [[1, 1], { metrics: ["validation/loss"] }, 'has "validation/loss" for its own figures'],
   ] as const)(
     "of weights %j with %j are refused",
     (weights, { metrics = [] }: { metrics?: readonly string[] }, text) => {
