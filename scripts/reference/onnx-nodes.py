@@ -27,7 +27,7 @@ NOT_IMPORTED = {
     "DeformConv", "Det", "FlexAttention",
     "ImageDecoder", "LinearAttention", "MaxRoiPool", "MaxUnpool", "MelWeightMatrix", "Momentum", "NonMaxSuppression",
     "NonZero", "OptionalGetElement", "OptionalHasElement", "RandomNormal", "RandomNormalLike", "RandomUniform",
-    "RandomUniformLike", "RoiAlign", "TfIdfVectorizer", "TreeEnsemble", "Unique", "Adagrad", "Adam",
+    "RandomUniformLike", "TfIdfVectorizer", "TreeEnsemble", "Unique", "Adagrad", "Adam",
 }
 LARGEST = 6_000
 FILE_BYTES = 80_000
