@@ -21,10 +21,13 @@ export interface Subject {
   readonly runs: TokenRuns;
 }
 
-/** Graphs that no other model shares: many models differ in nothing but the sizes of their published configuration. */
-export function subjects(): Subject[] {
+/**
+ * The graphs of all models, or of the named ones, each once: many models differ in nothing but the sizes of their
+ * published configuration.
+ */
+export function subjects(models?: readonly string[]): Subject[] {
   const found = new Map<string, Subject>();
-  for (const model of bundledModels) {
+  for (const model of bundledModels.filter(({ name }) => models?.includes(name) ?? true)) {
     const config = configure(model, parseSettings(model, ["tiny"]));
     for (const named of [undefined, ...Object.keys(model.graphs ?? {})]) {
       const graph = trace(model, config, named === undefined ? {} : { graph: named });

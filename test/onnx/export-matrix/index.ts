@@ -50,7 +50,7 @@ function readLines(file: string | undefined): Line[] {
 }
 
 async function main({ resume, first, models, python }: Options): Promise<number> {
-  const chosen = subjects().filter(({ name }) => !models || models.includes(name.split(":")[0]!));
+  const chosen = subjects(models);
   const all = combinations(chosen);
   const lines = readLines(resume);
   const done = new Set(lines.map((l) => `${l.subject} ${l.form}`));
