@@ -9,6 +9,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Command } from "commander";
+import { InterruptedError } from "../../../cli/interruption.ts";
 import { attempt, fileOf, removeFiles } from "./attempt.ts";
 import { combinations, nameOf, subjects } from "./combinations.ts";
 
@@ -59,7 +60,7 @@ async function main({ resume, first, models, python }: Options): Promise<number>
     for (const one of all.slice(0, first)) {
       const [subject, form] = [one.subject.name, nameOf(one.form)];
       if (done.has(`${subject} ${form}`)) continue;
-      const found = await attempt(one, fileOf(folder, one));
+      const found = await attempt(one, fileOf(folder, one)); // an interrupted one is tried again by the next run
       let line: Line = { subject, form, ...found };
       if (found.result === "verified") {
         const why = python === undefined ? undefined : refusedByChecker(python, found.files);
@@ -106,6 +107,12 @@ const program = new Command("export-matrix")
   .option("--models <names...>", "only these bundled models")
   .option("--python <path>", "a Python with the package onnx, whose checker reads each file too")
   .action(async (options: Options) => {
-    process.exitCode = await main(options);
+    try {
+      process.exitCode = await main(options);
+    } catch (error) {
+      if (!(error instanceof InterruptedError)) throw error;
+      process.stderr.write(`${error.message}\n`);
+      process.exitCode = error.status;
+    }
   });
 await program.parseAsync();
