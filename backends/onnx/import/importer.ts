@@ -27,7 +27,7 @@ import { asOutput } from "./outputs.ts";
 import type { ImportRecord } from "./record.ts";
 import { Names } from "./scope.ts";
 import { constantOf, fewElements, StoredTensors } from "./stored.ts";
-import { isNumbers, type Known, renamed, typeOf, type Value, type Weight } from "./values.ts";
+import { isNumbers, type Known, type Operand, renamed, typeOf, type Value, type Weight } from "./values.ts";
 import { type ImportedParameter, parameterOf } from "./weights.ts";
 
 /**
@@ -83,9 +83,11 @@ class Importer {
   }
 
   #outputs(graph: GraphMessage, names: Names) {
-    const seen = new Set<string>();
     if (graph.output.length === 0) throw new FileError("the model has no outputs");
-    return graph.output.map((info) => {
+    // The exporter of PyTorch lists a value once for each place in the results where the model returns it.
+    const listed = new Map(graph.output.map((info) => [info.name, info]));
+    const seen = new Set<string>();
+    return [...listed.values()].map((info) => {
       const name = shownName(info.name);
       if (seen.has(name)) throw new FileError(`two outputs are named "${name}"`);
       seen.add(name);
@@ -96,6 +98,10 @@ class Importer {
         [],
         this.#surroundings(names),
       );
+      if (value.kind === "sequence")
+        throw new UnsupportedError(
+          `the output "${name}" is a sequence of ${value.items.length} tensors; only tensors can be outputs: name others (--outputs, or the option outputs)`,
+        );
       const x = view.tensor(value);
       const said = (info.type?.tensorType?.shape?.dim ?? []).map((d) => d.denotation);
       return { name, node: asOutput(x.node, x.shape, x.axes, said) };
@@ -114,7 +120,7 @@ class Importer {
     }
   }
 
-  #visit(node: NodeMessage, at: number, names: Names): readonly (Value | undefined)[] {
+  #visit(node: NodeMessage, at: number, names: Names): readonly (Operand | undefined)[] {
     const where = () => `node "${nodeName(node, at)}" (${shownName(operatorOf(node))})`;
     try {
       const inputs = node.input.map((name) => {
@@ -125,7 +131,10 @@ class Importer {
       });
       if (operatorOf(node) === "Constant") return [this.#constant(node)];
       const view = new NodeView(node, inputs, this.#surroundings(names));
-      return this.#results(recordOf(node)!, view);
+      const record = recordOf(node)!;
+      const list = inputs.findIndex((value) => value?.kind === "sequence");
+      if (list >= 0 && !record.sequences) view.in(list); // throws
+      return this.#results(record, view);
     } catch (error) {
       if (error instanceof UnsupportedError) throw new UnsupportedError(`${where()}: ${error.message}`);
       if (error instanceof HeddleError) throw new FileError(`${where()}: ${error.message}`);
@@ -134,8 +143,8 @@ class Importer {
     }
   }
 
-  #results(record: ImportRecord, view: NodeView): readonly (Value | undefined)[] {
-    const inputs = view.inputs.filter((v) => v !== undefined);
+  #results(record: ImportRecord, view: NodeView): readonly (Operand | undefined)[] {
+    const inputs = view.operands.filter((v) => v !== undefined);
     if (!record.unfolded && inputs.length > 0 && inputs.every((v) => v.kind === "known")) {
       const operands = inputs as Known[];
       const open = operands.some((v) => !isNumbers(v.values));
@@ -143,7 +152,7 @@ class Importer {
       if (found) return found;
     }
     const made = record.build(view);
-    return Array.isArray(made) ? made : [made as Value];
+    return Array.isArray(made) ? made : [made as Operand];
   }
 
   #constant(node: NodeMessage): Value {

@@ -9,6 +9,7 @@ import {
   type Known,
   known,
   knownOf,
+  type Operand,
   renamed,
   type Tensor,
   tensor,
@@ -30,19 +31,22 @@ export interface Surroundings {
   /** The opset version of a domain. */
   readonly opset: (domain: string) => number;
   /** Builds a subgraph attribute for the given inputs and returns its outputs; outer names are visible inside. */
-  readonly subgraph: (graph: GraphMessage, inputs: readonly Value[]) => Value[];
+  readonly subgraph: (graph: GraphMessage, inputs: readonly Operand[]) => Operand[];
 }
 
 export class NodeView {
   readonly message: NodeMessage;
+  readonly operands: readonly (Operand | undefined)[];
+  /** The operands that are tensors. */
   readonly inputs: readonly (Value | undefined)[];
   readonly around: Surroundings;
   readonly opset: number;
   readonly #attributes: ReadonlyMap<string, Attribute>;
 
-  constructor(message: NodeMessage, inputs: readonly (Value | undefined)[], around: Surroundings) {
+  constructor(message: NodeMessage, operands: readonly (Operand | undefined)[], around: Surroundings) {
     this.message = message;
-    this.inputs = inputs;
+    this.operands = operands;
+    this.inputs = operands.map((value) => (value?.kind === "sequence" ? undefined : value));
     this.around = around;
     this.opset = around.opset(message.domain);
     this.#attributes = new Map(message.attribute.map((a) => [a.name, a]));
@@ -68,11 +72,25 @@ export class NodeView {
     return `set ${names.join(" and ")} when importing, as in --size ${first}=640, or --set ${first}=640 for a command that takes the file itself${equal}`;
   }
 
-  /** An operand. Throws if it is missing. */
-  in(i: number): Value {
-    const value = this.inputs[i];
+  /** An operand of any kind. Throws if it is missing. */
+  operand(i: number): Operand {
+    const value = this.operands[i];
     if (!value) throw this.fail(`input ${i} is missing`);
     return value;
+  }
+
+  /** An operand that is a tensor. Throws if it is missing, or a sequence. */
+  in(i: number): Value {
+    const value = this.operand(i);
+    if (value.kind === "sequence") throw this.fail(`input ${i} is a sequence; expected a tensor`);
+    return value;
+  }
+
+  /** The tensors of an operand that is a sequence. Throws if it is missing, or a tensor. */
+  sequence(i: number): readonly Value[] {
+    const value = this.operand(i);
+    if (value.kind !== "sequence") throw this.fail(`input ${i} is a tensor; expected a sequence`);
+    return value.items;
   }
 
   wants(output: number): boolean {

@@ -53,6 +53,17 @@ export interface Stored extends Typed {
 
 export type Value = Tensor | Known | Stored;
 
+/** A list of tensors, whose length is known. */
+export interface Sequence {
+  readonly kind: "sequence";
+  readonly items: readonly Value[];
+}
+
+/** What a node may read and return. */
+export type Operand = Value | Sequence;
+
+export const sequence = (items: readonly Value[]): Sequence => ({ kind: "sequence", items });
+
 export const known = (type: ElementType, shape: readonly Dim[], values: ArrayLike<Dim>): Known => ({
   kind: "known",
   type,
@@ -63,7 +74,7 @@ export const known = (type: ElementType, shape: readonly Dim[], values: ArrayLik
 export const elements = ({ shape }: Typed): Dim => productOfDims(shape);
 
 /** The constant value; undefined if it is computed at run time. */
-export const knownOf = (value: Value | undefined): Known | undefined =>
+export const knownOf = (value: Operand | undefined): Known | undefined =>
   value?.kind === "known" ? value : value?.kind === "stored" ? value.known : undefined;
 
 export const isNumbers = (values: ArrayLike<Dim>): values is ArrayLike<number> =>

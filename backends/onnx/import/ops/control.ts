@@ -4,18 +4,20 @@ import { aligned } from "../broadcast.ts";
 import { boolean, int64 } from "../elements.ts";
 import type { NodeView } from "../node-view.ts";
 import type { Records } from "../record.ts";
-import { known, knownOf, tensor, type Value } from "../values.ts";
+import { known, knownOf, type Operand, tensor, type Value } from "../values.ts";
 import { concatAlong, rangeOf } from "./ranges.ts";
 import { reshapeTo } from "./shapes.ts";
 
 /** Builds the taken branch if the condition is constant; otherwise both, and selects between their results. */
-function conditional(n: NodeView): readonly Value[] {
+function conditional(n: NodeView): readonly Operand[] {
   const condition = n.in(0);
   const decided = knownOf(condition)?.values[0];
   if (decided !== undefined) return n.around.subgraph(n.graph(decided ? "then_branch" : "else_branch"), []);
   const [yes, no] = [n.around.subgraph(n.graph("then_branch"), []), n.around.subgraph(n.graph("else_branch"), [])];
   return yes.map((a, i) => {
     const b = no[i];
+    if (a.kind === "sequence" || b?.kind === "sequence")
+      throw n.fail("its branches return sequences, and the condition is only known at run time");
     if (!b || a.shape.length !== b.shape.length || a.shape.some((d, k) => d !== b.shape[k]))
       throw n.fail(
         `its branches return [${a.shape.join(", ")}] and [${b?.shape.join(", ") ?? ""}], and the condition is only known at run time`,
@@ -33,11 +35,11 @@ function conditional(n: NodeView): readonly Value[] {
 const mostRounds = 256;
 
 /** Fully unrolls a loop whose trip count and conditions are constants. */
-function loop(n: NodeView): readonly (Value | undefined)[] {
+function loop(n: NodeView): readonly (Operand | undefined)[] {
   const body = n.graph("body");
   const limit = n.inputs[0] ? n.numbersIn(0, "the number of iterations")[0]! : Number.POSITIVE_INFINITY;
   let going = n.inputs[1] ? n.numbersIn(1, "the condition")[0]! !== 0 : true;
-  let carried: readonly Value[] = n.inputs.slice(2).map((_, i) => n.in(i + 2));
+  let carried: readonly Operand[] = n.operands.slice(2).map((_, i) => n.operand(i + 2));
   const rounds: (readonly Value[])[] = [];
   for (let round = 0; going && round < limit; round++) {
     if (round === mostRounds) throw n.fail(`it iterates more than ${mostRounds} times`);
@@ -49,7 +51,7 @@ function loop(n: NodeView): readonly (Value | undefined)[] {
     const flag = knownOf(condition)?.values[0];
     if (flag === undefined) throw n.fail("its loop condition is only known at run time");
     going = flag !== 0;
-    rounds.push(made.slice(carried.length));
+    rounds.push(tensors(n, made.slice(carried.length)));
     carried = made.slice(0, carried.length);
   }
   return [
@@ -64,7 +66,7 @@ function loop(n: NodeView): readonly (Value | undefined)[] {
 }
 
 /** Fully unrolls a Scan: the body reads the next element of each scanned input, and carries states along. */
-function scan(n: NodeView): readonly Value[] {
+function scan(n: NodeView): readonly Operand[] {
   if (n.opset < 9) throw n.fail("Scan of opset 8, which has a batch, is not supported");
   const body = n.graph("body");
   const states = n.inputs.length - n.int("num_scan_inputs");
@@ -82,13 +84,13 @@ function scan(n: NodeView): readonly Value[] {
     throw n.fail(
       `it scans ${scanned.map((x, i) => x.shape[axes[i]!]).join(" and ")} elements; supported is one number of at most ${mostRounds}`,
     );
-  let carried: readonly Value[] = n.inputs.slice(0, states).map((_, i) => n.in(i));
+  let carried: readonly Operand[] = n.operands.slice(0, states).map((_, i) => n.operand(i));
   const rounds: (readonly Value[])[] = [];
   for (let round = 0; round < length; round++) {
     const elements = scanned.map((x, i) => elementOf(n, x, axes[i]!, back[i] ? length - 1 - round : round));
     const results = n.around.subgraph(body, [...carried, ...elements]);
     carried = results.slice(0, states);
-    rounds.push(results.slice(states));
+    rounds.push(tensors(n, results.slice(states)));
   }
   const outputs = Array.from({ length: made }, (_, i) => {
     const values = rounds.map((round) => round[i]!);
@@ -111,8 +113,15 @@ const elementOf = (n: NodeView, x: Value, at: number, i: number): Value =>
     x.shape.filter((_, d) => d !== at),
   );
 
-/** Stacks the results of the iterations along a new dimension. */
-function stacked(n: NodeView, values: readonly Value[], at = 0): Value {
+/** Results that are stacked, which sequences cannot be. */
+const tensors = (n: NodeView, values: readonly Operand[]): Value[] =>
+  values.map((value) => {
+    if (value.kind !== "sequence") return value;
+    throw n.fail("an iteration returns a sequence where a tensor is expected");
+  });
+
+/** Stacks tensors of one shape along a new dimension. */
+export function stacked(n: NodeView, values: readonly Value[], at = 0): Value {
   const rows = values.map((v) => reshapeTo(n, v, [...v.shape.slice(0, at), 1, ...v.shape.slice(at)]));
   const numbers = rows.map((v) => knownOf(v)?.values);
   const [first] = rows;
@@ -127,6 +136,6 @@ function stacked(n: NodeView, values: readonly Value[], at = 0): Value {
 
 export const controlRecords: Records = {
   If: { build: conditional, unfolded: true },
-  Loop: { build: loop, unfolded: true },
+  Loop: { build: loop, unfolded: true, sequences: true },
   Scan: { build: scan, unfolded: true },
 };

@@ -242,7 +242,7 @@ const dividedSizes = (a: Dim, b: Dim): Dim | undefined =>
   typeof a === "number" && typeof b === "number" && b !== 0 ? Math.trunc(a / b) : divideDims(a, b);
 
 export const elementwiseRecords: Records = {
-  Identity: { build: (n) => n.in(0), moves: true },
+  Identity: { build: (n) => n.operand(0), moves: true, sequences: true },
   Dropout: {
     build: (n) => {
       const training = n.inputs[2] ? n.numbersIn(2, "training_mode")[0] !== 0 : false;

@@ -22,7 +22,9 @@ import { rangeRecords } from "./ranges.ts";
 import { recurrentRecords } from "./recurrent.ts";
 import { reductionRecords } from "./reductions.ts";
 import { resizeRecords } from "./resize.ts";
+import { roiAlignRecords } from "./roi-align.ts";
 import { scatteringRecords } from "./scattering.ts";
+import { sequenceRecords } from "./sequences.ts";
 import { shapeRecords } from "./shapes.ts";
 import { signalRecords } from "./signal.ts";
 
@@ -49,8 +51,10 @@ export const records: Records = {
   ...groupedQueryRecords,
   ...lossRecords,
   ...controlRecords,
+  ...sequenceRecords,
   ...recurrentRecords,
   ...gridSampleRecords,
+  ...roiAlignRecords,
   ...affineGridRecords,
   ...col2imRecords,
   ...signalRecords,
