@@ -88,8 +88,9 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1"] as const) proces
 
 const own = launchedProcess(first);
 const socket = own && listenAtStart("watcher", own);
+const hint = own?.launch.hint === undefined ? "" : `\n  hint: ${own.launch.hint}`;
 const start = watchStart(starting, {
-  tell: (message) => void process.stderr.write(`${message}\n`),
+  tell: (message) => void process.stderr.write(`${message}${hint}\n`),
   allEnded: () => process.exit(1),
 });
 // Their readers may have ended.

@@ -42,6 +42,11 @@ const at = (name: string) => JSON.stringify(new URL(`../../runtime/collectives/$
 const awaiting = `console.log(await (await import(${at("node-await-watcher")})).awaitWatcher())`;
 const listening = `const { launchedProcess } = await import(${at("node-launched-processes")});
   await (await import(${at("node-start-sockets")})).listenAtStart("watcher", launchedProcess(process.pid))`;
+const joining = `const { launchedProcess } = await import(${at("node-launched-processes")});
+  const { answersAtStart } = await import(${at("node-start-sockets")});
+  const { joinRanks } = await import(${at("node-join-ranks")});
+  await joinRanks(process.env, () => {}).catch(async () =>
+    console.log(await answersAtStart("watcher", launchedProcess(process.pid))))`;
 const reporting = (rank: number, atOnce: boolean) =>
   `console.log(await (await import(${at("node-start-report")})).isToReport({ rank: ${rank} }${atOnce ? ", true" : ""}))`;
 
@@ -79,7 +84,7 @@ const kill = (child: ChildProcess) =>
 function watcher(first: ChildProcess) {
   const child = spawn(process.execPath, [watcherFile, `${first.pid}`], { stdio: ["pipe", "pipe", "pipe"] });
   started.push(child);
-  return { stdin: child.stdin, port: once(child.stdout), told: once(child.stderr) };
+  return { stdin: child.stdin, port: once(child.stdout), told: once(child.stderr), stderr: child.stderr };
 }
 
 describe.runIf(process.platform === "linux")("ranks that end before they have connected", () => {
@@ -199,5 +204,19 @@ describe.runIf(process.platform === "linux")("ranks that end before they have co
     const { stdin, told } = watcher(zero);
     stdin.end();
     expect(await told).toBe(`the ranks ended before they were connected: ${hostname()} never heard from rank 2`);
+  });
+
+  it("are reported with what to add where srun connects no ranks", async () => {
+    const env = { SLURM_JOB_ID: "8", SLURM_STEP_ID: "0", SLURM_STEP_NUM_TASKS: "2" };
+    const { stdin, stderr } = watcher(await task({ ...env, SLURM_PROCID: "0" }));
+    stdin.end();
+    const lines: string[] = [];
+    for await (const line of createInterface({ input: stderr })) if (lines.push(line) === 2) break;
+    expect(lines[1]).toMatch(/^ {2}hint: add --mpi=pmix \(Open MPI\) or --mpi=pmi2 \(MPICH\) to srun/);
+  });
+
+  it("are watched before rank 0 calls MPI, which may end it at once", async () => {
+    const env = { PMIX_NAMESPACE: `joined ${process.pid}`, MPI_LOCALNRANKS: "3", HEDDLE_MPI: "/no/such/libmpi.so" };
+    expect(await once((await script(0, env, joining)).stdout!)).toBe("true");
   });
 });
