@@ -67,9 +67,10 @@ export function watchStart(starting: StartingRanks, { tell, allEnded }: StartEve
     },
     isReported: () => endAll(times.reported),
     firstHasEnded: () => {
-      const [unseen, lost] = [starting.unseen(), namesOf(starting.ended())];
+      const [unseen, lost] = [starting.unseen(), starting.ended()];
       const isKnown = unseen.length === 0 && lost.length === 1; // MPICH's launcher kills all at once
-      endAll(times.launcher, isKnown ? endedAtStart(lost) : allEndedAtStart(hostname(), unseen));
+      const seen = [...lost, ...starting.alive()].sort((a, b) => a.rank - b.rank);
+      endAll(times.launcher, isKnown ? endedAtStart(namesOf(lost)) : allEndedAtStart(hostname(), unseen, seen));
     },
   };
 }

@@ -4,7 +4,7 @@ import { hostname } from "node:os";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { afterEach, describe, expect, it } from "vitest";
-import { type StartingRanks, startingRanks } from "../../runtime/collectives/node-starting-ranks.ts";
+import { type StartedRank, type StartingRanks, startingRanks } from "../../runtime/collectives/node-starting-ranks.ts";
 import type { Watched } from "../../runtime/collectives/node-watch-lines.ts";
 import { type StartWatch, watchStart } from "../../runtime/collectives/node-watch-start.ts";
 
@@ -204,6 +204,28 @@ describe.runIf(process.platform === "linux")("ranks that end before they have co
     const { stdin, told } = watcher(zero);
     stdin.end();
     expect(await told).toBe(`the ranks ended before they were connected: ${hostname()} never heard from rank 2`);
+  });
+
+  it("are listed with their processes, by which MPICH's launcher names the first", () => {
+    const ended: StartedRank[] = [];
+    const alive: StartedRank[] = [{ rank: 0, pid: 71 }];
+    const seen: StartingRanks = {
+      look: () => {},
+      add: () => {},
+      connected: () => {},
+      ended: () => ended,
+      alive: () => alive,
+      unseen: () => [],
+      missing: () => ({ count: 0, of: 3 }),
+    };
+    const told: string[] = [];
+    const start = watchStart(seen, { tell: (message) => told.push(message), allEnded: () => {} });
+    ended.push({ rank: 2, pid: 73 }, { rank: 1, pid: 72 });
+    start.firstHasEnded();
+    start.end();
+    expect(told).toEqual([
+      "the ranks ended before they were connected; see the launcher's output for which was the first: rank 0 was process 71, rank 1 was process 72, rank 2 was process 73",
+    ]);
   });
 
   it("are reported with what to add where srun connects no ranks", async () => {
