@@ -13,6 +13,7 @@ import { UsageError } from "../../compiler/index.ts";
 import { agreements } from "./agreements.ts";
 import type { Collectives } from "./collectives.ts";
 import { differences, type Facts, RanksDifferError } from "./differences.ts";
+import { launchedProcess } from "./node-launched-processes.ts";
 import { listen, nameOf, type RankProcess, send, type Watched } from "./node-watch-lines.ts";
 import type { Watch } from "./watch.ts";
 
@@ -89,7 +90,9 @@ export interface Watcher {
  */
 export function startWatcher(): Watcher {
   const file = fileURLToPath(new URL(`./node-watch-process${extname(import.meta.url)}`, import.meta.url));
-  const child = spawn(process.execPath, [file, String(process.pid)], {
+  // Rank 0 may have ended before the watcher could look it up.
+  const own = JSON.stringify(launchedProcess(process.pid) ?? null);
+  const child = spawn(process.execPath, [file, own], {
     detached: true,
     stdio: ["pipe", "pipe", "inherit"],
   });
