@@ -252,7 +252,7 @@ describe.runIf(process.platform === "linux")("ranks that end before they have co
   });
 
   it("are watched before rank 0 calls MPI, which may end it at once", async () => {
-    const env = { PMIX_NAMESPACE: `joined ${process.pid}`, MPI_LOCALNRANKS: "3", HEDDLE_MPI: "/no/such/libmpi.so" };
+    const env = { PMIX_NAMESPACE: `joined ${process.pid}`, MPI_LOCALNRANKS: "3", HEDDLE_MPI: "none/libmpi.so" };
     expect(await once((await script(0, env, joining)).stdout!)).toBe("true");
   });
 });
