@@ -11,13 +11,15 @@ export interface Launch {
   readonly prefers?: Vendor;
   /** The number of ranks on this machine, if the launcher says. */
   readonly onMachine?: number;
+  /** What to try if MPI cannot join the ranks. */
+  readonly hint?: string;
 }
 
 export type Vendor = "openmpi" | "mpich";
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
-interface LauncherRecord extends Pick<Launch, "launcher" | "vendor" | "prefers"> {
+interface LauncherRecord extends Pick<Launch, "launcher" | "vendor" | "prefers" | "hint"> {
   /** Environment variables that pass the number of processes and the rank. */
   readonly size: string;
   readonly rank: string;
@@ -59,7 +61,7 @@ const launchers: readonly LauncherRecord[] = [
   { ...hydra, sign: "MPI_LOCALNRANKS" },
   { ...srun, sign: "PMIX_RANK", prefers: "openmpi" },
   { ...srun, sign: "PMI_RANK", prefers: "mpich" },
-  srun,
+  { ...srun, hint: "add --mpi=pmix (Open MPI) or --mpi=pmi2 (MPICH) to srun, which was started without either" },
   hydra,
 ];
 

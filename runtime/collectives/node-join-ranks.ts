@@ -35,7 +35,9 @@ export async function joinRanks(
   process.env.UCX_HANDLE_ERRORS = environment.UCX_HANDLE_ERRORS ?? "none";
   using outliving = outliveSignals();
   const watcher = launch.rank === 0 ? startWatcher() : undefined;
-  if (!watcher) await untilWatched(launch);
+  // Rank 0 too: MPI_Init may end it before the watcher has found the others, which would then each report that.
+  if (watcher) await Promise.race([awaitWatcher(), watcher.failed]);
+  else await untilWatched(launch);
   const mpi = await openMpi(launch, environment.HEDDLE_MPI || undefined).catch(async (error: unknown) => {
     await watcher?.dispose();
     if (!(await isToReport(launch)) || outliving.isAsked()) process.exit(1);

@@ -21,7 +21,7 @@ export async function openMpi(launch: Launch, chosen?: string): Promise<MpiColle
   const [rank, size] = placeIn(mpi, mpi.world);
   if (size !== launch.size)
     throw new UsageError(
-      `${launch.launcher} started ${launch.size} processes, but ${mpi.name} (${mpi.path}) sees ${size}: it was built for another launcher. Start with its own mpirun, set HEDDLE_MPI to the path of the right libmpi, or with srun try --mpi=pmix or --mpi=pmi2`,
+      `${launch.launcher} started ${launch.size} processes, but ${mpi.name} (${mpi.path}) sees ${size}: it was built for another launcher. Start with its own mpirun, set HEDDLE_MPI to the path of the right libmpi, or ${launch.hint ?? "with srun try --mpi=pmix or --mpi=pmi2"}`,
     );
   const node = new Uint8Array(new ArrayBuffer(mpi.handleBytes));
   mpi.call("MPI_Comm_split_type", mpi.world, mpi.sharedMemory, rank, mpi.noInfo, node);

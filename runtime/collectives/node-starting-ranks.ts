@@ -2,7 +2,7 @@
  * The ranks of a machine that have not connected to the watcher yet. Until MPI has joined them they know nothing of each
  * other, so their processes are looked up: by the command of rank 0 and the variables of its launcher.
  */
-import { isAlive, isLauncherSeen, launchedProcess, processesLike } from "./node-launched-processes.ts";
+import { isAlive, isLauncherSeen, type LaunchedProcess, processesLike } from "./node-launched-processes.ts";
 
 export interface StartingRanks {
   /** Looks for ranks that were not seen yet. */
@@ -37,10 +37,9 @@ export interface MissingRanks {
   readonly ranks?: readonly number[];
 }
 
-/** `first` is the process of rank 0. */
-export function startingRanks(first: number): StartingRanks {
-  const own = launchedProcess(first);
-  const seen = new Map<number, number>(own ? [[own.launch.rank, first]] : []);
+/** `own` is the process of rank 0, which may have ended meanwhile. */
+export function startingRanks(own: LaunchedProcess | undefined): StartingRanks {
+  const seen = new Map<number, number>(own ? [[own.launch.rank, own.pid]] : []);
   const gone = new Set<number>();
   const add: StartingRanks["add"] = (rank, pid) => {
     if (!seen.has(rank) && isAlive(pid)) seen.set(rank, pid);

@@ -68,10 +68,19 @@ export const endedAtStart = (names: readonly string[]): string =>
 export const missingAtStart = (host: string, { count, of, ranks }: MissingRanks): string =>
   endedAtStart(ranks ? ranks.map((rank) => `rank ${rank}`) : [`${count} of the ${of} ranks on ${host}`]);
 
-/** For when the first to end is not known. `unseen` are ranks that were not seen on the machine of rank 0. */
-export function allEndedAtStart(host: string, unseen: readonly number[]): string {
+/** The most ranks that are listed in a message. */
+const mostListed = 8;
+
+/**
+ * For when the first to end is not known. `unseen` are ranks that were not seen on the machine of rank 0, `seen` those
+ * that were, whose launcher may know the first by its process only.
+ */
+export function allEndedAtStart(host: string, unseen: readonly number[], seen: readonly StartedRank[]): string {
   const count = unseen.length;
   const which = count <= 4 ? `${count > 1 ? "ranks" : "rank"} ${unseen.join(", ")}` : `${count} ranks`;
-  const of = count > 0 ? `: ${host} never heard from ${which}` : "; see the launcher's output for which was the first";
+  const processes = seen.map(({ rank, pid }) => `rank ${rank} was process ${pid}`).join(", ");
+  const listed = seen.length > 0 && seen.length <= mostListed ? `: ${processes}` : "";
+  const of =
+    count > 0 ? `: ${host} never heard from ${which}` : `; see the launcher's output for which was the first${listed}`;
   return `the ranks ended before they were connected${of}`;
 }

@@ -6,7 +6,7 @@
 import { createServer, type Socket } from "node:net";
 import { hostname } from "node:os";
 import { createInterface } from "node:readline";
-import { launchedProcess } from "./node-launched-processes.ts";
+import type { LaunchedProcess } from "./node-launched-processes.ts";
 import { listenAtStart } from "./node-start-sockets.ts";
 import { startingRanks } from "./node-starting-ranks.ts";
 import { ended, endedAtStart, type Line, listen, nameOf, namesOf, send, type Watched } from "./node-watch-lines.ts";
@@ -21,8 +21,9 @@ const alikeMs = 1000;
 const aloneMs = 30_000;
 /** Milliseconds between looks at the processes of ranks that have not connected yet. */
 const lookMs = 100;
-const first = Number(process.argv[2]);
-const starting = startingRanks(first);
+/** Rank 0, if this system shows processes. */
+const own = (JSON.parse(process.argv[2]!) as LaunchedProcess | null) ?? undefined;
+const starting = startingRanks(own);
 
 function watch({ token, ranks }: Watched, onListening: (port: number) => void): void {
   const size = ranks.length;
@@ -86,11 +87,20 @@ function watch({ token, ranks }: Watched, onListening: (port: number) => void): 
 // Signals are left to the ranks: this process exits once all of them have ended.
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1"] as const) process.on(signal, () => {});
 
-const own = launchedProcess(first);
 const socket = own && listenAtStart("watcher", own);
+const hint = own?.launch.hint === undefined ? "" : `\n  hint: ${own.launch.hint}`;
+let telling: Promise<void> | undefined;
+/** Unless a rank has reported it. */
+async function tell(message: string): Promise<void> {
+  if (own && !(await listenAtStart("report", own))) return;
+  process.stderr.write(`${message}${hint}\n`);
+}
 const start = watchStart(starting, {
-  tell: (message) => void process.stderr.write(`${message}\n`),
-  allEnded: () => process.exit(1),
+  tell: (message) => void (telling = tell(message)),
+  allEnded: async () => {
+    await telling;
+    process.exit(1);
+  },
 });
 // Their readers may have ended.
 for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {});

@@ -13,6 +13,7 @@ import { UsageError } from "../../compiler/index.ts";
 import { agreements } from "./agreements.ts";
 import type { Collectives } from "./collectives.ts";
 import { differences, type Facts, RanksDifferError } from "./differences.ts";
+import { launchedProcess } from "./node-launched-processes.ts";
 import { listen, nameOf, type RankProcess, send, type Watched } from "./node-watch-lines.ts";
 import type { Watch } from "./watch.ts";
 
@@ -76,6 +77,8 @@ export async function watchRanks(
 export interface Watcher {
   /** Sends it the ranks, and returns its port. */
   watch(watched: Watched): Promise<number>;
+  /** Rejects if it cannot start or ends early; never resolves. */
+  readonly failed: Promise<never>;
   /** Ends it when there is nothing to watch. */
   dispose(): Promise<void>;
 }
@@ -87,16 +90,20 @@ export interface Watcher {
  */
 export function startWatcher(): Watcher {
   const file = fileURLToPath(new URL(`./node-watch-process${extname(import.meta.url)}`, import.meta.url));
-  const child = spawn(process.execPath, [file, String(process.pid)], {
+  // Rank 0 may have ended before the watcher could look it up.
+  const own = JSON.stringify(launchedProcess(process.pid) ?? null);
+  const child = spawn(process.execPath, [file, own], {
     detached: true,
     stdio: ["pipe", "pipe", "inherit"],
   });
-  const listening = new Promise<number>((resolve, reject) => {
-    createInterface({ input: child.stdout }).once("line", (text) => resolve(Number(text)));
+  const failed = new Promise<never>((_, reject) => {
     child.once("error", reject);
     child.once("exit", (status) => reject(new Error(`the process that watches the ranks ended with status ${status}`)));
   });
-  listening.catch(() => {}); // reported to whoever asks for the port
+  failed.catch(() => {}); // reported to whoever waits for it or asks for the port
+  const port = new Promise<number>((resolve) => {
+    createInterface({ input: child.stdout }).once("line", (text) => resolve(Number(text)));
+  });
   const leave = () => {
     child.removeAllListeners("exit");
     child.stdin.destroy();
@@ -104,11 +111,12 @@ export function startWatcher(): Watcher {
     child.unref();
   };
   return {
+    failed,
     watch: async (watched) => {
       child.stdin.end(`${JSON.stringify(watched)}\n`);
-      const port = await listening;
+      const found = await Promise.race([port, failed]);
       leave();
-      return port;
+      return found;
     },
     dispose: async () => {
       if (!child.stdin.writable) return;

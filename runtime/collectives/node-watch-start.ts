@@ -56,8 +56,9 @@ export function watchStart(starting: StartingRanks, { tell, allEnded }: StartEve
     const alive = starting.alive();
     if (isDue) for (const { pid } of alive) kill(pid);
     if (isTold && alive.length === 0) return allEnded();
-    const lost = namesOf(starting.ended());
-    if (lost.length > 0 && !isTold) endAll(times.launcher, endedAtStart(lost));
+    const lost = starting.ended();
+    const isFirst = lost.some(({ rank }) => rank === 0); // which `firstHasEnded` tells
+    if (lost.length > 0 && !isFirst && !isTold) endAll(times.launcher, endedAtStart(namesOf(lost)));
   };
   look();
   const timers = [setInterval(look, times.look), setInterval(findMissing, times.confirm)];
@@ -67,9 +68,12 @@ export function watchStart(starting: StartingRanks, { tell, allEnded }: StartEve
     },
     isReported: () => endAll(times.reported),
     firstHasEnded: () => {
-      const [unseen, lost] = [starting.unseen(), namesOf(starting.ended())];
+      starting.look();
+      const [unseen, ended] = [starting.unseen(), starting.ended()];
+      const seen = [...ended, ...starting.alive()].sort((a, b) => a.rank - b.rank);
+      const lost = ended.length > 0 ? ended : seen.slice(0, 1); // rank 0 may still be on its way out
       const isKnown = unseen.length === 0 && lost.length === 1; // MPICH's launcher kills all at once
-      endAll(times.launcher, isKnown ? endedAtStart(lost) : allEndedAtStart(hostname(), unseen));
+      endAll(times.launcher, isKnown ? endedAtStart(namesOf(lost)) : allEndedAtStart(hostname(), unseen, seen));
     },
   };
 }

@@ -241,7 +241,9 @@ it("what a launcher started is read from its environment", () => {
   // As Slurm 22.05 sets them: srun --mpi=pmix, --mpi=pmi2, and the mpiexec of MPICH on one machine of an allocation.
   const step = { SLURM_STEP_NUM_TASKS: "8", SLURM_PROCID: "5" };
   expect(launchOf(step)).toMatchObject({ launcher: "srun", rank: 5, size: 8 });
+  expect(launchOf(step)?.hint).toContain("add --mpi=pmix");
   expect(launchOf({ ...step, PMIX_RANK: "5" })).toMatchObject({ launcher: "srun", rank: 5, prefers: "openmpi" });
+  expect(launchOf({ ...step, PMIX_RANK: "5" })?.hint).toBeUndefined();
   const pmi = { PMI_RANK: "5", PMI_SIZE: "8" };
   expect(launchOf({ ...step, ...pmi })).toMatchObject({ launcher: "srun", rank: 5, prefers: "mpich" });
   // How many run on the machine, by its number among those of the step.

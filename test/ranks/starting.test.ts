@@ -4,7 +4,8 @@ import { hostname } from "node:os";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { afterEach, describe, expect, it } from "vitest";
-import { type StartingRanks, startingRanks } from "../../runtime/collectives/node-starting-ranks.ts";
+import { type LaunchedProcess, launchedProcess } from "../../runtime/collectives/node-launched-processes.ts";
+import { type StartedRank, type StartingRanks, startingRanks } from "../../runtime/collectives/node-starting-ranks.ts";
 import type { Watched } from "../../runtime/collectives/node-watch-lines.ts";
 import { type StartWatch, watchStart } from "../../runtime/collectives/node-watch-start.ts";
 
@@ -31,7 +32,7 @@ async function task(env: Readonly<Record<string, string>>, comment = ""): Promis
 /** The process of a rank of three that runs a script, which imports by `at`. */
 async function script(number: number, env: Readonly<Record<string, string>>, code: string): Promise<ChildProcess> {
   const child = spawn(process.execPath, ["--input-type=module", "-e", code], {
-    env: { ...process.env, ...env, PMI_SIZE: "3", PMI_RANK: `${number}` },
+    env: { ...process.env, PMI_SIZE: "3", PMI_RANK: `${number}`, ...env },
     stdio: ["ignore", "pipe", "inherit"],
   });
   started.push(child);
@@ -42,6 +43,11 @@ const at = (name: string) => JSON.stringify(new URL(`../../runtime/collectives/$
 const awaiting = `console.log(await (await import(${at("node-await-watcher")})).awaitWatcher())`;
 const listening = `const { launchedProcess } = await import(${at("node-launched-processes")});
   await (await import(${at("node-start-sockets")})).listenAtStart("watcher", launchedProcess(process.pid))`;
+const joining = `const { launchedProcess } = await import(${at("node-launched-processes")});
+  const { answersAtStart } = await import(${at("node-start-sockets")});
+  const { joinRanks } = await import(${at("node-join-ranks")});
+  await joinRanks(process.env, () => {}).catch(async () =>
+    console.log(await answersAtStart("watcher", launchedProcess(process.pid))))`;
 const reporting = (rank: number, atOnce: boolean) =>
   `console.log(await (await import(${at("node-start-report")})).isToReport({ rank: ${rank} }${atOnce ? ", true" : ""}))`;
 
@@ -76,17 +82,19 @@ const kill = (child: ChildProcess) =>
   });
 
 /** The watcher that rank 0 starts. */
-function watcher(first: ChildProcess) {
-  const child = spawn(process.execPath, [watcherFile, `${first.pid}`], { stdio: ["pipe", "pipe", "pipe"] });
+function watcher(own: LaunchedProcess | undefined) {
+  const child = spawn(process.execPath, [watcherFile, JSON.stringify(own)], {
+    stdio: ["pipe", "pipe", "pipe"],
+  });
   started.push(child);
-  return { stdin: child.stdin, port: once(child.stdout), told: once(child.stderr) };
+  return { stdin: child.stdin, port: once(child.stdout), told: once(child.stderr), stderr: child.stderr };
 }
 
 describe.runIf(process.platform === "linux")("ranks that end before they have connected", () => {
   it("are found among the processes of their launch", async () => {
     const [zero, one] = [await rank(0, 3), await rank(1, 3)];
     const other = await rank(2, 3, { PMIX_NAMESPACE: "another launch" });
-    const ranks = startingRanks(zero.pid!);
+    const ranks = startingRanks(launchedProcess(zero.pid!));
     ranks.look();
     expect([ranks.ended(), ranks.unseen()]).toEqual([[], [2]]);
     await kill(other);
@@ -98,7 +106,7 @@ describe.runIf(process.platform === "linux")("ranks that end before they have co
 
   it("are found in a session whose first process has ended", async () => {
     const pids = await ranksOfEndedSession();
-    const ranks = startingRanks(pids[0]!);
+    const ranks = startingRanks(launchedProcess(pids[0]!));
     ranks.look();
     expect(ranks.unseen()).toEqual([2]);
   });
@@ -113,24 +121,24 @@ describe.runIf(process.platform === "linux")("ranks that end before they have co
       ...node,
     });
     const [two, three] = [await task(step(2, 0)), await task(step(3, 0)), await task(step(4, 1))];
-    const ranks = startingRanks(two.pid!);
+    const ranks = startingRanks(launchedProcess(two.pid!));
     ranks.look();
     expect([ranks.unseen(), ranks.missing()]).toEqual([[0, 1, 4], { count: 0, of: 2 }]);
     await kill(three);
     expect(ranks.ended()).toEqual([{ rank: 3, pid: three.pid }]);
-    expect(startingRanks(two.pid!).missing()).toEqual({ count: 1, of: 2 });
+    expect(startingRanks(launchedProcess(two.pid!)).missing()).toEqual({ count: 1, of: 2 });
   });
 
   it("are missing where not even a wrapper of theirs is left, among those that the launcher started here", async () => {
     const env = { PMIX_NAMESPACE: `missing ${process.pid}`, MPI_LOCALNRANKS: "4" };
     const [zero] = [await rank(0, 4, env), await rank(1, 4, env, "/* of a wrapper */"), await rank(3, 4)];
-    const ranks = startingRanks(zero.pid!);
+    const ranks = startingRanks(launchedProcess(zero.pid!));
     ranks.look();
     expect(ranks.missing()).toEqual({ count: 2, of: 4, ranks: [2, 3] });
     const others = await rank(0, 8, { ...env, MPI_LOCALNRANKS: "2" });
-    expect(startingRanks(others.pid!).missing()).toEqual({ count: 1, of: 2 }); // another machine has six
+    expect(startingRanks(launchedProcess(others.pid!)).missing()).toEqual({ count: 1, of: 2 }); // another machine has six
     const unknown = await rank(0, 3);
-    expect(startingRanks(unknown.pid!).missing().count).toBe(0);
+    expect(startingRanks(launchedProcess(unknown.pid!)).missing().count).toBe(0);
   });
 
   it("are reported after a while if they are missing twice, and the others are killed", async () => {
@@ -186,7 +194,7 @@ describe.runIf(process.platform === "linux")("ranks that end before they have co
 
   it("are named once MPI has joined them", async () => {
     const [zero, one] = [await rank(0, 2), await rank(1, 2)];
-    const { stdin, port, told } = watcher(zero);
+    const { stdin, port, told } = watcher(launchedProcess(zero.pid!));
     const watched: Watched = { token: "", ranks: [zero, one].map(({ pid }) => ({ host: hostname(), pid: pid! })) };
     stdin.end(`${JSON.stringify(watched)}\n`);
     expect(Number(await port)).toBeGreaterThan(0);
@@ -196,8 +204,55 @@ describe.runIf(process.platform === "linux")("ranks that end before they have co
 
   it("are named by those that are there when rank 0 ends", async () => {
     const [zero] = [await rank(0, 3), await rank(1, 3)];
-    const { stdin, told } = watcher(zero);
+    const { stdin, told } = watcher(launchedProcess(zero.pid!));
     stdin.end();
     expect(await told).toBe(`the ranks ended before they were connected: ${hostname()} never heard from rank 2`);
+  });
+
+  it("are listed with their processes, by which MPICH's launcher names the first", () => {
+    const ended: StartedRank[] = [];
+    const alive: StartedRank[] = [{ rank: 0, pid: 71 }];
+    const seen: StartingRanks = {
+      look: () => {},
+      add: () => {},
+      connected: () => {},
+      ended: () => ended,
+      alive: () => alive,
+      unseen: () => [],
+      missing: () => ({ count: 0, of: 3 }),
+    };
+    const told: string[] = [];
+    const start = watchStart(seen, { tell: (message) => told.push(message), allEnded: () => {} });
+    ended.push({ rank: 2, pid: 73 }, { rank: 1, pid: 72 });
+    start.firstHasEnded();
+    start.end();
+    expect(told).toEqual([
+      "the ranks ended before they were connected; see the launcher's output for which was the first: rank 0 was process 71, rank 1 was process 72, rank 2 was process 73",
+    ]);
+  });
+
+  it("are named once where rank 0 ended before the watcher had started", async () => {
+    const env = { PMIX_NAMESPACE: `gone ${process.pid}`, MPI_LOCALNRANKS: "2" };
+    const [zero] = [await rank(0, 2, env), await rank(1, 2, env)];
+    const own = launchedProcess(zero.pid!);
+    await kill(zero);
+    const { stdin, told } = watcher(own);
+    stdin.end();
+    expect(await told).toBe(`${nameOf(0, zero)} ended before the ranks were connected, so all ranks stop`);
+    expect(await once((await script(1, { ...env, PMI_SIZE: "2" }, reporting(1, true))).stdout!)).toBe("false");
+  });
+
+  it("are reported with what to add where srun connects no ranks", async () => {
+    const env = { SLURM_JOB_ID: "8", SLURM_STEP_ID: "0", SLURM_STEP_NUM_TASKS: "2" };
+    const { stdin, stderr } = watcher(launchedProcess((await task({ ...env, SLURM_PROCID: "0" })).pid!));
+    stdin.end();
+    const lines: string[] = [];
+    for await (const line of createInterface({ input: stderr })) if (lines.push(line) === 2) break;
+    expect(lines[1]).toMatch(/^ {2}hint: add --mpi=pmix \(Open MPI\) or --mpi=pmi2 \(MPICH\) to srun/);
+  });
+
+  it("are watched before rank 0 calls MPI, which may end it at once", async () => {
+    const env = { PMIX_NAMESPACE: `joined ${process.pid}`, MPI_LOCALNRANKS: "3", HEDDLE_MPI: "none/libmpi.so" };
+    expect(await once((await script(0, env, joining)).stdout!)).toBe("true");
   });
 });

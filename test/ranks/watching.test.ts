@@ -9,7 +9,7 @@ import { expect, it } from "vitest";
 const script = fileURLToPath(new URL("../../runtime/collectives/node-watch-process.ts", import.meta.url));
 
 it("a rank whose connection is reset is named like one that is killed", async () => {
-  const watcher = spawn(process.execPath, [script], { stdio: ["pipe", "pipe", "pipe"] });
+  const watcher = spawn(process.execPath, [script, "null"], { stdio: ["pipe", "pipe", "pipe"] });
   let told = "";
   watcher.stderr.on("data", (text) => (told += text));
   const exited = once(watcher, "exit");
