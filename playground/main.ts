@@ -41,9 +41,12 @@ const editor = openEditor({
 const compile = compilePane({
   parent: byId("compile-pane"),
   links: {
-    point: (lines, isShown) => {
-      editor.point(lines, isShown);
-      if (isShown && places.isNarrow()) places.show("model");
+    point: (lines) => editor.point(lines),
+    reveal: (lines) => editor.point(lines, true),
+    goTo: (line, isFocused) => {
+      if (places.isNarrow()) places.show("model");
+      if (isFocused) editor.goTo(line);
+      else editor.point([line], true);
     },
   },
   onAsk: () => following.changed(),
