@@ -45,8 +45,7 @@ const compile = compilePane({
     reveal: (lines) => editor.point(lines, true),
     goTo: (line, isFocused) => {
       if (places.isNarrow()) places.show("model");
-      if (isFocused) editor.goTo(line);
-      else editor.point([line], true);
+      editor.goTo(line, isFocused);
     },
   },
   onAsk: () => following.changed(),

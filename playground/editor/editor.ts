@@ -33,8 +33,8 @@ export interface Editor {
   readonly show: (mistakes: readonly Diagnostic[]) => void;
   /** Marks lines, from 1, that another pane links to; with `isShown`, scrolls to the first. */
   readonly point: (lines: readonly number[], isShown?: boolean) => void;
-  /** Puts the cursor at the beginning of a line, from 1, and the keyboard's focus into the editor. */
-  readonly goTo: (line: number) => void;
+  /** Puts the cursor at the beginning of a line, from 1; with `isFocused`, the keyboard's focus too. */
+  readonly goTo: (line: number, isFocused: boolean) => void;
 }
 
 export interface EditorOptions {
@@ -107,11 +107,11 @@ export function openEditor({ parent, text, language, onChange, onLine }: EditorO
       }),
     show: (mistakes) => view.dispatch(setDiagnostics(view.state, within(mistakes, view.state.doc.length))),
     point: (lines, isShown = false) => pointLines(view, lines, isShown),
-    goTo: (number) => {
+    goTo: (number, isFocused) => {
       const { from, text: content } = view.state.doc.line(Math.min(number, view.state.doc.lines));
       const anchor = from + /^\s*/.exec(content)![0].length;
       view.dispatch({ selection: { anchor }, effects: EditorView.scrollIntoView(anchor, { y: "center" }) });
-      view.focus();
+      if (isFocused) view.focus();
     },
   };
 }

@@ -167,6 +167,17 @@ describe("the playground", () => {
         await text.elementHandle(),
       );
 
+      // On a phone a touched line leads there too, though its pane is hidden then.
+      await page.setViewportSize({ width: 390, height: 800 });
+      await page.click('#places button:text-is("Compiled")');
+      const touched = small.split("\n").findIndex((content) => content.includes('scope("norm1")'));
+      await page
+        .locator(`.code-line[data-line="${touched + 1}"]`)
+        .first()
+        .click();
+      await page.locator("#editor .cm-activeLine", { hasText: 'scope("norm1")' }).waitFor();
+      await page.setViewportSize(wide);
+
       await page.click("#tab-passes");
       await page.locator(".stage", { hasText: "decompose" }).click();
       await page.locator(".code-line.gone", { hasText: "layer_norm" }).first().waitFor();
