@@ -41,9 +41,11 @@ const editor = openEditor({
 const compile = compilePane({
   parent: byId("compile-pane"),
   links: {
-    point: (lines, isShown) => {
-      editor.point(lines, isShown);
-      if (isShown && places.isNarrow()) places.show("model");
+    point: (lines) => editor.point(lines),
+    reveal: (lines) => editor.point(lines, true),
+    goTo: (line, isFocused) => {
+      if (places.isNarrow()) places.show("model");
+      editor.goTo(line, isFocused);
     },
   },
   onAsk: () => following.changed(),

@@ -57,7 +57,7 @@ export function compilePane({ parent, links, onAsk }: CompilePaneOptions): Compi
     onchange: onAsk,
   });
   const status = element("p", { class: "pane-status", role: "status" });
-  const fault = element("div", { class: "fault", hidden: true, role: "alert" });
+  const fault = element("div", { class: "fault", hidden: true, role: "alert", tabindex: 0 });
   const waiting = element("p", { class: "waiting" });
   panels.overview.append(waiting); // the first result replaces it
   const bar = tabs<Tab>(

@@ -2,6 +2,7 @@
 import type { CompiledAbout, KernelAbout, KernelDetail } from "../machine/compiled.ts";
 import { element } from "../shell/element.ts";
 import { bytes, short } from "../shell/figures.ts";
+import { movedBy } from "../shell/list-keys.ts";
 import { type Links, textView } from "./text-view.ts";
 
 export interface KernelsOptions {
@@ -40,7 +41,7 @@ export function kernels({ about, detail, links }: KernelsOptions): HTMLElement {
       element("span", { class: "kernel-kind" }, kernel.kind.replace("_", " ")),
       element("span", { class: "kernel-cost", "aria-hidden": "true" }, bar),
     );
-    row.addEventListener("pointerenter", () => links.point(kernel.lines, false));
+    row.addEventListener("pointerenter", () => links.point(kernel.lines));
     return row;
   }
 
@@ -51,14 +52,23 @@ export function kernels({ about, detail, links }: KernelsOptions): HTMLElement {
       row.tabIndex = i === index ? 0 : -1;
     }
     const kernel = about.kernels[index]!;
-    links.point(kernel.lines, isShown);
+    if (isShown) links.reveal(kernel.lines);
     const found = await detail(index);
     if (at === index) shown.replaceChildren(...kernelDetail(kernel, found));
   }
 
   function kernelDetail(kernel: KernelAbout, found: KernelDetail): HTMLElement[] {
     const lines = kernel.lines.map((line) =>
-      element("button", { type: "button", class: "chip", onclick: () => links.point([line], true) }, `line ${line}`),
+      element(
+        "button",
+        {
+          type: "button",
+          class: "chip",
+          // A click without a position comes from the keyboard.
+          onclick: (event: MouseEvent) => links.goTo(line, event.detail === 0),
+        },
+        `line ${line}`,
+      ),
     );
     const code = element("div", { class: "kernel-code" });
     const show = (next: View) => {
@@ -121,15 +131,14 @@ export function kernels({ about, detail, links }: KernelsOptions): HTMLElement {
   }
 
   list.addEventListener("keydown", (event) => {
-    const by = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-    if (by === undefined) return;
-    const next = Math.max(0, Math.min(rows.length - 1, at + by));
+    const next = movedBy(event.key, at, rows.length);
+    if (next === undefined) return;
     void choose(next, true);
     rows[next]!.focus();
     event.preventDefault();
   });
-  list.addEventListener("pointerleave", () => links.point([], false));
-  if (rows.length > 0) void choose(heaviest(about), false).then(() => links.point([], false));
+  list.addEventListener("pointerleave", () => links.point([]));
+  if (rows.length > 0) void choose(heaviest(about), false);
   return element("div", { class: "split-list" }, list, shown);
 }
 

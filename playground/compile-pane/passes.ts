@@ -2,6 +2,7 @@
 import type { CompiledAbout, StageAbout, StageText } from "../machine/compiled.ts";
 import { element } from "../shell/element.ts";
 import { milliseconds } from "../shell/figures.ts";
+import { movedBy } from "../shell/list-keys.ts";
 import { changes } from "./diff.ts";
 import { type Links, textView } from "./text-view.ts";
 
@@ -54,10 +55,8 @@ export function passes({ about, text, links, chosen, onChoose }: PassesOptions):
   }
 
   list.addEventListener("keydown", (event) => {
-    const by = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-    if (by === undefined) return;
-    const at = buttons.indexOf(document.activeElement as HTMLButtonElement);
-    const next = Math.max(0, Math.min(buttons.length - 1, at + by));
+    const next = movedBy(event.key, buttons.indexOf(document.activeElement as HTMLElement), buttons.length);
+    if (next === undefined) return;
     void choose(next);
     buttons[next]!.focus();
     event.preventDefault();

@@ -31,9 +31,10 @@ export interface Editor {
   readonly setText: (text: string) => void;
   /** Underlines diagnostics. */
   readonly show: (mistakes: readonly Diagnostic[]) => void;
-  /** Marks lines, from 1, that another pane points at; with `isShown`, scrolls to the first. */
+  /** Marks lines, from 1, that another pane links to; with `isShown`, scrolls to the first. */
   readonly point: (lines: readonly number[], isShown?: boolean) => void;
-  readonly focus: () => void;
+  /** Puts the cursor at the beginning of a line, from 1; with `isFocused`, the keyboard's focus too. */
+  readonly goTo: (line: number, isFocused: boolean) => void;
 }
 
 export interface EditorOptions {
@@ -49,8 +50,6 @@ export function openEditor({ parent, text, language, onChange, onLine }: EditorO
   // In a shadow tree CodeMirror uses constructed style sheets instead of a <style> element, which the page's policy
   // forbids.
   const root = parent.attachShadow({ mode: "open" });
-  const place = element("div", { class: "place" });
-  root.append(place);
   let line = 0;
   const listener = EditorView.updateListener.of((update) => {
     if (update.docChanged) onChange(update.state.doc.toString());
@@ -61,7 +60,7 @@ export function openEditor({ parent, text, language, onChange, onLine }: EditorO
   });
   const view = new EditorView({
     root,
-    parent: place,
+    parent: root, // directly, so that its height is that of the pane, and it scrolls
     state: EditorState.create({
       doc: text,
       extensions: [
@@ -108,7 +107,12 @@ export function openEditor({ parent, text, language, onChange, onLine }: EditorO
       }),
     show: (mistakes) => view.dispatch(setDiagnostics(view.state, within(mistakes, view.state.doc.length))),
     point: (lines, isShown = false) => pointLines(view, lines, isShown),
-    focus: () => view.focus(),
+    goTo: (number, isFocused) => {
+      const { from, text: content } = view.state.doc.line(Math.min(number, view.state.doc.lines));
+      const anchor = from + /^\s*/.exec(content)![0].length;
+      view.dispatch({ selection: { anchor }, effects: EditorView.scrollIntoView(anchor, { y: "center" }) });
+      if (isFocused) view.focus();
+    },
   };
 }
 

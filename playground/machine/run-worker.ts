@@ -109,11 +109,7 @@ const service = {
   /** Trains from the newest checkpoint until the last step or a pause. Returns whether it finished. */
   train: async (settings: RunSettings): Promise<boolean> => {
     stop = new AbortController();
-    try {
-      return await trainOn(await planOf(settings), settings);
-    } catch (error) {
-      throw inPageWords(error);
-    }
+    return await trainOn(await planOf(settings), settings);
   },
   pause: (): void => stop.abort(),
   /** Removes all runs. Throws UsageError while another window trains, since it shares these files. */
@@ -150,7 +146,7 @@ const service = {
 
 export type RunService = typeof service;
 
-const tell = serve<RunEvent>(service);
+const tell = serve<RunEvent>(service, (error, name) => inPageWords(error, name === "openFile" ? name : "run"));
 
 /** The page's files; in memory when the browser does not persist any. */
 function theFiles(): Promise<FileSystem> {

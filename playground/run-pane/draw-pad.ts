@@ -3,6 +3,7 @@
 import { side } from "../machine/packed-emoji.ts";
 import { planesOf } from "../machine/planes.ts";
 import { element } from "../shell/element.ts";
+import { penOn } from "./pen.ts";
 
 export interface DrawPad {
   readonly element: HTMLElement;
@@ -13,18 +14,28 @@ export interface DrawPad {
 /** Side of the canvas in pixels; larger than model inputs, so that lines are smooth. */
 const size = 256;
 
-const colours = ["#1d1c1a", "#d4373e", "#ffcc4d", "#3b88c3", "#5c913b", "#9266cc", "#a0623b", "#ffffff"] as const;
+const colours = {
+  black: "#1d1c1a",
+  red: "#d4373e",
+  yellow: "#ffcc4d",
+  blue: "#3b88c3",
+  green: "#5c913b",
+  purple: "#9266cc",
+  brown: "#a0623b",
+  white: "#ffffff",
+} as const;
 
 export function drawPad(onPicture: (picture: Float32Array) => void): DrawPad {
   const canvas = element("canvas", {
     width: size,
     height: size,
     class: "pad",
-    role: "img",
-    "aria-label": "Draw here, or drop an image",
+    tabindex: 0,
+    role: "application",
+    "aria-label": "Drawing. Arrow keys move the pen, with Shift they draw. Images can be dropped or pasted here.",
   });
   const context = canvas.getContext("2d", { willReadFrequently: true })!;
-  let colour: string = colours[2];
+  let colour: string = colours.yellow;
   let width = 14;
 
   const prompt = element("span", { class: "pad-prompt", "aria-hidden": "true" }, "Draw, drop or paste an image");
@@ -35,36 +46,18 @@ export function drawPad(onPicture: (picture: Float32Array) => void): DrawPad {
   };
   const changed = () => onPicture(planesOf(shrunk(canvas)));
 
-  canvas.addEventListener("pointerdown", (event) => {
-    canvas.setPointerCapture(event.pointerId);
-    stroke(event, true);
+  const pen = penOn(canvas, {
+    style: () => ({ colour, width }),
+    onBegin: () => void (prompt.hidden = true),
+    onEnd: changed,
   });
-  canvas.addEventListener("pointermove", (event) => {
-    if (canvas.hasPointerCapture(event.pointerId)) stroke(event, false);
-  });
-  canvas.addEventListener("pointerup", changed);
-  let last = { x: 0, y: 0 };
-  function stroke(event: PointerEvent, isFirst: boolean): void {
-    const scale = size / canvas.clientWidth;
-    const here = { x: event.offsetX * scale, y: event.offsetY * scale };
-    prompt.hidden = true;
-    if (isFirst) last = here;
-    context.strokeStyle = colour;
-    context.lineWidth = width;
-    context.lineCap = context.lineJoin = "round";
-    context.beginPath();
-    context.moveTo(last.x, last.y);
-    context.lineTo(here.x, here.y + 0.01);
-    context.stroke();
-    last = here;
-    event.preventDefault();
-  }
 
-  const swatches = colours.map((value) => {
+  const swatches = Object.entries(colours).map(([name, value]) => {
     const button = element("button", {
       type: "button",
       class: "swatch",
-      "aria-label": `Colour ${value}`,
+      title: name,
+      "aria-label": `Colour: ${name}`,
       "aria-pressed": value === colour,
     });
     button.style.backgroundColor = value;
@@ -122,7 +115,7 @@ export function drawPad(onPicture: (picture: Float32Array) => void): DrawPad {
     element: element(
       "div",
       { class: "draw" },
-      element("div", { class: "pad-frame" }, canvas, prompt),
+      element("div", { class: "pad-frame" }, canvas, prompt, pen),
       element(
         "div",
         { class: "draw-tools" },

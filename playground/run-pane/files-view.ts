@@ -1,6 +1,7 @@
 /** Weights and models as files: downloads, and opening them again. */
 import { element } from "../shell/element.ts";
 import { bytes } from "../shell/figures.ts";
+import { sentences } from "../shell/sentences.ts";
 
 /** A file that the page can write. */
 export interface Download {
@@ -33,7 +34,7 @@ export function filesView({ name, downloads, open, accept }: FilesOptions): File
     try {
       status.textContent = await work();
     } catch (error) {
-      status.textContent = (error as Error).message;
+      status.textContent = sentences((error as Error).message);
       status.classList.add("bad");
     }
   };

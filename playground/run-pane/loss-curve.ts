@@ -27,13 +27,27 @@ export function lossCurve(): LossCurve {
   const ends = element("div", { class: "ends", "aria-hidden": "true" });
   const chart = drawn(
     "svg",
-    { viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none", role: "img", "aria-label": "Loss by step" },
+    { viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none", "aria-hidden": "true" },
     grid,
     raw,
     mean,
   );
-  const frame = element("div", { class: "frame" }, chart, ticks, label);
+  const frame = element(
+    "div",
+    {
+      class: "frame",
+      tabindex: 0,
+      role: "slider", // what moves along the steps; its value is read out
+      "aria-label": "Loss by step",
+      "aria-valuemin": 1,
+    },
+    chart,
+    ticks,
+    label,
+  );
   let points: LossPoint[] = [];
+  /** Index of the point that the keyboard reads out; the last one by default. */
+  let at: number | undefined;
   let steps = 1;
   let isWaiting = false;
 
@@ -58,6 +72,17 @@ export function lossCurve(): LossCurve {
       }),
     );
     ends.replaceChildren(element("span", {}, "0"), element("span", {}, `step ${steps}`));
+    frame.setAttribute("aria-valuemax", String(steps));
+    speak();
+  }
+
+  /** Tells screen readers the point that the keyboard chose, or the last. */
+  function speak(): string {
+    const point = points[at ?? points.length - 1];
+    const text = point ? textOf(point) : "";
+    frame.setAttribute("aria-valuenow", String(point?.step ?? 0));
+    frame.setAttribute("aria-valuetext", text);
+    return text;
   }
 
   const later = () => {
@@ -69,14 +94,35 @@ export function lossCurve(): LossCurve {
   chart.addEventListener("pointermove", (event) => {
     const step = (event.offsetX / chart.clientWidth) * steps;
     const near = points.findLast((p) => p.step <= step) ?? points[0];
-    label.textContent = near ? `step ${near.step}: ${near.loss.toFixed(3)}` : "";
+    label.textContent = near ? textOf(near) : "";
   });
   chart.addEventListener("pointerleave", () => void (label.textContent = ""));
+  frame.addEventListener("keydown", (event) => {
+    const tenth = Math.ceil(points.length / 10);
+    const from = at ?? points.length - 1;
+    const moves: Readonly<Record<string, number>> = {
+      ArrowLeft: from - 1,
+      ArrowRight: from + 1,
+      PageUp: from + tenth,
+      PageDown: from - tenth,
+      Home: 0,
+      End: points.length - 1,
+    };
+    if (points.length === 0 || !Object.hasOwn(moves, event.key)) return;
+    at = Math.max(0, Math.min(points.length - 1, moves[event.key]!));
+    label.textContent = speak();
+    event.preventDefault();
+  });
+  frame.addEventListener("blur", () => {
+    at = undefined;
+    label.textContent = "";
+  });
   draw();
   return {
     element: element("figure", { class: "curve" }, frame, ends),
     begin: (all, of) => {
       points = [...all];
+      at = undefined;
       steps = of;
       later();
     },
@@ -86,6 +132,8 @@ export function lossCurve(): LossCurve {
     },
   };
 }
+
+const textOf = ({ step, loss }: LossPoint): string => `step ${step}: ${loss.toFixed(3)}`;
 
 function running(values: readonly number[]): number[] {
   let mean = values[0] ?? 0;

@@ -5,6 +5,7 @@ import type { Code } from "../machine/user-module.ts";
 import { element } from "../shell/element.ts";
 import { remembered } from "../shell/remembered.ts";
 import { type Client, client } from "../shell/rpc.ts";
+import { sentences } from "../shell/sentences.ts";
 import { tabs } from "../shell/tabs.ts";
 import { creditsOf } from "./credits.ts";
 import { onDroppedFile } from "./dropped.ts";
@@ -243,15 +244,4 @@ export function runPane({ parent, worker, options }: RunPaneOptions): RunPane {
     },
     lose: () => void run.call.lose(),
   };
-}
-
-/** A message of the runtime, reformatted for the page: a sentence, the items it lists, and hints as sentences. */
-function sentences(message: string): string {
-  const sentence = (text: string) =>
-    `${text.slice(0, 1).toUpperCase()}${text.slice(1)}${/[.:?!]$/.test(text) ? "" : "."}`;
-  const [what, ...others] = message.split("\n");
-  return [
-    sentence(what!),
-    ...others.map((line) => (/^\s*hint: /.test(line) ? sentence(line.replace(/^\s*hint: /, "")) : line)),
-  ].join("\n");
 }

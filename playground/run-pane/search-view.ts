@@ -1,6 +1,7 @@
 /** Search by words in any of the languages, or by an image; results show the model's attention. */
 import type { Hit, PictureFound } from "../machine/gallery.ts";
 import { element } from "../shell/element.ts";
+import { sentences } from "../shell/sentences.ts";
 import { drawPad } from "./draw-pad.ts";
 import { languageName, suggestions } from "./languages.ts";
 import { attentionMap, type Pack, thumbnail } from "./thumbnail.ts";
@@ -58,7 +59,7 @@ export function searchView({ byText, byPicture, pack, isUntrained }: SearchOptio
       status.textContent = arbitrary ? `${title}: arbitrary, as the model is not trained yet` : title;
       show(found, known);
     } catch (error) {
-      if (own === turn) fail((error as Error).message);
+      if (own === turn) fail(sentences((error as Error).message));
     } finally {
       results.removeAttribute("aria-busy");
     }

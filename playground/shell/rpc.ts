@@ -32,15 +32,21 @@ interface Port {
   addEventListener(type: "message", listener: (event: MessageEvent) => void): void;
 }
 
-/** In a worker: answers calls. Returns a function that emits events. */
-export function serve<Event>(service: Service): (event: Event) => void {
+/**
+ * In a worker: answers calls. Returns a function that emits events. `reworded` replaces what a call of the given name
+ * throws.
+ */
+export function serve<Event>(
+  service: Service,
+  reworded: (error: unknown, name: string) => unknown = (error) => error,
+): (event: Event) => void {
   const port = globalThis as unknown as Port;
   port.addEventListener("message", async ({ data }: MessageEvent<Asked>) => {
     const { id, name, given } = data;
     try {
       port.postMessage({ id, result: await service[name]!(...given) });
     } catch (error) {
-      port.postMessage({ id, fault: faultOf(error) });
+      port.postMessage({ id, fault: faultOf(reworded(error, name)) });
     }
   });
   return (told) => port.postMessage({ told });

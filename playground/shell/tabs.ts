@@ -30,6 +30,7 @@ export function tabs<Id extends string>(
       );
       button.setAttribute("aria-controls", (panel.id ||= `panel-${id}`));
       panel.setAttribute("role", "tabpanel");
+      panel.tabIndex = 0; // so that the keyboard scrolls it, in browsers that skip what merely scrolls
       panel.setAttribute("aria-labelledby", button.id);
       return [id, { button, badge, panel }] as const;
     }),
@@ -41,10 +42,10 @@ export function tabs<Id extends string>(
   );
   const ids = all.map(({ id }) => id);
   list.addEventListener("keydown", (event) => {
-    const by = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-    if (by === undefined) return;
     const at = ids.findIndex((id) => buttons.get(id)!.button === document.activeElement);
-    const next = ids[(at + by + ids.length) % ids.length]!;
+    const to = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: -1 }[event.key];
+    if (to === undefined) return;
+    const next = ids.at(to % ids.length)!;
     choose(next);
     buttons.get(next)!.button.focus();
     event.preventDefault();

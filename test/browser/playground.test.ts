@@ -148,6 +148,36 @@ describe("the playground", () => {
       expect(await page.locator("#editor .cm-pointed").allTextContents()).toContainEqual(
         expect.stringContaining("geluMlp"),
       );
+
+      // Also by keyboard, down to the last lines of a text that is longer than its pane.
+      await page.focus("#tab-kernels");
+      for (const key of ["Home", "ArrowRight", "Tab"]) await page.keyboard.press(key); // to the graph
+      await page.locator('[aria-label="Graph"] .code-line').first().waitFor();
+      for (const key of ["Tab", "End", "ArrowUp", "ArrowUp", "ArrowUp"]) await page.keyboard.press(key);
+      const line = Number(await page.locator(".code-line.cursor").getAttribute("data-line"));
+      expect(line).toBeGreaterThan(60);
+      await page.keyboard.press("Enter");
+      expect(await page.evaluate(() => document.activeElement?.id)).toBe("editor");
+      const text = page.locator("#editor .cm-activeLine", { hasText: small.split("\n")[line - 1]!.trim() });
+      await page.waitForFunction(
+        (element) => {
+          const [inner, outer] = [element!, document.querySelector("#editor")!].map((e) => e.getBoundingClientRect());
+          return inner!.top > outer!.top && inner!.bottom < outer!.bottom;
+        },
+        await text.elementHandle(),
+      );
+
+      // On a phone a touched line leads there too, though its pane is hidden then.
+      await page.setViewportSize({ width: 390, height: 800 });
+      await page.click('#places button:text-is("Compiled")');
+      const touched = small.split("\n").findIndex((content) => content.includes('scope("norm1")'));
+      await page
+        .locator(`.code-line[data-line="${touched + 1}"]`)
+        .first()
+        .click();
+      await page.locator("#editor .cm-activeLine", { hasText: 'scope("norm1")' }).waitFor();
+      await page.setViewportSize(wide);
+
       await page.click("#tab-passes");
       await page.locator(".stage", { hasText: "decompose" }).click();
       await page.locator(".code-line.gone", { hasText: "layer_norm" }).first().waitFor();
@@ -192,6 +222,14 @@ describe("the playground", () => {
       await page.mouse.up();
       await page.locator(".named").nth(3).waitFor();
       await page.locator(".looked .attention").waitFor();
+      const drawing = () => document.querySelector<HTMLCanvasElement>(".looked canvas")?.toDataURL();
+      const drawn = await page.evaluate(drawing);
+      await page.focus(".pad");
+      for (let i = 0; i < 5; i++) await page.keyboard.press("Shift+ArrowRight");
+      await page.waitForFunction(
+        (before) => document.querySelector<HTMLCanvasElement>(".looked canvas")?.toDataURL() !== before,
+        drawn,
+      );
 
       // Its weights are written, and opened again; it is written as ONNX.
       await page.click("#tab-files");

@@ -116,4 +116,28 @@ describe("faults of a run in the page's words", () => {
     expect(String(told)).toMatch(/no more storage.*\n.*"Start over"/);
     expect(inPageWords(full.cause)).toBeUndefined();
   });
+
+  test("without options of the command line", () => {
+    const worded = (error: Error, asked?: "openFile") => (inPageWords(error, asked) as Error).message;
+    const symbols = `node "y" (Conv): a side is h, which 2 may not divide: set h and w when importing, as in --size h=640, or --set h=640 for a command that takes the file itself; use --size w=h if they are equal; or leave it open, as in h=32*n`;
+    expect(worded(new h.UnsupportedError(symbols), "openFile")).toMatch(
+      /which 2 may not divide: set h and w when importing; or leave it open, as in h=32\*n\n {2}hint: this page opens whole/,
+    );
+    const missing =
+      "cannot import 1 operator:\n  Foo: a\n  hint: name its last values as outputs (--outputs, or outputs)";
+    expect(worded(new h.UnsupportedError(missing), "openFile")).toMatch(
+      /^cannot import 1 operator:\n {2}Foo: a\n {2}hint: this/,
+    );
+    const full = (hint: string) => new h.OutOfMemoryError(`no memory\n  hint: ${hint}`, new Map());
+    expect(worded(full("--offload leaves more"))).toBe(
+      "no memory\n  hint: a smaller batch or a smaller model needs less memory",
+    );
+    expect(worded(full("--dtype f16 halves it, --offload streams it; a smaller model needs less"))).toBe(
+      "no memory\n  hint: a smaller model needs less",
+    );
+    const gone = new h.FileError("a: there is no run\n  hint: start a new run without --resume");
+    expect(worded(gone)).toBe('a: there is no run\n  hint: "Start over" begins a new run');
+    expect(worded(new h.DeviceLostError("gpu", "reset"))).toMatch(/continues from its newest checkpoint$/);
+    expect(worded(new h.UsageError("a--b is not a - b"))).toBe("a--b is not a - b");
+  });
 });

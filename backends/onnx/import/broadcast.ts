@@ -22,7 +22,7 @@ export function broadcastShape(n: NodeView, shapes: readonly (readonly Dim[])[])
 /** Error text for mismatched sizes, with a hint if they are symbolic. */
 export function unequal(a: Dim, b: Dim): string {
   const open = typeof a !== "number" || typeof b !== "number";
-  const hint = open ? `; if they are equal, import with --size ${open && typeof a !== "number" ? a : b}=...` : "";
+  const hint = open ? `; import with --size ${typeof a !== "number" ? a : b}=... if they are equal` : "";
   return `a dimension is ${printDim(a)} in one operand and ${printDim(b)} in another${hint}`;
 }
 

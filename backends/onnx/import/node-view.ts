@@ -68,7 +68,7 @@ export class NodeView {
     const [first] = names;
     if (first === undefined) return "set the symbolic sizes when importing";
     const [, second] = names;
-    const equal = second === undefined ? "" : `; if two of them are equal, use --size ${second}=${first}`;
+    const equal = second === undefined ? "" : `; use --size ${second}=${first} if they are equal`;
     return `set ${names.join(" and ")} when importing, as in --size ${first}=640, or --set ${first}=640 for a command that takes the file itself${equal}`;
   }
 

@@ -2,6 +2,7 @@
 import { didYouMean, type Graph, UsageError } from "../../../compiler/index.ts";
 import type { ExternalReader, ImportedParameter } from "./weights.ts";
 
+/** What to import of a file, and how. */
 export interface ImportOptions {
   /** The graph's name; default: the one in the file. */
   readonly name?: string;
@@ -38,6 +39,7 @@ export function requireOptions(options: ImportOptions): void {
     throw new UsageError("the option outputs of importOnnx must be a list of at least one name");
 }
 
+/** What an ONNX file became: a graph with named axes, and its weights. */
 export interface OnnxImport {
   readonly graph: Graph;
   /** The file's weights, by the names of the graph's parameters. */

@@ -28,6 +28,7 @@ import { sequenceRecords } from "./sequences.ts";
 import { shapeRecords } from "./shapes.ts";
 import { signalRecords } from "./signal.ts";
 
+/** How each operator is imported, by its name; those of other domains as "domain.name". */
 export const records: Records = {
   // The importer handles constants itself: one may be a weight.
   Constant: { build: (n) => n.in(0) },
