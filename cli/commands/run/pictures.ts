@@ -2,13 +2,20 @@
 import { existsSync } from "node:fs";
 import { extname } from "node:path";
 import {
+  type Dim,
+  dimValue,
   FileError,
   type Graph,
   type HostTensor,
   type ImageSize,
+  printDim,
   scaledSize,
+  sidesOf,
   sizeOfSides,
+  sizeText,
+  solveDim,
   squareSide,
+  symbolsOf,
   UsageError,
 } from "../../../compiler/index.ts";
 import {
@@ -26,7 +33,11 @@ import {
 } from "../../../data/index.ts";
 import { imagenetPreprocessing, type PictureMode, type TileLimits } from "../../../dsl/index.ts";
 import { imagesText, shapeText, sourceText, tilingText } from "../../preprocessing-text.ts";
-import { type CheckpointPreprocessing, checkpointPreprocessing } from "../../preprocessor-config.ts";
+import {
+  type CheckpointPreprocessing,
+  checkpointImageSize,
+  checkpointPreprocessing,
+} from "../../preprocessor-config.ts";
 import { feedNamed } from "./feeds.ts";
 import { type NamedModel, say, storedWeights } from "./opened-model.ts";
 import type { RunOptions } from "./options.ts";
@@ -41,12 +52,35 @@ export function requirePictures(paths: readonly string[]): void {
   if (missing.length > 0) throw new FileError(`no such image: ${missing.map((path) => `"${path}"`).join(", ")}`);
 }
 
-/** The size of the input "pixels". Throws UsageError if it is symbolic. */
-function imageSize(graph: Graph): ImageSize {
+/**
+ * The size of the input "pixels"; of one with symbolic sides, the size asked for, else that of the checkpoint's
+ * processor. Throws UsageError if neither says, and for a size that the graph does not take.
+ */
+async function imageSize(graph: Graph, { size: asked, weights }: RunOptions): Promise<ImageSize> {
   const { axes } = feedNamed(graph, "pixels").type;
-  const [height, width] = ["row", "column"].map((name) => axes.find((a) => a.name === name)?.size);
-  if (typeof height === "number" && typeof width === "number") return sizeOfSides({ width, height });
-  throw new UsageError(`graph @${graph.name} leaves the size of "pixels" open: set it with --set`);
+  const [height, width] = ["row", "column"].map((name) => axes.find((a) => a.name === name)?.size) as [Dim, Dim];
+  const own = typeof height === "number" && typeof width === "number" ? sizeOfSides({ width, height }) : undefined;
+  const size = asked ?? own ?? (await checkpointImageSize(storedWeights(weights)));
+  const takes = `images of ${printDim(height)} × ${printDim(width)} pixels (height × width)`;
+  if (size === undefined)
+    throw new UsageError(`graph @${graph.name} takes ${takes}: say which with --size, such as --size 224x320`);
+  if (fitsSides([height, width], size)) return size;
+  const source = asked === undefined ? "the checkpoint's preprocessor_config.json makes" : "--size asks for";
+  throw new UsageError(`graph @${graph.name} takes ${takes}, but ${source} ${sizeText(size)}`);
+}
+
+/** Whether sides can have a size: whether symbols within their bounds give it. */
+function fitsSides(sides: readonly Dim[], size: ImageSize): boolean {
+  const { width, height } = sidesOf(size);
+  const sizes: Record<string, number> = {};
+  return [height, width].every((value, i) => {
+    const solved = solveDim(sides[i]!, value, sizes);
+    if (!solved)
+      return symbolsOf(sides[i]!).every((s) => Object.hasOwn(sizes, s.name)) && dimValue(sides[i]!, sizes) === value;
+    const { symbol, value: found } = solved;
+    sizes[symbol.name] = found;
+    return Number.isInteger(found) && found >= symbol.min && found <= symbol.max && found % symbol.multipleOf === 0;
+  });
 }
 
 /** How images become the input "pixels" of a model in a mode. */
@@ -66,11 +100,12 @@ export async function preprocessingFor(
   { name, model, config, given }: NamedModel,
   graph: Graph,
   mode: PictureMode,
-  { weights, fit: asked }: RunOptions,
+  options: RunOptions,
   shape: (geometry: Geometry) => string = shapeText,
 ): Promise<PicturePreprocessing> {
   const record = model?.preprocessing;
-  const size = imageSize(graph);
+  const { weights, fit: asked } = options;
+  const size = await imageSize(graph, options);
   const found = await checkpointPreprocessing(storedWeights(weights), size);
   const { mean, std } = found ?? record ?? imagenetPreprocessing;
   const ofRecord = record?.fit;
