@@ -3,19 +3,15 @@ import { existsSync } from "node:fs";
 import { extname } from "node:path";
 import {
   type Dim,
-  dimValue,
   FileError,
   type Graph,
   type HostTensor,
   type ImageSize,
   printDim,
   scaledSize,
-  sidesOf,
   sizeOfSides,
   sizeText,
-  solveDim,
   squareSide,
-  symbolsOf,
   UsageError,
 } from "../../../compiler/index.ts";
 import {
@@ -32,6 +28,7 @@ import {
   type Tiling,
 } from "../../../data/index.ts";
 import { imagenetPreprocessing, type PictureMode, type TileLimits } from "../../../dsl/index.ts";
+import { sizesOfSides } from "../../image-sides.ts";
 import { imagesText, shapeText, sourceText, tilingText } from "../../preprocessing-text.ts";
 import {
   type CheckpointPreprocessing,
@@ -64,23 +61,9 @@ async function imageSize(graph: Graph, { size: asked, weights }: RunOptions): Pr
   const takes = `images of ${printDim(height)} × ${printDim(width)} pixels (height × width)`;
   if (size === undefined)
     throw new UsageError(`graph @${graph.name} takes ${takes}: say which with --size, such as --size 224x320`);
-  if (fitsSides([height, width], size)) return size;
+  if (sizesOfSides([height, width], size)) return size;
   const source = asked === undefined ? "the checkpoint's preprocessor_config.json makes" : "--size asks for";
   throw new UsageError(`graph @${graph.name} takes ${takes}, but ${source} ${sizeText(size)}`);
-}
-
-/** Whether sides can have a size: whether symbols within their bounds give it. */
-function fitsSides(sides: readonly Dim[], size: ImageSize): boolean {
-  const { width, height } = sidesOf(size);
-  const sizes: Record<string, number> = {};
-  return [height, width].every((value, i) => {
-    const solved = solveDim(sides[i]!, value, sizes);
-    if (!solved)
-      return symbolsOf(sides[i]!).every((s) => Object.hasOwn(sizes, s.name)) && dimValue(sides[i]!, sizes) === value;
-    const { symbol, value: found } = solved;
-    sizes[symbol.name] = found;
-    return Number.isInteger(found) && found >= symbol.min && found <= symbol.max && found % symbol.multipleOf === 0;
-  });
 }
 
 /** How images become the input "pixels" of a model in a mode. */
