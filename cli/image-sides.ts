@@ -1,9 +1,19 @@
 /** The symbolic sides of a graph's images, for images of a given size. */
-import { type Dim, dimValue, type Graph, type ImageSize, sidesOf, solveDim, symbolsOf } from "../compiler/index.ts";
+import {
+  type Dim,
+  dimValue,
+  type Graph,
+  type ImageSize,
+  inputName,
+  isFeed,
+  sidesOf,
+  solveDim,
+  symbolsOf,
+} from "../compiler/index.ts";
 
 /** Height and width of the input "pixels"; undefined for a graph without it, or without axes row and column. */
 export function imageSides(graph: Graph): readonly [height: Dim, width: Dim] | undefined {
-  const pixels = graph.inputs.find((input) => input.op === "input" && input.attrs.name === "pixels");
+  const pixels = graph.inputs.find((node) => isFeed(node) && inputName(node) === "pixels");
   const [height, width] = ["row", "column"].map((name) => pixels?.type.axes.find((a) => a.name === name)?.size);
   return height === undefined || width === undefined ? undefined : [height, width];
 }
