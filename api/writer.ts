@@ -173,6 +173,9 @@ const strategies: { readonly [kind in Strategy["kind"]]: OptionTable<Extract<Str
     topK: kinds.number,
     topP: kinds.number,
     minP: kinds.number,
+    typicalP: kinds.number,
+    epsilonCutoff: kinds.number,
+    etaCutoff: kinds.number,
     seed: always(kinds.number),
   },
   beam: {

@@ -1,5 +1,6 @@
 /** Parsers of option values; each throws InvalidArgumentError, which commander reports with the option's name. */
 import { InvalidArgumentError } from "commander";
+import { type ImageSize, sizeOfSides } from "../compiler/index.ts";
 import type { MemoryBudget } from "./memory-budget.ts";
 
 /** The values of an option that may be repeated. */
@@ -59,6 +60,14 @@ export function anyNumber(text: string): number {
   const value = Number(text);
   if (text.trim() !== "" && Number.isFinite(value)) return value;
   throw new InvalidArgumentError("must be a number");
+}
+
+/** 384x128, height × width, or 224 for a square. */
+export function imageSize(text: string): ImageSize {
+  const [height, width = height] =
+    /^([1-9]\d{0,4})(?:x([1-9]\d{0,4}))?$/.exec(text.trim())?.slice(1).filter(Boolean) ?? [];
+  if (height !== undefined) return sizeOfSides({ height: Number(height), width: Number(width) });
+  throw new InvalidArgumentError("must be a height and a width in pixels, such as 384x128, or one number for a square");
 }
 
 /** A number above 0 and up to 1. */

@@ -46,14 +46,16 @@ export async function checkpointPreprocessing(
   return found && preprocessingIn(found, size);
 }
 
+/** The size of the images that the file beside `weights` makes; undefined if there is none, or it does not say. */
+export async function checkpointImageSize(weights: string | undefined): Promise<ImageSize | undefined> {
+  const found = weights === undefined ? undefined : await storedPreprocessor(weights);
+  return found && madeSize(...checkedFile(found));
+}
+
 /** The preprocessing in a file for images of `size`. Throws FileError naming an unsupported field. */
-export function preprocessingIn({ path, stored }: StoredPreprocessor, size: ImageSize): CheckpointPreprocessing {
-  const errorOf =
-    (of: JsonRecord): Wrong =>
-    (key, why) =>
-      new FileError(`${path}: "${key}" is ${shown(of[key])}, ${why}`);
-  const json = checkedFields(stored, errorOf(stored));
-  const wrong = errorOf(json);
+export function preprocessingIn(file: StoredPreprocessor, size: ImageSize): CheckpointPreprocessing {
+  const { path, stored } = file;
+  const [json, wrong] = checkedFile(file);
   if (json.do_resize === false) throw wrong("do_resize", "but images must be resized to the model's size");
   const made = madeSize(json, wrong);
   return {
@@ -64,6 +66,16 @@ export function preprocessingIn({ path, stored }: StoredPreprocessor, size: Imag
     ...tilesOf(json, wrong),
     unknown: unknownFields(stored),
   };
+}
+
+/** The fields of a file, with the defaults of its class, and what makes an error of one. */
+function checkedFile({ path, stored }: StoredPreprocessor): [json: JsonRecord, wrong: Wrong] {
+  const errorOf =
+    (of: JsonRecord): Wrong =>
+    (key, why) =>
+      new FileError(`${path}: "${key}" is ${shown(of[key])}, ${why}`);
+  const json = checkedFields(stored, errorOf(stored));
+  return [json, errorOf(json)];
 }
 
 type Three = [number, number, number];

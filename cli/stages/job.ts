@@ -1,7 +1,7 @@
 /** A model's stage as a job: `heddle train MODEL --stage S --data ...` trains it like a file that exports a job. */
 
 import { checkJobSettings } from "../../api/node-index.ts";
-import { graphSymbols, type Precision, UsageError } from "../../compiler/index.ts";
+import { type Graph, graphSymbols, type Precision, UsageError } from "../../compiler/index.ts";
 import type { OnChange } from "../../data/index.ts";
 import {
   type Config,
@@ -16,6 +16,7 @@ import {
 } from "../../dsl/index.ts";
 import { defineJob, type JobFile, type Settings, type TrainingJob } from "../../runtime/index.ts";
 import { isFolder } from "../checkpoint.ts";
+import { imageSides, sizesOfSides } from "../image-sides.ts";
 import { flattened, nested } from "../own-config.ts";
 import { recipeNamed } from "../stage-step.ts";
 import { feedStage } from "./feeding.ts";
@@ -139,14 +140,18 @@ async function build(
     );
   const chosen = withSettings(made.stage, settings);
   const step = trainingStep(chosen);
-  requireSizes(graphSymbols(step.graph), stage);
+  const sizes = { ...imageSizes(step.graph, made), batch: rows / perRow };
+  requireSizes(
+    graphSymbols(step.graph).filter((s) => !Object.hasOwn(sizes, s)),
+    stage,
+  );
   const judged = settings.validate === "" ? undefined : stageValidation(made, chosen, settings);
   const seen = seenBy(model, made, String(settings.preprocessor ?? "")); // runs of older versions have none
   const feeding = await feedStage(seen.recipe, settings, rows, text, onChange);
   return {
     step,
     steps: made.steps,
-    sizes: { batch: rows / perRow },
+    sizes,
     seed: Number(settings.seed),
     checkpointEvery: Number(settings.checkpointEvery),
     checkpointMinutes: Number(settings.checkpointMinutes),
@@ -175,8 +180,13 @@ function differences(usual: Config, config: Config, { config: seen }: Recipe): s
   return changed.map((key) => `${key}: the model has ${given[key]}, this stage uses ${now[key]}`);
 }
 
-function requireSizes(symbols: readonly string[], stage: string): void {
-  const open = symbols.filter((s) => s !== "batch");
+/** The sizes of the symbolic sides of images, if they have any, for those that the stage trains on. */
+function imageSizes(graph: Graph, { data }: Recipe): Readonly<Record<string, number>> {
+  const [sides, size] = [imageSides(graph), data?.image?.size];
+  return (sides && size !== undefined ? sizesOfSides(sides, size) : undefined) ?? {};
+}
+
+function requireSizes(open: readonly string[], stage: string): void {
   if (open.length > 0)
     throw new UsageError(
       `stage ${stage} leaves ${open.join(", ")} open: a run needs fixed sizes, so set the model's setting with --set`,

@@ -12,6 +12,7 @@ import {
   mul,
   rsqrt,
   scale,
+  sizeOf,
   state,
   sub,
   sum,
@@ -76,7 +77,7 @@ function keepStatistics(
   const center = mean(x, others);
   const apart = sub(x, center);
   const squares = sum(mul(apart, apart), others);
-  const count: Tensor<never> = typed(ops.sizeOf(productOfDims(others.map((a) => a.size)), "f32"));
+  const count = sizeOf(productOfDims(others.map((a) => a.size)));
   const keep = (name: string, now: AnyTensor, initial: number) => {
     const path = p.path === "" ? name : `${p.path}.${name}`;
     const before: AnyTensor = state(path, "f32", [channel]);

@@ -1,7 +1,7 @@
 /** KV cache and causal mask for incremental decoding. */
-import { type Dim, ops } from "../../compiler/index.ts";
+import type { Dim } from "../../compiler/index.ts";
 import type { Axis } from "../axis.ts";
-import { type AnyTensor, add, concat, iota, le, rename, type Tensor, typed } from "../tensor.ts";
+import { type AnyTensor, add, concat, iota, le, rename, sizeOf, type Tensor, typed } from "../tensor.ts";
 
 /**
  * True where a key is not later than the token: token i is at position `past` + i among the keys.
@@ -12,7 +12,7 @@ export function causalMask<T extends string, K extends string>(
   key: Axis<K>,
   past: Dim = 0,
 ): Tensor<T | K> {
-  const place: AnyTensor = past === 0 ? iota(token) : add(iota(token), typed<never>(ops.sizeOf(past, "i32")));
+  const place: AnyTensor = past === 0 ? iota(token) : add(iota(token), sizeOf(past, "i32"));
   return typed<T | K>(le(iota(key), place));
 }
 

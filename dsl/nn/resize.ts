@@ -2,7 +2,7 @@
  * Resizing of feature maps: every output sample is a linear combination of input samples along each axis, of constant
  * weights where both sizes are known. Where one is symbolic, interpolated samples are gathered.
  */
-import { type Dim, ops, UsageError } from "../../compiler/index.ts";
+import { type Dim, UsageError } from "../../compiler/index.ts";
 import { type Axis, axis } from "../axis.ts";
 import {
   type AnyTensor,
@@ -17,6 +17,7 @@ import {
   min,
   mul,
   rename,
+  sizeOf,
   sub,
   table,
   typed,
@@ -72,8 +73,7 @@ function interpolated(x: AnyTensor, from: Axis, to: Axis, { interpolation }: Res
     throw new UsageError(
       `cannot resize axis "${from.name}" from ${from.size} to ${to.size}: this mode needs numeric sizes; bilinear and bicubic take symbolic ones`,
     );
-  const sizeOf = ({ size }: Axis, dtype: "f32" | "i32"): AnyTensor => typed(ops.sizeOf(size, dtype));
-  const place = mul(add(cast(iota(to), "f32"), 0.5), div(sizeOf(from, "f32"), sizeOf(to, "f32")));
+  const place = mul(add(cast(iota(to), "f32"), 0.5), div(sizeOf(from), sizeOf(to)));
   const center: AnyTensor = sub(place, 0.5);
   const base = floor(center);
   const parts = [...interpolation].map(([tap, coefficients]) => {

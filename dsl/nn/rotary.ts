@@ -1,5 +1,5 @@
 /** Rotary position embedding (RoPE): pairs of elements are rotated by an angle proportional to the position. */
-import { type Dim, ops, UsageError } from "../../compiler/index.ts";
+import { type Dim, UsageError } from "../../compiler/index.ts";
 import { type Axis, axis } from "../axis.ts";
 import { checkOptions } from "../options.ts";
 import {
@@ -17,6 +17,7 @@ import {
   mul,
   scale,
   sin,
+  sizeOf,
   split,
   sub,
   type Tensor,
@@ -93,7 +94,7 @@ export function gridPositions<P extends string>(
   patch: Axis<P>,
   columns: Dim,
 ): { readonly row: Tensor<P>; readonly column: Tensor<P> } {
-  const wide: Tensor<never> = typed(ops.sizeOf(columns, "i32"));
+  const wide = sizeOf(columns, "i32");
   return { row: idiv(iota(patch), wide), column: mod(iota(patch), wide) };
 }
 

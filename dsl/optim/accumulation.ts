@@ -8,7 +8,6 @@ import {
   type NoCut,
   type Node,
   noSampleMean,
-  ops,
   printLocation,
   type SampleCut,
   sampleCut,
@@ -17,7 +16,7 @@ import {
   UsageError,
 } from "../../compiler/index.ts";
 import type { Axis } from "../axis.ts";
-import { add, broadcast, constant, div, gt, mul, select, state, type Tensor, typed } from "../tensor.ts";
+import { add, broadcast, constant, div, gt, mul, select, sizeOf, state, type Tensor, typed } from "../tensor.ts";
 
 /** An output of a graph that is written to a state in the store. */
 export interface Stored {
@@ -196,7 +195,7 @@ export function sampleCount(loss: Node): Tensor<never> {
   const axis = topological([loss]).flatMap((n) =>
     isFeed(n) ? (n.type.axes.find((a) => a.name === samples) ?? []) : [],
   );
-  return typed(ops.sizeOf(axis[0]!.size, "f32"));
+  return sizeOf(axis[0]!);
 }
 
 /** The input axis that is split into micro-batches. */

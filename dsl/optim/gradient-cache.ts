@@ -21,7 +21,7 @@ import {
   topological,
 } from "../../compiler/index.ts";
 import type { Axis } from "../axis.ts";
-import { add, constant, lt, select, state, typed } from "../tensor.ts";
+import { add, constant, lt, select, sizeOf, state, typed } from "../tensor.ts";
 import { type Accumulation, type GivenGradient, type PartOfSums, type Stored, sumsOf } from "./accumulation.ts";
 import type { InArenas, Traced } from "./batch-gradient.ts";
 import type { SharedState } from "./shared-state.ts";
@@ -74,7 +74,7 @@ export function cachedAccumulation(
   const learned = kept.filter((k) => k.isLearned);
   const done = typed<never>(state(samplesDone, "i32", []));
   const counter = { output: "samples_done", state: samplesDone };
-  const counted: Stored = { ...counter, node: add(done, typed(ops.sizeOf(symbol(cut.samples), "i32"))) };
+  const counted: Stored = { ...counter, node: add(done, sizeOf(symbol(cut.samples), "i32")) };
   /** The process's first sample among all of the step's. */
   const first = typed<never>(state(firstSample, "i32", []));
   const place = shared ? add(done, first) : done;

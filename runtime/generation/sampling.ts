@@ -1,4 +1,4 @@
-/** Sampling of the next token: temperature, then top-k, top-p and min-p. */
+/** Sampling of the next token: temperature, then what top-k, top-p, min-p, typical, epsilon and eta sampling keep. */
 import { UsageError } from "../../compiler/index.ts";
 import { largest, logSumExp } from "./scores.ts";
 
@@ -15,44 +15,83 @@ export interface Sampling {
   readonly topP?: number;
   /** Keep only tokens of at least this part of the likeliest one's probability; default 0. Nguyen et al. 2024, arXiv:2407.01082. */
   readonly minP?: number;
+  /**
+   * Keep only the tokens whose surprisal is closest to the entropy, that together have this probability; default 1.
+   * Meister et al. 2022, arXiv:2202.00666.
+   */
+  readonly typicalP?: number;
+  /** Keep only tokens of at least this probability; default 0. Hewitt et al. 2022, arXiv:2210.15191. */
+  readonly epsilonCutoff?: number;
+  /**
+   * Keep only tokens of at least this probability ε, or √ε · exp(−entropy) where that is less; default 0. The same paper.
+   */
+  readonly etaCutoff?: number;
   /** The same seed draws the same tokens from the same scores. */
   readonly seed: number;
 }
 
 /** Throws UsageError for a parameter out of range. */
-export function checkSampling({ temperature = 1, topK, topP = 1, minP = 0 }: Sampling): void {
+export function checkSampling(sampling: Sampling): void {
+  const { temperature = 1, topK, topP = 1, minP = 0, typicalP = 1, epsilonCutoff = 0, etaCutoff = 0 } = sampling;
   if (!(temperature > 0))
     throw new UsageError(`the temperature must be above 0, got ${temperature}; for greedy decoding, omit it`);
   if (topK !== undefined && !(Number.isInteger(topK) && topK >= 1))
     throw new UsageError(`top-k must be an integer of at least 1, got ${topK}`);
   if (!(topP > 0 && topP <= 1)) throw new UsageError(`top-p must be above 0 and at most 1, got ${topP}`);
   if (!(minP >= 0 && minP <= 1)) throw new UsageError(`min-p must be from 0 to 1, got ${minP}`);
+  if (!(typicalP > 0 && typicalP <= 1))
+    throw new UsageError(`typical-p must be above 0 and at most 1, got ${typicalP}`);
+  for (const [name, cutoff] of Object.entries({ epsilon: epsilonCutoff, eta: etaCutoff }))
+    if (!(cutoff >= 0 && cutoff < 1))
+      throw new UsageError(`the ${name} cutoff must be from 0 to below 1, got ${cutoff}`);
 }
 
 /**
- * Probabilities after temperature, top-k, top-p and min-p, in this order; 0 for tokens cut off. Ties with the k-th token
+ * Probabilities after temperature, top-k, top-p, min-p, typical-p, epsilon and eta cutoff, in this order, which is that
+ * of transformers; 0 for tokens cut off. Ties with the k-th token
  * are kept; top-p cuts ties as transformers does, and the likeliest token always stays.
  */
-export function keptProbabilities(
-  scores: Float64Array,
-  { temperature = 1, topK, topP = 1, minP = 0 }: Sampling,
-): Float64Array {
+export function keptProbabilities(scores: Float64Array, sampling: Sampling): Float64Array {
+  const { temperature = 1, topK, topP = 1, minP = 0, typicalP = 1, epsilonCutoff = 0, etaCutoff = 0 } = sampling;
   let kept = scores.map((v) => v / temperature);
   if (topK !== undefined && topK < kept.length) {
     const least = kept[largest(kept, topK).at(-1)!]!;
     kept = kept.map((v) => (v < least ? Number.NEGATIVE_INFINITY : v));
   }
   const probabilities = softmax(kept);
-  const ofTop = topP < 1 ? softmax(cutTail(kept, probabilities, topP)) : probabilities;
-  return minP > 0 ? withoutUnlikely(ofTop, minP) : ofTop;
+  let made = topP < 1 ? softmax(cutTail(kept, probabilities, topP)) : probabilities;
+  if (minP > 0) made = onlyLikely(made, minP * likeliest(made));
+  if (typicalP < 1) made = onlyTypical(made, typicalP);
+  if (epsilonCutoff > 0) made = onlyLikely(made, epsilonCutoff);
+  return etaCutoff > 0 ? onlyLikely(made, Math.min(etaCutoff, etaCutoff ** 0.5 * Math.exp(-entropyOf(made)))) : made;
 }
 
-/** Only the tokens of at least `part` of the likeliest one's probability, as probabilities. */
-function withoutUnlikely(probabilities: Float64Array, part: number): Float64Array {
-  const least = part * probabilities.reduce((most, p) => Math.max(most, p), 0);
-  const kept = probabilities.map((p) => (p < least ? 0 : p));
-  const total = kept.reduce((sum, p) => sum + p, 0);
-  return kept.map((p) => p / total);
+const likeliest = (probabilities: Float64Array): number => probabilities.reduce((most, p) => Math.max(most, p), 0);
+
+/** −Σ p · log p, in nats. */
+const entropyOf = (probabilities: Float64Array): number =>
+  probabilities.reduce((sum, p) => (p > 0 ? sum - p * Math.log(p) : sum), 0);
+
+/** The tokens of at least a probability, and always the likeliest, as probabilities. */
+function onlyLikely(probabilities: Float64Array, least: number): Float64Array {
+  const bound = Math.min(least, likeliest(probabilities));
+  return normalized(probabilities.map((p) => (p < bound ? 0 : p)));
+}
+
+/** The tokens whose surprisal −log p is closest to the entropy, until they have probability `mass`. */
+function onlyTypical(probabilities: Float64Array, mass: number): Float64Array {
+  const entropy = entropyOf(probabilities);
+  const distance = probabilities.map((p) => Math.abs(-Math.log(p) - entropy));
+  const closest = [...distance.keys()].sort((a, b) => distance[a]! - distance[b]!);
+  let [sum, last] = [probabilities[closest[0]!]!, 0];
+  while (sum < mass && last < closest.length - 1) sum += probabilities[closest[++last]!]!;
+  const most = distance[closest[last]!]!;
+  return normalized(probabilities.map((p, token) => (distance[token]! > most ? 0 : p)));
+}
+
+function normalized(probabilities: Float64Array): Float64Array {
+  const total = probabilities.reduce((sum, p) => sum + p, 0);
+  return probabilities.map((p) => p / total);
 }
 
 /** Sets to −∞ the unlikeliest tokens that together have probability at most 1 − p; of ties, the first are cut first. */

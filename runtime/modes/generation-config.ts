@@ -35,14 +35,11 @@ const neutral: readonly string[] = [
   ...["output_scores", "output_logits", "compile_config", "disable_compile", "low_memory", "is_assistant"],
   ...["continuous_batching_config", "prefill_chunk_size", "num_return_sequences"],
 ];
-const ofSampling: readonly string[] = ["top_h", "typical_p", "epsilon_cutoff", "eta_cutoff"];
+const ofSampling: readonly string[] = ["top_h"];
 
 /** Values by which transformers turns a field off. */
 const off: Readonly<Record<string, readonly unknown[]>> = {
   top_h: [0],
-  typical_p: [1],
-  epsilon_cutoff: [0],
-  eta_cutoff: [0],
   diversity_penalty: [0],
   num_beam_groups: [1],
   guidance_scale: [1],
@@ -159,6 +156,9 @@ function samplingOf(fields: ReturnType<typeof fieldsOf>): Partial<Sampling> {
     topK: fields.number("top_k") || undefined,
     topP: fields.number("top_p"),
     minP: fields.number("min_p"),
+    typicalP: fields.number("typical_p"),
+    epsilonCutoff: fields.number("epsilon_cutoff"),
+    etaCutoff: fields.number("eta_cutoff"),
   });
 }
 

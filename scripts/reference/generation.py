@@ -3,10 +3,13 @@ batch of two of different lengths; and what its warpers keep of scores for sampl
 
 import torch
 from transformers.generation.logits_process import (
+    EpsilonLogitsWarper,
+    EtaLogitsWarper,
     MinPLogitsWarper,
     TemperatureLogitsWarper,
     TopKLogitsWarper,
     TopPLogitsWarper,
+    TypicalLogitsWarper,
 )
 
 from fixture import facts_of, randomize, write
@@ -91,6 +94,8 @@ scores = 3 * torch.randn(1, 40, generator=torch.Generator().manual_seed(3))
 scores[0, 7] = scores[0, 9]  # a tie
 kept = [{"temperature": 0.7}, {"topK": 5}, {"topP": 0.8}, {"temperature": 1.3, "topK": 12, "topP": 0.9}, {"topP": 0.05}]
 kept += [{"minP": 0.1}, {"temperature": 0.8, "topP": 0.9, "minP": 0.2}]
+kept += [{"typicalP": 0.7}, {"temperature": 1.5, "topK": 20, "typicalP": 0.2}, {"epsilonCutoff": 0.03}]
+kept += [{"epsilonCutoff": 0.99}, {"etaCutoff": 0.05}, {"temperature": 2.0, "typicalP": 0.95, "etaCutoff": 0.01}]
 
 
 def probabilities(c):
@@ -103,6 +108,12 @@ def probabilities(c):
         x = TopPLogitsWarper(c["topP"])(None, x)
     if "minP" in c:
         x = MinPLogitsWarper(c["minP"])(None, x)
+    if "typicalP" in c:
+        x = TypicalLogitsWarper(c["typicalP"])(None, x)
+    if "epsilonCutoff" in c:
+        x = EpsilonLogitsWarper(c["epsilonCutoff"])(None, x)
+    if "etaCutoff" in c:
+        x = EtaLogitsWarper(c["etaCutoff"])(None, x)
     return x.softmax(-1)[0]
 
 

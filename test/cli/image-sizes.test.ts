@@ -2,7 +2,7 @@
  * Models of images that are not square, from the command line: a ViT with a checkpoint that transformers wrote
  * (scripts/reference/strangers.py), and a segmenter.
  */
-import { readFileSync } from "node:fs";
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import sharp from "sharp";
@@ -121,6 +121,38 @@ describe("a model of tall images", () => {
     const found = await heddle("evaluate", model, ...trained, "--protocol", "knn", ...data, ...cpu);
     expect(found.err).toContain("images: 48 × 16, squash, bilinear, mean 0.5");
     expect(JSON.parse(found.out)).toMatchObject({ samples: 6 });
+  });
+});
+
+describe("a model of images of any size", () => {
+  const anySize = modelFile("any-size.ts");
+  const maps = (weights: string, ...args: string[]) => {
+    const at = ["features", "--image", images.wide, "--out", folder.at("any")];
+    return heddle("run", anySize, "--weights", weights, ...cpu, ...args, ...at);
+  };
+
+  it("takes the size from the stage, the command or the checkpoint's processor, and asks where none says", async () => {
+    const settings = ["--set", "workers=0", "--data", folder.at("classes"), "--runs", folder.at("runs")];
+    const trained = await heddle("train", anySize, "--stage", "classes", ...settings, "--device", "cpu");
+    expect([trained.status, trained.status === 0 ? "" : trained.err]).toEqual([0, ""]);
+    const weights = folder.at("runs", "any-size-classes");
+    rmSync(join(weights, "preprocessor_config.json"), { force: true });
+    expect(await maps(weights)).toMatchObject({
+      status: 1,
+      err: expect.stringContaining(
+        "takes images of 4*rows × 4*columns pixels (height × width): say which with --size, such as --size 224x320",
+      ),
+    });
+    const sized = await maps(weights, "--size", "12x20");
+    expect(sized.err).toContain("images: 12 × 20, squash");
+    expect(JSON.parse(sized.out)).toMatchObject([{ shape: [3, 5, 8] }]);
+    for (const wrong of ["12x18", "68x20"])
+      expect((await maps(weights, "--size", wrong)).err).toContain(`but --size asks for ${wrong.replace("x", " × ")}`);
+    const file = { image_processor_type: "ViTImageProcessor", size: { height: 8, width: 16 } };
+    writeFileSync(join(weights, "preprocessor_config.json"), JSON.stringify(file));
+    expect(JSON.parse((await maps(weights)).out)).toMatchObject([{ shape: [2, 4, 8] }]);
+    const fixed = await run("classify", "--image", images.wide, "--size", "24x16");
+    expect(fixed.err).toContain("takes images of 24 × 8 pixels (height × width), but --size asks for 24 × 16");
   });
 });
 

@@ -50,6 +50,9 @@ export interface GenerationFacts {
     readonly topK?: number;
     readonly topP?: number;
     readonly minP?: number;
+    readonly typicalP?: number;
+    readonly epsilonCutoff?: number;
+    readonly etaCutoff?: number;
   }[];
 }
 

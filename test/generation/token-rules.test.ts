@@ -98,11 +98,11 @@ describe("generation_config.json", () => {
   });
 
   it("names what is not applied, and refuses fields of another kind", () => {
-    expect(read({ do_sample: true, typical_p: 0.5, penalty_alpha: 0.6, bos_token_id: 1 })).toMatchObject({
+    expect(read({ do_sample: true, top_h: 0.5, penalty_alpha: 0.6, bos_token_id: 1 })).toMatchObject({
       tokens: { decoderStart: 1 },
       samples: true,
       unapplied: ["penalty_alpha"],
-      unappliedInSampling: ["typical_p"],
+      unappliedInSampling: ["top_h"],
     });
     expect(read({ constructor: 1, toString: 1 }).unapplied).toEqual(["constructor", "toString"]);
     expect(() => read({ eos_token_id: "2" })).toThrow("eos_token_id must be a token id or a list of them");

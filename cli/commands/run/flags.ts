@@ -4,7 +4,7 @@ import { weightDtypes } from "../../../compiler/index.ts";
 import { checkTypes, checkTypesFlag } from "../../check-types.ts";
 import { weightsOf } from "../../checkpoint.ts";
 import { helpStyle } from "../../help.ts";
-import { byteCount, collect, wholeNumber } from "../../option-values.ts";
+import { byteCount, collect, imageSize, wholeNumber } from "../../option-values.ts";
 
 /** Adds the flags of `RunOptions`. */
 export const runFlags = (command: Command, source: string): Command =>
@@ -31,6 +31,7 @@ export const runFlags = (command: Command, source: string): Command =>
         "pad",
       ]),
     )
+    .option("--size <height>x<width>", "size of the images, for a model of images of any size", imageSize)
     .option(...checkTypesFlag)
     .option("--json", "print JSON", false)
     .hook("preAction", async (_, chosen) => {

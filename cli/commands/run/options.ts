@@ -1,5 +1,5 @@
 /** The common options of all modes of `heddle run`. */
-import type { WeightDType } from "../../../compiler/index.ts";
+import type { ImageSize, WeightDType } from "../../../compiler/index.ts";
 import type { Geometry } from "../../../data/index.ts";
 
 export interface RunOptions {
@@ -12,6 +12,8 @@ export interface RunOptions {
   readonly batch: number;
   /** How images get the aspect ratio of the model's input; default as the mode has it. */
   readonly fit?: Geometry["fit"];
+  /** Height and width of images, for a model of any; default those that the checkpoint's processor makes. */
+  readonly size?: ImageSize;
   /**
    * Storage dtype of the weights; f16 is also the compute dtype where the device supports it. Accumulation is in f32
    * either way.

@@ -2,12 +2,15 @@
 import { existsSync } from "node:fs";
 import { extname } from "node:path";
 import {
+  type Dim,
   FileError,
   type Graph,
   type HostTensor,
   type ImageSize,
+  printDim,
   scaledSize,
   sizeOfSides,
+  sizeText,
   squareSide,
   UsageError,
 } from "../../../compiler/index.ts";
@@ -25,8 +28,13 @@ import {
   type Tiling,
 } from "../../../data/index.ts";
 import { imagenetPreprocessing, type PictureMode, type TileLimits } from "../../../dsl/index.ts";
+import { sizesOfSides } from "../../image-sides.ts";
 import { imagesText, shapeText, sourceText, tilingText } from "../../preprocessing-text.ts";
-import { type CheckpointPreprocessing, checkpointPreprocessing } from "../../preprocessor-config.ts";
+import {
+  type CheckpointPreprocessing,
+  checkpointImageSize,
+  checkpointPreprocessing,
+} from "../../preprocessor-config.ts";
 import { feedNamed } from "./feeds.ts";
 import { type NamedModel, say, storedWeights } from "./opened-model.ts";
 import type { RunOptions } from "./options.ts";
@@ -41,12 +49,21 @@ export function requirePictures(paths: readonly string[]): void {
   if (missing.length > 0) throw new FileError(`no such image: ${missing.map((path) => `"${path}"`).join(", ")}`);
 }
 
-/** The size of the input "pixels". Throws UsageError if it is symbolic. */
-function imageSize(graph: Graph): ImageSize {
+/**
+ * The size of the input "pixels"; of one with symbolic sides, the size asked for, else that of the checkpoint's
+ * processor. Throws UsageError if neither says, and for a size that the graph does not take.
+ */
+async function imageSize(graph: Graph, { size: asked, weights }: RunOptions): Promise<ImageSize> {
   const { axes } = feedNamed(graph, "pixels").type;
-  const [height, width] = ["row", "column"].map((name) => axes.find((a) => a.name === name)?.size);
-  if (typeof height === "number" && typeof width === "number") return sizeOfSides({ width, height });
-  throw new UsageError(`graph @${graph.name} leaves the size of "pixels" open: set it with --set`);
+  const [height, width] = ["row", "column"].map((name) => axes.find((a) => a.name === name)?.size) as [Dim, Dim];
+  const own = typeof height === "number" && typeof width === "number" ? sizeOfSides({ width, height }) : undefined;
+  const size = asked ?? own ?? (await checkpointImageSize(storedWeights(weights)));
+  const takes = `images of ${printDim(height)} × ${printDim(width)} pixels (height × width)`;
+  if (size === undefined)
+    throw new UsageError(`graph @${graph.name} takes ${takes}: say which with --size, such as --size 224x320`);
+  if (sizesOfSides([height, width], size)) return size;
+  const source = asked === undefined ? "the checkpoint's preprocessor_config.json makes" : "--size asks for";
+  throw new UsageError(`graph @${graph.name} takes ${takes}, but ${source} ${sizeText(size)}`);
 }
 
 /** How images become the input "pixels" of a model in a mode. */
@@ -66,11 +83,12 @@ export async function preprocessingFor(
   { name, model, config, given }: NamedModel,
   graph: Graph,
   mode: PictureMode,
-  { weights, fit: asked }: RunOptions,
+  options: RunOptions,
   shape: (geometry: Geometry) => string = shapeText,
 ): Promise<PicturePreprocessing> {
   const record = model?.preprocessing;
-  const size = imageSize(graph);
+  const { weights, fit: asked } = options;
+  const size = await imageSize(graph, options);
   const found = await checkpointPreprocessing(storedWeights(weights), size);
   const { mean, std } = found ?? record ?? imagenetPreprocessing;
   const ofRecord = record?.fit;
