@@ -7,22 +7,36 @@ import type { CompiledStep } from "./job.ts";
 
 type Figures = Readonly<Record<string, number>>;
 
+/** A step whose loss or gradient is not finite. */
+export class NonFiniteStepError extends UsageError {
+  readonly step: number;
+  constructor(message: string, step: number) {
+    super(message);
+    this.step = step;
+  }
+}
+
 /**
- * Throws UsageError for a loss, gradient norm or learning rate that is not finite, in every step including the last. A
- * gradient can be NaN while the loss is finite, and by then the parameters are NaN too, so this is checked before
+ * Throws NonFiniteStepError for a loss or gradient norm that is not finite, and UsageError for such a learning rate, in
+ * every step including the last. A gradient can be NaN while the loss is finite, and by then the parameters are NaN too, so this is checked before
  * anything is saved. With an adaptive loss scale, such a step was skipped and left the parameters intact; it ends the
  * run only when the scale cannot shrink further.
  */
 export function assertFiniteFigures(step: CompiledStep, number: number, figures: Figures): void {
   const { loss = Number.NaN, gradient_norm: norm = Number.NaN, rate = Number.NaN } = figures;
   if (!Number.isFinite(loss))
-    throw ended(`the loss of step ${number} is ${loss}`, "lower the learning rate or clip the gradient");
+    throw new NonFiniteStepError(
+      ended(`the loss of step ${number} is ${loss}`, "lower the learning rate or clip the gradient"),
+      number,
+    );
   if (!Number.isFinite(norm) && !canShrink(step, figures))
-    throw ended(`the gradient of step ${number} is not finite (its norm is ${norm}, the loss ${loss})`, remedy(step));
+    throw new NonFiniteStepError(
+      ended(`the gradient of step ${number} is not finite (its norm is ${norm}, the loss ${loss})`, remedy(step)),
+      number,
+    );
   if (!Number.isFinite(rate))
-    throw ended(
-      `the learning rate of step ${number} is ${rate}`,
-      "check the stage's learning rate schedule at this step",
+    throw new UsageError(
+      ended(`the learning rate of step ${number} is ${rate}`, "check the stage's learning rate schedule at this step"),
     );
 }
 
@@ -36,8 +50,7 @@ const remedy = ({ lossScale }: CompiledStep): string => {
     : `in f16 a gradient exceeds 65504 when multiplied by the loss scale ${lossScale.initial}: use a smaller lossScale, or precision "f32"`;
 };
 
-const ended = (what: string, hint: string): UsageError =>
-  new UsageError(`${what}: ${hint}; checkpoints from before this step are intact`);
+const ended = (what: string, hint: string): string => `${what}: ${hint}; checkpoints from before this step are intact`;
 
 /** Throws UsageError naming the first weight with an infinity or a NaN; running statistics can have one too. */
 export function assertFiniteWeights(weights: ReadonlyMap<string, HostTensor>): void {

@@ -4,7 +4,7 @@
  */
 import { join, startProgress } from "#host";
 import type { Backend, Store } from "../../backends/backend.ts";
-import type { HostTensor } from "../../compiler/index.ts";
+import { type HostTensor, UsageError } from "../../compiler/index.ts";
 import type { Json } from "../checkpoint/state-file.ts";
 import { oneRank, type Ranks } from "../collectives/index.ts";
 import { formatBytes } from "../file-errors.ts";
@@ -16,13 +16,14 @@ import type { WeightParts } from "../sharding/weight-parts.ts";
 import { openEventLog } from "../tensorboard.ts";
 import { type Best, bestStepFolder, openBestWeights } from "./best-weights.ts";
 import { figuresLog, unlogged } from "./figures-log.ts";
-import { assertFiniteWeights } from "./finite.ts";
+import { assertFiniteWeights, NonFiniteStepError } from "./finite.ts";
 import { inRanks, placeRank, type RankFigures } from "./in-ranks.ts";
 import type { CompiledStep, TrainingJob } from "./job.ts";
 import { requireBuilt, requireRunnable } from "./job-rules.ts";
 import { runSteps, type Session } from "./loop.ts";
 import { type LossPoint, readLosses } from "./losses.ts";
 import { idleClock, type LostTime, lostText } from "./lost-time.ts";
+import { nonFiniteSource } from "./non-finite-source.ts";
 import { compilePhases } from "./phases.ts";
 import { begin } from "./resume.ts";
 import { metricsFile } from "./run-folder.ts";
@@ -134,6 +135,13 @@ export async function train(given: TrainingJob, options: TrainOptions): Promise<
       ...(among && { ranks: among.figures }),
       ...found,
     };
+  } catch (error) {
+    if (!(error instanceof NonFiniteStepError) || share) throw error;
+    store.dispose(); // its memory is needed for a second one
+    const source = await nonFiniteSource({ job, options, phases, say }, error.step).catch((fault: unknown) => {
+      say(`not found: ${fault instanceof Error ? fault.message : fault}`);
+    });
+    throw source === undefined ? error : new UsageError(`${error.message}\n  the first such value is ${source}`);
   } finally {
     progress.dispose();
     await figures.dispose();

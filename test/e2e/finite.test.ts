@@ -16,7 +16,9 @@ import {
   defineStage,
   div,
   input,
+  log,
   lt,
+  mean,
   mul,
   type Params,
   type Stage,
@@ -25,11 +27,12 @@ import {
   state,
   sub,
   sum,
+  type Tensor,
   trainingStep,
 } from "../../dsl/index.ts";
 import { train } from "../../runtime/index.ts";
 import { gpuTest } from "../support/adapter.ts";
-import { tinyJob } from "../support/tiny-job.ts";
+import { tinyBatch, tinyJob } from "../support/tiny-job.ts";
 
 const root = mkdtempSync(join(tmpdir(), "heddle-finite-"));
 afterAll(() => rmSync(root, { recursive: true }));
@@ -49,8 +52,8 @@ async function run(backend: Backend, changes: Partial<Stage>) {
   const job = tinyJob(2, {
     step: trainingStep(stage),
     checkpointEvery: 1,
-    async *batches() {
-      for (let i = 1; ; i++) {
+    async *batches(cursor) {
+      for (let i = ((cursor as number | undefined) ?? 0) + 1; ; i++) {
         const t = i === 1 ? 1 : 0;
         yield { feeds: { t: hostTensor("f32", [{ name: "width", size: 3 }], Float32Array.of(1, t, 1)) }, next: i };
       }
@@ -71,6 +74,7 @@ const gradient =
   async (backend) => {
     const { message, saved, written } = await run(backend, { optimizer });
     expect(message).toMatch(/^the gradient of step 2 is not finite \(its norm is NaN, the loss \d\.\d+\): lower the/);
+    expect(message).toMatch(/\n {2}the first such value is an infinity in "w" \(div\), in the backward pass$/);
     expect([saved.length, written]).toEqual([1, false]);
   };
 
@@ -100,6 +104,67 @@ const causes: Readonly<Record<string, Cause>> = {
     expect(written).toBe(false);
   },
 };
+
+const rowsOf = (t: number, rows: number | undefined) =>
+  hostTensor(
+    "f32",
+    [...(rows ? [{ name: "batch", size: rows }] : []), { name: "width", size: 3 }],
+    new Float32Array(3 * (rows ?? 1)).fill(t),
+  );
+
+/** Trains on the values of t by step, without a checkpoint before the end, and returns the error's last line. */
+async function sourceOf(ts: readonly number[], loss: (p: Params) => { readonly loss: Tensor<never> }, accumulate = 1) {
+  const folder = mkdtempSync(join(root, "source-"));
+  const stage = defineStage({ name: "source", loss, optimizer: { rate: constantRate(1e-3) }, accumulate });
+  const job = tinyJob(ts.length / accumulate, {
+    step: trainingStep(stage),
+    checkpointEvery: 100,
+    async *batches() {
+      for (const [i, t] of ts.entries())
+        yield { feeds: { t: rowsOf(t, accumulate > 1 ? tinyBatch : undefined) }, next: i };
+    },
+  });
+  const error = await train(job, { folder, backend: referenceBackend(), note: () => {} }).catch((e: Error) => e);
+  return (error as Error).message.split("\n").at(-1);
+}
+
+const t = input("t", "f32", [width]);
+const logged = (p: Params) => {
+  const inner = p.scope("blocks.1");
+  const scaled = mul(inner.parameter("w", [width], constantInit(0.5)), t);
+  return { loss: sum(log(scaled), width) };
+};
+
+it("names the module and the line in which a value of the forward pass is first not finite", async () => {
+  const source = await sourceOf([2, 3, 0], logged);
+  expect(source).toMatch(
+    /^ {2}the first such value is an infinity in "blocks\.1" \(log\), in the forward pass, at .*finite\.test\.ts:\d+:\d+$/,
+  );
+});
+
+it("names it in any micro-batch", async () => {
+  const batch = axis("batch", "batch");
+  const ofRows = (p: Params) => {
+    const w = p.scope("blocks.1").parameter("w", [width], constantInit(0.5));
+    return { loss: mean(sum(log(mul(input("t", "f32", [batch, width]), w)), width), batch) };
+  };
+  expect(await sourceOf([2, 3, 4, 0], ofRows, 2)).toContain('an infinity in "blocks.1" (log), in the forward pass');
+});
+
+it("names an input that is not finite", async () => {
+  expect(await sourceOf([2, Number.NaN], logged)).toBe('  the first such value is a NaN in the input "t"');
+});
+
+it("names a state that the step before left not finite", async () => {
+  const counted = (p: Params) => {
+    const statistic = state("statistic", "f32", [width]);
+    const loss = sum(mul(mul(p.parameter("w", [width], constantInit(0.5)), t), statistic), width);
+    return { loss, updates: [{ name: "statistic", next: div(1, t), initial: 1 }] };
+  };
+  expect(await sourceOf([1, 0, 1], counted)).toBe(
+    '  the first such value is an infinity in "statistic", which the step before wrote',
+  );
+});
 
 it.each(Object.entries(causes))("reference: nothing is written of %s", (_, holds) => holds(referenceBackend()));
 
