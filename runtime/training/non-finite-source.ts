@@ -3,18 +3,19 @@
  * lost to it; so the steps since the last checkpoint are repeated on a fresh store, up to the one before it.
  */
 import type { Backend, Store } from "../../backends/backend.ts";
-import { fedInputs, isResident } from "../../backends/feeds.ts";
 import {
   type Graph,
   type HostTensor,
   inputName,
   isConstant,
+  isFeed,
   isGraphInput,
   locationOf,
   makeGraph,
   type Node,
   nodesOf,
   printLocation,
+  sourceOf,
   topological,
 } from "../../compiler/index.ts";
 import type { TrainingJob } from "./job.ts";
@@ -87,14 +88,17 @@ async function repeatedUntil(
   }
 }
 
+/** Inputs that a batch brings, rather than the store. */
+const isFed = (node: Node): boolean => isFeed(node) || sourceOf(node) === "random";
+
 /** The first value of a micro-batch that is not finite: an input, a parameter, or a result of the graph. */
 async function inStep(job: TrainingJob, backend: Backend, store: Store, feeds: Feeds): Promise<string | undefined> {
   const { graph } = job.step;
-  for (const node of fedInputs(graph)) {
+  for (const node of graph.inputs.filter(isFed)) {
     const fault = faultOf(feeds[inputName(node)]);
     if (fault) return `${fault} in the input "${inputName(node)}"`;
   }
-  for (const node of graph.inputs.filter(isResident)) {
+  for (const node of graph.inputs.filter((input) => !isFed(input))) {
     const fault = faultOf(await store.read(inputName(node)));
     if (fault) return `${fault} in "${inputName(node)}", which the step before wrote`;
   }
@@ -165,7 +169,7 @@ async function firstOf(nodes: readonly Node[], { job, backend, store, feeds }: P
   const { sizes, step } = job;
   const executable = await backend.compile(graph, { sizes, fixed: true, precision: step.precision });
   try {
-    const own = new Set(fedInputs(graph).map(inputName));
+    const own = new Set(graph.inputs.filter(isFed).map(inputName));
     const fed = Object.fromEntries(Object.entries(feeds).filter(([name]) => own.has(name)));
     const values = await executable.run(fed, store);
     for (const [i, node] of nodes.entries()) {
