@@ -215,7 +215,8 @@ function readValue(old: ConfigValue, text: string, setting: string): ConfigValue
   if (typeof old === "number") {
     const value = Number(text);
     if (text.trim() !== "" && Number.isFinite(value)) return value;
-    throw new UsageError(`--set ${setting}: expected a number`);
+    const sides = /^\d+x\d+$/.test(text) ? "; it is one number, for both sides if it is a size of images" : "";
+    throw new UsageError(`--set ${setting}: expected a number, such as ${old}${sides}`);
   }
   try {
     return JSON.parse(text) as ConfigValue;

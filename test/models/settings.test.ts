@@ -68,6 +68,11 @@ describe("a value", () => {
     ["internvit-6b", "mlp=2.5", "internvit-6b.mlp is 2.5; expected"],
     ["internvit-6b", "image=-14", "internvit-6b.image is -14; expected an integer from 1 to 16384"],
     ["internvit-6b", "image=225", "image 225 is not divisible by the patch size, 14"],
+    [
+      "internvit-6b",
+      "image=28x56",
+      "--set image=28x56: expected a number, such as 224; it is one number, for both sides",
+    ],
     ["internvit-6b", "positions=225", "positions 225 is not divisible by the patch size, 14"],
     ["internvit-6b", "dropPath=2", "internvit-6b.dropPath is 2; expected a number in [0, 1)"],
     ["internvit-6b", "dropPathRule=foo", 'internvit-6b.dropPathRule is "foo"; expected one of uniform, linear'],
