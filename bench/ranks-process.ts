@@ -2,7 +2,7 @@
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { loadJob, openRankDevice, parseDevice } from "../cli/index.ts";
+import { loadJob, openDevice, openRankDevice, parseDevice } from "../cli/index.ts";
 import { type ExchangeCosts, measureExchange, type Shard, train } from "../runtime/index.ts";
 import { joinRanks } from "../runtime/node-index.ts";
 import type { MeasuredStep } from "./ranks-forecast.ts";
@@ -13,6 +13,8 @@ export interface Order {
   readonly steps: number;
   readonly device: string;
   readonly shard?: Shard;
+  /** Threads of a rank on the CPU: as many with one rank as with all, so that their times can be compared. */
+  readonly threads: number;
   readonly out: string;
 }
 
@@ -23,7 +25,7 @@ export interface Found {
   readonly step: MeasuredStep;
 }
 
-const { job: source, set, steps, device, shard, out } = JSON.parse(process.argv[2]!) as Order;
+const { job: source, set, steps, device, shard, threads, out } = JSON.parse(process.argv[2]!) as Order;
 const ranks = await joinRanks(process.env, (message) => {
   if (message !== undefined) process.stderr.write(`${message}\n`);
   process.exit(1);
@@ -32,7 +34,9 @@ const { collectives } = ranks;
 const costs = collectives.size > 1 ? await measureExchange(collectives) : undefined;
 const { job, config } = await loadJob(source, set);
 const { finish: _, validate: __, ...built } = await job.build(config);
-const { backend } = await openRankDevice(parseDevice(device), ranks, { share: true });
+const choice = parseDevice(device);
+const { backend } =
+  choice === "cpu" ? await openDevice("cpu", { threads }) : await openRankDevice(choice, ranks, { share: true });
 const root = await ranks.decide(() => mkdtemp(join(tmpdir(), "heddle-ranks-")));
 const options = { backend, note: () => {}, ranks, ...(shard && { shard }) };
 // The first step of a run includes compilation, so the step time is the difference of two runs.

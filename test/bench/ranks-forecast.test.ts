@@ -24,6 +24,8 @@ it("a step is what ranks divide, what each does whole, and what they send", () =
     expect(told.seconds).toBeCloseTo(of(ranks).seconds, 10);
     expect(told.exchange).toBeCloseTo(of(ranks).exchange, 10);
   }
+  const [alone, shared] = [1, 2].map((perCore) => forecast(of(1), of(2), costs, 4, perCore).seconds);
+  expect(shared).toBeCloseTo(2 * alone!, 10);
   // Times that ranks disturbed give no step of less than nothing.
   const { seconds } = forecast({ ...of(1), seconds: 0.01 }, { ...of(2), seconds: 0.2, exchange: 0.2 }, costs, 4);
   expect(seconds).toBeGreaterThan(0);
