@@ -113,18 +113,32 @@ const rowsOf = (t: number, rows: number | undefined) =>
   );
 
 /** Trains on the values of t by step, without a checkpoint before the end, and returns the error's last line. */
-async function sourceOf(ts: readonly number[], loss: (p: Params) => { readonly loss: Tensor<never> }, accumulate = 1) {
+async function sourceOf(
+  ts: readonly number[],
+  loss: (p: Params) => { readonly loss: Tensor<never> },
+  accumulate = 1,
+  stopWhenRepeated?: AbortController,
+) {
+  let isRepeated = false;
   const folder = mkdtempSync(join(root, "source-"));
   const stage = defineStage({ name: "source", loss, optimizer: { rate: constantRate(1e-3) }, accumulate });
   const job = tinyJob(ts.length / accumulate, {
     step: trainingStep(stage),
     checkpointEvery: 100,
     async *batches() {
+      if (isRepeated) stopWhenRepeated?.abort();
+      isRepeated = true;
       for (const [i, t] of ts.entries())
         yield { feeds: { t: rowsOf(t, accumulate > 1 ? tinyBatch : undefined) }, next: i };
     },
   });
-  const error = await train(job, { folder, backend: referenceBackend(), note: () => {} }).catch((e: Error) => e);
+  const options = {
+    folder,
+    backend: referenceBackend(),
+    note: () => {},
+    ...(stopWhenRepeated && { signal: stopWhenRepeated.signal }),
+  };
+  const error = await train(job, options).catch((e: Error) => e);
   return (error as Error).message.split("\n").at(-1);
 }
 
@@ -153,6 +167,12 @@ it("names it in any micro-batch", async () => {
 
 it("names an input that is not finite", async () => {
   expect(await sourceOf([2, Number.NaN], logged)).toBe('  the first such value is a NaN in the input "t"');
+});
+
+it("names the step only where the run is asked to stop meanwhile", async () => {
+  const stop = new AbortController();
+  const source = await sourceOf([2, 3, 0], logged, 1, stop);
+  expect(source).toMatch(/^the loss of step 3 is -?Infinity: .* checkpoints from before this step are intact$/);
 });
 
 it("names a state that the step before left not finite", async () => {
