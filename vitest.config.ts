@@ -1,12 +1,19 @@
+import { globSync, readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { defineConfig } from "vitest/config";
 
+const tests = "test/**/*.test.ts";
+
+/** What a test file cannot undo at its end: modules replaced before they are loaded, and ops that all graphs then know. */
+const lasting = /\bvi\.(mock|doMock)\(|\bdefineOp\(|\/examples\/(ops|schedules)\//;
+
+const root = import.meta.dirname;
+const alone = globSync(tests, { cwd: root }).filter((file) => lasting.test(readFileSync(join(root, file), "utf8")));
+
 export default defineConfig({
   test: {
-    include: ["test/**/*.test.ts"],
-    // A process per file: Dawn and its drivers are native code with threads, which neither shares a process with
-    // another copy of itself nor lives in a worker thread, and an abort then costs one file and is told.
+    // Dawn and its drivers are native code with threads, which does not live in a worker thread.
     pool: "forks",
     // Half of a file's time is one thread's: two at a time even where there are two cores, for which vitest would take one.
     maxWorkers: Math.max(2, availableParallelism() - 1),
@@ -14,13 +21,22 @@ export default defineConfig({
     // Processes that tests start find the sources as an earlier one stripped and compiled them: half a second less for each.
     env: {
       HEDDLE_TUNING: "off",
-      NODE_COMPILE_CACHE: join(import.meta.dirname, "node_modules", ".cache", "heddle", "sources"),
+      NODE_COMPILE_CACHE: join(root, "node_modules", ".cache", "heddle", "sources"),
     },
     // Node strips the types of the sources itself, and keeps what it compiled, so that files start sooner.
     experimental: { viteModuleRunner: false },
+    setupFiles: "test/support/setup.ts",
     // SwiftShader compiles a large kernel in about a second of one core, and CI has two.
     testTimeout: 60_000,
     hookTimeout: 60_000,
     reporters: ["default", "./scripts/not-run-reporter.ts"],
+    projects: [
+      {
+        extends: true,
+        // Files follow each other in one process, which has loaded the sources and compiled their hot functions.
+        test: { name: "shared", include: [tests], exclude: alone, isolate: false, sequence: { groupOrder: 0 } },
+      },
+      { extends: true, test: { name: "alone", include: alone, sequence: { groupOrder: 1 } } },
+    ],
   },
 });

@@ -1,9 +1,10 @@
 /** Real Chromium for tests: one browser and one server a file; pages are bundled by Vite and their functions called from here. */
-import type { Browser, BrowserContext, Page } from "playwright-core";
-import { afterAll, test as base } from "vitest";
+import type { BrowserContext, Page } from "playwright-core";
+import { test as base } from "vitest";
 import { bundleModule } from "../../scripts/browser/bundle.ts";
 import { NoChromium, startChromium } from "../../scripts/browser/chromium.ts";
 import { type Files, type Served, type ServeOptions, serve } from "../../scripts/browser/serve.ts";
+import { onceAFile } from "../support/once-a-file.ts";
 
 /** The exports of a page's module that are functions, called from the test; arguments and results are copied. */
 export type OpenedPage<M> = {
@@ -28,9 +29,15 @@ export type BrowserFixture = {
   serve(files: Files, options?: ServeOptions): Promise<Served>;
 };
 
-let browser: Promise<Browser> | undefined;
-let pages: Promise<Served> | undefined;
-const bundled = new Map<string, Promise<void>>();
+const openBrowser = onceAFile(
+  () => startChromium(["--js-flags=--expose-gc", "--enable-precise-memory-info"]),
+  (browser) => browser.close(),
+);
+/** The server of the pages, and the modules that it has. */
+const openPages = onceAFile(
+  async () => ({ site: await serve(new Map()), bundled: new Map<string, Promise<void>>() }),
+  ({ site }) => site.close(),
+);
 
 /** On this platform the development dependencies carry a Chromium, so that its absence is a failure. */
 const mustRun = process.platform === "linux" && process.arch === "x64" && process.env.CI !== undefined;
@@ -38,12 +45,10 @@ const mustRun = process.platform === "linux" && process.arch === "x64" && proces
 /** `test` in real Chromium; where there is none, it is reported as not run with the reason. */
 export const browserTest = base.extend<{ chromium: BrowserFixture }>({
   chromium: async ({ skip }, use) => {
-    const started = await (browser ??= startChromium(["--js-flags=--expose-gc", "--enable-precise-memory-info"])).catch(
-      (cause: unknown) => {
-        if (mustRun || !(cause instanceof NoChromium)) throw cause;
-        return cause;
-      },
-    );
+    const started = await openBrowser().catch((cause: unknown) => {
+      if (mustRun || !(cause instanceof NoChromium)) throw cause;
+      return cause;
+    });
     if (started instanceof NoChromium) return skip(started.message);
     const context = await started.newContext();
     const faults: string[] = [];
@@ -58,7 +63,7 @@ export const browserTest = base.extend<{ chromium: BrowserFixture }>({
       context,
       visit,
       async open<M>(module: string, options: { readonly allow?: RegExp } = {}): Promise<OpenedPage<M>> {
-        const site = await (pages ??= serve(new Map()));
+        const { site, bundled } = await openPages();
         if (!bundled.has(module)) bundled.set(module, bundle(site, module));
         await bundled.get(module);
         const page = await visit(`${site.url}${module}/`, options);
@@ -109,8 +114,3 @@ async function callIn(page: Page, name: string, args: readonly unknown[]) {
     [name, args] as const,
   );
 }
-
-afterAll(async () => {
-  await (await browser?.catch(() => undefined))?.close();
-  await (await pages)?.close();
-});

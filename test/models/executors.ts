@@ -5,6 +5,7 @@ import { referenceBackend } from "../../backends/reference/index.ts";
 import { webgpuBackend } from "../../backends/webgpu/index.ts";
 import { type Graph, type HostTensor, inputName } from "../../compiler/index.ts";
 import { softwareDevice } from "../support/adapter.ts";
+import { onceAFile } from "../support/once-a-file.ts";
 
 export interface Executor {
   readonly name: string;
@@ -18,19 +19,14 @@ export const executors: readonly Executor[] = [
   { name: "cpu", make: () => cpuBackend(), tolerance: 1e-4 },
 ];
 
+/** One for a test file, so that pipelines are compiled once; the adapter goes with the file, not with its users. */
+const softwareBackend = onceAFile(async () => ({ ...webgpuBackend(await softwareDevice()), dispose: () => {} }));
+
 /** With kernels on the software adapter, which takes a second or so to compile a large one. */
 export const allExecutors: readonly Executor[] = [
   ...executors,
   { name: "webgpu", make: softwareBackend, tolerance: 1e-4 },
 ];
-
-let software: Promise<Backend> | undefined;
-
-/** One for a test file, so that pipelines are compiled once; the adapter goes with the file, not with its users. */
-function softwareBackend(): Promise<Backend> {
-  software ??= softwareDevice().then((device) => ({ ...webgpuBackend(device), dispose: () => {} }));
-  return software;
-}
 
 export async function storeWith(backend: Backend, values: ReadonlyMap<string, HostTensor>): Promise<Store> {
   const store = backend.createStore();

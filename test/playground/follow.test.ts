@@ -8,9 +8,14 @@ const later = <T>() => Promise.withResolvers<T>();
 /** Calls of the compile worker that were not answered yet, oldest first. */
 let asked: { readonly name: string; readonly given: readonly unknown[]; answer(with_: object): void }[] = [];
 
+/** What waits for a worker that no test answers must not run in another file. */
+const timers: NodeJS.Timeout[] = [];
+
 beforeEach(() => {
   asked = [];
-  vi.stubGlobal("window", globalThis);
+  vi.stubGlobal("window", {
+    setTimeout: (run: () => void, ms: number) => timers[timers.push(setTimeout(run, ms)) - 1],
+  });
   vi.stubGlobal("document", { baseURI: "http://localhost/" });
   vi.stubGlobal("Worker", function worker() {
     let answer: (event: { data: object }) => void;
@@ -22,7 +27,10 @@ beforeEach(() => {
     };
   });
 });
-afterEach(() => vi.unstubAllGlobals());
+afterEach(() => {
+  vi.unstubAllGlobals();
+  for (const timer of timers.splice(0)) clearTimeout(timer);
+});
 
 const model = { stages: [], graphs: [] };
 

@@ -1,9 +1,10 @@
 /** WebGPU devices for tests: one software device per test file, and a validating device without hardware. */
-import { afterAll, test as base } from "vitest";
+import { test as base } from "vitest";
 import { requestDevice } from "../../backends/webgpu/runtime/adapter.ts";
 import type { GpuDevice } from "../../backends/webgpu/runtime/device.ts";
 import { requestNullDevice } from "../../backends/webgpu/runtime/null-device.ts";
 import { UnsupportedError } from "../../compiler/index.ts";
+import { onceAFile } from "./once-a-file.ts";
 
 /** A device, or why this machine has none. */
 type Opened = { readonly device: GpuDevice } | { readonly missing: string };
@@ -11,8 +12,17 @@ type Opened = { readonly device: GpuDevice } | { readonly missing: string };
 /** On these platforms the development dependencies include a software adapter, so that its absence is a failure. */
 const mustRun = process.platform === "linux" && process.arch === "x64";
 
-let software: Promise<Opened> | undefined;
-let validating: Promise<GpuDevice> | undefined;
+const openSoftware = onceAFile(
+  (): Promise<Opened> =>
+    requestDevice({ prefer: "software" }).then(
+      (device) => ({ device }),
+      (cause: unknown) => {
+        if (mustRun || !(cause instanceof UnsupportedError)) throw cause;
+        return { missing: cause.message };
+      },
+    ),
+  (opened) => "device" in opened && opened.device.dispose(),
+);
 
 /**
  * The software device of this test file, opened on the first call and disposed of after the last test. Throws
@@ -25,10 +35,7 @@ export async function softwareDevice(): Promise<GpuDevice> {
 }
 
 /** The validating device of this test file: shaders and commands are checked, but not executed. */
-export function validatingDevice(): Promise<GpuDevice> {
-  validating ??= requestNullDevice();
-  return validating;
-}
+export const validatingDevice: () => Promise<GpuDevice> = onceAFile(requestNullDevice, (device) => device.dispose());
 
 /**
  * `test` with a `gpu` in its context: the software device of this file. Without one, the test is reported as skipped
@@ -41,21 +48,4 @@ export const gpuTest = base.extend<{ gpu: GpuDevice }>({
     await use(opened.device);
     opened.device.check(); // attributes an error that nobody awaited to the test that caused it
   },
-});
-
-function openSoftware(): Promise<Opened> {
-  software ??= requestDevice({ prefer: "software" }).then(
-    (device) => ({ device }),
-    (cause: unknown) => {
-      if (mustRun || !(cause instanceof UnsupportedError)) throw cause;
-      return { missing: cause.message };
-    },
-  );
-  return software;
-}
-
-afterAll(async () => {
-  const opened = await software?.catch(() => undefined);
-  if (opened && "device" in opened) opened.device.dispose();
-  (await validating?.catch(() => undefined))?.dispose();
 });
