@@ -173,7 +173,7 @@ it("names it in a long step, where a value of its module that comes later is fin
     const keys = log(mul(one, t));
     let values = one;
     for (let i = 0; i < 40; i++) values = mul(add(values, 1), 0.5);
-    return { loss: sum(mul(mul(mul(other, 2), values), keys), width) };
+    return { loss: sum(mul(mul(mul(other, 2), keys), values), width) };
   };
   expect(await sourceOf([2, 3, 0], long)).toContain('an infinity in "blocks.1" (log), in the forward pass');
 });
