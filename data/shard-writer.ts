@@ -101,10 +101,13 @@ async function entriesOf(raw: RawSample, key: string): Promise<Uint8Array> {
 
 const encoder = new TextEncoder();
 
+/** A text as one line: what is blank around a line break becomes a space. */
+const onOneLine = (text: string): string => text.replace(/\s+/g, (blank) => (/[\r\n]/.test(blank) ? " " : blank));
+
 /** The files of a sample by extension: image, captions one per line, and JSON. */
 async function filesOf(raw: RawSample): Promise<readonly (readonly [string, Uint8Array])[]> {
   const [language, texts] = Object.entries(raw.texts ?? {})[0] ?? [];
-  const lines = texts?.map((text) => text.replace(/\s*[\r\n]+\s*/g, " "));
+  const lines = texts?.map(onOneLine);
   const said = {
     ...raw.fields,
     ...(raw.id === undefined ? {} : { id: raw.id }),

@@ -31,15 +31,20 @@ export function filterWork(svg: string, sides: Sides): number {
   const pixels = sides.width * sides.height;
   const view = viewOf(elements[0], svg, sides);
   const workOf = new Map<XmlElement, number>();
+  const filters = new Map<XmlElement, number>();
 
   const ofFilter = (filter: XmlElement): number => {
+    const known = filters.get(filter);
+    if (known !== undefined) return known;
     const primitives = filter.children.reduce((sum, one) => sum + primitiveWork(one, sides.width / view.width), 0);
-    return primitives * pixels * regionShare(filter, view);
+    const work = primitives * pixels * regionShare(filter, view);
+    filters.set(filter, work);
+    return work;
   };
   const ofValue = (value: string): number => {
-    const ids = [...value.matchAll(/url\(\s*["']?[^"')]*#([^"')\s]+)/g)].map(([, id]) => byId.get(id!));
-    const functions = value.match(/[a-z-]+\(/g)?.filter((name) => name !== "url(").length ?? 0;
-    return ids.reduce((sum, one) => sum + (one === undefined ? 0 : ofFilter(one)), 2 * functions * pixels);
+    const named = idsIn(value).flatMap((id) => byId.get(id) ?? []);
+    const functions = value.replace(address, "").match(filterFunction)?.length ?? 0;
+    return named.reduce((sum, filter) => sum + ofFilter(filter), 2 * functions * pixels);
   };
   const ofElement = (element: XmlElement, depth: number): number => {
     const known = workOf.get(element);
@@ -56,6 +61,17 @@ export function filterWork(svg: string, sides: Sides): number {
   const styled = elements.reduce((sum, { name, text }) => sum + (name === "style" ? ofValue(declared(text)) : 0), 0);
   return (elements[0] ? ofElement(elements[0], 0) : 0) + styled * elements.length; // a rule may match every element
 }
+
+// These patterns take linear time: a match never begins inside of what another attempt has read.
+const filterFunction = /(?<![a-z-])[a-z-]+\(/g;
+const address = /url\(\s*(?:"([^"]*)|'([^']*)|([^"'()\s]*))/g;
+
+/** The ids in url(#id), url('#id') and url(file.svg#id). */
+const idsIn = (value: string): string[] =>
+  [...value.matchAll(address)].flatMap(([, double, single, plain]) => {
+    const [, id] = (double ?? single ?? plain!).split("#", 2);
+    return id === undefined ? [] : [id.trim()];
+  });
 
 /** The values of `filter` of an element: its attribute, and its style. */
 const filterValues = ({ attributes }: XmlElement): readonly string[] =>

@@ -23,7 +23,7 @@ export async function readVideos(folder: string): Promise<readonly Video[]> {
   for (const className of await foldersOf(folder))
     for (const name of await foldersOf(join(folder, className))) {
       const place = join(folder, className, name);
-      const frames = (await readdir(place)).filter(isPicture).sort(new Intl.Collator("en", { numeric: true }).compare);
+      const frames = (await readdir(place)).filter(isPicture).sort().sort(byNumber); // equal numbers keep their order
       if (frames.length > 0) videos.push({ name: place, className, frames: frames.map((frame) => join(place, frame)) });
     }
   if (videos.length > 0) return videos;
@@ -31,6 +31,8 @@ export async function readVideos(folder: string): Promise<readonly Video[]> {
     `"${folder}" contains no videos: each class must be a folder, and each video a folder of frames in it`,
   );
 }
+
+const byNumber = new Intl.Collator("en", { numeric: true }).compare;
 
 const foldersOf = async (folder: string): Promise<readonly string[]> =>
   (await readdir(folder, { withFileTypes: true }))

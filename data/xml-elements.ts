@@ -51,13 +51,25 @@ function tagEnd(text: string, at: number): number {
   return -1;
 }
 
-const attribute = /([^\s=/"'<>]+)\s*=\s*(?:"([^"]*)"|'([^']*)')/g;
+/** Linear: a name is tried from its first character only. */
+const attribute = /(?<![^\s=/"'<>])([^\s=/"'<>]+)\s*=\s*(?:"([^"]*)"|'([^']*)')/g;
 
 function attributesOf(tag: string): Record<string, string> {
   const attributes: Record<string, string> = Object.create(null);
-  for (const [, name, double, single] of tag.matchAll(attribute)) attributes[plain(name!)] = double ?? single ?? "";
+  for (const [, name, double, single] of tag.matchAll(attribute))
+    attributes[plain(name!)] = decoded(double ?? single ?? "");
   return attributes;
 }
+
+const predefined: Readonly<Record<string, string>> = { lt: "<", gt: ">", amp: "&", quot: '"', apos: "'" };
+
+/** Text with its character references replaced, and the entities that XML predefines; others stay. */
+const decoded = (text: string): string =>
+  text.replace(/&(?:#(\d{1,7})|#x([\da-f]{1,6})|([a-z]{2,4}));/gi, (whole, decimal, hex, name) => {
+    if (name !== undefined) return Object.hasOwn(predefined, name) ? predefined[name]! : whole;
+    const code = decimal === undefined ? Number.parseInt(hex, 16) : Number(decimal);
+    return code <= 0x10ffff ? String.fromCodePoint(code) : whole;
+  });
 
 function textAt(text: string, at: number): string {
   const from = /^\s*<!\[CDATA\[/.exec(text.slice(at, at + 100))?.[0].length;

@@ -23,7 +23,7 @@ const fewestOfMatrix = 9;
  * A contraction without enough operand reuse for a matrix product: each result reads its own part of an operand. A row
  * times a long matrix still counts as a matrix product, since all results share the row.
  */
-export function isDotProduct(node: Node): boolean {
+function isDotProduct(node: Node): boolean {
   if (kindOf(node) !== "contraction") return false;
   const [a, b] = [node.operands[0]!, node.operands[1]!];
   const own = (x: Node, y: Node) =>

@@ -84,7 +84,7 @@ export interface Fusion {
 }
 
 /** A constant tensor of rank 1 or more, which is stored in memory. */
-export const isTable = (n: Node) => isConstant(n) && n.type.axes.length > 0;
+const isTable = (n: Node) => isConstant(n) && n.type.axes.length > 0;
 
 /** Bytes of a value at typical sizes. */
 export const bytesOf = (node: Node): number => typicalSpan(node.type.axes) * dtypeBytes[node.type.dtype];

@@ -12,7 +12,7 @@ export const deviceElementBytes = (dtype: DType): number => (dtype === "bool" ? 
 export const isFloat = (dtype: DType): boolean => dtype === "f32" || dtype === "f16";
 
 /** The smallest and largest finite number of each dtype. */
-const ranges: Readonly<Record<DType, readonly [number, number]>> = {
+export const finiteRange: Readonly<Record<DType, readonly [number, number]>> = {
   f32: [-3.4028234663852886e38, 3.4028234663852886e38],
   f16: [-65504, 65504],
   i32: [-(2 ** 31), 2 ** 31 - 1],
@@ -25,7 +25,7 @@ const ranges: Readonly<Record<DType, readonly [number, number]>> = {
  * infinite or nan.
  */
 export function misfit(dtype: DType, value: number): { readonly message: string; readonly hint: string } | undefined {
-  const [low, high] = ranges[dtype];
+  const [low, high] = finiteRange[dtype];
   if (isFloat(dtype)) {
     const rounded = dtype === "f16" ? Math.f16round(value) : Math.fround(value);
     if (!Number.isFinite(value) || Number.isFinite(rounded)) return undefined;
@@ -46,6 +46,6 @@ export function castValue(value: number, from: DType, to: DType): number {
   if (to === "bool") return value !== 0 ? 1 : 0;
   if (to !== "i32" && to !== "u32") return value;
   if (!isFloat(from)) return to === "i32" ? value | 0 : value >>> 0;
-  const [low, high] = ranges[to];
+  const [low, high] = finiteRange[to];
   return Number.isNaN(value) ? 0 : Math.trunc(Math.min(Math.max(value, low), high)) + 0; // + 0: no -0
 }

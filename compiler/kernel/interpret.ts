@@ -116,7 +116,10 @@ type Numbers = Readonly<Record<string, number>>;
 
 const indexCodes = new WeakMap<Expr, (sizes: Numbers, variables: Numbers) => number>();
 
-/** The value of an index expression, such as a grid dimension, that depends on sizes and the given variables only. */
+/**
+ * The value of an index expression, such as a grid dimension, that depends on sizes and the given variables only. Throws
+ * InternalError for one that is not given.
+ */
 export function evaluateIndex(e: Expr, sizes: Numbers = {}, variables: Numbers = {}): number {
   if (e.kind === "const") return e.value;
   let code = indexCodes.get(e);
@@ -129,7 +132,11 @@ function indexCode(e: Expr): (sizes: Numbers, variables: Numbers) => number {
   const value = exprs.scalar(e);
   const names = exprs.scalars.names;
   return (sizes, variables) => {
-    const scalars = Float64Array.from(names, (name) => variables[name] ?? Number.NaN);
+    const scalars = Float64Array.from(names, (name) => {
+      const value = variables[name];
+      if (value === undefined) throw new InternalError(`the variable ${name} has no value`); // NaN would become 0
+      return value;
+    });
     return value({ scalars, vectors: [], memory: [], races: [], accessor: 0, sizes });
   };
 }

@@ -29,7 +29,7 @@ export interface KernelCode {
 }
 
 /** The subgroup operation of a statement: always the whole value (verifyKernel), so a statement pauses at most once. */
-export const collectiveValue = (s: Stmt) => (isBinding(s) && s.value.kind === "subgroup" ? s.value : undefined);
+const collectiveValue = (s: Stmt) => (isBinding(s) && s.value.kind === "subgroup" ? s.value : undefined);
 
 /** The workgroup_any of a statement. */
 export const askedOfAll = (s: Stmt) => (isBinding(s) && s.value.kind === "any" ? s.value : undefined);

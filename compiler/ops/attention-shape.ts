@@ -73,7 +73,7 @@ export const variants: readonly Variant[] = [variant(false), variant(true)];
 /** The variant for these operands. */
 export const variantOf = ({ bias }: { readonly bias?: unknown }): Variant => variants[bias === undefined ? 0 : 1]!;
 
-export const attentionRoles: Readonly<Record<keyof Given<unknown>, OperandRole>> = {
+const attentionRoles: Readonly<Record<keyof Given<unknown>, OperandRole>> = {
   q: "factor",
   k: "factor",
   v: "factor",
@@ -257,7 +257,7 @@ export const vT = tensorType("f32", [
   { name: "h", size: 2 },
   { name: "w", size: 3 },
 ]);
-export const maskT = tensorType("bool", [
+const maskT = tensorType("bool", [
   { name: "q", size: 3 },
   { name: "k", size: 5 },
 ]);

@@ -25,7 +25,7 @@ export * from "./movement.ts";
 export { type MovementSpec, movement } from "./movement-kind.ts";
 export * from "./normalization.ts";
 export * from "./online-softmax.ts";
-export { dequantizeInt4, dequantizeInt8, type IntegerBits, integerExcess } from "./quantization.ts";
+export { dequantizeInt4, dequantizeInt8, type IntegerBits } from "./quantization.ts";
 export { type Reduction, type ReductionSpec, reduction } from "./reduction-kind.ts";
 export * from "./reductions.ts";
 export * from "./sources.ts";

@@ -8,7 +8,7 @@ import { constant, table } from "./sources.ts";
 export type IntegerBits = 8 | 4;
 
 /** The bias of stored integers: words hold excess-2^(bits-1) integers, not two's complement. */
-export const integerExcess = (bits: IntegerBits): number => 2 ** (bits - 1);
+const integerExcess = (bits: IntegerBits): number => 2 ** (bits - 1);
 
 /** The bits of 2^23 as an f32: or-ing an integer into its low mantissa bits adds that integer. */
 const unitsOfFraction = "0x4b000000u";

@@ -5,6 +5,7 @@
  * it is normalized. Each op's record (`half`) states its policy.
  */
 import type { Pass } from "../driver/index.ts";
+import { finiteRange } from "../ir/dtype.ts";
 import { type Graph, inputName, isGraphInput, makeGraph, nodesOf, usersOf } from "../ir/graph.ts";
 import { intern, type Node } from "../ir/node.ts";
 import {
@@ -65,7 +66,7 @@ const follows = (node: Node): boolean =>
   policyOf(node) === "as_operands" || policyOf(node) === "as_operands_but_streams";
 
 /** The largest and (about) the smallest positive f16: constants beyond them need f32. */
-const range = { largest: 65504, smallest: 6e-8 } as const;
+const range = { largest: finiteRange.f16[1], smallest: 6e-8 } as const;
 
 /** A view of a state, as trained parameters are of their arenas: it stays f32 and is converted where it is used. */
 const isHeld = (node: Node): boolean =>

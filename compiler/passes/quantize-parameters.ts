@@ -47,7 +47,7 @@ const fewestElements = 2048;
  *     parameter w : f32[out=64, in=64]   becomes   (integer of a word - 8) * scale, from
  *     parameter w:int4 : u32[out=64, block=2, word=4] and parameter w:int4.scale : f16[out=64, block=2]
  */
-export function quantizeParameters(
+function quantizeParameters(
   graph: Graph,
   bits: IntegerBits,
   which: (parameter: Node) => boolean = () => true,

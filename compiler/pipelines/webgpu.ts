@@ -91,7 +91,7 @@ export const planForm: Form<FusionPlan> = {
   parse: parsePlan,
 };
 
-export const memoryForm: Form<PlannedMemory> = {
+const memoryForm: Form<PlannedMemory> = {
   name: "memory plan",
   print: printMemory,
   verify: verifyPlan,
@@ -106,7 +106,7 @@ export const scheduleForm: Form<ScheduledPlan> = {
 };
 
 /** Verified after each stage only at CHECK=all, to find the stage that breaks a kernel: it takes 15 % of a compile. */
-export const loweredForm: Form<LoweredPlan> = {
+const loweredForm: Form<LoweredPlan> = {
   name: "kernels",
   print: printLowered,
   verify: (plan, stage, check) => check === "all" && verifyLowered(plan, stage),

@@ -3,7 +3,7 @@ import type { Sides } from "../../compiler/index.ts";
 import { type ImageSource, imageSides } from "../images.ts";
 import type { RawSample } from "../samples.ts";
 
-const segmenter = new Intl.Segmenter(undefined, { granularity: "word" });
+const segmenter = new Intl.Segmenter("en", { granularity: "word" });
 
 /**
  * Word count in any language: Chinese, Japanese and Thai, which have no spaces, are segmented with ICU's dictionaries.

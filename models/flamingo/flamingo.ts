@@ -101,7 +101,7 @@ type Ids = Tensor<"batch" | "token">;
 export type Media = Tensor<"batch" | "media" | "frame" | "place" | "embed">;
 
 /** The input of image features; the number of images is symbolic. */
-export const mediaInput = (c: FlamingoConfig): Media =>
+const mediaInput = (c: FlamingoConfig): Media =>
   input("vision", "f32", [
     axis("batch", "batch"),
     axis("media", symbol("media")),

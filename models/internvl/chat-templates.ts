@@ -60,7 +60,7 @@ export const plainTemplate: ChatTemplate = {
 };
 
 /** The templates for inference. */
-export const chatTemplates: readonly ChatTemplate[] = [vicunaTemplate, internlmTemplate, bareTemplate];
+const chatTemplates: readonly ChatTemplate[] = [vicunaTemplate, internlmTemplate, bareTemplate];
 
 /** The templates for inference, with the default first. */
 export const templatesFrom = (first: ChatTemplate): readonly ChatTemplate[] => [

@@ -81,9 +81,12 @@ export function launchIn(environment: Environment): Launch | string | undefined 
 
 /** What Slurm says of node number `node`: "2(x3),1" is 2 tasks on each of the first three nodes, and 1 on the fourth. */
 function tasksOfNode(text: string, node: number): string | undefined {
-  const counts = text.split(",").flatMap((part) => {
+  let end = 0;
+  for (const part of text.split(",")) {
     const [, count, times = "1"] = /^(\d+)(?:\(x(\d+)\))?$/.exec(part) ?? [];
-    return count === undefined ? [] : new Array<string>(Number(times)).fill(count);
-  });
-  return counts[node];
+    if (count === undefined) continue;
+    end += Number(times);
+    if (node < end) return count;
+  }
+  return undefined;
 }

@@ -47,9 +47,9 @@ export function checkSampling(sampling: Sampling): void {
 }
 
 /**
- * Probabilities after temperature, top-k, top-p, min-p, typical-p, epsilon and eta cutoff, in this order, which is that
- * of transformers; 0 for tokens cut off. Ties with the k-th token
- * are kept; top-p cuts ties as transformers does, and the likeliest token always stays.
+ * Probabilities [vocabulary] of scores [vocabulary] after temperature, top-k, top-p, min-p, typical-p, epsilon and eta
+ * cutoff, in this order, which is that of transformers; 0 for tokens cut off. Ties with the k-th token are kept; top-p
+ * cuts ties as transformers does, and the likeliest token always stays.
  */
 export function keptProbabilities(scores: Float64Array, sampling: Sampling): Float64Array {
   const { temperature = 1, topK, topP = 1, minP = 0, typicalP = 1, epsilonCutoff = 0, etaCutoff = 0 } = sampling;

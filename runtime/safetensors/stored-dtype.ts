@@ -1,5 +1,5 @@
 /** The element types of safetensors files, and their conversion to and from host arrays. */
-import { type DType, type HostData, InternalError, UnsupportedError } from "../../compiler/index.ts";
+import { type DType, finiteRange, type HostData, InternalError, UnsupportedError } from "../../compiler/index.ts";
 
 /**
  * For each stored type, the bytes per element and the default host dtype. Types wider than any host dtype are narrowed;
@@ -101,8 +101,7 @@ const halfDecoders: Partial<Record<StoredDType, Partial<Record<"f32" | "f16", Ha
       for (let i = 0; i < halves.length; i++) {
         const half = table[halves[i]!]!;
         bits[at + i] = half;
-        if ((half & 0x7fff) === 0x7c00)
-          refuseNewInfinity(widenBFloat16(halves.subarray(i, i + 1))[0]!, i, "f16", 65504);
+        if ((half & 0x7fff) === 0x7c00) refuseNewInfinity(widenBFloat16(halves.subarray(i, i + 1))[0]!, i, "f16");
       }
     },
   },
@@ -175,7 +174,7 @@ function toFloat16(values: FloatSource): Float16Array {
   const out = new Float16Array(values);
   const bits = new Uint16Array(out.buffer);
   for (let i = 0; i < bits.length; i++) {
-    if ((bits[i]! & 0x7fff) === 0x7c00) refuseNewInfinity(values[i]!, i, "f16", 65504);
+    if ((bits[i]! & 0x7fff) === 0x7c00) refuseNewInfinity(values[i]!, i, "f16");
   }
   return out;
 }
@@ -185,13 +184,16 @@ function toFloat32(values: FloatSource): Float32Array {
   const out = new Float32Array(values);
   const bits = new Uint32Array(out.buffer);
   for (let i = 0; i < bits.length; i++) {
-    if ((bits[i]! & 0x7fffffff) === 0x7f800000) refuseNewInfinity(values[i]!, i, "f32", 3.4028234663852886e38);
+    if ((bits[i]! & 0x7fffffff) === 0x7f800000) refuseNewInfinity(values[i]!, i, "f32");
   }
   return out;
 }
 
-function refuseNewInfinity(value: number, index: number, dtype: string, largest: number): void {
-  if (Number.isFinite(value)) throw new ValueFault(index, `${value} is outside the range of ${dtype} (±${largest})`);
+const largestFinite = { f32: finiteRange.f32[1], f16: finiteRange.f16[1], bf16: 3.3895313892515355e38 } as const;
+
+function refuseNewInfinity(value: number, index: number, dtype: keyof typeof largestFinite): void {
+  if (!Number.isFinite(value)) return;
+  throw new ValueFault(index, `${value} is outside the range of ${dtype} (±${largestFinite[dtype]})`);
 }
 
 /** Rounds to the nearest bfloat16, ties to even, as PyTorch does; NaN stays NaN. */
@@ -203,7 +205,7 @@ function toBFloat16(values: FloatSource): Uint16Array {
     const x = bits[i]!;
     const isNotANumber = (x & 0x7fffffff) > 0x7f800000;
     out[i] = isNotANumber ? (x >>> 16) | 0x40 : (x + 0x7fff + ((x >>> 16) & 1)) >>> 16;
-    if ((out[i]! & 0x7fff) === 0x7f80) refuseNewInfinity(floats[i]!, i, "bf16", 3.3895313892515355e38);
+    if ((out[i]! & 0x7fff) === 0x7f80) refuseNewInfinity(floats[i]!, i, "bf16");
   }
   return out;
 }

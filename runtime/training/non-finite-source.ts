@@ -4,6 +4,8 @@
  */
 import type { Backend, Store } from "../../backends/backend.ts";
 import {
+  deviceBytes,
+  dimValue,
   type Graph,
   type HostTensor,
   inputName,
@@ -15,8 +17,10 @@ import {
   type Node,
   nodesOf,
   printLocation,
+  type Sizes,
   sourceOf,
   topological,
+  usersOf,
 } from "../../compiler/index.ts";
 import type { TrainingJob } from "./job.ts";
 import { randomFeeds } from "./random-feeds.ts";
@@ -45,13 +49,8 @@ export async function nonFiniteSource(run: Repeatable, number: number): Promise<
   try {
     const { done, cursor } = await begin(job, { ...options, resume: true, note: () => {} }, store);
     const again = number - done - 1;
-    const repeating =
-      again === 0
-        ? ""
-        : again === 1
-          ? `repeating step ${done + 1}, `
-          : `repeating steps ${done + 1} to ${number - 1}, `;
-    say(`${repeating}to find the first value of step ${number} that is not finite`);
+    const steps = again === 1 ? `step ${done + 1}` : `steps ${done + 1} to ${number - 1}`;
+    say(`${again === 0 ? "" : `repeating ${steps}, `}to find the first value of step ${number} that is not finite`);
     const microBatches = await repeatedUntil(run, store, { done, cursor }, number);
     for (const feeds of microBatches ?? []) {
       const found = await inStep(job, options.backend, store, feeds);
@@ -123,8 +122,8 @@ function passes(graph: Graph) {
   return { forward: nodes.filter((n) => before.has(n)), backward: nodes.filter((n) => !before.has(n)) };
 }
 
-/** More results are first looked at by module: the last one of each. */
-const probedAtOnce = 64;
+/** Limits of the results that are computed at once: the device holds them all. */
+const [mostAtOnce, mostBytes] = [64, 2 ** 28];
 
 interface Probing {
   readonly job: TrainingJob;
@@ -138,30 +137,49 @@ interface Found {
   readonly fault: string;
 }
 
+/** Of many nodes, those are computed first that another module reads; then those of the module that was found. */
 async function firstNonFinite(nodes: readonly Node[], probing: Probing): Promise<Found | undefined> {
-  if (nodes.length <= probedAtOnce) return await firstOf(nodes, probing);
-  const lastOfModule = new Map(nodes.map((node) => [node.path, node]));
-  const outputs = nodes.filter((node) => lastOfModule.get(node.path) === node);
-  for (let from = 0; from < outputs.length; from += probedAtOnce) {
-    const found = await firstOf(outputs.slice(from, from + probedAtOnce), probing);
-    if (!found) continue;
-    const inside = nodes.filter((node) => node.path === found.node.path);
-    return (await inPieces(inside, probing)) ?? found;
-  }
-  return undefined;
+  if (nodes.length <= mostAtOnce) return await inPieces(nodes, probing);
+  const users = usersOf(nodesOf(probing.job.step.graph));
+  const isInner = (node: Node) => {
+    const of = users.get(node)!;
+    return of.length > 0 && of.every((user) => user.path === node.path);
+  };
+  const found = await inPieces(
+    nodes.filter((node) => !isInner(node)),
+    probing,
+  );
+  const inside = nodes.filter((node) => node.path === found?.node.path);
+  return found && ((await inPieces(inside, probing)) ?? found);
 }
 
 async function inPieces(nodes: readonly Node[], probing: Probing): Promise<Found | undefined> {
-  for (let from = 0; from < nodes.length; from += probedAtOnce) {
-    const found = await firstOf(nodes.slice(from, from + probedAtOnce), probing);
+  for (const piece of pieces(nodes, probing.job.sizes)) {
+    const found = await firstOf(piece, probing);
     if (found) return found;
   }
   return undefined;
 }
 
+function pieces(nodes: readonly Node[], sizes: Sizes): Node[][] {
+  const made: Node[][] = [];
+  let bytes = 0;
+  for (const node of nodes) {
+    const own = dimValue(deviceBytes(node), sizes);
+    const last = made.at(-1);
+    if (last && last.length < mostAtOnce && bytes + own <= mostBytes) {
+      last.push(node);
+      bytes += own;
+    } else {
+      made.push([node]);
+      bytes = own;
+    }
+  }
+  return made;
+}
+
 /** Computes the nodes, and returns the first with a value that is not finite. */
 async function firstOf(nodes: readonly Node[], { job, backend, store, feeds }: Probing): Promise<Found | undefined> {
-  if (nodes.length === 0) return undefined;
   const graph = makeGraph(
     "probe",
     nodes.map((node, i) => ({ name: `value.${i}`, node })),

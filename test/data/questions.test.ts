@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
-import { readMme, readQuestions, readVideos, type Skipped, spreadFrames } from "../../data/index.ts";
+import { readMme, readQuestions, readVideos, type Skipped, spreadFrames, type Video } from "../../data/index.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "heddle-questions-"));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -93,6 +93,12 @@ it("MME's folders may have pictures and questions apart, and a damaged file is l
 
 it("videos are folders of frames, of which a few are spread evenly", async () => {
   await expect(readVideos(join(folder, "mme", "OCR"))).rejects.toThrow("contains no videos");
+  const video = join(folder, "videos", "running", "v");
+  mkdirSync(video, { recursive: true });
+  const named = ["001.png", "01.png", "1.png", "2.png", "10.png"];
+  for (const name of named.toReversed()) writeFileSync(join(video, name), "");
+  const [{ frames: ordered }] = (await readVideos(join(folder, "videos"))) as [Video];
+  expect(ordered).toEqual(named.map((name) => join(video, name)));
   const frames = Array.from({ length: 16 }, (_, i) => String(i));
   expect(spreadFrames(frames, 8)).toEqual(["1", "3", "5", "7", "9", "11", "13", "15"]);
   expect(spreadFrames(frames, 1)).toEqual(["8"]);

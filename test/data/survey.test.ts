@@ -112,6 +112,17 @@ describe("writeShards", () => {
     ]);
   });
 
+  it("writes a caption of several lines as one, in linear time", async () => {
+    const blank = " ".repeat(500_000); // in quadratic time this would take minutes
+    const texts = { en: [`a${blank}b \r\n \n c\td`, "one line"] };
+    const image = { name: "a.png", bytes: await picture({ r: 1, g: 2, b: 3 }) };
+    const out = join(temporaryFolder(), "shards");
+    await writeShards([{ name: "a", group: "a", image, texts, fields: {} }] as never, out, 1e9);
+    const { kept } = await pass([out], "pairs");
+    const [long, short] = Object.values(kept[0]!.texts!)[0]!;
+    expect([long === `a${blank}b c\td`, short]).toEqual([true, "one line"]);
+  });
+
   it("writes conversations, and trains on them", async () => {
     const folder = temporaryFolder();
     await writeFile(join(folder, "a.png"), await picture({ r: 1, g: 2, b: 3 }));

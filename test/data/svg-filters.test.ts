@@ -28,6 +28,8 @@ it.each([
   ["a style, beside others", `${blur(2)}<rect style="fill:red; filter: url('#f')"/>`, 2],
   ["a rule of a style sheet, which may match each element", `<style>.a{filter:url(#f)}</style>${blur(1)}<rect/>`, 5],
   ["none", `${blur(2)}<rect filter="none"/>`, 0],
+  ["an id with parentheses, in quotes", `${blur(3).replace('id="f"', 'id="f(1)"')}<rect filter="url('#f(1)')"/>`, 3],
+  ["character references", `${blur(3)}<rect filter="u&#x72;l(&#35;f)"/>`, 3],
   ["a function", '<rect filter="blur(3px)"/>', 2],
   ["one that is not there", '<rect filter="url(#g)"/>', 0],
   ["a property of another name", `${blur(2)}<rect color-interpolation-filters="sRGB" data-filter="url(#f)"/>`, 0],
@@ -49,6 +51,16 @@ it("counts the region of a filter where it is known", () => {
   const body = `${blur(10, region)}<rect filter="url(#f)"/>`;
   expect(workOf(body, 'viewBox="0 0 200 100"')).toBeCloseTo(0.1);
   expect(workOf(`${body}<g transform="scale(9)"/>`, 'viewBox="0 0 200 100"')).toBe(10);
+});
+
+it.each([
+  ["a long name in a tag", `<g ${"a".repeat(600_000)}/>`],
+  ["a long word in a style", `<g style="filter:${"a".repeat(600_000)}"/>`],
+  ["addresses without end", `<g filter="${"url(".repeat(150_000)}"/>`],
+  ["spaces in an address", `<g filter="url(${" ".repeat(600_000)}"/>`],
+  ["a filter of many parts, named many times", `${blur(10_000)}<g filter="${"url(#f)".repeat(60_000)}"/>`],
+])("takes linear time for %s", (_, body) => {
+  expect(workOf(body)).toBe(body.includes("#f") ? 600_000_000 : 0); // in quadratic time this would take minutes
 });
 
 it("refuses nesting without end instead of overflowing the stack", () => {

@@ -165,6 +165,19 @@ it("names it in any micro-batch", async () => {
   expect(await sourceOf([2, 3, 4, 0], ofRows, 2)).toContain('an infinity in "blocks.1" (log), in the forward pass');
 });
 
+it("names it in a long step, where a value of its module that comes later is finite", async () => {
+  const long = (p: Params) => {
+    const [one, other] = ["blocks.1", "blocks.2"].map((name) =>
+      p.scope(name).parameter("w", [width], constantInit(0.5)),
+    ) as [Tensor<"width">, Tensor<"width">];
+    const keys = log(mul(one, t));
+    let values = one;
+    for (let i = 0; i < 40; i++) values = mul(add(values, 1), 0.5);
+    return { loss: sum(mul(mul(mul(other, 2), keys), values), width) };
+  };
+  expect(await sourceOf([2, 3, 0], long)).toContain('an infinity in "blocks.1" (log), in the forward pass');
+});
+
 it("names an input that is not finite", async () => {
   expect(await sourceOf([2, Number.NaN], logged)).toBe('  the first such value is a NaN in the input "t"');
 });

@@ -94,6 +94,11 @@ for (let m = 1; m <= open.m; m++)
 
 const at = (e: Expr, { m, n, ...p }: Point) => evaluateIndex(e, { m, n }, p);
 
+test("an expression has no value while a variable or a size has none", () => {
+  expect(() => evaluateIndex(add(indexVar("i", 3), int(1)))).toThrow("the variable i has no value");
+  expect(() => evaluateIndex(sizeSymbol("m", { min: 1, max: 4 }))).toThrow("the size $m has no value");
+});
+
 describe("index algebra", () => {
   test("keeps the value of every expression and bounds it", () => {
     fc.assert(

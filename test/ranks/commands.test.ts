@@ -251,6 +251,8 @@ it("what a launcher started is read from its environment", () => {
   const onMachine = (environment: Readonly<Record<string, string>>) => launchOf(environment)?.onMachine;
   const onNodes = ["0", "2", "3", "4"].map((node) => onMachine({ ...step, ...tasks, SLURM_NODEID: node }));
   expect(onNodes).toEqual([2, 2, 1, undefined]);
+  const endless = { SLURM_STEP_TASKS_PER_NODE: "1,2(x9999999999999)", SLURM_NODEID: "7" };
+  expect(onMachine({ ...step, ...endless })).toBe(2);
   expect(onMachine(step)).toBeUndefined();
   expect(onMachine({ ...pmi, MPI_LOCALNRANKS: "4" })).toBe(4);
   const ofOpenMpi = { OMPI_COMM_WORLD_SIZE: "4", OMPI_COMM_WORLD_RANK: "3", OMPI_COMM_WORLD_LOCAL_SIZE: "2" };

@@ -54,6 +54,7 @@ function loop(n: NodeView): readonly (Operand | undefined)[] {
     rounds.push(tensors(n, made.slice(carried.length)));
     carried = made.slice(0, carried.length);
   }
+  requireRounds(n, rounds.length, carried.length);
   return [
     ...carried,
     ...(rounds[0] ?? []).map((_, i) =>
@@ -84,6 +85,7 @@ function scan(n: NodeView): readonly Operand[] {
     throw n.fail(
       `it scans ${scanned.map((x, i) => x.shape[axes[i]!]).join(" and ")} elements; supported is one number of at most ${mostRounds}`,
     );
+  requireRounds(n, length, states);
   let carried: readonly Operand[] = n.operands.slice(0, states).map((_, i) => n.operand(i));
   const rounds: (readonly Value[])[] = [];
   for (let round = 0; round < length; round++) {
@@ -92,11 +94,17 @@ function scan(n: NodeView): readonly Operand[] {
     carried = results.slice(0, states);
     rounds.push(tensors(n, results.slice(states)));
   }
-  const outputs = Array.from({ length: made }, (_, i) => {
+  const outputs = Array.from({ length: rounds.length === 0 ? 0 : made }, (_, i) => {
     const values = rounds.map((round) => round[i]!);
     return stacked(n, turned[i] ? values.reverse() : values, n.dim(to[i]!, values[0]!.shape.length + 1));
   });
   return [...carried, ...outputs];
+}
+
+/** Throws where nothing is iterated and an output after the carried ones would stack it. */
+function requireRounds(n: NodeView, rounds: number, carried: number): void {
+  if (rounds === 0 && n.message.output.some((name, i) => i >= carried && name !== ""))
+    throw n.fail("it iterates 0 times, and outputs that stack its iterations would be empty, which is not supported");
 }
 
 /** A list attribute with a number for each of `count`, by default 0. */

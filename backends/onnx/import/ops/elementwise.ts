@@ -3,6 +3,7 @@ import {
   addDims,
   type Dim,
   divideDims,
+  finiteRange,
   isMultipleOf,
   mulDims,
   type Node,
@@ -61,7 +62,7 @@ const signOf = (x: Node): Node => {
   return sub(cast(gt(x, 0), dtype), cast(lt(x, 0), dtype));
 };
 const ceil = (x: Node): Node => neg(floor(neg(x)));
-const isInfinite = (x: Node): Node => gt(abs(x), 3.4028234663852886e38);
+const isInfinite = (x: Node): Node => gt(abs(x), finiteRange.f32[1]);
 const isNaN_ = (x: Node): Node => ne(x, x);
 
 /** Inverse hyperbolic functions, which heddle has no ops for, as log(a + √…) of |x| with the sign restored. */

@@ -1,9 +1,9 @@
 /** Pooling, as reductions over sliding windows. */
-import { addDims, type Node, ops } from "../../../../compiler/index.ts";
+import { addDims, finiteRange, type Node, ops } from "../../../../compiler/index.ts";
 import { int64 } from "../elements.ts";
 import type { NodeView } from "../node-view.ts";
 import type { Records } from "../record.ts";
-import { type Tensor, tensor, type Value } from "../values.ts";
+import { freshName, type Tensor, tensor, type Value } from "../values.ts";
 import { kernelAxis, mapRoles as roles, type Side, sidesOf, spatialSizes, windowsOf } from "./windows.ts";
 
 const kernelShape = (n: NodeView): readonly number[] => {
@@ -12,14 +12,12 @@ const kernelShape = (n: NodeView): readonly number[] => {
   return given;
 };
 
-const lowest: Readonly<Record<string, number>> = { f32: -3.4028234663852886e38, f16: -65504, i32: -(2 ** 31), u32: 0 };
-
 /** Max pooling, optionally with the indices of the maxima. */
 function maxPool(n: NodeView): Value | readonly Value[] {
   const x = n.x(0, ["batch", "channel", "row", "column"]);
   const sizes = spatialSizes(n, x);
   const sides = sidesOf(n, sizes, kernelShape(n));
-  const outside = lowest[x.node.type.dtype]!;
+  const [outside] = finiteRange[x.node.type.dtype];
   const { node, kernels, axes, sizes: out } = windowsOf(x, sides, outside);
   const shape = [x.shape[0]!, x.shape[1]!, ...out];
   const names = [x.axes[0], x.axes[1], ...axes];
@@ -80,7 +78,7 @@ function shareOf(side: Side, axis: string | undefined, padded: boolean, dtype: N
   if (before === 0 && after === 0) return 1 / kernel;
   const name = axis!; // a single window has a size that is a number
   const ones = ops.broadcast(ops.constant(1, dtype), [{ name, size: padded ? addDims(size, low + high) : size }]);
-  const [moved, taps] = [`${name}_window`, { name: kernelAxis(0), size: kernel }];
+  const [moved, taps] = [`${name}_window`, { name: freshName(kernelAxis(0), [name]), size: kernel }];
   const counted = ops.window(ops.pad(ones, name, before, after), name, moved, taps, stride, dilation);
   return ops.rename(ops.div(1, ops.max(ops.reduceSum(counted, [taps.name]), 1)), moved, name);
 }
@@ -92,12 +90,10 @@ function elementsIn(
   padded: boolean,
 ): number {
   const [from, to] = padded ? [-low, size + high] : [0, size];
-  let count = 0;
-  for (let k = 0; k < kernel; k++) {
-    const at = window * stride + k * dilation - low;
-    if (at >= from && at < to) count += 1;
-  }
-  return Math.max(1, count);
+  const first = window * stride - low;
+  /** Elements of the window before a place. */
+  const before = (place: number) => Math.min(kernel, Math.max(0, Math.ceil((place - first) / dilation)));
+  return Math.max(1, before(to) - before(from));
 }
 
 function lpPool(n: NodeView): Value {

@@ -1,5 +1,5 @@
 /** Scattering by indices: writes updates into a tensor. */
-import { type Dim, type Node, ops, productOfDims, subDims } from "../../../../compiler/index.ts";
+import { type Dim, finiteRange, type Node, ops, productOfDims, subDims } from "../../../../compiler/index.ts";
 import type { NodeView } from "../node-view.ts";
 import type { Records } from "../record.ts";
 import { elements, freshName, tensor, type Value } from "../values.ts";
@@ -15,16 +15,15 @@ interface Combine {
   readonly join: (kept: Node, update: Node) => Node;
 }
 
-const extremes = { f32: 3.4028234663852886e38, f16: 65504, i32: 2 ** 31 - 1, u32: 2 ** 32 - 1, bool: 1 } as const;
 const combines: Readonly<Record<string, Combine>> = {
   add: { reduce: (x, over) => reduceSum(x, over), neutral: () => 0, join: (a, b) => add(a, b) },
   mul: { reduce: (x, over) => reduceProd(x, over), neutral: () => 1, join: (a, b) => mul(a, b) },
   max: {
     reduce: (x, over) => reduceMax(x, over),
-    neutral: (t) => (t === "u32" || t === "bool" ? 0 : -extremes[t]),
+    neutral: (t) => finiteRange[t][0],
     join: (a, b) => ops.max(a, b),
   },
-  min: { reduce: (x, over) => reduceMin(x, over), neutral: (t) => extremes[t], join: (a, b) => ops.min(a, b) },
+  min: { reduce: (x, over) => reduceMin(x, over), neutral: (t) => finiteRange[t][1], join: (a, b) => ops.min(a, b) },
 };
 
 /**

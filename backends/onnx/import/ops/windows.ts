@@ -137,8 +137,10 @@ function requireSome(n: NodeView, windows: Dim, side: Dim): Dim {
 
 export const kernelAxis = (i: number): string => `kernel_${i}`;
 
-interface Windows {
+/** Windows of a map [batch, channel, ...sides]. */
+export interface Windows {
   readonly node: Node;
+  /** The axes of the kernel, without sides of size 1. */
   readonly kernels: readonly string[];
   /** The axis of each spatial dimension; undefined where there is a single window. */
   readonly axes: readonly (string | undefined)[];
@@ -153,14 +155,15 @@ export function windowsOf(x: Tensor, sides: readonly Side[], outside: number): W
   const sizes: Dim[] = [];
   for (const [i, side] of sides.entries()) {
     const { kernel, stride, dilation, low, high, extra, windows: out } = side;
-    const name = x.axes[i + 2] ?? freshName(`side_${i}`, x.axes);
+    const taken = [...x.axes, ...node.type.axes.map((a) => a.name)];
+    const name = x.axes[i + 2] ?? freshName(`side_${i}`, taken);
     const after = high + extra;
     if (x.axes[i + 2] === undefined) node = ops.broadcast(node, [{ name, size: 1 }]);
     const padded = ops.pad(node, name, low, after, outside);
     if (kernel === 1 && stride === 1) node = padded;
     else {
-      const own = freshName(kernelAxis(i), x.axes);
-      const moved = `${name}_window`;
+      const own = freshName(kernelAxis(i), taken);
+      const moved = freshName(`${name}_window`, taken);
       node = ops.rename(ops.window(padded, name, moved, { name: own, size: kernel }, stride, dilation), moved, name);
       if (kernel === 1) node = ops.dropAxis(node, own);
       else kernels.push(own);

@@ -19,6 +19,7 @@ import {
 } from "../../../kernel/index.ts";
 import { add, and, div, eq, lt, mod, mul } from "../../../kernel/simplify.ts";
 import type { KernelCode } from "../../kernel.ts";
+import { range } from "../../range.ts";
 import { clamped } from "../contraction/problem.ts";
 import { lanesOfRow, MatrixCode, type MatrixTile, paddedWidths, stripPitch, typeOf } from "./matrix-tile.ts";
 import {
@@ -349,5 +350,4 @@ class Backward {
   }
 }
 
-const range = (length: number): number[] => Array.from({ length }, (_, i) => i);
 const sizeOf = (axes: readonly { readonly size: unknown }[]): number => axes.reduce((n, a) => n * Number(a.size), 1);

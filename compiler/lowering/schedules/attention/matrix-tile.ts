@@ -38,7 +38,7 @@ export interface MatrixTile extends Readonly<Record<string, number>> {
 /** Workgroups that keep a GPU busy: with fewer than these, smaller tiles are better. */
 const manyWorkgroups = 128;
 /** The widest head that fits in a subgroup's fragments. */
-export const widestHead = 256;
+const widestHead = 256;
 
 /** Candidate tiles for the adapter's matrix shapes with f32 accumulation. */
 export function matrixSettings(facts: AdapterFacts): readonly MatrixTile[] | string {

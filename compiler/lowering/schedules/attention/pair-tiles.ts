@@ -7,6 +7,7 @@ import { typical, typicalSpan } from "../../../fusion/index.ts";
 import { type ArrayDecl, bool, builtin, type Expr, float, int, type Stmt, type Var } from "../../../kernel/index.ts";
 import { mul } from "../../../kernel/simplify.ts";
 import { noSharing, tooManyThreads, tooMuchMemory } from "../../facts.ts";
+import { range } from "../../range.ts";
 import type { Schedule } from "../../schedule.ts";
 import {
   type AttentionProblem,
@@ -131,5 +132,3 @@ export const attentionPairTiles: Schedule<AttentionProblem, SharedTile> = {
     return new PairLowering(new Frame(k, parts, sides), t, sides).run();
   },
 };
-
-const range = (length: number): number[] => Array.from({ length }, (_, i) => i);

@@ -16,6 +16,7 @@ import {
 } from "../../../kernel/index.ts";
 import { add, and, lt, mul, select } from "../../../kernel/simplify.ts";
 import type { KernelCode } from "../../kernel.ts";
+import { range } from "../../range.ts";
 import { clamped } from "../contraction/problem.ts";
 import {
   fadd,
@@ -37,7 +38,6 @@ import {
 } from "./problem.ts";
 import { columns, lengthOf, type SharedTile, vec4sOf } from "./shared-tile.ts";
 import type { Frame } from "./sides.ts";
-
 import { barrier, type Row, TileCode } from "./tile-code.ts";
 
 export const lowerShared = (frame: Frame, t: SharedTile): KernelCode => new SharedLowering(frame, t).run();
@@ -183,5 +183,3 @@ class SharedLowering extends TileCode {
     return out;
   }
 }
-
-const range = (length: number): number[] => Array.from({ length }, (_, i) => i);

@@ -22,6 +22,7 @@ import {
 } from "../../../kernel/index.ts";
 import { add, div, mod, mul } from "../../../kernel/simplify.ts";
 import type { KernelCode } from "../../kernel.ts";
+import { range } from "../../range.ts";
 import { fadd, fmul, hidden } from "./problem.ts";
 import {
   columns,
@@ -259,5 +260,3 @@ export abstract class TileCode {
 const foldStarts = { add: 0, max: hidden } as const;
 
 export type Row = ReturnType<Frame["row"]>;
-
-const range = (length: number): number[] => Array.from({ length }, (_, i) => i);

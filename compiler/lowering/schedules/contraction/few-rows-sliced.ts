@@ -21,6 +21,7 @@ import { add, div, lt, min, mod, mul, sub } from "../../../kernel/simplify.ts";
 import { noSharing } from "../../facts.ts";
 import { ceilDiv, type KernelCode, unflatten } from "../../kernel.ts";
 import { ifInside } from "../../loops.ts";
+import { range } from "../../range.ts";
 import type { Fit, Schedule } from "../../schedule.ts";
 import { bySideLength, type FewRowsProblem, fewCounts, fitsRows, isContiguousAcrossResults } from "./few-sides.ts";
 import { type ContractionProblem, clamped, elementsOfLoad, type Side, severalProducts, storesOf } from "./problem.ts";
@@ -155,5 +156,3 @@ function lowerSlices(problem: FewRowsProblem, { threads, rows: most }: Slices): 
     return { kind: "for", index, from: lane, to: int(ofSlice), step: threads, body };
   }
 }
-
-const range = (length: number): number[] => Array.from({ length }, (_, i) => i);

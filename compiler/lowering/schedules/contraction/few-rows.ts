@@ -30,6 +30,7 @@ import { add, div, lt, mod, mul } from "../../../kernel/simplify.ts";
 import { type AdapterFacts, noSharing, subgroupLanes } from "../../facts.ts";
 import { ceilDiv, guarded, type KernelCode, unflatten } from "../../kernel.ts";
 import { ifInside } from "../../loops.ts";
+import { range } from "../../range.ts";
 import type { Fit, Schedule } from "../../schedule.ts";
 import {
   bySideLength,
@@ -253,5 +254,3 @@ class SharedSums {
 }
 
 const plus = (a: Expr, b: Expr): Expr => floatArith("add", a, b);
-
-const range = (length: number): number[] => Array.from({ length }, (_, i) => i);

@@ -12,6 +12,7 @@ import {
 } from "../../../kernel/index.ts";
 import { add, div, mod, mul } from "../../../kernel/simplify.ts";
 import { ceilDiv, guarded, type KernelCode, unflatten } from "../../kernel.ts";
+import { range } from "../../range.ts";
 import { acrossOf, downOf, type MatrixTile, pitchOf, subgroupsOf, threadsOf, widthOf } from "./matrix-tile.ts";
 import { type ContractionProblem, isContiguous, type Side } from "./problem.ts";
 import { ResultStrips } from "./result-strips.ts";
@@ -176,5 +177,3 @@ class MatrixLowering {
     return { kind: "fragment_load", fragment, from: { array: array.name, offset, stride: int(pitch), order } };
   }
 }
-
-const range = (length: number): number[] => Array.from({ length }, (_, i) => i);

@@ -6,6 +6,7 @@ import { add, div, lt, min, mod, mul, sub } from "../../../kernel/simplify.ts";
 import { independentThreads } from "../../facts.ts";
 import { ceilDiv, type KernelCode, type Lowering, unflatten } from "../../kernel.ts";
 import { ifInside, loopOver } from "../../loops.ts";
+import { range } from "../../range.ts";
 import type { Schedule } from "../../schedule.ts";
 import { type ContractionProblem, isContiguous, openSide, type Side, storesOf } from "./problem.ts";
 
@@ -116,8 +117,6 @@ export function lowerInRegisters(
     return out;
   });
 }
-
-const range = (length: number): number[] => Array.from({ length }, (_, i) => i);
 
 /** One step of the sum: the outer product of a column of the left tile and a row of the right one. */
 function product(

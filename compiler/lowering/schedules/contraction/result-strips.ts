@@ -15,6 +15,7 @@ import {
 } from "../../../kernel/index.ts";
 import { add, and, div, lt, mod, mul } from "../../../kernel/simplify.ts";
 import { unflatten } from "../../kernel.ts";
+import { range } from "../../range.ts";
 import { type MatrixTile, stripPitch, stripSize } from "./matrix-tile.ts";
 import { type ContractionProblem, clamped, storesOf } from "./problem.ts";
 
@@ -100,5 +101,3 @@ const guard = (condition: Expr, body: Stmt[]): Stmt[] => {
   if (condition.kind !== "const") return [{ kind: "if", condition, body }];
   return condition.value ? body : [];
 };
-
-const range = (length: number): number[] => Array.from({ length }, (_, i) => i);

@@ -9,6 +9,7 @@ import { add, and, div, lt, min, mod, sub } from "../../../kernel/simplify.ts";
 import { type AdapterFacts, tooMuchMemory } from "../../facts.ts";
 import { type Lowering, unflatten } from "../../kernel.ts";
 import { ifInside } from "../../loops.ts";
+import { range } from "../../range.ts";
 import { registerType } from "../../values.ts";
 import { lowerRows } from "../row-reduction/row-lowering.ts";
 import { type ContractionProblem, clamped, type Side } from "./problem.ts";
@@ -143,5 +144,3 @@ export function reduceParts(
   });
   return [{ kind: "barrier", buffers: true }, ...body];
 }
-
-const range = (length: number): number[] => Array.from({ length }, (_, i) => i);

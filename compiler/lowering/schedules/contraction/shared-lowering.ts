@@ -21,6 +21,7 @@ import {
 } from "../../../kernel/index.ts";
 import { add, and, div, lt, mod, mul } from "../../../kernel/simplify.ts";
 import { ceilDiv, type KernelCode, unflatten } from "../../kernel.ts";
+import { range } from "../../range.ts";
 import { type ContractionProblem, clamped, isContiguous, type Side, storesOf } from "./problem.ts";
 import { keptRows, reduceParts } from "./row-parts.ts";
 import { pitchOf, type SharedTile, threadsOf } from "./shared-tile.ts";
@@ -172,5 +173,3 @@ const guard = (condition: Expr, body: Stmt[]): Stmt[] => {
   if (condition.kind !== "const") return [{ kind: "if", condition, body }];
   return condition.value ? body : [];
 };
-
-const range = (length: number): number[] => Array.from({ length }, (_, i) => i);

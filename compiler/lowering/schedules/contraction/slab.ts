@@ -19,6 +19,7 @@ import {
 } from "../../../kernel/index.ts";
 import { add, div, lt, mod, mul, select } from "../../../kernel/simplify.ts";
 import { unflatten } from "../../kernel.ts";
+import { range } from "../../range.ts";
 import { type ContractionProblem, clamped, type Side } from "./problem.ts";
 import type { KeptRows } from "./row-parts.ts";
 
@@ -178,5 +179,3 @@ function together(width: Width, parts: readonly Expr[]): Expr {
   }
   return construct(width, parts.every((p) => p.kind === "const" && keyOf(p) === keyOf(first!)) ? [first!] : parts);
 }
-
-const range = (length: number): number[] => Array.from({ length }, (_, i) => i);

@@ -26,6 +26,7 @@ import { add, div, lt, min, mod, mul, select, sub } from "../../../kernel/simpli
 import { onlySoftware, onlySubgroupSize } from "../../facts.ts";
 import { ceilDiv, type KernelCode, unflatten } from "../../kernel.ts";
 import { loopOverIterations } from "../../loops.ts";
+import { range } from "../../range.ts";
 import type { Schedule } from "../../schedule.ts";
 import { type ContractionProblem, clamped, severalProducts, storesOf } from "./problem.ts";
 
@@ -251,5 +252,3 @@ function guarded(inside: Expr, body: () => readonly Stmt[]): readonly Stmt[] {
   if (inside.kind === "const") return inside.value ? body() : [];
   return [{ kind: "if", condition: inside, body: body() }];
 }
-
-const range = (length: number): number[] => Array.from({ length }, (_, i) => i);

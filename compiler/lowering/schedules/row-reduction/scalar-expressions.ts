@@ -1,19 +1,12 @@
 /** Folds as kernel expressions: the arithmetic of op records, and the initial values of accumulators. */
 import type { Accumulator, ScalarAlgebra } from "../../../ir/algebra.ts";
-import type { DType } from "../../../ir/dtype.ts";
+import { type DType, finiteRange } from "../../../ir/dtype.ts";
 import { type Expr, float, floatArith, opCall } from "../../../kernel/index.ts";
 import { select } from "../../../kernel/simplify.ts";
 
-const leastF32 = -3.4028234663852886e38;
-const ends: Readonly<Partial<Record<DType, { readonly lowest: number; readonly highest: number }>>> = {
-  f32: { lowest: leastF32, highest: -leastF32 },
-  i32: { lowest: -(2 ** 31), highest: 2 ** 31 - 1 },
-  u32: { lowest: 0, highest: 2 ** 32 - 1 },
-};
-
 /** The initial value of an accumulator. WGSL has no infinities: the extremes are the largest finite values. */
 export const startOf = (start: Accumulator["start"], dtype: DType): Expr =>
-  float(typeof start === "number" ? start : ends[dtype]![start], dtype);
+  float(typeof start === "number" ? start : finiteRange[dtype][start === "lowest" ? 0 : 1], dtype);
 
 /** The arithmetic that op records are written in, as expressions of one dtype. */
 export function scalarExprs(dtype: DType): ScalarAlgebra<Expr> {
