@@ -70,11 +70,13 @@ const split = (pattern: string, behavior: "Isolated" | "Removed", invert = false
 const isolating = (pattern: string): Part => split(pattern, "Isolated");
 const matches = (pattern: string): Part => split(pattern, "Removed", true);
 const between = (pattern: string): string => `(?:(?!${pattern})[\\s\\S])*`;
+const end = "(?![\\s\\S])";
 
 const behaviors = {
   Removed: (pattern: string) => split(pattern, "Removed"),
   Isolated: isolating,
-  MergedWithPrevious: (pattern: string) => isolating(`${between(pattern)}${pattern}`),
+  // Up to the end where no match follows, or each position of the rest would be tried in vain.
+  MergedWithPrevious: (pattern: string) => isolating(`${between(pattern)}(?:${pattern}|${end})`),
   MergedWithNext: (pattern: string) => isolating(`${pattern}${between(pattern)}`),
   Contiguous: (pattern: string) => isolating(`${pattern}+`),
 };

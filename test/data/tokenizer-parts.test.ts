@@ -44,6 +44,14 @@ describe("rewriteParts", () => {
   });
 
   const pattern = { String: "-" };
+  it("splits a long text without a match in one pass", () => {
+    const long = "猫a ".repeat(100_000);
+    for (const behavior of ["MergedWithPrevious", "MergedWithNext", "Contiguous"]) {
+      const { pre_tokenizer } = partsOf({ pre_tokenizer: { type: "Split", pattern, behavior, invert: false } });
+      expect(pre_tokenizer(long, { section_index: 0 })).toEqual([long]);
+    }
+  });
+
   it.each([
     [
       { type: "Split", pattern, behavior: "removed", invert: false },
