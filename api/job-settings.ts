@@ -57,4 +57,9 @@ export const settingsOfRun = async (
   folder: string,
   given: Settings,
   say: (text: string) => void,
-): Promise<Settings> => settingsFor(job, given, await readRunSettings(folder), say).settings;
+): Promise<Settings> => {
+  const began = await readRunSettings(folder);
+  if (began === undefined)
+    say(`${folder} has no run.json, and so no settings of the run: those of the job and of --set are used`);
+  return settingsFor(job, given, began, say).settings;
+};

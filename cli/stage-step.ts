@@ -23,21 +23,26 @@ export interface StageOfModel {
 }
 
 /**
- * The step of a stage. Throws UsageError for an unknown stage, listing the known ones, and if a graph is also given.
+ * The step of a stage, in the precision that is given or else that of its settings. Throws UsageError for an unknown
+ * stage, listing the known ones, and if a graph is also given.
  */
 export function stageStep(
   source: string,
   stage: string,
   named: NamedModel,
   graph: string | undefined,
-  precision: Precision,
+  precision: Precision | undefined,
 ): StageOfModel {
   if (graph !== undefined) throw new UsageError("--stage cannot be combined with --graph: it selects a training step");
   const { model, config } = named;
   const recipe = recipeNamed(source, model, stage);
   const made = recipeFor(recipe, config!, named.ofStage ?? {}, undefined);
   const whole = withSettings(made.stage, named.ofStage ?? {});
-  return { step: trainingStep({ ...whole, precision }), model: () => trace(model!, made.config), recipe: made };
+  return {
+    step: trainingStep({ ...whole, ...(precision && { precision }) }),
+    model: () => trace(model!, made.config),
+    recipe: made,
+  };
 }
 
 /** The recipe of a model's stage. Throws UsageError for an unknown stage, listing the known ones. */

@@ -39,7 +39,7 @@ export async function trainingSubject(source: string, args: SubjectArguments): P
   if (args.stage === undefined)
     throw new UsageError(`choose a stage of "${source}", as in --stage 2; a job.ts needs none`);
   const named = await loadConfigured(source, { set: args.set, stage: args.stage, weights: undefined });
-  const { step, model, recipe } = stageStep(source, args.stage, named, undefined, args.precision ?? "f32");
+  const { step, model, recipe } = stageStep(source, args.stage, named, undefined, args.precision);
   const sizes = sizesOf(step.graph, { batch: 1, size: args.size });
   return {
     name: `${named.name}, stage ${args.stage}`,

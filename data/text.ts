@@ -5,6 +5,7 @@ import { withinPatience } from "#patience";
 import { FileError, type HostTensor, hostTensor, UsageError } from "../compiler/index.ts";
 import { isRecord, reasonOf } from "./records.ts";
 import {
+  requireAddedIds,
   requireIds,
   requireModel,
   requireOptions,
@@ -13,6 +14,7 @@ import {
   requireSmallGrowth,
   requireTokens,
 } from "./tokenizer-checks.ts";
+import { rewriteParts } from "./tokenizer-parts.ts";
 
 /**
  * Converts text to ids and back. Ids are integers in [0, vocabularySize). Accessing a special token that a
@@ -127,6 +129,7 @@ export function tokenizerFrom(
   requireTokens(path, model);
   requireModel(path, model);
   requireOptions(path, model);
+  requireAddedIds(path, model);
   requirePatterns(path, model);
   requireSequences(path, model);
   requireSmallGrowth(path, model);
@@ -149,7 +152,7 @@ type SpecialIds = Readonly<Record<keyof SpecialTokens, number | undefined>>;
 function construct(path: string, model: object, config: object): HubTokenizer {
   const guarded = <A extends readonly unknown[], R>(work: (...args: A) => R) =>
     explained(path, withinPatience(path, model, work));
-  const hub: HubTokenizer = guarded(() => new Hub(model, config))();
+  const hub: HubTokenizer = guarded(() => new Hub(rewriteParts(path, model), config))();
   const used = {
     encode: guarded(hub.encode.bind(hub)),
     decode: guarded(hub.decode.bind(hub)),

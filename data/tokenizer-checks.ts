@@ -82,6 +82,32 @@ export function requireModel(path: string, model: object): void {
   if (wrong >= 0) throw refuse(`its merge ${wrong} does not join two tokens into a third`);
 }
 
+/**
+ * Throws FileError for an added token with the id of another token, or with another id than the vocabulary has for it:
+ * the package would rename the one, and Rust's library would give other ids than the file.
+ */
+export function requireAddedIds(path: string, model: object): void {
+  const { model: inner, added_tokens: added = [] } = model as {
+    readonly model: { readonly vocab?: unknown };
+    readonly added_tokens?: readonly { readonly content: string; readonly id: number }[];
+  };
+  const { vocab } = inner;
+  const pairs: readonly (readonly [string, number])[] = Array.isArray(vocab)
+    ? vocab.map(([token], id) => [token as string, id] as const)
+    : Object.entries((vocab ?? {}) as Readonly<Record<string, number>>);
+  const ids = new Map(pairs);
+  const tokens = new Map(pairs.map(([token, id]) => [id, token]));
+  for (const { content, id } of added) {
+    const [other, known] = [tokens.get(id) ?? content, ids.get(content) ?? id];
+    if (other !== content || known !== id)
+      throw new FileError(
+        `tokenizer "${path}" cannot be used: its added token ${shown(content)} has the id ${id}, ${known !== id ? `but elsewhere in the file ${known}` : `which is that of ${shown(other)}`}`,
+      );
+    ids.set(content, id);
+    tokens.set(id, content);
+  }
+}
+
 const isText = (value: unknown) => typeof value === "string";
 const isFlag = (value: unknown) => typeof value === "boolean";
 

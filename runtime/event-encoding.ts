@@ -24,17 +24,27 @@ const masked = (crc: number) => ((((crc >>> 15) | (crc << 17)) >>> 0) + 0xa282ea
 
 /** The end of the last complete frame: a killed process may have left part of another after it. */
 export function wholeFrames(bytes: Uint8Array): number {
+  let at = 0;
+  for (let end = frameEnd(bytes, at); end !== undefined; end = frameEnd(bytes, at)) at = end;
+  return at;
+}
+
+/** Whether a complete frame starts anywhere after `from`: then what stands there is damaged, not cut short. */
+export function hasFrameAfter(bytes: Uint8Array, from: number): boolean {
+  for (let at = from + 1; at + 16 <= bytes.length; at++) if (frameEnd(bytes, at) !== undefined) return true;
+  return false;
+}
+
+/** The end of the frame that starts at `at`; undefined if there is no complete one. */
+function frameEnd(bytes: Uint8Array, at: number): number | undefined {
+  if (at + 16 > bytes.length) return undefined;
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  for (let at = 0; ; ) {
-    if (at + 16 > bytes.length) return at;
-    const length = Number(view.getBigUint64(at, true));
-    const isWhole =
-      view.getUint32(at + 8, true) === masked(crc32c(bytes.subarray(at, at + 8))) &&
-      at + 16 + length <= bytes.length &&
-      view.getUint32(at + 12 + length, true) === masked(crc32c(bytes.subarray(at + 12, at + 12 + length)));
-    if (!isWhole) return at;
-    at += 16 + length;
-  }
+  const end = at + 16 + Number(view.getBigUint64(at, true));
+  const isWhole =
+    view.getUint32(at + 8, true) === masked(crc32c(bytes.subarray(at, at + 8))) &&
+    end <= bytes.length &&
+    view.getUint32(end - 4, true) === masked(crc32c(bytes.subarray(at + 12, end - 4)));
+  return isWhole ? end : undefined;
 }
 
 /** The payload of an event, besides its time and step. */

@@ -1,8 +1,17 @@
 /** Writes scalars as TensorBoard event files. */
 import { fileSystem, join } from "#host";
 import { type AppendFile, createAppendFile, reopenAppendFile } from "./append-file.ts";
-import { type EventContent, event, fileVersion, frame, sessionStart, summary, wholeFrames } from "./event-encoding.ts";
-import { explainingFaults } from "./file-errors.ts";
+import {
+  type EventContent,
+  event,
+  fileVersion,
+  frame,
+  hasFrameAfter,
+  sessionStart,
+  summary,
+  wholeFrames,
+} from "./event-encoding.ts";
+import { explainingFaults, quoted } from "./file-errors.ts";
 import type { FileSystem } from "./file-system.ts";
 import { infoOf, readWhole } from "./files.ts";
 
@@ -13,6 +22,8 @@ export interface EventLogOptions {
    */
   readonly resumeAt?: number;
   readonly fs?: FileSystem;
+  /** Told of an earlier file that is damaged before its end, which is left as it is. */
+  readonly note?: (text: string) => void;
   /** Milliseconds since 1970. Default: the system clock. */
   readonly now?: () => number;
 }
@@ -31,7 +42,7 @@ export async function openEventLog(folder: string, options: EventLogOptions = {}
   const fs = options.fs ?? fileSystem;
   const now = options.now ?? Date.now;
   await explainingFaults("create", folder, () => fs.mkdir(folder));
-  if (options.resumeAt !== undefined) await cutTornEnds(fs, folder);
+  if (options.resumeAt !== undefined) await cutTornEnds(fs, folder, options.note ?? (() => {}));
   const file = await createEventFile(fs, folder, Math.floor(now() / 1000));
   const send = (step: number, content: EventContent) => file.append(frame(event(now() / 1000, step, content)));
   await send(0, fileVersion);
@@ -44,20 +55,29 @@ export async function openEventLog(folder: string, options: EventLogOptions = {}
   };
 }
 
-async function cutTornEnds(fs: FileSystem, folder: string): Promise<void> {
-  for (const name of (await fs.readdir(folder)).filter((n) => /tfevents\.\d+\.heddle\.\d+$/.test(n))) {
+const ours = /tfevents\.(\d+)\.heddle\.\d+$/;
+
+async function cutTornEnds(fs: FileSystem, folder: string, note: (text: string) => void): Promise<void> {
+  for (const name of (await fs.readdir(folder)).filter((n) => ours.test(n))) {
     const path = join(folder, name);
     const bytes = await explainingFaults("read", path, () => readWhole(fs, path, largestEvents));
     const end = wholeFrames(bytes);
-    if (end < bytes.length) await (await reopenAppendFile(fs, path, end)).dispose();
+    if (hasFrameAfter(bytes, end))
+      note(`${quoted(path)} is damaged at byte ${end}: TensorBoard may not show what follows in this file`);
+    else if (end < bytes.length) await (await reopenAppendFile(fs, path, end)).dispose();
   }
 }
 
 /** Maximum bytes of an event file: millions of steps. */
 const largestEvents = 2 ** 31 - 1;
 
-/** TensorBoard reads any file with "tfevents" in its name, in the order of names. */
-async function createEventFile(fs: FileSystem, folder: string, seconds: number): Promise<AppendFile> {
+/**
+ * TensorBoard reads any file with "tfevents" in its name, in the order of names: this one comes last, even if the clock
+ * was set back since the others were written.
+ */
+async function createEventFile(fs: FileSystem, folder: string, now: number): Promise<AppendFile> {
+  const newest = Math.max(...(await fs.readdir(folder)).map((name) => Number(ours.exec(name)?.[1] ?? 0)));
+  const seconds = now < newest ? newest + 1 : now;
   for (let attempt = 0; ; attempt++) {
     const path = join(folder, `events.out.tfevents.${String(seconds).padStart(10, "0")}.heddle.${attempt}`);
     if ((await explainingFaults("read", path, () => infoOf(fs, path))) === undefined) {

@@ -63,12 +63,13 @@ type Subject = Pick<TrainingStep, "graph" | "precision">;
 /** What to tune: a job's step, a stage's step, or a model's graph. */
 async function subject(source: string, args: TuneArguments): Promise<Subject> {
   const precision = precisionFor(args.dtype);
+  const asked = precision === "f16" ? precision : undefined; // f32 is also what --dtype is if it is not given
   if (args.stage === undefined && (await isJob(source))) {
-    const { job, config } = await loadJob(source, args.set, precision === "f16" ? precision : undefined);
+    const { job, config } = await loadJob(source, args.set, asked);
     return (await job.build(config)).step;
   }
   const named = await loadConfigured(source, { ...args, weights: undefined });
-  if (args.stage !== undefined) return stageStep(source, args.stage, named, args.graph, precision).step;
+  if (args.stage !== undefined) return stageStep(source, args.stage, named, args.graph, asked).step;
   return { graph: keptAs(named.graph, args.dtype), precision };
 }
 

@@ -1,7 +1,7 @@
 /** Validates training jobs at run time, since job files may be plain JavaScript. */
 import { didYouMean, UsageError } from "../../compiler/index.ts";
 import { isRecord } from "../cached-file.ts";
-import { requireJson as requireStorable } from "../checkpoint/state-file.ts";
+import { type Json, requireJson as requireStorable } from "../checkpoint/state-file.ts";
 import { quoted } from "../file-errors.ts";
 import type { TrainingBatch, TrainingJob } from "./job.ts";
 
@@ -118,13 +118,51 @@ export function requireBatch(batch: TrainingBatch, step: number): void {
     );
 }
 
-/** Checks that a job's function returned an object of JSON values, or nothing. Throws UsageError otherwise. */
-export function requireJson<T>(given: T, what: string): T {
-  if (given !== undefined && !isRecord(given))
+/**
+ * The result of a job's function as JSON holds it; undefined if there is none. Numbers that are not finite become their
+ * names, as in metrics.jsonl, and are noted. Throws UsageError for what JSON would drop or change otherwise.
+ */
+export function jsonResult(
+  given: unknown,
+  what: string,
+  note: (text: string) => void,
+): Readonly<Record<string, Json>> | undefined {
+  if (given === undefined) return undefined;
+  if (!isRecord(given))
     throw new UsageError(`${what} returned ${wordsFor(given)}; expected an object of results by name`);
-  if (given === undefined || isJson(given)) return given;
-  throw new UsageError(`${what} returned ${wordsFor(given)} that is not JSON: it contains a BigInt or a cycle`);
+  if (!isJson(given))
+    throw new UsageError(`${what} returned an object that is not JSON: it contains a BigInt or a cycle`);
+  const named = (path: string, number: number): string => {
+    note(
+      `${what} returned ${path} that is ${number}: it is written as the string "${number}", as JSON has no such number`,
+    );
+    return String(number);
+  };
+  const refused = (path: string, value: unknown) =>
+    new UsageError(`${what} returned ${path} that is ${kindOf(value)}, which is not JSON`);
+  return jsonOf(given, "", named, refused) as Readonly<Record<string, Json>>;
 }
+
+/** Undefined properties are left out, as JSON.stringify does. */
+function jsonOf(
+  value: unknown,
+  path: string,
+  named: (path: string, number: number) => string,
+  refused: (path: string, value: unknown) => UsageError,
+): Json {
+  const within = (inner: unknown, at: string) => jsonOf(inner, at, named, refused);
+  if (typeof value === "number") return Number.isFinite(value) ? value : named(path, value);
+  if (value === null || typeof value === "string" || typeof value === "boolean") return value;
+  if (Array.isArray(value)) return value.map((one, i) => within(one, `${path}[${i}]`));
+  if (typeof value !== "object") throw refused(path, value);
+  if ("toJSON" in value && typeof value.toJSON === "function") return within(value.toJSON(), path);
+  if (Object.prototype.toString.call(value) !== "[object Object]") throw refused(path, value); // a Map would be {}
+  const given = Object.entries(value).filter(([, one]) => one !== undefined);
+  return Object.fromEntries(given.map(([key, one]) => [key, within(one, path === "" ? key : `${path}.${key}`)]));
+}
+
+const kindOf = (value: unknown): string =>
+  typeof value === "object" && value !== null ? `a ${value.constructor?.name ?? "record"}` : wordsFor(value);
 
 function isJson(value: unknown): boolean {
   try {

@@ -12,7 +12,7 @@ import { readFinished, writeFinished } from "./finished-stage.ts";
 import { factsOf, requireSame } from "./in-ranks.ts";
 import { type Inheritance, inheritWeights } from "./inherit.ts";
 import { type FinishedStage, type NextStage, type TrainedRun, type TrainingJob, unusedParameters } from "./job.ts";
-import { requireJson } from "./job-rules.ts";
+import { jsonResult } from "./job-rules.ts";
 import { requireRunName, tidyRunFolder } from "./run-folder.ts";
 import { keptParameters } from "./state.ts";
 import { type TrainOptions, type TrainResult, train } from "./train.ts";
@@ -100,7 +100,7 @@ async function runTurn(
   if (trained.stopped) return { stopped: true, stage: name, steps, of: job.steps };
   const run: TrainedRun = { folder, backend, deviceReason, weights, losses, seconds, note, earlier };
   const finished = async (): Promise<FinishedStage> => {
-    const result = requireJson(await job.finish?.(run), `finish of ${name}`) ?? {};
+    const result = jsonResult(await job.finish?.(run), `finish of ${name}`, note) ?? {};
     return { name, folder, steps, seconds, losses, loss: endsOf(trained), told: toldOf(trained), result };
   };
   return await ranks.decide(finished);
@@ -150,14 +150,17 @@ const parametersOf = (job: TrainingJob) => [
   ...unusedParameters(job),
 ];
 
-/** Names reserved in a run's folder. */
-const taken: readonly string[] = ["checkpoints", "events"];
+/** Names reserved in a run's folder: its other folders, and what its files end in. */
+const taken: readonly string[] = ["best", "checkpoints", "events"];
+const takenEndings = /\.(?:json|jsonl|html|safetensors|tmp)$/;
 
 function requireStageNames(following: readonly NextStage[]): void {
   const names = following.map(({ name }) => name);
   for (const [i, name] of names.entries()) {
     requireRunName(name);
-    if (taken.includes(name) || names.indexOf(name) !== i)
-      throw new UsageError(`invalid stage name ${quoted(name)}: its run already has a folder of that name`);
+    if (taken.includes(name) || takenEndings.test(name) || names.indexOf(name) !== i)
+      throw new UsageError(
+        `invalid stage name ${quoted(name)}: it names a folder in the run's folder, which has a folder or file of that name already`,
+      );
   }
 }

@@ -75,7 +75,7 @@ export async function train(given: TrainingJob, options: TrainOptions): Promise<
   if (divided) note(partsLine(divided));
   if (share) await placeRank(job.step, share, store);
   const { done } = beginning;
-  const figures = await openFigures(folder, options.resume ? { resumeAt: done } : {}, ranks);
+  const figures = await openFigures(folder, { note: options.note, ...(options.resume && { resumeAt: done }) }, ranks);
   const progress = options.quiet
     ? { ...silentProgress, note }
     : ranks.isFirst
@@ -165,10 +165,14 @@ async function lastWeights(job: TrainingJob, store: Store, { isFirst }: Ranks, p
 }
 
 /** The logs of a run; only rank 0 writes them. */
-async function openFigures(folder: string, resumeAt: { readonly resumeAt?: number }, { isFirst }: Ranks) {
+async function openFigures(
+  folder: string,
+  how: { readonly resumeAt?: number; readonly note: (text: string) => void },
+  { isFirst }: Ranks,
+) {
   if (!isFirst) return { log: unlogged, dispose: async () => {} };
-  const metrics = await openMetricsLog(metricsFile(folder), resumeAt);
-  const events = await openEventLog(join(folder, "events"), resumeAt);
+  const metrics = await openMetricsLog(metricsFile(folder), how);
+  const events = await openEventLog(join(folder, "events"), how);
   return {
     log: figuresLog(metrics, events),
     dispose: async () => void (await Promise.allSettled([metrics.dispose(), events.dispose()])),

@@ -6,6 +6,8 @@ interface Inspected {
   readonly parameters: number;
   readonly tensors: number;
   readonly trainable: { readonly parameters: number; readonly tensors: number };
+  readonly settings?: { readonly precision: string };
+  readonly precision?: { readonly path: string };
 }
 
 const small = (prefix: string, sizes: object) =>
@@ -53,4 +55,20 @@ it("takes settings of the stage beside those of the model, and stages of anybody
   expect(JSON.parse(out)).toMatchObject({ trainable: { stage: "classes", tensors: 6 } });
   const unknown = await heddle("inspect", modelFile("own-classifier.ts"), "--stage", "8");
   expect(unknown.err).toContain('has no stage "8"; it has classes');
+});
+
+it("is in the precision that --set, --dtype or neither of them says", async () => {
+  const stage = [modelFile("own-classifier.ts"), "--stage", "classes", "--set", "width=8", "--json"];
+  const precisionOf = async (command: string, ...more: string[]) => {
+    const { out, err, status } = await heddle(command, ...stage, ...more);
+    expect([status, err]).toEqual([0, ""]);
+    const { settings, precision } = JSON.parse(out) as Inspected;
+    return [settings?.precision, precision?.path];
+  };
+  const h200 = ["--adapter", "nvidia-h200"];
+  expect(await precisionOf("inspect", ...h200)).toEqual(["f32", undefined]);
+  const half = await precisionOf("inspect", ...h200, "--set", "precision=f16");
+  expect(half).toEqual(["f16", expect.stringContaining("f16")]);
+  expect(await precisionOf("inspect", ...h200, "--dtype", "f16")).toEqual(half);
+  expect((await precisionOf("plan", "--hardware", "H200", "--set", "precision=f16"))[1]).toBe(half[1]);
 });

@@ -1,5 +1,5 @@
 /** What jobs refuse to be set to, and what a resumed run may be told. */
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { pathToFileURL } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -126,5 +126,14 @@ describe("a run that goes on", () => {
     writeFileSync(folder.at("run", "settled", "run.json"), '{"settings":[{}]}');
     const { status, err } = await train4("run", "--resume");
     expect([status, err]).toEqual([1, expect.stringContaining("it does not contain the settings of a run")]);
+  });
+
+  it("a missing one too, and the run goes on with the job's", async () => {
+    rmSync(folder.at("run", "settled", "run.json"));
+    const { status, err } = await train4("run", "steps=5", "--resume");
+    expect([status, err]).toEqual([
+      0,
+      expect.stringContaining("settled has no run.json, and so no settings of the run"),
+    ]);
   });
 });

@@ -1,6 +1,6 @@
 /** Jobs that are not what their file says: built of something else, thrown from a timer, never settled, or an end of their own. */
 import { spawn } from "node:child_process";
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { text } from "node:stream/consumers";
 import { pathToFileURL } from "node:url";
 import { afterAll, expect, it, vi } from "vitest";
@@ -68,6 +68,11 @@ it.each([
   ],
   ["finish", "() => tinyJob(1, { finish: async () => ({ a: 5n }) as never })", "returned an object that is not JSON"],
   [
+    "map",
+    "() => tinyJob(1, { finish: async () => ({ at: [{ top: new Map() }] }) as never })",
+    "returned at[0].top that is a Map, which is not JSON",
+  ],
+  [
     "object",
     "() => Promise.reject({ code: 5, toString: null })",
     "{ code: 5, toString: null } was thrown, which is not an Error",
@@ -77,6 +82,15 @@ it.each([
   expect(err).toMatch(says);
   expect(err).not.toContain("heddle itself failed");
   expect(status).toBe(1);
+});
+
+it("a result that is no finite number is written by its name, and told", async () => {
+  const path = jobFile("infinite", "() => tinyJob(1, { finish: async () => ({ of: { a: NaN }, b: [1, -Infinity] }) })");
+  const { status, err } = await heddle(...train(path));
+  expect([status, err]).toEqual([0, expect.stringContaining("returned of.a that is NaN: it is written as the string")]);
+  expect(err).toContain("returned b[1] that is -Infinity");
+  const summary = JSON.parse(readFileSync(folder.at("runs", "infinite", "summary.json"), "utf8"));
+  expect(summary).toMatchObject({ of: { a: "NaN" }, b: [1, "-Infinity"] });
 });
 
 /** In a process of its own, since it may end there and then. */

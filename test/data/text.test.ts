@@ -182,6 +182,22 @@ describe("readTokenizer", () => {
     [[{ id: 0, content: "<unk>" }, []], "its added_tokens is not a valid list of tokens: see entry 1"],
     [[{ id: 0, content: "<unk>", lstrip: 0 }], "its added_tokens is not a valid list of tokens: see entry 0"],
     [[{ id: 9, content: "\ud800" }], 'its token "\\ud800" has an unpaired surrogate'],
+    [[{ id: 7, content: "odd" }], 'its added token "odd" has the id 7, which is that of "<0x04>"'],
+    [[{ id: 300, content: "cat" }], 'its added token "cat" has the id 300, but elsewhere in the file 264'],
+    [
+      [
+        { id: 300, content: "odd" },
+        { id: 300, content: "odder" },
+      ],
+      'its added token "odder" has the id 300, which is that of "odd"',
+    ],
+    [
+      [
+        { id: 300, content: "odd" },
+        { id: 301, content: "odd" },
+      ],
+      'its added token "odd" has the id 301, but elsewhere in the file 300',
+    ],
   ])("refuses the added tokens %j", async (added, message) => {
     const reading = readTokenizer(await folderWith({ ...llamaLike, added_tokens: added }, config));
     await expect(reading).rejects.toThrow(message);

@@ -160,7 +160,7 @@ it("say what is wrong with how they are to go on", async () => {
   writeFileSync(join(at, "stage.json"), "{");
   const damaged = trainInStages(inStages(), options(at, { resume: true }));
   await expect(damaged).rejects.toThrow('it does not record the end of stage "tiny"');
-  for (const name of ["checkpoints", "..", "a/b"]) {
+  for (const name of ["checkpoints", "best", "summary.json", "..", "a/b"]) {
     const job = { ...tinyJob(1), next: [{ name, build: () => tinyJob(1) }] };
     await expect(trainInStages(job, options(folder()))).rejects.toThrow(/invalid (job|stage) name/);
   }

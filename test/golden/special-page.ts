@@ -21,6 +21,8 @@ const attention = `## Attention
 
 A row that sees no key gives 0, and so do its gradients, whatever the masked values are: on reference and in every kernel
 schedule (\`test/kernels/hidden-values.test.ts\`). Exported ONNX gives nan there if a value is nan or infinite.
+With a mask, kernels also take a logit of −1e30 or less for minus infinity: a row of such logits alone gives 0, where the
+reference gives their softmax.
 In a row that sees some keys, a masked value has weight 0, and 0 times nan or infinity is nan; kernels may give a number
 instead, because they skip blocks of keys that are masked entirely. Partially filled tiles are padded with the last key at
 weight 0, so if its value is infinite the result is nan.`;

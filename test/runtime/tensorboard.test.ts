@@ -1,4 +1,4 @@
-import { appendFile, readdir, readFile } from "node:fs/promises";
+import { appendFile, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { crc32c } from "@aws-crypto/crc32c";
 import { describe, expect, it } from "vitest";
@@ -46,6 +46,31 @@ describe("openEventLog", () => {
     await log.dispose();
     expect(log.path).toMatch(/events\.out\.tfevents\.0000000001\.heddle\.1$/);
     expect(readEvents(log.path)[1]).toEqual({ wallTime: 1, step: 8, sessionLog: { status: 1 } });
+  });
+
+  it("starts a file that is read after the others, even if the clock was set back", async () => {
+    const folder = await temporaryFolder();
+    for (const now of [5_000_000, 3_000_000, 4_000_000])
+      await (await openEventLog(folder, { now: () => now, ...(now < 5_000_000 && { resumeAt: 1 }) })).dispose();
+    expect((await readdir(folder)).sort().map((name) => name.slice("events.out.tfevents.".length))).toEqual([
+      "0000005000.heddle.0",
+      "0000005001.heddle.0",
+      "0000005002.heddle.0",
+    ]);
+  });
+
+  it("leaves a file that is damaged before its end as it is, and says so", async () => {
+    const folder = await temporaryFolder();
+    const log = await openEventLog(folder, { now: () => 1000 });
+    for (const step of [1, 2, 3]) await log.scalars(step, { loss: 1 });
+    await log.dispose();
+    const bytes = await readFile(log.path);
+    bytes[60]! ^= 1;
+    await writeFile(log.path, bytes);
+    const notes: string[] = [];
+    await (await openEventLog(folder, { now: () => 2000, resumeAt: 3, note: (text) => notes.push(text) })).dispose();
+    expect(notes).toEqual([expect.stringMatching(/heddle\.0" is damaged at byte \d+: TensorBoard may not show/)]);
+    expect(await readFile(log.path)).toEqual(bytes);
   });
 
   it.each([1, 11, 12, 13, 30])(

@@ -19,17 +19,17 @@ export async function inspectCommand(source: string, options: InspectOptions): P
     return await sweepCommand(source, given);
   }
   const job = (await isJob(source)) ? await inspectedJob(source, options) : undefined;
-  const args = job?.args ?? given;
-  if (args.measure && args.kernels === undefined)
+  const asked = job?.args ?? given;
+  if (asked.measure && asked.kernels === undefined)
     throw new UsageError("--measure needs --kernels: it times them on this machine's GPU");
-  if (args.measure && args.adapter !== anyGpu)
+  if (asked.measure && asked.adapter !== anyGpu)
     throw new UsageError(
-      `--measure times kernels on this machine's GPU and cannot be combined with --adapter ${args.adapter}`,
+      `--measure times kernels on this machine's GPU and cannot be combined with --adapter ${asked.adapter}`,
     );
-  const stray = (["budget", "device"] as const).find((key) => args[key] !== undefined);
+  const stray = (["budget", "device"] as const).find((key) => asked[key] !== undefined);
   if (stray) throw new UsageError(`--${stray} needs --sweep, as in --sweep depth=32,48`);
   const begun = performance.now();
-  const { graph, parts, step } = job ?? (await subject(source, args));
+  const { graph, parts, step, args } = job ?? (await subject(source, asked));
   if (args.text) {
     process.stdout.write(printGraph(graph));
     return 0;

@@ -3,7 +3,6 @@ import { countMacs, type Graph, graphSymbols, UsageError } from "../../../compil
 import type { Model } from "../../../dsl/index.ts";
 import { sizesInWords } from "../../family-name.ts";
 import { type GraphChoice, loadConfigured } from "../../load.ts";
-import { precisionFor } from "../../precision.ts";
 import { sizesOf } from "../../sizes.ts";
 import { parameterFigures, stageSettings } from "../../stage-figures.ts";
 import { stageStep } from "../../stage-step.ts";
@@ -15,13 +14,12 @@ export interface Subject {
   readonly graph: Graph;
   readonly parts: Partial<Inspection>;
   readonly step?: TrainingSubject["step"];
+  /** The options, with those that the subject sets itself. */
+  readonly args: InspectArguments;
 }
 
 /** A user's job, at its own sizes and precision unless the options set others. */
-export async function inspectedJob(
-  source: string,
-  options: InspectOptions,
-): Promise<Subject & { readonly args: InspectArguments }> {
+export async function inspectedJob(source: string, options: InspectOptions): Promise<Subject> {
   const { stage, graph: named, dtype } = options;
   const stray = stage !== undefined ? "--stage" : named !== undefined ? "--graph" : undefined;
   if (stray)
@@ -64,11 +62,13 @@ export async function subject(source: string, args: InspectArguments): Promise<S
     return {
       graph,
       parts: { ...parts, ...(words !== undefined && { settingsInWords: words }), graphs: otherGraphs(model, args) },
+      args,
     };
   }
-  const { step, model: whole } = stageStep(source, args.stage, named, args.graph, precisionFor(args.dtype));
+  const asked = args.dtype === "f16" ? "f16" : undefined; // f32 is also what --dtype is if it is not given
+  const { step, model: whole } = stageStep(source, args.stage, named, args.graph, asked);
   const parts = { ...stageParts({ step, model: whole() }, args.stage), model: graph.name };
-  return { graph: step.graph, step, parts };
+  return { graph: step.graph, step, parts, args: step.precision === "f16" ? { ...args, dtype: "f16" } : args };
 }
 
 /** The other graphs of a model, with descriptions; a bare graph has none. */

@@ -111,7 +111,7 @@ const stage: Format = {
   },
 };
 
-/** Whatever is on disk, what is kept of it is whole events. */
+/** Whatever is on disk, what is kept of it is whole events, or what it was where it is damaged before its end. */
 const events: Format = {
   name: "events",
   write: async (folder) => {
@@ -121,10 +121,13 @@ const events: Format = {
     return ["events.out.tfevents.0001000000.heddle.0"];
   },
   read: async (folder) => {
-    const log = await openEventLog(folder, { resumeAt: 3, now: () => 2e9 });
+    const path = join(folder, "events.out.tfevents.0001000000.heddle.0");
+    const [before, notes] = [readFileSync(path), [] as string[]];
+    const log = await openEventLog(folder, { resumeAt: 3, now: () => 2e9, note: (text) => notes.push(text) });
     await log.scalars(4, { "train/loss": 0.1 });
     await log.dispose();
-    readEvents(join(folder, "events.out.tfevents.0001000000.heddle.0"));
+    if (notes.length === 0) readEvents(path);
+    else if (!readFileSync(path).equals(before)) throw new Error("a damaged file was changed");
     if (readEvents(log.path).length !== 3) throw new Error("what was written is not there");
   },
 };
