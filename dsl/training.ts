@@ -1,5 +1,6 @@
 /** A training step as one graph, or several: from a batch to updated parameters. */
 import {
+  constantInit,
   type Graph,
   inputName,
   isState,
@@ -175,7 +176,10 @@ function stepOf(given: Stage, largestArena: number | undefined, parts?: Parts): 
     frozen,
     ...(weights.dtype !== "f32" && { frozenAs: weights }),
     adapters,
-    kept: updates.map(({ name, next, initial }) => ({ name, type: next.type, initial })),
+    kept: updates.map(({ name, next, initial }) => ({
+      ...{ name, type: next.type },
+      initial: typeof initial === "number" ? constantInit(initial) : initial,
+    })),
     counter: trainingState.step,
     precision,
     ...(lossScale && { lossScale }),

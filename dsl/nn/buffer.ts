@@ -12,7 +12,8 @@ export interface StateUpdate {
   /** The path of the buffer, which is the name of its state. */
   readonly name: string;
   readonly next: AnyTensor;
-  readonly initial: BufferStart;
+  /** Its value before the first step; a number is that of every element. */
+  readonly initial: number | BufferStart;
   /**
    * True if the next value depends on parameters alone, not on the batch: with accumulation it is then stored once a
    * step, not with each micro-batch.

@@ -20,7 +20,6 @@ import {
   lt,
   mean,
   mul,
-  ones,
   type Params,
   type Stage,
   select,
@@ -96,7 +95,7 @@ const causes: Readonly<Record<string, Cause>> = {
       loss: (p) => {
         const { x } = rooted(p);
         const next = add(state("statistic", "f32", [width]), div(1, x));
-        return { loss: sum(x, width), updates: [{ name: "statistic", next, initial: ones }] };
+        return { loss: sum(x, width), updates: [{ name: "statistic", next, initial: 1 }] };
       },
     });
     expect(message).toBe(
