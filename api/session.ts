@@ -62,11 +62,13 @@ export async function session<C extends Config>(
   requireDevice(device);
   requireOptions<SessionOptions>("session", given, sessionOptions);
   const { weights = new Map(), sizes = {}, precision = "f32", ...options } = given;
-  const graph = graphOf(await sizedByWeights(what, weights), options);
-  if (Object.keys(graph.updates).length > 0)
-    throw new UsageError(`graph @${graph.name} is stateful: run a training step with train, a decoder with openWriter`);
-  requireSizes(graph, sizes);
   return await onDevice(device, async () => {
+    const graph = graphOf(await sizedByWeights(what, weights), options);
+    if (Object.keys(graph.updates).length > 0)
+      throw new UsageError(
+        `graph @${graph.name} is stateful: run a training step with train, a decoder with openWriter`,
+      );
+    requireSizes(graph, sizes);
     const parameters = await openParameters(weights, graph, modelOf(what));
     const model = deviceModel(device, parameters, { precision });
     try {
