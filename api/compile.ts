@@ -3,6 +3,7 @@ import { type BundleOptions, compileBundle } from "../backends/webgpu/index.ts";
 import type { AdapterFacts } from "../compiler/index.ts";
 import type { Config } from "../dsl/index.ts";
 import { requireSizes } from "./checks.ts";
+import { sizedByWeights } from "./config-beside.ts";
 import { graphOf, type Modelled, type ModelledOptions, modelledOptions, modelOf } from "./modelled.ts";
 import { kinds, type OptionTable, oneOf, requireOptions } from "./options.ts";
 import { openParameters, parameterBytes, type WeightsFrom, weightsKind } from "./weights.ts";
@@ -36,7 +37,7 @@ export async function compile<C extends Config>(
   requireOptions<CompileOptions>("compile", given, compileOptions);
   const { weights = new Map(), settings, graph: named, ...options } = given;
   const choice = { ...(settings && { settings }), ...(named !== undefined && { graph: named }) };
-  const whole = graphOf(what, choice);
+  const whole = graphOf(await sizedByWeights(what, weights), choice);
   requireSizes(whole, options.sizes ?? {});
   const { graph, manifest, shaders } = compileBundle(whole, options);
   const parameters = await openParameters(weights, graph, modelOf(what));

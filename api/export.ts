@@ -2,6 +2,7 @@
 import { type ExportOptions, encodeOnnx, exportOnnx as exportGraph } from "../backends/onnx/index.ts";
 import { inputName, type Node, printGraph } from "../compiler/index.ts";
 import type { Config } from "../dsl/index.ts";
+import { sizedByWeights } from "./config-beside.ts";
 import { graphOf, type Modelled, type ModelledOptions, modelledOptions, modelOf } from "./modelled.ts";
 import { kinds, type OptionTable, oneOf, requireOptions } from "./options.ts";
 import { type OpenParameters, openParameters, type WeightsFrom, weightsKind } from "./weights.ts";
@@ -35,7 +36,7 @@ const onnxOptions: OptionTable<OnnxOptions> = {
 export async function exportOnnx<C extends Config>(what: Modelled<C>, given: OnnxOptions<C> = {}): Promise<Uint8Array> {
   requireOptions<OnnxOptions>("exportOnnx", given, onnxOptions);
   const { weights = new Map(), dtype = "f32", activations = "float", opset, ids = "int32", ...options } = given;
-  const graph = graphOf(what, options);
+  const graph = graphOf(await sizedByWeights(what, weights), options);
   const asked: ExportOptions = { dtype, activations, ids, ...(opset !== undefined && { opset }) };
   const model = exportGraph(graph, asked);
   const parameters = await openParameters(weights, graph, modelOf(what));

@@ -3,6 +3,7 @@ import { type Graph, type HostTensor, type Precision, type Sizes, UsageError } f
 import type { Config } from "../dsl/index.ts";
 import { deviceModel, type InferenceSession } from "../runtime/index.ts";
 import { requireFeeds, requireSizes } from "./checks.ts";
+import { sizedByWeights } from "./config-beside.ts";
 import { type Device, onDevice, requireDevice } from "./device.ts";
 import { graphOf, type Modelled, type ModelledOptions, modelledOptions, modelOf } from "./modelled.ts";
 import { kinds, type OptionTable, requireOptions } from "./options.ts";
@@ -10,7 +11,10 @@ import { openParameters, type WeightsFrom, weightsKind } from "./weights.ts";
 
 /** Options of `session`. */
 export interface SessionOptions<C extends Config = Config> extends ModelledOptions<C> {
-  /** The source of its weights; not needed for a graph without parameters. */
+  /**
+   * The source of its weights; not needed for a graph without parameters. A `config.json` beside a path gives the model's
+   * settings, which `settings` overrides.
+   */
   readonly weights?: WeightsFrom;
   /** Values of symbolic sizes, such as { batch: 8 }; others stay symbolic, so any size may be fed. */
   readonly sizes?: Sizes;
@@ -58,11 +62,13 @@ export async function session<C extends Config>(
   requireDevice(device);
   requireOptions<SessionOptions>("session", given, sessionOptions);
   const { weights = new Map(), sizes = {}, precision = "f32", ...options } = given;
-  const graph = graphOf(what, options);
-  if (Object.keys(graph.updates).length > 0)
-    throw new UsageError(`graph @${graph.name} is stateful: run a training step with train, a decoder with openWriter`);
-  requireSizes(graph, sizes);
   return await onDevice(device, async () => {
+    const graph = graphOf(await sizedByWeights(what, weights), options);
+    if (Object.keys(graph.updates).length > 0)
+      throw new UsageError(
+        `graph @${graph.name} is stateful: run a training step with train, a decoder with openWriter`,
+      );
+    requireSizes(graph, sizes);
     const parameters = await openParameters(weights, graph, modelOf(what));
     const model = deviceModel(device, parameters, { precision });
     try {

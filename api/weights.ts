@@ -125,7 +125,7 @@ export async function openParameters<C extends Config>(
 }
 
 const isSeed = (from: WeightsFrom): from is { readonly seed: number } => has(from, "seed");
-const isLoaded = (from: WeightsFrom): from is Loaded => has(from, "tensors");
+export const isLoaded = (from: WeightsFrom): from is Loaded => has(from, "tensors");
 const has = (from: WeightsFrom, key: string) => typeof from === "object" && from !== null && Object.hasOwn(from, key);
 
 export const weightsKind: Kind = {

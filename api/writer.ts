@@ -25,6 +25,7 @@ import {
   type WritingLimits,
 } from "../runtime/index.ts";
 import { requireTensor } from "./checks.ts";
+import { sizedByWeights } from "./config-beside.ts";
 import { type Device, onDevice, requireDevice } from "./device.ts";
 import { modelOf } from "./modelled.ts";
 import { always, type Kind, kinds, type OptionTable, requireOptions } from "./options.ts";
@@ -96,7 +97,8 @@ export async function openWriter<C extends Config>(
   const { weights, tokenizer, settings, precision = "f32", generation } = given;
   const stored = generation && generationConfig(generation, wrongField);
   if (!modelOf(model)) throw new UsageError(`openWriter takes a model from defineModel, got ${kindOfValue(model)}`);
-  const config = configure(model, settings ?? ({} as Partial<C>));
+  const sized = (await sizedByWeights(model, weights)) as Model<C>;
+  const config = configure(sized, settings ?? ({} as Partial<C>));
   const { step, graphs, limit, begin } = modelTexts(model, config, tokenizer, stored);
   const parameters = await openParameters(weights, parametersTogether(graphs), model);
   const loaded = await onDevice(device, async () => deviceModel(device, parameters, { precision }));

@@ -1,10 +1,12 @@
 /** The `config.json` of a model without a published form: its settings, flat, under the model's name. */
 import { readFile } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { FileError, shown, UsageError } from "../compiler/index.ts";
-import type { Config, ConfigValue, StageSetting } from "../dsl/index.ts";
+import { FileError } from "../compiler/index.ts";
+import type { Config, StageSetting } from "../dsl/index.ts";
+import { flattened, modelKey, withKnown } from "../runtime/index.ts";
 
-const modelKey = "heddle_model";
+export { flattened, nested, withKnown } from "../runtime/index.ts";
+
 const sourceKey = "heddle_source";
 
 type Flat = Readonly<Record<string, StageSetting>>;
@@ -53,52 +55,4 @@ export async function configJson(folder: string): Promise<Readonly<Record<string
     throw new FileError(`${path}: ${(cause as Error).message}`, { cause });
   }
   throw new FileError(`${path}: expected a JSON object`);
-}
-
-/** Groups of settings as dotted keys; a list becomes JSON, since a run's settings are strings and numbers. */
-export function flattened(config: Config, before = ""): Record<string, StageSetting> {
-  return Object.fromEntries(
-    Object.entries(config).flatMap(([key, value]): [string, StageSetting][] => {
-      const name = before + key;
-      if (Array.isArray(value)) return [[name, JSON.stringify(value)]];
-      return typeof value === "object" ? Object.entries(flattened(value as Config, `${name}.`)) : [[name, value]];
-    }),
-  );
-}
-
-/** The configuration of flat settings, in the structure of `like`. Throws UsageError for an invalid list. */
-export const nested = (settings: Flat, like: Config, before = ""): Config =>
-  Object.fromEntries(
-    Object.entries(like).map(([key, value]): [string, ConfigValue] => {
-      const name = before + key;
-      if (Array.isArray(value)) return [key, listOf(name, settings[name]!)];
-      return [key, typeof value === "object" ? nested(settings, value as Config, `${name}.`) : settings[name]!];
-    }),
-  );
-
-function listOf(name: string, text: StageSetting): readonly ConfigValue[] {
-  try {
-    const list: unknown = JSON.parse(String(text));
-    if (Array.isArray(list)) return list as ConfigValue[];
-  } catch {
-    // reported below
-  }
-  throw otherKind(name, text, "a list, as JSON");
-}
-
-const otherKind = (name: string, value: unknown, needed: string) =>
-  new UsageError(`${name} is ${shown(value)}; expected ${needed}`);
-
-/** A configuration with those of its settings that a file has. Throws UsageError for one of another type. */
-export function withKnown(config: Config, settings: Readonly<Record<string, unknown>>, path: string): Config {
-  const usual = flattened(config);
-  const known = Object.entries(settings).filter(([key]) => Object.hasOwn(usual, key));
-  try {
-    for (const [key, value] of known)
-      if (typeof value !== typeof usual[key]) throw otherKind(key, value, `a ${typeof usual[key]}`);
-    return nested({ ...usual, ...(Object.fromEntries(known) as Flat) }, config);
-  } catch (error) {
-    if (error instanceof UsageError) throw new UsageError(`${path}: ${error.message}`);
-    throw error;
-  }
 }

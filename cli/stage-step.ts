@@ -51,6 +51,9 @@ export function recipeNamed(source: string, model: Model | undefined, stage: str
   if (Object.hasOwn(stages, stage)) return stages[stage]!;
   const known = Object.keys(stages);
   throw new UsageError(
-    `"${source}" has no stage "${stage}"; ${known.length > 0 ? `it has ${known.join(", ")}` : "it has none"}`,
+    `"${source}" has no stage "${stage}"; ${known.length > 0 ? `it has ${known.join(", ")}` : withoutStages}`,
   );
 }
+
+/** What to do about a model that cannot be trained. */
+export const withoutStages = "it has none: declare one as stages: { name: recipe } in the model's record";

@@ -28,12 +28,17 @@ export function userFault(error: unknown): string | undefined {
   return [`${error.name} at ${printLocation(at)}: ${error.message}`, ...quoteSource(at), ...hint].join("\n");
 }
 
-/** An error found by the DSL, with the user's line that called it; unchanged if its message has a location. */
+/**
+ * An error of ours with the user's line that led to it: a call of the DSL, or of what a callback such as `feeds` is
+ * given. Unchanged if its message has a location, or if no code of the user's was running.
+ */
 export function withPlace(error: HeddleError): string {
   const text = `${error.name}: ${error.message}`;
-  if (/:\d+:\d+/.test(error.message) || !isInLanguage(error)) return text;
-  const at = callsOf({ stack: error }).find(({ file }) => !isLibrary(file));
-  if (!at || ours.test(at.file)) return text;
+  if (/:\d+:\d+/.test(error.message)) return text;
+  const calls = callsOf({ stack: error }).filter(({ file }) => !isLibrary(file));
+  const command = calls.findLastIndex(({ file }) => /^(dist[\\/])?(bin|cli)[\\/]/.test(file));
+  const at = calls.slice(0, command < 0 ? undefined : command).find(({ file }) => !ours.test(file));
+  if (!at) return text;
   return [text, `  at ${printLocation(at)}`, ...quoteSource(at)].join("\n");
 }
 

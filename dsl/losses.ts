@@ -1,13 +1,13 @@
 /** What a stage minimizes: one loss, or several with weights, each of them reported. */
 import { didYouMean, nearest, UsageError } from "../compiler/index.ts";
 import { isPlain, isTensor, kindOfValue } from "./declared.ts";
-import type { StateUpdate } from "./nn/batch-norm.ts";
+import type { StateUpdate } from "./nn/buffer.ts";
 import { type AnyTensor, add, scale, type Tensor } from "./tensor.ts";
 
 interface Reported {
   /** Further scalars to report. */
   readonly metrics?: Readonly<Record<string, Tensor<never>>>;
-  /** Other state that the step updates, such as batch norm's running statistics. */
+  /** Buffers that the step updates, such as the running statistics of `batchNorm` and the weights of `emaTeacher`. */
   readonly updates?: readonly StateUpdate[];
   /**
    * The number of samples or tokens that the loss (or each of several) is a mean over, if that varies between batches:

@@ -1,5 +1,6 @@
 /** A training step as one graph, or several: from a batch to updated parameters. */
 import {
+  constantInit,
   type Graph,
   inputName,
   isState,
@@ -14,6 +15,7 @@ import { checkedEma } from "./ema.ts";
 import { type FrozenWeights, frozenDtype, withFrozen } from "./frozen.ts";
 import { type Adapter, adaptersOf } from "./lora.ts";
 import { assertDistinct, totalLoss } from "./losses.ts";
+import type { BufferStart } from "./nn/buffer.ts";
 import {
   type Accumulation,
   accumulated,
@@ -78,8 +80,8 @@ export interface TrainingStep {
   readonly frozenAs?: FrozenWeights;
   /** The low-rank updates among the trained parameters, with the frozen weights they belong to. */
   readonly adapters: readonly Adapter[];
-  /** Other state that the step keeps, with the initial value of its elements. */
-  readonly kept: readonly { readonly name: string; readonly type: TensorType; readonly initial: number }[];
+  /** The buffers that the step updates, with what they are before the first step. */
+  readonly kept: readonly { readonly name: string; readonly type: TensorType; readonly initial: BufferStart }[];
   /** The name of the step counter in the store: an i32 scalar. */
   readonly counter: string;
   /** The precision to compile the step for. */
@@ -137,7 +139,12 @@ function stepOf(given: Stage, largestArena: number | undefined, parts?: Parts): 
   const traced: Traced = {
     loss: scale ? scaledLoss(typed(roots[0]!), scale) : roots[0]!,
     figures: Object.fromEntries(names.map((name, i) => [name, roots[i]!])),
-    kept: updates.map(({ name }, i) => ({ output: name, state: name, node: kept[i]! })),
+    kept: updates.map(({ name, oncePerStep = false }, i) => ({
+      output: name,
+      state: name,
+      node: kept[i]!,
+      oncePerStep,
+    })),
     trained,
     ...(apart && { apart }),
   };
@@ -169,7 +176,10 @@ function stepOf(given: Stage, largestArena: number | undefined, parts?: Parts): 
     frozen,
     ...(weights.dtype !== "f32" && { frozenAs: weights }),
     adapters,
-    kept: updates.map(({ name, next, initial }) => ({ name, type: next.type, initial })),
+    kept: updates.map(({ name, next, initial }) => ({
+      ...{ name, type: next.type },
+      initial: typeof initial === "number" ? constantInit(initial) : initial,
+    })),
     counter: trainingState.step,
     precision,
     ...(lossScale && { lossScale }),
@@ -207,6 +217,8 @@ function batchGraphs(
   const sharded = (sums: Accumulation["sums"], given: readonly GivenGradient[]): Pick<SharedState, "shard"> =>
     shards ? { shard: shards.state(sums, given) } : {};
   if (cut) {
+    const once = traced.kept.find((k) => k.oncePerStep);
+    if (once) throw notBesideCache(name, once);
     const made = cachedAccumulation(cut, count, traced, arenas, parts, shards?.part);
     const middle = graphOf(name, outputsOf(made.givenByMiddle), made.middle, `${name}-middle`);
     const cached = {
@@ -231,12 +243,13 @@ function batchGraphs(
   if (count === 1)
     return { whole: batch, graphs: ({ figures, stored }) => ({ graph: graphOf(name, figures, [...stored, ...kept]) }) };
   const made = accumulated(batch, arenas.axes, count, weighedBy, shards?.part);
+  const [atEnd, withEach] = [kept.filter((k) => k.oncePerStep), kept.filter((k) => !k.oncePerStep)];
   return {
     whole: made.whole,
     graphs: (update) => ({
-      graph: graphOf(name, outputsOf(made.given), [...made.added, ...kept]),
+      graph: graphOf(name, outputsOf(made.given), [...made.added, ...withEach]),
       accumulation: {
-        ...accumulation(made, update),
+        ...accumulation(made, { ...update, stored: [...update.stored, ...atEnd] }),
         ...(parts && {
           shared: { added: made.sums.map((s) => s.name), gathered: [], ...sharded(made.sums, made.given) },
         }),
@@ -280,6 +293,11 @@ function shardsOf(
 const keptInParts = (stage: string, kept: readonly Stored[]): UsageError =>
   new UsageError(
     `stage "${stage}" keeps ${kept.map((k) => `"${k.state}"`).join(", ")} of each batch, which would differ between processes: train this stage with one process`,
+  );
+
+const notBesideCache = (stage: string, kept: Stored): UsageError =>
+  new UsageError(
+    `stage "${stage}": with \`accumulate\`, a loss that compares samples cannot be combined with "${kept.state}", which follows parameters: train it with accumulate 1`,
   );
 
 const outputsOf = (given: readonly GivenGradient[]) => given.map((g) => [g.output, g.node] as const);

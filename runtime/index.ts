@@ -33,6 +33,7 @@ export {
   writeFileAtomically,
 } from "./files.ts";
 export { type ReadFindings, readFindings, writeFindings } from "./findings-file.ts";
+export { flattened, modelKey, nested, withKnown } from "./flat-settings.ts";
 export type { BeamSearch } from "./generation/beam-search.ts";
 export { type CachedSession, type CacheOptions, cachedSession } from "./generation/cached-session.ts";
 export type { Candidates, DecodeSession, Scores } from "./generation/decode-session.ts";

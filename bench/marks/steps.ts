@@ -1,6 +1,7 @@
 /** Training steps of a stage on labelled images: losses, and time per step. */
 import { type HostTensor, hostTensor, type Precision, type SizedAxis } from "../../compiler/index.ts";
 import { type Stage, type TrainingStep, trainingStep } from "../../dsl/index.ts";
+import { initialValue, keptParameters } from "../../runtime/index.ts";
 import { fillStore } from "../heddle/train-vit.ts";
 import { type MarkContext, wallMs } from "./mark.ts";
 import { parameterPattern, patternOf, patternsOf, tensorOf, valuesOf } from "./pattern.ts";
@@ -32,11 +33,7 @@ export async function trainingSteps(
       tensorOf(n, parameterPattern(n)),
     ]);
     await fillStore(store, step, new Map(drawn));
-    for (const { name, type, initial } of step.kept) {
-      const axes = type.axes as readonly SizedAxis[];
-      const count = axes.reduce((n, a) => n * a.size, 1);
-      await store.write(name, hostTensor("f32", axes, new Float32Array(count).fill(initial)));
-    }
+    for (const node of keptParameters(step)) await store.write(String(node.attrs.name), initialValue(node, 0));
     const { lossScale } = step;
     if (lossScale) await store.write(lossScale.state, hostTensor("f32", [], [lossScale.initial]));
     const feeds = { pixels: pixelsOf(pictures), label: labelsOf(pictures) };

@@ -39,6 +39,7 @@ import { openRankDevice } from "../rank-device.ts";
 import { inRankSession, type RankSession } from "../rank-session.ts";
 import { beginRun, type RunPlace, takeRun } from "../run-place.ts";
 import { reported } from "../run-report.ts";
+import { withoutStages } from "../stage-step.ts";
 import { type LoadedJob, stageJob, stageRunName } from "../stages/job.ts";
 
 export interface TrainArguments {
@@ -146,7 +147,7 @@ function settingsFor(stage: string, stages: readonly string[], set: readonly str
 
 async function withoutStage(source: string): Promise<UsageError> {
   const stages = Object.keys((await loadStagedModel(source)).stages ?? {});
-  const known = stages.length > 0 ? `choose one with --stage ${stages.join(", or ")}` : "it has none";
+  const known = stages.length > 0 ? `choose one with --stage ${stages.join(", or ")}` : withoutStages;
   return new UsageError(`"${source}" is a model, which is trained in stages: ${known}`);
 }
 

@@ -13,21 +13,12 @@ import {
   rsqrt,
   scale,
   sizeOf,
-  state,
   sub,
   sum,
   type Tensor,
   typed,
 } from "../tensor.ts";
-
-/** A state tensor and its value after the step. */
-export interface StateUpdate {
-  /** The name of the state input. */
-  readonly name: string;
-  readonly next: AnyTensor;
-  /** The initial value of its elements. */
-  readonly initial: number;
-}
+import { buffer, type StateUpdate } from "./buffer.ts";
 
 /** Options of `batchNorm`; its `updates` go into the result of a loss. */
 export interface BatchNormOptions {
@@ -60,8 +51,8 @@ export function batchNorm<A extends string, C extends A>(
     const over = others.map((a) => a.name);
     return typed<A>(ops.layerNorm(x, weight, bias, over, epsilon)); // each channel normalized over all else
   }
-  const center = p.parameter("running_mean", [channel], zeros, { buffer: true });
-  const variance = p.parameter("running_var", [channel], ones, { buffer: true });
+  const center = buffer(p, "running_mean", [channel], zeros).value;
+  const variance = buffer(p, "running_var", [channel], ones).value;
   const factor = mul(weight, rsqrt(add(variance, epsilon)));
   return typed<A>(add(mul(sub(x, center), factor), bias));
 }
@@ -78,11 +69,10 @@ function keepStatistics(
   const apart = sub(x, center);
   const squares = sum(mul(apart, apart), others);
   const count = sizeOf(productOfDims(others.map((a) => a.size)));
-  const keep = (name: string, now: AnyTensor, initial: number) => {
-    const path = p.path === "" ? name : `${p.path}.${name}`;
-    const before: AnyTensor = state(path, "f32", [channel]);
-    updates.push({ name: path, next: add(scale(before, 1 - momentum), scale(now, momentum)), initial });
+  const keep = (name: string, now: AnyTensor, start: Distribution) => {
+    const before = buffer(p, name, [channel], start);
+    updates.push(before.update(add(scale(before.value, 1 - momentum), scale(now, momentum)) as never));
   };
-  keep("running_mean", center, 0);
-  keep("running_var", div(squares, max(sub(count, 1), 1)), 1);
+  keep("running_mean", center, zeros);
+  keep("running_var", div(squares, max(sub(count, 1), 1)), ones);
 }

@@ -23,6 +23,8 @@ export interface Stored {
   readonly output: string;
   readonly state: string;
   readonly node: Node;
+  /** True if it is written once a step, after the last micro-batch; default with each. */
+  readonly oncePerStep?: boolean;
 }
 
 /** The gradients and metrics of a micro-batch, or of a whole batch. */

@@ -13,7 +13,7 @@ import {
   type Sizes,
   type TensorType,
 } from "../../compiler/index.ts";
-import type { Divided, SettingRules } from "../../dsl/index.ts";
+import type { BufferStart, Divided, SettingRules } from "../../dsl/index.ts";
 import type { Json } from "../checkpoint/state-file.ts";
 import type { Range } from "../collectives/index.ts";
 import type { LowRankAdapter } from "./adapters.ts";
@@ -106,8 +106,12 @@ export interface CompiledStep {
   };
   /** Which trained parameters are low-rank updates of frozen ones, by name; default none. */
   readonly adapters?: readonly LowRankAdapter[];
-  /** Further state of the step, with the initial value of its elements. */
-  readonly kept: readonly { readonly name: string; readonly type: TensorType; readonly initial: number }[];
+  /** Buffers that the step updates, and what they are before the first: drawn, or a parameter's initial value. */
+  readonly kept: readonly {
+    readonly name: string;
+    readonly type: TensorType;
+    readonly initial: BufferStart;
+  }[];
   /** The name of the step counter in the store. */
   readonly counter: string;
   /** The precision that the step is compiled for. */

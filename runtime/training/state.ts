@@ -38,7 +38,7 @@ export const initialStream = (node: Node): string => `parameter ${inputName(node
 /** A parameter's initial value: depends only on its name and the seed. */
 export function initialValue(node: Node, seed: number): HostTensor {
   const shape = sizes(node).map((a) => a.size);
-  const values = fillRandom(node.attrs.init as unknown as Distribution, shape, seed, initialStream(node));
+  const values = fillRandom(initOf(node), shape, seed, initialStream(node));
   return hostTensor("f32", sizes(node), values);
 }
 
@@ -56,11 +56,28 @@ export async function startingValue(job: Pick<TrainingJob, "initial" | "seed">, 
   );
 }
 
-/** Further state of a step, such as running statistics, as the parameters that it becomes at inference. */
-export const keptParameters = (step: CompiledStep): Node[] =>
+/** The buffers of a step, such as running statistics, as the parameters that they are at inference. */
+export const keptParameters = (step: Pick<CompiledStep, "kept" | "trained" | "frozen">): Node[] =>
   step.kept.map(({ name, type, initial }) =>
-    ops.parameter(name, "f32", type.axes, { kind: "constant", value: initial }),
+    ops.parameter(name, "f32", type.axes, "parameter" in initial ? initOf(followed(step, initial)) : initial),
   );
+
+const initOf = (node: Node) => node.attrs.init as unknown as Distribution;
+
+/** The parameter whose initial value a buffer starts as. */
+function followed(step: Pick<CompiledStep, "trained" | "frozen">, { parameter }: { readonly parameter: string }): Node {
+  const found = [...step.trained, ...step.frozen].find((node) => inputName(node) === parameter);
+  if (found) return found;
+  throw new UsageError(`a buffer starts as the parameter "${parameter}", which the loss does not use`);
+}
+
+/** A buffer's value at the start of a job: inherited, or else as it declares. */
+async function startingBuffer(job: TrainingJob, node: Node): Promise<HostTensor> {
+  const { initial } = job.step.kept.find(({ name }) => name === inputName(node))!;
+  if (!("parameter" in initial)) return await startingValue(job, node);
+  const inherited = (await job.initial?.(inputName(node))) !== undefined;
+  return await startingValue(job, inherited ? node : followed(job.step, initial));
+}
 
 /** Fills the store for a new run; if weights are sharded, frozen ones go to `parts`. */
 export async function writeInitialState(
@@ -92,7 +109,7 @@ export async function writeInitialState(
     writeFrozen(step, into, inputName(node), await value(node));
   if (parts) await parts.fill(step.frozen, frozen);
   else for (const node of step.frozen) await frozen(node, store);
-  for (const node of keptParameters(step)) await store.write(inputName(node), await value(node));
+  for (const node of keptParameters(step)) await store.write(inputName(node), await startingBuffer(job, node));
 }
 
 function zerosOf({ dtype, axes }: TensorType, sizes: Sizes): HostTensor {

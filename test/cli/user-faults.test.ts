@@ -54,6 +54,22 @@ describe("a stage of one's own", () => {
     expect(existsSync(folder.at("runs")) ? readdirSync(folder.at("runs")) : []).toEqual([]);
   });
 
+  it("a mistake in what `feeds` is given", async () => {
+    const { file, line } = inStage(
+      "context",
+      `feeds: (rows) => (${feeds})`,
+      "feeds: (rows, context) => ({ label: perRow(context.text.encode(rows[0]!.name, 3)) })",
+    );
+    const { status, err } = await heddle(
+      "train",
+      file,
+      ...["--stage", "classes", "--data", folder.at("classes"), ...onCpu],
+    );
+    expect(err).toContain("its data must declare the model's vocabulary size");
+    expect(err).toContain(`at ${file}:${line}:`);
+    expect(status).toBe(1);
+  });
+
   it("says so of what is thrown and is no Error", async () => {
     const { file } = inStage(
       "text",

@@ -1,0 +1,46 @@
+/** The settings of a model that the `config.json` beside its weights gives. */
+import { FileError } from "../compiler/index.ts";
+import { type Config, isDescribedBy, type JsonRecord } from "../dsl/index.ts";
+import { fileError, isRecord, modelKey, readBytes, withKnown } from "../runtime/index.ts";
+import { type Modelled, modelOf } from "./modelled.ts";
+import { isSource, type Located, locate } from "./sources.ts";
+import { isLoaded, type WeightsFrom } from "./weights.ts";
+
+/** A config.json is a few kilobytes. */
+const mostBytes = 16 * 2 ** 20;
+
+/**
+ * The model with the settings of the `config.json` in the weights' folder in place of its defaults: of a published
+ * checkpoint, as the model's record reads it, or of a run of a model with this name. Unchanged for weights that are no
+ * path, without such a file, or where it describes another model. Throws FileError for a file that is not JSON, and
+ * what the record throws for one that it cannot obey.
+ */
+export async function sizedByWeights<C extends Config>(what: Modelled<C>, weights: WeightsFrom): Promise<Modelled<C>> {
+  const model = modelOf(what);
+  const source = isLoaded(weights) ? weights.source : weights;
+  if (!model || !isSource(source) || source instanceof URL || source instanceof Blob || source instanceof Uint8Array)
+    return what;
+  const found = await jsonIn(await locate(source));
+  if (!found) return what;
+  const { json, from } = found;
+  const codec = model.checkpoints?.config;
+  if (json[modelKey] === model.name) return { ...model, config: withKnown(model.config, json, from) as C };
+  return codec && isDescribedBy(codec, json) ? { ...model, config: codec.read(json, model.config) } : what;
+}
+
+/** The record of a folder's config.json; that of the folder of a file. */
+async function jsonIn({ path, fs }: Located): Promise<{ json: JsonRecord; from: string } | undefined> {
+  const info = await fs.stat(path).catch(() => undefined); // what reads the weights says what is wrong
+  if (!info) return undefined;
+  const folder = info.isFile() ? path.replace(/[^\\/]*$/, "") : `${path.replace(/[\\/]$/, "")}/`;
+  const from = `${folder}config.json`;
+  if (!(await fs.stat(from).catch(() => undefined))?.isFile()) return undefined;
+  try {
+    const json: unknown = JSON.parse(new TextDecoder().decode(await readBytes(fs, from, mostBytes)));
+    if (isRecord(json)) return { json: json as JsonRecord, from };
+  } catch (error) {
+    if (error instanceof FileError) throw error;
+    throw fileError(from, `it is not JSON: ${(error as Error).message}`, "copy or download it again");
+  }
+  throw fileError(from, "it is not a JSON object", "copy or download it again");
+}
