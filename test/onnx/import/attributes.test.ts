@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { importOnnx } from "../../../backends/onnx/index.ts";
 import { printGraph } from "../../../compiler/index.ts";
 import { computedTwice, fileOf } from "./in-onnxruntime.ts";
-import { info } from "./small-file.ts";
+import { floats, info } from "./small-file.ts";
 
 const text = new TextEncoder().encode("zero");
 const node = (opType: string, attribute: readonly object[], input = ["x"]) => ({
@@ -46,5 +46,34 @@ describe("an attribute of the wrong type is refused", () => {
   it("but taken as it is where a file of IR version 1 has no types", async () => {
     const { graph: read } = await importOnnx(graph(node("Softmax", [{ name: "axis", i: 0 }])));
     expect(printGraph(read)).toMatch(/softmax %x axis x_dim0/);
+  });
+});
+
+describe("an attribute of no meaning is refused", () => {
+  const map = (opType: string, input: readonly string[], attribute: readonly object[]) =>
+    fileOf({
+      node: [node(opType, attribute, [...input])],
+      initializer: [floats("w", [1, 1, 1, 1])],
+      input: [info("x", [1, 1, 4, 4])],
+      output: [info("y", [1, 1, 4, 4])],
+    });
+  const said = (name: string, value: string) => ({ name, type: 3, s: new TextEncoder().encode(value) });
+
+  it.each([
+    ["Conv", ["x", "w"]],
+    ["ConvTranspose", ["x", "w"]],
+    ["MaxPool", ["x"]],
+  ])("auto_pad of %s", async (operator, input) => {
+    const kernel = { name: "kernel_shape", type: 7, ints: [1, 1] };
+    const file = map(operator, input, [kernel, said("auto_pad", "SAME")]);
+    await expect(importOnnx(file)).rejects.toThrow('auto_pad is "SAME"; expected one of NOTSET, VALID, SAME_UPPER');
+  });
+
+  it.each([
+    ["ij->ii", "names i twice"],
+    ["ij->zj", "names z which no operand has"],
+  ])("the result of Einsum %s", async (equation, says) => {
+    const file = graph(node("Einsum", [said("equation", equation)]));
+    await expect(importOnnx(file)).rejects.toThrow(`node "here" (Einsum): the result of "${equation}" ${says}`);
   });
 });

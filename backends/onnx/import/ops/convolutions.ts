@@ -14,7 +14,7 @@ import type { Records } from "../record.ts";
 import { certainly } from "../sizes.ts";
 import { freshName, known, type Tensor, tensor, type Value } from "../values.ts";
 import { reshapeTo } from "./shapes.ts";
-import { kernelAxis, reach, mapRoles as roles, settled, sidesOf, spatialSizes, windowsOf } from "./windows.ts";
+import { autoPad, kernelAxis, reach, mapRoles as roles, settled, sidesOf, spatialSizes, windowsOf } from "./windows.ts";
 
 /** The operands of a convolution. */
 export interface ConvolutionParts {
@@ -167,7 +167,7 @@ function paddingOf(n: NodeView, { sizes, kernels, strides, dilations, added }: S
   if (pads.length !== 2 * rank || pads.some((v) => !Number.isSafeInteger(v)))
     throw n.fail(`pads must have ${2 * rank} numbers, got ${pads.length}`);
   const asked = n.ints("output_shape")?.slice(-rank);
-  const auto = n.text("auto_pad", "NOTSET");
+  const auto = autoPad(n);
   return sizes.map((size, i) => {
     const apart = mulDims(subDims(size, 1), strides[i]!);
     const whole = addDims(apart, added[i]! + reach(kernels[i]!, dilations[i]!));
