@@ -15,19 +15,14 @@ import { type TokenRuns, type VerifiedFile, verifyFile } from "./onnx-verificati
  */
 const tolerances = { f32: 1e-3, f16: 3e-2, int8: 1e-3, int4: 1e-3 } as const;
 
-/** onnxruntime's integer matmuls quantize their inputs to 8 bits, in blocks of 32. */
-const roundedInputs = 3e-2;
-
 /**
  * If the file quantizes like the graph it is compared with: a few times the error of that quantization, which each
  * incurs in its own way.
  */
 const roundedAlike = { least: 1e-2, steps: 4 };
 
-function toleranceOf({ dtype = "f32", dialect }: ExportOptions, { steps }: VerifiedFile): number {
-  if (steps !== undefined) return Math.max(roundedAlike.least, roundedAlike.steps * steps);
-  return dialect === "onnxruntime" && (dtype === "int8" || dtype === "int4") ? roundedInputs : tolerances[dtype];
-}
+const toleranceOf = ({ dtype = "f32" }: ExportOptions, { steps }: VerifiedFile): number =>
+  steps === undefined ? tolerances[dtype] : Math.max(roundedAlike.least, roundedAlike.steps * steps);
 
 export interface OnnxFileOptions extends ExportOptions, WriteOptions {
   /** Run the file and compare its outputs. */
@@ -76,7 +71,14 @@ export async function writeOnnxFile(
   });
 }
 
-function requireWithin({ maxRelDiff, against }: VerifiedFile, tolerance: number): void {
+function requireWithin(
+  { maxRelDiff, against, rounding = 0, roundsActivations }: VerifiedFile,
+  tolerance: number,
+): void {
+  if (roundsActivations && !Number.isFinite(rounding))
+    throw new FileError(
+      "the exported file gives values that are not finite where activations are rounded; it was not kept",
+    );
   if (maxRelDiff <= tolerance) return;
   throw new FileError(
     `the exported file differs from ${against} by ${maxRelDiff.toExponential(2)} of an output's largest value, above ${Number(tolerance.toPrecision(3))}; it was not kept`,

@@ -22,5 +22,5 @@ export {
 } from "./options.ts";
 export { exportOnnx, type OnnxExport, onnxStages } from "./pipeline.ts";
 export { printOnnx } from "./print.ts";
-export { decodeModel, type ModelProto } from "./wire/proto.ts";
+export { decodeModel, encodeModel, type ModelProto } from "./wire/proto.ts";
 export { storedValue, type WeightChunks, type WeightSource } from "./wire/weights.ts";

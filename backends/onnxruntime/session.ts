@@ -1,7 +1,10 @@
 /** The only module that uses onnxruntime-node: loads it, opens sessions, wraps arrays as its tensors. */
+import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
+import { dirname } from "node:path";
 import type { InferenceSession, Tensor } from "onnxruntime-node";
 import { allocate, type DType, type HostData, UnsupportedError } from "../../compiler/index.ts";
+import { withExactProducts } from "./exact-products.ts";
 
 export type OrtTensor = Tensor;
 export type OrtSession = InferenceSession;
@@ -10,7 +13,8 @@ export interface SessionSettings {
   /** Intra-op threads; onnxruntime's default is one per physical core. */
   readonly threads?: number;
   /**
-   * Computes products with 4- and 8-bit weights in f32; by default onnxruntime quantizes the other operand to 8 bits.
+   * Computes products with 4- and 8-bit weights in f32, whatever the model's own operators say; by default onnxruntime
+   * quantizes the other operand to 8 bits.
    */
   readonly exactProducts?: boolean;
   /** A file name prefix: each session writes its profile to a JSON file of that name. */
@@ -49,7 +53,7 @@ export function cpuMissing(): string | undefined {
 }
 
 /** A session for a model in memory or at a path. */
-export function openSession(model: Uint8Array | string, settings: SessionSettings = {}): Promise<OrtSession> {
+export async function openSession(model: Uint8Array | string, settings: SessionSettings = {}): Promise<OrtSession> {
   const { InferenceSession } = onnxruntime();
   const options: InferenceSession.SessionOptions = {
     executionProviders: ["cpu"],
@@ -57,11 +61,23 @@ export function openSession(model: Uint8Array | string, settings: SessionSetting
     executionMode: "sequential",
     logSeverityLevel: 3,
     ...(settings.threads !== undefined && { intraOpNumThreads: settings.threads }),
-    ...(settings.exactProducts && { extra: { session: { qdq_matmulnbits_accuracy_level: "1" } } }),
+    ...(settings.exactProducts && { extra: { session: exactly } }),
     ...(settings.profile !== undefined && { enableProfiling: true, profileFilePrefix: settings.profile }),
   };
-  return typeof model === "string" ? InferenceSession.create(model, options) : InferenceSession.create(model, options);
+  const changed =
+    settings.exactProducts && withExactProducts(typeof model === "string" ? await readFile(model) : model);
+  if (changed && typeof model === "string") {
+    const extra = { session: { ...exactly, model_external_initializers_file_folder_path: dirname(model) } };
+    return await InferenceSession.create(changed, { ...options, extra });
+  }
+  const opened = changed || model;
+  return await (typeof opened === "string"
+    ? InferenceSession.create(opened, options)
+    : InferenceSession.create(opened, options));
 }
+
+/** Session options for products that onnxruntime makes of standard operators. */
+const exactly = { qdq_matmulnbits_accuracy_level: "1" };
 
 const ortTypes = { f32: "float32", f16: "float16", i32: "int32", u32: "uint32", bool: "bool" } as const;
 

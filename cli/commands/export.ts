@@ -99,10 +99,10 @@ interface Facts {
   readonly peakMemory: number;
 }
 
-function describeVerified({ maxAbsDiff, against, rounding }: VerifiedFile, activations: Activations): string {
+function describeVerified({ maxAbsDiff, against, rounding, roundsActivations }: VerifiedFile): string {
   const found = `largest difference ${maxAbsDiff.toExponential(2)} against ${against}`;
   if (rounding === undefined) return found;
-  const them = activations === "int8" ? "them and activations" : "them";
+  const them = roundsActivations ? "them and activations" : "them";
   return `${found} on the file's weights; rounding ${them} changed outputs by up to ${(100 * rounding).toPrecision(2)} %`;
 }
 
@@ -112,6 +112,6 @@ const describe = (f: Facts): string =>
     ["size", `${bytes(f.bytes)}, ${f.dtype}, opset ${f.opset}`],
     ["weights", f.weights],
     ["dynamic sizes", f.dynamic.length > 0 ? f.dynamic.join(", ") : "none"],
-    ["verified", f.verified ? describeVerified(f.verified, f.activations) : "no (give --verify)"],
+    ["verified", f.verified ? describeVerified(f.verified) : "no (give --verify)"],
     ["took", `${f.seconds} s, peak memory ${bytes(f.peakMemory)}`],
   ])}\n`;

@@ -81,7 +81,7 @@ describe("survey", () => {
 });
 
 describe("writeShards", () => {
-  it("writes what heddle and Python read back, in shards no larger than asked", async () => {
+  it("writes what heddle and tar read back, in shards no larger than asked", async () => {
     const folder = await captioned();
     const out = join(temporaryFolder(), "shards");
     const { kept } = await pass([folder], "pairs");
@@ -98,10 +98,7 @@ describe("writeShards", () => {
     const bytes = (samples: typeof kept) =>
       Promise.all(samples.map(async (s) => Buffer.from(await encodedBytes(s.image!))));
     expect(await bytes(again)).toEqual(await bytes(kept));
-    const script = "import tarfile,sys\nfor s in sys.argv[1:]:\n  for m in tarfile.open(s): print(m.name)";
-    const listed = execFileSync("python3", ["-c", script, ...shards.map((name) => join(out, name))], {
-      encoding: "utf8",
-    });
+    const listed = shards.map((name) => execFileSync("tar", ["-tf", join(out, name)], { encoding: "utf8" })).join("");
     expect(listed.trim().split("\n").slice(0, 6)).toEqual([
       "000000000.png",
       "000000000.txt",

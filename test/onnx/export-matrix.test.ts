@@ -1,8 +1,9 @@
 /** A few of the combinations that test/onnx/export-matrix/index.ts exports. */
 import { afterAll, expect, it } from "vitest";
+import { nodesOf } from "../../compiler/index.ts";
 import { scratch } from "../cli/support.ts";
 import { attempt, fileOf } from "./export-matrix/attempt.ts";
-import { combinations, forms, nameOf, subjects } from "./export-matrix/combinations.ts";
+import { combinations, forms, nameOf, sampled, subjects } from "./export-matrix/combinations.ts";
 
 const folder = scratch("export-matrix");
 afterAll(() => folder.remove());
@@ -16,10 +17,22 @@ it("has each combination once, and no graph twice", () => {
   expect(all.length).toBe(chosen.length * forms().length);
 });
 
+it("draws a sample by its seed, small graphs first", () => {
+  const all = combinations(chosen);
+  const names = (count: number, seed: number) =>
+    sampled(all, count, seed).map(({ subject, form }) => `${subject.name} ${nameOf(form)}`);
+  expect(names(50, 1)).toEqual(names(50, 1));
+  expect(names(50, 1)).not.toEqual(names(50, 2));
+  expect(new Set(names(all.length + 1, 3)).size).toBe(all.length);
+  const subjectsDrawn = sampled(all, 50, 1).map(({ subject }) => nodesOf(subject.graph).length);
+  expect(subjectsDrawn).toEqual([...subjectsDrawn].sort((a, b) => a - b));
+});
+
 it.each([
   ["f16, standard, opset 26", "verified"],
   ["int8 with int8 activations, onnxruntime, opset 17", "verified"],
   ["int4, onnxruntime, opset 18", "verified"],
+  ["int8, onnxruntime, opset 21", "verified"],
   ["int4, standard, opset 20", "refused"],
   ["f32 with int8 activations, standard, opset 20", "refused"],
 ])("%s is %s", async (form, result) => {

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { decodeModel, encodeOnnx, exportOnnx, storedValue, type WeightSource } from "../../backends/onnx/index.ts";
 import { writeOnnx } from "../../backends/onnx/node-index.ts";
-import { verifyExport } from "../../backends/onnxruntime/index.ts";
+import { roundsOperands, verifyExport } from "../../backends/onnxruntime/index.ts";
 import { type HostTensor, hostTensor, inputName, makeGraph, normal, ops, symbol } from "../../compiler/index.ts";
 import { draw, seeded } from "../support/samples.ts";
 import { reference, tensorFor } from "./support.ts";
@@ -106,8 +106,19 @@ describe("a written model", () => {
     const stored = model.stored.map(
       (t) => [inputName(t.parameter), storedValue(t, weights.get(inputName(t.parameter))!)] as const,
     );
-    // What is multiplied is rounded to 8 bits too, in blocks of 32.
+    // What is multiplied is rounded to 8 bits too, in blocks of 32, on processors with instructions for it.
     expect((await verifyExport(path, { ids }, want(new Map(stored)))).maxRelDiff).toBeLessThan(1e-2);
+  });
+
+  it.each([false, true])("is verified in f32 where its products would round what they multiply", async (external) => {
+    const model = exportOnnx(graph, { dtype: "int8", dialect: "onnxruntime" });
+    await writeOnnx(path, model, source, { external });
+    const stored = model.stored.map(
+      (t) => [inputName(t.parameter), storedValue(t, weights.get(inputName(t.parameter))!)] as const,
+    );
+    const exactly = await verifyExport(path, { ids }, want(new Map(stored)), { exactProducts: true });
+    expect(exactly.maxRelDiff).toBeLessThan(1e-6);
+    expect(roundsOperands(decodeModel(readFileSync(path)))).toBe(true); // the file is not changed
   });
 
   it("is smaller the fewer bits a weight has", async () => {

@@ -69,8 +69,11 @@ class Known {
   }
 }
 
-const number = (node: NodeMessage, name: string, otherwise: number): number =>
-  node.attribute.find((a) => a.name === name)?.i ?? otherwise;
+/** An integer attribute. Writers of proto3 leave out a 0, and only the type (2, INT) says that there is one. */
+const number = (node: NodeMessage, name: string, otherwise: number): number => {
+  const found = node.attribute.find((a) => a.name === name);
+  return found?.i ?? (found?.type === 2 ? 0 : otherwise);
+};
 
 const attribute = (name: string, i: number): Attribute =>
   ({ name, i, floats: [], ints: [], strings: [], type: 2, refAttrName: "" }) as unknown as Attribute;

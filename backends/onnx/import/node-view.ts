@@ -34,6 +34,18 @@ export interface Surroundings {
   readonly subgraph: (graph: GraphMessage, inputs: readonly Operand[]) => Operand[];
 }
 
+/** Codes in AttributeProto.AttributeType of onnx.proto, by the field that holds the value, and what a user calls them. */
+const attributeTypes = {
+  f: [1, "a float"],
+  i: [2, "an integer"],
+  s: [3, "a string"],
+  t: [4, "a tensor"],
+  g: [5, "a graph"],
+  floats: [6, "a list of floats"],
+  ints: [7, "a list of integers"],
+  strings: [8, "a list of strings"],
+} as const;
+
 export class NodeView {
   readonly message: NodeMessage;
   readonly operands: readonly (Operand | undefined)[];
@@ -101,10 +113,28 @@ export class NodeView {
     return this.#attributes.has(name);
   }
 
-  int(name: string, otherwise?: number): number {
-    const value = this.#attributes.get(name)?.i ?? otherwise;
+  /**
+   * The attribute of this name and type; undefined if the node lacks it. Throws if it is of another type: the default
+   * in its place would be a wrong value. Files of IR version 1 do not give types.
+   */
+  #attribute(name: string, type: keyof typeof attributeTypes): Attribute | undefined {
+    const found = this.#attributes.get(name);
+    const [code, expected] = attributeTypes[type];
+    if (!found || found.type === 0 || found.type === code) return found;
+    const given = Object.values(attributeTypes).find(([other]) => other === found.type)?.[1];
+    throw this.fail(`the attribute ${name} is ${given ?? `of type ${found.type}`}; expected ${expected}`);
+  }
+
+  /** A number of an attribute. Writers of proto3 leave out a 0, and only the type says that there is one. */
+  #number(name: string, type: "i" | "f", otherwise: number | undefined): number {
+    const found = this.#attribute(name, type);
+    const value = found ? (found[type] ?? (found.type === 0 ? otherwise : 0)) : otherwise;
     if (value === undefined) throw this.fail(`the attribute ${name} is missing`);
     return value;
+  }
+
+  int(name: string, otherwise?: number): number {
+    return this.#number(name, "i", otherwise);
   }
 
   flag(name: string, otherwise = false): boolean {
@@ -112,38 +142,36 @@ export class NodeView {
   }
 
   float(name: string, otherwise?: number): number {
-    const value = this.#attributes.get(name)?.f ?? otherwise;
-    if (value === undefined) throw this.fail(`the attribute ${name} is missing`);
-    return value;
+    return this.#number(name, "f", otherwise);
   }
 
   text(name: string, otherwise: string): string {
-    const value = this.#attributes.get(name)?.s;
+    const value = this.#attribute(name, "s")?.s;
     return value === undefined ? otherwise : shownName(new TextDecoder().decode(value));
   }
 
   texts(name: string): readonly string[] | undefined {
-    const { strings = [] } = this.#attributes.get(name) ?? {};
+    const { strings = [] } = this.#attribute(name, "strings") ?? {};
     return strings.length === 0 ? undefined : strings.map((s) => shownName(new TextDecoder().decode(s)));
   }
 
   ints(name: string): readonly number[] | undefined {
-    return this.#attributes.get(name)?.ints;
+    return this.#attribute(name, "ints")?.ints;
   }
 
   floats(name: string): readonly number[] | undefined {
-    return this.#attributes.get(name)?.floats;
+    return this.#attribute(name, "floats")?.floats;
   }
 
   graph(name: string): GraphMessage {
-    const found = this.#attributes.get(name)?.g;
+    const found = this.#attribute(name, "g")?.g;
     if (!found) throw this.fail(`the attribute ${name} is missing`);
     return found;
   }
 
   /** A tensor attribute as a constant. */
   knownAttribute(name: string): Known | undefined {
-    const message = this.#attributes.get(name)?.t;
+    const message = this.#attribute(name, "t")?.t;
     if (!message) return undefined;
     const found = fileTensor(message, undefined);
     if (!found.values) throw this.fail(`the attribute ${name} is stored in another file, which is not supported`);

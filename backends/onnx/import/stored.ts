@@ -61,10 +61,14 @@ export class StoredTensors {
 }
 
 export function constantOf(attribute: NodeMessage["attribute"][number] | undefined): Value {
-  const { name, f, i, floats, ints } = attribute ?? { name: "", floats: [], ints: [] };
+  const { name, f, i, floats, ints, type } = attribute ?? { name: "", floats: [], ints: [], type: 0 };
   const [float, integer] = [elementType(1, ""), elementType(7, "")];
-  if (name === "value_float" && f !== undefined) return { kind: "known", type: float, shape: [], values: [f] };
-  if (name === "value_int" && i !== undefined) return { kind: "known", type: integer, shape: [], values: [i] };
+  // Writers of proto3 leave out a 0, and only the type says that there is one.
+  const number = name === "value_float" ? (f ?? (type === 1 ? 0 : undefined)) : (i ?? (type === 2 ? 0 : undefined));
+  if (name === "value_float" && number !== undefined)
+    return { kind: "known", type: float, shape: [], values: [number] };
+  if (name === "value_int" && number !== undefined)
+    return { kind: "known", type: integer, shape: [], values: [number] };
   if (name === "value_floats") return { kind: "known", type: float, shape: [floats.length], values: floats };
   if (name === "value_ints") return { kind: "known", type: integer, shape: [ints.length], values: ints };
   throw new UnsupportedError(

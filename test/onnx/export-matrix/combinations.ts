@@ -9,9 +9,10 @@ import {
   opsets,
 } from "../../../backends/onnx/options.ts";
 import type { TokenRuns } from "../../../cli/sample-feeds.ts";
-import { type Graph, printGraph } from "../../../compiler/index.ts";
+import { type Graph, nodesOf, printGraph } from "../../../compiler/index.ts";
 import { configure, modelGraph, parseSettings, trace } from "../../../dsl/index.ts";
 import { bundledModels } from "../../../models/index.ts";
+import { randomStream } from "../../../runtime/index.ts";
 
 /** A graph of a bundled model, in its small configuration. */
 export interface Subject {
@@ -70,4 +71,14 @@ export function combinations(chosen: readonly Subject[]): Combination[] {
     const at = (i * step) % total;
     return { subject: chosen[Math.floor(at / ways.length)]!, form: ways[at % ways.length]! };
   });
+}
+
+/**
+ * `count` of the combinations drawn at random without replacement, a function of the seed. Those of small graphs come
+ * first, so that a run that is stopped has tried as many as possible.
+ */
+export function sampled(all: readonly Combination[], count: number, seed: number): Combination[] {
+  const drawn = randomStream(seed, "export matrix").shuffle(all).slice(0, count);
+  const nodes = new Map(drawn.map(({ subject }) => [subject, nodesOf(subject.graph).length]));
+  return drawn.sort((a, b) => nodes.get(a.subject)! - nodes.get(b.subject)!);
 }

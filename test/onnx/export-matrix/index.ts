@@ -11,11 +11,13 @@ import { fileURLToPath } from "node:url";
 import { Command } from "commander";
 import { InterruptedError } from "../../../cli/interruption.ts";
 import { attempt, fileOf, removeFiles } from "./attempt.ts";
-import { combinations, nameOf, subjects } from "./combinations.ts";
+import { combinations, nameOf, sampled, subjects } from "./combinations.ts";
 
 interface Options {
   readonly resume?: string;
   readonly first: number;
+  readonly sample?: number;
+  readonly seed: number;
   readonly models?: readonly string[];
   readonly python?: string;
 }
@@ -50,14 +52,15 @@ function readLines(file: string | undefined): Line[] {
     .map((line) => JSON.parse(line) as Line);
 }
 
-async function main({ resume, first, models, python }: Options): Promise<number> {
+async function main({ resume, first, sample, seed, models, python }: Options): Promise<number> {
   const chosen = subjects(models);
   const all = combinations(chosen);
+  const tried = sample === undefined ? all.slice(0, first) : sampled(all, sample, seed);
   const lines = readLines(resume);
   const done = new Set(lines.map((l) => `${l.subject} ${l.form}`));
   const folder = mkdtempSync(join(tmpdir(), "heddle-export-matrix-"));
   try {
-    for (const one of all.slice(0, first)) {
+    for (const one of tried) {
       const [subject, form] = [one.subject.name, nameOf(one.form)];
       if (done.has(`${subject} ${form}`)) continue;
       const found = await attempt(one, fileOf(folder, one)); // an interrupted one is tried again by the next run
@@ -104,6 +107,8 @@ const program = new Command("export-matrix")
     Number,
     Number.POSITIVE_INFINITY,
   )
+  .option("--sample <n>", "so many combinations drawn at random instead, those of small graphs first", Number)
+  .option("--seed <n>", "which sample", Number, 1)
   .option("--models <names...>", "only these bundled models")
   .option("--python <path>", "a Python with the package onnx, whose checker reads each file too")
   .action(async (options: Options) => {

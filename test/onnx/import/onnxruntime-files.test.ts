@@ -12,7 +12,7 @@ const [f32, uint8, int8, int32, int64] = [1, 2, 3, 6, 7];
 interface Made {
   readonly op: string;
   readonly input: readonly string[];
-  readonly ints?: Readonly<Record<string, number>>;
+  readonly ints?: Readonly<Record<string, number | readonly number[]>>;
   readonly activation?: readonly [name: string, ...parameters: number[]];
 }
 
@@ -89,7 +89,9 @@ function file(nodes: readonly (Made & { output: string })[], output: readonly nu
         output: op === "QEmbedLayerNormalization" ? [output, "lengths"] : [output],
       },
       attribute: [
-        ...Object.entries(ints).map(([name, i]) => ({ name, type: 2, i })),
+        ...Object.entries(ints).map(([name, i]) =>
+          typeof i === "number" ? { name, type: 2, i } : { name, type: 7, ints: [...i] },
+        ),
         ...(activation ? [{ name: "activation", type: 3, s: new TextEncoder().encode(activation[0]) }] : []),
         ...(activation ? [{ name: "activation_params", type: 6, floats: activation.slice(1) }] : []),
       ],
@@ -127,6 +129,11 @@ it.each<[string, Made, readonly number[]]>([
   ["QLinearLeakyRelu", { op: "QLinearLeakyRelu", input: one }, shape],
   ["QLinearSoftmax", { op: "QLinearSoftmax", input: one, ints: { axis: 1, opset: 13 } }, shape],
   ["QLinearConcat", { op: "QLinearConcat", input: ["ys", "yz", ...two.slice(0, 6)], ints: { axis: 2 } }, [2, 3, 8, 5]],
+  [
+    "QLinearAveragePool",
+    { op: "QLinearAveragePool", input: one, ints: { kernel_shape: [2, 3], strides: [1, 2], pads: [1, 1, 0, 1] } },
+    [2, 3, 4, 3],
+  ],
   [
     "QLinearGlobalAveragePool",
     { op: "QLinearGlobalAveragePool", input: one, ints: { channels_last: 0 } },

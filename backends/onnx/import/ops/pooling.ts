@@ -51,7 +51,7 @@ function placesOf(n: NodeView, x: Tensor, rank: number): Node {
 }
 
 /** Average pooling, with or without counting padding. */
-function averagePool(n: NodeView): Value {
+export function averagePool(n: NodeView): Value {
   const x = n.x(0, ["batch", "channel", "row", "column"]);
   const sides = sidesOf(n, spatialSizes(n, x), kernelShape(n));
   const { node, kernels, axes, sizes } = windowsOf(x, sides, 0);

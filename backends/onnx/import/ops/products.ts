@@ -120,6 +120,11 @@ function einsum(n: NodeView): Value {
       if (!sizes.has(l) || sizes.get(l) === 1) sizes.set(l, size);
     });
   const out = given === undefined ? implied(spread) : spelled(n, given, undefined, spread);
+  const wrong = out.find((l, i) => out.indexOf(l) !== i || (!sizes.has(l) && !/\d/.test(l)));
+  if (wrong !== undefined)
+    throw n.fail(
+      `the result of "${formula}" names ${wrong} ${sizes.has(wrong) ? "twice" : "which no operand has"}; expected letters of the operands, each once`,
+    );
   const name = (l: string) => `letter_${l}`;
   const nodes = spread.map((letters, i) => diagonal(n, n.in(i), letters.map(name)));
   const keep = new Set(out.map(name));

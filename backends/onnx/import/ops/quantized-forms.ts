@@ -8,6 +8,7 @@ import { roundedToBytes } from "../rounding.ts";
 import type { Tensor, Value } from "../values.ts";
 import { projectedAttention } from "./attention-forms.ts";
 import { embeddedNorm } from "./norms.ts";
+import { averagePool } from "./pooling.ts";
 import { gemm, matmul } from "./products.ts";
 import { quantizedWith, wide } from "./quantized.ts";
 import { concatAlong } from "./ranges.ts";
@@ -135,6 +136,11 @@ function concat(n: NodeView): Value {
   return quantizedBy(n, concatAlong(n, parts, n.dim(n.int("axis"), parts[0]!.shape.length)), 0, n.in(2).type);
 }
 
+function channelsFirst(n: NodeView): NodeView {
+  if (n.int("channels_last", 0) !== 0) throw n.fail("channels_last is not supported");
+  return n;
+}
+
 export const quantizedForms: Records = {
   "com.microsoft.QLinearAdd": ofTwo(add),
   "com.microsoft.QLinearMul": ofTwo(mul),
@@ -149,8 +155,6 @@ export const quantizedForms: Records = {
   "com.microsoft.QGemm": { build: gemmOfIntegers },
   "com.microsoft.DynamicQuantizeMatMul": { build: dynamicMatmul },
   "com.microsoft.MatMulIntegerToFloat": { build: integerMatmul },
-  "com.microsoft.QLinearGlobalAveragePool": ofOne((x, n) => {
-    if (n.int("channels_last", 0) !== 0) throw n.fail("channels_last is not supported");
-    return averageOverSpace(n.with([x]));
-  }),
+  "com.microsoft.QLinearAveragePool": ofOne((x, n) => averagePool(channelsFirst(n).with([x]))),
+  "com.microsoft.QLinearGlobalAveragePool": ofOne((x, n) => averageOverSpace(channelsFirst(n).with([x]))),
 };

@@ -4,7 +4,7 @@ import type { NodeView } from "../node-view.ts";
 import { certainly } from "../sizes.ts";
 import { freshName, type Tensor } from "../values.ts";
 import { multiplied } from "./kernel-products.ts";
-import { kernelAxis, mapRoles, reach, settled, spatialSizes, type Windows } from "./windows.ts";
+import { autoPad, kernelAxis, mapRoles, reach, settled, spatialSizes, type Windows } from "./windows.ts";
 
 /** One spatial dimension, and how the kernel slides along the result. */
 interface SpreadSide {
@@ -84,7 +84,7 @@ function paddingOf(n: NodeView, sides: readonly SpreadSide[]): { readonly low: n
   // Some files have batch and channels in it too.
   if (asked && asked.length !== rank && asked.length !== rank + 2)
     throw n.fail(`output_shape must have ${rank} numbers, got ${asked.length}`);
-  const auto = n.text("auto_pad", "NOTSET");
+  const auto = autoPad(n);
   return sides.map(({ size, kernel, stride, dilation, added }, i) => {
     const whole = addDims(mulDims(subDims(size, 1), stride), added + reach(kernel, dilation));
     const wanted = asked?.slice(-rank)[i] ?? (auto.startsWith("SAME") ? mulDims(size, stride) : undefined);

@@ -68,6 +68,15 @@ export function settled(n: NodeView, size: Dim, what: string, side: Dim): number
   throw n.fail(`${what} of a side of ${side} must be a number, got ${size}: ${n.toGive(side)}`);
 }
 
+const autoPads = ["NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"];
+
+/** The attribute auto_pad. Throws for a value that the standard does not have. */
+export function autoPad(n: NodeView): string {
+  const given = n.text("auto_pad", "NOTSET");
+  if (!autoPads.includes(given)) throw n.fail(`auto_pad is "${given}"; expected one of ${autoPads.join(", ")}`);
+  return given;
+}
+
 /** The spatial dimensions of a map, with the attributes of the node. */
 export function sidesOf(n: NodeView, sizes: readonly Dim[], kernels: readonly number[]): Side[] {
   const rank = sizes.length;
@@ -93,7 +102,7 @@ export function sidesOf(n: NodeView, sizes: readonly Dim[], kernels: readonly nu
     throw n.fail(
       `a map of [${sizes.join(", ")}] is too small for a kernel of [${kernels.join(", ")}] with padding [${pads.join(", ")}]`,
     );
-  const auto = n.text("auto_pad", "NOTSET");
+  const auto = autoPad(n);
   return sizes.map((size, i): Side => {
     const [kernel, stride, dilation] = [kernels[i]!, strides[i]!, dilations[i]!];
     const own = reach(kernel, dilation);
