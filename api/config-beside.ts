@@ -1,9 +1,8 @@
 /** The settings of a model that the `config.json` beside its weights gives. */
-import { FileError } from "../compiler/index.ts";
 import { type Config, isDescribedBy, type JsonRecord } from "../dsl/index.ts";
-import { fileError, isRecord, modelKey, readBytes, withKnown } from "../runtime/index.ts";
+import { modelKey, withKnown } from "../runtime/index.ts";
 import { type Modelled, modelOf } from "./modelled.ts";
-import { isSource, type Located, locate } from "./sources.ts";
+import { isSource, jsonObject, type Located, locate } from "./sources.ts";
 import { isLoaded, type WeightsFrom } from "./weights.ts";
 
 /** A config.json is a few kilobytes. */
@@ -35,12 +34,5 @@ async function jsonIn({ path, fs }: Located): Promise<{ json: JsonRecord; from: 
   const folder = info.isFile() ? path.replace(/[^\\/]*$/, "") : `${path.replace(/[\\/]$/, "")}/`;
   const from = `${folder}config.json`;
   if (!(await fs.stat(from).catch(() => undefined))?.isFile()) return undefined;
-  try {
-    const json: unknown = JSON.parse(new TextDecoder().decode(await readBytes(fs, from, mostBytes)));
-    if (isRecord(json)) return { json: json as JsonRecord, from };
-  } catch (error) {
-    if (error instanceof FileError) throw error;
-    throw fileError(from, `it is not JSON: ${(error as Error).message}`, "copy or download it again");
-  }
-  throw fileError(from, "it is not a JSON object", "copy or download it again");
+  return { json: await jsonObject({ path: from, fs }, from, mostBytes), from };
 }

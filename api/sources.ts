@@ -1,8 +1,8 @@
 /** Sources of data: a path, a user's file, a URL, or bytes. */
 import { fileSystem } from "#host";
-import { UsageError } from "../compiler/index.ts";
-import { kindOfValue } from "../dsl/index.ts";
-import { blobFileSystem, type FileSystem, memoryFileSystem, readBytes, urlFiles } from "../runtime/index.ts";
+import { FileError, UsageError } from "../compiler/index.ts";
+import { type JsonRecord, kindOfValue } from "../dsl/index.ts";
+import { blobFileSystem, type FileSystem, isRecord, memoryFileSystem, readBytes, urlFiles } from "../runtime/index.ts";
 import type { Kind } from "./options.ts";
 
 /**
@@ -78,4 +78,17 @@ async function inMemory(path: string, bytes: Uint8Array): Promise<FileSystem> {
 export async function wholeOf(source: Source, mostBytes: number): Promise<Uint8Array> {
   const { path, fs } = await locate(source);
   return await readBytes(fs, path, mostBytes);
+}
+
+/** The JSON object in a file, which errors call `name`. Throws FileError for any other content. */
+export async function jsonObject({ path, fs }: Located, name: string, mostBytes: number): Promise<JsonRecord> {
+  const text = new TextDecoder().decode(await readBytes(fs, path, mostBytes));
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw new FileError(`${name} is not JSON: ${(cause as Error).message}`, { cause });
+  }
+  if (isRecord(value)) return value as JsonRecord;
+  throw new FileError(`${name} is not a JSON object`);
 }

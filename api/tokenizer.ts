@@ -1,8 +1,7 @@
 /** Tokenizers, from any source. */
-import { FileError } from "../compiler/index.ts";
 import { type SpecialTokens, type Tokenizer, tokenizerFrom } from "../data/browser-index.ts";
 import { type OptionTable, requireOptions } from "./options.ts";
-import { type Source, sourceKind, wholeOf } from "./sources.ts";
+import { jsonObject, locate, type Source, sourceKind } from "./sources.ts";
 
 /** What a tokenizer.json leaves out. */
 export interface TokenizerOptions {
@@ -28,19 +27,8 @@ export async function tokenizer(source: Source, options: TokenizerOptions = {}):
   requireOptions("tokenizer", options, tokenizerOptions);
   const { config, special } = options;
   const name = typeof source === "string" || source instanceof URL ? String(source) : "the tokenizer";
-  const model = await json(source, name);
-  const settings = config === undefined ? {} : await json(config, `the configuration of ${name}`);
+  const model = await jsonObject(await locate(source), name, mostBytes);
+  const settings =
+    config === undefined ? {} : await jsonObject(await locate(config), `the configuration of ${name}`, mostBytes);
   return tokenizerFrom(name, model, settings, special);
-}
-
-async function json(source: Source, name: string): Promise<object> {
-  const bytes = await wholeOf(source, mostBytes);
-  let value: unknown;
-  try {
-    value = JSON.parse(new TextDecoder().decode(bytes));
-  } catch (cause) {
-    throw new FileError(`${name} is not JSON: ${(cause as Error).message}`, { cause });
-  }
-  if (typeof value === "object" && value !== null && !Array.isArray(value)) return value;
-  throw new FileError(`${name} is not a JSON object`);
 }

@@ -60,22 +60,27 @@ type Check = (value: unknown) => boolean;
 
 const text: Check = (value) => typeof value === "string";
 const finite: Check = (value) => Number.isFinite(value);
+// Marked, so that a bundle that writes no report does without the checks.
 const optional =
-  (check: Check): Check =>
-  (value) =>
-    value === undefined || check(value);
+  /* @__NO_SIDE_EFFECTS__ */
+    (check: Check): Check =>
+    (value) =>
+      value === undefined || check(value);
 const listOf =
-  (check: Check): Check =>
-  (value) =>
-    Array.isArray(value) && value.every(check);
+  /* @__NO_SIDE_EFFECTS__ */
+    (check: Check): Check =>
+    (value) =>
+      Array.isArray(value) && value.every(check);
 const either =
-  (...checks: readonly Check[]): Check =>
-  (value) =>
-    checks.some((check) => check(value));
+  /* @__NO_SIDE_EFFECTS__ */
+    (...checks: readonly Check[]): Check =>
+    (value) =>
+      checks.some((check) => check(value));
 const fields =
-  (checks: Readonly<Record<string, Check>>): Check =>
-  (value) =>
-    isRecord(value) && Object.entries(checks).every(([name, check]) => check(value[name]));
+  /* @__NO_SIDE_EFFECTS__ */
+    (checks: Readonly<Record<string, Check>>): Check =>
+    (value) =>
+      isRecord(value) && Object.entries(checks).every(([name, check]) => check(value[name]));
 
 const words = either(text, fields({ text, language: optional(text), link: optional(text) }));
 const texts = either(words, listOf(words));

@@ -70,7 +70,7 @@ const framed = ({ title, lead, state, main, footer }: Frame): string =>
 <meta name="color-scheme" content="light dark">
 <meta name="generator" content="heddle">
 <title>${title}</title>
-<style>${trusted(reportStyle)}</style>
+<style>${trusted(reportStyle())}</style>
 </head>
 <body>
 <header>

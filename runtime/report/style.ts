@@ -44,12 +44,14 @@ const stack = (first?: string): string =>
     .concat("sans-serif")
     .join(", ");
 
-const byLanguage = Object.entries(ownFonts)
-  .map(([language, script]) => `:lang(${language}) { font-family: ${stack(script)}; }`)
-  .reverse() // more specific rules come later
-  .join("\n");
+const byLanguage = () =>
+  Object.entries(ownFonts)
+    .map(([language, script]) => `:lang(${language}) { font-family: ${stack(script)}; }`)
+    .reverse() // more specific rules come later
+    .join("\n");
 
-export const reportStyle = `
+/** A function, so that a page that writes no such report does without the text. */
+export const reportStyle = (): string => `
 :root {
   --paper: #fbfaf7; --card: #ffffff; --ink: #23211d; --soft: #6b665c; --line: #e6e1d7; --tile: #ffffff;
   --accent: #1f6f6b; --gold: #9a6220; --bad: #b3372f;
@@ -69,7 +71,7 @@ body {
   margin: 0 auto; padding: 0 clamp(1rem, 4vw, 2.5rem) 3rem; max-width: 58rem;
   background: var(--paper); color: var(--ink); font-size: 1rem; line-height: 1.6; font-family: ${stack()};
 }
-${byLanguage}
+${byLanguage()}
 h1, h2, .big { font-weight: 600; text-wrap: balance; }
 h1 { font-size: clamp(1.9rem, 5vw, 2.8rem); line-height: 1.15; letter-spacing: -0.015em; margin: 0 0 0.75rem; overflow-wrap: anywhere; }
 h2 { font-size: 1.45rem; line-height: 1.25; margin: 3rem 0 0.5rem; overflow-wrap: anywhere; }

@@ -63,5 +63,5 @@ it("not of another model, nor what is not JSON", async () => {
   await expect(shifted(await folder("another", '{ "model_type": "other", "hidden_size": 3 }'))).rejects.toThrow(
     "weight",
   );
-  await expect(shifted(await folder("broken", "{"))).rejects.toThrow("config.json: it is not JSON");
+  await expect(shifted(await folder("broken", "{"))).rejects.toThrow("config.json is not JSON");
 });
