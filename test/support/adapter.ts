@@ -2,8 +2,8 @@
 import { test as base } from "vitest";
 import { requestDevice } from "../../backends/webgpu/runtime/adapter.ts";
 import type { GpuDevice } from "../../backends/webgpu/runtime/device.ts";
-import { requestNullDevice } from "../../backends/webgpu/runtime/null-device.ts";
 import { UnsupportedError } from "../../compiler/index.ts";
+import { requestNullDevice } from "./null-device.ts";
 import { onceAFile } from "./once-a-file.ts";
 
 /** A device, or why this machine has none. */

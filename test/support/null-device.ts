@@ -1,8 +1,9 @@
 /** A device without hardware: Dawn validates every shader, pipeline and command but executes none. */
-import { InternalError } from "../../../compiler/index.ts";
-import { type GpuDevice, openDevice } from "./device.ts";
-import { createInstance } from "./node-instance.ts";
-import { waitPlainly } from "./wait.ts";
+
+import { type GpuDevice, openDevice } from "../../backends/webgpu/runtime/device.ts";
+import { createInstance } from "../../backends/webgpu/runtime/node-instance.ts";
+import { waitPlainly } from "../../backends/webgpu/runtime/wait.ts";
+import { InternalError } from "../../compiler/index.ts";
 
 /**
  * Opens Dawn's null device, which has every feature (f16, subgroups, subgroup matrices) and WebGPU's default limits.
