@@ -65,9 +65,7 @@ export class SafetensorsReader {
     const tensor = this.tensor(name);
     const dtype = options.dtype ?? storedDTypes[tensor.dtype].host;
     requireRange(tensor, start, count);
-    if (!isReadableAs(tensor.dtype, dtype)) {
-      throw new UsageError(`${quoted(name)} is stored as ${tensor.dtype} and cannot be read as ${dtype}`);
-    }
+    requireReadable(tensor, dtype);
     const out = allocateFor(tensor, dtype, count);
     await spanned("files", name, () => this.#readInto(tensor, start, dtype, out), { bytes: out.byteLength });
     return out;
@@ -94,8 +92,10 @@ export class SafetensorsReader {
   /** Reads elements from element `start` on into an array, converting to its dtype; see `readRange`. */
   async readRangeInto(name: string, start: number, out: Float32Array | Float16Array): Promise<void> {
     const tensor = this.tensor(name);
+    const dtype = out instanceof Float32Array ? "f32" : "f16";
     requireRange(tensor, start, out.length);
-    await this.#readInto(tensor, start, out instanceof Float32Array ? "f32" : "f16", out);
+    requireReadable(tensor, dtype);
+    await this.#readInto(tensor, start, dtype, out);
   }
 
   /** The entry of a tensor; throws FileError, with the nearest names, when there is none. */
@@ -169,6 +169,11 @@ function requireRange(tensor: StoredTensor, start: number, count: number): void 
   throw new UsageError(
     `elements ${start} to ${start + count} of ${quoted(tensor.name)} were requested, but it has ${tensor.elements}`,
   );
+}
+
+function requireReadable({ name, dtype }: StoredTensor, as: DType): void {
+  if (!isReadableAs(dtype, as))
+    throw new UsageError(`${quoted(name)} is stored as ${dtype} and cannot be read as ${as}`);
 }
 
 function allocateFor(tensor: StoredTensor, dtype: DType, count: number): HostData {

@@ -19,7 +19,7 @@ import {
 } from "../../compiler/index.ts";
 import type { SharedFile, TensorPiece } from "../checkpoint/shared-file.ts";
 import type { Range } from "../collectives/index.ts";
-import { fileError } from "../file-errors.ts";
+import { fileError, quoted } from "../file-errors.ts";
 import { fillRandom } from "../random/streams.ts";
 import type { TensorLayout } from "../safetensors/header.ts";
 import { matchTensors, requireMatch } from "../safetensors/match.ts";
@@ -258,7 +258,10 @@ export async function restoreState(
     }
   }
   for (const { name, type } of step.kept) {
-    const stored = await groups.kept?.readTensor(name, { axes: type.axes.map((a) => a.name) });
+    const stored = await groups.kept?.readTensor(name, {
+      axes: type.axes.map((a) => a.name),
+      dtype: type.dtype,
+    });
     if (!stored) throw fileError(path, `it has no state "${name}"`, "resume from a checkpoint of this job");
     await store.write(name, stored);
   }
@@ -270,12 +273,19 @@ export async function restoreState(
   }
 }
 
-/** Throws FileError listing each tensor of the arenas that is missing in a file or has another shape. */
+/** Throws FileError listing each tensor of the arenas that is missing in a file or has another shape or dtype. */
 function requireTensors(path: string, reader: SafetensorsReader, { arenas }: CompiledStep): void {
   const expected = arenas.flatMap(({ layout }) =>
     layout.entries.map((e) => ({ name: e.name, shape: (e.type.axes as readonly SizedAxis[]).map((a) => a.size) })),
   );
   requireMatch(path, matchTensors(expected, reader));
+  const [other] = [...reader.tensors.values()].filter(({ dtype }) => dtype !== storedAs.f32);
+  if (other)
+    throw fileError(
+      path,
+      `${quoted(other.name)} is ${other.dtype}, but training state is stored as ${storedAs.f32}`,
+      "resume from a checkpoint as the run wrote it",
+    );
 }
 
 /** Reads only this range of an arena. */

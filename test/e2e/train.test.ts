@@ -6,8 +6,15 @@ import { afterAll, expect, it } from "vitest";
 import type { Backend } from "../../backends/backend.ts";
 import { cpuBackend } from "../../backends/onnxruntime/index.ts";
 import { referenceBackend } from "../../backends/reference/index.ts";
-import { hostTensor } from "../../compiler/index.ts";
-import { openSafetensors, type TrainResult, train } from "../../runtime/index.ts";
+import { type HostTensor, hostTensor } from "../../compiler/index.ts";
+import {
+  loadNewestCheckpoint,
+  openSafetensors,
+  saveCheckpoint,
+  type TrainResult,
+  tensorToWrite,
+  train,
+} from "../../runtime/index.ts";
 import { tinyFeeds, tinyJob } from "../support/tiny-job.ts";
 import { watchingRuns } from "../support/watching-runs.ts";
 
@@ -89,4 +96,21 @@ it("a loss that is not a number ends the run in one message, with the checkpoint
   );
   const resumed = await train(tinyJob(3), { folder: at, backend: referenceBackend(), resume: true, note: quiet });
   expect(resumed.steps).toBe(3);
+});
+
+it("does not resume from state of another dtype", async () => {
+  const [at, backend] = [folder(), referenceBackend()];
+  await train(tinyJob(1), { folder: at, backend, note: quiet });
+  const saved = (await loadNewestCheckpoint(join(at, "checkpoints"), quiet))!;
+  const groups = Object.entries(saved.groups).map(async ([group, reader]) => {
+    const read = [...reader.tensors.keys()].map((name) => reader.readTensor(name));
+    const asIntegers = (t: HostTensor) => hostTensor("i32", t.axes, Int32Array.from(t.data));
+    const tensors = (await Promise.all(read)).map((t, i) => (i === 0 && group === "model" ? asIntegers(t) : t));
+    return [group, [...reader.tensors.keys()].map((name, i) => tensorToWrite(name, tensors[i]!))] as const;
+  });
+  const content = { step: saved.step, state: saved.state, groups: Object.fromEntries(await Promise.all(groups)) };
+  await saved.dispose();
+  await saveCheckpoint(join(at, "checkpoints"), content, { keep: 1 });
+  const resumed = train(tinyJob(2), { folder: at, backend, resume: true, note: quiet });
+  await expect(resumed).rejects.toThrow(/" is I32, but training state is stored as F32/);
 });
