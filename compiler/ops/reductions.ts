@@ -254,7 +254,10 @@ export const softmax = (x: Node, axis: string): Node => build("softmax", [x], { 
 record({
   name: "logsumexp",
   kind: "composite",
-  doc: { summary: "log(sum(exp(x))) along one axis, without overflow." },
+  doc: {
+    summary:
+      "log(sum(exp(x))) along one axis, without overflow; -inf where every element is -inf (nan in exported ONNX).",
+  },
   operands: ["x"],
   attrs: { axis: { kind: "axis" } },
   constraints: rowConstraints,
@@ -274,7 +277,7 @@ record({
     );
     return reduceSum.record
       .reference([{ type: x!.type, data: raised }], { over }, type)
-      .map((s, i) => Math.log(s) + top[i]!);
+      .map((s, i) => (top[i] === Number.NEGATIVE_INFINITY ? top[i]! : Math.log(s) + top[i]!));
   },
   gradient: (node, dy) => [mul(dy, softmax(node.operands[0]!, node.attrs.axis as string))],
   decompose: ([x], attrs) => {
