@@ -15,6 +15,7 @@ import {
   indexVar,
   int,
   type Stmt,
+  type Var,
   variable,
 } from "../../../kernel/index.ts";
 import { add, div, lt, min, mod, mul, sub } from "../../../kernel/simplify.ts";
@@ -49,7 +50,7 @@ export const fewRowsSliced: Schedule<ContractionProblem, Slices> = {
   fits,
   byRange: true,
   cost: (_, { rows }) => rows,
-  lower: (problem, settings) => lowerSlices(bySideLength(problem), settings),
+  lower: (problem, settings) => new SlicedSums(bySideLength(problem), settings).run(),
 };
 
 function fits(problem: ContractionProblem, { threads, rows }: Slices): Fit {
@@ -62,97 +63,129 @@ function fits(problem: ContractionProblem, { threads, rows }: Slices): Fit {
   return typical(problem.depth) >= slices ? fit : `K is ${problem.depth}, too short to be split ${slices} ways`;
 }
 
-function lowerSlices(problem: FewRowsProblem, { threads, rows: most }: Slices): KernelCode {
-  const { k, over, depth, batch, few, long } = problem;
-  const rows = Math.min(most, boundsOf(few.size).max);
-  const width = Math.min(mostColumns, elementsOfLoad(k, long.axes, long));
-  const abreast = columnsOfWorkgroup / width; // threads that read neighbours
-  const slices = threads / abreast;
-  const [height, length] = [dimExpr(few.size), dimExpr(long.size)];
-  const across = ceilDiv(length, columnsOfWorkgroup);
-  const name = k.names.fresh("s");
-  // Slices are laid out one after another, each with the sums of all rows.
-  const ofSlice = rows * columnsOfWorkgroup;
-  const arrays: ArrayDecl[] = [{ name, dtype: "f32", length: slices * ofSlice, space: "workgroup" }];
-  const code = k.perWorkgroup(mul(across, dimExpr(spanOf(batch))), threads, (item, lane) => {
-    const batchEnv = unflatten(div(item, across), batch);
-    const base = mul(mod(item, across), int(columnsOfWorkgroup));
-    const [slice, mine] = [div(lane, int(abreast)), mul(mod(lane, int(abreast)), int(width))];
-    const valueAt = (side: Side, ...envs: readonly Env[]): Expr =>
-      k.values.at(side.operand, restrict(new Map([batchEnv, ...envs].flatMap((e) => [...e])), side.operand));
-    const longEnvs = range(width).map((u) =>
-      unflatten(clamped(add(add(base, mine), int(u)), long.size, width), long.axes),
+class SlicedSums {
+  private readonly p: FewRowsProblem;
+  private readonly rows: number;
+  private readonly threads: number;
+  /** Neighbouring results of a thread. */
+  private readonly width: number;
+  /** Slices of each sum. */
+  private readonly slices: number;
+  /** The workgroup's sums: slices one after another, each with those of all rows. */
+  private readonly sums: ArrayDecl;
+  /** Elements of `sums` per slice. */
+  private readonly ofSlice: number;
+
+  constructor(problem: FewRowsProblem, settings: Slices) {
+    const { k, few, long } = problem;
+    this.p = problem;
+    this.threads = settings.threads;
+    this.rows = Math.min(settings.rows, boundsOf(few.size).max);
+    this.width = Math.min(mostColumns, elementsOfLoad(k, long.axes, long));
+    this.slices = (this.threads * this.width) / columnsOfWorkgroup;
+    this.ofSlice = this.rows * columnsOfWorkgroup;
+    const length = this.slices * this.ofSlice;
+    this.sums = { name: k.names.fresh("s"), dtype: "f32", length, space: "workgroup" };
+  }
+
+  run(): KernelCode {
+    const { k, long, batch } = this.p;
+    const across = ceilDiv(dimExpr(long.size), columnsOfWorkgroup);
+    const code = k.perWorkgroup(mul(across, dimExpr(spanOf(batch))), this.threads, (item, lane) => {
+      const batchEnv = unflatten(div(item, across), batch);
+      const base = mul(mod(item, across), int(columnsOfWorkgroup));
+      return [...this.accumulate(lane, base, batchEnv), { kind: "barrier" }, this.finish(lane, base, batchEnv)];
+    });
+    return { ...code, arrays: [this.sums] };
+  }
+
+  /** Each thread accumulates its slice of some neighbouring results, and leaves the sums in workgroup memory. */
+  private accumulate(lane: Expr, base: Expr, batchEnv: Env): Stmt[] {
+    const { k, few, long } = this.p;
+    const abreast = columnsOfWorkgroup / this.width; // threads that read neighbours
+    const [slice, mine] = [div(lane, int(abreast)), mul(mod(lane, int(abreast)), int(this.width))];
+    const longs = range(this.width).map((u) =>
+      unflatten(clamped(add(add(base, mine), int(u)), long.size, this.width), long.axes),
     );
-    const fewEnvs = range(rows).map((i) => unflatten(min(int(i), sub(height, int(1))), few.axes));
-    const sums = fewEnvs.map(() => longEnvs.map(() => variable(k.names.fresh("c"), "f32")));
-    const step = (at: Env): Stmt[] => {
-      const out: Stmt[] = [];
-      const bound = (prefix: string, value: Expr) => {
-        const { target, stmt } = k.let(prefix, value);
-        out.push(stmt);
-        return target;
-      };
-      const right = longEnvs.map((env) => bound("r", valueAt(long, env, at)));
-      for (const [i, env] of fewEnvs.entries()) {
-        const left = bound("l", valueAt(few, env, at));
-        for (const [u, target] of sums[i]!.entries())
-          out.push({ kind: "assign", target, value: floatArith("add", target, floatArith("mul", left, right[u]!)) });
-      }
-      return out;
-    };
-    const loop = (from: Expr, to: Expr, unroll: number): Stmt => {
-      const index = indexOver(k.names.fresh("k"), depth);
-      const body = range(unroll).flatMap((u) => step(unflatten(add(index, int(u * slices)), over)));
-      return { kind: "for", index, from, to, step: unroll * slices, body };
-    };
-    const isLong = (turns: number) => typeof depth !== "number" || depth >= turns * slices;
-    const unroll = [8, 4, 2].find((n) => n * rows * width <= productsOfTurn && isLong(n)) ?? 1;
-    const whole = mul(div(dimExpr(depth), int(unroll * slices)), int(unroll * slices));
-    const loops =
-      unroll === 1
-        ? [loop(slice, dimExpr(depth), 1)]
-        : [loop(slice, whole, unroll), loop(add(whole, slice), dimExpr(depth), 1)];
+    const last = sub(dimExpr(few.size), int(1));
+    const fews = range(this.rows).map((i) => unflatten(min(int(i), last), few.axes));
+    const sums = fews.map(() => longs.map(() => variable(k.names.fresh("c"), "f32")));
     const sets = sums.flatMap((row, i) =>
       row.map((value, u): Stmt => {
-        const index = add(add(mul(slice, int(ofSlice)), mine), int(i * columnsOfWorkgroup + u));
-        return { kind: "set", array: name, index, value };
+        const index = add(add(mul(slice, int(this.ofSlice)), mine), int(i * columnsOfWorkgroup + u));
+        return { kind: "set", array: this.sums.name, index, value };
       }),
     );
     return [
       ...sums.flat().map((target): Stmt => ({ kind: "var", target, value: float(0) })),
-      ...loops,
+      ...this.turns(slice, (at) => this.products(batchEnv, fews, longs, sums, at)),
       ...sets,
-      { kind: "barrier" },
-      finish(lane, base, batchEnv),
     ];
-  });
-  return { ...code, arrays };
+  }
+
+  /** Loops over the terms of a slice: an unrolled one, to have several loads in flight, and its remainder. */
+  private turns(slice: Expr, term: (at: Env) => Stmt[]): Stmt[] {
+    const { k, over, depth } = this.p;
+    const loop = (from: Expr, to: Expr, unroll: number): Stmt => {
+      const index = indexOver(k.names.fresh("k"), depth);
+      const body = range(unroll).flatMap((u) => term(unflatten(add(index, int(u * this.slices)), over)));
+      return { kind: "for", index, from, to, step: unroll * this.slices, body };
+    };
+    const isLong = (turns: number) => typeof depth !== "number" || depth >= turns * this.slices;
+    const unroll = [8, 4, 2].find((n) => n * this.rows * this.width <= productsOfTurn && isLong(n)) ?? 1;
+    if (unroll === 1) return [loop(slice, dimExpr(depth), 1)];
+    const step = int(unroll * this.slices);
+    const whole = mul(div(dimExpr(depth), step), step);
+    return [loop(slice, whole, unroll), loop(add(whole, slice), dimExpr(depth), 1)];
+  }
+
+  /** Adds the product of one term to every sum. */
+  private products(
+    batchEnv: Env,
+    fews: readonly Env[],
+    longs: readonly Env[],
+    sums: readonly (readonly Var[])[],
+    at: Env,
+  ): Stmt[] {
+    const { k, few, long } = this.p;
+    const out: Stmt[] = [];
+    const bound = (prefix: string, side: Side, env: Env): Expr => {
+      const all = new Map([...batchEnv, ...env, ...at]);
+      const { target, stmt } = k.let(prefix, k.values.at(side.operand, restrict(all, side.operand)));
+      out.push(stmt);
+      return target;
+    };
+    const right = longs.map((env) => bound("r", long, env));
+    for (const [i, env] of fews.entries()) {
+      const left = bound("l", few, env);
+      for (const [u, target] of sums[i]!.entries())
+        out.push({ kind: "assign", target, value: plus(target, floatArith("mul", left, right[u]!)) });
+    }
+    return out;
+  }
 
   /** Each thread adds up the slices of some results and stores those that lie within the bounds. */
-  function finish(lane: Expr, base: Expr, batchEnv: Env): Stmt {
-    const index = indexVar(k.names.fresh("e"), ofSlice);
+  private finish(lane: Expr, base: Expr, batchEnv: Env): Stmt {
+    const { k, few, long } = this.p;
+    const [height, length] = [dimExpr(few.size), dimExpr(long.size)];
+    const index = indexVar(k.names.fresh("e"), this.ofSlice);
     const total = variable(k.names.fresh("t"), "f32");
-    const turn = indexVar(k.names.fresh("k"), slices);
+    const turn = indexVar(k.names.fresh("k"), this.slices);
     const [row, column] = [div(index, int(columnsOfWorkgroup)), add(base, mod(index, int(columnsOfWorkgroup)))];
-    const value = floatArith("add", total, element(name, "f32", add(mul(turn, int(ofSlice)), index)));
+    const value = plus(total, element(this.sums.name, "f32", add(mul(turn, int(this.ofSlice)), index)));
     const env = new Map([
       ...batchEnv,
       ...unflatten(min(row, sub(height, int(1))), few.axes),
       ...unflatten(min(column, sub(length, int(1))), long.axes),
     ]);
-    const stores = ifInside(lt(row, height), ifInside(lt(column, length), storesOf(k, env, total)));
+    const sum: Stmt[] = [{ kind: "assign", target: total, value }];
     const body: Stmt[] = [
       { kind: "var", target: total, value: float(0) },
-      {
-        kind: "for",
-        index: turn,
-        from: int(0),
-        to: int(slices),
-        step: 1,
-        body: [{ kind: "assign", target: total, value }],
-      },
-      ...stores,
+      { kind: "for", index: turn, from: int(0), to: int(this.slices), step: 1, body: sum },
+      ...ifInside(lt(row, height), ifInside(lt(column, length), storesOf(k, env, total))),
     ];
-    return { kind: "for", index, from: lane, to: int(ofSlice), step: threads, body };
+    return { kind: "for", index, from: lane, to: int(this.ofSlice), step: this.threads, body };
   }
 }
+
+const plus = (a: Expr, b: Expr): Expr => floatArith("add", a, b);
