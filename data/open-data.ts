@@ -1,31 +1,22 @@
 /** Training data: samples of one kind from several sources, in batches, starting at any cursor. */
-import {
-  FileError,
-  type HostTensor,
-  hostTensor,
-  requireImageSize,
-  sidesOf,
-  squareSide,
-  UsageError,
-} from "../compiler/index.ts";
+import { FileError, type HostTensor, requireImageSize, sidesOf, squareSide, UsageError } from "../compiler/index.ts";
 import type { Among } from "./among.ts";
 import { bucketedBatches } from "./bucketed-batches.ts";
 import { prefetch } from "./concurrency.ts";
 import { checkedCursor, type DataCursor, type OnChange, placeIn } from "./cursor.ts";
 import type { ImageOptions } from "./decoding/render.ts";
 import { renderer } from "./decoding/threads.ts";
-import type { OnSkip, Skipped } from "./files.ts";
+import type { Skipped } from "./files.ts";
 import { judge, readFilters } from "./filters/filter.ts";
 import { type BatchesOptions, type CursorState, groupedBatches, startOf } from "./grouped-batches.ts";
-import { countTiles, imageName } from "./images.ts";
+import { countTiles } from "./images.ts";
 import { type ListedFile, listingOf } from "./listing.ts";
 import { type Row, renderJob } from "./mixture.ts";
-import { streams } from "./order.ts";
 import { orderedBatches } from "./ordered-batches.ts";
-import { pick, seededRandom } from "./random.ts";
-import { amount, type StreamOptions, streamOf } from "./sample-stream.ts";
-import type { RawSample, SampleKind, SampleOf } from "./samples.ts";
-import { isSkipsSoFar, noSkips, type SkipsSoFar, skipCounts } from "./skips.ts";
+import { pixelsOf, sampleMaker } from "./row-samples.ts";
+import { amount, type SampleStream, streamOf } from "./sample-stream.ts";
+import type { SampleKind, SampleOf } from "./samples.ts";
+import { isSkipsSoFar, noSkips, SkipReports } from "./skips.ts";
 import { findSources } from "./sources/find.ts";
 import type { Source } from "./sources/source.ts";
 
@@ -118,120 +109,156 @@ export async function openData<K extends SampleKind>(
 ): Promise<OpenData<K>> {
   checkOptions(kind, options);
   const sources = await findSources(specs, kind, readOptions(options));
-  const classes = classesOf(sources);
   const filters = await readFilters(options.filters ?? []);
-  let note = (_: string) => {};
-  let skips = skipCounts();
-  const early: Skipped[] = []; // samples skipped before batches are requested
-  let onSkip: OnSkip = (skipped) => early.push(skipped);
-  const streamOptions: StreamOptions = {
-    seed: options.seed,
-    buffer: options.buffer ?? defaultBuffer,
-    onSkip: (skipped) => onSkip(skipped),
-    note: (text) => note(text),
-  };
-  const open = sources.map((source, i) => streamOf(source, i, streamOptions));
+  const skips = new SkipReports();
+  const { seed, buffer = defaultBuffer } = options;
+  const open = sources.map((source, i) => streamOf(source, i, { seed, buffer, onSkip: skips.add, note: skips.note }));
   const counts = await Promise.all(open.map((stream) => stream.count()));
-  requireSamples(sources, counts, early);
-  const pictures = options.image && renderer(options.image, options.workers);
-  const { size = 1, tiles } = options.image ?? {};
-  const { width, height } = sidesOf(size);
-  const drawing = {
-    seed: options.seed,
-    tileNumbers: tiles && 3 * width * height,
-    classes: new Map(classes?.map((name, i) => [name, i])),
-  };
-  const batchesOptions: BatchesOptions = {
-    batch: options.batch,
-    seed: options.seed,
-    onSkip: streamOptions.onSkip,
-    judge: (raw) => judge(filters, raw),
-    ...(pictures && { render: pictures.render }),
-    ahead: Math.max(2 * (pictures?.concurrency ?? 1), options.batch),
-  };
-  const sampleOf = (row: Row) => sampleMakers[kind](row, drawing) as SampleOf<K>;
-  const batchOf = (rows: readonly Row[]) => ({
-    pixels: (options.image && pixelsOf(rows, options.image)) as SampleBatch<K>["pixels"],
-    samples: rows.map(sampleOf),
-  });
-  const { wordsOf } = options;
-  const arranged = (from: CursorState, sharing: BatchesOptions["sharing"]) =>
-    wordsOf
-      ? bucketedBatches(open, from, { ...batchesOptions, wordsOf: (row) => wordsOf(sampleOf(row)) })
-      : groupedBatches(open, from, { ...batchesOptions, ...(sharing && { sharing }) });
-  /** Adds the images of the process's own rows, which another process may have checked. */
-  const ownRows = (rows: readonly Row[], isOwn: (row: number) => boolean): Promise<Row[]> =>
-    Promise.all(
-      rows.map(async (row, i) => {
-        const job = isOwn(i) && !row.rendered && renderJob(row.raw, row.ref, options.seed);
-        if (job && pictures) return { ...row, rendered: await pictures.render(job) };
-        const { image } = row.raw;
-        return tiles && image && !row.rendered
-          ? { ...row, tiles: await countTiles(image, { size: width, ...tiles }) }
-          : row;
-      }),
-    );
-  const files = async () => (await Promise.all(sources.map((source) => source.files()))).flat();
-  async function* batches(cursor: unknown | undefined, shared: SharedReading | undefined) {
-    const { seed } = options;
-    const given = cursor === undefined ? undefined : checkedCursor(cursor, specs, seed);
-    const found = await files();
-    const listing = listingOf(found);
-    const from = given ? placeIn(given, found, options.onChange ?? "refuse", note) : startOf(sources.length);
-    const ownerOf = (row: number) => shared!.ownerOf(Math.floor(row / options.batch), row % options.batch);
-    const waiting = from.waiting.length; // they come first
-    const sharing = shared && {
-      among: shared.among,
-      window: options.batch,
-      ownerOf: (row: number) => ownerOf(waiting + row),
-    };
-    const cursorAt = (place: CursorState): DataCursor => ({
-      ...place,
-      ...{ specs, seed, listing, skipped: skips.soFar() },
+  requireSamples(sources, counts, skips.early);
+  return new Opened(specs, kind, options, { sources, open, counts, filters, skips });
+}
+
+/** What was found and opened, before rows are read. */
+interface Found {
+  readonly sources: readonly Source[];
+  readonly open: readonly SampleStream[];
+  readonly counts: readonly (number | undefined)[];
+  readonly filters: Awaited<ReturnType<typeof readFilters>>;
+  readonly skips: SkipReports;
+}
+
+/** Its functions are properties, so that they can be passed on alone. */
+class Opened<K extends SampleKind> implements OpenData<K> {
+  readonly kind: K;
+  readonly report: readonly string[];
+  readonly sources: readonly OpenSource[];
+  readonly classes?: readonly string[];
+  readonly #specs: readonly string[];
+  readonly #options: OpenDataOptions<K>;
+  readonly #found: Found;
+  readonly #pictures: ReturnType<typeof renderer> | undefined;
+  readonly #sampleOf: (row: Row) => SampleOf<K>;
+
+  constructor(specs: readonly string[], kind: K, options: OpenDataOptions<K>, found: Found) {
+    const { sources, counts } = found;
+    const classes = classesOf(sources);
+    this.kind = kind;
+    this.report = sources.map((source, i) => describe(source, counts[i]));
+    this.sources = sources.map(({ spec, weight }, i) => {
+      const count = counts[i];
+      return { spec, weight, ...(count !== undefined && { count }) };
     });
+    if (classes) this.classes = classes;
+    this.#specs = specs;
+    this.#options = options;
+    this.#found = found;
+    this.#pictures = options.image && renderer(options.image, options.workers);
+    this.#sampleOf = sampleMaker(kind, { ...options, ...(classes && { classes }) });
+  }
+
+  readonly files = async (): Promise<readonly ListedFile[]> =>
+    (await Promise.all(this.#found.sources.map((source) => source.files()))).flat();
+
+  readonly batches: OpenData<K>["batches"] = (cursor, note, shared) => {
+    const { skipped } = (cursor ?? {}) as Partial<DataCursor>;
+    this.#found.skips.begin(note, isSkipsSoFar(skipped) ? skipped : noSkips);
+    // Masks are needed with every sample, whoever owns the row; bucketed rows are rendered once their batch is known.
+    const isSharable = this.kind !== "masks" && !this.#options.wordsOf;
+    return prefetch(this.#batches(cursor, isSharable ? shared : undefined), 1);
+  };
+
+  readonly once: OpenData<K>["once"] = (note) => {
+    this.#found.skips.begin(note);
+    return prefetch(this.#once(), 1);
+  };
+
+  readonly skipped = () => this.#found.skips.counts();
+
+  readonly dispose = async (): Promise<void> => await this.#pictures?.dispose();
+
+  async *#once() {
+    for await (const rows of orderedBatches(this.#found.open, this.#reading())) yield this.#batchOf(rows);
+  }
+
+  async *#batches(cursor: unknown | undefined, shared: SharedReading | undefined) {
+    const { from, cursorAt } = await this.#place(cursor);
     let number = 0;
     let at = cursorAt(from);
-    for await (const { rows, next } of arranged(from, sharing)) {
+    for await (const { rows, next } of this.#arranged(from, shared)) {
       const batch = number++;
-      const own = shared ? await ownRows(rows, (row) => shared.ownerOf(batch, row) === shared.among.rank) : rows;
+      const own = shared ? await this.#ownRows(rows, (row) => shared.ownerOf(batch, row) === shared.among.rank) : rows;
       const cursor = cursorAt(next);
-      yield { ...batchOf(own), cursor, at };
+      yield { ...this.#batchOf(own), cursor, at };
       at = cursor;
     }
   }
-  async function* once() {
-    for await (const rows of orderedBatches(open, batchesOptions)) yield batchOf(rows);
+
+  /** Where a cursor, or the beginning, is in the current files; FileError when they are not those of the cursor. */
+  async #place(cursor: unknown | undefined) {
+    const { seed, onChange = "refuse" } = this.#options;
+    const { skips, sources } = this.#found;
+    const [specs, given] = [this.#specs, cursor === undefined ? undefined : checkedCursor(cursor, this.#specs, seed)];
+    const files = await this.files();
+    const listing = listingOf(files);
+    return {
+      from: given ? placeIn(given, files, onChange, skips.note) : startOf(sources.length),
+      cursorAt: (place: CursorState): DataCursor => ({ ...place, specs, seed, listing, skipped: skips.soFar() }),
+    };
   }
-  const told = new Set<string>(); // reading everything again reports nothing twice
-  const begin = (noteTo: (text: string) => void, from: SkipsSoFar) => {
-    note = noteTo;
-    skips = skipCounts(note, from, told);
-    onSkip = skips.add;
-    early.forEach(onSkip);
-  };
-  return {
-    kind,
-    report: sources.map((source, i) => describe(source, counts[i])),
-    sources: sources.map(({ spec, weight }, i) => ({
-      spec,
-      weight,
-      ...(counts[i] !== undefined && { count: counts[i] }),
-    })),
-    ...(classes ? { classes } : {}),
-    files,
-    batches(cursor, noteTo, shared) {
-      const { skipped } = (cursor ?? {}) as Partial<DataCursor>;
-      begin(noteTo, isSkipsSoFar(skipped) ? skipped : noSkips);
-      // Masks are needed with every sample, whoever owns the row; bucketed rows are rendered once their batch is known.
-      return prefetch(batches(cursor, kind === "masks" || wordsOf ? undefined : shared), 1);
-    },
-    once(noteTo) {
-      begin(noteTo, skips.soFar());
-      return prefetch(once(), 1);
-    },
-    skipped: () => skips.counts(),
-    dispose: async () => await pictures?.dispose(),
-  };
+
+  /** Endless batches of rows: without two of one group, or of similar length. */
+  #arranged(from: CursorState, shared: SharedReading | undefined) {
+    const { wordsOf, batch } = this.#options;
+    if (wordsOf)
+      return bucketedBatches(this.#found.open, from, {
+        ...this.#reading(),
+        wordsOf: (row) => wordsOf(this.#sampleOf(row)),
+      });
+    const waiting = from.waiting.length; // they come first
+    const ownerOf = ({ ownerOf }: SharedReading, row: number) => ownerOf(Math.floor(row / batch), row % batch);
+    const sharing = shared && {
+      among: shared.among,
+      window: batch,
+      ownerOf: (row: number) => ownerOf(shared, waiting + row),
+    };
+    return groupedBatches(this.#found.open, from, { ...this.#reading(), ...(sharing && { sharing }) });
+  }
+
+  #reading(): BatchesOptions {
+    const { batch, seed } = this.#options;
+    const { filters, skips } = this.#found;
+    const pictures = this.#pictures;
+    return {
+      batch,
+      seed,
+      onSkip: skips.add,
+      judge: (raw) => judge(filters, raw),
+      ...(pictures && { render: pictures.render }),
+      ahead: Math.max(2 * (pictures?.concurrency ?? 1), batch),
+    };
+  }
+
+  /** Adds the images of the process's own rows, which another process may have checked. */
+  async #ownRows(rows: readonly Row[], isOwn: (row: number) => boolean): Promise<Row[]> {
+    const { seed, image: how } = this.#options;
+    const one = async (row: Row, i: number): Promise<Row> => {
+      if (row.rendered) return row;
+      const job = isOwn(i) && renderJob(row.raw, row.ref, seed);
+      if (job && this.#pictures) return { ...row, rendered: await this.#pictures.render(job) };
+      const { image } = row.raw;
+      if (!how?.tiles || !image) return row;
+      return { ...row, tiles: await countTiles(image, { size: sidesOf(how.size).width, ...how.tiles }) };
+    };
+    return await Promise.all(rows.map(one));
+  }
+
+  #batchOf(rows: readonly Row[]): Pick<SampleBatch<K>, "pixels" | "samples"> {
+    const { image } = this.#options;
+    return {
+      pixels: (image && pixelsOf(rows, image)) as SampleBatch<K>["pixels"],
+      samples: rows.map(this.#sampleOf),
+    };
+  }
 }
 
 const readOptions = ({ language = "und", images }: Pick<OpenDataOptions, "language" | "images">) => ({
@@ -281,53 +308,3 @@ function classesOf(sources: readonly Source[]): readonly string[] | undefined {
   const names = new Set(sources.flatMap(({ classes }) => classes ?? []));
   return names.size > 0 ? [...names].sort() : undefined;
 }
-
-function pixelsOf(rows: readonly Row[], { size, tiles }: ImageOptions): HostTensor {
-  const { room } = tiles ?? { room: 1 };
-  const { width, height } = sidesOf(size);
-  const each = room * 3 * width * height;
-  const data = new Float32Array(rows.length * each);
-  for (const [i, { rendered }] of rows.entries()) if (rendered) data.set(rendered.pixels, i * each);
-  const axes = [
-    { name: "batch", size: rows.length * room },
-    { name: "channel", size: 3 },
-    { name: "row", size: height },
-    { name: "column", size: width },
-  ];
-  return hostTensor("f32", axes, data);
-}
-
-interface Drawing {
-  readonly seed: number;
-  /** Values per tile; undefined for untiled images. */
-  readonly tileNumbers: number | undefined;
-  readonly classes: ReadonlyMap<string, number>;
-}
-
-const nameOf = ({ image, name }: RawSample) => (image === undefined ? name : imageName(image));
-
-/**
- * Converts rows to samples of each kind. Random choices depend on the sample's location, never on the batch it is in.
- */
-const sampleMakers: { readonly [K in SampleKind]: (row: Row, drawing: Drawing) => SampleOf<K> } = {
-  pairs: ({ raw, ref }, { seed }) => {
-    const random = seededRandom(seed, streams.row, ...ref);
-    const language = pick(random, Object.keys(raw.texts!));
-    const texts = raw.texts![language]!;
-    return { group: raw.group, image: nameOf(raw), language, text: pick(random, texts), texts };
-  },
-  conversations: ({ raw, rendered, tiles }, { tileNumbers }) => ({
-    id: raw.id!,
-    turns: raw.turns!,
-    ...(raw.image === undefined ? {} : { image: nameOf(raw) }),
-    ...(tiles !== undefined && { tiles }),
-    ...(tileNumbers && rendered && { tiles: rendered.pixels.length / tileNumbers }),
-  }),
-  labels: ({ raw }, { classes }) => ({
-    image: nameOf(raw),
-    label: raw.label ?? classes.get(raw.className!)!,
-    name: raw.className ?? String(raw.label),
-  }),
-  texts: ({ raw: { name, texts, ends = true } }) => ({ id: name, text: Object.values(texts!)[0]![0]!, ends }),
-  masks: ({ raw, rendered }) => ({ image: nameOf(raw), mask: rendered!.mask! }),
-};

@@ -1,6 +1,6 @@
 /** Counts skipped samples by reason, with one example each. */
 import { createHash } from "node:crypto";
-import { inOneLine, isRecord, type OnSkip } from "./files.ts";
+import { inOneLine, isRecord, type OnSkip, type Skipped } from "./files.ts";
 
 interface Counted {
   readonly count: number;
@@ -60,6 +60,43 @@ export function skipCounts(
       byReason.set(key, before ? { ...before, count: before.count + 1 } : { count: 1, example: name });
     },
   };
+}
+
+/**
+ * The skips of data that is read several times. Those met before the first reading are reported when it begins, and
+ * reading everything again reports nothing twice.
+ */
+export class SkipReports {
+  readonly #told = new Set<string>();
+  readonly #early: Skipped[] = [];
+  #note = (_: string) => {};
+  #counts: SkipCounts | undefined;
+
+  readonly add: OnSkip = (skipped) => {
+    if (this.#counts) this.#counts.add(skipped);
+    else this.#early.push(skipped);
+  };
+
+  readonly note = (text: string): void => this.#note(text);
+
+  get early(): readonly Skipped[] {
+    return this.#early;
+  }
+
+  /** Begins a reading, which continues counting from `from`; by default from the last one. */
+  begin(note: (text: string) => void, from = this.soFar()): void {
+    this.#note = note;
+    this.#counts = skipCounts(note, from, this.#told);
+    this.#early.forEach(this.#counts.add);
+  }
+
+  soFar(): SkipsSoFar {
+    return this.#counts?.soFar() ?? noSkips;
+  }
+
+  counts(): ReadonlyMap<string, Counted> {
+    return this.#counts?.counts() ?? new Map();
+  }
 }
 
 const markLength = 8;
