@@ -14,7 +14,7 @@ import { type ListedFile, listingOf } from "./listing.ts";
 import { type Row, renderJob } from "./mixture.ts";
 import { orderedBatches } from "./ordered-batches.ts";
 import { pixelsOf, sampleMaker } from "./row-samples.ts";
-import { amount, type SampleStream, streamOf } from "./sample-stream.ts";
+import { amount, SampleStream } from "./sample-stream.ts";
 import type { SampleKind, SampleOf } from "./samples.ts";
 import { isSkipsSoFar, noSkips, SkipReports } from "./skips.ts";
 import { findSources } from "./sources/find.ts";
@@ -112,7 +112,9 @@ export async function openData<K extends SampleKind>(
   const filters = await readFilters(options.filters ?? []);
   const skips = new SkipReports();
   const { seed, buffer = defaultBuffer } = options;
-  const open = sources.map((source, i) => streamOf(source, i, { seed, buffer, onSkip: skips.add, note: skips.note }));
+  const open = sources.map(
+    (source, i) => new SampleStream(source, i, { seed, buffer, onSkip: skips.add, note: skips.note }),
+  );
   const counts = await Promise.all(open.map((stream) => stream.count()));
   requireSamples(sources, counts, skips.early);
   return new Opened(specs, kind, options, { sources, open, counts, filters, skips });

@@ -2,7 +2,7 @@
 import { FileError } from "../compiler/index.ts";
 import type { OnSkip } from "./files.ts";
 import { streams } from "./order.ts";
-import { seededRandom, shuffled } from "./random.ts";
+import { type Random, seededRandom, shuffled } from "./random.ts";
 import type { RawSample } from "./samples.ts";
 import type { Part, Source } from "./sources/source.ts";
 
@@ -45,102 +45,128 @@ const mixedParts = 4;
 /** A source with at most this many parts keeps them open. */
 const keptParts = 4;
 
-/** A source whose parts are opened on demand. */
-export function streamOf(source: Source, number: number, options: StreamOptions) {
-  const kept = new Map<number, Promise<Part>>();
-  const openPart = (part: number): Promise<Part> => {
-    const opened = kept.get(part) ?? source.open(part, options.onSkip);
-    if (source.parts.length <= keptParts) kept.set(part, opened);
-    return opened;
-  };
+/** The parts of a window, in the epoch's order, and where the next window begins. */
+interface OpenWindow {
+  readonly parts: readonly { readonly part: number; readonly opened: Part }[];
+  readonly count: number;
+  readonly next: number;
+}
 
-  /** The parts of a window, in the epoch's order, and where the next window begins. */
-  const openWindow = async (order: Uint32Array, window: number) => {
-    const parts: { readonly part: number; readonly opened: Part }[] = [];
-    let count = 0;
-    let next = window;
-    while (next < order.length && (count < options.buffer || parts.length < mixedParts)) {
+/** A source whose parts are opened on demand. */
+export class SampleStream {
+  readonly source: Source;
+  /** The source's position among the sources, of which its random streams depend. */
+  readonly #number: number;
+  readonly #options: StreamOptions;
+  readonly #kept = new Map<number, Promise<Part>>();
+
+  constructor(source: Source, number: number, options: StreamOptions) {
+    this.source = source;
+    this.#number = number;
+    this.#options = options;
+  }
+
+  /** The number of samples, including broken ones, if it is available without extra reading; otherwise undefined. */
+  async count(): Promise<number | undefined> {
+    const { isListed, parts } = this.source;
+    if (!isListed && parts.length > keptParts) return undefined;
+    const opened = await Promise.all(parts.map(async (_, part) => await this.#open(part)));
+    return opened.reduce((sum, { count }) => sum + count, 0);
+  }
+
+  /** A sample by its reference. */
+  async again(ref: SampleRef): Promise<Omit<Upcoming, "next">> {
+    const [, , part, index] = ref;
+    const opened = part < this.source.parts.length ? await this.#open(part) : undefined;
+    if (!opened || index >= opened.count)
+      throw new FileError(
+        `${this.source.spec} changed since the checkpoint was saved: some of its samples are missing`,
+      );
+    return unread(opened, ref);
+  }
+
+  /** Every sample once, in stored order. */
+  async *inOrder(): AsyncGenerator<Omit<Upcoming, "next">, void, undefined> {
+    for (const part of this.source.parts.keys()) {
+      const opened = await this.#open(part);
+      for (let index = 0; index < opened.count; index += 1) yield unread(opened, [this.#number, 0, part, index]);
+    }
+  }
+
+  /**
+   * Epoch after epoch. The order depends only on the seed, the epoch, and the sizes of the parts; resuming at a
+   * position opens no part before its window.
+   */
+  async *from(place: StreamPlace): AsyncGenerator<Upcoming, void, undefined> {
+    const { spec } = this.source;
+    let from: StreamPlace = place;
+    while (true) {
+      const isWhole = from.window === 0;
+      const found = yield* this.#epoch(from);
+      if (found === 0 && isWhole) throw new FileError(`${spec} has no samples`);
+      from = { epoch: from.epoch + 1, window: 0, at: 0 };
+      if (from.epoch === 1)
+        this.#options.note(`epoch 2 of ${spec} begins${isWhole ? `: it has ${amount(found)}` : ""}`);
+    }
+  }
+
+  /** The rest of an epoch; returns the number of samples in its windows. */
+  async *#epoch({ epoch, window: first, at: start }: StreamPlace): AsyncGenerator<Upcoming, number, undefined> {
+    const order = shuffled(this.source.parts.length, this.#random(epoch));
+    let ahead: Promise<OpenWindow> | undefined;
+    let [window, at, found] = [first, start, 0];
+    while (window < order.length) {
+      const { parts, count, next } = await (ahead ?? this.#openWindow(order, window));
+      ahead = undefined;
+      const samples = shuffled(count, this.#random(epoch, window + 1));
+      const starts = startsOf(parts.map(({ opened }) => opened.count));
+      found += count;
+      for (; at < count; at += 1) {
+        if (2 * at >= count && next < order.length) {
+          ahead ??= this.#openWindow(order, next); // opened while the second half is used
+          ahead.catch(() => {}); // reported in its turn
+        }
+        const { part: place, index } = placed(starts, samples[at]!);
+        const { opened, part } = parts[place]!;
+        const after = at + 1 < count ? { epoch, window, at: at + 1 } : { epoch, window: next, at: 0 };
+        yield { ...unread(opened, [this.#number, epoch, part, index]), next: after };
+      }
+      [window, at] = [next, 0];
+    }
+    return found;
+  }
+
+  #random(...keys: readonly number[]): Random {
+    return seededRandom(this.#options.seed, streams.order, this.#number, ...keys);
+  }
+
+  #open(part: number): Promise<Part> {
+    const opened = this.#kept.get(part) ?? this.source.open(part, this.#options.onSkip);
+    if (this.source.parts.length <= keptParts) this.#kept.set(part, opened);
+    return opened;
+  }
+
+  async #openWindow(order: Uint32Array, window: number): Promise<OpenWindow> {
+    const parts: OpenWindow["parts"][number][] = [];
+    let [count, next] = [0, window];
+    while (next < order.length && (count < this.#options.buffer || parts.length < mixedParts)) {
       const part = order[next]!;
-      const opened = await openPart(part);
+      const opened = await this.#open(part);
       parts.push({ part, opened });
       count += opened.count;
       next += 1;
     }
     return { parts, count, next };
-  };
-
-  return {
-    source,
-    /** The number of samples, including broken ones, if it is available without extra reading; otherwise undefined. */
-    count: async (): Promise<number | undefined> => {
-      if (!source.isListed && source.parts.length > keptParts) return undefined;
-      const parts = await Promise.all(source.parts.map(async (_, part) => await openPart(part)));
-      return parts.reduce((sum, { count }) => sum + count, 0);
-    },
-    /** A sample by its reference. */
-    again: async (ref: SampleRef): Promise<Omit<Upcoming, "next">> => {
-      const [, , part, index] = ref;
-      const opened = part < source.parts.length ? await openPart(part) : undefined;
-      if (!opened || index >= opened.count)
-        throw new FileError(`${source.spec} changed since the checkpoint was saved: some of its samples are missing`);
-      return { ref, name: opened.name(index), read: () => opened.read(index) };
-    },
-    /** Every sample once, in stored order. */
-    async *inOrder(): AsyncGenerator<Omit<Upcoming, "next">, void, undefined> {
-      for (const part of source.parts.keys()) {
-        const opened = await openPart(part);
-        for (let index = 0; index < opened.count; index += 1)
-          yield { ref: [number, 0, part, index], name: opened.name(index), read: () => opened.read(index) };
-      }
-    },
-    /**
-     * Epoch after epoch. The order depends only on the seed, the epoch, and the sizes of the parts; resuming at a
-     * position opens no part before its window.
-     */
-    async *from(place: StreamPlace): AsyncGenerator<Upcoming, void, undefined> {
-      let { epoch, window, at } = place;
-      const isWhole = window === 0;
-      while (true) {
-        const order = shuffled(source.parts.length, seededRandom(options.seed, streams.order, number, epoch));
-        let ahead: ReturnType<typeof openWindow> | undefined;
-        let found = 0;
-        while (window < order.length) {
-          const { parts, count, next } = await (ahead ?? openWindow(order, window));
-          ahead = undefined;
-          const samples = shuffled(count, seededRandom(options.seed, streams.order, number, epoch, window + 1));
-          const starts = startsOf(parts.map(({ opened }) => opened.count));
-          found += count;
-          for (; at < count; at += 1) {
-            if (2 * at >= count && next < order.length) {
-              ahead ??= openWindow(order, next); // opened while the second half is used
-              ahead.catch(() => {}); // reported in its turn
-            }
-            const { part, index } = placed(starts, samples[at]!);
-            const after = at + 1 < count ? { epoch, window, at: at + 1 } : { epoch, window: next, at: 0 };
-            const { opened, part: partNumber } = parts[part]!;
-            yield {
-              ref: [number, epoch, partNumber, index],
-              next: after,
-              name: opened.name(index),
-              read: () => opened.read(index),
-            };
-          }
-          window = next;
-          at = 0;
-        }
-        if (found === 0 && place.epoch !== epoch) throw new FileError(`${source.spec} has no samples`);
-        epoch += 1;
-        window = 0;
-        if (epoch === 1) options.note(`epoch 2 of ${source.spec} begins${isWhole ? `: it has ${amount(found)}` : ""}`);
-      }
-    },
-  };
+  }
 }
+
+const unread = (opened: Part, ref: SampleRef): Omit<Upcoming, "next"> => {
+  const [, , , index] = ref;
+  return { ref, name: opened.name(index), read: () => opened.read(index) };
+};
 
 /** "1 sample", "1,234 samples". */
 export const amount = (count: number): string => `${count.toLocaleString("en")} sample${count === 1 ? "" : "s"}`;
-
-export type SampleStream = ReturnType<typeof streamOf>;
 
 function startsOf(counts: readonly number[]): readonly number[] {
   let sum = 0;

@@ -4,7 +4,7 @@ import { FileError } from "../../compiler/index.ts";
 import type { Skipped } from "../../data/files.ts";
 import { classification } from "../../data/index.ts";
 import { orderedBatches } from "../../data/ordered-batches.ts";
-import { streamOf } from "../../data/sample-stream.ts";
+import { SampleStream } from "../../data/sample-stream.ts";
 import type { Source } from "../../data/sources/source.ts";
 
 const sourceOf = (...parts: readonly (readonly string[])[]): Source => ({
@@ -28,7 +28,9 @@ const sourceOf = (...parts: readonly (readonly string[])[]): Source => ({
 async function read(batch: number, ...sources: Source[]) {
   const skipped: Skipped[] = [];
   const onSkip = (one: Skipped) => void skipped.push(one);
-  const streams = sources.map((source, i) => streamOf(source, i, { seed: 1, buffer: 4, onSkip, note: () => {} }));
+  const streams = sources.map(
+    (source, i) => new SampleStream(source, i, { seed: 1, buffer: 4, onSkip, note: () => {} }),
+  );
   const options = { batch, seed: 1, ahead: 3, onSkip, judge: async (raw: never) => ({ kept: raw }) };
   const batches: string[][] = [];
   for await (const rows of orderedBatches(streams, options as never))

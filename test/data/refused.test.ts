@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { expect, it } from "vitest";
 import { holdsAnyOf } from "../../data/filters/caption-checks.ts";
 import { openData, type SampleKind } from "../../data/index.ts";
-import { streamOf } from "../../data/sample-stream.ts";
+import { SampleStream } from "../../data/sample-stream.ts";
 import { findSources } from "../../data/sources/find.ts";
 import { conversationOfRecord, openList, pairOfRecord } from "../../data/sources/list-parts.ts";
 import { parseSpec } from "../../data/sources/spec.ts";
@@ -70,7 +70,7 @@ it("says of a checkpoint whose samples are gone that the data has changed", asyn
   const folder = temporaryFolder();
   writeFileSync(join(folder, "a.png"), "");
   const [source] = await findSources([folder], "pairs", options);
-  const stream = streamOf(source!, 0, { seed: 1, buffer: 1, onSkip: () => {}, note: () => {} });
+  const stream = new SampleStream(source!, 0, { seed: 1, buffer: 1, onSkip: () => {}, note: () => {} });
   for (const ref of [
     [0, 0, 0, 1],
     [0, 0, 1, 0],
