@@ -17,7 +17,7 @@ import { openEventLog } from "../tensorboard.ts";
 import { type Best, bestStepFolder, openBestWeights } from "./best-weights.ts";
 import { figuresLog, unlogged } from "./figures-log.ts";
 import { assertFiniteWeights, NonFiniteStepError } from "./finite.ts";
-import { inRanks, placeRank, type RankFigures } from "./in-ranks.ts";
+import { type InRanks, inRanks, placeRank, type RankFigures } from "./in-ranks.ts";
 import type { CompiledStep, TrainingJob } from "./job.ts";
 import { requireBuilt, requireRunnable } from "./job-rules.ts";
 import { runSteps, type Session } from "./loop.ts";
@@ -25,10 +25,10 @@ import { type LossPoint, readLosses } from "./losses.ts";
 import { idleClock, type LostTime, lostText } from "./lost-time.ts";
 import { nonFiniteSource } from "./non-finite-source.ts";
 import { compilePhases } from "./phases.ts";
-import { begin } from "./resume.ts";
+import { type Beginning, begin } from "./resume.ts";
 import { metricsFile } from "./run-folder.ts";
 import type { TrainOptions } from "./train-options.ts";
-import { openValidator, servingValidator } from "./validate.ts";
+import { openValidator, servingValidator, type Validator } from "./validate.ts";
 import { writtenWeights } from "./written-weights.ts";
 
 export type { TrainOptions } from "./train-options.ts";
@@ -56,99 +56,128 @@ export interface TrainResult {
  * gradient or a weight is not finite, FileError when something cannot be written; checkpoints saved before stay intact.
  */
 export async function train(given: TrainingJob, options: TrainOptions): Promise<TrainResult> {
-  const { folder, backend, note, ranks = oneRank, shard, partBytes } = options;
   requireRunnable(requireBuilt(given, "the training"));
+  notePrecision(given.step, options);
+  const run = await openRun(given, options);
+  try {
+    return await runToEnd(run);
+  } catch (error) {
+    throw await withSource(run.session, error);
+  } finally {
+    await run.dispose();
+  }
+}
+
+/** What is open during a run. */
+interface Run {
+  readonly session: Session;
+  readonly beginning: Beginning;
+  /** The weights, if they are sharded over the ranks. */
+  readonly weights: WeightParts | undefined;
+  /** The ranks' communication so far, with several ranks. */
+  readonly together: InRanks["together"];
+  dispose(): Promise<void>;
+}
+
+/** Compiles the step, fills the store and opens the logs. */
+async function openRun(given: TrainingJob, options: TrainOptions): Promise<Run> {
+  const { folder, backend, note, ranks = oneRank, shard, partBytes } = options;
   const begun = performance.now();
-  const { precision } = given.step;
-  if (precision !== "f32") note(precisionLine(given.step, backend));
-  const { frozen, frozenAs } = given.step;
-  if (frozenAs && frozen.length > 0) note(`frozen weights are kept in ${frozenAs.dtype}`);
-  const { job, share, batches, between, agree, together } = inRanks(given, ranks, shard, partBytes);
-  const divided = between?.divided;
-  const parts = divided?.weights && { weights: divided.weights, bytes: divided.partBytes };
+  const { together, ...shared } = inRanks(given, ranks, shard, partBytes);
+  const { job, share, between } = shared;
+  const weights = between?.divided?.weights;
   const store = backend.createStore();
   const phases = await compilePhases(job, backend, between);
   note(`compiled in ${((performance.now() - begun) / 1000).toFixed(1)} s`);
-  const beginning = await begin(job, options, store, parts?.weights);
-  await parts?.weights.refresh(store);
+  const beginning = await begin(job, options, store, weights);
+  await weights?.refresh(store);
   await phases.prepare?.(store);
-  if (divided) note(partsLine(divided));
+  if (between?.divided) note(partsLine(between.divided));
   if (share) await placeRank(job.step, share, store);
-  const { done } = beginning;
-  const figures = await openFigures(folder, { note: options.note, ...(options.resume && { resumeAt: done }) }, ranks);
-  const progress = options.quiet
-    ? { ...silentProgress, note }
-    : ranks.isFirst
-      ? startProgress({ description: "training", total: job.steps, start: done, onNote: note })
-      : silentProgress;
-  const chosen = ranks.isFirst ? job.validate?.best : undefined;
-  const best = chosen && (await openBestWeights(folder, chosen, beginning.best, note));
-  const say = (text: string) => progress.note(text);
-  const validating = { job, backend, store, best, note: say, ...(parts && { parts }) };
-  const validator = ranks.isFirst ? openValidator(validating) : parts && servingValidator(job, parts.weights);
+  const figures = await openFigures(folder, { note, ...(options.resume && { resumeAt: beginning.done }) }, ranks);
+  const progress = progressOf(job, beginning, options);
+  const best = await openBest(job, beginning, options);
+  const validator = validatorOf({ ...shared, store, best, progress }, options);
   const clock = idleClock();
-  const session: Session = {
-    job,
-    options,
-    phases,
-    store,
-    log: figures.log,
-    progress,
-    clock,
-    best,
-    validator,
-    batches,
-    ranks,
-    share,
-    agree,
+  const { log } = figures;
+  return {
+    session: { ...shared, options, phases, store, log, progress, clock, best, validator, ranks },
+    beginning,
+    weights,
+    together,
+    async dispose() {
+      progress.dispose();
+      await figures.dispose();
+      validator?.dispose();
+      phases.dispose();
+      store.dispose();
+    },
   };
+}
+
+/** Runs the steps, and writes the weights after the last one. */
+async function runToEnd({ session, beginning, weights: parts, together }: Run): Promise<TrainResult> {
+  const { job, options, store, ranks, clock, progress, best } = session;
   const started = performance.now();
-  try {
-    const { steps, cursor } = await runSteps(session, beginning);
-    const lost = clock.lost();
-    const seconds = (performance.now() - started) / 1000;
-    if (steps > done) say(lostText(lost));
-    const among = steps > done ? together?.() : undefined;
-    if (among) say(among.text);
-    await figures.log.flush();
-    const weights = await lastWeights(job, store, ranks, parts?.weights);
-    const weightsFile = join(folder, "model.safetensors");
-    const stopped = steps < job.steps;
-    assertFiniteWeights(weights);
-    if (!stopped && ranks.isFirst)
-      await writeSafetensors(
-        weightsFile,
-        [...weights].map(([n, t]) => tensorToWrite(n, t)),
-      );
-    const losses = ranks.isFirst ? await readLosses(metricsFile(folder)) : [];
-    const found = best?.now && { best: { ...best.now, folder: bestStepFolder(folder, best.now) } };
-    const told = cursor === undefined ? {} : (job.told?.(cursor) ?? {});
-    return {
-      steps,
-      seconds,
-      stopped,
-      weights,
+  const { steps, cursor } = await runSteps(session, beginning);
+  const lost = clock.lost();
+  const seconds = (performance.now() - started) / 1000;
+  const stopped = steps < job.steps;
+  const among = steps > beginning.done ? together?.() : undefined;
+  if (steps > beginning.done) progress.note(lostText(lost));
+  if (among) progress.note(among.text);
+  await session.log.flush();
+  const weights = await lastWeights(job, store, ranks, parts);
+  const weightsFile = join(options.folder, "model.safetensors");
+  assertFiniteWeights(weights);
+  if (!stopped && ranks.isFirst)
+    await writeSafetensors(
       weightsFile,
-      losses,
-      lost,
-      told,
-      ...(among && { ranks: among.figures }),
-      ...found,
-    };
-  } catch (error) {
-    if (!(error instanceof NonFiniteStepError) || share) throw error;
-    store.dispose(); // its memory is needed for a second one
-    const source = await nonFiniteSource({ job, options, phases, say }, error.step).catch((fault: unknown) => {
-      say(`not found: ${fault instanceof Error ? fault.message : fault}`);
-    });
-    throw source === undefined ? error : new UsageError(`${error.message}\n  the first such value is ${source}`);
-  } finally {
-    progress.dispose();
-    await figures.dispose();
-    validator?.dispose();
-    phases.dispose();
-    store.dispose();
-  }
+      [...weights].map(([n, t]) => tensorToWrite(n, t)),
+    );
+  return {
+    ...{ steps, seconds, stopped, weights, weightsFile, lost },
+    losses: ranks.isFirst ? await readLosses(metricsFile(options.folder)) : [],
+    told: cursor === undefined ? {} : (job.told?.(cursor) ?? {}),
+    ...(among && { ranks: among.figures }),
+    ...(best?.now && { best: { ...best.now, folder: bestStepFolder(options.folder, best.now) } }),
+  };
+}
+
+/** The error of a run; if a value was not finite, with the first such value, which is searched for. */
+async function withSource({ job, options, phases, store, share, progress }: Session, error: unknown): Promise<unknown> {
+  if (!(error instanceof NonFiniteStepError) || share) return error;
+  store.dispose(); // its memory is needed for a second one
+  const say = (text: string) => progress.note(text);
+  const source = await nonFiniteSource({ job, options, phases, say }, error.step).catch((fault: unknown) => {
+    say(`not found: ${fault instanceof Error ? fault.message : fault}`);
+  });
+  return source === undefined ? error : new UsageError(`${error.message}\n  the first such value is ${source}`);
+}
+
+function progressOf(job: TrainingJob, { done }: Beginning, options: TrainOptions): Progress {
+  const { note, quiet, ranks = oneRank } = options;
+  if (quiet) return { ...silentProgress, note };
+  if (!ranks.isFirst) return silentProgress;
+  return startProgress({ description: "training", total: job.steps, start: done, onNote: note });
+}
+
+/** Where rank 0 keeps the best weights, if the job asks for that. */
+async function openBest({ validate }: TrainingJob, beginning: Beginning, options: TrainOptions) {
+  const { folder, note, ranks = oneRank } = options;
+  if (!ranks.isFirst || !validate?.best) return undefined;
+  return await openBestWeights(folder, validate.best, beginning.best, note);
+}
+
+/** Rank 0 validates; the other ranks serve their weights meanwhile, if these are sharded. */
+function validatorOf(
+  { job, store, best, progress, between }: Pick<Session, "job" | "store" | "best" | "progress"> & InRanks,
+  { backend, ranks = oneRank }: TrainOptions,
+): Validator | undefined {
+  const { weights, partBytes } = between?.divided ?? {};
+  if (!ranks.isFirst) return weights && servingValidator(job, weights);
+  const parts = weights && { parts: { weights, bytes: partBytes! } };
+  return openValidator({ job, backend, store, best, note: (text) => progress.note(text), ...parts });
 }
 
 /** "gradients and weights in shards: 1.2 GB of host memory per rank; at most 268.4 MB ... are gathered at a time" */
@@ -180,6 +209,12 @@ async function openFigures(
 }
 
 const silentProgress: Progress = { update: () => {}, note: () => {}, dispose: () => {} };
+
+/** Notes in which precision a step computes, and keeps its frozen weights, if it is not f32. */
+function notePrecision(step: CompiledStep, { backend, note }: TrainOptions): void {
+  if (step.precision !== "f32") note(precisionLine(step, backend));
+  if (step.frozenAs && step.frozen.length > 0) note(`frozen weights are kept in ${step.frozenAs.dtype}`);
+}
 
 /** "precision: f16 on matrices, as the adapter ...; parameters, gradients and optimizer in f32, loss scale 1024". */
 function precisionLine({ precision, lossScale }: CompiledStep, backend: Backend): string {
