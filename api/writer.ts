@@ -12,6 +12,7 @@ import {
   deviceModel,
   type Generated,
   type GenerateOptions,
+  type GenerationConfig,
   generate as generateTokens,
   generationConfig,
   isEncoder,
@@ -29,7 +30,7 @@ import { sizedByWeights } from "./config-beside.ts";
 import { type Device, onDevice, requireDevice } from "./device.ts";
 import { modelOf } from "./modelled.ts";
 import { always, type Kind, kinds, type OptionTable, requireOptions } from "./options.ts";
-import { modelTexts } from "./text-beginning.ts";
+import { type ModelTexts, modelTexts, type TextBeginning } from "./text-beginning.ts";
 import { openParameters, type WeightsFrom, weightsKind } from "./weights.ts";
 
 /** Options of `openWriter`. */
@@ -99,71 +100,110 @@ export async function openWriter<C extends Config>(
   if (!modelOf(model)) throw new UsageError(`openWriter takes a model from defineModel, got ${kindOfValue(model)}`);
   const sized = (await sizedByWeights(model, weights)) as Model<C>;
   const config = configure(sized, settings ?? ({} as Partial<C>));
-  const { step, graphs, limit, begin } = modelTexts(model, config, tokenizer, stored);
-  const parameters = await openParameters(weights, parametersTogether(graphs), model);
+  const texts = modelTexts(model, config, tokenizer, stored);
+  const parameters = await openParameters(weights, parametersTogether(texts.graphs), model);
   const loaded = await onDevice(device, async () => deviceModel(device, parameters, { precision }));
-  let [isWriting, isDisposed] = [false, false];
   const free = () => {
     loaded.dispose();
     void parameters.dispose();
   };
-  const write: Writer["write"] = async (prompt, options, onText) => {
-    requireWriting(prompt, options);
-    if (isDisposed) throw new UsageError(`the writer of "${model.name}" has been disposed; open another one`);
-    if (isWriting)
-      throw new UsageError("a writer generates one text at a time: wait for the current one, or open another writer");
-    isWriting = true;
-    try {
-      const beginning = begin(prompt, options.picture);
-      const { eos, length, graph, feeds, ids } = beginning;
-      const usual: WritingLimits = {
-        strategy: { kind: "greedy" },
-        maxNewTokens: Math.min(usualTokens, limit - length),
-      };
-      const room = { begun: length, limit, encodes: graph !== undefined && isEncoder(graph) };
-      const asked = stored ? storedLimits(stored, usual, room) : usual;
-      const { maxNewTokens = asked.maxNewTokens, signal } = options;
-      const given = options.strategy ?? asked.strategy;
-      const strategy = stored ? storedStrategy(stored, given) : given;
-      const rules = { ...beginning.rules, ...options.rules };
-      const minNewTokens = options.minNewTokens ?? Math.min(asked.minNewTokens ?? 0, maxNewTokens);
-      if (beginning.length >= limit)
-        throw new UsageError(
-          `the prompt has ${beginning.length} tokens, which leaves no room for new ones: the context length of the model is ${limit}`,
-        );
-      if (beginning.length + maxNewTokens > limit)
-        throw new UsageError(
-          `the prompt and maxNewTokens add up to ${beginning.length + maxNewTokens} tokens; the context length of the model is ${limit}`,
-        );
-      checkGenerateOptions({ strategy, rules, maxNewTokens, minNewTokens });
-      const rows = strategy.kind === "beam" ? strategy.beams : 1;
-      const session = cachedSession(loaded, step, { rows, capacity: beginning.length + maxNewTokens, limit });
-      const stream = textStream(tokenizer, eos, { onText, ...(beginning.after && { after: beginning.after }) });
-      const how: GenerateOptions = {
-        strategy,
-        maxNewTokens,
-        minNewTokens,
-        eos,
-        rules,
-        onToken: (_, token) => stream.add(token),
-        ...(signal && { signal }),
-      };
-      const made = await onDevice(device, async () => {
-        if (signal?.aborted) return nothingWritten;
-        return (await generateTokens(session, await begunText(session, graph, feeds, ids), how))[0]!;
-      });
-      if (strategy.kind === "beam") for (const token of made.tokens) stream.add(token);
-      return { ...made, text: stream.end() };
-    } finally {
-      isWriting = false;
-      if (isDisposed) free();
-    }
+  const source = { device, loaded, texts, tokenizer, stored };
+  return oneAtATime(model.name, (prompt, options, onText) => written(source, prompt, options, onText), free);
+}
+
+/** A writer that refuses a text while another is generated, and frees its model after the last. */
+function oneAtATime(model: string, write: Writer["write"], free: () => void): Writer {
+  let [isWriting, isDisposed] = [false, false];
+  return {
+    async write(prompt, options, onText) {
+      requireWriting(prompt, options);
+      if (isDisposed) throw new UsageError(`the writer of "${model}" has been disposed; open another one`);
+      if (isWriting)
+        throw new UsageError("a writer generates one text at a time: wait for the current one, or open another writer");
+      isWriting = true;
+      try {
+        return await write(prompt, options, onText);
+      } finally {
+        isWriting = false;
+        if (isDisposed) free();
+      }
+    },
+    dispose() {
+      if (!isDisposed && !isWriting) free();
+      isDisposed = true;
+    },
   };
-  const dispose = () => {
-    if (!isDisposed && !isWriting) free();
-    isDisposed = true;
+}
+
+/** A model on a device, and how its texts begin and end. */
+interface TextSource {
+  readonly device: Device;
+  readonly loaded: ReturnType<typeof deviceModel>;
+  readonly texts: ModelTexts;
+  readonly tokenizer: Tokenizer;
+  readonly stored: GenerationConfig | undefined;
+}
+
+async function written(
+  { device, loaded, texts, tokenizer, stored }: TextSource,
+  prompt: string,
+  options: WritingOptions,
+  onText: (text: string) => void,
+): Promise<Text> {
+  const { step, limit } = texts;
+  const beginning = texts.begin(prompt, options.picture);
+  const { eos, graph, feeds, ids, length, after } = beginning;
+  const asked = generationOf(options, beginning, limit, stored);
+  requireRoom(length, asked.maxNewTokens, limit);
+  checkGenerateOptions(asked);
+  const { signal } = options;
+  const rows = asked.strategy.kind === "beam" ? asked.strategy.beams : 1;
+  const session = cachedSession(loaded, step, { rows, capacity: length + asked.maxNewTokens, limit });
+  const stream = textStream(tokenizer, eos, { onText, ...(after && { after }) });
+  const how: GenerateOptions = {
+    ...asked,
+    eos,
+    onToken: (_, token) => stream.add(token),
+    ...(signal && { signal }),
   };
-  return { write, dispose };
+  const made = await onDevice(device, async () => {
+    if (signal?.aborted) return nothingWritten;
+    return (await generateTokens(session, await begunText(session, graph, feeds, ids), how))[0]!;
+  });
+  if (asked.strategy.kind === "beam") for (const token of made.tokens) stream.add(token);
+  return { ...made, text: stream.end() };
+}
+
+/** Strategy, lengths and rules of a text: those of the call, then of generation_config.json, then the defaults. */
+function generationOf(
+  { strategy, rules, ...lengths }: WritingOptions,
+  beginning: TextBeginning,
+  limit: number,
+  stored: GenerationConfig | undefined,
+) {
+  const { length, graph } = beginning;
+  const usual: WritingLimits = { strategy: { kind: "greedy" }, maxNewTokens: Math.min(usualTokens, limit - length) };
+  const encodes = graph !== undefined && isEncoder(graph);
+  const found = stored ? storedLimits(stored, usual, { begun: length, limit, encodes }) : usual;
+  const given = strategy ?? found.strategy;
+  const { maxNewTokens = found.maxNewTokens } = lengths;
+  return {
+    strategy: stored ? storedStrategy(stored, given) : given,
+    maxNewTokens,
+    minNewTokens: lengths.minNewTokens ?? Math.min(found.minNewTokens ?? 0, maxNewTokens),
+    rules: { ...beginning.rules, ...rules },
+  };
+}
+
+function requireRoom(begun: number, maxNewTokens: number, limit: number): void {
+  if (begun >= limit)
+    throw new UsageError(
+      `the prompt has ${begun} tokens, which leaves no room for new ones: the context length of the model is ${limit}`,
+    );
+  if (begun + maxNewTokens > limit)
+    throw new UsageError(
+      `the prompt and maxNewTokens add up to ${begun + maxNewTokens} tokens; the context length of the model is ${limit}`,
+    );
 }
 
 /** The options of each decoding strategy; their values are checked where they are used. */
