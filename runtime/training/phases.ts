@@ -1,6 +1,6 @@
 /** The phases of a step: which graphs run for each micro-batch, and which after the last. */
 import type { Backend, Executable, Store } from "../../backends/backend.ts";
-import { type Graph, type HostTensor, inputName } from "../../compiler/index.ts";
+import { type Graph, type HostTensor, inputName, type Sizes } from "../../compiler/index.ts";
 import type { TrainingJob } from "./job.ts";
 import type { Between, Phases, Run } from "./runs.ts";
 import { runsInParts } from "./runs-in-parts.ts";
@@ -8,89 +8,120 @@ import { lengthOf, type Share } from "./share.ts";
 
 type Feeds = Readonly<Record<string, HostTensor>>;
 
+type Compile = (graph: Graph, options?: { sizes?: Sizes; inPrecision?: boolean }) => Promise<Executable>;
+/** The runs of a graph for one micro-batch. */
+type Adding = (store: Store, feeds: Feeds, micro: number) => Run;
+type Updating = (store: Store) => Run[];
+
 /** Compiles all graphs of a job's step. The update is always computed in f32. */
 export async function compilePhases(job: TrainingJob, backend: Backend, between?: Between): Promise<Phases> {
   const { graph, accumulation, precision } = job.step;
-  const compiled: Executable[] = [];
-  const compile = async (graph: Graph, { sizes = job.sizes, inPrecision = true } = {}): Promise<Executable> => {
-    const options = { sizes, fixed: true, beside: [...compiled], ...(inPrecision && { precision }) };
-    const executable = await backend.compile(graph, options);
-    compiled.push(executable);
-    return executable;
-  };
-  const dispose = () => {
-    for (const executable of compiled) executable.dispose();
-  };
+  const { compile, dispose } = compiling(job, backend);
   if (!accumulation) {
     const step = await compile(graph);
     return { count: 1, dispose, runs: (store, _, feeds) => [{ start: () => step.run(feeds, store) }] };
   }
-
-  const { cached } = accumulation;
+  const { cached, update } = accumulation;
   const count = between?.share.pieces.length ?? accumulation.count;
-  const quiet = (executable: Executable, store: Store, feeds: Feeds): Run => {
-    return { start: () => executable.run(feeds, store, { fetch: [] }) };
-  };
-  const alone = (work: ((store: Store) => Promise<void>) | undefined, store: Store): Run[] =>
-    work ? [{ isAlone: true, start: () => work(store).then(() => ({})) }] : [];
-  const isWhole = between?.divided === undefined;
+  const updating = async () => updatingRuns(await compile(update, { inPrecision: false }), between);
+  if (between?.divided) {
+    const divided = { ...between, divided: between.divided };
+    const isHalf = backend.precision({ precision, parameters: "f32" }).computes === "f16";
+    return { count, dispose, ...(await runsInParts(job, divided, compile, isHalf, await updating())) };
+  }
   const inPieces = (graph: Graph) =>
     ofPieces(between?.share, count, (rows) =>
       compile(graph, rows === undefined ? {} : { sizes: { ...job.sizes, [between!.share.symbol]: rows } }),
     );
-  const [features, middle] = cached && isWhole ? [await inPieces(cached.features), await compile(cached.middle)] : [];
-  const update = await compile(accumulation.update, { inPrecision: false });
-  /** A run of the step; in the last micro-batch, ranks exchange gradient sums while it is still running. */
-  const adding = (step: Executable, store: Store, feeds: Feeds, micro: number): Run =>
-    between && step.isGradual && ends(micro) ? givingEarly(step, store, feeds, between) : quiet(step, store, feeds);
-  const ends = (micro: number) => micro === count - 1;
+  const before = cached && { features: await inPieces(cached.features), middle: await compile(cached.middle) };
+  const after = await updating();
+  // Last, since only this graph has much to gain from rematerialization.
+  const adding = addingRuns(await inPieces(graph), count, between);
+  if (cached && before)
+    return { count, dispose, runs: cachedRuns(job.step.graph, { ...cached, count }, before, adding, after, between) };
+  return {
+    count,
+    dispose,
+    runs: (store, micro, feeds) => [adding(store, feeds, micro), ...(micro === count - 1 ? after(store) : [])],
+  };
+}
+
+/** Compiles graphs one after another, each beside those before it. */
+function compiling(job: TrainingJob, backend: Backend): { readonly compile: Compile; readonly dispose: () => void } {
+  const { precision } = job.step;
+  const compiled: Executable[] = [];
+  return {
+    compile: async (graph, { sizes = job.sizes, inPrecision = true } = {}) => {
+      const options = { sizes, fixed: true, beside: [...compiled], ...(inPrecision && { precision }) };
+      const executable = await backend.compile(graph, options);
+      compiled.push(executable);
+      return executable;
+    },
+    dispose: () => {
+      for (const executable of compiled) executable.dispose();
+    },
+  };
+}
+
+const quiet = (executable: Executable, store: Store, feeds: Feeds): Run => ({
+  start: () => executable.run(feeds, store, { fetch: [] }),
+});
+
+const alone = (work: ((store: Store) => Promise<void>) | undefined, store: Store): Run[] =>
+  work ? [{ isAlone: true, start: () => work(store).then(() => ({})) }] : [];
+
+/** Runs that add a micro-batch's gradients; in the last, ranks exchange gradient sums while it is still running. */
+function addingRuns(steps: readonly Executable[], count: number, between: Between | undefined): Adding {
+  return (store, feeds, micro) => {
+    const step = steps[micro]!;
+    const isLast = micro === count - 1;
+    return between && step.isGradual && isLast ? givingEarly(step, store, feeds, between) : quiet(step, store, feeds);
+  };
+}
+
+/** After the last micro-batch: ranks add up their gradients, update, and distribute what each has updated. */
+function updatingRuns(update: Executable, between: Between | undefined): Updating {
   const spread = between?.spread;
   const updated = async (store: Store) => {
     const figures = await update.run({}, store);
     await spread!(store);
     return figures;
   };
-  const updating = (store: Store): Run[] => [
+  return (store) => [
     ...alone(between?.addUp, store),
     spread ? { start: () => updated(store), isAlone: true } : { start: () => update.run({}, store) },
   ];
-  if (between?.divided) {
-    const divided = { ...between, divided: between.divided };
-    const isHalf = backend.precision({ precision, parameters: "f32" }).computes === "f16";
-    return { count, dispose, ...(await runsInParts(job, divided, compile, isHalf, updating)) };
-  }
-  const steps = await inPieces(graph); // last, since only this graph has much to gain from rematerialization
-  if (!cached)
-    return {
-      count,
-      dispose,
-      runs: (store, micro, feeds) => [
-        adding(steps[micro]!, store, feeds, micro),
-        ...(ends(micro) ? updating(store) : []),
-      ],
-    };
+}
 
-  const fedTo = (of: Graph, feeds: Feeds) => without(feeds, [graph, cached.features, cached.middle], of);
+/**
+ * With gradient caching: the features of all micro-batches, then the loss of all features, then each micro-batch again
+ * for its gradients.
+ */
+function cachedRuns(
+  graph: Graph,
+  { features, middle, count }: { readonly features: Graph; readonly middle: Graph; readonly count: number },
+  compiled: { readonly features: readonly Executable[]; readonly middle: Executable },
+  adding: Adding,
+  updating: Updating,
+  between: Between | undefined,
+): Phases["runs"] {
+  const fedTo = (of: Graph, feeds: Feeds) => without(feeds, [graph, features, middle], of);
   /** The step's batches so far, which are read twice. */
   let held: Feeds[] = [];
-  return {
-    count,
-    dispose,
-    runs: (store, micro, feeds) => {
-      const first = quiet(features![micro]!, store, fedTo(cached.features, feeds));
-      held = micro === 0 ? [feeds] : [...held, feeds];
-      if (!ends(micro)) return [first];
-      const again = held.map((batch, i) => adding(steps[i]!, store, fedTo(graph, batch), i));
-      held = [];
-      return [
-        first,
-        ...alone(between?.gather, store),
-        quiet(middle!, store, ofInputs(cached.middle, feeds)),
-        ...alone(between?.addRows, store),
-        ...again,
-        ...updating(store),
-      ];
-    },
+  return (store, micro, feeds) => {
+    const first = quiet(compiled.features[micro]!, store, fedTo(features, feeds));
+    held = micro === 0 ? [feeds] : [...held, feeds];
+    if (micro < count - 1) return [first];
+    const again = held.map((batch, i) => adding(store, fedTo(graph, batch), i));
+    held = [];
+    return [
+      first,
+      ...alone(between?.gather, store),
+      quiet(compiled.middle, store, ofInputs(middle, feeds)),
+      ...alone(between?.addRows, store),
+      ...again,
+      ...updating(store),
+    ];
   };
 }
 
