@@ -7,24 +7,11 @@ import {
   type Listing,
   listingOf,
   type OnChange,
-  type OpenData,
   type OpenSource,
-  openData,
-  packedTexts,
   type SharedReading,
   seededRandom,
 } from "../../data/index.ts";
-import {
-  bareIds,
-  type FeedContext,
-  type Feeds,
-  type Recipe,
-  type SampleKind,
-  type SampleOf,
-  type StageData,
-  type StageSetting,
-  type TextCodec,
-} from "../../dsl/index.ts";
+import type { FeedContext, Feeds, Recipe, SampleKind, SampleOf, StageData, TextCodec } from "../../dsl/index.ts";
 import {
   type Json,
   type Settings,
@@ -33,6 +20,7 @@ import {
   type TrainingJob,
   writtenConversation,
 } from "../../runtime/index.ts";
+import { lines, type Opened, openStageData, openValidation, type ReadBatch } from "./open-data.ts";
 import { beginningWithTargets, hasTarget } from "./targets.ts";
 
 /** Held-out samples, and the feeds made of them. */
@@ -60,8 +48,6 @@ export async function feedStage(
   text: TextCodec | undefined,
   onChange: OnChange = "refuse",
 ): Promise<StageFeeding> {
-  const { feeds } = data!;
-  const seed = Number(settings.seed);
   // A step may not hold two samples of a group, even in different micro-batches.
   const parts = data!.kind === "pairs" ? Number(settings.accumulate) : 1;
   const opened = await openStageData(
@@ -77,88 +63,132 @@ export async function feedStage(
     await opened.dispose();
     throw error;
   });
-  const packed = (data!.perRow ?? 1) > 1; // input rows then hold several samples
-  const rows = (samples: unknown) => samples as readonly SampleOf<SampleKind>[];
-  const made = (samples: readonly SampleOf<SampleKind>[], context: FeedContext) => {
-    requireClasses(data!, samples);
-    return feeds(samples, context);
-  };
-  const accumulate = Number(settings.accumulate);
-  /** An opened batch is a step, or one of its micro-batches. */
-  const sharing = (shared: SharedRows | undefined): SharedReading | undefined =>
-    shared && {
-      among: shared,
-      ownerOf: (number, row) =>
-        shared.rankOf(Math.floor((parts > 1 ? row : (number % accumulate) * batch + row) / (data!.perRow ?? 1))),
-    };
-  async function* batches(cursor: Json | undefined, note: (text: string) => void, shared?: SharedRows) {
-    const begun = (cursor ?? {}) as Partial<StageCursor>;
-    const counts = changeCounts(begun.changed, note);
-    const made = madeBatches(cursor, note, counts, shared);
-    if (cursor) yield* made;
-    else yield* beginningWithTargets(made, { targets: data!.targets, rows: batch, counts: counts.soFar });
-  }
-  async function* madeBatches(
-    cursor: Json | undefined,
-    note: (text: string) => void,
-    counts: ReturnType<typeof changeCounts>,
-    shared: SharedRows | undefined,
-  ) {
-    const begun = (cursor ?? {}) as Partial<StageCursor>;
-    const judgedOn = judged && (await comparedFiles(judged, begun.validation, onChange, note));
-    let before = cursor ?? null; // steps end with their last part: no run resumes from another
-    for await (const { pixels, samples, cursor: after } of opened.batches(cursor, note, sharing(shared))) {
-      const { listing: _, skipped: __, ...place } = after;
-      const inputs: Pick<TrainingBatch, "feeds" | "names">[] = [];
-      for (let part = 0; part < parts; part += 1) {
-        const key = (parts === 1 ? place : [place, part]) as unknown as Json;
-        const [from, to] = [part * batch, (part + 1) * batch];
-        const context = contextOf(text, seed, key, counts.add);
-        const own = rows(samples).slice(from, to);
-        const each = data!.image?.tiles?.room ?? 1;
-        const shown = pixels && { pixels: rowsOf(pixels, from * each, to * each) };
-        const feeds = { ...shown, ...made(own, context) };
-        if (!hasTarget(feeds, data!.targets)) counts.add(`batches of ${batch} samples without a target train nothing`);
-        inputs.push({ feeds, ...(packed || data!.kind === "texts" ? {} : { names: own.map(nameOf) }) });
-      }
-      const next = { ...after, changed: counts.soFar(), ...(judgedOn && { validation: judgedOn }) } as unknown as Json;
-      for (const [part, made] of inputs.entries()) yield { ...made, next: part + 1 < parts ? before : next };
-      before = next;
-    }
-  }
-  const tellingOnce = new Set<string>();
-  async function* validation(note: (text: string) => void) {
-    let number = 0;
-    for await (const { pixels, samples } of judged!.once(note)) {
-      const context = contextOf(text, seed, ["validation", number++], (what) => {
-        if (!tellingOnce.has(what)) note(`validation: ${what}`);
-        tellingOnce.add(what);
-      });
-      const shown = pixels && { pixels: wholeRows(pixels, data!.perRow) };
-      yield { samples, feeds: { ...shown, ...made(rows(samples), context) } };
-    }
-  }
+  const feeding = new Feeding({ data: data!, settings, batch, parts, text, onChange, opened, judged });
+  const samples = steps * rowsOfStep;
   return {
-    batches,
+    batches: (cursor, note, shared) => feeding.batches(cursor, note, shared),
     listing: listingOf(await opened.files()).digest,
     report: [
       ...opened.report,
-      data!.kind === "texts"
-        ? tokensText(steps * rowsOfStep, data!.length! - 1)
-        : epochsText(opened.sources, steps * rowsOfStep),
+      data!.kind === "texts" ? tokensText(samples, data!.length! - 1) : epochsText(opened.sources, samples),
       ...(judged?.report ?? []).map((line) => `validation: ${line}`),
     ],
-    told: (cursor) => {
-      const { specs = [], places = [], skipped, changed } = (cursor ?? {}) as Partial<StageCursor>;
-      const reasons = Object.entries(skipped?.reasons ?? {}).map(([reason, counted]) => [reason, { ...counted }]);
-      const epochs = Object.fromEntries(specs.map((spec, i) => [spec, 1 + (places[i]?.epoch ?? 0)]));
-      return { skipped: Object.fromEntries(reasons), changed: { ...changed }, epochs };
-    },
-    ...(judged && { validation }),
+    told: toldOf,
+    ...(judged && { validation: (note) => feeding.validation(judged, note) }),
     dispose: async () => {
       await Promise.all([opened.dispose(), judged?.dispose()]);
     },
   };
+}
+
+/** The opened data of a stage, and how its samples become feeds. */
+interface Fed {
+  readonly data: StageData;
+  readonly settings: Settings;
+  /** Rows of a micro-batch. */
+  readonly batch: number;
+  /** Micro-batches that an opened batch holds: a step's, or one. */
+  readonly parts: number;
+  readonly text: TextCodec | undefined;
+  readonly onChange: OnChange;
+  readonly opened: Opened;
+  readonly judged: Opened | undefined;
+}
+
+type Counts = ReturnType<typeof changeCounts>;
+type Made = Pick<TrainingBatch, "feeds" | "names">;
+
+class Feeding {
+  readonly #fed: Fed;
+  readonly #seed: number;
+  readonly #noted = new Set<string>(); // of validation, whose samples are the same each time
+
+  constructor(fed: Fed) {
+    this.#fed = fed;
+    this.#seed = Number(fed.settings.seed);
+  }
+
+  async *batches(cursor: Json | undefined, note: (text: string) => void, shared?: SharedRows) {
+    const { data, batch } = this.#fed;
+    const begun = (cursor ?? {}) as Partial<StageCursor>;
+    const counts = changeCounts(begun.changed, note);
+    const made = this.#madeBatches(cursor, note, counts, shared);
+    if (cursor) yield* made;
+    else yield* beginningWithTargets(made, { targets: data.targets, rows: batch, counts: counts.soFar });
+  }
+
+  async *validation(judged: Opened, note: (text: string) => void): AsyncGenerator<ValidationBatch> {
+    const { text, data } = this.#fed;
+    let number = 0;
+    for await (const { pixels, samples } of judged.once(note)) {
+      const context = contextOf(text, this.#seed, ["validation", number++], (what) => {
+        if (!this.#noted.has(what)) note(`validation: ${what}`);
+        this.#noted.add(what);
+      });
+      const shown = pixels && { pixels: wholeRows(pixels, data.perRow) };
+      yield { samples, feeds: { ...shown, ...this.#feedsOf(rows(samples), context) } };
+    }
+  }
+
+  async *#madeBatches(
+    cursor: Json | undefined,
+    note: (text: string) => void,
+    counts: Counts,
+    shared: SharedRows | undefined,
+  ): AsyncGenerator<TrainingBatch> {
+    const { opened, judged, parts, onChange } = this.#fed;
+    const begun = (cursor ?? {}) as Partial<StageCursor>;
+    const judgedOn = judged && (await comparedFiles(judged, begun.validation, onChange, note));
+    let before = cursor ?? null; // steps end with their last part: no run resumes from another
+    for await (const batch of opened.batches(cursor, note, shared && this.#sharing(shared))) {
+      const made = Array.from({ length: parts }, (_, part) => this.#madePart(batch, part, counts));
+      const changed = { changed: counts.soFar(), ...(judgedOn && { validation: judgedOn }) };
+      const next = { ...batch.cursor, ...changed } as unknown as Json;
+      for (const [part, one] of made.entries()) yield { ...one, next: part + 1 < parts ? before : next };
+      before = next;
+    }
+  }
+
+  /** A micro-batch: some of the samples that were read together. */
+  #madePart({ pixels, samples, cursor }: ReadBatch, part: number, counts: Counts): Made {
+    const { data, parts, batch, text } = this.#fed;
+    const { listing: _, skipped: __, ...place } = cursor;
+    const key = (parts === 1 ? place : [place, part]) as unknown as Json;
+    const [from, to] = [part * batch, (part + 1) * batch];
+    const own = rows(samples).slice(from, to);
+    const each = data.image?.tiles?.room ?? 1;
+    const shown = pixels && { pixels: rowsOf(pixels, from * each, to * each) };
+    const feeds = { ...shown, ...this.#feedsOf(own, contextOf(text, this.#seed, key, counts.add)) };
+    if (!hasTarget(feeds, data.targets)) counts.add(`batches of ${batch} samples without a target train nothing`);
+    const isPacked = (data.perRow ?? 1) > 1; // input rows then hold several samples
+    return { feeds, ...(isPacked || data.kind === "texts" ? {} : { names: own.map(nameOf) }) };
+  }
+
+  #feedsOf(samples: readonly SampleOf<SampleKind>[], context: FeedContext): Feeds {
+    const { data } = this.#fed;
+    requireClasses(data, samples);
+    return data.feeds(samples, context);
+  }
+
+  /** The owners of rows; an opened batch is a step, or one of its micro-batches. */
+  #sharing(shared: SharedRows): SharedReading {
+    const { parts, batch, data, settings } = this.#fed;
+    const accumulate = Number(settings.accumulate);
+    const rowOfStep = (number: number, row: number) => (parts > 1 ? row : (number % accumulate) * batch + row);
+    return {
+      among: shared,
+      ownerOf: (number, row) => shared.rankOf(Math.floor(rowOfStep(number, row) / (data.perRow ?? 1))),
+    };
+  }
+}
+
+const rows = (samples: unknown) => samples as readonly SampleOf<SampleKind>[];
+
+function toldOf(cursor: Json): Readonly<Record<string, Json>> {
+  const { specs = [], places = [], skipped, changed } = (cursor ?? {}) as Partial<StageCursor>;
+  const reasons = Object.entries(skipped?.reasons ?? {}).map(([reason, counted]) => [reason, { ...counted }]);
+  const epochs = Object.fromEntries(specs.map((spec, i) => [spec, 1 + (places[i]?.epoch ?? 0)]));
+  return { skipped: Object.fromEntries(reasons), changed: { ...changed }, epochs };
 }
 
 const nameOf = (sample: object): string => {
@@ -235,76 +265,6 @@ function wholeRows(tensor: HostTensor, perRow = 1): HostTensor {
   return hostTensor(tensor.dtype, [{ name, size: full }, ...axes], data);
 }
 
-/** Opens the validation data, without augmentation; undefined if there is none. */
-async function openValidation(
-  data: StageData,
-  settings: Settings,
-  batch: number,
-  text: TextCodec | undefined,
-): Promise<Opened | undefined> {
-  const { augmentation: _, ...image } = data.image ?? { size: 0, fit: "squash" as const };
-  const specs = lines(settings.validate);
-  const plain = data.image ? { ...data, image } : data;
-  return specs.length === 0 ? undefined : await openStageData(plain, specs, [], settings, batch, text);
-}
-
-/** Opened data: rows of samples, or of packed texts. */
-type Opened = Pick<OpenData<SampleKind>, "sources" | "report" | "files" | "dispose"> & {
-  batches(
-    cursor: Json | undefined,
-    note: (text: string) => void,
-    shared?: SharedReading,
-  ): AsyncIterable<{
-    readonly pixels?: HostTensor | undefined;
-    readonly samples: readonly object[];
-    readonly cursor: DataCursor;
-  }>;
-  once(
-    note: (text: string) => void,
-  ): AsyncIterable<{ readonly pixels?: HostTensor | undefined; readonly samples: readonly object[] }>;
-};
-
-/** Opens a stage's data. Throws UsageError if it has more classes than the model. */
-async function openStageData(
-  { kind, image, classes, length }: StageData,
-  specs: readonly string[],
-  filters: readonly string[],
-  settings: Settings,
-  batch: number,
-  text: TextCodec | undefined,
-  onChange: OnChange = "refuse",
-): Promise<Opened> {
-  const how = {
-    seed: Number(settings.seed),
-    buffer: Number(settings.buffer),
-    language: String(settings.language),
-    filters,
-    onChange,
-  };
-  if (kind === "texts") {
-    if (length === undefined || !text)
-      throw new UsageError(
-        "data of texts needs `length`, the number of tokens in a row, and `vocabulary`, the model's vocabulary size",
-      );
-    const opened = await openData(specs, kind, { ...how, batch: 1 });
-    const encode = (words: string) => bareIds(text, words);
-    return packedTexts(opened, { rows: batch, length, encode, end: text.eos });
-  }
-  if (!image) throw new UsageError(`data of ${kind} needs \`image\`, which declares how images are preprocessed`);
-  const opened: OpenData<SampleKind> = await openData<SampleKind>(specs, kind, {
-    ...how,
-    batch,
-    image,
-    ...(Number(settings.workers) >= 0 && { workers: Number(settings.workers) }),
-    ...(settings.images !== "" && { images: String(settings.images) }),
-  });
-  if (classes === undefined || !opened.classes || opened.classes.length <= classes) return opened;
-  await opened.dispose();
-  throw new UsageError(
-    `the data has ${opened.classes.length} classes, but the model has ${classes}: change the model's "classes" with --set`,
-  );
-}
-
 /** Throws UsageError for a label beyond the model's classes: labels in shards are only known when read. */
 function requireClasses({ kind, classes = Infinity }: StageData, samples: readonly object[]): void {
   if (kind !== "labels") return;
@@ -314,9 +274,6 @@ function requireClasses({ kind, classes = Infinity }: StageData, samples: readon
         `${image} has class ${label}, but the model has ${classes} classes, numbered from 0: change the model's "classes" with --set`,
       );
 }
-
-/** A list is stored as lines, since a run's settings are strings and numbers. */
-const lines = (setting: StageSetting = ""): string[] => (setting === "" ? [] : String(setting).split("\n"));
 
 /** The context for the feeds of a batch; its random numbers depend on the seed and the data cursor. */
 function contextOf(text: TextCodec | undefined, seed: number, next: Json, count: (what: string) => void): FeedContext {
