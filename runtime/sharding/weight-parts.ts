@@ -48,34 +48,73 @@ interface Held {
   readonly own: () => Uint8Array;
 }
 
+/** A weight that one of the ranks has loaded. */
+type Made = Pick<HostTensor, "dtype" | "axes"> & { readonly name: string };
+
 /** The channel for gathering weights, concurrent with gradients; lower numbers are for data. */
 const weightsChannel = 2 ** 13;
 
-export function weightParts(step: CompiledStep, collectives: Collectives): WeightParts {
-  const { rank, size } = collectives;
-  const channel: Channel = collectives.channel(weightsChannel);
-  const tell = telling(collectives);
-  const held = new Map<string, Held>();
-  const arenas = step.arenas.map(({ layout }) => rangesOf(layout.size, size)[rank]!);
-  const data = arenas.map(() => new Float32Array(0));
-  for (const [i, { layout }] of step.arenas.entries())
-    for (const { name, type, offset, length } of layout.entries) {
-      const ranges = rangesWithin(layout.size, size, offset, length);
-      const { from, to } = ranges[rank]!;
-      const first = offset + from - arenas[i]!.from;
-      const own = () => bytesOf(data[i]!.subarray(first, first + to - from));
-      held.set(name, { dtype: "f32", axes: type.axes as readonly SizedAxis[], ranges, own });
+export const weightParts = (step: CompiledStep, collectives: Collectives): WeightParts =>
+  new HeldParts(step, collectives);
+
+class HeldParts implements WeightParts {
+  readonly #collectives: Collectives;
+  readonly #channel: Channel;
+  readonly #arenas: CompiledStep["arenas"];
+  /** This rank's range of each arena, and its values. */
+  readonly #own: readonly Range[];
+  readonly #values: Float32Array<ArrayBuffer>[];
+  /** In the order in which all ranks know them. */
+  readonly #held = new Map<string, Held>();
+  #lastAsked: Promise<unknown> = Promise.resolve();
+
+  constructor({ arenas }: CompiledStep, collectives: Collectives) {
+    const { rank, size } = collectives;
+    this.#collectives = collectives;
+    this.#channel = collectives.channel(weightsChannel);
+    this.#arenas = arenas;
+    this.#own = arenas.map(({ layout }) => rangesOf(layout.size, size)[rank]!);
+    this.#values = arenas.map(() => new Float32Array(0));
+    for (const [i, { layout }] of arenas.entries())
+      for (const { name, type, offset, length } of layout.entries) {
+        const ranges = rangesWithin(layout.size, size, offset, length);
+        const { from, to } = ranges[rank]!;
+        const first = offset + from - this.#own[i]!.from;
+        const own = () => bytesOf(this.#values[i]!.subarray(first, first + to - from));
+        this.#held.set(name, { dtype: "f32", axes: type.axes as readonly SizedAxis[], ranges, own });
+      }
+  }
+
+  has(name: string): boolean {
+    return this.#held.has(name);
+  }
+
+  bytes(): number {
+    return [...this.#held.values()].reduce((n, { own }) => n + own().length, 0);
+  }
+
+  async fill(nodes: readonly Node[], make: (node: Node, store: Pick<Store, "write">) => Promise<void>): Promise<void> {
+    const { rank, size } = this.#collectives;
+    const tell = telling(this.#collectives);
+    for (let first = 0; first < nodes.length; first += size) {
+      const made = new Map<string, HostTensor>();
+      const node = nodes[first + rank];
+      if (node) await make(node, { write: async (name, tensor) => void made.set(name, tensor) });
+      const all = await tell([...made].map(([name, { dtype, axes }]) => ({ name, dtype, axes })));
+      for (const [root, tensors] of all.entries())
+        for (const tensor of tensors) await this.#divide(tensor, root, made.get(tensor.name));
     }
-  const heldAs = (name: string): Held => {
-    const found = held.get(name);
-    if (!found) throw new UsageError(`no rank holds a weight "${name}"${didYouMean(name, held.keys())}`);
-    return found;
-  };
-  const gather = async (names: readonly string[]) => {
-    const tensors = names.map(heldAs);
-    const inBytes = tensors.map(({ dtype, ranges }) =>
-      ranges.map(({ from, to }) => ({ from: from * dtypeBytes[dtype], to: to * dtypeBytes[dtype] })),
-    );
+  }
+
+  async refresh(store: Store): Promise<void> {
+    for (const [i, { from, to }] of this.#own.entries())
+      if (to > from) this.#values[i] = Float32Array.from((await store.read(this.#arenas[i]!.parameters)).data);
+  }
+
+  async gather(names: readonly string[]): Promise<ReadonlyMap<string, HostTensor>> {
+    const { rank, size } = this.#collectives;
+    const tensors = names.map((name) => this.#heldAs(name));
+    const inBytes = tensors.map(({ dtype, ranges }) => ranges.map((range) => bytesOfRange(range, dtype)));
     const ranges = packedRanges(inBytes, size);
     const packed = new Uint8Array(ranges.at(-1)!.to);
     let at = ranges[rank]!.from;
@@ -84,7 +123,7 @@ export function weightParts(step: CompiledStep, collectives: Collectives): Weigh
       packed.set(bytes, at);
       at += bytes.length;
     }
-    await channel.allGather(packed, ranges);
+    await this.#channel.allGather(packed, ranges);
     const whole = tensors.map(({ dtype, axes }) => allocate(dtype, elementCount(axes)));
     at = 0;
     for (let r = 0; r < size; r++)
@@ -94,66 +133,62 @@ export function weightParts(step: CompiledStep, collectives: Collectives): Weigh
         at += to - from;
       }
     return new Map(names.map((name, i) => [name, hostTensor(tensors[i]!.dtype, tensors[i]!.axes, whole[i]!)]));
-  };
-  const order = [...held.keys()];
+  }
+
+  ask(name: string): Promise<HostTensor> {
+    const asked = this.#lastAsked.then(() => this.#askFor(name));
+    this.#lastAsked = asked.catch(() => {});
+    return asked;
+  }
+
+  async dismiss(): Promise<void> {
+    await this.#lastAsked;
+    await this.#say(-1);
+  }
+
+  async serve(): Promise<void> {
+    for (;;) {
+      const number = await this.#say(-1);
+      if (number < 0) return;
+      await this.gather([[...this.#held.keys()][number]!]);
+    }
+  }
+
+  /** Scatters a weight from the rank that has made it. */
+  async #divide({ name, dtype, axes }: Made, root: number, whole: HostTensor | undefined): Promise<void> {
+    const ranges = rangesOf(elementCount(axes), this.#collectives.size, 1);
+    const inBytes = ranges.map((range) => bytesOfRange(range, dtype));
+    const { from, to } = inBytes[this.#collectives.rank]!;
+    const given = whole ? bytesOf(whole.data) : new Uint8Array(new ArrayBuffer(to - from));
+    await this.#collectives.scatter(given, inBytes, root);
+    const bytes = whole ? given.slice(from, to) : given;
+    this.#held.set(name, { dtype, axes, ranges, own: () => bytes });
+  }
+
+  async #askFor(name: string): Promise<HostTensor> {
+    this.#heldAs(name);
+    await this.#say([...this.#held.keys()].indexOf(name));
+    return (await this.gather([name])).get(name)!;
+  }
+
   /** Broadcast from rank 0 to the serving ranks: the index of a weight, or -1 to stop. */
-  const say = async (number: number): Promise<number> => {
+  async #say(number: number): Promise<number> {
     const said = Int32Array.of(number);
-    await collectives.broadcast(said, 0);
+    await this.#collectives.broadcast(said, 0);
     return said[0]!;
-  };
-  let last: Promise<unknown> = Promise.resolve();
-  const askFor = async (name: string): Promise<HostTensor> => {
-    heldAs(name);
-    await say(order.indexOf(name));
-    return (await gather([name])).get(name)!;
-  };
-  return {
-    fill: async (nodes, make) => {
-      for (let first = 0; first < nodes.length; first += size) {
-        const made = new Map<string, HostTensor>();
-        const node = nodes[first + rank];
-        if (node) await make(node, { write: async (name, tensor) => void made.set(name, tensor) });
-        const all = await tell([...made].map(([name, { dtype, axes }]) => ({ name, dtype, axes })));
-        for (const [root, tensors] of all.entries())
-          for (const { name, dtype, axes } of tensors) {
-            const ranges = rangesOf(elementCount(axes), size, 1);
-            const inBytes = ranges.map((r) => ({ from: r.from * dtypeBytes[dtype], to: r.to * dtypeBytes[dtype] }));
-            const { from, to } = inBytes[rank]!;
-            const whole = made.get(name);
-            const given = whole ? bytesOf(whole.data) : new Uint8Array(new ArrayBuffer(to - from));
-            await collectives.scatter(given, inBytes, root);
-            const bytes = whole ? given.slice(from, to) : given;
-            if (!held.has(name)) order.push(name);
-            held.set(name, { dtype, axes, ranges, own: () => bytes });
-          }
-      }
-    },
-    refresh: async (store) => {
-      for (const [i, { from, to }] of arenas.entries())
-        if (to > from) data[i] = Float32Array.from((await store.read(step.arenas[i]!.parameters)).data);
-    },
-    gather,
-    ask: (name) => {
-      const asked = last.then(() => askFor(name));
-      last = asked.catch(() => {});
-      return asked;
-    },
-    dismiss: async () => {
-      await last;
-      await say(-1);
-    },
-    has: (name) => held.has(name),
-    serve: async () => {
-      for (;;) {
-        const number = await say(-1);
-        if (number < 0) return;
-        await gather([order[number]!]);
-      }
-    },
-    bytes: () => [...held.values()].reduce((n, { own }) => n + own().length, 0),
-  };
+  }
+
+  #heldAs(name: string): Held {
+    const found = this.#held.get(name);
+    if (!found) throw new UsageError(`no rank holds a weight "${name}"${didYouMean(name, this.#held.keys())}`);
+    return found;
+  }
 }
+
+const bytesOfRange = ({ from, to }: Range, dtype: DType): Range => ({
+  from: from * dtypeBytes[dtype],
+  to: to * dtypeBytes[dtype],
+});
 
 const bytesOf = ({ buffer, byteOffset, byteLength }: ArrayBufferView): Uint8Array =>
   new Uint8Array(buffer as ArrayBuffer, byteOffset, byteLength);
