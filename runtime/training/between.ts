@@ -11,7 +11,7 @@ import {
   type TensorType,
   topological,
 } from "../../compiler/index.ts";
-import { beside, type Collectives, type Numbers, rangesOf } from "../collectives/index.ts";
+import { beside, type Collectives, type Numbers, type Range, rangesOf } from "../collectives/index.ts";
 import type { DividedState } from "../sharding/part-runs.ts";
 import type { CompiledStep } from "./job.ts";
 import { putRows, takeRows } from "./rows.ts";
@@ -22,80 +22,23 @@ import type { Share } from "./share.ts";
 const small = 4096;
 
 export function betweenRanks(
-  { graph, accumulation, arenas }: CompiledStep,
+  step: CompiledStep,
   share: Share,
   collectives: Collectives,
   divided?: DividedState,
 ): Between {
-  const { added, gathered, addedByRows = [], shard } = accumulation!.shared!;
-  const sizeOf = new Map(accumulation!.sums.map(({ name, type }) => [name, type.axes]));
-  const isSmall = (name: string) =>
-    sizeOf.get(name)!.every(({ size }) => typeof size === "number" && size <= small) && sizeOf.get(name)!.length < 2;
-  const inParts = new Map(
-    shard?.gradients.flatMap(({ sum, part }, i) => (sum ? [[sum, { part, range: shard.ranges[i]! }]] : [])),
-  );
-  const few = added.filter((name) => isSmall(name) && !inParts.has(name));
-  const many = added.filter((name) => !few.includes(name));
-  const exchanges = beside();
-  const outputs = divided ? new Map<string, string>() : earlySums(graph, accumulation!.sums.slice(0, arenas.length));
-  const taken = new Set<string>();
-  let writing: Promise<void>[] = [];
-  let squares = 0;
-  /** Reduces a tensor that was read from the store; the result is written back in the background. */
-  const addOne = async (name: string, tensor: HostTensor, store: Store): Promise<void> => {
-    const data = tensor.data as Float32Array;
-    const own = inParts.get(name);
-    if (!own) {
-      await collectives.allReduce(data);
-      return void writing.push(store.write(name, tensor));
-    }
-    await collectives.reduceScatter(data, rangesOf(data.length, collectives.size));
-    const { from, to } = own.range;
-    if (to === from) return;
-    const part = data.slice(from, to);
-    squares += sumOfSquares(part);
-    writing.push(store.write(own.part, hostTensor("f32", [{ name: "arena", size: part.length }], part)));
-  };
+  const { gathered, addedByRows = [], shard } = step.accumulation!.shared!;
+  const sums = new GradientSums(step, collectives, divided);
   return {
     share,
-    early: [...outputs.keys()],
-    addEarly: (output, sum, store) => {
-      const name = outputs.get(output)!;
-      taken.add(name);
-      exchanges.add(sum, (tensor) => addOne(name, tensor, store));
-    },
-    besideSeconds: () => exchanges.seconds() + (divided?.gradients.besideSeconds() ?? 0),
-    addUp: async (store) => {
-      await exchanges.settled();
-      squares += (await divided?.gradients.store(store)) ?? 0;
-      const isLeft = (name: string) => !taken.has(name);
-      await reduceTogether(store, few.filter(isLeft), collectives);
-      // While one tensor is reduced, the next is read from the device and the previous one written to it.
-      const left = many.filter(isLeft);
-      let reading = left.length > 0 ? store.read(left[0]!) : undefined;
-      for (const [i, name] of left.entries()) {
-        const tensor = inF32(await reading!);
-        reading = i + 1 < left.length ? store.read(left[i + 1]!) : undefined;
-        const before = writing;
-        writing = [];
-        await addOne(name, tensor, store);
-        await Promise.all(before);
-      }
-      await Promise.all(writing);
-      writing = [];
-      taken.clear();
-      const own = squares;
-      squares = 0;
-      if (shard) await store.write(shard.norm, hostTensor("f32", [], [Math.sqrt(await sumOver(collectives, own))]));
-    },
+    early: [...sums.early.keys()],
+    addEarly: (output, sum, store) => sums.addEarly(output, sum, store),
+    besideSeconds: () => sums.besideSeconds(),
+    addUp: (store) => sums.addUp(store),
     ...(shard && {
       spread: async (store: Store) => {
         if (divided?.weights) return await divided.weights.refresh(store);
-        for (const { parameters } of arenas) {
-          const tensor = inF32(await store.read(parameters));
-          await collectives.allGather(tensor.data as Float32Array, rangesOf(tensor.data.length, collectives.size));
-          await store.write(parameters, tensor);
-        }
+        for (const { parameters } of step.arenas) await gatherArena(store, parameters, collectives);
       },
     }),
     gather: async (store) => {
@@ -108,6 +51,107 @@ export function betweenRanks(
       },
     }),
   };
+}
+
+/** The sums of a step that are added up over the ranks: gradients, and what else a step counts. */
+class GradientSums {
+  /** Sums by the output of the last micro-batch that has them first. */
+  readonly early: ReadonlyMap<string, string>;
+  readonly #collectives: Collectives;
+  readonly #divided: DividedState | undefined;
+  /** Where the norm of the sharded gradients is stored. */
+  readonly #norm: string | undefined;
+  readonly #few: readonly string[];
+  readonly #many: readonly string[];
+  /** Sums of which this rank keeps a range only, and where. */
+  readonly #inParts: ReadonlyMap<string, { readonly part: string; readonly range: Range }>;
+  readonly #exchanges = beside();
+  readonly #taken = new Set<string>();
+  #writing: Promise<void>[] = [];
+  #squares = 0;
+
+  constructor({ graph, accumulation, arenas }: CompiledStep, collectives: Collectives, divided?: DividedState) {
+    const { sums, shared } = accumulation!;
+    const { added, shard } = shared!;
+    const typeOf = new Map(sums.map(({ name, type }) => [name, type]));
+    this.#inParts = new Map(
+      shard?.gradients.flatMap(({ sum, part }, i) => (sum ? [[sum, { part, range: shard.ranges[i]! }]] : [])),
+    );
+    const isFew = (name: string) => isSmall(typeOf.get(name)!) && !this.#inParts.has(name);
+    this.#few = added.filter(isFew);
+    this.#many = added.filter((name) => !isFew(name));
+    this.early = divided ? new Map<string, string>() : earlySums(graph, sums.slice(0, arenas.length));
+    this.#collectives = collectives;
+    this.#divided = divided;
+    this.#norm = shard?.norm;
+  }
+
+  besideSeconds(): number {
+    return this.#exchanges.seconds() + (this.#divided?.gradients.besideSeconds() ?? 0);
+  }
+
+  addEarly(output: string, sum: Promise<HostTensor>, store: Store): void {
+    const name = this.early.get(output)!;
+    this.#taken.add(name);
+    this.#exchanges.add(sum, (tensor) => this.#reduce(name, tensor, store));
+  }
+
+  async addUp(store: Store): Promise<void> {
+    await this.#exchanges.settled();
+    this.#squares += (await this.#divided?.gradients.store(store)) ?? 0;
+    const isLeft = (name: string) => !this.#taken.has(name);
+    await reduceTogether(store, this.#few.filter(isLeft), this.#collectives);
+    await this.#reduceEach(store, this.#many.filter(isLeft));
+    this.#taken.clear();
+    const own = this.#squares;
+    this.#squares = 0;
+    if (this.#norm === undefined) return;
+    const norm = Math.sqrt(await sumOver(this.#collectives, own));
+    await store.write(this.#norm, hostTensor("f32", [], [norm]));
+  }
+
+  /** While one tensor is reduced, the next is read from the device and the previous one written to it. */
+  async #reduceEach(store: Store, names: readonly string[]): Promise<void> {
+    let reading = names.length > 0 ? store.read(names[0]!) : undefined;
+    for (const [i, name] of names.entries()) {
+      const tensor = inF32(await reading!);
+      reading = i + 1 < names.length ? store.read(names[i + 1]!) : undefined;
+      const before = this.#writing;
+      this.#writing = [];
+      await this.#reduce(name, tensor, store);
+      await Promise.all(before);
+    }
+    await Promise.all(this.#writing);
+    this.#writing = [];
+  }
+
+  /** Reduces a tensor that was read from the store; the result is written back in the background. */
+  async #reduce(name: string, tensor: HostTensor, store: Store): Promise<void> {
+    const data = tensor.data as Float32Array;
+    const own = this.#inParts.get(name);
+    if (!own) {
+      await this.#collectives.allReduce(data);
+      this.#writing.push(store.write(name, tensor));
+      return;
+    }
+    await this.#collectives.reduceScatter(data, rangesOf(data.length, this.#collectives.size));
+    const { from, to } = own.range;
+    if (to === from) return;
+    const part = data.slice(from, to);
+    this.#squares += sumOfSquares(part);
+    this.#writing.push(store.write(own.part, hostTensor("f32", [{ name: "arena", size: part.length }], part)));
+  }
+}
+
+/** Whether a tensor is reduced with others in one message. */
+const isSmall = ({ axes }: TensorType): boolean =>
+  axes.length < 2 && axes.every(({ size }) => typeof size === "number" && size <= small);
+
+/** All-gather of an arena, of which each rank has updated its own range. */
+async function gatherArena(store: Store, name: string, { allGather, size }: Collectives): Promise<void> {
+  const tensor = inF32(await store.read(name));
+  await allGather(tensor.data as Float32Array, rangesOf(tensor.data.length, size));
+  await store.write(name, tensor);
 }
 
 /** Maximum bytes of sums in host memory at once, waiting for their exchange. */
