@@ -225,20 +225,19 @@ describe("the playground", () => {
       await page.mouse.up();
       await page.locator(".named").nth(3).waitFor();
       await page.locator(".looked .attention").waitFor();
+      const drawing = () => document.querySelector<HTMLCanvasElement>(".looked canvas")?.toDataURL();
       // A touch that a gesture of the system takes over ends the stroke as well.
       const touch = await chromium.context.newCDPSession(page);
       const touches = async (type: "touchStart" | "touchMove" | "touchCancel", ...at: { x: number; y: number }[]) =>
         await touch.send("Input.dispatchTouchEvent", { type, touchPoints: at });
-      const before = await page.locator(".named").allInnerTexts();
-      await page.click('button:text-is("Clear")');
+      const before = await page.evaluate(drawing);
       await touches("touchStart", { x: pad.x + 90, y: pad.y + 30 });
       await touches("touchMove", { x: pad.x + 30, y: pad.y + 90 });
       await touches("touchCancel");
       await page.waitForFunction(
-        (old) => [...document.querySelectorAll<HTMLElement>(".named")].some((e, i) => e.innerText !== old[i]),
+        (old) => document.querySelector<HTMLCanvasElement>(".looked canvas")?.toDataURL() !== old,
         before,
       );
-      const drawing = () => document.querySelector<HTMLCanvasElement>(".looked canvas")?.toDataURL();
       const drawn = await page.evaluate(drawing);
       await page.focus(".pad");
       for (let i = 0; i < 5; i++) await page.keyboard.press("Shift+ArrowRight");
