@@ -31,6 +31,9 @@ export interface FollowOptions {
  */
 const [pause, patience] = [250, 20_000] as const;
 
+/** Milliseconds for which the first compilation waits for the device: a browser may take long, or never answer. */
+const deviceWait = 10_000;
+
 /** What is known of the editor's present text. */
 interface Turn {
   readonly text: string;
@@ -48,6 +51,10 @@ export function follow({ editor, language, ready, compile, run, worker, status }
   let turn: Turn = { text: "" };
   let isReady = false;
   ready.catch(() => {}); // said where types are checked
+  const late = new Promise<undefined>((resolve) => void window.setTimeout(resolve, deviceWait));
+  const deviceByNow = () => Promise.race([run.opened, late]);
+  // What was compiled without a device is compiled again for one that comes later.
+  void deviceByNow().then(async (known) => known === undefined && (await run.opened) !== undefined && changed());
 
   function begin(): void {
     clearTimeout(timer);
@@ -82,7 +89,7 @@ export function follow({ editor, language, ready, compile, run, worker, status }
       if (own !== turn) return;
       if (!code) return compile.stale();
       compile.busy("compiling …");
-      const device = await run.opened;
+      const device = await deviceByNow();
       guard = window.setTimeout(() => restart(own), patience);
       const model = await compiler.call.load(code);
       if (own !== turn) return;
@@ -141,13 +148,13 @@ export function follow({ editor, language, ready, compile, run, worker, status }
     status.classList.toggle("bad", isBad);
   }
 
-  return {
-    changed: () => {
-      turn = { text: "" };
-      clearTimeout(timer);
-      timer = window.setTimeout(begin, pause);
-    },
-  };
+  function changed(): void {
+    turn = { text: "" };
+    clearTimeout(timer);
+    timer = window.setTimeout(begin, pause);
+  }
+
+  return { changed };
 }
 
 const errorsOf = ({ mistakes = [] }: Turn): Mistake[] => mistakes.filter(({ severity }) => severity === "error");

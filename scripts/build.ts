@@ -21,10 +21,12 @@ if (typescript.status !== 0) process.exit(typescript.status ?? 1);
 for (const file of ["run.js", "run.d.ts"])
   cpSync(at(`backends/webgpu/bundle/${file}`), join(dist, "backends/webgpu/bundle", file));
 
-// package.json's "imports" name the sources; from dist/ on, its own say what was built of them.
-const { version, imports } = JSON.parse(readFileSync(at("package.json"), "utf8")) as Readonly<Record<string, unknown>>;
-const built = JSON.parse(JSON.stringify(imports).replaceAll('.ts"', '.js"')) as unknown;
-writeFileSync(join(dist, "package.json"), `${JSON.stringify({ version, type: "module", imports: built }, null, 2)}\n`);
+// package.json's "imports" and "sideEffects" name the sources; from dist/ on, its own name what was built of them.
+const { version, imports, sideEffects } = JSON.parse(readFileSync(at("package.json"), "utf8")) as Readonly<
+  Record<string, unknown>
+>;
+const ofSources = JSON.stringify({ version, type: "module", sideEffects, imports }, null, 2);
+writeFileSync(join(dist, "package.json"), `${ofSources.replaceAll('.ts"', '.js"')}\n`);
 
 // The types of WebGPU are in TypeScript's own library of a page from version 6 on, and must not be declared twice: older
 // versions enter by a file that brings them (package.json: "types@<6").

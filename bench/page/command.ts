@@ -20,7 +20,8 @@ import { folderFiles, type Served, serve } from "../../scripts/browser/serve.ts"
 import { installPeers } from "../peers/install.ts";
 import { median, spread } from "../statistics.ts";
 import model from "./model.ts";
-import type { Opened, SubjectName } from "./page.ts";
+import type { Opened } from "./page.ts";
+import { needPeers, type SubjectName, subjectNames, subjectsNamed } from "./subject.ts";
 
 const peers = fileURLToPath(new URL("peers/", import.meta.url));
 
@@ -31,7 +32,7 @@ interface Options {
   readonly image: number;
   readonly runs: number;
   readonly rounds: number;
-  readonly only?: string;
+  readonly only?: readonly SubjectName[];
   readonly adapter?: string;
   readonly browser?: string;
   readonly json?: string;
@@ -40,20 +41,24 @@ interface Options {
 export async function pageBench(argv: readonly string[]): Promise<number> {
   const program = new Command("bench page")
     .description("heddle, onnxruntime-web and transformers.js in a page: load, first result, steady state.")
-    .option("--width <n>", "of the vision transformer", Number, 192)
-    .option("--depth <n>", "its blocks", Number, 12)
-    .option("--heads <n>", "its heads", Number, 3)
-    .option("--image <n>", "pixels of a side", Number, 224)
-    .option("--runs <n>", "results of the steady state in each round", Number, 10)
-    .option("--rounds <n>", "times that each is opened, in turn; the median is told", Number, 3)
-    .option("--only <word>", "those whose name has it")
-    .option("--browser <path>", "a Chrome with a GPU; default the bundled Chromium on SwiftShader")
-    .option("--adapter <name>", "whom the bundle is made for; default typical with --browser, else swiftshader")
-    .option("--json <file>", "also write all figures there");
+    .option("--width <n>", "width of the vision transformer", Number, 192)
+    .option("--depth <n>", "number of its blocks", Number, 12)
+    .option("--heads <n>", "number of its attention heads", Number, 3)
+    .option("--image <n>", "side of the square image, in pixels", Number, 224)
+    .option("--runs <n>", "steady-state results per round", Number, 10)
+    .option("--rounds <n>", "rounds; each opens every library once, and medians are printed", Number, 3)
+    .option("--only <word>", "only the libraries whose names contain this; others are not installed", subjectsNamed)
+    .option("--browser <path>", "a Chrome with a GPU; default: the bundled Chromium, on SwiftShader")
+    .option(
+      "--adapter <name>",
+      "adapter that the bundle is compiled for; default: typical with --browser, else swiftshader",
+    )
+    .option("--json <file>", "also write all figures to this file");
   program.parse([...argv], { from: "user" });
   const options = program.opts<Options>();
   const note = (text: string) => void process.stderr.write(`${text}\n`);
-  const failed = await installPeers(note, peers);
+  const names = options.only ?? subjectNames;
+  const failed = needPeers(names) ? await installPeers(note, peers) : undefined;
   if (failed) throw new Error(failed);
   const folder = await mkdtemp(join(tmpdir(), "heddle-page-"));
   try {
@@ -70,7 +75,7 @@ export async function pageBench(argv: readonly string[]): Promise<number> {
       new Map([["index.html", '<script type="module">globalThis.page = await import("./page.js");</script>']]),
     );
     try {
-      await measureAll(served, options, note);
+      await measureAll(served, names, options, note);
     } finally {
       await served.close();
     }
@@ -109,12 +114,17 @@ interface Figures extends Opened {
 }
 
 /** Finishes each round over all subjects before the next, so that other load affects all of them. */
-async function measureAll({ url }: Served, options: Options, note: (text: string) => void): Promise<void> {
+async function measureAll(
+  { url }: Served,
+  names: readonly SubjectName[],
+  options: Options,
+  note: (text: string) => void,
+): Promise<void> {
   const rounds = new Map<SubjectName, Figures[]>();
-  const [all, device] = await inBrowser(url, options, async ({ call }) => [await call("names"), await call("adapter")]);
+  const device = await inBrowser(url, options, ({ call }) => call("adapter"));
   const failed = new Set<SubjectName>();
   for (let round = 1; round <= options.rounds; round++)
-    for (const name of all.filter((n) => n.includes(options.only ?? "") && !failed.has(n))) {
+    for (const name of names.filter((n) => !failed.has(n))) {
       note(`${name}, round ${round} of ${options.rounds} ...`);
       try {
         const figures = await inBrowser(url, options, (page) => figuresOf(page, name, url, options));

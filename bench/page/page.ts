@@ -1,14 +1,12 @@
 /** The page that measures: one subject per opening, so that none benefits from what another has loaded. */
-import type { Open, Subject } from "./subject.ts";
+import type { Open, Subject, SubjectName } from "./subject.ts";
 
 const subjects = {
   "heddle, bundle": () => import("./subjects/bundle.ts"),
   "heddle, session": () => import("./subjects/session.ts"),
   "onnxruntime-web": () => import("./subjects/onnxruntime-web.ts"),
   "transformers.js": () => import("./subjects/transformers.ts"),
-} satisfies Record<string, () => Promise<{ readonly open: Open }>>;
-
-export type SubjectName = keyof typeof subjects;
+} satisfies Record<SubjectName, () => Promise<{ readonly open: Open }>>;
 
 /** Milliseconds. */
 export interface Opened {
@@ -45,8 +43,6 @@ export async function steady(runs: number): Promise<number[]> {
   }
   return times;
 }
-
-export const names = (): SubjectName[] => Object.keys(subjects) as SubjectName[];
 
 /** The browser's description of its adapter. */
 export async function adapter(): Promise<string> {

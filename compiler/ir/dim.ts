@@ -6,6 +6,7 @@ import { UsageError } from "../diagnostics/error.ts";
 
 /** A size: a number, or a polynomial over symbols. */
 export type Dim = number | SymbolicDim;
+/** Values of symbolic sizes, by the symbols' names. */
 export type Sizes = Readonly<Record<string, number>>;
 
 /** The allowed values of a symbol: multiples of `multipleOf` from `min` to `max`, inclusive. */

@@ -8,6 +8,7 @@ export interface SizedAxis {
   readonly size: number;
 }
 
+/** The elements of a tensor in host memory. */
 export type HostData = Float64Array | Float32Array | Float16Array | Int32Array | Uint32Array | Uint8Array;
 
 /**

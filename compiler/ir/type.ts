@@ -8,6 +8,7 @@ export interface Axis {
   readonly size: Dim;
 }
 
+/** The dtype and axes of a tensor. */
 export interface TensorType {
   readonly dtype: DType;
   readonly axes: readonly Axis[];

@@ -56,6 +56,7 @@ export function penOn(canvas: HTMLCanvasElement, { style, onBegin, onEnd }: PenO
     return { x: offsetX * scale, y: offsetY * scale };
   };
   canvas.addEventListener("pointerdown", (event) => {
+    if (!event.isPrimary || event.button !== 0) return; // a second finger, another button
     canvas.setPointerCapture(event.pointerId);
     moveTo(under(event));
     strokeTo(at);
@@ -66,7 +67,8 @@ export function penOn(canvas: HTMLCanvasElement, { style, onBegin, onEnd }: PenO
     strokeTo(under(event));
     event.preventDefault();
   });
-  canvas.addEventListener("pointerup", onEnd);
+  // After pointerup, and after pointercancel: when a gesture of the system takes a touch over, the stroke ends as well.
+  canvas.addEventListener("lostpointercapture", onEnd);
 
   let isDrawing = false; // with the keyboard
   const end = () => {

@@ -105,7 +105,7 @@ export function runPane({ parent, worker, options }: RunPaneOptions): RunPane {
     search: element("div", { class: "panel" }, search.element),
     files: element("div", { class: "panel" }, files.element),
   };
-  const device = element("p", { class: "pane-status", role: "status" });
+  const device = element("p", { class: "pane-status", role: "status" }, "opening the device …");
   const bar = tabs("Run", [
     { id: "train", title: "Train", panel: panels.train },
     { id: "search", title: "Search", panel: panels.search },

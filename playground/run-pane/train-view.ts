@@ -49,21 +49,29 @@ const lastSettings = remembered("settings", { of: "", steps: 0, batch: 0, rate: 
 export function trainView({ onTrain, onPause, onReset, onSettings }: TrainOptions): TrainView {
   const curve = lossCurve();
   const stage = element("select", { "aria-label": "Stage", onchange: () => chosen() });
-  const number = (name: string, step: string) =>
+  const number = (name: string, { min, step }: { readonly min: number; readonly step: string }) =>
     element("input", {
       type: "number",
-      min: 0,
+      required: true,
+      min,
       step,
       "aria-label": name,
       onchange: () => changed(),
       "data-setting": name,
     });
-  const [steps, batch, rate] = [number("steps", "1"), number("batch", "1"), number("rate", "any")];
+  const [steps, batch, rate] = [
+    number("steps", { min: 1, step: "1" }),
+    number("batch", { min: 1, step: "1" }),
+    number("rate", { min: 0, step: "any" }),
+  ];
   const main = element("button", {
     type: "button",
     class: "primary",
     "data-action": "train",
-    onclick: () => (state === "training" ? onPause() : onTrain()),
+    onclick: () => {
+      if (state === "training") onPause();
+      else if (form.reportValidity()) onTrain();
+    },
   });
   const reset = element("button", { type: "button", class: "quiet", onclick: onReset, hidden: true }, "Start over");
   const notice = element("p", { class: "notice", role: "status", hidden: true });
@@ -135,18 +143,19 @@ export function trainView({ onTrain, onPause, onReset, onSettings }: TrainOption
     notice.textContent = text;
   }
 
+  const form = element(
+    "form",
+    { class: "settings", onsubmit: (event: Event) => event.preventDefault() },
+    element("label", { class: "field above" }, "stage", stage),
+    element("label", { class: "field above" }, "steps", steps),
+    element("label", { class: "field above" }, "batch", batch),
+    element("label", { class: "field above" }, "rate", rate),
+    element("div", { class: "actions" }, main, reset),
+  );
   const view = element(
     "div",
     { class: "train" },
-    element(
-      "form",
-      { class: "settings", onsubmit: (event: Event) => event.preventDefault() },
-      element("label", { class: "field above" }, "stage", stage),
-      element("label", { class: "field above" }, "steps", steps),
-      element("label", { class: "field above" }, "batch", batch),
-      element("label", { class: "field above" }, "rate", rate),
-      element("div", { class: "actions" }, main, reset),
-    ),
+    form,
     notice,
     intro,
     curve.element,

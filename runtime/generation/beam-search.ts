@@ -6,6 +6,7 @@
 import { type RankedRow, tokenAt } from "./ranked-rows.ts";
 import { largest } from "./scores.ts";
 
+/** Options of beam search. */
 export interface BeamSearch {
   readonly kind: "beam";
   readonly beams: number;

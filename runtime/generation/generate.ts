@@ -9,6 +9,7 @@ import { checkSampling, drawn, keptProbabilities, type Sampling } from "./sampli
 import { argmax, type ScoreKind } from "./scores.ts";
 import { type Allowed, allowedNext, checkRules, mostBarred } from "./token-rules.ts";
 
+/** Generation of the most probable token at each step. */
 export interface Greedy {
   readonly kind: "greedy";
 }

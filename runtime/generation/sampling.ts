@@ -2,6 +2,7 @@
 import { UsageError } from "../../compiler/index.ts";
 import { largest, logSumExp } from "./scores.ts";
 
+/** Options of random sampling from the next token's distribution. */
 export interface Sampling {
   readonly kind: "sample";
   /** Divides the scores; default 1; larger values flatten the distribution. */

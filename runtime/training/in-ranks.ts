@@ -9,8 +9,7 @@ import { type Shard, usualPartBytes } from "../sharding/shard.ts";
 import { weightParts } from "../sharding/weight-parts.ts";
 import { betweenRanks } from "./between.ts";
 import type { CompiledStep, TrainingBatch, TrainingJob } from "./job.ts";
-import type { AfterStep } from "./loop.ts";
-import type { Between } from "./runs.ts";
+import type { AfterStep, Between } from "./runs.ts";
 import { rankOfRow, type Share, sharedJob } from "./share.ts";
 import { sharedBatches } from "./shared-batches.ts";
 
@@ -43,12 +42,10 @@ export interface InRanks {
   readonly together?: () => { readonly text: string; readonly figures: RankFigures };
 }
 
-/** A single-process job is returned unchanged. Throws UsageError for a step that cannot be shared. */
+/** For two or more ranks. Throws UsageError for a step that cannot be shared. */
 export function inRanks(given: TrainingJob, ranks: Ranks, shard?: Shard, partBytes?: number): InRanks {
   const { collectives } = ranks;
   const { rank, size } = collectives;
-  if (size === 1)
-    return { job: given, share: undefined, batches: given.batches, between: undefined, agree: async (asked) => asked };
   const { job, share } = sharedJob(given, rank, size, shard, partBytes);
   const times = timesOf(size);
   const sentBefore = collectives.traffic().sentBytes;

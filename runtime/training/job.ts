@@ -122,6 +122,7 @@ export interface CompiledStep {
   readonly lossScale?: { readonly state: string; readonly initial: number; readonly goodSteps?: string };
 }
 
+/** One batch of a training job: its feeds, and where the data goes on. */
 export interface TrainingBatch {
   /** By input name. */
   readonly feeds: Readonly<Record<string, HostTensor>>;
@@ -261,6 +262,7 @@ export interface TrainedRun {
   readonly earlier: readonly FinishedStage[];
 }
 
+/** The value of a job's setting. */
 export type Setting = number | string | boolean;
 
 /** What a job file exports: settings with defaults, and the function that builds a job from them. */

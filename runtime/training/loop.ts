@@ -20,7 +20,7 @@ import type { IdleClock } from "./lost-time.ts";
 import { randomFeeds } from "./random-feeds.ts";
 import { type Beginning, keptCheckpoints, savedPrecision } from "./resume.ts";
 import { checkpointsFolder } from "./run-folder.ts";
-import type { Phases } from "./runs.ts";
+import type { AfterStep, Phases } from "./runs.ts";
 import type { Share } from "./share.ts";
 import { checkpointGroups, sharedGroups } from "./state.ts";
 import { writeTold } from "./told-file.ts";
@@ -45,12 +45,6 @@ export interface Session {
   readonly share: Share | undefined;
   /** Combines all ranks' requests after a step. */
   readonly agree: (asked: AfterStep) => Promise<AfterStep>;
-}
-
-/** Requests after a step: end the run, save a checkpoint. */
-export interface AfterStep {
-  readonly stop: boolean;
-  readonly save: boolean;
 }
 
 /** Default minutes between checkpoints. */

@@ -1,9 +1,9 @@
 /** The phases of a step: which graphs run for each micro-batch, and which after the last. */
+import { runsInParts } from "#several-ranks";
 import type { Backend, Executable, Store } from "../../backends/backend.ts";
 import { type Graph, type HostTensor, inputName, type Sizes } from "../../compiler/index.ts";
 import type { TrainingJob } from "./job.ts";
 import type { Between, Phases, Run } from "./runs.ts";
-import { runsInParts } from "./runs-in-parts.ts";
 import { lengthOf, type Share } from "./share.ts";
 
 type Feeds = Readonly<Record<string, HostTensor>>;

@@ -45,3 +45,9 @@ export interface Between {
   /** Present when gradients, or weights too, are sharded. */
   readonly divided?: DividedState;
 }
+
+/** Requests after a step: end the run, save a checkpoint. */
+export interface AfterStep {
+  readonly stop: boolean;
+  readonly save: boolean;
+}

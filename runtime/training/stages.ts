@@ -3,13 +3,13 @@
  * before.
  */
 import { join } from "#host";
+import { factsOf, requireSame } from "#several-ranks";
 import { UsageError } from "../../compiler/index.ts";
 import type { Json } from "../checkpoint/state-file.ts";
 import { oneRank, type Ranks } from "../collectives/index.ts";
 import { quoted } from "../file-errors.ts";
 import { isThere, makeFolder } from "../files.ts";
 import { readFinished, writeFinished } from "./finished-stage.ts";
-import { factsOf, requireSame } from "./in-ranks.ts";
 import { type Inheritance, inheritWeights } from "./inherit.ts";
 import { type FinishedStage, type NextStage, type TrainedRun, type TrainingJob, unusedParameters } from "./job.ts";
 import { jsonResult } from "./job-rules.ts";

@@ -3,6 +3,7 @@
  * that was stopped and resumed gives bit-identical results to an uninterrupted one.
  */
 import { join, startProgress } from "#host";
+import { inRanks, placeRank } from "#several-ranks";
 import type { Backend, Store } from "../../backends/backend.ts";
 import { type HostTensor, UsageError } from "../../compiler/index.ts";
 import type { Json } from "../checkpoint/state-file.ts";
@@ -17,7 +18,7 @@ import { openEventLog } from "../tensorboard.ts";
 import { type Best, bestStepFolder, openBestWeights } from "./best-weights.ts";
 import { figuresLog, unlogged } from "./figures-log.ts";
 import { assertFiniteWeights, NonFiniteStepError } from "./finite.ts";
-import { type InRanks, inRanks, placeRank, type RankFigures } from "./in-ranks.ts";
+import type { InRanks, RankFigures } from "./in-ranks.ts";
 import type { CompiledStep, TrainingJob } from "./job.ts";
 import { requireBuilt, requireRunnable } from "./job-rules.ts";
 import { runSteps, type Session } from "./loop.ts";
@@ -83,7 +84,8 @@ interface Run {
 async function openRun(given: TrainingJob, options: TrainOptions): Promise<Run> {
   const { folder, backend, note, ranks = oneRank, shard, partBytes } = options;
   const begun = performance.now();
-  const { together, ...shared } = inRanks(given, ranks, shard, partBytes);
+  const isAlone = ranks.collectives.size === 1;
+  const { together, ...shared } = isAlone ? alone(given) : inRanks(given, ranks, shard, partBytes);
   const { job, share, between } = shared;
   const weights = between?.divided?.weights;
   const store = backend.createStore();
@@ -179,6 +181,15 @@ function validatorOf(
   const parts = weights && { parts: { weights, bytes: partBytes! } };
   return openValidator({ job, backend, store, best, note: (text) => progress.note(text), ...parts });
 }
+
+/** The job of a single rank, as it is. */
+const alone = (job: TrainingJob): InRanks => ({
+  job,
+  share: undefined,
+  batches: job.batches,
+  between: undefined,
+  agree: async (asked) => asked,
+});
 
 /** "gradients and weights in shards: 1.2 GB of host memory per rank; at most 268.4 MB ... are gathered at a time" */
 function partsLine({ gradients, weights, partBytes }: DividedState): string {

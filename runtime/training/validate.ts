@@ -1,7 +1,7 @@
 /** Validation of the weights that a run would write now, on held-out data, at regular steps and after the last. */
+import { offloadedModel } from "#several-ranks";
 import type { Backend, Executable, Store } from "../../backends/backend.ts";
 import { type Graph, inputName, isParameter, spanned, UsageError } from "../../compiler/index.ts";
-import { offloadedModel } from "../offload/offloaded-model.ts";
 import type { ParameterSource } from "../parameter-source.ts";
 import type { InferenceSession } from "../session.ts";
 import type { WeightParts } from "../sharding/weight-parts.ts";

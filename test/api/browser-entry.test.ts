@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { gzipSync } from "node:zlib";
+import type { Plugin } from "vite";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import * as inNode from "../../api/index.ts";
 import { bundleModule, type Site } from "../../scripts/browser/bundle.ts";
@@ -17,12 +18,30 @@ const gzipped = (site: Site): number =>
 type Page = typeof import("../../api/browser.ts");
 
 let site: Site;
+/** The files of which something is in the bundle. */
+const bundled: string[] = [];
+const listing: Plugin = {
+  name: "listing",
+  generateBundle: (_, files) => {
+    for (const file of Object.values(files))
+      for (const [path, { renderedLength }] of Object.entries(file.type === "chunk" ? file.modules : {}))
+        if (renderedLength > 0) bundled.push(path.replaceAll("\\", "/"));
+  },
+};
 beforeAll(async () => {
-  site = await bundleModule("api/browser.ts", { minify: true }); // throws where it reaches a Node module
+  // It throws where the entry reaches a Node module.
+  site = await bundleModule("api/browser.ts", { minify: true, plugins: [listing] });
 });
 
 test("the whole runtime with its compiler is under 400 kB gzipped", () => {
   expect(gzipped(site)).toBeLessThan(400_000);
+});
+
+test("leaves out what reads ONNX, which has an entry of its own, and what only several ranks need", () => {
+  expect(bundled.filter((path) => /backends\/onnx\/emit\//.test(path))).not.toEqual([]);
+  const only =
+    /backends\/onnx\/import\/(?!rounding)|runtime\/(sharding|offload)\/|runtime\/training\/(in-ranks|between)\./;
+  expect(bundled.filter((path) => only.test(path))).toEqual([]);
 });
 
 test("has no URL relative to a module, which a bundler would take for a file to include", () => {

@@ -172,5 +172,9 @@ export const browserEntries: readonly string[] = [
 /** What package.json's "imports" stand for: in a page, which is what the limits on browsers are about, and in Node. */
 export const hosts: Readonly<Record<string, { readonly browser: string; readonly node: string }>> = {
   "#host": { browser: "runtime/host/browser.ts", node: "runtime/host/node-host.ts" },
+  "#several-ranks": {
+    browser: "runtime/training/browser-several-ranks.ts",
+    node: "runtime/training/several-ranks.ts",
+  },
   "#patience": { browser: "data/browser-patience.ts", node: "data/node-patience.ts" },
 };

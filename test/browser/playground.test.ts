@@ -195,6 +195,9 @@ describe("the playground", () => {
       await page.locator(".fault").waitFor({ state: "hidden" });
 
       // It trains, and its loss falls.
+      await page.fill('[data-setting="rate"]', ""); // not a rate of 0, which would train nothing
+      await page.click('[data-action="train"]');
+      expect(await page.evaluate(() => document.activeElement?.getAttribute("data-setting"))).toBe("rate");
       await page.fill('[data-setting="steps"]', "40");
       await page.fill('[data-setting="batch"]', "6");
       await page.fill('[data-setting="rate"]', "0.004");
@@ -223,6 +226,18 @@ describe("the playground", () => {
       await page.locator(".named").nth(3).waitFor();
       await page.locator(".looked .attention").waitFor();
       const drawing = () => document.querySelector<HTMLCanvasElement>(".looked canvas")?.toDataURL();
+      // A touch that a gesture of the system takes over ends the stroke as well.
+      const touch = await chromium.context.newCDPSession(page);
+      const touches = async (type: "touchStart" | "touchMove" | "touchCancel", ...at: { x: number; y: number }[]) =>
+        await touch.send("Input.dispatchTouchEvent", { type, touchPoints: at });
+      const before = await page.evaluate(drawing);
+      await touches("touchStart", { x: pad.x + 90, y: pad.y + 30 });
+      await touches("touchMove", { x: pad.x + 30, y: pad.y + 90 });
+      await touches("touchCancel");
+      await page.waitForFunction(
+        (old) => document.querySelector<HTMLCanvasElement>(".looked canvas")?.toDataURL() !== old,
+        before,
+      );
       const drawn = await page.evaluate(drawing);
       await page.focus(".pad");
       for (let i = 0; i < 5; i++) await page.keyboard.press("Shift+ArrowRight");

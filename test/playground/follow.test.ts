@@ -34,7 +34,7 @@ afterEach(() => {
 
 const model = { stages: [], graphs: [] };
 
-function opened(text: string) {
+function opened(text: string, device: Promise<object | undefined> = Promise.resolve(undefined)) {
   const [ready, checked, code] = [later<void>(), later<readonly object[]>(), vi.fn()];
   const [said, shown, underlined]: [string[], unknown[], unknown[]] = [[], [], []];
   const status = { textContent: "", classList: { toggle: () => {} } };
@@ -49,7 +49,7 @@ function opened(text: string) {
       faults: (all: readonly { title: string; text: string }[]) => shown.push(all.map((f) => `${f.title}: ${f.text}`)),
       subject: () => ({ subject: { kind: "graph" }, batch: 1 }),
     },
-    run: { opened: Promise.resolve(undefined), show: () => shown.push("model to train") },
+    run: { opened: device, show: () => shown.push("model to train") },
     worker: "compile-worker.js",
     status,
   } as unknown as FollowOptions);
@@ -105,4 +105,24 @@ it("compiles where the type checker cannot be loaded, and says that it was not",
   await answered("compile", { result: {} });
   await vi.waitFor(() => expect(shown).toContain("result"));
   expect(status.textContent).toBe("types are not checked: HTTP 404");
+});
+
+it("compiles without a device that does not answer, and again when it does", async () => {
+  vi.useFakeTimers();
+  try {
+    const device = later<object | undefined>();
+    const { answered, shown } = opened("export default 1;", device.promise);
+    await vi.advanceTimersByTimeAsync(9_000);
+    expect(asked).toEqual([]);
+    await vi.advanceTimersByTimeAsync(1_100);
+    await answered("load", { result: model });
+    expect((await answered("compile", { result: {} }))[1]).not.toHaveProperty("facts");
+    await vi.waitFor(() => expect(shown).toContain("result"));
+    device.resolve({ facts: "those of the device" });
+    await vi.advanceTimersByTimeAsync(300);
+    await answered("load", { result: model });
+    expect((await answered("compile", { result: {} }))[1]).toMatchObject({ facts: "those of the device" });
+  } finally {
+    vi.useRealTimers();
+  }
 });

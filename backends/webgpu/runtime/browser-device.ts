@@ -5,7 +5,7 @@ import { waitPlainly } from "./wait.ts";
 
 /**
  * Opens a device on the adapter that the browser prefers for heavy work.
- * Throws UnsupportedError where the page has no WebGPU or the browser offers no adapter.
+ * Throws UnsupportedError where the page has no WebGPU, or the browser offers no adapter or fails to look for one.
  */
 export async function requestBrowserDevice(): Promise<GpuDevice> {
   const gpu = globalThis.navigator?.gpu;
@@ -15,7 +15,10 @@ export async function requestBrowserDevice(): Promise<GpuDevice> {
         "  hint: open it over https or from localhost, in a browser with WebGPU enabled",
     );
   }
-  const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" });
+  const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" }).catch((cause: unknown) => {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new UnsupportedError(`the browser's request for a WebGPU adapter failed: ${why}`, { cause });
+  });
   if (!adapter) {
     throw new UnsupportedError(
       "the browser has WebGPU but offers no adapter\n" +
