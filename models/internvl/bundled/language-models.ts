@@ -9,6 +9,7 @@ import { familyCheckpoints } from "../inheritance.ts";
 import { onTexts } from "../language-stage.ts";
 import { languageHead, llama, type TextConfig, textAxes } from "../llama.ts";
 import { decoderMacs } from "../macs.ts";
+import { textSettings } from "../setting-rules.ts";
 import { wordCopies } from "../tied-words.ts";
 import { tiny } from "../tiny.ts";
 import { causalRules } from "../weights.ts";
@@ -20,6 +21,7 @@ const languageModel = (name: string, title: string, config: TextConfig, template
     summary: `${title}: next-token logits`,
     config,
     configs: { tiny: tiny.language },
+    rules: textSettings,
     checkpoints: { ...familyCheckpoints<TextConfig>(name, causalRules), copies: wordCopies },
     paper: paper((c) => decoderMacs(c, c.context, c.context)),
     modes: {
