@@ -34,15 +34,15 @@ export function calledAsItIs(model: Model, type?: string): Model {
   return { ...model, name, builtAs: model.name } as FamilyModel;
 }
 
-const keysOf = (config: Config): string => Object.keys(flattened(config)).sort().join();
-
 /** Whether a bundled model has these settings, ignoring those that a config.json lacks, such as training settings. */
 function hasSettings({ name, checkpoints, config: own }: Model, config: Config): boolean {
-  if (keysOf(own) !== keysOf(config)) return false;
   const { write, incidental = [] } = checkpoints?.config ?? {};
-  const shared = Object.fromEntries(Object.entries(flattened(own)).filter(([key]) => incidental.includes(key)));
+  const telling = (c: Config) =>
+    Object.fromEntries(Object.entries(flattened(c)).filter(([key]) => !incidental.includes(key)));
+  const keysOf = (c: Config) => Object.keys(telling(c)).sort().join();
+  if (keysOf(own) !== keysOf(config)) return false;
   const said = (c: Config) => JSON.stringify(write?.(c) ?? flattened(c));
-  return said(own) === said(withKnown(config, shared, name));
+  return said(own) === said(withKnown(own, telling(config), name));
 }
 
 /** The common sizes of families, for each group of settings that has a depth. */

@@ -182,8 +182,10 @@ function unknownModel(source: string): UsageError {
   if (existsSync(source))
     return new UsageError(`"${source}" is not a model: a model file ends in ${scripts.join(", ")}, .graph or .onnx`);
   const names = bundledModels.map((m) => m.name);
+  const longer = names.filter((name) => name.includes(source.toLowerCase())).slice(0, 3);
+  const known = longer.length > 0 ? `; did you mean "${longer.join('" or "')}"?` : didYouMean(source, names) || ".";
   return new UsageError(
-    `unknown model "${source}"${didYouMean(source, names) || "."} Give a .ts, .graph or .onnx file, a checkpoint's folder, or one of ${names.join(", ")}.`,
+    `unknown model "${source}"${known} Give a .ts, .graph or .onnx file, a checkpoint's folder, or the name of a bundled model: heddle models lists them.`,
   );
 }
 

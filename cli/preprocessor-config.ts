@@ -1,4 +1,4 @@
-/** The `preprocessor_config.json` beside weights: image preprocessing, as Hugging Face's processors write it. */
+/** The `preprocessor_config.json` or `processor_config.json` beside weights: image preprocessing, as Hugging Face's processors write it. */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { FileError, type ImageSize, type Sides, shown, sidesOf } from "../compiler/index.ts";
@@ -19,15 +19,26 @@ export interface CheckpointPreprocessing extends Pick<Preprocessing, "mean" | "s
   readonly unknown: readonly string[];
 }
 
-/** A `preprocessor_config.json` as it is stored, and its path for messages. */
+/** An image processor's fields as they are stored, and the path of their file for messages. */
 export interface StoredPreprocessor {
   readonly path: string;
   readonly stored: JsonRecord;
 }
 
-/** The file beside `weights`; undefined if there is none. */
+/**
+ * The file beside `weights`: a processor_config.json with an `image_processor`, as transformers 5 saves it, before a
+ * preprocessor_config.json, as transformers reads them; undefined if there is neither.
+ */
 export async function storedPreprocessor(weights: string): Promise<StoredPreprocessor | undefined> {
-  const path = join(folderOf(weights), preprocessorFile);
+  const folder = folderOf(weights);
+  const { path, stored } = (await storedRecord(join(folder, processorFile))) ?? {};
+  const nested = stored?.image_processor ?? undefined;
+  if (nested === undefined) return await storedRecord(join(folder, preprocessorFile));
+  if (!isRecord(nested)) throw new FileError(`${path}: "image_processor" is ${shown(nested)}; expected an object`);
+  return { path: path!, stored: nested };
+}
+
+async function storedRecord(path: string): Promise<StoredPreprocessor | undefined> {
   if (!existsSync(path)) return undefined;
   const stored = await readJson(path, "preprocessor configuration");
   if (!isRecord(stored)) throw new FileError(`${path}: expected a JSON object`);
@@ -147,6 +158,7 @@ function geometryFields(fit: PictureFit, margin: number, { width, height }: Side
 }
 
 export const preprocessorFile = "preprocessor_config.json";
+const processorFile = "processor_config.json";
 
 /** Pillow's numbers of the supported resampling filters. */
 const filters: Readonly<Record<number, Geometry["interpolation"]>> = { 1: "lanczos", 2: "bilinear", 3: "bicubic" };

@@ -30,7 +30,7 @@ export interface Params {
   shared(): Params;
   /**
    * A parameter of this scope. Throws UsageError for one that is already declared, except through `shared()`: two
-   * layers in one scope would silently share weights.
+   * layers in one scope would silently share weights; and for a model of more than 100,000.
    */
   parameter<A extends string = never>(
     name: string,
@@ -136,8 +136,15 @@ function checkInit(path: string, init: Distribution): void {
 /** Stack frames captured for a declaration: enough to reach from the layer to the command that traces the model. */
 const deep = 64;
 
+/** Several times as many as the largest published models have: a model with more would be built without end. */
+const mostParameters = 100_000;
+
 function declare(path: string, { declared, sharing }: Surroundings): void {
   const before = declared.get(path);
+  if (!before && declared.size === mostParameters)
+    throw new UsageError(
+      `parameter "${path}" is one more than the ${mostParameters} that a model may declare: check its settings, such as the number of layers`,
+    );
   if (!before) declared.set(path, captureBirth(deep));
   else if (!sharing) throw declaredTwice(path, before, captureBirth(deep));
 }

@@ -100,6 +100,26 @@ export function fieldReader(json: PublishedConfig, what: string) {
   };
 }
 
+/**
+ * Which state of an encoder a config takes: its input or the output of one of `depth` blocks. The files count from
+ * either end, and our settings from the end: -1 is the last.
+ */
+export function stateFromEnd(
+  json: PublishedConfig,
+  key: string,
+  depth: number,
+  otherwise: number,
+  what: string,
+): number {
+  const value = json[key] ?? otherwise;
+  const fromEnd = typeof value === "number" && value >= 0 ? value - depth - 1 : value;
+  if (Number.isInteger(fromEnd) && (fromEnd as number) >= -depth - 1 && (fromEnd as number) < 0)
+    return fromEnd as number;
+  throw new UsageError(
+    `${what}: "${key}" is ${shown(value)}; expected the index of one state of ${depth} blocks: 0 to ${depth}, or ${-depth - 1} to -1`,
+  );
+}
+
 /** An object within a config; undefined if absent. */
 export function configPart(json: PublishedConfig, key: string): PublishedConfig | undefined {
   const part = json[key];

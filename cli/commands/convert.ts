@@ -24,7 +24,7 @@ import { loadConfigured } from "../load.ts";
 import { bytes, digits, json, table } from "../output.ts";
 import { configJson, ownConfigOf } from "../own-config.ts";
 import { layoutsOf, openParameters, type ParameterSource } from "../parameters.ts";
-import { preprocessorConfig, preprocessorFile } from "../preprocessor-config.ts";
+import { preprocessorConfig, preprocessorFile, storedPreprocessor } from "../preprocessor-config.ts";
 
 export interface ConvertArguments {
   /** A path, or "random"; default the model's own if it is a checkpoint's folder. */
@@ -61,7 +61,8 @@ export async function convertCommand(source: string, args: ConvertArguments): Pr
   try {
     const tensors = tensorsInLayout(withoutAbsent(published ?? ownLayout(graph), weights), weights, dtype);
     const companions = new Map<string, string | Uint8Array>(await filesBeside(from));
-    const pictures = companions.has(preprocessorFile) ? undefined : preprocessingOf(graph, model);
+    const stored = from !== undefined && existsSync(from) && (await storedPreprocessor(from));
+    const pictures = stored ? undefined : preprocessingOf(graph, model);
     if (pictures) companions.set(preprocessorFile, `${json(pictures)}\n`);
     if (written) companions.set("config.json", `${json({ ...written, torch_dtype: torchDType(tensors) })}\n`);
     return await untilInterrupted((signal) => write(tensors, companions, from, args, signal));
@@ -165,6 +166,7 @@ async function filesBeside(weights: string | undefined): Promise<(readonly [stri
     "special_tokens_map.json",
     "tokenizer.model",
     "preprocessor_config.json",
+    "processor_config.json",
     "generation_config.json",
   ];
   if (weights === undefined) return [];

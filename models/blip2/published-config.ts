@@ -124,7 +124,7 @@ function readVision({ vision, qformer }: ReturnType<typeof parts>) {
   const read = { ...towerSizes(vision, visionWhat), image: size("image_size"), patch: size("patch_size") };
   if (qformer.encoder_hidden_size !== read.width)
     throw new UsageError(
-      `${qformerWhat}: "encoder_hidden_size" is ${shown(qformer.encoder_hidden_size)}, but ${visionWhat} has a width of ${read.width}`,
+      `${qformerWhat}: "encoder_hidden_size" is ${shown(qformer.encoder_hidden_size)}, but "hidden_size" of ${visionWhat} is ${read.width}`,
     );
   return { ...read, activation: "gelu", epsilon: number("layer_norm_eps") };
 }
@@ -172,6 +172,7 @@ export const blip2Codec: ConfigCodec<Blip2Config> = {
     const all = parts(json);
     const type = all.text.model_type ?? "opt";
     if (type !== "opt") throw new UsageError(`${textWhat}: "model_type" is ${shown(type)}; only "opt" is supported`);
+    checkFields(all.qformer, { use_qformer_text_input: only(false) }, qformerWhat);
     const qformer = readQueries(json);
     checkFields(all.text, textFields, textWhat);
     const { size, number } = fieldReader(all.text, textWhat);
@@ -179,7 +180,7 @@ export const blip2Codec: ConfigCodec<Blip2Config> = {
     const { word_embed_proj_dim: projected = text.width } = all.text;
     if (projected !== text.width)
       throw new UsageError(
-        `${textWhat}: "word_embed_proj_dim" is ${shown(projected)}; only ${text.width} is supported`,
+        `${textWhat}: "word_embed_proj_dim" is ${shown(projected)}; only "hidden_size", ${text.width}, is supported`,
       );
     return {
       vision: readVision(all),

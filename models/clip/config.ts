@@ -1,10 +1,22 @@
 /** The `config.json` of transformers' CLIPModel: every field that affects results is honoured, or rejected by name. */
 import { type ConfigCodec, type JsonRecord, shown, UsageError } from "../../dsl/index.ts";
-import { all, bookkeeping, checkFields, type Fields, fieldNotes, only, trained } from "../config-fields.ts";
+import {
+  all,
+  bookkeeping,
+  checkFields,
+  type Fields,
+  fieldNotes,
+  fieldReader,
+  mostLayers,
+  only,
+  trained,
+} from "../config-fields.ts";
 import type { ClipConfig } from "./clip.ts";
 import type { ClipTextConfig } from "./text.ts";
 import { activations, type TransformerConfig } from "./transformer.ts";
 import type { ClipVisionConfig } from "./vision.ts";
+
+const [clipWhat, visionWhat, textWhat] = ["CLIP's config", "the vision tower's config", "the text tower's config"];
 
 const towerFields: Fields = {
   ...bookkeeping,
@@ -61,33 +73,22 @@ function towerOf(json: JsonRecord, name: "text_config" | "vision_config", defaul
   return { ...defaults, ...fields, ...(older && { ...defaults, ...older }) };
 }
 
-/** Typed readers of an object's fields, with errors that name them. */
-function reading(json: JsonRecord, what: string) {
-  const wrong = (key: string, needed: string) =>
-    new UsageError(
-      `${what}: "${key}" is ${json[key] === undefined ? "missing" : shown(json[key])}; expected ${needed}`,
-    );
-  return {
-    number(key: string): number {
-      const value = json[key];
-      if (typeof value === "number" && Number.isFinite(value)) return value;
-      throw wrong(key, "a number");
-    },
-    activation(key: string): string {
-      const value = json[key];
-      if (typeof value === "string" && Object.hasOwn(activations, value)) return value;
-      throw wrong(key, `one of ${Object.keys(activations).join(", ")}`);
-    },
-  };
+function activationOf(json: JsonRecord, what: string): string {
+  const value = json.hidden_act;
+  if (typeof value === "string" && Object.hasOwn(activations, value)) return value;
+  throw new UsageError(
+    `${what}: "hidden_act" is ${shown(value ?? null)}; expected one of ${Object.keys(activations).join(", ")}`,
+  );
 }
 
-function readTower({ number, activation }: ReturnType<typeof reading>): TransformerConfig {
+function readTower(json: JsonRecord, what: string): TransformerConfig {
+  const { number, size } = fieldReader(json, what);
   return {
-    width: number("hidden_size"),
-    depth: number("num_hidden_layers"),
-    heads: number("num_attention_heads"),
-    mlp: number("intermediate_size"),
-    activation: activation("hidden_act"),
+    width: size("hidden_size"),
+    depth: size("num_hidden_layers", mostLayers),
+    heads: size("num_attention_heads"),
+    mlp: size("intermediate_size"),
+    activation: activationOf(json, what),
     epsilon: number("layer_norm_eps"),
   };
 }
@@ -96,32 +97,32 @@ function readTower({ number, activation }: ReturnType<typeof reading>): Transfor
 const largestId = 2;
 
 function readClip(json: JsonRecord): ClipConfig {
-  checkFields(json, clipFields, "CLIP's config");
+  checkFields(json, clipFields, clipWhat);
   const [vision, text] = towers(json);
-  checkFields(text, textFields, "the text tower's config");
-  const read = reading(text, "the text tower's config");
-  const eos = read.number("eos_token_id");
+  checkFields(text, textFields, textWhat);
+  const { size } = fieldReader(text, textWhat);
+  const eos = size("eos_token_id"); // our 0 stands for the largest id
   return {
     vision: readVisionConfig(vision),
     text: {
-      ...readTower(read),
-      vocab: read.number("vocab_size"),
-      context: read.number("max_position_embeddings"),
+      ...readTower(text, textWhat),
+      vocab: size("vocab_size"),
+      context: size("max_position_embeddings"),
       eos: eos === largestId ? 0 : eos,
     },
-    embed: reading({ projection_dim: 512, ...json }, "CLIP's config").number("projection_dim"),
+    embed: fieldReader({ projection_dim: 512, ...json }, clipWhat).size("projection_dim"),
   };
 }
 
 /** A vision tower's own config. Throws UsageError naming an unsupported field. */
 export function readVisionConfig(json: JsonRecord): ClipVisionConfig {
-  checkFields(json, visionFields, "the vision tower's config");
-  const seen = reading({ ...visionDefaults, ...json }, "the vision tower's config");
-  return { ...readTower(seen), image: seen.number("image_size"), patch: seen.number("patch_size") };
+  checkFields(json, visionFields, visionWhat);
+  const seen = { ...visionDefaults, ...json };
+  const { size } = fieldReader(seen, visionWhat);
+  return { ...readTower(seen, visionWhat), image: size("image_size"), patch: size("patch_size") };
 }
 
-export const visionFieldNotes = (json: JsonRecord): string[] =>
-  fieldNotes(json, visionFields, "the vision tower's config");
+export const visionFieldNotes = (json: JsonRecord): string[] => fieldNotes(json, visionFields, visionWhat);
 
 const towers = (json: JsonRecord) =>
   [towerOf(json, "vision_config", visionDefaults), towerOf(json, "text_config", textDefaults)] as const;
@@ -158,9 +159,9 @@ export const clipCodec: ConfigCodec<ClipConfig> = {
   notes: (json) => {
     const [vision, text] = towers(json);
     return [
-      ...fieldNotes(json, clipFields, "CLIP's config"),
+      ...fieldNotes(json, clipFields, clipWhat),
       ...visionFieldNotes(vision),
-      ...fieldNotes(text, textFields, "the text tower's config"),
+      ...fieldNotes(text, textFields, textWhat),
     ];
   },
   // An EOS of 2 has another meaning there.

@@ -22,6 +22,7 @@ import {
   idsInput,
   internvit6b,
   languageHead,
+  limitedBy,
   llama,
   patchCount,
   positionsFit,
@@ -29,11 +30,13 @@ import {
   publishedCodec,
   type TextConfig,
   textAxes,
+  textLimit,
   tinyText,
   tinyVision,
   type VisionConfig,
   vicuna7b,
   visionMacs,
+  withKeyHeads,
   wordCopies,
 } from "../internvl/index.ts";
 import { textSettings, visionSettings } from "../internvl/setting-rules.ts";
@@ -110,10 +113,10 @@ const tinyGroups = { ...tinyText, heads: 4, keyHeads: 2 };
 const stepSummary = "a decoding step with the KV cache: logits of the next tokens, updated keys and values";
 const textSummary = "prefill of a prompt without an image: next-token logits, keys and values";
 
-/** The templates with the named one first. */
-const firstOf = (templates: readonly ChatTemplate[], name: string): readonly ChatTemplate[] => [
-  ...templates.filter((t) => t.name === name),
-  ...templates.filter((t) => t.name !== name),
+/** The templates with the configured one first. */
+const templatesOf = ({ chatTemplate }: InternvlChatConfig): readonly ChatTemplate[] => [
+  ...tiledTemplates.filter((t) => t.name === chatTemplate),
+  ...tiledTemplates.filter((t) => t.name !== chatTemplate),
 ];
 
 interface LanguageModel {
@@ -137,8 +140,8 @@ const languageModel = ({ name, summary, config, template, layouts, codec, source
     checkpoints: { layouts, parts: ["language_model."], config: codec, copies: wordCopies },
     paper: { source, macs: (c) => decoderMacs(c, c.context, c.context) },
     modes: {
-      generate: { step: "decode", limit: template.limit },
-      chat: { step: "decode", templates: [template, bareTemplate] },
+      generate: { step: "decode", limit: (c) => textLimit(c, template) },
+      chat: { step: "decode", templates: (c) => limitedBy(c, [template, bareTemplate]) },
     },
     build: (p, c) => {
       const [a, ids] = [textAxes(c), idsInput(c)];
@@ -153,7 +156,8 @@ const languageModel = ({ name, summary, config, template, layouts, codec, source
 
 const internlm2Codec: ConfigCodec<TextConfig> = {
   types: ["internlm2"],
-  read: (json, config) => ({ ...readInternlm2Config(json), context: config.context }),
+  incidental: ["maxPositions"],
+  read: (json, config) => ({ ...withKeyHeads(readInternlm2Config(json), config), context: config.context }),
   notes: internlm2Notes,
   write: writeInternlm2Config,
 };
@@ -243,8 +247,8 @@ const chat = ({ language, name, summary, config, source, stages = {} }: ChatMode
     preprocessing,
     modes: {
       features,
-      chat: { begin: "prefill", step: "decode", templates: (c) => firstOf(tiledTemplates, c.chatTemplate) },
-      generate: { step: "decode", limit: (c) => firstOf(tiledTemplates, c.chatTemplate)[0]!.limit },
+      chat: { begin: "prefill", step: "decode", templates: (c) => limitedBy(c.text, templatesOf(c)) },
+      generate: { step: "decode", limit: (c) => textLimit(c.text, templatesOf(c)[0]!) },
     },
     build: (p, c) => {
       const a = textAxes(c.text);

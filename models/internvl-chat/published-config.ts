@@ -12,6 +12,7 @@ import {
   only,
   type PublishedConfig,
   requiredPart,
+  stateFromEnd,
   trained,
 } from "../config-fields.ts";
 import { visionFields } from "../internvl/config-fields.ts";
@@ -21,6 +22,7 @@ import {
   type TextConfig,
   textFields,
   type VisionConfig,
+  withKeyHeads,
   writeTextConfig,
   writeVisionConfig,
 } from "../internvl/index.ts";
@@ -102,7 +104,7 @@ function shrinkOf(json: PublishedConfig): number {
 
 function readText(json: PublishedConfig, config: InternvlChatConfig): TextConfig {
   const part = textPart(json);
-  return { ...languages[languageOf(part)].read(part), context: config.text.context };
+  return { ...withKeyHeads(languages[languageOf(part)].read(part), config.text), context: config.text.context };
 }
 
 function readPublished(json: PublishedConfig, config: InternvlChatConfig): InternvlChatConfig {
@@ -115,7 +117,7 @@ function readPublished(json: PublishedConfig, config: InternvlChatConfig): Inter
   return {
     vision: image === stored.image ? stored : { ...stored, image, positions: stored.image },
     text: readText(json, config),
-    features: number("select_layer", -1),
+    features: stateFromEnd(json, "select_layer", stored.depth, -1, what),
     shrink: shrinkOf(json),
     shuffle: typeof json.ps_version === "string" ? json.ps_version : "v1",
     imageToken: number("img_context_token_id", config.imageToken),
@@ -152,12 +154,15 @@ function readHubVision(json: PublishedConfig): VisionConfig {
 /** transformers' form, whose processor has a file of its own for the number of tiles; these are its defaults. */
 function readHub(json: PublishedConfig, config: InternvlChatConfig): InternvlChatConfig {
   checkFields({ tie_word_embeddings: true, ...json }, hubFields, what);
+  // transformers ties the output matrix if InternVL's config says so, whatever the language model's does.
+  checkFields(textPart(json), { tie_word_embeddings: only(false) }, textWhat);
   const { number } = fieldReader(json, what);
+  const vision = readHubVision(requiredPart(json, "vision_config", what));
   return {
     ...config,
-    vision: readHubVision(requiredPart(json, "vision_config", what)),
+    vision,
     text: readText(json, config),
-    features: number("vision_feature_layer", -1),
+    features: stateFromEnd(json, "vision_feature_layer", vision.depth, -1, what),
     shrink: shrinkOf(json),
     shuffle: "v2",
     imageToken: number("image_token_id"),
@@ -170,6 +175,7 @@ const names: Readonly<Record<Language, string>> = { llama: "internvl-chat-1.2", 
 
 export const chatCodec = (language: Language): ConfigCodec<InternvlChatConfig> => ({
   types: ["internvl_chat", "internvl"],
+  incidental: ["text.maxPositions"],
   describes: (json) => (!isHub(json) || "text_config" in json) && names[languageOf(textPart(json))] === names[language],
   read(json, config) {
     const found = languageOf(textPart(json));
@@ -208,8 +214,9 @@ export const chatCodec = (language: Language): ConfigCodec<InternvlChatConfig> =
     const type = json.model_type;
     if (type === "internvl_chat" || (type === "internvl" && "text_config" in json))
       return languageOf(textPart(json)) === language ? this.read(json, config) : undefined;
-    const withContext = (text: TextConfig) => ({ ...config, text: { ...text, context: config.text.context } });
-    if (type === language) return withContext(languages[language].read(json));
+    const { context } = config.text;
+    if (type === language)
+      return { ...config, text: { ...withKeyHeads(languages[language].read(json), config.text), context } };
     if (type !== "intern_vit_6b") return undefined;
     const stored = readVisionConfig(json);
     return { ...config, vision: { ...stored, image: config.vision.image, positions: stored.image } };

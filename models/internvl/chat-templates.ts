@@ -1,5 +1,6 @@
 /** Chat templates of InternVL-Chat's language models. */
 import type { ChatTemplate, Piece } from "../../dsl/index.ts";
+import { type TextConfig, variantOf } from "./llama.ts";
 
 const bos: Piece = { special: "bos" };
 const eos: Piece = { special: "eos" };
@@ -67,6 +68,13 @@ export const templatesFrom = (first: ChatTemplate): readonly ChatTemplate[] => [
   first,
   ...chatTemplates.filter((t) => t !== first),
 ];
+
+/** Templates for a language model: each with the text limit of its checkpoint, where that gives one. */
+export const limitedBy = (text: TextConfig, templates: readonly ChatTemplate[]): readonly ChatTemplate[] =>
+  templates.map((template) => ({ ...template, limit: textLimit(text, template) }));
+
+/** Maximum tokens of a text: the checkpoint's, else those of the prompt format. */
+export const textLimit = (text: TextConfig, { limit }: ChatTemplate): number => variantOf(text).maxPositions ?? limit;
 
 /** The templates for training. */
 export const trainingTemplates: readonly ChatTemplate[] = [...chatTemplates, plainTemplate];

@@ -10,6 +10,7 @@ import {
   only,
   type PublishedConfig,
   requiredPart,
+  stateFromEnd,
 } from "../config-fields.ts";
 import { type ChatConfig, type ChatQueriesConfig, chatConfig, hasQueries, vicuna7b } from "./chat.ts";
 import { chatFields, internvlFields, textFields, visionFields } from "./config-fields.ts";
@@ -97,12 +98,13 @@ export function readTextConfig(json: PublishedConfig, fields: Fields = textField
     ...(headDim !== width / heads && { headDim }),
     ...(boolean("mlp_bias", false) && { mlpBias: true }),
     ...(boolean("tie_word_embeddings", false) && { tied: true }),
+    ...(json.max_position_embeddings != null && { maxPositions: size("max_position_embeddings") }),
   };
 }
 
 /** The config of a LLaMA, or of an InternLM if attention biases are the only difference from LLaMA-1. */
 export function writeTextConfig(c: TextConfig): PublishedConfig {
-  const { keyHeads, headDim, mlpBias = false, tied = false } = variantOf(c);
+  const { keyHeads, headDim, mlpBias = false, tied = false, maxPositions } = variantOf(c);
   const isInternlm = c.attentionBias && keyHeads === undefined && headDim === undefined && !mlpBias && !tied;
   return {
     architectures: [isInternlm ? "InternLMForCausalLM" : "LlamaForCausalLM"],
@@ -114,6 +116,7 @@ export function writeTextConfig(c: TextConfig): PublishedConfig {
     ...(keyHeads !== undefined && { num_key_value_heads: keyHeads }),
     ...(headDim !== undefined && { head_dim: headDim }),
     vocab_size: c.vocab,
+    ...(maxPositions !== undefined && { max_position_embeddings: maxPositions }),
     hidden_act: "silu",
     rms_norm_eps: c.epsilon,
     ...writeRotary(rotaryOf(c)),
@@ -224,12 +227,10 @@ export const writeChatConfig = (c: ChatConfig): PublishedConfig => ({
  */
 export function readChatConfig(json: PublishedConfig): ChatConfig | ChatQueriesConfig {
   const what = chatWhat;
-  const { size, number } = fieldReader(json, what);
+  const { size } = fieldReader(json, what);
   const text = { ...readTextConfig(json, chatFields), context: vicuna7b.context };
   const vision = chatVision(json);
-  const features = number("mm_vision_select_layer", chatConfig(text).features);
-  if (!Number.isInteger(features) || features >= 0 || features < -vision.depth - 1)
-    throw new UsageError(`${what}: "mm_vision_select_layer" is ${features}; expected -1 to ${-vision.depth - 1}`);
+  const features = stateFromEnd(json, "mm_vision_select_layer", vision.depth, chatConfig(text).features, what);
   if (size("mm_hidden_size") !== vision.width)
     throw new UsageError(
       `${what}: "mm_hidden_size" is ${json.mm_hidden_size}, but the vision tower has ${vision.width}`,

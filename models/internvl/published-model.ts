@@ -5,7 +5,7 @@ import { type ChatConfig, vicuna7b } from "./chat.ts";
 import type { ContrastiveConfig } from "./contrastive.ts";
 import type { GenerativeConfig } from "./generative.ts";
 import { internvit6b, isVision, type VisionConfig } from "./internvit.ts";
-import { isText, type TextConfig } from "./llama.ts";
+import { isText, type TextConfig, withKeyHeads } from "./llama.ts";
 import {
   type PublishedConfig,
   publishedConfigNotes,
@@ -94,6 +94,7 @@ export function withPublishedSizes(model: Pick<Model, "config">, { kind, config 
   const own = kindOf(model.config);
   if (own === "contrastive" && kind === "generative") return withoutQueries(config as unknown as GenerativeConfig);
   if (own !== kind || (own === "chat" && "qllama" in model.config !== "qllama" in config)) return undefined;
+  if (own === "text") return withKeyHeads(config as TextConfig, model.config as TextConfig);
   if (!isVision(model.config) || model.config.depth === internvit6b.depth) return config;
   return { ...config, depth: Math.min(model.config.depth, (config as unknown as VisionConfig).depth) };
 }
@@ -152,6 +153,7 @@ export const seesThroughClip = (json: PublishedConfig): boolean =>
 /** The config codec of a model of the family, by name. */
 export const publishedCodec = <C extends Config>(name: string): ConfigCodec<C> => ({
   types: Object.keys(kinds),
+  incidental: ["maxPositions", "text.maxPositions", "qllama.maxPositions"],
   describes: (json) =>
     !seesThroughClip(json) && !isTransformersChat(json) && publishedModelName(readPublishedConfig(json)) === name,
   read(json, config) {

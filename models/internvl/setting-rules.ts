@@ -30,6 +30,7 @@ export const textSettings: SettingRules = {
   rotaryBase: positive,
   keyHeads: sizes,
   headDim: sizes,
+  maxPositions: whole(1, 2 ** 24),
 };
 
 const qllamaSettings: SettingRules = { ...textSettings, queries: sizes, crossEvery: depths };

@@ -3,12 +3,15 @@ import { defineModel, input, type Model, positive, type SettingRules, whole } fr
 import {
   bareTemplate,
   decodeStep,
+  limitedBy,
   prefill,
   textAxes,
+  textLimit,
   tinyText,
   vicunaTemplate,
   wordCopies,
 } from "../internvl/index.ts";
+import { textSettings } from "../internvl/setting-rules.ts";
 import { clipPixels } from "./clip-vision.ts";
 import {
   type LlavaConfig,
@@ -29,15 +32,7 @@ const sizes = whole(1, 2 ** 20);
 const tower: SettingRules = { width: sizes, depth: whole(1, 1000), heads: sizes, mlp: sizes };
 const rules: SettingRules = {
   vision: { ...tower, image: whole(1, 2 ** 14), patch: whole(1, 2 ** 14), epsilon: positive },
-  text: {
-    ...tower,
-    vocab: sizes,
-    context: whole(0, 2 ** 20),
-    epsilon: positive,
-    rotaryBase: positive,
-    keyHeads: sizes,
-    headDim: sizes,
-  },
+  text: textSettings,
   features: whole(-1001, -1),
 };
 
@@ -62,8 +57,8 @@ const size = (name: string, language: string, config: LlavaConfig) =>
     paper: { source: "Liu et al. 2023, arXiv:2310.03744" },
     preprocessing: llavaPictures,
     modes: {
-      chat: { begin: "prefill", step: "decode", templates: [vicunaTemplate, bareTemplate] },
-      generate: { step: "decode", limit: vicunaTemplate.limit },
+      chat: { begin: "prefill", step: "decode", templates: (c) => limitedBy(c.text, [vicunaTemplate, bareTemplate]) },
+      generate: { step: "decode", limit: (c) => textLimit(c.text, vicunaTemplate) },
     },
     build: (p, c) => {
       const a = textAxes(c.text);

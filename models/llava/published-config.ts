@@ -12,6 +12,7 @@ import {
   only,
   type PublishedConfig,
   requiredPart,
+  stateFromEnd,
   trained,
 } from "../config-fields.ts";
 import {
@@ -109,10 +110,11 @@ function readHub(json: PublishedConfig): LlavaConfig {
   if (text.model_type !== undefined && text.model_type !== "llama")
     throw new UsageError(`${textWhat}: "model_type" is ${shown(text.model_type)}; only "llama" is supported`);
   const { number } = fieldReader(json, what);
+  const vision = readVision(requiredPart(json, "vision_config", what));
   return {
-    vision: readVision(requiredPart(json, "vision_config", what)),
+    vision,
     text: withContext({ ...textDefaults, ...text }, llamaFields),
-    features: number("vision_feature_layer", -2),
+    features: stateFromEnd(json, "vision_feature_layer", vision.depth, -2, what),
     imageToken: number("image_token_index", 32000),
   };
 }
@@ -125,12 +127,12 @@ function readOriginal(json: PublishedConfig): LlavaConfig {
     throw new UsageError(
       `${what}: "mm_vision_tower" is ${shown(json.mm_vision_tower)}; only openai/clip-vit-large-patch14-336 is supported`,
     );
-  return { ...llava7b, text, features: fieldReader(json, what).number("mm_vision_select_layer", -2) };
+  return { ...llava7b, text, features: stateFromEnd(json, "mm_vision_select_layer", llava7b.vision.depth, -2, what) };
 }
 
 export const llavaCodec = (name: string): ConfigCodec<LlavaConfig> => ({
   types: ["llava", "llava_llama"],
-  incidental: ["text.vocab", "imageToken"], // transformers' form has more tokens, one of them the image's
+  incidental: ["text.vocab", "imageToken", "text.maxPositions"], // transformers' form has more tokens, one of them the image's
   describes: (json) => seesThroughClip(json) && nameOf(json) === name,
   read: (json) => (configPart(json, "text_config") ? readHub(json) : readOriginal(json)),
   notes(json) {

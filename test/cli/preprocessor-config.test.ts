@@ -1,4 +1,6 @@
-import { readFileSync, writeFileSync } from "node:fs";
+import { copyFileSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, test } from "vitest";
 import { pixelsFrom } from "../../cli/commands/run/pictures.ts";
 import { checkpointPreprocessing, preprocessorConfig } from "../../cli/preprocessor-config.ts";
@@ -6,7 +8,7 @@ import { seenBy } from "../../cli/stages/images.ts";
 import { type ImageSize, scaledSize } from "../../compiler/index.ts";
 import { centred, decodeImage } from "../../data/images.ts";
 import { imagenetPreprocessing, type Model, type Recipe } from "../../dsl/index.ts";
-import { scratch } from "./support.ts";
+import { heddle, scratch } from "./support.ts";
 
 const folder = scratch("preprocessor");
 afterAll(() => folder.remove());
@@ -37,6 +39,49 @@ describe("a preprocessor_config.json", () => {
     ],
   ])("is obeyed: %s", async (_, json, want) => {
     expect(await geometry({ ...json, resample: 2 })).toEqual({ ...want, centre: "lower", interpolation: "bilinear" });
+  });
+
+  test("is also read as transformers 5 nests it, which comes first", async () => {
+    const nested = scratch("nested");
+    try {
+      const write = (name: string, fields: object) => writeFileSync(nested.at(name), JSON.stringify(fields));
+      write("preprocessor_config.json", { size: { height: 20, width: 20 }, resample: 3 });
+      write("processor_config.json", { processor_class: "CLIPProcessor" });
+      const read = async () => (await checkpointPreprocessing(nested.at(), 20))!;
+      expect((await read()).geometry.interpolation).toBe("bicubic");
+      const image_processor = {
+        image_processor_type: "SiglipImageProcessor",
+        resample: 2,
+        image_mean: [0.1, 0.2, 0.3],
+      };
+      write("processor_config.json", { processor_class: "SiglipProcessor", image_processor });
+      const { geometry, mean, path } = await read();
+      expect([geometry.interpolation, mean, path.endsWith("/processor_config.json")]).toEqual([
+        "bilinear",
+        [0.1, 0.2, 0.3],
+        true,
+      ]);
+      write("processor_config.json", { image_processor: "SiglipImageProcessor" });
+      await expect(read()).rejects.toThrow(/"image_processor" is "SiglipImageProcessor"; expected an object/);
+    } finally {
+      nested.remove();
+    }
+  });
+
+  test("that is nested is copied by convert, with no other beside it", async () => {
+    const nested = scratch("converted");
+    try {
+      const of = fileURLToPath(new URL("../fixtures/clip", import.meta.url));
+      for (const name of ["config.json", "model.safetensors"]) copyFileSync(join(of, name), nested.at(name));
+      const image_processor = JSON.parse(readFileSync(join(of, "preprocessor_config.json"), "utf8"));
+      writeFileSync(nested.at("processor_config.json"), JSON.stringify({ image_processor }));
+      const { status, err } = await heddle("convert", nested.at(), "--out", nested.at("out"));
+      expect([status, status === 0 ? "" : err]).toEqual([0, ""]);
+      expect(readdirSync(nested.at("out"))).toEqual(expect.arrayContaining(["processor_config.json"]));
+      expect(readdirSync(nested.at("out"))).not.toContain("preprocessor_config.json");
+    } finally {
+      nested.remove();
+    }
   });
 
   test.each<readonly [object, RegExp]>([

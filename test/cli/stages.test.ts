@@ -60,6 +60,23 @@ describe("inspect --pass", () => {
     );
   });
 
+  it("refuses a target of which nothing is shown", async () => {
+    expect((await heddle("inspect", file, "--target", "onnx", "--text")).err).toBe(
+      "UsageError: --target onnx needs --pass or --html, which show the stages of a target\n",
+    );
+  });
+
+  it.each([
+    ["resnet50", 'did you mean "resnet-50"?'],
+    ["LLaVA", 'did you mean "llava-1.5-7b" or "llava-1.5-13b"?'],
+    ["zzz", 'unknown model "zzz". Give'],
+  ])("tells a model named %s the nearest, and how to list the others", async (name, told) => {
+    const { err, status } = await heddle("inspect", name);
+    expect([status, err.length < 250]).toEqual([1, true]);
+    expect(err).toContain(told);
+    expect(err).toContain("the name of a bundled model: heddle models lists them.");
+  });
+
   it("writes a page of all stages", async () => {
     const page = folder.at("stages.html");
     expect((await heddle("inspect", file, "--target", "onnx", "--html", page)).status).toBe(0);

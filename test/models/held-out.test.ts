@@ -132,3 +132,54 @@ test.each([
   const { json } = written.find(({ model }) => model.name === name)!;
   await expect(modelOf({ ...json, ...changed })).rejects.toThrow(`"${Object.keys(changed)[0]!}"`);
 });
+
+const vicuna = {
+  ...{
+    model_type: "llama",
+    hidden_size: 4096,
+    num_hidden_layers: 32,
+    num_attention_heads: 32,
+    intermediate_size: 11008,
+  },
+  ...{ vocab_size: 32000, rms_norm_eps: 1e-5 },
+};
+const tower = { image_size: 448, patch_size: 14, hidden_size: 3200, num_hidden_layers: 45, num_attention_heads: 25 };
+const clipTower = { model_type: "clip_vision_model" };
+
+test.each([
+  ["vicuna-7b", 4096, vicuna],
+  ["llava-1.5-7b", 4096, { model_type: "llava", vision_config: clipTower, text_config: vicuna }],
+  [
+    "internvl_chat", // of sizes that no bundled model has
+    32768,
+    {
+      ...{ model_type: "internvl_chat", llm_config: vicuna, vision_config: { ...tower, intermediate_size: 12800 } },
+      template: "internlm2-chat",
+    },
+  ],
+])("%s has its checkpoint's limit on texts, and its name", async (name, usual, json) => {
+  const limitsOf = async (positions: object) => {
+    const text = { ...vicuna, ...positions };
+    const parts = {
+      ...json,
+      ...("text_config" in json && { text_config: text }),
+      ...("llm_config" in json && { llm_config: text }),
+    };
+    const model = await modelOf(json === vicuna ? text : parts);
+    const { generate, chat } = model.modes!;
+    const templates = typeof chat!.templates === "function" ? chat!.templates(model.config) : chat!.templates;
+    const limit = typeof generate!.limit === "function" ? generate!.limit(model.config) : generate!.limit;
+    return [model.name, limit, templates[0]!.limit];
+  };
+  expect(await limitsOf({ max_position_embeddings: 777 })).toEqual([name, 777, 777]);
+  expect(await limitsOf({})).toEqual([name, usual, usual]); // of the prompt format
+});
+
+test("a model that names its key heads reads a checkpoint without groups", async () => {
+  const text = { ...vicuna, num_key_value_heads: 32 };
+  for (const name of ["nous-hermes-2-yi-34b", "internlm2-20b"]) {
+    const { checkpoints, config } = bundledModels.find((m) => m.name === name)!;
+    const model_type = checkpoints!.config!.types.find((type) => name.startsWith(type)) ?? "llama";
+    expect(checkpoints!.config!.read({ ...text, model_type, bias: false }, config)).toMatchObject({ keyHeads: 32 });
+  }
+});

@@ -131,7 +131,11 @@ describe("checkpoints of LLaVA", () => {
       text_config: { model_type: "llama", max_position_embeddings: 4096, rms_norm_eps: 1e-5, vocab_size: 32064 },
     };
     const [small] = llavaModels;
-    const read = { ...small.config, text: { ...small.config.text, vocab: 32064 }, imageToken: 32000 };
+    const read = {
+      ...small.config,
+      text: { ...small.config.text, vocab: 32064, maxPositions: 4096 },
+      imageToken: 32000,
+    };
     expect(codec.read(hub, config)).toEqual(read);
     const original = {
       model_type: "llava_llama",

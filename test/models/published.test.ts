@@ -343,7 +343,10 @@ describe("config.json", () => {
   test("is refused where a chat is another", () => {
     expect(() => readChatConfig({ ...llava, mm_projector_type: "linear" })).toThrow(/"mm_projector_type" is "linear"/);
     expect(() => readChatConfig({ ...llava, mm_hidden_size: 1024 })).toThrow(/"mm_hidden_size" is 1024/);
-    expect(() => readChatConfig({ ...llava, mm_vision_select_layer: 3 })).toThrow(/expected -1 to -49/);
+    expect(readChatConfig({ ...llava, mm_vision_select_layer: 3 }).features).toBe(3 - 49); // counted from the first
+    expect(() => readChatConfig({ ...llava, mm_vision_select_layer: 49 })).toThrow(
+      /"mm_vision_select_layer" is 49; expected the index of one state of 48 blocks: 0 to 48, or -49 to -1/,
+    );
     expect(() => readPublishedConfig({ model_type: "constructor" })).toThrow(
       /"model_type" is "constructor"; expected one of/,
     );

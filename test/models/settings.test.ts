@@ -2,16 +2,22 @@
 import { describe, expect, it } from "vitest";
 import { countParameters, UsageError } from "../../compiler/index.ts";
 import {
+  type AnyTensor,
+  add,
+  axis,
   type Config,
   type ConfigValue,
   configure,
   constant,
   defineModel,
+  input,
   parseSettings,
   positive,
   trace,
+  zeros,
 } from "../../dsl/index.ts";
 import { bundledModels } from "../../models/index.ts";
+import { flattened } from "../../runtime/index.ts";
 
 const find = (name: string) => bundledModels.find((m) => m.name === name)!;
 const set = (name: string, ...settings: string[]): Config => configure(find(name), parseSettings(find(name), settings));
@@ -157,4 +163,26 @@ describe("a configuration by name", () => {
       "own.configs.tiny must be an object of the settings that differ, got the number 3",
     );
   });
+});
+
+it("that would build a model without end stops at the line that declares too many parameters", () => {
+  const one = axis("one", 1);
+  const model = defineModel({
+    ...{ name: "deep", summary: "a sum", config: { layers: 2 } },
+    build: (p, { layers }) => {
+      let y: AnyTensor = input("x", "f32", [one]);
+      for (let i = 0; i < layers; i++) y = add(y, p.parameter(`bias.${i}`, [one], zeros));
+      return { y };
+    },
+  });
+  expect(() => trace(model, { layers: 1e9 })).toThrow(/parameter "bias\.100000" is one more than the 100000/);
+});
+
+const depths = bundledModels.flatMap(({ name, config }) =>
+  Object.keys(flattened(config))
+    .filter((key) => key.split(".").at(-1) === "depth")
+    .map((key) => [name, key] as const),
+);
+it.each(depths)("of %s: %s is no thousand million", (name, key) => {
+  expect(refused(name, `${key}=1e9`)).toMatch(`${name}.${key} is 1000000000; expected an integer from`);
 });

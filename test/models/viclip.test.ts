@@ -10,7 +10,7 @@ import {
   viclipLoss,
   viclipRules,
 } from "../../models/index.ts";
-import { executors, runOnce } from "./executors.ts";
+import { allExecutors, runOnce } from "./executors.ts";
 import { joinedDifference, joinedWeights } from "./joined.ts";
 import { type Digest, difference, feedsOf, loadFixture, tensorOf, withGradients } from "./support.ts";
 
@@ -51,7 +51,7 @@ const config = {
   embed: facts.embed,
 } as ViclipConfig;
 
-test.each(executors)("clips, a picture, texts and every gradient are the same on $name", async (executor) => {
+test.each(allExecutors)("clips, a picture, texts and every gradient are the same on $name", async (executor) => {
   const p = rootParams();
   const { loss } = viclipLoss(p, config);
   const seen = clips(config.vision);
@@ -65,12 +65,14 @@ test.each(executors)("clips, a picture, texts and every gradient are the same on
     { name: "loss", node: loss },
   ]);
   const weights = await joinedWeights("viclip", graph, viclipRules);
-  const got = await runOnce(executor, withGradients(graph), feedsOf(fixture, graph), weights);
+  const learning = executor.name !== "webgpu"; // SwiftShader compiles the gradients' kernels for ten seconds
+  const got = await runOnce(executor, learning ? withGradients(graph) : graph, feedsOf(fixture, graph), weights);
   for (const name of ["clips", "text", "picture"])
     expect(difference(got[name]!.data, tensorOf(fixture, `expected/${name}`).data), name).toBeLessThan(
       executor.tolerance,
     );
   expect(difference(got.loss!.data, [facts.loss])).toBeLessThan(executor.tolerance);
+  if (!learning) return;
   const worst = await joinedDifference(got, facts.gradients, graph, viclipRules);
   expect(worst.difference, worst.name).toBeLessThan(10 * executor.tolerance);
 });

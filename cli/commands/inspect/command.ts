@@ -12,6 +12,9 @@ import { inspect } from "./figures.ts";
 import { inspectedJob, subject } from "./subject.ts";
 import { describe } from "./text.ts";
 
+/** The default of --target. Figures and kernels are always of this one. */
+const usualTarget = "webgpu";
+
 export async function inspectCommand(source: string, options: InspectOptions): Promise<number> {
   const given = { ...options, batch: options.batch ?? 1 };
   if (given.sweep.length > 0) {
@@ -28,6 +31,10 @@ export async function inspectCommand(source: string, options: InspectOptions): P
     );
   const stray = (["budget", "device"] as const).find((key) => asked[key] !== undefined);
   if (stray) throw new UsageError(`--${stray} needs --sweep, as in --sweep depth=32,48`);
+  const switches = readSwitches(process.env);
+  const traced = [switches.dump, switches.trace, switches.time].some((names) => names.length > 0);
+  if (asked.target !== usualTarget && asked.pass === undefined && asked.html === undefined && !traced)
+    throw new UsageError(`--target ${asked.target} needs --pass or --html, which show the stages of a target`);
   const begun = performance.now();
   const { graph, parts, step, args } = job ?? (await subject(source, asked));
   if (args.text) {
@@ -43,8 +50,7 @@ export async function inspectCommand(source: string, options: InspectOptions): P
     return await showKernels(graph, args, args.kernels === true ? "*" : args.kernels);
   }
   const sizes = sizesOf(graph, args);
-  const switches = readSwitches(process.env);
-  if ([switches.dump, switches.trace, switches.time].some((asked) => asked.length > 0)) {
+  if (traced) {
     const { lookInside } = await import("./switches.ts");
     lookInside(graph, sizes, args, switches);
   }

@@ -17,7 +17,7 @@ import {
   imageToken,
   visualTokenCount,
 } from "../chat.ts";
-import { internlmTemplate, templatesFrom, vicunaTemplate } from "../chat-templates.ts";
+import { internlmTemplate, limitedBy, templatesFrom, textLimit, vicunaTemplate } from "../chat-templates.ts";
 import {
   features,
   ofVision,
@@ -56,8 +56,12 @@ const chat = <C extends ChatConfig>(name: string, summary: string, config: C, st
       preprocessing,
       modes: {
         features,
-        chat: { begin: "prefill", step: "decode", templates: (c) => templatesFrom(templateOf(c.text)) },
-        generate: { step: "decode", limit: (c) => templateOf(c.text).limit },
+        chat: {
+          begin: "prefill",
+          step: "decode",
+          templates: (c) => limitedBy(c.text, templatesFrom(templateOf(c.text))),
+        },
+        generate: { step: "decode", limit: (c) => textLimit(c.text, templateOf(c.text)) },
       },
       build: (p, c) => {
         const a = textAxes(c.text);

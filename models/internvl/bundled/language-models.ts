@@ -1,7 +1,7 @@
 /** InternVL-Chat's language models, alone. */
 import { type ChatTemplate, defineModel, transpose } from "../../../dsl/index.ts";
 import { internlm7b, vicuna7b, vicuna13b } from "../chat.ts";
-import { internlmTemplate, templatesFrom, vicunaTemplate } from "../chat-templates.ts";
+import { internlmTemplate, limitedBy, templatesFrom, textLimit, vicunaTemplate } from "../chat-templates.ts";
 import { paper, stepSummary, textSummary } from "../common-records.ts";
 import { idsInput } from "../contrastive.ts";
 import { decodeStep, prefill } from "../decoding.ts";
@@ -9,6 +9,7 @@ import { familyCheckpoints } from "../inheritance.ts";
 import { onTexts } from "../language-stage.ts";
 import { languageHead, llama, type TextConfig, textAxes } from "../llama.ts";
 import { decoderMacs } from "../macs.ts";
+import { textSettings } from "../setting-rules.ts";
 import { wordCopies } from "../tied-words.ts";
 import { tiny } from "../tiny.ts";
 import { causalRules } from "../weights.ts";
@@ -20,11 +21,12 @@ const languageModel = (name: string, title: string, config: TextConfig, template
     summary: `${title}: next-token logits`,
     config,
     configs: { tiny: tiny.language },
+    rules: textSettings,
     checkpoints: { ...familyCheckpoints<TextConfig>(name, causalRules), copies: wordCopies },
     paper: paper((c) => decoderMacs(c, c.context, c.context)),
     modes: {
-      generate: { step: "decode", limit: template.limit },
-      chat: { step: "decode", templates: templatesFrom(template) },
+      generate: { step: "decode", limit: (c) => textLimit(c, template) },
+      chat: { step: "decode", templates: (c) => limitedBy(c, templatesFrom(template)) },
     },
     build: (p, c) => {
       const [a, ids] = [textAxes(c), idsInput(c)];

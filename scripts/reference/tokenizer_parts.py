@@ -1,17 +1,14 @@
 """How Hugging Face's tokenizers (the Rust library) splits, normalizes and decodes with each part of a tokenizer.json.
 
-python scripts/reference/tokenizers.py    writes test/fixtures/tokenizer-parts.json; needs tokenizers.
+python scripts/reference/tokenizer_parts.py    writes test/fixtures/tokenizer-parts.json; needs tokenizers.
 """
 
-import importlib
 import json
-import sys
 from pathlib import Path
 
-here = Path(__file__).resolve().parent
-sys.path = [path for path in sys.path if Path(path or ".").resolve() != here]  # this file has the package's name
-Tokenizer = importlib.import_module("tokenizers").Tokenizer
+from tokenizers import Tokenizer
 
+here = Path(__file__).resolve().parent
 texts = [
     "the-final--countdown",
     "Hello, world!!  It's 2026; café",
