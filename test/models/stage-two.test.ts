@@ -159,8 +159,9 @@ it("negatives of the batch cannot be found in a micro-batch, which says what to 
     optimizer: { rate: constantRate(0.1) },
     accumulate: 2,
   });
+  // The line is that of the first equal node of this process, which another test file may have made.
   expect(() => trainingStep(stage)).toThrow(
-    /a value of each sample is as long as the batch \(random at models\/internvl\/mined-negatives.ts.*or leave accumulate at 1$/,
+    /a value of each sample is as long as the batch \(random at models\/.*or leave accumulate at 1$/,
   );
 });
 
