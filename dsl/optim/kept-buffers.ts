@@ -64,7 +64,7 @@ const named = (kept: readonly Stored[]): string => kept.map((k) => `"${k.state}"
 
 const inParts = (stage: string, kept: readonly Stored[], divided: Divided): UsageError =>
   new UsageError(
-    `stage "${stage}" updates ${named(kept)} from whole parameters, of which a process has only a part with --shard ${divided}\n  hint: use --shard optimizer, or no --shard`,
+    `stage "${stage}" updates ${named(kept)} from whole parameters, of which a process has only a part where ${divided} are sharded (--shard)\n  hint: shard the optimizer state only, or nothing`,
   );
 
 /** Processes have different micro-batches. */

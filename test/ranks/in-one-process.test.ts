@@ -58,7 +58,7 @@ it.each([
   ["a center, accumulated", 'updates "center" with each micro-batch'],
   ["a center of a scaled mean, in parts of weights", 'updates "center" from whole parameters'],
   ["a teacher, in parts of gradients", 'updates "teacher.weight", "teacher.bias" from whole parameters'],
-  ["a teacher, in parts of weights", "a process has only a part with --shard weights"],
+  ["a teacher, in parts of weights", "has only a part where weights are sharded"],
 ])("%s is refused", async (name, message) => {
   const folder = await mkdtemp(join(root, "refused-"));
   const ranks = localRanks(2).map((r) => tell(name, 1, folder, referenceBackend(), r));
