@@ -60,6 +60,6 @@ export const settingsOfRun = async (
 ): Promise<Settings> => {
   const began = await readRunSettings(folder);
   if (began === undefined)
-    say(`${folder} has no run.json, and so no settings of the run: those of the job and of --set are used`);
+    say(`${folder} has no run.json, and so no settings of the run: those of the job and those given now are used`);
   return settingsFor(job, given, began, say).settings;
 };

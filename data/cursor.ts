@@ -78,7 +78,7 @@ export function filesAre(
   if (change === undefined) return true;
   if (onChange === "refuse")
     throw new FileError(
-      `the ${what} changed since the checkpoint was saved: ${change}\n  hint: restore the files, start a new run without --resume, or continue with the current files from the next epoch with --changed-data`,
+      `the ${what} changed since the checkpoint was saved: ${change}\n  hint: restore the files, start a new run (without --resume, or in another folder), or continue with the current files from the next epoch (--changed-data)`,
     );
   note(`the ${what} changed since the checkpoint was saved: ${change}; continuing with the current files`);
   return false;

@@ -112,7 +112,7 @@ function numbered(id: unknown, pattern: string | undefined): string {
     throw new FileError(`its image ${shown(id)} is not a string or number`);
   if (pattern !== undefined) return pattern.replace(/\{(\d*)\}/, (_, width) => String(id).padStart(Number(width), "0"));
   throw new UsageError(
-    `questions give image ids, such as ${shown(id)}, instead of file names: set the file name pattern with --image-name, such as COCO_val2014_{12}.jpg or {}.jpg`,
+    `questions give image ids, such as ${shown(id)}, instead of file names: give the pattern of file names (--image-name), such as COCO_val2014_{12}.jpg or {}.jpg`,
   );
 }
 

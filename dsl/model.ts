@@ -165,7 +165,7 @@ function configNamed({ name, configs = {} }: Configured, asked: string): Config 
   if (Object.hasOwn(configs, asked)) return configs[asked]!;
   const known = Object.keys(configs);
   const named = known.length > 0 ? `, or a configuration of ${name}: ${known.join(", ")}` : "";
-  throw new UsageError(`--set takes key=value${named}; got "${asked}"${didYouMean(asked, known)}`);
+  throw new UsageError(`a setting is key=value${named}; got "${asked}"${didYouMean(asked, known)}`);
 }
 
 /** All leaf settings with their paths. */
@@ -210,17 +210,17 @@ function readValue(old: ConfigValue, text: string, setting: string): ConfigValue
   if (typeof old === "string") return text;
   if (typeof old === "boolean") {
     if (text === "true" || text === "false") return text === "true";
-    throw new UsageError(`--set ${setting}: expected true or false`);
+    throw new UsageError(`the setting ${setting}: expected true or false`);
   }
   if (typeof old === "number") {
     const value = Number(text);
     if (text.trim() !== "" && Number.isFinite(value)) return value;
     const sides = /^\d+x\d+$/.test(text) ? "; it is one number, for both sides if it is a size of images" : "";
-    throw new UsageError(`--set ${setting}: expected a number, such as ${old}${sides}`);
+    throw new UsageError(`the setting ${setting}: expected a number, such as ${old}${sides}`);
   }
   try {
     return JSON.parse(text) as ConfigValue;
   } catch {
-    throw new UsageError(`--set ${setting}: expected a JSON value, such as [1,2]`);
+    throw new UsageError(`the setting ${setting}: expected a JSON value, such as [1,2]`);
   }
 }

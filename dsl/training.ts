@@ -9,7 +9,6 @@ import {
   type Precision,
   type TensorType,
   topological,
-  UsageError,
 } from "../compiler/index.ts";
 import { checkedEma } from "./ema.ts";
 import { type FrozenWeights, frozenDtype, withFrozen } from "./frozen.ts";
@@ -30,6 +29,7 @@ import { numbered, type Placed, placeArenas, type TrainingArena } from "./optim/
 import { apartFromArenas, type InArenas, inArenas, oneBatch, type Traced } from "./optim/batch-gradient.ts";
 import { describeOptimizer } from "./optim/describe.ts";
 import { cachedAccumulation, type OwnPart } from "./optim/gradient-cache.ts";
+import { keptWhen, requireWhole, withMicroBatches } from "./optim/kept-buffers.ts";
 import { type LossScale, lossScaleOf, scaledLoss } from "./optim/loss-scale.ts";
 import { rangesOf, ruleOf, settingsByName } from "./optim/settings.ts";
 import { type Divided, type PlacedShard, rawNorm, type ShardRange, shardGradient, shardOf } from "./optim/shard.ts";
@@ -203,23 +203,25 @@ function batchGraphs(
   shards: Shards | undefined,
 ): BatchGraphs {
   const { name } = stage;
-  const told = [...Object.values(traced.figures), ...traced.kept.map((k) => k.node)];
+  const [atEnd, withEach] = keptWhen(name, traced.kept, isOneBatch, parts);
+  const told = [...Object.values(traced.figures), ...withEach.map((k) => k.node)];
   const { count, cut, isAlike } = accumulateOf(stage, told[0]!, told, {
     isWeighed: weight !== undefined,
     isApart: traced.apart === true,
     isOneEach: parts !== undefined && isOneBatch,
+    ...(parts && isOneBatch && withEach.length > 0 && { gathered: withEach.map((k) => k.state) }),
   });
+  const ended = arenas.viewed(atEnd.map((k) => k.node)).map((node, i): Stored => ({ ...atEnd[i]!, node }));
   const accumulation = ({ sums, cleared }: Accumulation, { figures, stored }: StepUpdate) => ({
     count,
-    update: graphOf(name, figures, [...stored, ...cleared], `${name}-update`),
+    update: graphOf(name, figures, [...stored, ...ended, ...cleared], `${name}-update`),
     sums,
   });
   const sharded = (sums: Accumulation["sums"], given: readonly GivenGradient[]): Pick<SharedState, "shard"> =>
     shards ? { shard: shards.state(sums, given) } : {};
   if (cut) {
-    const once = traced.kept.find((k) => k.oncePerStep);
-    if (once) throw notBesideCache(name, once);
-    const made = cachedAccumulation(cut, count, traced, arenas, parts, shards?.part);
+    const made = cachedAccumulation(cut, count, { ...traced, kept: withEach }, arenas, parts, shards?.part);
+    requireWhole(name, made.kept, parts?.divided);
     const middle = graphOf(name, outputsOf(made.givenByMiddle), made.middle, `${name}-middle`);
     const cached = {
       features: graphOf(name, [], made.features, `${name}-features`),
@@ -230,26 +232,28 @@ function batchGraphs(
       graphs: (update) => ({
         graph: graphOf(name, outputsOf(made.given), made.added),
         accumulation: {
-          ...accumulation(made, update),
+          ...accumulation(made, { ...update, stored: [...update.stored, ...made.kept] }),
           cached,
           ...(parts && { shared: { ...made.shared, ...sharded(made.sums, [...made.given, ...made.givenByMiddle]) } }),
         },
       }),
     };
   }
-  if (parts && traced.kept.length > 0) throw keptInParts(name, traced.kept);
-  const { kept, ...batch } = oneBatch(traced, arenas, weight);
+  if (parts && withEach.length > 0) throw withMicroBatches(name, withEach);
+  const { kept, ...batch } = oneBatch({ ...traced, kept: withEach }, arenas, weight);
   const weighedBy = (isAlike ? undefined : batch.weight) ?? (parts?.uneven ? sampleCount(told[0]!) : undefined);
   if (count === 1)
-    return { whole: batch, graphs: ({ figures, stored }) => ({ graph: graphOf(name, figures, [...stored, ...kept]) }) };
+    return {
+      whole: batch,
+      graphs: ({ figures, stored }) => ({ graph: graphOf(name, figures, [...stored, ...ended, ...kept]) }),
+    };
   const made = accumulated(batch, arenas.axes, count, weighedBy, shards?.part);
-  const [atEnd, withEach] = [kept.filter((k) => k.oncePerStep), kept.filter((k) => !k.oncePerStep)];
   return {
     whole: made.whole,
     graphs: (update) => ({
-      graph: graphOf(name, outputsOf(made.given), [...made.added, ...withEach]),
+      graph: graphOf(name, outputsOf(made.given), [...made.added, ...kept]),
       accumulation: {
-        ...accumulation(made, { ...update, stored: [...update.stored, ...atEnd] }),
+        ...accumulation(made, update),
         ...(parts && {
           shared: { added: made.sums.map((s) => s.name), gathered: [], ...sharded(made.sums, made.given) },
         }),
@@ -289,16 +293,6 @@ function shardsOf(
     }),
   };
 }
-
-const keptInParts = (stage: string, kept: readonly Stored[]): UsageError =>
-  new UsageError(
-    `stage "${stage}" keeps ${kept.map((k) => `"${k.state}"`).join(", ")} of each batch, which would differ between processes: train this stage with one process`,
-  );
-
-const notBesideCache = (stage: string, kept: Stored): UsageError =>
-  new UsageError(
-    `stage "${stage}": with \`accumulate\`, a loss that compares samples cannot be combined with "${kept.state}", which follows parameters: train it with accumulate 1`,
-  );
 
 const outputsOf = (given: readonly GivenGradient[]) => given.map((g) => [g.output, g.node] as const);
 

@@ -106,6 +106,7 @@ export { sectionsPage } from "./report/page.ts";
 export { writeRunReport } from "./report/run-report.ts";
 export type { Card, Cell, Chart, Fact, Mark, Picture, Remark, Section, Text, Words } from "./report/section.ts";
 export { percent } from "./report/sections-html.ts";
+export { beginAnew } from "./resume-hints.ts";
 export { writeFinite } from "./safetensors/finite.ts";
 export type { StoredTensor } from "./safetensors/header.ts";
 export {

@@ -25,6 +25,7 @@ import { bytes, digits, json, table } from "../output.ts";
 import { configJson, ownConfigOf } from "../own-config.ts";
 import { layoutsOf, openParameters, type ParameterSource } from "../parameters.ts";
 import { preprocessorConfig, preprocessorFile, storedPreprocessor } from "../preprocessor-config.ts";
+import { requireReadBack } from "../read-back.ts";
 
 export interface ConvertArguments {
   /** A path, or "random"; default the model's own if it is a checkpoint's folder. */
@@ -56,6 +57,7 @@ export async function convertCommand(source: string, args: ConvertArguments): Pr
     );
   const whole = await withOtherFields(model, config, configOf(source, model, config), from);
   const written = await withClassNames(model, whole, from);
+  if (model && config) requireReadBack(model, config, written);
   if (!written) say(`${name} is a graph without settings, so no config.json is written`);
   const weights = await openParameters(graph, model, from, args.seed, undefined, added);
   try {

@@ -18,6 +18,7 @@ import { defineJob, type JobFile, type Settings, type TrainingJob } from "../../
 import { isFolder } from "../checkpoint.ts";
 import { imageSides, sizesOfSides } from "../image-sides.ts";
 import { flattened, nested } from "../own-config.ts";
+import { requireReadBack } from "../read-back.ts";
 import { recipeNamed } from "../stage-step.ts";
 import { feedStage } from "./feeding.ts";
 import { keepPreprocessor, preprocessorBeside, seenBy } from "./images.ts";
@@ -145,6 +146,7 @@ async function build(
     graphSymbols(step.graph).filter((s) => !Object.hasOwn(sizes, s)),
     stage,
   );
+  requireReadBack(model, made.config, model.checkpoints?.config?.write(made.config));
   const judged = settings.validate === "" ? undefined : stageValidation(made, chosen, settings);
   const seen = seenBy(model, made, String(settings.preprocessor ?? "")); // runs of older versions have none
   const feeding = await feedStage(seen.recipe, settings, rows, text, onChange);

@@ -57,7 +57,7 @@ export function renderer(
   let failure: Error | undefined;
   const fail = (why: string) => {
     failure ??= new DecodingError(
-      `an image decoding thread ended: ${why}; saved checkpoints are kept, and --resume continues from there`,
+      `an image decoding thread ended: ${why}; saved checkpoints are kept, and a run that is resumed (--resume) continues from there`,
     );
     for (const { reject } of waiting.values()) reject(failure);
     waiting.clear();

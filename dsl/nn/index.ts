@@ -18,4 +18,5 @@ export * from "./norm.ts";
 export * from "./positions.ts";
 export * from "./residual.ts";
 export * from "./resize.ts";
+export * from "./roll.ts";
 export * from "./rotary.ts";

@@ -136,6 +136,11 @@ interface LossFacts {
   readonly isApart: boolean;
   /** Whether a batch is divided among processes of which each computes one micro-batch. */
   readonly isOneEach: boolean;
+  /**
+   * Buffers that the processes of a step update from all of its samples: the values of samples are then gathered,
+   * whether or not the loss compares them.
+   */
+  readonly gathered?: readonly string[];
 }
 
 /**
@@ -146,12 +151,14 @@ export function accumulateOf(
   { name, accumulate = 1 }: { readonly name: string; readonly accumulate?: number },
   loss: Node,
   told: readonly Node[],
-  { isWeighed, isApart, isOneEach }: LossFacts,
+  { isWeighed, isApart, isOneEach, gathered = [] }: LossFacts,
 ): Accumulate {
   if (!Number.isSafeInteger(accumulate) || accumulate < 1)
     throw new UsageError(`stage "${name}": accumulate must be a positive integer, got ${accumulate}`);
   if (accumulate === 1) return { count: 1 };
   const found = noSampleMean(loss, samples);
+  if (gathered.length > 0 && (!found || found.why === "weighs" || found.why === "sums"))
+    return gatheredFor(name, accumulate, told, gathered);
   if (!found) return { count: accumulate, isAlike: true };
   const refused = (reason: string) =>
     new UsageError(`stage "${name}": accumulate is ${accumulate}, but its loss ${reason}`);
@@ -176,6 +183,15 @@ export function accumulateOf(
     sums: `is a sum over samples (${place}) that is not divided by their number: use the mean`,
   };
   throw refused(reasons[found.why]);
+}
+
+/** The cut of a loss that compares no samples, where buffers are updated from those of all processes. */
+function gatheredFor(stage: string, count: number, told: readonly Node[], gathered: readonly string[]): Accumulate {
+  const cut = sampleCut(told, samples, true);
+  if ("features" in cut) return { count, cut };
+  throw new UsageError(
+    `stage "${stage}" updates ${gathered.map((b) => `"${b}"`).join(", ")} from the samples of all processes, and ${uncut(cut).replace(/(, or|\.) leave accumulate at 1$/i, "")}\n  hint: train it with one process`,
+  );
 }
 
 const placeOf = (node: Node): string => `${node.op} at ${printLocation(locationOf(node.birth))}`;

@@ -50,6 +50,11 @@ export interface CachedAccumulation extends Accumulation {
   readonly features: readonly Stored[];
   /** From all features: the metrics, the cotangent of each feature, and the gradients past the cut. */
   readonly middle: readonly Stored[];
+  /**
+   * Buffers, from all features: for the update, since the micro-batches after `middle` compute their features again,
+   * which may read them.
+   */
+  readonly kept: readonly Stored[];
   /** Gradients past the cut that `middle` outputs. */
   readonly givenByMiddle: readonly GivenGradient[];
   readonly shared: SharedState;
@@ -90,7 +95,6 @@ export function cachedAccumulation(
     middle: [
       ...sums.map((s) => ({ output: s.output, state: s.name, node: s.next })),
       ...learned.map(({ cotangent: c }, i) => ({ output: c.output, state: c.state, node: past.cotangents[i]! })),
-      ...past.kept,
       { ...counter, node: constant(0, "i32") },
     ],
     added: [
@@ -102,6 +106,7 @@ export function cachedAccumulation(
       figures: Object.fromEntries(figures),
       ...(part && { norm: part.norm }),
     },
+    kept: past.kept,
     cleared: [{ ...counter, output: "cleared.samples_done", node: constant(0, "i32") }],
     sums: [
       ...sums.map(({ name, before }) => ({ name, type: before.type })),

@@ -50,8 +50,7 @@ export function shardOf(
   divided?: Divided,
 ): PlacedShard | undefined {
   const { arena, before } = placed;
-  if (arena.average)
-    throw new UsageError("ema cannot be combined with --shard: leave ema out, or train without --shard");
+  if (arena.average) throw new UsageError("ema cannot be combined with sharded state (--shard): leave one of them out");
   const layout = layoutWithin(arena.layout, range);
   if (layout.size === 0) return undefined;
   const along = axis("arena", layout.size) as Axis<"arena">;
@@ -71,7 +70,7 @@ export function shardOf(
     gradient: held(numbered(shardGradient, i)),
     wholeParameters: () => {
       throw new UsageError(
-        `the rule "${rule}" needs sums over whole parameters and cannot be combined with --shard: train without --shard`,
+        `the rule "${rule}" needs sums over whole parameters and cannot be combined with sharded state (--shard): leave one of them out`,
       );
     },
   };

@@ -41,7 +41,7 @@ export function towerFeatures(p: Params, c: SeenPictures): AnyTensor {
   const { vision, visionWidth, places, frames } = c;
   if (vision.depth === 0)
     throw new UsageError(
-      "vision.depth is 0, so the model takes image features: to take images, set a vision tower, as in --set clip",
+      "vision.depth is 0, so the model takes image features: to take images, set a vision tower, such as the configuration clip (--set clip)",
     );
   const patches = gridOf(vision) ** 2;
   const differs = [

@@ -342,6 +342,6 @@ function classOf(value: number, fromOne: boolean, classes: number): number {
   const number = fromOne && value !== noClass ? (value + noClass) % (noClass + 1) : value; // 0 becomes 255
   if (number < classes || number === noClass) return number;
   throw new UsageError(
-    `a mask has the class ${value}, but the model has ${classes} classes${fromOne ? " from 1 on" : ""}: change "classes" or fromOne with --set`,
+    `a mask has the class ${value}, but the model has ${classes} classes${fromOne ? " from 1 on" : ""}: change the setting classes or fromOne`,
   );
 }

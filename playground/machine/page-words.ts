@@ -3,7 +3,7 @@
  * which users of the page do not see.
  */
 import { FileError, HeddleError, OutOfMemoryError, UsageError } from "../../api/browser.ts";
-import { FolderInUseError } from "../../runtime/index.ts";
+import { beginAnew, FolderInUseError } from "../../runtime/index.ts";
 
 /** What the worker was asked for: to open a file, or anything else. */
 export type Asked = "openFile" | "run";
@@ -19,6 +19,8 @@ export function inPageWords(error: unknown, asked: Asked = "run"): unknown {
       'the browser gives this page no more storage; files that were saved before are intact\n  hint: "Start over" removes the files of earlier runs; or free some disk space',
       { cause: error },
     );
+  if (error instanceof HeddleError)
+    error.message = error.message.replace(beginAnew, 'begin a new run with "Start over"');
   if (error instanceof HeddleError && option.test(error.message)) error.message = withoutOptions(error, asked);
   return error;
 }
@@ -36,7 +38,7 @@ function withoutOptions(error: HeddleError, asked: Asked): string {
     if (start !== "" && asked === "openFile" && option.test(text)) return [];
     const kept = text
       .split("; ")
-      .map((clause) => clause.replace(phrase, ""))
+      .map((clause) => (error instanceof OutOfMemoryError ? clause : clause.replace(phrase, "")))
       .filter((clause) => !option.test(clause));
     return kept.length === 0 ? [] : [start + kept.join("; ")];
   });

@@ -2,6 +2,7 @@
 import type { Socket } from "node:net";
 import { hostname } from "node:os";
 import { createInterface } from "node:readline";
+import { goOn } from "../resume-hints.ts";
 import type { MissingRanks, StartedRank } from "./node-starting-ranks.ts";
 
 /** `lost` is sent to ranks, everything else by them. */
@@ -58,8 +59,7 @@ function parsed(text: string): Line | undefined {
   }
 }
 
-export const ended = (name: string): string =>
-  `${name} ended unexpectedly, so all ranks stop: continue from the newest checkpoint with --resume`;
+export const ended = (name: string): string => `${name} ended unexpectedly, so all ranks stop: ${goOn}`;
 
 export const endedAtStart = (names: readonly string[]): string =>
   `${names.join(", ")} ended before the ranks were connected, so all ranks stop`;

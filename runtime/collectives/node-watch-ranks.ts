@@ -10,6 +10,7 @@ import { extname } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { UsageError } from "../../compiler/index.ts";
+import { goOn } from "../resume-hints.ts";
 import { agreements } from "./agreements.ts";
 import type { Collectives } from "./collectives.ts";
 import { differences, type Facts, RanksDifferError } from "./differences.ts";
@@ -57,7 +58,7 @@ export async function watchRanks(
   listen(socket, (line) => {
     if ("lost" in line) over();
   });
-  const gone = "the process that watches the ranks has ended, so all ranks stop: continue with --resume";
+  const gone = `the process that watches the ranks has ended, so all ranks stop: ${goOn}`;
   socket.on("close", () => over(rank === 0 ? gone : undefined));
   send(socket, { hello: { rank, token: place.token } });
   return {

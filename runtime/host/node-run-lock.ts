@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { explainingFaults } from "../file-errors.ts";
 import { errorCode } from "../file-system.ts";
+import { beginAnew } from "../resume-hints.ts";
 import type { RunLock } from "./host.ts";
 import { FolderInUseError } from "./in-use.ts";
 
@@ -124,7 +125,7 @@ function inUse(folder: string, { path, pid, host, since }: Holder & { readonly s
   const when = since.toISOString().replace("T", " ").slice(0, 19);
   const [where, hint] =
     host === thisHost
-      ? [`this machine (${host})`, `wait until it ends, end it with kill ${pid}, or start a new run without --resume`]
+      ? [`this machine (${host})`, `wait until it ends, end it with kill ${pid}, or ${beginAnew}`]
       : [`the machine ${host}`, `wait until it ends; if it is no longer running, remove ${path}`];
   return new FolderInUseError(
     `${folder} is in use: process ${pid} on ${where} has held it since ${when} UTC\n  hint: ${hint}`,

@@ -3,6 +3,7 @@ import { basename, dirname, isAbsolute, join, relative, sep } from "#host";
 import { explainingFaults, fileError, quoted } from "../file-errors.ts";
 import type { FileSystem } from "../file-system.ts";
 import { infoOf, readWhole } from "../files.ts";
+import { goOn } from "../resume-hints.ts";
 import { copyAgain, longestHeader, parseJsonFile } from "./header.ts";
 import { refuseOtherKinds } from "./other-kinds.ts";
 
@@ -34,8 +35,7 @@ export async function locateWeights(fs: FileSystem, path: string): Promise<strin
 function hintFromNames(names: readonly string[]): string {
   const others = names.filter((name) => name.endsWith(".safetensors"));
   if (others.length > 0) return `name the file to use: ${others.slice(0, 5).map(quoted).join(", ")}`;
-  if (names.includes("checkpoints"))
-    return "a run writes its weights when it finishes: continue it with heddle train ... --resume";
+  if (names.includes("checkpoints")) return `a run writes its weights when it finishes: ${goOn}`;
   const pickle = names.find((name) => /\.(bin|pt|pth|ckpt)$/.test(name));
   if (pickle === undefined) return "check the path";
   return `${quoted(pickle)} looks like a PyTorch file; convert it in Python with safetensors.torch.save_file`;

@@ -4,6 +4,7 @@ import { UsageError } from "../../compiler/index.ts";
 import { isRecord } from "../cached-file.ts";
 import { fileError } from "../file-errors.ts";
 import { readText, writeFileAtomically } from "../files.ts";
+import { beginAnew } from "../resume-hints.ts";
 import type { FinishedStage } from "./job.ts";
 import { readLosses } from "./losses.ts";
 import { metricsFile } from "./run-folder.ts";
@@ -34,7 +35,7 @@ export async function readFinished(folder: string, name: string, steps: number):
     );
   if (kept.steps !== steps)
     throw new UsageError(
-      `stage "${name}" finished with ${kept.steps} steps and would now have ${steps}, but later stages started from its weights\n  hint: resume with its original number of steps, or start a new run without --resume`,
+      `stage "${name}" finished with ${kept.steps} steps and would now have ${steps}, but later stages started from its weights\n  hint: resume with its original number of steps, or ${beginAnew}`,
     );
   return { ...kept, folder, losses: await readLosses(metricsFile(folder)) };
 }

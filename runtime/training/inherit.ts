@@ -5,6 +5,7 @@ import type { CheckpointPlace, FittedTensor } from "../../dsl/index.ts";
 import { fromPlaces, isWhole } from "../checkpoint-places.ts";
 import { quoted } from "../file-errors.ts";
 import { collapseNames } from "../name-patterns.ts";
+import { goOn } from "../resume-hints.ts";
 import { describeShape } from "../safetensors/header.ts";
 import { openSafetensors, type SafetensorsReader } from "../safetensors/reader.ts";
 import { ownLayout, permute, requireFinite } from "../weights.ts";
@@ -128,7 +129,7 @@ function requireMerged({ path, tensors }: SafetensorsReader): void {
   const updates = [...tensors.keys()].filter((name) => updateName.test(name));
   if (updates.length === 0) return;
   throw new FileError(
-    `${path} holds ${counted(updates.length)} of low-rank updates, such as "${updates[0]}", separate from their base weights: continue that run with --resume, or use the model.safetensors that it wrote to its folder when it finished, in which they are merged`,
+    `${path} holds ${counted(updates.length)} of low-rank updates, such as "${updates[0]}", separate from their base weights: ${goOn} and let it finish, or use the model.safetensors that it wrote to its folder when it finished, in which they are merged`,
   );
 }
 

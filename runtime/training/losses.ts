@@ -2,6 +2,7 @@
 import { isRecord } from "../cached-file.ts";
 import { fileError } from "../file-errors.ts";
 import { readText } from "../files.ts";
+import { beginAnew } from "../resume-hints.ts";
 
 /** The loss of a step. */
 export interface LossPoint {
@@ -12,12 +13,12 @@ export interface LossPoint {
 /** Throws FileError for a line that is not a record of a step. A skipped step may lack a loss. */
 export async function readLosses(path: string): Promise<LossPoint[]> {
   const text = await readText(path);
-  if (text === undefined) throw fileError(path, "it no longer exists", "start a new run without --resume");
+  if (text === undefined) throw fileError(path, "it no longer exists", beginAnew);
   return text.split("\n").flatMap((line, i) => {
     if (line === "") return [];
     const point = parsed(line);
     if (point) return point.loss === undefined ? [] : [point as LossPoint];
-    const hint = "fix the line, or start a new run without --resume";
+    const hint = `fix the line, or ${beginAnew}`;
     throw fileError(path, `line ${i + 1} is not a record of a step and its loss`, hint);
   });
 }

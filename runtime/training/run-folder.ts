@@ -4,6 +4,7 @@ import { UsageError } from "../../compiler/index.ts";
 import { removeLeftovers } from "../checkpoint/folders.ts";
 import { fileError, quoted } from "../file-errors.ts";
 import { isThere, removeTemporaries } from "../files.ts";
+import { beginAnew } from "../resume-hints.ts";
 
 export const metricsFile = (folder: string): string => join(folder, "metrics.jsonl");
 export const checkpointsFolder = (folder: string): string => join(folder, "checkpoints");
@@ -37,7 +38,7 @@ export async function newestRunFolder(root: string, name: string): Promise<strin
     return match ? [{ folder: join(root, f), number: Number(match[1] ?? 1) }] : [];
   });
   for (const { folder } of numbers.sort((a, b) => b.number - a.number)) if (await isRunFolder(folder)) return folder;
-  throw fileError(join(root, name), "there is no run to resume", "start a new run without --resume");
+  throw fileError(join(root, name), "there is no run to resume", beginAnew);
 }
 
 /** Removes partial files that killed processes left in a run's folder. Requires the folder's lock. */

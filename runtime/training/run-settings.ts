@@ -5,6 +5,7 @@ import { isRecord } from "../cached-file.ts";
 import type { Json } from "../checkpoint/state-file.ts";
 import { fileError } from "../file-errors.ts";
 import { readText, writeFileAtomically } from "../files.ts";
+import { beginAnew } from "../resume-hints.ts";
 import type { JobFile, Setting } from "./job.ts";
 
 export type Settings = Readonly<Record<string, Setting>>;
@@ -26,7 +27,7 @@ export async function readRunSettings(folder: string): Promise<Settings | undefi
   } catch {
     // reported below
   }
-  throw fileError(path, "it does not contain the settings of a run", "remove it, and give all settings with --set");
+  throw fileError(path, "it does not contain the settings of a run", "remove it, and give all settings again");
 }
 
 const isSetting = (value: unknown): boolean => ["number", "string", "boolean"].includes(typeof value);
@@ -55,7 +56,7 @@ export function resumedSettings(
   const refused = changed.filter((key) => !mayChange.includes(key));
   if (refused.length > 0)
     throw new UsageError(
-      `the run to resume has other settings: ${refused.map(told).join("; ")}\n  hint: resume it without these changes, or start a new run without --resume; ${
+      `the run to resume has other settings: ${refused.map(told).join("; ")}\n  hint: resume it without these changes, or ${beginAnew}; ${
         mayChange.length > 0
           ? `these settings may change: ${mayChange.join(", ")}`
           : "no setting of this job may change"

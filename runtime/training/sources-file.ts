@@ -30,7 +30,7 @@ export async function readSources(folder: string): Promise<readonly RunSource[]>
   } catch {
     // reported below
   }
-  throw fileError(path, "it is not a list of sources", "give the sources with --from");
+  throw fileError(path, "it is not a list of sources", "name the weights that the run started from again (--from)");
 }
 
 /**
@@ -40,9 +40,10 @@ export async function readSources(folder: string): Promise<readonly RunSource[]>
 export function requireSameSources(began: readonly RunSource[], now: readonly InheritedFrom[]): void {
   const other = began.find((source, i) => now[i]?.fingerprint !== source.fingerprint);
   if (!other && began.length === now.length) return;
-  if (began.length === 0) throw new UsageError("the run started from its initializers alone: resume it without --from");
+  if (began.length === 0)
+    throw new UsageError("the run started from its initializers alone: resume it without other weights (--from)");
   const which = other ? `"${other.path}"` : `${began.length} sources`;
   throw new UsageError(
-    `the run started from ${which}, but the weights given now differ: give the original weights with --from`,
+    `the run started from ${which}, but the weights given now differ: resume with the original weights (--from)`,
   );
 }

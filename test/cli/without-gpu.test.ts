@@ -25,7 +25,7 @@ vi.mock("../../backends/webgpu/runtime/node-instance.ts", () => ({
   systemBackend: () => "vulkan",
   createInstance: async () => {
     throw new UnsupportedError(
-      "Dawn does not load on this machine: no such package\n  hint: use --device cpu elsewhere",
+      "Dawn does not load on this machine: no such package\n  hint: use the device cpu elsewhere (--device cpu)",
     );
   },
 }));

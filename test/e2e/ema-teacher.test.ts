@@ -136,6 +136,10 @@ describe("mistakes", () => {
       return [];
     };
     expect(loss(teacher(1))).toThrow("the decay of emaTeacher must be at least 0 and below 1");
+    const once = { oncePerStep: true };
+    expect(loss((p) => [h.buffer(p, "kept", [batch, feature], h.zeros).update(rows(), once)])).toThrow(
+      /the update of "kept" has oncePerStep, but reads the input "x" \(.*ema-teacher\.test\.ts/,
+    );
     expect(
       loss((p) => {
         h.emaTeacher(p, p, { decay: 0.9, updates: [] });

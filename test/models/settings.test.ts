@@ -77,7 +77,7 @@ describe("a value", () => {
     [
       "internvit-6b",
       "image=28x56",
-      "--set image=28x56: expected a number, such as 224; it is one number, for both sides",
+      "the setting image=28x56: expected a number, such as 224; it is one number, for both sides",
     ],
     ["internvit-6b", "positions=225", "positions 225 is not divisible by the patch size, 14"],
     ["internvit-6b", "dropPath=2", "internvit-6b.dropPath is 2; expected a number in [0, 1)"],
@@ -148,10 +148,10 @@ describe("a configuration by name", () => {
     const read = (...settings: string[]) => configure(own, parseSettings(own as never, settings) as never);
     expect(read("tiny", "width=6")).toEqual({ depth: 1, inner: { width: 6, heads: 2 } });
     expect(() => read("tinny")).toThrow(
-      'takes key=value, or a configuration of own: tiny; got "tinny"; did you mean "tiny"?',
+      'a setting is key=value, or a configuration of own: tiny; got "tinny"; did you mean "tiny"?',
     );
     expect(() => parseSettings({ name: "bare", config: { depth: 4 } }, ["tiny"])).toThrow(
-      '--set takes key=value; got "tiny"',
+      'a setting is key=value; got "tiny"',
     );
   });
 

@@ -15,7 +15,7 @@ import { lineFrom, linesByName } from "../../playground/machine/kernel-lines.ts"
 import { readOpened } from "../../playground/machine/opened-weights.ts";
 import { inPageWords } from "../../playground/machine/page-words.ts";
 import { requireTokens } from "../../playground/machine/towers.ts";
-import { FolderInUseError } from "../../runtime/index.ts";
+import { beginAnew, FolderInUseError } from "../../runtime/index.ts";
 
 const [batch, token, embed] = [h.axis("batch", "batch"), h.axis("token", 4), h.axis("embed", 8)];
 const channel = h.axis("channel", 3);
@@ -119,9 +119,9 @@ describe("faults of a run in the page's words", () => {
 
   test("without options of the command line", () => {
     const worded = (error: Error, asked?: "openFile") => (inPageWords(error, asked) as Error).message;
-    const symbols = `node "y" (Conv): a side is h, which 2 may not divide: set h and w when importing, as in --size h=640, or --set h=640 for a command that takes the file itself; use --size w=h if they are equal; or leave it open, as in h=32*n`;
+    const symbols = `node "y" (Conv): a side is h, which 2 may not divide: set h and w when importing, as in h=640 (--size h=640, or --set h=640 for a command that takes the file itself, or sizes: { h: 640 } in a program); or w=h if they are equal; or leave it open, as in h=32*n`;
     expect(worded(new h.UnsupportedError(symbols), "openFile")).toMatch(
-      /which 2 may not divide: set h and w when importing; or leave it open, as in h=32\*n\n {2}hint: this page opens whole/,
+      /which 2 may not divide: set h and w when importing, as in h=640; or w=h if they are equal; or leave it open, as in h=32\*n\n {2}hint: this page opens whole/,
     );
     const missing =
       "cannot import 1 operator:\n  Foo: a\n  hint: name its last values as outputs (--outputs, or outputs)";
@@ -129,14 +129,18 @@ describe("faults of a run in the page's words", () => {
       /^cannot import 1 operator:\n {2}Foo: a\n {2}hint: this/,
     );
     const full = (hint: string) => new h.OutOfMemoryError(`no memory\n  hint: ${hint}`, new Map());
-    expect(worded(full("--offload leaves more"))).toBe(
+    expect(worded(full("offloading (--offload) leaves more"))).toBe(
       "no memory\n  hint: a smaller batch or a smaller model needs less memory",
     );
-    expect(worded(full("--dtype f16 halves it, --offload streams it; a smaller model needs less"))).toBe(
-      "no memory\n  hint: a smaller model needs less",
-    );
-    const gone = new h.FileError("a: there is no run\n  hint: start a new run without --resume");
-    expect(worded(gone)).toBe('a: there is no run\n  hint: "Start over" begins a new run');
+    expect(
+      worded(
+        full(
+          "weights in f16 (--dtype f16) take half, and offloading (--offload) streams them; a smaller model needs less",
+        ),
+      ),
+    ).toBe("no memory\n  hint: a smaller model needs less");
+    const gone = new h.FileError(`a: there is no run\n  hint: ${beginAnew}`);
+    expect(worded(gone)).toBe('a: there is no run\n  hint: begin a new run with "Start over"');
     expect(worded(new h.DeviceLostError("gpu", "reset"))).toMatch(/continues from its newest checkpoint$/);
     expect(worded(new h.UsageError("a--b is not a - b"))).toBe("a--b is not a - b");
   });

@@ -7,7 +7,8 @@ import { referenceBackend } from "../../backends/reference/index.ts";
 import { localRanks } from "../support/local-ranks.ts";
 import { type Told, tell } from "./shared-cases.ts";
 
-const steps = 2;
+/** A teacher differs from its student in the second step, and its gradient in the third. */
+const stepsOf = (name: string) => (name.includes("teacher") ? 3 : 2);
 let root: string;
 beforeAll(async () => {
   root = await mkdtemp(join(tmpdir(), "heddle-local-ranks-"));
@@ -16,6 +17,11 @@ afterAll(async () => await rm(root, { recursive: true }));
 
 const names = [
   "mined from the whole batch",
+  "a teacher, accumulated",
+  "a teacher, in parts of momentum",
+  "a teacher and a center",
+  "a center, in parts of weights",
+  "a teacher and a queue, accumulated",
   "mined, in parts of weights",
   "contrastive, uneven and accumulated",
   "contrastive, uneven, in parts of weights",
@@ -25,16 +31,37 @@ const names = [
 describe.each(names)("%s", (name) => {
   let want: Told;
   beforeAll(async () => {
-    want = await tell(name, steps, await mkdtemp(join(root, "one-")), referenceBackend());
+    want = await tell(name, stepsOf(name), await mkdtemp(join(root, "one-")), referenceBackend());
   });
 
   it.each([3, 4])("of %i ranks", async (size) => {
     const folder = await mkdtemp(join(root, "ranks-"));
-    const ranks = localRanks(size).map((r) => tell(name, steps, folder, referenceBackend(), r));
+    const ranks = localRanks(size).map((r) => tell(name, stepsOf(name), folder, referenceBackend(), r));
     const got = (await Promise.all(ranks))[0]!;
     const off = Math.hypot(...got.first.map((x, i) => x - want.first[i]!));
     expect(off / Math.hypot(...want.first)).toBeLessThan(1e-5);
     for (const [i, loss] of got.losses.entries()) expect(Math.abs(loss / want.losses[i]! - 1)).toBeLessThan(1e-6);
-    expect(new Set(got.losses).size).toBe(steps);
+    expect(new Set(got.losses).size).toBe(stepsOf(name));
   });
+});
+
+it("a teacher and a queue with accumulation are those of one batch", async () => {
+  const [whole, parts] = await Promise.all(
+    ["a teacher and a queue", "a teacher and a queue, accumulated"].map(async (name) =>
+      tell(name, 3, await mkdtemp(join(root, "accumulated-")), referenceBackend()),
+    ),
+  );
+  for (const [i, loss] of whole!.losses.entries()) expect(parts!.losses[i]).toBeCloseTo(loss, 5);
+});
+
+it.each([
+  ["a center, accumulated", 'updates "center" with each micro-batch'],
+  ["a center of a scaled mean, in parts of weights", 'updates "center" from whole parameters'],
+  ["a teacher, in parts of gradients", 'updates "teacher.weight", "teacher.bias" from whole parameters'],
+  ["a teacher, in parts of weights", "has only a part where weights are sharded"],
+])("%s is refused", async (name, message) => {
+  const folder = await mkdtemp(join(root, "refused-"));
+  const ranks = localRanks(2).map((r) => tell(name, 1, folder, referenceBackend(), r));
+  for (const outcome of await Promise.allSettled(ranks))
+    expect(String((outcome as PromiseRejectedResult).reason)).toContain(message);
 });

@@ -44,6 +44,7 @@ import {
 import { initialValue, oneRank, type Ranks, type Shard, type TrainingJob, train } from "../../runtime/index.ts";
 import { fedInputs } from "../../runtime/training/share.ts";
 import { seeded } from "../support/samples.ts";
+import { buffers, refused } from "./buffer-cases.ts";
 
 const batch = axis("batch", symbol("batch"));
 const pair = axis("pair", batch.size);
@@ -123,7 +124,7 @@ const layers = (p: Params): LossResult => {
 };
 
 /** Samples of a step, in so many batches. */
-interface Case {
+export interface Case {
   readonly loss: Stage["loss"];
   readonly samples: number;
   readonly accumulate: number;
@@ -203,6 +204,7 @@ export const cases: Readonly<Record<string, Case>> = {
     optimizer: { rule: sgd({ momentum: 0.9 }) },
     shard: "gradients",
   },
+  ...buffers,
   "steps that are skipped, in f16": { loss: lengths, samples: 4, accumulate: 1, precision: "f16" },
   "contrastive, in parts of momentum": {
     loss: contrast,
@@ -220,7 +222,16 @@ const rate = 0.05;
 const largestArena = 128;
 
 export function jobOf(name: string, steps: number, changes: Partial<TrainingJob> = {}): TrainingJob {
-  const { loss, samples, accumulate, precision = "f32", trainable, frozen, isValidated, ...others } = cases[name]!;
+  const {
+    loss,
+    samples,
+    accumulate,
+    precision = "f32",
+    trainable,
+    frozen,
+    isValidated,
+    ...others
+  } = { ...cases, ...refused }[name]!;
   const optimizer: Stage["optimizer"] = {
     weightDecay: 0,
     rate: (step) => add(mul(step, 0), rate) as Tensor<never>,
@@ -350,13 +361,13 @@ export async function tell(
 ): Promise<Told> {
   const own = join(folder, `${name.replaceAll(/[ ,]+/g, "-")}-${isGradual}`);
   await mkdir(own, { recursive: true });
-  const { shard } = cases[name]!;
+  const { shard } = { ...cases, ...refused }[name]!;
   const counted = counting(backend, isGradual);
   const options = { folder: own, backend: counted.backend, note: () => {}, ranks, partBytes, ...(shard && { shard }) };
   const { weights } = await train(jobOf(name, 1), options);
   const first = await ranks.decide(async () => {
     const before = startOf(jobOf(name, 1));
-    return flat(weights).map((w, i) => (before[i]! - w) / rate);
+    return flat(weights).map((w, i) => ((before[i] ?? 0) - w) / rate);
   });
   const { losses } = await train(jobOf(name, steps), { ...options, resume: true });
   const [skipped, validated] = await ranks.decide(async () => {

@@ -87,7 +87,7 @@ describe("a device's failures", () => {
         "  held: weights and states 812.0 MiB, activations 1008 bytes",
         "  limits: 1.0 GiB in a buffer, 512.0 MiB in a binding",
         "  the driver says: no more",
-        "  hint: --dtype f16 halves the weights, --offload streams them through the device; a smaller model needs less",
+        "  hint: weights in f16 (--dtype f16) take half, and offloading (--offload) streams them through the device; a smaller model needs less",
       ].join("\n"),
     );
     expect([error!.what, error!.bytes]).toEqual(["block3.fc1.weight", 2 ** 29]);

@@ -22,7 +22,9 @@ export function broadcastShape(n: NodeView, shapes: readonly (readonly Dim[])[])
 /** Error text for mismatched sizes, with a hint if they are symbolic. */
 export function unequal(a: Dim, b: Dim): string {
   const open = typeof a !== "number" || typeof b !== "number";
-  const hint = open ? `; import with --size ${typeof a !== "number" ? a : b}=... if they are equal` : "";
+  const hint = open
+    ? `; if they are equal, set ${typeof a !== "number" ? a : b} when importing (--size, or sizes in a program)`
+    : "";
   return `a dimension is ${printDim(a)} in one operand and ${printDim(b)} in another${hint}`;
 }
 

@@ -80,8 +80,8 @@ export class NodeView {
     const [first] = names;
     if (first === undefined) return "set the symbolic sizes when importing";
     const [, second] = names;
-    const equal = second === undefined ? "" : `; use --size ${second}=${first} if they are equal`;
-    return `set ${names.join(" and ")} when importing, as in --size ${first}=640, or --set ${first}=640 for a command that takes the file itself${equal}`;
+    const equal = second === undefined ? "" : `; or ${second}=${first} if they are equal`;
+    return `set ${names.join(" and ")} when importing, as in ${first}=640 (--size ${first}=640, or --set ${first}=640 for a command that takes the file itself, or sizes: { ${first}: 640 } in a program)${equal}`;
   }
 
   /** An operand of any kind. Throws if it is missing. */

@@ -102,7 +102,7 @@ function check({ requires }, what, has, info = {}) {
       : [];
   if (requires.features.includes("shader-f16"))
     hints.push(
-      "a bundle compiled without --precision f16 needs no shader-f16; --dtype f16 still stores its weights and inputs as f16",
+      "a bundle compiled in f32 (without --precision f16) needs no shader-f16; its weights and inputs can still be stored as f16 (--dtype f16)",
     );
   hints.push("heddle compile without --adapter makes one that runs on nearly every GPU, with --adapter one for yours");
   const lines = [...missing, ...hints.map((hint) => `hint: ${hint}`)];

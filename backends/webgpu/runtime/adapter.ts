@@ -109,8 +109,8 @@ async function open(attempt: Attempt, reason: string, looked: readonly string[])
 function noAdapter(looked: readonly string[]): UnsupportedError {
   const hint =
     process.platform === "linux" && process.arch === "x64"
-      ? "install a Vulkan driver, or SwiftShader (npm install --save-dev @sparticuz/chromium), or use --device cpu"
-      : "install a driver for your GPU, or use --device cpu";
+      ? "install a Vulkan driver, or SwiftShader (npm install --save-dev @sparticuz/chromium), or use the device cpu (--device cpu)"
+      : "install a driver for your GPU, or use the device cpu (--device cpu)";
   const places = [...new Set(looked)].map((place) => `  - ${place}`).join("\n");
   return new UnsupportedError(`there is no WebGPU adapter on this machine\n${places}\n  hint: ${hint}`);
 }

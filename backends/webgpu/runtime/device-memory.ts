@@ -27,11 +27,12 @@ export interface Allocation {
 /** Hints for out-of-memory errors, by kind. */
 const hints: Readonly<Record<MemoryKind, string>> = {
   "weights and states":
-    "--dtype f16 halves the weights, --offload streams them through the device; a smaller model needs less",
-  activations: "a smaller batch needs less; --dtype f16 and --offload leave more memory free besides the weights",
+    "weights in f16 (--dtype f16) take half, and offloading (--offload) streams them through the device; a smaller model needs less",
+  activations:
+    "a smaller batch needs less; weights in f16 (--dtype f16) and offloading (--offload) leave more memory free besides the weights",
   inputs: "a smaller batch needs less",
-  constants: "a smaller model needs less; --offload leaves more memory free besides the weights",
-  staging: "--offload leaves more memory free besides the weights; other programs may hold the memory",
+  constants: "a smaller model needs less; offloading (--offload) leaves more memory free besides the weights",
+  staging: "offloading (--offload) leaves more memory free besides the weights; other programs may hold the memory",
   "read-backs": "ask for fewer outputs, or for a smaller batch",
   measurements: "close other programs that hold the memory, and measure again",
 };

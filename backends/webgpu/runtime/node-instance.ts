@@ -36,7 +36,7 @@ export async function createInstance(backend: DawnBackend, robust = true, named?
   const { create, globals } = await import("webgpu").catch((cause: unknown) => {
     throw new UnsupportedError(
       `Dawn cannot be loaded on ${process.platform} ${process.arch}: ${cause instanceof Error ? cause.message : cause}\n` +
-        "  hint: the webgpu package has binaries for Linux and Windows on x64 and arm64 and for macOS; use --device cpu elsewhere",
+        "  hint: the webgpu package has binaries for Linux and Windows on x64 and arm64 and for macOS; use the device cpu elsewhere (--device cpu)",
       { cause },
     );
   });

@@ -21,7 +21,7 @@ export function assertTypes(gpu: GpuDevice, program: Program): void {
   );
   const place = made && `\n  the f16 comes from ${made.op} at ${printLocation(locationOf(made.birth))}`;
   throw new UnsupportedError(
-    `"${gpu.adapter.description}" has no f16 (feature shader-f16), which kernel "${half.name}" needs${place ?? ""}\n  hint: compute in f32 (weights can still be stored in f16, which every adapter can read), or use --device cpu`,
+    `"${gpu.adapter.description}" has no f16 (feature shader-f16), which kernel "${half.name}" needs${place ?? ""}\n  hint: compute in f32 (weights can still be stored in f16, which every adapter can read), or use the device cpu (--device cpu)`,
   );
 }
 

@@ -13,7 +13,7 @@ it("says which size must be a number, and takes it as one", async () => {
     { y: [1, 4, "h", "w"] },
   );
   await expect(importOnnx(bytes)).rejects.toThrow(
-    'node "Conv/y" (Conv): a side of the map is height, which the stride 2 may not divide: set height when importing, as in --size height=640, or --set height=640 for a command that takes the file itself; or leave it open as a multiple that all strides divide, as in height=32*n',
+    'node "Conv/y" (Conv): a side of the map is height, which the stride 2 may not divide: set height when importing, as in height=640 (--size height=640, or --set height=640 for a command that takes the file itself, or sizes: { height: 640 } in a program); or leave it open as a multiple that all strides divide, as in height=32*n',
   );
   // A size that is computed is given by those that it is computed from.
   const nodes: NodeSpec[] = [
@@ -107,7 +107,7 @@ it("takes two open sizes as one where it is told so", async () => {
   const reshaped = file({ a: ["n", 4], b: ["m", 4] }, [whole("first", [0]), whole("rest", [-1])], nodes, {
     y: ["m", "k"],
   });
-  await expect(importOnnx(reshaped)).rejects.toThrow(/are not a multiple of m: .*; use --size m=n if they are equal/);
+  await expect(importOnnx(reshaped)).rejects.toThrow(/are not a multiple of m: .*; or m=n if they are equal/);
   await importOnnx(reshaped, { sizes: { m: "n" } });
   expect(String(graph.outputs[0]!.node.type.axes[0]!.size)).toBe("n");
 });
