@@ -12,8 +12,10 @@ import { flattened } from "./own-config.ts";
  */
 export function requireReadBack(model: Model, config: Config, written: JsonRecord | undefined): void {
   const codec = model.checkpoints?.config;
-  if (!codec || !written || !isDescribedBy(codec, written)) return;
-  const again = codec.read(JSON.parse(JSON.stringify(written)) as JsonRecord, model.config);
+  if (!codec || !written) return;
+  const stored = JSON.parse(JSON.stringify(written)) as JsonRecord; // as it is in the file
+  if (!isDescribedBy(codec, stored)) return;
+  const again = codec.read(stored, model.config);
   const [read, own] = [flattened(again), flattened(config)];
   const differing = Object.keys(own).filter((key) => !isDeepStrictEqual(read[key], own[key]));
   if (differing.length === 0 || hasSameParameters(model, config, again)) return;

@@ -253,7 +253,7 @@ describe("perception", () => {
       'the data has 3 classes, but the model has 2: change the model\'s "classes" with --set',
     );
     expect((await at("tiny-linear", "linear", "seg", "--set", "classes=2")).err).toContain(
-      'a mask has the class 3, but the model has 2 classes from 1 on: change "classes" or fromOne with --set',
+      "a mask has the class 3, but the model has 2 classes from 1 on: change the setting classes or fromOne",
     );
   });
 });
