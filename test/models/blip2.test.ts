@@ -38,7 +38,7 @@ const config = configure(model, facts.config as QformerConfig);
 const expected = (name: string) => tensorOf(fixture, `expected/${name}`).data;
 
 describe("a Q-Former as transformers computes it", () => {
-  test.each(executors)("compares and matches alike on $name", async (executor) => {
+  test.each(allExecutors)("compares and matches alike on $name", async (executor) => {
     const graph = trace(model, config);
     const got = await runOnce(executor, graph, feedsOf(fixture, graph), weightsOf(fixture, graph, qformerRules));
     for (const name of ["image", "text", "match"])

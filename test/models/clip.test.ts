@@ -210,7 +210,7 @@ describe("config.json of CLIPModel", () => {
   });
 });
 
-test.each(executors)("the ResNet's vectors and every gradient are those of open_clip on $name", async (executor) => {
+test.each(allExecutors)("the ResNet's vectors and every gradient are those of open_clip on $name", async (executor) => {
   interface ResNetFacts extends Pick<Facts, "loss" | "gradients"> {
     readonly vision: ClipResNetConfig;
   }
@@ -234,9 +234,11 @@ test.each(executors)("the ResNet's vectors and every gradient are those of open_
     sizes.map(([name, size]) => ({ name, size })),
     drawn,
   );
-  const got = await runOnce(executor, withGradients(graph), { pixels: fed }, weights);
+  const isForward = executor.name === "webgpu"; // SwiftShader compiles the gradients' kernels for ten seconds
+  const got = await runOnce(executor, isForward ? graph : withGradients(graph), { pixels: fed }, weights);
   expect(difference(got.vectors!.data, tensorOf(fixture, "expected/vectors").data)).toBeLessThan(executor.tolerance);
   expect(difference(got.loss!.data, [facts.loss])).toBeLessThan(executor.tolerance);
+  if (isForward) return;
   const worst = await joinedDifference(got, facts.gradients, graph, rules);
   expect(worst.difference, worst.name).toBeLessThan(10 * executor.tolerance);
 });

@@ -315,7 +315,7 @@ it("keeps the statistics of the whole batch in each of several processes", () =>
   const step = compiled(cases["batch norm, whose layers end there"]!, 1);
   expect(step.kept.length).toBeGreaterThan(0);
   const [one, other] = [0, 1].map((first) => {
-    const { outputs, updates } = step.inParts({ count: 2, own: { first, count: 1 } }).accumulation!.cached!.middle;
+    const { outputs, updates } = step.inParts({ count: 2, own: { first, count: 1 } }).accumulation!.update;
     const kept = outputs.filter((o) => step.kept.some((k) => k.name === updates[o.name]));
     expect(kept.length).toBe(step.kept.length);
     return printGraph(makeGraph("kept", kept));

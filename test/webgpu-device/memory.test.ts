@@ -35,7 +35,7 @@ describe("more memory than the driver gives", () => {
     expect(error.message).toMatch(
       /^"SwiftShader .*" is out of memory: weights and states, "large", ask for 1\.0 GiB\n/,
     );
-    expect(error.message).toContain("--offload streams them");
+    expect(error.message).toContain("offloading (--offload) streams them");
     expect(store.names()).toEqual(["small"]);
     expect(Array.from((await store.read("small")).data)).toEqual([1, 2, 3]);
     store.dispose();
