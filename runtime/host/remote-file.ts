@@ -36,8 +36,9 @@ export async function openRemote(url: string, options: RequestOptions, isNeeded 
   const version = versionOf(response);
   switch (response.status) {
     case 206: {
-      const first = new Uint8Array(await response.arrayBuffer());
       const size = await sizeOf(url, options, response);
+      requireRange(url, response, 0, size);
+      const first = new Uint8Array(await response.arrayBuffer().catch((cause: Error) => interrupted(url, cause)));
       return { url, size, version, source: new Ranges(url, options, size, version, first) };
     }
     case 200: {
@@ -114,7 +115,7 @@ class Ranges implements Source {
   private async answer(reads: readonly Read[]): Promise<void> {
     this.requests++;
     try {
-      await this.fetchInto(reads);
+      await this.fetchAgain(reads);
       for (const read of reads) read.done();
     } catch (cause) {
       for (const read of reads) read.failed(cause);
@@ -138,6 +139,18 @@ class Ranges implements Source {
     return this.waiting.splice(0, count);
   }
 
+  /** Requests again what was interrupted. */
+  private async fetchAgain(reads: readonly Read[]): Promise<void> {
+    for (const wait of patience)
+      try {
+        return await this.fetchInto(reads);
+      } catch (error) {
+        if (!(error instanceof InterruptedResponse)) throw error;
+        await sleep(wait);
+      }
+    await this.fetchInto(reads);
+  }
+
   /** One request, whose bytes are copied as they arrive, so that a large tensor is never in memory twice. */
   private async fetchInto(reads: readonly Read[]): Promise<void> {
     const { from } = reads[0]!;
@@ -148,8 +161,9 @@ class Ranges implements Source {
     const response = await ask(this.url, this.options, { headers });
     if (response.status !== 206) throw refused(this.url, response);
     if (versionOf(response) !== this.version) throw changed(this.url);
+    requireRange(this.url, response, from, this.size);
     let done = 0;
-    for await (const piece of chunksOf(response.body!)) {
+    for await (const piece of chunksOf(this.url, response.body!)) {
       if (done + piece.length > length) throw cut(this.url, from, length, done + piece.length);
       kept?.set(piece, done);
       for (const read of reads) overlap({ from: from + done, bytes: piece }, read);
@@ -174,12 +188,28 @@ function copied(last: { readonly from: number; readonly bytes: Uint8Array }, fro
   return true;
 }
 
-/** The chunks of a stream as they arrive; not all browsers can iterate over a stream. */
-export async function* chunksOf(stream: ReadableStream<Uint8Array>): AsyncGenerator<Uint8Array> {
+/** A response that ended before its last byte, which may be asked for again. */
+class InterruptedResponse extends FileError {
+  constructor(url: string, cause: Error) {
+    super(`${url}: the connection was lost while the file was read: ${cause.message}\n  hint: open it again`, {
+      cause,
+    });
+  }
+}
+
+function interrupted(url: string, cause: Error): never {
+  throw cause.name === "AbortError" ? cause : new InterruptedResponse(url, cause);
+}
+
+/**
+ * The chunks of a response to `url` as they arrive; not all browsers can iterate over a stream. Throws FileError if it
+ * is interrupted, other than by its request's signal.
+ */
+export async function* chunksOf(url: string, stream: ReadableStream<Uint8Array>): AsyncGenerator<Uint8Array> {
   const reader = stream.getReader();
   try {
     for (;;) {
-      const { done, value } = await reader.read();
+      const { done, value } = await reader.read().catch((cause: Error) => interrupted(url, cause));
       if (done) return;
       yield value;
     }
@@ -209,9 +239,11 @@ async function ask(url: string, { headers, signal }: RequestOptions, asked: Aske
     const isBusy = answer === undefined || answer.status === 429 || answer.status >= 500;
     if (answer && !(isBusy && wait !== undefined)) return answer;
     await answer?.body?.cancel();
-    await new Promise((resolve) => setTimeout(resolve, wait));
+    await sleep(wait!);
   }
 }
+
+const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 
 /** The size of the whole file. A cross-origin server may hide it in the response, yet return it for HEAD. */
 async function sizeOf(url: string, options: RequestOptions, response: Response): Promise<number> {
@@ -224,6 +256,17 @@ async function sizeOf(url: string, options: RequestOptions, response: Response):
     `${url}: the server does not report the file's size\n` +
       "  hint: the server must expose Content-Range to other sites (Access-Control-Expose-Headers)",
   );
+}
+
+/** Throws FileError if a response says that it holds another range, or one of a file of another size. */
+function requireRange(url: string, { headers }: Response, from: number, size: number): void {
+  const [, first, total] = /^bytes (\d+)-\d+\/(\d+|\*)$/.exec(headers.get("content-range") ?? "") ?? [];
+  if (first === undefined) return; // hidden from a page of another site
+  if (Number(first) !== from)
+    throw new FileError(
+      `${url}: bytes from offset ${from} on were requested, but the server sent those from ${first} on\n  hint: use a server that supports range requests (RFC 9110, section 14)`,
+    );
+  if (total !== "*" && Number(total) !== size) throw changed(url);
 }
 
 const versionOf = ({ headers }: Response): string | undefined =>

@@ -86,7 +86,7 @@ async function streamed(
     pending = [];
     cache.onRead?.(read, size);
   };
-  for await (const bytes of chunksOf(body)) {
+  for await (const bytes of chunksOf(url, body)) {
     for (let at = 0; at < bytes.length; ) {
       const part = bytes.slice(at, at + pieceBytes - (read % pieceBytes));
       pending.push(part);

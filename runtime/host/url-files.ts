@@ -74,7 +74,7 @@ async function openUrl(url: string, options: UrlOptions): Promise<Source | undef
 async function wholeOf({ url, size }: Remote, body: ReadableStream<Uint8Array>): Promise<Uint8Array> {
   const pieces: Uint8Array[] = [];
   let read = 0;
-  for await (const piece of chunksOf(body)) {
+  for await (const piece of chunksOf(url, body)) {
     if (Math.max(size ?? 0, (read += piece.length)) > mostWhole) throw withoutRanges(url, size);
     pieces.push(piece);
   }
