@@ -1,6 +1,6 @@
 /** Stages with buffers: teachers, centers and queues, which all ranks keep equal. */
 import * as h from "../../dsl/index.ts";
-import type { Case } from "./shared-cases.ts";
+import type { Case } from "./case.ts";
 
 const batch = h.axis("batch", h.symbol("batch"));
 const pair = h.axis("pair", batch.size);

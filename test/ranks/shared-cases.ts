@@ -41,10 +41,11 @@ import {
   trainingStep,
   uniform,
 } from "../../dsl/index.ts";
-import { initialValue, oneRank, type Ranks, type Shard, type TrainingJob, train } from "../../runtime/index.ts";
+import { initialValue, oneRank, type Ranks, type TrainingJob, train } from "../../runtime/index.ts";
 import { fedInputs } from "../../runtime/training/share.ts";
 import { seeded } from "../support/samples.ts";
 import { buffers, refused } from "./buffer-cases.ts";
+import type { Case } from "./case.ts";
 
 const batch = axis("batch", symbol("batch"));
 const pair = axis("pair", batch.size);
@@ -122,21 +123,6 @@ const layers = (p: Params): LossResult => {
   }
   return { loss: mean(mul(x, x), [batch, narrow]) as Tensor<never> };
 };
-
-/** Samples of a step, in so many batches. */
-export interface Case {
-  readonly loss: Stage["loss"];
-  readonly samples: number;
-  readonly accumulate: number;
-  /** Default plain SGD, whose first step is the gradient. */
-  readonly optimizer?: Partial<Stage["optimizer"]>;
-  readonly precision?: "f16";
-  /** What ranks keep parts of. */
-  readonly shard?: Shard;
-  readonly trainable?: readonly string[];
-  readonly frozen?: "int8";
-  readonly isValidated?: true;
-}
 
 export const cases: Readonly<Record<string, Case>> = {
   "means, accumulated": { loss: means, samples: 12, accumulate: 3 },
