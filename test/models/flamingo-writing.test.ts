@@ -99,7 +99,7 @@ describe("checkpoints of Flamingo", () => {
 
   test("whose features do not fit the tower are told so, and pictures need a tower", () => {
     const prefill = (settings: object) => () => trace(record, configure(record, settings), { graph: "prefill" });
-    expect(prefill({})).toThrow(/vision.depth is 0, .*(--set clip)/);
+    expect(prefill({})).toThrow(/vision.depth is 0, .*\(--set clip\)/);
     expect(prefill({ ...record.configs!.clip, places: 100 })).toThrow("places is 100, but an image has 256 patches");
     expect(prefill(record.configs!.clip!)).not.toThrow();
   });
