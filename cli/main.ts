@@ -126,7 +126,7 @@ function commands(done: (status: number) => void, usage: string[]): Command {
     .option("--fixed", "with --kernels: compile for these sizes only", false)
     .option("--measure", "with --kernels: time them on this machine's GPU, and compare with its peak rates", false)
     .option("--html <file>", "write a page to step through the stages")
-    .option("--stage <n>", "inspect the training step of this stage")
+    .option("--stage <n>", "inspect the training step of this stage of a model or job")
     .option(...memory)
     .option(
       "--sweep <key=a,b,c>",
@@ -184,7 +184,7 @@ function commands(done: (status: number) => void, usage: string[]): Command {
       'as in H200, "8×A100-80G" or "640×A100-80G,IB-200G"; "here" is this machine\'s device',
     )
     .option(...checkTypesFlag)
-    .option("--stage <n>", "the stage of the model; not for a job")
+    .option("--stage <n>", "the stage of the model, or one that follows in a job")
     .option(...set)
     .option(...size)
     .addOption(new Option("--precision <precision>", "compute precision").choices([...precisions]))

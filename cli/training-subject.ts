@@ -1,7 +1,7 @@
 /** What to train: a model's stage or a user's job, for commands that analyse it without running. */
 import { type Graph, graphSymbols, type Precision, type Sizes, UsageError } from "../compiler/index.ts";
 import type { TrainingStep } from "../dsl/index.ts";
-import type { CompiledStep, TrainingJob } from "../runtime/index.ts";
+import type { CompiledStep, NextStage, TrainingJob } from "../runtime/index.ts";
 import { isJob, loadConfigured, loadJob } from "./load.ts";
 import { sizesOf } from "./sizes.ts";
 import { stageStep } from "./stage-step.ts";
@@ -14,6 +14,8 @@ export interface TrainingSubject {
   readonly model: Graph | undefined;
   /** Values of the step's symbolic sizes, except `batch` if a plan chooses it. */
   readonly sizes: Sizes;
+  /** The stages of a job that follow this one, for `--stage`; none for a model's stage. */
+  readonly following?: readonly string[];
   /** Samples per update over all devices, and number of updates: as published, or from the job. */
   readonly batch?: number | undefined;
   readonly steps?: number | undefined;
@@ -31,11 +33,7 @@ export const samples = "batch";
 
 /** The training subject of a source. Throws UsageError if it is neither a job nor a stage of a model. */
 export async function trainingSubject(source: string, args: SubjectArguments): Promise<TrainingSubject> {
-  if (await isJob(source)) {
-    if (args.stage !== undefined)
-      throw new UsageError(`--stage selects a stage of a model; "${source}" is already a job`);
-    return await jobSubject(source, args);
-  }
+  if (await isJob(source)) return await jobSubject(source, args);
   if (args.stage === undefined)
     throw new UsageError(`choose a stage of "${source}", as in --stage 2; a job.ts needs none`);
   const named = await loadConfigured(source, { set: args.set, stage: args.stage, weights: undefined });
@@ -51,10 +49,30 @@ export async function trainingSubject(source: string, args: SubjectArguments): P
   };
 }
 
-/** A job built with its settings, which may open its data but reads none. */
-export async function jobSubject(source: string, { set, size, precision }: SubjectArguments): Promise<TrainingSubject> {
+/**
+ * A job built with its settings, or with `stage` the one of that name that follows its own training; it may open its
+ * data but reads none. Throws UsageError if no stage has that name.
+ */
+export async function jobSubject(
+  source: string,
+  { set, size, stage, precision }: SubjectArguments,
+): Promise<TrainingSubject> {
   const { job, config } = await loadJob(source, set, precision);
-  return subjectOf(job.name, await job.build(config), size);
+  const first = await job.build(config);
+  if (stage === undefined) {
+    const following = first.next?.map(({ name }) => name);
+    return { ...subjectOf(job.name, first, size), ...(following && { following }) };
+  }
+  const next = requireStage(source, stage, first.next ?? []);
+  return subjectOf(`${job.name}, stage ${stage}`, await next.build(), size);
+}
+
+function requireStage(source: string, stage: string, following: readonly NextStage[]): NextStage {
+  const found = following.find(({ name }) => name === stage);
+  if (found) return found;
+  const known = following.length === 0 ? "has one stage" : `has ${following.map(({ name }) => name).join(", ")}`;
+  const own = following.length === 0 ? "leave it out" : "leave it out for the job's first";
+  throw new UsageError(`--stage ${stage}: the job "${source}" ${known}; ${own}`);
 }
 
 export function subjectOf(

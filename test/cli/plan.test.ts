@@ -11,6 +11,7 @@ const tiny = [
   ...small("text", { width: 32, depth: 2, heads: 2, mlp: 48, vocab: 61, context: 6, queries: 3 }),
   ...["--set", "embed=16", "--set", "poolingHeads=2"],
 ];
+const inStages = modelFile("../support/job-in-stages.ts");
 const anyBatch = modelFile("../support/job-of-any-batch.ts");
 
 async function planned(...args: readonly string[]): Promise<string> {
@@ -165,7 +166,7 @@ describe("heddle plan", () => {
 
   it.each([
     ["no stage of a model", ["internvl-g", "--hardware", "H200"], 'choose a stage of "internvl-g", as in --stage 2'],
-    ["a stage of a job", [anyBatch, "--stage", "1", "--hardware", "H200"], "--stage selects a stage of a model"],
+    ["a stage of a job", [anyBatch, "--stage", "1", "--hardware", "H200"], "has one stage; leave it out"],
     ["an unknown stage", [...tiny, "--stage", "9", "--hardware", "H200"], 'has no stage "9"'],
     [
       "unknown hardware",
@@ -219,6 +220,21 @@ describe("heddle inspect of a job", () => {
     expect(own.trainable).toMatchObject({ stage: "batched", parameters: own.parameters });
   });
 
+  it("takes a stage that follows the job's own, and lists them", async () => {
+    const inspected = async (...more: string[]) =>
+      JSON.parse((await heddle("inspect", inStages, "--json", ...more)).out);
+    const [first, second] = [await inspected(), await inspected("--stage", "second")];
+    expect([first.sizes.batch, first.following, first.trainable.stage]).toEqual([4, ["second"], "staged"]);
+    expect([second.sizes.batch, second.following, second.trainable.stage]).toEqual([8, undefined, "second"]);
+    expect((await heddle("inspect", inStages)).out).toMatch(/--stage second +a stage that follows this one/);
+    expect((await heddle("inspect", inStages, "--stage", "third")).err).toContain("has second; leave it out");
+  });
+
+  it("plans a stage that follows the job's own", async () => {
+    const { subject, batch } = JSON.parse(await planned(inStages, "--stage", "second", "--hardware", "H200", "--json"));
+    expect([subject, batch.update]).toEqual(["staged, stage second", 8]);
+  });
+
   it("lists its kernels, and shows a stage of the pipeline", async () => {
     const kernels = await heddle("inspect", anyBatch, "--kernels", "*");
     expect(kernels.out).toMatch(/^stage-1|^\S+: \d+ kernels of \d+ shapes/);
@@ -227,7 +243,7 @@ describe("heddle inspect of a job", () => {
   });
 
   it.each([
-    [["--stage", "1"], "--stage applies to models only"],
+    [["--stage", "1"], "--stage 1: the job"],
     [["--graph", "decode"], "--graph applies to models only"],
     [["--dtype", "f16"], "for a job, use --set precision=f16"],
     [["--set", "batsh=3"], "batsh"],

@@ -33,6 +33,8 @@ export interface Inspection {
   readonly sizes: Sizes;
   /** The other graphs that --graph takes, with descriptions; absent for a training step. */
   readonly graphs?: Readonly<Record<string, string>>;
+  /** The stages of a job that follow the one inspected, which --stage takes; absent if there are none. */
+  readonly following?: readonly string[];
   /** `paper` counts as the model's paper does, for one sample; null if no paper does. */
   readonly macs: { readonly exact: number; readonly paper: number | null };
   /** For a training stage or a job: what it trains, how, and the operations of an update. */

@@ -21,11 +21,10 @@ export interface Subject {
 /** A user's job, at its own sizes and precision unless the options set others. */
 export async function inspectedJob(source: string, options: InspectOptions): Promise<Subject> {
   const { stage, graph: named, dtype } = options;
-  const stray = stage !== undefined ? "--stage" : named !== undefined ? "--graph" : undefined;
-  if (stray)
-    throw new UsageError(`${stray} applies to models only; "${source}" is a job, whose training step is inspected`);
+  if (named !== undefined)
+    throw new UsageError(`--graph applies to models only; "${source}" is a job, whose training step is inspected`);
   if (dtype !== "f32") throw new UsageError(`--dtype applies to models only; for a job, use --set precision=${dtype}`);
-  const job = await jobSubject(source, { set: options.set, size: [] });
+  const job = await jobSubject(source, { set: options.set, size: [], ...(stage !== undefined && { stage }) });
   const { graph, precision } = job.step;
   const open = graphSymbols(graph).filter((name) => job.sizes[name] !== undefined);
   const { batch } = options;
@@ -33,7 +32,12 @@ export async function inspectedJob(source: string, options: InspectOptions): Pro
     .filter((name) => batch === undefined || name !== samples)
     .map((name) => `${name}=${job.sizes[name]}`);
   const args = { ...options, dtype: precision, batch: batch ?? 1, size: [...own, ...options.size] };
-  return { graph, step: job.step, parts: stageParts(job, job.name), args };
+  return {
+    graph,
+    step: job.step,
+    parts: { ...stageParts(job, stage ?? job.name), ...(job.following && { following: job.following }) },
+    args,
+  };
 }
 
 /** The figures of a training step that its graph does not have. */

@@ -46,6 +46,7 @@ export function describe(r: Inspection): string {
         ] as const)),
     ["memory traffic", `${bytes(r.traffic.read)} read, ${bytes(r.traffic.written)} written per run`],
     ["compiled in", `${r.compileMs} ms`],
+    ...(r.following ?? []).map((name) => [`--stage ${name}`, "a stage that follows this one"] as const),
     ...Object.entries(r.graphs ?? {}).map(([name, what]) => [`--graph ${name}`, what] as const),
   ])}\n`;
 }
