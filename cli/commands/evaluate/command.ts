@@ -1,7 +1,7 @@
 /** `heddle evaluate <model>`: evaluates a model on local data, by the protocols that papers report. */
 import { Command, InvalidArgumentError, Option } from "commander";
 import { UsageError } from "../../../compiler/index.ts";
-import { collect, positiveNumber, seed, wholeNumber } from "../../option-values.ts";
+import { collect, positiveNumber, seed, wholeNumber } from "../../options/values.ts";
 import { inOutputFolder } from "../../output-folder.ts";
 import { runFlags } from "../run/flags.ts";
 import { openModel } from "../run/opened-model.ts";

@@ -2,7 +2,7 @@
 import { Command, InvalidArgumentError, Option } from "commander";
 import { UsageError } from "../../../compiler/index.ts";
 import { helpStyle } from "../../help.ts";
-import { collect, once, wholeNumber } from "../../option-values.ts";
+import { collect, once, wholeNumber } from "../../options/values.ts";
 import type { CaptionOptions } from "./caption.ts";
 import type { ChatOptions } from "./chat.ts";
 import type { ClassifyOptions } from "./classify.ts";

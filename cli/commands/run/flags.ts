@@ -4,7 +4,7 @@ import { weightDtypes } from "../../../compiler/index.ts";
 import { checkTypes, checkTypesFlag } from "../../check-types.ts";
 import { weightsOf } from "../../checkpoint.ts";
 import { helpStyle } from "../../help.ts";
-import { byteCount, collect, imageSize, wholeNumber } from "../../option-values.ts";
+import { byteCount, collect, imageSize, wholeNumber } from "../../options/values.ts";
 
 /** Adds the flags of `RunOptions`. */
 export const runFlags = (command: Command, source: string): Command =>

@@ -3,7 +3,7 @@ import type { Command } from "commander";
 import { UsageError } from "../../../compiler/index.ts";
 import type { TokenRules } from "../../../dsl/index.ts";
 import { checkGenerateOptions, type Strategy, type WritingLimits } from "../../../runtime/index.ts";
-import { anyNumber } from "../../option-values.ts";
+import { anyNumber } from "../../options/values.ts";
 
 export interface WritingOptions {
   readonly greedy?: boolean;

@@ -1,7 +1,7 @@
 /** Parsers of option values; each throws InvalidArgumentError, which commander reports with the option's name. */
 import { InvalidArgumentError } from "commander";
-import { type ImageSize, sizeOfSides } from "../compiler/index.ts";
-import type { MemoryBudget } from "./memory-budget.ts";
+import { type ImageSize, sizeOfSides } from "../../compiler/index.ts";
+import type { MemoryBudget } from "../memory-budget.ts";
 
 /** The values of an option that may be repeated. */
 export const collect = (value: string, before: string[]): string[] => [...before, value];

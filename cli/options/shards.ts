@@ -1,7 +1,7 @@
 /** Options of several commands about shards: of state across ranks, and of files. */
 import { Option } from "commander";
-import { shards } from "../runtime/index.ts";
-import { byteCount } from "./option-values.ts";
+import { shards } from "../../runtime/index.ts";
+import { byteCount } from "./values.ts";
 
 /** `--shard`: what ranks keep only a part of. */
 export const shardOption = (): Option =>
