@@ -1,5 +1,4 @@
-/** What all schedules share: the kernel under construction, its thread mapping, and binding tensors to buffers. */
-import { UnsupportedError } from "../diagnostics/error.ts";
+/** What all schedules share: the kernel under construction and its thread mapping. */
 import {
   dimExpr,
   type Env,
@@ -9,46 +8,30 @@ import {
   type Placement,
   type Store,
   settled,
-  spanOf,
 } from "../fusion/index.ts";
-import type { Dim } from "../ir/dim.ts";
-import { deviceElementBytes } from "../ir/dtype.ts";
 import { isGraphInput } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
 import { isBijective } from "../ir/op.ts";
 import type { Axis } from "../ir/type.ts";
 import {
-  type BufferParam,
   cast,
-  children,
   type Expr,
-  expressions,
   int,
   type Kernel,
   keyOf,
-  mapExpressions,
-  type Range,
   rangeOf,
   type Stmt,
   sizesOf,
   type Var,
   variable,
   variableFor,
-  withChildren,
 } from "../kernel/index.ts";
-import { add, div, lt, min, mod, mul, sub } from "../kernel/simplify.ts";
+import { add, div, lt, min, mod, mul } from "../kernel/simplify.ts";
+import { type Binding, bindBuffers } from "./bindings.ts";
 import { type Coordinates, envAt } from "./coordinates.ts";
 import type { AdapterFacts } from "./facts.ts";
-import type { KernelShape, Region } from "./kernel-shape.ts";
+import type { KernelShape } from "./kernel-shape.ts";
 import { regionName, Values } from "./values.ts";
-
-/** A range of elements of a region, bound as one buffer of a kernel. */
-export interface Binding {
-  readonly region: number;
-  /** The first element; a multiple of the adapter's alignment. */
-  readonly start: number;
-  readonly length: Dim;
-}
 
 /** The code that a schedule generates; its loads and stores name regions, not buffers yet. */
 export type KernelCode = Pick<Kernel, "body" | "grid" | "workgroup"> &
@@ -261,102 +244,4 @@ export function unflatten(flat: Expr, axes: readonly Axis[]): Map<string, Expr> 
     }
   }
   return env;
-}
-
-/** The range of a region that one buffer covers. */
-interface Access {
-  readonly root: string;
-  readonly start: number;
-  readonly length: Dim;
-}
-
-/** Assigns a buffer to each range of a tensor that the body accesses; overlapping ranges share one. */
-function bindBuffers(body: readonly Stmt[], shape: KernelShape, facts: AdapterFacts) {
-  // A tensor's bindings are either all read-only or all read-write: WebGPU forbids mixing the two within one dispatch.
-  const writtenRoots = new Set([...shape.stores.values()].map((p) => shape.regions[p.region]!.root));
-  const ranges = new Map<string, Range[]>();
-  const seen = new Set<Expr>();
-  const note = (root: string, index: Expr) => {
-    const list = ranges.get(root) ?? [];
-    list.push(rangeOf(index));
-    ranges.set(root, list);
-  };
-  const visit = (e: Expr): void => {
-    if (seen.has(e)) return;
-    seen.add(e);
-    if (e.kind === "load") note(e.buffer, e.index);
-    for (const c of children(e)) visit(c);
-  };
-  const visitAll = (stmts: readonly Stmt[]): void => {
-    for (const s of stmts) {
-      for (const e of expressions(s)) visit(e);
-      if (s.kind === "store") note(s.buffer, s.index);
-      if (s.kind === "for" || s.kind === "if") visitAll(s.body);
-    }
-  };
-  visitAll(body);
-  const regionOf = (name: string) => shape.regions[Number(name.slice(1))]!;
-  const whole = (root: string): Access => ({ root, start: 0, length: spanOf(regionOf(root).axes) });
-  let clusters = [...ranges].flatMap(([root, list]) => clustersOf(root, list, regionOf(root), facts) ?? [whole(root)]);
-  if (clusters.length > facts.maxBindings) clusters = [...ranges.keys()].map(whole);
-  if (clusters.length > facts.maxBindings) {
-    throw new UnsupportedError(
-      `a kernel binds ${clusters.length} storage buffers, and the adapter allows ${facts.maxBindings} (maxStorageBuffersPerShaderStage)\n  hint: use a device that allows ${clusters.length}`,
-    );
-  }
-  const buffers: BufferParam[] = clusters.map((c, i) => ({
-    name: `b${i}`,
-    dtype: regionOf(c.root).root.type.dtype,
-    access: writtenRoots.has(regionOf(c.root).root) ? "read_write" : "read",
-    size: dimExpr(c.length),
-  }));
-  const bindings: Binding[] = clusters.map((c) => ({
-    region: Number(c.root.slice(1)),
-    start: c.start,
-    length: c.length,
-  }));
-  const place = (root: string, index: Expr) => {
-    const r = rangeOf(index);
-    const holdsAll = (c: Access) => typeof c.length !== "number" || r.max < c.start + c.length;
-    const at = clusters.findIndex((c) => c.root === root && c.start <= Math.max(0, r.min) && holdsAll(c));
-    const cluster = at >= 0 ? at : clusters.findIndex((c) => c.root === root);
-    return { buffer: `b${cluster}`, index: sub(index, int(clusters[cluster]!.start)) };
-  };
-  const memo = new Map<Expr, Expr>();
-  const rewrite = (e: Expr): Expr => {
-    const known = memo.get(e);
-    if (known) return known;
-    const before = children(e);
-    const after = before.map(rewrite);
-    let result = after.every((c, i) => c === before[i]) ? e : withChildren(e, after);
-    if (result.kind === "load") result = { ...result, ...place(result.buffer, result.index) };
-    memo.set(e, result);
-    return result;
-  };
-  const rewriteAll = (stmts: readonly Stmt[]): Stmt[] =>
-    stmts.map((s) => {
-      const mapped = mapExpressions(s, rewrite);
-      if (mapped.kind === "store") return { ...mapped, ...place(mapped.buffer, mapped.index) };
-      return mapped.kind === "for" || mapped.kind === "if" ? { ...mapped, body: rewriteAll(mapped.body) } : mapped;
-    });
-  return { body: rewriteAll(body), buffers, bindings };
-}
-
-/** Merges overlapping ranges of one tensor, aligned to where bindings may begin; undefined if its size is open. */
-function clustersOf(root: string, ranges: readonly Range[], region: Region, facts: AdapterFacts): Access[] | undefined {
-  const elements = spanOf(region.axes);
-  if (typeof elements !== "number") return undefined;
-  const { dtype } = region.root.type;
-  const bytes = deviceElementBytes(dtype);
-  const step = facts.bindingAlignment / bytes;
-  const sorted = ranges
-    .map((r) => ({ min: Math.floor(Math.max(0, r.min) / step) * step, max: Math.min(elements - 1, r.max) }))
-    .sort((a, b) => a.min - b.min);
-  const out: Range[] = [];
-  for (const r of sorted) {
-    const last = out.at(-1);
-    if (last && r.min <= last.max) out[out.length - 1] = { min: last.min, max: Math.max(last.max, r.max) };
-    else out.push(r);
-  }
-  return out.map(({ min: start, max }) => ({ root, start, length: max - start + 1 }));
 }
