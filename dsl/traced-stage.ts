@@ -1,0 +1,67 @@
+/** A stage whose loss has been traced: its results as nodes, and which parameters they train. */
+import type { Node } from "../compiler/index.ts";
+import { type FrozenWeights, frozenDtype, withFrozen } from "./frozen.ts";
+import { type Adapter, adaptersOf } from "./lora.ts";
+import { totalLoss } from "./losses.ts";
+import type { StateUpdate } from "./nn/buffer.ts";
+import type { Traced } from "./optim/batch-gradient.ts";
+import { type LossScale, lossScaleOf, scaledLoss } from "./optim/loss-scale.ts";
+import { scaleInStore } from "./optim/step-update.ts";
+import { type Range, rootParams } from "./params.ts";
+import { partition } from "./partition.ts";
+import type { Stage } from "./stage.ts";
+import { typed } from "./tensor.ts";
+
+export interface TracedStage {
+  readonly traced: Traced;
+  /** The loss, with frozen weights as parameters of f32. */
+  readonly loss: Node;
+  readonly frozen: readonly Node[];
+  readonly frozenAs: FrozenWeights;
+  readonly adapters: readonly Adapter[];
+  /** The buffers that the stage updates. */
+  readonly updates: readonly StateUpdate[];
+  /** What micro-batches are averaged by. */
+  readonly weight: Node | undefined;
+  /** The ranges that parameters declared, by name. */
+  readonly declared: ReadonlyMap<string, Range>;
+  readonly lossScale: LossScale | undefined;
+}
+
+/** Throws UsageError if a pattern matches nothing or nothing is left to train. */
+export function traceStage(stage: Stage): TracedStage {
+  const declared = new Map<string, Range>();
+  const asked = stage.lora && adaptersOf(stage.name, stage.lora);
+  const root = rootParams({
+    training: true,
+    onRange: (path, within) => declared.set(path, within),
+    ...(asked && { adapters: asked }),
+  });
+  const { loss, metrics = {}, updates = [], weight, apart } = totalLoss(stage.name, stage.loss(root));
+  const results = [loss, ...Object.values(metrics), ...updates.map((u) => u.next)];
+  const adapters = asked?.made(stage.name, results) ?? [];
+  const { trained, frozen } = partition(stage, loss, adapters);
+  const stored = withFrozen([...results, ...(weight ? [weight] : [])], frozen, frozenDtype(stage));
+  const names = ["loss", ...Object.keys(metrics)];
+  const kept = stored.roots.slice(names.length);
+  const lossScale = lossScaleOf(stage);
+  const scale = scaleInStore(lossScale);
+  const lowered = stored.roots[0]!;
+  const traced: Traced = {
+    loss: scale ? scaledLoss(typed(lowered), scale) : lowered,
+    figures: Object.fromEntries(names.map((name, i) => [name, stored.roots[i]!])),
+    kept: updates.map(({ name, oncePerStep = false }, i) => ({
+      output: name,
+      state: name,
+      node: kept[i]!,
+      oncePerStep,
+    })),
+    trained,
+    ...(apart && { apart }),
+  };
+  return {
+    ...{ traced, loss, frozen, adapters, updates, declared, lossScale },
+    frozenAs: stored.weights,
+    weight: weight && kept.at(-1),
+  };
+}
