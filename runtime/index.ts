@@ -133,8 +133,9 @@ export {
   writeSafetensors,
 } from "./safetensors/writer.ts";
 export { createSession, type InferenceSession, type SessionOptions } from "./session.ts";
-export { cutGraph, handedOn, isHandedOn, partsOptions, stepParts } from "./sharding/graph-parts.ts";
+export { cutGraph, handedOn, isHandedOn, partsOptions } from "./sharding/graph-parts.ts";
 export { type Shard, shards, usualPartBytes } from "./sharding/shard.ts";
+export { stepParts } from "./sharding/step-parts.ts";
 export { type EventLog, openEventLog } from "./tensorboard.ts";
 export { defineJob } from "./training/define-job.ts";
 export { type RankFigures, rankText, requireSame } from "./training/in-ranks.ts";

@@ -6,43 +6,19 @@
 import type { Store } from "../../backends/backend.ts";
 import {
   allocate,
-  arenaAxis,
-  bindSizes,
   type DType,
   elementCount,
   type Graph,
   hostTensor,
-  InternalError,
-  inputName,
-  isParameter,
-  isState,
   makeGraph,
   type Node,
-  nodesOf,
-  type Output,
-  ops,
   type Part,
-  type PartValue,
   partition,
-  partNames,
   printType,
-  rewriteNodes,
   type SizedAxis,
   type Sizes,
-  viewNodes,
 } from "../../compiler/index.ts";
 import type { CompiledStep } from "../training/job.ts";
-
-/** A compilable part. */
-export interface StepPart {
-  readonly graph: Graph;
-  /** Weights read as separate tensors, by their names in the store. */
-  readonly weights: readonly string[];
-  /** Parameters whose gradients it outputs, keyed by output name. */
-  readonly gradients: ReadonlyMap<string, string>;
-  /** Bytes of weights that it reads, wherever they are stored. */
-  readonly bytes: number;
-}
 
 /** A partitioned graph. The partition is made for the graph's own sizes, so that all ranks have the same. */
 export interface CutGraph {
@@ -99,11 +75,6 @@ export function handedOn(): HandedOn {
   };
 }
 
-/**
- * The dtype of such values in the store when nothing is computed in f16: all executors support state of these dtypes.
- */
-const keptAs: Readonly<Record<DType, DType>> = { f32: "f32", f16: "f32", i32: "i32", u32: "u32", bool: "i32" };
-
 /** How parts access the step's parameters and gradients. */
 export interface PartsOptions {
   /** Parameters whose gradients are outputs, keyed by output name. */
@@ -121,101 +92,3 @@ export const partsOptions = ({ what, given }: NonNullable<Divided>): PartsOption
   given,
   isInArenas: what !== "weights",
 });
-
-/** The parts at these sizes, using the step's names. */
-export function stepParts(
-  { graph, parts }: CutGraph,
-  step: Pick<CompiledStep, "arenas">,
-  sizes: Sizes,
-  places: HandedOn,
-  { given, isInArenas, halves }: PartsOptions,
-): StepPart[] {
-  const parameters = new Map(graph.inputs.filter(isParameter).map((n) => [inputName(n), n]));
-  const lastUse = new Map<string, number>();
-  for (const [i, part] of parts.entries()) for (const v of part.values) lastUse.set(keyOf(v), i);
-  const placeOf = new Map<string, string>();
-  const layouts = step.arenas.map((a) => a.layout);
-  const arenas = step.arenas.map((a) => ops.state(a.parameters, "f32", [arenaAxis(a.layout)]));
-  const keptOf = ({ part, result }: PartValue): DType => {
-    const node = parts[part]!.results[result]!;
-    const isHalf = halves !== undefined && (node.type.dtype === "f16" || halves.has(node));
-    return isHalf ? "f16" : keptAs[node.type.dtype];
-  };
-  const made = parts.map((part, i): StepPart => {
-    const bound = bindSizes(part.graph, sizes);
-    const results = new Map(bound.outputs.map((o) => [o.name, o.node]));
-    const inputs = new Map(bound.inputs.map((n) => [inputName(n), n]));
-    const replaced = new Map<Node, Node>();
-    for (const [k, name] of part.weights.entries())
-      replaced.set(inputs.get(partNames.weight(k))!, parameters.get(name)!);
-    for (const [k, value] of part.values.entries()) {
-      const node = inputs.get(partNames.value(k))!;
-      const state = ops.state(placeOf.get(keyOf(value))!, keptOf(value), node.type.axes);
-      replaced.set(node, ops.cast(state, node.type.dtype));
-    }
-    const outputs: Output[] = [];
-    const updates: Record<string, string> = {};
-    for (const { name, result } of part.outputs) {
-      outputs.push({ name, node: results.get(partNames.result(result))! });
-      if (graph.updates[name] !== undefined) updates[name] = graph.updates[name];
-    }
-    for (const k of part.results.keys()) {
-      const value = { part: i, result: k };
-      const [key, node] = [keyOf(value), results.get(partNames.result(k))!];
-      if (!lastUse.has(key)) continue;
-      const dtype = keptOf(value);
-      const place = places.take({ dtype, axes: node.type.axes as readonly SizedAxis[] });
-      placeOf.set(key, place);
-      outputs.push({ name: place, node: ops.cast(node, dtype) });
-      updates[place] = place;
-    }
-    for (const [key, place] of placeOf)
-      if (lastUse.get(key) === i) {
-        places.giveBack(place);
-        placeOf.delete(key);
-      }
-    const roots = outputs.map((o) => o.node);
-    const mapped = rewriteNodes(roots, (node, original) => replaced.get(original) ?? node);
-    const named = roots.map((n) => mapped.get(n)!);
-    const nodes = isInArenas ? viewNodes(named, layouts, arenas) : named;
-    return {
-      graph: updating(`${graph.name}-${i}`, outputs, nodes, updates),
-      weights: part.weights,
-      gradients: new Map(outputs.flatMap(({ name }) => (given.has(name) ? [[name, given.get(name)!]] : []))),
-      bytes: part.bytes,
-    };
-  });
-  requireOneReader(graph, made);
-  return made;
-}
-
-const keyOf = ({ part, result }: PartValue): string => `${part} ${partNames.result(result)}`;
-
-function updating(
-  name: string,
-  outputs: readonly Output[],
-  nodes: readonly Node[],
-  updates: Readonly<Record<string, string>>,
-): Graph {
-  const given = outputs.map((o, i) => ({ name: o.name, node: nodes[i]! }));
-  const read = new Set(nodesOf(makeGraph(name, given)).filter(isState).map(inputName));
-  const unread = given.flatMap(({ name, node }) => {
-    const state = updates[name];
-    return state === undefined || read.has(state) ? [] : [ops.state(state, node.type.dtype, node.type.axes)];
-  });
-  return makeGraph(name, given, unread, updates);
-}
-
-/** No later part may read a state that an earlier part updated: it would see the new value. */
-function requireOneReader(graph: Graph, parts: readonly StepPart[]): void {
-  const states = new Set(Object.values(graph.updates));
-  const updatedBy = new Map<string, number>();
-  for (const [i, part] of parts.entries()) {
-    for (const n of nodesOf(part.graph).filter(isState)) {
-      const by = updatedBy.get(inputName(n));
-      if (by !== undefined && by < i)
-        throw new InternalError(`part ${i} of @${graph.name} reads "${inputName(n)}", which part ${by} has updated`);
-    }
-    for (const state of Object.values(part.graph.updates)) if (states.has(state)) updatedBy.set(state, i);
-  }
-}

@@ -5,7 +5,7 @@
 import type { Executable, Store } from "../../backends/backend.ts";
 import { type Graph, type HostTensor, inputName, isParameter, isState } from "../../compiler/index.ts";
 import type { GradientParts } from "./gradient-parts.ts";
-import type { StepPart } from "./graph-parts.ts";
+import type { StepPart } from "./step-parts.ts";
 import type { WeightParts } from "./weight-parts.ts";
 
 type Feeds = Readonly<Record<string, HostTensor>>;

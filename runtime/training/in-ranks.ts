@@ -3,7 +3,7 @@ import type { Store } from "../../backends/backend.ts";
 import { type HostData, hostTensor, printGraph, UsageError } from "../../compiler/index.ts";
 import { type Channel, differences, type Facts, type Ranks, RanksDifferError, telling } from "../collectives/index.ts";
 import { sha256 } from "../sha256.ts";
-import { gradientParts } from "../sharding/gradient-parts.ts";
+import { GradientParts } from "../sharding/gradient-parts.ts";
 import type { DividedState } from "../sharding/part-runs.ts";
 import { type Shard, usualPartBytes } from "../sharding/shard.ts";
 import { weightParts } from "../sharding/weight-parts.ts";
@@ -92,7 +92,7 @@ function dividedState(
 ): DividedState | undefined {
   const what = step.accumulation?.shared?.shard?.divided?.what;
   if (!what) return undefined;
-  const gradients = gradientParts(step, collectives);
+  const gradients = new GradientParts(step, collectives);
   return { gradients, partBytes, ...(what === "weights" && { weights: weightParts(step, collectives) }) };
 }
 

@@ -29,7 +29,8 @@ import {
 } from "../../dsl/index.ts";
 import { rangesOf } from "../../runtime/collectives/index.ts";
 import { fillRandom } from "../../runtime/random/streams.ts";
-import { cutGraph, handedOn, isHandedOn, partsOptions, stepParts } from "../../runtime/sharding/graph-parts.ts";
+import { cutGraph, handedOn, isHandedOn, partsOptions } from "../../runtime/sharding/graph-parts.ts";
+import { stepParts } from "../../runtime/sharding/step-parts.ts";
 import { initialValue } from "../../runtime/training/state.ts";
 import { encoder } from "./models.ts";
 
