@@ -8,19 +8,17 @@ import { saveCheckpoint, saveTogether } from "../checkpoint/checkpoint.ts";
 import type { Json } from "../checkpoint/state-file.ts";
 import type { Ranks } from "../collectives/index.ts";
 import type { Progress } from "../host/host.ts";
-import { ahead } from "./ahead.ts";
 import type { BestWeights } from "./best-weights.ts";
 import type { FiguresLog } from "./figures-log.ts";
 import { assertFiniteFigures } from "./finite.ts";
-import { type Figures, type Landing, type Span, startFlight } from "./flight.ts";
-import { type CheckIndices, indexChecks } from "./index-checks.ts";
-import type { TrainingBatch, TrainingJob } from "./job.ts";
-import { requireBatch } from "./job-rules.ts";
+import { type Figures, type Flight, type Landing, type Span, startFlight } from "./flight.ts";
+import type { TrainingJob } from "./job.ts";
 import type { IdleClock } from "./lost-time.ts";
-import { randomFeeds } from "./random-feeds.ts";
+import { preparedBatches } from "./prepared-batches.ts";
+import { type RandomFeeds, randomFeeds } from "./random-feeds.ts";
 import { type Beginning, keptCheckpoints, savedPrecision } from "./resume.ts";
 import { checkpointsFolder } from "./run-folder.ts";
-import type { AfterStep, Phases } from "./runs.ts";
+import type { AfterStep, Phases, Run } from "./runs.ts";
 import type { Share } from "./share.ts";
 import { checkpointGroups, sharedGroups } from "./state.ts";
 import { writeTold } from "./told-file.ts";
@@ -50,9 +48,6 @@ export interface Session {
 /** Default minutes between checkpoints. */
 const usualMinutes = 10;
 
-/** Batches prefetched, so that one slow batch is made up for by the next. */
-const batchesAhead = 2;
-
 /** Runs that may be in flight while waiting for the next batch; metrics lag by as many runs. */
 const runsUnderWay = 3;
 
@@ -60,132 +55,120 @@ const runsUnderWay = 3;
  * Runs steps until the job's last, or until the signal, and returns the last step and the data's cursor. Nothing is
  * saved before the metrics of all steps so far have been read and found finite.
  */
-export async function runSteps(session: Session, { done, cursor: from }: Beginning): Promise<Place> {
-  const { job, options, clock } = session;
-  if (done >= job.steps) return { steps: done, cursor: from };
-  if (await session.ranks.decide(() => options.signal?.aborted === true)) return { steps: done, cursor: from };
-  const flight = startFlight(clock);
+export async function runSteps(session: Session, { done, cursor }: Beginning): Promise<Place> {
+  const { job, options, ranks } = session;
+  const from: Place = { steps: done, cursor };
+  if (done >= job.steps) return from;
+  if (await ranks.decide(() => options.signal?.aborted === true)) return from;
+  const loop = new StepLoop(session, from);
   const random = randomFeeds(job, session.share);
-  const { count } = session.phases;
-  const betweenMs = 60_000 * (job.checkpointMinutes ?? usualMinutes);
-  let [step, cursor, saved, savedAt, stopped] = [done, from, done, performance.now(), false];
-  const saveLast = async () => {
-    await flight.leave(0);
-    if (saved === step) return;
-    clock.turnsTo("saving");
-    await spanned("checkpoints", `save step ${step}`, () => save(session, step, cursor ?? null));
-    [saved, savedAt] = [step, performance.now()];
-    clock.turnsTo("readBack");
-  };
-  const given = told(session.batches(from, (t) => session.progress.note(t)));
-  // When data fails on one rank, the others do not know of it, so no checkpoint can be saved to which all must
-  // contribute.
-  const saveAlone = async () => {
-    if (job.step.accumulation?.shared?.shard === undefined) await saveLast();
-  };
-  const made = withRandom(checked(given, indexChecks(job), done, count), random.of, done * count);
-  const batches = ahead(made, batchesAhead, (job.steps - done) * count);
   try {
-    let micro = 0;
-    for await (const { feeds, next } of waitedFor(savingFirst(batches, saveAlone), clock)) {
-      const runs = session.phases.runs(session.store, micro, feeds);
-      micro = (micro + 1) % count;
-      const last = micro === 0 ? runs.at(-1) : undefined;
-      for (const run of runs) {
-        if (run === last) break;
-        if (run.isAlone) await flight.leave(0);
-        flight.add(run.start());
-        await flight.leave(run.isAlone ? 0 : runsUnderWay);
-      }
-      if (!last) continue;
-      flight.add(last.start(), recording(session, ++step));
-      if (last.isAlone) await flight.leave(0);
-      cursor = next;
-      const asked = { stop: options.signal?.aborted === true, save: performance.now() - savedAt >= betweenMs };
-      const { stop, save: isTime } = await session.agree(asked);
-      stopped = stop;
-      const ends = step >= job.steps || stop;
-      if (isTime || ends || step % job.checkpointEvery === 0) await saveLast();
-      else await flight.leave(session.validator?.isDue(step) ? 0 : runsUnderWay);
-      if (ends) break;
-    }
-    await saveLast();
+    await loop.run(random);
   } finally {
-    await flight.settle();
+    await loop.settle();
     await random.dispose();
   }
-  if (step < job.steps && !stopped) {
-    throw new UsageError(`the data ended after step ${step} of ${job.steps}: a job's batches must not end`);
+  if (loop.place.steps < job.steps && !loop.isStopped)
+    throw new UsageError(`the data ended after step ${loop.place.steps} of ${job.steps}: a job's batches must not end`);
+  return loop.place;
+}
+
+/** Steps in progress, and what is saved of them. */
+class StepLoop {
+  readonly #session: Session;
+  readonly #flight: Flight;
+  readonly #betweenMs: number;
+  #place: Place;
+  #saved: number;
+  #savedAt = performance.now();
+  #isStopped = false;
+
+  constructor(session: Session, from: Place) {
+    this.#session = session;
+    this.#flight = startFlight(session.clock);
+    this.#betweenMs = 60_000 * (session.job.checkpointMinutes ?? usualMinutes);
+    this.#place = from;
+    this.#saved = from.steps;
   }
-  return { steps: step, cursor };
+
+  get place(): Place {
+    return this.#place;
+  }
+
+  /** Whether a signal ended the loop before the job's last step. */
+  get isStopped(): boolean {
+    return this.#isStopped;
+  }
+
+  /** Waits for the runs in flight, whether they succeed or fail. */
+  settle(): Promise<void> {
+    return this.#flight.settle();
+  }
+
+  async run(random: RandomFeeds): Promise<void> {
+    const { job, clock, phases, store, progress, batches } = this.#session;
+    const { steps: done, cursor } = this.#place;
+    const { count } = phases;
+    const given = batches(cursor, (text) => progress.note(text));
+    const preparation = { job, done, count, random, clock, onFailure: () => this.#saveAlone() };
+    let micro = 0;
+    for await (const { feeds, next } of preparedBatches(given, preparation)) {
+      const runs = phases.runs(store, micro, feeds);
+      micro = (micro + 1) % count;
+      const last = micro === 0 ? runs.at(-1) : undefined;
+      for (const run of last ? runs.slice(0, -1) : runs) await this.#start(run);
+      if (last && (await this.#endStep(last, next))) break;
+    }
+    await this.#saveLast();
+  }
+
+  async #start(run: Run): Promise<void> {
+    if (run.isAlone) await this.#flight.leave(0);
+    this.#flight.add(run.start());
+    await this.#flight.leave(run.isAlone ? 0 : runsUnderWay);
+  }
+
+  /** Starts the last run of a step, and saves when it is time; resolves to whether the loop ends. */
+  async #endStep(last: Run, cursor: Json): Promise<boolean> {
+    const { job, options, agree, validator } = this.#session;
+    const step = this.#place.steps + 1;
+    this.#flight.add(last.start(), recording(this.#session, step));
+    if (last.isAlone) await this.#flight.leave(0);
+    this.#place = { steps: step, cursor };
+    const isDue = performance.now() - this.#savedAt >= this.#betweenMs;
+    const { stop, save } = await agree({ stop: options.signal?.aborted === true, save: isDue });
+    this.#isStopped = stop;
+    const ends = step >= job.steps || stop;
+    if (save || ends || step % job.checkpointEvery === 0) await this.#saveLast();
+    else await this.#flight.leave(validator?.isDue(step) ? 0 : runsUnderWay);
+    return ends;
+  }
+
+  /** Saves the last step, once all metrics so far are read. */
+  async #saveLast(): Promise<void> {
+    const { clock } = this.#session;
+    const { steps, cursor } = this.#place;
+    await this.#flight.leave(0);
+    if (this.#saved === steps) return;
+    clock.turnsTo("saving");
+    await spanned("checkpoints", `save step ${steps}`, () => save(this.#session, steps, cursor ?? null));
+    [this.#saved, this.#savedAt] = [steps, performance.now()];
+    clock.turnsTo("readBack");
+  }
+
+  /**
+   * When data fails on one rank, the others do not know of it, so no checkpoint can be saved to which all must
+   * contribute.
+   */
+  async #saveAlone(): Promise<void> {
+    if (this.#session.job.step.accumulation?.shared?.shard === undefined) await this.#saveLast();
+  }
 }
 
 /** Steps completed, and where the data continues. */
 interface Place {
   readonly steps: number;
   readonly cursor: Json | undefined;
-}
-
-/** The same batches, with a timeline span for each. */
-async function* told(batches: AsyncIterable<TrainingBatch>): AsyncGenerator<TrainingBatch> {
-  let begun = performance.now();
-  for await (const batch of batches) {
-    timeline()?.span("data", "batch", begun, performance.now());
-    yield batch;
-    begun = performance.now();
-  }
-}
-
-/** The same batches, checked; `count` of them make a step. */
-async function* checked(
-  batches: AsyncIterable<TrainingBatch>,
-  check: CheckIndices,
-  done: number,
-  count: number,
-): AsyncGenerator<TrainingBatch> {
-  let made = 0;
-  for await (const batch of batches) {
-    const step = done + 1 + Math.floor(made / count);
-    if (made++ === 0) requireBatch(batch, step);
-    check(batch, step);
-    yield batch;
-  }
-}
-
-/**
- * The same batches, with the step's random inputs added to the feeds; `first` is the run's index of the first
- * micro-batch.
- */
-async function* withRandom(
-  batches: AsyncIterable<TrainingBatch>,
-  drawn: (index: number) => Promise<TrainingBatch["feeds"]>,
-  first: number,
-): AsyncGenerator<TrainingBatch> {
-  let index = first;
-  for await (const { feeds, next } of batches) yield { feeds: { ...feeds, ...(await drawn(index++)) }, next };
-}
-
-/** The same batches; on failure, the steps completed so far are saved first. */
-async function* savingFirst(
-  batches: AsyncIterable<TrainingBatch>,
-  save: () => Promise<void>,
-): AsyncGenerator<TrainingBatch> {
-  try {
-    yield* batches;
-  } catch (error) {
-    await save();
-    throw error;
-  }
-}
-
-/** The same batches; the clock counts the time spent waiting for them. */
-async function* waitedFor(batches: AsyncIterable<TrainingBatch>, clock: IdleClock): AsyncGenerator<TrainingBatch> {
-  clock.turnsTo("data");
-  for await (const batch of batches) {
-    clock.turnsTo("readBack");
-    yield batch;
-    clock.turnsTo("data");
-  }
 }
 
 /** Checks and logs the metrics of a step, including its validation. With validation, no later step may be in flight. */
