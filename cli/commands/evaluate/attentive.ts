@@ -17,10 +17,11 @@ import {
   normal,
   type Params,
   rootParams,
+  type Stage,
   type Tensor,
   trainingStep,
 } from "../../../dsl/index.ts";
-import { createSession, learn, startProgress } from "../../../runtime/index.ts";
+import { createSession, type InferenceSession, learn, startProgress } from "../../../runtime/index.ts";
 import type { Learned, Scores, TokenVectors } from "./learner.ts";
 
 export const usualProbe = { epochs: 30, rate: 1e-3 } as const;
@@ -30,23 +31,41 @@ const mostRows = 128;
 const usualHeadWidth = 64;
 
 /** Trains on image tokens, and scores those of other images, one row of class logits each. */
-export async function attentiveProbe(
-  { train, labels, classes, backend, seed, options }: Learned,
-  test: TokenVectors,
-): Promise<Scores> {
-  const { epochs = usualProbe.epochs, rate = usualProbe.rate } = options;
-  const tokens = train.tokens ?? 1;
-  const width = train.width / tokens;
-  const batch = Math.min(mostRows, labels.length);
-  const perEpoch = Math.ceil(labels.length / batch);
-  const steps = epochs * perEpoch;
-  const scoresOf = (p: Params): Tensor<"batch" | "class"> => {
+export async function attentiveProbe(given: Learned, test: TokenVectors): Promise<Scores> {
+  const { classes, backend, options } = given;
+  const { epochs = usualProbe.epochs } = options;
+  const batch = Math.min(mostRows, given.labels.length);
+  const steps = epochs * Math.ceil(given.labels.length / batch);
+  const scoresOf = probe(given.train, classes);
+  const progress = startProgress({ description: "probe", total: steps, unit: "steps" });
+  try {
+    const onStep = (done: number, loss: number) => progress.update(done, { loss });
+    const how = { steps, sizes: { batch }, seed: given.seed, feeds: feedsOf(given, batch), onStep };
+    const weights = await learn(trainingStep(stageOf(scoresOf, steps, options.rate)), how, backend);
+    const graph = makeGraph("attentive-probe", [{ name: "scores", node: scoresOf(rootParams()) }]);
+    const scores = await scoresOfAll(await createSession(backend, graph, weights), test, classes);
+    return (row) => scores[row]!;
+  } finally {
+    progress.dispose();
+  }
+}
+
+type Probe = (p: Params) => Tensor<"batch" | "class">;
+
+/** Class logits [batch, class] of the input `states` [batch, token, embed]. */
+function probe(vectors: TokenVectors, classes: number): Probe {
+  const { tokens = 1 } = vectors;
+  const width = vectors.width / tokens;
+  return (p) => {
     const [token, embed, out] = [axis("token", tokens), axis("embed", width), axis("feature", width)];
     const states = input("states", "f32", [axis("batch", "batch"), token, embed]);
     const pooled = attentionPooling(p.scope("pooling"), states, { token, embed, out, heads: headsOf(width) });
     return linear(p.scope("head"), pooled, [out], [axis("class", classes)], { init: normal(0.01) });
   };
-  const stage = defineStage({
+}
+
+const stageOf = (scoresOf: Probe, steps: number, rate: number = usualProbe.rate): Stage =>
+  defineStage({
     name: "attentive-probe",
     loss: (p) => {
       const scores = scoresOf(p);
@@ -56,9 +75,13 @@ export async function attentiveProbe(
     },
     optimizer: { rate: cosine({ peak: rate, steps, warmup: Math.ceil(steps / 20) }) },
   });
-  const feeds = (step: number) => {
+
+/** The inputs of a step: all samples in a new order each epoch; an epoch's last batch wraps around to its beginning. */
+const feedsOf =
+  ({ train, labels, seed }: Learned, batch: number) =>
+  (step: number) => {
+    const perEpoch = Math.ceil(labels.length / batch);
     const order = shuffled(labels.length, seededRandom(seed, Math.floor(step / perEpoch)));
-    // The last batch of an epoch wraps around to its beginning.
     const rows = Array.from({ length: batch }, (_, i) => order[((step % perEpoch) * batch + i) % order.length]!);
     const label = hostTensor(
       "i32",
@@ -67,27 +90,25 @@ export async function attentiveProbe(
     );
     return { states: statesOf(train, rows), label };
   };
-  const progress = startProgress({ description: "probe", total: steps, unit: "steps" });
+
+/** The scores of all images; disposes of the session. */
+async function scoresOfAll(
+  session: InferenceSession,
+  test: TokenVectors,
+  classes: number,
+): Promise<readonly Float64Array[]> {
   try {
-    const onStep = (done: number, loss: number) => progress.update(done, { loss });
-    const weights = await learn(trainingStep(stage), { steps, sizes: { batch }, seed, feeds, onStep }, backend);
-    const graph = makeGraph("attentive-probe", [{ name: "scores", node: scoresOf(rootParams()) }]);
-    const session = await createSession(backend, graph, weights);
-    try {
-      const scores: Float64Array[] = [];
-      const count = test.data.length / test.width;
-      for (let from = 0; from < count; from += mostRows) {
-        const rows = Array.from({ length: Math.min(mostRows, count - from) }, (_, i) => from + i);
-        const { data } = (await session.run({ states: statesOf(test, rows) })).scores!;
-        for (const i of rows.keys())
-          scores.push(Float64Array.from(data.subarray(i * classes, (i + 1) * classes), Number));
-      }
-      return (row) => scores[row]!;
-    } finally {
-      session.dispose();
+    const scores: Float64Array[] = [];
+    const count = test.data.length / test.width;
+    for (let from = 0; from < count; from += mostRows) {
+      const rows = Array.from({ length: Math.min(mostRows, count - from) }, (_, i) => from + i);
+      const { data } = (await session.run({ states: statesOf(test, rows) })).scores!;
+      for (const i of rows.keys())
+        scores.push(Float64Array.from(data.subarray(i * classes, (i + 1) * classes), Number));
     }
+    return scores;
   } finally {
-    progress.dispose();
+    session.dispose();
   }
 }
 

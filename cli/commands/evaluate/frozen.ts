@@ -5,12 +5,12 @@ import { type RawSample, type TopClasses, topClasses } from "../../../data/index
 import { type NamedModel, say, withWeights } from "../run/opened-model.ts";
 import { albumOf, preprocessingFor } from "../run/pictures.ts";
 import { answerCards } from "./asking.ts";
-import { frozenEncoder } from "./frozen-features.ts";
+import { type FrozenEncoder, frozenEncoder } from "./frozen-features.ts";
 import type { Learner, TokenVectors } from "./learner.ts";
 import { attention, neighbours, regression } from "./learners.ts";
 import type { EvaluateOptions, Outcome, Protocol, Results } from "./options.ts";
-import { readSamples } from "./samples.ts";
-import { lessonsOf, overDraws } from "./shots.ts";
+import { readSamples, type Samples } from "./samples.ts";
+import { type Lesson, lessonsOf, overDraws } from "./shots.ts";
 
 const protocol = (learner: Learner): Protocol => ({
   summary: learner.summary,
@@ -26,77 +26,103 @@ async function evaluateFrozen(named: NamedModel, learner: Learner, options: Eval
   const { train: specs, shots } = options;
   if (!specs) throw new UsageError(`--protocol ${options.protocol} needs training data: give it with --train`);
   const encoder = frozenEncoder(named, learner.readsTokens ? "all" : options.feature);
-  const [train, test] = [
-    await readSamples("labels", { ...options, data: specs }),
-    await readSamples("labels", options),
-  ];
-  const { names, numberOf } = classesOf(train.samples);
-  const [labels, right] = [train.samples.map(numberOf), test.samples.map(numberOf)];
+  const data = await readTrainAndTest(specs, options);
+  const { names, labels, right } = data;
   const lessons = lessonsOf(labels, (label) => `"${names[label]}"`, options);
   const needed = [...new Set(lessons.flatMap(({ rows }) => rows))].sort((a, b) => a - b);
+  const { measures, said } = await judgeLessons(named, learner, encoder, { ...data, lessons, needed }, options);
+  const answers = data.test.samples.map(({ name }, row) => ({
+    name,
+    said: names[said[row]!]!,
+    right: names[right[row]!]!,
+  }));
+  const drawn: Readonly<Record<string, string | number>> =
+    shots === undefined
+      ? { learned: needed.length }
+      : { shots: shots.join(","), draws: lessons.length / shots.length, seed: options.seed ?? 0 };
+  return {
+    samples: data.test.samples.length,
+    results: Object.fromEntries([...measures].map(([name, of]): [string, Results] => [name, overDraws(of)])),
+    asked: { train: specs.join(", "), feature: encoder.feature, ...drawn, ...learner.asked(options) },
+    skipped: [...data.train.skipped, ...data.test.skipped],
+    answers,
+    ...(options.out !== undefined && { sections: await cardsOf(answers, data.test.samples) }),
+  };
+}
+
+/** Training and test samples, with the number of each one's class among the classes of the training samples. */
+interface TrainAndTest {
+  readonly train: Samples;
+  readonly test: Samples;
+  readonly names: readonly string[];
+  readonly labels: readonly number[];
+  readonly right: readonly number[];
+}
+
+async function readTrainAndTest(specs: readonly string[], options: EvaluateOptions): Promise<TrainAndTest> {
+  const train = await readSamples("labels", { ...options, data: specs });
+  const test = await readSamples("labels", options);
+  const { names, numberOf } = classesOf(train.samples);
+  return { train, test, names, labels: train.samples.map(numberOf), right: test.samples.map(numberOf) };
+}
+
+/** What is learned and judged; `needed` are the rows of the training samples that any lesson has. */
+interface Lessons extends TrainAndTest {
+  readonly lessons: readonly Lesson[];
+  readonly needed: readonly number[];
+}
+
+/** The measures of each lesson, by its name; several draws have one name. `said` are the last lesson's classes. */
+async function judgeLessons(
+  named: NamedModel,
+  learner: Learner,
+  encoder: FrozenEncoder,
+  { train, test, names, labels, right, lessons, needed }: Lessons,
+  options: EvaluateOptions,
+): Promise<{ readonly measures: ReadonlyMap<string, readonly TopClasses[]>; readonly said: readonly number[] }> {
   const placeOf = new Map(needed.map((row, place) => [row, place]));
   const album = albumOf(await preprocessingFor(named, encoder.graph, "features", options));
+  const imagesOf = (samples: readonly RawSample[]) => samples.map(({ image }) => image!);
   const measures = new Map<string, TopClasses[]>();
   let said: readonly number[] = [];
   await withWeights(named, encoder.graph, options, async (model) => {
-    const vectorsOf = (samples: readonly RawSample[]) =>
-      encoder.vectors(
-        model,
-        samples.map(({ image }) => image!),
-        album,
-        options,
-      );
-    const known = await vectorsOf(needed.map((row) => train.samples[row]!));
-    const judged = await vectorsOf(test.samples);
+    const known = await encoder.vectors(model, imagesOf(needed.map((row) => train.samples[row]!)), album, options);
+    const judged = await encoder.vectors(model, imagesOf(test.samples), album, options);
     for (const { name, rows, seed } of lessons) {
-      if (shots !== undefined) say(`${name}: ${rows.length} samples`);
-      const given = {
-        train:
-          rows.length === needed.length
-            ? known
-            : rowsOf(
-                known,
-                rows.map((row) => placeOf.get(row)!),
-              ),
-        labels: rows.map((row) => labels[row]!),
-        ...{ classes: names.length, options, seed, backend: model.backend },
-      };
-      const scoresOf = await learner.learn(given, judged);
+      if (options.shots !== undefined) say(`${name}: ${rows.length} samples`);
+      const isAll = rows.length === needed.length;
+      const vectors = isAll
+        ? known
+        : rowsOf(
+            known,
+            rows.map((row) => placeOf.get(row)!),
+          );
+      const own = rows.map((row) => labels[row]!);
+      const { backend } = model;
+      const scoresOf = await learner.learn(
+        { train: vectors, labels: own, classes: names.length, options, seed, backend },
+        judged,
+      );
       const count = topClasses(names.length);
       for (const [row, label] of right.entries()) count.add(scoresOf(row), label);
       said = right.map((_, row) => best(scoresOf(row)));
       measures.set(name, [...(measures.get(name) ?? []), count.measures()]);
     }
   });
-  const answers = test.samples.map(({ name }, row) => ({
-    name,
-    said: names[said[row]!]!,
-    right: names[right[row]!]!,
-  }));
-  return {
-    samples: test.samples.length,
-    results: Object.fromEntries([...measures].map(([name, of]): [string, Results] => [name, overDraws(of)])),
-    asked: {
-      train: specs.join(", "),
-      feature: encoder.feature,
-      ...(shots === undefined
-        ? { learned: needed.length }
-        : { shots: shots.join(","), draws: lessons.length / shots.length, seed: options.seed ?? 0 }),
-      ...learner.asked(options),
-    },
-    skipped: [...train.skipped, ...test.skipped],
-    answers,
-    ...(options.out !== undefined && {
-      sections: await answerCards(
-        answers.map(({ name, said, right }, row) => ({
-          question: { name, text: basename(name), answers: [right], image: test.samples[row]!.image! },
-          said,
-        })),
-        ({ said, question }) => said === question.answers[0],
-      ),
-    }),
-  };
+  return { measures, said };
 }
+
+const cardsOf = (
+  answers: readonly { readonly name: string; readonly said: string; readonly right: string }[],
+  samples: readonly RawSample[],
+) =>
+  answerCards(
+    answers.map(({ name, said, right }, row) => ({
+      question: { name, text: basename(name), answers: [right], image: samples[row]!.image! },
+      said,
+    })),
+    ({ said, question }) => said === question.answers[0],
+  );
 
 const best = (scores: Float64Array): number => scores.indexOf(scores.reduce((a, b) => Math.max(a, b)));
 

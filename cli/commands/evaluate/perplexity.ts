@@ -2,13 +2,13 @@
  * Perplexity of a language model: each text separately, in overlapping windows of the model's context length, so that
  * every token but a text's first is scored once, with a long context. Radford et al. 2019, section 3.1.
  */
-import { FileError, UsageError } from "../../../compiler/index.ts";
+import { FileError, type Graph, UsageError } from "../../../compiler/index.ts";
 import type { RawSample } from "../../../data/index.ts";
 import { promptIds, startProgress, type TextWindow, textLosses } from "../../../runtime/index.ts";
 import { limitOf } from "../run/decoding.ts";
 import { graphOf, modeOf, type NamedModel, withWeights } from "../run/opened-model.ts";
 import { openTokenizer } from "../run/tokenizing.ts";
-import type { EvaluateOptions, Outcome, Protocol } from "./options.ts";
+import type { EvaluateOptions, Outcome, Protocol, Results } from "./options.ts";
 import { readSamples } from "./samples.ts";
 
 export const perplexity: Protocol = {
@@ -32,9 +32,37 @@ async function evaluateTexts(named: NamedModel, options: EvaluateOptions): Promi
   const written = texts.map(({ text }) => promptIds(tokenizer, text, mode.begin));
   const windows = written.flatMap((ids, text) => windowsOf(ids, limit, stride).map((window) => ({ ...window, text })));
   if (windows.length === 0) throw new FileError("no text has two tokens: there is nothing to predict");
+  const sums = await scoredTexts(named, step, windows, texts.length, options);
+  return {
+    samples: texts.length,
+    results: { all: measuresOf(sums, texts) },
+    asked: { window: limit, stride },
+    skipped,
+    answers: texts.map(({ name }, i) => ({ name, ...sums[i]!, loss: sums[i]!.loss / Math.max(1, sums[i]!.tokens) })),
+  };
+}
+
+/** A window of the text of this number. */
+interface NumberedWindow extends TextWindow {
+  readonly text: number;
+}
+
+/** The sum of the losses of a text's tokens, in nats, and their number. */
+interface Score {
+  loss: number;
+  tokens: number;
+}
+
+async function scoredTexts(
+  named: NamedModel,
+  step: Graph,
+  windows: readonly NumberedWindow[],
+  texts: number,
+  options: EvaluateOptions,
+): Promise<readonly Score[]> {
   const tokens = Math.max(...windows.map(({ ids }) => ids.length));
   const rows = Math.min(options.batch, windows.length);
-  const sums = texts.map(() => ({ loss: 0, tokens: 0 }));
+  const sums = Array.from({ length: texts }, (): Score => ({ loss: 0, tokens: 0 }));
   await withWeights(named, step, options, async (model) => {
     const session = await textLosses(model, step, { rows, tokens });
     const progress = startProgress({ description: "reading", total: windows.length, unit: "windows" });
@@ -53,27 +81,17 @@ async function evaluateTexts(named: NamedModel, options: EvaluateOptions): Promi
       session.dispose();
     }
   });
-  const [loss, count] = [
-    sums.reduce((sum, { loss }) => sum + loss, 0),
-    sums.reduce((sum, { tokens }) => sum + tokens, 0),
-  ];
+  return sums;
+}
+
+function measuresOf(scores: readonly Score[], texts: readonly Text[]): Results {
+  const loss = scores.reduce((sum, score) => sum + score.loss, 0);
+  const tokens = scores.reduce((sum, score) => sum + score.tokens, 0);
   if (!Number.isFinite(loss))
     throw new UsageError(`the loss is ${loss}: the weights diverged or belong to another model`);
   const bytes = texts.reduce((sum, { text }) => sum + Buffer.byteLength(text), 0);
-  return {
-    samples: texts.length,
-    results: {
-      all: {
-        perplexity: Math.exp(loss / count),
-        loss: loss / count,
-        bitsPerByte: loss / Math.LN2 / bytes,
-        tokens: count,
-      },
-    },
-    asked: { window: limit, stride },
-    skipped,
-    answers: texts.map(({ name }, i) => ({ name, ...sums[i]!, loss: sums[i]!.loss / Math.max(1, sums[i]!.tokens) })),
-  };
+  const each = loss / tokens;
+  return { perplexity: Math.exp(each), loss: each, bitsPerByte: loss / Math.LN2 / bytes, tokens };
 }
 
 interface Text {
