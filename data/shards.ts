@@ -1,5 +1,5 @@
 /** WebDataset shards: tar files in which the entries of a sample share a key and are consecutive. */
-import { open } from "node:fs/promises";
+import { type FileHandle, open } from "node:fs/promises";
 import { posix } from "node:path";
 import { extract } from "tar-stream";
 import { type Extent, readExtent } from "./extents.ts";
@@ -24,65 +24,102 @@ const zeros = new Uint8Array(2 ** 16);
  */
 export async function* entriesOf(shard: string): AsyncGenerator<TarEntry, void, undefined> {
   const file = await open(shard);
-  const tar = extract({
-    highWaterMark: 1, // so that each block is parsed before the next is read
-    allowUnknownFormat: true, // headers of Unix V7, without "ustar"; their checksum still tells what is no header
-  } as object);
-  let found: TarEntry[] = [];
-  let failure: Error | undefined;
-  let wake = () => {};
-  tar.on("entry", ({ name, type, size = 0, ...header }, stream, next) => {
-    // The package's types lack these fields, which it has provided since version 3.1.
-    const { byteOffset, pax } = header as unknown as {
-      byteOffset: number;
-      pax: Readonly<Record<string, string>> | null;
-    };
-    found.push({ name, type: isSparse(pax) ? "sparse file" : type, size, offset: byteOffset });
-    stream.on("end", next);
-    stream.on("error", () => {}); // the tar's own error is reported
-    stream.resume();
-  });
-  tar.on("error", (error) => {
-    failure = error;
-  });
-  for (const event of ["drain", "close", "finish"]) tar.on(event, () => wake());
-  /** Resolves when the parser has consumed all input. */
-  const given = async (bytes: Uint8Array): Promise<void> => {
-    if (tar.write(bytes)) return;
-    await new Promise<void>((resolve) => {
-      wake = resolve;
-    });
-    if (failure) throw failure;
-  };
+  const parser = new TarParser();
   try {
     const { size: end } = await file.stat();
-    let held: Uint8Array = new Uint8Array(0);
-    let from = 0;
+    const headerAt = headerReader(file, end);
     for (let at = 0; at < end; ) {
-      if (at < from || at + block > from + held.length) {
-        held = await readExtent(file, { offset: at, size: Math.min(window, end - at) });
-        from = at;
-      }
-      const header = held.subarray(at - from, at - from + block);
-      await given(header);
+      const header = await headerAt(at);
       at += header.length;
-      const [entry] = found;
-      found = [];
+      const entry = await parser.parse(header);
       if (!entry) continue; // the end of the tar, or an extended header for the next entry
       const body = entry.type === "directory" ? 0 : Math.min(Math.ceil(entry.size / block) * block, end - at);
-      for (let left = body; left > 0; left -= zeros.length) await given(zeros.subarray(0, left));
+      await parser.skip(body);
       at += body;
       if (body >= entry.size || entry.type === "directory") yield entry;
     }
-    (tar as unknown as NodeJS.WritableStream).end();
-    if (!failure && !tar.destroyed)
-      await new Promise<void>((resolve) => {
-        wake = resolve;
-      });
-    if (failure) throw failure;
+    await parser.end();
   } finally {
-    tar.destroy();
+    parser.dispose();
     await file.close();
+  }
+}
+
+/** Reads the block at an offset; a read also brings the bytes after it, which small files lie in. */
+function headerReader(file: FileHandle, end: number): (at: number) => Promise<Uint8Array> {
+  let held: Uint8Array = new Uint8Array(0);
+  let from = 0;
+  return async (at) => {
+    if (at < from || at + block > from + held.length) {
+      held = await readExtent(file, { offset: at, size: Math.min(window, end - at) });
+      from = at;
+    }
+    return held.subarray(at - from, at - from + block);
+  };
+}
+
+/** The tar package's parser, fed with one block at a time. */
+class TarParser {
+  readonly #tar = extract({
+    highWaterMark: 1, // so that each block is parsed before the next is read
+    allowUnknownFormat: true, // headers of Unix V7, without "ustar"; their checksum still tells what is no header
+  } as object);
+  #found: TarEntry | undefined;
+  #failure: Error | undefined;
+  #wake = () => {};
+
+  constructor() {
+    this.#tar.on("entry", ({ name, type, size = 0, ...header }, stream, next) => {
+      // The package's types lack these fields, which it has provided since version 3.1.
+      const { byteOffset, pax } = header as unknown as {
+        byteOffset: number;
+        pax: Readonly<Record<string, string>> | null;
+      };
+      this.#found ??= { name, type: isSparse(pax) ? "sparse file" : type, size, offset: byteOffset };
+      stream.on("end", next);
+      stream.on("error", () => {}); // the tar's own error is reported
+      stream.resume();
+    });
+    this.#tar.on("error", (error) => {
+      this.#failure = error;
+    });
+    for (const event of ["drain", "close", "finish"]) this.#tar.on(event, () => this.#wake());
+  }
+
+  /** Parses a header; undefined if it does not complete an entry's. */
+  async parse(header: Uint8Array): Promise<TarEntry | undefined> {
+    this.#found = undefined;
+    await this.#write(header);
+    return this.#found;
+  }
+
+  /** Passes over the body of an entry: zeros stand for its bytes. */
+  async skip(bytes: number): Promise<void> {
+    for (let left = bytes; left > 0; left -= zeros.length) await this.#write(zeros.subarray(0, left));
+  }
+
+  /** Rejects if the tar is truncated. */
+  async end(): Promise<void> {
+    (this.#tar as unknown as NodeJS.WritableStream).end();
+    if (!this.#failure && !this.#tar.destroyed) await this.#woken();
+    if (this.#failure) throw this.#failure;
+  }
+
+  dispose(): void {
+    this.#tar.destroy();
+  }
+
+  /** Resolves when the parser has consumed the bytes. */
+  async #write(bytes: Uint8Array): Promise<void> {
+    if (this.#tar.write(bytes)) return;
+    await this.#woken();
+    if (this.#failure) throw this.#failure;
+  }
+
+  #woken(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#wake = resolve;
+    });
   }
 }
 

@@ -45,68 +45,91 @@ const jobsEach = 2;
  * are ready. The result is bit-identical for any number. When a worker ends, every image, pending or later, fails with
  * the same DecodingError.
  */
-export function renderer(
+export const renderer = (
   options: ImageOptions,
   workers = usualWorkers(options.size, availableParallelism()),
-): Renderer {
-  const here = localRenderer(options);
-  if (workers === 0) return here;
-  const threads: Thread[] = [];
-  const waiting = new Map<number, { thread: Thread; resolve: (r: Rendered) => void; reject: (e: Error) => void }>();
-  let ids = 0;
-  let failure: Error | undefined;
-  const fail = (why: string) => {
-    failure ??= new DecodingError(
-      `an image decoding thread ended: ${why}; saved checkpoints are kept, and a run that is resumed (--resume) continues from there`,
-    );
-    for (const { reject } of waiting.values()) reject(failure);
-    waiting.clear();
-    for (const { worker } of threads.splice(0)) void worker.terminate();
+): Renderer => (workers === 0 ? localRenderer(options) : new ThreadedRenderer(options, workers));
+
+/** An image that a thread is decoding. */
+interface Pending {
+  readonly thread: Thread;
+  readonly resolve: (rendered: Rendered) => void;
+  readonly reject: (error: Error) => void;
+}
+
+class ThreadedRenderer implements Renderer {
+  readonly concurrency: number;
+  readonly #options: ImageOptions;
+  readonly #workers: number;
+  readonly #here: Renderer;
+  readonly #threads: Thread[] = [];
+  readonly #pending = new Map<number, Pending>();
+  #ids = 0;
+  #failure: Error | undefined;
+
+  constructor(options: ImageOptions, workers: number) {
+    this.concurrency = jobsEach * workers;
+    this.#options = options;
+    this.#workers = workers;
+    this.#here = localRenderer(options);
+  }
+
+  render: Renderer["render"] = (job) => {
+    if (this.#failure) return Promise.reject(this.#failure);
+    while (this.#threads.length < this.#workers) this.#threads.push(this.#start());
+    const ready = this.#threads.filter(({ isReady }) => isReady);
+    if (ready.length === 0) return this.#here.render(job);
+    const thread = ready.reduce((least, one) => (one.underWay < least.underWay ? one : least));
+    const id = this.#ids++;
+    thread.underWay += 1;
+    return new Promise((resolve, reject) => {
+      this.#pending.set(id, { thread, resolve, reject });
+      thread.send({ id, job });
+    });
   };
-  const answer = (found: Answer) => {
-    const asked = waiting.get(found.id);
-    if (!asked) return; // abandoned
-    waiting.delete(found.id);
-    asked.thread.underWay -= 1;
-    if ("rendered" in found) asked.resolve(found.rendered);
-    else asked.reject(new FileError(found.fault));
+
+  dispose = async (): Promise<void> => {
+    const ending = this.#threads.map(({ worker }) => worker.terminate());
+    this.#fail(new DecodingError("the data was closed while images were being decoded"));
+    await Promise.all(ending);
   };
-  const start = () => {
+
+  #start(): Thread {
     const worker = new Worker(new URL(`./render-worker${extname(import.meta.url)}`, import.meta.url), {
-      workerData: options,
+      workerData: this.#options,
     });
     const thread: Thread = { worker, underWay: 0, isReady: false, send: grouped((jobs) => worker.postMessage(jobs)) };
     worker.on("message", (said: typeof ready | readonly Answer[]) => {
       if (said === ready) thread.isReady = true;
-      else said.forEach(answer);
+      else for (const answer of said) this.#answer(answer);
     });
-    worker.on("error", (error) => fail(error.message));
-    worker.on("exit", (status) => fail(`it ended with status ${status}`));
+    worker.on("error", (error) => this.#fail(threadEnded(error.message)));
+    worker.on("exit", (status) => this.#fail(threadEnded(`it ended with status ${status}`)));
     return thread;
-  };
-  return {
-    concurrency: jobsEach * workers,
-    render: (job) => {
-      if (failure) return Promise.reject(failure);
-      while (threads.length < workers) threads.push(start());
-      const free = threads.filter(({ isReady }) => isReady);
-      if (free.length === 0) return here.render(job);
-      const thread = free.reduce((least, one) => (one.underWay < least.underWay ? one : least));
-      const id = ids++;
-      thread.underWay += 1;
-      return new Promise((resolve, reject) => {
-        waiting.set(id, { thread, resolve, reject });
-        thread.send({ id, job });
-      });
-    },
-    async dispose() {
-      failure ??= new DecodingError("the data was closed while images were being decoded");
-      const ending = threads.map(({ worker }) => worker.terminate());
-      fail("");
-      await Promise.all(ending);
-    },
-  };
+  }
+
+  #answer(found: Answer): void {
+    const asked = this.#pending.get(found.id);
+    if (!asked) return; // abandoned
+    this.#pending.delete(found.id);
+    asked.thread.underWay -= 1;
+    if ("rendered" in found) asked.resolve(found.rendered);
+    else asked.reject(new FileError(found.fault));
+  }
+
+  /** Rejects all images with the first failure, and ends the threads. */
+  #fail(error: Error): void {
+    this.#failure ??= error;
+    for (const { reject } of this.#pending.values()) reject(this.#failure);
+    this.#pending.clear();
+    for (const { worker } of this.#threads.splice(0)) void worker.terminate();
+  }
 }
+
+const threadEnded = (why: string): DecodingError =>
+  new DecodingError(
+    `an image decoding thread ended: ${why}; saved checkpoints are kept, and a run that is resumed (--resume) continues from there`,
+  );
 
 interface Thread {
   readonly worker: Worker;
