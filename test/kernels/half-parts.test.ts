@@ -92,7 +92,9 @@ function inParts(graph: Graph, most: number, isHalf: boolean) {
     for (const [output, parameter] of part.gradients) gradients.set(parameter, outputs.get(output)!);
   }
   const bytes = [...places.values()].reduce((n, p) => n + p.bytes, 0);
-  return { parts: parts.length, gradients, bytes, dtypes: new Set([...places.values()].map((p) => p.dtype)) };
+  const values = parts.flatMap(({ graph }) => Object.keys(graph.updates)).filter(isHandedOn).length;
+  const dtypes = new Set([...places.values()].map((p) => p.dtype));
+  return { parts: parts.length, gradients, bytes, dtypes, values, places: places.size };
 }
 
 const flat = (gradients: ReadonlyMap<string, ArrayLike<number>>) =>
@@ -114,6 +116,11 @@ describe("a step in parts, in f16", () => {
     expect([...half.dtypes].sort()).toEqual(["f16", "f32"]); // the residual stream is f32
     expect([...wide.dtypes]).toEqual(["f32"]);
     expect(half.bytes).toBeLessThan(0.75 * wide.bytes);
+  });
+
+  test("reuses the memory of a value after its last reader", () => {
+    expect(half.values).toBeGreaterThan(10);
+    expect(half.places).toBeLessThan(half.values);
   });
 
   test("gives the gradients of the whole graph, within what f16 rounds", () => {
