@@ -21,58 +21,90 @@ const least = (...levels: readonly Level[]): Level => Math.min(level.workgroup, 
 
 /** Reports collective statements in non-uniform control flow, or with operands that may differ between lanes. */
 export function uniformityFaults(kernel: Kernel, report: (at: Stmt, message: string) => void): void {
-  const names = new Map(builtinLevels);
-  const readOnly = new Set(kernel.buffers.filter((b) => b.access === "read").map((b) => b.name));
-  let changed = true;
+  const levels = new Levels(kernel);
+  levels.walk((s, flow) => {
+    for (const message of collectiveFaults(s, flow, levels)) report(s, message);
+  });
+}
 
-  const levelOf = (e: Expr): Level => {
-    if (e.kind === "var") return names.get(e.name) ?? level.workgroup;
-    if (e.kind === "element" || (e.kind === "load" && !readOnly.has(e.buffer))) return level.thread;
+/** The levels of a kernel's variables, at a fixed point: a loop body may lower those that it reads earlier. */
+class Levels {
+  readonly #kernel: Kernel;
+  readonly #names = new Map(builtinLevels);
+  readonly #readOnly: ReadonlySet<string>;
+  #hasChanged = true;
+
+  constructor(kernel: Kernel) {
+    this.#kernel = kernel;
+    this.#readOnly = new Set(kernel.buffers.filter((b) => b.access === "read").map((b) => b.name));
+    while (this.#hasChanged) {
+      this.#hasChanged = false;
+      this.walk(() => {});
+    }
+  }
+
+  of(e: Expr): Level {
+    if (e.kind === "var") return this.#names.get(e.name) ?? level.workgroup;
+    if (e.kind === "element" || (e.kind === "load" && !this.#readOnly.has(e.buffer))) return level.thread;
     if (e.kind === "any") return level.workgroup;
     // As in WGSL, the result of a subgroup sum or broadcast is only as uniform as its operand.
     if (e.kind === "subgroup" && e.op === "exclusive_add") return level.thread;
-    return least(...children(e).map(levelOf));
-  };
-  const lower = (name: string, to: Level) => {
-    if ((names.get(name) ?? level.workgroup) <= to) return;
-    names.set(name, to);
-    changed = true;
-  };
-  const walk = (body: readonly Stmt[], flow: Level, visit: (s: Stmt, flow: Level) => void): void => {
+    return least(...children(e).map((c) => this.of(c)));
+  }
+
+  /** Visits all statements with the level of their control flow. */
+  walk(visit: (s: Stmt, flow: Level) => void): void {
+    this.#walk(this.#kernel.body, level.workgroup, visit);
+  }
+
+  #walk(body: readonly Stmt[], flow: Level, visit: (s: Stmt, flow: Level) => void): void {
     for (const s of body) {
       visit(s, flow);
-      if (s.kind === "let" || s.kind === "var" || s.kind === "assign")
-        lower(s.target.name, least(flow, levelOf(s.value)));
-      if (s.kind === "if") walk(s.body, least(flow, levelOf(s.condition)), visit);
+      if (isAssignment(s)) this.#lower(s.target.name, least(flow, this.of(s.value)));
+      if (s.kind === "if") this.#walk(s.body, least(flow, this.of(s.condition)), visit);
       if (s.kind === "for") {
-        const inner = least(flow, levelOf(s.from), levelOf(s.to));
-        lower(s.index.name, inner);
-        walk(s.body, inner, visit);
+        const inner = least(flow, this.of(s.from), this.of(s.to));
+        this.#lower(s.index.name, inner);
+        this.#walk(s.body, inner, visit);
       }
     }
-  };
-  // Iterate to a fixed point: a loop body may lower the level of variables that it reads earlier.
-  while (changed) {
-    changed = false;
-    walk(kernel.body, level.workgroup, () => {});
   }
-  walk(kernel.body, level.workgroup, (s, flow) => {
-    if (s.kind === "barrier" && flow < level.workgroup)
-      report(s, "barrier in control flow that is not uniform in the workgroup");
-    const any = (s.kind === "let" || s.kind === "var" || s.kind === "assign") && s.value.kind === "any";
-    if (any && flow < level.workgroup) report(s, "workgroup_any in control flow that is not uniform in the workgroup");
-    const call =
-      (s.kind === "let" || s.kind === "var" || s.kind === "assign") && s.value.kind === "subgroup" && s.value;
-    if ((call || s.kind.startsWith("fragment_")) && flow < level.subgroup)
-      report(
-        s,
-        `${call ? `subgroup_${call.op}` : "a matrix operation"} in control flow that is not uniform in the subgroup`,
-      );
-    if (call && call.op === "shuffle_xor" && levelOf(call.lane!) < level.subgroup)
-      report(s, "the mask of subgroup_shuffle_xor is not uniform in the subgroup");
-    const place = s.kind === "fragment_load" ? s.from : s.kind === "fragment_store" ? s.to : undefined;
-    const operands = place ? [place.offset, place.stride] : s.kind === "fragment_fill" ? [s.value] : [];
-    if (operands.some((e) => levelOf(e) < level.subgroup))
-      report(s, "an operand of a matrix operation is not uniform in the subgroup: use subgroup_id, not lid");
-  });
+
+  #lower(name: string, to: Level): void {
+    if ((this.#names.get(name) ?? level.workgroup) <= to) return;
+    this.#names.set(name, to);
+    this.#hasChanged = true;
+  }
+}
+
+type Assignment = Extract<Stmt, { readonly kind: "let" | "var" | "assign" }>;
+
+const isAssignment = (s: Stmt): s is Assignment => s.kind === "let" || s.kind === "var" || s.kind === "assign";
+
+/** What is wrong with a statement whose threads act together. */
+function collectiveFaults(s: Stmt, flow: Level, levels: Levels): string[] {
+  const value = isAssignment(s) ? s.value : undefined;
+  const inWorkgroup = s.kind === "barrier" ? "barrier" : value?.kind === "any" ? "workgroup_any" : undefined;
+  const call = value?.kind === "subgroup" ? value : undefined;
+  const inSubgroup = call ? `subgroup_${call.op}` : s.kind.startsWith("fragment_") ? "a matrix operation" : undefined;
+  const isMixed = call?.op === "shuffle_xor" && levels.of(call.lane!) < level.subgroup;
+  return [
+    ...(inWorkgroup && flow < level.workgroup
+      ? [`${inWorkgroup} in control flow that is not uniform in the workgroup`]
+      : []),
+    ...(inSubgroup && flow < level.subgroup
+      ? [`${inSubgroup} in control flow that is not uniform in the subgroup`]
+      : []),
+    ...(isMixed ? ["the mask of subgroup_shuffle_xor is not uniform in the subgroup"] : []),
+    ...(fragmentOperands(s).some((e) => levels.of(e) < level.subgroup)
+      ? ["an operand of a matrix operation is not uniform in the subgroup: use subgroup_id, not lid"]
+      : []),
+  ];
+}
+
+/** The operands that all lanes of a subgroup must agree on. */
+function fragmentOperands(s: Stmt): readonly Expr[] {
+  if (s.kind === "fragment_fill") return [s.value];
+  const place = s.kind === "fragment_load" ? s.from : s.kind === "fragment_store" ? s.to : undefined;
+  return place ? [place.offset, place.stride] : [];
 }
