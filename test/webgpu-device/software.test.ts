@@ -1,4 +1,4 @@
-import { describe, expect } from "vitest";
+import { afterEach, describe, expect, vi } from "vitest";
 import { listAdapters } from "../../backends/webgpu/runtime/adapter.ts";
 import { gpuTest as test } from "../support/adapter.ts";
 
@@ -10,6 +10,8 @@ const doubled = `
 }`;
 
 describe("the software adapter", () => {
+  afterEach(() => void vi.unstubAllEnvs());
+
   test("runs a kernel", async ({ gpu }) => {
     const { device } = gpu;
     const input = Float32Array.from({ length: 1000 }, (_, i) => i / 4);
@@ -62,5 +64,16 @@ describe("the software adapter", () => {
     const listed = await listAdapters();
     expect(listed.filter((adapter) => adapter.description === gpu.adapter.description)).toHaveLength(1);
     expect(listed.map((adapter) => adapter.software)).toEqual(listed.map((a) => a.software).toSorted());
+  });
+
+  test("is the only one listed if it is selected, and never by another's name", async ({ gpu }) => {
+    vi.stubEnv("HEDDLE_ADAPTER", "swiftshader");
+    for (const { source } of await listAdapters()) expect(source).toBe("swiftshader");
+    vi.stubEnv("HEDDLE_ADAPTER", "lavapipe");
+    const listed = await listAdapters().catch((error: Error) => error.message);
+    if (typeof listed === "string") expect(listed).toContain("lavapipe: ");
+    else expect(listed.map(({ source }) => source)).toEqual(["lavapipe"]);
+    vi.stubEnv("HEDDLE_ADAPTER", gpu.adapter.description);
+    await expect(listAdapters()).rejects.toThrow("expected one of system, swiftshader, lavapipe");
   });
 });

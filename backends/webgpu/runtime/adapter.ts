@@ -40,19 +40,22 @@ type Attempt =
 const backend = systemBackend();
 
 /**
- * Lists the available adapters, hardware first, without duplicates.
- * WebGPU cannot enumerate adapters: two of the same kind and name are listed as one.
+ * Lists the available adapters, hardware first, without duplicates; with HEDDLE_ADAPTER set, only those of its source.
+ * WebGPU cannot enumerate adapters: two of the same kind and name are listed as one. Throws UnsupportedError if the
+ * source has none, UsageError for an unknown source.
  */
 export const listAdapters = async (): Promise<readonly ListedAdapter[]> =>
   (await foundAdapters()).map(({ info }) => info);
 
 async function foundAdapters(): Promise<{ readonly adapter: GPUAdapter; readonly info: ListedAdapter }[]> {
+  const source = sourceFromEnvironment();
   const attempts = [
-    await fromSystem({ powerPreference: "high-performance" }),
-    await fromSystem({ powerPreference: "low-power" }),
-    await fromSystem({ forceFallbackAdapter: true }),
-    await fromSwiftShader(),
+    ...(source === undefined || source === "system" ? await systemAttempts() : []),
+    ...(source === undefined || source === "swiftshader" ? [await fromSwiftShader()] : []),
+    ...(source === "lavapipe" ? [await fromLavapipe(true)] : []),
   ];
+  const reasons = attempts.flatMap((a) => ("missing" in a ? [a.missing] : []));
+  if (source !== undefined && reasons.length === attempts.length) throw noAdapter(reasons);
   const listed = new Map<string, { readonly adapter: GPUAdapter; readonly info: ListedAdapter }>();
   for (const attempt of attempts) {
     if ("missing" in attempt) continue;
@@ -61,6 +64,17 @@ async function foundAdapters(): Promise<{ readonly adapter: GPUAdapter; readonly
     if (!listed.has(key)) listed.set(key, { adapter: attempt.adapter, info });
   }
   return [...listed.values()].sort((a, b) => Number(a.info.software) - Number(b.info.software));
+}
+
+async function systemAttempts(): Promise<Attempt[]> {
+  const attempts: Attempt[] = [];
+  for (const options of [
+    { powerPreference: "high-performance" },
+    { powerPreference: "low-power" },
+    { forceFallbackAdapter: true },
+  ] as const)
+    attempts.push(await fromSystem(options));
+  return attempts;
 }
 
 /** An adapter with a device opened on it, or the error that opening gave. */
