@@ -11,6 +11,7 @@ import {
   printKernel,
   recordingObserver,
 } from "../../compiler/index.ts";
+import { requireRoom } from "../../playground/machine/batch-memory.ts";
 import { lineFrom, linesByName } from "../../playground/machine/kernel-lines.ts";
 import { readOpened } from "../../playground/machine/opened-weights.ts";
 import { inPageWords } from "../../playground/machine/page-words.ts";
@@ -144,4 +145,20 @@ describe("faults of a run in the page's words", () => {
     expect(worded(new h.DeviceLostError("gpu", "reset"))).toMatch(/continues from its newest checkpoint$/);
     expect(worded(new h.UsageError("a--b is not a - b"))).toBe("a--b is not a - b");
   });
+});
+
+test("a batch whose inputs a device cannot hold is refused with what it needs; states are not inputs of the batch", () => {
+  const pixels = h.input("pixels", "f32", [batch, channel, row, column]);
+  const loss = (p: h.Params) => {
+    const scaled = h.mul(pixels, p.parameter("scale", [], h.ones));
+    return { loss: h.mean(h.mul(scaled, scaled), [batch, channel, row, column]) };
+  };
+  const { graph } = h.trainingStep(h.defineStage({ name: "s", loss, optimizer: { rate: h.constantRate(0.1) } }));
+  const [bytesEach, facts] = [4 * 3 * 4 * 4, { maxBindingBytes: 2 ** 27 }];
+  const most = Math.floor(facts.maxBindingBytes / bytesEach);
+  expect(() => requireRoom(graph, most, facts)).not.toThrow();
+  expect(() => requireRoom(graph, most + 1, facts)).toThrow("the input has room for 699,050");
+  expect(() => requireRoom(graph, 100_000_000, facts)).toThrow(
+    'a batch of 100,000,000 needs 17.9 GiB for its input "pixels" alone, more than the 128 MiB that the device can bind',
+  );
 });
