@@ -14,6 +14,8 @@ export interface TrainForm {
   readonly offer: (stages: readonly StageAbout[]) => void;
   /** Sets what the run is doing. */
   readonly state: (state: RunState) => void;
+  /** The run failed: it can be resumed if it had begun; otherwise what was possible before is possible again. */
+  readonly failed: () => void;
 }
 
 export interface TrainFormOptions {
@@ -26,6 +28,8 @@ export interface TrainFormOptions {
 interface State {
   stages: readonly StageAbout[];
   run: RunState;
+  /** The state before the run was started. */
+  before: RunState;
 }
 
 const captions: Readonly<Record<RunState, string>> = {
@@ -41,7 +45,7 @@ const captions: Readonly<Record<RunState, string>> = {
 const lastSettings = remembered("settings", { of: "", steps: 0, batch: 0, rate: 0 });
 
 export function trainForm({ onTrain, onPause, onReset, onSettings }: TrainFormOptions): TrainForm {
-  const state: State = { stages: [], run: "idle" };
+  const state: State = { stages: [], run: "idle", before: "idle" };
   const parts = partsOf({
     onStage: () => {
       if (fillFields(parts, state)) onSettings();
@@ -56,20 +60,24 @@ export function trainForm({ onTrain, onPause, onReset, onSettings }: TrainFormOp
     },
     onReset,
   });
+  const set = (run: RunState) => {
+    if (run === "compiling") state.before = state.run;
+    state.run = run;
+    draw(parts, state);
+  };
   draw(parts, state);
   return {
     element: parts.form,
     settings: () =>
       parts.stage.value === "" ? undefined : { stage: parts.stage.value, settings: valuesOf(parts), seed: 7 },
     offer: (stages) => {
-      Object.assign(state, { stages, run: stages.length === 0 ? "idle" : state.run } satisfies State);
+      state.stages = stages;
+      if (stages.length === 0) state.run = "idle";
       if (!offerStages(parts, stages) && fillFields(parts, state)) onSettings();
       draw(parts, state);
     },
-    state: (run) => {
-      state.run = run;
-      draw(parts, state);
-    },
+    state: set,
+    failed: () => set(state.run === "compiling" ? state.before : "paused"),
   };
 }
 

@@ -64,7 +64,7 @@ async function start(state: State): Promise<void> {
     view.state((await trained(state, settings)) ? "done" : "paused");
   } catch (error) {
     view.notice(sentences((error as Error).message), "bad");
-    view.state("paused");
+    view.failed();
   } finally {
     state.isTraining = false;
     wasTraining.set("");
