@@ -55,10 +55,14 @@ export function trainForm({ onTrain, onPause, onReset, onSettings }: TrainFormOp
       onSettings();
     },
     onMain: () => {
+      if (parts.main.ariaDisabled === "true") return;
       if (state.run === "training") onPause();
       else if (parts.form.reportValidity()) onTrain();
     },
-    onReset,
+    onReset: () => {
+      parts.main.focus(); // the button disappears
+      onReset();
+    },
   });
   const set = (run: RunState) => {
     if (run === "compiling") state.before = state.run;
@@ -118,7 +122,8 @@ const numberField = (
 function draw({ stage, steps, batch, rate, main, reset }: Parts, { run, stages }: State): void {
   const isBusy = run === "compiling" || run === "training" || run === "pausing";
   main.textContent = captions[run];
-  main.disabled = (isBusy && run !== "training") || run === "done" || stages.length === 0;
+  // Not `disabled`, which would take the keyboard's focus away while the run is compiled or paused.
+  main.ariaDisabled = String((isBusy && run !== "training") || run === "done" || stages.length === 0);
   reset.hidden = isBusy || run === "idle";
   for (const field of [stage, steps, batch, rate]) field.disabled = isBusy || stages.length === 0;
 }

@@ -203,6 +203,8 @@ describe("the playground", () => {
       await page.fill('[data-setting="rate"]', "0.004");
       await page.click('[data-action="train"]');
       await says(page, '[data-action="train"]', /Trained/);
+      // Whoever pressed the button with a key is still there.
+      expect(await page.evaluate(() => document.activeElement?.getAttribute("data-action"))).toBe("train");
       await page.locator(".guesses li").nth(11).waitFor();
       expect(Number(await page.locator(".figures.live div:has(dt:text-is('loss')) strong").textContent())).toBeLessThan(
         Math.log(6),
