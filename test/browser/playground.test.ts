@@ -248,8 +248,12 @@ describe("the playground", () => {
         drawn,
       );
 
-      // Its weights are written, and opened again; it is written as ONNX.
+      // Its weights are written, and opened again; it is written as ONNX. The keyboard's focus is seen on all of these.
       await page.click("#tab-files");
+      await page.focus('[data-ending=".onnx"]');
+      await page.keyboard.press("Tab");
+      const opener = page.locator(".files label.button");
+      expect(await opener.evaluate((label) => getComputedStyle(label).outlineStyle)).toBe("solid");
       const downloaded = async (ending: string) => {
         const [download] = await Promise.all([page.waitForEvent("download"), page.click(`[data-ending="${ending}"]`)]);
         const path = join(made, download.suggestedFilename());
