@@ -44,40 +44,26 @@ const captions: Readonly<Record<RunState, string>> = {
 /** Settings survive a reload, so that their run is found again, unless the stage's own settings have changed. */
 const lastSettings = remembered("settings", { of: "", steps: 0, batch: 0, rate: 0 });
 
-export function trainForm({ onTrain, onPause, onReset, onSettings }: TrainFormOptions): TrainForm {
+export function trainForm(options: TrainFormOptions): TrainForm {
   const state: State = { stages: [], run: "idle", before: "idle" };
-  const parts = partsOf({
-    onStage: () => {
-      if (fillFields(parts, state)) onSettings();
-    },
-    onField: () => {
-      keepFields(parts, state);
-      onSettings();
-    },
-    onMain: () => {
-      if (parts.main.ariaDisabled === "true") return;
-      if (state.run === "training") onPause();
-      else if (parts.form.reportValidity()) onTrain();
-    },
-    onReset: () => {
-      parts.main.focus(); // the button disappears
-      onReset();
-    },
-  });
+  const parts = partsOf();
   const set = (run: RunState) => {
     if (run === "compiling") state.before = state.run;
     state.run = run;
     draw(parts, state);
   };
+  listen(parts, state, options);
   draw(parts, state);
   return {
     element: parts.form,
-    settings: () =>
-      parts.stage.value === "" ? undefined : { stage: parts.stage.value, settings: valuesOf(parts), seed: 7 },
+    settings: () => {
+      const stage = parts.stage.value;
+      return stage === "" ? undefined : { stage, settings: valuesOf(parts), seed: 7 };
+    },
     offer: (stages) => {
       state.stages = stages;
+      if (!offerStages(parts, stages) && fillFields(parts, state)) options.onSettings();
       if (stages.length === 0) state.run = "idle";
-      if (!offerStages(parts, stages) && fillFields(parts, state)) onSettings();
       draw(parts, state);
     },
     state: set,
@@ -87,23 +73,16 @@ export function trainForm({ onTrain, onPause, onReset, onSettings }: TrainFormOp
 
 type Parts = ReturnType<typeof partsOf>;
 
-interface Events {
-  readonly onStage: () => void;
-  readonly onField: () => void;
-  readonly onMain: () => void;
-  readonly onReset: () => void;
-}
-
-function partsOf({ onStage, onField, onMain, onReset }: Events) {
-  const stage = element("select", { "aria-label": "Stage", onchange: onStage });
-  const steps = numberField("steps", { min: 1, step: "1" }, onField);
-  const batch = numberField("batch", { min: 1, step: "1" }, onField);
-  const rate = numberField("rate", { min: 0, step: "any" }, onField);
-  const main = element("button", { type: "button", class: "primary", "data-action": "train", onclick: onMain });
-  const reset = element("button", { type: "button", class: "quiet", onclick: onReset, hidden: true }, "Start over");
+function partsOf() {
+  const stage = element("select", { "aria-label": "Stage" });
+  const steps = numberField("steps", { min: 1, step: "1" });
+  const batch = numberField("batch", { min: 1, step: "1" });
+  const rate = numberField("rate", { min: 0, step: "any" });
+  const main = element("button", { type: "button", class: "primary", "data-action": "train" });
+  const reset = element("button", { type: "button", class: "quiet", hidden: true }, "Start over");
   const form = element(
     "form",
-    { class: "settings", onsubmit: (event: Event) => event.preventDefault() },
+    { class: "settings" },
     ...Object.entries({ stage, steps, batch, rate }).map(([name, field]) =>
       element("label", { class: "field above" }, name, field),
     ),
@@ -112,12 +91,28 @@ function partsOf({ onStage, onField, onMain, onReset }: Events) {
   return { form, stage, steps, batch, rate, main, reset };
 }
 
-const numberField = (
-  name: string,
-  limits: { readonly min: number; readonly step: string },
-  onchange: () => void,
-): HTMLInputElement =>
-  element("input", { type: "number", required: true, ...limits, "aria-label": name, "data-setting": name, onchange });
+function listen(parts: Parts, state: State, { onTrain, onPause, onReset, onSettings }: TrainFormOptions): void {
+  const { form, stage, main, reset } = parts;
+  form.addEventListener("submit", (event) => event.preventDefault());
+  stage.addEventListener("change", () => fillFields(parts, state) && onSettings());
+  for (const field of [parts.steps, parts.batch, parts.rate])
+    field.addEventListener("change", () => {
+      keepFields(parts, state);
+      onSettings();
+    });
+  main.addEventListener("click", () => {
+    if (main.ariaDisabled === "true") return;
+    if (state.run === "training") onPause();
+    else if (form.reportValidity()) onTrain();
+  });
+  reset.addEventListener("click", () => {
+    main.focus(); // the button disappears
+    onReset();
+  });
+}
+
+const numberField = (name: string, limits: { readonly min: number; readonly step: string }): HTMLInputElement =>
+  element("input", { type: "number", required: true, ...limits, "aria-label": name, "data-setting": name });
 
 function draw({ stage, steps, batch, rate, main, reset }: Parts, { run, stages }: State): void {
   const isBusy = run === "compiling" || run === "training" || run === "pausing";
