@@ -3,9 +3,9 @@ import type { CompilePane, Fault } from "./compile-pane/compile-pane.ts";
 import type { Editor } from "./editor/editor.ts";
 import { erased } from "./editor/erase-types.ts";
 import type { LanguageService, Mistake } from "./editor/language-worker.ts";
+import { errorsAmong, placeOf, typeFaults } from "./faults.ts";
 import type { CompileService } from "./machine/compile-worker.ts";
 import type { Code } from "./machine/user-module.ts";
-import { modelFile } from "./machine/user-module-name.ts";
 import type { RunPane } from "./run-pane/run-pane.ts";
 import { type Client, client } from "./shell/rpc.ts";
 
@@ -45,145 +45,130 @@ interface Turn {
   isTried?: boolean;
 }
 
-export function follow({ editor, language, ready, compile, run, worker, status }: FollowOptions): Following {
-  let compiler = client<CompileService>(worker);
-  let timer = 0;
-  let turn: Turn = { text: "" };
-  let isReady = false;
+interface State extends FollowOptions {
+  /** The present turn: what comes of an earlier one is dropped. */
+  turn: Turn;
+  compiler: Client<CompileService>;
+  /** Begins the next turn. */
+  timer: number;
+  /** Whether the language service has its declarations. */
+  isReady: boolean;
+  /** The device, or undefined if there is none, or none yet after waiting for it. */
+  readonly deviceByNow: () => RunPane["opened"];
+}
+
+export function follow(options: FollowOptions): Following {
+  const { ready, run, worker } = options;
   ready.catch(() => {}); // said where types are checked
   const late = new Promise<undefined>((resolve) => void window.setTimeout(resolve, deviceWait));
   const deviceByNow = () => Promise.race([run.opened, late]);
+  const compiler = client<CompileService>(worker);
+  const state: State = { ...options, turn: { text: "" }, compiler, timer: 0, isReady: false, deviceByNow };
   // What was compiled without a device is compiled again for one that comes later.
-  void deviceByNow().then(async (known) => known === undefined && (await run.opened) !== undefined && changed());
-
-  function begin(): void {
-    clearTimeout(timer);
-    const own: Turn = (turn = { text: editor.text() });
-    void made(own, check(own));
-  }
-
-  /** Checks types. Without the language service the model is compiled all the same. */
-  async function check(own: Turn): Promise<void> {
-    say(isReady ? "checking types …" : "loading the type checker …");
-    try {
-      await ready;
-      isReady = true;
-      if (own !== turn) return;
-      say("checking types …");
-      const mistakes = await language.call.mistakes(own.text);
-      if (own !== turn) return;
-      own.mistakes = mistakes;
-      const { length } = errorsOf(own);
-      say(length === 0 ? "no errors" : `${length} ${length === 1 ? "error" : "errors"}`, length > 0);
-    } catch (error) {
-      if (own === turn) say(`types are not checked: ${(error as Error).message}`, true);
-    }
-    own.isChecked = true;
-    show(own);
-  }
-
-  async function made(own: Turn, checked: Promise<void>): Promise<void> {
-    let guard = 0;
-    try {
-      const code = erased(own.text) ?? (await transpiled(own, checked));
-      if (own !== turn) return;
-      if (!code) return compile.stale();
-      compile.busy("compiling …");
-      const device = await deviceByNow();
-      guard = window.setTimeout(() => restart(own), patience);
-      const model = await compiler.call.load(code);
-      if (own !== turn) return;
-      const { subject, batch } = compile.subject();
-      const known = subject.kind === "graph" || model.stages.some(({ name }) => name === subject.name);
-      const about = await compiler.call.compile(known ? subject : { kind: "graph" }, {
-        batch,
-        precision: "f32",
-        ...(device && { facts: device.facts }),
-      });
-      if (own !== turn) return;
-      compile.show(model, about, compiler);
-      run.show(code, model);
-    } catch (error) {
-      const { name, message } = error as Error;
-      own.failure ??= { title: name === "Error" ? "Not compiled" : name, text: message };
-      if (own === turn) compile.stale();
-    } finally {
-      clearTimeout(guard);
-      own.isTried = true;
-      if (own === turn) compile.busy("");
-      show(own);
-    }
-  }
-
-  /** The module's code where types alone cannot be erased: none if it has errors, which TypeScript then explains. */
-  async function transpiled(own: Turn, checked: Promise<void>): Promise<Code | undefined> {
-    compile.busy(isReady ? "checking types …" : "loading the type checker …");
-    await checked;
-    return own !== turn || errorsOf(own).length > 0 ? undefined : await language.call.code(own.text);
-  }
-
-  /** Stops a module that does not terminate, by terminating its worker. */
-  function restart(own: Turn): void {
-    const text = `The module did not finish within ${patience / 1000} seconds. Edit it to try again.`;
-    own.failure = { title: "Stopped", text };
-    compiler.dispose();
-    compiler = client<CompileService>(worker);
-    if (own !== turn) begin(); // the newer text waited for the worker
-  }
-
-  /** Shows what is wrong with the text: in the editor at once, in the pane as a whole, so that nothing flickers. */
-  function show(own: Turn): void {
-    if (own !== turn) return;
-    const { text, mistakes = [], failure, isChecked, isTried } = own;
-    editor.show([...mistakes, ...(failure ? placeOf(failure.text, text) : [])]);
-    if (!isTried || (isReady && !isChecked)) return;
-    const errors = errorsOf(own);
-    const types = errors.length > 0 ? [{ title: "Type errors", text: told(errors, text) }] : [];
-    compile.faults([...(failure ? [failure] : []), ...types]);
-  }
-
-  function say(text: string, isBad = false): void {
-    status.textContent = text;
-    status.title = text;
-    status.classList.toggle("bad", isBad);
-  }
-
-  function changed(): void {
-    turn = { text: "" };
-    clearTimeout(timer);
-    timer = window.setTimeout(begin, pause);
-  }
-
-  return { changed };
+  void deviceByNow().then(async (known) => known === undefined && (await run.opened) !== undefined && changed(state));
+  return { changed: () => changed(state) };
 }
 
-const errorsOf = ({ mistakes = [] }: Turn): Mistake[] => mistakes.filter(({ severity }) => severity === "error");
-
-/** The position in the editor that an error's message names, if it does. */
-function placeOf(message: string, text: string): Mistake[] {
-  const place = new RegExp(`${modelFile}:(\\d+):(\\d+)`).exec(message);
-  if (!place) return [];
-  const from = offsetOf(text, Number(place[1]), Number(place[2]));
-  const length = /^[\w.$]+/.exec(text.slice(from))?.[0].length ?? 1;
-  return [{ from, to: from + length, message, severity: "error" }];
+function changed(state: State): void {
+  state.turn = { text: "" };
+  clearTimeout(state.timer);
+  state.timer = window.setTimeout(() => begin(state), pause);
 }
 
-const offsetOf = (text: string, line: number, column: number): number =>
-  text
-    .split("\n")
-    .slice(0, line - 1)
-    .reduce((n, l) => n + l.length + 1, 0) +
-  column -
-  1;
+function begin(state: State): void {
+  clearTimeout(state.timer);
+  const own: Turn = { text: state.editor.text() };
+  state.turn = own;
+  void tryToCompile(state, own, check(state, own));
+}
 
-/** Errors shown in the compile pane; the editor underlines all. */
-const mostTold = 6;
+/** Checks types. Without the language service the model is compiled all the same. */
+async function check(state: State, own: Turn): Promise<void> {
+  say(state, state.isReady ? "checking types …" : "loading the type checker …");
+  try {
+    await state.ready;
+    state.isReady = true;
+    if (own !== state.turn) return;
+    say(state, "checking types …");
+    const mistakes = await state.language.call.mistakes(own.text);
+    if (own !== state.turn) return;
+    own.mistakes = mistakes;
+    const { length } = errorsAmong(mistakes);
+    say(state, length === 0 ? "no errors" : `${length} ${length === 1 ? "error" : "errors"}`, length > 0);
+  } catch (error) {
+    if (own === state.turn) say(state, `types are not checked: ${(error as Error).message}`, true);
+  }
+  own.isChecked = true;
+  show(state, own);
+}
 
-/** The first errors with their lines. */
-function told(mistakes: readonly Mistake[], text: string): string {
-  const lines = mistakes.map(({ from, message }) => `line ${text.slice(0, from).split("\n").length}: ${message}`);
-  const more = lines.length - mostTold;
-  return [...lines.slice(0, mostTold), ...(more > 0 ? [`and ${more} more, underlined in the editor`] : [])].join(
-    "\n\n",
-  );
+async function tryToCompile(state: State, own: Turn, checked: Promise<void>): Promise<void> {
+  try {
+    const code = erased(own.text) ?? (await transpiled(state, own, checked));
+    if (own !== state.turn) return;
+    if (code) await compile(state, own, code);
+    else state.compile.stale();
+  } catch (error) {
+    const { name, message } = error as Error;
+    own.failure ??= { title: name === "Error" ? "Not compiled" : name, text: message };
+    if (own === state.turn) state.compile.stale();
+  } finally {
+    own.isTried = true;
+    if (own === state.turn) state.compile.busy("");
+    show(state, own);
+  }
+}
+
+/** The module's code where types alone cannot be erased: none if it has errors, which TypeScript then explains. */
+async function transpiled(state: State, own: Turn, checked: Promise<void>): Promise<Code | undefined> {
+  state.compile.busy(state.isReady ? "checking types …" : "loading the type checker …");
+  await checked;
+  if (own !== state.turn || errorsAmong(own.mistakes ?? []).length > 0) return undefined;
+  return await state.language.call.code(own.text);
+}
+
+/** Compiles the turn's code and shows the result, unless a newer turn has begun. */
+async function compile(state: State, own: Turn, code: Code): Promise<void> {
+  state.compile.busy("compiling …");
+  const device = await state.deviceByNow();
+  const guard = window.setTimeout(() => restart(state, own), patience);
+  try {
+    const { compiler } = state;
+    const model = await compiler.call.load(code);
+    if (own !== state.turn) return;
+    const { subject, batch } = state.compile.subject();
+    const isThere = subject.kind === "graph" || model.stages.some(({ name }) => name === subject.name);
+    const facts = device && { facts: device.facts };
+    const options = { batch, precision: "f32", ...facts } as const;
+    const about = await compiler.call.compile(isThere ? subject : { kind: "graph" }, options);
+    if (own !== state.turn) return;
+    state.compile.show(model, about, compiler);
+    state.run.show(code, model);
+  } finally {
+    clearTimeout(guard);
+  }
+}
+
+/** Stops a module that does not terminate, by terminating its worker. */
+function restart(state: State, own: Turn): void {
+  const text = `The module did not finish within ${patience / 1000} seconds. Edit it to try again.`;
+  own.failure = { title: "Stopped", text };
+  state.compiler.dispose();
+  state.compiler = client<CompileService>(state.worker);
+  if (own !== state.turn) begin(state); // the newer text waited for the worker
+}
+
+/** Shows what is wrong with the text: in the editor at once, in the pane as a whole, so that nothing flickers. */
+function show(state: State, own: Turn): void {
+  if (own !== state.turn) return;
+  const { text, mistakes = [], failure, isChecked, isTried } = own;
+  state.editor.show([...mistakes, ...(failure ? placeOf(failure.text, text) : [])]);
+  if (!isTried || (state.isReady && !isChecked)) return;
+  state.compile.faults([...(failure ? [failure] : []), ...typeFaults(mistakes, text)]);
+}
+
+function say({ status }: State, text: string, isBad = false): void {
+  status.textContent = text;
+  status.title = text;
+  status.classList.toggle("bad", isBad);
 }

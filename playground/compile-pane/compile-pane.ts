@@ -1,7 +1,7 @@
 /** The second pane: the compiled model. */
 
 import type { CompileService } from "../machine/compile-worker.ts";
-import type { CompiledAbout, TextLine } from "../machine/compiled.ts";
+import type { CompiledAbout } from "../machine/compiled.ts";
 import type { ModelAbout, Subject } from "../machine/model.ts";
 import { element } from "../shell/element.ts";
 import type { Client } from "../shell/rpc.ts";
@@ -9,9 +9,8 @@ import { tabs } from "../shell/tabs.ts";
 import { kernels } from "./kernels.ts";
 import { overview } from "./overview.ts";
 import { passes } from "./passes.ts";
+import { subjectForm } from "./subject-form.ts";
 import { type Links, markLines, textView } from "./text-view.ts";
-
-type Tab = "overview" | "graph" | "passes" | "kernels";
 
 export interface CompilePane {
   /** Shows a compilation, whose texts the worker holds. */
@@ -39,128 +38,120 @@ export interface CompilePaneOptions {
   readonly onAsk: () => void;
 }
 
+type Tab = "overview" | "graph" | "passes" | "kernels";
+
+const titles: Readonly<Record<Tab, string>> = {
+  overview: "Overview",
+  graph: "Graph",
+  passes: "Passes",
+  kernels: "Kernels",
+};
+
+/** A compilation, whose texts the worker holds. */
+interface Result {
+  readonly model: ModelAbout;
+  readonly about: CompiledAbout;
+  readonly worker: Client<CompileService>;
+}
+
+interface State {
+  result: Result | undefined;
+  tab: Tab;
+  /** The stage selected in the list of passes, which stays selected in the next result. */
+  stage: string | undefined;
+  /** Tabs that show the present result: each is filled when it is first opened. */
+  readonly filled: Set<Tab>;
+}
+
 export function compilePane({ parent, links, onAsk }: CompilePaneOptions): CompilePane {
-  const panels = { overview: panel(), graph: panel(), passes: panel(), kernels: panel() };
-  let current:
-    | { readonly about: CompiledAbout; readonly worker: Client<CompileService>; readonly model: ModelAbout }
-    | undefined;
-  let tab: Tab = "overview";
-  let stage: string | undefined;
-  const filled = new Set<Tab>();
-  const subject = element("select", { "aria-label": "Graph to compile", onchange: onAsk });
-  const batch = element("input", {
-    type: "number",
-    min: 1,
-    max: 4096,
-    value: 16,
-    "aria-label": "Batch",
-    onchange: onAsk,
+  const state: State = { result: undefined, tab: "overview", stage: undefined, filled: new Set() };
+  const parts = partsOf(onAsk, (tab) => {
+    state.tab = tab;
+    void fill(state, parts, links);
   });
-  const status = element("p", { class: "pane-status", role: "status" });
-  const fault = element("div", { class: "fault", hidden: true, role: "alert", tabindex: 0 });
-  const waiting = element("p", { class: "waiting" });
-  panels.overview.append(waiting); // the first result replaces it
-  const bar = tabs<Tab>(
-    "Compiled",
-    [
-      { id: "overview", title: "Overview", panel: panels.overview },
-      { id: "graph", title: "Graph", panel: panels.graph },
-      { id: "passes", title: "Passes", panel: panels.passes },
-      { id: "kernels", title: "Kernels", panel: panels.kernels },
-    ],
-    (id) => {
-      tab = id;
-      void fill();
-    },
-  );
-  parent.append(
-    element(
-      "div",
-      { class: "pane-head" },
-      element("h2", {}, "Compiled"),
-      element("label", { class: "field" }, subject),
-      element("label", { class: "field short" }, "batch", batch),
-      status,
-    ),
-    bar.list,
-    fault,
-    ...Object.values(panels),
-  );
-
-  /** Fills the open tab on demand. */
-  async function fill(): Promise<void> {
-    if (!current || filled.has(tab)) return;
-    const { about, worker, model } = current;
-    filled.add(tab);
-    const made = await contentOf(tab, about, worker, model);
-    if (current?.about === about) panels[tab === "graph" ? "graph" : tab].replaceChildren(made);
-  }
-
-  async function contentOf(
-    of: Tab,
-    about: CompiledAbout,
-    worker: Client<CompileService>,
-    model: ModelAbout,
-  ): Promise<HTMLElement> {
-    if (of === "overview") return overview(about, model);
-    if (of === "graph") return textView("Graph", (await worker.call.graph()) as readonly TextLine[], links);
-    if (of === "kernels") return kernels({ about, detail: (i) => worker.call.kernel(i), links });
-    return passes({
-      about,
-      text: (i) => worker.call.stage(i),
-      links,
-      chosen: stage,
-      onChoose: (name) => void (stage = name),
-    });
-  }
-
+  parent.append(...parts.elements);
   return {
     show: (model, about, worker) => {
       parent.classList.remove("stale");
-      offer(subject, model);
-      current = { model, about, worker };
-      filled.clear();
-      bar.badge("graph", String(about.nodes));
-      bar.badge("passes", String(about.stages.filter((s) => s.changed).length));
-      bar.badge("kernels", String(about.kernels.length));
-      void fill();
+      state.result = { model, about, worker };
+      state.filled.clear();
+      parts.form.offer(model);
+      showCounts(parts, about);
+      void fill(state, parts, links);
     },
-    faults: (faults) => {
-      fault.hidden = faults.length === 0;
-      fault.replaceChildren(
-        ...faults.map(({ title, text }) =>
-          element("section", {}, element("strong", {}, title), element("pre", {}, text)),
-        ),
-      );
-    },
+    faults: (faults) => showFaults(parts.fault, faults),
     stale: () => parent.classList.add("stale"),
     busy: (text) => {
-      status.textContent = text;
-      waiting.textContent = text;
+      parts.status.textContent = text;
+      parts.waiting.textContent = text;
     },
     mark: (line) => {
-      for (const [id, view] of Object.entries(panels)) markLines(view, line, id === tab);
+      for (const [id, view] of Object.entries(parts.panels)) markLines(view, line, id === state.tab);
     },
-    subject: () => ({ subject: subjectOf(subject.value), batch: Math.max(1, Math.round(Number(batch.value)) || 1) }),
+    subject: parts.form.subject,
   };
 }
 
-const panel = (): HTMLElement => element("div", { class: "panel" });
+type Parts = ReturnType<typeof partsOf>;
 
-/** Lists what can be compiled for a model, keeping the selection if it still exists. */
-function offer(select: HTMLSelectElement, { stages, graphs }: ModelAbout): void {
-  const all = [
-    { value: "graph", text: "Forward pass" },
-    ...stages.map(({ name }) => ({ value: `stage:${name}`, text: `Training step, ${name}` })),
-    ...graphs.map(({ name }) => ({ value: `graph:${name}`, text: `Graph ${name}` })),
-  ];
-  const before = select.value;
-  select.replaceChildren(...all.map(({ value, text }) => element("option", { value }, text)));
-  if (all.some(({ value }) => value === before)) select.value = before;
+function partsOf(onAsk: () => void, onTab: (tab: Tab) => void) {
+  const form = subjectForm(onAsk);
+  const status = element("p", { class: "pane-status", role: "status" });
+  const head = element("div", { class: "pane-head" }, element("h2", {}, "Compiled"), ...form.elements, status);
+  const fault = element("div", { class: "fault", hidden: true, role: "alert", tabindex: 0 });
+  const waiting = element("p", { class: "waiting" });
+  const panel = (...content: HTMLElement[]) => element("div", { class: "panel" }, ...content);
+  // The first result replaces what says that it is waited for.
+  const panels: Readonly<Record<Tab, HTMLElement>> = {
+    overview: panel(waiting),
+    graph: panel(),
+    passes: panel(),
+    kernels: panel(),
+  };
+  const ids = Object.keys(titles) as Tab[];
+  const bar = tabs<Tab>(
+    "Compiled",
+    ids.map((id) => ({ id, title: titles[id], panel: panels[id] })),
+    onTab,
+  );
+  return { elements: [head, bar.list, fault, ...Object.values(panels)], form, status, fault, waiting, panels, bar };
 }
 
-function subjectOf(value: string): Subject {
-  const [kind, name] = value.split(":");
-  if (kind === "stage") return { kind: "stage", name: name! };
-  return { kind: "graph", ...(name !== undefined && { name }) };
+/** Fills the open tab on demand. */
+async function fill(state: State, { panels }: Parts, links: Links): Promise<void> {
+  const { result, tab, filled } = state;
+  if (!result || filled.has(tab)) return;
+  filled.add(tab);
+  const made = await contents[tab](result, links, state);
+  if (state.result === result) panels[tab].replaceChildren(made);
+}
+
+/** What each tab shows of a result. */
+const contents: Readonly<
+  Record<Tab, (result: Result, links: Links, state: State) => HTMLElement | Promise<HTMLElement>>
+> = {
+  overview: ({ about, model }) => overview(about, model),
+  graph: async ({ worker }, links) => textView("Graph", await worker.call.graph(), links),
+  passes: ({ about, worker }, links, state) =>
+    passes({
+      about,
+      text: (i) => worker.call.stage(i),
+      links,
+      chosen: state.stage,
+      onChoose: (name) => void (state.stage = name),
+    }),
+  kernels: ({ about, worker }, links) => kernels({ about, detail: (i) => worker.call.kernel(i), links }),
+};
+
+function showCounts({ bar }: Parts, { nodes, stages, kernels: all }: CompiledAbout): void {
+  bar.badge("graph", String(nodes));
+  bar.badge("passes", String(stages.filter((s) => s.changed).length));
+  bar.badge("kernels", String(all.length));
+}
+
+function showFaults(box: HTMLElement, faults: readonly Fault[]): void {
+  box.hidden = faults.length === 0;
+  box.replaceChildren(
+    ...faults.map(({ title, text }) => element("section", {}, element("strong", {}, title), element("pre", {}, text))),
+  );
 }

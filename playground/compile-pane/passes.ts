@@ -1,8 +1,8 @@
 /** The stages of the compiler pipeline, in order: the input and output of each. */
 import type { CompiledAbout, StageAbout, StageText } from "../machine/compiled.ts";
+import { choiceList, newest } from "../shell/choice-list.ts";
 import { element } from "../shell/element.ts";
 import { milliseconds } from "../shell/figures.ts";
-import { movedBy } from "../shell/list-keys.ts";
 import { changes } from "./diff.ts";
 import { type Links, textView } from "./text-view.ts";
 
@@ -15,53 +15,43 @@ export interface PassesOptions {
   readonly onChoose: (name: string) => void;
 }
 
-export function passes({ about, text, links, chosen, onChoose }: PassesOptions): HTMLElement {
+export function passes({ about: { stages }, text, links, chosen, onChoose }: PassesOptions): HTMLElement {
   const detail = element("div", { class: "detail" });
-  const buttons = about.stages.map((stage, index) => stageButton(stage, index, about.stages[index - 1]));
-  const list = element("div", { class: "stages", role: "listbox", "aria-label": "Stages", tabindex: -1 }, ...buttons);
-
-  function stageButton(stage: StageAbout, index: number, before: StageAbout | undefined): HTMLElement {
-    const isOther = stage.from !== stage.to;
-    return element(
-      "button",
-      {
-        type: "button",
-        role: "option",
-        class: `stage${stage.changed ? "" : " unchanged"}`,
-        title: isOther ? `${stage.from} to ${stage.to}` : stage.to,
-        onclick: () => void choose(index),
-      },
-      element("span", { class: "dot", "aria-hidden": "true" }),
-      element("span", { class: "stage-name" }, stage.name),
-      element("span", { class: "stage-size" }, stage.changed || !before ? stage.size : "unchanged"),
-      element("span", { class: "stage-time" }, milliseconds(stage.milliseconds)),
-    );
-  }
-
-  async function choose(index: number): Promise<void> {
-    const stage = about.stages[index]!;
-    for (const [i, button] of buttons.entries()) {
-      button.setAttribute("aria-selected", String(i === index));
-      button.tabIndex = i === index ? 0 : -1;
-    }
-    onChoose(stage.name);
-    const { before, after } = await text(index);
-    const shown = before ? changes(before, after) : after;
-    const title = before ? "changes" : stage.from === stage.to ? "no changes" : `${stage.from} to ${stage.to}`;
-    detail.replaceChildren(
-      element("h3", {}, element("code", {}, stage.name), ` ${title}`),
-      textView(`${stage.name}: ${title}`, shown, links),
-    );
-  }
-
-  list.addEventListener("keydown", (event) => {
-    const next = movedBy(event.key, buttons.indexOf(document.activeElement as HTMLElement), buttons.length);
-    if (next === undefined) return;
-    void choose(next);
-    buttons[next]!.focus();
-    event.preventDefault();
+  const showText = newest<readonly [StageAbout, StageText]>(([stage, found]) =>
+    detail.replaceChildren(...stageDetail(stage, found, links)),
+  );
+  const list = choiceList({
+    label: "Stages",
+    class: "stages",
+    items: stages.map(stageButton),
+    onChoose: (index) => {
+      const stage = stages[index]!;
+      onChoose(stage.name);
+      void showText(text(index).then((found) => [stage, found]));
+    },
   });
-  const first = about.stages.findIndex(({ name, changed }) => (chosen === undefined ? changed : name === chosen));
-  void choose(Math.max(0, first));
-  return element("div", { class: "split-list" }, list, detail);
+  const first = stages.findIndex(({ name, changed }) => (chosen === undefined ? changed : name === chosen));
+  list.choose(Math.max(0, first));
+  return element("div", { class: "split-list" }, list.element, detail);
+}
+
+function stageButton({ name, changed, milliseconds: time, from, to, size }: StageAbout, index: number) {
+  return element(
+    "button",
+    {
+      type: "button",
+      class: `stage${changed ? "" : " unchanged"}`,
+      title: from === to ? to : `${from} to ${to}`,
+    },
+    element("span", { class: "dot", "aria-hidden": "true" }),
+    element("span", { class: "stage-name" }, name),
+    element("span", { class: "stage-size" }, changed || index === 0 ? size : "unchanged"),
+    element("span", { class: "stage-time" }, milliseconds(time)),
+  );
+}
+
+function stageDetail({ name, from, to }: StageAbout, { before, after }: StageText, links: Links): HTMLElement[] {
+  const title = before ? "changes" : from === to ? "no changes" : `${from} to ${to}`;
+  const shown = before ? changes(before, after) : after;
+  return [element("h3", {}, element("code", {}, name), ` ${title}`), textView(`${name}: ${title}`, shown, links)];
 }

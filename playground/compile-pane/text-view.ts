@@ -19,6 +19,20 @@ export interface ShownLine extends TextLine {
   readonly mark?: "gone" | "new";
 }
 
+/** A list of rows, one of which has the cursor. */
+interface Parts {
+  readonly view: HTMLElement;
+  readonly rows: readonly HTMLElement[];
+  readonly lines: readonly ShownLine[];
+  readonly cursor: Cursor;
+}
+
+interface Cursor {
+  /** Index of the row; -1 until there is one. */
+  readonly at: () => number;
+  readonly moveTo: (index: number) => void;
+}
+
 /**
  * A list of lines with a cursor: arrow keys, Page Up, Page Down, Home and End move it, Enter goes to the line of the
  * editor that its line comes from, as a click does.
@@ -26,36 +40,51 @@ export interface ShownLine extends TextLine {
 export function textView(label: string, lines: readonly ShownLine[], links: Links): HTMLElement {
   const rows = lines.map(rowOf);
   const view = element("div", { class: "code", tabindex: 0, role: "listbox", "aria-label": label }, ...rows);
-  let at = -1;
+  const parts = { view, rows, lines, cursor: cursorIn(view, rows) };
+  onKeys(parts, links);
+  onPointer(parts, links);
+  return view;
+}
 
-  function moveTo(next: number): void {
+/** Numbers the lines that were under a cursor: an id is how it is announced. */
+let count = 0;
+
+function cursorIn(view: HTMLElement, rows: readonly HTMLElement[]): Cursor {
+  let at = -1;
+  const moveTo = (next: number) => {
     if (at >= 0) setCursor(rows[at]!, false);
     at = next;
     setCursor(rows[at]!, true);
     view.setAttribute("aria-activedescendant", (rows[at]!.id ||= `code-line-${count++}`));
-  }
-  const follow = () => {
-    const line = lines[at]?.line;
-    if (line === undefined) links.point([]);
-    else links.reveal([line]);
   };
+  return { at: () => at, moveTo };
+}
 
+function onKeys({ view, rows, lines, cursor }: Parts, links: Links): void {
   view.addEventListener("focus", () => {
-    if (at >= 0 || rows.length === 0 || !view.matches(":focus-visible")) return;
-    moveTo(Math.max(0, rows.findIndex(isPointed)));
+    if (cursor.at() >= 0 || rows.length === 0 || !view.matches(":focus-visible")) return;
+    cursor.moveTo(Math.max(0, rows.findIndex(isPointed)));
   });
   view.addEventListener("keydown", (event) => {
-    const line = lines[at]?.line;
-    const next = movedBy(event.key, at, rows.length);
+    const line = lines[cursor.at()]?.line;
+    const next = movedBy(event.key, cursor.at(), rows.length);
     if (event.key === "Enter" && line !== undefined) links.goTo(line, true);
     else if (next === undefined || event.altKey || event.ctrlKey || event.metaKey) return;
     else {
-      moveTo(next);
+      cursor.moveTo(next);
       rows[next]!.scrollIntoView({ block: "nearest" });
-      follow();
+      follow(lines[next]!, links);
     }
     event.preventDefault();
   });
+}
+
+function follow({ line }: ShownLine, links: Links): void {
+  if (line === undefined) links.point([]);
+  else links.reveal([line]);
+}
+
+function onPointer({ view, rows, lines, cursor }: Parts, links: Links): void {
   let over = -1;
   const hover = (next: number) => {
     if (next === over) return;
@@ -63,22 +92,17 @@ export function textView(label: string, lines: readonly ShownLine[], links: Link
     const line = lines[over]?.line;
     links.point(line === undefined ? [] : [line]);
   };
+  const indexOf = ({ target }: Event) => rows.indexOf((target as Element).closest<HTMLElement>(".code-line")!);
   view.addEventListener("pointerover", (event) => hover(indexOf(event)));
   view.addEventListener("pointerleave", () => hover(-1));
   view.addEventListener("click", (event) => {
     const clicked = indexOf(event);
     if (clicked < 0 || getSelection()?.isCollapsed === false) return; // text was selected, to copy it
-    moveTo(clicked);
+    cursor.moveTo(clicked);
     const line = lines[clicked]!.line;
     if (line !== undefined) links.goTo(line, false);
   });
-  const indexOf = ({ target }: Event): number =>
-    rows.indexOf((target as Element).closest<HTMLDivElement>(".code-line") as HTMLDivElement);
-  return view;
 }
-
-/** Numbers the lines that were under a cursor: an id is how it is announced. */
-let count = 0;
 
 function rowOf({ text, line, mark }: ShownLine): HTMLDivElement {
   return element(

@@ -10,7 +10,7 @@ import { defaultKeymap, history, historyKeymap, indentWithTab } from "@codemirro
 import { javascript } from "@codemirror/lang-javascript";
 import { bracketMatching, foldGutter, foldKeymap, indentOnInput, syntaxHighlighting } from "@codemirror/language";
 import { type Diagnostic, lintGutter, lintKeymap, setDiagnostics } from "@codemirror/lint";
-import { EditorState } from "@codemirror/state";
+import { EditorState, type Extension } from "@codemirror/state";
 import {
   drawSelection,
   EditorView,
@@ -46,57 +46,14 @@ export interface EditorOptions {
   readonly onLine: (line: number) => void;
 }
 
-export function openEditor({ parent, text, language, onChange, onLine }: EditorOptions): Editor {
+export function openEditor(options: EditorOptions): Editor {
+  const { parent, text: doc } = options;
   // In a shadow tree CodeMirror uses constructed style sheets instead of a <style> element, which the page's policy
   // forbids.
   const root = parent.attachShadow({ mode: "open" });
-  let line = 0;
-  const listener = EditorView.updateListener.of((update) => {
-    if (update.docChanged) onChange(update.state.doc.toString());
-    const now = update.state.doc.lineAt(update.state.selection.main.head).number;
-    if (now === line || !update.selectionSet) return;
-    line = now;
-    onLine(now);
-  });
-  const view = new EditorView({
-    root,
-    parent: root, // directly, so that its height is that of the pane, and it scrolls
-    state: EditorState.create({
-      doc: text,
-      extensions: [
-        lineNumbers(),
-        highlightActiveLineGutter(),
-        history(),
-        foldGutter(),
-        drawSelection(),
-        indentOnInput(),
-        bracketMatching(),
-        closeBrackets(),
-        highlightActiveLine(),
-        lintGutter(),
-        pointedLines,
-        javascript({ typescript: true }),
-        syntaxHighlighting(highlightStyle),
-        theme,
-        EditorState.tabSize.of(2),
-        autocompletion({ override: [(context) => complete(language, context)] }),
-        hoverTooltip((of, at) => explain(language, of, at), { hoverTime: 350 }),
-        keymap.of([
-          ...closeBracketsKeymap,
-          ...defaultKeymap,
-          ...historyKeymap,
-          ...foldKeymap,
-          ...completionKeymap,
-          ...lintKeymap,
-          indentWithTab,
-        ]),
-        EditorView.contentAttributes.of({
-          "aria-label": "The model, in TypeScript. Escape, then Tab leaves the editor.",
-        }),
-        listener,
-      ],
-    }),
-  });
+  const state = EditorState.create({ doc, extensions: extensions(options) });
+  // Directly in the root, so that its height is that of the pane, and it scrolls.
+  const view = new EditorView({ root, parent: root, state });
   return {
     text: () => view.state.doc.toString(),
     setText: (next) =>
@@ -107,13 +64,62 @@ export function openEditor({ parent, text, language, onChange, onLine }: EditorO
       }),
     show: (mistakes) => view.dispatch(setDiagnostics(view.state, within(mistakes, view.state.doc.length))),
     point: (lines, isShown = false) => pointLines(view, lines, isShown),
-    goTo: (number, isFocused) => {
-      const { from, text: content } = view.state.doc.line(Math.min(number, view.state.doc.lines));
-      const anchor = from + /^\s*/.exec(content)![0].length;
-      view.dispatch({ selection: { anchor }, effects: EditorView.scrollIntoView(anchor, { y: "center" }) });
-      if (isFocused) view.focus();
-    },
+    goTo: (line, isFocused) => goTo(view, line, isFocused),
   };
+}
+
+const extensions = ({ language, onChange, onLine }: EditorOptions): Extension[] => [
+  lineNumbers(),
+  highlightActiveLineGutter(),
+  history(),
+  foldGutter(),
+  drawSelection(),
+  indentOnInput(),
+  bracketMatching(),
+  closeBrackets(),
+  highlightActiveLine(),
+  lintGutter(),
+  pointedLines,
+  javascript({ typescript: true }),
+  syntaxHighlighting(highlightStyle),
+  theme,
+  EditorState.tabSize.of(2),
+  autocompletion({ override: [(context) => complete(language, context)] }),
+  hoverTooltip((of, at) => explain(language, of, at), { hoverTime: 350 }),
+  keys,
+  EditorView.contentAttributes.of({
+    "aria-label": "The model, in TypeScript. Escape, then Tab leaves the editor.",
+  }),
+  changesTo(onChange, onLine),
+];
+
+const keys = keymap.of([
+  ...closeBracketsKeymap,
+  ...defaultKeymap,
+  ...historyKeymap,
+  ...foldKeymap,
+  ...completionKeymap,
+  ...lintKeymap,
+  indentWithTab,
+]);
+
+/** Tells of changes to the text, and of the line that the cursor was moved to. */
+function changesTo(onChange: EditorOptions["onChange"], onLine: EditorOptions["onLine"]): Extension {
+  let line = 0;
+  return EditorView.updateListener.of((update) => {
+    if (update.docChanged) onChange(update.state.doc.toString());
+    const now = update.state.doc.lineAt(update.state.selection.main.head).number;
+    if (now === line || !update.selectionSet) return;
+    line = now;
+    onLine(now);
+  });
+}
+
+function goTo(view: EditorView, line: number, isFocused: boolean): void {
+  const { from, text } = view.state.doc.line(Math.min(line, view.state.doc.lines));
+  const anchor = from + /^\s*/.exec(text)![0].length;
+  view.dispatch({ selection: { anchor }, effects: EditorView.scrollIntoView(anchor, { y: "center" }) });
+  if (isFocused) view.focus();
 }
 
 /** Clamped, since the text may have become shorter since it was checked. */

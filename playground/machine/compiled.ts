@@ -123,39 +123,51 @@ export function compiled(
   const recording = recordingObserver();
   const program = compileKernels(graph, facts, { precision, observers: [recording] });
   const fused = fusedNodes(recording.reports);
-  const total = (of: (k: Program["kernels"][number]) => number) => program.kernels.reduce((n, k) => n + of(k), 0);
-  const about: CompiledAbout = {
-    title: graph.name,
-    milliseconds: performance.now() - begun,
-    ...countParametersOf(graph, step?.trained),
-    macs: countMacs(graph, sizes),
-    operations: operationsOf(graph, step !== undefined),
-    nodes: nodesOf(graph).length,
-    ops: countOps(graph),
-    memory: step ? stepMemory(step, [program], sizes) : { ...memoryOf(program) },
-    read: total((k) => dimValue(k.bytesRead)),
-    written: total((k) => dimValue(k.bytesWritten)),
-    stages: recording.reports.map(aboutStage),
-    kernels: program.kernels.map((k, i) => ({
-      name: k.name,
-      kind: k.kind,
-      schedule: k.schedule,
-      flops: dimValue(k.flops),
-      read: dimValue(k.bytesRead),
-      written: dimValue(k.bytesWritten),
-      grid: gridOf(k.kernel),
-      workgroup: k.kernel.workgroup,
-      lines: linesOf(fused[i] ?? []),
-      ops: [...new Set((fused[i] ?? []).map((n) => n.op))],
-    })),
-  };
+  const milliseconds = performance.now() - begun;
   return {
-    about,
+    about: {
+      title: graph.name,
+      milliseconds,
+      ...aboutGraph(graph, step, sizes),
+      ...aboutProgram(program, fused),
+      memory: step ? stepMemory(step, [program], sizes) : { ...memoryOf(program) },
+      stages: recording.reports.map(aboutStage),
+    },
     graph: () => graphLines(graph),
     stage: (index) => stageText(recording.reports[index]!),
     kernel: (index) => kernelDetail(program, index, fused[index] ?? []),
   };
 }
+
+type Step = ReturnType<typeof graphOf>["step"];
+
+const aboutGraph = (graph: Graph, step: Step, sizes: Readonly<Record<string, number>>) => ({
+  ...countParametersOf(graph, step?.trained),
+  macs: countMacs(graph, sizes),
+  operations: operationsOf(graph, step !== undefined),
+  nodes: nodesOf(graph).length,
+  ops: countOps(graph),
+});
+
+/** `fused` are the nodes of each kernel. */
+function aboutProgram({ kernels }: Program, fused: readonly (readonly Node[])[]) {
+  const about = kernels.map((kernel, i) => aboutKernel(kernel, fused[i] ?? []));
+  const total = (of: (k: KernelAbout) => number) => about.reduce((n, k) => n + of(k), 0);
+  return { kernels: about, read: total((k) => k.read), written: total((k) => k.written) };
+}
+
+const aboutKernel = (k: Program["kernels"][number], nodes: readonly Node[]): KernelAbout => ({
+  name: k.name,
+  kind: k.kind,
+  schedule: k.schedule,
+  flops: dimValue(k.flops),
+  read: dimValue(k.bytesRead),
+  written: dimValue(k.bytesWritten),
+  grid: gridOf(k.kernel),
+  workgroup: k.kernel.workgroup,
+  lines: linesOf(nodes),
+  ops: [...new Set(nodes.map((n) => n.op))],
+});
 
 function operationsOf(graph: Graph, isStep: boolean): Readonly<Record<string, number>> {
   const { forward, backward, update } = countStepOperations(graph);

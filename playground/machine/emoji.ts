@@ -22,32 +22,34 @@ export async function loadEmoji(base: string, count = Number.POSITIVE_INFINITY):
       .then((r) => r.blob())
       .then(createImageBitmap),
   ]);
-  const emoji = about.emoji.slice(0, count);
-  const pictures = new Map<number, Picture>();
-  const canvas = new OffscreenCanvas(sheet.width, sheet.height);
-  const context = canvas.getContext("2d", { willReadFrequently: true })!;
-  context.drawImage(sheet, 0, 0);
-  sheet.close();
   const special = { pad: "<pad>", bos: "<s>", eos: "</s>" };
   const text = new TextEncoder().encode(JSON.stringify(about.tokenizer));
   const tokenizer = await openTokenizer(text, { special });
   return {
     ...about,
-    emoji,
+    emoji: about.emoji.slice(0, count),
     vocabulary: tokenizer.vocabularySize,
-    picture: (index, artist) => {
-      const key = index * about.artists.length + artist;
-      const known = pictures.get(key);
-      if (known) return known;
-      const { x, y } = placeOf(about, index, artist);
-      const made = planesOf(context.getImageData(x, y, side, side));
-      pictures.set(key, made);
-      return made;
-    },
+    picture: picturesOf(about, sheet),
     ids: (words, length) => {
       const ids = tokenizer.encode(words, length);
       return [...ids, ...new Array<number>(length - ids.length).fill(tokenizer.pad)];
     },
+  };
+}
+
+/** The images of a sheet, which is closed; each is kept once it was asked for. */
+function picturesOf(about: PackedEmoji, sheet: ImageBitmap): Emoji["picture"] {
+  const canvas = new OffscreenCanvas(sheet.width, sheet.height);
+  const context = canvas.getContext("2d", { willReadFrequently: true })!;
+  context.drawImage(sheet, 0, 0);
+  sheet.close();
+  const known = new Map<number, Picture>();
+  return (index, artist) => {
+    const key = index * about.artists.length + artist;
+    const { x, y } = placeOf(about, index, artist);
+    const picture = known.get(key) ?? planesOf(context.getImageData(x, y, side, side));
+    known.set(key, picture);
+    return picture;
   };
 }
 

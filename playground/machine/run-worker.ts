@@ -186,10 +186,12 @@ async function trainOn(plan: Plan, settings: RunSettings): Promise<boolean> {
     let reached = done;
     try {
       const opened = await theDevice();
-      tell({ kind: "begun", done, steps: settings.settings.steps, points: left?.points ?? [] });
-      if (before >= 0) tell({ kind: "back", step: done });
       const ended = await trainPlan(plan, opened, await theEmoji(), {
         signal: stop.signal,
+        onBegin: () => {
+          tell({ kind: "begun", done, steps: settings.settings.steps, points: left?.points ?? [] });
+          if (before >= 0) tell({ kind: "back", step: done });
+        },
         onBatch: (step, shown) => step % 5 === 0 && tell({ kind: "batch", shown: shown.slice(0, 16) }),
         onStep: (step, figures) => {
           reached = step;

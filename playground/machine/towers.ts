@@ -19,16 +19,35 @@ export interface PictureVectors extends Vectors {
   readonly attention?: Vectors;
 }
 
-/** Input sizes of a graph. Throws UsageError when it does not take images and texts. */
-export function shapeOf({ name: graph, inputs }: Graph, preprocessing?: Preprocessing): Shape {
-  const sizeOf = (name: string, axis: string): number => {
-    const size = inputs.find((n) => inputName(n) === name)?.type.axes.find((a) => a.name === axis)?.size;
-    if (typeof size === "number") return size;
-    throw new UsageError(
-      `${graph} has no input "${name}" with an axis "${axis}" of a known size\n  hint: images and names are fed as the inputs pixels f32 [batch, channel, row, column] and ids i32 [batch, token]`,
-    );
-  };
-  return { image: sizeOf("pixels", "row"), tokens: sizeOf("ids", "token"), preprocessing };
+/** The axes of the inputs, in order. */
+const inputAxes: Readonly<Record<string, readonly string[]>> = {
+  pixels: ["batch", "channel", "row", "column"],
+  ids: ["batch", "token"],
+};
+
+/**
+ * Input sizes of a graph. Axes count by their order, since a file of another program does not name those of a fixed
+ * size. Throws UsageError when the graph does not take images and texts, or their axes are in another order.
+ */
+export function shapeOf(graph: Graph, preprocessing?: Preprocessing): Shape {
+  return { image: sizeOf(graph, "pixels", "row"), tokens: sizeOf(graph, "ids", "token"), preprocessing };
+}
+
+function sizeOf({ name: graph, inputs }: Graph, input: string, axis: string): number {
+  const expected = inputAxes[input]!;
+  const axes = inputs.find((node) => inputName(node) === input)?.type.axes ?? [];
+  const isInOrder = axes.every(({ name }, i) => name === expected[i] || !expected.includes(name));
+  const size = axes[expected.indexOf(axis)]?.size;
+  if (axes.length === expected.length && isInOrder && typeof size === "number") return size;
+  throw new UsageError(
+    `${graph} has no input "${input}" with an axis "${axis}" of a known size\n  hint: images and names are fed as the inputs pixels f32 [batch, channel, row, column] and ids i32 [batch, token]`,
+  );
+}
+
+/** A tensor with the names that a graph has for the axes of its input. */
+function inAxesOf(graph: Graph, input: string, fed: HostTensor): Record<string, HostTensor> {
+  const axes = graph.inputs.find((node) => inputName(node) === input)?.type.axes ?? fed.axes;
+  return { [input]: { ...fed, axes: fed.axes.map(({ size }, i) => ({ name: axes[i]!.name, size })) } };
 }
 
 /**
@@ -88,7 +107,8 @@ export class Towers {
       const pixels = new Float32Array(some.length * each);
       for (const [i, picture] of some.entries())
         writeView(pixels, i * each, picture, wholePicture, size, preprocessing);
-      const out = await this.run(this.graphs.image, { pixels: pixelsTensor(pixels, some.length, size) });
+      const { image } = this.graphs;
+      const out = await this.run(image, inAxesOf(image, "pixels", pixelsTensor(pixels, some.length, size)));
       vectors.push(out.image!.data as Float32Array);
       if (out.attention) attention.push(out.attention.data as Float32Array);
     }
@@ -102,7 +122,8 @@ export class Towers {
     for (let from = 0; from < texts.length; from += rows) {
       const some = texts.slice(from, from + rows);
       const ids = some.flatMap((text) => this.emoji.ids(text, this.shape.tokens));
-      vectors.push((await this.run(this.graphs.text, { ids: idsTensor(ids, some.length) })).text!.data as Float32Array);
+      const out = await this.run(this.graphs.text, inAxesOf(this.graphs.text, "ids", idsTensor(ids, some.length)));
+      vectors.push(out.text!.data as Float32Array);
     }
     return joined(vectors, texts.length);
   }

@@ -10,7 +10,9 @@ import {
   train,
   trainingStep,
 } from "../../api/browser.ts";
+import { factsOf, type WebgpuBackend } from "../../backends/webgpu/index.ts";
 import { loadNewestCheckpoint, readBytes } from "../../runtime/index.ts";
+import { requireRoom } from "./batch-memory.ts";
 import { batchOf, type Shown } from "./batches.ts";
 import type { Emoji } from "./emoji.ts";
 import { type Evaluation, Gallery } from "./gallery.ts";
@@ -37,6 +39,8 @@ export type Weights = ReadonlyMap<string, HostTensor>;
 /** Callbacks of a run. */
 export interface Watch {
   readonly signal: AbortSignal;
+  /** Called when the plan has been checked, before its step is compiled. */
+  readonly onBegin: () => void;
   readonly onBatch: (step: number, shown: readonly Shown[]) => void;
   readonly onStep: (step: number, figures: Readonly<Record<string, number>>) => void;
   readonly onTest: (step: number, found: Evaluation, weights: Weights) => void;
@@ -45,9 +49,15 @@ export interface Watch {
 /** Steps between tests and between checkpoints; drawings per test. */
 const [testEvery, checkpointEvery, tested] = [25, 25, 60] as const;
 
-/** Trains from the newest checkpoint until the last step or the signal. Returns whether it finished. */
+/**
+ * Trains from the newest checkpoint until the last step or the signal. Returns whether it finished. Throws UsageError if
+ * the model does not fit the emoji, or the batch not the device.
+ */
 export async function trainPlan(plan: Plan, device: Device, emoji: Emoji, watch: Watch): Promise<boolean> {
-  const { stopped } = await train(jobOf(plan, emoji, watch), {
+  const job = jobOf(plan, emoji, watch);
+  requireRoom(job.step.graph, job.sizes.batch!, factsOf((device as unknown as WebgpuBackend).gpu));
+  watch.onBegin();
+  const { stopped } = await train(job, {
     device,
     folder: plan.folder,
     signal: watch.signal,

@@ -3,6 +3,7 @@
 import { side } from "../machine/packed-emoji.ts";
 import { planesOf } from "../machine/planes.ts";
 import { element } from "../shell/element.ts";
+import { drawTools } from "./draw-tools.ts";
 import { penOn } from "./pen.ts";
 
 export interface DrawPad {
@@ -11,22 +12,55 @@ export interface DrawPad {
   readonly take: (file: Blob) => Promise<void>;
 }
 
+export interface DrawPadOptions {
+  /** Called with what is on the canvas, planes [channel, row, column], when that changed. */
+  readonly onPicture: (picture: Float32Array) => void;
+  /** Called with a file that the person chose. */
+  readonly onImage: (file: File) => void;
+}
+
 /** Side of the canvas in pixels; larger than model inputs, so that lines are smooth. */
 const size = 256;
 
-const colours = {
-  black: "#1d1c1a",
-  red: "#d4373e",
-  yellow: "#ffcc4d",
-  blue: "#3b88c3",
-  green: "#5c913b",
-  purple: "#9266cc",
-  brown: "#a0623b",
-  white: "#ffffff",
-} as const;
+export function drawPad({ onPicture, onImage }: DrawPadOptions): DrawPad {
+  const canvas = padCanvas();
+  const prompt = element("span", { class: "pad-prompt", "aria-hidden": "true" }, "Draw, drop or paste an image");
+  const hidePrompt = () => void (prompt.hidden = true);
+  const changed = () => onPicture(planesOf(shrunk(canvas)));
+  const clear = () => {
+    prompt.hidden = false;
+    fill(canvas, "#ffffff");
+  };
+  clear();
+  const tools = drawTools({
+    onClear: clear,
+    onFill: () => {
+      hidePrompt();
+      fill(canvas, tools.style().colour);
+      changed();
+    },
+    onImage,
+  });
+  const pen = penOn(canvas, { style: tools.style, onBegin: hidePrompt, onEnd: changed });
+  return {
+    element: element(
+      "div",
+      { class: "draw" },
+      element("div", { class: "pad-frame" }, canvas, prompt, pen),
+      tools.element,
+    ),
+    take: async (picture) => {
+      const bitmap = await createImageBitmap(picture);
+      clear();
+      hidePrompt();
+      place(canvas, bitmap);
+      changed();
+    },
+  };
+}
 
-export function drawPad(onPicture: (picture: Float32Array) => void): DrawPad {
-  const canvas = element("canvas", {
+const padCanvas = (): HTMLCanvasElement =>
+  element("canvas", {
     width: size,
     height: size,
     class: "pad",
@@ -34,97 +68,24 @@ export function drawPad(onPicture: (picture: Float32Array) => void): DrawPad {
     role: "application",
     "aria-label": "Drawing. Arrow keys move the pen, with Shift they draw. Images can be dropped or pasted here.",
   });
-  const context = canvas.getContext("2d", { willReadFrequently: true })!;
-  let colour: string = colours.yellow;
-  let width = 14;
 
-  const prompt = element("span", { class: "pad-prompt", "aria-hidden": "true" }, "Draw, drop or paste an image");
-  const clear = () => {
-    prompt.hidden = false;
-    context.fillStyle = "#ffffff";
-    context.fillRect(0, 0, size, size);
-  };
-  const changed = () => onPicture(planesOf(shrunk(canvas)));
+/** The first context determines where pixels are stored: they are read at each change. */
+const contextOf = (canvas: HTMLCanvasElement) => canvas.getContext("2d", { willReadFrequently: true })!;
 
-  const pen = penOn(canvas, {
-    style: () => ({ colour, width }),
-    onBegin: () => void (prompt.hidden = true),
-    onEnd: changed,
-  });
+function fill(canvas: HTMLCanvasElement, colour: string): void {
+  const context = contextOf(canvas);
+  context.fillStyle = colour;
+  context.fillRect(0, 0, size, size);
+}
 
-  const swatches = Object.entries(colours).map(([name, value]) => {
-    const button = element("button", {
-      type: "button",
-      class: "swatch",
-      title: name,
-      "aria-label": `Colour: ${name}`,
-      "aria-pressed": value === colour,
-    });
-    button.style.backgroundColor = value;
-    button.addEventListener("click", () => {
-      colour = value;
-      for (const other of swatches) other.setAttribute("aria-pressed", String(other === button));
-    });
-    return button;
-  });
-  const brush = element("input", {
-    type: "range",
-    min: 4,
-    max: 60,
-    value: width,
-    "aria-label": "Line width",
-    oninput: () => void (width = Number(brush.value)),
-  });
-  const file = element("input", {
-    type: "file",
-    accept: "image/*",
-    class: "visually-hidden",
-    onchange: () => void (file.files?.[0] && take(file.files[0])),
-  });
-  const fill = element(
-    "button",
-    {
-      type: "button",
-      class: "quiet",
-      onclick: () => {
-        prompt.hidden = true;
-        context.fillStyle = colour;
-        context.fillRect(0, 0, size, size);
-        changed();
-      },
-    },
-    "Fill",
-  );
-  const wipe = element("button", { type: "button", class: "quiet", onclick: clear }, "Clear");
-
-  async function take(picture: Blob): Promise<void> {
-    const bitmap = await createImageBitmap(picture);
-    clear();
-    prompt.hidden = true;
-    const scale = size / Math.max(bitmap.width, bitmap.height);
-    const [w, h] = [bitmap.width * scale, bitmap.height * scale];
-    context.imageSmoothingQuality = "high";
-    context.drawImage(bitmap, (size - w) / 2, (size - h) / 2, w, h);
-    bitmap.close();
-    changed();
-  }
-
-  clear();
-  return {
-    take,
-    element: element(
-      "div",
-      { class: "draw" },
-      element("div", { class: "pad-frame" }, canvas, prompt, pen),
-      element(
-        "div",
-        { class: "draw-tools" },
-        element("div", { class: "swatches", role: "group", "aria-label": "Colours" }, ...swatches),
-        brush,
-        element("div", { class: "actions" }, fill, wipe, element("label", { class: "button quiet" }, "Image …", file)),
-      ),
-    ),
-  };
+/** Draws an image as large as fits, centred, and closes it. */
+function place(canvas: HTMLCanvasElement, bitmap: ImageBitmap): void {
+  const context = contextOf(canvas);
+  const scale = size / Math.max(bitmap.width, bitmap.height);
+  const [w, h] = [bitmap.width * scale, bitmap.height * scale];
+  context.imageSmoothingQuality = "high";
+  context.drawImage(bitmap, (size - w) / 2, (size - h) / 2, w, h);
+  bitmap.close();
 }
 
 /** The canvas, scaled down to the size of the sheet's images. */

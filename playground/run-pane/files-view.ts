@@ -1,7 +1,8 @@
 /** Weights and models as files: downloads, and opening them again. */
 import { element } from "../shell/element.ts";
 import { bytes } from "../shell/figures.ts";
-import { sentences } from "../shell/sentences.ts";
+import { fileButton } from "../shell/file-button.ts";
+import { statusLine } from "../shell/status-line.ts";
 
 /** A file that the page can write. */
 export interface Download {
@@ -27,15 +28,13 @@ export interface FilesView {
 }
 
 export function filesView({ name, downloads, open, accept }: FilesOptions): FilesView {
-  const status = element("p", { class: "search-status", role: "status" });
+  const status = statusLine("search-status");
   const said = async (work: () => Promise<string>) => {
-    status.textContent = "Working …";
-    status.classList.remove("bad");
+    status.say("Working …");
     try {
-      status.textContent = await work();
+      status.say(await work());
     } catch (error) {
-      status.textContent = sentences((error as Error).message);
-      status.classList.add("bad");
+      status.fail((error as Error).message);
     }
   };
   const write = ({ make, ending }: Download) =>
@@ -45,49 +44,22 @@ export function filesView({ name, downloads, open, accept }: FilesOptions): File
       save(made, file);
       return `${file}, ${bytes(made.length)}`;
     });
-  const input = element("input", {
-    type: "file",
-    accept,
-    class: "visually-hidden",
-    onchange: () => {
-      const file = input.files?.[0];
-      input.value = "";
-      if (file) void said(() => open(file));
-    },
-  });
-  const view = element(
-    "div",
-    { class: "files" },
-    ...downloads.map((download) =>
-      element(
-        "div",
-        { class: "file" },
-        element("div", {}, element("strong", {}, download.title), element("p", {}, download.about)),
-        element(
-          "button",
-          { type: "button", class: "button", "data-ending": download.ending, onclick: () => void write(download) },
-          "Download",
-        ),
-      ),
-    ),
-    element(
-      "div",
-      { class: "file" },
-      element(
-        "div",
-        {},
-        element("strong", {}, "Open a file"),
-        element(
-          "p",
-          {},
-          "Weights of this model, or an ONNX model with the same image and text inputs. Search then uses it.",
-        ),
-      ),
-      element("label", { class: "button" }, "Open …", input),
-    ),
-    status,
-  );
-  return { element: view, open: (file) => void said(() => open(file)) };
+  const read = (file: File) => void said(() => open(file));
+  const rows = [...downloads.map((one) => downloadRow(one, () => void write(one))), openRow(accept, read)];
+  return { element: element("div", { class: "files" }, ...rows, status.element), open: read };
+}
+
+const row = (title: string, about: string, action: HTMLElement): HTMLElement =>
+  element("div", { class: "file" }, element("div", {}, element("strong", {}, title), element("p", {}, about)), action);
+
+function downloadRow({ title, about, ending }: Download, onclick: () => void): HTMLElement {
+  const attributes = { type: "button", class: "button", "data-ending": ending, onclick };
+  return row(title, about, element("button", attributes, "Download"));
+}
+
+function openRow(accept: string, onFile: (file: File) => void): HTMLElement {
+  const about = "Weights of this model, or an ONNX model with the same image and text inputs. Search then uses it.";
+  return row("Open a file", about, fileButton("Open …", { class: "button", accept, onFile }));
 }
 
 function save(made: Uint8Array, file: string): void {

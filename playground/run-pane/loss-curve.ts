@@ -1,4 +1,4 @@
-/** The loss curve: every step faintly, with a running mean. */
+/** The loss curve: every step faintly, with a running mean. The mouse and the keyboard read out a step. */
 import { drawn, element } from "../shell/element.ts";
 
 export interface LossPoint {
@@ -18,20 +18,44 @@ const [width, height] = [600, 200];
 /** Weight of a new value in the running mean. */
 const share = 0.08;
 
+interface State {
+  points: LossPoint[];
+  steps: number;
+  /** Index of the point that the keyboard reads out; the last one by default. */
+  at: number | undefined;
+}
+
 export function lossCurve(): LossCurve {
+  const state: State = { points: [], steps: 1, at: undefined };
+  const parts = partsOf();
+  const redraw = onceAFrame(() => draw(parts, state));
+  onPointer(parts, state);
+  onKeys(parts, state);
+  draw(parts, state);
+  return {
+    element: element("figure", { class: "curve" }, parts.frame, parts.ends),
+    begin: (points, steps) => {
+      Object.assign(state, { points: [...points], steps, at: undefined } satisfies State);
+      redraw();
+    },
+    add: (point) => {
+      state.points.push(point);
+      redraw();
+    },
+  };
+}
+
+type Parts = ReturnType<typeof partsOf>;
+
+function partsOf() {
   const raw = drawn("path", { class: "raw" });
   const mean = drawn("path", { class: "mean" });
   const grid = drawn("g", { class: "grid" });
-  const label = element("output", { class: "readout" });
+  const box = { viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none", "aria-hidden": "true" };
+  const chart = drawn("svg", box, grid, raw, mean);
   const ticks = element("div", { class: "ticks", "aria-hidden": "true" });
+  const readout = element("output", { class: "readout" });
   const ends = element("div", { class: "ends", "aria-hidden": "true" });
-  const chart = drawn(
-    "svg",
-    { viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none", "aria-hidden": "true" },
-    grid,
-    raw,
-    mean,
-  );
   const frame = element(
     "div",
     {
@@ -43,93 +67,105 @@ export function lossCurve(): LossCurve {
     },
     chart,
     ticks,
-    label,
+    readout,
   );
-  let points: LossPoint[] = [];
-  /** Index of the point that the keyboard reads out; the last one by default. */
-  let at: number | undefined;
-  let steps = 1;
-  let isWaiting = false;
+  return { raw, mean, grid, chart, ticks, readout, ends, frame };
+}
 
-  function draw(): void {
-    isWaiting = false;
-    const most = Math.max(0.1, ...points.map((p) => p.loss));
-    const top = niceAbove(most);
-    const x = ({ step }: LossPoint) => (width * step) / steps;
-    const y = (loss: number) => height - (height * loss) / top;
-    const path = (of: readonly (readonly [number, number])[]) =>
-      of.map(([a, b], i) => `${i === 0 ? "M" : "L"}${a.toFixed(1)} ${b.toFixed(1)}`).join("");
-    const smooth = running(points.map((p) => p.loss));
-    raw.setAttribute("d", path(points.map((p) => [x(p), y(p.loss)])));
-    mean.setAttribute("d", path(points.map((p, i) => [x(p), y(smooth[i]!)])));
-    const lines = points.length === 0 ? [] : [0.25, 0.5, 0.75, 1].map((part) => part * top);
-    grid.replaceChildren(...lines.map((v) => drawn("line", { x1: 0, x2: width, y1: y(v), y2: y(v) })));
-    ticks.replaceChildren(
-      ...lines.map((v) => {
-        const tick = element("span", {}, String(Number(v.toPrecision(2))));
-        tick.style.top = `${(100 * y(v)) / height}%`;
-        return tick;
-      }),
-    );
-    ends.replaceChildren(element("span", {}, "0"), element("span", {}, `step ${steps}`));
-    frame.setAttribute("aria-valuemax", String(steps));
-    speak();
-  }
+function draw(parts: Parts, state: State): void {
+  const { points, steps } = state;
+  const top = niceAbove(Math.max(0.1, ...points.map((p) => p.loss)));
+  const y = (loss: number) => height - (height * loss) / top;
+  drawLines(parts, state, y);
+  drawScale(parts, points.length === 0 ? [] : [0.25, 0.5, 0.75, 1].map((part) => part * top), y);
+  parts.ends.replaceChildren(element("span", {}, "0"), element("span", {}, `step ${steps}`));
+  parts.frame.setAttribute("aria-valuemax", String(steps));
+  speak(parts, state);
+}
 
-  /** Tells screen readers the point that the keyboard chose, or the last. */
-  function speak(): string {
-    const point = points[at ?? points.length - 1];
-    const text = point ? textOf(point) : "";
-    frame.setAttribute("aria-valuenow", String(point?.step ?? 0));
-    frame.setAttribute("aria-valuetext", text);
-    return text;
-  }
+function drawLines({ raw, mean }: Parts, { points, steps }: State, y: (loss: number) => number): void {
+  const path = (losses: readonly number[]) =>
+    losses
+      .map((loss, i) => [(width * points[i]!.step) / steps, y(loss)] as const)
+      .map(([a, b], i) => `${i === 0 ? "M" : "L"}${a.toFixed(1)} ${b.toFixed(1)}`)
+      .join("");
+  const losses = points.map((p) => p.loss);
+  raw.setAttribute("d", path(losses));
+  mean.setAttribute("d", path(running(losses)));
+}
 
-  const later = () => {
-    if (isWaiting) return;
-    isWaiting = true;
-    requestAnimationFrame(draw);
-  };
+/** Horizontal lines at some losses, with their values. */
+function drawScale({ grid, ticks }: Parts, losses: readonly number[], y: (loss: number) => number): void {
+  grid.replaceChildren(...losses.map((v) => drawn("line", { x1: 0, x2: width, y1: y(v), y2: y(v) })));
+  ticks.replaceChildren(
+    ...losses.map((v) => {
+      const tick = element("span", {}, String(Number(v.toPrecision(2))));
+      tick.style.top = `${(100 * y(v)) / height}%`;
+      return tick;
+    }),
+  );
+}
 
+/** Tells screen readers the point that the keyboard chose, or the last; returns its text. */
+function speak({ frame }: Parts, { points, at }: State): string {
+  const point = points[at ?? points.length - 1];
+  const text = point ? textOf(point) : "";
+  frame.setAttribute("aria-valuenow", String(point?.step ?? 0));
+  frame.setAttribute("aria-valuetext", text);
+  return text;
+}
+
+function onPointer({ chart, readout }: Parts, state: State): void {
   chart.addEventListener("pointermove", (event) => {
+    const { points, steps } = state;
     const step = (event.offsetX / chart.clientWidth) * steps;
     const near = points.findLast((p) => p.step <= step) ?? points[0];
-    label.textContent = near ? textOf(near) : "";
+    readout.textContent = near ? textOf(near) : "";
   });
-  chart.addEventListener("pointerleave", () => void (label.textContent = ""));
+  chart.addEventListener("pointerleave", () => void (readout.textContent = ""));
+}
+
+function onKeys(parts: Parts, state: State): void {
+  const { frame, readout } = parts;
   frame.addEventListener("keydown", (event) => {
-    const tenth = Math.ceil(points.length / 10);
-    const from = at ?? points.length - 1;
-    const moves: Readonly<Record<string, number>> = {
-      ArrowLeft: from - 1,
-      ArrowRight: from + 1,
-      PageUp: from + tenth,
-      PageDown: from - tenth,
-      Home: 0,
-      End: points.length - 1,
-    };
-    if (points.length === 0 || !Object.hasOwn(moves, event.key)) return;
-    at = Math.max(0, Math.min(points.length - 1, moves[event.key]!));
-    label.textContent = speak();
+    const next = movedBy(event.key, state);
+    if (next === undefined) return;
+    state.at = next;
+    readout.textContent = speak(parts, state);
     event.preventDefault();
   });
   frame.addEventListener("blur", () => {
-    at = undefined;
-    label.textContent = "";
+    state.at = undefined;
+    readout.textContent = "";
   });
-  draw();
-  return {
-    element: element("figure", { class: "curve" }, frame, ends),
-    begin: (all, of) => {
-      points = [...all];
-      at = undefined;
-      steps = of;
-      later();
-    },
-    add: (point) => {
-      points.push(point);
-      later();
-    },
+}
+
+/** The index of the point that a key moves to; undefined for keys that do not move. */
+function movedBy(key: string, { points, at }: State): number | undefined {
+  const last = points.length - 1;
+  const [from, tenth] = [at ?? last, Math.ceil(points.length / 10)];
+  const moves: Readonly<Record<string, number>> = {
+    ArrowLeft: from - 1,
+    ArrowRight: from + 1,
+    PageUp: from + tenth,
+    PageDown: from - tenth,
+    Home: 0,
+    End: last,
+  };
+  if (points.length === 0 || !Object.hasOwn(moves, key)) return undefined;
+  return Math.max(0, Math.min(last, moves[key]!));
+}
+
+/** Runs a function at the next frame, once however often it is asked for before that. */
+function onceAFrame(run: () => void): () => void {
+  let isWaiting = false;
+  return () => {
+    if (isWaiting) return;
+    isWaiting = true;
+    requestAnimationFrame(() => {
+      isWaiting = false;
+      run();
+    });
   };
 }
 

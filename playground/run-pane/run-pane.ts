@@ -3,16 +3,17 @@ import type { ModelAbout } from "../machine/model.ts";
 import type { DeviceAbout, RunEvent, RunOptions, RunService } from "../machine/run-worker.ts";
 import type { Code } from "../machine/user-module.ts";
 import { element } from "../shell/element.ts";
-import { remembered } from "../shell/remembered.ts";
 import { type Client, client } from "../shell/rpc.ts";
-import { sentences } from "../shell/sentences.ts";
 import { tabs } from "../shell/tabs.ts";
 import { creditsOf } from "./credits.ts";
+import { deviceStatus } from "./device-status.ts";
 import { onDroppedFile } from "./dropped.ts";
-import { filesView } from "./files-view.ts";
-import { searchView } from "./search-view.ts";
+import { type FilesView, filesView } from "./files-view.ts";
+import { type ModelWorker, modelWorker } from "./model-worker.ts";
+import { type SearchView, searchView } from "./search-view.ts";
 import type { Pack } from "./thumbnail.ts";
-import { trainView } from "./train-view.ts";
+import { type TrainView, trainView } from "./train-view.ts";
+import { type Training, training } from "./training.ts";
 
 export interface RunPane {
   /** The device; undefined if there is none, which the pane then shows. */
@@ -29,219 +30,149 @@ export interface RunPaneOptions {
   readonly options: RunOptions;
 }
 
-/** The source of a run that was in progress when the page was left. */
-const wasTraining = remembered<string>("training", "");
+/** What the worker serves, and what shows it. */
+interface Parts {
+  readonly run: Client<RunService>;
+  readonly worker: ModelWorker;
+  readonly emoji: Emoji;
+  readonly train: TrainView;
+  readonly search: SearchView;
+  readonly files: FilesView;
+  readonly bar: ReturnType<typeof tabsOf>;
+  readonly credits: HTMLElement;
+}
 
-export function runPane({ parent, worker, options }: RunPaneOptions): RunPane {
-  let shown: { readonly code: Code; readonly model: ModelAbout } | undefined;
-  /** The model loaded in the worker. */
-  let loaded: Code | undefined;
-  let pack: Promise<Pack> | undefined;
-  let known: Pack | undefined;
-  let isTraining = false;
-  const run: Client<RunService> = client<RunService, RunEvent>(worker, told);
-  const thePack = () =>
-    (pack ??= run.call
-      .pack()
-      .then((about) => (known = { ...about, sheet: new URL(`${options.base}emoji.webp`, document.baseURI).href })));
+export function runPane({ parent, worker: url, options }: RunPaneOptions): RunPane {
+  const parts = partsOf(url, options, {
+    onTrain: () => control.start(),
+    onReset: () => control.reset(),
+    onSettings: () => control.look(),
+  });
+  const { run, worker, bar, emoji } = parts;
+  const device = deviceStatus();
+  parent.append(element("div", { class: "pane-head" }, element("h2", {}, "Run"), device.element), ...bar.elements);
+  onDroppedFile(parent, (file) => drop(file, parts));
 
-  const train = trainView({
-    onTrain: () => void start(),
-    onPause: () => {
-      train.state("pausing");
-      void run.call.pause();
-    },
-    onReset: () => void reset().catch(tellFault),
-    onSettings: () => void look().catch(tellFault),
+  const opened = run.call.open(options).then(device.opened, (error: Error) => device.none(error, parent));
+  const control = training({
+    worker,
+    view: parts.train,
+    hasDevice: async () => (await opened) !== undefined,
+    pack: emoji.pack,
+    badge: (text) => bar.badge("train", text),
+    onWeights: parts.search.forget,
   });
-  const search = searchView({
-    isUntrained: () => run.call.isUntrained(),
-    byText: async (text, count) => {
-      await load();
-      return await run.call.searchText(text, count);
-    },
-    byPicture: async (picture, count) => {
-      await load();
-      return await run.call.searchPicture(picture, count);
-    },
-    pack: thePack,
+  void opened.then((about) => about && showCredits(parts)).catch(control.fail);
+  return { opened, show: (code, model) => show({ code, model }, parts, control), lose: () => void run.call.lose() };
+}
+
+function partsOf(
+  url: string,
+  { base }: RunOptions,
+  on: Record<"onTrain" | "onReset" | "onSettings", () => void>,
+): Parts {
+  const run = client<RunService, RunEvent>(url, (event) => told(event, { bar, train, emoji }));
+  const worker = modelWorker(run);
+  const emoji = emojiOf(run, base);
+  const pause = () => {
+    train.state("pausing");
+    void run.call.pause();
+  };
+  const train = trainView({ ...on, onPause: pause });
+  const search = searchOf(run, worker, emoji);
+  const files = filesOf(worker, search);
+  const credits = element("div");
+  const bar = tabsOf({ train: [train.element, credits], search: [search.element], files: [files.element] });
+  return { run, worker, emoji, train, search, files, bar, credits };
+}
+
+/** The emoji: requested once, and known when that is answered. */
+interface Emoji {
+  readonly pack: () => Promise<Pack>;
+  readonly known: () => Pack | undefined;
+}
+
+function emojiOf({ call }: Client<RunService>, base: string): Emoji {
+  const sheet = new URL(`${base}emoji.webp`, document.baseURI).href;
+  let [asked, known]: [Promise<Pack>?, Pack?] = [];
+  return {
+    known: () => known,
+    pack: () => (asked ??= call.pack().then((about) => (known = { ...about, sheet }))),
+  };
+}
+
+type Tab = "train" | "search" | "files";
+
+function tabsOf(content: Readonly<Record<Tab, readonly HTMLElement[]>>) {
+  const panel = (tab: Tab) => element("div", { class: "panel" }, ...content[tab]);
+  const all = [
+    { id: "train", title: "Train", panel: panel("train") },
+    { id: "search", title: "Search", panel: panel("search") },
+    { id: "files", title: "Files", panel: panel("files") },
+  ] as const;
+  const bar = tabs<Tab>("Run", all);
+  return { ...bar, elements: [bar.list, ...all.map((tab) => tab.panel)] };
+}
+
+const searchOf = ({ call }: Client<RunService>, worker: ModelWorker, emoji: Emoji): SearchView =>
+  searchView({
+    isUntrained: () => call.isUntrained(),
+    byText: async (text, count) => await (await worker.ready()).searchText(text, count),
+    byPicture: async (picture, count) => await (await worker.ready()).searchPicture(picture, count),
+    pack: emoji.pack,
   });
-  const files = filesView({
-    name: () => shown?.model.name ?? "model",
+
+const filesOf = (worker: ModelWorker, search: SearchView): FilesView =>
+  filesView({
+    name: () => worker.shown()?.model.name ?? "model",
     accept: ".safetensors,.onnx",
     downloads: [
       {
         title: "Weights",
         about: "Safetensors in f32: PyTorch, transformers and heddle read it.",
         ending: ".safetensors",
-        make: async () => {
-          await load();
-          return await run.call.safetensors();
-        },
+        make: async () => await (await worker.ready()).safetensors(),
       },
       {
         title: "Model",
         about: "ONNX with the weights inside: onnxruntime and transformers.js run it.",
         ending: ".onnx",
-        make: async () => {
-          await load();
-          return await run.call.onnx();
-        },
+        make: async () => await (await worker.ready()).onnx(),
       },
     ],
     open: async (file) => {
       if (!/\.(safetensors|onnx)$/i.test(file.name))
         throw new Error(`"${file.name}" is neither an image nor a .safetensors or .onnx file`);
-      await load();
-      const count = await run.call.openFile(file);
+      const count = await (await worker.ready()).openFile(file);
       search.forget();
       return `${file.name}: ${count} tensors. Search uses them now.`;
     },
   });
 
-  const credits = element("div");
-  const panels = {
-    train: element("div", { class: "panel" }, train.element, credits),
-    search: element("div", { class: "panel" }, search.element),
-    files: element("div", { class: "panel" }, files.element),
-  };
-  const device = element("p", { class: "pane-status", role: "status" }, "opening the device …");
-  const bar = tabs("Run", [
-    { id: "train", title: "Train", panel: panels.train },
-    { id: "search", title: "Search", panel: panels.search },
-    { id: "files", title: "Files", panel: panels.files },
-  ]);
-  parent.append(
-    element("div", { class: "pane-head" }, element("h2", {}, "Run"), device),
-    bar.list,
-    ...Object.values(panels),
-  );
+/** Shows an event of the worker. */
+function told(event: RunEvent, { bar, train, emoji }: Pick<Parts, "bar" | "train" | "emoji">): void {
+  if (event.kind === "step") bar.badge("train", String(event.step));
+  else if (event.kind === "begun") bar.badge("train", event.done === 0 ? "" : String(event.done));
+  const pack = emoji.known();
+  if (pack) train.told(event, pack);
+}
 
-  function told(event: RunEvent): void {
-    if (event.kind === "step") bar.badge("train", String(event.step));
-    else if (event.kind === "begun") bar.badge("train", event.done === 0 ? "" : String(event.done));
-    if (known) train.told(event, known);
-  }
+/** Takes a dropped file: an image to search with, or weights. */
+function drop(file: File, { bar, search, files }: Parts): void {
+  const isImage = file.type.startsWith("image/");
+  bar.choose(isImage ? "search" : "files");
+  if (isImage) search.take(file);
+  else files.open(file);
+}
 
-  function tellFault({ message }: Error): void {
-    train.notice(sentences(message), "bad");
-  }
+async function showCredits({ credits, emoji }: Parts): Promise<void> {
+  credits.replaceWith(creditsOf((await emoji.pack()).credits));
+}
 
-  /** Shows the credits once there is a device. */
-  async function showCredits(): Promise<void> {
-    if ((await opened) === undefined) return;
-    credits.replaceWith(creditsOf((await thePack()).credits));
-  }
-
-  /** Loads the shown model into the worker. */
-  async function load(): Promise<void> {
-    if (!shown) throw new Error("the model does not compile yet");
-    if (loaded === shown.code) return;
-    const { code } = shown;
-    await run.call.load(code);
-    loaded = code;
-  }
-
-  async function start(): Promise<void> {
-    const settings = train.settings();
-    if (!settings || isTraining) return;
-    const begun = shown;
-    isTraining = true;
-    train.state("compiling");
-    train.notice("");
-    wasTraining.set(shown!.code.source);
-    try {
-      await thePack();
-      await load();
-      search.forget();
-      const isDone = await run.call.train(settings);
-      train.state(isDone ? "done" : "paused");
-    } catch (error) {
-      tellFault(error as Error);
-      train.state("paused");
-    } finally {
-      isTraining = false;
-      wasTraining.set("");
-      search.forget();
-    }
-    if (shown !== begun) offer(false);
-  }
-
-  /** Offers the shown model's stages, and looks for an earlier run of it. */
-  function offer(isFirst: boolean): void {
-    const { code, model } = shown!;
-    train.offer(model.stages);
-    if (model.stages.length === 0) {
-      train.left(undefined, 0);
-      bar.badge("train", "");
-      train.notice(`${model.name} has no stage to train: define one in the "stages" of defineModel.`);
-    } else if (isFirst && wasTraining.get() === code.source) void opened.then((about) => about && start());
-    else void look().catch(tellFault);
-  }
-
-  /** Takes a dropped file: an image to search with, or weights. */
-  function drop(file: File): void {
-    const isImage = file.type.startsWith("image/");
-    bar.choose(isImage ? "search" : "files");
-    if (isImage) search.take(file);
-    else files.open(file);
-  }
-
-  async function reset(): Promise<void> {
-    await run.call.reset();
-    loaded = undefined;
-    await start();
-  }
-
-  /** Looks for an earlier run to continue. */
-  async function look(): Promise<void> {
-    const settings = train.settings();
-    if (!settings || isTraining || !shown || (await opened) === undefined) return;
-    await load();
-    const left = await run.call.resume(settings);
-    if (isTraining) return;
-    const { steps } = settings.settings;
-    train.left(left, steps);
-    bar.badge("train", left ? String(left.step) : "");
-  }
-
-  const opened = run.call.open(options).then(
-    (about) => {
-      device.textContent = about.name;
-      device.title = about.software ? "A software GPU on the CPU" : "";
-      return about;
-    },
-    (error: Error) => {
-      const [what, ...hints] = sentences(error.message).split("\n");
-      parent.classList.add("no-device");
-      device.textContent = "no device";
-      parent.append(
-        element(
-          "div",
-          { class: "no-webgpu", role: "alert" },
-          element("strong", {}, "Training needs WebGPU"),
-          element("p", {}, what!),
-          ...hints.map((hint) => element("p", { class: "hint" }, hint)),
-          element("p", {}, "Editing and compiling work without it: kernels then target the default limits of WebGPU."),
-        ),
-      );
-      return undefined;
-    },
-  );
-
-  void showCredits().catch(tellFault);
-  onDroppedFile(parent, drop);
-
-  return {
-    opened,
-    show: (code, model) => {
-      if (shown?.code.source === code.source) return;
-      const isFirst = shown === undefined;
-      shown = { code, model };
-      search.forget();
-      if (isTraining) train.notice("The model has changed since this run started. Pause it to train the new one.");
-      else offer(isFirst);
-    },
-    lose: () => void run.call.lose(),
-  };
+function show(next: { readonly code: Code; readonly model: ModelAbout }, parts: Parts, control: Training): void {
+  const before = parts.worker.shown();
+  if (before?.code.source === next.code.source) return;
+  parts.worker.show(next);
+  parts.search.forget();
+  control.modelChanged(before === undefined);
 }

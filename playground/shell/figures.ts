@@ -13,7 +13,7 @@ export function short(value: number): string {
   return units[unit] === "" ? text : `${text} ${units[unit]}`;
 }
 
-const byteUnits = ["B", "KiB", "MiB", "GiB"] as const;
+const byteUnits = ["B", "KiB", "MiB", "GiB", "TiB"] as const;
 
 export function bytes(value: number): string {
   let [scaled, unit] = [value, 0];

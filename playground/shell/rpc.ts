@@ -80,14 +80,14 @@ export function client<S extends Service, Event = never>(url: string, onTold?: (
     else resolve(data.result as never);
   });
   worker.addEventListener("error", (event) => failAll(event.message || "a worker could not be started"));
+  const ask = (name: string, given: readonly unknown[]) =>
+    new Promise((resolve, reject) => {
+      waiting.set(next, { resolve, reject });
+      worker.postMessage({ id: next++, name, given });
+    });
   const call = new Proxy({} as Called<S>, {
-    get:
-      (_, name: string) =>
-      (...given: unknown[]) =>
-        new Promise((resolve, reject) => {
-          waiting.set(next, { resolve, reject });
-          worker.postMessage({ id: next++, name, given });
-        }),
+    // With a function `then` it would be a promise to whatever awaits it.
+    get: (_, name: string) => (name === "then" ? undefined : (...given: unknown[]) => ask(name, given)),
   });
   return {
     call,

@@ -39,6 +39,7 @@ export async function openRemote(url: string, options: RequestOptions, isNeeded 
       const size = await sizeOf(url, options, response);
       requireRange(url, response, 0, size);
       const first = new Uint8Array(await response.arrayBuffer().catch((cause: Error) => interrupted(url, cause)));
+      if (!response.headers.has("content-range") && first.length < size) await requireOffsets(url, options, first);
       return { url, size, version, source: new Ranges(url, options, size, version, first) };
     }
     case 200: {
@@ -264,10 +265,31 @@ function requireRange(url: string, { headers }: Response, from: number, size: nu
   if (first === undefined) return; // hidden from a page of another site
   if (Number(first) !== from)
     throw new FileError(
-      `${url}: bytes from offset ${from} on were requested, but the server sent those from ${first} on\n  hint: use a server that supports range requests (RFC 9110, section 14)`,
+      `${url}: bytes from offset ${from} on were requested, but the server sent those from ${first} on\n  hint: ${offsetsHint}`,
     );
   if (total !== "*" && Number(total) !== size) throw changed(url);
 }
+
+/** Bytes that are requested to see whether a server keeps to offsets. */
+const probeBytes = 64;
+
+/**
+ * Throws FileError if the end of the first bytes, requested again, is other bytes. Where the server of another site
+ * hides Content-Range from a page, nothing else would tell that it sends the beginning of the file each time.
+ */
+async function requireOffsets(url: string, options: RequestOptions, first: Uint8Array): Promise<void> {
+  const from = Math.max(0, first.length - probeBytes);
+  const response = await ask(url, options, { headers: { range: `bytes=${from}-${first.length - 1}` } });
+  if (response.status !== 206) throw refused(url, response);
+  const bytes = new Uint8Array(await response.arrayBuffer().catch((cause: Error) => interrupted(url, cause)));
+  const isSame = bytes.length === first.length - from && bytes.every((byte, i) => byte === first[from + i]);
+  if (!isSame)
+    throw new FileError(
+      `${url}: bytes from offset ${from} on were requested, but the server sent others\n  hint: ${offsetsHint}`,
+    );
+}
+
+const offsetsHint = "use a server that supports range requests (RFC 9110, section 14)";
 
 const versionOf = ({ headers }: Response): string | undefined =>
   headers.get("etag") ?? headers.get("last-modified") ?? undefined;

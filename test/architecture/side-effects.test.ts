@@ -39,3 +39,15 @@ test("names every file of the package that does something when it is loaded", ()
   expect(acting).toContain("compiler/ops/losses.ts");
   expect(acting.filter((path) => !sideEffects.some((glob) => matchesGlob(`./${path}`, glob)))).toEqual([]);
 });
+
+test("ops register in one folder only: a declaration elsewhere would be left out with its file", () => {
+  const registering = ["compiler", "dsl", "models", "backends", "runtime"]
+    .flatMap((room) => sourceFiles(root, room))
+    .filter((path) =>
+      /import [^;]*\b(registerOp|elementwise|record)\b[^;]*from "[^"]*(op|kinds)\.ts"/.test(
+        readFileSync(join(root, path), "utf8"),
+      ),
+    );
+  expect(registering.filter((path) => !path.startsWith("compiler/ops/"))).toEqual([]);
+  expect(registering).toContain("compiler/ops/activations.ts");
+});

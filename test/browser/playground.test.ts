@@ -203,6 +203,8 @@ describe("the playground", () => {
       await page.fill('[data-setting="rate"]', "0.004");
       await page.click('[data-action="train"]');
       await says(page, '[data-action="train"]', /Trained/);
+      // Whoever pressed the button with a key is still there.
+      expect(await page.evaluate(() => document.activeElement?.getAttribute("data-action"))).toBe("train");
       await page.locator(".guesses li").nth(11).waitFor();
       expect(Number(await page.locator(".figures.live div:has(dt:text-is('loss')) strong").textContent())).toBeLessThan(
         Math.log(6),
@@ -246,8 +248,12 @@ describe("the playground", () => {
         drawn,
       );
 
-      // Its weights are written, and opened again; it is written as ONNX.
+      // Its weights are written, and opened again; it is written as ONNX. The keyboard's focus is seen on all of these.
       await page.click("#tab-files");
+      await page.focus('[data-ending=".onnx"]');
+      await page.keyboard.press("Tab");
+      const opener = page.locator(".files label.button");
+      expect(await opener.evaluate((label) => getComputedStyle(label).outlineStyle)).toBe("solid");
       const downloaded = async (ending: string) => {
         const [download] = await Promise.all([page.waitForEvent("download"), page.click(`[data-ending="${ending}"]`)]);
         const path = join(made, download.suggestedFilename());

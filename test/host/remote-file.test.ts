@@ -61,6 +61,16 @@ test("a server that hides Content-Range is asked for the size", async () => {
   expect(await readFrom(hiding)).toEqual(wanted(200_000));
 });
 
+test("a server that hides Content-Range and sends the beginning each time is refused", async () => {
+  const beginning: Answer = ({ from, to }, response, { method }) =>
+    method === "HEAD"
+      ? response.writeHead(200, { "content-length": `${file.length}` }).end()
+      : response.writeHead(206).end(file.subarray(0, to - from));
+  await expect(readFrom(beginning)).rejects.toThrow(
+    /bytes from offset 65472 on were requested, but the server sent others\n {2}hint: use a server/,
+  );
+});
+
 const later = (answer: Answer): Answer => {
   return (asked, ...rest) => (asked.number === 0 ? honest : answer)(asked, ...rest);
 };

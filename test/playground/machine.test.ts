@@ -11,10 +11,13 @@ import {
   printKernel,
   recordingObserver,
 } from "../../compiler/index.ts";
+import { requireRoom } from "../../playground/machine/batch-memory.ts";
+import type { Emoji } from "../../playground/machine/emoji.ts";
 import { lineFrom, linesByName } from "../../playground/machine/kernel-lines.ts";
 import { readOpened } from "../../playground/machine/opened-weights.ts";
+import { side } from "../../playground/machine/packed-emoji.ts";
 import { inPageWords } from "../../playground/machine/page-words.ts";
-import { requireTokens } from "../../playground/machine/towers.ts";
+import { type Runner, requireTokens, shapeOf, Towers } from "../../playground/machine/towers.ts";
 import { beginAnew, FolderInUseError } from "../../runtime/index.ts";
 
 const [batch, token, embed] = [h.axis("batch", "batch"), h.axis("token", 4), h.axis("embed", 8)];
@@ -108,6 +111,35 @@ describe("what is opened", () => {
   });
 });
 
+test("axes of inputs count by their order: files of other programs do not name those of a fixed size", async () => {
+  const [a1, a2, a3] = [h.axis("pixels_dim1", 3), h.axis("pixels_dim2", 4), h.axis("pixels_dim3", 4)];
+  const words = h.axis("ids_dim1", 6);
+  const table = h.axis("vocab", 9);
+  const build = (p: h.Params) => ({
+    image: h.mean(h.input("pixels", "f32", [batch, a1, a2, a3]), [a2, a3]),
+    text: h.mean(
+      h.gather(p.parameter("table", [table, embed], h.ones), h.input("ids", "i32", [batch, words]), table),
+      words,
+    ),
+  });
+  const graph = h.trace(h.defineModel({ name: "foreign", summary: "", config: {}, build }));
+  expect(shapeOf(graph)).toMatchObject({ image: 4, tokens: 6 });
+  const emoji = { ids: (_: string, length: number) => Array(length).fill(1) } as unknown as Emoji;
+  const device = await h.openDevice("reference");
+  const weights = { seed: 1 };
+  const run: Runner = async (part, feeds) => {
+    const session = await h.session(device, part, { weights });
+    return await session.run(feeds);
+  };
+  const towers = new Towers(graph, {}, emoji, run);
+  expect((await towers.texts(["a", "b", "c"])).data).toEqual(new Float32Array(3 * 8).fill(1));
+  expect((await towers.pictures([new Float32Array(3 * side * side)])).width).toBe(3);
+  device.dispose();
+  const swapped = () => ({ image: h.input("pixels", "f32", [batch, row, column, channel]) });
+  const wrong = h.trace(h.defineModel({ name: "swapped", summary: "", config: {}, build: swapped }));
+  expect(() => shapeOf(wrong)).toThrow('swapped has no input "pixels" with an axis "row" of a known size');
+});
+
 describe("faults of a run in the page's words", () => {
   test("another window, and no room", async () => {
     expect(String(inPageWords(new FolderInUseError("/heddle-playground/ab is in use")))).toContain("in another window");
@@ -144,4 +176,20 @@ describe("faults of a run in the page's words", () => {
     expect(worded(new h.DeviceLostError("gpu", "reset"))).toMatch(/continues from its newest checkpoint$/);
     expect(worded(new h.UsageError("a--b is not a - b"))).toBe("a--b is not a - b");
   });
+});
+
+test("a batch whose inputs a device cannot hold is refused with what it needs; states are not inputs of the batch", () => {
+  const pixels = h.input("pixels", "f32", [batch, channel, row, column]);
+  const loss = (p: h.Params) => {
+    const scaled = h.mul(pixels, p.parameter("scale", [], h.ones));
+    return { loss: h.mean(h.mul(scaled, scaled), [batch, channel, row, column]) };
+  };
+  const { graph } = h.trainingStep(h.defineStage({ name: "s", loss, optimizer: { rate: h.constantRate(0.1) } }));
+  const [bytesEach, facts] = [4 * 3 * 4 * 4, { maxBindingBytes: 2 ** 27 }];
+  const most = Math.floor(facts.maxBindingBytes / bytesEach);
+  expect(() => requireRoom(graph, most, facts)).not.toThrow();
+  expect(() => requireRoom(graph, most + 1, facts)).toThrow("the input has room for 699,050");
+  expect(() => requireRoom(graph, 100_000_000, facts)).toThrow(
+    'a batch of 100,000,000 needs 17.9 GiB for its input "pixels" alone, more than the 128 MiB that the device can bind',
+  );
 });
