@@ -3,7 +3,7 @@ import { addDims, type Dim, mulDims, UsageError, zeros } from "../../compiler/in
 import { type Axis, axis } from "../axis.ts";
 import { checkOptions } from "../options.ts";
 import type { Params } from "../params.ts";
-import { type AnyTensor, add, merge, rename, type Tensor, transposedWindow, typed } from "../tensor.ts";
+import { type AnyTensor, add, merge, rename, transposedWindow, typed } from "../tensor.ts";
 import { axisOf } from "./axes.ts";
 import type { ConvolutionOptions, FeatureMap, PerSide } from "./convolution.ts";
 import { fanIn, linear } from "./linear.ts";
@@ -51,7 +51,8 @@ const isTiling = ({ kernel, stride, dilation, padding, outputPadding }: Laid): b
 /**
  * A transposed convolution: torch.nn.ConvTranspose2d. x [..., from, row, column] -> [..., row, column, to], whose rows
  * are (row − 1) · stride − 2 · padding + dilation · (kernel − 1) + outputPadding + 1. Parameters `weight` [to,
- * kernel_row, kernel_column, from] and `bias` [to]; with groups, as those of `convolution`. Throws UsageError for an
+ * kernel_row, kernel_column, from] and `bias` [to]; with groups, and with one name for `from` and `to`, as those of
+ * `convolution`. Throws UsageError for an
  * unknown option, and if nothing is left of a side.
  */
 export function transposedConvolution<A extends string, F extends A, T extends string>(
@@ -107,5 +108,7 @@ function tiles(
     ...(init && { init }),
   });
   const apart = merge(merge(made, [row, inRow], row), [column, inColumn], column);
-  return bias ? add(apart, p.parameter("bias", [to], zeros) as Tensor<string>) : apart;
+  if (!bias) return apart;
+  const own = from.name === to.name ? axis(`${to.name}_out`, to.size) : to; // as `linear` calls it
+  return add(apart, rename(p.parameter("bias", [own], zeros) as AnyTensor, own, to));
 }

@@ -369,3 +369,19 @@ describe("an option that a layer does not have", () => {
     expect(use).toThrow(message);
   });
 });
+
+it("a transposed convolution between axes of one name has the same parameters whether or not its tiles overlap", () => {
+  const channel = axis("channel", 2);
+  const parameters = (kernel: number) => {
+    const x = input("x", "f32", map(3, 3)) as FeatureMap<"channel">;
+    const y = transposedConvolution(rootParams(), x, channel, channel, { kernel, stride: 2 });
+    const { inputs } = makeGraph("y", [{ name: "y", node: y }]);
+    return inputs.filter((n) => n.op === "parameter").map((n) => [inputName(n), n.type.axes.map((a) => a.name)]);
+  };
+  const weight = ["channel_out", "kernel_row", "kernel_column", "channel"];
+  expect(parameters(2)).toEqual([
+    ["weight", weight],
+    ["bias", ["channel_out"]],
+  ]);
+  expect(parameters(3)).toEqual(parameters(2));
+});
