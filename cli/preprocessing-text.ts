@@ -12,11 +12,12 @@ export function imagesText(
   return `images: ${sizeText(size)}, ${shape}, mean ${numbers(mean)}, std ${numbers(std)} (${source})`;
 }
 
-/** The file, the size of its images if it has another aspect ratio, and what of it is not applied. */
-export const sourceText = ({ path, otherwise, unknown }: CheckpointPreprocessing): string =>
+/** The file, the size of its images if it has another aspect ratio, and what of it is not applied, or not exactly. */
+export const sourceText = ({ path, otherwise, approximated, unknown }: CheckpointPreprocessing): string =>
   [
     path,
     ...(otherwise === undefined ? [] : [`which is for ${sizeText(otherwise)}`]),
+    ...approximated,
     ...(unknown.length === 0
       ? []
       : [`of which ${unknown.join(", ")} ${unknown.length > 1 ? "are" : "is"} not understood`]),

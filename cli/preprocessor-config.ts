@@ -5,7 +5,7 @@ import { FileError, type ImageSize, type Sides, shown, sidesOf } from "../compil
 import { type Geometry, isRecord, mostTiles, readJson } from "../data/index.ts";
 import type { JsonRecord, PictureFit, Preprocessing } from "../dsl/index.ts";
 import { folderOf } from "./checkpoint.ts";
-import { checkedFields, unknownFields, type Wrong } from "./preprocessor-fields.ts";
+import { approximated, checkedFields, unknownFields, type Wrong } from "./preprocessor-fields.ts";
 import { geometryOf, isProportional, madeSize } from "./preprocessor-geometry.ts";
 
 export interface CheckpointPreprocessing extends Pick<Preprocessing, "mean" | "std"> {
@@ -15,6 +15,8 @@ export interface CheckpointPreprocessing extends Pick<Preprocessing, "mean" | "s
   readonly otherwise?: ImageSize;
   /** The number of tiles of an image, if given. */
   readonly tiles?: { readonly least: number; readonly most: number };
+  /** What of the file is only obeyed approximately, as clauses of a sentence. */
+  readonly approximated: readonly string[];
   /** What the file has that nothing is known of, so that it is not applied. */
   readonly unknown: readonly string[];
 }
@@ -75,6 +77,7 @@ export function preprocessingIn(file: StoredPreprocessor, size: ImageSize): Chec
     geometry: { ...geometryOf(json, size, wrong), centre: "lower", interpolation: filterOf(json, wrong) },
     ...(made !== undefined && !isProportional(made, size) && { otherwise: made }),
     ...tilesOf(json, wrong),
+    approximated: approximated(stored),
     unknown: unknownFields(stored),
   };
 }

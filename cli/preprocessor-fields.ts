@@ -23,6 +23,7 @@ const defaults: Readonly<Record<string, JsonRecord>> = {
   CLIP: { ...colours.openai, ...bicubic, ...cropped },
   ConvNext: { ...colours.half, ...bicubic, size: { shortest_edge: 384 }, crop_pct: 224 / 256 },
   DeiT: { ...colours.half, ...bicubic, ...cropped, size: { height: 256, width: 256 } },
+  DINOv3ViT: { ...colours.imagenet, ...bilinear, ...squashed, do_center_crop: false },
   Donut: { ...colours.half, ...bilinear, size: { height: 2560, width: 1920 }, do_thumbnail: true, do_pad: true },
   GotOcr2: { ...colours.openai, ...bicubic, size: { height: 384, width: 384 } },
   Llava: { ...colours.openai, ...bicubic, ...cropped },
@@ -33,6 +34,17 @@ const defaults: Readonly<Record<string, JsonRecord>> = {
   Siglip: { ...colours.half, ...bicubic, ...squashed },
   ViT: { ...colours.half, ...bilinear, ...squashed },
 };
+
+/** Processors that resize colours as floats, not as 8-bit numbers, which are rounded after each of two passes. */
+const ofFloats: readonly string[] = ["DINOv3ViT"];
+
+/** What of a file is only obeyed approximately: named when the file is used. */
+export const approximated = (json: JsonRecord): readonly string[] =>
+  ofFloats.includes(processorOf(json) ?? "")
+    ? [
+        "whose images are resized as 8-bit colours here, not as floats: values differ by up to 1/255 before normalization",
+      ]
+    : [];
 
 /** Processors that resize or crop otherwise than their fields say. */
 const others: readonly string[] = ["Levit", "Nougat", "Perceiver", "Vilt"];
@@ -70,6 +82,9 @@ export function checkedFields(json: JsonRecord, wrong: Wrong): JsonRecord {
   for (const key of Object.keys(json))
     if (!known.has(key) && isSaid(key) && json[key] !== false && (key.startsWith("do_") || notDone.includes(key)))
       if (!(key === "ensure_multiple_of" && json[key] === 1)) throw wrong(key, "which is not supported");
+  // Without clamping, the other filters overshoot the range of colours.
+  if (ofFloats.includes(processor ?? "") && isSaid("resample") && json.resample !== bilinear.resample)
+    throw wrong("resample", `which ${processor}ImageProcessor applies to floats: only 2 (bilinear) is supported`);
   const said = Object.fromEntries(Object.entries(json).filter(([key]) => isSaid(key)));
   if (processor === undefined || !Object.hasOwn(defaults, processor)) return said;
   const usual = defaults[processor]!;

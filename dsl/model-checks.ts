@@ -38,9 +38,9 @@ const graphFields = ["summary", "build", "runs"];
 /** The fields of each mode, and those that name a graph of the model. */
 const modeFields = {
   features: { fields: ["graph", "before", "grid"], graphs: ["graph"] },
-  classify: { fields: ["output"], graphs: [] },
-  segment: { fields: ["output", "stride", "multiple", "firstClass"], graphs: [] },
-  compare: { fields: ["prefix", "clean", "special", "pad", "classes"], graphs: [] },
+  classify: { fields: ["graph", "output"], graphs: ["graph"] },
+  segment: { fields: ["graph", "output", "stride", "multiple", "firstClass"], graphs: ["graph"] },
+  compare: { fields: ["graph", "prefix", "clean", "special", "pad", "classes"], graphs: ["graph"] },
   caption: {
     fields: [
       ...["begin", "encode", "step", "limit", "tokens"],

@@ -45,7 +45,10 @@ export const imagenetPreprocessing: Preprocessing = {
   std: [0.229, 0.224, 0.225],
 };
 
-/** The modes that a model serves. Graphs are named as in its `graphs`. */
+/**
+ * The modes that a model serves. Graphs are named as in its `graphs`; where a mode may leave its graph out, it is the
+ * model's main one.
+ */
 export interface ModelModes<C extends Config = Config> {
   readonly features?: FeaturesMode<C>;
   readonly classify?: ClassifyMode;
@@ -70,7 +73,8 @@ export interface FeaturesMode<C extends Config = Config> {
 
 /** `heddle run ... classify` by a model trained on fixed classes; their names are `id2label` of config.json. */
 export interface ClassifyMode {
-  /** The model's output with logits [batch, class], by name. */
+  readonly graph?: string;
+  /** The graph's output with logits [batch, class], by name. */
   readonly output: string;
 }
 
@@ -79,7 +83,8 @@ export interface ClassifyMode {
  * in proportion to cover one.
  */
 export interface SegmentMode<C extends Config = Config> {
-  /** The model's output with logits [batch, class, row, column], axes in any order, on any grid, by name. */
+  readonly graph?: string;
+  /** The graph's output with logits [batch, class, row, column], axes in any order, on any grid, by name. */
   readonly output: string;
   /** Stride of the windows, as a fraction of their sides in (0, 1]; default 2/3. */
   readonly stride?: number;
@@ -90,10 +95,11 @@ export interface SegmentMode<C extends Config = Config> {
 }
 
 /**
- * `heddle run ... classify`, by texts, and `retrieve`: the model's outputs `image` and `text`, unit vectors [batch,
+ * `heddle run ... classify`, by texts, and `retrieve`: the graph's outputs `image` and `text`, unit vectors [batch,
  * feature] each. For classes also `scale`, which multiplies cosines, and optionally `bias`, which is added.
  */
 export interface CompareMode {
+  readonly graph?: string;
   /** Prefix of every text, except with a byte tokenizer. Default none. */
   readonly prefix?: string;
   /** Applied to texts before retrieval, except with a byte tokenizer. Default none. */

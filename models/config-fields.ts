@@ -123,7 +123,9 @@ export function stateFromEnd(
 /** An object within a config; undefined if absent. */
 export function configPart(json: PublishedConfig, key: string): PublishedConfig | undefined {
   const part = json[key];
-  return typeof part === "object" && part !== null ? (part as PublishedConfig) : undefined;
+  if (part === undefined || part === null) return undefined;
+  if (typeof part === "object" && !Array.isArray(part)) return part as PublishedConfig;
+  throw new UsageError(`"${key}" is ${shown(part)}; expected an object`);
 }
 
 /** An object within a config; throws UsageError if absent. */

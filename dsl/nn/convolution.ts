@@ -1,26 +1,22 @@
 /** Convolutions and pooling over feature maps, as contractions and reductions of windows. */
-import { type Distribution, divideDims, truncatedNormal, UsageError, zeros } from "../../compiler/index.ts";
+import type { Distribution } from "../../compiler/index.ts";
 import { type Axis, axis } from "../axis.ts";
 import { checkOptions } from "../options.ts";
 import type { Params } from "../params.ts";
 import {
   type AnyTensor,
-  add,
   broadcast,
   constant,
-  contract,
   div,
   mean,
-  merge,
   pad,
   reduceMax,
-  split,
   type Tensor,
   typed,
   window,
 } from "../tensor.ts";
 import { axisOf } from "./axes.ts";
-import { linear } from "./linear.ts";
+import { productOfWindows } from "./window-products.ts";
 
 /** A feature map: `row` and `column`, and any other axes. */
 export type FeatureMap<A extends string> = Tensor<A | "row" | "column">;
@@ -94,42 +90,8 @@ export function convolution<A extends string, F extends A, T extends string>(
   options: ConvolutionOptions,
 ): FeatureMap<Exclude<A, F> | T> {
   checkOptions("convolution", options, convolutionOptions);
-  const { bias = true, init = truncatedNormal(0.02), groups = 1 } = options;
   const { windows, kernels } = windowsOf(x, options);
-  if (groups === 1) return typed(linear<string, string, string>(p, windows, [...kernels, from], [to], { bias, init }));
-  const group = axis("group", groups);
-  const [each, own] = [part(from, groups), axis(`${to.name}_of_group`, part(to, groups).size)];
-  const apart = split(windows, from, [group, each]);
-  const weight: AnyTensor = p.parameter("weight", [group, own, ...kernels, each], init);
-  const y: AnyTensor = merge(contract(apart, weight, [...kernels, each]), [group, own], to);
-  return typed(bias ? add(y, p.parameter("bias", [to], zeros)) : y);
-}
-
-/** The channels of one group. */
-function part(channels: Axis, groups: number): Axis {
-  const size = divideDims(channels.size, groups);
-  if (size === undefined)
-    throw new UsageError(`axis "${channels.name}" of size ${channels.size} is not divisible by ${groups} groups`);
-  return axis(channels.name, size);
-}
-
-/**
- * A transposed convolution with kernel 2 and stride 2: every pixel becomes four. x [..., from, row, column] -> [...,
- * to, 2 row, 2 column]. Parameters `weight` [to, kernel_row, kernel_column, from] and `bias` [to].
- */
-export function transposedConvolution2x2<A extends string, F extends A, T extends string>(
-  p: Params,
-  x: FeatureMap<A>,
-  from: Axis<F>,
-  to: Axis<T>,
-): FeatureMap<Exclude<A, F> | T> {
-  const [inRow, inColumn] = [axis("kernel_row", 2), axis("kernel_column", 2)];
-  const [row, column] = [axisOf(x, "row"), axisOf(x, "column")] as const;
-  const four: AnyTensor = linear<string, string, string>(p, x as AnyTensor, [from], [to, inRow, inColumn], {
-    bias: false,
-  });
-  const apart = merge(merge(four, [row, inRow], row), [column, inColumn], column);
-  return typed(add(apart, p.parameter("bias", [to], zeros)));
+  return typed(productOfWindows(p, windows, kernels, from, to, options));
 }
 
 /** Options of `maxPool`, in pixels of the map. */

@@ -20,3 +20,4 @@ export * from "./residual.ts";
 export * from "./resize.ts";
 export * from "./roll.ts";
 export * from "./rotary.ts";
+export * from "./transposed-convolution.ts";

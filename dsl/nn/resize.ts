@@ -25,7 +25,7 @@ import {
 import { axisOf } from "./axes.ts";
 import type { FeatureMap } from "./convolution.ts";
 
-/** How a side is resized: `bilinear`, `bicubic`, `antialiasedBicubic`, `adaptiveAverage`, or a function of two sizes. */
+/** How a side is resized: `bilinear`, `alignedBilinear`, `bicubic`, `antialiasedBicubic`, `adaptiveAverage`, or a function of two sizes. */
 export interface ResizeWeights {
   /** Row-major [to, from]: the weight of each input sample in each output sample. */
   (from: number, to: number): number[];
@@ -41,7 +41,7 @@ type Coefficients = readonly [number, number, ...number[]];
 
 /**
  * x [..., row, column] -> [..., rows, columns]. With `bilinear` and `bicubic` as torch.nn.functional.interpolate with
- * align_corners = false, with `adaptiveAverage` as torch.nn.AdaptiveAvgPool2d. With `bilinear` and `bicubic` the sizes
+ * align_corners = false, with `alignedBilinear` as with align_corners = true, with `adaptiveAverage` as torch.nn.AdaptiveAvgPool2d. With `bilinear` and `bicubic` the sizes
  * of x, and those that it gets, may be symbolic.
  */
 export function resize<A extends string>(
@@ -120,6 +120,18 @@ export const bilinear: ResizeWeights = interpolating(
     [1, [1, -1]],
   ]),
 );
+
+/** Linear interpolation where the first and last samples stay at the ends: align_corners = true. */
+export const alignedBilinear: ResizeWeights = (from, to) => {
+  const weights = new Array<number>(to * from).fill(0);
+  for (let i = 0; i < to; i++) {
+    const place = to === 1 ? 0 : (i * (from - 1)) / (to - 1);
+    const base = Math.min(from - 1, Math.floor(place));
+    weights[i * from + base]! += 1 - (place - base);
+    if (base + 1 < from) weights[i * from + base + 1]! += place - base;
+  }
+  return weights;
+};
 
 /** Keys 1981, with A = −0.75. */
 export const bicubic: ResizeWeights = interpolating(

@@ -28,6 +28,7 @@ const fields: Fields = {
 
 const visionFields: Fields = {
   ...bookkeeping,
+  model_type: only("blip_2_vision_model"),
   ...all(
     "read",
     "hidden_size num_hidden_layers num_attention_heads intermediate_size image_size patch_size layer_norm_eps",
@@ -41,6 +42,7 @@ const visionFields: Fields = {
 
 const qformerFields: Fields = {
   ...bookkeeping,
+  model_type: only("blip_2_qformer"),
   ...all(
     "read",
     `hidden_size num_hidden_layers num_attention_heads intermediate_size layer_norm_eps cross_attention_frequency encoder_hidden_size

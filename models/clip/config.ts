@@ -29,8 +29,17 @@ const towerFields: Fields = {
   attention_dropout: trained(0),
   dropout: trained(0),
 };
-const visionFields: Fields = { ...towerFields, ...all("read", "image_size patch_size"), num_channels: only(3) };
-const textFields: Fields = { ...towerFields, ...all("read", "vocab_size max_position_embeddings") };
+const visionFields: Fields = {
+  ...towerFields,
+  ...all("read", "image_size patch_size"),
+  num_channels: only(3),
+  model_type: only("clip_vision_model"),
+};
+const textFields: Fields = {
+  ...towerFields,
+  ...all("read", "vocab_size max_position_embeddings"),
+  model_type: only("clip_text_model"),
+};
 const clipFields: Fields = {
   ...bookkeeping,
   ...all("read", "text_config vision_config text_config_dict vision_config_dict projection_dim"),

@@ -71,6 +71,7 @@ const hubVisionFields: Fields = {
   use_mean_pooling: only(true),
   use_mask_token: only(false),
   use_absolute_position_embeddings: only(true),
+  model_type: only("internvl_vision"),
   ...all(trained(0), "hidden_dropout_prob attention_dropout projection_dropout"),
 };
 

@@ -9,6 +9,7 @@ export const visionFields: Fields = {
     `hidden_size num_hidden_layers num_attention_heads intermediate_size image_size patch_size drop_path_rate
      initializer_factor`,
   ),
+  model_type: only("intern_vit_6b"),
   hidden_act: only("gelu"),
   qk_normalization: only(true),
   qkv_bias: only(false),

@@ -135,10 +135,12 @@ function atForcedSize(stored: VisionConfig, json: PublishedConfig): VisionConfig
 }
 
 /** QLLaMA's part of a config: `qllama_config`, with the number of its queries beside it. */
+const qllamaFields: Fields = { ...textFields, model_type: only("llama") };
+
 function readQllamaConfig(json: PublishedConfig, what: string): QllamaConfig {
   const part = requiredPart(json, "qllama_config", what);
   return {
-    ...readTextConfig(part),
+    ...readTextConfig(part, qllamaFields),
     context: internvlGConfig.text.context,
     queries: fieldReader(json, what).size("num_query_token"),
     crossEvery: fieldReader(part, "qllama_config").size("cross_attention_frequency"),
@@ -159,7 +161,7 @@ export function readContrastiveConfig(json: PublishedConfig): ContrastiveConfig 
   const what = internvlWhat;
   checkFields(json, internvlFields, what);
   const vision = atForcedSize(readVisionConfig(requiredPart(json, "vision_config", what)), json);
-  const text = readTextConfig(requiredPart(json, "qllama_config", what));
+  const text = readTextConfig(requiredPart(json, "qllama_config", what), qllamaFields);
   return { vision, text: { ...text, context: internvlCConfig.text.context }, ...readPooling(json, what) };
 }
 

@@ -35,7 +35,7 @@ import {
   slice,
   split,
   type Tensor,
-  transposedConvolution2x2,
+  transposedConvolution,
   UsageError,
 } from "../../dsl/index.ts";
 import {
@@ -97,7 +97,7 @@ function patchMap(tokens: VisionTokens, c: VisionConfig): Map {
 /** A feature pyramid from four maps of one size: at 4, 2, 1 and ½ times that size. */
 function pyramid(p: Params, [first, second, third, fourth]: readonly Map[]): readonly Map[] {
   const embed = axisOf(first!, "embed");
-  const twice = (scope: Params, x: Map): Map => transposedConvolution2x2(scope, x, embed, embed);
+  const twice = (scope: Params, x: Map): Map => transposedConvolution(scope, x, embed, embed, { kernel: 2, stride: 2 });
   const normed = gelu(layerNorm(p.scope("up1.1"), twice(p.scope("up1.0"), first!), [embed], 1e-6));
   return [twice(p.scope("up1.3"), normed), twice(p.scope("up2.0"), second!), third!, maxPool2x2(fourth!)];
 }

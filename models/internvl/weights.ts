@@ -123,7 +123,7 @@ export const probeRules: readonly TensorRule[] = [
   same("head.bias", "class"),
 ];
 
-const upsamplingRules = [same("weight", "embed embed_out kernel_row kernel_column"), same("bias", "embed")];
+const upsamplingRules = [same("weight", "embed embed_out kernel_row kernel_column"), same("bias", "embed_out")];
 const convolutionRules = [
   same("conv.weight", "embed_out embed kernel_row kernel_column"),
   ...under("bn", "bn", batchNormRules("embed")),

@@ -40,6 +40,7 @@ const fields: Fields = {
 
 const visionFields: Fields = {
   ...bookkeeping,
+  model_type: only("clip_vision_model"),
   ...all(
     "read",
     "hidden_size num_hidden_layers num_attention_heads intermediate_size image_size patch_size layer_norm_eps",

@@ -124,7 +124,7 @@ export function cachedPrefill(prefill: Graph, step: Graph, shape: CacheShape, ba
     const padded = ops.pad(present, axis, 0, subDims(shape.capacity, tokens), 0);
     return { name: presentName(part), node: likeState(spread(ops.cast(padded, node.type.dtype), shape.rows), node) };
   });
-  const scores = spread(ops.at(outputNamed(bound, "logits"), "token", 0), shape.rows);
+  const scores = spread(lastScores(outputNamed(bound, "logits")), shape.rows);
   const sources = sourceUpdates(bound, step, shape);
   return withUpdates(
     prefill.name,
@@ -132,6 +132,12 @@ export function cachedPrefill(prefill: Graph, step: Graph, shape: CacheShape, ba
     [...updates, ...sources.map(({ output }) => output)],
     [...states.map((s) => s.node), ...sources.map(({ state }) => state)],
   );
+}
+
+/** The scores of a prefill's last token, which may be the only one that it has scores of. */
+function lastScores(logits: Node): Node {
+  const tokens = logits.type.axes.find((a) => a.name === "token")?.size ?? 1;
+  return ops.at(tokens === 1 ? logits : ops.slice(logits, "token", subDims(tokens, 1), 1), "token", 0);
 }
 
 /**

@@ -48,6 +48,24 @@ cases = {
         lambda x: pooling(x, kernel_size=(3, 2), stride=(2, 1), padding=(1, 0), count_include_pad=False), x=draw(2, 6, 5)
     ),
     "max pooling": case(lambda x: F.max_pool2d(x, kernel_size=3, stride=2, padding=1), x=draw(2, 7, 6)),
+    "transposed convolution": case(
+        lambda x, weight, bias: F.conv_transpose2d(x[None], weight.permute(3, 0, 1, 2), bias, stride=(2, 3), padding=(1, 0), output_padding=(1, 2), dilation=(2, 1))[0],
+        x=draw(2, 3, 4), weight=draw(3, 3, 2, 2), bias=draw(3),
+    ),
+    "transposed convolution in groups": case(
+        lambda x, weight: F.conv_transpose2d(x[None], weight.permute(0, 4, 1, 2, 3).flatten(0, 1), stride=2, padding=1, groups=2)[0],
+        x=draw(4, 3, 2), weight=draw(2, 3, 4, 4, 2),
+    ),
+    "transposed convolution of tiles": case(
+        lambda x, weight, bias: F.conv_transpose2d(x[None], weight.permute(3, 0, 1, 2), bias, stride=(3, 2))[0],
+        x=draw(2, 3, 2), weight=draw(4, 3, 2, 2), bias=draw(4),
+    ),
+    "resizing with aligned corners": case(
+        lambda x: F.interpolate(x[None], size=(7, 2), mode="bilinear", align_corners=True)[0], x=draw(2, 4, 5)
+    ),
+    "resizing to one pixel with aligned corners": case(
+        lambda x: F.interpolate(x[None], size=(1, 3), mode="bilinear", align_corners=True)[0], x=draw(2, 4, 1)
+    ),
     "patch embedding": case(lambda image, weight: F.conv2d(image[None], weight, stride=2)[0], image=draw(3, 4, 6), weight=draw(5, 3, 2, 2)),
     "attention with a bias": case(attended, **{n: draw(*s) for n, s in q.items()}),
     "attention with a bias and a mask": case(lambda **t: attended(**t, mask=causal), **{n: draw(*s) for n, s in q.items()}),

@@ -87,6 +87,9 @@ of_shapes = {
     for name, fields in shapes.items()
     for both in [{which: processed({**fields, "do_rescale": False, "do_normalize": False}, image) for which, image in pictures.items()}]
 }
+# Resized as floats, without rounding; of one size, since only the bound on the difference is tested.
+dinov3 = {"image_processor_type": "DINOv3ViTImageProcessor", "size": square(12), "resample": 2}
+floats = transformers.DINOv3ViTImageProcessor.from_dict(dinov3)(picture, return_tensors="np").pixel_values.astype(np.float32)
 path = Path(__file__).resolve().parents[2] / "test" / "fixtures" / "preprocessing.json"
-path.write_text(json.dumps({"picture": png(picture), "tall": png(tall), "cases": found, "shapes": of_shapes}, indent=1) + "\n")
+path.write_text(json.dumps({"picture": png(picture), "tall": png(tall), "cases": found, "shapes": of_shapes, "floats": {"config": dinov3, "pixels": text(floats.tobytes())}}, indent=1) + "\n")
 print(f"{path.name}: {path.stat().st_size} bytes")

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, test } from "vitest";
 import { pixelsFrom } from "../../cli/commands/run/pictures.ts";
+import { sourceText } from "../../cli/preprocessing-text.ts";
 import { checkpointPreprocessing, preprocessorConfig } from "../../cli/preprocessor-config.ts";
 import { seenBy } from "../../cli/stages/images.ts";
 import { type ImageSize, scaledSize } from "../../compiler/index.ts";
@@ -118,6 +119,10 @@ describe("a preprocessor_config.json", () => {
     [{ size: 224, do_flip_channel_order: true }, /"do_flip_channel_order" is true, which is not supported/],
     [{ size: 224, image_grid_pinpoints: [[336, 672]] }, /"image_grid_pinpoints" is .*which is not supported/],
     [
+      { image_processor_type: "DINOv3ViTImageProcessor", resample: 3 },
+      /"resample" is 3, which DINOv3ViTImageProcessor applies to floats: only 2 \(bilinear\) is supported/,
+    ],
+    [
       { image_processor_type: "LevitImageProcessor" },
       /"image_processor_type" is "LevitImageProcessor", whose resizing is not supported/,
     ],
@@ -136,6 +141,8 @@ interface Reference {
   readonly cases: Readonly<Record<string, { readonly config: object; readonly pixels: string }>>;
   /** Files, and the size and bytes [channel, row, column] of both pictures, before they are scaled. */
   readonly shapes: Readonly<Record<string, { readonly config: object } & Readonly<Record<"wide" | "tall", Shaped>>>>;
+  /** A file of a processor that resizes floats, and its pixels, as those of `cases`. */
+  readonly floats: { readonly config: object; readonly pixels: string };
 }
 
 interface Shaped {
@@ -147,7 +154,7 @@ const half = { mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5] } as const;
 
 describe("pixels of a preprocessor_config.json are those of transformers", () => {
   const path = new URL("../fixtures/preprocessing.json", import.meta.url);
-  const { picture, tall, cases, shapes } = JSON.parse(readFileSync(path, "utf8")) as Reference;
+  const { picture, tall, cases, shapes, floats } = JSON.parse(readFileSync(path, "utf8")) as Reference;
   const source = { name: "picture.png", bytes: Buffer.from(picture, "base64") };
 
   test.each(Object.entries(cases))("%s", async (_, { config, pixels }) => {
@@ -159,6 +166,20 @@ describe("pixels of a preprocessor_config.json are those of transformers", () =>
     expect(made.data).toHaveLength(want.length);
     expect(Math.max(...want.map((value, i) => Math.abs(value - made.data[i]!))) / scale).toBeLessThan(1e-5);
     expect(unknown).toEqual([]);
+  });
+
+  test("but for the rounding to 8 bits, where its class resizes floats, which is said", async () => {
+    writeFileSync(folder.at("preprocessor_config.json"), JSON.stringify(floats.config));
+    const found = (await checkpointPreprocessing(folder.at(), 12))!;
+    const { mean, std, geometry } = found;
+    const made = await pixelsFrom(source, { geometry: { size: 12, ...geometry }, normalization: { mean, std } });
+    const want = new Float32Array(Uint8Array.from(Buffer.from(floats.pixels, "base64")).buffer);
+    expect(made.data).toHaveLength(want.length);
+    const largest = Math.max(...want.map((value, i) => Math.abs(value - made.data[i]!) * std[Math.floor(i / 144)]!));
+    expect(largest).toBeLessThan(1 / 255);
+    expect(sourceText(found)).toMatch(
+      /resized as 8-bit colours here, not as floats: values differ by up to 1\/255 before normalization$/,
+    );
   });
 
   test.each(Object.entries(shapes))("%s, of a height and a width", async (_, { config, ...made }) => {

@@ -13,6 +13,7 @@ import {
   input,
   keyDistance,
   type LayerMemory,
+  lastOf,
   linear,
   lt,
   newTokens,
@@ -71,6 +72,14 @@ const step = (p: Params, look: Look) => {
   return { logits, ...presentOutputs(memory, a) };
 };
 
+/** A prefill with scores of all tokens, or of the last alone. */
+const beginning = (p: Params, all: boolean) => {
+  const a = axesOf();
+  const { ids, context } = decoderInputs(a, 1, "beginning");
+  const { logits, memory } = layer(p, ids, a, context);
+  return { logits: all ? logits : lastOf<"batch" | "vocab">(logits), ...presentOutputs(memory, a) };
+};
+
 const whole = (p: Params, look: Look) => {
   const a = axesOf(axis("token", "token"));
   const ids = input("ids", "i32", [a.batch, a.token]);
@@ -87,6 +96,8 @@ const model = defineModel({
     near: { summary: "", build: (p) => whole(p, "window") },
     nearStep: { summary: "", build: (p) => step(p, "window") },
     blind: { summary: "", build: (p) => step(p, "blind") },
+    beginning: { summary: "", build: (p) => beginning(p, false) },
+    beginningOfAll: { summary: "", build: (p) => beginning(p, true) },
   },
 });
 
@@ -130,5 +141,21 @@ describe("a step", () => {
     expect(() => cachedSession(device, trace(model, {}, { graph: "blind" }), { rows: 1 })).toThrow(
       /@bag\.blind is not a decoder step: it does not read attention_mask/,
     );
+  });
+});
+
+describe("a prefill", () => {
+  it.each(["beginning", "beginningOfAll"])("is read at the last token: %s", async (name) => {
+    const device = deviceModel(referenceBackend(), parametersOf(weights));
+    const session = cachedSession(device, trace(model, {}, { graph: "step" }), { rows: 1, capacity: 4 });
+    const axes = [
+      { name: "batch", size: 1 },
+      { name: "token", size: 3 },
+    ];
+    const ids = hostTensor("i32", axes, [1, 4, 9]);
+    const scores = await session.begin(trace(model, {}, { graph: name }), { input_ids: ids });
+    const again = await createSession(referenceBackend(), trace(model), weights);
+    const { logits } = await again.run({ ids });
+    expect(difference(scores, logits!.data.slice(-11))).toBeLessThan(1e-6);
   });
 });

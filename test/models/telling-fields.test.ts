@@ -4,7 +4,7 @@
  */
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
-import { isDescribedBy, type JsonRecord, type Model } from "../../dsl/index.ts";
+import { configure, isDescribedBy, type JsonRecord, type Model, parseSettings } from "../../dsl/index.ts";
 import { bundledModels } from "../../models/index.ts";
 
 interface Family {
@@ -43,5 +43,32 @@ describe.each(families.map((f) => [f.config.model_type, f] as const))("the confi
     const found = read(model, changed(config, path, value));
     if (found.startsWith("{")) expect(found).not.toBe(plain);
     else expect(found).toContain(`"${path.at(-1)}"`);
+  });
+});
+
+/** Paths of the parts of a config.json that have a type of their own. */
+const typedParts = (json: JsonRecord, path: readonly string[] = []): string[][] =>
+  Object.entries(json).flatMap(([key, value]) => {
+    if (typeof value !== "object" || value === null || Array.isArray(value)) return [];
+    const part = value as JsonRecord;
+    const own = "model_type" in part ? [[...path, key, "model_type"]] : [];
+    return [...own, ...typedParts(part, [...path, key])];
+  });
+
+describe("a part of a config.json that is of another kind of model", () => {
+  const written = bundledModels.flatMap((model) => {
+    const config = model.configs?.tiny ? configure(model, parseSettings(model, ["tiny"])) : model.config;
+    const json = model.checkpoints?.config?.write(config);
+    return json ? typedParts(json).map((path) => [model.name, path.join("."), model, json] as const) : [];
+  });
+
+  test.each(written)("is refused: %s, %s", (_, path, model, json) => {
+    expect(read(model, json)).toMatch(/^\{/);
+    expect(read(model, changed(json, path.split("."), "another_model"))).toContain('"model_type" is "another_model"');
+  });
+
+  test.each(written)("is refused if it is no object: %s, %s", (_, path, model, json) => {
+    const [part] = path.split(".");
+    expect(read(model, { ...json, [part!]: "text" })).toContain(`"${part}" is "text"`);
   });
 });

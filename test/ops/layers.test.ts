@@ -5,6 +5,7 @@ import { differentiate, type HostTensor, hostTensor, inputName, makeGraph, mulDi
 import {
   type AnyTensor,
   type Axis,
+  alignedBilinear,
   attention,
   attentionPooling,
   averagePool,
@@ -28,12 +29,14 @@ import {
   quickGelu,
   relu,
   residual,
+  resize,
   rmsNorm,
   rootParams,
   sum,
   swiGlu,
   symbol,
   transpose,
+  transposedConvolution,
 } from "../../dsl/index.ts";
 import { allExecutors, executors, runOnce } from "../models/executors.ts";
 import { difference } from "../models/support.ts";
@@ -84,6 +87,9 @@ const biased = (masked: boolean): Layer => ({
 });
 const patches = [axis("embed", 5), axis("channel", 3), axis("patch_row", 2), axis("patch_column", 2)];
 
+const to = axis("to", 3);
+const inGroups = axes(["group", 2], ["to_of_group", 3], ["kernel_row", 4], ["kernel_column", 4], ["channel", 2]);
+
 const layers: Readonly<Record<string, Layer>> = {
   "layer norm": { ...normed, of: ({ x }, p) => layerNorm(p, x!, [feature6], { epsilon: 1e-3, scale: false }) },
   "layer norm with a scale": {
@@ -98,6 +104,38 @@ const layers: Readonly<Record<string, Layer>> = {
     averagePool(x, { kernel: [3, 2], stride: [2, 1], padding: [1, 0], countPadding: false }),
   ),
   "max pooling": pooled(7, 6, (x) => maxPool(x, { kernel: 3, stride: 2, padding: 1 })),
+  "transposed convolution": {
+    inputs: { x: map(3, 4) },
+    parameters: { weight: axes(["to", 3], ["kernel_row", 3], ["kernel_column", 2], ["channel", 2]), bias: [to] },
+    of: ({ x }, p) =>
+      transposedConvolution(p, x as FeatureMap<"channel">, axis("channel", 2), to, {
+        ...{ kernel: [3, 2], stride: [2, 3], padding: [1, 0], outputPadding: [1, 2], dilation: [2, 1] },
+      }),
+    out: ["to", "row", "column"],
+  },
+  "transposed convolution in groups": {
+    inputs: { x: axes(["channel", 4], ["row", 3], ["column", 2]) },
+    parameters: { weight: inGroups },
+    of: ({ x }, p) =>
+      transposedConvolution(p, x as FeatureMap<"channel">, axis("channel", 4), axis("to", 6), {
+        ...{ kernel: 4, stride: 2, padding: 1, groups: 2, bias: false },
+      }),
+    out: ["to", "row", "column"],
+  },
+  "transposed convolution of tiles": {
+    inputs: { x: map(3, 2) },
+    parameters: {
+      weight: axes(["to", 4], ["kernel_row", 3], ["kernel_column", 2], ["channel", 2]),
+      bias: axes(["to", 4]),
+    },
+    of: ({ x }, p) =>
+      transposedConvolution(p, x as FeatureMap<"channel">, axis("channel", 2), axis("to", 4), {
+        ...{ kernel: [3, 2], stride: [3, 2] },
+      }),
+    out: ["to", "row", "column"],
+  },
+  "resizing with aligned corners": pooled(4, 5, (x) => resize(x, 7, 2, alignedBilinear)),
+  "resizing to one pixel with aligned corners": pooled(4, 1, (x) => resize(x, 1, 3, alignedBilinear)),
   "patch embedding": {
     inputs: { image: axes(["channel", 3], ["row", 4], ["column", 6]) },
     parameters: { weight: patches },
@@ -304,6 +342,11 @@ describe("an option that a layer does not have", () => {
       () => convolution(p(), picture, channel, out, wrong({ kernel: 3, strides: 2 })),
       /did you mean "stride"\?/,
     ],
+    [
+      "transposedConvolution",
+      () => transposedConvolution(p(), picture, channel, out, wrong({ kernel: 2, strides: 2 })),
+      /did you mean "stride"\?/,
+    ],
     ["maxPool", () => maxPool(picture, wrong({ kernel: 2, pad: 1 })), /maxPool has no option "pad"/],
     ["averagePool", () => averagePool(picture, wrong({ kernel: 2, ceil: true })), /averagePool has no option "ceil"/],
     ["batchNorm", () => batchNorm(p(), x, embed, wrong({ updates: [], eps: 1 })), /batchNorm has no option "eps"/],
@@ -325,4 +368,20 @@ describe("an option that a layer does not have", () => {
   ] as const)("is an error that names it: %s", (_, use, message) => {
     expect(use).toThrow(message);
   });
+});
+
+it("a transposed convolution between axes of one name has the same parameters whether or not its tiles overlap", () => {
+  const channel = axis("channel", 2);
+  const parameters = (kernel: number) => {
+    const x = input("x", "f32", map(3, 3)) as FeatureMap<"channel">;
+    const y = transposedConvolution(rootParams(), x, channel, channel, { kernel, stride: 2 });
+    const { inputs } = makeGraph("y", [{ name: "y", node: y }]);
+    return inputs.filter((n) => n.op === "parameter").map((n) => [inputName(n), n.type.axes.map((a) => a.name)]);
+  };
+  const weight = ["channel_out", "kernel_row", "kernel_column", "channel"];
+  expect(parameters(2)).toEqual([
+    ["weight", weight],
+    ["bias", ["channel_out"]],
+  ]);
+  expect(parameters(3)).toEqual(parameters(2));
 });

@@ -3,6 +3,7 @@ import { type Graph, type HostTensor, selectOutputs, UsageError } from "../../..
 import type { ImageSource } from "../../../data/index.ts";
 import { graphForRows, permute, runRows, startProgress } from "../../../runtime/index.ts";
 import { bytes } from "../../output.ts";
+import { towersGraph } from "../run/comparing.ts";
 import { chosenBlocks, outputName, tokensBefore } from "../run/features.ts";
 import { graphOf, type LoadedModel, modeOf, type NamedModel } from "../run/opened-model.ts";
 import { type Album, pictureFeeds } from "../run/pictures.ts";
@@ -30,10 +31,11 @@ export interface FrozenEncoder {
 export function frozenEncoder(named: NamedModel, asked: string | undefined): FrozenEncoder {
   const feature = (asked ?? (named.model?.modes?.features ? "tokens" : "image")) as FeatureName;
   if (feature === "image") {
-    requireOutputs(named.graph, "--feature image", ["image"]);
+    const graph = towersGraph(named);
+    requireOutputs(graph, "--feature image", ["image"]);
     const vectors: FrozenEncoder["vectors"] = (model, pictures, album, options) =>
-      embedPictures(model, named.graph, pictures, album, options);
-    return { graph: selectOutputs(named.graph, ["image"]), feature, vectors };
+      embedPictures(model, graph, pictures, album, options);
+    return { graph: selectOutputs(graph, ["image"]), feature, vectors };
   }
   const mode = modeOf(named, "features");
   const before = tokensBefore(mode, named);

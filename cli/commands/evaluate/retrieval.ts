@@ -13,6 +13,7 @@ import {
   retrieval as recalls,
 } from "../../../data/index.ts";
 import type { Card, Section } from "../../../runtime/index.ts";
+import { towersGraph } from "../run/comparing.ts";
 import { type NamedModel, say, withWeights } from "../run/opened-model.ts";
 import { albumOf, preprocessingFor } from "../run/pictures.ts";
 import { textsOf } from "../run/retrieve.ts";
@@ -41,7 +42,7 @@ interface Caption {
 }
 
 async function evaluateRetrieval(named: NamedModel, options: EvaluateOptions): Promise<Outcome> {
-  const { graph } = named;
+  const graph = towersGraph(named);
   requireOutputs(graph, "retrieval", towers);
   const written = await textsOf(named, options);
   const { samples, skipped } = await readSamples("pairs", options);

@@ -13,6 +13,7 @@ import {
 } from "../../../data/index.ts";
 import { startProgress } from "../../../runtime/index.ts";
 import { counted } from "../data.ts";
+import { towersGraph } from "../run/comparing.ts";
 import type { NamedModel } from "../run/opened-model.ts";
 import type { Album } from "../run/pictures.ts";
 import { embedPictures } from "../run/towers.ts";
@@ -32,7 +33,7 @@ async function evaluateVideos(named: NamedModel, options: EvaluateOptions): Prom
   const read = (album: Album) => readable(options, frames, album);
   const outcome = await judgeClasses(named, options, read, async (videos, model, album) => {
     const pictures = videos.flatMap((video) => video.frames);
-    const { data, width } = await embedPictures(model, named.graph, pictures, album, options);
+    const { data, width } = await embedPictures(model, towersGraph(named), pictures, album, options);
     const sums = new Float32Array(videos.length * width);
     for (let i = 0; i < data.length; i += 1) sums[Math.floor(i / (frames * width)) * width + (i % width)]! += data[i]!;
     return unitRows({ data: sums, width });

@@ -8,7 +8,7 @@ import { type Embeddings, type TopClasses, topClasses } from "../../../data/inde
 import { classLogits } from "../../../runtime/index.ts";
 import type { Reason } from "../data.ts";
 import { embedClasses } from "../run/classify.ts";
-import { tokenizerOf } from "../run/comparing.ts";
+import { tokenizerOf, towersGraph } from "../run/comparing.ts";
 import { type LoadedModel, type NamedModel, say, withWeights } from "../run/opened-model.ts";
 import { type Album, albumOf, preprocessingFor } from "../run/pictures.ts";
 import { type ByLanguage, classPrompts, readLabels, readTemplates } from "../run/prompts.ts";
@@ -34,7 +34,7 @@ async function evaluateZeroShot(named: NamedModel, options: EvaluateOptions): Pr
   const read = () => readSamples("labels", options);
   return await judgeClasses(named, options, read, async (samples, model, album) => {
     const pictures = samples.map(({ image }) => image!);
-    return await embedPictures(model, named.graph, pictures, album, options);
+    return await embedPictures(model, towersGraph(named), pictures, album, options);
   });
 }
 
@@ -47,7 +47,7 @@ export async function judgeClasses<S extends Labelled>(
   read: (album: Album) => Promise<Looked<S>>,
   embed: (samples: readonly S[], model: LoadedModel, album: Album) => Promise<Embeddings>,
 ): Promise<Outcome> {
-  const { graph } = named;
+  const graph = towersGraph(named);
   const mode = named.model?.modes?.compare ?? {};
   requireOutputs(graph, options.protocol, towers);
   const tokenizer = tokenizerOf(await openTokenizer(graph, options), mode);

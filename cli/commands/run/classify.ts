@@ -6,8 +6,16 @@ import { classLogits, classVectors, escapeControls, shares } from "../../../runt
 import { folderOf } from "../../checkpoint.ts";
 import { json } from "../../output.ts";
 import { configJson } from "../../own-config.ts";
-import { prefixOf, tokenizerOf } from "./comparing.ts";
-import { type LoadedModel, type NamedModel, openModel, say, storedWeights, withWeights } from "./opened-model.ts";
+import { prefixOf, tokenizerOf, towersGraph } from "./comparing.ts";
+import {
+  graphOf,
+  type LoadedModel,
+  type NamedModel,
+  openModel,
+  say,
+  storedWeights,
+  withWeights,
+} from "./opened-model.ts";
 import type { RunOptions } from "./options.ts";
 import { albumOf, preprocessingFor, requirePictures } from "./pictures.ts";
 import { type Classes, classPrompts, readLabels, readTemplates } from "./prompts.ts";
@@ -46,8 +54,10 @@ export async function classifyCommand(source: string, options: ClassifyOptions):
 
 /** By an output with class logits. */
 async function byScores(named: NamedModel, options: ClassifyOptions): Promise<Classified[]> {
-  const { output } = named.model!.modes!.classify!;
-  const graph = selectOutputs(named.graph, [output]);
+  const { graph: served, output } = named.model!.modes!.classify!;
+  const whole = graphOf(named, served);
+  requireOutputs(whole, "classify", [output]);
+  const graph = selectOutputs(whole, [output]);
   requirePictures(options.image);
   const album = albumOf(await preprocessingFor(named, graph, "classify", options));
   return await withWeights(named, graph, options, async (model) => {
@@ -78,7 +88,7 @@ export async function labelsOf(
 
 /** By cosine with text embeddings. */
 async function byTexts(named: NamedModel, options: ClassifyOptions): Promise<Classified[]> {
-  const { graph } = named;
+  const graph = towersGraph(named);
   const mode = named.model?.modes?.compare ?? {};
   requireOutputs(
     graph,

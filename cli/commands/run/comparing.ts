@@ -1,7 +1,12 @@
 /** Prepares texts for contrastive models, by their record. */
+import type { Graph } from "../../../compiler/index.ts";
 import { type Tokenizer, withTokens } from "../../../data/index.ts";
 import type { CompareMode } from "../../../dsl/index.ts";
+import { graphOf, type NamedModel } from "./opened-model.ts";
 import type { OpenedTokenizer } from "./tokenizing.ts";
+
+/** The graph that has both towers, whose outputs are checked by `requireOutputs`. */
+export const towersGraph = (named: NamedModel): Graph => graphOf(named, named.model?.modes?.compare?.graph);
 
 /** The prefix of every text: the one given, else the record's; none with the byte tokenizer. */
 export const prefixOf = ({ prefix = "" }: CompareMode, { bytes }: OpenedTokenizer, asked: string | undefined): string =>

@@ -33,8 +33,9 @@ const random = "random";
 /** The path of stored weights; undefined for random ones. */
 export const storedWeights = (weights: string): string | undefined => (weights === random ? undefined : weights);
 
-/** One of the model's graphs, by name. */
-export function graphOf({ model, config }: NamedModel, graph: string): Graph {
+/** One of the model's graphs, by name; the main one without a name. */
+export function graphOf({ graph: main, model, config }: NamedModel, graph: string | undefined): Graph {
+  if (graph === undefined) return main;
   if (model && config) return trace(model, config, { graph });
   throw new InternalError(`a graph by itself has no other that is called "${graph}"`);
 }

@@ -5,7 +5,7 @@ import { FileError, type Graph, selectOutputs, UsageError } from "../../../compi
 import { type ImageStore, mapLimited, nearest, type Skipped } from "../../../data/index.ts";
 import { requireWritable } from "../../../runtime/index.ts";
 import { digits, json } from "../../output.ts";
-import { asQuery, tokenizerOf } from "./comparing.ts";
+import { asQuery, tokenizerOf, towersGraph } from "./comparing.ts";
 import { type LoadedModel, type NamedModel, openModel, say, withWeights } from "./opened-model.ts";
 import type { RunOptions } from "./options.ts";
 import { type Album, albumOf, isPicture, preprocessingFor, requirePictures } from "./pictures.ts";
@@ -40,7 +40,8 @@ const towers = ["image", "text"];
 
 export async function indexCommand(source: string, folder: string, options: IndexOptions): Promise<number> {
   const named = await openModel(source, options);
-  const { name, graph } = named;
+  const { name } = named;
+  const graph = towersGraph(named);
   requireOutputs(graph, "retrieve", towers);
   await requireWritable(options.out);
   const content = await readFolder(folder);
@@ -63,9 +64,9 @@ export async function indexCommand(source: string, folder: string, options: Inde
 /** Tokenizer and text preparation, by the model's record and the command's options. */
 export type Texts = Awaited<ReturnType<typeof textsOf>>;
 
-export async function textsOf({ graph, model }: NamedModel, options: RunOptions & { readonly prefix?: string }) {
-  const mode = model?.modes?.compare ?? {};
-  const tokenizer = tokenizerOf(await openTokenizer(graph, options), mode);
+export async function textsOf(named: NamedModel, options: RunOptions & { readonly prefix?: string }) {
+  const mode = named.model?.modes?.compare ?? {};
+  const tokenizer = tokenizerOf(await openTokenizer(towersGraph(named), options), mode);
   return { tokenizer, query: asQuery(mode, tokenizer, options.prefix) };
 }
 
@@ -101,7 +102,8 @@ export async function searchCommand(source: string, options: SearchOptions): Pro
   if (image !== undefined) requirePictures([image]);
   const among = options.among ?? (image === undefined ? "images" : "texts");
   const named = await openModel(source, options);
-  const { name, graph } = named;
+  const { name } = named;
+  const graph = towersGraph(named);
   requireOutputs(graph, "retrieve", towers);
   const { names, vectors } = searched(options.index, await readIndex(options.index), among, name);
   const written = text === undefined ? undefined : await textsOf(named, options);

@@ -22,7 +22,7 @@ import {
 import type { SegmentMode } from "../../../dsl/index.ts";
 import { type ClassMap, scoreMap, scoresOf, windowStarts } from "../../../runtime/index.ts";
 import { shapeText } from "../../preprocessing-text.ts";
-import { type LoadedModel, modeOf, type NamedModel } from "./opened-model.ts";
+import { graphOf, type LoadedModel, modeOf, type NamedModel } from "./opened-model.ts";
 import type { RunOptions } from "./options.ts";
 import { type PicturePreprocessing, preprocessingFor } from "./pictures.ts";
 import { requireOutputs } from "./towers.ts";
@@ -49,8 +49,9 @@ const usualStride = 2 / 3;
 /** Resolves the settings. Throws UsageError if the model has no mode segment, and for a fit other than squash. */
 export async function segmentingOf(named: NamedModel, options: RunOptions): Promise<Segmenting> {
   const mode = modeOf(named, "segment");
-  requireOutputs(named.graph, "segment", [mode.output]);
-  const graph = selectOutputs(named.graph, [mode.output]);
+  const served = graphOf(named, mode.graph);
+  requireOutputs(served, "segment", [mode.output]);
+  const graph = selectOutputs(served, [mode.output]);
   const share = strideOf(mode);
   const whole = fitOf(named, options) === "squash";
   const stride = ({ size }: Geometry): Sides => {
