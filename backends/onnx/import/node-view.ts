@@ -1,5 +1,6 @@
 /** A record's view of one node: its operands and attributes, with helpers that turn them into tensors. */
 import { type Dim, type Node, ops, termsOf, UnsupportedError } from "../../../compiler/index.ts";
+import { type AttributeField, attributeTypeFault } from "./attributes.ts";
 import { type ElementType, isFloatType } from "./elements.ts";
 import { shownName } from "./file-names.ts";
 import type { Attribute, GraphMessage, NodeMessage } from "./messages.ts";
@@ -33,18 +34,6 @@ export interface Surroundings {
   /** Builds a subgraph attribute for the given inputs and returns its outputs; outer names are visible inside. */
   readonly subgraph: (graph: GraphMessage, inputs: readonly Operand[]) => Operand[];
 }
-
-/** Codes in AttributeProto.AttributeType of onnx.proto, by the field that holds the value, and what a user calls them. */
-const attributeTypes = {
-  f: [1, "a float"],
-  i: [2, "an integer"],
-  s: [3, "a string"],
-  t: [4, "a tensor"],
-  g: [5, "a graph"],
-  floats: [6, "a list of floats"],
-  ints: [7, "a list of integers"],
-  strings: [8, "a list of strings"],
-} as const;
 
 export class NodeView {
   readonly message: NodeMessage;
@@ -117,12 +106,11 @@ export class NodeView {
    * The attribute of this name and type; undefined if the node lacks it. Throws if it is of another type: the default
    * in its place would be a wrong value. Files of IR version 1 do not give types.
    */
-  #attribute(name: string, type: keyof typeof attributeTypes): Attribute | undefined {
+  #attribute(name: string, field: AttributeField): Attribute | undefined {
     const found = this.#attributes.get(name);
-    const [code, expected] = attributeTypes[type];
-    if (!found || found.type === 0 || found.type === code) return found;
-    const given = Object.values(attributeTypes).find(([other]) => other === found.type)?.[1];
-    throw this.fail(`the attribute ${name} is ${given ?? `of type ${found.type}`}; expected ${expected}`);
+    const fault = found && attributeTypeFault(found, field);
+    if (fault) throw this.fail(fault);
+    return found;
   }
 
   /** A number of an attribute. Writers of proto3 leave out a 0, and only the type says that there is one. */

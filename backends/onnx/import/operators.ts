@@ -9,13 +9,19 @@ import type { ImportRecord } from "./record.ts";
 export const importedOpsets = { oldest: 7, newest: 28 } as const;
 
 export function opsetsOf(model: ModelMessage): ReadonlyMap<string, number> {
-  const opsets = new Map(model.opsetImport.map((o) => [o.domain === "ai.onnx" ? "" : o.domain, o.version]));
+  // A function may import a domain that the model's own nodes do not use.
+  const imports = [...model.functions.flatMap((f) => f.opsetImport), ...model.opsetImport];
+  const opsets = new Map(imports.map((o) => [o.domain === "ai.onnx" ? "" : o.domain, o.version]));
   const opset = opsets.get("") ?? importedOpsets.newest;
   if (opset >= importedOpsets.oldest && opset <= importedOpsets.newest) return opsets;
   throw new UnsupportedError(
     `the model has opset ${opset}; supported are ${importedOpsets.oldest} to ${importedOpsets.newest}`,
   );
 }
+
+/** The opset of a domain; of one that the model does not import, the newest. */
+export const opsetIn = (opsets: ReadonlyMap<string, number>, domain: string): number =>
+  opsets.get(domain === "ai.onnx" ? "" : domain) ?? importedOpsets.newest;
 
 /** The dimension names that the first reader of an input suggests. */
 export const rolesOf = (graph: GraphMessage, input: string): readonly string[] => {

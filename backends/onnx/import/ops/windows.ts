@@ -77,6 +77,15 @@ export function autoPad(n: NodeView): string {
   return given;
 }
 
+/** The spatial sizes of a convolution's weight, which kernel_shape, if given, repeats. */
+export function kernelSizes(n: NodeView, weight: Value): Dim[] {
+  const sizes = weight.shape.slice(2);
+  const given = n.ints("kernel_shape");
+  if (given && given.join() !== sizes.join())
+    throw n.fail(`kernel_shape is [${given.join(", ")}], but the weight is [${weight.shape.join(", ")}]`);
+  return sizes;
+}
+
 /** The spatial dimensions of a map, with the attributes of the node. */
 export function sidesOf(n: NodeView, sizes: readonly Dim[], kernels: readonly number[]): Side[] {
   const rank = sizes.length;
