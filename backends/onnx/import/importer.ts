@@ -21,13 +21,14 @@ import { type GraphMessage, type ModelMessage, type NodeMessage, readModel } fro
 import { neededGraph } from "./needed.ts";
 import { inOrder } from "./node-order.ts";
 import { NodeView, type Surroundings } from "./node-view.ts";
-import { nodeName, operatorOf, opsetIn, opsetsOf, recordOf, requireKnown } from "./operators.ts";
+import { nodeName, operatorOf, opsetIn, opsetsOf, recordOf } from "./operators.ts";
 import { type ImportOptions, type OnnxImport, requireOptions } from "./options.ts";
 import { asOutput } from "./outputs.ts";
 import type { ImportRecord } from "./record.ts";
 import { Names } from "./scope.ts";
 import { requireSignatures, requireTypes } from "./signatures/check.ts";
 import { constantOf, fewElements, StoredTensors } from "./stored.ts";
+import { requireKnown } from "./unsupported.ts";
 import { isNumbers, type Known, type Operand, renamed, typeOf, type Value, type Weight } from "./values.ts";
 import { type ImportedParameter, parameterOf } from "./weights.ts";
 
@@ -103,6 +104,11 @@ class Importer {
       if (value.kind === "sequence")
         throw new UnsupportedError(
           `the output "${name}" is a sequence of ${value.items.length} tensors; only tensors can be outputs: name others (--outputs, or the option outputs)`,
+        );
+      const declared = info.type?.tensorType?.elemType ?? 0;
+      if (declared !== 0 && elementType(declared, `the output "${name}"`).name !== value.type.name)
+        throw new FileError(
+          `the output "${name}" is declared as ${elementType(declared, "").name}, but its node gives ${value.type.name}`,
         );
       const x = view.tensor(value);
       const said = (info.type?.tensorType?.shape?.dim ?? []).map((d) => d.denotation);

@@ -125,8 +125,11 @@ export class NodeView {
     return this.#number(name, "i", otherwise);
   }
 
+  /** An integer that is 0 or 1. Throws for others: runtimes disagree on which of the two they mean. */
   flag(name: string, otherwise = false): boolean {
-    return this.int(name, Number(otherwise)) !== 0;
+    const value = this.int(name, Number(otherwise));
+    if (value === 0 || value === 1) return value === 1;
+    throw this.fail(`the attribute ${name} is ${value}; expected 0 or 1`);
   }
 
   float(name: string, otherwise?: number): number {
@@ -136,6 +139,14 @@ export class NodeView {
   text(name: string, otherwise: string): string {
     const value = this.#attribute(name, "s")?.s;
     return value === undefined ? otherwise : shownName(new TextDecoder().decode(value));
+  }
+
+  /** A string that is one of several. */
+  choice<Choice extends string>(name: string, otherwise: Choice, choices: readonly Choice[]): Choice {
+    const given = this.text(name, otherwise);
+    const found = choices.find((choice) => choice === given);
+    if (found !== undefined) return found;
+    throw this.fail(`the attribute ${name} is "${given}"; expected one of ${choices.join(", ")}`);
   }
 
   texts(name: string): readonly string[] | undefined {
@@ -184,25 +195,48 @@ export class NodeView {
 
   /** Its numbers; at least one. */
   numbersIn(i: number, what: string): [number, ...number[]] {
-    const found = numbersOf(this.knownIn(i, what), what);
+    const found = this.numbers(i, what);
+    if (!found) throw this.fail(`${what} is missing`);
     if (found.length === 0) throw this.fail(`${what} is empty`);
     return found as [number, ...number[]];
   }
 
   /** Its sizes, possibly symbolic. */
   sizesIn(i: number, what: string): Dim[] {
-    return Array.from(this.knownIn(i, what).values);
+    const found = this.sizes(i, what);
+    if (!found) throw this.fail(`${what} is missing`);
+    return found;
   }
 
-  /** The numbers of an optional constant operand. */
+  /** The numbers of an optional constant operand, which is a list or a scalar. */
   numbers(i: number, what: string): number[] | undefined {
-    const found = this.maybeKnown(i, what);
+    const found = this.#listIn(i, what);
     return found && numbersOf(found, what);
+  }
+
+  /** The number of an optional constant operand, which has one element. */
+  number(i: number, what: string): number | undefined {
+    const found = this.numbers(i, what);
+    if (found && found.length !== 1) throw this.fail(`${what} has ${found.length} elements; expected one`);
+    return found?.[0];
+  }
+
+  /** The number of a required constant operand. */
+  numberIn(i: number, what: string): number {
+    const found = this.number(i, what);
+    if (found === undefined) throw this.fail(`${what} is missing`);
+    return found;
+  }
+
+  #listIn(i: number, what: string): Known | undefined {
+    const found = this.maybeKnown(i, what);
+    if (!found || found.shape.length <= 1) return found;
+    throw this.fail(`${what} is a tensor of [${found.shape.join(", ")}]; expected a list`);
   }
 
   /** The sizes in an optional constant operand, possibly symbolic. */
   sizes(i: number, what: string): Dim[] | undefined {
-    const found = this.maybeKnown(i, what);
+    const found = this.#listIn(i, what);
     return found && Array.from(found.values);
   }
 

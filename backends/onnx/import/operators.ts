@@ -41,28 +41,3 @@ export const recordOf = (node: NodeMessage): ImportRecord | undefined => {
 
 export const nodeName = (node: NodeMessage, at: number): string =>
   shownName(node.name || node.output.find((o) => o !== "") || `number ${at}`);
-
-/** Throws UnsupportedError listing every operator without a record, with the nodes that use it. */
-export function requireKnown(graph: GraphMessage): void {
-  const missing = new Map<string, string[]>();
-  const visit = (list: readonly NodeMessage[]) => {
-    for (const [at, node] of list.entries()) {
-      const name = shownName(operatorOf(node));
-      if (!Object.hasOwn(records, operatorOf(node)))
-        missing.set(name, [...(missing.get(name) ?? []), nodeName(node, at)]);
-      for (const { g } of node.attribute) if (g) visit(g.node);
-    }
-  };
-  visit(graph.node);
-  if (graph.sparseInitializer.length > 0)
-    missing.set("sparse initializers", [`${graph.sparseInitializer.length} of them`]);
-  if (missing.size === 0) return;
-  const rows = [...missing].map(([name, where]) => {
-    const more = where.length > 3 ? ` and ${where.length - 3} more` : "";
-    return `  ${name}: ${where.slice(0, 3).join(", ")}${more}`;
-  });
-  const shown = rows.slice(0, 50).concat(rows.length > 50 ? [`  and ${rows.length - 50} more operators`] : []);
-  throw new UnsupportedError(
-    `heddle cannot import ${missing.size} of the model's operators:\n${shown.join("\n")}\n  hint: the part before them can be imported: name its last values as outputs (--outputs, or the option outputs)`,
-  );
-}

@@ -6,7 +6,7 @@ import { records } from "../../../backends/onnx/import/ops/index.ts";
 import { signaturesOf } from "../../../backends/onnx/import/signatures/parse.ts";
 import { importOnnx } from "../../../backends/onnx/index.ts";
 import { encodeModel, type ModelProto } from "../../../backends/onnx/wire/proto.ts";
-import { attribute, floats, info } from "./small-file.ts";
+import { attribute, floats, info, whole } from "./small-file.ts";
 
 const ort = createRequire(import.meta.url)("onnxruntime-node") as typeof Ort;
 
@@ -27,7 +27,7 @@ const fileOf = (opType: string, { input = ["x"], output = ["y"], attributes = {}
       node: [{ opType, name: "here", input, output, attribute: Object.entries(attributes).map(attribute) }],
       input: [info("x", [1, 1, 4, 4]), info("n", [4], 7), info("d", [4], 11)],
       output: output.filter((name) => name !== "").map((name) => ({ name })),
-      initializer: [floats("w", [1, 1, 3, 3])],
+      initializer: [floats("w", [1, 1, 3, 3]), whole("eight", [0, 0, 0, 0, 0, 0, 0, 0])],
     },
   } as unknown as ModelProto);
 
@@ -68,8 +68,43 @@ const wrong: readonly (readonly [operator: string, spec: Spec, says: string])[] 
   ["ConvTranspose", { input: ["x", "w"], attributes: { kernel_shape: [3, 2] } }, "kernel_shape is [3, 2], but the"],
 ];
 
+/** x as an operand that should be a scalar or a list, and attributes out of their values. */
+const outOfRange: typeof wrong = [
+  ["Clip", { input: ["x", "x"] }, "the bound min is a tensor of [1, 1, 4, 4]; expected a scalar"],
+  ["Pad", { input: ["x", "eight", "x"] }, "the value to pad with is a tensor of [1, 1, 4, 4]; expected a scalar"],
+  ["Trilu", { input: ["x", "eight"] }, "k has 8 elements; expected one"],
+  ["CumSum", { input: ["x", "eight"] }, "the axis has 8 elements; expected one"],
+  ["LpNormalization", { attributes: { p: 3 } }, "the attribute p is 3; expected 1 or 2"],
+  ["Transpose", { attributes: { perm: [0, 1, -1, 2] } }, "perm is [0, 1, -1, 2]; expected dimensions from 0"],
+  ["Split", { opset: 18, attributes: { axis: 3 } }, "neither the input split nor the attribute num_outputs is given"],
+];
+
+/** onnxruntime takes these for one of the values that there are, not always for the one of its documentation. */
+const misspelt: typeof wrong = [
+  ["ReduceSum", { attributes: { keepdims: 5 } }, "the attribute keepdims is 5; expected 0 or 1"],
+  ["DepthToSpace", { attributes: { blocksize: 1, mode: "crd" } }, 'mode is "crd"; expected one of DCR, CRD'],
+  ["Gelu", { opset: 20, attributes: { approximate: "fast" } }, 'approximate is "fast"; expected one of none, tanh'],
+];
+
+it.each(misspelt)("%s %o is refused", async (operator, spec, says) => {
+  await expect(importOnnx(fileOf(operator, spec))).rejects.toThrow(
+    `node "here" (${operator}): the attribute ${says.replace(/^the attribute /, "")}`,
+  );
+});
+
+it("an output of another type than its node gives is refused", async () => {
+  const node = [{ opType: "Shape", name: "here", input: ["x"], output: ["y"] }];
+  const graph = { name: "g", node, input: [info("x", [2])], output: [info("y", [1], 1)], initializer: [] };
+  const file = encodeModel({
+    irVersion: 8,
+    opsetImport: [{ domain: "", version: 17 }],
+    graph,
+  } as unknown as ModelProto);
+  await expect(importOnnx(file)).rejects.toThrow('the output "y" is declared as float, but its node gives int64');
+});
+
 describe("a node that its operator does not allow is refused, as by onnxruntime", () => {
-  it.each(wrong)("%s %o", async (operator, spec, says) => {
+  it.each([...wrong, ...outOfRange])("%s %o", async (operator, spec, says) => {
     const file = fileOf(operator, spec);
     await expect(importOnnx(file)).rejects.toThrow(`node "here" (${operator}): `);
     await expect(importOnnx(file)).rejects.toThrow(says);
