@@ -27,7 +27,7 @@ import { asOutput } from "./outputs.ts";
 import type { ImportRecord } from "./record.ts";
 import { Names } from "./scope.ts";
 import { requireSignatures, requireTypes } from "./signatures/check.ts";
-import { constantOf, fewElements, StoredTensors } from "./stored.ts";
+import { constantOf, fewElements, hasWeights, StoredTensors } from "./stored.ts";
 import { requireKnown } from "./unsupported.ts";
 import { isNumbers, type Known, type Operand, renamed, typeOf, type Value, type Weight } from "./values.ts";
 import { type ImportedParameter, parameterOf } from "./weights.ts";
@@ -167,7 +167,9 @@ class Importer {
   #constant(node: NodeMessage): Value {
     const output = node.output[0] ?? "";
     const attribute = node.attribute.find((a) => a.name.startsWith("value"));
-    if (attribute?.name === "value" && attribute.t) return this.#stored.value(attribute.t, output);
+    // Where weights are initializers, constants are what they are called: zeros of a first state, masks, tables.
+    const role = hasWeights(this.#model.graph) ? "buffer" : undefined;
+    if (attribute?.name === "value" && attribute.t) return this.#stored.value(attribute.t, output, role);
     return constantOf(attribute);
   }
 

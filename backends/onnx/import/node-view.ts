@@ -265,7 +265,7 @@ export class NodeView {
       throw this.fail(`a tensor of [${value.shape.join(", ")}] does not match its other inputs`);
     if (value.kind === "tensor") return renamed(value.node, value.axes, names);
     if (value.kind === "known") return this.#constant(value, names);
-    const kept = value.type.range ? "buffer" : role; // integers are not trainable
+    const kept = value.type.range ? "buffer" : (value.weight.role ?? role); // integers are not trainable
     const node = this.around.parameter(value.weight, value.shape, names, kept);
     return value.type.dtype === "f32" ? node : ops.cast(node, value.type.dtype);
   }
