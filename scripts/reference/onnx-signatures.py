@@ -1,6 +1,6 @@
 """The operators' inputs, outputs, types and attributes, for backends/onnx/import/signatures/table.ts.
 
-    node scripts/reference/imported-operators.ts | python scripts/reference/onnx-signatures.py > backends/onnx/import/signatures/table.ts
+    node test/onnx/import/imported-operators.ts | python scripts/reference/onnx-signatures.py > backends/onnx/import/signatures/table.ts
 
 Written with the packages `onnx` 1.23.2 (ONNX's own domain) and `onnxruntime` 1.32.0 (com.microsoft, and operators that
 onnxruntime adds to ONNX's domain). A line for each operator and each opset at which it changed, from opset 7 on, as
