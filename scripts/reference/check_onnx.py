@@ -18,6 +18,15 @@ def facts(path):
     return f"opset {opset}, {len(model.graph.node)} nodes, {len(model.graph.initializer)} initializers"
 
 
+def after_other_domains(nodes):
+    """Values whose types onnx cannot infer: results of operators of other domains, and what is computed from them."""
+    found = set()
+    for node in nodes:
+        if node.domain not in ("", "ai.onnx") or found.intersection(node.input):
+            found.update(node.output)
+    return found
+
+
 def check(path):
     """Raises what the checker or the inference raises."""
     onnx.checker.check_model(str(path), full_check=True)
@@ -29,7 +38,8 @@ def check(path):
         )
         model = onnx.load(inferred, load_external_data=False)
     typed = {v.name for v in [*model.graph.value_info, *model.graph.output, *model.graph.input]}
-    untyped = [o for n in model.graph.node for o in n.output if o and o not in typed]
+    foreign = after_other_domains(model.graph.node)
+    untyped = [o for n in model.graph.node for o in n.output if o and o not in typed | foreign]
     if untyped:
         raise ValueError(f"no type was inferred for {len(untyped)} values, first {untyped[0]}")
 

@@ -21,12 +21,14 @@ import { type GraphMessage, type ModelMessage, type NodeMessage, readModel } fro
 import { neededGraph } from "./needed.ts";
 import { inOrder } from "./node-order.ts";
 import { NodeView, type Surroundings } from "./node-view.ts";
-import { importedOpsets, nodeName, operatorOf, opsetsOf, recordOf, requireKnown } from "./operators.ts";
+import { nodeName, operatorOf, opsetIn, opsetsOf, recordOf } from "./operators.ts";
 import { type ImportOptions, type OnnxImport, requireOptions } from "./options.ts";
 import { asOutput } from "./outputs.ts";
 import type { ImportRecord } from "./record.ts";
 import { Names } from "./scope.ts";
-import { constantOf, fewElements, StoredTensors } from "./stored.ts";
+import { requireSignatures, requireTypes } from "./signatures/check.ts";
+import { constantOf, fewElements, hasWeights, StoredTensors } from "./stored.ts";
+import { requireKnown } from "./unsupported.ts";
 import { isNumbers, type Known, type Operand, renamed, typeOf, type Value, type Weight } from "./values.ts";
 import { type ImportedParameter, parameterOf } from "./weights.ts";
 
@@ -42,6 +44,7 @@ export async function importOnnx(bytes: Uint8Array, options: ImportOptions = {})
   const opsets = opsetsOf(ordered);
   const model = { ...ordered, graph: neededGraph({ ...ordered.graph, node: inlined(ordered) }, options.outputs) };
   requireKnown(model.graph);
+  requireSignatures(model.graph, (domain) => opsetIn(opsets, domain));
   const nodes = readingFloats(model.graph.node, model.graph);
   const stored = new StoredTensors(options.external, await fewElements(model.graph, options.external));
   return withoutCapture(() => new Importer(model, opsets, options, stored).run(nodes));
@@ -74,7 +77,7 @@ class Importer {
     const outputs = this.#outputs(graph, names);
     const made = makeGraph(graphName(this.#options.name ?? graph.name), outputs, inputs.nodes);
     const used = new Map([...this.#parameters].filter(([, { node }]) => made.inputs.includes(node)));
-    return { graph: made, parameters: used, notes: inputs.notes, opset: this.#opsets.get("") ?? importedOpsets.newest };
+    return { graph: made, parameters: used, notes: inputs.notes, opset: opsetIn(this.#opsets, "") };
   }
 
   #initializers(graph: GraphMessage, names: Names): Set<string> {
@@ -94,13 +97,18 @@ class Importer {
       const value = names.get(info.name);
       if (!value) throw new FileError(`no node produces the output "${name}"`);
       const view = new NodeView(
-        { name: "", opType: "", domain: "", input: [], output: [], attribute: [] },
+        { name: "", opType: "", domain: "", overload: "", input: [], output: [], attribute: [] },
         [],
         this.#surroundings(names),
       );
       if (value.kind === "sequence")
         throw new UnsupportedError(
           `the output "${name}" is a sequence of ${value.items.length} tensors; only tensors can be outputs: name others (--outputs, or the option outputs)`,
+        );
+      const declared = info.type?.tensorType?.elemType ?? 0;
+      if (declared !== 0 && elementType(declared, `the output "${name}"`).name !== value.type.name)
+        throw new FileError(
+          `the output "${name}" is declared as ${elementType(declared, "").name}, but its node gives ${value.type.name}`,
         );
       const x = view.tensor(value);
       const said = (info.type?.tensorType?.shape?.dim ?? []).map((d) => d.denotation);
@@ -131,6 +139,7 @@ class Importer {
       });
       if (operatorOf(node) === "Constant") return [this.#constant(node)];
       const view = new NodeView(node, inputs, this.#surroundings(names));
+      requireTypes(node, inputs, view.opset);
       const record = recordOf(node)!;
       const list = inputs.findIndex((value) => value?.kind === "sequence");
       if (list >= 0 && !record.sequences) view.in(list); // throws
@@ -158,14 +167,16 @@ class Importer {
   #constant(node: NodeMessage): Value {
     const output = node.output[0] ?? "";
     const attribute = node.attribute.find((a) => a.name.startsWith("value"));
-    if (attribute?.name === "value" && attribute.t) return this.#stored.value(attribute.t, output);
+    // Where weights are initializers, constants are what they are called: zeros of a first state, masks, tables.
+    const role = hasWeights(this.#model.graph) ? "buffer" : undefined;
+    if (attribute?.name === "value" && attribute.t) return this.#stored.value(attribute.t, output, role);
     return constantOf(attribute);
   }
 
   #surroundings(names: Names): Surroundings {
     return {
       parameter: (weight, shape, axes, role) => this.#parameter(weight, shape, axes, role),
-      opset: (domain) => this.#opsets.get(domain === "ai.onnx" ? "" : domain) ?? importedOpsets.newest,
+      opset: (domain) => opsetIn(this.#opsets, domain),
       subgraph: (graph, inputs) => {
         const inner = new Names(names);
         this.#initializers(graph, inner);

@@ -3,6 +3,7 @@ import {
   type Axis,
   type Dim,
   didYouMean,
+  FileError,
   type Node,
   ops,
   symbol,
@@ -17,6 +18,9 @@ import { rolesOf } from "./operators.ts";
 import type { ImportOptions } from "./options.ts";
 import type { Names } from "./scope.ts";
 import { tensor, type Value } from "./values.ts";
+
+/** What some exporters write for a dimension that they leave open. */
+const unknownSize = -1;
 
 /** Limit on a tensor's rank. */
 const mostDimensions = 64;
@@ -79,6 +83,8 @@ function tensorInput(info: ValueInfo, name: string): { type: ElementType; dims: 
   if ((given.shape?.dim.length ?? 0) > mostDimensions)
     throw new UnsupportedError(`the input "${name}" has too many dimensions`);
   if (!given.shape) throw new UnsupportedError(`the input "${name}" has an unknown number of dimensions`);
+  const negative = given.shape.dim.find(({ dimValue = 0 }) => dimValue < 0 && dimValue !== unknownSize);
+  if (negative) throw new FileError(`the input "${name}" has a dimension of ${negative.dimValue} elements`);
   return { type, dims: given.shape.dim };
 }
 

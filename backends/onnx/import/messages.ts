@@ -48,6 +48,8 @@ const node = {
   4: ["opType", "text"],
   5: ["attribute", [attribute]],
   7: ["domain", "text"],
+  /** Which of several functions of one name. */
+  8: ["overload", "text"],
 } as const satisfies MessageSpec;
 const graph = {
   1: ["node", [node]],
@@ -66,6 +68,7 @@ const functionSpec = {
   9: ["opsetImport", [operatorSet]],
   10: ["domain", "text"],
   11: ["attributeProto", [attribute]],
+  13: ["overload", "text"],
 } as const satisfies MessageSpec;
 const model = {
   1: ["irVersion", "int"],

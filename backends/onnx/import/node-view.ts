@@ -1,5 +1,6 @@
 /** A record's view of one node: its operands and attributes, with helpers that turn them into tensors. */
 import { type Dim, type Node, ops, termsOf, UnsupportedError } from "../../../compiler/index.ts";
+import { type AttributeField, attributeTypeFault } from "./attributes.ts";
 import { type ElementType, isFloatType } from "./elements.ts";
 import { shownName } from "./file-names.ts";
 import type { Attribute, GraphMessage, NodeMessage } from "./messages.ts";
@@ -33,18 +34,6 @@ export interface Surroundings {
   /** Builds a subgraph attribute for the given inputs and returns its outputs; outer names are visible inside. */
   readonly subgraph: (graph: GraphMessage, inputs: readonly Operand[]) => Operand[];
 }
-
-/** Codes in AttributeProto.AttributeType of onnx.proto, by the field that holds the value, and what a user calls them. */
-const attributeTypes = {
-  f: [1, "a float"],
-  i: [2, "an integer"],
-  s: [3, "a string"],
-  t: [4, "a tensor"],
-  g: [5, "a graph"],
-  floats: [6, "a list of floats"],
-  ints: [7, "a list of integers"],
-  strings: [8, "a list of strings"],
-} as const;
 
 export class NodeView {
   readonly message: NodeMessage;
@@ -117,12 +106,11 @@ export class NodeView {
    * The attribute of this name and type; undefined if the node lacks it. Throws if it is of another type: the default
    * in its place would be a wrong value. Files of IR version 1 do not give types.
    */
-  #attribute(name: string, type: keyof typeof attributeTypes): Attribute | undefined {
+  #attribute(name: string, field: AttributeField): Attribute | undefined {
     const found = this.#attributes.get(name);
-    const [code, expected] = attributeTypes[type];
-    if (!found || found.type === 0 || found.type === code) return found;
-    const given = Object.values(attributeTypes).find(([other]) => other === found.type)?.[1];
-    throw this.fail(`the attribute ${name} is ${given ?? `of type ${found.type}`}; expected ${expected}`);
+    const fault = found && attributeTypeFault(found, field);
+    if (fault) throw this.fail(fault);
+    return found;
   }
 
   /** A number of an attribute. Writers of proto3 leave out a 0, and only the type says that there is one. */
@@ -137,8 +125,11 @@ export class NodeView {
     return this.#number(name, "i", otherwise);
   }
 
+  /** An integer that is 0 or 1. Throws for others: runtimes disagree on which of the two they mean. */
   flag(name: string, otherwise = false): boolean {
-    return this.int(name, Number(otherwise)) !== 0;
+    const value = this.int(name, Number(otherwise));
+    if (value === 0 || value === 1) return value === 1;
+    throw this.fail(`the attribute ${name} is ${value}; expected 0 or 1`);
   }
 
   float(name: string, otherwise?: number): number {
@@ -148,6 +139,14 @@ export class NodeView {
   text(name: string, otherwise: string): string {
     const value = this.#attribute(name, "s")?.s;
     return value === undefined ? otherwise : shownName(new TextDecoder().decode(value));
+  }
+
+  /** A string that is one of several. */
+  choice<Choice extends string>(name: string, otherwise: Choice, choices: readonly Choice[]): Choice {
+    const given = this.text(name, otherwise);
+    const found = choices.find((choice) => choice === given);
+    if (found !== undefined) return found;
+    throw this.fail(`the attribute ${name} is "${given}"; expected one of ${choices.join(", ")}`);
   }
 
   texts(name: string): readonly string[] | undefined {
@@ -196,25 +195,48 @@ export class NodeView {
 
   /** Its numbers; at least one. */
   numbersIn(i: number, what: string): [number, ...number[]] {
-    const found = numbersOf(this.knownIn(i, what), what);
+    const found = this.numbers(i, what);
+    if (!found) throw this.fail(`${what} is missing`);
     if (found.length === 0) throw this.fail(`${what} is empty`);
     return found as [number, ...number[]];
   }
 
   /** Its sizes, possibly symbolic. */
   sizesIn(i: number, what: string): Dim[] {
-    return Array.from(this.knownIn(i, what).values);
+    const found = this.sizes(i, what);
+    if (!found) throw this.fail(`${what} is missing`);
+    return found;
   }
 
-  /** The numbers of an optional constant operand. */
+  /** The numbers of an optional constant operand, which is a list or a scalar. */
   numbers(i: number, what: string): number[] | undefined {
-    const found = this.maybeKnown(i, what);
+    const found = this.#listIn(i, what);
     return found && numbersOf(found, what);
+  }
+
+  /** The number of an optional constant operand, which has one element. */
+  number(i: number, what: string): number | undefined {
+    const found = this.numbers(i, what);
+    if (found && found.length !== 1) throw this.fail(`${what} has ${found.length} elements; expected one`);
+    return found?.[0];
+  }
+
+  /** The number of a required constant operand. */
+  numberIn(i: number, what: string): number {
+    const found = this.number(i, what);
+    if (found === undefined) throw this.fail(`${what} is missing`);
+    return found;
+  }
+
+  #listIn(i: number, what: string): Known | undefined {
+    const found = this.maybeKnown(i, what);
+    if (!found || found.shape.length <= 1) return found;
+    throw this.fail(`${what} is a tensor of [${found.shape.join(", ")}]; expected a list`);
   }
 
   /** The sizes in an optional constant operand, possibly symbolic. */
   sizes(i: number, what: string): Dim[] | undefined {
-    const found = this.maybeKnown(i, what);
+    const found = this.#listIn(i, what);
     return found && Array.from(found.values);
   }
 
@@ -243,7 +265,7 @@ export class NodeView {
       throw this.fail(`a tensor of [${value.shape.join(", ")}] does not match its other inputs`);
     if (value.kind === "tensor") return renamed(value.node, value.axes, names);
     if (value.kind === "known") return this.#constant(value, names);
-    const kept = value.type.range ? "buffer" : role; // integers are not trainable
+    const kept = value.type.range ? "buffer" : (value.weight.role ?? role); // integers are not trainable
     const node = this.around.parameter(value.weight, value.shape, names, kept);
     return value.type.dtype === "f32" ? node : ops.cast(node, value.type.dtype);
   }

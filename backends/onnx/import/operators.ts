@@ -9,13 +9,19 @@ import type { ImportRecord } from "./record.ts";
 export const importedOpsets = { oldest: 7, newest: 28 } as const;
 
 export function opsetsOf(model: ModelMessage): ReadonlyMap<string, number> {
-  const opsets = new Map(model.opsetImport.map((o) => [o.domain === "ai.onnx" ? "" : o.domain, o.version]));
+  // A function may import a domain that the model's own nodes do not use.
+  const imports = [...model.functions.flatMap((f) => f.opsetImport), ...model.opsetImport];
+  const opsets = new Map(imports.map((o) => [o.domain === "ai.onnx" ? "" : o.domain, o.version]));
   const opset = opsets.get("") ?? importedOpsets.newest;
   if (opset >= importedOpsets.oldest && opset <= importedOpsets.newest) return opsets;
   throw new UnsupportedError(
     `the model has opset ${opset}; supported are ${importedOpsets.oldest} to ${importedOpsets.newest}`,
   );
 }
+
+/** The opset of a domain; of one that the model does not import, the newest. */
+export const opsetIn = (opsets: ReadonlyMap<string, number>, domain: string): number =>
+  opsets.get(domain === "ai.onnx" ? "" : domain) ?? importedOpsets.newest;
 
 /** The dimension names that the first reader of an input suggests. */
 export const rolesOf = (graph: GraphMessage, input: string): readonly string[] => {
@@ -35,28 +41,3 @@ export const recordOf = (node: NodeMessage): ImportRecord | undefined => {
 
 export const nodeName = (node: NodeMessage, at: number): string =>
   shownName(node.name || node.output.find((o) => o !== "") || `number ${at}`);
-
-/** Throws UnsupportedError listing every operator without a record, with the nodes that use it. */
-export function requireKnown(graph: GraphMessage): void {
-  const missing = new Map<string, string[]>();
-  const visit = (list: readonly NodeMessage[]) => {
-    for (const [at, node] of list.entries()) {
-      const name = shownName(operatorOf(node));
-      if (!Object.hasOwn(records, operatorOf(node)))
-        missing.set(name, [...(missing.get(name) ?? []), nodeName(node, at)]);
-      for (const { g } of node.attribute) if (g) visit(g.node);
-    }
-  };
-  visit(graph.node);
-  if (graph.sparseInitializer.length > 0)
-    missing.set("sparse initializers", [`${graph.sparseInitializer.length} of them`]);
-  if (missing.size === 0) return;
-  const rows = [...missing].map(([name, where]) => {
-    const more = where.length > 3 ? ` and ${where.length - 3} more` : "";
-    return `  ${name}: ${where.slice(0, 3).join(", ")}${more}`;
-  });
-  const shown = rows.slice(0, 50).concat(rows.length > 50 ? [`  and ${rows.length - 50} more operators`] : []);
-  throw new UnsupportedError(
-    `heddle cannot import ${missing.size} of the model's operators:\n${shown.join("\n")}\n  hint: the part before them can be imported: name its last values as outputs (--outputs, or the option outputs)`,
-  );
-}

@@ -37,14 +37,14 @@ export class StoredTensors {
   }
 
   /** A tensor of the file: a parameter if it is float or too large for a constant, else a constant. */
-  value(message: TensorMessage, name: string): Value {
+  value(message: TensorMessage, name: string, role?: "buffer"): Value {
     const found = fileTensor(message, this.#external);
     const values = this.#steering.get(message) ?? (found.count <= mostKnown ? found.values?.() : undefined);
     const exact = values && knownTensor(found, values);
     if (found.count === 0) return exact ?? knownTensor(found, []);
     const isParameter = isFloatTensor(found) ? found.count > 1 : isNarrow(found.type) && found.count > mostInTables;
     if (!isParameter && exact) return exact;
-    const weight: Weight = { name: this.pathOf(name), read: found.read };
+    const weight: Weight = { name: this.pathOf(name), read: found.read, ...(role && { role }) };
     return { kind: "stored", type: found.type, shape: found.shape, weight, ...(exact && { known: exact }) };
   }
 
@@ -59,6 +59,10 @@ export class StoredTensors {
     }
   }
 }
+
+/** Whether a file has weights among its initializers. Some exporters write all of them as nodes Constant. */
+export const hasWeights = ({ initializer }: GraphMessage): boolean =>
+  initializer.some(({ dataType, dims }) => [1, 10, 11, 16].includes(dataType) && dims.some((d) => d > 1));
 
 export function constantOf(attribute: NodeMessage["attribute"][number] | undefined): Value {
   const { name, f, i, floats, ints, type } = attribute ?? { name: "", floats: [], ints: [], type: 0 };

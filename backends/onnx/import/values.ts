@@ -20,6 +20,8 @@ export interface Weight {
   readonly name: string;
   /** Distinguishes values derived from the tensor, such as dequantized ones; absent for the tensor itself. */
   readonly form?: string;
+  /** Set for a tensor that no training stage changes. */
+  readonly role?: "buffer";
   /** Its elements in ONNX's order. */
   readonly read: () => Promise<ArrayLike<number>>;
 }

@@ -74,11 +74,13 @@ export function combinations(chosen: readonly Subject[]): Combination[] {
 }
 
 /**
- * `count` of the combinations drawn at random without replacement, a function of the seed. Those of small graphs come
- * first, so that a run that is stopped has tried as many as possible.
+ * `count` of the combinations drawn at random without replacement, a function of the seed. They come in rounds of one
+ * for each graph, small graphs first, so that a run that is stopped has tried as many graphs as possible.
  */
 export function sampled(all: readonly Combination[], count: number, seed: number): Combination[] {
-  const drawn = randomStream(seed, "export matrix").shuffle(all).slice(0, count);
-  const nodes = new Map(drawn.map(({ subject }) => [subject, nodesOf(subject.graph).length]));
-  return drawn.sort((a, b) => nodes.get(a.subject)! - nodes.get(b.subject)!);
+  const drawn = Map.groupBy(randomStream(seed, "export matrix").shuffle(all), ({ subject }) => subject);
+  const bySize = [...drawn].sort(([a], [b]) => nodesOf(a.graph).length - nodesOf(b.graph).length);
+  const rounds = Math.max(0, ...bySize.map(([, of]) => of.length));
+  const ordered = Array.from({ length: rounds }, (_, round) => bySize.flatMap(([, of]) => of.slice(round, round + 1)));
+  return ordered.flat().slice(0, count);
 }

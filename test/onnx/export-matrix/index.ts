@@ -107,7 +107,7 @@ const program = new Command("export-matrix")
     Number,
     Number.POSITIVE_INFINITY,
   )
-  .option("--sample <n>", "so many combinations drawn at random instead, those of small graphs first", Number)
+  .option("--sample <n>", "so many combinations drawn at random instead, in rounds of one for each graph", Number)
   .option("--seed <n>", "which sample", Number, 1)
   .option("--models <names...>", "only these bundled models")
   .option("--python <path>", "a Python with the package onnx, whose checker reads each file too")

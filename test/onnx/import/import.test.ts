@@ -74,7 +74,8 @@ describe("an imported graph", () => {
       [UnsupportedError: heddle cannot import 2 of the model's operators:
         NonZero: NonZero/a, NonZero/c
         FutureOp: FutureOp/d
-        hint: the part before them can be imported: name its last values as outputs (--outputs, or the option outputs)]
+        how many elements NonZero returns depends on the data; a graph's sizes are known before it runs
+        hint: the part before them can be imported: name its last values as outputs (--outputs, or the option outputs); those that the rest reads are b]
     `);
   });
 

@@ -17,10 +17,13 @@ function coordinates(axis: Axis, corners: boolean): Node {
 /** theta [batch, coordinate, coordinate + 1] -> [batch, ...sides, coordinate]. */
 function affineGrid(n: NodeView): Value {
   const theta = n.x(0, ["batch", "coordinate", "factor"]);
-  const sides = n.numbersIn(1, "the size").slice(2);
+  const size = n.numbersIn(1, "the size");
+  const sides = size.slice(2);
   const rank = sides.length;
   if (!(rank === 2 || rank === 3) || theta.shape[1] !== rank || theta.shape[2] !== rank + 1)
     throw n.fail(`a transform of [${theta.shape.join(", ")}] does not match a map of [${sides.join(", ")}]`);
+  if (typeof theta.shape[0] === "number" && theta.shape[0] !== size[0])
+    throw n.fail(`${theta.shape[0]} transforms do not match a size of [${size.join(", ")}]`);
   const [batch, coordinate] = theta.axes;
   const names = sides.map((_, i) => freshName(`to_${i}`, theta.axes));
   const column = (k: number): Node => columnOf(n, theta, k, [batch, coordinate]);

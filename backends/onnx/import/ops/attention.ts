@@ -223,7 +223,7 @@ function computed(
   const infinite = ops.constant(Number.NEGATIVE_INFINITY, query.type.dtype);
   const shown = [plain, capped, visible ? select(visible, biased, infinite) : biased, weights];
   const mode = n.int("qk_matmul_output_mode", 0);
-  const logits = shown[mode === 0 ? 1 : mode];
+  const logits = shown[mode];
   if (!logits) throw n.fail(`unsupported qk_matmul_output_mode ${mode}`);
   return { out, logits: lackingKey(logits) };
 }

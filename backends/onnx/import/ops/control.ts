@@ -2,6 +2,7 @@
 import { ops } from "../../../../compiler/index.ts";
 import { aligned } from "../broadcast.ts";
 import { boolean, int64 } from "../elements.ts";
+import type { GraphMessage } from "../messages.ts";
 import type { NodeView } from "../node-view.ts";
 import type { Records } from "../record.ts";
 import { known, knownOf, type Operand, tensor, type Value } from "../values.ts";
@@ -37,9 +38,10 @@ const mostRounds = 256;
 /** Fully unrolls a loop whose trip count and conditions are constants. */
 function loop(n: NodeView): readonly (Operand | undefined)[] {
   const body = n.graph("body");
-  const limit = n.inputs[0] ? n.numbersIn(0, "the number of iterations")[0]! : Number.POSITIVE_INFINITY;
-  let going = n.inputs[1] ? n.numbersIn(1, "the condition")[0]! !== 0 : true;
+  const limit = n.number(0, "the number of iterations") ?? Number.POSITIVE_INFINITY;
+  let going = n.number(1, "the condition") !== 0;
   let carried: readonly Operand[] = n.operands.slice(2).map((_, i) => n.operand(i + 2));
+  requireBody(n, body, 2 + carried.length);
   const rounds: (readonly Value[])[] = [];
   for (let round = 0; going && round < limit; round++) {
     if (round === mostRounds) throw n.fail(`it iterates more than ${mostRounds} times`);
@@ -86,6 +88,7 @@ function scan(n: NodeView): readonly Operand[] {
       `it scans ${scanned.map((x, i) => x.shape[axes[i]!]).join(" and ")} elements; supported is one number of at most ${mostRounds}`,
     );
   requireRounds(n, length, states);
+  requireBody(n, body, n.inputs.length);
   let carried: readonly Operand[] = n.operands.slice(0, states).map((_, i) => n.operand(i));
   const rounds: (readonly Value[])[] = [];
   for (let round = 0; round < length; round++) {
@@ -99,6 +102,12 @@ function scan(n: NodeView): readonly Operand[] {
     return stacked(n, turned[i] ? values.reverse() : values, n.dim(to[i]!, values[0]!.shape.length + 1));
   });
   return [...carried, ...outputs];
+}
+
+/** Throws unless the body has an input for each value that an iteration gives it. */
+function requireBody(n: NodeView, body: GraphMessage, given: number): void {
+  if (body.input.length !== given)
+    throw n.fail(`its body has ${body.input.length} inputs, and an iteration gives it ${given}`);
 }
 
 /** Throws where nothing is iterated and an output after the carried ones would stack it. */

@@ -5,7 +5,7 @@ import type { Records } from "../record.ts";
 import type { Tensor, Value } from "../values.ts";
 import { multiplied } from "./kernel-products.ts";
 import { transposedConvolution } from "./transposed-convolutions.ts";
-import { mapRoles as roles, sidesOf, spatialSizes, windowsOf } from "./windows.ts";
+import { kernelSizes, mapRoles as roles, sidesOf, spatialSizes, windowsOf } from "./windows.ts";
 
 /** The operands of a convolution. */
 export interface ConvolutionParts {
@@ -17,7 +17,7 @@ export interface ConvolutionParts {
 export function convolve(n: NodeView, { x: given, weight, bias }: ConvolutionParts): Tensor {
   const x = n.tensor(given, ["batch", "channel", "row", "column"]);
   const spatial = spatialSizes(n, x);
-  const sizes = weight.shape.slice(2);
+  const sizes = kernelSizes(n, weight);
   if (!sizes.every((k) => typeof k === "number") || weight.shape.length !== x.shape.length)
     throw n.fail(`a kernel of [${weight.shape.join(", ")}] does not match [${x.shape.join(", ")}]`);
   const groups = n.int("group", 1);

@@ -15,7 +15,7 @@ import { boolean, type ElementType, elementType, isFloatType, isNarrow } from ".
 import type { NodeView } from "../node-view.ts";
 import type { ImportRecord, Records } from "../record.ts";
 import { certainly } from "../sizes.ts";
-import { known, type Value } from "../values.ts";
+import { elements, known, type Value } from "../values.ts";
 
 const { abs, add, cast, cos, div, eq, erf, exp, floor, ge, gelu, geluTanh, gt, idiv, le, log, lt, max, min, mod } = ops;
 const { mul, ne, neg, not, pow, relu, round, select, sigmoid, silu, sin, sqrt, sub, tanh } = ops;
@@ -140,7 +140,13 @@ export function casted(node: Node, from: ElementType, to: ElementType): Node {
 /** Clamps between optional bounds. */
 function clip(n: NodeView): Value {
   const x = n.in(0);
-  const bound = (i: number, name: string) => n.inputs[i] ?? (n.has(name) ? n.scalar(x.type, n.float(name)) : undefined);
+  const given = (i: number, name: string): Value | undefined => {
+    const value = n.inputs[i];
+    if (!value || elements(value) === 1) return value;
+    throw n.fail(`the bound ${name} is a tensor of [${value.shape.join(", ")}]; expected a scalar`);
+  };
+  const bound = (i: number, name: string) =>
+    given(i, name) ?? (n.has(name) ? n.scalar(x.type, n.float(name)) : undefined);
   const [low, high] = [bound(1, "min"), bound(2, "max")];
   const bounds = [low, high].filter((b) => b !== undefined);
   return pointwise(n, [x, ...bounds], ([node, ...limits]) => {
@@ -186,7 +192,7 @@ const positiveMod = (x: Node, by: number): Node => (by === 1 ? mul(x, 0) : mod(a
  * numbers shifted right.
  */
 function bitShift(n: NodeView): Value {
-  const left = n.text("direction", "LEFT") === "LEFT";
+  const left = n.choice("direction", "LEFT", ["LEFT", "RIGHT"]) === "LEFT";
   const { type } = n.integersIn(0);
   const width = Math.min(type.bits, 32);
   return pointwise(n, [n.in(0), n.in(1)], ([x, by]) => {
@@ -246,8 +252,8 @@ export const elementwiseRecords: Records = {
   Identity: { build: (n) => n.operand(0), moves: true, sequences: true },
   Dropout: {
     build: (n) => {
-      const training = n.inputs[2] ? n.numbersIn(2, "training_mode")[0] !== 0 : false;
-      if (training && n.numbers(1, "ratio")?.[0] !== 0) throw n.fail("dropout in training mode is not supported");
+      const training = n.inputs[2] ? n.number(2, "training_mode") !== 0 : false;
+      if (training && n.number(1, "ratio") !== 0) throw n.fail("dropout in training mode is not supported");
       const mask = (): Value =>
         pointwise(n, [n.in(0)], ([x]) => ops.broadcastLike(ops.cast(ops.constant(1, "i32"), "bool"), x!), boolean);
       return n.wants(1) ? [n.in(0), mask()] : n.in(0);
@@ -295,7 +301,7 @@ export const elementwiseRecords: Records = {
     const alpha = n.float("alpha", 1);
     return add(max(x, 0), min(mul(ops.expm1(div(min(x, 0), alpha)), alpha), 0));
   }),
-  Gelu: floats((x, n) => (n.text("approximate", "none") === "tanh" ? geluTanh(x) : gelu(x))),
+  Gelu: floats((x, n) => (n.choice("approximate", "none", ["none", "tanh"]) === "tanh" ? geluTanh(x) : gelu(x))),
   "com.microsoft.Gelu": floats((x) => gelu(x)),
   "com.microsoft.QuickGelu": floats((x, n) => mul(x, sigmoid(mul(x, n.float("alpha", 1.702))))),
   "com.microsoft.BiasGelu": { build: (n) => pointwise(n, [n.in(0), n.in(1)], ([x, bias]) => gelu(add(x!, bias!))) },

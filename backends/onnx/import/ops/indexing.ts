@@ -153,7 +153,7 @@ function gatherNd(n: NodeView): Value {
 }
 
 function oneHot(n: NodeView): Value {
-  const depth = n.numbersIn(1, "the depth")[0]!;
+  const depth = n.numberIn(1, "the depth");
   const index = n.x(0, ["place"]);
   const rank = index.shape.length + 1;
   const at = n.dim(n.int("axis", -1), rank);

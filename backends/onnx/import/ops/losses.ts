@@ -22,7 +22,7 @@ function likelihoodLoss(n: NodeView, logs: Tensor): Value {
     ? select(ignored, 0, weight ?? cast(ops.broadcastLike(ops.constant(1, "i32"), ignored), logs.type.dtype))
     : weight;
   const loss = counted ? mul(picked, counted) : picked;
-  const reduction = n.text("reduction", "mean");
+  const reduction = n.choice("reduction", "mean", ["mean", "sum", "none"]);
   const shape = [logs.shape[0]!, ...logs.shape.slice(2)];
   if (reduction === "none") return tensor(logs.type, shape, rest, loss);
   const over = loss.type.axes.map((a) => a.name);

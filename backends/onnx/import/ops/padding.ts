@@ -2,7 +2,7 @@
 import { addDims, type Dim, type Node, ops, subDims } from "../../../../compiler/index.ts";
 import type { NodeView } from "../node-view.ts";
 import type { Records } from "../record.ts";
-import { freshName, known, knownOf, tensor, type Value } from "../values.ts";
+import { elements, freshName, known, knownOf, tensor, type Value } from "../values.ts";
 import { chosen, rangeOf } from "./ranges.ts";
 import { reshapeTo } from "./shapes.ts";
 
@@ -16,6 +16,9 @@ function pad(n: NodeView): Value {
   const axes = n.inputs[3] ? n.dims(n.numbersIn(3, "axes"), rank) : Array.from({ length: rank }, (_, i) => i);
   if (pads.length !== 2 * axes.length) throw n.fail(`got ${pads.length} pads for ${axes.length} dimensions`);
   const mode = n.text("mode", "constant");
+  const value = n.message.opType === "Pad" ? n.inputs[2] : undefined;
+  if (value && elements(value) !== 1)
+    throw n.fail(`the value to pad with is a tensor of [${value.shape.join(", ")}]; expected a scalar`);
   axes.forEach((at, i) => {
     x = padded(n, x, at, pads[i]!, pads[i + axes.length]!, mode);
   });

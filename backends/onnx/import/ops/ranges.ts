@@ -45,6 +45,8 @@ function split(n: NodeView): readonly Value[] {
   const at = n.dim(n.int("axis", 0), x.shape.length);
   const size = x.shape[at]!;
   const parts = n.message.output.length;
+  const isSaid = n.inputs[1] !== undefined || n.has("num_outputs");
+  if (n.opset >= 18 && !isSaid) throw n.fail("neither the input split nor the attribute num_outputs is given");
   const lengths = n.sizes(1, "split") ?? n.ints("split") ?? equalParts(n, size, n.int("num_outputs", parts));
   let start: Dim = 0;
   return lengths.map((length) => {

@@ -124,10 +124,17 @@ function layers(n: NodeView, cell: Cell): readonly Value[] {
   )
     throw n.fail(`weights of [${weights.shape.join(", ")}] and [${states.shape.join(", ")}] do not match`);
   const names = n.texts("activations");
-  const direction = n.text("direction", "forward");
+  const direction = n.choice("direction", "forward", ["forward", "reverse", "bidirectional"]);
   const directions = direction === "bidirectional" ? [false, true] : [direction === "reverse"];
   if (weights.shape[0] !== directions.length)
     throw n.fail(`weights of ${weights.shape[0]} directions do not match the direction ${direction}`);
+  if (n.int("hidden_size", hidden as number) !== hidden)
+    throw n.fail(`hidden_size is ${n.int("hidden_size")}, but the weights are of ${hidden}`);
+  const bias = n.inputs[3]?.shape;
+  if (bias && bias.length !== 2) throw n.fail(`a bias of [${bias.join(", ")}] does not match the weights`);
+  if (names && names.length !== directions.length * cell.usual.length)
+    throw n.fail(`got ${names.length} activations; expected ${directions.length * cell.usual.length}`);
+  if (names?.includes("HardSigmoid")) requireDefaults(n);
   const made = directions.map((isReverse, d) => {
     const own = names?.slice(d * cell.usual.length, (d + 1) * cell.usual.length) ?? cell.usual;
     return oneDirection(n, cell, { x, d, isReverse, names: own, batch: batch!, hidden, time });
@@ -153,6 +160,16 @@ function layers(n: NodeView, cell: Cell): readonly Value[] {
   const last = [stack((m) => m.last.h), ...(cell.hasCell ? [stack((m) => m.last.c!)] : [])];
   if (!isBatchFirst) return [y, ...last];
   return [permuted(n, y, [2, 0, 1, 3]), ...last.map((s) => permuted(n, s, [1, 0, 2]))];
+}
+
+/** Throws for factors of HardSigmoid, the only activation here that has some, other than the defaults. */
+function requireDefaults(n: NodeView): void {
+  for (const [name, usual] of [
+    ["activation_alpha", 0.2],
+    ["activation_beta", 0.5],
+  ] as const)
+    if (n.floats(name)?.some((value) => Math.abs(value - usual) > 1e-6))
+      throw n.fail(`${name} is [${n.floats(name)!.join(", ")}]; supported is ${usual}, the default of HardSigmoid`);
 }
 
 interface Direction {

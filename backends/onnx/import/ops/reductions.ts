@@ -130,7 +130,7 @@ function running(reduce: (x: Node, over: readonly string[]) => Node, neutral: nu
   return {
     build: (n) => {
       const x = n.x(0);
-      const at = n.dim(n.numbersIn(1, "the axis")[0]!, x.shape.length);
+      const at = n.dim(n.numberIn(1, "the axis"), x.shape.length);
       const axis = x.axes[at];
       const exclusive = n.flag("exclusive");
       if (axis === undefined) return exclusive ? { ...x, node: constantLike(neutral, x.node) } : x;
@@ -153,7 +153,7 @@ function hardmax(x: Node, axis: string): Node {
 function topK(n: NodeView): readonly Value[] {
   const x = n.x(0);
   const at = n.dim(n.int("axis", -1), x.shape.length);
-  const count = n.inputs[1] ? n.numbersIn(1, "k")[0]! : n.int("k");
+  const count = n.number(1, "k") ?? n.int("k");
   const axis = x.axes[at];
   const size = x.shape[at]!;
   if (!(count >= 1) || (typeof size === "number" && count > size))
@@ -184,7 +184,9 @@ function lp(x: Node, over: readonly string[], p: number): Node {
 function lpNormalization(n: NodeView): Value {
   const x = n.x(0);
   const axis = x.axes[n.dim(n.int("axis", -1), x.shape.length)];
-  const norm = lp(x.node, axis === undefined ? [] : [axis], n.int("p", 2));
+  const p = n.int("p", 2);
+  if (p !== 1 && p !== 2) throw n.fail(`the attribute p is ${p}; expected 1 or 2`);
+  const norm = lp(x.node, axis === undefined ? [] : [axis], p);
   return { ...x, node: ops.select(eq(norm, 0), 0, div(x.node, ops.select(eq(norm, 0), 1, norm))) };
 }
 

@@ -233,6 +233,8 @@ function resize(n: NodeView): Value {
   const sizes = isOld || !isFilled(3) ? undefined : n.sizes(3, "sizes");
   const region = isOld ? undefined : filled(1);
   const asked = sizes ?? scales;
+  // Exporters name an empty tensor for the one that they do not give.
+  if (sizes && scales) throw n.fail("both scales and sizes are given; expected one of them");
   if (!asked) throw n.fail("neither scales nor sizes are given");
   if (asked.length !== axes.length) throw n.fail(`got ${asked.length} scales or sizes for ${axes.length} dimensions`);
   const how: How = {
@@ -281,7 +283,7 @@ function keptRatio(
   sizes: readonly Dim[] | undefined,
 ): Resized[] | undefined {
   if (!sizes) return undefined;
-  const policy = n.text("keep_aspect_ratio_policy", "stretch");
+  const policy = n.choice("keep_aspect_ratio_policy", "stretch", ["stretch", "not_larger", "not_smaller"]);
   const own = axes.map((at, i) => ({ size: x.shape[at]!, made: sizes[i]! }));
   const ratioOf = ({ size, made }: (typeof own)[number]) =>
     size === made ? 1 : typeof size === "number" && typeof made === "number" ? made / size : undefined;

@@ -124,7 +124,7 @@ function tensorScatter(n: NodeView): Value {
   const range = length === 1 ? ops.broadcast(given, [{ name: own, size: 1 }]) : given;
   const start = n.inputs[2] ? asIndex(n.named(n.in(2), [cache.axes[0]])) : ops.constant(0, "i32");
   const ahead = sub(ops.iota({ name: axis, size }, "i32"), start);
-  const circular = n.text("mode", "linear") === "circular";
+  const circular = n.choice("mode", "linear", ["linear", "circular"]) === "circular";
   const whole = ops.sizeOf(size, "i32");
   const offset = circular ? ops.mod(add(ops.mod(ahead, whole), whole), whole) : ahead;
   const inside = ops.and(ops.ge(offset, 0), lt(offset, ops.sizeOf(length, "i32")));

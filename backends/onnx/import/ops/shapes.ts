@@ -55,6 +55,7 @@ function transpose(n: NodeView): Value {
   const x = n.x(0);
   const rank = x.shape.length;
   const perm = n.ints("perm") ?? x.shape.map((_, i) => rank - 1 - i);
+  if (perm.some((d) => d < 0)) throw n.fail(`perm is [${perm.join(", ")}]; expected dimensions from 0`);
   if (perm.length !== rank) throw n.fail(`perm has ${perm.length} dimensions, but the input has ${rank}`);
   const dims = dimsOf(x);
   return withShape(
@@ -158,7 +159,7 @@ function depthToSpace(n: NodeView): Value {
   const block = n.int("blocksize");
   const each = divideDims(channel, block * block);
   if (each === undefined) throw n.fail(`${channel} channels are not a multiple of ${block * block}`);
-  const isDcr = n.text("mode", "DCR") === "DCR";
+  const isDcr = n.choice("mode", "DCR", ["DCR", "CRD"]) === "DCR";
   const apart = reshapeTo(
     n,
     x,
@@ -177,7 +178,7 @@ function spaceToDepth(n: NodeView): Value {
   if (rows === undefined || columns === undefined)
     throw n.fail(`a map of ${row} by ${column} is not a multiple of ${block}`);
   const apart = reshapeTo(n, x, [batch, channel, rows, block, columns, block]);
-  const order = n.text("mode", "DCR") === "CRD" ? [0, 1, 3, 5, 2, 4] : [0, 3, 5, 1, 2, 4];
+  const order = n.choice("mode", "DCR", ["DCR", "CRD"]) === "CRD" ? [0, 1, 3, 5, 2, 4] : [0, 3, 5, 1, 2, 4];
   return reshapeTo(n, permuted(n, apart, order), [batch, productOfDims([channel, block * block]), rows, columns]);
 }
 
@@ -213,7 +214,7 @@ function trilu(n: NodeView): Value {
   const x = n.x(0);
   const rank = x.shape.length;
   if (rank < 2) throw n.fail("the input must have at least two dimensions");
-  const k = n.numbers(1, "k")?.[0] ?? 0;
+  const k = n.number(1, "k") ?? 0;
   const position = (i: number): Node =>
     x.axes[i] === undefined ? ops.constant(0, "i32") : ops.iota({ name: x.axes[i], size: x.shape[i]! }, "i32");
   const beyond = ops.sub(position(rank - 1), position(rank - 2)); // column − row

@@ -100,11 +100,11 @@ function fitted(n: NodeView, x: Tensor, at: number, t: { name: string; size: num
 function dft(n: NodeView): Value {
   const x = n.tensor(n.floatsIn(0), ["batch", "element", "part"]);
   const rank = x.shape.length;
-  const at = n.dim(n.inputs[2] ? n.numbersIn(2, "the axis")[0] : n.int("axis", n.opset < 20 ? 1 : -2), rank);
+  const at = n.dim(n.number(2, "the axis") ?? n.int("axis", n.opset < 20 ? 1 : -2), rank);
   if (at === rank - 1) throw n.fail("the last dimension has the real and imaginary parts and cannot be transformed");
   const [inverse, onesided] = [n.flag("inverse"), n.flag("onesided")];
   const own = x.shape[at]!;
-  const given = n.numbers(1, "the length")?.[0];
+  const given = n.number(1, "the length");
   const length = given ?? (onesided && inverse ? 2 * (Number(own) - 1) : Number(own));
   if (typeof own !== "number") throw n.fail(`a transformed dimension must be a number, got ${own}: ${n.toGive(own)}`);
   return ofType(x, complex(n, transformed(n, partsOf(n, x), at, { length, inverse, onesided })));
@@ -116,9 +116,9 @@ function stft(n: NodeView): Value {
   const size = x.shape[1];
   if (x.shape.length !== 3 || typeof size !== "number")
     throw n.fail(`expected a signal [batch, elements, 1 or 2] whose length is a number, got [${x.shape.join(", ")}]`);
-  const [step] = n.numbersIn(1, "the step");
+  const step = n.numberIn(1, "the step");
   const window = n.inputs[2];
-  const length = n.numbers(3, "the frame's length")?.[0] ?? Number(window?.shape[0] ?? size);
+  const length = n.number(3, "the frame's length") ?? Number(window?.shape[0] ?? size);
   const frames = Math.floor((size - length) / step) + 1;
   if (!(step >= 1 && length >= 2 && length <= size))
     throw n.fail(`frames of ${length} elements every ${step} do not fit a signal of ${size}`);
@@ -155,7 +155,7 @@ function ofType(x: Tensor, made: Value): Value {
 const windowFunction =
   (...coefficients: readonly number[]) =>
   (n: NodeView): Value => {
-    const [size] = n.numbersIn(0, "the size");
+    const size = n.numberIn(0, "the size");
     if (!(Number.isInteger(size) && size >= 1 && size <= longest * 8)) throw n.fail(`a window of ${size} elements`);
     const span = n.flag("periodic", true) ? size : size - 1;
     const at = (i: number) =>

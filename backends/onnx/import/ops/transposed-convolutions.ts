@@ -4,7 +4,7 @@ import type { NodeView } from "../node-view.ts";
 import { certainly } from "../sizes.ts";
 import { freshName, type Tensor } from "../values.ts";
 import { multiplied } from "./kernel-products.ts";
-import { autoPad, kernelAxis, mapRoles, reach, settled, spatialSizes, type Windows } from "./windows.ts";
+import { autoPad, kernelAxis, kernelSizes, mapRoles, reach, settled, spatialSizes, type Windows } from "./windows.ts";
 
 /** One spatial dimension, and how the kernel slides along the result. */
 interface SpreadSide {
@@ -20,7 +20,7 @@ export function transposedConvolution(n: NodeView): Tensor {
   const x = n.x(0, mapRoles);
   const weight = n.in(1);
   const spatial = spatialSizes(n, x);
-  const sizes = weight.shape.slice(2);
+  const sizes = kernelSizes(n, weight);
   const groups = n.int("group", 1);
   const [channels, to] = [x.shape[1]!, weight.shape[1]!];
   const from = groups >= 1 ? divideDims(channels, groups) : undefined;

@@ -68,13 +68,15 @@ export function settled(n: NodeView, size: Dim, what: string, side: Dim): number
   throw n.fail(`${what} of a side of ${side} must be a number, got ${size}: ${n.toGive(side)}`);
 }
 
-const autoPads = ["NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"];
+export const autoPad = (n: NodeView) => n.choice("auto_pad", "NOTSET", ["NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"]);
 
-/** The attribute auto_pad. Throws for a value that the standard does not have. */
-export function autoPad(n: NodeView): string {
-  const given = n.text("auto_pad", "NOTSET");
-  if (!autoPads.includes(given)) throw n.fail(`auto_pad is "${given}"; expected one of ${autoPads.join(", ")}`);
-  return given;
+/** The spatial sizes of a convolution's weight, which kernel_shape, if given, repeats. */
+export function kernelSizes(n: NodeView, weight: Value): Dim[] {
+  const sizes = weight.shape.slice(2);
+  const given = n.ints("kernel_shape");
+  if (given && given.join() !== sizes.join())
+    throw n.fail(`kernel_shape is [${given.join(", ")}], but the weight is [${weight.shape.join(", ")}]`);
+  return sizes;
 }
 
 /** The spatial dimensions of a map, with the attributes of the node. */
