@@ -1,41 +1,32 @@
 /** Quantization, dequantization and quantized products. Integer sums are computed in f32, which is exact below 2^24. */
-import { divideDims, type Node, ops } from "../../../../compiler/index.ts";
+import { type Dim, divideDims, type Node, ops } from "../../../../compiler/index.ts";
 import { pointwise, pointwiseInRange } from "../broadcast.ts";
 import { type ElementType, elementNamed, elementType, float, int32, isNarrow } from "../elements.ts";
 import type { NodeView } from "../node-view.ts";
 import type { ImportRecord, Records } from "../record.ts";
 import { roundedToBytes } from "../rounding.ts";
-import { isNumbers, type Stored, type Tensor, tensor, type Value } from "../values.ts";
+import { elements, isNumbers, type Stored, type Tensor, tensor, type Value } from "../values.ts";
 import { convolve } from "./convolutions.ts";
 import { casted } from "./elementwise.ts";
 import { gatherAlong } from "./indexing.ts";
 import { matmul } from "./products.ts";
-import { reshapeTo } from "./shapes.ts";
+import { rangeOf } from "./ranges.ts";
+import { expandTo, reshapeTo } from "./shapes.ts";
 
 const { add, cast, div, max, min, mul, round, sub } = ops;
 export const wide = (x: Node): Node => (x.type.dtype === "f32" ? x : cast(x, "f32"));
 
-/** Reshapes a scale or zero point to broadcast with its tensor: per tensor, per channel or per block. */
-function beside(n: NodeView, given: Value, x: Value, axis: number, block: number): Value {
-  const rank = x.shape.length;
+/** Reshapes a scale or zero point to broadcast with its tensor: one for the tensor, one per channel, or of all dimensions. */
+function beside(n: NodeView, given: Value, shape: readonly Dim[], at: number | undefined, what = "scales"): Value {
   if (given.shape.length === 0 || (given.shape.length === 1 && given.shape[0] === 1)) return reshapeTo(n, given, []);
-  if (given.shape.length === 1 && block === 0) {
-    const at = n.dim(axis, rank);
-    if (given.shape[0] !== x.shape[at]) throw n.fail(`got ${given.shape[0]} scales for a dimension of ${x.shape[at]}`);
-    return reshapeTo(
-      n,
-      given,
-      x.shape.map((d, i) => (i === at ? d : 1)),
-    );
-  }
-  return given;
-}
-
-/** Splits a dimension into blocks: [.., n, ..] to [.., blocks, block, ..]. */
-function inBlocks(n: NodeView, value: Value, at: number, block: number): Value {
-  const blocks = divideDims(value.shape[at]!, block);
-  if (blocks === undefined) throw n.fail(`a dimension of ${value.shape[at]} is not divisible into blocks of ${block}`);
-  return reshapeTo(n, value, [...value.shape.slice(0, at), blocks, block, ...value.shape.slice(at + 1)]);
+  if (given.shape.length > 1) return given;
+  if (at === undefined) throw n.fail(`got ${given.shape[0]} ${what}; expected one`);
+  if (given.shape[0] !== shape[at]) throw n.fail(`got ${given.shape[0]} ${what} for a dimension of ${shape[at]}`);
+  return reshapeTo(
+    n,
+    given,
+    shape.map((d, i) => (i === at ? d : 1)),
+  );
 }
 
 interface Scaled {
@@ -48,26 +39,58 @@ interface Scaled {
 
 /** The operands of a (de)quantization, reshaped to broadcast. */
 function scaled(n: NodeView): Scaled {
-  const [x, scale] = [n.in(0), n.in(1)];
-  const [axis, block] = [n.int("axis", 1), n.int("block_size", 0)];
-  if (block > 0 && scale.shape.length === x.shape.length) {
-    const at = n.dim(axis, x.shape.length);
-    const one = (v: Value) => reshapeTo(n, v, [...v.shape.slice(0, at + 1), 1, ...v.shape.slice(at + 1)]);
-    const zero = n.inputs[2];
-    return {
-      x: inBlocks(n, x, at, block),
-      scale: one(scale),
-      zero: zero && one(zero),
-      back: (made) => reshapeTo(n, made, x.shape),
-    };
+  const [x, scale, zero] = [n.in(0), n.in(1), n.inputs[2]];
+  const block = n.int("block_size", 0);
+  if (block > 0 && elements(scale) !== 1) return scaledInBlocks(n, block);
+  const given = zero ? [scale, zero] : [scale];
+  const many = given.find((v) => elements(v) !== 1);
+  if (many && many.shape.length !== 1)
+    throw n.fail(`scales of [${many.shape.join(", ")}] without a block_size; expected one or a list`);
+  const at = many && n.dim(n.int("axis", 1), x.shape.length);
+  const one = (v: Value, what?: string) => beside(n, v, x.shape, at, what);
+  return { x, scale: one(scale), zero: zero && one(zero, "zero points"), back: (made) => made };
+}
+
+/**
+ * With equal blocks, splits the dimension [.., n, ..] into [.., blocks, block, ..]; where the last block is shorter,
+ * repeats the scales instead.
+ */
+function scaledInBlocks(n: NodeView, block: number): Scaled {
+  const [x, scale, zero] = [n.in(0), n.in(1), n.inputs[2]];
+  const at = n.dim(n.int("axis", 1), x.shape.length);
+  const size = x.shape[at]!;
+  const even = divideDims(size, block);
+  const blocks = even ?? (typeof size === "number" ? Math.ceil(size / block) : undefined);
+  if (blocks === undefined) throw n.fail(`a dimension of ${size} is not divisible into blocks of ${block}`);
+  for (const v of zero ? [scale, zero] : [scale]) requireBlocks(n, v.shape, x.shape, at, blocks);
+  if (even === undefined) {
+    const spread = (v: Value) => repeatedInBlocks(n, v, at, block, size as number);
+    return { x, scale: spread(scale), zero: zero && spread(zero), back: (made) => made };
   }
-  const zero = n.inputs[2];
+  const split = (v: Value, ...sizes: Dim[]) =>
+    reshapeTo(n, v, [...v.shape.slice(0, at), ...sizes, ...v.shape.slice(at + 1)]);
   return {
-    x,
-    scale: beside(n, scale, x, axis, block),
-    zero: zero && beside(n, zero, x, axis, block),
-    back: (made) => made,
+    x: split(x, even, block),
+    scale: split(scale, even, 1),
+    zero: zero && split(zero, even, 1),
+    back: (made) => reshapeTo(n, made, x.shape),
   };
+}
+
+function requireBlocks(n: NodeView, scales: readonly Dim[], shape: readonly Dim[], at: number, blocks: Dim): void {
+  const fits = scales.length === shape.length && scales.every((d, i) => d === (i === at ? blocks : shape[i]));
+  if (!fits)
+    throw n.fail(
+      `scales of [${scales.join(", ")}] do not match [${shape.join(", ")}] in blocks of ${n.int("block_size", 0)}`,
+    );
+}
+
+/** Repeats the scale of each block for its elements: [.., blocks, ..] to [.., size, ..]. */
+function repeatedInBlocks(n: NodeView, scales: Value, at: number, block: number, size: number): Value {
+  const [before, blocks, after] = [scales.shape.slice(0, at), scales.shape[at] as number, scales.shape.slice(at + 1)];
+  const apart = reshapeTo(n, scales, [...before, blocks, 1, ...after]);
+  const repeated = expandTo(n, apart, [...before, blocks, block, ...after]);
+  return rangeOf(n, reshapeTo(n, repeated, [...before, blocks * block, ...after]), at, 0, size);
 }
 
 function dequantize(n: NodeView): Value {
@@ -141,16 +164,14 @@ function scalePlaces(n: NodeView, shape: readonly number[], scales: readonly num
   const at = n.dim(n.int("axis", 1), shape.length);
   const below = shape.slice(at + 1).reduce((k, d) => k * d, 1);
   const size = shape[at]!;
-  if (scales.length === 1) {
-    if (scales[0] !== size) throw n.fail(`got ${scales[0]} scales for a dimension of ${size}`);
+  const block = n.int("block_size", 0);
+  if (block === 0) {
+    if (scales.length !== 1 || scales[0] !== size)
+      throw n.fail(`scales of [${scales.join(", ")}] for a dimension of ${size}`);
     return (i) => Math.floor(i / below) % size;
   }
-  const block = n.int("block_size", 0);
-  const blocks = scales[at]!;
-  const fits =
-    scales.length === shape.length &&
-    scales.every((d, i) => (i === at ? d === Math.ceil(size / block) : d === shape[i]));
-  if (!(block > 0) || !fits) throw n.fail(`scales of [${scales.join(", ")}] do not match [${shape.join(", ")}]`);
+  const blocks = Math.ceil(size / block);
+  requireBlocks(n, scales, shape, at, blocks);
   return (i) =>
     (Math.floor(i / (below * size)) * blocks + Math.floor((Math.floor(i / below) % size) / block)) * below +
     (i % below);
@@ -221,33 +242,33 @@ function centred(n: NodeView, i: number, zero: number, at: number): Value {
 
 const asInteger = (x: Tensor): Value => ({ ...x, type: int32, node: cast(x.node, "i32") });
 
-/** Requantizes an integer product computed in floats. */
+/** Requantizes an integer product computed in floats. The dimensions are those along which each operand's scales lie. */
 function requantized(
   n: NodeView,
   product: Tensor,
-  scales: readonly [number, number, number],
-  zero: number,
-  channel: number | undefined,
+  [left, right, result]: readonly [number, number, number],
+  along: { readonly left?: number; readonly right?: number },
 ): Value {
+  const zero = result + 1;
   const { type } = n.integersIn(zero);
-  const scale = (i: number): Value => {
-    const s = n.in(i);
-    if (s.shape.length === 1 && s.shape[0] !== 1 && channel !== undefined)
-      return reshapeTo(
-        n,
-        s,
-        product.shape.map((d, k) => (k === channel ? d : 1)),
-      );
-    return s.shape.length > 1 ? s : reshapeTo(n, s, []);
-  };
-  const [a, b, y] = scales.map(scale) as [Value, Value, Value];
-  const z = reshapeTo(n, n.in(zero), []);
+  const one = (i: number, at?: number, what?: string) => beside(n, n.in(i), product.shape, at, what);
   return pointwiseInRange(
     n,
-    [product, a, b, y, z],
+    [product, one(left, along.left), one(right, along.right), one(result), one(zero, undefined, "zero points")],
     ([p, sa, sb, sy, o]) => saturated(add(round(div(mul(p!, mul(wide(sa!), wide(sb!))), wide(sy!))), wide(o!)), type),
     type,
   );
+}
+
+/** QLinearMatMul: scales of the left operand may be per row, those of the right one per column. */
+function matmulOfIntegers(n: NodeView): Value {
+  const product = matmul(n, centred(n, 0, 2, -2), centred(n, 3, 5, -1));
+  const [isRow, isColumn] = [n.in(0).shape.length === 1, n.in(3).shape.length === 1];
+  const rank = product.shape.length;
+  return requantized(n, product, [1, 4, 6], {
+    ...(!isRow && { left: isColumn ? rank - 1 : rank - 2 }),
+    ...(!isColumn && { right: rank - 1 }),
+  });
 }
 
 /**
@@ -371,14 +392,12 @@ export const quantizedRecords: Records = {
   DynamicQuantizeLinear: { build: dynamicQuantize },
   MatMulInteger: { build: (n) => asInteger(matmul(n, centred(n, 0, 2, -2), centred(n, 1, 3, -1))) },
   ConvInteger: { build: (n) => asInteger(convolve(n, { x: centred(n, 0, 2, 1), weight: centred(n, 1, 3, 0) })) },
-  QLinearMatMul: {
-    build: (n) => requantized(n, matmul(n, centred(n, 0, 2, -2), centred(n, 3, 5, -1)), [1, 4, 6], 7, undefined),
-  },
+  QLinearMatMul: { build: matmulOfIntegers },
   QLinearConv: {
     build: (n) => {
       const bias = n.inputs[8] && pointwise(n, [n.inputs[8]], ([b]) => wide(b!), float);
       const made = convolve(n, { x: centred(n, 0, 2, 1), weight: centred(n, 3, 5, 0), bias });
-      return requantized(n, made, [1, 4, 6], 7, 1);
+      return requantized(n, made, [1, 4, 6], { right: 1 });
     },
   },
   "com.microsoft.MatMulNBits": { build: matmulNBits },
