@@ -9,11 +9,11 @@ import { inputName } from "../../../compiler/index.ts";
 const ort = createRequire(import.meta.url)("onnxruntime-node") as typeof Ort;
 
 /** The file of a graph, with onnxruntime's operators beside ONNX's. */
-export const fileOf = (graph: object): Uint8Array =>
+export const fileOf = (graph: object, opset = 17): Uint8Array =>
   encodeModel({
     irVersion: 8,
     opsetImport: [
-      { domain: "", version: 17 },
+      { domain: "", version: opset },
       { domain: "com.microsoft", version: 1 },
     ],
     graph: { name: "g", ...graph },

@@ -13,10 +13,11 @@ import { groupedQueryRecords } from "./grouped-query.ts";
 import { indexingRecords } from "./indexing.ts";
 import { lossRecords } from "./losses.ts";
 import { normRecords } from "./norms.ts";
+import { blocksRecord, packedRecords } from "./packed-blocks.ts";
 import { paddingRecords } from "./padding.ts";
 import { poolingRecords } from "./pooling.ts";
 import { productRecords } from "./products.ts";
-import { blocksRecord, quantizedRecords } from "./quantized.ts";
+import { quantizedRecords } from "./quantized.ts";
 import { quantizedForms } from "./quantized-forms.ts";
 import { rangeRecords } from "./ranges.ts";
 import { recurrentRecords } from "./recurrent.ts";
@@ -45,6 +46,7 @@ export const records: Records = {
   ...scatteringRecords,
   ...paddingRecords,
   ...quantizedRecords,
+  ...packedRecords,
   ...quantizedForms,
   ...resizeRecords,
   ...attentionRecords,
