@@ -132,8 +132,11 @@ function layers(n: NodeView, cell: Cell): readonly Value[] {
     throw n.fail(`hidden_size is ${n.int("hidden_size")}, but the weights are of ${hidden}`);
   const bias = n.inputs[3]?.shape;
   if (bias && bias.length !== 2) throw n.fail(`a bias of [${bias.join(", ")}] does not match the weights`);
-  if (names && names.length !== directions.length * cell.usual.length)
-    throw n.fail(`got ${names.length} activations; expected ${directions.length * cell.usual.length}`);
+  const expected = directions.length * cell.usual.length;
+  // The default of an RNN's activations has two also for one direction, and exporters write defaults.
+  const isDefault = cell.usual.length === 1 && names?.length === 2;
+  if (names && names.length !== expected && !isDefault)
+    throw n.fail(`got ${names.length} activations; expected ${expected}`);
   if (names?.includes("HardSigmoid")) requireDefaults(n);
   const made = directions.map((isReverse, d) => {
     const own = names?.slice(d * cell.usual.length, (d + 1) * cell.usual.length) ?? cell.usual;
