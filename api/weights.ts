@@ -7,6 +7,7 @@ import {
   memoryFileSystem,
   openSafetensors,
   openWeights,
+  ownLayoutMark,
   type ParameterSource,
   readBytes,
   type StoredTensor,
@@ -69,16 +70,23 @@ function listed(tensors: ReadonlyMap<string, HostTensor>): TensorToWrite[] {
 export async function save(path: string, tensors: ReadonlyMap<string, HostTensor>): Promise<void> {
   if (typeof path !== "string" || path === "")
     throw new UsageError(`tensors are saved to a file path, got ${path === "" ? '""' : kindOfValue(path)}`);
-  await writeSafetensors(path, listed(tensors));
+  await writeSafetensors(path, listed(tensors), { metadata: markOf(tensors) });
 }
 
 /** The bytes of the file that `save` writes, for a download. */
 export const safetensorsBytes = async (tensors: ReadonlyMap<string, HostTensor>): Promise<Uint8Array> =>
-  await fileBytes(listed(tensors));
+  await fileBytes(listed(tensors), markOf(tensors));
 
-async function fileBytes(tensors: readonly TensorToWrite[]): Promise<Uint8Array> {
+/** Tensors of a model have its axes; those that `load` read from a file have the order of that file. */
+const markOf = (tensors: ReadonlyMap<string, HostTensor>): Readonly<Record<string, string>> =>
+  [...tensors.values()].some(({ axes }) => axes.some(({ name }) => /^d\d+$/.test(name))) ? {} : ownLayoutMark;
+
+async function fileBytes(
+  tensors: readonly TensorToWrite[],
+  metadata: Readonly<Record<string, string>>,
+): Promise<Uint8Array> {
   const fs = memoryFileSystem();
-  await writeSafetensors("/file", tensors, { fs });
+  await writeSafetensors("/file", tensors, { fs, metadata });
   return await readBytes(fs, "/file", Number.MAX_SAFE_INTEGER);
 }
 
@@ -102,7 +110,7 @@ export async function parameterBytes(parameters: OpenParameters, graph: Graph): 
     };
     return { name: inputName(node), dtype: storedAs[dtype], shape: axes.map((a) => a.size as number), data };
   });
-  return await fileBytes(tensors);
+  return await fileBytes(tensors, ownLayoutMark);
 }
 
 /**

@@ -32,7 +32,7 @@ export interface WeightedLoss {
   /** The name under which its unweighted value is reported. */
   readonly name: string;
   readonly loss: Tensor<never>;
-  /** Default 1. A loss of weight 0 is reported but not minimized. */
+  /** Default 1. A loss of weight 0 is reported but not minimized; parameters that only it depends on are frozen. */
   readonly weight?: number;
 }
 

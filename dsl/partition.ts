@@ -1,4 +1,4 @@
-/** Which parameters of a loss a stage trains, and which are frozen. */
+/** Which parameters of a stage are trained, and which are frozen. */
 import {
   coreOf,
   inputName,
@@ -16,11 +16,18 @@ import { chosenBy, unmatched } from "./path-patterns.ts";
 import type { Stage } from "./stage.ts";
 
 /**
- * Splits parameters into trained and frozen ones. Trained ones are grouped by their optimizer settings, so that
- * per-element settings are few contiguous runs.
+ * Splits the parameters of a step's results, of which the loss is the first, into trained and frozen ones. Parameters
+ * that only other results depend on, such as metrics and losses of weight 0, have no gradient and are frozen. Trained
+ * ones are grouped by their optimizer settings, so that per-element settings are few contiguous runs.
  */
-export function partition(stage: Stage, loss: Node, adapters: readonly Adapter[]): { trained: Node[]; frozen: Node[] } {
-  const all = topological([loss]).filter(isParameter);
+export function partition(
+  stage: Stage,
+  results: readonly [Node, ...Node[]],
+  adapters: readonly Adapter[],
+): { trained: Node[]; frozen: Node[] } {
+  const [loss] = results;
+  const all = topological(results).filter(isParameter);
+  const minimized = topological([loss]).filter(isParameter);
   const updates = new Set(adapters.flatMap(({ down, up }) => [down, up]));
   const adapted = new Set(adapters.map(({ weight }) => weight));
   const patterns = stage.trainable ?? (stage.lora ? [] : ["**"]);
@@ -29,12 +36,12 @@ export function partition(stage: Stage, loss: Node, adapters: readonly Adapter[]
   if (wrongPattern !== undefined) throw new UsageError(`stage "${stage.name}": ${wrongPattern}`);
   const isChosen = chosenBy(patterns);
   const isLearned = (name: string) => updates.has(name) || (isChosen(name) && !adapted.has(name));
-  const trained = all.filter((n) => !isBuffer(n) && isLearned(inputName(n)));
+  const trained = minimized.filter((n) => !isBuffer(n) && isLearned(inputName(n)));
   if (trained.length === 0) {
     const why =
-      all.length === 0
+      minimized.length === 0
         ? "its loss uses no parameter"
-        : `${patterns.join(", ") || "an empty list"} selects no parameter`;
+        : `${patterns.join(", ") || "an empty list"} selects no parameter that its loss depends on`;
     throw new UsageError(`stage "${stage.name}" trains nothing: ${why}`);
   }
   const wrong = trained.find((n) => n.type.dtype !== "f32");

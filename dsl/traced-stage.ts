@@ -38,9 +38,9 @@ export function traceStage(stage: Stage): TracedStage {
     ...(asked && { adapters: asked }),
   });
   const { loss, metrics = {}, updates = [], weight, apart } = totalLoss(stage.name, stage.loss(root));
-  const results = [loss, ...Object.values(metrics), ...updates.map((u) => u.next)];
+  const results: [Node, ...Node[]] = [loss, ...Object.values(metrics), ...updates.map((u) => u.next)];
   const adapters = asked?.made(stage.name, results) ?? [];
-  const { trained, frozen } = partition(stage, loss, adapters);
+  const { trained, frozen } = partition(stage, results, adapters);
   const stored = withFrozen([...results, ...(weight ? [weight] : [])], frozen, frozenDtype(stage));
   const names = ["loss", ...Object.keys(metrics)];
   const kept = stored.roots.slice(names.length);

@@ -118,6 +118,7 @@ export {
   type TensorMatch,
 } from "./safetensors/match.ts";
 export { writeModelFolder } from "./safetensors/model-folder.ts";
+export { ownLayoutMark } from "./safetensors/own-layout.ts";
 export {
   openSafetensors,
   type ReadOptions,

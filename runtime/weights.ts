@@ -20,6 +20,7 @@ import type { FileSystem } from "./file-system.ts";
 import { NotFinite } from "./safetensors/finite.ts";
 import type { StoredTensor as TensorOfFile } from "./safetensors/header.ts";
 import { describeMatch, matchTensors, requireMatch } from "./safetensors/match.ts";
+import { isMarkedOwn } from "./safetensors/own-layout.ts";
 import { describeStored, openSafetensors, type SafetensorsReader } from "./safetensors/reader.ts";
 import { isReadableAs } from "./safetensors/stored-dtype.ts";
 import type { TensorToWrite } from "./safetensors/writer.ts";
@@ -56,7 +57,8 @@ export interface OpenWeightsOptions {
 
 /**
  * Opens a file, an index or a folder as the weights of a graph. Tensors are found by the parameters' own names and
- * shapes, or by whichever of the layouts matches more of them. Throws FileError listing all missing and mis-shaped
+ * shapes, or by one of the layouts, whichever matches more of them; if they match as many, by the layout, unless heddle
+ * marked the file as its own. Throws FileError listing all missing and mis-shaped
  * tensors, or all that are not floats; unused tensors are listed in `report`. Reading a tensor throws FileError when a
  * value is NaN or infinite.
  */
@@ -68,7 +70,7 @@ export async function openWeights(
 ): Promise<Weights> {
   const reader = await openSafetensors(path, options);
   try {
-    const { layout, match: whole } = bestLayout([ownLayout(graph), ...layouts], reader);
+    const { layout, match: whole } = bestLayout(ownLayout(graph), layouts, reader);
     const absent = absentParameters(layout, whole.missing, options.optional);
     const match = { ...whole, missing: withoutHolders(whole.missing, layout, absent) };
     requireMatch(path, match, { allowUnexpected: true });
@@ -107,10 +109,22 @@ export async function openWeights(
   }
 }
 
-/** The layout that matches the most tensors; ties go to the first. */
-function bestLayout(layouts: readonly (readonly CheckpointPlace[])[], reader: SafetensorsReader) {
-  const found = layouts.map((layout) => ({ layout, match: matchTensors(tensorsOf(layout), reader) }));
-  return found.reduce((best, other) => (other.match.matched.length > best.match.matched.length ? other : best));
+/**
+ * The layout that matches the most tensors. If that is as many for the model's own and a published one, the file is
+ * read as published unless it is marked; further ties go to the first.
+ */
+function bestLayout(
+  own: readonly CheckpointPlace[],
+  published: readonly (readonly CheckpointPlace[])[],
+  reader: SafetensorsReader,
+) {
+  const matched = (layout: readonly CheckpointPlace[]) => ({ layout, match: matchTensors(tensorsOf(layout), reader) });
+  const isMarked = isMarkedOwn(reader);
+  return published.map(matched).reduce((best, other) => {
+    const more = other.match.matched.length - best.match.matched.length;
+    const isTied = more === 0 && best.layout === own && other.match.matched.length > 0;
+    return more > 0 || (isTied && !isMarked) ? other : best;
+  }, matched(own));
 }
 
 /** The optional parameters that lie, in whole or in part, in missing tensors. */

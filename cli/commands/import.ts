@@ -4,6 +4,7 @@ import { graphSymbols, inputName, isFeed, isParameter, nodesOf, printGraph, prin
 import {
   escapeControls,
   ownLayout,
+  ownLayoutMark,
   tensorsInLayout,
   writeFileAtomically,
   writeSafetensors,
@@ -27,7 +28,9 @@ export async function importCommand(source: string, args: ImportArguments): Prom
   const layout = ownLayout(graph);
   await inOutputFolder(args.out, async () => {
     const weights = join(args.out, "model.safetensors");
-    await writeSafetensors(weights, tensorsInLayout(layout, importedWeights(source, parameters)));
+    await writeSafetensors(weights, tensorsInLayout(layout, importedWeights(source, parameters)), {
+      metadata: ownLayoutMark,
+    });
     // The graph is written last: a folder with one is complete.
     await writeFileAtomically(join(args.out, "model.graph"), printGraph(graph));
   });

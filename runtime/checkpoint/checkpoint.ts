@@ -7,6 +7,7 @@ import { UsageError } from "../../compiler/index.ts";
 import { explainingFaults, fileError } from "../file-errors.ts";
 import type { FileSystem } from "../file-system.ts";
 import { type ByteSink, infoOf, type WriteOptions, writeAtomically, writeFileAtomically } from "../files.ts";
+import { ownLayoutMark } from "../safetensors/own-layout.ts";
 import { openSafetensors, type SafetensorsReader } from "../safetensors/reader.ts";
 import { type Fingerprint, fingerprinting, prepareSafetensors, type TensorToWrite } from "../safetensors/writer.ts";
 import {
@@ -173,7 +174,7 @@ async function writeGroups(
   for (const [group, tensors] of Object.entries(groups)) {
     const path = join(partial, groupFile(group));
     const fingerprint = { bytes: 0, crc32: 0 };
-    const send = prepareSafetensors(path, tensors);
+    const send = prepareSafetensors(path, tensors, ownLayoutMark);
     await writeAtomically(path, (sink: ByteSink) => send(fingerprinting(sink, fingerprint)), options);
     files[groupFile(group)] = fingerprint;
   }

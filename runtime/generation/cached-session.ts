@@ -55,6 +55,8 @@ export interface CacheOptions {
 export interface CachedSession extends Required<DecodeSession> {
   /** Occupied slots, including holes left by rows of different lengths. */
   readonly length: number;
+  /** The most tokens of a text; infinite where none was given. */
+  readonly limit: number;
   /**
    * Starts all texts with a separate graph over the decoder's parameters, with outputs `logits` and `present.N`: one
    * that also reads images, say. The cache is cleared first. `position_ids` and `attention_mask` are supplied when the
@@ -94,7 +96,7 @@ class Cached implements CachedSession {
   readonly vocabulary: number;
   private readonly model: DeviceModel;
   private readonly graph: Graph;
-  private readonly limit: number;
+  readonly limit: number;
   private readonly places: CachePlaces;
   private readonly sources: SourcePlaces;
   private isWritten = false;

@@ -58,10 +58,13 @@ export function conversation(session: CachedSession, options: ConversationOption
     const scores = isFirst ? await begin(ids) : await session.step([[...unread, ...ids]]);
     held = [...held, ...ids];
     const stream = textStream(tokenizer, stops, onText ? { onText } : {});
+    // An answer ends where the context does.
+    const room = Math.max(1, how.minNewTokens ?? 0, session.limit - session.length);
+    const maxNewTokens = Math.min(how.maxNewTokens, room);
     const [made] = await generate(
       session,
       { scores, held: [held] },
-      { ...how, eos: stops, onToken: (_, token) => stream.add(token) },
+      { ...how, maxNewTokens, eos: stops, onToken: (_, token) => stream.add(token) },
     );
     const hasEnd = made!.ended === "eos"; // which the next turn writes, where the template has one
     held = [...held, ...(hasEnd ? made!.tokens.slice(0, -1) : made!.tokens)];

@@ -4,6 +4,7 @@ import { type HostData, type HostTensor, InternalError, UsageError } from "../..
 import { fileError, quoted } from "../file-errors.ts";
 import { type ByteSink, type WriteOptions, writeAtomically } from "../files.ts";
 import { byteLengthOf, formatHeader, isTensorName, lengthBytes, longestHeader, type TensorLayout } from "./header.ts";
+import { ownLayoutMark } from "./own-layout.ts";
 import {
   encode,
   isStoredDType,
@@ -62,11 +63,11 @@ export function prepareSafetensors(
 }
 
 /**
- * The layout of the file that `prepareSafetensors` writes for these tensors: its header, each tensor's offset, and the
+ * The layout of a checkpoint's file that `prepareSafetensors` writes for these tensors: its header, each tensor's offset, and the
  * total length.
  */
 export function placeSafetensors(path: string, tensors: readonly TensorLayout[]) {
-  const { header, ordered } = laidOut(path, tensors, {});
+  const { header, ordered } = laidOut(path, tensors, ownLayoutMark);
   const offsets = new Map<string, number>();
   let bytes = header.length;
   for (const tensor of ordered) {

@@ -7,6 +7,7 @@ import { quoted } from "../file-errors.ts";
 import { collapseNames } from "../name-patterns.ts";
 import { goOn } from "../resume-hints.ts";
 import { describeShape } from "../safetensors/header.ts";
+import { isMarkedOwn } from "../safetensors/own-layout.ts";
 import { openSafetensors, type SafetensorsReader } from "../safetensors/reader.ts";
 import { ownLayout, permute, requireFinite } from "../weights.ts";
 
@@ -74,8 +75,10 @@ export async function inheritWeights(
     const found = new Map<string, Found>();
     const [misshaped, changed]: [string[], string[]] = [[], []];
     for (const reader of readers) {
+      const isOwn = isOwnLayout(reader, [...places.values()]);
       for (const node of parameters.filter((n) => !found.has(inputName(n)))) {
-        const result = findIn(reader, node, places.get(inputName(node))!, family);
+        const ways = places.get(inputName(node))!;
+        const result = findIn(reader, node, ways, isOwn, family);
         if (!result) continue;
         if ("wrong" in result) misshaped.push(result.wrong);
         else found.set(inputName(node), result.found);
@@ -107,7 +110,7 @@ export async function inheritWeights(
 /** One way to store a parameter: all tensors that together hold it. */
 type Lying = readonly CheckpointPlace[];
 
-/** All candidate places of every parameter, its own name first. */
+/** All candidate places of every parameter, that of its own name and axis order first. */
 function placesOf(parameters: readonly Node[], family: CheckpointFamily | undefined): Map<string, Lying[]> {
   const places = new Map<string, Lying[]>();
   const own = ownLayout({ inputs: parameters }).map((place) => [place]);
@@ -146,6 +149,21 @@ function requireKin(readers: readonly SafetensorsReader[], places: ReadonlyMap<s
   );
 }
 
+/**
+ * Whether a source's parameters lie by their own names and axis order, where their shapes would also fit the family's
+ * places: it is marked so, or more of the parameters that the family knows fit that way.
+ */
+function isOwnLayout(reader: SafetensorsReader, all: readonly (readonly Lying[])[]): boolean {
+  if (isMarkedOwn(reader)) return true;
+  const known = all.filter((ways) => ways.length > 1);
+  const own = known.filter(([first]) => fitsIn(reader, first!)).length;
+  const family = known.filter(([, ...others]) => others.some((places) => fitsIn(reader, places))).length;
+  return own > family;
+}
+
+const fitsIn = (reader: SafetensorsReader, places: Lying): boolean =>
+  places.every(({ name, shape }) => reader.tensors.has(name) && isSame(shape, reader.tensor(name).shape));
+
 type Result = { readonly found: Found; readonly note?: string } | { readonly wrong: string } | undefined;
 
 /**
@@ -156,12 +174,14 @@ function findIn(
   reader: SafetensorsReader,
   node: Node,
   ways: readonly Lying[],
+  isOwn: boolean,
   family: CheckpointFamily | undefined,
 ): Result {
   const axes = node.type.axes as readonly SizedAxis[];
   const there = ways.filter((places) => places.every(({ name }) => reader.tensors.has(name)));
   const misfit = (places: Lying) => places.find(({ name, shape }) => !isSame(shape, reader.tensor(name).shape));
-  const fits = there.find((places) => !misfit(places));
+  const fitting = there.filter((places) => !misfit(places));
+  const fits = (isOwn ? undefined : fitting.find((places) => places !== ways[0])) ?? fitting[0];
   if (fits) return { found: { reader, places: fits, axes } };
   const places = there[0];
   if (!places) return undefined;

@@ -11,6 +11,7 @@ import { oneRank, type Ranks } from "../collectives/index.ts";
 import { formatBytes } from "../file-errors.ts";
 import type { Progress } from "../host/host.ts";
 import { openMetricsLog } from "../metrics-log.ts";
+import { ownLayoutMark } from "../safetensors/own-layout.ts";
 import { tensorToWrite, writeSafetensors } from "../safetensors/writer.ts";
 import type { DividedState } from "../sharding/part-runs.ts";
 import type { WeightParts } from "../sharding/weight-parts.ts";
@@ -136,6 +137,7 @@ async function runToEnd({ session, beginning, weights: parts, together }: Run): 
     await writeSafetensors(
       weightsFile,
       [...weights].map(([n, t]) => tensorToWrite(n, t)),
+      { metadata: ownLayoutMark },
     );
   return {
     ...{ steps, seconds, stopped, weights, weightsFile, lost },

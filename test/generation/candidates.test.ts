@@ -69,6 +69,7 @@ const plain = (session: CachedSession) =>
     rows: session.rows,
     vocabulary: session.vocabulary,
     length: 0,
+    limit: Number.POSITIVE_INFINITY,
     begin: (...a) => session.begin(...a),
     encode: (...a) => session.encode(...a),
     clear: () => session.clear(),

@@ -77,10 +77,18 @@ it("a penalty of a chat counts the questions and answers so far", async () => {
   const id = (letter: string) => byteTokenizer.encode(letter, 3)[1]!;
   const scores = new Float32Array(259).fill(-9);
   [scores[id("a")], scores[id("b")], scores[id("c")]] = [1, 0.9, 0.8];
-  const session = { rows: 1, vocabulary: 259, step: async () => scores } as unknown as CachedSession;
+  const session = {
+    rows: 1,
+    vocabulary: 259,
+    length: 3,
+    limit: 64,
+    step: async () => scores,
+  } as unknown as CachedSession;
   const template = { system: "", before: "", after: "", end: [], begin: [], stops: [], name: "bare", limit: 64 };
   const talk = conversation(session, { template, tokenizer: byteTokenizer });
   const how = { strategy: { kind: "greedy" }, rules: { repetitionPenalty: 2 }, maxNewTokens: 1 } as const;
   expect((await talk.ask("a", how)).text).toBe("b"); // the question has an a
   expect((await talk.ask("x", how)).text).toBe("c"); // and the first answer a b
+  const long = await talk.ask("y", { strategy: { kind: "greedy" }, maxNewTokens: 99 });
+  expect([long.tokens.length, long.ended]).toEqual([61, "length"]); // the context has 64 tokens, of which 3 are read
 });

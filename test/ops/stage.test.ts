@@ -111,6 +111,22 @@ describe("several losses", () => {
     expect(got.gradient_norm).toBeCloseTo(slope * Math.SQRT2, 12);
   });
 
+  it("freezes parameters that only a metric or a loss of weight 0 depends on", () => {
+    const of = (name: string) => (p: Params) => p.parameter(name, [width], constantInit(1));
+    const [main, unweighted, watched] = [of("main"), of("unweighted"), of("watched")];
+    const square = (w: Tensor<"width">) => sum(mul(w, w), width);
+    const loss = (p: Params): LossResult => ({
+      losses: [
+        { name: "a", loss: square(main(p)) },
+        { name: "b", loss: square(unweighted(p)), weight: 0 },
+      ],
+      metrics: { size: square(watched(p)) },
+    });
+    const { trained, frozen } = stepOf({ loss, trainable: ["main", "unweighted"] });
+    expect([trained.map(inputName), frozen.map(inputName)]).toEqual([["main"], ["unweighted", "watched"]]);
+    expect(() => stepOf({ loss, trainable: ["unweighted"] })).toThrow("selects no parameter that its loss depends on");
+  });
+
   it.each([
     [[Number.NaN, 1], {}, 'stage "s": the weight of the loss "squares" must be a finite number, got the number NaN'],
     [[0, 0], {}, "all losses have the weight 0: there is nothing to minimize"],

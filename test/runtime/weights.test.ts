@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, expect, it } from "vitest";
+import { afterAll, describe, expect, it } from "vitest";
 import { type HostTensor, hostTensor, inputName, makeGraph, type SizedAxis, zeros } from "../../compiler/index.ts";
 import {
   type AnyTensor,
@@ -10,14 +10,18 @@ import {
   axis,
   checkpointLayout,
   knownPlaces,
+  normal,
   type Params,
   rootParams,
+  same,
   trace,
 } from "../../dsl/index.ts";
 import { contrastiveRules, internvlC } from "../../models/index.ts";
 import {
+  inheritWeights,
   initialValue,
   openWeights,
+  ownLayoutMark,
   permute,
   tensorsInLayout,
   tensorToWrite,
@@ -74,6 +78,32 @@ it("compares with the layout that more of the file is in", async () => {
   await expect(opening).rejects.toThrow(
     `${weights.size - 1} tensors match, 1 missing, 0 with another shape, 0 unexpected`,
   );
+});
+
+describe("a kernel whose shape is the same in both layouts", () => {
+  const to = axis("to", 2);
+  const [row, column, channel] = [axis("kernel_row", 3), axis("kernel_column", 3), axis("channel", 3)];
+  const parameter = rootParams().scope("stem").parameter("weight", [to, row, column, channel], normal(1));
+  const kernel = makeGraph("kernel", [{ name: "out", node: parameter }]);
+  const lying = checkpointLayout(kernel, [same("stem.weight", "to channel kernel_row kernel_column")]);
+  const value = new Map([["stem.weight", initialValue(parameter, 3)]]);
+  const family = { places: () => [lying] };
+  const inherited = async (file: string) => {
+    const { initial, dispose } = await inheritWeights([parameter], [file], family);
+    const tensor = await initial("stem.weight");
+    await dispose();
+    return tensor;
+  };
+
+  it.each([
+    ["published", tensorsInLayout(lying, memoryWeights(value)), {}],
+    ["own", [...value].map(([name, tensor]) => tensorToWrite(name, tensor)), ownLayoutMark],
+  ])("is read as %s, which the file's mark decides", async (name, tensors, metadata) => {
+    const file = join(folder, `kernel-${name}.safetensors`);
+    await writeSafetensors(file, tensors, { metadata });
+    expect(await readAllWeights(file, kernel, [lying])).toEqual(value);
+    expect(await inherited(file)).toEqual(value.get("stem.weight"));
+  });
 });
 
 it("names every tensor that holds no floats, before any is read", async () => {
