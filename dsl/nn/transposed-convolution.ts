@@ -52,8 +52,7 @@ const isTiling = ({ kernel, stride, dilation, padding, outputPadding }: Laid): b
  * A transposed convolution: torch.nn.ConvTranspose2d. x [..., from, row, column] -> [..., row, column, to], whose rows
  * are (row − 1) · stride − 2 · padding + dilation · (kernel − 1) + outputPadding + 1. Parameters `weight` [to,
  * kernel_row, kernel_column, from] and `bias` [to]; with groups, and with one name for `from` and `to`, as those of
- * `convolution`. Throws UsageError for an
- * unknown option, and if nothing is left of a side.
+ * `convolution`. Throws UsageError for an unknown option, and if nothing is left of a side.
  */
 export function transposedConvolution<A extends string, F extends A, T extends string>(
   p: Params,
