@@ -14,10 +14,9 @@ export interface LinearOptions {
 }
 
 /**
- * Keeps the activations' variance at any width: std 1/sqrt(fan-in), LeCun et al. 1998, section 4.6. At the widths of
- * the published models this is close to the customary 0.02.
+ * The usual initial distribution of a weight. It keeps the activations' variance at any width: std 1/sqrt(fan-in),
+ * LeCun et al. 1998, section 4.6. At the widths of the published models this is close to the customary 0.02.
  */
-/** The initial distribution of weights that are not told one. */
 export const fanIn = (from: readonly Axis[]): Distribution => truncatedNormal(widthOf(from) ** -0.5);
 
 const widthOf = (axes: readonly Axis[]): number => axes.reduce((n, a) => n * (a.size as number), 1);

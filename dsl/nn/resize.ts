@@ -25,7 +25,10 @@ import {
 import { axisOf } from "./axes.ts";
 import type { FeatureMap } from "./convolution.ts";
 
-/** How a side is resized: `bilinear`, `alignedBilinear`, `bicubic`, `antialiasedBicubic`, `adaptiveAverage`, or a function of two sizes. */
+/**
+ * How a side is resized: `bilinear`, `alignedBilinear`, `bicubic`, `antialiasedBicubic`, `adaptiveAverage`, or a
+ * function of two sizes.
+ */
 export interface ResizeWeights {
   /** Row-major [to, from]: the weight of each input sample in each output sample. */
   (from: number, to: number): number[];
@@ -41,8 +44,8 @@ type Coefficients = readonly [number, number, ...number[]];
 
 /**
  * x [..., row, column] -> [..., rows, columns]. With `bilinear` and `bicubic` as torch.nn.functional.interpolate with
- * align_corners = false, with `alignedBilinear` as with align_corners = true, with `adaptiveAverage` as torch.nn.AdaptiveAvgPool2d. With `bilinear` and `bicubic` the sizes
- * of x, and those that it gets, may be symbolic.
+ * align_corners = false, with `alignedBilinear` as with align_corners = true, with `adaptiveAverage` as
+ * torch.nn.AdaptiveAvgPool2d. With `bilinear` and `bicubic` the sizes of x, and those that it gets, may be symbolic.
  */
 export function resize<A extends string>(
   x: FeatureMap<A>,

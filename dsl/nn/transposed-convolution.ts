@@ -1,5 +1,5 @@
 /** Transposed convolutions, which enlarge feature maps by learned kernels. */
-import { addDims, type Dim, mulDims, UsageError, zeros } from "../../compiler/index.ts";
+import { addDims, type Dim, divideDims, mulDims, UsageError, zeros } from "../../compiler/index.ts";
 import { type Axis, axis } from "../axis.ts";
 import { checkOptions } from "../options.ts";
 import type { Params } from "../params.ts";
@@ -52,8 +52,7 @@ const isTiling = ({ kernel, stride, dilation, padding, outputPadding }: Laid): b
  * A transposed convolution: torch.nn.ConvTranspose2d. x [..., from, row, column] -> [..., row, column, to], whose rows
  * are (row − 1) · stride − 2 · padding + dilation · (kernel − 1) + outputPadding + 1. Parameters `weight` [to,
  * kernel_row, kernel_column, from] and `bias` [to]; with groups, and with one name for `from` and `to`, as those of
- * `convolution`. Throws UsageError for an
- * unknown option, and if nothing is left of a side.
+ * `convolution`. Throws UsageError for an unknown option, and if nothing is left of a side.
  */
 export function transposedConvolution<A extends string, F extends A, T extends string>(
   p: Params,
@@ -72,8 +71,13 @@ export function transposedConvolution<A extends string, F extends A, T extends s
     windows = enlarged(windows, name, kernel, laid[name]);
     return kernel;
   });
-  return typed(productOfWindows(p, windows, kernels, from, to, { ...options, init: options.init ?? fanIn([from]) }));
+  const init = options.init ?? fanIn([channelsRead(from, options)]);
+  return typed(productOfWindows(p, windows, kernels, from, to, { ...options, init }));
 }
+
+/** The channels that one of the result reads: those of its group. An uneven division is refused where the weight is made. */
+const channelsRead = (from: Axis, { groups = 1 }: TransposedConvolutionOptions): Axis =>
+  axis(from.name, divideDims(from.size, groups) ?? from.size);
 
 /** What each pixel of the result reads of x along a side: [..., side] -> [..., side, kernel] */
 function enlarged(x: AnyTensor, name: string, kernel: Axis, laid: Laid): AnyTensor {

@@ -157,6 +157,7 @@ const shardedState = (
   sums: Accumulation["sums"],
   given: readonly GivenGradient[],
 ): Pick<SharedState, "shard"> => (shards ? { shard: shards.state(sums, given) } : {});
+
 const outputsOf = (given: readonly GivenGradient[]) => given.map((g) => [g.output, g.node] as const);
 
 /** A graph that outputs metrics and updates states. Throws UsageError if two outputs have the same name. */

@@ -71,9 +71,13 @@ let options: RunOptions;
 let device: Device | undefined;
 let emoji: Promise<Emoji> | undefined;
 let files: Promise<FileSystem> | undefined;
+let loading: Promise<void> = Promise.resolve();
 let model: Model | undefined;
+/** Identifies the model's source. */
 let key = "";
 let weighted: Weighted | undefined;
+/** Counts what decides which weights are used: an earlier run that was found before, but read later, does not. */
+let turn = 0;
 /** Whether the current weights are initial ones. */
 let isUntrained = true;
 let gallery: { readonly filled: Promise<Gallery>; readonly of: Weighted; readonly dispose: () => void } | undefined;
@@ -94,20 +98,23 @@ const service = {
     const { picture: _, ids: __, tokenizer: ___, ...about } = await theEmoji();
     return about;
   },
-  /** Loads a model, with initial weights. */
-  load: async (code: Code): Promise<void> => {
-    model = await loadModel(code);
-    key = await digest(code.source);
-    take(undefined);
-  },
-  /** An earlier run of the model with these settings, if any; its weights become the current ones. */
+  /** Loads a model, with initial weights. One after the other, so that the one asked for last stays. */
+  load: (code: Code): Promise<void> => (loading = loading.catch(() => {}).then(() => replaceModel(code))),
+  /**
+   * An earlier run of the model with these settings, if any; its weights become the current ones, if nothing else was
+   * asked for since.
+   */
   resume: async (settings: RunSettings): Promise<Pick<Left, "step" | "points"> | undefined> => {
-    const left = await leftBy(await planOf(settings), await theFiles());
-    takeTrained(model!, await left?.weights());
+    const own = ++turn;
+    const plan = await planOf(settings);
+    const left = await leftBy(plan, await theFiles());
+    const weights = await left?.weights();
+    if (own === turn) takeTrained(plan.model, weights);
     return left && { step: left.step, points: left.points };
   },
   /** Trains from the newest checkpoint until the last step or a pause. Returns whether it finished. */
   train: async (settings: RunSettings): Promise<boolean> => {
+    turn += 1;
     stop = new AbortController();
     return await trainOn(await planOf(settings), settings);
   },
@@ -136,6 +143,7 @@ const service = {
   },
   /** Uses a file's weights until others are trained; returns the number of tensors. Throws as `readOpened`. */
   openFile: async (file: File): Promise<number> => {
+    turn += 1;
     const opened = await readOpened(file, model!, await theEmoji());
     take(opened);
     return opened.weights.size;
@@ -172,9 +180,16 @@ async function keptFiles(): Promise<FileSystem> {
 const adapterName = ({ vendor, architecture, description }: WebgpuBackend["gpu"]["adapter"]): string =>
   description !== "" && description !== vendor ? description : [vendor, architecture].filter((t) => t !== "").join(" ");
 
+async function replaceModel(code: Code): Promise<void> {
+  // Together, since a run is found by both.
+  [model, key] = [await loadModel(code), await digest(code.source)];
+  take(undefined);
+}
+
 async function planOf(settings: RunSettings): Promise<Plan> {
+  const of = model!; // a model that is loaded meanwhile has another key
   const name = await digest(`${key} ${JSON.stringify(settings)} ${options.emoji ?? "all"}`);
-  return { model: model!, ...settings, folder: `${runs}/${name}` };
+  return { model: of, ...settings, folder: `${runs}/${name}` };
 }
 
 /** Continues after a lost device; gives up when it is lost again without any progress. */

@@ -20,17 +20,24 @@ export interface ModelWorker {
 
 export function modelWorker({ call }: Client<RunService>): ModelWorker {
   let shown: ShownModel | undefined;
-  let loaded: Code | undefined;
+  let loaded: { readonly code: Code; readonly done: Promise<void> } | undefined;
+  /** Loads a model once, however many wait for it; one that failed is loaded again. */
+  const load = async (code: Code): Promise<void> => {
+    if (loaded?.code !== code) loaded = { code, done: call.load(code) };
+    const own = loaded;
+    try {
+      await own.done;
+    } catch (error) {
+      if (loaded === own) loaded = undefined;
+      throw error;
+    }
+  };
   return {
     shown: () => shown,
     show: (next) => void (shown = next),
     ready: async () => {
       if (!shown) throw new Error("the model does not compile yet");
-      const { code } = shown;
-      if (loaded !== code) {
-        await call.load(code);
-        loaded = code;
-      }
+      await load(shown.code);
       return call;
     },
     reset: async () => {

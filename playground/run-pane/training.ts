@@ -29,21 +29,24 @@ export interface Training {
 }
 
 interface State extends TrainingOptions {
-  isTraining: boolean;
+  /** What is in progress: a run, or the removal of all runs. */
+  work: "training" | "removing" | undefined;
+  /** Searches for earlier runs so far: only the newest is shown. */
+  looks: number;
 }
 
 /** The source of a run that was in progress when the page was left. */
 const wasTraining = remembered<string>("training", "");
 
 export function training(options: TrainingOptions): Training {
-  const state: State = { ...options, isTraining: false };
+  const state: State = { ...options, work: undefined, looks: 0 };
   const fail = ({ message }: Error) => options.view.notice(sentences(message), "bad");
   return {
     start: () => void start(state).catch(fail),
     reset: () => void reset(state).catch(fail),
     look: () => void look(state).catch(fail),
     modelChanged: (isFirst) => {
-      if (state.isTraining)
+      if (state.work === "training")
         options.view.notice("The model has changed since this run started. Pause it to train the new one.");
       else void offer(state, isFirst).catch(fail);
     },
@@ -55,8 +58,8 @@ async function start(state: State): Promise<void> {
   const { worker, view } = state;
   const settings = view.settings();
   const begun = worker.shown();
-  if (!settings || !begun || state.isTraining) return;
-  state.isTraining = true;
+  if (!settings || !begun || state.work) return;
+  state.work = "training";
   view.state("compiling");
   view.notice("");
   wasTraining.set(begun.code.source);
@@ -66,7 +69,7 @@ async function start(state: State): Promise<void> {
     view.notice(sentences((error as Error).message), "bad");
     view.failed();
   } finally {
-    state.isTraining = false;
+    state.work = undefined;
     wasTraining.set("");
     state.onWeights();
   }
@@ -84,8 +87,15 @@ async function trained(
   return await call.train(settings);
 }
 
+/** Removes all runs, and begins anew: meanwhile no other run starts, whose files would be removed. */
 async function reset(state: State): Promise<void> {
-  await state.worker.reset();
+  if (state.work) return;
+  state.work = "removing";
+  try {
+    await state.worker.reset();
+  } finally {
+    state.work = undefined;
+  }
   await start(state);
 }
 
@@ -106,9 +116,12 @@ async function offer(state: State, isFirst: boolean): Promise<void> {
 async function look(state: State): Promise<void> {
   const { worker, view, badge, hasDevice } = state;
   const settings = view.settings();
-  if (!settings || state.isTraining || !worker.shown() || !(await hasDevice())) return;
-  const left = await (await worker.ready()).resume(settings);
-  if (state.isTraining) return;
+  const own = ++state.looks;
+  if (!settings || state.work || !worker.shown() || !(await hasDevice())) return;
+  const call = await worker.ready();
+  if (own !== state.looks || state.work) return;
+  const left = await call.resume(settings);
+  if (own !== state.looks || state.work) return;
   view.left(left, settings.settings.steps);
   badge(left ? String(left.step) : "");
 }

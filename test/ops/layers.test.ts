@@ -385,3 +385,15 @@ it("a transposed convolution between axes of one name has the same parameters wh
   ]);
   expect(parameters(3)).toEqual(parameters(2));
 });
+
+it("a transposed convolution in groups is initialized by the channels that each result reads", () => {
+  const channel = axis("channel", 4);
+  const stdOf = (groups: number) => {
+    const x = input("x", "f32", [channel, axis("row", 3), axis("column", 3)]) as FeatureMap<"channel">;
+    const y = transposedConvolution(rootParams(), x, channel, axis("to", 4), { kernel: 3, stride: 2, groups });
+    const { inputs } = makeGraph("y", [{ name: "y", node: y }]);
+    return inputs.find((n) => n.op === "parameter" && inputName(n) === "weight")!.attrs.init;
+  };
+  expect(stdOf(1)).toMatchObject({ std: 0.5 });
+  expect(stdOf(4)).toMatchObject({ std: 1 });
+});

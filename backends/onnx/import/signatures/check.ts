@@ -30,9 +30,9 @@ function faultsOf(node: NodeMessage, opset: number): string[] {
   const all = signaturesOf(operatorOf(node));
   if (all.length === 0) return [];
   const signature = all.findLast(({ since }) => since <= opset);
-  if (!signature) return [`the operator is one since opset ${all[0]!.since}, and the model has opset ${opset}`];
+  if (!signature) return [`the operator exists from opset ${all[0]!.since} on, and the model has opset ${opset}`];
   if (signature.deprecated)
-    return [`the operator is none since opset ${signature.since}, and the model has opset ${opset}`];
+    return [`the operator was removed in opset ${signature.since}, and the model has opset ${opset}`];
   return [
     ...countFaults(node.input, signature.inputs, "input"),
     ...countFaults(node.output, signature.outputs, "output"),
@@ -48,9 +48,13 @@ function countFaults(names: readonly string[], { parameters, fewest, most }: Sid
   return parameters.flatMap(({ kind }, i) => (kind === "single" && names[i] === "" ? [`input ${i} is missing`] : []));
 }
 
+/** Tools may add attributes whose names begin with "__" to any node: the ONNX checker skips them. */
+const isAnnotation = (name: string): boolean => name.startsWith("__");
+
 function attributeFaults(node: NodeMessage, { attributes }: Signature): string[] {
   const seen = new Set<string>();
   const faults = node.attribute.flatMap((given) => {
+    if (isAnnotation(given.name)) return [];
     const known = attributes.get(given.name);
     const name = shownName(given.name);
     if (!known) return [`the operator has no attribute "${name}"${didYouMean(given.name, [...attributes.keys()])}`];
