@@ -77,9 +77,9 @@ class ThreadedRenderer implements Renderer {
   render: Renderer["render"] = (job) => {
     if (this.#failure) return Promise.reject(this.#failure);
     while (this.#threads.length < this.#workers) this.#threads.push(this.#start());
-    const ready = this.#threads.filter(({ isReady }) => isReady);
-    if (ready.length === 0) return this.#here.render(job);
-    const thread = ready.reduce((least, one) => (one.underWay < least.underWay ? one : least));
+    const free = this.#threads.filter(({ isReady }) => isReady);
+    if (free.length === 0) return this.#here.render(job);
+    const thread = free.reduce((least, one) => (one.underWay < least.underWay ? one : least));
     const id = this.#ids++;
     thread.underWay += 1;
     return new Promise((resolve, reject) => {

@@ -27,8 +27,8 @@ import type { Parts, Shards } from "./parts.ts";
 import type { SharedState } from "./shared-state.ts";
 import type { StepUpdate } from "./step-update.ts";
 
-/** What the graphs of a step are made of. */
-export interface StepParts {
+/** A traced step, from which its graphs are made. */
+export interface TracedStep {
   readonly stage: Stage;
   /** Whether a step reads one batch, which processes may divide. */
   readonly isOneBatch: boolean;
@@ -67,15 +67,15 @@ interface BatchGraphs {
   readonly graphs: (update: StepUpdate) => StepGraphs;
 }
 
-/** Step parts, and when its buffers are written. */
-interface Timed extends StepParts {
+/** A traced step, and when its buffers are written. */
+interface Timed extends TracedStep {
   readonly count: number;
   /** The states that are written once, at the end of a step. */
   readonly ended: readonly Stored[];
   readonly withEach: readonly Stored[];
 }
 
-export function batchGraphs(of: StepParts): BatchGraphs {
+export function batchGraphs(of: TracedStep): BatchGraphs {
   const { stage, isOneBatch, traced, arenas, weight, parts } = of;
   const [atEnd, withEach] = keptWhen(stage.name, traced.kept, isOneBatch, parts);
   const told = [...Object.values(traced.figures), ...withEach.map((k) => k.node)];
