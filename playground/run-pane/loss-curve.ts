@@ -74,7 +74,7 @@ function partsOf() {
 
 function draw(parts: Parts, state: State): void {
   const { points, steps } = state;
-  const top = niceAbove(Math.max(0.1, ...points.map((p) => p.loss)));
+  const top = niceAbove(points.reduce((most, { loss }) => Math.max(most, loss), 0.1));
   const y = (loss: number) => height - (height * loss) / top;
   drawLines(parts, state, y);
   drawScale(parts, points.length === 0 ? [] : [0.25, 0.5, 0.75, 1].map((part) => part * top), y);
