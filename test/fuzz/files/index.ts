@@ -5,7 +5,7 @@
  * process uses too much memory.
  */
 import { Worker } from "node:worker_threads";
-import { Command } from "commander";
+import { Command, InvalidArgumentError } from "commander";
 import { type SeedRange, withSeeds } from "../session.ts";
 import { formats } from "./formats.ts";
 import { countDone, firstMissing, openFileSession, saveFileSession, sessionOf } from "./session.ts";
@@ -15,22 +15,28 @@ const patience = 30_000;
 const mostBytes = 3 * 2 ** 30;
 const saveEvery = 5_000;
 
-const names = formats.map((format) => format.name).join(",");
+const names = formats.map((format) => format.name);
+const namesOf = (text: string): string[] => {
+  const asked = text.split(",");
+  const unknown = asked.find((name) => !names.includes(name));
+  if (unknown !== undefined) throw new InvalidArgumentError(`there is no format "${unknown}".`);
+  return asked;
+};
 const program = new Command("fuzz:files")
   .option("--seeds <from..to>", "the seeds to run, the last left out", "0..1000")
-  .option("--only <list>", `any of ${names}`, names)
+  .option("--only <list>", `any of ${names.join(",")}`, namesOf, names)
   .option("--resume <file>", "goes on where the file says, and keeps there what was done")
   .option("--jobs <n>", "formats at once", Number, 1)
   .parse();
-const { seeds, only, resume, jobs } = program.opts<{ seeds: string; only: string; resume?: string; jobs: number }>();
+const { seeds, only, resume, jobs } = program.opts<{ seeds: string; only: string[]; resume?: string; jobs: number }>();
 const [from = 0, to = from + 1] = seeds.split("..").map(Number);
 const range: SeedRange = [from, to];
 const session = openFileSession(resume);
 
-const left = only.split(",");
+const left = [...only];
 let saving: Promise<void> = Promise.resolve();
 await Promise.all(Array.from({ length: jobs }, runFormats));
-const found = only.split(",").reduce((n, name) => n + sessionOf(session, name).findings.length, 0);
+const found = only.reduce((n, name) => n + sessionOf(session, name).findings.length, 0);
 process.stderr.write(`${found} findings\n`);
 process.exitCode = found === 0 ? 0 : 1;
 
