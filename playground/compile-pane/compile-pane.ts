@@ -1,10 +1,11 @@
 /** The second pane: the compiled model. */
 
+import type { NumberedAbout } from "../machine/compilations.ts";
 import type { CompileService } from "../machine/compile-worker.ts";
 import type { CompiledAbout } from "../machine/compiled.ts";
 import type { ModelAbout, Subject } from "../machine/model.ts";
 import { element } from "../shell/element.ts";
-import type { Client } from "../shell/rpc.ts";
+import { type Client, faultOf } from "../shell/rpc.ts";
 import { tabs } from "../shell/tabs.ts";
 import { kernels } from "./kernels.ts";
 import { overview } from "./overview.ts";
@@ -14,7 +15,7 @@ import { type Links, markLines, textView } from "./text-view.ts";
 
 export interface CompilePane {
   /** Shows a compilation, whose texts the worker holds. */
-  readonly show: (model: ModelAbout, about: CompiledAbout, worker: Client<CompileService>) => void;
+  readonly show: (model: ModelAbout, about: NumberedAbout, worker: Client<CompileService>) => void;
   /** Shows what is wrong with the module; none hides what was shown. The result stays below. */
   readonly faults: (faults: readonly Fault[]) => void;
   /** Marks the result as that of an earlier text, until the next is shown. */
@@ -50,7 +51,7 @@ const titles: Readonly<Record<Tab, string>> = {
 /** A compilation, whose texts the worker holds. */
 interface Result {
   readonly model: ModelAbout;
-  readonly about: CompiledAbout;
+  readonly about: NumberedAbout;
   readonly worker: Client<CompileService>;
 }
 
@@ -74,6 +75,7 @@ export function compilePane({ parent, links, onAsk }: CompilePaneOptions): Compi
     show: (model, about, worker) => {
       parent.classList.remove("stale");
       state.result = { model, about, worker };
+      worker.call.show(about.number).catch(() => {}); // if the worker was stopped, the tabs say so
       state.filled.clear();
       parts.form.offer(model);
       showCounts(parts, about);
@@ -117,13 +119,19 @@ function partsOf(onAsk: () => void, onTab: (tab: Tab) => void) {
   return { elements: [head, bar.list, fault, ...Object.values(panels)], form, status, fault, waiting, panels, bar };
 }
 
-/** Fills the open tab on demand. */
+/** Fills the open tab on demand; says why it cannot, such as that the worker was stopped. */
 async function fill(state: State, { panels }: Parts, links: Links): Promise<void> {
   const { result, tab, filled } = state;
   if (!result || filled.has(tab)) return;
   filled.add(tab);
-  const made = await contents[tab](result, links, state);
-  if (state.result === result) panels[tab].replaceChildren(made);
+  try {
+    const made = await contents[tab](result, links, state);
+    if (state.result === result) panels[tab].replaceChildren(made);
+  } catch (error) {
+    if (state.result !== result) return;
+    filled.delete(tab);
+    panels[tab].replaceChildren(element("p", { class: "waiting" }, faultOf(error).message));
+  }
 }
 
 /** What each tab shows of a result. */
@@ -131,16 +139,16 @@ const contents: Readonly<
   Record<Tab, (result: Result, links: Links, state: State) => HTMLElement | Promise<HTMLElement>>
 > = {
   overview: ({ about, model }) => overview(about, model),
-  graph: async ({ worker }, links) => textView("Graph", await worker.call.graph(), links),
+  graph: async ({ about, worker }, links) => textView("Graph", await worker.call.graph(about.number), links),
   passes: ({ about, worker }, links, state) =>
     passes({
       about,
-      text: (i) => worker.call.stage(i),
+      text: (i) => worker.call.stage(about.number, i),
       links,
       chosen: state.stage,
       onChoose: (name) => void (state.stage = name),
     }),
-  kernels: ({ about, worker }, links) => kernels({ about, detail: (i) => worker.call.kernel(i), links }),
+  kernels: ({ about, worker }, links) => kernels({ about, detail: (i) => worker.call.kernel(about.number, i), links }),
 };
 
 function showCounts({ bar }: Parts, { nodes, stages, kernels: all }: CompiledAbout): void {

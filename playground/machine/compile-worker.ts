@@ -1,11 +1,12 @@
 /** The page's compile worker: a module that never terminates, or a large compilation, blocks nothing else. */
 import { faultOf, serve } from "../shell/rpc.ts";
-import { type Compiled, type CompiledAbout, type CompileOptions, compiled } from "./compiled.ts";
+import { Compilations, type NumberedAbout } from "./compilations.ts";
+import { type CompileOptions, compiled } from "./compiled.ts";
 import { aboutModel, loadModel, type ModelAbout, type Subject } from "./model.ts";
 import type { Code } from "./user-module.ts";
 
 let model: Awaited<ReturnType<typeof loadModel>> | undefined;
-let last: Compiled | undefined;
+const compilations = new Compilations();
 
 const service = {
   /** Runs the module and describes its model. */
@@ -13,13 +14,13 @@ const service = {
     model = await loadModel(code);
     return aboutModel(model);
   },
-  compile: (subject: Subject, options: CompileOptions): CompiledAbout => {
-    last = compiled(model!, subject, options);
-    return last.about;
-  },
-  graph: () => last!.graph(),
-  stage: (index: number) => last!.stage(index),
-  kernel: (index: number) => last!.kernel(index),
+  compile: (subject: Subject, options: CompileOptions): NumberedAbout =>
+    compilations.add(compiled(model!, subject, options)),
+  /** The page shows this compilation from now on. */
+  show: (number: number) => compilations.show(number),
+  graph: (number: number) => compilations.of(number).graph(),
+  stage: (number: number, index: number) => compilations.of(number).stage(index),
+  kernel: (number: number, index: number) => compilations.of(number).kernel(index),
 };
 
 export type CompileService = typeof service;

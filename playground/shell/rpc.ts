@@ -59,7 +59,7 @@ type Called<S extends Service> = {
 /** A worker, seen from the page. */
 export interface Client<S extends Service> {
   readonly call: Called<S>;
-  /** Terminates the worker; pending calls are rejected. */
+  /** Terminates the worker; pending and later calls are rejected. */
   dispose(): void;
 }
 
@@ -68,6 +68,7 @@ export function client<S extends Service, Event = never>(url: string, onTold?: (
   const worker = startWorker(url);
   const waiting = new Map<number, { resolve: (value: never) => void; reject: (error: Error) => void }>();
   let next = 0;
+  let isDisposed = false;
   const failAll = (message: string) => {
     for (const { reject } of waiting.values()) reject(new WorkerError({ name: "WorkerError", message }));
     waiting.clear();
@@ -82,6 +83,7 @@ export function client<S extends Service, Event = never>(url: string, onTold?: (
   worker.addEventListener("error", (event) => failAll(event.message || "a worker could not be started"));
   const ask = (name: string, given: readonly unknown[]) =>
     new Promise((resolve, reject) => {
+      if (isDisposed) return reject(new WorkerError({ name: "WorkerError", message: "stopped" }));
       waiting.set(next, { resolve, reject });
       worker.postMessage({ id: next++, name, given });
     });
@@ -92,6 +94,7 @@ export function client<S extends Service, Event = never>(url: string, onTold?: (
   return {
     call,
     dispose: () => {
+      isDisposed = true;
       worker.terminate();
       failAll("stopped");
     },

@@ -46,9 +46,10 @@ it("has functions that an async function may return: they are no promise", async
   expect(worker.asked).toEqual([]);
 });
 
-it("rejects what is pending when it is disposed of", async () => {
+it("rejects what is pending when it is disposed of, and what is asked later", async () => {
   const { call, dispose } = client<Sums>("sums.js");
   const pending = call.add(1, 2);
   dispose();
   await expect(pending).rejects.toMatchObject({ message: "stopped" });
+  await expect(call.add(1, 2)).rejects.toMatchObject({ message: "stopped" });
 });
