@@ -3,6 +3,7 @@ import type { Records } from "../record.ts";
 import { affineGridRecords } from "./affine-grid.ts";
 import { attentionRecords } from "./attention.ts";
 import { attentionForms } from "./attention-forms.ts";
+import { bitwiseRecords } from "./bitwise.ts";
 import { col2imRecords } from "./col2im.ts";
 import { controlRecords } from "./control.ts";
 import { convolutionRecords } from "./convolutions.ts";
@@ -33,6 +34,7 @@ import { signalRecords } from "./signal.ts";
 export const records: Records = {
   // The importer handles constants itself: one may be a weight.
   Constant: { build: (n) => n.in(0) },
+  ...bitwiseRecords,
   ...elementwiseRecords,
   ...shapeRecords,
   ...rangeRecords,
