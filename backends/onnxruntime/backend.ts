@@ -24,6 +24,7 @@ import { requireHostMemory } from "../host-memory.ts";
 import { encodeOnnx, exportOnnx, type OnnxExport } from "../onnx/index.ts";
 import {
   asStored,
+  dropView,
   type OrtSession,
   type OrtTensor,
   onnxruntime,
@@ -147,11 +148,15 @@ async function run(
       data: unwrap(dtype, tensor),
     };
   };
+  const fetched = Object.fromEntries(fetch.map((name) => [name, handedOut(result(name), name in graph.updates)]));
   for (const [name, target] of Object.entries(graph.updates)) {
-    if (fits(name)) store.swap(target);
-    else store.adopt(target, result(name));
+    if (!fits(name)) store.adopt(target, result(name));
+    else {
+      dropView(made[model.outputs[name]!] as OrtTensor, store.spare(target));
+      store.swap(target);
+    }
   }
-  return Object.fromEntries(fetch.map((name) => [name, handedOut(result(name), name in graph.updates)]));
+  return fetched;
 }
 
 /** State keeps its buffers: callers get a copy. */

@@ -102,6 +102,16 @@ export function unwrap(dtype: DType, tensor: OrtTensor): HostData {
   return new Float16Array(data.buffer as ArrayBuffer, data.byteOffset, data.length);
 }
 
+/**
+ * Ends a run's own view of an output that was written into `place`. onnxruntime makes one for each such output of each
+ * run, and V8 takes it for newly allocated memory: left to the collector, the state of a training step has all of the
+ * heap marked every other step, on the cores that compute.
+ */
+export function dropView({ data }: OrtTensor, place: HostData): void {
+  const { buffer } = data as HostData;
+  if (buffer !== place.buffer) (buffer as ArrayBuffer).transfer(0);
+}
+
 /** The elements in an array of the dtype's own kind: float64 values of the interpreter are rounded. */
 export function asStored(dtype: DType, data: HostData): HostData {
   const own = allocate(dtype, 0);
