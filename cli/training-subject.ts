@@ -50,8 +50,8 @@ export async function trainingSubject(source: string, args: SubjectArguments): P
 }
 
 /**
- * A job built with its settings, or with `stage` the one of that name that follows its own training; it may open its
- * data but reads none. Throws UsageError if no stage has that name.
+ * A job built with its settings: its first stage, or that of the name `stage`; it may open its data but reads none.
+ * Throws UsageError if no stage has that name.
  */
 export async function jobSubject(
   source: string,
@@ -59,20 +59,21 @@ export async function jobSubject(
 ): Promise<TrainingSubject> {
   const { job, config } = await loadJob(source, set, precision);
   const first = await job.build(config);
-  if (stage === undefined) {
+  const own = first.step.graph.name;
+  if (stage === undefined || stage === own) {
     const following = first.next?.map(({ name }) => name);
     return { ...subjectOf(job.name, first, size), ...(following && { following }) };
   }
-  const next = requireStage(source, stage, first.next ?? []);
+  const next = requireStage(source, stage, own, first.next ?? []);
   return subjectOf(`${job.name}, stage ${stage}`, await next.build(), size);
 }
 
-function requireStage(source: string, stage: string, following: readonly NextStage[]): NextStage {
+function requireStage(source: string, stage: string, own: string, following: readonly NextStage[]): NextStage {
   const found = following.find(({ name }) => name === stage);
   if (found) return found;
-  const known = following.length === 0 ? "has one stage" : `has ${following.map(({ name }) => name).join(", ")}`;
-  const own = following.length === 0 ? "leave it out" : "leave it out for the job's first";
-  throw new UsageError(`--stage ${stage}: the job "${source}" ${known}; ${own}`);
+  const names = [own, ...following.map(({ name }) => name)];
+  const known = names.length === 1 ? `one stage, ${own}` : `the stages ${names.join(", ")}`;
+  throw new UsageError(`--stage ${stage}: the job "${source}" has ${known}`);
 }
 
 export function subjectOf(

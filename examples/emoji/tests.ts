@@ -11,7 +11,7 @@ import {
 import { captionPrefill, captionStep, chatPrefill, decodeStep } from "../../models/index.ts";
 import { captionPrompt, type TrainedRun } from "../../runtime/index.ts";
 import type { ArtistId } from "./artists.ts";
-import { captionLanguage, questionIds } from "./feeds.ts";
+import { captionLanguage, mostTargets, questionIds } from "./feeds.ts";
 import { chat, generative } from "./models.ts";
 import {
   drawVerdict,
@@ -50,6 +50,7 @@ export async function testCaptions(run: TrainedRun, { data, heldOut }: Test): Pr
     image: generative.vision.image,
     before: generative.text.queries,
     context: generative.text.context,
+    longest: generative.text.context,
   };
   const texts = await writeAll(
     run,
@@ -126,6 +127,7 @@ export async function testAnswers(run: TrainedRun, { data, heldOut, seed }: Test
     image: chat.vision.image,
     before: 0,
     context: chat.text.context,
+    longest: mostTargets,
   };
   const texts = await writeAll(
     run,

@@ -18,9 +18,11 @@ export interface Writer {
   readonly tokenizer: Tokenizer;
   /** Side of the images. */
   readonly image: number;
-  /** Cached tokens before the text other than ids, and the maximum of ids and text. */
+  /** Cached tokens before the ids. */
   readonly before: number;
+  /** The maximum of ids and text together, and of the text alone. */
   readonly context: number;
+  readonly longest: number;
 }
 
 const mostRows = 225;
@@ -36,7 +38,8 @@ export async function writeAll(run: TrainedRun, writer: Writer, tasks: readonly 
   const texts: string[] = [];
   let done = 0;
   try {
-    const capacity = writer.before + writer.context;
+    const asked = Math.max(...tasks.map(({ ids }) => ids.length));
+    const capacity = writer.before + Math.min(writer.context, asked + writer.longest);
     const runs = runsOf(tasks);
     const most = Math.max(...runs.map((indices) => indices.length));
     const session = cachedSession(model, step, { rows: most, capacity, limit: capacity });
@@ -48,7 +51,7 @@ export async function writeAll(run: TrainedRun, writer: Writer, tasks: readonly 
       );
       const length = rows[0]!.ids.length;
       const scores = await session.begin(beginning, { pixels, input_ids: idRows(rows) });
-      const maxNewTokens = writer.context - length;
+      const maxNewTokens = Math.min(writer.longest, writer.context - length);
       const written = await generate(
         session,
         { scores },

@@ -166,7 +166,7 @@ describe("heddle plan", () => {
 
   it.each([
     ["no stage of a model", ["internvl-g", "--hardware", "H200"], 'choose a stage of "internvl-g", as in --stage 2'],
-    ["a stage of a job", [anyBatch, "--stage", "1", "--hardware", "H200"], "has one stage; leave it out"],
+    ["a stage of a job", [anyBatch, "--stage", "1", "--hardware", "H200"], "has one stage, tiny"],
     ["an unknown stage", [...tiny, "--stage", "9", "--hardware", "H200"], 'has no stage "9"'],
     [
       "unknown hardware",
@@ -227,7 +227,8 @@ describe("heddle inspect of a job", () => {
     expect([first.sizes.batch, first.following, first.trainable.stage]).toEqual([4, ["second"], "staged"]);
     expect([second.sizes.batch, second.following, second.trainable.stage]).toEqual([8, undefined, "second"]);
     expect((await heddle("inspect", inStages)).out).toMatch(/--stage second +a stage that follows this one/);
-    expect((await heddle("inspect", inStages, "--stage", "third")).err).toContain("has second; leave it out");
+    expect((await heddle("inspect", inStages, "--stage", "third")).err).toContain("has the stages tiny, second");
+    expect(await inspected("--stage", "tiny")).toMatchObject({ sizes: first.sizes, following: ["second"] });
   });
 
   it("plans a stage that follows the job's own", async () => {
