@@ -13,10 +13,10 @@ import { emojiBatches, emojiData, spread, type Test, trainedArtists } from "./em
 import emojiModel from "./emoji-model.ts";
 
 const settings = {
-  steps: 900,
+  steps: 700,
   /** Steps of the second and third stage, relative to the first. */
-  writing: 0.85,
-  answering: 1.8,
+  writing: 1,
+  answering: 1.05,
   batch: 128,
   /** Conversations per step; each has several questions, and more steps help more than larger ones. */
   answeringBatch: 64,

@@ -62,12 +62,15 @@ const questionStream = 100;
 /** Maximum answer tokens of a conversation. */
 export const mostTargets = 24;
 
-/** Stage 3: a conversation about each image, with as many questions as fit; only answers are targets. */
+/**
+ * Stage 3: as many questions about each image as fit, which do not see each other, since the answer to one would often
+ * give away that to the next; only answers are targets.
+ */
 export function chatFeeds({ images: pixels, pairs, at }: ContrastiveBatch, data: EmojiData): Feeds {
   const known = new Map(data.set.emoji.map((e) => [e.id, e]));
   const random = seededRandom(at.seed, questionStream, at.epoch, at.position);
-  const rows = pairs.map(({ group }) => conversationOf(() => drawQuestion(data.set, known.get(group)!, random), data));
-  const table = (name: string, size: number, of: (row: Conversation) => readonly number[]) =>
+  const rows = pairs.map(({ group }) => turnsOf(() => drawQuestion(data.set, known.get(group)!, random), data));
+  const table = (name: string, size: number, of: (row: Turns) => readonly number[]) =>
     hostTensor(
       "i32",
       [
@@ -76,38 +79,50 @@ export function chatFeeds({ images: pixels, pairs, at }: ContrastiveBatch, data:
       ],
       Int32Array.from(rows.flatMap((row) => Array.from({ length: size }, (_, i) => of(row)[i] ?? 0))),
     );
+  const { context } = chat.text;
   return {
     pixels,
-    ids: table("token", chat.text.context, (r) => r.ids),
+    ids: table("token", context, (r) => r.ids),
+    turn: table("token", context, (r) => r.turn),
+    position: table("token", context, (r) => r.position),
     places: table("target", mostTargets, (r) => r.places),
   };
 }
 
-interface Conversation {
+/** The tokens of questions and answers about an image, after those of the image. */
+interface Turns {
   readonly ids: readonly number[];
-  /** Positions of the answer tokens. */
+  /** The number of each token's question from 1; 0 for the image's. */
+  readonly turn: readonly number[];
+  readonly position: readonly number[];
+  /** Places of the answer tokens. */
   readonly places: readonly number[];
 }
 
 /** Adds questions and answers until the next would not fit. */
-function conversationOf(next: () => Question, { tokenizer }: EmojiData): Conversation {
-  const first = next();
-  let said = answered([], questionIds(tokenizer, first.text), first, tokenizer);
-  for (;;) {
+function turnsOf(next: () => Question, { tokenizer }: EmojiData): Turns {
+  for (let said: Turns | undefined, number = 1; ; number += 1) {
     const question = next();
-    // The previous answer's EOS is already there.
-    const more = answered(said.places, [...said.ids, ...textIds(tokenizer, `\n${question.text}`)], question, tokenizer);
-    if (more.ids.length > chat.text.context || more.places.length > mostTargets) return said;
+    const more = withTurn(said, number, questionIds(tokenizer, question.text), [
+      ...textIds(tokenizer, ` ${question.answer}`),
+      tokenizer.eos,
+    ]);
+    if (said && (more.ids.length > chat.text.context || more.places.length > mostTargets)) return said;
     said = more;
   }
 }
 
-function answered(
-  places: readonly number[],
-  asked: readonly number[],
-  { answer }: Question,
-  tokenizer: Tokenizer,
-): Conversation {
-  const said = [...textIds(tokenizer, ` ${answer}`), tokenizer.eos];
-  return { ids: [...asked, ...said], places: [...places, ...said.map((_, i) => asked.length + i)] };
+/** `asked` is a whole prompt; what precedes the question is there once, before the first. */
+function withTurn(said: Turns | undefined, number: number, asked: readonly number[], answer: readonly number[]): Turns {
+  const before = asked.lastIndexOf(imageToken) + 1;
+  const shared = asked.slice(0, before);
+  const at = said ?? { ids: shared, turn: shared.map(() => 0), position: [...shared.keys()], places: [] };
+  const own = [...asked.slice(before), ...answer];
+  const start = at.ids.length;
+  return {
+    ids: [...at.ids, ...own],
+    turn: [...at.turn, ...own.map(() => number)],
+    position: [...at.position, ...own.map((_, i) => before + i)],
+    places: [...at.places, ...answer.map((_, i) => start + own.length - answer.length + i)],
+  };
 }

@@ -10,7 +10,7 @@ export const contrastive: ContrastiveConfig = emojiModel.config;
 /** Stage 2: InternVL-G, with images as before. Texts are longer by the language before a caption. */
 export const generative: GenerativeConfig = {
   vision,
-  text: { ...text, context: 18, queries: 8, crossEvery: 2 },
+  text: { ...text, context: 14, queries: 8, crossEvery: 2 },
   embed,
   poolingHeads,
 };

@@ -100,7 +100,7 @@ export const stageTwo = (): Part => ({
 export const stageThree = (): Part => ({
   stage: {
     name: "answering",
-    loss: (p) => stageThreeLoss(p, chat, { targets: mostTargets }),
+    loss: (p) => stageThreeLoss(p, chat, { targets: mostTargets, apart: true }),
     trainable: ["model.**", "lm_head.*"],
   },
   image: chat.vision.image,

@@ -23,6 +23,7 @@ import {
   merge,
   neg,
   type OneLoss,
+  or,
   type Params,
   reduceMax,
   rename,
@@ -162,16 +163,33 @@ export interface StageThreeOptions {
    * these only.
    */
   readonly targets?: number;
+  /**
+   * Whether the turns of a conversation are hidden from each other, as in as many conversations about the same image,
+   * which is computed once: an earlier answer may give away a later one, and the image goes unread.
+   */
+  readonly apart?: boolean;
 }
 
 /**
  * Stage 3: cross-entropy of the answers' tokens. Inputs `pixels`, `ids`, and `labels` (i32 [batch, token]; -100 is
  * ignored). With `targets`, `places` instead of labels (i32 [batch, target]): the positions of the targets in `ids`, in
  * any order; 0, which has no predecessor, is ignored. Most of a conversation is image, question and padding, and
- * vocabulary logits are the main cost of a small language model.
+ * vocabulary logits are the main cost of a small language model. With turns `apart` also `turn` and `position`, both
+ * i32 [batch, token]: 0 for what all turns see, before them, and 1, 2 ... for the tokens of each; and the position of a
+ * token, which in each turn goes on from what all see.
  */
-export const stageThreeLoss = (p: Params, c: ChatConfig, { targets }: StageThreeOptions = {}): OneLoss =>
-  answersLoss(p, c.text, (ids) => conversation(p, pixelsInput(c.vision), ids, c), targets);
+export const stageThreeLoss = (p: Params, c: ChatConfig, { targets, apart }: StageThreeOptions = {}): OneLoss =>
+  answersLoss(p, c.text, (ids) => (apart ? turnsApart : conversation)(p, pixelsInput(c.vision), ids, c), targets);
+
+function turnsApart(p: Params, pixels: Pixels, ids: Ids, c: ChatConfig): Decoded {
+  const a = textAxes(c.text, axisOf(ids, "token").size);
+  const [turn, position] = [input("turn", "i32", [a.batch, a.token]), input("position", "i32", [a.batch, a.token])];
+  const embedded = withImage(p, visualTokens(p, pixels, c), ids, c.text);
+  const { key, visible } = causalContext(ids, a);
+  const seen = rename(turn, a.token, key);
+  const own: Tensor<"batch" | "token" | "key_token"> = or(eq(turn, seen), eq(seen, 0));
+  return decoder(p.scope("model"), embedded, a, c.text, { position, visible: and(visible!, own) as typeof own, key });
+}
 
 /**
  * Stage 3 with several conversations packed in a row, each attending only to itself, with positions from 0. Additional

@@ -7,11 +7,13 @@ import {
   chatRules,
   conversation,
   decodeStep,
+  imageToken,
   internvit6b,
   languageHead,
   pixelsInput,
   stageThreeLoss,
   textAxes,
+  visualTokenCount,
   visualTokens,
 } from "../../models/index.ts";
 import { allExecutors, runOnce } from "./executors.ts";
@@ -40,6 +42,61 @@ describe.each(["chat-patches", "chat-queries"])("a tiny InternVL-Chat: %s", asyn
   const config = { ...read, vision: { ...internvit6b, ...read.vision } } as ChatQueriesConfig;
   const a = textAxes(config.text);
   const ids = input("ids", "i32", [a.batch, a.token]);
+
+  test("learns of turns that are hidden from each other as of a conversation for each", async () => {
+    const image = new Array<number>(visualTokenCount(config)).fill(imageToken);
+    const head = [1, ...image];
+    const turns = [
+      { asked: [5, 6], answer: [7, 2] },
+      { asked: [8], answer: [9, 10, 2] },
+      { asked: [11, 5, 6], answer: [2] },
+    ];
+    const each = turns.map(({ asked, answer }) => [...asked, ...answer]);
+    const together = [...head, ...each.flat()];
+    const fills = (row: readonly number[], length: number) =>
+      [...row, ...new Array<number>(length).fill(0)].slice(0, length);
+    const lossOf = async (apart: boolean, rows: Readonly<Record<string, readonly (readonly number[])[]>>) => {
+      const targets = Math.max(...rows.places!.map((own) => own.length));
+      const stage = stageThreeLoss(rootParams({ training: true }), config, { targets, apart });
+      const graph = makeGraph("loss", [part("loss", stage.loss)]);
+      const [size, longest] = [rows.ids!.length, Math.max(...rows.ids!.map((row) => row.length))];
+      const pixels = fed(inputOf(graph, "pixels"), tensorOf(fixture, "inputs/pixels"));
+      const one = pixels.data.slice(0, pixels.data.length / pixels.axes[0]!.size);
+      const feeds = {
+        pixels: hostTensor(
+          "f32",
+          [{ name: "batch", size }, ...pixels.axes.slice(1)],
+          Float32Array.from(rows.ids!.flatMap(() => [...one])),
+        ),
+        ...Object.fromEntries(
+          Object.entries(rows).map(([name, table]) => {
+            const length = name === "places" ? targets : longest;
+            const axes = [
+              { name: "batch", size },
+              { name: name === "places" ? "target" : "token", size: length },
+            ];
+            return [name, hostTensor("i32", axes, Int32Array.from(table.flatMap((row) => fills(row, length))))];
+          }),
+        ),
+      };
+      return await runOnce(allExecutors[0]!, withGradients(graph), feeds, weightsOf(fixture, graph, chatRules));
+    };
+    const endsOf = (row: readonly number[], answer: readonly number[]) =>
+      answer.map((_, i) => row.length - answer.length + i);
+    const separate = await lossOf(false, {
+      ids: each.map((own) => [...head, ...own]),
+      places: each.map((own, i) => endsOf([...head, ...own], turns[i]!.answer)),
+    });
+    const packed = await lossOf(true, {
+      ids: [together],
+      turn: [[...head.map(() => 0), ...each.flatMap((own, i) => own.map(() => i + 1))]],
+      position: [[...head.keys(), ...each.flatMap((own) => own.map((_, i) => head.length + i))]],
+      places: [each.flatMap((_, i) => endsOf([...head, ...each.slice(0, i + 1).flat()], turns[i]!.answer))],
+    });
+    expect(Object.keys(packed)).toEqual(Object.keys(separate));
+    for (const [name, { data }] of Object.entries(packed))
+      expect(difference(data, separate[name]!.data), name).toBeLessThan(1e-9);
+  });
 
   describe.each(allExecutors)("on $name, beside PyTorch and transformers", (executor) => {
     const { tolerance } = executor;
