@@ -4,10 +4,10 @@ import { collectiveResults, type Fragments, newFragments } from "./collective.ts
 import type { KernelArrays, Value } from "./evaluate.ts";
 import type { Expr } from "./expr.ts";
 import { ExprCode, type Frame } from "./expr-code.ts";
-import { type Kernel, type Stmt, type ThreadBuiltin, threadsOf } from "./kernel.ts";
+import { type Kernel, type Stmt, type ThreadBuiltin, threadBuiltins, threadsOf } from "./kernel.ts";
 import { printStmt } from "./print.ts";
 import { Races, threadAccessor, type Watch } from "./races.ts";
-import { askedOfAll, codeOf, isCollective, type Pause, type Run } from "./stmt-code.ts";
+import { askedOfAll, codeOf, isCollective, type KernelCode, type Pause, type Run } from "./stmt-code.ts";
 
 /** Parameters of the simulated machine. */
 export interface Machine {
@@ -15,72 +15,118 @@ export interface Machine {
   readonly subgroupSize?: number;
 }
 
-/** A thread with its current pause; undefined once it has ended. */
-interface Running {
+/** A thread: its registers and memory, its coroutine, and the pause that it is at; undefined once it has ended. */
+interface Thread {
   readonly lid: number;
-  readonly run: Run;
+  readonly frame: Frame;
+  /** Arrays that no other thread sees. */
+  readonly own: readonly Float64Array[];
+  run: Run;
   pause: Pause | undefined;
 }
 
 interface Subgroup {
-  readonly lanes: readonly Running[];
+  readonly lanes: readonly Thread[];
   readonly fragments: Fragments;
   readonly watch: Watch;
 }
 
+/** A vector without a value. */
+const unset: readonly number[] = [];
+
+/** The threads and memory of a workgroup. The workgroups of a launch use the same ones, one after another. */
 class Workgroup {
   private readonly kernel: Kernel;
+  private readonly code: KernelCode;
+  /** Places of the scalars that a thread is given. */
+  private readonly builtins: readonly (readonly [place: number, name: ThreadBuiltin])[];
+  private readonly lanes: number;
+  private readonly shared: readonly Float64Array[];
   private readonly memory: KernelArrays;
-  private readonly subgroups: Subgroup[] = [];
+  private readonly threads: readonly Thread[];
+  private readonly subgroups: readonly Subgroup[];
   private readonly races: Races;
 
-  constructor(kernel: Kernel, wid: readonly number[], buffers: KernelArrays, sizes: Frame["sizes"], lanes: number) {
+  constructor(kernel: Kernel, buffers: KernelArrays, sizes: Frame["sizes"], lanes: number) {
     this.kernel = kernel;
+    this.code = codeOf(kernel);
+    this.builtins = threadBuiltins
+      .map((name) => [this.code.scalars.indexOf(name), name] as const)
+      .filter(([place]) => place >= 0);
+    this.lanes = lanes;
     const shared = arraysOf(kernel, "workgroup");
+    this.shared = Object.values(shared);
     this.memory = { ...buffers, ...shared };
     this.races = new Races(kernel);
-    const code = codeOf(kernel);
-    const races = code.memory.map((name) => this.races.of(name));
-    const begin = (lid: number): Running => {
-      const own = { ...this.memory, ...arraysOf(kernel, "private") };
-      const t: Frame = {
-        scalars: new Float64Array(code.scalars.length),
-        vectors: code.vectors.map(() => []),
-        memory: code.memory.map((name) => own[name]!),
+    const races = this.code.memory.map((name) => this.races.of(name));
+    const newThread = (lid: number): Thread => {
+      const own = arraysOf(kernel, "private");
+      const frame: Frame = {
+        scalars: new Float64Array(this.code.scalars.length),
+        vectors: this.code.vectors.map(() => unset),
+        memory: this.code.memory.map((name) => own[name] ?? this.memory[name]!),
         races,
         accessor: threadAccessor(lid),
         sizes,
       };
-      const builtins: Record<ThreadBuiltin, number> = {
-        wid_x: wid[0]!,
-        wid_y: wid[1]!,
-        wid_z: wid[2]!,
-        lid,
-        subgroup_id: Math.floor(lid / lanes),
-        lane: lid % lanes,
-        subgroup_size: lanes,
-      };
-      for (const [place, name] of code.scalars.entries())
-        if (Object.hasOwn(builtins, name)) t.scalars[place] = builtins[name as ThreadBuiltin];
-      return { lid, run: code.run(t), pause: undefined };
+      return { lid, frame, own: Object.values(own), run: this.code.run(frame), pause: undefined };
     };
-    for (let first = 0; first < threadsOf(kernel); first += lanes) {
-      const count = Math.min(lanes, threadsOf(kernel) - first);
-      const threads = Array.from({ length: count }, (_, i) => begin(first + i));
-      const watch = this.races.watchSubgroup(first / lanes);
-      this.subgroups.push({ lanes: threads, fragments: newFragments(kernel), watch });
-    }
+    this.threads = Array.from({ length: threadsOf(kernel) }, (_, lid) => newThread(lid));
+    this.subgroups = Array.from({ length: Math.ceil(this.threads.length / lanes) }, (_, i) => ({
+      lanes: this.threads.slice(i * lanes, (i + 1) * lanes),
+      fragments: newFragments(kernel),
+      watch: this.races.watchSubgroup(i),
+    }));
   }
 
-  run(): void {
-    const threads = this.subgroups.flatMap((s) => s.lanes);
+  /** Runs the workgroup with this index. */
+  run(wid: readonly number[]): void {
+    this.begin(wid);
+    if (this.code.alone) {
+      for (const { frame } of this.threads) this.code.alone(frame);
+      this.races.barrier();
+      return;
+    }
     let answer: number | undefined;
     for (;;) {
       for (const subgroup of this.subgroups) this.runToBarrier(subgroup, answer);
       this.races.barrier();
-      const met = this.together(threads, "threads of a workgroup");
+      const met = this.together(this.threads, "threads of a workgroup");
       if (met === undefined) return;
-      answer = askedOfAll(met) && (threads.some((t) => t.pause!.operands[0]) ? 1 : 0);
+      answer = askedOfAll(met) && (this.threads.some((t) => t.pause!.operands[0]) ? 1 : 0);
+    }
+  }
+
+  /** Clears what the last workgroup left, whose accesses a barrier has ended. */
+  private begin(wid: readonly number[]): void {
+    for (const array of this.shared) array.fill(0);
+    for (const { fragments } of this.subgroups) for (const { data } of fragments.values()) data.fill(0);
+    for (const thread of this.threads) {
+      const { lid, frame, own } = thread;
+      for (const array of own) array.fill(0);
+      frame.scalars.fill(0);
+      frame.vectors.fill(unset);
+      for (const [place, name] of this.builtins) frame.scalars[place] = this.builtin(name, wid, lid);
+      if (!this.code.alone) thread.run = this.code.run(frame);
+    }
+  }
+
+  private builtin(name: ThreadBuiltin, wid: readonly number[], lid: number): number {
+    switch (name) {
+      case "wid_x":
+        return wid[0]!;
+      case "wid_y":
+        return wid[1]!;
+      case "wid_z":
+        return wid[2]!;
+      case "lid":
+        return lid;
+      case "subgroup_id":
+        return Math.floor(lid / this.lanes);
+      case "lane":
+        return lid % this.lanes;
+      case "subgroup_size":
+        return this.lanes;
     }
   }
 
@@ -99,11 +145,11 @@ class Workgroup {
   }
 
   /** The statement at which all wait; undefined if all have ended. Throws InternalError if they diverge. */
-  private together(threads: readonly Running[], who: string): Stmt | undefined {
+  private together(threads: readonly Thread[], who: string): Stmt | undefined {
     const [first] = threads;
     const other = threads.find((t) => t.pause?.stmt !== first!.pause?.stmt);
     if (!other) return first!.pause?.stmt;
-    const place = ({ lid, pause }: Running) =>
+    const place = ({ lid, pause }: Thread) =>
       `thread ${lid} ${pause ? `waits at "${printStmt(pause.stmt, "").join(" ")}"` : "has ended"}`;
     throw new InternalError(`kernel "${this.kernel.name}": ${who} diverge: ${place(first!)}, ${place(other)}`);
   }
@@ -153,9 +199,10 @@ export function interpretKernel(
     throw new InternalError(`kernel "${kernel.name}" requires subgroup size ${lanes}, not ${machine.subgroupSize}`);
   }
   const [x, y, z] = kernel.grid.map((g) => evaluateIndex(g, sizes));
+  const workgroup = new Workgroup(kernel, buffers, sizes, lanes);
   for (let k = 0; k < z!; k++) {
     for (let j = 0; j < y!; j++) {
-      for (let i = 0; i < x!; i++) new Workgroup(kernel, [i, j, k], buffers, sizes, lanes).run();
+      for (let i = 0; i < x!; i++) workgroup.run([i, j, k]);
     }
   }
 }

@@ -26,6 +26,8 @@ export interface KernelCode {
   readonly vectors: readonly string[];
   readonly memory: readonly string[];
   readonly run: (t: Frame) => Run;
+  /** Runs a thread to its end, where no thread ever waits. */
+  readonly alone: ((t: Frame) => void) | undefined;
 }
 
 /** The subgroup operation of a statement: always the whole value (verifyKernel), so a statement pauses at most once. */
@@ -48,7 +50,9 @@ export function codeOf(kernel: Kernel): KernelCode {
     const exprs = new ExprCode();
     const steps = new StmtCode(exprs).steps(kernel.body);
     const [scalars, vectors, memory] = [exprs.scalars.names, exprs.vectors.names, exprs.memory.names];
-    codes.set(kernel, (code = { scalars, vectors, memory, run: (t) => runAll(steps, t) }));
+    const each = runsAlone(steps);
+    const alone = each && ((t: Frame) => each.forEach((step) => void step(t)));
+    codes.set(kernel, (code = { scalars, vectors, memory, run: (t) => runAll(steps, t), alone }));
   }
   return code;
 }

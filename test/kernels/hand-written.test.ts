@@ -201,6 +201,15 @@ describe("the interpreter refuses", () => {
     expect(() => interpretKernel(barrier, { b0: new Float64Array(64) })).toThrow(/threads of a workgroup diverge/);
   });
 
+  test("what an earlier workgroup left in its arrays", () => {
+    const [kernel] = kernelIr.parseKernels(
+      `kernel elementwise "k"\n  b0: read_write f32[64]\n  workgroup shared: f32[32]\n  private own: f32[2]\n  workgroup [32, 1, 1] grid [2, 1, 1]\n{\n  own[1] = own[1] + 1:f32\n  shared[lid] = shared[lid] + own[1]\n  b0[wid_x * 32 + lid] = shared[lid]\n}\n`,
+    );
+    const b0 = empty(64);
+    interpretKernel(kernel!, { b0 });
+    expect(b0).toEqual(new Float64Array(64).fill(1));
+  });
+
   test("a subgroup size that the kernel is not made for", () => {
     const kernel = parseKernel(wideProduct(16, 16, 16, 32));
     expect(() => interpretKernel(kernel, {}, {}, { subgroupSize: 16 })).toThrow(/requires subgroup size 32, not 16/);

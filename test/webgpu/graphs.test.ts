@@ -1,6 +1,6 @@
 /** Fused kernels on a real device against the reference: every op, and random graphs at odd sizes. */
 import fc from "fast-check";
-import { describe, expect } from "vitest";
+import { describe, expect, vi } from "vitest";
 import { webgpuBackend } from "../../backends/webgpu/index.ts";
 import { build, hostTensor, makeGraph, opRecords, ops, symbol } from "../../compiler/index.ts";
 import { gpuTest } from "../support/adapter.ts";
@@ -28,6 +28,16 @@ describe.each(["software", "hardware"])("with the schedules of %s", (family) => 
     });
     await fc.assert(property, { numRuns: 40, seed: 7 });
   });
+});
+
+gpuTest("backends on one device compile a kernel once", async ({ gpu }) => {
+  const compile = vi.spyOn(gpu.device, "createComputePipelineAsync");
+  const x = ops.input("x", "f32", [{ name: "a", size: 5 }]);
+  const graph = makeGraph("tripled", [{ name: "y", node: ops.mul(x, 3.25) }]);
+  const backends = [webgpuBackend(gpu), webgpuBackend(gpu)] as const;
+  for (const backend of backends) await backend.compile(graph);
+  expect(backends.map((backend) => backend.pipelines())).toEqual([1, 1]);
+  expect(compile).toHaveBeenCalledTimes(1);
 });
 
 gpuTest("a program whose kernels failed to compile is built again by the next run", async ({ gpu }) => {

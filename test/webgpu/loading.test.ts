@@ -328,13 +328,14 @@ gpuTest.for(ways)(
     await writeSafetensors(path, tensors);
     const source = await openWeights(path, graph);
     const model = deviceModel(webgpuBackend(gpu), source);
-    const session = await model.session(bindSizes(keepParametersAs(graph, dtype), { batch: 1 }));
-    const dtypes = new Map(keepParametersAs(graph, dtype).inputs.map((n) => [inputName(n), n.type.dtype]));
+    const kept = bindSizes(keepParametersAs(graph, dtype), { batch: 1 });
+    const session = await model.session(kept);
+    const dtypes = new Map(kept.inputs.map((n) => [inputName(n), n.type.dtype]));
     expect([...dtypes.values()]).toContain(dtype);
     for (const [name, { data }] of weights) {
-      const kept = await model.store.read(name);
-      expect(kept.dtype).toBe(dtypes.get(name));
-      expect(Array.from(kept.data), name).toEqual(Array.from(kept.dtype === "f16" ? new Float16Array(data) : data));
+      const held = await model.store.read(name);
+      expect(held.dtype).toBe(dtypes.get(name));
+      expect(Array.from(held.data), name).toEqual(Array.from(held.dtype === "f16" ? new Float16Array(data) : data));
     }
     session.dispose();
     await source.dispose();
@@ -351,7 +352,7 @@ gpuTest.for(ways)(
       [...weights].map(([n, tensor]) => tensorToWrite(n, n === name ? broken : tensor)),
     );
     const other = await openWeights(path, graph);
-    const loading = deviceModel(webgpuBackend(gpu), other).session(keepParametersAs(graph, dtype));
+    const loading = deviceModel(webgpuBackend(gpu), other).session(kept);
     if (dtype === "f32") (await loading).dispose();
     else
       await expect(loading).rejects.toThrow(`tensor "${name}", element ${data.length - 1}: 70000 is outside the range`);

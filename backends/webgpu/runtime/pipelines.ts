@@ -1,11 +1,40 @@
-/** Compute pipeline cache: one per distinct WGSL text on a device. */
+/** Compute pipeline cache: one per distinct WGSL text on a device, whatever the number of its backends. */
 import { InternalError, type Kernel, type Stmt } from "../../../compiler/index.ts";
 import { emitWgsl } from "../emit/wgsl.ts";
 import type { GpuDevice } from "./device.ts";
 
+type Pipeline = Promise<GPUComputePipeline>;
+
+/** Pipelines of a device that a backend still holds, by text. WebGPU never shares those whose layouts are automatic. */
+class OfDevice {
+  private readonly byText = new Map<string, WeakRef<Pipeline>>();
+  private readonly forget = new FinalizationRegistry<string>((code) => {
+    if (!this.byText.get(code)?.deref()) this.byText.delete(code);
+  });
+
+  of(code: string, create: () => Pipeline): Pipeline {
+    const found = this.byText.get(code)?.deref();
+    if (found) return found;
+    const made = create();
+    this.byText.set(code, new WeakRef(made));
+    this.forget.register(made, code);
+    made.catch(() => this.byText.delete(code));
+    return made;
+  }
+}
+
+const devices = new WeakMap<GPUDevice, OfDevice>();
+
+function ofDevice(device: GPUDevice): OfDevice {
+  const known = devices.get(device) ?? new OfDevice();
+  devices.set(device, known);
+  return known;
+}
+
+/** The pipelines of a backend, which it holds as long as it lives. */
 export class Pipelines {
   private readonly gpu: GpuDevice;
-  private readonly byText = new Map<string, Promise<GPUComputePipeline>>();
+  private readonly byText = new Map<string, Pipeline>();
   /** WGSL cached by the statement list that kernels of one shape share, then by the kernel's other fields. */
   private readonly texts = new WeakMap<readonly Stmt[], Map<string, string>>();
 
@@ -24,7 +53,7 @@ export class Pipelines {
       const code = this.textOf(kernel);
       let pipeline = this.byText.get(code);
       if (!pipeline) {
-        pipeline = this.create(kernel.name, code);
+        pipeline = ofDevice(this.gpu.device).of(code, () => this.create(kernel.name, code));
         this.byText.set(code, pipeline);
         pipeline.catch(() => this.byText.delete(code));
       }
@@ -45,7 +74,7 @@ export class Pipelines {
     return text;
   }
 
-  private create(label: string, code: string): Promise<GPUComputePipeline> {
+  private create(label: string, code: string): Pipeline {
     const { device } = this.gpu;
     const module = device.createShaderModule({ label, code });
     const compute = { module, entryPoint: "main" };
