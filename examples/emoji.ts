@@ -16,7 +16,7 @@ const settings = {
   steps: 700,
   /** Steps of the second and third stage, relative to the first. */
   writing: 1,
-  answering: 1.05,
+  answering: 1.5,
   batch: 128,
   /** Conversations per step; each has several questions, and more steps help more than larger ones. */
   answeringBatch: 64,
