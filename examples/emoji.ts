@@ -13,9 +13,9 @@ import { emojiBatches, emojiData, spread, type Test, trainedArtists } from "./em
 import emojiModel from "./emoji-model.ts";
 
 const settings = {
-  steps: 700,
+  steps: 900,
   /** Steps of the second and third stage, relative to the first. */
-  writing: 1,
+  writing: 0.85,
   answering: 1.5,
   batch: 128,
   /** Conversations per step; each has several questions, and more steps help more than larger ones. */
