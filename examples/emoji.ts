@@ -18,7 +18,7 @@ const settings = {
   writing: 0.85,
   answering: 1.5,
   batch: 128,
-  /** Conversations per step; each has several questions, and more steps help more than larger ones. */
+  /** Images per step; each has several questions, and more steps help more than larger ones. */
   answeringBatch: 64,
   rate: 1.5e-3,
   writingRate: 1.5e-3,

@@ -59,7 +59,7 @@ export const questionIds = (tokenizer: Tokenizer, text: string): number[] =>
 /** Key of the random stream of questions, distinct from those of the data order. */
 const questionStream = 100;
 
-/** Maximum answer tokens of a conversation. */
+/** Maximum answer tokens of an image's questions, and so of an answer. */
 export const mostTargets = 24;
 
 /**

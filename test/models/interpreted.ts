@@ -1,4 +1,7 @@
-/** Kernels of the software adapter, interpreted: what it computes, without the second that it takes to compile a large one. */
+/**
+ * Kernels of the software adapter, interpreted: what it computes, without the second that it takes to compile a large
+ * one.
+ */
 import { checkFeeds } from "../../backends/feeds.ts";
 import { emitWgsl } from "../../backends/webgpu/emit/wgsl.ts";
 import { factsOf } from "../../backends/webgpu/runtime/backend.ts";
@@ -13,8 +16,8 @@ import {
 import { softwareDevice, validatingDevice } from "../support/adapter.ts";
 
 /**
- * Compiles a graph as it is for the software adapter, has Dawn check the WGSL of its kernels, and interprets them: reads out
- * of bounds, races and reads of unwritten memory are found, which the adapter itself would let pass.
+ * Compiles a graph as it is for the software adapter, has Dawn check the WGSL of its kernels, and interprets them: reads
+ * out of bounds and races are found, which the adapter itself would let pass.
  */
 export async function runInterpreted(
   graph: Graph,

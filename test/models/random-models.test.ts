@@ -43,9 +43,9 @@ const parts = new Set([
 ]);
 
 /**
- * Of these, the software adapter compiles two hundred kernels, a third of a minute for each model, and runs the same parts
- * beside PyTorch at other sizes that nothing divides (chat-, contrastive-, generative- and heads-parity.test.ts): here the
- * kernels that it would compile are interpreted.
+ * The software adapter takes a third of a minute to compile the kernels of each of these, and runs the same parts beside
+ * PyTorch at other sizes (chat-, contrastive-, generative- and heads-parity.test.ts): here the kernels that it would
+ * compile are interpreted.
  */
 const large = new Set(["chat of queries", "internvl-c", "internvl-g", "stage 2", "upernet"]);
 
