@@ -118,30 +118,11 @@ async function build(
   settings: Settings,
   onChange: OnChange,
 ): Promise<TrainingJob> {
-  if (settings.data === "")
-    throw new UsageError(`stage ${stage} of ${model.name} needs data: give --data, such as 'shards/{000..099}.tar'`);
-  const make = recipeNamed(source, model, stage);
-  const config = configure(model, nested(settings, model.config));
-  const vocabulary = make(config).data?.vocabulary;
-  const text = vocabulary === undefined ? undefined : await openText(String(settings.tokenizer), vocabulary);
-  const made = recipeFor(make, config, settings, text);
-  if (!made.data)
-    throw new UsageError(
-      `stage ${stage} of ${model.name} declares no data: add \`data\` to its recipe, or write a job for it`,
-    );
-  checkSettings(`stage ${stage}`, settings, made.rules ?? {});
-  const accumulate = Number(settings.accumulate);
-  const rows = made.batch / accumulate;
-  if (!Number.isInteger(rows))
-    throw new UsageError(`batch is ${made.batch}, but must be a multiple of accumulate, which is ${accumulate}`);
-  const { perRow = 1 } = made.data;
-  if (rows % perRow !== 0)
-    throw new UsageError(
-      `a micro-batch has ${rows} samples, with ${perRow} in a row: batch / accumulate must be a multiple of ${perRow}`,
-    );
+  const { made, config, text } = await readRecipe(model, source, stage, settings);
+  const rows = samplesPerMicroBatch(made, Number(settings.accumulate));
   const chosen = withSettings(made.stage, settings);
   const step = trainingStep(chosen);
-  const sizes = { ...imageSizes(step.graph, made), batch: rows / perRow };
+  const sizes = { ...imageSizes(step.graph, made), batch: rows / (made.data.perRow ?? 1) };
   requireSizes(
     graphSymbols(step.graph).filter((s) => !Object.hasOwn(sizes, s)),
     stage,
@@ -164,15 +145,49 @@ async function build(
     ...(made.data.image && made.data.kind !== "masks" && { ownRows: ["pixels"] }),
     listing: feeding.listing,
     ...(judged && { validate: judged(feeding.validation!) }),
-    finish: async ({ folder }) => {
-      await writeConfigFile(folder, model, made.config, source);
-      await keepTokenizer(String(settings.tokenizer), folder);
-      await keepPreprocessor(String(settings.preprocessor ?? ""), folder);
-      return {};
-    },
+    finish: ({ folder }) => keepBesideWeights(folder, model, source, made, settings),
     told: feeding.told,
     dispose: feeding.dispose,
   };
+}
+
+type RecipeWithData = Recipe & { readonly data: NonNullable<Recipe["data"]> };
+
+/** The recipe of a stage for the settings, the configuration they ask for, and the tokenizer that its data need. */
+async function readRecipe(model: Model, source: string, stage: string, settings: Settings) {
+  if (settings.data === "")
+    throw new UsageError(`stage ${stage} of ${model.name} needs data: give --data, such as 'shards/{000..099}.tar'`);
+  const make = recipeNamed(source, model, stage);
+  const config = configure(model, nested(settings, model.config));
+  const vocabulary = make(config).data?.vocabulary;
+  const text = vocabulary === undefined ? undefined : await openText(String(settings.tokenizer), vocabulary);
+  const made = recipeFor(make, config, settings, text);
+  if (!made.data)
+    throw new UsageError(
+      `stage ${stage} of ${model.name} declares no data: add \`data\` to its recipe, or write a job for it`,
+    );
+  checkSettings(`stage ${stage}`, settings, made.rules ?? {});
+  return { made: made as RecipeWithData, config, text };
+}
+
+/** Throws UsageError if micro-batches would not have equal numbers of whole rows. */
+function samplesPerMicroBatch({ batch, data: { perRow = 1 } }: RecipeWithData, accumulate: number): number {
+  const samples = batch / accumulate;
+  if (!Number.isInteger(samples))
+    throw new UsageError(`batch is ${batch}, but must be a multiple of accumulate, which is ${accumulate}`);
+  if (samples % perRow !== 0)
+    throw new UsageError(
+      `a micro-batch has ${samples} samples, with ${perRow} in a row: batch / accumulate must be a multiple of ${perRow}`,
+    );
+  return samples;
+}
+
+/** Writes what the weights need to be used by other commands. */
+async function keepBesideWeights(folder: string, model: Model, source: string, made: Recipe, settings: Settings) {
+  await writeConfigFile(folder, model, made.config, source);
+  await keepTokenizer(String(settings.tokenizer), folder);
+  await keepPreprocessor(String(settings.preprocessor ?? ""), folder);
+  return {};
 }
 
 /** The settings that the stage overrides, for messages. */

@@ -1,5 +1,6 @@
 /** Per-token cross-entropy of texts under a decoder, computed by its step with an empty past. */
 import {
+  elementCount,
   type Graph,
   type HostTensor,
   hostTensor,
@@ -43,44 +44,45 @@ export async function textLosses(
   const next = ops.input(labels, "i32", axes);
   const graph = makeGraph(`${step.name}-losses`, [{ name: "losses", node: ops.crossEntropy(logits, next, "vocab") }]);
   const session = await model.session(graph);
-  const i32 = (node: { readonly type: { readonly axes: readonly unknown[] } }, data: Int32Array) =>
-    hostTensor("i32", node.type.axes as readonly SizedAxis[], data);
-  const feedsOf = (windows: readonly TextWindow[]): Record<string, HostTensor> => {
-    const [ids, following, seen] = [
-      new Int32Array(rows * tokens),
-      new Int32Array(rows * tokens),
-      new Int32Array(rows * (1 + tokens)),
-    ];
-    for (const [row, window] of windows.entries()) {
-      ids.set(window.ids, row * tokens);
-      following.set(window.ids.slice(1), row * tokens);
-      seen.fill(1, row * (1 + tokens) + 1, row * (1 + tokens) + 1 + window.ids.length);
-    }
-    const position = Int32Array.from(ids, (_, i) => i % tokens);
-    const known: Readonly<Record<string, Int32Array>> = {
-      input_ids: ids,
-      position_ids: position,
-      attention_mask: seen,
-      [labels]: following,
-    };
-    return Object.fromEntries(
-      graph.inputs.flatMap((node): [string, HostTensor][] => {
-        const name = inputName(node);
-        if (known[name]) return [[name, i32(node, known[name])]];
-        if (pastPart(node) === "") return [];
-        const sized = node.type.axes as readonly SizedAxis[];
-        const length = sized.reduce((product, { size }) => product * size, 1);
-        return [[name, hostTensor("f32", sized, new Float32Array(length))]];
-      }),
-    );
-  };
   return {
     async of(windows) {
-      const { data } = (await session.run(feedsOf(windows))).losses!;
+      const { data } = (await session.run(windowFeeds(graph, windows, rows, tokens))).losses!;
       return windows.map(({ ids, from }, row) =>
         Array.from({ length: ids.length - from }, (_, i) => Number(data[row * tokens + from - 1 + i])),
       );
     },
     dispose: session.dispose,
   };
+}
+
+/** The inputs of `graph` for up to `rows` windows, padded to `tokens`. A past that it requires is zeros, masked out. */
+function windowFeeds(
+  graph: Graph,
+  windows: readonly TextWindow[],
+  rows: number,
+  tokens: number,
+): Record<string, HostTensor> {
+  const known = windowIds(windows, rows, tokens);
+  return Object.fromEntries(
+    graph.inputs.flatMap((node): [string, HostTensor][] => {
+      const name = inputName(node);
+      const axes = node.type.axes as readonly SizedAxis[];
+      if (known[name]) return [[name, hostTensor("i32", axes, known[name])]];
+      if (pastPart(node) === "") return [];
+      return [[name, hostTensor("f32", axes, new Float32Array(elementCount(axes)))]];
+    }),
+  );
+}
+
+function windowIds(windows: readonly TextWindow[], rows: number, tokens: number): Readonly<Record<string, Int32Array>> {
+  const ids = new Int32Array(rows * tokens);
+  const following = new Int32Array(rows * tokens);
+  const seen = new Int32Array(rows * (1 + tokens));
+  for (const [row, window] of windows.entries()) {
+    ids.set(window.ids, row * tokens);
+    following.set(window.ids.slice(1), row * tokens);
+    seen.fill(1, row * (1 + tokens) + 1, row * (1 + tokens) + 1 + window.ids.length);
+  }
+  const position = Int32Array.from(ids, (_, i) => i % tokens);
+  return { input_ids: ids, position_ids: position, attention_mask: seen, [labels]: following };
 }

@@ -11,7 +11,7 @@ import { embedClasses } from "../run/classify.ts";
 import { tokenizerOf, towersGraph } from "../run/comparing.ts";
 import { type LoadedModel, type NamedModel, say, withWeights } from "../run/opened-model.ts";
 import { type Album, albumOf, preprocessingFor } from "../run/pictures.ts";
-import { type ByLanguage, classPrompts, readLabels, readTemplates } from "../run/prompts.ts";
+import { type ByLanguage, type Classes, classPrompts, readLabels, readTemplates } from "../run/prompts.ts";
 import { openTokenizer } from "../run/tokenizing.ts";
 import { embedPictures, requireOutputs } from "../run/towers.ts";
 import { answerCards } from "./asking.ts";
@@ -58,47 +58,64 @@ export async function judgeClasses<S extends Labelled>(
   const labels = given ?? folderNames(samples);
   const numbers = classNumbers(samples, labels);
   const { found, said } = await withWeights(named, selectOutputs(graph, towers), options, async (model) => {
-    const { data, width } = await embed(samples, model, album);
-    const found: Record<string, TopClasses> = {};
-    const said: Record<string, string>[] = samples.map(() => ({}));
-    for (const [language, names] of Object.entries(labels)) {
-      const classes = classPrompts({ [language]: names }, templates);
-      const name = language === "" ? "all" : language;
-      say(`${name}: ${names.length} classes, ${classes.prompts.length} prompts`);
-      const vectors = await embedClasses(model, graph, classes, mode, tokenizer, options);
-      const count = topClasses(names.length);
-      for (const [row, label] of numbers.entries()) {
-        const scores = classLogits(data.subarray(row * width, (row + 1) * width), vectors, 1);
-        count.add(scores, label);
-        said[row]![name] = names[scores.indexOf(Math.max(...scores))]!;
-      }
-      found[name] = count.measures();
-    }
-    return { found, said };
+    const vectors = await embed(samples, model, album);
+    const classesOf = (prompts: Classes) => embedClasses(model, graph, prompts, mode, tokenizer, options);
+    return await nearestClasses(vectors, numbers, labels, templates, classesOf);
   });
   const [language, names] = Object.entries(labels)[0]!;
-  const answers = samples.map(({ name, image }, row) => ({
-    ...{ name, said: said[row]!, right: names[numbers[row]!]! },
-    ...(image !== undefined && { image }),
-  }));
-  const texts = Object.values(templates).flat().length;
+  const right = numbers.map((number) => names[number]!);
+  const first = said.map((byLanguage) => byLanguage[language || "all"]!);
   return {
     samples: samples.length,
     results: found,
-    asked: { templates: texts },
+    asked: { templates: Object.values(templates).flat().length },
     skipped,
-    answers: answers.map(({ name, said, right }) => ({ name, said, right })),
-    ...(options.out !== undefined && {
-      sections: await answerCards(
-        answers.map(({ name, image, said, right }) => ({
-          question: { name, text: basename(name), answers: [right], ...(image !== undefined && { image }) },
-          said: said[language || "all"]!,
-        })),
-        ({ said, question }) => said === question.answers[0],
-      ),
-    }),
+    answers: samples.map(({ name }, row) => ({ name, said: said[row]!, right: right[row]! })),
+    ...(options.out !== undefined && { sections: await classCards(samples, first, right) }),
   };
 }
+
+interface Judged {
+  readonly found: Readonly<Record<string, TopClasses>>;
+  /** The nearest class of each sample, by language. */
+  readonly said: readonly Readonly<Record<string, string>>[];
+}
+
+/** Compares the vectors of samples with those of the classes in each language. `numbers` are the samples' classes. */
+async function nearestClasses(
+  { data, width }: Embeddings,
+  numbers: readonly number[],
+  labels: ByLanguage,
+  templates: ByLanguage,
+  embed: (classes: Classes) => Promise<Embeddings>,
+): Promise<Judged> {
+  const found: Record<string, TopClasses> = {};
+  const said: Record<string, string>[] = numbers.map(() => ({}));
+  for (const [language, names] of Object.entries(labels)) {
+    const classes = classPrompts({ [language]: names }, templates);
+    const name = language === "" ? "all" : language;
+    say(`${name}: ${names.length} classes, ${classes.prompts.length} prompts`);
+    const vectors = await embed(classes);
+    const count = topClasses(names.length);
+    for (const [row, label] of numbers.entries()) {
+      const scores = classLogits(data.subarray(row * width, (row + 1) * width), vectors, 1);
+      count.add(scores, label);
+      said[row]![name] = names[scores.indexOf(Math.max(...scores))]!;
+    }
+    found[name] = count.measures();
+  }
+  return { found, said };
+}
+
+/** For the report: each sample with its nearest class and its own. */
+const classCards = (samples: readonly Labelled[], said: readonly string[], right: readonly string[]) =>
+  answerCards(
+    samples.map(({ name, image }, row) => ({
+      question: { name, text: basename(name), answers: [right[row]!], ...(image !== undefined && { image }) },
+      said: said[row]!,
+    })),
+    ({ said, question }) => said === question.answers[0],
+  );
 
 /** Class names default to folder names. */
 function folderNames(samples: readonly Labelled[]): ByLanguage {
