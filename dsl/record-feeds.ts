@@ -34,7 +34,7 @@ interface Target {
 }
 
 /**
- * The inputs of a batch, except `pixels`: each is the field of its name, a number or nested lists in the order of the
+ * The inputs of a batch: each is the field of its name, a number or nested lists in the order of the
  * input's axes. A text where integers are expected becomes its ids, BOS and EOS included, cut to the axis. Fields that
  * are no inputs are ignored. Throws FileError for a field that is missing or does not fit its input, naming the record,
  * and UsageError for a padding that does not fit the inputs.
@@ -57,9 +57,8 @@ function targetsOf(inputs: FeedContext["inputs"], paddings: Paddings, rows: numb
   requireNames(Object.keys(paddings), inputs, "padding");
   const masks = Object.entries(paddings).flatMap(([name, { mask }]) => (mask === undefined ? [] : [{ name, mask }]));
   for (const { name, mask } of masks) requireNames([mask], inputs, `padding.${name}.mask`);
-  const isFilledElsewhere = (name: string) => name === "pixels" || masks.some(({ mask }) => mask === name);
   return Object.entries(inputs)
-    .filter(([name]) => !isFilledElsewhere(name))
+    .filter(([name]) => !masks.some(({ mask }) => mask === name))
     .map(([name, type]) => {
       const padding = Object.hasOwn(paddings, name) ? paddings[name] : undefined;
       const own = targetOf(name, type, rows, padding);

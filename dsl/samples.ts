@@ -193,7 +193,7 @@ export interface FeedContext {
   ) => WrittenConversation | undefined;
   /** Throws UsageError where the run has no tokenizer. */
   readonly text: TextCodec;
-  /** The types of the step's inputs, by name; the axis "batch" may be symbolic, all others have sizes. */
+  /** The types of the inputs to build, by name; the axis "batch" may be symbolic, all others have sizes. */
   readonly inputs: Readonly<Record<string, TensorType>>;
   /** Uniform in [0, 1), from the batch's own stream. */
   readonly random: () => number;
@@ -231,7 +231,7 @@ export interface StageData<K extends SampleKind = SampleKind> {
   /** For records: which inputs a record may fill in part, and with what the rest is filled. */
   readonly padding?: Paddings;
   /**
-   * Builds the inputs of the step, except `pixels`, from the rows of one batch. Records need none: their fields have the
+   * Builds the inputs of the step from the rows of one batch, except `pixels` where the stage declares `image`. Records need none: their fields have the
    * names of the inputs (`recordFeeds`).
    */
   readonly feeds: (rows: readonly SampleOf<K>[], context: FeedContext) => Feeds;

@@ -162,7 +162,7 @@ async function build(
   requireReadBack(model, made.config, model.checkpoints?.config?.write(made.config));
   const judged = settings.validate === "" ? undefined : stageValidation(made, chosen, settings);
   const seen = seenBy(model, made, String(settings.preprocessor ?? "")); // runs of older versions have none
-  const feeding = await feedStage(seen.recipe, settings, rows, text, inputTypes(step, sizes), onChange);
+  const feeding = await feedStage(seen.recipe, settings, rows, text, inputTypes(step, sizes, made), onChange);
   return {
     step,
     steps: made.steps,
@@ -188,12 +188,18 @@ async function build(
   };
 }
 
-/** The types of the inputs that a batch feeds to a step; the axis "batch" stays symbolic. */
-function inputTypes({ graph, accumulation }: TrainingStep, { batch: _, ...sizes }: Sizes): FeedContext["inputs"] {
+/** The types of the inputs that a batch feeds to a step, except its images; the axis "batch" stays symbolic. */
+function inputTypes(
+  { graph, accumulation }: TrainingStep,
+  { batch: _, ...sizes }: Sizes,
+  { data }: Recipe,
+): FeedContext["inputs"] {
   const read = [...graph.inputs, ...(accumulation?.cached?.features.inputs ?? [])].filter(isFeed);
   const sized = ({ name, size }: Axis): Axis => ({ name, size: bindDim(size, sizes) });
   return Object.fromEntries(
-    read.map((node) => [inputName(node), tensorType(node.type.dtype, node.type.axes.map(sized))]),
+    read
+      .filter((node) => !data?.image || inputName(node) !== "pixels")
+      .map((node) => [inputName(node), tensorType(node.type.dtype, node.type.axes.map(sized))]),
   );
 }
 
