@@ -76,6 +76,6 @@ function requireUpdates(stage: string, results: readonly Node[], updates: readon
   const [first, ...others] = open.map(inputName);
   const more = others.length === 0 ? "" : ` and ${others.length} more`;
   throw new UsageError(
-    `stage "${stage}": the loss reads the buffer "${first}"${more}, but does not return its update\n  hint: return { loss, updates }, with the list that batchNorm, emaTeacher or buffer.update filled; batchNorm with frozen: true, and p.parameter(name, axes, init, { buffer: true }), keep what was loaded`,
+    `stage "${stage}": the loss reads the buffer "${first}"${more}, but does not return its update\n  hint: return { loss, updates }, with what emaTeacher and buffer.update give; a tensor that never changes is p.parameter(name, axes, init, { buffer: true })`,
   );
 }
