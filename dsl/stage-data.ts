@@ -32,6 +32,9 @@ export function stageData<K extends SampleKind>(data: DeclaredData<K>): StageDat
   refuse([
     ...strayFields("the data of a stage", data, Object.keys(dataFields)),
     ...(kind === "records" || padding === undefined ? [] : [`padding is for records, not for ${kind}`]),
+    ...(padding !== undefined && data.feeds !== undefined
+      ? ["padding is not read with `feeds`: give it to recordFeeds(rows, context, padding) there"]
+      : []),
     ...paddingFaults(padding),
     ...(typeof feeds === "function"
       ? []

@@ -179,5 +179,6 @@ it("refuses misspelt padding where it is declared, and padding of other kinds", 
   expect(declared({ kind: "labels", feeds: () => ({}), padding: {} })).toThrow(
     "padding is for records, not for labels",
   );
+  expect(declared({ feeds: () => ({}), padding: {} })).toThrow("padding is not read with `feeds`");
   expect(declared({ kind: "labels" })).toThrow("needs `feeds`");
 });
