@@ -65,6 +65,7 @@ export {
   type MaskSample,
   type PairSample,
   type RawSample,
+  type RecordSample,
   type SampleKind,
   type SampleOf,
   type SamplesByKind,

@@ -68,7 +68,10 @@ function parsed(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch (cause) {
-    throw new FileError(`it is not valid JSON: ${reasonOf(cause)}`, { cause });
+    const reason = reasonOf(cause);
+    // What Python's json writes for numbers that JSON lacks.
+    const hint = /[:,[]\s*-?(NaN|Infinity)\b/.test(text) ? ": JSON has no NaN and no Infinity" : "";
+    throw new FileError(`it is not valid JSON: ${reason}${hint}`, { cause });
   }
 }
 

@@ -24,9 +24,9 @@ import type { Source } from "./sources/source.ts";
 export interface SampleBatch<K extends SampleKind> {
   /**
    * f32 [batch, channel, row, column], normalized; zeros for a sample without an image. With tiles, each sample has
-   * `room` rows.
+   * `room` rows. Undefined for texts, and for records that are read without images.
    */
-  readonly pixels: K extends "texts" ? undefined : HostTensor;
+  readonly pixels: K extends "texts" ? undefined : K extends "records" ? HostTensor | undefined : HostTensor;
   /** Sample i belongs to row i of the pixels, or to its `room` rows of tiles. */
   readonly samples: readonly SampleOf<K>[];
   /** Where the data continues after this batch: plain JSON, to be saved with the checkpoint taken after the step. */
@@ -81,7 +81,7 @@ export interface OpenDataOptions<K extends SampleKind = SampleKind> {
   /** Rows per batch. */
   readonly batch: number;
   readonly seed: number;
-  /** For kinds with images. */
+  /** For kinds with images; records are read with their images, which they must have, or without. */
   readonly image?: ImageOptions;
   /** The folder of a list's images; default the list's folder. */
   readonly images?: string;
@@ -108,7 +108,8 @@ export async function openData<K extends SampleKind>(
   options: OpenDataOptions<K>,
 ): Promise<OpenData<K>> {
   checkOptions(kind, options);
-  const sources = await findSources(specs, kind, readOptions(options));
+  const pictured = kind === "records" ? { pictured: options.image !== undefined } : {};
+  const sources = await findSources(specs, kind, { ...readOptions(options), ...pictured });
   const filters = await readFilters(options.filters ?? []);
   const skips = new SkipReports();
   const { seed, buffer = defaultBuffer } = options;
@@ -280,7 +281,7 @@ function checkOptions(
   if (!Number.isInteger(batch) || batch < 1) {
     throw new UsageError(`the batch size must be an integer of at least 1, got ${batch}`);
   }
-  if ((image === undefined) !== (kind === "texts"))
+  if (kind !== "records" && (image === undefined) !== (kind === "texts"))
     throw new UsageError(`${kind} must be opened ${image ? "without" : "with"} \`image\`, the image preprocessing`);
   const { size, tiles } = image ?? { size: 1 };
   if (tiles && kind !== "conversations")

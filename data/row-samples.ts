@@ -73,5 +73,10 @@ const sampleMakers: { readonly [K in SampleKind]: (row: Row, drawing: Drawing) =
     name: raw.className ?? String(raw.label),
   }),
   texts: ({ raw: { name, texts, ends = true } }) => ({ id: name, text: Object.values(texts!)[0]![0]!, ends }),
+  records: ({ raw }) => ({
+    id: raw.name,
+    ...(raw.image === undefined ? {} : { image: nameOf(raw) }),
+    fields: raw.values!,
+  }),
   masks: ({ raw, rendered }) => ({ image: nameOf(raw), mask: rendered!.mask! }),
 };

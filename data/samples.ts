@@ -45,16 +45,25 @@ export interface TextSample {
   readonly ends: boolean;
 }
 
+/** A JSON object whose fields become inputs, with an image where the stage reads images. */
+export interface RecordSample {
+  /** Where it is stored: "boxes.jsonl:12" is a line of a list. */
+  readonly id: string;
+  readonly image?: string;
+  readonly fields: Readonly<Record<string, unknown>>;
+}
+
 export interface SamplesByKind {
   readonly pairs: PairSample;
   readonly conversations: ConversationSample;
   readonly labels: LabelSample;
   readonly masks: MaskSample;
   readonly texts: TextSample;
+  readonly records: RecordSample;
 }
 
 export type SampleKind = keyof SamplesByKind;
-export const sampleKinds: readonly SampleKind[] = ["pairs", "conversations", "labels", "masks", "texts"];
+export const sampleKinds: readonly SampleKind[] = ["pairs", "conversations", "labels", "masks", "texts", "records"];
 export type SampleOf<K extends SampleKind> = SamplesByKind[K];
 
 /** A sample as read, before anything is drawn or decoded; its fields depend on the kind. */
@@ -74,6 +83,8 @@ export interface RawSample {
   readonly ends?: boolean;
   /** Its class's number, if it has no name. */
   readonly label?: number;
+  /** The fields of a record. */
+  readonly values?: Readonly<Record<string, unknown>>;
   /** Further fields of its JSON: scores, sizes, URLs. */
   readonly fields: Readonly<Record<string, unknown>>;
 }

@@ -115,6 +115,7 @@ async function filesOf(raw: RawSample): Promise<readonly (readonly [string, Uint
     ...(language === undefined || language === "und" ? {} : { language }),
     ...(raw.turns ? { conversations: raw.turns.map(written) } : {}),
     source: raw.name,
+    ...raw.values, // fields are inputs, whatever their names
   };
   return [
     ...(raw.image === undefined ? [] : [[pictureExtension(raw.image), await bytesOf(raw.image)] as const]),

@@ -7,9 +7,10 @@ import { adamw } from "./optim/adamw.ts";
 import { cosine } from "./optim/schedule.ts";
 import type { Params } from "./params.ts";
 import { type Recipe, type StageRecipe, scaledWarmUp, settled } from "./recipe.ts";
-import { idRows, stageData, type TextRow } from "./samples.ts";
+import { idRows, type TextRow } from "./samples.ts";
 import { notNegative, whole } from "./setting-rules.ts";
 import { defineStage } from "./stage.ts";
+import { stageData } from "./stage-data.ts";
 import { cast, crossEntropy, div, ge, input, max, mul, sum, type Tensor } from "./tensor.ts";
 
 type Ids = Tensor<"batch" | "token">;

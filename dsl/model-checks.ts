@@ -226,7 +226,20 @@ function ruleFaults(at: string, rule: unknown): string[] {
   return [
     ...strayFields(at, rule, ruleFields),
     ...missing.map((field) => `${at} needs \`${field}\`, a string, got ${kindOfValue(rule[field])}`),
+    ...numberFaults(at, rule.path),
   ];
+}
+
+/** In a path `{}` is a scope of its own: within a part, as in `conv{}`, it would match nothing. */
+function numberFaults(at: string, path: unknown): string[] {
+  const part = String(path)
+    .split(".")
+    .find((one) => one.includes("{}") && one !== "{}");
+  return part === undefined
+    ? []
+    : [
+        `${at} has the path "${path}", but {} stands for a number that is a whole part of a path, not for one in "${part}": write a rule for each`,
+      ];
 }
 
 /** Wraps `build`, to throw unless it returns tensors by name. */

@@ -2,10 +2,10 @@
  * Training data as stages see it: kinds of samples, image preprocessing, and tokenization. Data loaders produce these
  * types.
  */
-import { type HostTensor, hostTensor, type ImageSize, UsageError } from "../compiler/index.ts";
+import { type HostTensor, hostTensor, type ImageSize, type TensorType, UsageError } from "../compiler/index.ts";
 import type { ChatTemplate, ImagePlace, WrittenConversation } from "./chat-template.ts";
-import { declarationFault, declaredHere, isPlain, isPromise, kindOfValue, refuse, strayFields } from "./declared.ts";
 import type { TileLimits } from "./modes.ts";
+import type { Paddings } from "./padding.ts";
 
 /** An image's caption. */
 export interface PairSample {
@@ -53,6 +53,13 @@ export interface TextRow {
   readonly ids: readonly number[];
 }
 
+/** A JSON object, whose fields become inputs. */
+export interface RecordSample {
+  /** Where it is stored, for messages: "boxes.jsonl:12" is a line of a list. */
+  readonly id: string;
+  readonly fields: Readonly<Record<string, unknown>>;
+}
+
 /** The type of a sample, by kind: what accompanies an image. */
 export interface Samples {
   readonly pairs: PairSample;
@@ -60,9 +67,13 @@ export interface Samples {
   readonly labels: LabelSample;
   readonly masks: MaskSample;
   readonly texts: TextRow;
+  readonly records: RecordSample;
 }
 
-/** The kind of sample: "pairs", "conversations", "labels" or "masks" accompany an image; "texts" have none. */
+/**
+ * The kind of sample: "pairs", "conversations", "labels" or "masks" accompany an image; "texts" have none, and "records"
+ * have one if the stage declares `image`.
+ */
 export type SampleKind = keyof Samples;
 /** The sample type of a kind. */
 export type SampleOf<K extends SampleKind> = Samples[K];
@@ -182,6 +193,8 @@ export interface FeedContext {
   ) => WrittenConversation | undefined;
   /** Throws UsageError where the run has no tokenizer. */
   readonly text: TextCodec;
+  /** The types of the inputs to build, by name; the axis "batch" may be symbolic, all others have sizes. */
+  readonly inputs: Readonly<Record<string, TensorType>>;
   /** Uniform in [0, 1), from the batch's own stream. */
   readonly random: () => number;
   /** Counts an unexpected change to a sample, such as truncation; each kind is reported once. */
@@ -201,7 +214,7 @@ export interface TargetInput {
 /** The data that a stage trains on. */
 export interface StageData<K extends SampleKind = SampleKind> {
   readonly kind: K;
-  /** Image preprocessing; required by all kinds but texts. */
+  /** Image preprocessing; required by all kinds but texts, which have none, and records, which may have none. */
   readonly image?: ImagePlan;
   /** Ids per row of texts, which require it. Consecutive rows overlap by one id. */
   readonly length?: number;
@@ -215,42 +228,11 @@ export interface StageData<K extends SampleKind = SampleKind> {
   readonly perRow?: number;
   /** The input that holds the targets, if samples may lack them: a run that begins without any is then an error. */
   readonly targets?: TargetInput;
-  /** Builds the inputs of the step, except `pixels`, from the rows of one batch. */
+  /** For records: which inputs a record may fill in part, and with what the rest is filled. */
+  readonly padding?: Paddings;
+  /**
+   * Builds the inputs of the step from the rows of one batch, except `pixels` where the stage declares `image`. Records need none: their fields have the
+   * names of the inputs (`recordFeeds`).
+   */
   readonly feeds: (rows: readonly SampleOf<K>[], context: FeedContext) => Feeds;
-}
-
-const dataFields: Readonly<Record<keyof StageData, true>> = {
-  kind: true,
-  image: true,
-  length: true,
-  vocabulary: true,
-  classes: true,
-  filters: true,
-  perRow: true,
-  targets: true,
-  feeds: true,
-};
-
-/**
- * A stage's data. Erases the kind from the type, so that records of all kinds share one; rows are checked when they are
- * read. Throws one UsageError naming every field that is misspelt, and where `feeds` is called, one for feeds that are
- * no record.
- */
-export function stageData<K extends SampleKind>(data: StageData<K>): StageData {
-  if (!isPlain(data)) refuse([`the data of a stage must be an object { kind, feeds }, got ${kindOfValue(data)}`]);
-  const { feeds } = data;
-  refuse([
-    ...strayFields("the data of a stage", data, Object.keys(dataFields)),
-    ...(typeof feeds === "function"
-      ? []
-      : [`the data of a stage needs \`feeds\`, a function (rows) => ({ name: tensor }), got ${kindOfValue(feeds)}`]),
-  ]);
-  const declared = declaredHere();
-  const checked: StageData<K>["feeds"] = (rows, context) => {
-    const made = feeds(rows, context);
-    if (isPlain(made)) return made;
-    const fault = isPromise(made) ? "a promise (remove `async`)" : kindOfValue(made);
-    throw declarationFault(declared, `feeds returns ${fault}; expected the inputs of the step: { label: perRow([1]) }`);
-  };
-  return { ...data, feeds: checked } as unknown as StageData;
 }

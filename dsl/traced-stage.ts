@@ -1,5 +1,5 @@
 /** A stage whose loss has been traced: its results as nodes, and which parameters they train. */
-import type { Node } from "../compiler/index.ts";
+import { inputName, isState, type Node, topological, UsageError } from "../compiler/index.ts";
 import { type FrozenWeights, frozenDtype, withFrozen } from "./frozen.ts";
 import { type Adapter, adaptersOf } from "./lora.ts";
 import { totalLoss } from "./losses.ts";
@@ -11,6 +11,7 @@ import { type Range, rootParams } from "./params.ts";
 import { partition } from "./partition.ts";
 import type { Stage } from "./stage.ts";
 import { typed } from "./tensor.ts";
+import { trainingState } from "./training-state.ts";
 
 export interface TracedStage {
   readonly traced: Traced;
@@ -39,6 +40,7 @@ export function traceStage(stage: Stage): TracedStage {
   });
   const { loss, metrics = {}, updates = [], weight, apart } = totalLoss(stage.name, stage.loss(root));
   const results: [Node, ...Node[]] = [loss, ...Object.values(metrics), ...updates.map((u) => u.next)];
+  requireUpdates(stage.name, results, updates);
   const adapters = asked?.made(stage.name, results) ?? [];
   const { trained, frozen } = partition(stage, results, adapters);
   const stored = withFrozen([...results, ...(weight ? [weight] : [])], frozen, frozenDtype(stage));
@@ -64,4 +66,16 @@ export function traceStage(stage: Stage): TracedStage {
     frozenAs: stored.weights,
     weight: weight && kept.at(-1),
   };
+}
+
+/** Throws UsageError for a buffer that the loss reads without returning its update: a run would not know its value. */
+function requireUpdates(stage: string, results: readonly Node[], updates: readonly StateUpdate[]): void {
+  const known = new Set<string>([...Object.values(trainingState), ...updates.map(({ name }) => name)]);
+  const open = topological(results).filter((node) => isState(node) && !known.has(inputName(node)));
+  if (open.length === 0) return;
+  const [first, ...others] = open.map(inputName);
+  const more = others.length === 0 ? "" : ` and ${others.length} more`;
+  throw new UsageError(
+    `stage "${stage}": the loss reads the buffer "${first}"${more}, but does not return its update\n  hint: return { loss, updates }, with what emaTeacher and buffer.update give; a tensor that never changes is p.parameter(name, axes, init, { buffer: true })`,
+  );
 }

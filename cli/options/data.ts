@@ -12,7 +12,7 @@ export function dataCommands(program: Command, done: Done): void {
       .command(`${name} <specs...>`)
       .description(does)
       .exitOverride()
-      .option("--kind <kind>", "pairs, conversations, labels or masks", "pairs")
+      .option("--kind <kind>", "pairs, conversations, labels, masks, texts or records", "pairs")
       .option("--images <folder>", "folder of a list's images; default the list's own")
       .option("--language <code>", "language of captions without one, as in en or zh")
       .option("--quick", "read only the sizes of images, without decoding them", false)

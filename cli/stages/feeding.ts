@@ -40,12 +40,15 @@ export interface StageFeeding extends Pick<TrainingJob, "batches"> {
   readonly dispose: () => Promise<void>;
 }
 
-/** Opens the data of a stage. Throws UsageError if it has more classes than the model. */
+/**
+ * Opens the data of a stage, whose step has these `inputs`. Throws UsageError if it has more classes than the model.
+ */
 export async function feedStage(
   { data, steps, batch: rowsOfStep }: Pick<Recipe, "data" | "steps" | "batch">,
   settings: Settings,
   batch: number,
   text: TextCodec | undefined,
+  inputs: FeedContext["inputs"],
   onChange: OnChange = "refuse",
 ): Promise<StageFeeding> {
   // A step may not hold two samples of a group, even in different micro-batches.
@@ -63,7 +66,7 @@ export async function feedStage(
     await opened.dispose();
     throw error;
   });
-  const feeding = new Feeding({ data: data!, settings, batch, parts, text, onChange, opened, judged });
+  const feeding = new Feeding({ data: data!, settings, batch, parts, text, inputs, onChange, opened, judged });
   const samples = steps * rowsOfStep;
   return {
     batches: (cursor, note, shared) => feeding.batches(cursor, note, shared),
@@ -90,6 +93,7 @@ interface Fed {
   /** Micro-batches that an opened batch holds: a step's, or one. */
   readonly parts: number;
   readonly text: TextCodec | undefined;
+  readonly inputs: FeedContext["inputs"];
   readonly onChange: OnChange;
   readonly opened: Opened;
   readonly judged: Opened | undefined;
@@ -118,10 +122,10 @@ class Feeding {
   }
 
   async *validation(judged: Opened, note: (text: string) => void): AsyncGenerator<ValidationBatch> {
-    const { text, data } = this.#fed;
+    const { text, inputs, data } = this.#fed;
     let number = 0;
     for await (const { pixels, samples } of judged.once(note)) {
-      const context = contextOf(text, this.#seed, ["validation", number++], (what) => {
+      const context = contextOf({ text, inputs }, this.#seed, ["validation", number++], (what) => {
         if (!this.#noted.has(what)) note(`validation: ${what}`);
         this.#noted.add(what);
       });
@@ -151,14 +155,14 @@ class Feeding {
 
   /** A micro-batch: some of the samples that were read together. */
   #madePart({ pixels, samples, cursor }: ReadBatch, part: number, counts: Counts): Made {
-    const { data, parts, batch, text } = this.#fed;
+    const { data, parts, batch, text, inputs } = this.#fed;
     const { listing: _, skipped: __, ...place } = cursor;
     const key = (parts === 1 ? place : [place, part]) as unknown as Json;
     const [from, to] = [part * batch, (part + 1) * batch];
     const own = rows(samples).slice(from, to);
     const each = data.image?.tiles?.room ?? 1;
     const shown = pixels && { pixels: rowsOf(pixels, from * each, to * each) };
-    const feeds = { ...shown, ...this.#feedsOf(own, contextOf(text, this.#seed, key, counts.add)) };
+    const feeds = { ...shown, ...this.#feedsOf(own, contextOf({ text, inputs }, this.#seed, key, counts.add)) };
     if (!hasTarget(feeds, data.targets)) counts.add(`batches of ${batch} samples without a target train nothing`);
     const isPacked = (data.perRow ?? 1) > 1; // input rows then hold several samples
     return { feeds, ...(isPacked || data.kind === "texts" ? {} : { names: own.map(nameOf) }) };
@@ -192,8 +196,8 @@ function toldOf(cursor: Json): Readonly<Record<string, Json>> {
 }
 
 const nameOf = (sample: object): string => {
-  const { image, id } = sample as { readonly image?: string; readonly id?: string };
-  return image ?? `conversation ${id}`;
+  const { image, id, fields } = sample as { readonly image?: string; readonly id?: string; readonly fields?: object };
+  return fields === undefined ? (image ?? `conversation ${id}`) : id!;
 };
 
 /** Epochs of each source in a run: "8 samples: 1.33 epochs". */
@@ -276,8 +280,14 @@ function requireClasses({ kind, classes = Infinity }: StageData, samples: readon
 }
 
 /** The context for the feeds of a batch; its random numbers depend on the seed and the data cursor. */
-function contextOf(text: TextCodec | undefined, seed: number, next: Json, count: (what: string) => void): FeedContext {
+function contextOf(
+  { text, inputs }: Pick<Fed, "text" | "inputs">,
+  seed: number,
+  next: Json,
+  count: (what: string) => void,
+): FeedContext {
   return {
+    inputs,
     get text() {
       if (text) return text;
       throw new UsageError(

@@ -1,16 +1,29 @@
 /** A model's stage as a job: `heddle train MODEL --stage S --data ...` trains it like a file that exports a job. */
 
 import { checkJobSettings } from "../../api/node-index.ts";
-import { type Graph, graphSymbols, type Precision, UsageError } from "../../compiler/index.ts";
+import {
+  type Axis,
+  bindDim,
+  type Graph,
+  graphSymbols,
+  inputName,
+  isFeed,
+  type Precision,
+  type Sizes,
+  tensorType,
+  UsageError,
+} from "../../compiler/index.ts";
 import type { OnChange } from "../../data/index.ts";
 import {
   type Config,
   checkpointFamily,
   checkSettings,
   configure,
+  type FeedContext,
   type Model,
   parseSettings,
   type Recipe,
+  type TrainingStep,
   trace,
   trainingStep,
 } from "../../dsl/index.ts";
@@ -130,7 +143,7 @@ async function build(
   requireReadBack(model, made.config, model.checkpoints?.config?.write(made.config));
   const judged = settings.validate === "" ? undefined : stageValidation(made, chosen, settings);
   const seen = seenBy(model, made, String(settings.preprocessor ?? "")); // runs of older versions have none
-  const feeding = await feedStage(seen.recipe, settings, rows, text, onChange);
+  const feeding = await feedStage(seen.recipe, settings, rows, text, inputTypes(step, sizes, made), onChange);
   return {
     step,
     steps: made.steps,
@@ -188,6 +201,21 @@ async function keepBesideWeights(folder: string, model: Model, source: string, m
   await keepTokenizer(String(settings.tokenizer), folder);
   await keepPreprocessor(String(settings.preprocessor ?? ""), folder);
   return {};
+}
+
+/** The types of the inputs that a batch feeds to a step, except its images; the axis "batch" stays symbolic. */
+function inputTypes(
+  { graph, accumulation }: TrainingStep,
+  { batch: _, ...sizes }: Sizes,
+  { data }: Recipe,
+): FeedContext["inputs"] {
+  const read = [...graph.inputs, ...(accumulation?.cached?.features.inputs ?? [])].filter(isFeed);
+  const sized = ({ name, size }: Axis): Axis => ({ name, size: bindDim(size, sizes) });
+  return Object.fromEntries(
+    read
+      .filter((node) => !data?.image || inputName(node) !== "pixels")
+      .map((node) => [inputName(node), tensorType(node.type.dtype, node.type.axes.map(sized))]),
+  );
 }
 
 /** The settings that the stage overrides, for messages. */

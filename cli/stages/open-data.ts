@@ -63,11 +63,12 @@ export async function openStageData(
     const encode = (words: string) => bareIds(text, words);
     return packedTexts(opened, { rows: batch, length, encode, end: text.eos });
   }
-  if (!image) throw new UsageError(`data of ${kind} needs \`image\`, which declares how images are preprocessed`);
+  if (!image && kind !== "records")
+    throw new UsageError(`data of ${kind} needs \`image\`, which declares how images are preprocessed`);
   const opened: OpenData<SampleKind> = await openData<SampleKind>(specs, kind, {
     ...how,
     batch,
-    image,
+    ...(image && { image }),
     ...(Number(settings.workers) >= 0 && { workers: Number(settings.workers) }),
     ...(settings.images !== "" && { images: String(settings.images) }),
   });

@@ -17,6 +17,7 @@ import {
 } from "./folder-parts.ts";
 import { conversationOfRecord, openList, pairOfRecord } from "./list-parts.ts";
 import { listedFiles } from "./listed-files.ts";
+import { openRecords, recordFiles, recordOfList, recordOfShard } from "./record-parts.ts";
 import { conversationOfShard, labelOfShard, maskOfShard, openShard, pairOfShard } from "./shard-parts.ts";
 import type { Part, ReadOptions, Source } from "./source.ts";
 import { parseSpec, pathsOf } from "./spec.ts";
@@ -35,13 +36,13 @@ interface Reader {
   readonly refuses?: (path: string) => Promise<string | undefined>;
 }
 
-const list = (reading: Parameters<typeof openList>[1]): Reader => ({
-  open: (path, { images, language }, onSkip) =>
-    openList(path, reading, { images: images ?? dirname(path), language }, onSkip),
+const list = (reading: Parameters<typeof openList>[1], named: { readonly byLine?: boolean } = {}): Reader => ({
+  open: (path, options, onSkip) =>
+    openList(path, reading, { ...options, ...named, images: options.images ?? dirname(path) }, onSkip),
 });
 
 const shard = (reading: Parameters<typeof openShard>[1]): Reader => ({
-  open: (path, { language }, onSkip) => openShard(path, reading, language, onSkip),
+  open: (path, options, onSkip) => openShard(path, reading, options, onSkip),
 });
 
 /** Which places can hold samples of a kind, and how they are read. */
@@ -86,6 +87,15 @@ const readers: Readonly<Record<SampleKind, Partial<Readonly<Record<Place, Reader
       open: (path, { language }) => openTexts(path, language),
       files: textFiles,
       refuses: async (path) => ((await textFiles(path)).length > 0 ? undefined : "it contains no .txt files"),
+    },
+  },
+  records: {
+    shard: shard(recordOfShard),
+    list: list(recordOfList, { byLine: true }),
+    folder: {
+      open: openRecords,
+      files: recordFiles,
+      refuses: async (path) => ((await recordFiles(path)).length > 0 ? undefined : "it contains no .json files"),
     },
   },
 };

@@ -15,7 +15,7 @@ import type { Part } from "./source.ts";
 type Entry = Readonly<Record<string, unknown>>;
 
 /** Converts a record of a list to a sample. */
-type Reading = (entry: Entry, place: Place) => RawSample;
+export type Reading = (entry: Entry, place: Place) => RawSample;
 
 interface Place {
   /** The record's name in messages. */
@@ -23,6 +23,7 @@ interface Place {
   readonly index: number;
   readonly images: string;
   readonly language: string;
+  readonly pictured?: boolean;
 }
 
 /**
@@ -46,7 +47,7 @@ export const conversationOfRecord: Reading = (entry, { name, index, images }) =>
   return { name, group: name, id, turns, fields: entry, ...(image === undefined ? {} : { image }) };
 };
 
-function pictureOf(image: unknown, folder: string): string {
+export function pictureOf(image: unknown, folder: string): string {
   if (image === undefined) throw new FileError('it has no "image"');
   const path = typeof image === "string" ? insideFolder(folder, image) : undefined;
   if (path !== undefined) return path;
@@ -56,14 +57,19 @@ function pictureOf(image: unknown, folder: string): string {
 export interface ListOptions {
   readonly images: string;
   readonly language: string;
+  readonly pictured?: boolean;
+  /** Whether the records of a .jsonl are named by their lines, from 1, instead of by their number, from 0. */
+  readonly byLine?: boolean;
 }
 
 /** Opens a list: one pass finds the records' locations; records are read on demand. */
 export async function openList(path: string, reading: Reading, options: ListOptions, onSkip: OnSkip): Promise<Part> {
   await requirePath(path, "file", "list");
   await requirePath(options.images, "folder", "image folder");
-  const places = await (path.toLowerCase().endsWith(".jsonl") ? linePlaces(path) : elementPlaces(path, onSkip));
-  const name = (index: number) => `${path}[${index}]`;
+  const isLines = path.toLowerCase().endsWith(".jsonl");
+  const lines: number[] | undefined = isLines && options.byLine ? [] : undefined;
+  const places = await (isLines ? linePlaces(path, lines) : elementPlaces(path, onSkip));
+  const name = (index: number) => (lines ? `${path}:${lines[index]}` : `${path}[${index}]`);
   return {
     count: places.length / 2,
     name,
@@ -89,14 +95,19 @@ async function elementPlaces(path: string, onSkip: OnSkip): Promise<readonly num
 
 const newline = 10;
 
-/** Start and end of each non-blank line, alternating. */
-async function linePlaces(path: string): Promise<readonly number[]> {
+/** Start and end of each non-blank line, alternating; `lines` receives their numbers, from 1. */
+async function linePlaces(path: string, lines?: number[]): Promise<readonly number[]> {
   const places: number[] = [];
   let read = 0;
   let begun = 0;
+  let line = 1;
   let isBlank = true;
   const endLine = (end: number) => {
-    if (!isBlank) places.push(begun, end);
+    if (!isBlank) {
+      places.push(begun, end);
+      lines?.push(line);
+    }
+    line += 1;
     begun = end + 1;
     isBlank = true;
   };

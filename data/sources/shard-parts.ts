@@ -9,7 +9,7 @@ import { instructionOf, parseRecord } from "../instructions.ts";
 import type { RawSample } from "../samples.ts";
 import { pictureAt, pictureExtensionOf, pictureOf, type ShardSample, sampleItem } from "../shard-samples.ts";
 import { entriesOf, placeOf } from "../shards.ts";
-import type { Part } from "./source.ts";
+import type { Part, ReadOptions } from "./source.ts";
 
 /** Larger samples are skipped, so that memory stays bounded whatever a header claims. */
 const mostSampleBytes = 64 * 2 ** 20;
@@ -22,10 +22,10 @@ interface IndexedSample {
 }
 
 /** Converts the content of a sample. */
-type Reading = (sample: ShardSample, name: string, language: string) => Promise<RawSample>;
+export type Reading = (sample: ShardSample, name: string, options: ReadOptions) => Promise<RawSample>;
 
 /** Shards of images with captions; an additional JSON may contain further fields. */
-export const pairOfShard: Reading = async (sample, name, language) => {
+export const pairOfShard: Reading = async (sample, name, { language }) => {
   const said = sample.files.get(".json");
   const fields = said === undefined || !sample.files.has(".txt") ? fieldsOf(said) : fieldsOrNone(said);
   const spoken = typeof fields.language === "string" && fields.language !== "" ? fields.language : language;
@@ -75,14 +75,14 @@ function wholePicture(sample: ShardSample, name: string): StoredImage {
  * Opens a shard, reading its headers to locate the samples. A broken sample affects only itself; whatever follows a
  * fault of the shard is lost and reported to `onSkip`.
  */
-export async function openShard(path: string, reading: Reading, language: string, onSkip: OnSkip): Promise<Part> {
+export async function openShard(path: string, reading: Reading, options: ReadOptions, onSkip: OnSkip): Promise<Part> {
   await requirePath(path, "file", "shard");
   const samples = await indexShard(path, onSkip);
   const name = (index: number) => `${path}/${samples[index]!.key}`;
   return {
     count: samples.length,
     name,
-    read: async (index) => await reading(await readSample(path, samples[index]!), name(index), language),
+    read: async (index) => await reading(await readSample(path, samples[index]!), name(index), options),
   };
 }
 

@@ -34,4 +34,6 @@ export interface ReadOptions {
   readonly language: string;
   /** The folder of a list's images; default the list's folder. */
   readonly images?: string;
+  /** Whether a record must have an image, or its image is ignored; default it may have one. */
+  readonly pictured?: boolean;
 }

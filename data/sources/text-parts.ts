@@ -90,7 +90,7 @@ export const textOfRecord: Parameters<typeof openList>[1] = (entry, { name, lang
 });
 
 /** Shards of texts: .txt, or `text` of the .json. */
-export const textOfShard: Parameters<typeof openShard>[1] = async (sample, name, language) => {
+export const textOfShard: Parameters<typeof openShard>[1] = async (sample, name, { language }) => {
   if (sample.faults.length > 0) throw new FileError(sample.faults.join("; "));
   const [text, json] = [sample.files.get(".txt"), sample.files.get(".json")];
   if (text) return textSample(name, decodeUtf8(text, ".txt"), language);

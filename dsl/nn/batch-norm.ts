@@ -20,21 +20,36 @@ import {
 } from "../tensor.ts";
 import { buffer, type StateUpdate } from "./buffer.ts";
 
-/** Options of `batchNorm`; its `updates` go into the result of a loss. */
-export interface BatchNormOptions {
+interface NormOptions {
   readonly epsilon?: number;
   /** The weight of the new batch in the running statistics; default 0.1, as in PyTorch. */
   readonly momentum?: number;
   /** Initializer of the weight; default ones. Zeros make a residual branch start as zero. */
   readonly init?: Distribution;
-  /** Receives the running statistics that a training step must keep. */
-  readonly updates: StateUpdate[];
 }
+
+/** Options of `batchNorm`; its `updates` go into the result of a loss. */
+export type BatchNormOptions = NormOptions &
+  (
+    | {
+        /** Receives the running statistics that a training step must keep. */
+        readonly updates: StateUpdate[];
+        readonly frozen?: false;
+      }
+    | {
+        /**
+         * Normalizes by the running statistics in training too, and leaves them as they are: torchvision's
+         * FrozenBatchNorm2d, whose weight and bias are frozen as well, which is the stage's `trainable`.
+         */
+        readonly frozen: true;
+        readonly updates?: StateUpdate[];
+      }
+  );
 
 /**
  * (x − mean) / std · weight + bias per channel, over all other axes. Training uses the batch's statistics and appends
  * the running ones to `updates` (states `running_mean` and `running_var` [channel], the variance unbiased, 0 for a
- * single value); otherwise those are buffers. Ioffe, Szegedy 2015, arXiv:1502.03167, algorithms 1 and 2.
+ * single value); otherwise, and with `frozen`, those are buffers. Ioffe, Szegedy 2015, arXiv:1502.03167, algorithms 1 and 2.
  */
 export function batchNorm<A extends string, C extends A>(
   p: Params,
@@ -42,17 +57,17 @@ export function batchNorm<A extends string, C extends A>(
   channel: Axis<C>,
   options: BatchNormOptions,
 ): Tensor<A> {
-  checkOptions("batchNorm", options, { epsilon: true, momentum: true, init: true, updates: true });
+  checkOptions("batchNorm", options, { epsilon: true, momentum: true, init: true, updates: true, frozen: true });
   const { epsilon = 1e-5, init = ones } = options;
   const [weight, bias] = [p.parameter("weight", [channel], init), p.parameter("bias", [channel], zeros)];
-  if (p.training) {
+  if (p.training && !options.frozen) {
     const others = x.type.axes.filter((a) => a.name !== channel.name);
     keepStatistics(p, x, channel, others as Axis[], options);
     const over = others.map((a) => a.name);
     return typed<A>(ops.layerNorm(x, weight, bias, over, epsilon)); // each channel normalized over all else
   }
-  const center = buffer(p, "running_mean", [channel], zeros).value;
-  const variance = buffer(p, "running_var", [channel], ones).value;
+  const center = p.parameter("running_mean", [channel], zeros, { buffer: true });
+  const variance = p.parameter("running_var", [channel], ones, { buffer: true });
   const factor = mul(weight, rsqrt(add(variance, epsilon)));
   return typed<A>(add(mul(sub(x, center), factor), bias));
 }
@@ -63,7 +78,7 @@ function keepStatistics(
   x: AnyTensor,
   channel: Axis,
   others: readonly Axis[],
-  { momentum = 0.1, updates }: BatchNormOptions,
+  { momentum = 0.1, updates }: Extract<BatchNormOptions, { readonly frozen?: false }>,
 ): void {
   const center = mean(x, others);
   const apart = sub(x, center);

@@ -15,6 +15,7 @@ beforeAll(async () => {
     const path = join(root, `p${i}`);
     await writePicture(`${path}.png`, 20 * i, 255 - 20 * i, 7 * i);
     writeFileSync(`${path}.txt`, `picture ${i}`);
+    writeFileSync(`${path}.json`, i === 5 ? "{" : `{"x": ${i}}`);
   }
   for (const i of [2, 7]) writeFileSync(join(root, `p${i}.png`), "no picture");
   mkdirSync(join(root, "more"));
@@ -22,6 +23,7 @@ beforeAll(async () => {
     if (i === 3) writeFileSync(join(root, "more", `q${i}.png`), "no picture");
     else await writePicture(join(root, "more", `q${i}.png`), 250 - 30 * i, 9 * i, 100 + i);
     writeFileSync(join(root, "more", `q${i}.txt`), `another ${i}`);
+    writeFileSync(join(root, "more", `q${i}.json`), `{"x": [${i}]}`);
   }
 });
 
@@ -44,9 +46,9 @@ function exchanges(size: number) {
 }
 
 const batch = 4;
-async function read(cursor: unknown, count: number, shared?: SharedReading) {
+async function read(kind: "pairs" | "records", cursor: unknown, count: number, shared?: SharedReading) {
   const options = { batch, seed: 3, image: { size: 4, fit: "squash" as const }, workers: 0 };
-  const opened = await openData([root, `2*${join(root, "more")}`], "pairs", options);
+  const opened = await openData([root, `2*${join(root, "more")}`], kind, options);
   const batches = [];
   for await (const one of opened.batches(cursor, () => {}, shared)) {
     batches.push(one);
@@ -65,28 +67,32 @@ const halves = (size: number) => {
   }));
 };
 
-it.each([2, 3])("%i processes draw what one does, from the beginning and from a cursor", async (size) => {
-  for (const cursor of [undefined, (await read(undefined, 3)).batches[2]!.cursor]) {
-    const whole = await read(cursor, 7);
+it.each([
+  [2, "pairs"],
+  [3, "pairs"],
+  [2, "records"],
+] as const)("%i processes draw what one does, from the beginning and from a cursor", async (size, kind) => {
+  for (const cursor of [undefined, (await read(kind, undefined, 3)).batches[2]!.cursor]) {
+    const whole = await read(kind, cursor, 7);
     expect(whole.skipped.length).toBeGreaterThan(0);
-    const parts = await Promise.all(halves(size).map((shared) => read(cursor, 7, shared)));
+    const parts = await Promise.all(halves(size).map((shared) => read(kind, cursor, 7, shared)));
     for (const [rank, { batches, skipped }] of parts.entries()) {
       expect(skipped).toEqual(whole.skipped);
       for (const [i, { pixels, samples, cursor: next }] of batches.entries()) {
         const want = whole.batches[i]!;
         expect([samples, next]).toEqual([want.samples, want.cursor]);
         for (let row = 0; row < batch; row++) {
-          const each = pixels.data.length / batch;
-          const [got, all] = [pixels, want.pixels].map((t) => [...t.data.subarray(row * each, (row + 1) * each)]);
+          const each = pixels!.data.length / batch;
+          const [got, all] = [pixels, want.pixels].map((t) => [...t!.data.subarray(row * each, (row + 1) * each)]);
           if (Math.floor((row * size) / batch) === rank) expect(got).toEqual(all);
         }
       }
     }
     const looked = parts.flatMap(({ batches }) =>
       batches.map(({ pixels }) => {
-        const each = pixels.data.length / batch;
+        const each = pixels!.data.length / batch;
         return Array.from({ length: batch }, (_, row) =>
-          Number(pixels.data.subarray(row * each, (row + 1) * each).some((x) => x !== 0)),
+          Number(pixels!.data.subarray(row * each, (row + 1) * each).some((x) => x !== 0)),
         ).reduce((a, b) => a + b);
       }),
     );
@@ -127,7 +133,7 @@ it("processes know how many tiles the others' pictures have", async () => {
   };
   const whole = await first();
   expect(whole.pixels.axes[0]).toEqual({ name: "batch", size: 5 * batch });
-  const isShown = (tile: number) => whole.pixels.data.subarray(tile * 48, (tile + 1) * 48).some((x) => x !== 0);
+  const isShown = (tile: number) => whole.pixels!.data.subarray(tile * 48, (tile + 1) * 48).some((x) => x !== 0);
   for (const [row, { image, tiles }] of whole.samples.entries()) {
     expect(tiles).toBe(image === undefined ? undefined : 5); // 4 of either shape, and a thumbnail
     for (let tile = 0; tile < 5; tile++) expect(isShown(5 * row + tile)).toBe(tile < (tiles ?? 0));

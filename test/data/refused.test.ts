@@ -25,7 +25,7 @@ it("names the kinds that there are", async () => {
   const folder = temporaryFolder();
   const image = { size: 4, fit: "squash" } as const;
   const open = openData([folder], "pictures" as SampleKind, { batch: 1, seed: 1, image });
-  await expect(open).rejects.toThrow(/pairs, conversations, labels, masks, texts, got "pictures"/);
+  await expect(open).rejects.toThrow(/pairs, conversations, labels, masks, texts, records, got "pictures"/);
 });
 
 it("refuses weights that no share can be drawn with", () => {

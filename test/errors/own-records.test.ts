@@ -52,6 +52,10 @@ describe("the codec of a config.json", () => {
 
   it("has its own fields", () => {
     const stray = { ...codec, read: (_: unknown, c: h.Config) => c, wirte: 1 } as unknown as ConfigCodec;
+    const rule = { path: "blocks.{}.conv{}.weight", name: "blocks.{}.conv{}.weight", axes: "a b" };
+    expect(() => modelWith({ checkpoints: { layouts: [[rule]] } })).toThrow(
+      /layouts\[0\]\[0\] has the path "blocks\.\{\}\.conv\{\}\.weight", but \{\} stands for .* not for one in "conv\{\}"/,
+    );
     expect(() => modelWith({ checkpoints: { layouts: [], config: stray } })).toThrow(
       /mine\.checkpoints\.config has no field "wirte"; did you mean "write"\?/,
     );

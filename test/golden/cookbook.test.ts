@@ -5,7 +5,7 @@ import { evaluate, referenceBackend } from "../../backends/reference/index.ts";
 import { bindSizes, type Graph, hostTensor, inputName, isParameter, type SizedAxis } from "../../compiler/index.ts";
 import { defineModel, input, type Params, type Schedule, type Stage, trace, trainingStep } from "../../dsl/index.ts";
 import { initialValue, type TrainingJob, train } from "../../runtime/index.ts";
-import { heddle, scratch } from "../cli/support.ts";
+import { heddle, scratch, writePicture } from "../cli/support.ts";
 import { blocks, inCheckout, readDoc } from "./snippets.ts";
 
 interface Recipe {
@@ -98,8 +98,8 @@ async function trained(title: string, isFalling = true, steps = 12) {
   };
 }
 
-it("has twelve recipes of 5 to 25 lines, without a type error", async () => {
-  expect(programs).toHaveLength(12);
+it("has thirteen recipes of 5 to 25 lines, without a type error", async () => {
+  expect(programs).toHaveLength(13);
   for (const { title, program } of programs) {
     expect(program.trim().split("\n").length, title).toBeGreaterThanOrEqual(5);
     expect(program.trim().split("\n").length, title).toBeLessThanOrEqual(25);
@@ -183,6 +183,29 @@ describe("what a recipe trains", () => {
     expect(learned.every((name) => name.startsWith("student."))).toBe(true);
     expect(told).toEqual(expect.arrayContaining(["center", "teacher.head.weight"]));
   });
+
+  it("on records, from the command line", async () => {
+    const records = Array.from({ length: 4 }, (_, i) => ({
+      image: `${i}.png`,
+      boxes: Array.from({ length: i % 3 }, () => [0.1 * i, 0.5, 0.2, 0.3]),
+    }));
+    await Promise.all(records.map(({ image }, i) => writePicture(folder.at(image), 60 * i, 90, 20)));
+    writeFileSync(folder.at("boxes.jsonl"), records.map((record) => `${JSON.stringify(record)}\n`).join(""));
+    const file = files[programs.findIndex((p) => p.title === "Boxes from records")]!;
+    const where = ["--data", folder.at("boxes.jsonl"), "--runs", folder.at("runs"), "--device", "cpu"];
+    const { status, out, err } = await heddle(
+      "train",
+      file,
+      "--stage",
+      "boxes",
+      ...where,
+      "--set",
+      "workers=0",
+      "--json",
+    );
+    expect([status, status === 0 ? "" : err]).toEqual([0, ""]);
+    expect(JSON.parse(out)).toMatchObject({ steps: 6 });
+  }, 60_000);
 
   it("by a schedule of one's own", async () => {
     await trained("A schedule of one's own");

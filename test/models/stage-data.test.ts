@@ -28,6 +28,7 @@ const text = { ...byteTokenizer, bytes: true };
 const counted: string[] = [];
 const context = (seed = 1): FeedContext => ({
   text,
+  inputs: {},
   random: seededRandom(seed),
   count: (what) => counted.push(what),
   written: (template, turns, image) => writtenConversation(template, text, turns, image),

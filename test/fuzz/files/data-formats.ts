@@ -41,6 +41,9 @@ const faults: { readonly [K in SampleKind]: (sample: SampleOf<K>, folder: string
       : `its turns are ${JSON.stringify(turns)}`),
   labels: ({ image, label }, folder) =>
     outside(image, folder) ?? (Number.isSafeInteger(label) && label >= 0 ? undefined : `its label is ${label}`),
+  records: ({ image, fields }, folder) =>
+    (image === undefined ? undefined : outside(image, folder)) ??
+    (typeof fields === "object" && fields !== null ? undefined : `its fields are ${fields}`),
   texts: ({ text }) => (text.isWellFormed() ? undefined : `its text is ${text}`),
   masks: ({ image, mask }, folder) =>
     outside(image, folder) ??
