@@ -42,6 +42,8 @@ export interface Params {
   adapter(): LowRank | undefined;
   /** Random numbers drawn anew at each run: 1 with probability `p`, else 0. */
   bernoulli<A extends string>(name: string, axes: readonly Axis<A>[], p: number): Tensor<A>;
+  /** Reports that the buffer at `path` has an update, which the loss must return. */
+  reportUpdate(path: string): void;
 }
 
 /** Options of a parameter. */
@@ -64,6 +66,8 @@ export interface ParamsOptions {
   readonly onParameter?: (parameter: Node) => void;
   /** Called with the path and range of each parameter that declares `within`. */
   readonly onRange?: (path: string, within: Range) => void;
+  /** Called with the path of each buffer that is updated. */
+  readonly onUpdate?: (path: string) => void;
 }
 
 /** The root scope. */
@@ -102,6 +106,7 @@ function scopeAt(path: string, around: Surroundings): Params {
     },
     adapter: () => around.adapters?.of(path),
     bernoulli: (name, axes, p) => bernoulliOf(join(name), axes, p),
+    reportUpdate: (updated) => around.onUpdate?.(updated),
   };
 }
 

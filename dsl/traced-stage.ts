@@ -33,14 +33,17 @@ export interface TracedStage {
 export function traceStage(stage: Stage): TracedStage {
   const declared = new Map<string, Range>();
   const asked = stage.lora && adaptersOf(stage.name, stage.lora);
+  const updated = new Set<string>();
   const root = rootParams({
     training: true,
+    onUpdate: (path) => updated.add(path),
     onRange: (path, within) => declared.set(path, within),
     ...(asked && { adapters: asked }),
   });
   const { loss, metrics = {}, updates = [], weight, apart } = totalLoss(stage.name, stage.loss(root));
   const results: [Node, ...Node[]] = [loss, ...Object.values(metrics), ...updates.map((u) => u.next)];
   requireUpdates(stage.name, results, updates);
+  requireReturned(stage.name, updated, updates);
   const adapters = asked?.made(stage.name, results) ?? [];
   const { trained, frozen } = partition(stage, results, adapters);
   const stored = withFrozen([...results, ...(weight ? [weight] : [])], frozen, frozenDtype(stage));
@@ -77,5 +80,16 @@ function requireUpdates(stage: string, results: readonly Node[], updates: readon
   const more = others.length === 0 ? "" : ` and ${others.length} more`;
   throw new UsageError(
     `stage "${stage}": the loss reads the buffer "${first}"${more}, but does not return its update\n  hint: return { loss, updates }, with what emaTeacher and buffer.update give; a tensor that never changes is p.parameter(name, axes, init, { buffer: true })`,
+  );
+}
+
+/** Throws UsageError for an update that was made and not returned: the buffer would keep its first value. */
+function requireReturned(stage: string, updated: ReadonlySet<string>, updates: readonly StateUpdate[]): void {
+  const lost = updated.difference(new Set(updates.map(({ name }) => name)));
+  if (lost.size === 0) return;
+  const [first] = lost;
+  const more = lost.size === 1 ? "" : ` and ${lost.size - 1} more`;
+  throw new UsageError(
+    `stage "${stage}": the update of the buffer "${first}"${more} is not among those that the loss returns, so that it would never change\n  hint: return { loss, updates }, with the list that batchNorm or emaTeacher was given and what buffer.update gives; batchNorm with \`frozen: true\` normalizes by the loaded statistics`,
   );
 }

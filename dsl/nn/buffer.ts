@@ -48,6 +48,7 @@ export function buffer<A extends string = never>(
     value,
     update: (next, options = {}) => {
       requireSame(path, value, next);
+      p.reportUpdate(path);
       return { name: path, next: transpose(next, axes), initial: start, ...options };
     },
   };

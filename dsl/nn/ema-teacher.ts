@@ -78,6 +78,7 @@ function following(all: Following): Params {
       );
     },
     bernoulli: (name, axes, probability) => p.bernoulli(name, axes, probability),
+    reportUpdate: p.reportUpdate,
   };
 }
 

@@ -96,6 +96,22 @@ test("a buffer that a loss reads must be updated by it", () => {
   );
 });
 
+test("an update that a loss makes must be among those that it returns", () => {
+  const stage = defineStage({
+    name: "normed",
+    optimizer: { rate: constantRate(0.1) },
+    loss: (p) => ({
+      loss: mean(batchNorm(p.scope("bn"), input("x", "f32", [batch, channel]), channel, { updates: [] }), [
+        batch,
+        channel,
+      ]),
+    }),
+  });
+  expect(() => trainingStep(stage)).toThrow(
+    /stage "normed": the update of the buffer "bn\.running_mean" and 1 more is not among those that the loss returns.*\n {2}hint: /,
+  );
+});
+
 test("an option that a parameter does not have is named", () => {
   const make = () => rootParams().parameter("x", [channel], zeros, { bufer: true } as never);
   expect(make).toThrow(/parameter has no option "bufer"; did you mean "buffer"\?/);

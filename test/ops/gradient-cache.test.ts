@@ -330,9 +330,10 @@ describe("is refused", () => {
 
   it.each(["f32", "f16"] as const)("where layers go on with what was compared, learned or frozen in %s", (frozen) => {
     const loss = (p: Params): LossResult => {
-      const y = batchNorm(p.scope("norm"), tower(p, "left"), feature, { updates: [] }) as Tensor<"batch" | "feature">;
+      const updates: StateUpdate[] = [];
+      const y = batchNorm(p.scope("norm"), tower(p, "left"), feature, { updates }) as Tensor<"batch" | "feature">;
       const z = linear(p.scope("next"), y, [feature], [embed]) as Tensor<"batch" | "embed">;
-      return { loss: mean(z, [batch, embed]) as Tensor<never> };
+      return { loss: mean(z, [batch, embed]) as Tensor<never>, updates };
     };
     for (const trainable of [["**"], ["left.**"]])
       expect(() => compiled({ loss, changes: { trainable, frozen } }, 4)).toThrow(
