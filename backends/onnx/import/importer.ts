@@ -41,7 +41,7 @@ export async function importOnnx(bytes: Uint8Array, options: ImportOptions = {})
   requireOptions(options);
   const read = readModel(bytes, options.name === undefined ? "the file" : `"${shownName(options.name)}"`);
   const ordered = { ...read, graph: { ...read.graph, node: inOrder(read.graph.node) } };
-  const opsets = opsetsOf(ordered);
+  const opsets = opsetsOf(ordered.opsetImport);
   const model = { ...ordered, graph: neededGraph({ ...ordered.graph, node: inlined(ordered) }, options.outputs) };
   requireKnown(model.graph);
   requireSignatures(model.graph, (domain) => opsetIn(opsets, domain));

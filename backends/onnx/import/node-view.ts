@@ -49,7 +49,7 @@ export class NodeView {
     this.operands = operands;
     this.inputs = operands.map((value) => (value?.kind === "sequence" ? undefined : value));
     this.around = around;
-    this.opset = around.opset(message.domain);
+    this.opset = message.opset ?? around.opset(message.domain);
     this.#attributes = new Map(message.attribute.map((a) => [a.name, a]));
   }
 
