@@ -11,6 +11,7 @@ import {
   UsageError,
   withoutCapture,
 } from "../../../compiler/index.ts";
+import { DataDependentError } from "./data-dependent.ts";
 import { elementType } from "./elements.ts";
 import { graphName, shownName } from "./file-names.ts";
 import { folded, foldedSizes } from "./folding.ts";
@@ -28,7 +29,7 @@ import type { ImportRecord } from "./record.ts";
 import { Names } from "./scope.ts";
 import { requireSignatures, requireTypes } from "./signatures/check.ts";
 import { constantOf, fewElements, hasWeights, StoredTensors } from "./stored.ts";
-import { requireKnown } from "./unsupported.ts";
+import { RefusedNodes, requireKnown } from "./unsupported.ts";
 import { isNumbers, type Known, type Operand, renamed, typeOf, type Value, type Weight } from "./values.ts";
 import { type ImportedParameter, parameterOf } from "./weights.ts";
 
@@ -73,7 +74,9 @@ class Importer {
     const names = new Names();
     const stored = this.#initializers(graph, names);
     const inputs = readInputs(graph, stored, this.#options, names);
-    this.#walk(nodes, names);
+    const refused = new RefusedNodes();
+    this.#walk(nodes, names, refused);
+    refused.requireNone(graph);
     const outputs = this.#outputs(graph, names);
     const made = makeGraph(graphName(this.#options.name ?? graph.name), outputs, inputs.nodes);
     const used = new Map([...this.#parameters].filter(([, { node }]) => made.inputs.includes(node)));
@@ -116,15 +119,27 @@ class Importer {
     });
   }
 
-  #walk(nodes: readonly NodeMessage[], names: Names): void {
+  /** Defines the results of nodes. Those that are not supported go to `refused`, if it is given; else they are thrown. */
+  #walk(nodes: readonly NodeMessage[], names: Names, refused?: RefusedNodes): void {
     for (const [at, node] of nodes.entries()) {
       this.#visited += 1;
       if (this.#visited > mostNodes) throw new UnsupportedError(`the model expands to more than ${mostNodes} nodes`);
-      const made = this.#visit(node, at, names);
+      if (refused?.isNeededBy(node)) continue;
+      const made = this.#attempt(node, at, names, refused);
       node.output.forEach((output, i) => {
         const value = made[i];
         if (output !== "" && value) names.define(output, value);
       });
+    }
+  }
+
+  #attempt(node: NodeMessage, at: number, names: Names, refused?: RefusedNodes): readonly (Operand | undefined)[] {
+    try {
+      return this.#visit(node, at, names);
+    } catch (error) {
+      if (!(refused && error instanceof UnsupportedError)) throw error;
+      refused.add(node, error);
+      return [];
     }
   }
 
@@ -145,6 +160,7 @@ class Importer {
       if (list >= 0 && !record.sequences) view.in(list); // throws
       return this.#results(record, view);
     } catch (error) {
+      if (error instanceof DataDependentError) throw new DataDependentError(`${where()}: ${error.message}`);
       if (error instanceof UnsupportedError) throw new UnsupportedError(`${where()}: ${error.message}`);
       if (error instanceof HeddleError) throw new FileError(`${where()}: ${error.message}`);
       if (error instanceof InternalError) throw error;

@@ -1,6 +1,7 @@
 /** A record's view of one node: its operands and attributes, with helpers that turn them into tensors. */
 import { type Dim, type Node, ops, termsOf, UnsupportedError } from "../../../compiler/index.ts";
 import { type AttributeField, attributeTypeFault } from "./attributes.ts";
+import { DataDependentError } from "./data-dependent.ts";
 import { type ElementType, isFloatType } from "./elements.ts";
 import { shownName } from "./file-names.ts";
 import type { Attribute, GraphMessage, NodeMessage } from "./messages.ts";
@@ -60,6 +61,11 @@ export class NodeView {
 
   fail(why: string): UnsupportedError {
     return new UnsupportedError(why);
+  }
+
+  /** For a result, or a size of it, that only the data tell. */
+  dataDependent(why: string): UnsupportedError {
+    return new DataDependentError(why);
   }
 
   /** Tells the user how to set the symbols of these sizes. */
@@ -182,7 +188,7 @@ export class NodeView {
     const value = this.inputs[i];
     if (!value) return undefined;
     const found = knownOf(value);
-    if (!found) throw this.fail(`${what} is computed at run time, but must be a constant to import the model`);
+    if (!found) throw this.dataDependent(`${what} is computed at run time, but must be a constant to import the model`);
     return found;
   }
 
