@@ -59,6 +59,8 @@ class Importer {
   /** The parameter of each weight, and the axis of each dimension. */
   readonly #declared = new Map<string, { readonly node: Node; readonly axes: readonly (string | undefined)[] }>();
   readonly #parameters = new Map<string, ImportedParameter>();
+  /** Where results come from that their operator's record does not make. */
+  readonly #unmade = new Map<string, string>();
   /** Nodes visited, including those of subgraphs. */
   #visited = 0;
 
@@ -98,7 +100,7 @@ class Importer {
       if (seen.has(name)) throw new FileError(`two outputs are named "${name}"`);
       seen.add(name);
       const value = names.get(info.name);
-      if (!value) throw new FileError(`no node produces the output "${name}"`);
+      if (!value) throw this.#missing(info.name, `no node produces the output "${name}"`, `the output "${name}" is`);
       const view = new NodeView(
         { name: "", opType: "", domain: "", overload: "", input: [], output: [], attribute: [] },
         [],
@@ -129,8 +131,15 @@ class Importer {
       node.output.forEach((output, i) => {
         const value = made[i];
         if (output !== "" && value) names.define(output, value);
+        else if (output !== "") this.#unmade.set(output, `output ${i} of ${whereOf(node, at)}`);
       });
     }
+  }
+
+  /** For a value that is not defined: its node's operator may have it where heddle's record of the operator does not. */
+  #missing(name: string, why: string, reads: string): HeddleError {
+    const from = this.#unmade.get(name);
+    return from === undefined ? new FileError(why) : new UnsupportedError(`${reads} ${from}, which is not supported`);
   }
 
   #attempt(node: NodeMessage, at: number, names: Names, refused?: RefusedNodes): readonly (Operand | undefined)[] {
@@ -144,12 +153,13 @@ class Importer {
   }
 
   #visit(node: NodeMessage, at: number, names: Names): readonly (Operand | undefined)[] {
-    const where = () => `node "${nodeName(node, at)}" (${shownName(operatorOf(node))})`;
+    const where = () => whereOf(node, at);
     try {
       const inputs = node.input.map((name) => {
         if (name === "") return undefined;
         const value = names.get(name);
-        if (!value) throw new FileError(`it reads "${shownName(name)}", which no earlier node produces`);
+        const reads = `it reads "${shownName(name)}",`;
+        if (!value) throw this.#missing(name, `${reads} which no earlier node produces`, reads);
         return value;
       });
       if (operatorOf(node) === "Constant") return [this.#constant(node)];
@@ -224,6 +234,9 @@ class Importer {
     return node;
   }
 }
+
+const whereOf = (node: NodeMessage, at: number): string =>
+  `node "${nodeName(node, at)}" (${shownName(operatorOf(node))})`;
 
 /** Limit on a model's nodes, including subgraphs and inlined functions. */
 const mostNodes = 200_000;
