@@ -61,6 +61,28 @@ describe.each(Object.entries(cases))("%s", (_, [node, ...constants]) => {
   });
 });
 
+it.each(["nearest", "linear", "cubic"])("a map of one element is enlarged to open sides, %s", async (mode) => {
+  const bytes = file(
+    { x: [2, 3, "height", "width"] },
+    [],
+    [
+      ["GlobalAveragePool", ["x"], "one"],
+      ["Shape", ["x"], "sides"],
+      ["Resize", ["one", "", "", "sides"], "wide", { mode }],
+      ["Sub", ["x", "wide"], "y"],
+    ],
+    { y: [2, 3, "height", "width"] },
+  );
+  const { graph } = await importOnnx(bytes);
+  const bound = bindSizes(graph, { height: 4, width: 3 });
+  const { graph: fixed } = await importOnnx(bytes, { sizes: { height: 4, width: 3 } });
+  const values = inputValues(fixed, 5);
+  const [got, want] = [evaluate(bound, values).get("y")!, evaluate(fixed, values).get("y")!];
+  want.data.forEach((v, i) => {
+    expect(got.data[i]).toBeCloseTo(v, 6);
+  });
+});
+
 describe("what cannot stay open", () => {
   const imported = (node: NodeSpec, constants: object[], sizes: Record<string, number | string> = {}) =>
     importOnnx(file({ x: [2, 3, "height", 8] }, constants, [node], { y: [2, "c", "h", "w"] }), { sizes });
