@@ -1,5 +1,5 @@
 /** A record's view of one node: its operands and attributes, with helpers that turn them into tensors. */
-import { type Dim, type Node, ops, termsOf, UnsupportedError } from "../../../compiler/index.ts";
+import { type Dim, type Node, ops, subDims, termsOf, UnsupportedError } from "../../../compiler/index.ts";
 import { type AttributeField, attributeTypeFault } from "./attributes.ts";
 import { DataDependentError } from "./data-dependent.ts";
 import { type ElementType, isFloatType } from "./elements.ts";
@@ -290,12 +290,21 @@ export class NodeView {
     return ops.table(fitting, type.axes, dtype);
   }
 
-  /** Symbolic sizes as a tensor: the concatenation of single sizes. */
+  /** Symbolic sizes as a tensor: an arithmetic progression, or the concatenation of single sizes. */
   #openSizes(value: Known, names: readonly (string | undefined)[]): Node {
     const { axes, dtype } = typeOf(value, names);
-    const parts = Array.from(value.values, (v) => ops.sizeOf(v, dtype));
-    if (axes.length === 0) return parts[0]!;
+    const sizes = Array.from(value.values);
+    const step = sizes.length > 1 ? subDims(sizes[1]!, sizes[0]!) : 0;
+    const isEven = sizes.every((v, i) => i === 0 || subDims(v, sizes[i - 1]!) === step);
+    if (isEven && step === 0) return ops.broadcast(ops.sizeOf(sizes[0]!, dtype), axes);
+    if (isEven && axes.length === 1) {
+      const places = ops.iota({ name: axes[0]!.name, size: sizes.length }, dtype);
+      return ops.add(ops.mul(places, ops.sizeOf(step, dtype)), ops.sizeOf(sizes[0]!, dtype));
+    }
     if (axes.length > 1) throw this.fail("symbolic sizes in a constant of several dimensions are not supported");
+    if (sizes.length > mostSizes)
+      throw this.fail(`a constant of ${sizes.length} symbolic sizes is not supported; at most ${mostSizes} are`);
+    const parts = sizes.map((v) => ops.sizeOf(v, dtype));
     const { name } = axes[0]!;
     return ops.concat(
       parts.map((p) => ops.broadcast(p, [{ name, size: 1 }])),
@@ -337,6 +346,9 @@ export class NodeView {
     return known(type, [], [value]);
   }
 }
+
+/** Limit on the different sizes of a list, each of which is a node. */
+const mostSizes = 1024;
 
 /** Saturates a 64-bit constant to the dtype's 32-bit range. */
 function fitted(dtype: Node["type"]["dtype"], value: number): number {
