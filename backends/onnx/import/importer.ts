@@ -170,8 +170,10 @@ class Importer {
       if (list >= 0 && !record.sequences) view.in(list); // throws
       return this.#results(record, view);
     } catch (error) {
-      if (error instanceof DataDependentError) throw new DataDependentError(`${where()}: ${error.message}`);
-      if (error instanceof UnsupportedError) throw new UnsupportedError(`${where()}: ${error.message}`);
+      if (error instanceof DataDependentError)
+        throw new DataDependentError(`${where()}: ${error.message}`, { cause: error });
+      if (error instanceof UnsupportedError)
+        throw new UnsupportedError(`${where()}: ${error.message}`, { cause: error });
       if (error instanceof HeddleError) throw new FileError(`${where()}: ${error.message}`);
       if (error instanceof InternalError) throw error;
       throw new InternalError(`the import of ${where()}: ${(error as Error).stack}`);

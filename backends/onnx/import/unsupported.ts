@@ -69,10 +69,10 @@ export class RefusedNodes {
 
   /** Throws UnsupportedError listing the nodes, if there are any. */
   requireNone(graph: GraphMessage): void {
-    const rows = this.#errors.map((error) => error.message);
-    if (rows.length === 0) return;
-    const more = rows.length > mostListed ? [`and ${rows.length - mostListed} more nodes`] : [];
-    const before = rows.length === 1 ? "it" : "them";
+    if (this.#errors.length === 0) return;
+    const rows = [...Map.groupBy(this.#errors, reasonOf).values()].map(rowOf);
+    const more = rows.length > mostListed ? [`and ${rows.length - mostListed} more`] : [];
+    const before = this.#errors.length === 1 ? "it" : "them";
     const isLost = (node: NodeMessage) => node.output.some((name) => this.#lost.has(name));
     const hints = this.#errors.some((error) => error instanceof DataDependentError)
       ? [hint(graph, before, isLost)]
@@ -80,6 +80,14 @@ export class RefusedNodes {
     throw new UnsupportedError([...rows.slice(0, mostListed), ...more, ...hints].join("\n"));
   }
 }
+
+/** What is wrong, without the nodes in whose subgraphs it is. */
+const reasonOf = (error: Error): string => (error.cause instanceof Error ? reasonOf(error.cause) : error.message);
+
+const rowOf = ([first, ...others]: readonly Error[]): string => {
+  if (others.length === 0) return first!.message;
+  return `${first!.message}\n  and the same of ${others.length} more node${others.length === 1 ? "" : "s"}`;
+};
 
 const isKnown = (node: NodeMessage): boolean => Object.hasOwn(records, operatorOf(node));
 

@@ -73,9 +73,10 @@ const selecting = file(
     ["Sigmoid", ["x"], "scores"],
     ["TopK", ["scores", "at"], ["best", "places"]],
     ["MaxPool", ["map"], "pooled", { kernel_shape: [2, 2], strides: [2, 2] }],
+    ["AveragePool", ["map"], "mean", { kernel_shape: [2, 2], strides: [2, 2] }],
     ["Neg", ["scores"], "turned"],
   ],
-  { grown: [2, "n"], best: [2, "k"], pooled: [1, 1, "half", 2], turned: [2, 6] },
+  { mean: [1, 1, "half", 2], grown: [2, "n"], best: [2, "k"], pooled: [1, 1, "half", 2], turned: [2, 6] },
 );
 
 it("lists all nodes whose sizes only the data tell in one error, which names what can be imported", async () => {
@@ -84,6 +85,7 @@ it("lists all nodes whose sizes only the data tell in one error, which names wha
     'node "Compress/kept" (Compress): the condition is computed at run time, but must be a constant to import the model',
     expect.stringMatching(/^node "TopK\/best" \(TopK\): .* is computed at run time, but must be a constant/),
     expect.stringMatching(/^node "MaxPool\/pooled" \(MaxPool\): a side of the map is rows/),
+    "  and the same of 1 more node",
     "  hint: the part before them can be imported: name its last values as outputs (--outputs, or the option outputs); those that the rest reads are scores, at, few, size",
   ]);
   const { graph } = await importOnnx(selecting, { outputs: ["scores", "at", "few", "size"] });
