@@ -2,6 +2,7 @@
 import { FileError } from "../../../compiler/index.ts";
 import { shownName } from "./file-names.ts";
 import type { Attribute, FunctionMessage, GraphMessage, ModelMessage, NodeMessage } from "./messages.ts";
+import { domainOf, opsetsOf } from "./operators.ts";
 
 /** Limits on call depth and on the total number of nodes. */
 const [deepest, most] = [16, 200_000];
@@ -29,7 +30,7 @@ export function inlined(model: ModelMessage): readonly NodeMessage[] {
 
 /** Functions may share a name if their overloads differ. */
 const keyOf = ({ domain, overload }: { readonly domain: string; readonly overload: string }, name: string): string =>
-  JSON.stringify([domain === "ai.onnx" ? "" : domain, name, overload]);
+  JSON.stringify([domainOf(domain), name, overload]);
 
 function byKey(functions: readonly FunctionMessage[]): ReadonlyMap<string, FunctionMessage> {
   const found = new Map<string, FunctionMessage>();
@@ -54,6 +55,8 @@ function requireCall(f: FunctionMessage, call: NodeMessage): void {
 
 /** What a function's body is written with, in a call. */
 interface Call {
+  /** The function's opsets, by domain. */
+  readonly opsets: ReadonlyMap<string, number>;
   /** The name for one of the body. */
   readonly rename: (name: string) => string;
   /** The attributes for one of a node of the body, which may refer to the function's. */
@@ -65,9 +68,15 @@ function bodyOf(f: FunctionMessage, call: NodeMessage, number: number): NodeMess
   const names = new Map<string, string>([["", ""]]);
   for (const [i, name] of f.input.entries()) names.set(name, call.input[i] ?? "");
   const own = (name: string) => `${call.name || f.name}/${number}/${name}`;
-  for (const [i, name] of f.output.entries()) names.set(name, call.output[i] || own(name));
+  const passed = f.output.flatMap((name, i) => {
+    const [made, to] = [names.get(name), call.output[i] ?? ""];
+    if (made !== undefined) return to === "" ? [] : [identity(made, to)];
+    names.set(name, to || own(name));
+    return [];
+  });
   const given = new Map([...f.attributeProto, ...call.attribute].map((a) => [a.name, a]));
-  return writtenWith(f.node, {
+  const body = writtenWith(f.node, {
+    opsets: opsetsOf(f.opsetImport, () => `the function "${nameOf(f)}"`),
     rename: (name) => names.get(name) ?? own(name),
     attribute: (a) => {
       if (a.refAttrName === "") return [a];
@@ -75,7 +84,14 @@ function bodyOf(f: FunctionMessage, call: NodeMessage, number: number): NodeMess
       return found ? [{ ...found, name: a.name }] : [];
     },
   });
+  return [...body, ...passed];
 }
+
+/** The node that gives an output of a call the value of one of the function's inputs, or of an earlier output. */
+const identity = (from: string, to: string): NodeMessage => ({
+  ...{ name: "", opType: "Identity", domain: "", overload: "", attribute: [] },
+  ...{ input: [from], output: [to] },
+});
 
 /** Nodes of a body, and what is inside their subgraphs: those read names of the body. */
 const writtenWith = (nodes: readonly NodeMessage[], call: Call): NodeMessage[] =>
@@ -93,7 +109,11 @@ const writtenWith = (nodes: readonly NodeMessage[], call: Call): NodeMessage[] =
     });
     // Last, since the subgraphs that the call gives have names of its own.
     const attribute = inside.attribute.flatMap(call.attribute);
-    return { ...node, input: node.input.map(call.rename), output: node.output.map(call.rename), attribute };
+    const opset = call.opsets.get(domainOf(node.domain));
+    return {
+      ...{ ...node, input: node.input.map(call.rename), output: node.output.map(call.rename), attribute },
+      ...(opset !== undefined && { opset }),
+    };
   });
 
 const withSubgraphs = (node: NodeMessage, change: (graph: GraphMessage) => GraphMessage): NodeMessage =>

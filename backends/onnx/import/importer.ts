@@ -11,6 +11,7 @@ import {
   UsageError,
   withoutCapture,
 } from "../../../compiler/index.ts";
+import { DataDependentError } from "./data-dependent.ts";
 import { elementType } from "./elements.ts";
 import { graphName, shownName } from "./file-names.ts";
 import { folded, foldedSizes } from "./folding.ts";
@@ -28,7 +29,7 @@ import type { ImportRecord } from "./record.ts";
 import { Names } from "./scope.ts";
 import { requireSignatures, requireTypes } from "./signatures/check.ts";
 import { constantOf, fewElements, hasWeights, StoredTensors } from "./stored.ts";
-import { requireKnown } from "./unsupported.ts";
+import { RefusedNodes, requireKnown } from "./unsupported.ts";
 import { isNumbers, type Known, type Operand, renamed, typeOf, type Value, type Weight } from "./values.ts";
 import { type ImportedParameter, parameterOf } from "./weights.ts";
 
@@ -41,7 +42,7 @@ export async function importOnnx(bytes: Uint8Array, options: ImportOptions = {})
   requireOptions(options);
   const read = readModel(bytes, options.name === undefined ? "the file" : `"${shownName(options.name)}"`);
   const ordered = { ...read, graph: { ...read.graph, node: inOrder(read.graph.node) } };
-  const opsets = opsetsOf(ordered);
+  const opsets = opsetsOf(ordered.opsetImport);
   const model = { ...ordered, graph: neededGraph({ ...ordered.graph, node: inlined(ordered) }, options.outputs) };
   requireKnown(model.graph);
   requireSignatures(model.graph, (domain) => opsetIn(opsets, domain));
@@ -58,6 +59,8 @@ class Importer {
   /** The parameter of each weight, and the axis of each dimension. */
   readonly #declared = new Map<string, { readonly node: Node; readonly axes: readonly (string | undefined)[] }>();
   readonly #parameters = new Map<string, ImportedParameter>();
+  /** Where results come from that their operator's record does not make. */
+  readonly #unmade = new Map<string, string>();
   /** Nodes visited, including those of subgraphs. */
   #visited = 0;
 
@@ -73,7 +76,9 @@ class Importer {
     const names = new Names();
     const stored = this.#initializers(graph, names);
     const inputs = readInputs(graph, stored, this.#options, names);
-    this.#walk(nodes, names);
+    const refused = new RefusedNodes();
+    this.#walk(nodes, names, refused);
+    refused.requireNone(graph);
     const outputs = this.#outputs(graph, names);
     const made = makeGraph(graphName(this.#options.name ?? graph.name), outputs, inputs.nodes);
     const used = new Map([...this.#parameters].filter(([, { node }]) => made.inputs.includes(node)));
@@ -95,7 +100,7 @@ class Importer {
       if (seen.has(name)) throw new FileError(`two outputs are named "${name}"`);
       seen.add(name);
       const value = names.get(info.name);
-      if (!value) throw new FileError(`no node produces the output "${name}"`);
+      if (!value) throw this.#missing(info.name, `no node produces the output "${name}"`, `the output "${name}" is`);
       const view = new NodeView(
         { name: "", opType: "", domain: "", overload: "", input: [], output: [], attribute: [] },
         [],
@@ -116,25 +121,45 @@ class Importer {
     });
   }
 
-  #walk(nodes: readonly NodeMessage[], names: Names): void {
+  /** Defines the results of nodes. Those that are not supported go to `refused`, if it is given; else they are thrown. */
+  #walk(nodes: readonly NodeMessage[], names: Names, refused?: RefusedNodes): void {
     for (const [at, node] of nodes.entries()) {
       this.#visited += 1;
       if (this.#visited > mostNodes) throw new UnsupportedError(`the model expands to more than ${mostNodes} nodes`);
-      const made = this.#visit(node, at, names);
+      if (refused?.isNeededBy(node)) continue;
+      const made = this.#attempt(node, at, names, refused);
       node.output.forEach((output, i) => {
         const value = made[i];
         if (output !== "" && value) names.define(output, value);
+        else if (output !== "") this.#unmade.set(output, `output ${i} of ${whereOf(node, at)}`);
       });
     }
   }
 
+  /** For a value that is not defined: its node's operator may have it where heddle's record of the operator does not. */
+  #missing(name: string, why: string, reads: string): HeddleError {
+    const from = this.#unmade.get(name);
+    return from === undefined ? new FileError(why) : new UnsupportedError(`${reads} ${from}, which is not supported`);
+  }
+
+  #attempt(node: NodeMessage, at: number, names: Names, refused?: RefusedNodes): readonly (Operand | undefined)[] {
+    try {
+      return this.#visit(node, at, names);
+    } catch (error) {
+      if (!(refused && error instanceof UnsupportedError)) throw error;
+      refused.add(node, error);
+      return [];
+    }
+  }
+
   #visit(node: NodeMessage, at: number, names: Names): readonly (Operand | undefined)[] {
-    const where = () => `node "${nodeName(node, at)}" (${shownName(operatorOf(node))})`;
+    const where = () => whereOf(node, at);
     try {
       const inputs = node.input.map((name) => {
         if (name === "") return undefined;
         const value = names.get(name);
-        if (!value) throw new FileError(`it reads "${shownName(name)}", which no earlier node produces`);
+        const reads = `it reads "${shownName(name)}",`;
+        if (!value) throw this.#missing(name, `${reads} which no earlier node produces`, reads);
         return value;
       });
       if (operatorOf(node) === "Constant") return [this.#constant(node)];
@@ -145,7 +170,10 @@ class Importer {
       if (list >= 0 && !record.sequences) view.in(list); // throws
       return this.#results(record, view);
     } catch (error) {
-      if (error instanceof UnsupportedError) throw new UnsupportedError(`${where()}: ${error.message}`);
+      if (error instanceof DataDependentError)
+        throw new DataDependentError(`${where()}: ${error.message}`, { cause: error });
+      if (error instanceof UnsupportedError)
+        throw new UnsupportedError(`${where()}: ${error.message}`, { cause: error });
       if (error instanceof HeddleError) throw new FileError(`${where()}: ${error.message}`);
       if (error instanceof InternalError) throw error;
       throw new InternalError(`the import of ${where()}: ${(error as Error).stack}`);
@@ -208,6 +236,9 @@ class Importer {
     return node;
   }
 }
+
+const whereOf = (node: NodeMessage, at: number): string =>
+  `node "${nodeName(node, at)}" (${shownName(operatorOf(node))})`;
 
 /** Limit on a model's nodes, including subgraphs and inlined functions. */
 const mostNodes = 200_000;

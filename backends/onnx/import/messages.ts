@@ -91,6 +91,8 @@ export interface Attribute extends MessageOf<typeof attribute> {
 
 export interface NodeMessage extends MessageOf<typeof node> {
   readonly attribute: readonly Attribute[];
+  /** The opset of its domain that its function imports; undefined for a node of the model itself. */
+  readonly opset?: number;
 }
 
 export interface GraphMessage extends MessageOf<typeof graph> {

@@ -1,6 +1,7 @@
 /** A record's view of one node: its operands and attributes, with helpers that turn them into tensors. */
-import { type Dim, type Node, ops, termsOf, UnsupportedError } from "../../../compiler/index.ts";
+import { type Dim, type Node, ops, subDims, termsOf, UnsupportedError } from "../../../compiler/index.ts";
 import { type AttributeField, attributeTypeFault } from "./attributes.ts";
+import { DataDependentError } from "./data-dependent.ts";
 import { type ElementType, isFloatType } from "./elements.ts";
 import { shownName } from "./file-names.ts";
 import type { Attribute, GraphMessage, NodeMessage } from "./messages.ts";
@@ -49,7 +50,7 @@ export class NodeView {
     this.operands = operands;
     this.inputs = operands.map((value) => (value?.kind === "sequence" ? undefined : value));
     this.around = around;
-    this.opset = around.opset(message.domain);
+    this.opset = message.opset ?? around.opset(message.domain);
     this.#attributes = new Map(message.attribute.map((a) => [a.name, a]));
   }
 
@@ -60,6 +61,11 @@ export class NodeView {
 
   fail(why: string): UnsupportedError {
     return new UnsupportedError(why);
+  }
+
+  /** For a result, or a size of it, that only the data tell. */
+  dataDependent(why: string): UnsupportedError {
+    return new DataDependentError(why);
   }
 
   /** Tells the user how to set the symbols of these sizes. */
@@ -182,7 +188,7 @@ export class NodeView {
     const value = this.inputs[i];
     if (!value) return undefined;
     const found = knownOf(value);
-    if (!found) throw this.fail(`${what} is computed at run time, but must be a constant to import the model`);
+    if (!found) throw this.dataDependent(`${what} is computed at run time, but must be a constant to import the model`);
     return found;
   }
 
@@ -284,12 +290,21 @@ export class NodeView {
     return ops.table(fitting, type.axes, dtype);
   }
 
-  /** Symbolic sizes as a tensor: the concatenation of single sizes. */
+  /** Symbolic sizes as a tensor: an arithmetic progression, or the concatenation of single sizes. */
   #openSizes(value: Known, names: readonly (string | undefined)[]): Node {
     const { axes, dtype } = typeOf(value, names);
-    const parts = Array.from(value.values, (v) => ops.sizeOf(v, dtype));
-    if (axes.length === 0) return parts[0]!;
+    const sizes = Array.from(value.values);
+    const step = sizes.length > 1 ? subDims(sizes[1]!, sizes[0]!) : 0;
+    const isEven = sizes.every((v, i) => i === 0 || subDims(v, sizes[i - 1]!) === step);
+    if (isEven && step === 0) return ops.broadcast(ops.sizeOf(sizes[0]!, dtype), axes);
+    if (isEven && axes.length === 1) {
+      const places = ops.iota({ name: axes[0]!.name, size: sizes.length }, dtype);
+      return ops.add(ops.mul(places, ops.sizeOf(step, dtype)), ops.sizeOf(sizes[0]!, dtype));
+    }
     if (axes.length > 1) throw this.fail("symbolic sizes in a constant of several dimensions are not supported");
+    if (sizes.length > mostSizes)
+      throw this.fail(`a constant of ${sizes.length} symbolic sizes is not supported; at most ${mostSizes} are`);
+    const parts = sizes.map((v) => ops.sizeOf(v, dtype));
     const { name } = axes[0]!;
     return ops.concat(
       parts.map((p) => ops.broadcast(p, [{ name, size: 1 }])),
@@ -331,6 +346,9 @@ export class NodeView {
     return known(type, [], [value]);
   }
 }
+
+/** Limit on the different sizes of a list, each of which is a node. */
+const mostSizes = 1024;
 
 /** Saturates a 64-bit constant to the dtype's 32-bit range. */
 function fitted(dtype: Node["type"]["dtype"], value: number): number {

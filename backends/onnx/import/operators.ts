@@ -8,20 +8,25 @@ import type { ImportRecord } from "./record.ts";
 /** The supported opsets. */
 export const importedOpsets = { oldest: 7, newest: 28 } as const;
 
-export function opsetsOf(model: ModelMessage): ReadonlyMap<string, number> {
-  // A function may import a domain that the model's own nodes do not use.
-  const imports = [...model.functions.flatMap((f) => f.opsetImport), ...model.opsetImport];
-  const opsets = new Map(imports.map((o) => [o.domain === "ai.onnx" ? "" : o.domain, o.version]));
+/** A domain; that of ONNX has two names. */
+export const domainOf = (name: string): string => (name === "ai.onnx" ? "" : name);
+
+/** The opsets that a model or a function imports, by domain. Throws UnsupportedError for an ONNX opset out of range. */
+export function opsetsOf(
+  imports: ModelMessage["opsetImport"],
+  who: () => string = () => "the model",
+): ReadonlyMap<string, number> {
+  const opsets = new Map(imports.map((o) => [domainOf(o.domain), o.version]));
   const opset = opsets.get("") ?? importedOpsets.newest;
   if (opset >= importedOpsets.oldest && opset <= importedOpsets.newest) return opsets;
   throw new UnsupportedError(
-    `the model has opset ${opset}; supported are ${importedOpsets.oldest} to ${importedOpsets.newest}`,
+    `${who()} has opset ${opset}; supported are ${importedOpsets.oldest} to ${importedOpsets.newest}`,
   );
 }
 
 /** The opset of a domain; of one that the model does not import, the newest. */
 export const opsetIn = (opsets: ReadonlyMap<string, number>, domain: string): number =>
-  opsets.get(domain === "ai.onnx" ? "" : domain) ?? importedOpsets.newest;
+  opsets.get(domainOf(domain)) ?? importedOpsets.newest;
 
 /** The dimension names that the first reader of an input suggests. */
 export const rolesOf = (graph: GraphMessage, input: string): readonly string[] => {
@@ -31,7 +36,7 @@ export const rolesOf = (graph: GraphMessage, input: string): readonly string[] =
 
 /** An operator's key in the table: its type, prefixed by its domain unless that is ONNX's own. */
 export const operatorOf = ({ domain, opType }: NodeMessage): string =>
-  domain === "" || domain === "ai.onnx" ? opType : `${domain}.${opType}`;
+  domainOf(domain) === "" ? opType : `${domain}.${opType}`;
 
 export const recordOf = (node: NodeMessage): ImportRecord | undefined => {
   const name = operatorOf(node);

@@ -1,5 +1,6 @@
-/** The error for operators that are not there: which nodes, why, and what of the file can be imported without them. */
+/** The errors for operators and nodes that are not supported: which, why, and what can be imported without them. */
 import { UnsupportedError } from "../../../compiler/index.ts";
+import { DataDependentError } from "./data-dependent.ts";
 import { shownName } from "./file-names.ts";
 import type { GraphMessage, NodeMessage } from "./messages.ts";
 import { readBy } from "./node-order.ts";
@@ -9,8 +10,8 @@ import { records } from "./ops/index.ts";
 /** Operators whose results have sizes that only the data tell. */
 const dataDependent = ["NonZero", "NonMaxSuppression", "Unique"];
 
-/** How many values a hint names. */
-const mostNamed = 8;
+/** How many values a hint names, and how many nodes an error lists. */
+const [mostNamed, mostListed] = [8, 20];
 
 /** Throws UnsupportedError listing every operator without a record, with the nodes that use it. */
 export function requireKnown(graph: GraphMessage): void {
@@ -32,11 +33,61 @@ export function requireKnown(graph: GraphMessage): void {
   });
   const shown = rows.slice(0, 50).concat(rows.length > 50 ? [`  and ${rows.length - 50} more operators`] : []);
   throw new UnsupportedError(
-    [`heddle cannot import ${missing.size} of the model's operators:`, ...shown, ...reason(missing), hint(graph)].join(
-      "\n",
-    ),
+    [
+      `heddle cannot import ${missing.size} of the model's operators:`,
+      ...shown,
+      ...reason(missing),
+      hint(graph, "them", (node) => !allKnown(node)),
+    ].join("\n"),
   );
 }
+
+/** The nodes that a walk could not import, so that one error lists them all. */
+export class RefusedNodes {
+  readonly #errors: UnsupportedError[] = [];
+  readonly #lost = new Set<string>();
+
+  add(node: NodeMessage, error: UnsupportedError): void {
+    this.#errors.push(error);
+    this.#lose(node);
+  }
+
+  /** Whether a node needs the result of a refused one. Its own results are then missing too. */
+  isNeededBy(node: NodeMessage): boolean {
+    if (this.#errors.length === 0) return false;
+    for (const name of readBy(node))
+      if (this.#lost.has(name)) {
+        this.#lose(node);
+        return true;
+      }
+    return false;
+  }
+
+  #lose(node: NodeMessage): void {
+    for (const name of node.output) if (name !== "") this.#lost.add(name);
+  }
+
+  /** Throws UnsupportedError listing the nodes, if there are any. */
+  requireNone(graph: GraphMessage): void {
+    if (this.#errors.length === 0) return;
+    const rows = [...Map.groupBy(this.#errors, reasonOf).values()].map(rowOf);
+    const more = rows.length > mostListed ? [`and ${rows.length - mostListed} more`] : [];
+    const before = this.#errors.length === 1 ? "it" : "them";
+    const isLost = (node: NodeMessage) => node.output.some((name) => this.#lost.has(name));
+    const hints = this.#errors.some((error) => error instanceof DataDependentError)
+      ? [hint(graph, before, isLost)]
+      : [];
+    throw new UnsupportedError([...rows.slice(0, mostListed), ...more, ...hints].join("\n"));
+  }
+}
+
+/** What is wrong, without the nodes in whose subgraphs it is. */
+const reasonOf = (error: Error): string => (error.cause instanceof Error ? reasonOf(error.cause) : error.message);
+
+const rowOf = ([first, ...others]: readonly Error[]): string => {
+  if (others.length === 0) return first!.message;
+  return `${first!.message}\n  and the same of ${others.length} more node${others.length === 1 ? "" : "s"}`;
+};
 
 const isKnown = (node: NodeMessage): boolean => Object.hasOwn(records, operatorOf(node));
 
@@ -49,27 +100,26 @@ function reason(missing: ReadonlyMap<string, unknown>): string[] {
   ];
 }
 
-function hint(graph: GraphMessage): string {
-  const before = valuesBefore(graph).map(shownName);
-  const start =
-    "  hint: the part before them can be imported: name its last values as outputs (--outputs, or the option outputs)";
+function hint(graph: GraphMessage, them: "it" | "them", isRefused: (node: NodeMessage) => boolean): string {
+  const before = valuesBefore(graph, isRefused).map(shownName);
+  const start = `  hint: the part before ${them} can be imported: name its last values as outputs (--outputs, or the option outputs)`;
   if (before.length === 0) return start;
   const more = before.length > mostNamed ? `; and ${before.length - mostNamed} more` : "";
   return `${start}; those that the rest reads are ${before.slice(0, mostNamed).join(", ")}${more}`;
 }
 
 /**
- * The values that are computed from the inputs without operators that are not there, and read by nodes that need those;
- * the last ones first, since a detector's boxes and scores come after what chooses its sizes.
+ * The values that are computed from the inputs without refused nodes, and read by those or by nodes that need them; the
+ * last ones first, since a detector's boxes and scores come after what chooses its sizes.
  */
-function valuesBefore(graph: GraphMessage): string[] {
+function valuesBefore(graph: GraphMessage, isRefused: (node: NodeMessage) => boolean): string[] {
   const stored = new Set(graph.initializer.map((t) => t.name));
   const computed = new Set(graph.input.map((i) => i.name).filter((name) => !stored.has(name)));
   const without = new Set<string>();
   const read = new Set<string>();
   for (const node of graph.node) {
     const names = [...readBy(node)];
-    const isBefore = allKnown(node) && !names.some((name) => without.has(name));
+    const isBefore = !isRefused(node) && !names.some((name) => without.has(name));
     if (isBefore && !names.some((name) => computed.has(name))) continue;
     for (const name of node.output) (isBefore ? computed : without).add(name);
     if (!isBefore) for (const name of names) if (computed.has(name)) read.add(name);

@@ -49,7 +49,8 @@ function blockLines(sheet: Sheet, names: Names, blocks: readonly Block[]): strin
   const out: string[] = [];
   let run: Item[] = [];
   const flush = () => {
-    out.push(...statementLines(run, (item) => flatText(sheet, names, item), names, "  "));
+    // Not as arguments of one call: a graph may have more statements than a call takes.
+    for (const line of statementLines(run, (item) => flatText(sheet, names, item), names, "  ")) out.push(line);
     run = [];
   };
   for (const block of blocks) {
@@ -98,7 +99,7 @@ function statementLines(
   }
   flush();
   const lengths = lines.filter((l) => l.type !== "").map((l) => lastLine(l.head).length);
-  const column = Math.max(0, ...lengths.filter((n) => n <= typeColumn));
+  const column = lengths.reduce((most, n) => (n <= typeColumn ? Math.max(most, n) : most), 0);
   return lines.map(({ head, type }) => {
     if (type === "") return head;
     return `${head}${" ".repeat(Math.max(0, column - lastLine(head).length))} : ${type}`;

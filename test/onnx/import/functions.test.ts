@@ -2,6 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { importOnnx } from "../../../backends/onnx/index.ts";
 import { encodeModel, type ModelProto } from "../../../backends/onnx/wire/proto.ts";
+import { evaluate } from "../../../backends/reference/index.ts";
 import { computedTwice } from "./in-onnxruntime.ts";
 import { info, whole } from "./small-file.ts";
 
@@ -14,17 +15,23 @@ const graphAttribute = (name: string, nodes: readonly object[], output: string) 
   ...{ name, type: 5 },
   g: { name, node: nodes, output: [info(output, [2])] },
 });
-const fn = (name: string, input: readonly string[], output: string, nodes: readonly object[]) => ({
-  ...{ name, domain: own, input, output: [output], node: nodes },
-  opsetImport: [{ domain: "", version: 17 }],
+const fn = (
+  name: string,
+  input: readonly string[],
+  output: string | readonly string[],
+  nodes: readonly object[],
+  version = 17,
+) => ({
+  ...{ name, domain: own, input, output: [output].flat(), node: nodes },
+  opsetImport: [{ domain: "", version }],
 });
 
 /** x [2] -> y [2]; c [1] is a condition. */
-const fileOf = (functions: readonly object[], nodes: readonly object[]): Uint8Array =>
+const fileOf = (functions: readonly object[], nodes: readonly object[], version = 17): Uint8Array =>
   encodeModel({
     irVersion: 8,
     opsetImport: [
-      { domain: "", version: 17 },
+      { domain: "", version },
       { domain: own, version: 1 },
     ],
     functions,
@@ -79,6 +86,44 @@ describe("a function", () => {
       });
       expect(y!.made).toEqual(y!.want);
     }
+  });
+
+  /** A sum over the last dimension: until opset 12 its axes are an attribute, from 13 on an input. */
+  const sum = fn(
+    "Sum",
+    ["a"],
+    "b",
+    [node("ReduceSum", ["a"], "b", { attribute: [{ name: "axes", type: 7, ints: [-1] }] })],
+    12,
+  );
+
+  it("is read at the opset that it imports, and the rest of the model at the model's", async () => {
+    const calls = [node("Sum", ["x"], "s", { domain: own }), node("Mul", ["s", "x"], "y")];
+    const { graph, opset } = await importOnnx(fileOf([sum], calls));
+    const feeds = new Map([["x", Float64Array.of(1.5, -2)]]);
+    expect([...evaluate(graph, feeds).get("y")!.data]).toEqual([-0.75, 1]);
+    expect(opset).toBe(17);
+    await expect(importOnnx(fileOf([{ ...sum, opsetImport: [] }], calls))).rejects.toThrow(
+      /node "ReduceSum\/b" \(ReduceSum\): the operator has no attribute "axes"/,
+    );
+    await expect(importOnnx(fileOf([{ ...sum, opsetImport: [{ domain: "", version: 5 }] }], calls))).rejects.toThrow(
+      'the function "own.domain.Sum" has opset 5; supported are 7 to 28',
+    );
+    const early = fn("Normed", ["a"], "b", [node("LayerNormalization", ["a", "a"], "b")], 16);
+    await expect(importOnnx(fileOf([early], [node("Normed", ["x"], "y", { domain: own })]))).rejects.toThrow(
+      "the operator exists from opset 17 on, and its function has opset 16",
+    );
+  });
+
+  it("may return its inputs, and a value twice", async () => {
+    const [back, both] = [fn("Same", ["a"], "a", []), fn("Both", ["a"], ["b", "a", "b"], [node("Neg", ["a"], "b")])];
+    const calls = [
+      node("Same", ["x"], "m", { domain: own }),
+      { ...node("Both", ["m"], "", { domain: own }), output: ["n", "k", "l"] },
+      node("Sum", ["n", "k", "k", "l", "x"], "y"),
+    ];
+    const { graph } = await importOnnx(fileOf([back, both], calls));
+    expect([...evaluate(graph, new Map([["x", Float64Array.of(1.5, -2)]])).get("y")!.data]).toEqual([1.5, -2]);
   });
 
   it("is the only one of its name", async () => {

@@ -333,7 +333,8 @@ it.each([
   { what: "words and positions", segments: undefined, positions: undefined },
   { what: "segments too", segments: whole([2, 3], [0, 1, 1, 0, 0, 1]), positions: undefined },
   { what: "given positions", segments: undefined, positions: whole([2, 3], [4, 0, 2, 1, 1, 3]) },
-])("EmbedLayerNormalization of $what", ({ segments, positions }) =>
+  { what: "words without a mask", segments: undefined, positions: undefined, mask: null },
+])("EmbedLayerNormalization of $what", ({ segments, positions, mask = whole([2, 3], [1, 1, 0, 1, 1, 1]) }) =>
   compare({
     op: "EmbedLayerNormalization",
     inputs: {
@@ -341,13 +342,22 @@ it.each([
       segments,
       ...{ words: floats(7, 8), places: floats(5, 8), kinds: segments && floats(2, 8) },
       ...{ gamma: floats(8), beta: floats(8) },
-      mask: whole([2, 3], [1, 1, 0, 1, 1, 1]),
+      mask: mask ?? undefined,
       positions,
     },
     floats: { epsilon: 1e-6 },
     outputs: ["y", "lengths"],
   }),
 );
+
+it("a result that is not imported is named with its node where something reads it", async () => {
+  const inputs = { x: floats(1, 2, 8), skip: floats(1, 2, 8), gamma: floats(8), beta: floats(8) };
+  const norm = { op: "SkipLayerNormalization", inputs, names: ["y", "mean"] };
+  await expect(importOnnx(file(norm))).rejects.toThrow(
+    'the output "mean" is output 1 of node "SkipLayerNormalization" (com.microsoft.SkipLayerNormalization), which is not supported',
+  );
+  expect((await importOnnx(file(norm), { outputs: ["y"] })).graph.outputs).toHaveLength(1);
+});
 
 it("GroupQueryAttention over a quantized cache is refused", async () => {
   const inputs = {

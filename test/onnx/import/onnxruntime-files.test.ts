@@ -1,7 +1,8 @@
 /** What onnxruntime and its tools write that is not in ONNX itself: each file computes what onnxruntime computes of it. */
 import { expect, it } from "vitest";
 import { encodeOnnx, exportOnnx, importOnnx } from "../../../backends/onnx/index.ts";
-import { decodeModel } from "../../../backends/onnx/wire/proto.ts";
+import { decodeModel, encodeModel } from "../../../backends/onnx/wire/proto.ts";
+import { evaluate } from "../../../backends/reference/index.ts";
 import { computedTwice, fileOf } from "./in-onnxruntime.ts";
 
 const shape = [2, 3, 4, 5];
@@ -257,6 +258,54 @@ it("QAttention", async () => {
   ];
   const { made, want } = await both(file(nodes, [2, 12, 4]));
   expect(Math.max(...Array.from(want, (v, i) => Math.abs(v - made[i]!)))).toBeLessThan(1e-4);
+});
+
+it.each<Made & { size: readonly number[] }>([
+  { op: "MatMulIntegerToFloat", input: ["qa", "qm", "as", "ws", "az", "wz", "mb"], size: [2, 3, 4, 3] },
+  {
+    ...{ op: "QAttention", input: ["qr", "pw", "pb", "as", "bs", "", "az", "iz"], size: [2, 12, 4] },
+    ints: { num_heads: 2, unidirectional: 1 },
+  },
+])("$op with scales in f16 gives f16", async ({ op, input, size, ints = {} }) => {
+  const wide = [
+    { op: "QuantizeLinear", input: ["a", "as", "az"], output: "qa" },
+    { op: "Reshape", input: ["qa", "rows"], output: "qr" },
+  ];
+  const { want } = await both(file([...wide, { op, input, output: "y", ints }], size));
+  const halves = input.filter((name) => ["as", "bs", "ws", "mb", "pb"].includes(name));
+  const nodes = [
+    ...wide,
+    ...halves.map((name) => ({ op: "Cast", input: [name], output: `${name}h`, ints: { to: 10 } })),
+    { op, input: input.map((name) => (halves.includes(name) ? `${name}h` : name)), output: "y", ints },
+  ];
+  const model = decodeModel(file(nodes, size));
+  model.graph!.output![0]!.type!.tensorType!.elemType = 10;
+  const { graph, parameters } = await importOnnx(encodeModel(model));
+  const feeds = new Map([["a", Float64Array.from(values(1))]]);
+  for (const [name, { read }] of parameters) feeds.set(name, Float64Array.from((await read()).data));
+  expect(graph.outputs[0]!.node.type.dtype).toBe("f16");
+  const made = evaluate(graph, feeds).get("y")!.data;
+  const largest = Math.max(...want.map(Math.abs));
+  expect(Math.max(...want.map((v, i) => Math.abs(v - made[i]!))) / largest).toBeLessThan(2e-3);
+});
+
+it("SimplifiedLayerNormalization, with 1 / the root of the mean of the squares", async () => {
+  const bytes = fileOf({
+    input: [info("a", shape), info("g", [4, 5])],
+    output: [info("y", shape), info("r", [2, 3, 1, 1])],
+    node: [
+      {
+        ...{ opType: "SimplifiedLayerNormalization", name: "n", input: ["a", "g"], output: ["y", "r"] },
+        attribute: [{ name: "axis", type: 2, i: -2 }],
+      },
+    ],
+  });
+  const fed = (seed: number, dims: readonly number[]) => ({ type: "float32" as const, dims, values: values(seed) });
+  const given = { a: fed(1, shape), g: { ...fed(2, [4, 5]), values: values(2).slice(0, 20) } };
+  for (const { made, want, axes } of await computedTwice(bytes, given)) {
+    expect(axes).toHaveLength(4);
+    expect(Math.max(...want.map((v, i) => Math.abs(v - made[i]!)))).toBeLessThan(1e-5);
+  }
 });
 
 it("QEmbedLayerNormalization", async () => {

@@ -4,7 +4,7 @@ import { importOnnx } from "../../../backends/onnx/index.ts";
 import { evaluate } from "../../../backends/reference/index.ts";
 import { bindSizes } from "../../../compiler/index.ts";
 import { inputValues } from "../../support/random-graph.ts";
-import { file, floats, type NodeSpec } from "./small-file.ts";
+import { file, floats, type NodeSpec, whole } from "./small-file.ts";
 
 const w = floats("w", [4, 3, 3, 3]);
 const depthwise = floats("w", [3, 1, 3, 3]);
@@ -13,6 +13,14 @@ const scales = floats("scales", [4], [1, 1, 3, 2]);
 const resized = (attributes: Record<string, string>): readonly [NodeSpec, object] => [
   ["Resize", ["x", "", "scales"], "y", attributes],
   scales,
+];
+
+const padded = (mode: string): readonly [NodeSpec, object] => [
+  ["Pad", ["x", "pads"], "y", { mode }],
+  whole("pads", [0, 0, 2, 0, 0, 0, 1, 3]),
+];
+const every = (first: number): readonly object[] => [
+  ...[whole("first", [first]), whole("end", [2 ** 40]), whole("rows", [2]), whole("step", [2])],
 ];
 
 /** One node each, of x [2, 3, height, width] and constants. */
@@ -35,6 +43,11 @@ const cases: Readonly<Record<string, readonly [node: NodeSpec, ...constants: obj
   "the mean, of a part of a window": [
     ["AveragePool", ["x"], "y", { kernel_shape: [3, 2], strides: [2, 3], count_include_pad: 1, ceil_mode: 1 }],
   ],
+  "a reflecting pad": padded("reflect"),
+  "a pad that repeats the edge": padded("edge"),
+  "a pad that wraps around": padded("wrap"),
+  "every other row, from the second": [["Slice", ["x", "first", "end", "rows", "step"], "y"], ...every(1)],
+  "every other row, from the first": [["Slice", ["x", "first", "end", "rows", "step"], "y"], ...every(0)],
   "nearest neighbours": resized({ coordinate_transformation_mode: "asymmetric", nearest_mode: "floor" }),
   "nearest neighbours by their centers": resized({}),
   "a linear resize": resized({ mode: "linear" }),
@@ -61,6 +74,28 @@ describe.each(Object.entries(cases))("%s", (_, [node, ...constants]) => {
   });
 });
 
+it.each(["nearest", "linear", "cubic"])("a map of one element is enlarged to open sides, %s", async (mode) => {
+  const bytes = file(
+    { x: [2, 3, "height", "width"] },
+    [],
+    [
+      ["GlobalAveragePool", ["x"], "one"],
+      ["Shape", ["x"], "sides"],
+      ["Resize", ["one", "", "", "sides"], "wide", { mode }],
+      ["Sub", ["x", "wide"], "y"],
+    ],
+    { y: [2, 3, "height", "width"] },
+  );
+  const { graph } = await importOnnx(bytes);
+  const bound = bindSizes(graph, { height: 4, width: 3 });
+  const { graph: fixed } = await importOnnx(bytes, { sizes: { height: 4, width: 3 } });
+  const values = inputValues(fixed, 5);
+  const [got, want] = [evaluate(bound, values).get("y")!, evaluate(fixed, values).get("y")!];
+  want.data.forEach((v, i) => {
+    expect(got.data[i]).toBeCloseTo(v, 6);
+  });
+});
+
 describe("what cannot stay open", () => {
   const imported = (node: NodeSpec, constants: object[], sizes: Record<string, number | string> = {}) =>
     importOnnx(file({ x: [2, 3, "height", 8] }, constants, [node], { y: [2, "c", "h", "w"] }), { sizes });
@@ -83,6 +118,16 @@ describe("what cannot stay open", () => {
     await expect(imported(corners, [floats("scales", [4], [1, 1, 0.5, 1])])).rejects.toThrow(
       "a side of height elements is resized to 0.5 times as many, which is not an integer multiple: set height",
     );
+  });
+
+  it("is a side that may be shorter than its padding reflects", async () => {
+    const pad: NodeSpec = ["Pad", ["x", "pads"], "y", { mode: "reflect" }];
+    const constants = [whole("pads", [0, 0, 2, 0, 0, 0, 3, 0])];
+    await expect(imported(pad, constants)).rejects.toThrow(
+      /a side of height elements may be shorter than the 4 that its reflect padding needs: .*as in height=n\+3$/,
+    );
+    const { graph } = await imported(pad, constants, { height: "n+3" });
+    expect(String(graph.outputs[0]!.node.type.axes[2]!.size)).toBe("n+8");
   });
 
   it("is said of a size that is no polynomial", async () => {

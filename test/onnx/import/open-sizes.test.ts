@@ -1,8 +1,8 @@
 /** Symbolic sizes of a file: which stay open, which must be numbers, and which are one. */
 import { expect, it } from "vitest";
 import { importOnnx } from "../../../backends/onnx/index.ts";
-import { referenceBackend } from "../../../backends/reference/index.ts";
-import { hostTensor } from "../../../compiler/index.ts";
+import { evaluate, referenceBackend } from "../../../backends/reference/index.ts";
+import { bindSizes, hostTensor, nodesOf } from "../../../compiler/index.ts";
 import { file, floats, type NodeSpec, whole } from "./small-file.ts";
 
 it("says which size must be a number, and takes it as one", async () => {
@@ -110,4 +110,31 @@ it("takes two open sizes as one where it is told so", async () => {
   await expect(importOnnx(reshaped)).rejects.toThrow(/are not a multiple of m: .*; or m=n if they are equal/);
   await importOnnx(reshaped, { sizes: { m: "n" } });
   expect(String(graph.outputs[0]!.node.type.axes[0]!.size)).toBe("n");
+});
+
+it("computes lists of sizes without a node for each", async () => {
+  const bytes = file(
+    { x: ["tokens", 2] },
+    [
+      whole("zero", [0]),
+      whole("one", [1]),
+      whole(
+        "rows",
+        Array.from({ length: 300 }, (_, i) => i),
+      ),
+    ],
+    [
+      ["Shape", ["x"], "shape"],
+      ["Slice", ["shape", "zero", "one"], "tokens"],
+      ["Mul", ["rows", "tokens"], "starts"],
+      ["Sub", ["tokens", "starts"], "back"],
+      ["Neg", ["x"], "y"],
+    ],
+    { y: ["tokens", 2] },
+  );
+  const { graph } = await importOnnx(bytes, { outputs: ["starts", "back"] });
+  expect(nodesOf(graph).length).toBeLessThan(20);
+  const made = evaluate(bindSizes(graph, { tokens: 7 }), new Map());
+  expect([...made.get("starts")!.data]).toEqual(Array.from({ length: 300 }, (_, i) => 7 * i));
+  expect([...made.get("back")!.data]).toEqual(Array.from({ length: 300 }, (_, i) => 7 - 7 * i));
 });

@@ -3,6 +3,7 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { afterAll, expect, it } from "vitest";
 import { importOnnx } from "../../../backends/onnx/index.ts";
 import { decodeModel, encodeModel } from "../../../backends/onnx/wire/proto.ts";
+import { inputName } from "../../../compiler/index.ts";
 import { heddle, scratch } from "../../cli/support.ts";
 import { file, floats } from "./small-file.ts";
 
@@ -56,4 +57,39 @@ it("says of a name that the file does not have, or has been given twice, and wri
   const whole = await heddle("import", from, "--out", out);
   expect(whole.err).toMatch(/NonMaxSuppression: .*kept[\s\S]*name its last values as outputs \(--outputs/);
   expect(existsSync(out)).toBe(false);
+});
+
+/** Three selections whose sizes the data tell, what one of them feeds, and a window that needs a number. */
+const selecting = file(
+  { x: [2, 6], map: [1, 1, "rows", 4] },
+  [floats("zero", [1], [0])],
+  [
+    ["Abs", ["x"], "size"],
+    ["ReduceMax", ["x"], "top", { axes: [0], keepdims: 0 }],
+    ["Greater", ["top", "zero"], "few"],
+    ["Compress", ["size", "few"], "kept", { axis: 1 }],
+    ["Exp", ["kept"], "grown"],
+    ["ArgMax", ["top"], "at"],
+    ["Sigmoid", ["x"], "scores"],
+    ["TopK", ["scores", "at"], ["best", "places"]],
+    ["MaxPool", ["map"], "pooled", { kernel_shape: [2, 2], strides: [2, 2] }],
+    ["AveragePool", ["map"], "mean", { kernel_shape: [2, 2], strides: [2, 2] }],
+    ["Neg", ["scores"], "turned"],
+  ],
+  { mean: [1, 1, "half", 2], grown: [2, "n"], best: [2, "k"], pooled: [1, 1, "half", 2], turned: [2, 6] },
+);
+
+it("lists all nodes whose sizes only the data tell in one error, which names what can be imported", async () => {
+  const error = await importOnnx(selecting).catch((e: Error) => e);
+  expect((error as Error).message.split("\n")).toEqual([
+    'node "Compress/kept" (Compress): the condition is computed at run time, but must be a constant to import the model',
+    expect.stringMatching(/^node "TopK\/best" \(TopK\): .* is computed at run time, but must be a constant/),
+    expect.stringMatching(/^node "MaxPool\/pooled" \(MaxPool\): a side of the map is rows/),
+    "  and the same of 1 more node",
+    "  hint: the part before them can be imported: name its last values as outputs (--outputs, or the option outputs); those that the rest reads are scores, at, few, size",
+  ]);
+  const { graph } = await importOnnx(selecting, { outputs: ["scores", "at", "few", "size"] });
+  expect(graph.inputs.map(inputName)).toEqual(["x"]);
+  const sized = await importOnnx(selecting, { outputs: ["pooled", "turned"], sizes: { rows: 6 } });
+  expect(sized.graph.outputs.map((o) => o.name)).toEqual(["pooled", "turned"]);
 });

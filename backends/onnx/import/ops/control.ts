@@ -18,9 +18,9 @@ function conditional(n: NodeView): readonly Operand[] {
   return yes.map((a, i) => {
     const b = no[i];
     if (a.kind === "sequence" || b?.kind === "sequence")
-      throw n.fail("its branches return sequences, and the condition is only known at run time");
+      throw n.dataDependent("its branches return sequences, and the condition is only known at run time");
     if (!b || a.shape.length !== b.shape.length || a.shape.some((d, k) => d !== b.shape[k]))
-      throw n.fail(
+      throw n.dataDependent(
         `its branches return [${a.shape.join(", ")}] and [${b?.shape.join(", ") ?? ""}], and the condition is only known at run time`,
       );
     const { nodes, shape, names } = aligned(n, [a, b]);
@@ -51,7 +51,7 @@ function loop(n: NodeView): readonly (Operand | undefined)[] {
       ...carried,
     ]);
     const flag = knownOf(condition)?.values[0];
-    if (flag === undefined) throw n.fail("its loop condition is only known at run time");
+    if (flag === undefined) throw n.dataDependent("its loop condition is only known at run time");
     going = flag !== 0;
     rounds.push(tensors(n, made.slice(carried.length)));
     carried = made.slice(0, carried.length);

@@ -1,5 +1,6 @@
 /** Normalization operators: batch, instance, group, layer and others. */
 import { type Dim, type Node, ops, productOfDims } from "../../../../compiler/index.ts";
+import { pointwise } from "../broadcast.ts";
 import { float } from "../elements.ts";
 import type { NodeView } from "../node-view.ts";
 import type { Records } from "../record.ts";
@@ -128,15 +129,14 @@ function layerNorm(n: NodeView, hasStatistics = n.wants(1) || n.wants(2)): Value
   const { y, mean, inverse } = standardized(wide(x.node), over, epsilon);
   const scaled = weight ? mul(y, wide(weight)) : y;
   const node = as(bias ? add(scaled, wide(bias)) : scaled, x.node.type.dtype);
+  return [{ ...x, node }, statistic(n, x, mean), statistic(n, x, inverse)];
+}
+
+/** A value for each row that a norm is over. */
+function statistic(n: NodeView, x: Tensor, node: Node): Tensor {
   const at = n.dim(n.int("axis", -1), x.shape.length);
-  const statistic = (s: Node) =>
-    tensor(
-      float,
-      x.shape.map((d, i) => (i < at ? d : 1)),
-      x.axes,
-      s,
-    );
-  return [{ ...x, node }, statistic(mean), statistic(inverse)];
+  const shape = x.shape.map((d, i) => (i < at ? d : 1));
+  return tensor(float, shape, x.axes, node);
 }
 
 const one = (x: Tensor): Node => ops.constant(1, x.node.type.dtype);
@@ -144,6 +144,13 @@ const one = (x: Tensor): Node => ops.constant(1, x.node.type.dtype);
 const fits = (x: Tensor, weight: Node | undefined): boolean =>
   weight === undefined ||
   (weight.type.dtype === x.node.type.dtype && weight.type.axes.every((a) => x.axes.includes(a.name)));
+
+/** A norm without a mean; with `hasStatistic`, 1 / the root of the mean of the squares is the second result. */
+function rmsNorms(n: NodeView, hasStatistic: boolean): readonly Value[] {
+  const x = n.x(0, ["batch", "token", "embed"]);
+  const inverse = rsqrt(add(meanOf(mul(wide(x.node), wide(x.node)), lastAxes(n, x)), n.float("epsilon", 1e-5)));
+  return [rmsNorm(n), ...(hasStatistic ? [statistic(n, x, inverse)] : [])];
+}
 
 function rmsNorm(n: NodeView): Value {
   const x = n.x(0, ["batch", "token", "embed"]);
@@ -184,13 +191,11 @@ export function embeddedNorm(n: NodeView): readonly (Value | undefined)[] {
   const node = segments ? add(placed, aligned(n, gatherAlong(n, n.in(4), segments, 0), words)) : placed;
   const sum: Tensor = { ...words, node };
   const made = layerNormOf(n.with([sum, n.in(5), n.in(6)]));
-  const counted = mask && n.tensor(mask, ["batch", "token"]);
-  const [row, token] = counted ? counted.axes : [];
-  const { type } = ids;
-  const lengths = counted && {
-    ...tensor(type, [counted.shape[0]!], [row], token ? reduceSum(counted.node, [token]) : counted.node),
-  };
-  return [made, n.wants(1) ? lengths : undefined, sum];
+  // Without a mask, onnxruntime counts none.
+  const counted = mask ? n.tensor(mask, ["batch", "token"]) : n.tensor(pointwise(n, [ids], ([id]) => mul(id!, 0)));
+  const [row, token] = counted.axes;
+  const lengths = token ? reduceSum(counted.node, [token]) : counted.node;
+  return [made, n.wants(1) ? tensor(ids.type, [counted.shape[0]!], [row], lengths) : undefined, sum];
 }
 
 const layerNormOf = (n: NodeView): Value => {
@@ -235,8 +240,8 @@ export const normRecords: Records = {
   GroupNormalization: { build: groupNorm },
   LayerNormalization: { build: (n) => layerNorm(n) },
   RMSNormalization: { build: rmsNorm },
-  SimplifiedLayerNormalization: { build: rmsNorm },
-  "com.microsoft.SimplifiedLayerNormalization": { build: rmsNorm },
+  SimplifiedLayerNormalization: { build: (n) => rmsNorms(n, n.wants(1)) },
+  "com.microsoft.SimplifiedLayerNormalization": { build: (n) => rmsNorms(n, n.wants(1)) },
   "com.microsoft.EmbedLayerNormalization": { build: embeddedNorm },
   "com.microsoft.SkipLayerNormalization": { build: (n) => skipNorm(n, true) },
   "com.microsoft.SkipSimplifiedLayerNormalization": { build: (n) => skipNorm(n, false) },

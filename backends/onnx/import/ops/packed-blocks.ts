@@ -22,7 +22,7 @@ function blocksAsFloats(n: NodeView, type: ElementType): Stored {
   if (groups) throw n.fail("an order of the blocks (g_idx) is not supported");
   const parts = [packed, scales, zeros].map((v) => v && sourceOf(v));
   if (!packed || !scales || !parts[0] || !parts[1] || (zeros && !parts[2]))
-    throw n.fail("its weight is computed at run time, but must be a constant");
+    throw n.dataDependent("its weight is computed at run time, but must be a constant");
   const each = 8 / bits;
   const perBlock = Math.ceil(block / each);
   const expected = (v: Value, count: number, what: string) => {

@@ -1,9 +1,11 @@
 /** Padding and cropping. */
-import { addDims, type Dim, type Node, ops, subDims } from "../../../../compiler/index.ts";
+import { addDims, boundsOf, type Dim, type Node, ops, subDims, symbolsOf } from "../../../../compiler/index.ts";
+import { shownName } from "../file-names.ts";
 import type { NodeView } from "../node-view.ts";
 import type { Records } from "../record.ts";
-import { elements, freshName, known, knownOf, tensor, type Value } from "../values.ts";
-import { chosen, rangeOf } from "./ranges.ts";
+import { certainly } from "../sizes.ts";
+import { elements, freshName, known, knownOf, type Tensor, tensor, type Value } from "../values.ts";
+import { chosen, concatAlong, rangeOf } from "./ranges.ts";
 import { reshapeTo } from "./shapes.ts";
 
 const { cast, lt, select } = ops;
@@ -35,7 +37,10 @@ function padded(n: NodeView, value: Value, at: number, low: Dim, high: Dim, mode
   }
   if (low === 0 && high === 0) return value;
   const size = value.shape[at]!;
-  if (mode !== "constant") return chosen(n, value, at, mirrored(n, size, low, high, mode));
+  if (mode !== "constant")
+    return typeof size === "number"
+      ? chosen(n, value, at, mirrored(n, size, low, high, mode))
+      : mirroredOpen(n, n.tensor(value), at, low, high, mode);
   const x = n.tensor(value);
   const axis = x.axes[at] ?? freshName(`side_${at}`, x.axes);
   const node = size === 1 ? ops.broadcast(x.node, [{ name: axis, size: 1 }]) : x.node;
@@ -62,11 +67,75 @@ function filled(n: NodeView, node: Node, axis: string, low: Dim, high: Dim, size
 
 const without0 = (n: NodeView, value: Value): Value => (value.shape.length === 0 ? value : reshapeTo(n, value, []));
 
+/** Where the elements come from that a mode puts before and after a side: starts of ranges, and their order. */
+interface Ends {
+  readonly before: (size: Dim, low: number) => Dim;
+  readonly after: (size: Dim, high: number) => Dim;
+  readonly places: (count: number) => readonly number[];
+  /** By how many elements the side must be longer than a pad. */
+  readonly room: 0 | 1;
+}
+
+const counted = (count: number): number[] => Array.from({ length: count }, (_, i) => i);
+const reflected: Ends = {
+  before: () => 1,
+  after: (size, high) => subDims(size, high + 1),
+  places: (count) => counted(count).reverse(),
+  room: 1,
+};
+const wrapped: Ends = {
+  before: (size, low) => subDims(size, low),
+  after: () => 0,
+  places: counted,
+  room: 0,
+};
+
+/** Reflect, edge and wrap padding of a side of open size: ranges at its ends beside it. */
+function mirroredOpen(n: NodeView, value: Tensor, at: number, before: Dim, after: Dim, mode: string): Value {
+  const size = value.shape[at]!;
+  const [low, high] = numericPads(n, size, before, after, mode);
+  if (mode === "edge") {
+    const end = (place: Dim, count: number) => repeatedAt(n, value, at, place, count);
+    return beside(n, value, at, low && end(0, low), high && end(subDims(size, 1), high));
+  }
+  const ends = mode === "reflect" ? reflected : mode === "wrap" ? wrapped : undefined;
+  if (!ends) throw n.fail(`unsupported padding mode "${mode}"`);
+  const longest = Math.max(low, high) + ends.room;
+  if (!certainly(size, ">=", longest))
+    throw n.fail(
+      `a side of ${size} elements may be shorter than the ${longest} that its ${mode} padding needs: ${n.toGive(size)}; or leave it open but larger, as in ${shownName(symbolsOf(size)[0]!.name)}=n+${longest - boundsOf(size).min}`,
+    );
+  const end = (place: Dim, count: number) => chosen(n, rangeOf(n, value, at, place, count), at, ends.places(count));
+  return beside(n, value, at, low && end(ends.before(size, low), low), high && end(ends.after(size, high), high));
+}
+
+/** One element of a side, `count` times. */
+function repeatedAt(n: NodeView, value: Tensor, at: number, place: Dim, count: number): Value {
+  const one = n.tensor(rangeOf(n, value, at, place, 1));
+  const node = count === 1 ? one.node : ops.broadcast(one.node, [{ name: value.axes[at]!, size: count }]);
+  return tensor(value.type, value.shape.with(at, count), value.axes, node);
+}
+
+/** A value between what comes before and after it; 0 for nothing. */
+const beside = (n: NodeView, value: Value, at: number, before: Value | 0, after: Value | 0): Value =>
+  concatAlong(
+    n,
+    [before, value, after].filter((part) => part !== 0),
+    at,
+  );
+
+/** The two pads. Throws for those that are not numbers, or more than a table of indices holds. */
+function numericPads(n: NodeView, size: Dim, low: Dim, high: Dim, mode: string): [low: number, high: number] {
+  if (typeof low !== "number" || typeof high !== "number")
+    throw n.fail(`${mode} padding needs numeric pads, got ${low} and ${high}: ${n.toGive(low, high)}`);
+  const all = low + high + (typeof size === "number" ? size : 0);
+  if (all > 2 ** 20) throw n.fail(`${mode} padding to ${all} elements is too large`);
+  return [low, high];
+}
+
 /** Source indices for reflect, edge and wrap padding. */
-function mirrored(n: NodeView, size: Dim, low: Dim, high: Dim, mode: string): number[] {
-  if (typeof size !== "number" || typeof low !== "number" || typeof high !== "number")
-    throw n.fail(`${mode} padding needs numeric sizes, got ${size}: ${n.toGive(size, low, high)}`);
-  if (low + high + size > 2 ** 20) throw n.fail(`${mode} padding to ${low + high + size} elements is too large`);
+function mirrored(n: NodeView, size: number, before: Dim, after: Dim, mode: string): number[] {
+  const [low, high] = numericPads(n, size, before, after, mode);
   const place: Readonly<Record<string, (i: number) => number>> = {
     edge: (i) => Math.min(Math.max(i, 0), size - 1),
     wrap: (i) => ((i % size) + size) % size,

@@ -1,7 +1,7 @@
 /** onnxruntime's operators on integers with scales: what the operator does to the floats, and the result quantized. */
 import { type Node, ops } from "../../../../compiler/index.ts";
 import { pointwise } from "../broadcast.ts";
-import { float, isNarrow } from "../elements.ts";
+import { type ElementType, float, isNarrow } from "../elements.ts";
 import type { NodeView } from "../node-view.ts";
 import type { ImportRecord, Records } from "../record.ts";
 import { roundedToBytes } from "../rounding.ts";
@@ -75,11 +75,19 @@ function dynamicMatmul(n: NodeView): Value {
   return withBias(n, matmul(n, rounded, matrixAt(n.with([n.in(1), n.in(2), n.inputs[3]]), 0, 1).floats), n.inputs[4]);
 }
 
+/** A tensor of floats in f32, which products of integers are computed in. */
+const inFloat = (n: NodeView, x: Value | undefined): Value | undefined =>
+  x && x.type.dtype === "f16" ? pointwise(n, [x], ([v]) => wide(v!), float) : x;
+
+/** A result in the type of the scales, which is that of the result in f16 files. */
+const inTypeOf = (n: NodeView, x: Value, { type }: { readonly type: ElementType }): Value =>
+  type.dtype === x.type.dtype ? x : pointwise(n, [x], ([v]) => cast(v!, type.dtype), type);
+
 /** MatMulIntegerToFloat: A, B, their scales, their zero points, a bias. */
 function integerMatmul(n: NodeView): Value {
   const left = floatsAt(n.with([n.in(0), n.in(2), n.inputs[4]]), 0);
   const right = matrixAt(n.with([n.in(1), n.in(3), n.inputs[5]]), 0, 1).floats;
-  return withBias(n, matmul(n, left, right), n.inputs[6]);
+  return inTypeOf(n, withBias(n, matmul(n, left, right), inFloat(n, n.inputs[6])), n.in(2));
 }
 
 /** The floats of integers that are operands of a node at these places, with their scale and zero point. */
@@ -89,7 +97,9 @@ const floatsOf = (n: NodeView, ...places: readonly [number, number, number]): Va
 /** QAttention: input, weight, bias, their scales, mask, their zero points, past. */
 function integerAttention(n: NodeView): readonly (Value | undefined)[] {
   const weight = matrixAt(n.with([n.in(1), n.in(4), n.inputs[7]]), 0, 1).floats;
-  return projectedAttention(n.with([floatsOf(n, 0, 3, 6), weight, n.in(2), n.inputs[5], n.inputs[8]]));
+  const [bias, past] = [inFloat(n, n.in(2)), inFloat(n, n.inputs[8])];
+  const made = projectedAttention(n.with([floatsOf(n, 0, 3, 6), weight, bias, n.inputs[5], past]));
+  return made.map((value) => value && inTypeOf(n, value, n.in(2)));
 }
 
 /** QEmbedLayerNormalization: the operands of EmbedLayerNormalization, then scales, then zero points of its five tables. */

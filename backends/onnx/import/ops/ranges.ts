@@ -114,6 +114,9 @@ function steppedRange(n: NodeView, x: Value, at: number, start: Dim, end: Dim, s
     const span = subDims(to, from);
     if (typeof span === "number" && span <= 0) return empty(x, at);
     if (step === 1) return rangeOf(n, x, at, from, span);
+    const parts = divideDims(size, step);
+    if (typeof span !== "number" && to === size && parts !== undefined && typeof from === "number" && from < step)
+      return everyFrom(n, x, at, from, step, parts);
     if (typeof span !== "number")
       throw n.fail(`a step of ${step} needs a numeric size, got ${span}: ${n.toGive(span)}`);
     requireFew(n, span / step);
@@ -141,6 +144,19 @@ function steppedRange(n: NodeView, x: Value, at: number, start: Dim, end: Dim, s
         at,
         Array.from({ length: count }, (_, i) => from + i * step),
       );
+}
+
+/** The element at `from` of each of the equal `parts` of a side, of `step` elements each. */
+function everyFrom(n: NodeView, value: Value, at: number, from: number, step: number, parts: Dim): Value {
+  const x = n.tensor(value);
+  const axis = x.axes[at]!;
+  const [part, place] = [freshName("part", x.axes), freshName("place", x.axes)];
+  const apart = ops.split(x.node, axis, [
+    { name: part, size: parts },
+    { name: place, size: step },
+  ]);
+  const node = ops.rename(ops.dropAxis(ops.slice(apart, place, from, 1), place), part, axis);
+  return tensor(x.type, x.shape.with(at, parts), x.axes, node);
 }
 
 /** Limit on the length of an index table. */

@@ -212,6 +212,13 @@ function enlarged(n: NodeView, x: Tensor, at: number, times: number, how: How): 
   return longer(isFloat ? sum : ops.cast(sum, dtype));
 }
 
+/** A side of one element, which all modes repeat: an open number of times. */
+function spread(x: Tensor, at: number, made: Dim): Tensor {
+  const axis = freshName(`side_${at}`, x.axes);
+  const [shape, axes] = [x.shape.with(at, made), x.axes.with(at, axis)];
+  return tensor(x.type, shape, axes, ops.broadcast(x.node, [{ name: axis, size: made }]));
+}
+
 /** The farthest neighbour that a result of an enlarged side depends on. */
 const mostReach = 3;
 
@@ -249,6 +256,10 @@ function resize(n: NodeView): Value {
   axes.forEach((at, i) => {
     const size = x.shape[at]!;
     const own = kept?.[i];
+    if (size === 1 && own && typeof own.made !== "number") {
+      x = spread(x, at, own.made);
+      return;
+    }
     const times = own ? divideDims(own.made, size) : scales![i]!;
     if (typeof size !== "number" || (own && typeof own.made !== "number")) {
       if (times === 1 && how.coordinate !== "tf_crop_and_resize") return;

@@ -16,7 +16,7 @@ export function requireSignatures(graph: GraphMessage, opset: (domain: string) =
   const visit = (nodes: readonly NodeMessage[]) => {
     for (const [at, node] of nodes.entries()) {
       const where = `node "${nodeName(node, at)}" (${shownName(operatorOf(node))})`;
-      faults.push(...faultsOf(node, opset(node.domain)).map((fault) => `${where}: ${fault}`));
+      faults.push(...faultsOf(node, node.opset ?? opset(node.domain)).map((fault) => `${where}: ${fault}`));
       for (const { g } of node.attribute) if (g) visit(g.node);
     }
   };
@@ -30,9 +30,9 @@ function faultsOf(node: NodeMessage, opset: number): string[] {
   const all = signaturesOf(operatorOf(node));
   if (all.length === 0) return [];
   const signature = all.findLast(({ since }) => since <= opset);
-  if (!signature) return [`the operator exists from opset ${all[0]!.since} on, and the model has opset ${opset}`];
-  if (signature.deprecated)
-    return [`the operator was removed in opset ${signature.since}, and the model has opset ${opset}`];
+  const has = `and ${node.opset === undefined ? "the model" : "its function"} has opset ${opset}`;
+  if (!signature) return [`the operator exists from opset ${all[0]!.since} on, ${has}`];
+  if (signature.deprecated) return [`the operator was removed in opset ${signature.since}, ${has}`];
   return [
     ...countFaults(node.input, signature.inputs, "input"),
     ...countFaults(node.output, signature.outputs, "output"),
