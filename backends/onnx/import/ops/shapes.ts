@@ -97,9 +97,17 @@ function requireShape(n: NodeView, shape: readonly Dim[], least: 0 | 1): void {
   if (!shape.every(isSize)) throw n.fail(`[${shape.join(", ")}] is not a valid shape`);
 }
 
+/** Exporters bake the sizes of their example into shapes, so that only these fit. */
+function unfilled(n: NodeView, x: Value, shape: readonly Dim[]): string {
+  const [count, wanted] = [elements(x), productOfDims(shape)];
+  const why = `${count} elements do not fill [${shape.join(", ")}]`;
+  if (typeof count === "number" && typeof wanted === "number") return why;
+  return `${why} for all sizes; if the file fits some only, ${n.toGive(count, wanted)}`;
+}
+
 export function reshapeTo(n: NodeView, x: Value, shape: readonly Dim[]): Value {
   requireShape(n, shape, 0);
-  if (productOfDims(shape) !== elements(x)) throw n.fail(`${elements(x)} elements do not fill [${shape.join(", ")}]`);
+  if (productOfDims(shape) !== elements(x)) throw n.fail(unfilled(n, x, shape));
   if (x.kind === "known") return known(x.type, shape, x.values);
   requireShape(n, shape, 1);
   const plain = (s: readonly Dim[]) => s.filter((d) => d !== 1);
