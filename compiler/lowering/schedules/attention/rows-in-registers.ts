@@ -13,7 +13,11 @@ export const rowsInRegisters: Schedule<AttentionProblem, RowsInRegisters> = {
       ? [8, 4, 1].map((rows) => ({ rows, elements: 256, sums: 4, looped: 1 }))
       : [{ rows: 4, elements: 32, sums: 1, looped: 0 }];
     const threads = independentThreads(facts);
-    return [1, 0].flatMap((single) => kept.map((k) => ({ threads, ...k, single })));
+    // The variant for one row has no others to choose from.
+    return [
+      ...kept.slice(0, 1).map((k) => ({ threads, ...k, single: 1 })),
+      ...kept.map((k) => ({ threads, ...k, single: 0 })),
+    ];
   },
   fits: ({ parts }, { single }) => {
     const fit = knownWidths(parts);
