@@ -31,12 +31,12 @@ export const dimExpr = (dim: Dim): Expr =>
         )
         .reduce(add);
 
-/** The number that heuristics use for a size: itself if static, else `usualSize` clamped to its bounds and multiple. */
-export function typical(dim: Dim): number {
+/** The number that heuristics use for a size: itself if static, else `usual` clamped to its bounds and multiple. */
+export function typical(dim: Dim, usual = usualSize): number {
   if (typeof dim === "number") return dim;
-  const usual = ({ min, max, multipleOf }: SizeSymbol) =>
-    Math.max(min, Math.floor(Math.min(max, usualSize) / multipleOf) * multipleOf);
-  return Math.max(1, dimValue(dim, Object.fromEntries(symbolsOf(dim).map((s) => [s.name, usual(s)]))));
+  const usualOf = ({ min, max, multipleOf }: SizeSymbol) =>
+    Math.max(min, Math.floor(Math.min(max, usual) / multipleOf) * multipleOf);
+  return Math.max(1, dimValue(dim, Object.fromEntries(symbolsOf(dim).map((s) => [s.name, usualOf(s)]))));
 }
 
 /** Whether a size is 1, as a number or by its bounds. */

@@ -6,6 +6,7 @@ import { describe, expect, it } from "vitest";
 import { evaluate } from "../../backends/reference/index.ts";
 import { emitWgsl } from "../../backends/webgpu/index.ts";
 import {
+  type AdapterFacts,
   addDims,
   baselineFacts,
   bindSizes,
@@ -199,6 +200,19 @@ describe("rows of the lanes of a subgroup", () => {
   });
 });
 
+describe("rows in registers of CPU threads", () => {
+  const facts: AdapterFacts = { ...baselineFacts, software: true };
+  it.each([1, 4, 8])("%i at a time, of rows and keys that nothing divides", async (rows) => {
+    const s: Shape = { queries: 19, keys: 9, dim: 6, width: 5, dtype: "f32", gradients: ["q", "k", "v"] };
+    await holds(
+      { ...s, mask: "causal" },
+      facts,
+      onlyAttention("rows-in-registers", (t) => t.rows === rows),
+      2 * singles,
+    );
+  });
+});
+
 describe("blocks that a mask hides as a whole", () => {
   const causal: Shape = { queries: 32, keys: 96, dim: 32, mask: "causal" };
   /** Hidden values that are no numbers: nothing that is multiplied with them, were it with 0, stays a number. */
@@ -289,6 +303,17 @@ describe("the choice", () => {
       "rows-in-registers",
     ]);
     expect(taken(vision, recorded("swiftshader"))).toEqual(["subgroup-rows"]);
+  });
+
+  it("on CPU threads, computes small problems one row at a time: code for more takes longer to compile than they run", () => {
+    const rowsOf = (queries: number, facts: AdapterFacts) =>
+      attentionKernels(
+        compileKernels(attentionGraph({ queries, keys: queries, dim: 16, batch: 8, heads: 8, dtype: "f32" }), facts),
+      ).map((k) => k.settings.rows);
+    expect(rowsOf(9, recorded("swiftshader"))).toEqual([1]);
+    expect(rowsOf(512, recorded("swiftshader"))).toEqual([4]);
+    expect(rowsOf(9, { ...baselineFacts, software: true })).toEqual([1]);
+    expect(rowsOf(512, { ...baselineFacts, software: true })).toEqual([8]);
   });
 
   it("fits the memory of every adapter at every head width", () => {

@@ -2,6 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { evaluate } from "../../backends/reference/index.ts";
 import { webgpuBackend } from "../../backends/webgpu/index.ts";
+import type { GpuDevice } from "../../backends/webgpu/runtime/device.ts";
 import {
   type AdapterFacts,
   baselineFacts,
@@ -42,6 +43,21 @@ function layer({ rows, columns, depth, batch = 1, deep = true }: Shape): Graph {
   return makeGraph("layer", [{ name: "y", node: ops.gelu(ops.add(sum, ops.input("bias", "f32", [n!]))) }]);
 }
 
+type Contraction = (typeof lowering.scheduleTables.contraction.schedules)[number];
+
+const scheduleNamed = (name: string): Contraction =>
+  lowering.scheduleTables.contraction.schedules.find((s) => s.name === name)!;
+
+/** The tables with one schedule, in these settings only, ahead of all others. */
+const forcedTo = (schedule: Contraction, settings: lowering.Settings) =>
+  lowering.withSchedule("contraction", { ...schedule, settings: () => [settings], fits: () => true as const });
+
+const [sharedTiles, subgroupTiles, registers] = ["shared-tiles", "subgroup-tiles", "registers"].map(scheduleNamed) as [
+  Contraction,
+  Contraction,
+  Contraction,
+];
+
 const gpu = { ...baselineFacts, maxWorkgroupStorage: 32768 };
 const shared = (graph: Graph) => compileFor(graph, gpu).kernels[0]!.kernel.arrays.map((a) => a.length);
 
@@ -52,7 +68,6 @@ const shapes: readonly Shape[] = [
   { rows: 16, columns: 70, depth: 32, deep: false },
 ];
 
-const sharedTiles = lowering.scheduleTables.contraction.schedules.find((s) => s.name === "shared-tiles")!;
 const anyLength = (sharedTiles.settings(gpu) as readonly lowering.Settings[]).filter((s) => !s.shortSide);
 
 /** Both orders of each operand; sums and sides that neither fours nor slabs divide, of f32 and of halves. */
@@ -71,13 +86,12 @@ const mixed = (dtype: "f32" | "f16") =>
 
 describe.each(["f32", "f16"] as const)("of %s, every tile computes what the reference does", (dtype) => {
   test.each(anyLength.map((s) => [lowering.printChoice("tile", s), s] as const))("%s", (_, settings) => {
-    const forced = { ...sharedTiles, settings: () => [settings], fits: () => true as const };
     // Halves are widened as they are read, whatever the order: each tile has another one.
     const all = mixed(dtype);
     const taken = dtype === "f32" ? all : [all[anyLength.indexOf(settings) % all.length]!];
     for (const text of taken) {
       const graph = parseGraph(text);
-      const program = compileKernels(graph, gpu, { schedules: lowering.withSchedule("contraction", forced) });
+      const program = compileKernels(graph, gpu, { schedules: forcedTo(sharedTiles, settings) });
       expect(checkFeasible(program.kernels[0]!.kernel, gpu)).toEqual([]); // of halves too: they are only widened
       const drawn = inputValues(graph, 3);
       const values = new Map([...drawn].map(([k, v]) => [k, v.map((x) => Math.f16round(x))]));
@@ -87,31 +101,50 @@ describe.each(["f32", "f16"] as const)("of %s, every tile computes what the refe
   });
 });
 
+/** Runs a product on a device by one schedule, and compares it with the reference. */
+async function expectRight(device: GpuDevice, schedule: Contraction, settings: lowering.Settings, text: string) {
+  const backend = webgpuBackend(device, { schedules: forcedTo(schedule, settings) });
+  const graph = parseGraph(text);
+  const values = inputValues(graph, 3);
+  const executable = await backend.compile(graph);
+  const [kernel] = executable.program().kernels;
+  expect(lowering.printChoice(kernel!.schedule, kernel!.settings)).toBe(lowering.printChoice(schedule.name, settings));
+  const store = backend.createStore();
+  const feeds = Object.fromEntries(
+    graph.inputs.map((n) => [
+      inputName(n),
+      hostTensor(
+        "f32",
+        n.type.axes as readonly { name: string; size: number }[],
+        Float32Array.from(values.get(inputName(n))!),
+      ),
+    ]),
+  );
+  const { y } = await executable.run(feeds, store);
+  expect(excess([...y!.data], evaluate(graph, values).get("y")!.data, 1e-5, 1e-4)).toBeLessThanOrEqual(0);
+  store.dispose();
+  executable.dispose();
+}
+
 gpuTest("on a device, computes what the reference does", async ({ gpu: device }) => {
   const [wide, square] = [anyLength.find((s) => s.prefetch === 1)!, anyLength.at(-1)!];
-  for (const [i, settings] of [wide, square].entries()) {
-    const forced = { ...sharedTiles, settings: () => [settings], fits: () => true as const };
-    const backend = webgpuBackend(device, { schedules: lowering.withSchedule("contraction", forced) });
-    const graph = parseGraph(mixed("f32")[i]!);
-    const values = inputValues(graph, 3);
-    const executable = await backend.compile(graph);
-    expect(executable.program().kernels[0]!.schedule).toBe("shared-tiles");
-    const store = backend.createStore();
-    const feeds = Object.fromEntries(
-      graph.inputs.map((n) => [
-        inputName(n),
-        hostTensor(
-          "f32",
-          n.type.axes as readonly { name: string; size: number }[],
-          Float32Array.from(values.get(inputName(n))!),
-        ),
-      ]),
-    );
-    const { y } = await executable.run(feeds, store);
-    expect(excess([...y!.data], evaluate(graph, values).get("y")!.data, 1e-5, 1e-4)).toBeLessThanOrEqual(0);
-    store.dispose();
-    executable.dispose();
-  }
+  for (const [i, settings] of [wide, square].entries())
+    await expectRight(device, sharedTiles, settings, mixed("f32")[i]!);
+});
+
+/** The smallest and the largest code; those between are made of the same parts. */
+const ends = (schedule: Contraction, facts: AdapterFacts): readonly lowering.Settings[] => {
+  const all = (schedule.settings(facts) as readonly lowering.Settings[]).filter((s) => !s.maxOpenSide);
+  return [all[0]!, all.at(-1)!];
+};
+
+gpuTest("on CPU threads, short code and long code compute what the reference does", async ({ gpu: device }) => {
+  for (const [schedule, adapter] of [
+    [subgroupTiles, "swiftshader"],
+    [registers, "software"],
+  ] as const)
+    for (const settings of ends(schedule, adapters[adapter]!))
+      await expectRight(device, schedule, settings, mixed("f32")[1]!);
 });
 
 /** Of few rows, or of few columns. */
@@ -199,6 +232,18 @@ describe("of few rows", () => {
   });
 });
 
+test("on CPU threads, the code of a small product is short: it takes longer to compile than to run", () => {
+  const tileOf = (rows: number, columns: number, adapter: string) => {
+    const { schedule, settings } = compileFor(layer({ rows, columns, depth: 36 }), adapters[adapter]!).kernels[0]!;
+    return lowering.printChoice(schedule, settings);
+  };
+  expect(tileOf(33, 40, "swiftshader")).toBe("subgroup-tiles lanes=4 rows=4 steps=1");
+  expect(tileOf(1600, 640, "swiftshader")).toBe("subgroup-tiles lanes=4 rows=16 steps=4");
+  expect(tileOf(33, 40, "software")).toBe("registers threads=32 maxTile=2 maxOpenSide=0");
+  expect(tileOf(1600, 640, "software")).toBe("registers threads=32 maxTile=8 maxOpenSide=0");
+  expect(tileOf(12, 41, "gpu")).toBe("registers threads=64 maxTile=8 maxOpenSide=0");
+});
+
 /** No tile is full. */
 const narrow: readonly Shape[] = [
   { rows: 9, columns: 17, depth: 13 },
@@ -226,8 +271,20 @@ describe.each([4, 8, 16])("in tiles of subgroups of %i lanes, computes what the 
     expect(excess(got, evaluate(graph, values).get("y")!.data, 1e-5, 1e-4)).toBeLessThanOrEqual(0);
   });
 
+  const everyTile = subgroupTiles.settings(withLanes(lanes)) as readonly lowering.Settings[];
+
+  test.each(everyTile.map((s) => [lowering.printChoice("tile", s), s] as const))("with %s", (_, settings) => {
+    for (const shape of narrow) {
+      const graph = layer(shape);
+      const program = compileKernels(graph, withLanes(lanes), { schedules: forcedTo(subgroupTiles, settings) });
+      const values = inputValues(graph, 3);
+      const got = interpretProgram(program, values).get("y")!;
+      expect(excess(got, evaluate(graph, values).get("y")!.data, 1e-5, 1e-4)).toBeLessThanOrEqual(0);
+    }
+  });
+
   test("a tile has the rows that waste least; no tile is for few rows or columns, or subgroups of several sizes", () => {
-    const rowsOf = (rows: number) => compiled(layer({ rows, columns: 40, depth: 36 })).kernels[0]!.settings.rows;
+    const rowsOf = (rows: number) => compiled(layer({ rows, columns: 4000, depth: 360 })).kernels[0]!.settings.rows;
     expect(rowsOf(160)).toBe(16);
     expect(rowsOf(8)).toBe(Math.max(8, lanes));
     const scheduleOf = (rows: number, columns: number) =>

@@ -28,6 +28,8 @@ import { add, and, div, lt, min, mod, mul, sub } from "../../../kernel/simplify.
 import { onlySoftware, onlySubgroupSize } from "../../facts.ts";
 import { ceilDiv, type KernelCode, unflatten } from "../../kernel.ts";
 import type { Schedule } from "../../schedule.ts";
+import { typicalOnThreads } from "../compile-time.ts";
+import { costOnThreads } from "./cost-on-threads.ts";
 import { type AttentionProblem, isOfWalked, knownWidths, type Parts } from "./problem.ts";
 import type { Vector } from "./row-array.ts";
 import { AttentionLowering, type Row, type RowsInRegisters } from "./rows-lowering.ts";
@@ -69,8 +71,12 @@ export const subgroupRows: Schedule<AttentionProblem, SubgroupRows> = {
     if (own < lanes) return `${own} rows loop over the same vectors, fewer than the ${lanes} lanes of a subgroup`;
     return other >= lanes || `the loop has ${other} iterations, fewer than the ${lanes} lanes of a subgroup`;
   },
-  cost: ({ parts }, { lanes, rows }) =>
-    Math.ceil(typical(spanOf(rowsOf(parts).mine)) / (lanes * rows)) * (rows + bringing),
+  cost: ({ parts }, { lanes, rows }) => {
+    const own = typicalOnThreads(spanOf(rowsOf(parts).mine));
+    // Rows past the end are computed as well.
+    const shared = (Math.ceil(own / (lanes * rows)) * lanes * rows * (rows + bringing)) / own - rows;
+    return costOnThreads(parts, { compiled: lanes * rows, atATime: rows, shared });
+  },
   lower: ({ k, parts }, settings) => new LanesLowering(k, parts, settings).lower(),
 };
 

@@ -8,6 +8,7 @@ import { ceilDiv, type KernelCode, type Lowering, unflatten } from "../../kernel
 import { ifInside, loopOver } from "../../loops.ts";
 import { range } from "../../range.ts";
 import type { Schedule } from "../../schedule.ts";
+import { compiledAndRun, typicalOnThreads } from "../compile-time.ts";
 import { type ContractionProblem, isContiguous, openSide, type Side, storesOf } from "./problem.ts";
 
 export interface Registers extends Readonly<Record<string, number>> {
@@ -22,7 +23,13 @@ export const registers: Schedule<ContractionProblem, Registers> = {
   name: "registers",
   summary: "each thread computes a tile of results, accumulated in registers",
   settings: (facts) =>
-    [1, 4, 0].map((maxOpenSide) => ({ threads: independentThreads(facts), maxTile: 8, maxOpenSide })),
+    [1, 4, 0].flatMap((maxOpenSide) =>
+      (facts.software ? [8, 4, 2] : [8]).map((maxTile) => ({
+        threads: independentThreads(facts),
+        maxTile,
+        maxOpenSide,
+      })),
+    ),
   fits: (problem, { maxOpenSide }) => {
     if (maxOpenSide === 0) return true;
     const side = openSide(problem);
@@ -31,18 +38,40 @@ export const registers: Schedule<ContractionProblem, Registers> = {
       : "it needs exactly one of M and N to be symbolic";
   },
   byRange: true,
-  cost: (_, { maxOpenSide }) => (maxOpenSide === 0 ? 8 : maxOpenSide),
+  cost: (problem, tile, { software }) => (software ? costOnThreads(problem, tile) : tile.maxOpenSide || tile.maxTile),
   lower: lowerInRegisters,
 };
 
 /** The largest power of two, from `maxTile / 2` up, that divides the size; otherwise the largest that wastes little. */
 function tileFor(size: Dim, maxTile: number): number {
   const n = typical(size);
-  for (let tile = maxTile; tile > maxTile / 4; tile >>= 1) if (n % tile === 0) return tile;
+  for (let tile = maxTile; tile > 1 && tile > maxTile / 4; tile >>= 1) if (n % tile === 0) return tile;
   for (let tile = maxTile; tile > 1; tile >>= 1) if (n >= 4 * tile) return tile;
   let tile = 1;
   while (tile * 2 <= Math.min(n, maxTile)) tile *= 2;
   return tile;
+}
+
+/** Whether the settings are for a short side, all of which is in one tile. */
+const isShort = (problem: ContractionProblem, side: Side, { maxOpenSide }: Registers): boolean =>
+  maxOpenSide > 0 && side === openSide(problem);
+
+/** The length of a tile along a side. */
+const tileOf = (problem: ContractionProblem, side: Side, settings: Registers): number =>
+  isShort(problem, side, settings)
+    ? Math.min(settings.maxOpenSide, boundsOf(side.size).max)
+    : tileFor(side.size, settings.maxTile);
+
+/** Milliseconds for compiling and running, measured on SwiftShader: of every product, and of the loads that it shares. */
+function costOnThreads(problem: ContractionProblem, tile: Registers): number {
+  const { rows, columns, depth, batch, products } = problem;
+  const [height, width] = [rows, columns].map((side) => tileOf(problem, side, tile)) as [number, number];
+  const tilesOf = (side: Side, length: number) =>
+    isShort(problem, side, tile) ? 1 : Math.ceil(typicalOnThreads(side.size) / length);
+  const terms = typicalOnThreads(depth) * typicalOnThreads(spanOf(batch)) * products.length;
+  const each = 1.2e-6 * height * width + 1.9e-6 * (height + width);
+  const running = each * terms * tilesOf(rows, height) * tilesOf(columns, width);
+  return compiledAndRun(20 + 4 * height * width * products.length, running);
 }
 
 /** One index of a side, and whether it is within bounds. */
@@ -64,20 +93,14 @@ function indices(side: Side, tile: number, tileIndex: Expr): Item[] {
  * A tile of results in registers; with `along`, one for each of that many neighbours along the last batch axis, along
  * which adjacent threads lie as well.
  */
-export function lowerInRegisters(
-  problem: ContractionProblem,
-  { threads, maxTile, maxOpenSide }: Registers,
-  along?: number,
-): KernelCode {
+export function lowerInRegisters(problem: ContractionProblem, settings: Registers, along?: number): KernelCode {
   const { k, rows, columns, batch, over, products } = problem;
-  const isShort = (side: Side) => maxOpenSide > 0 && side === openSide(problem);
-  const tileOf = (side: Side) =>
-    isShort(side) ? Math.min(maxOpenSide, boundsOf(side.size).max) : tileFor(side.size, maxTile);
-  const tilesOf = (side: Side) => (isShort(side) ? int(1) : ceilDiv(dimExpr(side.size), tileOf(side)));
-  const tiles = { rows: tileOf(rows), columns: tileOf(columns) };
-  const [down, across] = [tilesOf(rows), tilesOf(columns)];
+  const tiles = { rows: tileOf(problem, rows, settings), columns: tileOf(problem, columns, settings) };
+  const tilesOf = (side: Side, length: number) =>
+    isShort(problem, side, settings) ? int(1) : ceilDiv(dimExpr(side.size), length);
+  const [down, across] = [tilesOf(rows, tiles.rows), tilesOf(columns, tiles.columns)];
   const runs = dimExpr(divideDims(spanOf(batch), along ?? 1)!);
-  return k.perThread(mul(mul(down, across), runs), threads, (item) => {
+  return k.perThread(mul(mul(down, across), runs), settings.threads, (item) => {
     const out: Stmt[] = [];
     const bound = (prefix: string, value: Expr): Expr => {
       if (value.kind === "const") return value;

@@ -5,6 +5,7 @@
  * for drivers that compile slowly: sums are vectors if registers hold them, and one loop stores all rows.
  */
 import { dimExpr, type Env, isMultipleOf, restrict, spanOf, typical } from "../../../fusion/index.ts";
+import type { Dim } from "../../../ir/dim.ts";
 import {
   type ArrayDecl,
   bool,
@@ -28,6 +29,7 @@ import { ceilDiv, type KernelCode, unflatten } from "../../kernel.ts";
 import { loopOverIterations } from "../../loops.ts";
 import { range } from "../../range.ts";
 import type { Schedule } from "../../schedule.ts";
+import { compiledAndRun, typicalOnThreads } from "../compile-time.ts";
 import { type ContractionProblem, clamped, severalProducts, storesOf } from "./problem.ts";
 
 export interface SubgroupTile extends Readonly<Record<string, number>> {
@@ -53,7 +55,7 @@ export const subgroupTiles: Schedule<ContractionProblem, SubgroupTile> = {
     if (typeof lanes === "string") return lanes;
     const rows = [16, 8, 4].filter((n) => n % lanes === 0);
     return rows.length > 0
-      ? rows.map((n) => ({ lanes, rows: n, steps: 4 }))
+      ? rows.flatMap((n) => [4, 1].map((steps) => ({ lanes, rows: n, steps })))
       : `a subgroup of ${lanes} lanes is larger than its tiles`;
   },
   fits: ({ rows, columns, products }, { lanes }) => {
@@ -61,10 +63,27 @@ export const subgroupTiles: Schedule<ContractionProblem, SubgroupTile> = {
     if (2 * typical(rows.size) < lanes) return `${rows.size} rows are too few for a subgroup of ${lanes} lanes`;
     return typical(columns.size) >= lanes || `${columns.size} columns are fewer than the ${lanes} lanes of a subgroup`;
   },
-  // Loads shared by all rows of a tile cost about as much as four rows.
-  cost: ({ rows }, tile) => Math.ceil(typical(rows.size) / tile.rows) * (tile.rows + 4),
+  cost: (problem, tile) => compiledAndRun(compileTime(problem, tile), runTime(problem, tile)),
   lower: (problem, tile) => new TileLowering(problem, tile).run(),
 };
+
+/** The unroll factor of a sum: it need not divide the number of terms, as a remainder loop can take the rest. */
+const unrollOf = (terms: Dim, steps: number): number =>
+  [steps, 2].find((n) => isMultipleOf(terms, n) || (typeof terms === "number" && terms >= 2 * n)) ?? 1;
+
+/** Milliseconds, measured on SwiftShader: a loop body has a multiply-accumulate for each result and step. */
+function compileTime({ depth }: ContractionProblem, { rows, steps }: SubgroupTile): number {
+  const unroll = unrollOf(depth, steps);
+  const remainder = isMultipleOf(depth, unroll) ? 0 : 1;
+  return 40 + 0.85 * rows * perLane * (unroll + remainder);
+}
+
+/** Milliseconds, measured on SwiftShader. Loads shared by all rows of a tile cost about as much as four rows. */
+function runTime({ rows, columns, depth, batch }: ContractionProblem, tile: SubgroupTile): number {
+  const down = Math.ceil(typicalOnThreads(rows.size) / tile.rows) * (tile.rows + 4);
+  const each = unrollOf(depth, tile.steps) > 1 ? 0.8e-6 : 1.2e-6;
+  return each * down * [columns.size, depth, spanOf(batch)].map(typicalOnThreads).reduce((n, size) => n * size);
+}
 
 export class TileLowering {
   protected readonly p: ContractionProblem;
@@ -123,8 +142,7 @@ export class TileLowering {
         column,
         indices.map((at) => new Map([...batchEnv, ...at])),
       );
-    const total = spanOf(over);
-    const unroll = [steps, 2].find((n) => isMultipleOf(total, n) || (typeof total === "number" && total >= 2 * n)) ?? 1;
+    const unroll = unrollOf(spanOf(over), steps);
     // With wider subgroups (lavapipe, which compiles by LLVM) a remainder loop costs more compile time than it saves.
     out.push(...loopOverIterations(k, over, turn, { unroll, rest: this.apart }));
     const array = this.results(
