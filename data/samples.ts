@@ -45,7 +45,10 @@ export interface TextSample {
   readonly ends: boolean;
 }
 
-/** A JSON object whose fields become inputs, with an image where the stage reads images. */
+/**
+ * A JSON object whose fields become inputs, with an image where the stage reads images. A field that names a .npy file
+ * is its array.
+ */
 export interface RecordSample {
   /** Where it is stored: "boxes.jsonl:12" is a line of a list. */
   readonly id: string;

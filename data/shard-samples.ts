@@ -1,5 +1,6 @@
 /** The content of a WebDataset sample: an image, and captions as text or in JSON. */
 import { FileError } from "../compiler/index.ts";
+import type { Extent } from "./extents.ts";
 import { isInvisible, isRecord, reasonOf, requireWellFormed } from "./files.ts";
 import { captionLines, decodeUtf8, imageExtensions } from "./folders.ts";
 import type { StoredImage } from "./images.ts";
@@ -12,6 +13,8 @@ export interface ShardSample {
   readonly files: ReadonlyMap<string, Uint8Array>;
   /** Locations of its images. */
   readonly pictures: ReadonlyMap<string, Omit<StoredImage, "name">>;
+  /** Locations of its arrays, by field: "depth" for 000.depth.npy. */
+  readonly arrays: ReadonlyMap<string, Extent & { readonly file: string }>;
   readonly faults: readonly string[];
 }
 

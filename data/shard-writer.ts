@@ -7,6 +7,7 @@ import { FileError, UsageError } from "../compiler/index.ts";
 import { reasonOf } from "./files.ts";
 import { encodedBytes, type ImageSource, imageName } from "./images.ts";
 import type { Turn } from "./instructions.ts";
+import { isArray } from "./npy.ts";
 import type { RawSample } from "./samples.ts";
 import { pictureExtension } from "./survey.ts";
 
@@ -117,13 +118,22 @@ async function filesOf(raw: RawSample): Promise<readonly (readonly [string, Uint
     source: raw.name,
     ...raw.values, // fields are inputs, whatever their names
   };
+  const arrays = Object.entries(said).flatMap(([name, value]) => (isArray(value) ? [[name, value.file] as const] : []));
+  const rest = Object.fromEntries(Object.entries(said).filter(([, value]) => !isArray(value)));
   return [
     ...(raw.image === undefined ? [] : [[pictureExtension(raw.image), await bytesOf(raw.image)] as const]),
     ...(raw.mask === undefined ? [] : [["seg.png", await bytesOf(raw.mask)] as const]),
     ...(raw.label === undefined ? [] : [["cls", encoder.encode(String(raw.label))] as const]),
     ...(lines ? [["txt", encoder.encode(`${lines.join("\n")}\n`)] as const] : []),
-    ["json", encoder.encode(JSON.stringify(said))] as const,
+    ...arrays.map(([name, file]) => [`${fileName(name)}.npy`, file] as const),
+    ["json", encoder.encode(JSON.stringify(rest))] as const,
   ];
+}
+
+/** The name of a field as part of a file name. */
+function fileName(field: string): string {
+  if (/^[\w-]+(\.[\w-]+)*$/.test(field)) return field;
+  throw new FileError(`the array "${field}" cannot be written: its name must be of letters, digits, "_", "-" and "."`);
 }
 
 const names = { system: "system", user: "human", assistant: "gpt" } as const;

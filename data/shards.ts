@@ -129,7 +129,10 @@ const isSparse = (pax: Readonly<Record<string, string>> | null): boolean =>
 
 export interface Place {
   readonly key: string;
+  /** In lower case. */
   readonly extension: string;
+  /** The extension as it is written. */
+  readonly written: string;
 }
 
 /**
@@ -152,5 +155,6 @@ export function placeOf({ name, type }: TarEntry, shard: string, onSkip: OnSkip)
   const { dir, base } = posix.parse(name);
   const dot = base.indexOf(".", 1); // a leading dot belongs to the name
   if (dot < 0 || base.startsWith("._")) return undefined; // no extension, or macOS tar metadata
-  return { key: posix.join(dir, base.slice(0, dot)), extension: base.slice(dot).toLowerCase() };
+  const written = base.slice(dot);
+  return { key: posix.join(dir, base.slice(0, dot)), extension: written.toLowerCase(), written };
 }

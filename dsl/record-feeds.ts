@@ -16,7 +16,7 @@ import {
 } from "../compiler/index.ts";
 import { kindOfValue } from "./declared.ts";
 import type { Padding, Paddings } from "./padding.ts";
-import type { FeedContext, Feeds, RecordSample } from "./samples.ts";
+import type { FeedContext, Feeds, NumericArray, RecordSample } from "./samples.ts";
 
 const sampleAxis = "batch";
 
@@ -34,8 +34,8 @@ interface Target {
 }
 
 /**
- * The inputs of a batch: each is the field of its name, a number or nested lists in the order of the
- * input's axes. A text where integers are expected becomes its ids, BOS and EOS included, cut to the axis. Fields that
+ * The inputs of a batch: each is the field of its name, a number, nested lists in the order of the input's axes, or an
+ * array with these dimensions. A text where integers are expected becomes its ids, BOS and EOS included, cut to the axis. Fields that
  * are no inputs are ignored. Throws FileError for a field that is missing or does not fit its input, naming the record,
  * and UsageError for a padding that does not fit the inputs.
  */
@@ -142,6 +142,7 @@ interface Place {
 function fill(target: Target, given: unknown, place: Place, context: FeedContext): string | undefined {
   const { axes, type, data, mask } = target;
   const axis = axes[place.axis];
+  if (place.axis === 0 && isArray(given)) return rankFault(target, given) ?? fillFrom(target, given, place, 0);
   const value = typeof given === "string" ? idsOf(target, given, place.axis, context) : given;
   if (!axis) {
     const wrong = misfit(type.dtype, value);
@@ -150,28 +151,65 @@ function fill(target: Target, given: unknown, place: Place, context: FeedContext
     if (mask) mask.data[place.masked] = 1;
     return undefined;
   }
-  const wrong = lengthFault(target, value, axis);
+  if (!Array.isArray(value)) return ` is ${kindOfValue(value)}; expected a list along ${alongOf(target, axis)}`;
+  const wrong = lengthFault(target, value.length, axis);
   if (wrong !== undefined) return wrong;
-  const step = mask ? mask.axes[place.axis]!.stride : 0;
   for (const [i, inner] of (value as readonly unknown[]).entries()) {
-    const next = { axis: place.axis + 1, at: place.at + i * axis.stride, masked: place.masked + i * step };
-    const fault = fill(target, inner, next, context);
+    const fault = fill(target, inner, within(target, place, i), context);
     if (fault !== undefined) return `[${i}]${fault}`;
   }
   return undefined;
 }
 
-function lengthFault(target: Target, value: unknown, { name, size }: SizedAxis): string | undefined {
-  const wanted = `axis "${name}" of input ${described(target)}`;
-  if (!Array.isArray(value)) return ` is ${kindOfValue(value)}; expected a list along ${wanted}`;
+const isArray = (value: unknown): value is NumericArray =>
+  typeof value === "object" && value !== null && ArrayBuffer.isView((value as Partial<NumericArray>).values);
+
+const rankFault = (target: Target, { shape }: NumericArray): string | undefined =>
+  shape.length === target.axes.length
+    ? undefined
+    : ` has ${shape.length} dimensions, [${shape.join(", ")}]; expected ${target.axes.length}, those of input ${described(target)} without "${sampleAxis}"`;
+
+/** Like `fill`, from an array whose elements for this place begin at `from`. */
+function fillFrom(target: Target, array: NumericArray, place: Place, from: number): string | undefined {
+  const { axes, type, data, mask } = target;
+  const axis = axes[place.axis];
+  if (!axis) {
+    const value = array.values[from]!;
+    const wrong = misfit(type.dtype, value);
+    if (wrong !== undefined) return ` is ${wrong}; input ${described(target)}`;
+    data[place.at] = value;
+    if (mask) mask.data[place.masked] = 1;
+    return undefined;
+  }
+  const length = array.shape[place.axis]!;
+  const wrong = lengthFault(target, length, axis);
+  if (wrong !== undefined) return wrong;
+  for (let i = 0; i < length; i += 1) {
+    const fault = fillFrom(target, array, within(target, place, i), from + i * array.strides[place.axis]!);
+    if (fault !== undefined) return `[${i}]${fault}`;
+  }
+  return undefined;
+}
+
+/** The place of the i-th element along a place's axis. */
+function within({ axes, mask }: Target, { axis, at, masked }: Place, i: number): Place {
+  const step = mask ? mask.axes[axis]!.stride : 0;
+  return { axis: axis + 1, at: at + i * axes[axis]!.stride, masked: masked + i * step };
+}
+
+const alongOf = (target: Target, { name }: SizedAxis): string => `axis "${name}" of input ${described(target)}`;
+
+function lengthFault(target: Target, length: number, axis: SizedAxis): string | undefined {
+  const { name, size } = axis;
   const isPadded = target.padding?.axes.includes(name) ?? false;
-  if (value.length === size || (isPadded && value.length < size)) return undefined;
+  if (length === size || (isPadded && length < size)) return undefined;
   const hint = isPadded
     ? `make the axis larger, or shorten the record`
-    : value.length > size
+    : length > size
       ? "fix the record, or the declaration of the input"
       : `fix the record, or declare the padding: { ${target.name}: { axes: ["${name}"], value: 0 } }`;
-  return ` has length ${value.length}; expected ${isPadded ? "at most " : ""}${size} along ${wanted}\n  hint: ${hint}`;
+  const wanted = `${isPadded ? "at most " : ""}${size} along ${alongOf(target, axis)}`;
+  return ` has length ${length}; expected ${wanted}\n  hint: ${hint}`;
 }
 
 /** The ids of a text along the last axis of integers; any other text is what it was. */
@@ -196,6 +234,7 @@ const ranges: Readonly<Record<DType, readonly [least: number, most: number]>> = 
 function misfit(dtype: DType, value: unknown): string | undefined {
   if (dtype === "bool" && typeof value === "boolean") return undefined;
   if (typeof value !== "number") return `${kindOfValue(value)}; expected a number`;
+  if (!Number.isFinite(value)) return `${value}; expected a finite number`;
   const [least, most] = ranges[dtype];
   const isHeld = value >= least && value <= most && (dtype === "f32" || dtype === "f16" || Number.isInteger(value));
   return isHeld ? undefined : `${value}, which ${dtype} does not hold`;

@@ -53,7 +53,16 @@ export interface TextRow {
   readonly ids: readonly number[];
 }
 
-/** A JSON object, whose fields become inputs. */
+/** An array that a field of a record names. */
+export interface NumericArray {
+  readonly shape: readonly number[];
+  /** Elements between neighbours along each dimension. */
+  readonly strides: readonly number[];
+  /** A typed array of numbers. */
+  readonly values: ArrayLike<number>;
+}
+
+/** A JSON object, whose fields become inputs; a field that names a .npy file is a NumericArray. */
 export interface RecordSample {
   /** Where it is stored, for messages: "boxes.jsonl:12" is a line of a list. */
   readonly id: string;

@@ -15,7 +15,7 @@ import type { Part } from "./source.ts";
 type Entry = Readonly<Record<string, unknown>>;
 
 /** Converts a record of a list to a sample. */
-export type Reading = (entry: Entry, place: Place) => RawSample;
+export type Reading = (entry: Entry, place: Place) => RawSample | Promise<RawSample>;
 
 interface Place {
   /** The record's name in messages. */
@@ -78,7 +78,7 @@ export async function openList(path: string, reading: Reading, options: ListOpti
       try {
         const [offset, end] = [places[2 * index]!, places[2 * index + 1]!];
         const text = decodeUtf8(await readExtent(file, { offset, size: end - offset }), path);
-        return reading(parseRecord(text), { ...options, name: name(index), index });
+        return await reading(parseRecord(text), { ...options, name: name(index), index });
       } finally {
         await file.close();
       }

@@ -6,6 +6,7 @@ import { type OnSkip, reasonOf, requirePath } from "../files.ts";
 import { decodeUtf8, imageExtensions } from "../folders.ts";
 import type { StoredImage } from "../images.ts";
 import { instructionOf, parseRecord } from "../instructions.ts";
+import { isNpy } from "../npy.ts";
 import type { RawSample } from "../samples.ts";
 import { pictureAt, pictureExtensionOf, pictureOf, type ShardSample, sampleItem } from "../shard-samples.ts";
 import { entriesOf, placeOf } from "../shards.ts";
@@ -95,7 +96,7 @@ async function indexShard(path: string, onSkip: OnSkip): Promise<readonly Indexe
       const place = placeOf(entry, path, onSkip);
       if (!place) continue;
       if (samples.at(-1)?.key !== place.key) samples.push({ key: place.key, files: new Map(), faults: [] });
-      addExtent(samples.at(-1)!, place.extension, entry);
+      addExtent(samples.at(-1)!, isNpy(place.extension) ? place.written : place.extension, entry);
     }
   } catch (error) {
     samples.pop(); // the current sample may be incomplete: it is dropped with the rest of the shard
@@ -113,14 +114,16 @@ function addExtent(sample: IndexedSample, extension: string, extent: Extent): vo
   else sample.files.set(extension, { offset: extent.offset, size: extent.size });
 }
 
-/** Entries read with a sample, and those read when decoded; others are ignored. */
+/** Entries read with a sample, and those read when decoded, as arrays are; others are ignored. */
 const textExtensions = [".txt", ".json", ".cls"];
 const pictureExtensions = [...imageExtensions, ...maskExtensions];
 
 async function readSample(path: string, { key, files: extents, faults }: IndexedSample): Promise<ShardSample> {
   const files = new Map<string, Uint8Array>();
   const pictures = new Map<string, Extent & { readonly file: string }>();
-  if (faults.length > 0) return { key, files, pictures, faults };
+  const arrays: typeof pictures = new Map();
+  const found = { key, files, pictures, arrays, faults };
+  if (faults.length > 0) return found;
   const file = await open(path).catch((cause: unknown) => {
     throw new FileError(`shard "${path}" cannot be read: ${reasonOf(cause)}`, { cause });
   });
@@ -128,8 +131,9 @@ async function readSample(path: string, { key, files: extents, faults }: Indexed
     for (const [extension, extent] of extents) {
       if (textExtensions.includes(extension)) files.set(extension, await readExtent(file, extent));
       if (pictureExtensions.includes(extension)) pictures.set(extension, { file: path, ...extent });
+      if (isNpy(extension)) arrays.set(extension.slice(1, -".npy".length), { file: path, ...extent });
     }
-    return { key, files, pictures, faults };
+    return found;
   } finally {
     await file.close();
   }

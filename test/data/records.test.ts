@@ -1,8 +1,9 @@
 /** Records in lists, shards and folders: each is named by its place, and what is broken is left out and told. */
-import { readFile, writeFile } from "node:fs/promises";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { openData, survey, writeShards } from "../../data/index.ts";
+import arrays from "../fixtures/npy-arrays.json" with { type: "json" };
 import { collect, picture, readOnce, temporaryFolder, writeTar } from "./support.ts";
 
 const red = await picture({ r: 200, g: 0, b: 0 });
@@ -84,6 +85,54 @@ it("shards hold them too, and are written with every field as it was", async () 
   const again = await readOnce([join(folder, "out")], "records");
   expect(again.samples.map((sample) => sample.fields)).toEqual([fields]);
   expect((await readFile(join(folder, "out/000000.tar"))).includes(red)).toBe(true);
+});
+
+describe("arrays", () => {
+  const array = Buffer.from(arrays.find(({ name }) => name === "<f4")!.file, "base64");
+  const read = {
+    depth: expect.objectContaining({ shape: [2, 3], values: new Float32Array([-1, -0.75, -0.5, -0.25, 0, 0.25]) }),
+  };
+
+  it("are named by lists and folders, inside the folder only", async () => {
+    const folder = temporaryFolder();
+    await mkdir(join(folder, "maps"));
+    await writeFile(join(folder, "maps/a.npy"), array);
+    await writeFile(join(folder, "a.json"), '{"depth": "maps/a.npy"}');
+    await writeFile(join(folder, "b.json"), '{"depth": "../a.npy"}');
+    const path = join(folder, "c.jsonl");
+    await writeFile(path, '{"depth": "maps/a.npy"}\n{"depth": "/etc/a.npy"}\n{"depth": "b.npy"}');
+    const listed = await withoutImages(path);
+    expect(listed.samples).toEqual([{ id: `${path}:1`, fields: read }]);
+    expect(listed.skipped.map((text) => text.slice(path.length))).toEqual([
+      ':2: its "…" "…" is not a path inside the folder',
+      ':3: array "…" cannot be read: it does not exist',
+    ]);
+    const { samples, skipped } = await withoutImages(folder);
+    expect(samples).toEqual([{ id: join(folder, "a.json"), fields: read }]);
+    expect(skipped.map((text) => text.slice(folder.length))).toEqual([
+      '/b.json: its "…" "…" is not a path inside the folder',
+    ]);
+  });
+
+  it("are beside the JSON of shards, or alone, and are written as they were", async () => {
+    const folder = temporaryFolder();
+    const path = await writeTar(join(folder, "0.tar"), [
+      ["a.json", '{"x": 1}'],
+      ["a.Depth.npy", array],
+      ["b.Depth.npy", array],
+      ["c.Depth.npy", array.subarray(0, -1)],
+    ]);
+    const expected = [{ x: 1, Depth: read.depth }, { Depth: read.depth }];
+    const { samples, skipped } = await withoutImages(path);
+    expect(samples.map(({ fields }) => fields)).toEqual(expected);
+    expect(skipped.map((text) => text.slice(path.length))).toEqual([
+      '/c: "…" cannot be read as .npy: # bytes are not # elements of # bytes',
+    ]);
+    const { kept } = await survey([path], "records", { decode: true });
+    expect(await writeShards(kept(), join(folder, "out"), 1e6)).toMatchObject({ samples: 2 });
+    const again = await withoutImages(join(folder, "out"));
+    expect(again.samples.map(({ fields }) => fields)).toEqual(expected.map((one) => expect.objectContaining(one)));
+  });
 });
 
 it("continue anywhere, in an order that only the seed decides", async () => {

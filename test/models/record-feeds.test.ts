@@ -75,6 +75,23 @@ describe("values", () => {
     expect([...present!.data]).toEqual([1, 0, 1, 1]);
   });
 
+  it("are taken from arrays in any order of their elements, and padded like lists", () => {
+    const rows = { shape: [3, 2], strides: [2, 1], values: Float64Array.of(1, 2, 3, 4, 5, 6) };
+    const columns = { shape: [3, 2], strides: [1, 3], values: Uint8Array.of(1, 3, 5, 2, 4, 6) };
+    expect(filled(boxes, [rows, columns])).toEqual([1, 2, 3, 4, 5, 6, 1, 2, 3, 4, 5, 6]);
+    const last = tensorType("f32", [coordinate, batch, box]);
+    const turned = { ...rows, shape: [2, 3], strides: [1, 2] };
+    expect(filled(last, [turned, turned])).toEqual([1, 3, 5, 1, 3, 5, 2, 4, 6, 2, 4, 6]);
+    const short = { ...rows, shape: [1, 2] };
+    const mask = tensorType("f32", [batch, box]);
+    const padding = { x: { axes: ["box"], value: 9, mask: "mask" } };
+    const fed = recordFeeds([record({ x: short })], contextOf({ x: boxes, mask }), padding);
+    expect(Object.values(fed).map(({ data }) => [...data].slice(0, 6))).toEqual([
+      [1, 2, 9, 9, 9, 9],
+      [1, 0, 0],
+    ]);
+  });
+
   it("that are texts become ids, cut to the axis and counted", () => {
     const ids = tensorType("i32", [batch, size("token", 5)]);
     expect(filled(ids, ["ab", [1, 9, 2]], { axes: ["token"], value: 0 })).toEqual([1, 100, 101, 2, 0, 1, 9, 2, 0, 0]);
@@ -139,10 +156,27 @@ describe("an error names the record, the place, the axis and the input", () => {
     ["u32", -1],
     ["f16", 1e5],
     ["bool", 2],
-    ["f32", Number.POSITIVE_INFINITY],
+    ["f32", 1e39],
   ] as const)("for what %s does not hold: %d", (dtype, value) => {
     expect(refused(value, undefined, tensorType(dtype, [batch]))).toContain(
       `is ${value}, which ${dtype} does not hold`,
+    );
+  });
+
+  it("for arrays of other ranks, sizes and values", () => {
+    const array = (shape: number[], values: number[]) => ({
+      shape,
+      strides: [2, 1],
+      values: Float32Array.from(values),
+    });
+    expect(refused(array([6], [1, 2, 3, 4, 5, 6]))).toBe(
+      `data.jsonl:1: "x" has 1 dimensions, [6]; expected 2, those of ${input} without "batch"`,
+    );
+    expect(refused(array([1, 2], [1, 2]))).toContain('"x" has length 1; expected 3 along axis "box" of input');
+    expect(refused(array([3, 2], [1, 2, 3, Number.NaN, 5, 6]))).toContain('"x"[1][1] is NaN; expected a finite number');
+    const ids = tensorType("i32", [batch, size("token", 2)]);
+    expect(refused({ shape: [2], strides: [1], values: Float32Array.of(1, 0.5) }, undefined, ids)).toContain(
+      '"x"[1] is 0.5, which i32 does not hold',
     );
   });
 

@@ -6,6 +6,7 @@ import { join, resolve } from "node:path";
 import sharp from "sharp";
 import { pack } from "tar-stream";
 import { openData, type SampleBatch, type SampleKind, type SampleOf } from "../../../data/index.ts";
+import arrays from "../../fixtures/npy-arrays.json" with { type: "json" };
 import type { Format } from "./format.ts";
 
 const image = { size: 4, fit: "squash" } as const;
@@ -175,6 +176,7 @@ function parsed(text: string): unknown {
   }
 }
 
+const depth = Buffer.from(arrays[0]!.file, "base64");
 const conversation = (key: string) => ({ id: key, conversations: turns });
 
 export const dataFormats: readonly Format[] = [
@@ -187,6 +189,8 @@ export const dataFormats: readonly Format[] = [
     (key, i): Record<string, string> =>
       i === 0 ? { ".txt": `text ${key}` } : { ".json": JSON.stringify({ text: key }) },
   ),
+  shard("records", (_, i) => ({ ".png": pictures[i]!, ".json": `{"x": ${i}}`, ".depth.npy": depth })),
+  list("records", "jsonl", (key, i) => ({ image: `${key}.png`, x: [i, 2], label: null })),
   list("texts", "jsonl", (key) => ({ text: `text ${key}` })),
   list("pairs", "jsonl", captionRecord),
   list("pairs", "json", captionRecord),
