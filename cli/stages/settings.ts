@@ -86,7 +86,10 @@ export function settingsOf(model: Model, recipe: Recipe): Config {
   return { ...ofStage, ...model.config };
 }
 
-/** The recipe for the settings of a run. */
+/** What a run may set of any recipe. */
+const general = ["steps", "batch", "rate"] as const;
+
+/** The recipe for the settings of a run. Throws UsageError if it does not follow them. */
 export function recipeFor(
   make: StageRecipe<Config>,
   config: Config,
@@ -94,8 +97,16 @@ export function recipeFor(
   text: TextCodec | undefined,
 ): Recipe<Config> {
   const plain = make(config, undefined, text);
-  const names = ["steps", "batch", "rate", ...Object.keys(plain.settings ?? {})];
-  return make(config, Object.fromEntries(names.map((name) => [name, settings[name]])), text);
+  const names = [...general, ...Object.keys(plain.settings ?? {})];
+  const made = make(config, Object.fromEntries(names.map((name) => [name, settings[name]])), text);
+  const ignored = general.filter(
+    (name) => (settings[name] ?? plain[name]) !== plain[name] && made[name] === plain[name],
+  );
+  if (ignored.length === 0) return made;
+  const own = general.map((name) => `${name}: ${plain[name]}`).join(", ");
+  throw new UsageError(
+    `the recipe of this stage takes no ${ignored.join(" and no ")} from the run, which sets ${ignored.map((name) => `${name}=${settings[name]}`).join(" and ")}\n  hint: const { ${general.join(", ")} } = settled({ ${own} }, given), in (config, given) => ({ ... })`,
+  );
 }
 
 /** The stage with the run's general settings applied. */
