@@ -112,6 +112,17 @@ it("takes two open sizes as one where it is told so", async () => {
   expect(String(graph.outputs[0]!.node.type.axes[0]!.size)).toBe("n");
 });
 
+it("says which sizes to give where a shape fits some only", async () => {
+  const bytes = file({ x: ["tokens", 4] }, [whole("to", [10, 4])], [["Reshape", ["x", "to"], "y"]], { y: [10, 4] });
+  await expect(importOnnx(bytes)).rejects.toThrow(
+    "elements do not fill [10, 4] for all sizes; if the file fits some only, set tokens when importing, as in tokens=640",
+  );
+  const { graph } = await importOnnx(bytes, { sizes: { tokens: 10 } });
+  expect(graph.outputs[0]!.node.type.axes.map(({ size }) => size)).toEqual([10, 4]);
+  const fixed = file({ x: [9, 4] }, [whole("to", [10, 4])], [["Reshape", ["x", "to"], "y"]], { y: [10, 4] });
+  await expect(importOnnx(fixed)).rejects.toThrow(/36 elements do not fill \[10, 4\]$/);
+});
+
 it("computes lists of sizes without a node for each", async () => {
   const bytes = file(
     { x: ["tokens", 2] },
