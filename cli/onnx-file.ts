@@ -2,7 +2,7 @@
 import { mkdtemp, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { heddleVersion } from "../api/node-index.ts";
-import { type ExportOptions, exportOnnx, opsets } from "../backends/onnx/index.ts";
+import { type ExportOptions, exportOnnx, settledOptions } from "../backends/onnx/index.ts";
 import { type WriteOptions, type WrittenModel, writeOnnx } from "../backends/onnx/node-index.ts";
 import { FileError, type Graph, type HostTensor, inputName } from "../compiler/index.ts";
 import { requireWritable } from "../runtime/index.ts";
@@ -49,7 +49,7 @@ export async function writeOnnxFile(
 ): Promise<OnnxFile> {
   await requireWritable(path);
   const model = exportOnnx(graph, { ...options, version: heddleVersion() });
-  const opset = options.opset ?? opsets.usual;
+  const { opset } = settledOptions(options);
   return await untilStopped(path, read, async (readOn, throwIfAsked) => {
     const write = (to: string) =>
       writeOnnx(to, model, (n) => ({ dtype: "f32" as const, chunks: chunksOf(readOn, inputName(n)) }), options);

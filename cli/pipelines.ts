@@ -1,5 +1,5 @@
 /** The pass pipelines from a graph to each target, for commands that show them. */
-import { type ExportOptions, onnxStages, opsets, settledOptions } from "../backends/onnx/index.ts";
+import { type ExportOptions, onnxStages, settledOptions } from "../backends/onnx/index.ts";
 import {
   type AdapterFacts,
   type AnyStage,
@@ -36,7 +36,7 @@ const pipelines: Readonly<Record<string, (graph: Graph, choice: PipelineChoice) 
   }),
   onnx: (graph, { dtype }) => ({
     graph,
-    stages: onnxStages(settledOptions({ dtype, opset: dtype === "int4" ? 21 : opsets.usual })),
+    stages: onnxStages(settledOptions({ dtype })),
   }),
   reference: (graph, { sizes }) => ({ graph, stages: referenceStages(sizes) }),
 };

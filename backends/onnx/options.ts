@@ -1,8 +1,11 @@
 /** Export options and their defaults. */
 import { UsageError } from "../../compiler/index.ts";
 
-/** The supported opsets: 17 introduced LayerNormalization, and onnxruntime-node 1.30 runs up to 26. */
-export const opsets = { oldest: 17, newest: 26, usual: 20 } as const;
+/**
+ * The supported opsets: 17 introduced LayerNormalization, 21 integers of 4 bits, and onnxruntime-node 1.30 runs up to
+ * 26. The default is `usual`, or `int4` for standard files with 4-bit weights.
+ */
+export const opsets = { oldest: 17, newest: 26, usual: 20, int4: 21 } as const;
 
 /** Compute precision and weight storage formats. */
 export const exportDtypes = ["f32", "f16", "int8", "int4"] as const;
@@ -80,25 +83,21 @@ export interface EmitOptions {
 
 /** Resolves defaults. Throws UsageError for an unsupported opset, or one that lacks a requested feature. */
 export function settledOptions(options: ExportOptions = {}): EmitOptions {
-  const { opset = opsets.usual, dtype = "f32" } = options;
+  const { dtype = "f32", dialect = "standard" } = options;
+  const isInt4 = dtype === "int4" && dialect === "standard";
+  const { opset = isInt4 ? opsets.int4 : opsets.usual } = options;
   if (!Number.isInteger(opset) || opset < opsets.oldest || opset > opsets.newest) {
     throw new UsageError(`opset ${opset} is not supported: use ${opsets.oldest} to ${opsets.newest}`);
   }
-  const {
-    activations = "float",
-    dialect = "standard",
-    attention = "primitives",
-    ids = "int32",
-    residents = "stored",
-  } = options;
+  const { activations = "float", attention = "primitives", ids = "int32", residents = "stored" } = options;
   requireOneOf("dtype", dtype, exportDtypes);
   requireOneOf("dialect", dialect, dialects);
   requireOneOf("type of ids", ids, idTypes);
   requireOneOf("type of activations", activations, activationTypes);
   if (activations === "int8" && dtype !== "int8")
     throw new UsageError(`int8 activations require int8 weights, but these are ${dtype}: use the dtype int8`);
-  if (dtype === "int4" && dialect === "standard" && opset < 21)
-    throw new UsageError(`4-bit weights require opset 21 or newer, got ${opset}`);
+  if (isInt4 && opset < opsets.int4)
+    throw new UsageError(`4-bit weights require opset ${opsets.int4} or newer, got ${opset}`);
   return {
     ...{ opset, dialect, attention, activations, ids, residents },
     precision: dtype === "f16" ? "f16" : "f32",

@@ -71,7 +71,7 @@ function declareExport(program: Command, done: Done): void {
         .default("float"),
     )
     .option("--ids <type>", "int64 or int32 for integer inputs; default int64 for graphs with a key-value cache")
-    .option("--opset <n>", "17 to the newest that onnxruntime runs; default 20", wholeNumber)
+    .option("--opset <n>", "17 to the newest that onnxruntime runs; default 20, or 21 for int4", wholeNumber)
     .option("--outputs <names...>", "only these outputs and what they need")
     .option("--seed <n>", "seed of random values", seed, 0)
     .option("--verify", "run the file in onnxruntime and compare", false)

@@ -1,6 +1,6 @@
 /** What exports look like, and what is refused. */
 import { describe, expect, it } from "vitest";
-import { decodeModel, encodeOnnx, exportOnnx, printOnnx } from "../../backends/onnx/index.ts";
+import { decodeModel, encodeOnnx, exportOnnx, printOnnx, settledOptions } from "../../backends/onnx/index.ts";
 import {
   build,
   elementCount,
@@ -76,7 +76,9 @@ describe("refused", () => {
       expect(() => exportOnnx(preNormBlock(), { opset })).toThrow(`opset ${opset} is not supported: use 17 to 26`);
   });
 
-  it("4-bit weights before the opset that has them", () => {
+  it("4-bit weights before the opset that has them, which is their default", () => {
+    const opsetOf = (options: object) => settledOptions(options).opset;
+    expect([{}, { dtype: "int4" }, { dtype: "int4", dialect: "onnxruntime" }].map(opsetOf)).toEqual([20, 21, 20]);
     expect(() => exportOnnx(preNormBlock(), { opset: 20, dtype: "int4" })).toThrow(
       "4-bit weights require opset 21 or newer, got 20",
     );
