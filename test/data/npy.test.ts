@@ -49,6 +49,7 @@ describe("a file is refused", () => {
     ["that ends in its elements", changed((f) => f.subarray(0, -1)), "23 bytes are not 6 elements of 4 bytes"],
     ["of a later version", changed((f) => void f.fill(9, 6, 7)), "version 9 of the format is unknown"],
     ["of other sizes", header("(2, 3)", "(2, 4)"), "24 bytes are not 8 elements of 4 bytes"],
+    ["with more than its sizes say", header("(2, 3)", "(2, 2)"), "24 bytes are not 4 elements of 4 bytes"],
     ["of negative sizes", header("(2, 3)", "(-2,3)"), "its header is malformed"],
     ["of sizes beyond all memory", header("(2, 3), }  ", "(2, 99999999999999999999), }"), "its header is malformed"],
     ["without an order", header("'fortran_order'", "'fortran_ardor'"), "its header is malformed"],

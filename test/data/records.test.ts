@@ -130,6 +130,8 @@ describe("arrays", () => {
     ]);
     const { kept } = await survey([path], "records", { decode: true });
     expect(await writeShards(kept(), join(folder, "out"), 1e6)).toMatchObject({ samples: 2 });
+    const written = await readFile(join(folder, "out/000000.tar"), "latin1");
+    expect(written.match(/\{"x":1,[^}]*\}/)![0]).not.toContain("Depth"); // its JSON
     const again = await withoutImages(join(folder, "out"));
     expect(again.samples.map(({ fields }) => fields)).toEqual(expected.map((one) => expect.objectContaining(one)));
   });
