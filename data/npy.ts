@@ -76,6 +76,9 @@ export function parseNpy(file: Uint8Array, name: string): NumericArray {
 
 const refused = (name: string, why: string): FileError => new FileError(`"${name}" cannot be read as .npy: ${why}`);
 
+/** NumPy's own limit. */
+const longestHeader = 10_000;
+
 const magic = [0x93, ...Buffer.from("NUMPY")];
 
 /** The text of the header, and where the elements start. */
@@ -86,7 +89,9 @@ function headerOf(file: Uint8Array, name: string): { readonly header: string; re
   if (file.length < prefix) throw refused(name, "it ends in its header");
   if (!(version >= 1 && version <= 3)) throw refused(name, `version ${version} of the format is unknown`);
   const view = new DataView(file.buffer, file.byteOffset, file.length);
-  const start = prefix + (version === 1 ? view.getUint16(8, true) : view.getUint32(8, true));
+  const length = version === 1 ? view.getUint16(8, true) : view.getUint32(8, true);
+  if (length > longestHeader) throw refused(name, `its header has ${length} bytes; NumPy reads ${longestHeader}`);
+  const start = prefix + length;
   if (start > file.length) throw refused(name, "it ends in its header");
   return { header: Buffer.from(file.subarray(prefix, start)).toString("latin1"), start };
 }

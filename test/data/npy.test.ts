@@ -47,6 +47,7 @@ describe("a file is refused", () => {
     ["that ends in its header", changed((f) => f.subarray(0, 40)), "it ends in its header"],
     ["that ends before its length", changed((f) => f.subarray(0, 8)), "it ends in its header"],
     ["that ends in its elements", changed((f) => f.subarray(0, -1)), "23 bytes are not 6 elements of 4 bytes"],
+    ["with a long header", changed((f) => void f.fill(255, 8, 10)), "its header has 65535 bytes; NumPy reads 10000"],
     ["of a later version", changed((f) => void f.fill(9, 6, 7)), "version 9 of the format is unknown"],
     ["of other sizes", header("(2, 3)", "(2, 4)"), "24 bytes are not 8 elements of 4 bytes"],
     ["with more than its sizes say", header("(2, 3)", "(2, 2)"), "24 bytes are not 4 elements of 4 bytes"],
