@@ -6,9 +6,9 @@ import { defineConfig } from "vitest/config";
 const tests = "test/**/*.test.ts";
 
 /**
- * What a test file cannot undo at its end: modules replaced before they are loaded, and ops that all graphs then know. And
- * what watches the memory of its process, since a collection of all files' garbage takes half a second each time; and
- * what compares names of kernels, which come from the module that was first to make an equal node.
+ * What a test file cannot undo at its end: modules replaced before they are loaded, and ops that all graphs then know.
+ * And what watches the memory of its process, since a collection of all files' garbage takes half a second each time;
+ * and what compares names of kernels, which come from the module that was first to make an equal node.
  */
 const apart = /\bvi\.(mock|doMock)\(|\bdefineOp\(|\bgrowthOf\(|\/examples\/(ops|schedules)\/|\/golden\/schedules\b/;
 

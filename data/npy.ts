@@ -58,7 +58,9 @@ export async function readNpy(path: string): Promise<NumericArray> {
   return parseNpy(await orSystemFault(readFrom(path, { offset: 0, size }), `array "${path}"`), path);
 }
 
-/** Parses the bytes of a file. Throws FileError naming it for one that is malformed, or of another type than numbers. */
+/**
+ * Parses the bytes of a file. Throws FileError naming it for one that is malformed, or of another type than numbers.
+ */
 export function parseNpy(file: Uint8Array, name: string): NumericArray {
   const { header, start } = headerOf(file, name);
   const { type, size, shape, isFortran } = described(header, name);

@@ -26,8 +26,8 @@ export function sampleMaker<K extends SampleKind>(kind: K, { seed, image, classe
 }
 
 /**
- * f32 [batch, channel, row, column], normalized; zeros for rows that are not rendered. With tiles, each row of the batch
- * has `room` rows of pixels.
+ * f32 [batch, channel, row, column], normalized; zeros for rows that are not rendered. With tiles, each row of the
+ * batch has `room` rows of pixels.
  */
 export function pixelsOf(rows: readonly Row[], { size, tiles }: ImageOptions): HostTensor {
   const { room } = tiles ?? { room: 1 };

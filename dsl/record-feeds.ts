@@ -35,9 +35,9 @@ interface Target {
 
 /**
  * The inputs of a batch: each is the field of its name, a number, nested lists in the order of the input's axes, or an
- * array with these dimensions. A text where integers are expected becomes its ids, BOS and EOS included, cut to the axis. Fields that
- * are no inputs are ignored. Throws FileError for a field that is missing or does not fit its input, naming the record,
- * and UsageError for a padding that does not fit the inputs.
+ * array with these dimensions. A text where integers are expected becomes its ids, BOS and EOS included, cut to the
+ * axis. Fields that are no inputs are ignored. Throws FileError for a field that is missing or does not fit its input,
+ * naming the record, and UsageError for a padding that does not fit the inputs.
  */
 export function recordFeeds(rows: readonly RecordSample[], context: FeedContext, paddings: Paddings = {}): Feeds {
   const targets = targetsOf(context.inputs, paddings, rows.length);

@@ -80,8 +80,8 @@ export interface Samples {
 }
 
 /**
- * The kind of sample: "pairs", "conversations", "labels" or "masks" accompany an image; "texts" have none, and "records"
- * have one if the stage declares `image`.
+ * The kind of sample: "pairs", "conversations", "labels" or "masks" accompany an image; "texts" have none, and
+ * "records" have one if the stage declares `image`.
  */
 export type SampleKind = keyof Samples;
 /** The sample type of a kind. */
@@ -128,8 +128,8 @@ export interface ImagePlan {
     readonly std: readonly [number, number, number];
   };
   /**
-   * Dynamic tiling: cut into squares of `size`, which must be one, as many as suit the image's shape and size, whatever `fit` is; for
-   * conversations only, without augmentation.
+   * Dynamic tiling: cut into squares of `size`, which must be one, as many as suit the image's shape and size, whatever
+   * `fit` is; for conversations only, without augmentation.
    */
   readonly tiles?: TilePlan;
   /** Augmentation; a field that is left out is off. */
@@ -240,8 +240,8 @@ export interface StageData<K extends SampleKind = SampleKind> {
   /** For records: which inputs a record may fill in part, and with what the rest is filled. */
   readonly padding?: Paddings;
   /**
-   * Builds the inputs of the step from the rows of one batch, except `pixels` where the stage declares `image`. Records need none: their fields have the
-   * names of the inputs (`recordFeeds`).
+   * Builds the inputs of the step from the rows of one batch, except `pixels` where the stage declares `image`. Records
+   * need none: their fields have the names of the inputs (`recordFeeds`).
    */
   readonly feeds: (rows: readonly SampleOf<K>[], context: FeedContext) => Feeds;
 }

@@ -49,7 +49,8 @@ export type BatchNormOptions = NormOptions &
 /**
  * (x − mean) / std · weight + bias per channel, over all other axes. Training uses the batch's statistics and appends
  * the running ones to `updates` (states `running_mean` and `running_var` [channel], the variance unbiased, 0 for a
- * single value); otherwise, and with `frozen`, those are buffers. Ioffe, Szegedy 2015, arXiv:1502.03167, algorithms 1 and 2.
+ * single value); otherwise, and with `frozen`, those are buffers. Ioffe, Szegedy 2015, arXiv:1502.03167, algorithms 1
+ * and 2.
  */
 export function batchNorm<A extends string, C extends A>(
   p: Params,

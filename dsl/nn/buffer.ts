@@ -4,7 +4,9 @@ import type { Axis } from "../axis.ts";
 import type { Params } from "../params.ts";
 import { type AnyTensor, state, type Tensor, transpose } from "../tensor.ts";
 
-/** What a buffer is before the first step: drawn by an initializer, or the initial value of a parameter, by its path. */
+/**
+ * What a buffer is before the first step: drawn by an initializer, or the initial value of a parameter, by its path.
+ */
 export type BufferStart = Distribution | { readonly parameter: string };
 
 /** A buffer's value after the step; goes into the `updates` that a loss returns. */

@@ -1,4 +1,7 @@
-/** A stage on records from the command line: with images and without, resumed to the bit, and ended by a value that does not fit. */
+/**
+ * A stage on records from the command line: with images and without, resumed to the bit, and ended by a value that does
+ * not fit.
+ */
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { afterAll, beforeAll, expect, it, vi } from "vitest";
 import { heddle, modelFile, scratch, writePicture } from "./support.ts";

@@ -391,7 +391,10 @@ describe("few queries over many keys", () => {
 });
 
 describe("heads of an open width, which no kernel of attention takes", () => {
-  /** Channels that attend to each other, summed over places (El-Nouby et al. 2021, arXiv:2106.09681), or values of open width. */
+  /**
+   * Channels that attend to each other, summed over places (El-Nouby et al. 2021, arXiv:2106.09681), or values of open
+   * width.
+   */
   const graphOf = (open: "dot" | "width", mask: boolean) => {
     const [n, channel, other] = [
       { name: "n", size: symbol("n", { max: 90 }) },

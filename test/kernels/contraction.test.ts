@@ -1,4 +1,7 @@
-/** Contractions in memory that a workgroup shares and by subgroups: every tile, at sizes that do and do not fill it, and few rows. */
+/**
+ * Contractions in memory that a workgroup shares and by subgroups: every tile, at sizes that do and do not fill it, and
+ * few rows.
+ */
 import { describe, expect, test } from "vitest";
 import { evaluate } from "../../backends/reference/index.ts";
 import { webgpuBackend } from "../../backends/webgpu/index.ts";

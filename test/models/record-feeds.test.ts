@@ -1,4 +1,7 @@
-/** Records become inputs by the names, axes and dtypes that the loss declares; what does not fit is named with its place. */
+/**
+ * Records become inputs by the names, axes and dtypes that the loss declares; what does not fit is named with its
+ * place.
+ */
 import { describe, expect, it } from "vitest";
 import { type DType, tensorType } from "../../compiler/index.ts";
 import { byteTokenizer } from "../../data/index.ts";

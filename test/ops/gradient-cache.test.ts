@@ -1,4 +1,7 @@
-/** Micro-batches of losses that compare samples: every weight and figure as of the whole batch, in the reference and on devices. */
+/**
+ * Micro-batches of losses that compare samples: every weight and figure as of the whole batch, in the reference and on
+ * devices.
+ */
 import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -82,7 +85,10 @@ function towers(p: Params): LossResult {
   return { loss, metrics: { warmth, first: mean(left, [batch, feature]) } };
 }
 
-/** A pull of each row to the batch's mean, by a parameter that is used before and past the cut; whole and true features too. */
+/**
+ * A pull of each row to the batch's mean, by a parameter that is used before and past the cut; whole and true features
+ * too.
+ */
 function pulled(p: Params): LossResult {
   const x = input("x", "f32", [batch, token, embed]);
   const w = p.parameter("w", [embed], uniform(0.5, 1));

@@ -249,7 +249,9 @@ gpuTest("runs that grow reach what the adapter binds, and no further", async ({ 
   await expect(run(1025)).rejects.toThrow(/4100 bytes of .* binds at most 4096/);
 });
 
-/** Kernels declare what has a bound as long as it gets; a run's other tensors may be larger than it, and take its place. */
+/**
+ * Kernels declare what has a bound as long as it gets; a run's other tensors may be larger than it, and take its place.
+ */
 gpuTest("what has a bound keeps its room beside what has none", async ({ gpu }) => {
   const [rows, token] = [symbol("rows"), symbol("token", { max: 16 })];
   const [axis, embed] = [

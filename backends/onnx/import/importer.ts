@@ -121,7 +121,9 @@ class Importer {
     });
   }
 
-  /** Defines the results of nodes. Those that are not supported go to `refused`, if it is given; else they are thrown. */
+  /**
+   * Defines the results of nodes. Those that are not supported go to `refused`, if it is given; else they are thrown.
+   */
   #walk(nodes: readonly NodeMessage[], names: Names, refused?: RefusedNodes): void {
     for (const [at, node] of nodes.entries()) {
       this.#visited += 1;
@@ -136,7 +138,9 @@ class Importer {
     }
   }
 
-  /** For a value that is not defined: its node's operator may have it where heddle's record of the operator does not. */
+  /**
+   * For a value that is not defined: its node's operator may have it where heddle's record of the operator does not.
+   */
   #missing(name: string, why: string, reads: string): HeddleError {
     const from = this.#unmade.get(name);
     return from === undefined ? new FileError(why) : new UnsupportedError(`${reads} ${from}, which is not supported`);

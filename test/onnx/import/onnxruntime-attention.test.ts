@@ -209,7 +209,9 @@ it.each<[string, Case["ints"]]>([
   }),
 );
 
-/** A cache of so many tokens, the last place of each row, and the number of new tokens; all tokens of the longest row. */
+/**
+ * A cache of so many tokens, the last place of each row, and the number of new tokens; all tokens of the longest row.
+ */
 const overCache = (cached: number, last: readonly number[], tokens: number, ints: Case["ints"] = {}): Case => {
   const total = Math.max(...last) + 1;
   return {

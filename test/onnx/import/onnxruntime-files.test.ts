@@ -1,4 +1,6 @@
-/** What onnxruntime and its tools write that is not in ONNX itself: each file computes what onnxruntime computes of it. */
+/**
+ * What onnxruntime and its tools write that is not in ONNX itself: each file computes what onnxruntime computes of it.
+ */
 import { expect, it } from "vitest";
 import { encodeOnnx, exportOnnx, importOnnx } from "../../../backends/onnx/index.ts";
 import { decodeModel, encodeModel } from "../../../backends/onnx/wire/proto.ts";

@@ -1,4 +1,7 @@
-/** Which values of a file become outputs: those it lists, or those that a user names, in a program and on the command line. */
+/**
+ * Which values of a file become outputs: those it lists, or those that a user names, in a program and on the command
+ * line.
+ */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { afterAll, expect, it } from "vitest";
 import { importOnnx } from "../../../backends/onnx/index.ts";

@@ -102,7 +102,9 @@ function integerAttention(n: NodeView): readonly (Value | undefined)[] {
   return made.map((value) => value && inTypeOf(n, value, n.in(2)));
 }
 
-/** QEmbedLayerNormalization: the operands of EmbedLayerNormalization, then scales, then zero points of its five tables. */
+/**
+ * QEmbedLayerNormalization: the operands of EmbedLayerNormalization, then scales, then zero points of its five tables.
+ */
 function integerEmbeddings(n: NodeView): readonly (Value | undefined)[] {
   const tables = [2, 3, 4, 5, 6].map((i) => floatsOf(n, i, i + 6, i + 11));
   return embeddedNorm(n.with([n.in(0), n.inputs[1], ...tables, n.inputs[7]]));

@@ -1,4 +1,7 @@
-/** Checks nodes against the signatures of their operators: what onnxruntime refuses should not be read as something else. */
+/**
+ * Checks nodes against the signatures of their operators: what onnxruntime refuses should not be read as something
+ * else.
+ */
 import { didYouMean, FileError } from "../../../../compiler/index.ts";
 import { attributeTypeFault } from "../attributes.ts";
 import { shownName } from "../file-names.ts";

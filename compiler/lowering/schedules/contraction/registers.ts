@@ -62,7 +62,9 @@ const tileOf = (problem: ContractionProblem, side: Side, settings: Registers): n
     ? Math.min(settings.maxOpenSide, boundsOf(side.size).max)
     : tileFor(side.size, settings.maxTile);
 
-/** Milliseconds for compiling and running, measured on SwiftShader: of every product, and of the loads that it shares. */
+/**
+ * Milliseconds for compiling and running, measured on SwiftShader: of every product, and of the loads that it shares.
+ */
 function costOnThreads(problem: ContractionProblem, tile: Registers): number {
   const { rows, columns, depth, batch, products } = problem;
   const [height, width] = [rows, columns].map((side) => tileOf(problem, side, tile)) as [number, number];
