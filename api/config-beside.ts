@@ -1,5 +1,5 @@
 /** The settings of a model that the `config.json` beside its weights gives. */
-import { type Config, isDescribedBy, type JsonRecord } from "../dsl/index.ts";
+import { type Config, codecsOf, configFile, fileOfCodec, isDescribedBy, type JsonRecord } from "../dsl/index.ts";
 import { modelKey, withKnown } from "../runtime/index.ts";
 import { type Modelled, modelOf } from "./modelled.ts";
 import { isSource, jsonObject, type Located, locate } from "./sources.ts";
@@ -19,20 +19,28 @@ export async function sizedByWeights<C extends Config>(what: Modelled<C>, weight
   const source = isLoaded(weights) ? weights.source : weights;
   if (!model || !isSource(source) || source instanceof URL || source instanceof Blob || source instanceof Uint8Array)
     return what;
-  const found = await jsonIn(await locate(source));
-  if (!found) return what;
-  const { json, from } = found;
-  const codec = model.checkpoints?.config;
-  if (json[modelKey] === model.name) return { ...model, config: withKnown(model.config, json, from) as C };
-  return codec && isDescribedBy(codec, json) ? { ...model, config: codec.read(json, model.config) } : what;
+  const folder = await folderIn(await locate(source));
+  if (!folder) return what;
+  const own = await jsonIn(folder, configFile.name);
+  if (own?.json[modelKey] === model.name) return { ...model, config: withKnown(model.config, own.json, own.from) as C };
+  for (const codec of codecsOf(model.checkpoints)) {
+    const found = await jsonIn(folder, fileOfCodec(codec).name);
+    if (found && isDescribedBy(codec, found.json)) return { ...model, config: codec.read(found.json, model.config) };
+  }
+  return what;
 }
 
-/** The record of a folder's config.json; that of the folder of a file. */
-async function jsonIn({ path, fs }: Located): Promise<{ json: JsonRecord; from: string } | undefined> {
-  const info = await fs.stat(path).catch(() => undefined); // what reads the weights says what is wrong
+/** The folder of weights, with a slash at its end; undefined if they are missing, which is told when they are read. */
+async function folderIn({ path, fs }: Located): Promise<Located | undefined> {
+  const info = await fs.stat(path).catch(() => undefined);
   if (!info) return undefined;
-  const folder = info.isFile() ? path.replace(/[^\\/]*$/, "") : `${path.replace(/[\\/]$/, "")}/`;
-  const from = `${folder}config.json`;
+  return { path: info.isFile() ? path.replace(/[^\\/]*$/, "") : `${path.replace(/[\\/]$/, "")}/`, fs };
+}
+
+/** The record in a file of a folder; undefined if there is none. */
+async function jsonIn(folder: Located, name: string): Promise<{ json: JsonRecord; from: string } | undefined> {
+  const { fs } = folder;
+  const from = `${folder.path}${name}`;
   if (!(await fs.stat(from).catch(() => undefined))?.isFile()) return undefined;
   return { json: await jsonObject({ path: from, fs }, from, mostBytes), from };
 }

@@ -1,5 +1,5 @@
 /** The name of a checkpoint's model: a published name if its settings are that model's, else its family's. */
-import type { Config, ConfigValue, Model } from "../dsl/index.ts";
+import { type Config, type ConfigValue, codecsOf, type Model } from "../dsl/index.ts";
 import { bundledModels } from "../models/index.ts";
 import { flattened, withKnown } from "./own-config.ts";
 
@@ -26,7 +26,9 @@ export const sizesInWords = (model: Model): string | undefined =>
  * taken.
  */
 export function calledAsItIs(model: Model, type?: string): Model {
-  const others = bundledModels.filter((m) => type !== undefined && m.checkpoints?.config?.types.includes(type));
+  const others = bundledModels.filter(
+    (m) => type !== undefined && codecsOf(m.checkpoints).some((c) => c.types.includes(type)),
+  );
   const same = [bundledModels.find((m) => m.name === model.name)!, ...others].find((m) => hasSettings(m, model.config));
   if (same) return { ...same, config: model.config };
   const family = type ?? model.name;

@@ -2,7 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { FileError } from "../compiler/index.ts";
-import type { Config, StageSetting } from "../dsl/index.ts";
+import { type Config, configFile, type JsonRecord, type StageSetting } from "../dsl/index.ts";
 import { flattened, modelKey, withKnown } from "../runtime/index.ts";
 
 export { flattened, nested, withKnown } from "../runtime/index.ts";
@@ -28,7 +28,7 @@ export const ownConfigOf = (model: string, config: Config, source?: string): Fla
 });
 
 /** Parses the `config.json` of a folder, if it is of this form. */
-export function readOwnConfig(folder: string, json: Readonly<Record<string, unknown>>): OwnConfig | undefined {
+export function readOwnConfig(folder: string, json: JsonRecord): OwnConfig | undefined {
   const model = json[modelKey];
   if (typeof model !== "string") return undefined;
   const source = json[sourceKey];
@@ -40,8 +40,11 @@ export function readOwnConfig(folder: string, json: Readonly<Record<string, unkn
 }
 
 /** The `config.json` of a folder, of any form; undefined if there is none. */
-export async function configJson(folder: string): Promise<Readonly<Record<string, unknown>> | undefined> {
-  const path = join(folder, "config.json");
+export const configJson = (folder: string): Promise<JsonRecord | undefined> => jsonIn(folder, configFile.name);
+
+/** The object in a file of a folder; undefined if there is none. Throws FileError for a file of anything else. */
+export async function jsonIn(folder: string, name: string): Promise<JsonRecord | undefined> {
+  const path = join(folder, name);
   const text = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
     if (error.code === "ENOENT" || error.code === "ENOTDIR") return undefined;
     throw new FileError(`"${path}" cannot be read: ${error.message}`, { cause: error });
@@ -49,8 +52,7 @@ export async function configJson(folder: string): Promise<Readonly<Record<string
   if (text === undefined) return undefined;
   try {
     const found: unknown = JSON.parse(text);
-    if (typeof found === "object" && found !== null && !Array.isArray(found))
-      return found as Readonly<Record<string, unknown>>;
+    if (typeof found === "object" && found !== null && !Array.isArray(found)) return found as JsonRecord;
   } catch (cause) {
     throw new FileError(`${path}: ${(cause as Error).message}`, { cause });
   }

@@ -5,7 +5,8 @@ import { FileError, type ImageSize, type Sides, shown, sidesOf } from "../compil
 import { type Geometry, isRecord, mostTiles, readJson } from "../data/index.ts";
 import type { JsonRecord, PictureFit, Preprocessing } from "../dsl/index.ts";
 import { folderOf } from "./checkpoint.ts";
-import { approximated, checkedFields, unknownFields, type Wrong } from "./preprocessor-fields.ts";
+import { otherPreprocessor } from "./other-preprocessors.ts";
+import { approximated, centreOf, checkedFields, unknownFields, type Wrong } from "./preprocessor-fields.ts";
 import { geometryOf, isProportional, madeSize } from "./preprocessor-geometry.ts";
 
 export interface CheckpointPreprocessing extends Pick<Preprocessing, "mean" | "std"> {
@@ -29,13 +30,14 @@ export interface StoredPreprocessor {
 
 /**
  * The file beside `weights`: a processor_config.json with an `image_processor`, as transformers 5 saves it, before a
- * preprocessor_config.json, as transformers reads them; undefined if there is neither.
+ * preprocessor_config.json, as transformers reads them, then the files of OpenCLIP and timm; undefined if there is none.
  */
 export async function storedPreprocessor(weights: string): Promise<StoredPreprocessor | undefined> {
   const folder = folderOf(weights);
   const { path, stored } = (await storedRecord(join(folder, processorFile))) ?? {};
   const nested = stored?.image_processor ?? undefined;
-  if (nested === undefined) return await storedRecord(join(folder, preprocessorFile));
+  if (nested === undefined)
+    return (await storedRecord(join(folder, preprocessorFile))) ?? (await otherPreprocessor(folder));
   if (!isRecord(nested)) throw new FileError(`${path}: "image_processor" is ${shown(nested)}; expected an object`);
   return { path: path!, stored: nested };
 }
@@ -74,7 +76,7 @@ export function preprocessingIn(file: StoredPreprocessor, size: ImageSize): Chec
   return {
     path,
     ...normalizationOf(json, wrong),
-    geometry: { ...geometryOf(json, size, wrong), centre: "lower", interpolation: filterOf(json, wrong) },
+    geometry: { ...geometryOf(json, size, wrong), centre: centreOf(json), interpolation: filterOf(json, wrong) },
     ...(made !== undefined && !isProportional(made, size) && { otherwise: made }),
     ...tilesOf(json, wrong),
     approximated: approximated(stored),

@@ -49,7 +49,14 @@ export const approximated = (json: JsonRecord): readonly string[] =>
 /** Processors that resize or crop otherwise than their fields say. */
 const others: readonly string[] = ["Levit", "Nougat", "Perceiver", "Vilt"];
 
-const read = `do_resize do_rescale do_normalize do_center_crop do_pad do_thumbnail size crop_size pad_size crop_pct resample
+/** Crops as torchvision's: a field of ours, for files made of those of other programs. */
+export const cropRounding = { crop_rounding: "half_to_even" };
+
+/** Which pixel a centre between two is rounded to. */
+export const centreOf = (json: JsonRecord): "even" | "lower" =>
+  json.crop_rounding === cropRounding.crop_rounding ? "even" : "lower";
+
+const read = `crop_rounding do_resize do_rescale do_normalize do_center_crop do_pad do_thumbnail size crop_size pad_size crop_pct resample
   rescale_factor image_mean image_std crop_to_patches min_patches max_patches`;
 const withoutEffect = `image_processor_type feature_extractor_type processor_class auto_map do_convert_rgb
   do_reduce_labels default_to_square data_format input_data_format return_tensors model_input_names device

@@ -1,12 +1,10 @@
-/** How a model maps to third-party checkpoints: names and shapes of tensors, and the `config.json` beside them. */
+/** How a model maps to third-party checkpoints: names and shapes of tensors, and the file of settings beside them. */
 import type { Node } from "../compiler/index.ts";
 import type { Config } from "./config.ts";
+import type { ConfigCodec, ConfigReader } from "./config-codec.ts";
 import { type CheckpointPlace, knownPlaces, type TensorRule } from "./layout.ts";
 
-/** A parsed JSON object, such as `config.json`. */
-export type JsonRecord = Readonly<Record<string, unknown>>;
-
-/** Where a model's parameters are stored in checkpoints, and how config.json maps to its settings. */
+/** Where a model's parameters are stored in checkpoints, and how the file beside them maps to its settings. */
 export interface ModelCheckpoints<C extends Config = Config> {
   /** Tensor layouts that can be read, each a list of rules. `heddle convert` writes the first. */
   readonly layouts: readonly (readonly TensorRule[])[];
@@ -14,8 +12,13 @@ export interface ModelCheckpoints<C extends Config = Config> {
   readonly parts?: readonly string[];
   /** Converts a stored tensor of another shape to the parameter; undefined if it cannot. `data` is in stored order. */
   readonly fit?: FitTensor<C>;
-  /** The `config.json` of its checkpoints; default one with the model's settings under their own names. */
+  /**
+   * The file with the settings of its checkpoints, which is also written, a `config.json` unless it names another.
+   * Default: one with the model's settings under their own names.
+   */
   readonly config?: ConfigCodec<C>;
+  /** Further files that may describe its checkpoints, as of other projects, read where `config` finds none. */
+  readonly otherConfigs?: readonly ConfigReader<C>[];
   /**
    * Settings inferred from stored tensors, such as the grid size of position embeddings; undefined if nothing changes.
    * `shapeOf` gives a tensor's shape by name.
@@ -61,39 +64,13 @@ export interface FittedTensor {
   readonly apply: (data: Float32Array) => Float32Array;
 }
 
-/** Translates between a model's settings and the `config.json` of published checkpoints. */
-export interface ConfigCodec<C extends Config = Config> {
-  /** The values of "model_type" that it handles. */
-  readonly types: readonly string[];
-  /** Whether a config.json of one of these types is this model's: several models may share a type. */
-  describes?(json: JsonRecord): boolean;
-  /**
-   * The settings in a config.json; `config` supplies those that it leaves out. Throws UsageError naming a field that
-   * the model cannot honour.
-   */
-  read(json: JsonRecord, config: C): C;
-  /** Messages about unknown fields that may matter. */
-  notes?(json: JsonRecord): readonly string[];
-  /** Settings, as dotted keys such as "text.vocab", that may differ between checkpoints of the same published model. */
-  readonly incidental?: readonly string[];
-  /** The config.json of a configuration; undefined if the published form cannot express it. */
-  write(config: C): JsonRecord | undefined;
-  /**
-   * The configuration with the sizes of the checkpoint it starts from, which may be another model of the family;
-   * undefined if that determines none. Default: `read`, for a config.json of its own types.
-   */
-  sized?(config: C, json: JsonRecord): C | undefined;
-}
-
-/** Whether a config.json describes a model. */
-export const isDescribedBy = <C extends Config>(codec: ConfigCodec<C>, json: JsonRecord): boolean =>
-  typeof json.model_type === "string" && codec.types.includes(json.model_type) && (codec.describes?.(json) ?? true);
-
-/** The configuration with the sizes of the checkpoint that a model starts from; undefined if that determines none. */
-export function sizedBy<C extends Config>(codec: ConfigCodec<C>, config: C, json: JsonRecord): C | undefined {
-  if (codec.sized) return codec.sized(config, json);
-  return isDescribedBy(codec, json) ? codec.read(json, config) : undefined;
-}
+/** All readers of a record, that of the file which is also written first. */
+export const codecsOf = <C extends Config>(
+  checkpoints: ModelCheckpoints<C> | undefined,
+): readonly ConfigReader<C>[] => [
+  ...(checkpoints?.config ? [checkpoints.config] : []),
+  ...(checkpoints?.otherConfigs ?? []),
+];
 
 /**
  * The places where parameters may be stored other than under their own names, most likely first, each as all tensors

@@ -27,6 +27,7 @@ export * from "./apply-graph.ts";
 export * from "./axis.ts";
 export * from "./chat-template.ts";
 export * from "./checkpoints.ts";
+export * from "./config-codec.ts";
 export { faultIn, kindOfValue } from "./declared.ts";
 export type { EmaOptions } from "./ema.ts";
 export { type FrozenDType, type FrozenWeights, frozenDtypes } from "./frozen.ts";

@@ -15,7 +15,10 @@ import {
 
 type Fields = Readonly<Record<string, unknown>>;
 type Call = (...given: never[]) => unknown;
-type Codec = Fields & { readonly read: (json: Fields, config: Fields) => unknown };
+type Codec = Fields & {
+  readonly file?: { readonly name: string };
+  readonly read: (json: Fields, config: Fields) => unknown;
+};
 
 const modelFields = {
   name: true,
@@ -55,8 +58,8 @@ const modeFields = {
 const preprocessingFields = ["fit", "margin", "interpolation", "mean", "std", "tiles"];
 const fits = ["crop", "squash", "pad"];
 const interpolations = ["bilinear", "bicubic", "lanczos"];
-const checkpointFields = ["layouts", "parts", "fit", "config", "sizedByTensors", "copies"];
-const codecFields = ["types", "describes", "read", "notes", "incidental", "write", "sized"];
+const checkpointFields = ["layouts", "parts", "fit", "config", "otherConfigs", "sizedByTensors", "copies"];
+const codecFields = ["file", "types", "describes", "read", "notes", "incidental", "write", "sized"];
 const ruleFields = ["path", "name", "axes"];
 const recipeFields = [
   ...["config", "stage", "batch", "steps", "rate", "settings", "rules"],
@@ -96,10 +99,8 @@ export function checkedModel<M extends object>(record: M): M {
     ...checkpointFaults(name, model.checkpoints),
   ]);
   const at = declaredHere();
-  const { layouts = [], config: codec } = (model.checkpoints ?? {}) as {
-    readonly layouts?: readonly object[];
-    readonly config?: Codec;
-  };
+  const checkpoints = (model.checkpoints ?? {}) as CheckpointCodecs & { readonly layouts?: readonly object[] };
+  const { layouts = [] } = checkpoints;
   for (const rules of layouts) keepDeclaration(rules, at);
   const graphs = model.graphs as Readonly<Record<string, Fields>> | undefined;
   const stages = model.stages as Readonly<Record<string, Call>> | undefined;
@@ -112,10 +113,23 @@ export function checkedModel<M extends object>(record: M): M {
         build: buildingOutputs(at, `${name}.${key}`, graph.build as Call),
       })),
     }),
-    ...(codec && { checkpoints: { ...(model.checkpoints as Fields), config: readingSettings(at, name, codec) } }),
+    ...(model.checkpoints !== undefined && {
+      checkpoints: { ...checkpoints, ...withReadings(checkpoints, (codec) => readingSettings(at, name, codec)) },
+    }),
     ...(stages && { stages: mapped(stages, (make, key) => makingRecipe(at, `stage "${key}" of ${name}`, make)) }),
   };
 }
+
+/** The codecs of a record's checkpoints. */
+interface CheckpointCodecs {
+  readonly config?: Codec;
+  readonly otherConfigs?: readonly Codec[];
+}
+
+const withReadings = ({ config, otherConfigs }: CheckpointCodecs, to: (codec: Codec) => Codec): CheckpointCodecs => ({
+  ...(config && { config: to(config) }),
+  ...(otherConfigs && { otherConfigs: otherConfigs.map(to) }),
+});
 
 const mapped = <V, W>(record: Readonly<Record<string, V>>, to: (value: V, key: string) => W): Record<string, W> =>
   Object.fromEntries(Object.entries(record).map(([key, value]) => [key, to(value, key)]));
@@ -195,8 +209,14 @@ function checkpointFaults(name: string, given: unknown): string[] {
   if (given === undefined) return [];
   const at = `${name}.checkpoints`;
   if (!isPlain(given)) return [`${at} must be an object, got ${kindOfValue(given)}`];
-  const { layouts } = given;
-  const stray = [...strayFields(at, given, checkpointFields), ...codecFaults(`${at}.config`, given.config)];
+  const { layouts, otherConfigs: others = [] } = given;
+  const stray = [
+    ...strayFields(at, given, checkpointFields),
+    ...codecFaults(`${at}.config`, given.config),
+    ...(Array.isArray(others)
+      ? others.flatMap((codec, i) => codecFaults(`${at}.otherConfigs[${i}]`, codec ?? null, ["read"]))
+      : [`${at}.otherConfigs must be a list of codecs, got ${kindOfValue(others)}`]),
+  ];
   if (!Array.isArray(layouts))
     return [...stray, `${at}.layouts must be a list of layouts, got ${kindOfValue(layouts)}`];
   return [
@@ -207,10 +227,10 @@ function checkpointFaults(name: string, given: unknown): string[] {
   ];
 }
 
-function codecFaults(at: string, codec: unknown): string[] {
+function codecFaults(at: string, codec: unknown, needed: readonly string[] = ["read", "write"]): string[] {
   if (codec === undefined) return [];
-  if (!isPlain(codec)) return [`${at} must be an object { types, read, write }, got ${kindOfValue(codec)}`];
-  const functions = ["read", "write"].filter((field) => typeof codec[field] !== "function");
+  if (!isPlain(codec)) return [`${at} must be an object { types, ${needed.join(", ")} }, got ${kindOfValue(codec)}`];
+  const functions = needed.filter((field) => typeof codec[field] !== "function");
   return [
     ...strayFields(at, codec, codecFields),
     ...(Array.isArray(codec.types)
@@ -268,8 +288,8 @@ const readingSettings = (at: Birth, name: string, codec: Codec): Codec => ({
     const settings = codec.read(json, config);
     const wrong = isPlain(settings) ? settingFaults("", config, settings) : [kindOfValue(settings)];
     if (wrong.length === 0) return settings;
-    const message = `the \`read\` of the config.json of ${name} returns ${wrong.join(", ")}; expected every setting: ({ ...config, width: json.hidden_size })`;
-    throw declarationFault(at, `${message}\n  hint: check that this config.json has the field under that name`);
+    const message = `the \`read\` of the ${codec.file?.name ?? "config.json"} of ${name} returns ${wrong.join(", ")}; expected every setting: ({ ...config, width: json.hidden_size })`;
+    throw declarationFault(at, `${message}\n  hint: check that this file has the field under that name`);
   },
 });
 

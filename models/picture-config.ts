@@ -34,7 +34,7 @@ interface PictureCodec<C> {
 }
 
 /** Settings that do not distinguish profiles. */
-const incidental = ["image", "classes", "positions", "epsilon", "dropPath", "layerScale"];
+export const incidental = ["image", "classes", "positions", "epsilon", "dropPath", "layerScale"];
 
 /** The codec of one of several profiles that share a "model_type" and are distinguished by their sizes. */
 export function pictureCodec<C extends { readonly [key: string]: unknown }>(

@@ -1,9 +1,9 @@
 /** `heddle convert`: a model's weights in the published layout, for Python's transformers and safetensors. */
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { type Graph, inputName, isFeed, sizeText, UsageError } from "../../compiler/index.ts";
-import type { CheckpointPlace, Config, JsonRecord, Model } from "../../dsl/index.ts";
+import { type CheckpointPlace, configFile, type JsonRecord, type Model } from "../../dsl/index.ts";
 import {
   collapseNames,
   escapeControls,
@@ -17,15 +17,15 @@ import {
 } from "../../runtime/index.ts";
 import { folderOf, isFolder, weightsOf } from "../checkpoint.ts";
 import { wholeModel } from "../declared-parameters.ts";
-import { recordName } from "../family-name.ts";
 import { untilInterrupted } from "../interruption.ts";
 import { withOtherFields } from "../kept-fields.ts";
 import { loadConfigured } from "../load.ts";
 import { bytes, digits, json, table } from "../output.ts";
-import { configJson, ownConfigOf } from "../own-config.ts";
+import { configJson } from "../own-config.ts";
 import { layoutsOf, openParameters, type ParameterSource } from "../parameters.ts";
 import { preprocessorConfig, preprocessorFile, storedPreprocessor } from "../preprocessor-config.ts";
 import { requireReadBack } from "../read-back.ts";
+import { type WrittenConfig, writtenConfig } from "../written-config.ts";
 
 export interface ConvertArguments {
   /** A path, or "random"; default the model's own if it is a checkpoint's folder. */
@@ -55,19 +55,21 @@ export async function convertCommand(source: string, args: ConvertArguments): Pr
     say(
       `${name}: the checkpoint layout has no rule for ${collapseNames(unknown, unknown).join(", ")}, which its main graph does not read: not written`,
     );
-  const whole = await withOtherFields(model, config, configOf(source, model, config), from);
+  const whole = await withOtherFields(model, config, model && config && writtenConfig(model, config, source), from);
   const written = await withClassNames(model, whole, from);
-  if (model && config) requireReadBack(model, config, written);
+  if (model && config) requireReadBack(model, config, written?.content);
   if (!written) say(`${name} is a graph without settings, so no config.json is written`);
   const weights = await openParameters(graph, model, from, args.seed, undefined, added);
   try {
     const tensors = tensorsInLayout(withoutAbsent(published ?? ownLayout(graph), weights), weights, dtype);
     const companions = new Map<string, string | Uint8Array>(await filesBeside(from));
-    const stored = from !== undefined && existsSync(from) && (await storedPreprocessor(from));
-    const pictures = stored ? undefined : preprocessingOf(graph, model);
+    const stored = from !== undefined && existsSync(from) ? await storedPreprocessor(from) : undefined;
+    const isCopied = stored !== undefined && companions.has(basename(stored.path));
+    const pictures = isCopied ? undefined : (stored?.stored ?? preprocessingOf(graph, model));
     if (pictures) companions.set(preprocessorFile, `${json(pictures)}\n`);
-    if (written) companions.set("config.json", `${json({ ...written, torch_dtype: torchDType(tensors) })}\n`);
-    return await untilInterrupted((signal) => write(tensors, companions, from, args, signal));
+    if (written) companions.set(written.name, `${json(withDType(written, tensors))}\n`);
+    const told = { from, hasConfig: written !== undefined };
+    return await untilInterrupted((signal) => write(tensors, companions, told, args, signal));
   } finally {
     await weights.dispose();
   }
@@ -77,23 +79,18 @@ export async function convertCommand(source: string, args: ConvertArguments): Pr
 const withoutAbsent = (layout: readonly CheckpointPlace[], { absent }: ParameterSource): readonly CheckpointPlace[] =>
   layout.filter(({ parameter }) => !absent?.has(parameter));
 
-/** The published form of a configuration, else its settings by their own names; undefined for a graph. */
-function configOf(source: string, model: Model | undefined, config: Config | undefined): JsonRecord | undefined {
-  if (!model || !config) return undefined;
-  return model.checkpoints?.config?.write(config) ?? ownConfigOf(recordName(model), config, source);
-}
-
 /** Adds the class names of the weights' own config.json, if it has as many. */
 async function withClassNames(
   model: Model | undefined,
-  made: JsonRecord | undefined,
+  made: WrittenConfig | undefined,
   from: string | undefined,
-): Promise<JsonRecord | undefined> {
-  if (!made || !model?.modes?.classify || from === undefined) return made;
+): Promise<WrittenConfig | undefined> {
+  if (made?.name !== configFile.name || !model?.modes?.classify || from === undefined) return made;
   const { id2label, label2id } = (await configJson(folderOf(from))) ?? {};
   const count = (names: unknown) => Object.keys(Object(names)).length;
-  if (count(id2label) === 0 || (made.id2label && count(made.id2label) !== count(id2label))) return made;
-  return { ...made, id2label, ...(label2id !== undefined && { label2id }) };
+  const { content } = made;
+  if (count(id2label) === 0 || (content.id2label && count(content.id2label) !== count(id2label))) return made;
+  return { ...made, content: { ...content, id2label, ...(label2id !== undefined && { label2id }) } };
 }
 
 /** The preprocessor config of a model that takes images; says if there is none for its geometry. */
@@ -113,7 +110,7 @@ function preprocessingOf({ inputs }: Graph, model: Model | undefined): JsonRecor
 async function write(
   tensors: readonly TensorToWrite[],
   companions: ReadonlyMap<string, string | Uint8Array>,
-  from: string | undefined,
+  { from, hasConfig }: { readonly from: string | undefined; readonly hasConfig: boolean },
   args: ConvertArguments,
   signal: AbortSignal,
 ): Promise<void> {
@@ -133,7 +130,7 @@ async function write(
       tensors: tensors.length,
       bytes: written,
       dtypes: [...new Set(tensors.map((t) => t.dtype))],
-      config: companions.has("config.json"),
+      config: hasConfig,
       seconds: Math.round(seconds * 10) / 10,
       bytesPerSecond: Math.round(written / seconds),
       peakMemory: process.resourceUsage().maxRSS * 1024,
@@ -176,6 +173,10 @@ async function filesBeside(weights: string | undefined): Promise<(readonly [stri
   const found = names.filter((name) => existsSync(join(folder, name)));
   return await Promise.all(found.map(async (name) => [name, await readFile(join(folder, name))] as const));
 }
+
+/** The file of settings, with the dtype in that of transformers. */
+const withDType = ({ name, content }: WrittenConfig, tensors: readonly TensorToWrite[]): JsonRecord =>
+  name === configFile.name ? { ...content, torch_dtype: torchDType(tensors) } : content;
 
 /** The dtype that PyTorch loads the model as: that of most elements. */
 function torchDType(tensors: readonly TensorToWrite[]): string {

@@ -1,12 +1,13 @@
 /** The sizes of a model that starts from a run or a checkpoint, read from the files beside the weights. */
 import { join } from "node:path";
-import { type Config, type Model, sizedBy } from "../../dsl/index.ts";
+import { type Config, codecsOf, type Model, sizedBy } from "../../dsl/index.ts";
 import { readRunSettings, writeFileAtomically } from "../../runtime/index.ts";
-import { folderOf } from "../checkpoint.ts";
+import { codecBeside, folderOf } from "../checkpoint.ts";
 import { requireAlike } from "../copied-tensors.ts";
 import { recordName } from "../family-name.ts";
 import { json } from "../output.ts";
-import { configJson, ownConfigOf, readOwnConfig, withKnown } from "../own-config.ts";
+import { configJson, readOwnConfig, withKnown } from "../own-config.ts";
+import { writtenConfig } from "../written-config.ts";
 
 /**
  * The model's configuration with the sizes of what it starts from: those of an earlier run of the same model, or of a
@@ -31,14 +32,14 @@ async function sizesOfFile(model: Model, config: Config, source: string): Promis
   const found = await configJson(folder);
   const own = found && readOwnConfig(folder, found);
   if (own) return own.model === recordName(model) ? own.config(config) : undefined;
-  const codec = model.checkpoints?.config;
-  const sized = found && codec && sizedBy(codec, config, found);
+  const file = await codecBeside(folder, codecsOf(model.checkpoints));
+  const sized = file && sizedBy(file.codec, config, file.json);
   if (sized) await requireAlike(model, sized, source);
   return sized;
 }
 
-/** Writes the config.json of a run's folder: the published form if the model has one, else its settings by name. */
+/** Writes the settings into a run's folder: the published form if the model has one, else its settings by name. */
 export async function writeConfigFile(folder: string, model: Model, config: Config, source: string): Promise<void> {
-  const published = model.checkpoints?.config?.write(config) ?? ownConfigOf(recordName(model), config, source);
-  await writeFileAtomically(join(folder, "config.json"), `${json(published)}\n`);
+  const { name, content } = writtenConfig(model, config, source);
+  await writeFileAtomically(join(folder, name), `${json(content)}\n`);
 }

@@ -1,12 +1,13 @@
 /** The published sizes as named models. */
 import type { Model } from "../../dsl/index.ts";
 import { listed } from "../listed.ts";
-import type { ClipConfig, TwoTowers } from "./clip.ts";
+import type { ClipConfig } from "./clip.ts";
 import { clipCodec } from "./config.ts";
 import { fitPositions } from "./fit-positions.ts";
 import { openResNetRules, openRules, transformersRules } from "./layouts.ts";
+import { openClipReader, openResNetCodec } from "./open-codec.ts";
 import { openclipTraining, unmaskedTraining } from "./openclip.ts";
-import { type ClipResNetConfig, resnetMaps, resnetVectors } from "./resnet.ts";
+import { type ClipResNetConfig, type ClipResNetModelConfig, resnetMaps, resnetVectors } from "./resnet.ts";
 import { clipResNetSettings, clipSettings } from "./settings.ts";
 import { clipTraining, type Training } from "./stages.ts";
 import type { ClipTextConfig } from "./text.ts";
@@ -48,7 +49,12 @@ export const clipModel = (
   twoTowers({
     ...{ name, summary, source, config, configs: { tiny: tinyTowers(config) } },
     ...{ rules: clipSettings, training, ...(tuning && { tuning }) },
-    checkpoints: { layouts: [transformersRules, openRules], fit: fitPositions, config: clipCodec },
+    checkpoints: {
+      layouts: [transformersRules, openRules],
+      fit: fitPositions,
+      config: clipCodec,
+      otherConfigs: [openClipReader],
+    },
     ...{ tower: imageVectors, states: visionStates },
   });
 
@@ -80,11 +86,6 @@ const openclip = (profile: keyof typeof openclipTraining, title: string, tuning?
     tuning,
   );
 
-/** CLIP with a ResNet instead of the vision transformer. */
-export interface ClipResNetModelConfig extends TwoTowers<ClipResNetConfig> {
-  readonly [key: string]: number | ClipResNetConfig | ClipTextConfig;
-}
-
 /** The settings for a tower without patches to drop. */
 const withoutDropping = ({ keep: _, ...training }: Training): Training => training;
 
@@ -96,7 +97,7 @@ export const clipResNetModel = (name: string, summary: string, config: ClipResNe
       tiny: { vision: { width: 4, blocks: [1, 1, 1, 1], image: 64, heads: 2 }, text: tinyTexts, embed: 8 },
     },
     training: withoutDropping({ ...clipTraining(5e-4), beta2: 0.999, epsilon: 1e-8 }),
-    checkpoints: { layouts: [openResNetRules] },
+    checkpoints: { layouts: [openResNetRules], config: openResNetCodec },
     tower: resnetVectors,
     states: (p, pixels, c) => resnetMaps(p, pixels, c, []),
     stateAxes: ["batch", "row", "column", "channel"],

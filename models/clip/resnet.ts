@@ -28,6 +28,8 @@ import {
   uniform,
   zeros,
 } from "../../dsl/index.ts";
+import type { TwoTowers } from "./clip.ts";
+import type { ClipTextConfig } from "./text.ts";
 import type { Picture, Vector } from "./vision.ts";
 
 export interface ClipResNetConfig {
@@ -40,6 +42,11 @@ export interface ClipResNetConfig {
   readonly image: number;
   /** Heads of the attention pooling. */
   readonly heads: number;
+}
+
+/** CLIP with a ResNet instead of the vision transformer. */
+export interface ClipResNetModelConfig extends TwoTowers<ClipResNetConfig> {
+  readonly [key: string]: number | ClipResNetConfig | ClipTextConfig;
 }
 
 type Map = FeatureMap<"batch" | "channel">;

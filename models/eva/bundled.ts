@@ -1,20 +1,15 @@
 /** The published sizes as named models. */
 import { lamb, type Model, positive, share, whole, word } from "../../dsl/index.ts";
 import { clipText } from "../clip/bundled.ts";
-import type { TwoTowers } from "../clip/clip.ts";
 import { fitPositions } from "../clip/fit-positions.ts";
 import { pictureSettings, textSettings } from "../clip/settings.ts";
 import type { Training } from "../clip/stages.ts";
-import type { ClipTextConfig } from "../clip/text.ts";
 import { tinyTowers } from "../clip/tiny.ts";
 import { twoTowers } from "../clip/two-towers.ts";
 import { listed } from "../listed.ts";
+import { evaCodec } from "./config.ts";
 import { evaLayouts } from "./layouts.ts";
-import { type EvaConfig, evaBlocks, evaStates, evaVectors } from "./vision.ts";
-
-export interface EvaClipConfig extends TwoTowers<EvaConfig> {
-  readonly [key: string]: number | EvaConfig | ClipTextConfig;
-}
+import { type EvaClipConfig, type EvaConfig, evaBlocks, evaStates, evaVectors } from "./vision.ts";
 
 const sizes = whole(1, 2 ** 20);
 
@@ -57,6 +52,24 @@ interface EvaPublished {
   readonly keep?: number;
 }
 
+type Sizes = Pick<EvaConfig, "width" | "depth" | "heads" | "mlp" | "patch" | "blocks">;
+
+const vision = (given: Sizes, dropPath = 0): EvaConfig => ({ ...given, image: 224, dropPath, epsilon: 1e-6 });
+
+const g = vision({ width: 1408, depth: 40, heads: 16, mlp: 6144, patch: 14, blocks: "pre-norm" }, 0.4);
+const b = vision({ width: 768, depth: 12, heads: 12, mlp: 2048, patch: 16, blocks: "sub-norm" });
+const l = vision({ width: 1024, depth: 24, heads: 16, mlp: 2730, patch: 14, blocks: "sub-norm" });
+const e = vision({ width: 1792, depth: 64, heads: 16, mlp: 15360, patch: 14, blocks: "post-norm" });
+
+/** By their names in timm. */
+const towers = {
+  eva_giant_patch14: g,
+  eva_giant_patch14_clip: g,
+  eva02_base_patch16_clip: b,
+  eva02_large_patch14_clip: l,
+  eva02_enormous_patch14_clip: e,
+};
+
 /** An EVA-CLIP of any size. */
 export const evaClipModel = (
   name: string,
@@ -75,18 +88,9 @@ export const evaClipModel = (
       embed: sizes,
     },
     training,
-    checkpoints: { layouts: evaLayouts, fit: fitPositions },
+    checkpoints: { layouts: evaLayouts, fit: fitPositions, config: evaCodec(towers) },
     ...{ tower: evaVectors, states: evaStates },
   });
-
-type Sizes = Pick<EvaConfig, "width" | "depth" | "heads" | "mlp" | "patch" | "blocks">;
-
-const vision = (given: Sizes, dropPath = 0): EvaConfig => ({ ...given, image: 224, dropPath, epsilon: 1e-6 });
-
-const g = vision({ width: 1408, depth: 40, heads: 16, mlp: 6144, patch: 14, blocks: "pre-norm" }, 0.4);
-const b = vision({ width: 768, depth: 12, heads: 12, mlp: 2048, patch: 16, blocks: "sub-norm" });
-const l = vision({ width: 1024, depth: 24, heads: 16, mlp: 2730, patch: 14, blocks: "sub-norm" });
-const e = vision({ width: 1792, depth: 64, heads: 16, mlp: 15360, patch: 14, blocks: "post-norm" });
 
 const profile = (name: string, summary: string, config: EvaClipConfig, published: EvaPublished): Model =>
   listed(evaClipModel(name, summary, config, evaTraining(published)));

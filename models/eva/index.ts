@@ -1,4 +1,4 @@
 /** EVA-01-CLIP and EVA-02-CLIP. */
-export { type EvaClipConfig, evaClipModel, evaFamily } from "./bundled.ts";
+export { evaClipModel, evaFamily } from "./bundled.ts";
 export { evaLayouts, timmApartRules, timmJoinedRules } from "./layouts.ts";
-export { type EvaConfig, evaVectors } from "./vision.ts";
+export { type EvaClipConfig, type EvaConfig, evaVectors } from "./vision.ts";

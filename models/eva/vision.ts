@@ -30,6 +30,8 @@ import {
   truncatedNormal,
   typed,
 } from "../../dsl/index.ts";
+import type { TwoTowers } from "../clip/clip.ts";
+import type { ClipTextConfig } from "../clip/text.ts";
 import { embeddedPatches, gridOf, type Picture, type Vector } from "../clip/vision.ts";
 import { classAndPatches, type KeptPatches, keptPatches } from "../internvl/masking.ts";
 
@@ -54,6 +56,11 @@ export interface EvaConfig {
   /** Drop path rate of the last block, rising linearly from 0 over depth. */
   readonly dropPath: number;
   readonly epsilon: number;
+}
+
+/** An EVA tower beside CLIP's text tower. */
+export interface EvaClipConfig extends TwoTowers<EvaConfig> {
+  readonly [key: string]: number | EvaConfig | ClipTextConfig;
 }
 
 /** Side of the grid to which rotary positions are scaled, whatever the image's. */

@@ -14,7 +14,8 @@ import {
   word,
 } from "../../dsl/index.ts";
 import { classesStage, imagenetPictures, pixelsInput } from "../classification.ts";
-import { classesOfTensors, fitHeads, pictureCodec } from "../picture-config.ts";
+import { classesOfTensors, fitHeads, incidental, pictureCodec } from "../picture-config.ts";
+import { timmReader } from "../timm-config.ts";
 import { readResnetConfig, resnetFields, resnetWhat, writeResnetConfig } from "./config.ts";
 import { type ResnetConfig, resnetMaps, resnetScores } from "./resnet.ts";
 import { torchvisionRules, transformersRules } from "./weights.ts";
@@ -81,6 +82,12 @@ function resnet(layers: number, block: keyof typeof widths, depths: readonly num
           ...{ type: "resnet", profile: config, any, fields: resnetFields, what: resnetWhat },
           ...{ read: readResnetConfig, write: writeResnetConfig },
         }),
+        otherConfigs: [
+          timmReader<ResnetConfig>({
+            ...{ architecture: `resnet${layers}`, pooling: "avg", incidental },
+            settings: (c, read) => ({ ...c, ...read }),
+          }),
+        ],
         fit: fitHeads(["fc"]),
         sizedByTensors: (c, shapeOf) => classesOfTensors(c, shapeOf, ["classifier.1.weight", "fc.weight"]),
       },

@@ -6,8 +6,10 @@ import {
   type ModelCheckpoints,
   type SizedByTensors,
   type TensorRule,
+  UsageError,
 } from "../../dsl/index.ts";
-import { classesOfTensors, fitHeads, pictureCodec } from "../picture-config.ts";
+import { classesOfTensors, fitHeads, incidental, pictureCodec } from "../picture-config.ts";
+import { timmReader } from "../timm-config.ts";
 import { fieldsOf, readVitConfig, type VitType, whatOf, writeVitConfig } from "./config.ts";
 import { placed, resampling, type VitConfig } from "./vit.ts";
 import { dinov2Rules, timmRules, transformersDinov2Rules, transformersRules } from "./weights.ts";
@@ -61,6 +63,19 @@ const fitPositions = (profile: VitConfig): FitTensor =>
     resample: resampling(profile),
   });
 
+/** An architecture of timm, whose positions are of its images' grid. */
+const timmVit = (architecture: string) =>
+  timmReader<VitConfig>({
+    ...{ architecture, pooling: "token", incidental },
+    settings: (c, { image, classes }) => {
+      if (c.head === "mean" && classes > 0)
+        throw new UsageError(
+          `timm's ${architecture} classifies by the class token alone; only num_classes 0 is supported`,
+        );
+      return { ...c, image, positions: 0, classes };
+    },
+  });
+
 /**
  * A model's checkpoint settings; with `any` it is the fallback for a config.json of its type and of no profile's sizes.
  */
@@ -68,11 +83,13 @@ export const vitCheckpoints = (
   type: VitType,
   config: VitConfig,
   any: boolean,
+  timmName?: string,
 ): ModelCheckpoints<VitConfig & Config> => ({
   layouts: layoutsOf(type),
   parts: [`${type}.`],
   fit: fitHeads(["head", "head_dist"], fitPositions(config)),
   sizedByTensors: sizedByTensors(type),
+  ...(timmName !== undefined && { otherConfigs: [timmVit(timmName)] }),
   config: pictureCodec({
     ...{ type, profile: config, any, fields: fieldsOf(type), what: whatOf(type) },
     read: (json, c: VitConfig) => readVitConfig(type, json, c),

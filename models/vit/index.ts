@@ -51,6 +51,10 @@ const sizes = {
 } as const;
 type Size = keyof typeof sizes;
 
+/** As timm calls the sizes. */
+const words: Readonly<Record<Size, string>> = {
+  ...{ ti: "tiny", s: "small", b: "base", l: "large", h: "huge", g: "giant" },
+};
 const letters: Readonly<Record<Size, string>> = { ti: "Ti", s: "S", b: "B", l: "L", h: "H", g: "g" };
 
 interface Profile {
@@ -63,6 +67,8 @@ interface Profile {
   readonly classes: StageRecipe<VitConfig>;
   /** Whether it is the fallback for a config.json of the type that matches no other profile. */
   readonly any: boolean;
+  /** The architecture's name in timm, without the size of images. */
+  readonly timm?: string;
 }
 
 const ordered = (x: Tokens): Tokens =>
@@ -89,7 +95,7 @@ const model = (profile: Profile): Model =>
       preprocessing: profile.preprocessing,
       modes: { features: { graph: "states", before: tokensBefore }, classify: { output: "scores" } },
       stages: { classes: profile.classes },
-      checkpoints: vitCheckpoints(profile.type, profile.config, profile.any),
+      checkpoints: vitCheckpoints(profile.type, profile.config, profile.any, profile.timm),
       build: (p, c): Readonly<Record<string, AnyTensor>> =>
         c.classes > 0
           ? { scores: vitScores(p, pixelsInput(c), c) }
@@ -117,6 +123,7 @@ const vit = (size: Size, patch: number, any = false): Model =>
     preprocessing: { margin: 248 / 224, mean: half, std: half },
     classes: vitClasses,
     any,
+    timm: `vit_${words[size]}_patch${patch}`,
   });
 
 const fromResized: Preprocessing = { ...imagenetPreprocessing, margin: 256 / 224 };
@@ -134,6 +141,7 @@ const deit = (size: Size, isDistilled: boolean): Model =>
     preprocessing: fromResized,
     classes: deitClasses,
     any: isDistilled && size === "b",
+    timm: `deit_${words[size]}${isDistilled ? "_distilled" : ""}_patch16`,
   });
 
 const dinov2 = (size: Size, registers: number): Model =>
@@ -149,6 +157,8 @@ const dinov2 = (size: Size, registers: number): Model =>
     preprocessing: fromResized,
     classes: dinov2Classes,
     any: size === "b",
+    // With registers, timm's positions leave out the class token.
+    ...(registers === 0 && { timm: `vit_${words[size]}_patch14_dinov2` }),
   });
 
 const [taught, dinov2Sizes] = [["ti", "s", "b"] as const, ["s", "l", "g", "b"] as const];

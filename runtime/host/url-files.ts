@@ -3,6 +3,7 @@ import { FileError, UsageError } from "../../compiler/index.ts";
 import { formatBytes } from "../file-errors.ts";
 import type { FileSystem } from "../file-system.ts";
 import { joined } from "../files.ts";
+import { indexFileName, openClipFileName, singleFileName } from "../safetensors/shard-index.ts";
 import { bytesSource, type Found, readOnlyFileSystem, type Source } from "./read-only-files.ts";
 import { chunksOf, openRemote, type Remote, type RequestOptions } from "./remote-file.ts";
 import { cachedSource, type UrlCache } from "./url-cache.ts";
@@ -20,7 +21,7 @@ export interface UrlFiles {
 }
 
 /** A server does not list its folders: these names are tried. */
-const usualNames = ["model.safetensors", "model.safetensors.index.json"];
+const usualNames = [singleFileName, indexFileName, openClipFileName];
 
 /** Maximum bytes of a file that is read whole when the server has no ranges. */
 const mostWhole = 256 * 2 ** 20;

@@ -10,6 +10,8 @@ import { refuseOtherKinds } from "./other-kinds.ts";
 /** The file names of a model's weights in the Hugging Face layout. */
 export const singleFileName = "model.safetensors";
 export const indexFileName = "model.safetensors.index.json";
+/** The name that OpenCLIP gives it. */
+export const openClipFileName = "open_clip_model.safetensors";
 
 /** The content of an index: the shard, relative to the index's folder, that holds each tensor. */
 export interface ShardIndex {
@@ -28,8 +30,9 @@ export async function locateWeights(fs: FileSystem, path: string): Promise<strin
   if (found.length === 2) {
     throw fileError(path, `it contains both ${singleFileName} and ${indexFileName}`, "name the one to use");
   }
-  if (found[0] === undefined) throw fileError(path, `it contains no ${singleFileName}`, hintFromNames(names));
-  return await containedPath(fs, path, found[0], path);
+  const one = found[0] ?? names.find((name) => name === openClipFileName);
+  if (one === undefined) throw fileError(path, `it contains no ${singleFileName}`, hintFromNames(names));
+  return await containedPath(fs, path, one, path);
 }
 
 function hintFromNames(names: readonly string[]): string {

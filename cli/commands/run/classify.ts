@@ -82,7 +82,7 @@ export async function labelsOf(
   }
   const stored = storedWeights(weights);
   const json = stored === undefined ? undefined : await configJson(folderOf(stored));
-  const known = (json?.id2label ?? {}) as Readonly<Record<string, unknown>>;
+  const known = Object(json?.id2label ?? json?.label_names) as Readonly<Record<string, unknown>>; // the latter is timm's
   return Array.from({ length: count }, (_, i) => (Object.hasOwn(known, i) ? String(known[i]) : `class ${i}`));
 }
 

@@ -13,15 +13,16 @@ const drawing = Buffer.from(
   '<svg xmlns="http://www.w3.org/2000/svg" width="20" height="12"><rect width="9" height="9"/></svg>',
 );
 
-const preprocessor = (name: string, config: object): Format => ({
+const preprocessor = (name: string, config: object, file = "preprocessor_config.json"): Format => ({
   name: `preprocessor-${name}`,
   write: async (folder) => {
-    writeFileSync(join(folder, "preprocessor_config.json"), JSON.stringify(config, null, 1));
-    return ["preprocessor_config.json"];
+    writeFileSync(join(folder, file), JSON.stringify(config, null, 1));
+    return [file];
   },
   read: async (folder) => {
-    const found = (await checkpointPreprocessing(folder, size))!;
-    const { mean, std, geometry, tiles } = found;
+    const found = await checkpointPreprocessing(folder, size);
+    if (!found && file !== "preprocessor_config.json") return; // a damaged name is another field
+    const { mean, std, geometry, tiles } = found!;
     if (![...mean, ...std].every(Number.isFinite) || std.some((n) => n <= 0))
       throw new Error(`scaled by ${mean}, ${std}`);
     const { width, height } = await decodeImage({ name: "drawing", bytes: drawing }, { ...geometry, size });
@@ -48,6 +49,20 @@ const tiled = {
 };
 const part = { image_processor_type: "ConvNextImageProcessor", size: { shortest_edge: 16 }, crop_pct: 0.875 };
 const letterboxed = { image_processor_type: "DonutImageProcessor", size: [16, 16], do_pad: true, do_thumbnail: true };
+
+const ofOpenClip = {
+  preprocess_cfg: {
+    ...{ size: 16, mode: "RGB", interpolation: "bilinear", resize_mode: "shortest", fill_color: 0 },
+    ...{ mean: [0.5, 0.4, 0.3], std: [0.5, 0.2, 0.9] },
+  },
+};
+const ofTimm = {
+  architecture: "vit_tiny_patch16_224",
+  pretrained_cfg: {
+    ...{ input_size: [3, 16, 16], interpolation: "bicubic", crop_pct: 0.9, crop_mode: "squash" },
+    ...{ mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5] },
+  },
+};
 
 const settings = {
   ...{
@@ -96,6 +111,8 @@ export const processorFormats: readonly Format[] = [
   preprocessor("tiled", tiled),
   preprocessor("part", part),
   preprocessor("letterboxed", letterboxed),
+  preprocessor("open-clip", ofOpenClip, "open_clip_config.json"),
+  preprocessor("timm", ofTimm, "config.json"),
   generation("generation", "generation_config.json"),
   generation("generation-of-config", "config.json"),
 ];
