@@ -86,13 +86,13 @@ def pixels(transform):
 
 open_cases = {
     "the short side, then a crop": {"size": 12},
-    "a crop that falls between two pixels": {"size": 18, "interpolation": "bilinear", "mean": [0.5, 0.4, 0.3], "std": [0.5, 0.2, 0.9]},
+    "a crop that falls between two pixels": {"size": 20, "interpolation": "bilinear", "mean": [0.5, 0.4, 0.3], "std": [0.5, 0.2, 0.9]},
     "a square": {"size": 12, "resize_mode": "squash", "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]},
     "a height and a width": {"size": [9, 14], "resize_mode": "squash", "interpolation": "bilinear"},
 }
 timm_cases = {
     "part of the short side": {"input_size": [3, 12, 12], "interpolation": "bicubic", "crop_pct": 0.9},
-    "a crop that falls between two pixels": {"input_size": [3, 18, 18], "interpolation": "bilinear", "crop_pct": 1.0},
+    "a crop that falls between two pixels": {"input_size": [3, 20, 20], "interpolation": "bilinear", "crop_pct": 1.0},
     "the whole, stretched": {"input_size": [3, 12, 12], "interpolation": "bicubic", "crop_pct": 1.0, "crop_mode": "squash"},
     "a part, stretched": {"input_size": [3, 12, 16], "interpolation": "bilinear", "crop_pct": 0.875, "crop_mode": "squash"},
 }
