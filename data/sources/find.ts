@@ -63,7 +63,7 @@ const readers: Readonly<Record<SampleKind, Partial<Readonly<Record<Place, Reader
   labels: {
     shard: shard(labelOfShard),
     folder: {
-      open: openClasses,
+      open: (path, _, onSkip) => openClasses(path, onSkip),
       files: classFiles,
       refuses: async (path) =>
         (await classFolders(path)).length > 0
@@ -171,7 +171,7 @@ const filesOf = async ({ files }: Reader, paths: readonly string[]): Promise<rea
   files ? (await Promise.all(paths.map(files))).flat() : paths;
 
 async function classesOf(paths: readonly string[]): Promise<readonly string[]> {
-  return [...new Set((await Promise.all(paths.map(classFolders))).flat())].sort();
+  return [...new Set((await Promise.all(paths.map((path) => classFolders(path)))).flat())].sort();
 }
 
 /** A folder of shards stands for its shards. FileError when it also contains images, which would be ignored. */

@@ -19,6 +19,7 @@ import {
 import { trace } from "../../dsl/index.ts";
 import { packageFolder } from "../../examples/emoji/packages.ts";
 import { createSession, type InferenceSession, openSafetensors } from "../../runtime/index.ts";
+import { type TarEntry, writeTar } from "../data/support.ts";
 import { heddle, modelFile, randomWeights, scratch, writeWeights } from "./support.ts";
 import chatModel from "./tiny-chat.ts";
 import generative from "./tiny-generative.ts";
@@ -112,8 +113,30 @@ describe("zero-shot", () => {
     expect(ended.out).toContain("broken 1, by reason");
   });
 
+  it("reports a class folder without images, and tells of labels that tie", async () => {
+    mkdirSync(folder.at("hollow", "owl", "nested"), { recursive: true });
+    for (const { path, label } of pictures.filter(({ label }) => label < 2)) {
+      const to = folder.at("hollow", names.en[label]!, path.split(/[\\/]/).at(-1)!);
+      mkdirSync(dirname(to), { recursive: true });
+      writeFileSync(to, readFileSync(path));
+    }
+    const ended = await evaluate("zero-shot", folder.at("hollow"), "--labels", "cat,fox,fox", "--json");
+    const { samples, skipped, results } = JSON.parse(ended.out);
+    expect(samples).toBe(3);
+    expect(skipped).toMatchObject([
+      { reason: expect.stringContaining("has no images"), example: folder.at("hollow", "owl") },
+    ]);
+    expect(ended.err).toContain('several classes are named "fox": as they tie, each counts as wrong');
+    expect(results.all.top1).toBeLessThanOrEqual(2 / 3); // the fox is wrong
+  });
+
   it.each([
-    ["labels that do not fit", "zero-shot", ["--labels", "a,b"], "4 class folders, but --labels has 2 names"],
+    [
+      "labels that do not fit",
+      "zero-shot",
+      ["--labels", "a,b"],
+      "4 class folders with images, but --labels has 2 names",
+    ],
     [
       "an option of another protocol",
       "retrieval",
@@ -254,6 +277,21 @@ describe("frozen encoders", () => {
       status: 1,
       err: expect.stringContaining('has class "sun", of which --train has no sample'),
     });
+  });
+
+  it("of shards learn the numbers that occur, and refuse others between them", async () => {
+    const shard = async (name: string, ...classes: readonly number[]) => {
+      const entries = classes.map((number, i): readonly TarEntry[] => [
+        [`${i}.png`, readFileSync(pictures[i]!.path)],
+        [`${i}.cls`, String(number)],
+      ]);
+      return await writeTar(folder.at(name), entries.flat());
+    };
+    const train = ["--train", await shard("train.tar", 7, 7, 2), "--json"];
+    const same = await evaluate("linear-probe", folder.at("train.tar"), ...train, "--c", "1e9");
+    expect(JSON.parse(same.out).results.all).toEqual({ top1: 1, meanPerClass: 1 });
+    const other = await evaluate("knn", await shard("test.tar", 7, 5), ...train);
+    expect(other).toMatchObject({ status: 1, err: expect.stringContaining('class "5", of which --train has no') });
   });
 });
 

@@ -98,6 +98,11 @@ describe("VQA accuracy", () => {
     expect(normalizedAnswer(text)).toBe(normalized);
   });
 
+  it("of an article alone is that of the letter, not of every article", () => {
+    const accuracies = ["A", "a.", "the", "", "?"].map((said) => vqaAccuracy(said, Array(10).fill("a")));
+    expect(accuracies).toEqual([1, 1, 0, 0, 0]);
+  });
+
   it("of one answer is to the letter", () => {
     expect([vqaAccuracy("A cat.", ["cat"]), vqaAccuracy("cats", ["cat"])]).toEqual([1, 0]);
     expect(() => vqaAccuracy("cat", [])).toThrow("needs at least one reference answer");
