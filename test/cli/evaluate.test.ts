@@ -385,6 +385,7 @@ describe("questions", () => {
       { question_id: 3, image: "sun/broken.png", text: "Is there a sun?", label: "yes" },
       { question_id: 4, image: cat, text: "Is there a cat?", label: "maybe" },
       { question_id: 5, image: cat, text: "Is there a cat?", label: "yes" },
+      { question_id: 6, text: "Is there an unseen cat?", label: "yes" },
     ];
     writeFileSync(folder.at("coco_pope_random.json"), records.map((r) => JSON.stringify(r)).join("\n"));
     const [images, out] = [folder.at("classes"), folder.at("pope")];
@@ -393,7 +394,8 @@ describe("questions", () => {
     const found = JSON.parse(ended.out);
     expect(found).toMatchObject({ samples: 3, asked: { suffix: expect.stringContaining("single word") } });
     expect(found.skipped.map((s: { reason: string }) => s.reason).join()).toContain("neither yes nor no");
-    expect(found.skipped.map((s: { count: number }) => s.count)).toEqual([1, 1]);
+    expect(found.skipped.map((s: { reason: string }) => s.reason).join()).toContain("it has no image");
+    expect(found.skipped.map((s: { count: number }) => s.count)).toEqual([1, 1, 1]);
     const said = lines(folder.at("pope", "answers.jsonl")).map((line) => line.said);
     const verdicts = said.map((text) => popeVerdict(text));
     expect(found.results.all).toMatchObject(yesNoMeasures(verdicts, ["yes", "no", "yes"]));
@@ -407,8 +409,12 @@ describe("questions", () => {
   });
 
   it("of VQA have their answers and pictures elsewhere", async () => {
-    const questions = [{ question_id: 7, image_id: 98, question: "What is it?" }];
-    const annotations = [{ question_id: 7, answer_type: "other", answers: [{ answer: "fox" }, { answer: "a fox" }] }];
+    const questions = [
+      { question_id: 7, image_id: 98, question: "What is it?" },
+      { question_id: 8, question: "What is two?" },
+    ];
+    const answers = [{ answer: "fox" }, { answer: "a fox" }];
+    const annotations = [7, 8].map((id) => ({ question_id: id, answer_type: "other", answers }));
     writeFileSync(folder.at("vqa.json"), JSON.stringify({ questions }));
     writeFileSync(folder.at("vqa-answers.json"), JSON.stringify({ annotations }));
     const given = ["--images", folder.at("classes", "fox"), "--answers", folder.at("vqa-answers.json")];
@@ -417,9 +423,11 @@ describe("questions", () => {
     const out = ["--image-name", "1F{2}A.png", "--out", folder.at("vqa")];
     const ended = await ask("vqa", folder.at("vqa.json"), ...given, ...out);
     expect(ended).toMatchObject({ status: 0 });
-    const [line] = lines(folder.at("vqa", "answers.jsonl"));
-    expect(line!.right).toEqual(["fox", "a fox"]);
-    expect(JSON.parse(ended.out).results).toEqual({ all: { accuracy: vqaAccuracy(line!.said, line!.right) } });
+    expect(ended.err).toContain("1 of 2 questions have no image: they are asked as text");
+    const said = lines(folder.at("vqa", "answers.jsonl"));
+    expect(said.map(({ right }) => right)).toEqual([1, 2].map(() => ["fox", "a fox"]));
+    const [one, two] = said.map(({ said, right }) => vqaAccuracy(said, right)) as [number, number];
+    expect(JSON.parse(ended.out).results).toEqual({ all: { accuracy: (one + two) / 2 } });
   });
 
   it("of MME lie in folders by sub-task", async () => {
