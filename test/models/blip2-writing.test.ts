@@ -27,7 +27,7 @@ import {
   weightsIn,
   weightTypes,
 } from "./checkpoint-folder.ts";
-import { allExecutors, executors, runOnce } from "./executors.ts";
+import { allExecutors, runOnce } from "./executors.ts";
 import { type Digest, difference, gradientDifference, withGradients } from "./support.ts";
 
 vi.setConfig({ testTimeout: 120_000 });
