@@ -9,6 +9,7 @@ import { FileError, requireImageSize, type Sides, sidesOf } from "../compiler/in
 import { type Extent, readFrom } from "./extents.ts";
 import { reasonOf } from "./files.ts";
 import { checkArea, fitted, type Geometry, pixelLimit } from "./fit.ts";
+import { paletteIndices } from "./palette-png.ts";
 import { overWhite, type Pixels, resizePixels } from "./pixels.ts";
 import type { Window } from "./resample.ts";
 import type { Interpolation } from "./resample-kernels.ts";
@@ -135,15 +136,18 @@ export interface Classes {
   readonly data: Uint8Array;
 }
 
-/** Decodes an annotation, an 8-bit grey PNG; FileError naming it when it is anything else. */
+/** Decodes an annotation, an 8-bit PNG of greys or with a palette; FileError naming it when it is anything else. */
 export async function decodeClasses(source: ImageSource): Promise<Classes> {
   try {
     const input = await inputOf(source);
-    const { format, channels, bitsPerSample } = await sharp(input, { limitInputPixels: pixelLimit }).metadata();
-    if (format !== "png" || channels !== 1 || (bitsPerSample ?? 8) !== 8) {
-      throw new FileError("expected an 8-bit grayscale PNG of class numbers, without a palette");
+    const { format, channels, bitsPerSample, isPalette } = await sharp(input, {
+      limitInputPixels: pixelLimit,
+    }).metadata();
+    if (format !== "png" || (channels !== 1 && !isPalette) || (bitsPerSample ?? 8) !== 8) {
+      throw new FileError("expected an 8-bit PNG of class numbers, as greys or as indices of a palette");
     }
-    const image = sharp(input, { limitInputPixels: pixelLimit, failOn: "error" }).toColourspace("b-w");
+    const numbers = isPalette ? paletteIndices(typeof input === "string" ? await readFile(input) : input) : input;
+    const image = sharp(numbers, { limitInputPixels: pixelLimit, failOn: "error" }).toColourspace("b-w");
     const { data, info } = await image.raw({ depth: "uchar" }).toBuffer({ resolveWithObject: true });
     return { width: info.width, height: info.height, data };
   } catch (cause) {

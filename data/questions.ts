@@ -54,7 +54,7 @@ export async function readQuestions(
     try {
       const entry = typeof record === "string" ? parseRecord(record) : record;
       if (!isRecord(entry)) throw new FileError("it is not a JSON object");
-      return [questionOf({ ...known?.get(String(entry.question_id)), ...entry }, name, index, images, imageName)];
+      return [questionOf({ ...known?.(entry.question_id), ...entry }, name, index, images, imageName)];
     } catch (error) {
       if (!(error instanceof FileError)) throw error;
       onSkip({ name, reason: error.message });
@@ -152,11 +152,24 @@ async function linesOf(path: string): Promise<readonly string[]> {
   throw new FileError(`"${path}" is neither an array of questions nor JSON Lines`);
 }
 
-/** VQA's annotations: { "annotations": [{ "question_id", "answers": [{ "answer" }], "answer_type" }] }. */
-async function answersById(path: string): Promise<ReadonlyMap<string, Readonly<Record<string, unknown>>>> {
+/**
+ * VQA's annotations: { "annotations": [{ "question_id", "answers": [{ "answer" }], "answer_type" }] }. Throws FileError
+ * for a record without an id, or a second one of an id; and when asked for the answers of no id.
+ */
+async function answersById(path: string): Promise<(id: unknown) => Readonly<Record<string, unknown>> | undefined> {
   const records = await recordsOf(path, ["annotations", "data"]);
-  const entries = records.map((record) => (typeof record === "string" ? parseRecord(record) : record)).filter(isRecord);
-  return new Map(entries.map((entry) => [String(entry.question_id), entry]));
+  const byId = new Map<string, Readonly<Record<string, unknown>>>();
+  for (const [index, record] of records.entries()) {
+    const entry = typeof record === "string" ? parseRecord(record) : record;
+    const id = isRecord(entry) ? entry.question_id : undefined;
+    if (id === undefined) throw new FileError(`${path}[${index}] has no "question_id"`);
+    if (byId.has(String(id))) throw new FileError(`${path}[${index}] is a second record of question_id ${shown(id)}`);
+    byId.set(String(id), entry as Readonly<Record<string, unknown>>);
+  }
+  return (id) => {
+    if (id === undefined) throw new FileError('it has no "question_id" to find its answers by');
+    return byId.get(String(id));
+  };
 }
 
 /**
@@ -186,17 +199,22 @@ async function taskQuestions(folder: string, category: string, onSkip: OnSkip): 
       const lines = decodeUtf8(await readFile(path), path)
         .split(/\r?\n/)
         .filter((line) => line.trim() !== "");
-      for (const line of lines) {
-        const [text, answer, ...more] = line.split("\t");
-        if (answer === undefined || more.length > 0)
-          throw new FileError("each line must be a question, a tab and an answer");
-        questions.push({ name: path, image, text: text!, answers: [answer.trim()], category });
-      }
+      if (lines.length === 0) throw new FileError("it has no questions");
+      // All questions about an image or none: accuracy+ counts images.
+      questions.push(...lines.map((line) => ({ name: path, image, ...yesNoOf(line), category })));
     } catch (error) {
       onSkip({ name: path, reason: error instanceof FileError ? error.message : reasonOf(error) });
     }
   }
   return questions;
+}
+
+function yesNoOf(line: string): Pick<Question, "text" | "answers"> {
+  const [text, said, ...more] = line.split("\t");
+  if (said === undefined || more.length > 0) throw new FileError("each line must be a question, a tab and an answer");
+  const answer = said.trim();
+  if (!/^(yes|no)$/i.test(answer)) throw new FileError(`the answer ${shown(answer)} is neither yes nor no`);
+  return { text: text!, answers: [answer] };
 }
 
 const base = (path: string): string => path.split(/[\\/]/).at(-1)!;

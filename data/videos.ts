@@ -2,8 +2,8 @@
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { FileError } from "../compiler/index.ts";
-import { listFolder } from "./files.ts";
-import { isPicture } from "./sources/folder-parts.ts";
+import { listFolder, type OnSkip } from "./files.ts";
+import { isFolder, isPicture } from "./sources/folder-parts.ts";
 
 export interface Video {
   /** Its folder's path. */
@@ -15,17 +15,22 @@ export interface Video {
 
 /**
  * The videos in a folder, class by class. FileError when there is none: each class is a folder, and each video a folder
- * in it.
+ * in it. Videos without frames, and classes without videos, are reported to `onSkip`.
  */
-export async function readVideos(folder: string): Promise<readonly Video[]> {
+export async function readVideos(folder: string, onSkip: OnSkip): Promise<readonly Video[]> {
   await listFolder(folder, "video folder");
   const videos: Video[] = [];
-  for (const className of await foldersOf(folder))
-    for (const name of await foldersOf(join(folder, className))) {
+  for (const className of await foldersOf(folder)) {
+    const names = await foldersOf(join(folder, className));
+    if (names.length === 0)
+      onSkip({ name: join(folder, className), reason: "the class folder has no folder of frames" });
+    for (const name of names) {
       const place = join(folder, className, name);
       const frames = (await readdir(place)).filter(isPicture).sort().sort(byNumber); // equal numbers keep their order
       if (frames.length > 0) videos.push({ name: place, className, frames: frames.map((frame) => join(place, frame)) });
+      else onSkip({ name: place, reason: "the video's folder has no images" });
     }
+  }
   if (videos.length > 0) return videos;
   throw new FileError(
     `"${folder}" contains no videos: each class must be a folder, and each video a folder of frames in it`,
@@ -34,11 +39,9 @@ export async function readVideos(folder: string): Promise<readonly Video[]> {
 
 const byNumber = new Intl.Collator("en", { numeric: true }).compare;
 
+/** Links to folders are followed; hidden ones are not read. */
 const foldersOf = async (folder: string): Promise<readonly string[]> =>
-  (await readdir(folder, { withFileTypes: true }))
-    .filter((entry) => entry.isDirectory())
-    .map(({ name }) => name)
-    .sort();
+  (await readdir(folder)).filter((name) => !name.startsWith(".") && isFolder(join(folder, name))).sort();
 
 /** Samples the middle of each of `count` equal segments; frames repeat if there are fewer. */
 export const spreadFrames = (frames: readonly string[], count: number): readonly string[] =>

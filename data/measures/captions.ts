@@ -1,5 +1,6 @@
 /** Caption metrics: BLEU and CIDEr-D as in coco-caption, and METEOR with exact matches only. */
 import { UsageError } from "../../compiler/index.ts";
+import { captionWords } from "./caption-words.ts";
 
 export interface CaptionSample {
   readonly candidate: string;
@@ -37,24 +38,6 @@ type Words = readonly string[];
 interface Worded {
   readonly candidate: Words;
   readonly references: readonly Words[];
-}
-
-/**
- * Lower-case words without punctuation, with English clitics split off ("don't" becomes "do n't"): equals the Penn
- * Treebank tokenizer with coco-caption's punctuation list on plain captions. May differ for abbreviations, currencies
- * and other scripts.
- */
-export function captionWords(text: string): Words {
-  return text
-    .toLowerCase()
-    .replace(/[\u2018\u2019]/g, "'")
-    .replace(/n't\b/g, " n't")
-    .replace(/'(s|re|ve|ll|d|m)\b/g, " '$1")
-    .replace(/[^\p{L}\p{M}\p{N}'%$#&*+@_/-]|(?<=\s|^)['-]+(?=\s|$)/gu, (mark, at: number, whole: string) =>
-      /[.,]/.test(mark) && /\d/.test(whole[at - 1] ?? "") && /\d/.test(whole[at + 1] ?? "") ? mark : " ",
-    )
-    .split(/\s+/)
-    .filter((word) => /[^'-]/.test(word));
 }
 
 const longest = 4;

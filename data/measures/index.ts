@@ -1,5 +1,6 @@
 /** Evaluation metrics, each following its reference implementation. */
-export { aligned, type CaptionSample, type CaptionScores, captionScores, captionWords } from "./captions.ts";
+export { captionWords } from "./caption-words.ts";
+export { aligned, type CaptionSample, type CaptionScores, captionScores } from "./captions.ts";
 export { type LogisticModel, type LogisticOptions, logisticRegression, type Vectors } from "./logistic.ts";
 export { type MmeAnswer, type MmeScore, mmeScore, mmeTasks } from "./mme.ts";
 export { type NeighbourOptions, neighbourScores } from "./neighbours.ts";

@@ -11,27 +11,34 @@ import { UsageError } from "../../compiler/index.ts";
  */
 export function vqaAccuracy(answer: string, people: readonly string[]): number {
   if (people.length === 0) throw new UsageError("a question needs at least one reference answer");
-  const said = normalizedAnswer(answer);
-  const agrees = people.map((one) => normalizedAnswer(one) === said);
+  const said = comparable(answer);
+  const agrees = people.map((one) => comparable(one) === said);
   if (people.length === 1) return agrees[0] ? 1 : 0;
   const total = agrees.filter(Boolean).length;
   return agrees.reduce((sum, own) => sum + Math.min(1, (total - (own ? 1 : 0)) / 3), 0) / people.length;
 }
+
+/** The normalized text, or its articles if there are no other words: the letter A is neither "the" nor no answer. */
+const comparable = (text: string): string => normalizedAnswer(text) || wordsOf(text).join(" ");
 
 /**
  * Lower-cased, without punctuation and articles, with numbers up to ten as digits and contractions with an apostrophe:
  * "The 2 dogs!" and "two dogs" normalize to the same text.
  */
 export function normalizedAnswer(text: string): string {
-  const line = text.replace(/[\n\t]/g, " ").trim();
-  return withoutPunctuation(line)
-    .toLowerCase()
-    .split(/\s+/)
+  return wordsOf(text)
     .map((word) => (Object.hasOwn(numerals, word) ? numerals[word]! : word))
-    .filter((word) => word !== "" && !articles.includes(word))
+    .filter((word) => !articles.includes(word))
     .map((word) => contractions.get(word) ?? word)
     .join(" ");
 }
+
+/** Lower-case words without punctuation. */
+const wordsOf = (text: string): readonly string[] =>
+  withoutPunctuation(text.replace(/[\n\t]/g, " ").trim())
+    .toLowerCase()
+    .split(/\s+/)
+    .filter((word) => word !== "");
 
 const marks = [...';/[]"{}()=+\\_-><@`,?!'];
 

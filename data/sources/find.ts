@@ -15,7 +15,7 @@ import {
   openClasses,
   openMasks,
 } from "./folder-parts.ts";
-import { conversationOfRecord, openList, pairOfRecord } from "./list-parts.ts";
+import { conversationOfRecord, type ListOptions, openList, pairOfRecord, type Reading } from "./list-parts.ts";
 import { listedFiles } from "./listed-files.ts";
 import { openRecords, recordFiles, recordOfList, recordOfShard } from "./record-parts.ts";
 import { conversationOfShard, labelOfShard, maskOfShard, openShard, pairOfShard } from "./shard-parts.ts";
@@ -36,9 +36,11 @@ interface Reader {
   readonly refuses?: (path: string) => Promise<string | undefined>;
 }
 
-const list = (reading: Parameters<typeof openList>[1], named: { readonly byLine?: boolean } = {}): Reader => ({
+type ListForm = Pick<ListOptions, "byLine" | "captions">;
+
+const list = (reading: Reading, form: ListForm = {}): Reader => ({
   open: (path, options, onSkip) =>
-    openList(path, reading, { ...options, ...named, images: options.images ?? dirname(path) }, onSkip),
+    openList(path, reading, { ...options, ...form, images: options.images ?? dirname(path) }, onSkip),
 });
 
 const shard = (reading: Parameters<typeof openShard>[1]): Reader => ({
@@ -49,7 +51,7 @@ const shard = (reading: Parameters<typeof openShard>[1]): Reader => ({
 const readers: Readonly<Record<SampleKind, Partial<Readonly<Record<Place, Reader>>>>> = {
   pairs: {
     shard: shard(pairOfShard),
-    list: list(pairOfRecord),
+    list: list(pairOfRecord, { captions: true }),
     folder: {
       open: (path, { language }) => openCaptions(path, language),
       files: captionedFiles,
@@ -63,7 +65,7 @@ const readers: Readonly<Record<SampleKind, Partial<Readonly<Record<Place, Reader
   labels: {
     shard: shard(labelOfShard),
     folder: {
-      open: openClasses,
+      open: (path, _, onSkip) => openClasses(path, onSkip),
       files: classFiles,
       refuses: async (path) =>
         (await classFolders(path)).length > 0
@@ -171,7 +173,7 @@ const filesOf = async ({ files }: Reader, paths: readonly string[]): Promise<rea
   files ? (await Promise.all(paths.map(files))).flat() : paths;
 
 async function classesOf(paths: readonly string[]): Promise<readonly string[]> {
-  return [...new Set((await Promise.all(paths.map(classFolders))).flat())].sort();
+  return [...new Set((await Promise.all(paths.map((path) => classFolders(path)))).flat())].sort();
 }
 
 /** A folder of shards stands for its shards. FileError when it also contains images, which would be ignored. */

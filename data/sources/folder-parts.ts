@@ -3,7 +3,7 @@ import { existsSync, statSync } from "node:fs";
 import { readdir } from "node:fs/promises";
 import { basename, dirname, join, parse } from "node:path";
 import { FileError } from "../../compiler/index.ts";
-import { listFolder } from "../files.ts";
+import { listFolder, type OnSkip } from "../files.ts";
 import { captioned, captionFiles, imageExtensions } from "../folders.ts";
 import type { Part } from "./source.ts";
 
@@ -16,7 +16,7 @@ export async function captionedFiles(folder: string): Promise<readonly string[]>
 }
 
 export const isPicture = (name: string) => imageExtensions.includes(parse(name).ext.toLowerCase());
-const isFolder = (path: string) => statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
+export const isFolder = (path: string) => statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
 
 /** cat.jpg beside cat.txt, with one caption per line. */
 export async function openCaptions(folder: string, language: string): Promise<Part> {
@@ -35,16 +35,18 @@ export async function openCaptions(folder: string, language: string): Promise<Pa
   };
 }
 
-/** The subfolders that contain images, in name order: each is a class. */
-export async function classFolders(folder: string): Promise<readonly string[]> {
+/** The subfolders that contain images, in name order: each is a class. Others but hidden ones are reported. */
+export async function classFolders(folder: string, onSkip?: OnSkip): Promise<readonly string[]> {
   const names = (await listFolder(folder, "folder of classes")).filter((name) => isFolder(join(folder, name)));
   const holds = await Promise.all(names.map(async (name) => (await readdir(join(folder, name))).some(isPicture)));
+  for (const name of names.filter((name, i) => !holds[i] && !name.startsWith(".")))
+    onSkip?.({ name: join(folder, name), reason: "the class folder has no images; subfolders are not searched" });
   return names.filter((_, i) => holds[i]);
 }
 
 /** root/class/image, the layout of ImageNet. */
-async function picturesOfClasses(folder: string) {
-  const classes = await classFolders(folder);
+async function picturesOfClasses(folder: string, onSkip?: OnSkip) {
+  const classes = await classFolders(folder, onSkip);
   const listed = await Promise.all(
     classes.map(async (className) => {
       const names = (await listFolder(join(folder, className), "class folder")).filter(isPicture);
@@ -57,8 +59,8 @@ async function picturesOfClasses(folder: string) {
 export const classFiles = async (folder: string): Promise<readonly string[]> =>
   (await picturesOfClasses(folder)).map(({ path }) => path);
 
-export async function openClasses(folder: string): Promise<Part> {
-  const pictures = await picturesOfClasses(folder);
+export async function openClasses(folder: string, onSkip: OnSkip): Promise<Part> {
+  const pictures = await picturesOfClasses(folder, onSkip);
   return {
     count: pictures.length,
     name: (index) => pictures[index]!.path,

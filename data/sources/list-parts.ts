@@ -10,6 +10,7 @@ import { decodeUtf8 } from "../folders.ts";
 import { instructionOf, parseRecord } from "../instructions.ts";
 import { jsonElements } from "../json-elements.ts";
 import type { RawSample } from "../samples.ts";
+import { type CaptionedEntry, cocoCaptions } from "./coco-captions.ts";
 import type { Part } from "./source.ts";
 
 type Entry = Readonly<Record<string, unknown>>;
@@ -60,6 +61,8 @@ export interface ListOptions {
   readonly pictured?: boolean;
   /** Whether the records of a .jsonl are named by their lines, from 1, instead of by their number, from 0. */
   readonly byLine?: boolean;
+  /** Whether a .json may have the form of COCO's captions. */
+  readonly captions?: boolean;
 }
 
 /** Opens a list: one pass finds the records' locations; records are read on demand. */
@@ -67,6 +70,8 @@ export async function openList(path: string, reading: Reading, options: ListOpti
   await requirePath(path, "file", "list");
   await requirePath(options.images, "folder", "image folder");
   const isLines = path.toLowerCase().endsWith(".jsonl");
+  const captioned = options.captions && !isLines ? await cocoCaptions(path, onSkip) : undefined;
+  if (captioned) return partOf(captioned, reading, options);
   const lines: number[] | undefined = isLines && options.byLine ? [] : undefined;
   const places = await (isLines ? linePlaces(path, lines) : elementPlaces(path, onSkip));
   const name = (index: number) => (lines ? `${path}:${lines[index]}` : `${path}[${index}]`);
@@ -85,6 +90,13 @@ export async function openList(path: string, reading: Reading, options: ListOpti
     },
   };
 }
+
+/** Records in memory. */
+const partOf = (entries: readonly CaptionedEntry[], reading: Reading, options: ListOptions): Part => ({
+  count: entries.length,
+  name: (index) => entries[index]!.name,
+  read: async (index) => await reading(entries[index]!.entry, { ...options, name: entries[index]!.name, index }),
+});
 
 /** Start and end of each element, alternating. */
 async function elementPlaces(path: string, onSkip: OnSkip): Promise<readonly number[]> {

@@ -19,6 +19,7 @@ import {
 import { trace } from "../../dsl/index.ts";
 import { packageFolder } from "../../examples/emoji/packages.ts";
 import { createSession, type InferenceSession, openSafetensors } from "../../runtime/index.ts";
+import { type TarEntry, writeTar } from "../data/support.ts";
 import { heddle, modelFile, randomWeights, scratch, writeWeights } from "./support.ts";
 import chatModel from "./tiny-chat.ts";
 import generative from "./tiny-generative.ts";
@@ -112,8 +113,30 @@ describe("zero-shot", () => {
     expect(ended.out).toContain("broken 1, by reason");
   });
 
+  it("reports a class folder without images, and tells of labels that tie", async () => {
+    mkdirSync(folder.at("hollow", "owl", "nested"), { recursive: true });
+    for (const { path, label } of pictures.filter(({ label }) => label < 2)) {
+      const to = folder.at("hollow", names.en[label]!, path.split(/[\\/]/).at(-1)!);
+      mkdirSync(dirname(to), { recursive: true });
+      writeFileSync(to, readFileSync(path));
+    }
+    const ended = await evaluate("zero-shot", folder.at("hollow"), "--labels", "cat,fox,fox", "--json");
+    const { samples, skipped, results } = JSON.parse(ended.out);
+    expect(samples).toBe(3);
+    expect(skipped).toMatchObject([
+      { reason: expect.stringContaining("has no images"), example: folder.at("hollow", "owl") },
+    ]);
+    expect(ended.err).toContain('several classes are named "fox": as they tie, each counts as wrong');
+    expect(results.all.top1).toBeLessThanOrEqual(2 / 3); // the fox is wrong
+  });
+
   it.each([
-    ["labels that do not fit", "zero-shot", ["--labels", "a,b"], "4 class folders, but --labels has 2 names"],
+    [
+      "labels that do not fit",
+      "zero-shot",
+      ["--labels", "a,b"],
+      "4 class folders with images, but --labels has 2 names",
+    ],
     [
       "an option of another protocol",
       "retrieval",
@@ -255,6 +278,21 @@ describe("frozen encoders", () => {
       err: expect.stringContaining('has class "sun", of which --train has no sample'),
     });
   });
+
+  it("of shards learn the numbers that occur, and refuse others between them", async () => {
+    const shard = async (name: string, ...classes: readonly number[]) => {
+      const entries = classes.map((number, i): readonly TarEntry[] => [
+        [`${i}.png`, readFileSync(pictures[i]!.path)],
+        [`${i}.cls`, String(number)],
+      ]);
+      return await writeTar(folder.at(name), entries.flat());
+    };
+    const train = ["--train", await shard("train.tar", 7, 7, 2), "--json"];
+    const same = await evaluate("linear-probe", folder.at("train.tar"), ...train, "--c", "1e9");
+    expect(JSON.parse(same.out).results.all).toEqual({ top1: 1, meanPerClass: 1 });
+    const other = await evaluate("knn", await shard("test.tar", 7, 5), ...train);
+    expect(other).toMatchObject({ status: 1, err: expect.stringContaining('class "5", of which --train has no') });
+  });
 });
 
 describe("retrieval", () => {
@@ -347,6 +385,7 @@ describe("questions", () => {
       { question_id: 3, image: "sun/broken.png", text: "Is there a sun?", label: "yes" },
       { question_id: 4, image: cat, text: "Is there a cat?", label: "maybe" },
       { question_id: 5, image: cat, text: "Is there a cat?", label: "yes" },
+      { question_id: 6, text: "Is there an unseen cat?", label: "yes" },
     ];
     writeFileSync(folder.at("coco_pope_random.json"), records.map((r) => JSON.stringify(r)).join("\n"));
     const [images, out] = [folder.at("classes"), folder.at("pope")];
@@ -355,7 +394,8 @@ describe("questions", () => {
     const found = JSON.parse(ended.out);
     expect(found).toMatchObject({ samples: 3, asked: { suffix: expect.stringContaining("single word") } });
     expect(found.skipped.map((s: { reason: string }) => s.reason).join()).toContain("neither yes nor no");
-    expect(found.skipped.map((s: { count: number }) => s.count)).toEqual([1, 1]);
+    expect(found.skipped.map((s: { reason: string }) => s.reason).join()).toContain("it has no image");
+    expect(found.skipped.map((s: { count: number }) => s.count)).toEqual([1, 1, 1]);
     const said = lines(folder.at("pope", "answers.jsonl")).map((line) => line.said);
     const verdicts = said.map((text) => popeVerdict(text));
     expect(found.results.all).toMatchObject(yesNoMeasures(verdicts, ["yes", "no", "yes"]));
@@ -369,8 +409,12 @@ describe("questions", () => {
   });
 
   it("of VQA have their answers and pictures elsewhere", async () => {
-    const questions = [{ question_id: 7, image_id: 98, question: "What is it?" }];
-    const annotations = [{ question_id: 7, answer_type: "other", answers: [{ answer: "fox" }, { answer: "a fox" }] }];
+    const questions = [
+      { question_id: 7, image_id: 98, question: "What is it?" },
+      { question_id: 8, question: "What is two?" },
+    ];
+    const answers = [{ answer: "fox" }, { answer: "a fox" }];
+    const annotations = [7, 8].map((id) => ({ question_id: id, answer_type: "other", answers }));
     writeFileSync(folder.at("vqa.json"), JSON.stringify({ questions }));
     writeFileSync(folder.at("vqa-answers.json"), JSON.stringify({ annotations }));
     const given = ["--images", folder.at("classes", "fox"), "--answers", folder.at("vqa-answers.json")];
@@ -379,9 +423,11 @@ describe("questions", () => {
     const out = ["--image-name", "1F{2}A.png", "--out", folder.at("vqa")];
     const ended = await ask("vqa", folder.at("vqa.json"), ...given, ...out);
     expect(ended).toMatchObject({ status: 0 });
-    const [line] = lines(folder.at("vqa", "answers.jsonl"));
-    expect(line!.right).toEqual(["fox", "a fox"]);
-    expect(JSON.parse(ended.out).results).toEqual({ all: { accuracy: vqaAccuracy(line!.said, line!.right) } });
+    expect(ended.err).toContain("1 of 2 questions have no image: they are asked as text");
+    const said = lines(folder.at("vqa", "answers.jsonl"));
+    expect(said.map(({ right }) => right)).toEqual([1, 2].map(() => ["fox", "a fox"]));
+    const [one, two] = said.map(({ said, right }) => vqaAccuracy(said, right)) as [number, number];
+    expect(JSON.parse(ended.out).results).toEqual({ all: { accuracy: (one + two) / 2 } });
   });
 
   it("of MME lie in folders by sub-task", async () => {

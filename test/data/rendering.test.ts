@@ -127,7 +127,7 @@ describe("render", () => {
     const image = { name: "x", bytes: await ramp(4, 4).png().toBuffer() };
     const options = { size: 4, fit: "squash" } as const;
     const job = (bytes: Uint8Array) => ({ image, mask: { name: "m", bytes }, seed: 0, keys: [] });
-    await expect(render(job(image.bytes), options)).rejects.toThrow(/an 8-bit grayscale PNG/);
+    await expect(render(job(image.bytes), options)).rejects.toThrow(/an 8-bit PNG of class numbers/);
     await expect(render(job(await grey(5, 4, () => 0)), options)).rejects.toThrow(
       /4 x 4 pixels, but its mask has 5 x 4/,
     );

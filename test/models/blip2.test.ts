@@ -53,8 +53,8 @@ describe("a Q-Former as transformers computes it", () => {
 
   const [reference] = executors;
 
-  test("has the same three losses and gradients", async () => {
-    const { tolerance } = reference!;
+  test.each(allExecutors)("has the same three losses and gradients on $name", async (executor) => {
+    const { tolerance } = executor;
     const { losses } = qformerLoss(rootParams({ training: true }), config);
     const whole = losses.map(({ loss }) => loss).reduce((a, b) => add(a, b));
     const graph = makeGraph(
@@ -67,7 +67,7 @@ describe("a Q-Former as transformers computes it", () => {
       draws.map((n) => [inputName(n), fed(n, tensorOf(fixture, `inputs/${inputName(n)}`))]),
     );
     const feeds = { ...feedsOf(fixture, graph), ...noise };
-    const got = await runOnce(reference!, withGradients(graph), feeds, weightsOf(fixture, graph, qformerRules));
+    const got = await runOnce(executor, withGradients(graph), feeds, weightsOf(fixture, graph, qformerRules));
     for (const [name, loss] of Object.entries(facts.losses))
       expect([name, difference(got[name]!.data, [loss]) < tolerance]).toEqual([name, true]);
     const worst = gradientDifference(got, facts.gradients, checkpointLayout(graph, qformerRules));

@@ -51,7 +51,7 @@ describe("LLaVA as transformers computes it", () => {
     expect(difference(rows, want.logits)).toBeLessThan(executor.tolerance);
   });
 
-  test.each(executors)("has the same loss and gradients on $name", async (executor) => {
+  test.each(allExecutors)("has the same loss and gradients on $name", async (executor) => {
     const c: LlavaConfig = { ...config, text: { ...config.text, context: token } };
     const graph = makeGraph("loss", [{ name: "loss", node: llavaLoss(rootParams({ training: true }), c).loss }]);
     const got = await runOnce(executor, withGradients(graph), feeds, await weightsIn(folder, graph, model));

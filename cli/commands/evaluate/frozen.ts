@@ -133,19 +133,21 @@ function rowsOf({ data, width, ...rest }: TokenVectors, rows: readonly number[])
   return { ...rest, data: taken, width };
 }
 
-/** The classes of the training samples. Throws UsageError for a test sample of another class. */
+/** The classes of the training samples, by name or number. Throws UsageError for a test sample of another class. */
 function classesOf(train: readonly RawSample[]): {
   readonly names: readonly string[];
   readonly numberOf: (sample: RawSample) => number;
 } {
-  const known = [...new Set(train.flatMap(({ className }) => className ?? []))].sort();
-  const count = known.length || 1 + train.reduce((most, { label }) => Math.max(most, label!), 0);
-  if (new Set(train.map(({ className, label }) => className ?? label)).size < 2)
+  const known = [...new Set(train.map(classOf))].sort((a, b) => (a < b ? -1 : 1));
+  if (known.length < 2)
     throw new UsageError("--train has samples of a single class: at least two classes are required");
-  const numberOf = ({ name, className, label }: RawSample): number => {
-    const number = known.length > 0 ? known.indexOf(className ?? "") : (label ?? -1);
-    if (number >= 0 && number < count) return number;
-    throw new UsageError(`${name} has class "${className ?? label}", of which --train has no sample`);
+  const numbers = new Map(known.map((one, number) => [one, number]));
+  const numberOf = (sample: RawSample): number => {
+    const number = numbers.get(classOf(sample));
+    if (number !== undefined) return number;
+    throw new UsageError(`${sample.name} has class "${classOf(sample)}", of which --train has no sample`);
   };
-  return { names: known.length > 0 ? known : Array.from({ length: count }, (_, i) => String(i)), numberOf };
+  return { names: known.map(String), numberOf };
 }
+
+const classOf = ({ className, label }: RawSample): string | number => className ?? label!;

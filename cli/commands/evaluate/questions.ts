@@ -17,7 +17,7 @@ import {
   yesNoMeasures,
 } from "../../../data/index.ts";
 import { counted, type Reason } from "../data.ts";
-import { modeOf, type NamedModel } from "../run/opened-model.ts";
+import { modeOf, type NamedModel, say } from "../run/opened-model.ts";
 import { type Asked, answerCards, askAll } from "./asking.ts";
 import type { EvaluateOptions, Outcome, Protocol, Results } from "./options.ts";
 import { readSamples } from "./samples.ts";
@@ -61,6 +61,8 @@ async function evaluateAnswers(named: NamedModel, judgement: Judgement, options:
   const broken = counted(skips.counts());
   if (usable.length === 0)
     throw new FileError(`no question could be asked: ${broken[0]?.reason ?? "the data has none"}`);
+  const unseen = usable.filter(({ image }) => image === undefined).length;
+  if (unseen > 0) say(`${unseen} of ${usable.length} questions have no image: they are asked as text`);
   const suffix = options.suffix ?? usualSuffix;
   const { answers, skipped } = await askAll(named, usable, suffix, options);
   return {
@@ -123,7 +125,10 @@ const rightVerdict = ({ answers }: Question): Verdict => {
 
 export const pope = protocol({
   summary: "yes/no questions: accuracy, precision, recall, F1, share of yes",
-  check: rightVerdict,
+  check: (question) => {
+    rightVerdict(question);
+    if (question.image === undefined) throw new FileError("it has no image, which its question is about");
+  },
   isRight: ({ question, said }) => popeVerdict(said) === rightVerdict(question),
   results: (answers) =>
     byCategory(answers, (own) => ({

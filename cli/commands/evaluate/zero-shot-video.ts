@@ -43,10 +43,10 @@ async function evaluateVideos(named: NamedModel, options: EvaluateOptions): Prom
 
 /** The sampled frames of videos whose sampled frames can all be read. */
 async function readable({ data }: EvaluateOptions, count: number, { store }: Album) {
-  const all = (await Promise.all(data.map(readVideos))).flat();
+  const skips = skipCounts();
+  const all = (await Promise.all(data.map((folder) => readVideos(folder, skips.add)))).flat();
   const videos = all.map((video): Video => ({ ...video, frames: spreadFrames(video.frames, count) }));
   const progress = startProgress({ description: "reading", total: videos.length, unit: "videos" });
-  const skips = skipCounts();
   const samples: (Video & { readonly image: ImageSource })[] = [];
   try {
     for (const [i, video] of videos.entries()) {

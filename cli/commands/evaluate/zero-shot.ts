@@ -95,6 +95,8 @@ async function nearestClasses(
     const classes = classPrompts({ [language]: names }, templates);
     const name = language === "" ? "all" : language;
     say(`${name}: ${names.length} classes, ${classes.prompts.length} prompts`);
+    const shared = names.find((one, i) => names.indexOf(one) < i);
+    if (shared !== undefined) say(`${name}: several classes are named "${shared}": as they tie, each counts as wrong`);
     const vectors = await embed(classes);
     const count = topClasses(names.length);
     for (const [row, label] of numbers.entries()) {

@@ -52,7 +52,7 @@ export function classPrompts(labels: ByLanguage, templates: ByLanguage): Classes
     if (!own) throw missing("templates", language, templates);
     for (const [index, name] of names.entries()) {
       for (const template of own) {
-        prompts.push(template.replaceAll(place, name));
+        prompts.push(template.replaceAll(place, () => name));
         classOf.push(index);
       }
     }
