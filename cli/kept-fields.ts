@@ -1,44 +1,59 @@
-/** Fields of a checkpoint's config.json that its model's record does not write, kept when the checkpoint is converted. */
+/** Fields of a checkpoint's config.json that its model's record does not write: they are kept with its weights. */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { type Config, isDescribedBy, type JsonRecord, type Model } from "../dsl/index.ts";
-import { folderOf } from "./checkpoint.ts";
-import { configJson } from "./own-config.ts";
 
 /** Fields about a file's tensors or who wrote it, which are not those of the file that is written. */
 const ofTheFile = /^(_.*|transformers_version|dtype|torch_dtype|quantization_config)$/;
 
+/** The text of a folder's config.json, for its fields; undefined if there is none. */
+export const configText = (folder: string): Promise<string | undefined> =>
+  readFile(join(folder, "config.json"), "utf8").catch(() => undefined);
+
 /**
- * Adds the fields of the weights' own config.json that the record's `write` leaves out, such as a soft cap: other
- * programs would take their defaults instead. Only if that file says the same settings.
+ * Adds the fields of `text`, a config.json that the weights began with, which the record's `write` leaves out, such as
+ * a soft cap or, within `text_config`, an activation: other programs would take their defaults instead. Only if the
+ * record reads the result as the same settings.
  */
-export async function withOtherFields(
+export function withOtherFields(
   model: Model | undefined,
   config: Config | undefined,
   made: JsonRecord | undefined,
-  from: string | undefined,
-): Promise<JsonRecord | undefined> {
+  text: string | undefined,
+): JsonRecord | undefined {
   const codec = model?.checkpoints?.config;
-  if (!made || !config || !codec || from === undefined) return made;
-  const before = await configJson(folderOf(from));
-  if (!before || before.model_type !== made.model_type || !isDescribedBy(codec, before)) return made;
-  if (!isDeepStrictEqual(codec.read(before, config), config)) return made;
-  const spelled = await asSpelled(folderOf(from));
-  const kept = Object.keys(before).filter((key) => !ofTheFile.test(key));
-  return Object.fromEntries(
-    [...new Set([...kept, ...Object.keys(made)])].map((key) => [
-      key,
-      Object.hasOwn(made, key) && !isDeepStrictEqual(made[key], before[key]) ? made[key] : spelled[key],
-    ]),
-  );
+  if (!made || !config || !codec || text === undefined) return made;
+  const before = JSON.parse(text) as JsonRecord;
+  if (before.model_type !== made.model_type || !isDescribedBy(codec, before)) return made;
+  const kept = withFieldsOf(made, before, asSpelled(text));
+  const read = codec.read(JSON.parse(JSON.stringify(kept)) as JsonRecord, config);
+  return isDeepStrictEqual(read, config) ? kept : made;
 }
 
+/** The fields of both in the order of `before`; of records that both have, those of both again. */
+function withFieldsOf(made: JsonRecord, before: JsonRecord, spelled: JsonRecord): JsonRecord {
+  const kept = Object.keys(before).filter((key) => !ofTheFile.test(key));
+  const value = (key: string): unknown => {
+    const [own, old] = [made[key], before[key]];
+    if (!Object.hasOwn(made, key) || isDeepStrictEqual(own, old)) return spelled[key];
+    const isNested = isRecord(own) && isRecord(old) && !isClassNames.test(key);
+    return isNested ? withFieldsOf(own, old, spelled[key] as JsonRecord) : own;
+  };
+  return Object.fromEntries([...new Set([...kept, ...Object.keys(made)])].map((key) => [key, value(key)]));
+}
+
+const isRecord = (value: unknown): value is JsonRecord =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+
+/** Their keys are classes, not fields. */
+const isClassNames = /^(id2label|label2id)$/;
+
 /** The config.json of a folder, with its numbers as they are spelled: Python tells 3.0 and 3 apart. */
-async function asSpelled(folder: string): Promise<JsonRecord> {
+function asSpelled(text: string): JsonRecord {
   const { rawJSON } = JSON as unknown as { readonly rawJSON: (text: string) => unknown };
   const numberAsIs = (_: string, value: unknown, { source }: { readonly source: string }) =>
     typeof value === "number" ? rawJSON(source) : value;
   const parse = JSON.parse as (text: string, reviver: typeof numberAsIs) => JsonRecord;
-  return parse(await readFile(join(folder, "config.json"), "utf8"), numberAsIs);
+  return parse(text, numberAsIs);
 }

@@ -16,10 +16,11 @@ import {
   writeModelFolder,
 } from "../../runtime/index.ts";
 import { folderOf, isFolder, weightsOf } from "../checkpoint.ts";
+import { classNamesIn, withClassNames } from "../class-names.ts";
 import { wholeModel } from "../declared-parameters.ts";
 import { recordName } from "../family-name.ts";
 import { untilInterrupted } from "../interruption.ts";
-import { withOtherFields } from "../kept-fields.ts";
+import { configText, withOtherFields } from "../kept-fields.ts";
 import { loadConfigured } from "../load.ts";
 import { bytes, digits, json, table } from "../output.ts";
 import { configJson, ownConfigOf } from "../own-config.ts";
@@ -55,8 +56,10 @@ export async function convertCommand(source: string, args: ConvertArguments): Pr
     say(
       `${name}: the checkpoint layout has no rule for ${collapseNames(unknown, unknown).join(", ")}, which its main graph does not read: not written`,
     );
-  const whole = await withOtherFields(model, config, configOf(source, model, config), from);
-  const written = await withClassNames(model, whole, from);
+  const before = from === undefined ? undefined : await configJson(folderOf(from));
+  const named = withClassNames(model, configOf(source, model, config), classNamesIn(before));
+  const text = from === undefined ? undefined : await configText(folderOf(from));
+  const written = withOtherFields(model, config, named, text);
   if (model && config) requireReadBack(model, config, written);
   if (!written) say(`${name} is a graph without settings, so no config.json is written`);
   const weights = await openParameters(graph, model, from, args.seed, undefined, added);
@@ -81,19 +84,6 @@ const withoutAbsent = (layout: readonly CheckpointPlace[], { absent }: Parameter
 function configOf(source: string, model: Model | undefined, config: Config | undefined): JsonRecord | undefined {
   if (!model || !config) return undefined;
   return model.checkpoints?.config?.write(config) ?? ownConfigOf(recordName(model), config, source);
-}
-
-/** Adds the class names of the weights' own config.json, if it has as many. */
-async function withClassNames(
-  model: Model | undefined,
-  made: JsonRecord | undefined,
-  from: string | undefined,
-): Promise<JsonRecord | undefined> {
-  if (!made || !model?.modes?.classify || from === undefined) return made;
-  const { id2label, label2id } = (await configJson(folderOf(from))) ?? {};
-  const count = (names: unknown) => Object.keys(Object(names)).length;
-  if (count(id2label) === 0 || (made.id2label && count(made.id2label) !== count(id2label))) return made;
-  return { ...made, id2label, ...(label2id !== undefined && { label2id }) };
 }
 
 /** The preprocessor config of a model that takes images; says if there is none for its geometry. */

@@ -1,12 +1,11 @@
 /** The sizes of a model that starts from a run or a checkpoint, read from the files beside the weights. */
 import { join } from "node:path";
 import { type Config, type Model, sizedBy } from "../../dsl/index.ts";
-import { readRunSettings, writeFileAtomically } from "../../runtime/index.ts";
+import { readRunSettings } from "../../runtime/index.ts";
 import { folderOf } from "../checkpoint.ts";
 import { requireAlike } from "../copied-tensors.ts";
 import { recordName } from "../family-name.ts";
-import { json } from "../output.ts";
-import { configJson, ownConfigOf, readOwnConfig, withKnown } from "../own-config.ts";
+import { configJson, readOwnConfig, withKnown } from "../own-config.ts";
 
 /**
  * The model's configuration with the sizes of what it starts from: those of an earlier run of the same model, or of a
@@ -35,10 +34,4 @@ async function sizesOfFile(model: Model, config: Config, source: string): Promis
   const sized = found && codec && sizedBy(codec, config, found);
   if (sized) await requireAlike(model, sized, source);
   return sized;
-}
-
-/** Writes the config.json of a run's folder: the published form if the model has one, else its settings by name. */
-export async function writeConfigFile(folder: string, model: Model, config: Config, source: string): Promise<void> {
-  const published = model.checkpoints?.config?.write(config) ?? ownConfigOf(recordName(model), config, source);
-  await writeFileAtomically(join(folder, "config.json"), `${json(published)}\n`);
 }
