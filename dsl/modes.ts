@@ -80,7 +80,7 @@ export interface ClassifyMode {
 
 /**
  * `heddle run ... segment`: the class of every pixel, by sliding a window of the input's size over the image, resized
- * in proportion to cover one.
+ * in proportion to cover one; or, if the preprocessing squashes images and `stride` is not given, of the whole image.
  */
 export interface SegmentMode<C extends Config = Config> {
   readonly graph?: string;

@@ -3,11 +3,12 @@ import {
   type Config,
   type FitTensor,
   fitGridPositions,
+  fitHeads,
   type ModelCheckpoints,
   type SizedByTensors,
   type TensorRule,
 } from "../../dsl/index.ts";
-import { classesOfTensors, fitHeads, pictureCodec } from "../picture-config.ts";
+import { classesOfTensors, pictureCodec } from "../picture-config.ts";
 import { fieldsOf, readVitConfig, type VitType, whatOf, writeVitConfig } from "./config.ts";
 import { placed, resampling, type VitConfig } from "./vit.ts";
 import { dinov2Rules, timmRules, transformersDinov2Rules, transformersRules } from "./weights.ts";
