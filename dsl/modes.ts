@@ -90,7 +90,10 @@ export interface SegmentMode<C extends Config = Config> {
   readonly stride?: number;
   /** The image's sides are rounded up to a multiple of this: the patch size, in some published protocols. Default 1. */
   readonly multiple?: number | ((config: C) => number);
-  /** The annotation value of the first class: 1 where 0 means unlabelled, as in ADE20K. Default 0. */
+  /**
+   * The annotation value of the first class: 1 where 0 means unlabelled, as in ADE20K. Default 1 if the checkpoint's
+   * preprocessor_config.json has `do_reduce_labels`, else 0.
+   */
   readonly firstClass?: 0 | 1;
 }
 

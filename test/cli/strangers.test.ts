@@ -2,7 +2,7 @@
  * Models that heddle does not bundle, each in a file of its own, with checkpoints that transformers wrote
  * (scripts/reference/strangers.py): every command does with them what it does with its own.
  */
-import { copyFileSync, mkdirSync, readFileSync } from "node:fs";
+import { copyFileSync, cpSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import sharp from "sharp";
@@ -232,7 +232,7 @@ describe("what SegFormer sees in a picture", () => {
   const want = read<Facts>(published("segformer"), "expected.json");
   const image = published("segformer", "picture.png");
   const segmented = async (...how: string[]) => {
-    const out = folder.at(`segmented-${how.join("")}`);
+    const out = folder.at(`segmented-${how.length}-${how.includes("--fixed")}`);
     const ended = await run("segformer", ...how, "segment", "--image", image, "--out", out);
     expect([ended.status, ended.status === 0 ? "" : ended.err]).toEqual([0, ""]);
     const found = await sharp(join(out, "picture.classes.png")).toColourspace("b-w").raw().toBuffer();
@@ -253,6 +253,22 @@ describe("what SegFormer sees in a picture", () => {
     expect(err).toContain("32 × 32, squash, bilinear");
     expect(out).toContain('"label": "sea"');
     expect((await segmented("--fixed")).classes).toBe(want.classes);
+  });
+
+  it("are numbered from 1 if its file has do_reduce_labels, which a stage applies itself", async () => {
+    const reduced = folder.at("reduced");
+    cpSync(published("segformer"), reduced, { recursive: true });
+    const processor = join(reduced, "preprocessor_config.json");
+    writeFileSync(processor, JSON.stringify({ ...read<object>(processor), do_reduce_labels: true }));
+    const { classes } = await segmented("--weights", reduced);
+    expect([...classes].map((c) => String(Number(c) - 1)).join("")).toBe(want.classes);
+    const [data, runs] = [folder.at("seg/images"), folder.at("reduced-runs")];
+    const how = ["--stage", "masks", "--data", data, "--from", reduced, "--runs", runs, "--set", "classes=4"];
+    const ended = await heddle("train", file("segformer"), ...how, "--device", "cpu", "--set", "steps=1");
+    expect(ended).toMatchObject({
+      status: 0,
+      err: expect.stringContaining("do_reduce_labels, by which 0 is no class"),
+    });
   });
 
   it("keeps its class names when it is converted", () => {

@@ -66,7 +66,7 @@ export async function segmentingOf(named: NamedModel, options: RunOptions): Prom
       ? shapeText({ ...geometry, fit: "squash" })
       : `windows ${strideText(stride(geometry))} apart, ${geometry.interpolation ?? "bicubic"}`;
   const preprocessing = await preprocessingFor(named, graph, "segment", options, shape);
-  const { multiple = 1, firstClass = 0, output } = mode;
+  const { multiple = 1, firstClass = preprocessing.firstClass ?? 0, output } = mode;
   return {
     ...{ graph, preprocessing, firstClass, output },
     ...(!isWhole(preprocessing.geometry) && { stride: stride(preprocessing.geometry) }),
