@@ -2,23 +2,22 @@
 import { type Config, codecsOf, configFile, fileOfCodec, isDescribedBy, type JsonRecord } from "../dsl/index.ts";
 import { modelKey, withKnown } from "../runtime/index.ts";
 import { type Modelled, modelOf } from "./modelled.ts";
-import { isSource, jsonObject, type Located, locate } from "./sources.ts";
+import { isSource, jsonObject, type Located, locate, type Source } from "./sources.ts";
 import { isLoaded, type WeightsFrom } from "./weights.ts";
 
 /** A config.json is a few kilobytes. */
 const mostBytes = 16 * 2 ** 20;
 
 /**
- * The model with the settings of the `config.json` in the weights' folder in place of its defaults: of a published
- * checkpoint, as the model's record reads it, or of a run of a model with this name. Unchanged for weights that are no
- * path, without such a file, or where it describes another model. Throws FileError for a file that is not JSON, and
- * what the record throws for one that it cannot obey.
+ * The model with the settings of the `config.json`, or another file that its record reads, in the weights' folder in place of its defaults: of a published
+ * checkpoint, as the model's record reads it, or of a run of a model with this name. Unchanged for weights that are in
+ * no folder, without such a file, or where it describes another model. Throws FileError for a file that is not JSON,
+ * and what the record throws for one that it cannot obey.
  */
 export async function sizedByWeights<C extends Config>(what: Modelled<C>, weights: WeightsFrom): Promise<Modelled<C>> {
   const model = modelOf(what);
   const source = isLoaded(weights) ? weights.source : weights;
-  if (!model || !isSource(source) || source instanceof URL || source instanceof Blob || source instanceof Uint8Array)
-    return what;
+  if (!model || !isSource(source) || !isInFolder(source)) return what;
   const folder = await folderIn(await locate(source));
   if (!folder) return what;
   const own = await jsonIn(folder, configFile.name);
@@ -29,6 +28,15 @@ export async function sizedByWeights<C extends Config>(what: Modelled<C>, weight
   }
   return what;
 }
+
+/**
+ * Whether a file may lie beside a source. A web address is a folder only if it says so: for a file, a page would ask
+ * for a config.json that its server need not have.
+ */
+const isInFolder = (source: Source): boolean =>
+  source instanceof URL
+    ? source.protocol === "file:" || source.pathname.endsWith("/")
+    : !(source instanceof Blob || source instanceof Uint8Array);
 
 /** The folder of weights, with a slash at its end; undefined if they are missing, which is told when they are read. */
 async function folderIn({ path, fs }: Located): Promise<Located | undefined> {

@@ -16,6 +16,8 @@ export interface CheckpointPreprocessing extends Pick<Preprocessing, "mean" | "s
   readonly otherwise?: ImageSize;
   /** The number of tiles of an image, if given. */
   readonly tiles?: { readonly least: number; readonly most: number };
+  /** Of a file whose annotations number classes from 1, with 0 for no class. */
+  readonly firstClass?: 1;
   /** What of the file is only obeyed approximately, as clauses of a sentence. */
   readonly approximated: readonly string[];
   /** What the file has that nothing is known of, so that it is not applied. */
@@ -79,6 +81,7 @@ export function preprocessingIn(file: StoredPreprocessor, size: ImageSize): Chec
     geometry: { ...geometryOf(json, size, wrong), centre: centreOf(json), interpolation: filterOf(json, wrong) },
     ...(made !== undefined && !isProportional(made, size) && { otherwise: made }),
     ...tilesOf(json, wrong),
+    ...((json.do_reduce_labels ?? json.reduce_labels) === true && { firstClass: 1 as const }),
     approximated: approximated(stored),
     unknown: unknownFields(stored),
   };

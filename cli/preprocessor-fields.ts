@@ -57,9 +57,9 @@ export const centreOf = (json: JsonRecord): "even" | "lower" =>
   json.crop_rounding === cropRounding.crop_rounding ? "even" : "lower";
 
 const read = `crop_rounding do_resize do_rescale do_normalize do_center_crop do_pad do_thumbnail size crop_size pad_size crop_pct resample
-  rescale_factor image_mean image_std crop_to_patches min_patches max_patches`;
+  rescale_factor image_mean image_std crop_to_patches min_patches max_patches do_reduce_labels reduce_labels`;
 const withoutEffect = `image_processor_type feature_extractor_type processor_class auto_map do_convert_rgb
-  do_reduce_labels default_to_square data_format input_data_format return_tensors model_input_names device
+  default_to_square data_format input_data_format return_tensors model_input_names device
   disable_grouping image_seq_length _valid_processor_keys`;
 const known = new Set([read, withoutEffect].flatMap((names) => names.split(/\s+/)));
 

@@ -16,3 +16,7 @@ export function writtenConfig(model: Model, config: Config, source: string): Wri
   if (codec && published) return { name: fileOfCodec(codec).name, content: published };
   return { name: configFile.name, content: ownConfigOf(recordName(model), config, source) };
 }
+
+/** The name of the file in which a model's settings are written, where its published form can express them. */
+export const writtenName = ({ checkpoints }: Model): string =>
+  checkpoints?.config ? fileOfCodec(checkpoints.config).name : configFile.name;

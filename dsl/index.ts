@@ -30,6 +30,7 @@ export * from "./checkpoints.ts";
 export * from "./config-codec.ts";
 export { faultIn, kindOfValue } from "./declared.ts";
 export type { EmaOptions } from "./ema.ts";
+export * from "./fit-heads.ts";
 export { type FrozenDType, type FrozenWeights, frozenDtypes } from "./frozen.ts";
 export * from "./language-modelling.ts";
 export * from "./layout.ts";

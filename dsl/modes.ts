@@ -80,7 +80,7 @@ export interface ClassifyMode {
 
 /**
  * `heddle run ... segment`: the class of every pixel, by sliding a window of the input's size over the image, resized
- * in proportion to cover one.
+ * in proportion to cover one; or, if the preprocessing squashes images and `stride` is not given, of the whole image.
  */
 export interface SegmentMode<C extends Config = Config> {
   readonly graph?: string;
@@ -90,7 +90,10 @@ export interface SegmentMode<C extends Config = Config> {
   readonly stride?: number;
   /** The image's sides are rounded up to a multiple of this: the patch size, in some published protocols. Default 1. */
   readonly multiple?: number | ((config: C) => number);
-  /** The annotation value of the first class: 1 where 0 means unlabelled, as in ADE20K. Default 0. */
+  /**
+   * The annotation value of the first class: 1 where 0 means unlabelled, as in ADE20K. Default 1 if the checkpoint's
+   * preprocessor_config.json has `do_reduce_labels`, else 0.
+   */
   readonly firstClass?: 0 | 1;
 }
 

@@ -2,7 +2,14 @@
  * Training data as stages see it: kinds of samples, image preprocessing, and tokenization. Data loaders produce these
  * types.
  */
-import { type HostTensor, hostTensor, type ImageSize, type TensorType, UsageError } from "../compiler/index.ts";
+import {
+  type HostTensor,
+  hostTensor,
+  type ImageSize,
+  sidesOf,
+  type TensorType,
+  UsageError,
+} from "../compiler/index.ts";
 import type { ChatTemplate, ImagePlace, WrittenConversation } from "./chat-template.ts";
 import type { TileLimits } from "./modes.ts";
 import type { Paddings } from "./padding.ts";
@@ -190,6 +197,31 @@ export function perRow(values: readonly number[]): HostTensor {
   const wrong = values.findIndex((value) => value !== (value | 0));
   if (wrong >= 0) throw new UsageError(`row ${wrong} is ${values[wrong]}; expected a 32-bit integer`);
   return hostTensor("i32", [{ name: "batch", size: values.length }], Int32Array.from(values));
+}
+
+/**
+ * The masks of samples: i32 [batch, row, column], of the size of the stage's images. `classOf` gives the class of a value
+ * in the files; by default the value is the class, and 255 is no class. Where 0 is none, as in ADE20K, it is
+ * `(value) => (value + 255) % 256`. Throws UsageError for masks of another size.
+ */
+export function maskRows(
+  samples: readonly MaskSample[],
+  size: ImageSize,
+  classOf: (value: number) => number = (value) => value,
+): HostTensor {
+  const { width, height } = sidesOf(size);
+  const data = new Int32Array(samples.length * width * height);
+  for (const [i, { mask }] of samples.entries()) {
+    if (mask.length !== width * height)
+      throw new UsageError(`a mask has ${mask.length} pixels, but the image has ${height} × ${width}`);
+    for (let at = 0; at < mask.length; at += 1) data[i * width * height + at] = classOf(mask[at]!);
+  }
+  const axes = Object.entries({ batch: samples.length, row: height, column: width });
+  return hostTensor(
+    "i32",
+    axes.map(([name, length]) => ({ name, size: length })),
+    data,
+  );
 }
 
 /** What `feeds` can use. */

@@ -1,5 +1,5 @@
 /** Common parts of the `config.json` of image classifiers. */
-import type { ConfigCodec, FitTensor, JsonRecord, SizedByTensors } from "../dsl/index.ts";
+import type { ConfigCodec, JsonRecord, SizedByTensors } from "../dsl/index.ts";
 import { type Fields, fieldNotes, type PublishedConfig } from "./config-fields.ts";
 
 /** The number of classes: the entries of `id2label`, else `num_labels`, else 2, as in transformers. */
@@ -64,22 +64,3 @@ export function classesOfTensors<C extends { readonly classes: number }>(
   if (stored === undefined || stored === config.classes) return undefined;
   return { config: { ...config, classes: stored } as never, note: `classes: ${stored}, as in the weights` };
 }
-
-/**
- * When weights have other classes, the head starts as zeros, as when fine-tuning ViT: Dosovitskiy et al. 2021, section
- * 3.2. `heads` are the paths of the heads' scopes; `others` fits all other parameters.
- */
-export const fitHeads =
-  (heads: readonly string[], others: FitTensor = () => undefined): FitTensor =>
-  (parameter, stored, expected, config) => {
-    const scope = parameter.replace(/\.(weight|bias)$/, "");
-    if (!heads.includes(scope)) return others(parameter, stored, expected, config);
-    const [had, ...from] = stored;
-    const [has, ...to] = expected;
-    if (from.join() !== to.join()) return undefined;
-    const size = expected.reduce((n, length) => n * length, 1);
-    return {
-      note: `initialized with zeros: the weights have ${had} classes, not ${has}`,
-      apply: () => new Float32Array(size),
-    };
-  };

@@ -41,6 +41,8 @@ export interface FileSystem {
   /** Makes the folder's entries (creations, renames, removals) survive a power cut. */
   syncFolder(path: string): Promise<void>;
   freeBytes(folder: string): Promise<number>;
+  /** How messages name a path, such as a web address; default the path itself. */
+  readonly shown?: (path: string) => string;
 }
 
 /** The system error code (ENOSPC, EACCES ...), or undefined for any other error. */

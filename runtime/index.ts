@@ -68,7 +68,7 @@ export {
   textIds,
   writtenConversation,
 } from "./modes/chat-templates.ts";
-export { type ClassMap, scoreMap, scoresOf, windowStarts } from "./modes/class-map.ts";
+export { type ClassMap, classesOfScores, scoreMap, scoresOf, windowStarts } from "./modes/class-map.ts";
 export {
   type Answer,
   type AnswerOptions,

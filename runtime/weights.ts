@@ -69,13 +69,14 @@ export async function openWeights(
   options: OpenWeightsOptions = {},
 ): Promise<Weights> {
   const reader = await openSafetensors(path, options);
+  const shown = options.fs?.shown?.(path) ?? path;
   try {
     const { layout, match: whole } = bestLayout(ownLayout(graph), layouts, reader);
     const absent = absentParameters(layout, whole.missing, options.optional);
     const match = { ...whole, missing: withoutHolders(whole.missing, layout, absent) };
-    requireMatch(path, match, { allowUnexpected: true });
+    requireMatch(shown, match, { allowUnexpected: true });
     requireFloats(
-      path,
+      shown,
       match.matched.map(({ found }) => found),
     );
     const places = byParameter(layout);

@@ -16,9 +16,10 @@ import {
   writeModelFolder,
 } from "../../runtime/index.ts";
 import { folderOf, isFolder, weightsOf } from "../checkpoint.ts";
+import { classNamesIn, withClassNames } from "../class-names.ts";
 import { wholeModel } from "../declared-parameters.ts";
 import { untilInterrupted } from "../interruption.ts";
-import { withOtherFields } from "../kept-fields.ts";
+import { configText, withOtherFields } from "../kept-fields.ts";
 import { loadConfigured } from "../load.ts";
 import { bytes, digits, json, table } from "../output.ts";
 import { configJson } from "../own-config.ts";
@@ -55,8 +56,11 @@ export async function convertCommand(source: string, args: ConvertArguments): Pr
     say(
       `${name}: the checkpoint layout has no rule for ${collapseNames(unknown, unknown).join(", ")}, which its main graph does not read: not written`,
     );
-  const whole = await withOtherFields(model, config, model && config && writtenConfig(model, config, source), from);
-  const written = await withClassNames(model, whole, from);
+  const made = model && config && writtenConfig(model, config, source);
+  const before = from === undefined ? undefined : await configJson(folderOf(from));
+  const named = withClassNames(model, made, classNamesIn(before));
+  const text = from === undefined || !made ? undefined : await configText(folderOf(from), made.name);
+  const written = withOtherFields(model, config, named, text);
   if (model && config) requireReadBack(model, config, written?.content);
   if (!written) say(`${name} is a graph without settings, so no config.json is written`);
   const weights = await openParameters(graph, model, from, args.seed, undefined, added);
@@ -78,20 +82,6 @@ export async function convertCommand(source: string, args: ConvertArguments): Pr
 /** The places of the parameters that there are weights of. */
 const withoutAbsent = (layout: readonly CheckpointPlace[], { absent }: ParameterSource): readonly CheckpointPlace[] =>
   layout.filter(({ parameter }) => !absent?.has(parameter));
-
-/** Adds the class names of the weights' own config.json, if it has as many. */
-async function withClassNames(
-  model: Model | undefined,
-  made: WrittenConfig | undefined,
-  from: string | undefined,
-): Promise<WrittenConfig | undefined> {
-  if (made?.name !== configFile.name || !model?.modes?.classify || from === undefined) return made;
-  const { id2label, label2id } = (await configJson(folderOf(from))) ?? {};
-  const count = (names: unknown) => Object.keys(Object(names)).length;
-  const { content } = made;
-  if (count(id2label) === 0 || (content.id2label && count(content.id2label) !== count(id2label))) return made;
-  return { ...made, content: { ...content, id2label, ...(label2id !== undefined && { label2id }) } };
-}
 
 /** The preprocessor config of a model that takes images; says if there is none for its geometry. */
 function preprocessingOf({ inputs }: Graph, model: Model | undefined): JsonRecord | undefined {

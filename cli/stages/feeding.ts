@@ -31,6 +31,8 @@ export interface ValidationBatch {
 
 export interface StageFeeding extends Pick<TrainingJob, "batches"> {
   readonly listing: string;
+  /** Class names by label, if the data names them. */
+  readonly classes?: readonly string[];
   /** Messages, one for each source of samples. */
   readonly report: readonly string[];
   /** Counts of skipped and changed samples from the run's start up to a cursor. */
@@ -71,6 +73,7 @@ export async function feedStage(
   return {
     batches: (cursor, note, shared) => feeding.batches(cursor, note, shared),
     listing: listingOf(await opened.files()).digest,
+    ...(opened.classes && { classes: opened.classes }),
     report: [
       ...opened.report,
       data!.kind === "texts" ? tokensText(samples, data!.length! - 1) : epochsText(opened.sources, samples),

@@ -87,6 +87,12 @@ function textOf(image: ImagePlan, { name, preprocessing }: Model, { data }: Reci
     found && found.geometry.fit !== image.fit
       ? `; ${image.fit} is the stage's, the file's is ${found.geometry.fit}`
       : "";
-  const source = found ? `${sourceText(found)}${kept}` : (ofStage ?? `assumed, since ${name} does not specify it`);
+  const reduced =
+    found?.firstClass && data!.kind === "masks"
+      ? "; do_reduce_labels, by which 0 is no class, is left to the stage"
+      : "";
+  const source = found
+    ? `${sourceText(found)}${kept}${reduced}`
+    : (ofStage ?? `assumed, since ${name} does not specify it`);
   return imagesText({ size: image.size, shape, mean, std, source });
 }

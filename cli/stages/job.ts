@@ -1,5 +1,6 @@
 /** A model's stage as a job: `heddle train MODEL --stage S --data ...` trains it like a file that exports a job. */
 
+import { join } from "node:path";
 import { checkJobSettings } from "../../api/node-index.ts";
 import {
   type Axis,
@@ -27,16 +28,19 @@ import {
   trace,
   trainingStep,
 } from "../../dsl/index.ts";
-import { defineJob, type JobFile, type Settings, type TrainingJob } from "../../runtime/index.ts";
+import { defineJob, type JobFile, type Settings, type TrainingJob, writeFileAtomically } from "../../runtime/index.ts";
 import { isFolder } from "../checkpoint.ts";
 import { imageSides, sizesOfSides } from "../image-sides.ts";
+import { json } from "../output.ts";
 import { flattened, nested } from "../own-config.ts";
 import { requireReadBack } from "../read-back.ts";
 import { recipeNamed } from "../stage-step.ts";
+import type { WrittenConfig } from "../written-config.ts";
+import { filesBeside, keepFiles, runConfig } from "./beside.ts";
 import { feedStage } from "./feeding.ts";
 import { keepPreprocessor, preprocessorBeside, seenBy } from "./images.ts";
 import { recipeFor, runRules, settingsOf, validationSettings, withSettings } from "./settings.ts";
-import { sizedBySources, writeConfigFile } from "./sizes.ts";
+import { sizedBySources } from "./sizes.ts";
 import { keepTokenizer, openText, tokenizerBeside } from "./text.ts";
 import { stageValidation } from "./validation.ts";
 
@@ -76,6 +80,7 @@ export async function stageJob(base: Model, source: string, stage: string, args:
   const preprocessor = data?.image
     ? await preprocessorBeside([...args.from, ...(isFolder(source) ? [source] : [])])
     : "";
+  const beside = await filesBeside(model, args.from);
   const given: Settings = {
     ...asked,
     ...(args.data.length > 0 && { data: args.data.join("\n") }),
@@ -83,6 +88,7 @@ export async function stageJob(base: Model, source: string, stage: string, args:
     ...(args.validate.length > 0 && { validate: args.validate.join("\n") }),
     ...(tokenizer !== "" && { tokenizer }),
     ...(preprocessor !== "" && { preprocessor }),
+    ...(beside !== "" && { beside }),
   };
   const { vocabulary } = data ?? {};
   const text = vocabulary === undefined || args.data.length === 0 ? undefined : await openText(tokenizer, vocabulary);
@@ -91,7 +97,16 @@ export async function stageJob(base: Model, source: string, stage: string, args:
   const job = defineJob<Settings>({
     name: stageRunName(model, stage),
     summary: `stage ${stage} of ${model.name}, which starts from ${recipe.startsFrom.join(" and ")}`,
-    config: { ...defaults, model: model.name, stage, data: "", filters: "", validate: "", preprocessor: "" },
+    config: {
+      ...defaults,
+      model: model.name,
+      stage,
+      data: "",
+      filters: "",
+      validate: "",
+      preprocessor: "",
+      beside: "",
+    },
     rules: { ...runRules, ...recipe.rules },
     mayChange: ["images", "tokenizer", "workers"],
     build: (settings) => {
@@ -144,6 +159,8 @@ async function build(
   const judged = settings.validate === "" ? undefined : stageValidation(made, chosen, settings);
   const seen = seenBy(model, made, String(settings.preprocessor ?? "")); // runs of older versions have none
   const feeding = await feedStage(seen.recipe, settings, rows, text, inputTypes(step, sizes, made), onChange);
+  const classes = { count: made.data.classes, named: feeding.classes };
+  const kept = runConfig(model, made.config, source, String(settings.beside ?? ""), classes); // older runs have none
   return {
     step,
     steps: made.steps,
@@ -158,7 +175,7 @@ async function build(
     ...(made.data.image && made.data.kind !== "masks" && { ownRows: ["pixels"] }),
     listing: feeding.listing,
     ...(judged && { validate: judged(feeding.validation!) }),
-    finish: ({ folder }) => keepBesideWeights(folder, model, source, made, settings),
+    finish: ({ folder }) => keepBesideWeights(folder, kept, settings),
     told: feeding.told,
     dispose: feeding.dispose,
   };
@@ -196,8 +213,9 @@ function samplesPerMicroBatch({ batch, data: { perRow = 1 } }: RecipeWithData, a
 }
 
 /** Writes what the weights need to be used by other commands. */
-async function keepBesideWeights(folder: string, model: Model, source: string, made: Recipe, settings: Settings) {
-  await writeConfigFile(folder, model, made.config, source);
+async function keepBesideWeights(folder: string, config: WrittenConfig | undefined, settings: Settings) {
+  if (config) await writeFileAtomically(join(folder, config.name), `${json(config.content)}\n`);
+  await keepFiles(String(settings.beside ?? ""), folder);
   await keepTokenizer(String(settings.tokenizer), folder);
   await keepPreprocessor(String(settings.preprocessor ?? ""), folder);
   return {};

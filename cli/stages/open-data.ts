@@ -32,7 +32,7 @@ export interface ReadBatch {
 }
 
 /** Opened data: rows of samples, or of packed texts. */
-export type Opened = Pick<OpenData<SampleKind>, "sources" | "report" | "files" | "dispose"> & {
+export type Opened = Pick<OpenData<SampleKind>, "sources" | "report" | "classes" | "files" | "dispose"> & {
   batches(cursor: Json | undefined, note: (text: string) => void, shared?: SharedReading): AsyncIterable<ReadBatch>;
   once(note: (text: string) => void): AsyncIterable<Omit<ReadBatch, "cursor">>;
 };

@@ -59,7 +59,7 @@ const runSettings = {
 export const validationSettings = ["validateEvery", "best"] as const;
 
 /** Stored with a run, never set directly. */
-const kept = ["model", "stage", "data", "filters", "validate", "preprocessor"] as const;
+const kept = ["model", "stage", "data", "filters", "validate", "preprocessor", "beside"] as const;
 
 export const runRules: SettingRules = {
   accumulate: count,

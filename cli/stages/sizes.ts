@@ -1,13 +1,11 @@
 /** The sizes of a model that starts from a run or a checkpoint, read from the files beside the weights. */
 import { join } from "node:path";
 import { type Config, codecsOf, type Model, sizedBy } from "../../dsl/index.ts";
-import { readRunSettings, writeFileAtomically } from "../../runtime/index.ts";
+import { readRunSettings } from "../../runtime/index.ts";
 import { codecBeside, folderOf } from "../checkpoint.ts";
 import { requireAlike } from "../copied-tensors.ts";
 import { recordName } from "../family-name.ts";
-import { json } from "../output.ts";
 import { configJson, readOwnConfig, withKnown } from "../own-config.ts";
-import { writtenConfig } from "../written-config.ts";
 
 /**
  * The model's configuration with the sizes of what it starts from: those of an earlier run of the same model, or of a
@@ -36,10 +34,4 @@ async function sizesOfFile(model: Model, config: Config, source: string): Promis
   const sized = file && sizedBy(file.codec, config, file.json);
   if (sized) await requireAlike(model, sized, source);
   return sized;
-}
-
-/** Writes the settings into a run's folder: the published form if the model has one, else its settings by name. */
-export async function writeConfigFile(folder: string, model: Model, config: Config, source: string): Promise<void> {
-  const { name, content } = writtenConfig(model, config, source);
-  await writeFileAtomically(join(folder, name), `${json(content)}\n`);
 }

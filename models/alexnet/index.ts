@@ -3,6 +3,7 @@ import {
   axisOf,
   count,
   defineModel,
+  fitHeads,
   imagenetPreprocessing,
   listOf,
   type Model,
@@ -16,7 +17,7 @@ import {
   whole,
 } from "../../dsl/index.ts";
 import { classesStage, imagenetPictures, pixelsInput } from "../classification.ts";
-import { classesOfTensors, fitHeads } from "../picture-config.ts";
+import { classesOfTensors } from "../picture-config.ts";
 import { type AlexnetConfig, alexnetMaps, alexnetScores } from "./alexnet.ts";
 
 export * from "./alexnet.ts";

@@ -3,12 +3,12 @@ import {
   bareIds,
   type ChatTemplate,
   type FeedContext,
-  hostTensor,
   type ImagePlace,
   type ImagePlan,
   idRows,
   type LabelSample,
   type MaskSample,
+  maskRows,
   type PairSample,
   perRow,
   type StageData,
@@ -321,21 +321,9 @@ export const segmentationData = (c: SegmentationConfig, { fromOne, ...crops }: S
     kind: "masks",
     image: { ...cropped(c.vision, crops), fit: "crop" },
     classes: c.classes,
-    feeds: (rows: readonly MaskSample[]) => {
-      const size = c.vision.image;
-      const data = new Int32Array(rows.length * size * size);
-      for (const [i, { mask }] of rows.entries()) {
-        if (mask.length !== size * size)
-          throw new UsageError(`a mask has ${mask.length} pixels, but the image has ${size} × ${size}`);
-        for (let at = 0; at < mask.length; at++) data[i * size * size + at] = classOf(mask[at]!, fromOne, c.classes);
-      }
-      const axes = [
-        { name: "batch", size: rows.length },
-        { name: "row", size },
-        { name: "column", size },
-      ];
-      return { label: hostTensor("i32", axes, data) };
-    },
+    feeds: (rows: readonly MaskSample[]) => ({
+      label: maskRows(rows, c.vision.image, (value) => classOf(value, fromOne, c.classes)),
+    }),
   });
 
 function classOf(value: number, fromOne: boolean, classes: number): number {

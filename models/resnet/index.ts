@@ -3,6 +3,7 @@ import {
   axisOf,
   count,
   defineModel,
+  fitHeads,
   imagenetPreprocessing,
   listOf,
   type Model,
@@ -14,7 +15,7 @@ import {
   word,
 } from "../../dsl/index.ts";
 import { classesStage, imagenetPictures, pixelsInput } from "../classification.ts";
-import { classesOfTensors, fitHeads, incidental, pictureCodec } from "../picture-config.ts";
+import { classesOfTensors, incidental, pictureCodec } from "../picture-config.ts";
 import { timmReader } from "../timm-config.ts";
 import { readResnetConfig, resnetFields, resnetWhat, writeResnetConfig } from "./config.ts";
 import { type ResnetConfig, resnetMaps, resnetScores } from "./resnet.ts";

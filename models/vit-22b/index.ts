@@ -5,6 +5,7 @@ import {
   cosine,
   count,
   defineModel,
+  fitHeads,
   type Model,
   positive,
   type SettingRules,
@@ -17,7 +18,7 @@ import {
   word,
 } from "../../dsl/index.ts";
 import { classesStage, imagenetPictures, pixelsInput } from "../classification.ts";
-import { classesOfTensors, fitHeads } from "../picture-config.ts";
+import { classesOfTensors } from "../picture-config.ts";
 import { type Vit22bConfig, vit22bScores, vit22bStates, vit22bVector } from "./vit-22b.ts";
 
 export * from "./vit-22b.ts";

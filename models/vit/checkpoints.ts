@@ -3,12 +3,13 @@ import {
   type Config,
   type FitTensor,
   fitGridPositions,
+  fitHeads,
   type ModelCheckpoints,
   type SizedByTensors,
   type TensorRule,
   UsageError,
 } from "../../dsl/index.ts";
-import { classesOfTensors, fitHeads, incidental, pictureCodec } from "../picture-config.ts";
+import { classesOfTensors, incidental, pictureCodec } from "../picture-config.ts";
 import { timmReader } from "../timm-config.ts";
 import { fieldsOf, readVitConfig, type VitType, whatOf, writeVitConfig } from "./config.ts";
 import { placed, resampling, type VitConfig } from "./vit.ts";

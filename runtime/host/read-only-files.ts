@@ -60,6 +60,7 @@ export function readOnlyFileSystem(
     remove: refuse,
     syncFolder: async () => {},
     freeBytes: async () => 0,
+    ...(addressOf && { shown: (path: string) => addressOf(resolve(path)) }),
   };
 }
 

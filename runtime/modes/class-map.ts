@@ -48,19 +48,28 @@ export function scoreMap({ width, height }: Sides, window: Sides) {
         for (let column = 0; column < window.width; column += 1) seen[at + column]! += 1;
       }
     },
-    /** The argmax class of each pixel, resized to the given size; ties go to the first class. */
+    /** The class of each pixel, of the means resized to the given size. */
     classes(sides: Sides): ClassMap {
       const { classes, data } = sum;
       for (const [place, times] of seen.entries())
         if (times > 1) for (let c = 0; c < classes; c += 1) data[place * classes + c]! /= times;
       seen.fill(1);
-      const best = new Int32Array(sides.width * sides.height);
-      for (const [row, line] of resized(sum, sides))
-        for (let column = 0; column < sides.width; column += 1)
-          best[row * sides.width + column] = argmax(line, column * classes, classes);
-      return { ...sides, data: best };
+      return classesOfScores(sum, sides);
     },
   };
+}
+
+/**
+ * The argmax class of each pixel of scores resized to the given size; ties go to the first class. Of a whole image's
+ * scores as transformers' `post_process_semantic_segmentation`, which resizes them once.
+ */
+export function classesOfScores(scores: Scores, sides: Sides): ClassMap {
+  const { classes } = scores;
+  const best = new Int32Array(sides.width * sides.height);
+  for (const [row, line] of resized(scores, sides))
+    for (let column = 0; column < sides.width; column += 1)
+      best[row * sides.width + column] = argmax(line, column * classes, classes);
+  return { ...sides, data: best };
 }
 
 function argmax(line: Float32Array, from: number, count: number): number {

@@ -136,7 +136,7 @@ function whatWasRun({ about, settings, sources = [], figures, summary }: PageCon
   const settingFacts = Object.entries(settings ?? {}).map(
     ([label, value]): Fact => ({
       label,
-      value: String(value) || "none", // an empty string is how a setting says "none"
+      value: settingText(String(value)),
     }),
   );
   const seconds = secondsOf(figures?.curves.get("seconds"), summary);
@@ -154,6 +154,13 @@ ${facts.length > 0 ? factsHtml(facts) : undefined}
 ${settingFacts.length > 0 ? html`<h2>Settings</h2>${factsHtml(settingFacts)}` : undefined}
 </section>`;
 }
+
+/** Settings that hold a file's content are not shown. */
+const mostShown = 2000;
+
+/** An empty string is how a setting says "none". */
+const settingText = (value: string): string =>
+  value.length > mostShown ? `${value.length} characters, in run.json` : value || "none";
 
 function secondsOf(curve: Curve | undefined, summary: PageContent["summary"]): number | undefined {
   if (typeof summary?.seconds === "number") return summary.seconds;

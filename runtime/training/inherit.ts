@@ -86,7 +86,9 @@ export async function inheritWeights(
       }
     }
     if (misshaped.length > 0)
-      throw new FileError(`the shapes of ${counted(misshaped.length)} differ:\n${misshaped.join("\n")}`);
+      throw new FileError(
+        `the shapes of ${counted(misshaped.length)} differ:\n${misshaped.join("\n")}\n  hint: set the model's sizes to those of the weights, or declare in the record what becomes of such tensors: checkpoints: { fit }, such as fitHeads(["head"]) for a head of other classes`,
+      );
     const names = parameters.map(inputName);
     const initialized = collapseNames(
       names.filter((n) => !found.has(n)),

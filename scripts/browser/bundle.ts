@@ -17,7 +17,7 @@ export type BundleOptions = {
 
 /** The published names, as the exports of package.json have them once it is built. */
 const published = [
-  { find: /^heddle$/, replacement: join(repository, "api/browser.ts") },
+  { find: /^heddle(\/browser)?$/, replacement: join(repository, "api/browser.ts") },
   { find: /^heddle\/models$/, replacement: join(repository, "models/index.ts") },
 ];
 

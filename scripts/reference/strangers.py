@@ -16,6 +16,9 @@ from transformers import (
     Gemma2ForCausalLM,
     GPTNeoXConfig,
     GPTNeoXForCausalLM,
+    SegformerConfig,
+    SegformerForSemanticSegmentation,
+    SegformerImageProcessorPil,
     SiglipConfig,
     SiglipImageProcessorPil,
     SiglipModel,
@@ -182,6 +185,41 @@ def convnext():
     save("convnext", model, {"pixels": rounded(pixels), "logits": rounded(model(pixels).logits[0])})
 
 
+def segformer():
+    config = SegformerConfig(
+        image_size=32,
+        hidden_sizes=[4, 4, 8, 8],
+        depths=[1, 2, 1, 1],
+        num_attention_heads=[1, 2, 2, 4],
+        sr_ratios=[4, 2, 1, 1],
+        patch_sizes=[5, 3, 3, 3],
+        mlp_ratios=[4, 3, 2, 2],
+        decoder_hidden_size=8,
+        id2label={0: "sky", 1: "sea", 2: "sand"},
+        label2id={"sky": 0, "sea": 1, "sand": 2},
+    )
+    model = drawn(SegformerForSemanticSegmentation(config), 11)
+    generator = torch.Generator().manual_seed(12)
+    with torch.no_grad():
+        norm = model.decode_head.batch_norm
+        norm.running_mean.copy_(0.3 * torch.randn(norm.running_mean.shape, generator=generator))
+        norm.running_var.copy_(0.5 + torch.rand(norm.running_var.shape, generator=generator))
+    folder = root / "segformer"
+    folder.mkdir(parents=True, exist_ok=True)
+    processor = SegformerImageProcessorPil(size={"height": 32, "width": 32}, do_reduce_labels=False)
+    processor.save_pretrained(folder)
+    image = picture(folder)
+    pixels = processor(image, return_tensors="pt").pixel_values
+    out = model(pixels)
+    classes = processor.post_process_semantic_segmentation(out, target_sizes=[(image.height, image.width)])[0]
+    facts = {
+        "pixels": rounded(pixels),
+        "logits": rounded(out.logits),
+        "classes": "".join(str(c) for c in classes.flatten().tolist()),
+    }
+    save("segformer", model, facts)
+
+
 def tall_vit():
     """Images of 24 by 8 pixels, and what transformers does with a wide and a tall file."""
     names = {0: "ant", 1: "bee", 2: "cow"}
@@ -315,3 +353,4 @@ if __name__ == "__main__":
     t5()
     trocr()
     gemma2()
+    segformer()

@@ -1,9 +1,11 @@
 /** A config.json beside the weights gives a model's settings to every function that takes weights. */
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 import { afterAll, expect, it } from "vitest";
 import * as h from "../../api/index.ts";
+import { serve } from "../../scripts/browser/serve.ts";
 
 const root = mkdtempSync(join(tmpdir(), "heddle-config-beside-"));
 afterAll(() => rmSync(root, { recursive: true }));
@@ -38,7 +40,7 @@ async function folder(name: string, config: string) {
   return at;
 }
 
-async function shifted(weights: string, settings?: { times: number }) {
+async function shifted(weights: string | URL, settings?: { times?: number; width?: number }) {
   const device = await h.openDevice("reference");
   try {
     const session = await h.session(device, model, { weights, ...(settings && { settings }) });
@@ -57,6 +59,21 @@ it("of a published form, and of a run's", async () => {
   const run = await folder("run", '{ "heddle_model": "shift", "width": 3, "times": 2 }');
   expect(await shifted(run)).toEqual([2, 4, 6]);
   expect(await shifted(run, { times: 1 })).toEqual([1, 2, 3]);
+});
+
+it("of a folder at a URL, whose address ends with a slash, and of a file: URL", async () => {
+  const at = await folder("served", '{ "model_type": "shift", "hidden_size": 3 }');
+  expect(await shifted(pathToFileURL(join(at, "model.safetensors")))).toEqual([1, 2, 3]);
+  const files = readdirSync(at).map((name) => [`shift/${name}`, new Uint8Array(readFileSync(join(at, name)))] as const);
+  const served = await serve(new Map(files));
+  try {
+    expect(await shifted(new URL("shift/", served.url))).toEqual([1, 2, 3]);
+    const alone = new URL("shift/model.safetensors", served.url);
+    await expect(shifted(alone)).rejects.toThrow(`${alone.href}: 0 tensors match`);
+    expect(await shifted(new URL("shift/model.safetensors", served.url), { width: 3 })).toEqual([1, 2, 3]);
+  } finally {
+    await served.close();
+  }
 });
 
 it("not of another model, nor what is not JSON", async () => {

@@ -2,26 +2,28 @@
  * Models that heddle does not bundle, each in a file of its own, with checkpoints that transformers wrote
  * (scripts/reference/strangers.py): every command does with them what it does with its own.
  */
-import { copyFileSync, mkdirSync, readFileSync } from "node:fs";
+import { copyFileSync, cpSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { cpuBackend } from "../../backends/onnxruntime/index.ts";
 import { type HostTensor, hostTensor } from "../../compiler/index.ts";
 import { byteTokenizer } from "../../data/index.ts";
 import { checkpointLayout, type Model, trace } from "../../dsl/index.ts";
-import { createSession, idRow, openSafetensors, openWeights } from "../../runtime/index.ts";
+import { createSession, idRow, openSafetensors, openWeights, permute } from "../../runtime/index.ts";
 import { difference } from "../models/support.ts";
 import { colourData } from "./colour-data.ts";
 import convnext from "./strangers/convnext.ts";
 import gemma2 from "./strangers/gemma2.ts";
+import segformer from "./strangers/segformer.ts";
 import t5 from "./strangers/t5.ts";
 import { heddle, modelFile, scratch } from "./support.ts";
 
 vi.setConfig({ testTimeout: 120_000 });
 
 const folder = scratch("strangers");
-const families = ["gpt-neox", "siglip", "convnext", "t5", "trocr", "gemma2"] as const;
+const families = ["gpt-neox", "siglip", "convnext", "t5", "trocr", "gemma2", "segformer"] as const;
 type Family = (typeof families)[number];
 const file = (family: Family) => modelFile(`strangers/${family}.ts`);
 const published = (family: Family, ...parts: string[]) =>
@@ -76,8 +78,10 @@ describe("a stranger's checkpoint", () => {
     expect([ended.status, ended.status === 0 ? "" : ended.err]).toEqual([0, ""]);
     await using ours = await openSafetensors(out);
     await using theirs = await openSafetensors(published(family));
-    expect([...ours.tensors.keys()].sort()).toEqual([...theirs.tensors.keys()].sort());
-    for (const [name, { shape }] of theirs.tensors) {
+    const counts = /num_batches_tracked$/; // of steps that PyTorch's batch norms have taken
+    const stored = [...theirs.tensors].filter(([name]) => !counts.test(name));
+    expect([...ours.tensors.keys()].sort()).toEqual(stored.map(([name]) => name).sort());
+    for (const [name, { shape }] of stored) {
       expect([name, ours.tensors.get(name)!.shape]).toEqual([name, shape]);
       expect((await ours.readTensor(name)).data).toEqual((await theirs.readTensor(name)).data);
     }
@@ -102,6 +106,7 @@ describe("a stranger's checkpoint", () => {
     ["trocr", "encode"],
     ["trocr", "decode"],
     ["gemma2", "decode"],
+    ["segformer", "states"],
   ] as const)("is exported and verified: %s, %s", async (family, graph) => {
     const out = ["--out", folder.at(`${family}-${graph}.onnx`)];
     const which = ["--graph", graph, "--weights", published(family)];
@@ -218,6 +223,61 @@ it("weights drawn at random have no files beside them, whatever lies where the c
   }
 });
 
+describe("what SegFormer sees in a picture", () => {
+  interface Facts {
+    readonly pixels: number[];
+    readonly logits: number[];
+    readonly classes: string;
+  }
+  const want = read<Facts>(published("segformer"), "expected.json");
+  const image = published("segformer", "picture.png");
+  const segmented = async (...how: string[]) => {
+    const out = folder.at(`segmented-${how.length}-${how.includes("--fixed")}`);
+    const ended = await run("segformer", ...how, "segment", "--image", image, "--out", out);
+    expect([ended.status, ended.status === 0 ? "" : ended.err]).toEqual([0, ""]);
+    const found = await sharp(join(out, "picture.classes.png")).toColourspace("b-w").raw().toBuffer();
+    return { ...ended, classes: [...found].join("") };
+  };
+
+  it("are the logits of transformers", async () => {
+    const axes = Object.entries({ batch: 1, channel: 3, row: 32, column: 32 }).map(([name, size]) => ({ name, size }));
+    const feeds = { pixels: hostTensor("f32", axes, want.pixels) };
+    const logits = await logitsOf(segformer as unknown as Model, "segformer", feeds);
+    const inOrder = permute(logits, ["batch", "class", "row", "column"]);
+    expect(difference(inOrder.data, want.logits)).toBeLessThan(1e-4);
+  });
+
+  it("are the classes of transformers, of the whole image, since its preprocessor_config.json squashes it", async () => {
+    const { classes, err, out } = await segmented();
+    expect(classes).toBe(want.classes);
+    expect(err).toContain("32 × 32, squash, bilinear");
+    expect(out).toContain('"label": "sea"');
+    expect((await segmented("--fixed")).classes).toBe(want.classes);
+  });
+
+  it("are numbered from 1 if its file has do_reduce_labels, which a stage applies itself", async () => {
+    const reduced = folder.at("reduced");
+    cpSync(published("segformer"), reduced, { recursive: true });
+    const processor = join(reduced, "preprocessor_config.json");
+    writeFileSync(processor, JSON.stringify({ ...read<object>(processor), do_reduce_labels: true }));
+    const { classes } = await segmented("--weights", reduced);
+    expect([...classes].map((c) => String(Number(c) - 1)).join("")).toBe(want.classes);
+    const [data, runs] = [folder.at("seg/images"), folder.at("reduced-runs")];
+    const how = ["--stage", "masks", "--data", data, "--from", reduced, "--runs", runs, "--set", "classes=4"];
+    const ended = await heddle("train", file("segformer"), ...how, "--device", "cpu", "--set", "steps=1");
+    expect(ended).toMatchObject({
+      status: 0,
+      err: expect.stringContaining("do_reduce_labels, by which 0 is no class"),
+    });
+  });
+
+  it("keeps its class names when it is converted", () => {
+    expect(read(folder.at("converted-segformer"), "config.json")).toMatchObject({
+      id2label: { 0: "sky", 1: "sea", 2: "sand" },
+    });
+  });
+});
+
 describe("a stranger's run", () => {
   const train = (family: Family, stage: string, data: string, ...more: string[]) => {
     const settings = ["workers=0", "batch=3", "steps=3"].flatMap((s) => ["--set", s]);
@@ -243,6 +303,19 @@ describe("a stranger's run", () => {
     });
     const alone = await heddle("inspect", trained);
     expect(alone).toMatchObject({ status: 1, err: expect.stringContaining("give siglip.ts as the model") });
+  });
+
+  it("trains a segmenter on masks of other classes than the weights have", async () => {
+    const ended = await train("segformer", "masks", "seg/images", "--set", "classes=4");
+    expect([ended.status, ended.status === 0 ? "" : ended.err]).toEqual([0, ""]);
+    expect(ended.err).toContain("initialized with zeros: the weights have 3 classes, not 4");
+    const config = read<{ id2label: object }>(folder.at("runs", "segformer-masks"), "config.json");
+    expect(Object.keys(config.id2label)).toHaveLength(4);
+    const other = await heddle(
+      ...["train", file("convnext"), "--stage", "classes", "--data", folder.at("classes"), "--device", "cpu"],
+      ...["--runs", folder.at("refused"), "--from", published("convnext"), "--set", "classes=3", "--set", "batch=3"],
+    );
+    expect(other).toMatchObject({ status: 1, err: expect.stringMatching(/shapes of 2 tensors differ[\s\S]*fitHeads/) });
   });
 
   it("trains a classifier and takes its features", async () => {

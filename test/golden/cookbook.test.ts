@@ -3,7 +3,16 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { evaluate, referenceBackend } from "../../backends/reference/index.ts";
 import { bindSizes, type Graph, hostTensor, inputName, isParameter, type SizedAxis } from "../../compiler/index.ts";
-import { defineModel, input, type Params, type Schedule, type Stage, trace, trainingStep } from "../../dsl/index.ts";
+import {
+  defineModel,
+  input,
+  type Params,
+  type Schedule,
+  type Stage,
+  type StageData,
+  trace,
+  trainingStep,
+} from "../../dsl/index.ts";
 import { initialValue, type TrainingJob, train } from "../../runtime/index.ts";
 import { heddle, scratch, writePicture } from "../cli/support.ts";
 import { blocks, inCheckout, readDoc } from "./snippets.ts";
@@ -35,9 +44,9 @@ const wave = (n: number, by: number) => Float32Array.from({ length: n }, (_, i) 
 
 /** Inputs of the base and of the regression: always the same. */
 function feedsOf(graph: Graph) {
-  const values: Readonly<Record<string, () => Float32Array | Int32Array>> = {
+  const values: Readonly<Record<string, (count: number) => Float32Array | Int32Array>> = {
     pixels: () => wave(batch * 3 * 64, 0.7),
-    label: () => Int32Array.from({ length: batch }, (_, i) => i % 3),
+    label: (count) => Int32Array.from({ length: count }, (_, i) => (count > batch && i % 7 === 0 ? 255 : i % 3)),
     target: () => wave(batch * 2, 2),
   };
   return Object.fromEntries(
@@ -45,7 +54,8 @@ function feedsOf(graph: Graph) {
       const make = values[inputName(node)];
       if (!make || isParameter(node)) return [];
       const axes = node.type.axes.map((a) => ({ ...a, size: a.name === "batch" ? batch : a.size }));
-      return [[inputName(node), hostTensor(node.type.dtype, axes as SizedAxis[], make())]];
+      const count = axes.reduce((all, { size }) => all * Number(size), 1);
+      return [[inputName(node), hostTensor(node.type.dtype, axes as SizedAxis[], make(count))]];
     }),
   );
 }
@@ -98,8 +108,8 @@ async function trained(title: string, isFalling = true, steps = 12) {
   };
 }
 
-it("has thirteen recipes of 5 to 25 lines, without a type error", async () => {
-  expect(programs).toHaveLength(13);
+it("has fourteen recipes of 5 to 25 lines, without a type error", async () => {
+  expect(programs).toHaveLength(14);
   for (const { title, program } of programs) {
     expect(program.trim().split("\n").length, title).toBeGreaterThanOrEqual(5);
     expect(program.trim().split("\n").length, title).toBeLessThanOrEqual(25);
@@ -170,6 +180,17 @@ describe("what a recipe trains", () => {
   it("a loss of one's own, each part reported", async () => {
     const { outputs: told } = await trained("A loss of one's own, with weights");
     expect(told).toEqual(expect.arrayContaining(["loss", "smooth", "size"]));
+  });
+
+  it("classes of pixels, of masks whose 255 is no class", async () => {
+    const { trained: learned } = await trained("Classes of pixels");
+    expect(learned).toContain("pixels.weight");
+    const { data } = (await recipe("Classes of pixels")) as unknown as { data: StageData<"masks"> };
+    const masks = [0, 1].map((k) => ({ mask: Uint8Array.from({ length: 64 }, (_, i) => (i === 9 ? 255 : k)) }));
+    const { label } = data.feeds(masks, {} as never);
+    expect(label!.axes.map((a) => a.size)).toEqual([2, 8, 8]);
+    expect([...label!.data].slice(62, 74)).toEqual([0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 255]);
+    expect(() => data.feeds([{ mask: [1, 2] }], {} as never)).toThrow("a mask has 2 pixels, but the image has 8 × 8");
   });
 
   it("a head on a frozen InternViT", async () => {

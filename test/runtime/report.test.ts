@@ -113,6 +113,14 @@ const every: readonly Section[] = [
   { kind: "list", items: [["by ", { text: "someone", link: "https://y.org" }]] },
 ];
 
+it("names a setting that holds the content of a file by its length", async () => {
+  const beside = "x".repeat(5000);
+  writeFileSync(join(folder, "run.json"), JSON.stringify({ job: "tiny", settings: { rate: 0.01, beside } }));
+  const text = await page();
+  expect(text).toContain("5000 characters, in run.json");
+  expect(text).not.toContain("xxxx");
+});
+
 describe("a run's report", () => {
   it("says what was run, with which settings, and how it ended", async () => {
     await writeStart(folder, about, start);

@@ -4,6 +4,7 @@ import type { Embeddings } from "../../../data/index.ts";
 import type { CompareMode } from "../../../dsl/index.ts";
 import { classLogits, classVectors, escapeControls, shares } from "../../../runtime/index.ts";
 import { folderOf } from "../../checkpoint.ts";
+import { classNamesIn, everyClassName } from "../../class-names.ts";
 import { json } from "../../output.ts";
 import { configJson } from "../../own-config.ts";
 import { prefixOf, tokenizerOf, towersGraph } from "./comparing.ts";
@@ -82,8 +83,7 @@ export async function labelsOf(
   }
   const stored = storedWeights(weights);
   const json = stored === undefined ? undefined : await configJson(folderOf(stored));
-  const known = Object(json?.id2label ?? json?.label_names) as Readonly<Record<string, unknown>>; // the latter is timm's
-  return Array.from({ length: count }, (_, i) => (Object.hasOwn(known, i) ? String(known[i]) : `class ${i}`));
+  return everyClassName(count, classNamesIn(json));
 }
 
 /** By cosine with text embeddings. */

@@ -72,6 +72,8 @@ export interface PicturePreprocessing {
   readonly normalization: Normalization;
   /** How a chat's image is tiled, if it is: into several images, each a square of the size. */
   readonly tiling?: Tiling;
+  /** The annotation value of the first class, if the checkpoint's file has one. */
+  readonly firstClass?: 1;
 }
 
 /**
@@ -115,7 +117,8 @@ export async function preprocessingFor(
       : undefined;
   const made = tiling ? tilingText(tiling, geometry) : shape(geometry);
   say(imagesText({ size, shape: made, mean, std, source }));
-  return { geometry, normalization: { mean, std }, ...(tiling && { tiling }) };
+  const { firstClass } = found ?? {};
+  return { geometry, normalization: { mean, std }, ...(tiling && { tiling }), ...(firstClass && { firstClass }) };
 }
 
 /**

@@ -20,7 +20,7 @@ import {
   white,
 } from "../../../data/index.ts";
 import type { SegmentMode } from "../../../dsl/index.ts";
-import { type ClassMap, scoreMap, scoresOf, windowStarts } from "../../../runtime/index.ts";
+import { type ClassMap, classesOfScores, scoreMap, scoresOf, windowStarts } from "../../../runtime/index.ts";
 import { shapeText } from "../../preprocessing-text.ts";
 import { graphOf, type LoadedModel, modeOf, type NamedModel } from "./opened-model.ts";
 import type { RunOptions } from "./options.ts";
@@ -53,21 +53,23 @@ export async function segmentingOf(named: NamedModel, options: RunOptions): Prom
   requireOutputs(served, "segment", [mode.output]);
   const graph = selectOutputs(served, [mode.output]);
   const share = strideOf(mode);
-  const whole = fitOf(named, options) === "squash";
+  const asked = fitOf(named, options);
+  /** Of a file or of all modes alike, a fit is none of a model that declares windows. */
+  const isWhole = ({ fit }: Geometry) => fit === "squash" && (asked === "squash" || mode.stride === undefined);
   const stride = ({ size }: Geometry): Sides => {
     const { width, height } = sidesOf(size);
     const part = (side: number) => Math.max(1, Math.round(share * side));
     return { width: part(width), height: part(height) };
   };
   const shape = (geometry: Geometry): string =>
-    whole
+    isWhole(geometry)
       ? shapeText({ ...geometry, fit: "squash" })
       : `windows ${strideText(stride(geometry))} apart, ${geometry.interpolation ?? "bicubic"}`;
   const preprocessing = await preprocessingFor(named, graph, "segment", options, shape);
-  const { multiple = 1, firstClass = 0, output } = mode;
+  const { multiple = 1, firstClass = preprocessing.firstClass ?? 0, output } = mode;
   return {
     ...{ graph, preprocessing, firstClass, output },
-    ...(!whole && { stride: stride(preprocessing.geometry) }),
+    ...(!isWhole(preprocessing.geometry) && { stride: stride(preprocessing.geometry) }),
     multiple: typeof multiple === "function" ? multiple(named.config!) : multiple,
   };
 }
@@ -99,16 +101,20 @@ export async function openSegmenter(model: LoadedModel, of: Segmenting, { batch 
   );
   const { size, interpolation } = of.preprocessing.geometry;
   const window = sidesOf(size);
+  const scoresAt = async (picture: Pixels, places: readonly Place[]) => {
+    const rows = model.fixed ? Array.from({ length: batch }, (_, i) => places[i] ?? places.at(-1)!) : places;
+    const { [of.output]: scores } = await session.run({ pixels: pixelsOf(picture, rows, of.preprocessing) });
+    return scoresOf(scores!);
+  };
   return {
     async classesOf(source, sides) {
       const picture = await decodeResized(source, (own) => seenSides(own, of), interpolation);
-      const places = windowsOf(picture, window, of.stride ?? window);
+      if (!of.stride) return classesOfScores((await scoresAt(picture, [{ left: 0, top: 0 }]))[0]!, sides);
+      const places = windowsOf(picture, window, of.stride);
       const map = scoreMap(picture, window);
       for (let from = 0; from < places.length; from += batch) {
         const own = places.slice(from, from + batch);
-        const rows = model.fixed ? Array.from({ length: batch }, (_, i) => own[Math.min(i, own.length - 1)]!) : own;
-        const { [of.output]: scores } = await session.run({ pixels: pixelsOf(picture, rows, of.preprocessing) });
-        const found = scoresOf(scores!);
+        const found = await scoresAt(picture, own);
         for (const [i, place] of own.entries()) map.add(found[i]!, place);
       }
       return map.classes(sides);
