@@ -53,14 +53,20 @@ describe("the largest batch", () => {
 
   it("is exact where memory grows in a straight line, in few plans", () => {
     const found = largestBatch({ need: linear(1000, 7), budget: 2500, most: 65536 });
-    expect(found).toMatchObject({ batch: 214, tooMany: 215, because: "memory" });
-    expect(found.plans).toBeLessThan(10);
+    expect(found).toEqual({ batch: 214, tooMany: 215, because: "memory", plans: 4 });
+  });
+
+  it("is found in few plans where one that keeps the budget takes nearly all of it, or a limit ends it early", () => {
+    const keeps = (batch: number) => (batch > 1000 ? { refused: "least" } : { bytes: Math.min(7 * batch, 4000) });
+    expect(largestBatch({ need: keeps, budget: 4100, most: 65536 })).toMatchObject({ batch: 1000, plans: 16 });
+    const binds = (batch: number) => (batch > 5000 ? { refused: "binds" } : { bytes: batch });
+    expect(largestBatch({ need: binds, budget: 1e6, most: 65536 })).toMatchObject({ batch: 5000, plans: 18 });
   });
 
   it("is none, one, and all that is asked for", () => {
     expect(largestBatch({ need: linear(1000, 7), budget: 1006, most: 64 })).toMatchObject({ batch: 0, tooMany: 1 });
     expect(largestBatch({ need: linear(1000, 7), budget: 1007, most: 64 })).toMatchObject({ batch: 1, tooMany: 2 });
-    expect(largestBatch({ need: linear(1000, 7), budget: 1e9, most: 100 })).toEqual({ batch: 100, plans: 5 });
+    expect(largestBatch({ need: linear(1000, 7), budget: 1e9, most: 100 })).toEqual({ batch: 100, plans: 3 });
     expect(largestBatch({ need: linear(0, 1), budget: 9, most: 1 })).toEqual({ batch: 1, plans: 1 });
   });
 
