@@ -1,7 +1,7 @@
 /** The largest batch whose plan fits a budget. */
 
-/** The memory that a batch needs, or why it cannot run. */
-export type Need = { readonly bytes: number } | { readonly refused: string };
+/** The memory that a batch takes, or why it cannot run and, if that is a budget, the least memory that it can take. */
+export type Need = { readonly bytes: number } | { readonly refused: string; readonly least?: number };
 
 export interface LargestBatch {
   /** The largest batch found to fit; 0 if not even 1 does. */
@@ -25,8 +25,9 @@ export interface BatchSearch {
 }
 
 /**
- * Searches between a batch that fits and one that does not, where a line through two plans meets the budget, or in the
- * middle if that makes little progress. Exact if the two end adjacent, as memory grows with the batch, or nearly so.
+ * Searches between a batch that fits and one that does not, where a line through these, or through the last two that do
+ * not fit, meets the budget, or in the middle if that makes little progress. Exact if the two end adjacent, as memory
+ * grows with the batch, or nearly so.
  */
 export function largestBatch({ need, budget, most, plans: limit = 24 }: BatchSearch): LargestBatch {
   const known = new Map<number, Need>();
@@ -42,11 +43,12 @@ export function largestBatch({ need, budget, most, plans: limit = 24 }: BatchSea
   const meets = (a: number, b: number) => onLine(a, at(a), b, at(b), budget);
   let [low, high] = firstThatFails(fits, meets, most);
   if (high > most) return { batch: most, plans: known.size };
+  let above = high;
   for (let turn = 0; high - low > 1 && known.size < limit; turn++) {
-    const met = turn % 3 === 2 ? undefined : meets(low, high);
+    const met = turn % 3 === 2 ? undefined : (meets(low, high) ?? meets(high, above));
     const next = Math.min(high - 1, Math.max(low + 1, met ?? middle(low, high)));
     if (fits(next)) low = next;
-    else high = next;
+    else [high, above] = [next, high];
   }
   const failed = at(high);
   return { batch: low, tooMany: high, because: "refused" in failed ? failed.refused : "memory", plans: known.size };
@@ -72,11 +74,18 @@ function firstThatFails(
   }
 }
 
-/** Where the line through two plans meets the budget; undefined if one has no bytes, or they do not grow. */
+/**
+ * Where the line through two plans, or the least of two that keep no budget, meets the budget; undefined if there is none
+ * that rises.
+ */
 function onLine(low: number, a: Need, high: number, b: Need, budget: number): number | undefined {
-  if (!("bytes" in a) || !("bytes" in b) || b.bytes <= a.bytes) return undefined;
-  return Math.floor(low + ((high - low) * (budget - a.bytes)) / (b.bytes - a.bytes));
+  if ("refused" in a !== "refused" in b) return undefined; // a plan that keeps a budget takes nearly all of it
+  const [from, to] = [bytesOf(a), bytesOf(b)];
+  if (from === undefined || to === undefined || to <= from) return undefined;
+  return Math.floor(low + ((high - low) * (budget - from)) / (to - from));
 }
+
+const bytesOf = (need: Need): number | undefined => ("refused" in need ? need.least : need.bytes);
 
 /** Between batches that are far apart, as many times the one as the other is of it. */
 const middle = (low: number, high: number): number =>

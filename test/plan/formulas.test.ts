@@ -57,8 +57,9 @@ describe("the largest batch", () => {
   });
 
   it("is found in few plans where one that keeps the budget takes nearly all of it, or a limit ends it early", () => {
-    const keeps = (batch: number) => (batch > 1000 ? { refused: "least" } : { bytes: Math.min(7 * batch, 4000) });
-    expect(largestBatch({ need: keeps, budget: 4100, most: 65536 })).toMatchObject({ batch: 1000, plans: 16 });
+    const keeps = (batch: number) =>
+      batch > 1000 ? { refused: "budget", least: 4.1 * batch } : { bytes: Math.min(7 * batch, 4000) };
+    expect(largestBatch({ need: keeps, budget: 4100, most: 65536 })).toMatchObject({ batch: 1000, plans: 10 });
     const binds = (batch: number) => (batch > 5000 ? { refused: "binds" } : { bytes: batch });
     expect(largestBatch({ need: binds, budget: 1e6, most: 65536 })).toMatchObject({ batch: 5000, plans: 18 });
   });
