@@ -5,7 +5,8 @@ import { exchangedBytes } from "../../cli/plan/exchange.ts";
 import { largestBatch } from "../../cli/plan/largest-batch.ts";
 import { rooflineTime } from "../../cli/plan/roofline.ts";
 import { printSeconds } from "../../cli/plan/seconds.ts";
-import type { PlannedKernel } from "../../compiler/index.ts";
+import { needOf } from "../../cli/plan/step-plan.ts";
+import { BudgetError, baselineFacts, type PlannedKernel } from "../../compiler/index.ts";
 
 const peaks = { copy: 1000, f32: 100, matrices: 400, dispatch: 0.25 };
 const kernel = (changes: Partial<PlannedKernel>): PlannedKernel => ({
@@ -62,6 +63,13 @@ describe("the largest batch", () => {
     expect(largestBatch({ need: keeps, budget: 4100, most: 65536 })).toMatchObject({ batch: 1000, plans: 10 });
     const binds = (batch: number) => (batch > 5000 ? { refused: "binds" } : { bytes: batch });
     expect(largestBatch({ need: binds, budget: 1e6, most: 65536 })).toMatchObject({ batch: 5000, plans: 18 });
+  });
+
+  it("is told the least memory of a batch that keeps no budget", () => {
+    const refuses = () => {
+      throw new BudgetError("too much\nat a line", 7);
+    };
+    expect(needOf(refuses, baselineFacts)).toEqual({ refused: "too much", least: 7 });
   });
 
   it("is none, one, and all that is asked for", () => {
