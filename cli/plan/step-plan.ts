@@ -1,6 +1,7 @@
 /** A training step planned for a device: memory by kind, kernels, and the roofline time. */
 import {
   type AdapterFacts,
+  BudgetError,
   bindSizes,
   type MemoryByKind,
   type PlannedProgram,
@@ -57,7 +58,7 @@ export function needOf(plan: () => StepPlan, { maxBindingBytes }: AdapterFacts):
   } catch (error) {
     // A step that no device can run or no plan fits is a user's mistake elsewhere, but a result here.
     if (error instanceof UnsupportedError || error instanceof UsageError)
-      return { refused: error.message.split("\n")[0]! };
+      return { refused: error.message.split("\n")[0]!, ...(error instanceof BudgetError && { least: error.least }) };
     throw error;
   }
 }

@@ -25,6 +25,17 @@ export class UsageError extends HeddleError {
   override name = "UsageError";
 }
 
+/** A memory budget that no plan keeps. */
+export class BudgetError extends UsageError {
+  /** Bytes of the plan that came nearest. */
+  readonly least: number;
+
+  constructor(message: string, least: number) {
+    super(message);
+    this.least = least;
+  }
+}
+
 /** A file that is missing, truncated, malformed or hostile. */
 export class FileError extends HeddleError {
   override name = "FileError";

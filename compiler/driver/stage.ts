@@ -69,8 +69,16 @@ export const graphForm: Form<Graph> = {
   parse: parseGraph,
 };
 
-/** A pass as a graph-to-graph stage. */
-export const graphStage = (pass: Pass): Stage<Graph, Graph> => ({ ...pass, from: graphForm, to: graphForm });
+/** A pass as a graph-to-graph stage, which returns a graph itself where the pass built an equal one. */
+export const graphStage = (pass: Pass): Stage<Graph, Graph> => ({
+  ...pass,
+  from: graphForm,
+  to: graphForm,
+  run: (graph, observe) => {
+    const after = pass.run(graph, observe);
+    return sameGraph(graph, after) ? graph : after;
+  },
+});
 
 /** A stage between two forms. */
 export const stage = <I, O>(

@@ -3,7 +3,7 @@
  * the tensors that are idle at the memory peak, it frees the one with the lowest recomputation cost per byte, then
  * repeats with the new plan. Chen et al. 2016, arXiv:1604.06174; Jain et al. 2020, arXiv:1910.02653.
  */
-import { UsageError } from "../diagnostics/error.ts";
+import { BudgetError } from "../diagnostics/error.ts";
 import type { Node } from "../ir/node.ts";
 import { printType } from "../ir/type.ts";
 import { type CoresidentProgram, givenBytes, sharedSlots } from "./coresident-programs.ts";
@@ -19,7 +19,7 @@ const smallShare = 1 / 4096;
 
 /**
  * A plan whose buffers (inputs, tables and slots), with those of the programs beside it, fit in `budget` bytes. Throws
- * UsageError, with the lowest memory reached and its largest tensors, if rematerialization cannot reach the budget.
+ * BudgetError, with the lowest memory reached and its largest tensors, if rematerialization cannot reach the budget.
  */
 export function rematerialize(
   plan: FusionPlan,
@@ -32,7 +32,7 @@ export function rematerialize(
   const start = state({ plan, places: plan.kernels.map((_, i) => i) }, others);
   if (given + start.slots <= budget) return plan;
   const best = fit(plan, start, budget - given, others);
-  if (given + best.slots > budget) throw new UsageError(misfit(best, given, budget));
+  if (given + best.slots > budget) throw new BudgetError(misfit(best, given, budget), given + best.slots);
   return best.plan;
 }
 

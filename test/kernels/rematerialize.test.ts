@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import {
   type Axis,
+  type BudgetError,
   baselineFacts,
   bindSizes,
   compileKernels,
@@ -36,8 +37,9 @@ function least(graph: Graph): number {
   try {
     compiledIn(graph, 1);
   } catch (error) {
-    const found = /needs at least ([\d,]+) bytes/.exec((error as Error).message);
-    return Number(found![1]!.replaceAll(",", ""));
+    const { message, least } = error as BudgetError;
+    expect(message).toContain(`needs at least ${least.toLocaleString("en-US")} bytes`);
+    return least;
   }
   throw new Error("one byte was enough");
 }

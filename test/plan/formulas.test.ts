@@ -5,7 +5,8 @@ import { exchangedBytes } from "../../cli/plan/exchange.ts";
 import { largestBatch } from "../../cli/plan/largest-batch.ts";
 import { rooflineTime } from "../../cli/plan/roofline.ts";
 import { printSeconds } from "../../cli/plan/seconds.ts";
-import type { PlannedKernel } from "../../compiler/index.ts";
+import { needOf } from "../../cli/plan/step-plan.ts";
+import { BudgetError, baselineFacts, type PlannedKernel } from "../../compiler/index.ts";
 
 const peaks = { copy: 1000, f32: 100, matrices: 400, dispatch: 0.25 };
 const kernel = (changes: Partial<PlannedKernel>): PlannedKernel => ({
@@ -53,14 +54,28 @@ describe("the largest batch", () => {
 
   it("is exact where memory grows in a straight line, in few plans", () => {
     const found = largestBatch({ need: linear(1000, 7), budget: 2500, most: 65536 });
-    expect(found).toMatchObject({ batch: 214, tooMany: 215, because: "memory" });
-    expect(found.plans).toBeLessThan(10);
+    expect(found).toEqual({ batch: 214, tooMany: 215, because: "memory", plans: 4 });
+  });
+
+  it("is found in few plans where one that keeps the budget takes nearly all of it, or a limit ends it early", () => {
+    const keeps = (batch: number) =>
+      batch > 1000 ? { refused: "budget", least: 4.1 * batch } : { bytes: Math.min(7 * batch, 4000) };
+    expect(largestBatch({ need: keeps, budget: 4100, most: 65536 })).toMatchObject({ batch: 1000, plans: 10 });
+    const binds = (batch: number) => (batch > 5000 ? { refused: "binds" } : { bytes: batch });
+    expect(largestBatch({ need: binds, budget: 1e6, most: 65536 })).toMatchObject({ batch: 5000, plans: 18 });
+  });
+
+  it("is told the least memory of a batch that keeps no budget", () => {
+    const refuses = () => {
+      throw new BudgetError("too much\nat a line", 7);
+    };
+    expect(needOf(refuses, baselineFacts)).toEqual({ refused: "too much", least: 7 });
   });
 
   it("is none, one, and all that is asked for", () => {
     expect(largestBatch({ need: linear(1000, 7), budget: 1006, most: 64 })).toMatchObject({ batch: 0, tooMany: 1 });
     expect(largestBatch({ need: linear(1000, 7), budget: 1007, most: 64 })).toMatchObject({ batch: 1, tooMany: 2 });
-    expect(largestBatch({ need: linear(1000, 7), budget: 1e9, most: 100 })).toEqual({ batch: 100, plans: 5 });
+    expect(largestBatch({ need: linear(1000, 7), budget: 1e9, most: 100 })).toEqual({ batch: 100, plans: 3 });
     expect(largestBatch({ need: linear(0, 1), budget: 9, most: 1 })).toEqual({ batch: 1, plans: 1 });
   });
 

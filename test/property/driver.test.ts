@@ -1,10 +1,11 @@
 /** The pass driver and its switches: order, faults, observers. */
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import {
   beforeAndAfter,
   canonicalize,
   fold,
   globMatches,
+  graphForm,
   inspectionPage,
   isStageFault,
   makeGraph,
@@ -67,6 +68,18 @@ describe("runPasses", () => {
       expect.stringContaining("graph @g("),
     ]);
     expect(String(error)).toContain(`after pass "breaks"`);
+  });
+
+  it("verifies what the first pass is given, and each graph once that a pass makes", () => {
+    const bent: Node = { ...x, op: "neg", operands: [x], attrs: {}, type: { dtype: "f32", axes: [] } };
+    const wrong = { ...graph, outputs: [{ name: "y", node: bent }] };
+    const kept: Pass = { name: "kept", run: (g) => ({ ...g }) };
+    expect(() => runPasses(wrong, [kept, fold])).toThrow(`after pass "kept"`);
+    const breaks: Pass = { name: "breaks", run: () => wrong };
+    expect(() => runPasses(graph, [kept, breaks, kept])).toThrow(`after pass "breaks"`);
+    const verified = vi.spyOn(graphForm, "verify");
+    runPasses(graph, [kept, fold, kept, kept, fold], { check: "all" });
+    expect(verified.mock.calls.map(([, name]) => name)).toEqual(["kept", "fold"]);
   });
 
   it("CHECK=all catches a pass that is not idempotent", () => {
