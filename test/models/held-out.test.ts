@@ -6,13 +6,13 @@ import { modelOfFolder } from "../../cli/checkpoint.ts";
 import { recordName, sizesInWords } from "../../cli/family-name.ts";
 import { ownConfigOf } from "../../cli/own-config.ts";
 import { countParameters } from "../../compiler/index.ts";
-import { trace } from "../../dsl/index.ts";
+import { fileOfCodec, trace } from "../../dsl/index.ts";
 import { bundledModels } from "../../models/index.ts";
 import { inScratch } from "./checkpoint-folder.ts";
 
-const modelOf = (json: object) =>
+const modelOf = (json: object, file = "config.json") =>
   inScratch((at) => {
-    writeFileSync(join(at, "config.json"), JSON.stringify(json));
+    writeFileSync(join(at, file), JSON.stringify(json));
     return modelOfFolder(at);
   });
 
@@ -64,24 +64,27 @@ test.each([
 const written = bundledModels.flatMap((model) => {
   const config = model.checkpoints?.config;
   const json = config?.write(model.config);
-  return config && json ? [{ model, config, json }] : [];
+  return config && json ? [{ model, config, json, file: fileOfCodec(config).name }] : [];
 });
 
-test.each(written)("$model.name is known by its config.json", async ({ config, json }) => {
-  const found = await modelOf(json);
+test.each(written)("$model.name is known by its $file", async ({ config, json, file }) => {
+  const found = await modelOf(json, file);
   expect(config.write(found.config)).toEqual(json);
   const named = bundledModels.find((m) => m.name === found.name)!;
   expect(config.write(named.config)).toEqual(json); // DeiT's and ViT's are alike
 });
 
-test.each(written)("other sizes than those of $model.name have the name of no published model", async ({ json }) => {
-  const depths = new Set("num_hidden_layers n_layer depths".split(" "));
-  const deeper = JSON.parse(JSON.stringify(json), (key, value) =>
-    !depths.has(key) ? value : typeof value === "number" ? value + 96 : value.map((n: number) => n + 96),
-  );
-  const { name } = await modelOf(deeper);
-  expect(bundledModels.map((m) => m.name)).not.toContain(name);
-});
+test.each(written)(
+  "other sizes than those of $model.name have the name of no published model",
+  async ({ json, file }) => {
+    const depths = new Set("num_hidden_layers n_layer depths layers".split(" "));
+    const deeper = JSON.parse(JSON.stringify(json), (key, value) =>
+      !depths.has(key) ? value : typeof value === "number" ? value + 96 : value.map((n: number) => n + 96),
+    );
+    const { name } = await modelOf(deeper, file);
+    expect(bundledModels.map((m) => m.name)).not.toContain(name);
+  },
+);
 
 test("a size of gpt2's that is none of the published is not called gpt2", async () => {
   const sizes = { n_embd: 64, n_layer: 3, n_head: 2, n_positions: 32, vocab_size: 100 };
