@@ -3,7 +3,7 @@ import { countParameters } from "../../compiler/index.ts";
 import { configure, trace } from "../../dsl/index.ts";
 import { bundled, checkpointTests, exportTests, parityTests } from "./classifiers.ts";
 
-parityTests([{ name: "alexnet", model: "alexnet", layout: 0, onWebgpu: true }]);
+parityTests([{ name: "alexnet", model: "alexnet", layout: 0 }]);
 
 test("has the parameters of torchvision's", () => {
   const { tensors, parameters } = countParameters(trace(bundled("alexnet")));

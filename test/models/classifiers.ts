@@ -48,8 +48,6 @@ export interface ClassifierCase {
   readonly model: string;
   /** Which of its layouts the fixture's tensors have. */
   readonly layout: number;
-  /** Also runs on SwiftShader, which takes its time. */
-  readonly onWebgpu?: boolean;
 }
 
 export const bundled = (name: string): Model => bundledModels.find((m) => m.name === name)!;
@@ -67,21 +65,19 @@ const rulesOf = (model: Model, layout: number): readonly TensorRule[] => model.c
 
 /** The same scores, loss, gradients and running statistics as PyTorch in float64. */
 export function parityTests(cases: readonly ClassifierCase[]): void {
-  const all = cases.flatMap((c) => (c.onWebgpu ? allExecutors : executors).map((executor) => ({ ...c, executor })));
+  const all = cases.flatMap((c) => allExecutors.map((executor) => ({ ...c, executor })));
   describe.each(all)("$name on $executor.name, beside PyTorch", ({ name, model: of, layout, executor }) => {
     const model = bundled(of);
     const rules = rulesOf(model, layout);
     const { tolerance } = executor;
     const configured = (facts: Facts) => configure(model, facts.config);
 
-    const scores = async () => {
+    test("has the same scores", async () => {
       const fixture = withStatistics(await loadFixture<Facts>(name));
       const graph = trace(model, configured(fixture.facts));
       const got = await runOnce(executor, graph, feedsOf(fixture, graph), weightsOf(fixture, graph, rules));
       expect(difference(got.scores!.data, tensorOf(fixture, "expected/scores").data)).toBeLessThan(tolerance);
-    };
-    // SwiftShader compiles for long, and the step has all of the kernels but those of kept statistics.
-    if (executor.name !== "webgpu") test("has the same scores", scores);
+    });
 
     test("has the same step", async () => {
       const fixture = withStatistics(await loadFixture<Facts>(name));

@@ -8,7 +8,7 @@ import { bundled, checkpointTests, exportTests, parityTests, published } from ".
 
 parityTests([
   { name: "resnet-basic", model: "resnet-18", layout: 0 },
-  { name: "resnet-bottleneck", model: "resnet-50", layout: 1, onWebgpu: true },
+  { name: "resnet-bottleneck", model: "resnet-50", layout: 1 },
 ]);
 
 describe("the published sizes", () => {

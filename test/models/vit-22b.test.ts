@@ -6,7 +6,7 @@ import { heddle, scratch } from "../cli/support.ts";
 import { bundled, exportTests, parityTests, published } from "./classifiers.ts";
 
 parityTests([
-  { name: "vit-22b-rms", model: "vit-22b", layout: 0, onWebgpu: true },
+  { name: "vit-22b-rms", model: "vit-22b", layout: 0 },
   { name: "vit-22b-layer", model: "vit-22b", layout: 0 },
 ]);
 

@@ -7,7 +7,7 @@ parityTests([
   { name: "vit-class", model: "vit-b-16", layout: 1 },
   { name: "vit-distilled", model: "deit-b-16-distilled", layout: 1 },
   { name: "vit-dinov2", model: "dinov2-vit-g-14", layout: 2 },
-  { name: "vit-registers", model: "dinov2-vit-b-14-registers", layout: 0, onWebgpu: true },
+  { name: "vit-registers", model: "dinov2-vit-b-14-registers", layout: 0 },
 ]);
 
 describe("the published sizes", () => {
