@@ -15,7 +15,7 @@ export interface Stored {
   readonly stored: JsonRecord;
 }
 
-/** The preprocessing of the first of the files that is in a folder and has one. Throws FileError for what is not done. */
+/** The preprocessing of the first file that is in a folder and has one. Throws FileError for what is not done. */
 export async function otherPreprocessor(folder: string): Promise<Stored | undefined> {
   for (const { file, key, fieldsOf } of sources) {
     const found = (await jsonIn(folder, file))?.[key];

@@ -32,7 +32,7 @@ export interface StoredPreprocessor {
 
 /**
  * The file beside `weights`: a processor_config.json with an `image_processor`, as transformers 5 saves it, before a
- * preprocessor_config.json, as transformers reads them, then the files of OpenCLIP and timm; undefined if there is none.
+ * preprocessor_config.json, as transformers reads them, then the files of OpenCLIP and timm; undefined if all lack one.
  */
 export async function storedPreprocessor(weights: string): Promise<StoredPreprocessor | undefined> {
   const folder = folderOf(weights);

@@ -75,8 +75,8 @@ function firstThatFails(
 }
 
 /**
- * Where the line through two plans, or the least of two that keep no budget, meets the budget; undefined if there is none
- * that rises.
+ * Where the line through two plans, or the least of two that keep no budget, meets the budget; undefined if there is
+ * none that rises.
  */
 function onLine(low: number, a: Need, high: number, b: Need, budget: number): number | undefined {
   if ("refused" in a !== "refused" in b) return undefined; // a plan that keeps a budget takes nearly all of it

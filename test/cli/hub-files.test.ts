@@ -3,6 +3,7 @@ import { cpSync, readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, test, vi } from "vitest";
 import { modelOfFolder } from "../../cli/checkpoint.ts";
+import { classNamesIn } from "../../cli/class-names.ts";
 import { pixelsFrom } from "../../cli/commands/run/pictures.ts";
 import { checkpointPreprocessing } from "../../cli/preprocessor-config.ts";
 import { countParameters, type ImageSize } from "../../compiler/index.ts";
@@ -202,6 +203,11 @@ describe("timm's config.json", () => {
       expect(countParameters(trace(model)).parameters).toBe(parameters);
     },
   );
+
+  test("names classes by its label_names, whose number is as for id2label", () => {
+    expect(classNamesIn({ label_names: ["n01", "n02"] })).toEqual(["n01", "n02"]);
+    expect(classNamesIn({ label_names: ["n01"], id2label: { 0: "a", 1: "b" } })).toEqual(["a", "b"]);
+  });
 
   test.each(
     [

@@ -1,4 +1,4 @@
-/** SegFormer as somebody else would write it. Xie et al. 2021, arXiv:2105.15203; names of SegformerForSemanticSegmentation. */
+/** SegFormer as a stranger would write it: Xie et al. 2021, arXiv:2105.15203; SegformerForSemanticSegmentation. */
 import * as h from "../../../dsl/index.ts";
 
 const config = {
