@@ -7,16 +7,10 @@ import { FileError, shown } from "../compiler/index.ts";
 import { isRecord } from "../data/index.ts";
 import type { JsonRecord } from "../dsl/index.ts";
 import { jsonIn } from "./own-config.ts";
-import { cropRounding } from "./preprocessor-fields.ts";
-
-/** Fields as they are stored, with the path of their file for messages. */
-export interface Stored {
-  readonly path: string;
-  readonly stored: JsonRecord;
-}
+import { cropRounding, type StoredPreprocessor } from "./preprocessor-fields.ts";
 
 /** The preprocessing of the first file that is in a folder and has one. Throws FileError for what is not done. */
-export async function otherPreprocessor(folder: string): Promise<Stored | undefined> {
+export async function otherPreprocessor(folder: string): Promise<StoredPreprocessor | undefined> {
   for (const { file, key, fieldsOf } of sources) {
     const found = (await jsonIn(folder, file))?.[key];
     if (found === undefined || found === null) continue;

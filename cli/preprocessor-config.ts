@@ -6,7 +6,14 @@ import { type Geometry, isRecord, mostTiles, readJson } from "../data/index.ts";
 import type { JsonRecord, PictureFit, Preprocessing } from "../dsl/index.ts";
 import { folderOf } from "./checkpoint.ts";
 import { otherPreprocessor } from "./other-preprocessors.ts";
-import { approximated, centreOf, checkedFields, unknownFields, type Wrong } from "./preprocessor-fields.ts";
+import {
+  approximated,
+  centreOf,
+  checkedFields,
+  type StoredPreprocessor,
+  unknownFields,
+  type Wrong,
+} from "./preprocessor-fields.ts";
 import { geometryOf, isProportional, madeSize } from "./preprocessor-geometry.ts";
 
 export interface CheckpointPreprocessing extends Pick<Preprocessing, "mean" | "std"> {
@@ -22,12 +29,6 @@ export interface CheckpointPreprocessing extends Pick<Preprocessing, "mean" | "s
   readonly approximated: readonly string[];
   /** What the file has that nothing is known of, so that it is not applied. */
   readonly unknown: readonly string[];
-}
-
-/** An image processor's fields as they are stored, and the path of their file for messages. */
-export interface StoredPreprocessor {
-  readonly path: string;
-  readonly stored: JsonRecord;
 }
 
 /**

@@ -2,6 +2,12 @@
 import type { FileError } from "../compiler/index.ts";
 import type { JsonRecord } from "../dsl/index.ts";
 
+/** An image processor's fields as they are stored, and the path of their file for messages. */
+export interface StoredPreprocessor {
+  readonly path: string;
+  readonly stored: JsonRecord;
+}
+
 /** Makes the error of a field: why its value cannot be used. */
 export type Wrong = (key: string, why: string) => FileError;
 

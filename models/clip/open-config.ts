@@ -20,13 +20,10 @@ import type { TransformerConfig } from "./transformer.ts";
 
 const [fileWhat, modelWhat, textWhat] = ["OpenCLIP's config", "model_cfg", "text_cfg"];
 
-/** The kinds of image tower: OpenCLIP's own transformer or ResNet, or a model of timm. */
-export type OpenKind = "clip" | "clip-resnet" | "eva-clip";
-
 export const openClipFile: ConfigFile = { name: "open_clip_config.json", field: "model_cfg", typeOf };
 
-/** The kind of model; undefined for a file of another form. */
-function typeOf(json: JsonRecord): OpenKind | string | undefined {
+/** The kind of model, by its image tower if that is supported; undefined for a file of another form. */
+function typeOf(json: JsonRecord): string | undefined {
   const { vision_cfg: vision, text_cfg: text, multimodal_cfg: decoder } = Object(json.model_cfg) as JsonRecord;
   if (typeof vision !== "object" || vision === null) return undefined;
   const { timm_model_name: tower, layers } = vision as JsonRecord;
