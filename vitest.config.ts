@@ -40,8 +40,7 @@ export default defineConfig({
         // Files follow each other in one process, which has loaded the sources and compiled their hot functions.
         test: { name: "shared", include: [tests], exclude: alone, isolate: false, sequence: { groupOrder: 0 } },
       },
-      // In one group with the others, so that no core waits for the last of them: vitest takes isolated files first.
-      { extends: true, test: { name: "alone", include: alone, sequence: { groupOrder: 0 } } },
+      { extends: true, test: { name: "alone", include: alone, sequence: { groupOrder: 1 } } },
     ],
   },
 });

@@ -3,7 +3,7 @@ import { type ConfigFile, type ConfigReader, type JsonRecord, shown, UsageError 
 import { all, checkFields, configPart, type Fields, fieldNotes, fieldReader, only } from "./config-fields.ts";
 
 /** The kind of model is an architecture without the size of images that may end its name. */
-export const timmFile: ConfigFile = {
+const timmFile: ConfigFile = {
   name: "config.json",
   field: "architecture",
   typeOf: ({ architecture }) => (typeof architecture === "string" ? architecture.replace(/_\d+$/, "") : undefined),
@@ -54,9 +54,9 @@ const others = (given: JsonRecord): Fields =>
   Object.fromEntries(Object.keys(given).map((key) => [key, only(null, false)]));
 
 function sideOf({ architecture, pretrained_cfg }: JsonRecord, given: JsonRecord): number {
-  const [, height, width] = Object(Object(pretrained_cfg).input_size) as readonly unknown[];
+  const { input_size: input } = Object(pretrained_cfg) as JsonRecord;
   const named = /_(\d+)$/.exec(architecture as string)?.[1];
-  const side = given.img_size ?? (height === undefined ? Number(named ?? 224) : [height, width]);
+  const side = given.img_size ?? (Array.isArray(input) ? input.slice(1) : Number(named ?? 224));
   const pair = Array.isArray(side) ? side : [side, side];
   if (pair.length === 2 && pair[0] === pair[1]) return fieldReader({ img_size: pair[0] }, what).size("img_size");
   throw new UsageError(`${what}: the size of images is ${shown(side)}; only squares are supported`);

@@ -18,8 +18,9 @@ interface Beside {
 }
 
 /**
- * The contents of the model's file of settings and of `generation_config.json` of the first sources that have them, as a run keeps them
- * in its settings: a resumed run writes what it would have written, wherever its sources are. Empty if there are none.
+ * The contents of the model's file of settings and of `generation_config.json` of the first sources that have them, as
+ * a run keeps them in its settings: a resumed run writes what it would have written, wherever its sources are. Empty if
+ * there are none.
  */
 export async function filesBeside(model: Model, sources: readonly string[]): Promise<string> {
   const name = writtenName(model);
@@ -47,8 +48,8 @@ export interface RunClasses {
 }
 
 /**
- * The file of settings of a run's folder: the published form if the model has one, else its settings by name. `beside` is
- * what `filesBeside` found.
+ * The file of settings of a run's folder: the published form if the model has one, else its settings by name. `beside`
+ * is what `filesBeside` found.
  */
 export function runConfig(
   model: Model,

@@ -55,7 +55,8 @@ const isTower = (tower: EvaConfig, other: EvaConfig): boolean =>
 
 function towerOf(towers: Readonly<Record<string, EvaConfig>>, json: JsonRecord): EvaConfig {
   const { timm_model_name: name } = json;
-  const [, tower = "", side] = /^(\w+)_(\d+)(?:\.\w+)?$/.exec(typeof name === "string" ? name : "") ?? []; // a tag of weights may follow
+  // A tag of weights may follow.
+  const [, tower = "", side] = /^(\w+)_(\d+)(?:\.\w+)?$/.exec(typeof name === "string" ? name : "") ?? [];
   if (!Object.hasOwn(towers, tower))
     throw new UsageError(
       `${visionWhat}: "timm_model_name" is ${shown(name)}; expected ${Object.keys(towers).join(", ")} and a size, such as _224`,

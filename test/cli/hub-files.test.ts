@@ -204,6 +204,14 @@ describe("timm's config.json", () => {
     },
   );
 
+  test.each([[undefined], [{}], [{ input_size: null }]])(
+    "says the size of images by its name alone, with pretrained_cfg %j",
+    async (pretrained_cfg) => {
+      const json = { architecture: "vit_base_patch32_384", num_classes: 3, ...(pretrained_cfg && { pretrained_cfg }) };
+      expect((await modelIn("config.json", json)).config).toMatchObject({ image: 384, classes: 3 });
+    },
+  );
+
   test("names classes by its label_names, whose number is as for id2label", () => {
     expect(classNamesIn({ label_names: ["n01", "n02"] })).toEqual(["n01", "n02"]);
     expect(classNamesIn({ label_names: ["n01"], id2label: { 0: "a", 1: "b" } })).toEqual(["a", "b"]);
