@@ -63,11 +63,13 @@ const e = vision({ width: 1792, depth: 64, heads: 16, mlp: 15360, patch: 14, blo
 
 /** By their names in timm. */
 const towers = {
-  eva_giant_patch14: g,
-  eva_giant_patch14_clip: g,
-  eva02_base_patch16_clip: b,
-  eva02_large_patch14_clip: l,
-  eva02_enormous_patch14_clip: e,
+  eva_giant_patch14_224: g,
+  eva_giant_patch14_336: { ...g, image: 336 },
+  eva_giant_patch14_clip_224: g,
+  eva02_base_patch16_clip_224: b,
+  eva02_large_patch14_clip_224: l,
+  eva02_large_patch14_clip_336: { ...l, image: 336 },
+  eva02_enormous_patch14_clip_224: e,
 };
 
 /** An EVA-CLIP of any size. */

@@ -18,7 +18,7 @@ const visionFields: Fields = {
 /** Settings that a config does not have, or has otherwise. */
 const incidental = ["text.eos", "vision.dropPath"];
 
-/** The codec of the towers with these names in timm, without the size of their images. */
+/** The codec of the towers with these names in timm. */
 export const evaCodec = (towers: Readonly<Record<string, EvaConfig>>): ConfigCodec<EvaClipConfig> => ({
   file: openClipFile,
   types: ["eva-clip"],
@@ -39,7 +39,7 @@ export const evaCodec = (towers: Readonly<Record<string, EvaConfig>>): ConfigCod
   notes: (json) => openFieldNotes(json, visionFields, visionWhat),
   write: ({ vision, text, embed }) => {
     const name = Object.keys(towers).find((tower) => isTower(towers[tower]!, vision));
-    const said = name !== undefined && { image_size: vision.image, timm_model_name: `${name}_${vision.image}` };
+    const said = name !== undefined && { image_size: vision.image, timm_model_name: name };
     return writeOpenClip(
       said ? { ...said, timm_model_pretrained: false, timm_pool: "token", timm_proj: null } : undefined,
       text,
@@ -49,20 +49,21 @@ export const evaCodec = (towers: Readonly<Record<string, EvaConfig>>): ConfigCod
   },
 });
 
-/** Settings of a tower that its name does not determine. */
+/** Whether a tower is one of timm's, where drop path is no part of the name. */
 const isTower = (tower: EvaConfig, other: EvaConfig): boolean =>
-  Object.keys(tower).every((key) => key === "image" || key === "dropPath" || tower[key] === other[key]);
+  Object.keys(tower).every((key) => key === "dropPath" || tower[key] === other[key]);
 
 function towerOf(towers: Readonly<Record<string, EvaConfig>>, json: JsonRecord): EvaConfig {
   const { timm_model_name: name } = json;
-  // A tag of weights may follow.
-  const [, tower = "", side] = /^(\w+)_(\d+)(?:\.\w+)?$/.exec(typeof name === "string" ? name : "") ?? [];
+  const tower = typeof name === "string" ? name.replace(/\.\w+$/, "") : ""; // without a tag of weights
   if (!Object.hasOwn(towers, tower))
     throw new UsageError(
-      `${visionWhat}: "timm_model_name" is ${shown(name)}; expected ${Object.keys(towers).join(", ")} and a size, such as _224`,
+      `${visionWhat}: "timm_model_name" is ${shown(name)}; expected one of ${Object.keys(towers).join(", ")}`,
     );
   const image = readSide({ image_size: 224, ...json }, visionWhat);
-  if (image !== Number(side))
-    throw new UsageError(`${visionWhat}: "image_size" is ${image}, but ${shown(name)} has images of ${side}`);
-  return { ...towers[tower]!, image };
+  if (image !== towers[tower]!.image)
+    throw new UsageError(
+      `${visionWhat}: "image_size" is ${image}, but ${tower} has images of ${towers[tower]!.image} pixels`,
+    );
+  return towers[tower]!;
 }
