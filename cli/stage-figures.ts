@@ -67,8 +67,8 @@ export function printSettings({ rule, precision, accumulate, lora, ema }: StageS
   return parts.filter((part) => part !== false).join(", ");
 }
 
-/** The graphs of a step: a single one, or those of a micro-batch, of the update, and of cached features. */
-export type StepGraphs<T> = { readonly step: T } & { readonly [K in "update" | "features" | "middle"]?: T };
+/** The graphs of a step: a single one, or those of a micro-batch, of the update, of its sums, and of cached features. */
+export type StepGraphs<T> = { readonly step: T } & { readonly [K in "update" | "terms" | "features" | "middle"]?: T };
 
 /**
  * Applies a function to each graph of a step, with the earlier results, in the order in which a run compiles them; the
@@ -79,6 +79,7 @@ export function ofEachGraph<T>(
   f: (graph: Graph, p: Precision, beside: readonly T[]) => T,
 ): StepGraphs<T> {
   const cached = accumulation && "cached" in accumulation ? accumulation.cached : undefined;
+  const terms = accumulation && "terms" in accumulation ? accumulation.terms : undefined;
   const before: T[] = [];
   const made = (graph: Graph, p: Precision): T => {
     const one = f(graph, p, [...before]);
@@ -87,6 +88,7 @@ export function ofEachGraph<T>(
   };
   const parts = {
     ...(cached && { features: made(cached.features, precision), middle: made(cached.middle, precision) }),
+    ...(terms && { terms: made(terms, "f32") }),
     ...(accumulation && { update: made(accumulation.update, "f32") }),
   };
   return { step: made(graph, precision), ...parts };
@@ -99,7 +101,7 @@ export function updateOperations(step: Step, sizes: Sizes, microBatches: number)
   const all = (of: StepOperations | undefined) => total(of ? [of.forward, of.backward, of.update] : []);
   const { forward, backward, update } = parts.step;
   const sums = parts.update ? times(microBatches, update) : update;
-  const once = total([sums, all(parts.update)]);
+  const once = total([sums, all(parts.terms), all(parts.update)]);
   if (!parts.features)
     return { forward: times(microBatches, forward), backward: times(microBatches, backward), update: once };
   const again = times(microBatches, total([forward, backward]));

@@ -70,7 +70,7 @@ function stepOf(given: Stage, largestArena: number | undefined, parts?: Parts): 
   const ema = stage.ema && checkedEma(stage.name, stage.ema);
   const ranges = rangesOf(stage, trained, of.declared);
   const placed = placeArenas(trained, rule, ema !== undefined, parts?.largestArena ?? largestArena);
-  const shards = parts?.shard && shardsOf(placed, parts.shard, rule.name, parts.divided);
+  const shards = parts?.shard && shardsOf(placed, parts.shard, rule, parts.divided);
   const arenas = parts?.divided ? apartFromArenas(of.traced.loss, trained) : inArenas(placed, trained);
   const isOneBatch = (given.accumulate ?? 1) === 1;
   const { whole, graphs } = batchGraphs({

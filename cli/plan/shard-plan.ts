@@ -93,6 +93,7 @@ export function planShared(
   const all = Object.values<Planned>(programs);
   const kindOf = (name: string): string | undefined => {
     if (isHandedOn(name)) return "handed on between parts";
+    if (name.startsWith("train.shard.average")) return "averages";
     if (name.startsWith("train.shard.gradients")) return "gradients of a device's ranges";
     return divided?.what === "weights" && !name.startsWith("train.") ? wholeKind : undefined;
   };

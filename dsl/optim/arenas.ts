@@ -6,7 +6,7 @@ import { mul, state, type Tensor } from "../tensor.ts";
 import { optimizerState, trainingState } from "../training-state.ts";
 import { clampRanges } from "./clamp.ts";
 import { perElement } from "./settings.ts";
-import { sumOfEach } from "./sum-of-each.ts";
+import { type Summed, sumOfEach } from "./sum-of-each.ts";
 import { applyRule, type UpdateInputs, type UpdateResult, type UpdateRule } from "./update-rule.ts";
 
 /** Trained parameters and their optimizer state, as ranges of flat tensors. */
@@ -26,8 +26,8 @@ export interface Placed {
   readonly axis: Axis<"arena">;
   readonly before: UpdateResult<string>;
   readonly average?: Tensor<"arena">;
-  /** Throws if parameters are sharded. */
-  readonly wholeParameters?: () => void;
+  /** The rule's nth sum over whole parameters, broadcast over these, where a process has a part of them only. */
+  readonly wholeSums?: (nth: number) => Tensor<"arena">;
 }
 
 export function placeArenas(
@@ -65,22 +65,25 @@ export interface ArenaUpdate extends Pick<UpdateInputs<string>, "gradient" | "st
   readonly ranges: ReadonlyMap<string, Range>;
 }
 
+/** What an update makes of an arena, and what its rule summed over each parameter. */
+export interface UpdatedArena extends UpdateResult<string> {
+  readonly summed: Summed;
+}
+
 export function updateArena(
-  { arena: { layout }, axis, before, wholeParameters }: Placed,
+  { arena: { layout }, axis, before, wholeSums }: Placed,
   { rule, rate, settings, ranges, ...now }: ArenaUpdate,
-): UpdateResult<string> {
+): UpdatedArena {
   const [rateScale, decay] = perElement(settings, layout, axis);
+  const summed: Tensor<"arena">[] = [];
   const after = applyRule(rule, {
     ...before,
     ...now,
     rate: mul(rate, rateScale!),
     decay: decay!,
-    sumOfEach: (x) => {
-      wholeParameters?.();
-      return sumOfEach(x, layout, axis);
-    },
+    sumOfEach: (x) => wholeSums?.(summed.push(x) - 1) ?? sumOfEach(x, layout, axis),
   });
-  return { ...after, parameter: clampRanges(after.parameter, layout, axis, ranges) };
+  return { ...after, parameter: clampRanges(after.parameter, layout, axis, ranges), summed };
 }
 
 /** The name of an arena's tensor: unchanged for the first arena, numbered for later ones. */

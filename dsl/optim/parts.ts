@@ -4,8 +4,18 @@ import { state, typed } from "../tensor.ts";
 import type { Accumulation, GivenGradient, PartOfSums } from "./accumulation.ts";
 import { numbered, type Placed } from "./arenas.ts";
 import type { OwnPart } from "./gradient-cache.ts";
-import { type Divided, type PlacedShard, rawNorm, type ShardRange, shardGradient, shardOf } from "./shard.ts";
+import {
+  type Divided,
+  type PlacedShard,
+  rawNorm,
+  type ShardRange,
+  shardAverage,
+  shardGradient,
+  shardOf,
+} from "./shard.ts";
+import { type ShardSums, shardSums } from "./shard-sums.ts";
 import type { SharedState } from "./shared-state.ts";
+import type { UpdateRule } from "./update-rule.ts";
 
 /** How a step is divided among data-parallel processes. */
 export interface Parts extends OwnPart {
@@ -31,27 +41,34 @@ export interface Shards {
   /** The indices of their arenas. */
   readonly numbers: readonly number[];
   readonly part: PartOfSums;
+  /** What the rule sums over whole parameters. */
+  readonly sums: ShardSums | undefined;
   readonly state: (sums: Accumulation["sums"], given: readonly GivenGradient[]) => NonNullable<SharedState["shard"]>;
 }
 
 export function shardsOf(
   placed: readonly Placed[],
   rangeOf: (elements: number) => ShardRange,
-  rule: string,
+  rule: UpdateRule,
   divided: Divided | undefined,
 ): Shards {
   const ranges = placed.map(({ arena }) => rangeOf(arena.layout.size));
-  const all = placed.map((place, i) => shardOf(place, ranges[i]!, i, rule, divided));
+  const wholeSums = shardSums(rule, placed);
+  const all = placed.map((place, i) => shardOf(place, ranges[i]!, i, wholeSums, divided));
+  const isAveraged = placed.some(({ average }) => average !== undefined);
   const places = all.flatMap((shard) => shard ?? []);
   return {
     places,
     numbers: all.flatMap((shard, i) => (shard ? [i] : [])),
+    sums: wholeSums,
     part: { gradients: places.map((p) => p.gradient), norm: typed(state(rawNorm, "f32", [])) },
     // Unless gradients are graph outputs, their sums come first among all sums.
     state: (sums, given) => ({
       ranges,
       gradients: placed.map((_, i) => ({ part: numbered(shardGradient, i), ...(!divided && { sum: sums[i]!.name }) })),
       norm: rawNorm,
+      ...(wholeSums && { sums: wholeSums.kept }),
+      ...(isAveraged && { averages: placed.map((_, i) => numbered(shardAverage, i)) }),
       ...(divided && { divided: { what: divided, given: new Map(given.map((g) => [g.output, g.parameter])) } }),
     }),
   };

@@ -2,10 +2,11 @@
  * Sharded updates: each process updates its part of every arena and keeps only that part of the optimizer state (ZeRO).
  * Rajbhandari et al. 2020, arXiv:1910.02054, sections 5.1 and 5.2.
  */
-import { type ArenaLayout, UsageError } from "../../compiler/index.ts";
+import type { ArenaLayout } from "../../compiler/index.ts";
 import { type Axis, axis } from "../axis.ts";
 import { slice, state, type Tensor } from "../tensor.ts";
 import { numbered, type Placed } from "./arenas.ts";
+import type { ShardSums } from "./shard-sums.ts";
 
 /** One process's elements of an arena, [from, to); `from` is a multiple of the arena's alignment. */
 export interface ShardRange {
@@ -29,6 +30,9 @@ export function layoutWithin({ entries }: ArenaLayout, { from, to }: ShardRange)
 export const shardGradient = "train.shard.gradients";
 export const rawNorm = "train.shard.norm";
 
+/** The store's name of a shard of the average; the average's own name is that of the whole. */
+export const shardAverage = "train.shard.average";
+
 /** A shard of an arena in the graph of a step. */
 export interface PlacedShard extends Placed {
   /** The whole arena, which the updated parameters are written into; undefined if the weights are sharded too. */
@@ -38,19 +42,15 @@ export interface PlacedShard extends Placed {
   readonly gradient: Tensor<"arena">;
 }
 
-/**
- * Places a shard; undefined for an empty range, which small arenas may have. Throws UsageError for what cannot be
- * sharded.
- */
+/** Places a shard; undefined for an empty range, which small arenas may have. */
 export function shardOf(
   placed: Placed,
   range: ShardRange,
   i: number,
-  rule: string,
-  divided?: Divided,
+  sums: ShardSums | undefined,
+  divided: Divided | undefined,
 ): PlacedShard | undefined {
   const { arena, before } = placed;
-  if (arena.average) throw new UsageError("ema cannot be combined with sharded state (--shard): leave one of them out");
   const layout = layoutWithin(arena.layout, range);
   if (layout.size === 0) return undefined;
   const along = axis("arena", layout.size) as Axis<"arena">;
@@ -61,17 +61,15 @@ export function shardOf(
   const parameter = isWhole
     ? (slice(whole, placed.axis, range.from, layout.size) as Tensor<"arena">)
     : held(arena.parameters);
+  const average = arena.average && numbered(shardAverage, i);
   return {
-    arena: { ...arena, layout },
+    arena: { ...arena, layout, ...(average && { average }) },
     axis: along,
+    ...(average && { average: held(average) }),
     before: { parameter, state: Object.fromEntries(kept) },
     ...(isWhole && { whole }),
     range,
     gradient: held(numbered(shardGradient, i)),
-    wholeParameters: () => {
-      throw new UsageError(
-        `the rule "${rule}" needs sums over whole parameters and cannot be combined with sharded state (--shard): leave one of them out`,
-      );
-    },
+    ...(sums && { wholeSums: (nth) => sums.whole(i, { layout, axis: along }, nth) }),
   };
 }

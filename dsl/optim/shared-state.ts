@@ -1,5 +1,5 @@
 /** The exchange between data-parallel processes that share the micro-batches of a step. */
-
+import type { Kept } from "./accumulation.ts";
 import type { Divided, ShardRange } from "./shard.ts";
 
 /** The states to exchange, by their names in the store. */
@@ -25,6 +25,10 @@ export interface SharedState {
     readonly gradients: readonly { readonly sum?: string; readonly part: string }[];
     /** The norm of all gradient sums, a scalar. */
     readonly norm: string;
+    /** The rule's sums over whole parameters, of which `terms` computes this process's terms. */
+    readonly sums?: Kept;
+    /** The process's range of each arena's average. */
+    readonly averages?: readonly string[];
     /** What else is sharded, and the parameter of each gradient output. */
     readonly divided?: {
       readonly what: Divided;

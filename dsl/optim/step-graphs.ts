@@ -57,6 +57,8 @@ export interface AccumulationGraphs {
    * last, computes metrics and the cotangent of each feature. Then `graph` runs on each micro-batch.
    */
   readonly cached?: { readonly features: Graph; readonly middle: Graph };
+  /** Run before `update`: this process's terms of the sums over whole parameters, `shared.shard.sums`. */
+  readonly terms?: Graph;
   /** For data parallelism: what processes all-reduce, and what they gather. */
   readonly shared?: SharedState;
 }
@@ -143,14 +145,19 @@ function cachedGraphs(of: Timed, cut: SampleCut): BatchGraphs {
 
 /** The graph that ends an accumulation. */
 const ending = (
-  { stage: { name }, count, ended }: Timed,
+  { stage: { name }, count, ended, shards }: Timed,
   { sums, cleared }: Pick<Accumulation, "sums" | "cleared">,
-  { figures, stored }: StepUpdate,
+  { figures, stored, summed }: StepUpdate,
 ): AccumulationGraphs => ({
   count,
   update: graphOf(name, figures, [...stored, ...ended, ...cleared], `${name}-update`),
   sums,
+  ...(shards?.sums && { terms: graphOf(name, [], [shards.sums.terms(ownSums(shards, summed))], `${name}-terms`) }),
 });
+
+/** What the rule sums, by the arena that this process has a part of. */
+const ownSums = ({ places, numbers }: Shards, summed: StepUpdate["summed"]) =>
+  new Map(places.map(({ arena: { layout }, axis }, i) => [numbers[i]!, { layout, axis, summed: summed[i]! }]));
 
 const shardedState = (
   shards: Shards | undefined,

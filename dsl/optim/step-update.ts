@@ -11,6 +11,7 @@ import { numbered, type Placed, updateArena } from "./arenas.ts";
 import { clipByNorm, globalNorm } from "./clip.ts";
 import { isFiniteNorm, type LossScale, lossScaleAfter, unscaled } from "./loss-scale.ts";
 import type { PlacedShard } from "./shard.ts";
+import type { Summed } from "./sum-of-each.ts";
 import type { UpdateRule } from "./update-rule.ts";
 
 /** A stage's optimizer settings. */
@@ -28,6 +29,8 @@ export interface UpdateOptions {
 export interface StepUpdate {
   readonly figures: readonly (readonly [string, Node])[];
   readonly stored: readonly Stored[];
+  /** What the rule summed over each parameter, by place. */
+  readonly summed: readonly Summed[];
 }
 
 /** The loss scale that gradients are multiplied by, as the store has it. */
@@ -69,10 +72,13 @@ export function stepUpdate(
   /** A step with a non-finite gradient changes nothing. */
   const unlessSkipped = <A extends string>(after: Tensor<A>, now: Tensor<A>): Tensor<A> =>
     (adapting ? select(adapting.finite, after, now) : after) as Tensor<A>;
+  const updates = placed.map((place, i) => {
+    const gradient = optimizer.clip === undefined ? gradients[i]! : clipByNorm(gradients[i]!, norm, optimizer.clip);
+    return updateArena(place, { rule, gradient, step, rate, settings, ranges });
+  });
   const arenas = placed.flatMap((place, i): Stored[] => {
     const { arena, before, average } = place;
-    const gradient = optimizer.clip === undefined ? gradients[i]! : clipByNorm(gradients[i]!, norm, optimizer.clip);
-    const after = updateArena(place, { rule, gradient, step, rate, settings, ranges });
+    const after = updates[i]!;
     const range = (output: string, state: string, next: Tensor<"arena">, now: Tensor<"arena">): Stored => ({
       output: numbered(output, numbers[i]!),
       state,
@@ -99,5 +105,6 @@ export function stepUpdate(
       { output: "step", state: trainingState.step, node: unlessSkipped(step, done as Tensor<never>) },
       ...(scaling?.stored ?? []),
     ],
+    summed: updates.map(({ summed }) => summed),
   };
 }

@@ -25,8 +25,11 @@ export interface WeightParts {
    * scatters it to the others.
    */
   fill(nodes: readonly Node[], make: (node: Node, store: Pick<Store, "write">) => Promise<void>): Promise<void>;
-  /** Copies this rank's ranges of the arenas from the store, after they were set or updated. */
-  refresh(store: Store): Promise<void>;
+  /**
+   * Copies this rank's ranges of the arenas from the store, after they were set or updated; from other tensors of these
+   * ranges if `names` gives them by arena.
+   */
+  refresh(store: Store, names?: readonly string[]): Promise<void>;
   /** Gathers some weights; all ranks must make the same calls in the same order. */
   gather(names: readonly string[]): Promise<ReadonlyMap<string, HostTensor>>;
   /**
@@ -106,9 +109,9 @@ class HeldParts implements WeightParts {
     }
   }
 
-  async refresh(store: Store): Promise<void> {
+  async refresh(store: Store, names = this.#arenas.map(({ parameters }) => parameters)): Promise<void> {
     for (const [i, { from, to }] of this.#own.entries())
-      if (to > from) this.#values[i] = Float32Array.from((await store.read(this.#arenas[i]!.parameters)).data);
+      if (to > from) this.#values[i] = Float32Array.from((await store.read(names[i]!)).data);
   }
 
   async gather(names: readonly string[]): Promise<ReadonlyMap<string, HostTensor>> {

@@ -15,7 +15,7 @@ import { beside, type Collectives, type Numbers, type Range, rangesOf } from "..
 import type { DividedState } from "../sharding/part-runs.ts";
 import type { CompiledStep } from "./job.ts";
 import { putRows, takeRows } from "./rows.ts";
-import type { Between } from "./runs.ts";
+import type { Between, SharedAverages } from "./runs.ts";
 import type { Share } from "./share.ts";
 
 /** Tensors with fewer elements are reduced together in one message, to save latency. */
@@ -35,6 +35,8 @@ export function betweenRanks(
     addEarly: (output, sum, store) => sums.addEarly(output, sum, store),
     besideSeconds: () => sums.besideSeconds(),
     addUp: (store) => sums.addUp(store),
+    ...(shard?.sums && { addTerms: (store: Store) => reduceTogether(store, [shard.sums!.name], collectives) }),
+    ...(shard?.averages && { averages: sharedAverages(step, shard.averages, collectives, divided) }),
     ...(shard && {
       spread: async (store: Store) => {
         if (divided?.weights) return await divided.weights.refresh(store);
@@ -152,6 +154,29 @@ async function gatherArena(store: Store, name: string, { allGather, size }: Coll
   const tensor = inF32(await store.read(name));
   await allGather(tensor.data as Float32Array, rangesOf(tensor.data.length, size));
   await store.write(name, tensor);
+}
+
+/** The average of a run: in shards among those of the weights while it is shown, else gathered into rank 0's store. */
+function sharedAverages(
+  { arenas }: CompiledStep,
+  parts: readonly string[],
+  collectives: Collectives,
+  divided: DividedState | undefined,
+): SharedAverages {
+  const weights = divided?.weights;
+  if (weights) return { show: (store) => weights.refresh(store, parts), hide: (store) => weights.refresh(store) };
+  const show = async (store: Store) => {
+    for (const [i, { layout, average }] of arenas.entries()) {
+      const ranges = rangesOf(layout.size, collectives.size);
+      const { from, to } = ranges[collectives.rank]!;
+      const whole = new Float32Array(layout.size);
+      if (to > from) whole.set(inF32(await store.read(parts[i]!)).data as Float32Array, from);
+      await collectives.allGather(whole, ranges);
+      if (collectives.rank === 0)
+        await store.write(average!, hostTensor("f32", [{ name: "arena", size: whole.length }], whole));
+    }
+  };
+  return { show, hide: async () => {} };
 }
 
 /** Maximum bytes of sums in host memory at once, waiting for their exchange. */

@@ -1,6 +1,13 @@
 /** Runs a job as one of several ranks, and what the ranks exchange at every step. */
 import type { Store } from "../../backends/backend.ts";
-import { type HostData, hostTensor, printGraph, UsageError } from "../../compiler/index.ts";
+import {
+  elementCount,
+  type HostData,
+  hostTensor,
+  printGraph,
+  type SizedAxis,
+  UsageError,
+} from "../../compiler/index.ts";
 import { type Channel, differences, type Facts, type Ranks, RanksDifferError, telling } from "../collectives/index.ts";
 import { sha256 } from "../sha256.ts";
 import { GradientParts } from "../sharding/gradient-parts.ts";
@@ -59,6 +66,8 @@ export function inRanks(given: TrainingJob, ranks: Ranks, shard?: Shard, partByt
     besideSeconds: shared.besideSeconds,
     addUp: (store) => times.alone(() => shared.addUp(store), true),
     gather: (store) => times.alone(() => shared.gather(store)),
+    ...(shared.addTerms && { addTerms: (store: Store) => times.alone(() => shared.addTerms!(store)) }),
+    ...(shared.averages && { averages: shared.averages }),
     ...(shared.addRows && { addRows: (store: Store) => times.alone(() => shared.addRows!(store)) }),
     ...(shared.spread && { spread: (store: Store) => times.alone(() => shared.spread!(store)) }),
   };
@@ -103,6 +112,10 @@ export async function placeRank({ accumulation }: CompiledStep, share: Share, st
   const shard = accumulation?.shared?.shard;
   if (!shard) return;
   await store.write(shard.norm, hostTensor("f32", [], [0]));
+  if (shard.sums) {
+    const axes = shard.sums.type.axes as readonly SizedAxis[];
+    await store.write(shard.sums.name, hostTensor("f32", axes, new Float32Array(elementCount(axes))));
+  }
   for (const [i, { from, to }] of shard.ranges.entries())
     if (to > from)
       await store.write(

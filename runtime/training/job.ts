@@ -38,6 +38,8 @@ export interface CompiledStep {
      * micro-batch. Only `graph` and `features` are fed.
      */
     readonly cached?: { readonly features: Graph; readonly middle: Graph };
+    /** Run before `update` when optimizer state is sharded and its rule sums over whole parameters. */
+    readonly terms?: Graph;
     /**
      * When ranks share the micro-batches, names in the store: sums to be reduced before `update`; rows along an axis to
      * be gathered before `middle`; sums of such rows to be reduce-scattered after it; and the index of the rank's first
@@ -56,6 +58,10 @@ export interface CompiledStep {
         readonly ranges: readonly Range[];
         readonly gradients: readonly { readonly sum?: string; readonly part: string }[];
         readonly norm: string;
+        /** The update rule's sums over whole parameters, all-reduced between `terms` and `update`. */
+        readonly sums?: { readonly name: string; readonly type: TensorType };
+        /** The rank's ranges of the moving average, by arena. */
+        readonly averages?: readonly string[];
         /**
          * What else is sharded. The graphs then read parameters as separate tensors, which are ranges of arenas in the
          * store or gathered from all ranks, and output gradients; `given` maps outputs to parameters.

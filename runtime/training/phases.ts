@@ -21,9 +21,12 @@ export async function compilePhases(job: TrainingJob, backend: Backend, between?
     const step = await compile(graph);
     return { count: 1, dispose, runs: (store, _, feeds) => [{ start: () => step.run(feeds, store) }] };
   }
-  const { cached, update } = accumulation;
+  const { cached, terms, update } = accumulation;
   const count = between?.share.pieces.length ?? accumulation.count;
-  const updating = async () => updatingRuns(await compile(update, { inPrecision: false }), between);
+  const updating = async () => {
+    const before = terms && (await compile(terms, { inPrecision: false }));
+    return updatingRuns(await compile(update, { inPrecision: false }), before, between);
+  };
   if (between?.divided) {
     const divided = { ...between, divided: between.divided };
     const isHalf = backend.precision({ precision, parameters: "f32" }).computes === "f16";
@@ -80,7 +83,7 @@ function addingRuns(steps: readonly Executable[], count: number, between: Betwee
 }
 
 /** After the last micro-batch: ranks add up their gradients, update, and distribute what each has updated. */
-function updatingRuns(update: Executable, between: Between | undefined): Updating {
+function updatingRuns(update: Executable, terms: Executable | undefined, between: Between | undefined): Updating {
   const spread = between?.spread;
   const updated = async (store: Store) => {
     const figures = await update.run({}, store);
@@ -89,6 +92,7 @@ function updatingRuns(update: Executable, between: Between | undefined): Updatin
   };
   return (store) => [
     ...alone(between?.addUp, store),
+    ...(terms ? [quiet(terms, store, {}), ...alone(between?.addTerms, store)] : []),
     spread ? { start: () => updated(store), isAlone: true } : { start: () => update.run({}, store) },
   ];
 }

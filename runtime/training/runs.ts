@@ -38,12 +38,24 @@ export interface Between {
   addEarly(output: string, sum: Promise<HostTensor>, store: Store): void;
   /** Sums everything else over ranks, once it is complete. */
   addUp(store: Store): Promise<void>;
+  /** Sums the terms of the update rule's sums over whole parameters, when each rank has a part of these. */
+  addTerms?(store: Store): Promise<void>;
   /** Seconds of exchange that overlapped with computation. */
   besideSeconds(): number;
   /** Distributes the updated parameters to all ranks, when each updates only its own. */
   spread?(store: Store): Promise<void>;
+  /** The moving average, when each rank has a part of it. */
+  readonly averages?: SharedAverages;
   /** Present when gradients, or weights too, are sharded. */
   readonly divided?: DividedState;
+}
+
+/** All ranks call these at the same points of a run, around what reads the average. */
+export interface SharedAverages {
+  /** Makes the whole average available to rank 0, where the weights of a run are read. */
+  show(store: Store): Promise<void>;
+  /** Makes the weights available again, where the average took their place. */
+  hide(store: Store): Promise<void>;
 }
 
 /** Requests after a step: end the run, save a checkpoint. */

@@ -94,8 +94,9 @@ export async function writeInitialState(
     const own = rangeOf(step, i);
     if (!own || !hasWeightsInParts(step)) await writeArena(store, parameters, values);
     else if (own.to > own.from) await writeArena(store, parameters, values.slice(own.from, own.to));
-    if (average) await writeArena(store, average, values);
+    if (average && !own) await writeArena(store, average, values);
     if (own && own.to === own.from) continue;
+    if (average && own) await writeArena(store, averagesOf(step)![i]!, values.slice(own.from, own.to));
     for (const [name, start] of Object.entries(step.rule.state)) {
       const all = start === "parameter" ? values : new Float32Array(layout.size).fill(start);
       await writeArena(store, state[name]!, own ? all.slice(own.from, own.to) : all);
@@ -120,8 +121,8 @@ function zerosOf({ dtype, axes }: TensorType, sizes: Sizes): HostTensor {
 const writeArena = (store: Store, name: string, data: Float32Array) =>
   store.write(name, hostTensor("f32", [{ name: "arena", size: data.length }], data));
 
-/** Selects one flat tensor of an arena: the parameters, their average, or an optimizer state. */
-type Part = (arena: CompiledStep["arenas"][number]) => string;
+/** Selects one flat tensor of an arena, the ith: the parameters, their average, or an optimizer state. */
+type Part = (arena: CompiledStep["arenas"][number], i: number) => string;
 const parametersOf: Part = (arena) => arena.parameters;
 const averageOf: Part = (arena) => arena.average!;
 const isAveraged = ({ arenas }: CompiledStep): boolean => arenas.some((arena) => arena.average !== undefined);
@@ -130,8 +131,13 @@ const isAveraged = ({ arenas }: CompiledStep): boolean => arenas.some((arena) =>
 const filesOf = (step: CompiledStep): [string, Part][] => [
   ["model", parametersOf],
   ...Object.keys(step.rule.state).map((name): [string, Part] => [`optimizer-${name}`, (arena) => arena.state[name]!]),
-  ...(isAveraged(step) ? [["average", averageOf] as [string, Part]] : []),
+  ...(isAveraged(step)
+    ? [["average", (arena, i) => averagesOf(step)?.[i] ?? averageOf(arena, i)] as [string, Part]]
+    : []),
 ];
+
+/** This rank's ranges of the average, if it is sharded. */
+const averagesOf = ({ accumulation }: CompiledStep) => accumulation?.shared?.shard?.averages;
 
 /** The rank's range of an arena, if the optimizer state is sharded. */
 const rangeOf = ({ accumulation }: CompiledStep, i: number): Range | undefined =>
@@ -143,13 +149,13 @@ const hasWeightsInParts = ({ accumulation }: CompiledStep): boolean =>
 
 /** Whether a checkpoint file's content is sharded over ranks. */
 const isSharded = (step: CompiledStep, file: string): boolean =>
-  step.accumulation?.shared?.shard !== undefined && (file.startsWith("optimizer-") || hasWeightsInParts(step));
+  step.accumulation?.shared?.shard !== undefined && (file !== "model" || hasWeightsInParts(step));
 
 /** Reads the arenas from the store, split into tensors. */
 async function readArenas({ arenas }: CompiledStep, store: Store, part: Part): Promise<Map<string, HostTensor>> {
   const tensors = new Map<string, HostTensor>();
-  for (const arena of arenas) {
-    const { data } = await store.read(part(arena));
+  for (const [i, arena] of arenas.entries()) {
+    const { data } = await store.read(part(arena, i));
     for (const { name, type, offset, length } of arena.layout.entries)
       tensors.set(name, hostTensor("f32", type.axes as readonly SizedAxis[], data.subarray(offset, offset + length)));
   }
@@ -228,7 +234,7 @@ async function* ownPieces(
   for (const [i, arena] of step.arenas.entries()) {
     const own = rangeOf(step, i)!;
     if (own.to === own.from) continue;
-    const held = (await store.read(part(arena))).data;
+    const held = (await store.read(part(arena, i))).data;
     const data = Float32Array.from(isOwnAlone ? held : held.subarray(own.from, own.to));
     for (const { name, offset, length } of arena.layout.entries) {
       const [from, to] = [Math.max(offset, own.from), Math.min(offset + length, own.to)];
@@ -254,7 +260,7 @@ export async function restoreState(
     requireTensors(path, reader, step);
     for (const [i, arena] of step.arenas.entries()) {
       const own = isSharded(step, file) ? rangeOf(step, i)! : { from: 0, to: arena.layout.size };
-      if (own.to > own.from) await writeArena(store, part(arena), await packedFrom(reader, arena.layout, own));
+      if (own.to > own.from) await writeArena(store, part(arena, i), await packedFrom(reader, arena.layout, own));
     }
   }
   for (const { name, type } of step.kept) {

@@ -29,8 +29,9 @@ import { nonFiniteSource } from "./non-finite-source.ts";
 import { compilePhases } from "./phases.ts";
 import { type Beginning, begin } from "./resume.ts";
 import { metricsFile } from "./run-folder.ts";
+import type { SharedAverages } from "./runs.ts";
 import type { TrainOptions } from "./train-options.ts";
-import { openValidator, servingValidator, type Validator } from "./validate.ts";
+import { ofAverages, openValidator, servingValidator, type Validator } from "./validate.ts";
 import { writtenWeights } from "./written-weights.ts";
 
 export type { TrainOptions } from "./train-options.ts";
@@ -76,6 +77,8 @@ interface Run {
   readonly beginning: Beginning;
   /** The weights, if they are sharded over the ranks. */
   readonly weights: WeightParts | undefined;
+  /** The moving average, if it is sharded over the ranks. */
+  readonly averages: SharedAverages | undefined;
   /** The ranks' communication so far, with several ranks. */
   readonly together: InRanks["together"];
   dispose(): Promise<void>;
@@ -107,6 +110,7 @@ async function openRun(given: TrainingJob, options: TrainOptions): Promise<Run> 
     session: { ...shared, options, phases, store, log, progress, clock, best, validator, ranks },
     beginning,
     weights,
+    averages: between?.averages,
     together,
     async dispose() {
       progress.dispose();
@@ -119,7 +123,7 @@ async function openRun(given: TrainingJob, options: TrainOptions): Promise<Run> 
 }
 
 /** Runs the steps, and writes the weights after the last one. */
-async function runToEnd({ session, beginning, weights: parts, together }: Run): Promise<TrainResult> {
+async function runToEnd({ session, beginning, weights: parts, averages, together }: Run): Promise<TrainResult> {
   const { job, options, store, ranks, clock, progress, best } = session;
   const started = performance.now();
   const { steps, cursor } = await runSteps(session, beginning);
@@ -130,6 +134,7 @@ async function runToEnd({ session, beginning, weights: parts, together }: Run): 
   if (steps > beginning.done) progress.note(lostText(lost));
   if (among) progress.note(among.text);
   await session.log.flush();
+  await averages?.show(store);
   const weights = await lastWeights(job, store, ranks, parts);
   const weightsFile = join(options.folder, "model.safetensors");
   assertFiniteWeights(weights);
@@ -179,9 +184,15 @@ function validatorOf(
   { backend, ranks = oneRank }: TrainOptions,
 ): Validator | undefined {
   const { weights, partBytes } = between?.divided ?? {};
-  if (!ranks.isFirst) return weights && servingValidator(job, weights);
+  const averages = between?.averages;
   const parts = weights && { parts: { weights, bytes: partBytes! } };
-  return openValidator({ job, backend, store, best, note: (text) => progress.note(text), ...parts });
+  const note = (text: string) => progress.note(text);
+  const validator = ranks.isFirst
+    ? openValidator({ job, backend, store, best, note, ...parts })
+    : weights || averages
+      ? servingValidator(job, weights)
+      : undefined;
+  return validator && averages ? ofAverages(validator, averages, store) : validator;
 }
 
 /** The job of a single rank, as it is. */

@@ -10,6 +10,7 @@ import { assertFiniteWeights } from "./finite.ts";
 import type { Figures } from "./flight.ts";
 import { type TrainingJob, unusedParameters, type ValidationRun } from "./job.ts";
 import { requireFigures } from "./job-rules.ts";
+import type { SharedAverages } from "./runs.ts";
 import { startingValue } from "./state.ts";
 import { overTrainedWeights, overWeightParts, writtenWeights } from "./written-weights.ts";
 
@@ -31,12 +32,26 @@ interface Place {
   readonly parts?: { readonly weights: WeightParts; readonly bytes: number };
 }
 
-/** The other ranks' part while rank 0 validates: serving their shards. */
-export function servingValidator({ validate, steps }: TrainingJob, weights: WeightParts): Validator | undefined {
+/** The other ranks' part while rank 0 validates: serving their shards of the weights, if these are sharded. */
+export function servingValidator({ validate, steps }: TrainingJob, weights?: WeightParts): Validator | undefined {
   if (!validate) return undefined;
-  const figuresAt = () => weights.serve().then(() => ({}));
+  const figuresAt = async () => {
+    await weights?.serve();
+    return {};
+  };
   return { isDue: (step) => step % validate.every === 0 || step === steps, figuresAt, dispose: () => {} };
 }
+
+/** The same, with the average of all ranks shown meanwhile. */
+export const ofAverages = (validator: Validator, averages: SharedAverages, store: Store): Validator => ({
+  ...validator,
+  figuresAt: async (step) => {
+    await averages.show(store);
+    const figures = await validator.figuresAt(step);
+    await averages.hide(store);
+    return figures;
+  },
+});
 
 /** Undefined when the job has no validation. */
 export function openValidator({ job, backend, store, best, note, parts }: Place): Validator | undefined {

@@ -14,6 +14,16 @@ const step = (optimizer: object, more: object = {}) =>
   h.trainingStep(h.defineStage({ name: "s", loss, optimizer: { rate, ...optimizer }, ...more }));
 const own = (fields: object) => step({ rule: any.updateRule!({ name: "own", state: {}, update: () => 0, ...fields }) });
 
+/** A sum of what another sum has scaled. */
+const twice = (shard?: () => { from: number; to: number }) => {
+  const update = ({ parameter, gradient, sumOfEach }: h.UpdateInputs<never>) => {
+    const scaled = h.mul(gradient, sumOfEach(h.mul(gradient, gradient))) as h.Tensor<"arena">;
+    return { parameter: h.sub(parameter, sumOfEach(scaled)) as h.Tensor<"arena">, state: {} };
+  };
+  const whole = step({ rule: h.updateRule({ name: "twice", state: {}, update }) });
+  return shard ? whole.inParts({ count: 2, own: { first: 0, count: 1 }, shard }) : whole;
+};
+
 const fraction = "must be a number of at least 0 and below 1, got";
 const mistakes: readonly (readonly [string, () => unknown])[] = [
   ['sgd has no option "momentun"; did you mean "momentum"?', () => any.sgd!({ momentun: 0.9 })],
@@ -51,6 +61,10 @@ const mistakes: readonly (readonly [string, () => unknown])[] = [
   ['the rule "own" has no field "weigthDecay"; did you mean "weightDecay"?', () => own({ weigthDecay: 0.1 })],
   ['the rule "own" needs `update`, a function, got undefined', () => own({ update: undefined })],
   ['the state "mean" of the rule "own" starts as a number or "parameter"', () => own({ state: { mean: "zeros" } })],
+  [
+    'the rule "twice" sums values that depend on another sumOfEach, which sharded state (--shard) does not support',
+    () => twice(() => ({ from: 0, to: 64 })),
+  ],
   ['the update of rule "own" must return { parameter, state }, got the number 0', () => own({})],
   [
     "decay of ema must be at least 0 and below 1, such as 0.999, got the string",
@@ -75,6 +89,10 @@ describe("a mistake is told as such", () => {
     expect(make).toThrow(h.UsageError);
     expect(make).toThrow(text);
   });
+});
+
+it("a rule may sum what depends on a sum where parameters are whole", () => {
+  expect(twice()).toBeDefined();
 });
 
 it("a setting that is given as undefined has its default", () => {

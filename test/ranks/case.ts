@@ -15,4 +15,6 @@ export interface Case {
   readonly trainable?: readonly string[];
   readonly frozen?: "int8";
   readonly isValidated?: true;
+  /** The decay of the average of the weights. */
+  readonly ema?: number;
 }

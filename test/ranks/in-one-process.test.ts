@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { referenceBackend } from "../../backends/reference/index.ts";
 import { localRanks } from "../support/local-ranks.ts";
-import { type Told, tell } from "./shared-cases.ts";
+import { sharded, type Told, tell } from "./shared-cases.ts";
 
 /** A teacher differs from its student in the second step, and its gradient in the third. */
 const stepsOf = (name: string) => (name.includes("teacher") ? 3 : 2);
@@ -26,6 +26,7 @@ const names = [
   "contrastive, uneven and accumulated",
   "contrastive, uneven, in parts of weights",
   "contrastive of an uneven batch, in parts of gradients",
+  ...Object.keys(sharded),
 ];
 
 describe.each(names)("%s", (name) => {
@@ -41,6 +42,8 @@ describe.each(names)("%s", (name) => {
     const off = Math.hypot(...got.first.map((x, i) => x - want.first[i]!));
     expect(off / Math.hypot(...want.first)).toBeLessThan(1e-5);
     for (const [i, loss] of got.losses.entries()) expect(Math.abs(loss / want.losses[i]! - 1)).toBeLessThan(1e-6);
+    expect(got.validated.length).toBe(want.validated.length);
+    for (const [i, loss] of got.validated.entries()) expect(Math.abs(loss / want.validated[i]! - 1)).toBeLessThan(1e-6);
     expect(new Set(got.losses).size).toBe(stepsOf(name));
   });
 });

@@ -22,7 +22,9 @@ import {
   iota,
   type LossResult,
   l2Normalize,
+  lamb,
   linear,
+  lion,
   max,
   mean,
   mul,
@@ -124,6 +126,60 @@ const layers = (p: Params): LossResult => {
   return { loss: mean(mul(x, x), [batch, narrow]) as Tensor<never> };
 };
 
+/** Averages, and rules with norms of whole parameters. */
+export const sharded: Readonly<Record<string, Case>> = {
+  "layers averaged, in parts of momentum": {
+    loss: layers,
+    samples: 7,
+    accumulate: 1,
+    optimizer: { rule: lion() },
+    shard: "optimizer",
+    isValidated: true,
+    ema: 0.5,
+  },
+  "layers averaged, in parts of gradients": {
+    loss: layers,
+    samples: 8,
+    accumulate: 1,
+    optimizer: { rule: adamw() },
+    shard: "gradients",
+    isValidated: true,
+    ema: 0.75,
+  },
+  "layers averaged by LAMB, in parts of weights": {
+    loss: layers,
+    samples: 8,
+    accumulate: 1,
+    optimizer: { rule: lamb(), weightDecay: 0.1 },
+    trainable: ["first_down.*", "second_up.*", "second_down.*"],
+    shard: "weights",
+    isValidated: true,
+    ema: 0.75,
+  },
+  "layers by LAMB, in parts of its state": {
+    loss: layers,
+    samples: 6,
+    accumulate: 2,
+    optimizer: { clip: 0.1, weightDecay: 0.1, rule: lamb() },
+    shard: "optimizer",
+  },
+  "contrastive by LAMB, in parts of gradients": {
+    loss: contrast,
+    samples: 14,
+    accumulate: 2,
+    optimizer: { rule: lamb() },
+    shard: "gradients",
+  },
+  "skipped by LAMB, in f16, in parts of its state": {
+    loss: lengths,
+    samples: 4,
+    accumulate: 1,
+    precision: "f16",
+    optimizer: { rule: lamb() },
+    shard: "optimizer",
+  },
+};
+
 export const cases: Readonly<Record<string, Case>> = {
   "means, accumulated": { loss: means, samples: 12, accumulate: 3 },
   "means of an uneven batch": { loss: means, samples: 7, accumulate: 1 },
@@ -190,6 +246,7 @@ export const cases: Readonly<Record<string, Case>> = {
     optimizer: { rule: sgd({ momentum: 0.9 }) },
     shard: "gradients",
   },
+  ...sharded,
   ...buffers,
   "steps that are skipped, in f16": { loss: lengths, samples: 4, accumulate: 1, precision: "f16" },
   "contrastive, in parts of momentum": {
@@ -216,6 +273,7 @@ export function jobOf(name: string, steps: number, changes: Partial<TrainingJob>
     trainable,
     frozen,
     isValidated,
+    ema,
     ...others
   } = { ...cases, ...refused }[name]!;
   const optimizer: Stage["optimizer"] = {
@@ -224,7 +282,7 @@ export function jobOf(name: string, steps: number, changes: Partial<TrainingJob>
     rule: sgd(),
     ...others.optimizer,
   };
-  const kept = { ...(trainable && { trainable }), ...(frozen && { frozen }) };
+  const kept = { ...(trainable && { trainable }), ...(frozen && { frozen }), ...(ema && { ema: { decay: ema } }) };
   const step = trainingStep(
     defineStage({ name: "shared", loss, optimizer, accumulate, precision, ...kept }),
     largestArena,
