@@ -22,3 +22,4 @@ export { splitKeys } from "./split-keys.ts";
 export { splitReductions } from "./split-reductions.ts";
 export { splitStrides } from "./split-strides.ts";
 export { countStepOperations, type Operations, type StepOperations } from "./step-cost.ts";
+export { isWeightedMean, weightsOf } from "./weighted-mean.ts";

@@ -4,6 +4,7 @@
  */
 import {
   isFeed,
+  isWeightedMean,
   locationOf,
   type NoCut,
   type Node,
@@ -14,6 +15,7 @@ import {
   type TensorType,
   topological,
   UsageError,
+  weightsOf,
 } from "../../compiler/index.ts";
 import type { Axis } from "../axis.ts";
 import { add, broadcast, constant, div, gt, mul, select, sizeOf, state, type Tensor, typed } from "../tensor.ts";
@@ -130,8 +132,8 @@ export interface Accumulate {
 
 /** What is known of a loss besides its graph. */
 interface LossFacts {
-  /** Whether it returns a weight. */
-  readonly isWeighed: boolean;
+  /** The weight that it returns. */
+  readonly weight: Node | undefined;
   /** Whether inputs refer to other rows of their batch by index. */
   readonly isApart: boolean;
   /** Whether a batch is divided among processes of which each computes one micro-batch. */
@@ -151,7 +153,7 @@ export function accumulateOf(
   { name, accumulate = 1 }: { readonly name: string; readonly accumulate?: number },
   loss: Node,
   told: readonly Node[],
-  { isWeighed, isApart, isOneEach, gathered = [] }: LossFacts,
+  { weight, isApart, isOneEach, gathered = [] }: LossFacts,
 ): Accumulate {
   if (!Number.isSafeInteger(accumulate) || accumulate < 1)
     throw new UsageError(`stage "${name}": accumulate must be a positive integer, got ${accumulate}`);
@@ -163,13 +165,17 @@ export function accumulateOf(
   const refused = (reason: string) =>
     new UsageError(`stage "${name}": accumulate is ${accumulate}, but its loss ${reason}`);
   const place = placeOf(found.node);
-  if (isWeighed && found.why === "weighs") {
-    if (!found.alike) return { count: accumulate };
-    throw refused(
-      `adds a mean over samples (${placeOf(found.alike)}) to a weighted mean (${place}), and micro-batches cannot be weighted both ways. Use one kind of mean for both, or leave accumulate at 1`,
-    );
+  if (found.why === "weighs") {
+    if (weight && isWeightedMean(loss, weight, samples)) return { count: accumulate };
+    if (weight || weightsOf(loss, samples).length === 0) {
+      const cut = sampleCut(told, samples, isOneEach);
+      if ("features" in cut) return { count: accumulate, cut };
+      throw refused(
+        `is no mean that ${weight ? "the `weight` that it returns" : "one weight"} could average (${place}), and ${uncut(cut)}`,
+      );
+    }
   }
-  if (isWeighed && found.why === "mixes" && isApart) return { count: accumulate };
+  if (weight && found.why === "mixes" && isApart) return { count: accumulate };
   if (found.why === "mixes") {
     const cut = sampleCut(told, samples, isOneEach);
     if ("features" in cut) return { count: accumulate, cut };

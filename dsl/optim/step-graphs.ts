@@ -82,7 +82,7 @@ export function batchGraphs(of: TracedStep): BatchGraphs {
   const [atEnd, withEach] = keptWhen(stage.name, traced.kept, isOneBatch, parts);
   const told = [...Object.values(traced.figures), ...withEach.map((k) => k.node)];
   const { count, cut, isAlike } = accumulateOf(stage, told[0]!, told, {
-    isWeighed: weight !== undefined,
+    weight,
     isApart: traced.apart === true,
     isOneEach: parts !== undefined && isOneBatch,
     ...(parts && isOneBatch && withEach.length > 0 && { gathered: withEach.map((k) => k.state) }),

@@ -75,6 +75,45 @@ const masked = (p: Params, isWeighed = true): LossResult => {
   };
 };
 
+/** The mean over tokens whose target is above a number, and how many those are. */
+const above = (p: Params, least: number) => {
+  const wanted = cast(gt(target, least), "f32") as Tensor<"batch" | "token">;
+  const count = sum(wanted, [batch, token]) as Tensor<never>;
+  return { loss: div(sum(mul(tokenLoss(p), wanted), [batch, token]), max(count, 1)) as Tensor<never>, count };
+};
+
+/** Means over different numbers of tokens, for which no one weight is right. */
+const apart = (p: Params): LossResult => ({
+  losses: [
+    { name: "many", loss: above(p, 2).loss },
+    { name: "few", loss: above(p.shared(), 7).loss, weight: 0.5 },
+  ],
+});
+
+/** The same beside the weight of one of them. */
+const halfWeighed = (p: Params): LossResult => ({ ...apart(p), weight: above(p.shared(), 2).count });
+
+/** A mean over tokens with a target beside one over all samples. */
+const alike = (p: Params): LossResult => ({
+  losses: [
+    { name: "words", loss: (masked(p) as OneLoss).loss },
+    { name: "alike", loss: (plain(p.shared()) as OneLoss).loss },
+  ],
+  weight: (masked(p.shared()) as OneLoss).weight!,
+});
+
+const squared = (p: Params): LossResult => {
+  const x = mean(tokenLoss(p), [batch, token]);
+  return { loss: mul(x, x) as Tensor<never> };
+};
+
+/** A mean over the samples that is weighted by a share of theirs, whose divisor is learned too. */
+const share = (p: Params): LossResult => {
+  const each = mean(tokenLoss(p), token);
+  const isKept = cast(gt(mean(cast(target, "f32"), token), 3), "f32");
+  return { loss: div(contract(each, isKept, batch), mean(each, batch)) as Tensor<never> };
+};
+
 /** Two losses, both means over tokens with a target, one of them reported alone. */
 const several = (p: Params): LossResult => {
   const { loss, weight } = masked(p) as OneLoss;
@@ -170,6 +209,11 @@ const cases: readonly (readonly [string, Stage["loss"], Partial<Stage>])[] = [
   ["a mean over tokens with a target", masked, {}],
   ["several losses", several, {}],
   ["a mean over samples that is given a weight", misweighed, {}],
+  ["means over different numbers of tokens", apart, {}],
+  ["the same, with the weight of one", halfWeighed, {}],
+  ["a mean over tokens beside one over samples", alike, {}],
+  ["a product of means", squared, {}],
+  ["a quotient of means", share, {}],
   ["an average of the weights", masked, { ema }],
   ["low-rank updates", masked, { lora, ema, optimizer: { ...optimizer, rule: lamb() } }],
 ];
@@ -254,21 +298,21 @@ describe("is refused", () => {
     }, 'reads no input with an axis "batch", the batch axis: rename that axis');
   });
 
-  it("for products of means, and what is divided by what the samples say", () => {
-    refuses((p) => {
-      const x = mean(tokenLoss(p), [batch, token]);
-      return { loss: mul(x, x) };
-    }, "divides a sum over samples");
+  it("for what is divided by what the samples say, where their number could be the weight", () => {
     refuses((p) => masked(p, false), "return that divisor as `weight` with the loss");
   });
 
-  it("for a mean over samples beside one over tokens, which no weight is right for", () => {
+  it("for means of different weights over a fixed number of samples", () => {
+    const eight = axis("batch", 8);
     refuses((p) => {
-      const { weight } = masked(p) as OneLoss;
-      const words = { name: "words", loss: (masked(p.shared()) as OneLoss).loss };
-      const alike = { name: "alike", loss: (plain(p.shared()) as OneLoss).loss };
-      return { losses: [words, alike], ...(weight && { weight }) };
-    }, "adds a mean over samples (reduce_sum at ");
+      const x = input("x", "f32", [eight]);
+      const y = mul(x, p.parameter("w", [], uniform(0.5, 1)));
+      const over = (least: number) => {
+        const wanted = cast(gt(x, least), "f32");
+        return div(sum(mul(y, wanted), eight), sum(wanted, eight));
+      };
+      return { loss: add(over(0), over(1)) };
+    }, "is no mean that one weight could average (reduce_sum at ");
   });
 
   it.each(["loss", "rate", "gradient_norm", "parameters", "gradients", "cleared.loss"])(
@@ -286,14 +330,15 @@ describe("is refused", () => {
 });
 
 describe("is taken", () => {
-  it("for what compares samples, which takes two passes: see gradient-cache.test.ts", () => {
+  it("for what compares samples or weighs them in several ways, which takes two passes: see gradient-cache.test.ts", () => {
     const isCached = (loss: Stage["loss"]) => step(loss, 4).accumulation?.cached !== undefined;
     expect(isCached((p) => stageOneLoss(p, tinyConfig))).toBe(true);
     expect(isCached((p) => ({ loss: mean(softmax(tokenLoss(p), batch), [batch, token]) }))).toBe(true);
     // Rows that are next to those of other samples in a larger batch.
     const part = axis("part", 3);
     expect(isCached((p) => ({ loss: mean(splitRows<"part" | "batch">(p, [part, batch]), [part, batch]) }))).toBe(true);
-    expect([plain, masked, several, ofRows].filter(isCached)).toEqual([]);
+    expect([plain, masked, several, ofRows, misweighed].filter(isCached)).toEqual([]);
+    expect([apart, halfWeighed, alike, squared, share].filter((loss) => !isCached(loss))).toEqual([]);
   });
 
   it("for instructions, whose answers count by their tokens", () => {
@@ -309,18 +354,5 @@ describe("is taken", () => {
       loss: add(mul(mean(tokenLoss(p), [batch, token]), 3), renamed(p.shared())) as Tensor<never>,
     });
     expect(step(both, 4).accumulation?.count).toBe(4);
-  });
-
-  it("for a product over the samples that is a mean of theirs", () => {
-    const share = (p: Params) => {
-      const each = mean(tokenLoss(p), token);
-      return {
-        loss: div(
-          contract(each, cast(gt(mean(cast(target, "f32"), token), 3), "f32"), batch),
-          mean(each, batch),
-        ) as never,
-      };
-    };
-    expect(() => step(share, 4)).toThrow("divides a sum over samples");
   });
 });
