@@ -26,6 +26,8 @@ const names = [
   "contrastive, uneven and accumulated",
   "contrastive, uneven, in parts of weights",
   "contrastive of an uneven batch, in parts of gradients",
+  "several means, uneven and accumulated",
+  "several means, in parts of weights",
   ...Object.keys(sharded),
 ];
 

@@ -74,6 +74,24 @@ const tokens = (p: Params): LossResult => {
   return { loss: div(sum(each, [batch, token]), max(count, 1)) as Tensor<never>, weight: count };
 };
 
+/** Means over tokens of two kinds and over samples. */
+const several = (p: Params): LossResult => {
+  const logits = linear(p.scope("head"), gelu(input("x", "f32", [batch, token, embed])), [embed], [word]);
+  const target = input("target", "i32", [batch, token]);
+  const each = crossEntropy(logits, target, word) as Tensor<"batch" | "token">;
+  const over = (least: number) => {
+    const wanted = cast(gt(target, least), "f32") as Tensor<"batch" | "token">;
+    return div(sum(mul(each, wanted), [batch, token]), max(sum(wanted, [batch, token]), 1)) as Tensor<never>;
+  };
+  return {
+    losses: [
+      { name: "some", loss: over(0) },
+      { name: "few", loss: over(1), weight: 0.5 },
+      { name: "all", loss: mean(each, [batch, token]) as Tensor<never> },
+    ],
+  };
+};
+
 /** A mean of |x w|, which has no slope where x is 0: one rank alone has such a sample, and all skip the step. */
 const lengths = (p: Params): LossResult => {
   const x = mul(input("x", "f32", [batch, embed]), input("unless_zero", "f32", [batch]));
@@ -211,6 +229,8 @@ export const cases: Readonly<Record<string, Case>> = {
     optimizer: { clip: 0.1, weightDecay: 0.1, rule: adamw() },
     shard: "optimizer",
   },
+  "several means, uneven and accumulated": { loss: several, samples: 9, accumulate: 3 },
+  "several means, in parts of weights": { loss: several, samples: 7, accumulate: 1, shard: "weights" },
   "packed rows": { loss: packed, samples: 16, accumulate: 4 },
   // Of four ranks one has two micro-batches, and the others have one.
   "tokens, in parts of gradients": {
