@@ -15,11 +15,13 @@ const mostNumber = 254;
 
 /** An 8-bit grey PNG of class numbers, numbered from `first`; other numbers become 255, no class. */
 export async function classesPng({ width, height, data }: Places, first: number): Promise<Uint8Array> {
-  const numbers = Uint8Array.from(data, (value) => {
-    const number = value + first;
-    if (number <= mostNumber) return value < 0 ? mostNumber + 1 : number;
-    throw new UsageError(`class ${value} cannot be written: 8-bit masks hold class numbers up to ${mostNumber}`);
-  });
+  const numbers = new Uint8Array(data.length);
+  for (let i = 0; i < numbers.length; i++) {
+    const number = data[i]! + first;
+    if (number > mostNumber)
+      throw new UsageError(`class ${data[i]} cannot be written: 8-bit masks hold class numbers up to ${mostNumber}`);
+    numbers[i] = data[i]! < 0 ? mostNumber + 1 : number;
+  }
   const image = sharp(numbers, { raw: { width, height, channels: 1 } });
   return await image.toColourspace("b-w").png().toBuffer();
 }

@@ -121,7 +121,7 @@ function lbfgs(
     const nextSlope = new Float64Array(size);
     let [length, next, nextValue] = [1, at, value];
     do {
-      next = Float64Array.from(at, (x, i) => x + length * direction[i]!);
+      next = at.map((x, i) => x + length * direction[i]!);
       nextValue = objective(next, nextSlope);
       if (nextValue <= value + 1e-4 * length * descent) break;
       length /= 2;

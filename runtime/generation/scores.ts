@@ -24,7 +24,9 @@ export function logSumExp(scores: Scores): number {
 /** A row in float64: its log softmax, or the logits as they are. */
 export function asScores(scores: Scores, kind: ScoreKind): Float64Array {
   const total = logSumExp(scores); // of logits too, since it finds what is not a number
-  return Float64Array.from(scores, kind === "logits" ? (v) => v : (v) => v - total);
+  const all = Float64Array.from(scores);
+  if (kind !== "logits") for (let i = 0; i < all.length; i++) all[i]! -= total;
+  return all;
 }
 
 /** Penalizes tokens by a factor: divides scores above 0, and multiplies others. Keskar et al. 2019, arXiv:1909.05858. */

@@ -122,7 +122,7 @@ async function annotationOf({ image, mask }: RawSample, first: number, count: nu
   return {
     width,
     height,
-    data: Int32Array.from(data, (value) => {
+    data: Int32Array.from(data).map((value) => {
       if (value === ignored || value < first) return -1;
       if (value - first < count) return value - first;
       throw new UsageError(
