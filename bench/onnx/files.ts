@@ -37,6 +37,9 @@ const own = [
   { peer: "heddle --dialect onnxruntime", dtype: "int4", more: ["--dialect", "onnxruntime"] },
 ] as const;
 
+/** The dtypes of the compared files. */
+export const dtypes = [...new Set(own.map((o) => o.dtype))];
+
 /** The opset of heddle's files: the first with 4-bit weights. */
 const opset = "21";
 
@@ -44,19 +47,23 @@ interface Where {
   readonly folder: string;
   readonly python: string;
   readonly layers: number | undefined;
+  /** Those to write. */
+  readonly dtypes: readonly string[];
 }
 
 /** heddle's files first, then the peers'. Throws when there is no checkpoint to export. */
 export async function writtenFiles(
   subject: Subject,
-  { folder, python, layers }: Where,
+  { folder, python, layers, dtypes }: Where,
 ): Promise<(MadeFile | Refused)[]> {
-  const { lines, ending } = await run(python, [script], `${JSON.stringify({ model: subject.name, folder, layers })}\n`);
+  const asked = `${JSON.stringify({ model: subject.name, folder, layers, dtypes })}\n`;
+  const { lines, ending } = await run(python, [script], asked);
   const said = lines.map((line) => JSON.parse(line) as MadeFile | Refused | { readonly checkpoint: string });
   const [first, ...peers] = said;
   if (!first || !("checkpoint" in first)) throw new Error(`${python} wrote no checkpoint: ${ending}`);
   const files: (MadeFile | Refused)[] = [];
   for (const [i, { peer, dtype, more }] of own.entries()) {
+    if (!dtypes.includes(dtype)) continue;
     const file = join(folder, `heddle-${i}`, "model.onnx");
     await mkdir(dirname(file));
     const begun = performance.now();
@@ -65,7 +72,7 @@ export async function writtenFiles(
     const seconds = (performance.now() - begun) / 1e3;
     files.push(ending ? { peer, dtype, failure: ending } : { peer, dtype, file, seconds });
   }
-  return [...files, ...(peers as (MadeFile | Refused)[])];
+  return [...files, ...(peers as (MadeFile | Refused)[]).filter((file) => dtypes.includes(file.dtype))];
 }
 
 /** The lines printed by a process, and how it failed if it did. */

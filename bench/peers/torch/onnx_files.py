@@ -144,23 +144,34 @@ def optimum(where, **more):
     main_export(checkpoint, os.path.dirname(where), task=task, do_validation=False, no_post_process=False, **more)
 
 
-with making("torch.onnx", "f32", "torch-f32") as file:
-    export(model, file)
-with making("torch.onnx", "f16", "torch-f16") as file:
-    export(model.half(), file)
-del model
-with making("Optimum", "f32", "optimum-f32") as file:
-    optimum(file)
-with making("Optimum", "f16", "optimum-f16") as file:
-    optimum(file, dtype="fp16")
-with making("onnxruntime's quantizer", "int8", "optimum-int8") as file:
-    quantize_dynamic(
-        f"{folder}/optimum-f32/model.onnx", file, weight_type=QuantType.QInt8, per_channel=True,
-        op_types_to_quantize=["MatMul"], use_external_data_format=True,
-    )  # fmt: skip
-with making("onnxruntime's quantizer", "int4", "optimum-int4") as file:
-    import onnx
+def asked(*dtypes):
+    return any(dtype in given["dtypes"] for dtype in dtypes)
 
-    quantizer = MatMulNBitsQuantizer(onnx.load(f"{folder}/optimum-f32/model.onnx"), block_size=32, is_symmetric=True, accuracy_level=4)
-    quantizer.process()
-    quantizer.model.save_model_to_file(file, use_external_data_format=True)
+
+if asked("f32"):
+    with making("torch.onnx", "f32", "torch-f32") as file:
+        export(model, file)
+if asked("f16"):
+    with making("torch.onnx", "f16", "torch-f16") as file:
+        export(model.half(), file)
+del model
+if asked("f32", "int8", "int4"):  # which the quantizers read
+    with making("Optimum", "f32", "optimum-f32") as file:
+        optimum(file)
+if asked("f16"):
+    with making("Optimum", "f16", "optimum-f16") as file:
+        optimum(file, dtype="fp16")
+if asked("int8"):
+    with making("onnxruntime's quantizer", "int8", "optimum-int8") as file:
+        quantize_dynamic(
+            f"{folder}/optimum-f32/model.onnx", file, weight_type=QuantType.QInt8, per_channel=True,
+            op_types_to_quantize=["MatMul"], use_external_data_format=True,
+        )  # fmt: skip
+if asked("int4"):
+    with making("onnxruntime's quantizer", "int4", "optimum-int4") as file:
+        import onnx
+
+        model = onnx.load(f"{folder}/optimum-f32/model.onnx")
+        quantizer = MatMulNBitsQuantizer(model, block_size=32, is_symmetric=True, accuracy_level=4)
+        quantizer.process()
+        quantizer.model.save_model_to_file(file, use_external_data_format=True)
