@@ -88,6 +88,6 @@ function callsOf(rule: UpdateRule, { before }: Placed): number {
 function requireNoSums({ name }: UpdateRule, node: Tensor<"sum">): void {
   if (!topological([node]).some((n) => isState(n) && inputName(n) === stateName)) return;
   throw new UsageError(
-    `the rule "${name}" sums values that depend on another sumOfEach, which sharded state (--shard) does not support: leave --shard out`,
+    `the rule "${name}" sums values that depend on another sumOfEach, which sharded state (--shard) does not support: leave it whole`,
   );
 }
