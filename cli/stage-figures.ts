@@ -67,7 +67,7 @@ export function printSettings({ rule, precision, accumulate, lora, ema }: StageS
   return parts.filter((part) => part !== false).join(", ");
 }
 
-/** The graphs of a step: a single one, or those of a micro-batch, of the update, of its sums, and of cached features. */
+/** The graphs of a step: a single one, or those of a micro-batch, of cached features, of the update and its sums. */
 export type StepGraphs<T> = { readonly step: T } & { readonly [K in "update" | "terms" | "features" | "middle"]?: T };
 
 /**

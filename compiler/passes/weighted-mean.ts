@@ -44,8 +44,8 @@ const isNear = (a: number, b: number): boolean => Math.abs(a - b) <= 1e-9 * Math
 const mostElements = 2 ** 20;
 
 /**
- * The values of scalars and small tensors for made-up sums and sizes, which differ between trials, and parameters, which
- * do not. Undefined if they read anything else.
+ * The values of scalars and small tensors for made-up sums and sizes, which differ between trials, and parameters,
+ * which do not. Undefined if they read anything else.
  */
 function evaluated(roots: readonly Node[], sums: ReadonlySet<Node>, trial: number): Float64Array[] | undefined {
   const values = new Map<Node, RefTensor>();

@@ -1,6 +1,6 @@
 /**
  * Sums over whole parameters where each process has a part of them, for rules with norms of parameters such as LAMB: a
- * graph computes a process's terms, which are added up over all processes before the graph of the update reads the sums.
+ * graph computes a process's terms, which are added up over all processes before the graph of the update reads them.
  */
 import { type ArenaLayout, inputName, isState, topological, UsageError } from "../../compiler/index.ts";
 import { axis } from "../axis.ts";
