@@ -74,33 +74,13 @@ export interface ClusterPlan {
 const mostSamples = 2 ** 16;
 
 export function planCluster(subject: TrainingSubject, request: PlanRequest): ClusterPlan {
-  const { device, count, link, efficiency, budget, shard } = request;
-  const step = count > 1 ? firstDevicesStep(subject, { shard, count }) : undefined;
-  const { facts, peaks } = device;
-  const most = budget ?? device.memory;
-  const made = new Map<number, StepPlan>();
-  const plannedIn = (batch: number, memory: number | undefined): StepPlan =>
-    step
-      ? { batch, ...planShared(step, subject.sizes, batch, facts, memory, { shard, count }) }
-      : planStep(subject, batch, facts, memory);
-  const planned = (batch: number): StepPlan => {
-    const plan = made.get(batch) ?? plannedIn(batch, budget);
-    made.set(batch, plan);
-    return plan;
-  };
-  const need = (batch: number) => needOf(() => planned(batch), facts);
-  const isChosen = request.batch === undefined && isOpen(subject);
-  const largest = most !== undefined && isChosen ? largestBatch({ need, budget: most, most: mostSamples }) : undefined;
-  const batch = batchOf(subject, request, largest?.batch);
-  const needed = need(batch.micro);
-  // If nothing fits the budget, plan without one.
-  const plan = made.get(batch.micro) ?? plannedIn(batch.micro, undefined);
-  const { microBatch, update } = timeOf(plan, peaks);
+  const { count, link, shard, device } = request;
+  const { peaks } = device;
+  const most = request.budget ?? device.memory;
+  const { largest, batch, needed, plan } = chosenPlan(subject, request, most);
   const n = batch.microBatches;
-  const sum = (part: "byOperations" | "byBytes" | "launches") => (n * microBatch[part] + update[part]) / efficiency;
   const sent = link ? exchangedBytes(exchangedOf(plan, subject), count, n, shard) : 0;
-  const exchange = link ? sent / link.bytesPerSecond : 0;
-  const parts = { operations: sum("byOperations"), bytes: sum("byBytes"), launches: sum("launches"), exchange };
+  const parts = timeParts(plan, n, sent, request);
   const seconds = Object.values(parts).reduce((a, b) => a + b, 0);
   const operations = updateOperations(subject.step, { ...subject.sizes, [samples]: batch.micro }, n);
   const peak = plan.programs.step.kernels.some((k) => k.onMatrices) ? (peaks.matrices ?? peaks.f32) : peaks.f32;
@@ -125,6 +105,39 @@ export function planCluster(subject: TrainingSubject, request: PlanRequest): Clu
     utilization: (operations.forward.flops + operations.backward.flops) / seconds / peak,
     ...(subject.steps !== undefined && { steps: subject.steps, seconds: subject.steps * seconds }),
   };
+}
+
+/** The batch asked for, or the largest that fits, and the plan of a step with it. */
+function chosenPlan(subject: TrainingSubject, request: PlanRequest, most: number | undefined) {
+  const { device, count, budget, shard } = request;
+  const { facts } = device;
+  const step = count > 1 ? firstDevicesStep(subject, { shard, count }) : undefined;
+  const made = new Map<number, StepPlan>();
+  const plannedIn = (batch: number, memory: number | undefined): StepPlan =>
+    step
+      ? { batch, ...planShared(step, subject.sizes, batch, facts, memory, { shard, count }) }
+      : planStep(subject, batch, facts, memory);
+  const planned = (batch: number): StepPlan => {
+    const plan = made.get(batch) ?? plannedIn(batch, budget);
+    made.set(batch, plan);
+    return plan;
+  };
+  const need = (batch: number) => needOf(() => planned(batch), facts);
+  const isChosen = request.batch === undefined && isOpen(subject);
+  const largest = most !== undefined && isChosen ? largestBatch({ need, budget: most, most: mostSamples }) : undefined;
+  const batch = batchOf(subject, request, largest?.batch);
+  const needed = need(batch.micro);
+  // If nothing fits the budget, plan without one.
+  const plan = made.get(batch.micro) ?? plannedIn(batch.micro, undefined);
+  return { largest, batch, needed, plan };
+}
+
+/** Seconds of an update of n micro-batches by what bounds them, and of the exchange of this many bytes. */
+function timeParts(plan: StepPlan, n: number, sent: number, { device, efficiency, link }: PlanRequest) {
+  const { microBatch, update } = timeOf(plan, device.peaks);
+  const sum = (part: "byOperations" | "byBytes" | "launches") => (n * microBatch[part] + update[part]) / efficiency;
+  const exchange = link ? sent / link.bytesPerSecond : 0;
+  return { operations: sum("byOperations"), bytes: sum("byBytes"), launches: sum("launches"), exchange };
 }
 
 /** The plan with measured kernel times in place of the roofline's. */

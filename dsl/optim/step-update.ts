@@ -7,7 +7,7 @@ import type { Optimizer } from "../stage.ts";
 import { add, cast, constant, select, state, type Tensor } from "../tensor.ts";
 import { trainingState } from "../training-state.ts";
 import type { Batch, Stored } from "./accumulation.ts";
-import { numbered, type Placed, updateArena } from "./arenas.ts";
+import { numbered, type Placed, type UpdatedArena, updateArena } from "./arenas.ts";
 import { clipByNorm, globalNorm } from "./clip.ts";
 import { isFiniteNorm, type LossScale, lossScaleAfter, unscaled } from "./loss-scale.ts";
 import type { PlacedShard } from "./shard.ts";
@@ -69,34 +69,13 @@ export function stepUpdate(
   const rate = rateOf(optimizer, cast(done, "f32"));
   const step = add(done, 1) as Tensor<never>;
   const adapting = lossScale?.goodSteps === undefined ? undefined : { finite: isFiniteNorm(norm), scale: scale! };
-  /** A step with a non-finite gradient changes nothing. */
-  const unlessSkipped = <A extends string>(after: Tensor<A>, now: Tensor<A>): Tensor<A> =>
+  const unlessSkipped: UnlessSkipped = <A extends string>(after: Tensor<A>, now: Tensor<A>) =>
     (adapting ? select(adapting.finite, after, now) : after) as Tensor<A>;
   const updates = placed.map((place, i) => {
     const gradient = optimizer.clip === undefined ? gradients[i]! : clipByNorm(gradients[i]!, norm, optimizer.clip);
     return updateArena(place, { rule, gradient, step, rate, settings, ranges });
   });
-  const arenas = placed.flatMap((place, i): Stored[] => {
-    const { arena, before, average } = place;
-    const after = updates[i]!;
-    const range = (output: string, state: string, next: Tensor<"arena">, now: Tensor<"arena">): Stored => ({
-      output: numbered(output, numbers[i]!),
-      state,
-      node: unlessSkipped(next, now),
-    });
-    const updated = range("parameters", arena.parameters, after.parameter, before.parameter);
-    const isInWhole = "range" in place && place.whole !== undefined;
-    return [
-      isInWhole
-        ? {
-            ...updated,
-            node: ops.overwrite(place.whole, updated.node, constant(place.range.from, "i32"), "arena"),
-          }
-        : updated,
-      ...Object.entries(arena.state).map(([name, held]) => range(name, held, after.state[name]!, before.state[name]!)),
-      ...(average ? [range("average", arena.average!, averaged(average, after.parameter, ema!), average)] : []),
-    ];
-  });
+  const arenas = placed.flatMap((place, i) => storedArena(place, updates[i]!, numbers[i]!, ema, unlessSkipped));
   const scaling = adapting && lossScaleAfter(adapting.scale, adapting.finite);
   return {
     figures: [...Object.entries(batch.figures), ...Object.entries({ rate, gradient_norm: norm, ...scaling?.figures })],
@@ -107,4 +86,32 @@ export function stepUpdate(
     ],
     summed: updates.map(({ summed }) => summed),
   };
+}
+
+/** A step with a non-finite gradient changes nothing. */
+type UnlessSkipped = <A extends string>(after: Tensor<A>, now: Tensor<A>) => Tensor<A>;
+
+/** What an update writes of the arena of this number: parameters, optimizer state and average. */
+function storedArena(
+  place: Placed | PlacedShard,
+  after: UpdatedArena,
+  number: number,
+  ema: EmaOptions | undefined,
+  unlessSkipped: UnlessSkipped,
+): Stored[] {
+  const { arena, before, average } = place;
+  const range = (output: string, state: string, next: Tensor<"arena">, now: Tensor<"arena">): Stored => ({
+    output: numbered(output, number),
+    state,
+    node: unlessSkipped(next, now),
+  });
+  const updated = range("parameters", arena.parameters, after.parameter, before.parameter);
+  const isInWhole = "range" in place && place.whole !== undefined;
+  return [
+    isInWhole
+      ? { ...updated, node: ops.overwrite(place.whole, updated.node, constant(place.range.from, "i32"), "arena") }
+      : updated,
+    ...Object.entries(arena.state).map(([name, held]) => range(name, held, after.state[name]!, before.state[name]!)),
+    ...(average ? [range("average", arena.average!, averaged(average, after.parameter, ema!), average)] : []),
+  ];
 }

@@ -45,26 +45,18 @@ async function evaluateSegmentation(named: NamedModel, options: EvaluateOptions)
   const measures = classification(count);
   const skips = skipCounts();
   const cards: Card[] = [];
-  const progress = startProgress({ description: "segmenting", total: samples.length, unit: "images" });
   let judged = 0;
   await withWeights(named, segmenting.graph, options, async (model) => {
     const segmenter = await openSegmenter(model, segmenting, options);
-    try {
-      for (const [i, sample] of samples.entries()) {
-        const right = await annotationOf(sample, first, count).catch(orFault);
-        if (right instanceof FileError) skips.add({ name: sample.name, reason: right.message });
-        else {
-          const found = await segmenter.classesOf(sample.image!, right);
-          measures.add(found.data, right.data);
-          judged += 1;
-          if (options.out !== undefined && cards.length < mostCards)
-            cards.push(await cardOf(sample.image!, found, right, count, labels));
-        }
-        progress.update(i + 1);
-      }
-    } finally {
-      progress.dispose();
-    }
+    await eachImage(samples, async (sample) => {
+      const right = await annotationOf(sample, first, count).catch(orFault);
+      if (right instanceof FileError) return skips.add({ name: sample.name, reason: right.message });
+      const found = await segmenter.classesOf(sample.image!, right);
+      measures.add(found.data, right.data);
+      judged += 1;
+      if (options.out !== undefined && cards.length < mostCards)
+        cards.push(await cardOf(sample.image!, found, right, count, labels));
+    });
   });
   const broken = [...skipped, ...counted(skips.counts())];
   if (judged === 0) throw new FileError(`no image could be evaluated: ${broken[0]?.reason ?? "the data has none"}`);
@@ -89,6 +81,19 @@ async function evaluateSegmentation(named: NamedModel, options: EvaluateOptions)
       ],
     }),
   };
+}
+
+/** Calls a function with each sample in turn, and shows the progress. */
+async function eachImage(samples: readonly RawSample[], judge: (sample: RawSample) => Promise<void>): Promise<void> {
+  const progress = startProgress({ description: "segmenting", total: samples.length, unit: "images" });
+  try {
+    for (const [i, sample] of samples.entries()) {
+      await judge(sample);
+      progress.update(i + 1);
+    }
+  } finally {
+    progress.dispose();
+  }
 }
 
 /** One number for a square, else "384 × 640". */
