@@ -44,34 +44,33 @@ const isNear = (a: number, b: number): boolean => Math.abs(a - b) <= 1e-9 * Math
 const mostElements = 2 ** 20;
 
 /**
- * The values of scalars and small tensors for made-up sums and sizes, which differ between trials, and parameters,
- * which do not. Undefined if they read anything else.
+ * The values of scalars and small tensors for made-up sums and sizes, which differ between trials, and made-up
+ * parameters, states and inputs, which do not. Undefined for tensors that are large or of a symbolic size.
  */
 function evaluated(roots: readonly Node[], sums: ReadonlySet<Node>, trial: number): Float64Array[] | undefined {
   const values = new Map<Node, RefTensor>();
   for (const [i, node] of needed(roots, sums).entries()) {
     const elements = elementsOf(node.type);
     if (typeof elements !== "number" || elements > mostElements) return undefined;
-    const data = sums.has(node) ? madeUp(node.type, elements, i, trial) : valueOf(node, values, elements, i, trial);
-    if (!data) return undefined;
+    const data = sums.has(node) ? madeUp(node.type, elements, i, trial) : computed(node, values, elements, i, trial);
     values.set(node, { type: node.type, data });
   }
   return roots.map((root) => values.get(root)!.data);
 }
 
-function valueOf(
+function computed(
   node: Node,
   values: ReadonlyMap<Node, RefTensor>,
   elements: number,
   i: number,
   trial: number,
-): Float64Array | undefined {
+): Float64Array {
   const { operands, attrs, type } = node;
   const source = sourceOf(node);
   if (source === "size") return Float64Array.of(dimValue(attrs.of as number, madeUpSizes(attrs.of as number, trial)));
   if (source === "constant")
     return Float64Array.from((attrs.values as number[] | undefined) ?? new Array(elements).fill(attrs.value as number));
-  if (operands.length === 0) return isParameter(node) ? madeUp(type, elements, i, 0) : undefined;
+  if (operands.length === 0) return madeUp(type, elements, i, 0);
   return opRecord(node.op).reference(
     operands.map((o) => values.get(o)!),
     attrs,
