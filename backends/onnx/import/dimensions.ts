@@ -33,7 +33,10 @@ export function polynomialOf(text: string, sizeOf: (name: string) => Dim): Dim |
 
 /** Sizes of dimensions without a number. */
 export interface DimensionSizes {
-  size(name: string): Dim;
+  /** The same size for all dimensions without a text that have this role. */
+  shared(name: string): Dim;
+  /** A size of this dimension's own, named `name` where that is free. */
+  own(name: string): Dim;
   /** The size that a dimension's text denotes. */
   ofText(text: string): Dim;
 }
@@ -46,7 +49,7 @@ export interface NamedDimensions {
 /**
  * The axes of an input. A dimension is named by its denotation, else by its size if that is an identifier, else by its
  * role in the input's reader, else by the input and the dimension's index. Sizes without name or number are symbols
- * named like their axis.
+ * named like their axis; all but batches differ.
  */
 export function namedDimensions(
   input: string,
@@ -56,13 +59,15 @@ export function namedDimensions(
 ): NamedDimensions {
   const axes: Axis[] = [];
   const invented: string[] = [];
+  // Two images have one batch, but need not have the same sides.
+  const unnamed = (name: string) => (name === "batch" ? sizes.shared(name) : sizes.own(name));
   for (const [i, { dimValue, dimParam, denotation }] of dims.entries()) {
     const taken = axes.map((a) => a.name);
     const said = [denotation, dimParam].find((name) => isIdentifier(name) && !taken.includes(name));
     const name = said ?? unlike(roles.length === dims.length ? roles[i]! : `${identifier(input)}_dim${i}`, taken);
     if (said === undefined) invented.push(name);
     const isNumber = dimValue !== undefined && Number.isSafeInteger(dimValue) && dimValue >= 1;
-    axes.push({ name, size: isNumber ? dimValue : dimParam === "" ? sizes.size(name) : sizes.ofText(dimParam) });
+    axes.push({ name, size: isNumber ? dimValue : dimParam === "" ? unnamed(name) : sizes.ofText(dimParam) });
   }
   const notes =
     invented.length === 0 ? [] : [`the file has no names for the axes ${invented.join(", ")} of the input "${input}"`];

@@ -142,20 +142,28 @@ class OpenSizes implements DimensionSizes {
   }
 
   ofText(text: string): Dim {
-    return polynomialOf(text, (name) => this.size(name)) ?? this.size(this.#nameFor(text));
+    return polynomialOf(text, (name) => this.shared(name)) ?? this.shared(this.#nameFor(text));
   }
 
   /** Different texts are different sizes. */
   #nameFor(text: string): string {
     const known = this.#invented.get(text);
     if (known !== undefined) return known;
-    const name = unlike(identifier(text), [...this.#texts, ...this.#invented.values()]);
+    const name = this.#free(identifier(text));
     this.#invented.set(text, name);
     this.notes.push(`the size "${name}" is "${shownName(text)}" in the file`);
     return name;
   }
 
-  size(name: string): Dim {
+  own(name: string): Dim {
+    return this.shared(this.#free(name));
+  }
+
+  #free(name: string): string {
+    return unlike(name, [...this.#texts, ...this.#invented.values(), ...this.#found.keys()]);
+  }
+
+  shared(name: string): Dim {
     const known = this.#found.get(name);
     if (known !== undefined) return known;
     const given = Object.hasOwn(this.#given, name) ? this.#given[name] : undefined;

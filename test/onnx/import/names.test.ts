@@ -2,7 +2,7 @@
 import { expect, it } from "vitest";
 import { importOnnx } from "../../../backends/onnx/index.ts";
 import { graphSymbols, inputName, isFeed, printType } from "../../../compiler/index.ts";
-import { type Dims, file } from "./small-file.ts";
+import { type Dims, file, floats } from "./small-file.ts";
 
 /** The two inputs negated, under the given names. */
 const negated = (inputs: readonly [string, Dims][], outputs: readonly string[]) =>
@@ -60,4 +60,27 @@ it("fixes a size under the name that it was given", async () => {
     sizes: { batch_size: 5 },
   });
   expect(printType(made.graph.inputs[0]!.type)).toBe("f32[x_dim0=5, x_dim1=3]");
+});
+
+it("gives two images without named sides one batch and sides of their own, which an option can make equal", async () => {
+  const image: Dims = ["", 1, "", ""];
+  const filter = floats("w", [1, 1, 1, 1]);
+  const twoImages = file(
+    { a: image, b: image },
+    [filter],
+    [
+      ["Conv", ["a", "w"], "y"],
+      ["Conv", ["b", "w"], "z"],
+    ],
+    { y: image, z: image },
+  );
+  const sides = async (sizes?: Record<string, string>) =>
+    (await importOnnx(twoImages, sizes && { sizes })).graph.inputs.filter(isFeed).map((n) => printType(n.type));
+  expect(await sides()).toEqual([
+    "f32[batch=batch, channel=1, row=row, column=column]",
+    "f32[batch=batch, channel=1, row=row_2, column=column_2]",
+  ]);
+  expect((await sides({ row_2: "row", column_2: "column" }))[1]).toBe(
+    "f32[batch=batch, channel=1, row=row, column=column]",
+  );
 });
