@@ -29,7 +29,7 @@ export interface Loaded {
   readonly metadata: ReadonlyMap<string, string>;
   /** One tensor, as f32 unless it holds integers or f16. Its axes are named d0, d1 ... in the file's order. */
   read(name: string): Promise<HostTensor>;
-  /** Closes the files. */
+  /** Closes the files; may be called twice. */
   dispose(): Promise<void>;
 }
 
@@ -41,14 +41,21 @@ export async function load(source: Source): Promise<Loaded> {
   const { path, fs } = await locate(source);
   const reader = await openSafetensors(path, { fs });
   const { tensors, metadata } = reader;
-  return {
+  const loaded: Loaded = {
     source,
     tensors,
     metadata,
     read: async (name) => await reader.readTensor(nameOf(name)),
     dispose: () => reader.dispose(),
   };
+  forgotten.register(loaded, reader);
+  return loaded;
 }
+
+/** Closes the files of what was dropped undisposed: Node warns of a file that it closes itself, and means to throw. */
+const forgotten = new FinalizationRegistry(
+  (reader: { dispose(): Promise<void> }) => void reader.dispose().catch(() => {}),
+);
 
 function nameOf(name: unknown): string {
   if (typeof name === "string") return name;

@@ -140,7 +140,9 @@ const kindOf = (v: ConfigValue): string =>
   Array.isArray(v) ? "a list" : isNested(v) ? "a group of settings" : `a ${typeof v}`;
 
 const noSetting = (where: string, key: string, known: readonly string[]): UsageError =>
-  new UsageError(`${where} has no setting "${key}"${didYouMean(key, known) || "."} It has ${known.join(", ")}.`);
+  new UsageError(
+    `${where} has no setting "${key}"${didYouMean(key, known) || "."} It has ${known.join(", ") || "none"}.`,
+  );
 
 /**
  * Parses `key=value` settings, typed as the values they replace, and names of the model's presets; later settings

@@ -1,4 +1,5 @@
 /** Devices, sessions and writers that are used at once, disposed of in any order, twice, or while something runs on them. */
+import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -102,4 +103,23 @@ describe.each(Object.entries(opens))("on %s", (_, open) => {
     ).toBe(12);
     other.dispose();
   });
+});
+
+test("files that load opened are closed where its result is dropped, and Node need not", async () => {
+  const path = join(root, "line.safetensors");
+  await h.save(path, weights(2).weights);
+  const script = `
+    process.on("warning", (warning) => console.log(warning.message));
+    const { load } = await import(${JSON.stringify(new URL("../../api/index.ts", import.meta.url).href)});
+    for (let i = 0; i < 3; i++) await (await load(${JSON.stringify(path)})).read("w");
+    const disposed = await load(${JSON.stringify(path)});
+    await disposed.dispose();
+    await disposed.dispose();
+    for (let i = 0; i < 3; i++) await new Promise((done) => setTimeout(done, 10, gc()));
+    console.log("end");`;
+  const made = spawnSync(process.execPath, ["--expose-gc", "--input-type=module", "--eval", script], {
+    encoding: "utf8",
+  });
+  expect(made.stderr).toBe("");
+  expect(made.stdout).toBe("end\n");
 });

@@ -35,6 +35,12 @@ test("a size that is no exact integer is no size", () => {
   expect(() => h.axis("a", 1e300)).toThrow('the size of axis "a" must be a positive integer or a symbol, got 1e+300');
 });
 
+test("a setting of a model that has none says so", async () => {
+  await expect(h.session(device, model, { weights, settings: any({ depth: 2 }) })).rejects.toThrow(
+    'line has no setting "depth". It has none.',
+  );
+});
+
 describe("defaults that are no settings", () => {
   const circle: Record<string, unknown> = { side: 8 };
   circle.inner = { circle };

@@ -1,6 +1,13 @@
 /** What exports look like, and what is refused. */
 import { describe, expect, it } from "vitest";
-import { decodeModel, encodeOnnx, exportOnnx, printOnnx, settledOptions } from "../../backends/onnx/index.ts";
+import {
+  decodeModel,
+  encodeOnnx,
+  exportOnnx,
+  importOnnx,
+  printOnnx,
+  settledOptions,
+} from "../../backends/onnx/index.ts";
 import {
   build,
   elementCount,
@@ -61,6 +68,19 @@ describe("names", () => {
     expect(model.model.graph!.output!.map((o) => o.name)).toEqual(["x_out", "same", "again"]);
     const written = model.model.graph!.node!.flatMap((n) => n.output!);
     expect(new Set(written).size).toBe(written.length);
+  });
+
+  it("of outputs are kept where a stored parameter has the same one, as priors of a detector do", async () => {
+    const priors = ops.parameter("priors", "f32", [embed], { kind: "constant", value: 0 });
+    const outputs = [
+      { name: "priors", node: priors },
+      { name: "boxes", node: ops.mul(priors, ops.input("x", "f32", [embed])) },
+    ];
+    const model = exportOnnx(makeGraph("names", outputs));
+    expect(model.outputs).toEqual({ priors: "priors", boxes: "boxes" });
+    const again = await importOnnx(await encodeOnnx(model, () => hostTensor("f32", [embed], new Float32Array(48))));
+    expect(again.graph.outputs.map((o) => o.name)).toEqual(["priors", "boxes"]);
+    expect([...again.parameters.keys()]).toEqual(["priors_2"]);
   });
 
   it("say the module that a node comes from", () => {

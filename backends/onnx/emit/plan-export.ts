@@ -5,12 +5,11 @@ import type { ExportPlan, InputKind } from "../forms/plan.ts";
 import type { EmitOptions } from "../options.ts";
 import { layoutHints } from "./hints.ts";
 
-export const planExport = (graph: Graph, { residents }: EmitOptions): ExportPlan => ({
-  graph,
-  kinds: new Map(graph.inputs.map((n) => [n, kindOf(n, graph, residents)] as const)),
-  wishes: layoutHints(graph),
-  outputs: nameOutputs(graph),
-});
+export function planExport(graph: Graph, { residents }: EmitOptions): ExportPlan {
+  const kinds = new Map(graph.inputs.map((n) => [n, kindOf(n, graph, residents)] as const));
+  const given = graph.inputs.filter((n) => kinds.get(n) !== "stored").map(inputName);
+  return { graph, kinds, wishes: layoutHints(graph), outputs: nameOutputs(graph, given) };
+}
 
 const isStatic = (t: TensorType): boolean => t.axes.every((a) => symbolsOf(a.size).length === 0);
 
@@ -20,13 +19,16 @@ function kindOf(node: Node, graph: Graph, residents: EmitOptions["residents"]): 
   return isParameter(node) && !Object.values(graph.updates).includes(inputName(node)) ? "stored" : "fed";
 }
 
-/** An output keeps its name unless an input has the same one; then it gets the suffix "_out". */
-function nameOutputs(graph: Graph): Record<string, string> {
+/**
+ * An output keeps its name unless an input of the file has the same one, then it gets the suffix "_out"; a stored
+ * parameter of that name is renamed instead (place-inputs).
+ */
+function nameOutputs(graph: Graph, given: readonly string[]): Record<string, string> {
   const taken = new Set(graph.inputs.map(inputName));
-  for (const { name } of graph.outputs) if (!taken.has(name)) taken.add(name);
+  for (const { name } of graph.outputs) taken.add(name);
   return Object.fromEntries(
     graph.outputs.map(({ name }) => {
-      if (!graph.inputs.some((n) => inputName(n) === name)) return [name, name];
+      if (!given.includes(name)) return [name, name];
       let free = `${name}_out`;
       while (taken.has(free)) free += "_";
       taken.add(free);

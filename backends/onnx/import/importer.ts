@@ -13,7 +13,7 @@ import {
 } from "../../../compiler/index.ts";
 import { DataDependentError } from "./data-dependent.ts";
 import { elementType } from "./elements.ts";
-import { graphName, shownName } from "./file-names.ts";
+import { graphName, InterfaceNames, shownName } from "./file-names.ts";
 import { folded, foldedSizes } from "./folding.ts";
 import { inlined } from "./functions.ts";
 import { readInputs } from "./inputs.ts";
@@ -79,10 +79,19 @@ class Importer {
     const refused = new RefusedNodes();
     this.#walk(nodes, names, refused);
     refused.requireNone(graph);
-    const outputs = this.#outputs(graph, names);
+    const results = new InterfaceNames(
+      "output",
+      graph.output.map((o) => o.name),
+    );
+    const outputs = this.#outputs(graph, names, results);
     const made = makeGraph(graphName(this.#options.name ?? graph.name), outputs, inputs.nodes);
     const used = new Map([...this.#parameters].filter(([, { node }]) => made.inputs.includes(node)));
-    return { graph: made, parameters: used, notes: inputs.notes, opset: opsetIn(this.#opsets, "") };
+    return {
+      graph: made,
+      parameters: used,
+      notes: [...inputs.notes, ...results.notes],
+      opset: opsetIn(this.#opsets, ""),
+    };
   }
 
   #initializers(graph: GraphMessage, names: Names): Set<string> {
@@ -90,15 +99,12 @@ class Importer {
     return new Set(graph.initializer.map((m) => m.name));
   }
 
-  #outputs(graph: GraphMessage, names: Names) {
+  #outputs(graph: GraphMessage, names: Names, results: InterfaceNames) {
     if (graph.output.length === 0) throw new FileError("the model has no outputs");
     // The exporter of PyTorch lists a value once for each place in the results where the model returns it.
     const listed = new Map(graph.output.map((info) => [info.name, info]));
-    const seen = new Set<string>();
     return [...listed.values()].map((info) => {
       const name = shownName(info.name);
-      if (seen.has(name)) throw new FileError(`two outputs are named "${name}"`);
-      seen.add(name);
       const value = names.get(info.name);
       if (!value) throw this.#missing(info.name, `no node produces the output "${name}"`, `the output "${name}" is`);
       const view = new NodeView(
@@ -117,7 +123,7 @@ class Importer {
         );
       const x = view.tensor(value);
       const said = (info.type?.tensorType?.shape?.dim ?? []).map((d) => d.denotation);
-      return { name, node: asOutput(x.node, x.shape, x.axes, said) };
+      return { name: results.of(info.name), node: asOutput(x.node, x.shape, x.axes, said) };
     });
   }
 

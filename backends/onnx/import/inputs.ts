@@ -10,9 +10,9 @@ import {
   UnsupportedError,
   UsageError,
 } from "../../../compiler/index.ts";
-import { namedDimensions, polynomialOf } from "./dimensions.ts";
+import { type DimensionSizes, identifier, namedDimensions, namesIn, polynomialOf, unlike } from "./dimensions.ts";
 import { type ElementType, elementType } from "./elements.ts";
-import { shownName } from "./file-names.ts";
+import { InterfaceNames, shownName } from "./file-names.ts";
 import type { DimMessage, GraphMessage, ValueInfo } from "./messages.ts";
 import { rolesOf } from "./operators.ts";
 import type { ImportOptions } from "./options.ts";
@@ -36,10 +36,14 @@ export function readInputs(
   names: Names,
 ): { readonly nodes: Node[]; readonly notes: string[] } {
   requireConstants(Object.keys(constants ?? {}), graph, stored);
-  const open = new OpenSizes(sizes);
+  const fed = graph.input.filter(({ name }) => !stored.has(name)); // before IR version 4, weights are also inputs
+  const open = new OpenSizes(sizes, fed);
   const notes: string[] = [];
-  const nodes = graph.input.flatMap((info) => {
-    if (stored.has(info.name)) return []; // before IR version 4, weights are also listed as inputs
+  const called = new InterfaceNames(
+    "input",
+    fed.map(({ name }) => name),
+  );
+  const nodes = fed.flatMap((info) => {
     const name = shownName(info.name);
     const { type, dims } = tensorInput(info, name);
     const shape = dims.map((d) => d.dimValue ?? 1);
@@ -52,16 +56,16 @@ export function readInputs(
       names.define(info.name, constantInput(name, type, dims, constants[info.name]!));
       return [];
     }
-    const named = namedDimensions(name, dims, rolesOf(graph, info.name), (size) => open.size(size));
+    const named = namedDimensions(name, dims, rolesOf(graph, info.name), open);
     notes.push(...named.notes);
     if (type.bits === 64 && type.range)
       notes.push(`the input "${name}" is ${type.name} in the file, and ${type.dtype} here`);
-    const node = ops.input(name, type.dtype, named.axes);
+    const node = ops.input(called.of(info.name), type.dtype, named.axes);
     names.define(info.name, inputValue(type, named.axes, node));
     return [node];
   });
   open.requireAllUsed();
-  return { nodes, notes };
+  return { nodes, notes: [...notes, ...called.notes, ...open.notes] };
 }
 
 /** Throws UsageError for constants that are not inputs of the file. */
@@ -123,15 +127,43 @@ function sizeOfText(name: string, text: string): Dim {
 }
 
 /** The file's symbolic sizes by name: numbers if the options bind them, else symbols. */
-class OpenSizes {
+class OpenSizes implements DimensionSizes {
+  readonly notes: string[] = [];
   readonly #given: NonNullable<ImportOptions["sizes"]>;
   readonly #found = new Map<string, Dim>();
+  /** Names for texts that are neither names nor sums of products, by text. */
+  readonly #invented = new Map<string, string>();
+  readonly #texts: ReadonlySet<string>;
 
-  constructor(given: ImportOptions["sizes"]) {
+  constructor(given: ImportOptions["sizes"], inputs: readonly ValueInfo[]) {
     this.#given = given ?? {};
+    const dims = inputs.flatMap((info) => info.type?.tensorType?.shape?.dim ?? []);
+    this.#texts = new Set(dims.flatMap(({ dimParam }) => namesIn(dimParam)));
   }
 
-  size(name: string): Dim {
+  ofText(text: string): Dim {
+    return polynomialOf(text, (name) => this.shared(name)) ?? this.shared(this.#nameFor(text));
+  }
+
+  /** Different texts are different sizes. */
+  #nameFor(text: string): string {
+    const known = this.#invented.get(text);
+    if (known !== undefined) return known;
+    const name = this.#free(identifier(text));
+    this.#invented.set(text, name);
+    this.notes.push(`the size "${name}" is "${shownName(text)}" in the file`);
+    return name;
+  }
+
+  own(name: string): Dim {
+    return this.shared(this.#free(name));
+  }
+
+  #free(name: string): string {
+    return unlike(name, [...this.#texts, ...this.#invented.values(), ...this.#found.keys()]);
+  }
+
+  shared(name: string): Dim {
     const known = this.#found.get(name);
     if (known !== undefined) return known;
     const given = Object.hasOwn(this.#given, name) ? this.#given[name] : undefined;

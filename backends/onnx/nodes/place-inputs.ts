@@ -18,12 +18,13 @@ export function placeInputs(body: Body): Body {
   }
   const writer = writerOn(body);
   const tables = new Set(body.nodes.filter(picksRows).map((n) => n.input![0]!));
+  const outputs = new Set(body.results.map((r) => r.to));
   const names = new Map<string, string>();
   const [stored, bound]: [StoredTensor[], BoundInput[]] = [[], []];
   for (const [node, views] of byNode) {
     writer.at = node;
     if (body.kinds.get(node) === "bound") bound.push(...views.map((v) => bind(writer, v, names)));
-    else stored.push(store(writer, node, views, { names, tables }));
+    else stored.push(store(writer, node, views, { names, tables, outputs }));
   }
   const nodes = [...writer.nodes, ...renameValues(body.nodes, names)];
   const { constants, taken } = writer;
@@ -57,14 +58,16 @@ interface Placing {
   readonly names: Map<string, string>;
   /** Placeholders that a Gather reads rows of. */
   readonly tables: ReadonlySet<string>;
+  /** Names of the file's outputs, which stored parameters may not have. */
+  readonly outputs: ReadonlySet<string>;
 }
 
 /**
  * A single view determines the layout in the file. Of several views of one matrix, the one used as a table does, so
  * that its rows are contiguous. Otherwise all views are derived from the parameter in its declared layout.
  */
-function store(w: Writer, node: Node, views: readonly NamedView[], { names, tables }: Placing): StoredTensor {
-  const name = inputName(node);
+function store(w: Writer, node: Node, views: readonly NamedView[], { names, tables, outputs }: Placing): StoredTensor {
+  const name = outputs.has(inputName(node)) ? unique(w, inputName(node)) : inputName(node);
   const type = node.type.dtype;
   const declared = sizes(node);
   const only = views[0]!;
