@@ -61,6 +61,7 @@ export { type MetricsLog, type MetricsRecord, openMetricsLog } from "./metrics-l
 export { begunText } from "./modes/begun-text.ts";
 export { type Caption, captionPrompt, decoderPrompt, type ShownPictures, writeCaption } from "./modes/caption.ts";
 export {
+  alteredTurns,
   type ChatTemplate,
   firstTurn,
   type ImagePlace,
