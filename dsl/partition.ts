@@ -19,7 +19,7 @@ import type { Stage } from "./stage.ts";
 /**
  * Splits the parameters of a step's results, of which the loss is the first, into trained and frozen ones. Parameters
  * that only other results depend on, such as metrics and losses of weight 0, or that the loss reads through
- * `stopGradient` or as integers alone, have no gradient and are frozen: they do not decay either. Trained ones are grouped by their optimizer settings, so that per-element settings are few contiguous runs.
+ * `stopGradient`, `floor` or integers alone, have no gradient and are frozen: they do not decay either. Trained ones are grouped by their optimizer settings, so that per-element settings are few contiguous runs.
  */
 export function partition(
   stage: Stage,
@@ -41,7 +41,7 @@ export function partition(
   if (trained.length === 0) {
     const why =
       minimized.length === 0
-        ? "its loss depends on no parameter, except through stopGradient or integers"
+        ? "its loss depends on no parameter, except through stopGradient, floor or integers"
         : `${patterns.join(", ") || "an empty list"} selects no parameter that its loss depends on`;
     throw new UsageError(`stage "${stage.name}" trains nothing: ${why}`);
   }
@@ -60,7 +60,7 @@ export function partition(
 function withGradient(loss: Node): Node[] {
   const reached = new Set([loss]);
   for (const node of topological([loss]).reverse())
-    if (reached.has(node) && node.op !== "stop_gradient")
+    if (reached.has(node) && !opRecord(node.op).flat)
       for (const operand of node.operands) if (isFloat(operand.type.dtype)) reached.add(operand);
   return topological([loss]).filter((node) => reached.has(node));
 }
