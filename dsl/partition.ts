@@ -19,7 +19,8 @@ import type { Stage } from "./stage.ts";
 /**
  * Splits the parameters of a step's results, of which the loss is the first, into trained and frozen ones. Parameters
  * that only other results depend on, such as metrics and losses of weight 0, or that the loss reads through
- * `stopGradient`, `floor` or integers alone, have no gradient and are frozen: they do not decay either. Trained ones are grouped by their optimizer settings, so that per-element settings are few contiguous runs.
+ * `stopGradient`, `floor` or integers alone, have no gradient and are frozen: they do not decay either. Trained ones
+ * are grouped by their optimizer settings, so that per-element settings are few contiguous runs.
  */
 export function partition(
   stage: Stage,
