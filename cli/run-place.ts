@@ -45,8 +45,8 @@ export const beginRun = (
     const lock = await lockRunFolder(folder);
     const run = place(folder, lock, () => removeFailedStart(folder));
     try {
-      await writeRunSettings(folder, name, settings);
       if (sources.length > 0) await writeSources(folder, sources);
+      await writeRunSettings(folder, name, settings); // last: it makes the folder a run that can be resumed
       return run;
     } catch (error) {
       await run.failed();

@@ -8,6 +8,11 @@ import type { Item } from "./items.ts";
 /** File extensions of images in folders and shards, lower case. */
 export const imageExtensions: readonly string[] = [".jpg", ".jpeg", ".png", ".webp"];
 
+/** File extensions of images that are not read, lower case. */
+export const otherImageExtensions: readonly string[] = [
+  ...[".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jxl", ".ppm", ".svg", ".tif", ".tiff"],
+];
+
 /** Maps images to caption files. */
 export interface CaptionFiles {
   /** The caption file's name; undefined if there is none. */

@@ -38,6 +38,16 @@ export function instructionOf(
   return { id: name, image: path, turns };
 }
 
+/** The place of an image in the text of a user's turn. */
+const place = /<image>/g;
+
+/** Throws FileError for turns with places for other images than the one that a conversation has, or has not. */
+export function requirePlaces(turns: readonly Turn[], hasImage: boolean): void {
+  const places = turns.flatMap(({ role, text }, i) => (role === "user" ? [...text.matchAll(place)].map(() => i) : []));
+  if (!hasImage && places.length > 0) throw new FileError(`turn ${places[0]} has <image>, but there is no "image"`);
+  if (places.length > 1) throw new FileError(`it has <image> ${places.length} times, but one image`);
+}
+
 function turnsOf(conversations: unknown): readonly Turn[] {
   if (!Array.isArray(conversations) || conversations.length === 0) throw new FileError('it has no "conversations"');
   return conversations.map((turn, i) => {

@@ -63,6 +63,8 @@ export function lossFault(result: unknown): string | undefined {
   const misspelt = Object.keys(result).find((key) => !lossFields.includes(key) && nearest(key, lossFields).length > 0);
   if (misspelt !== undefined)
     return `what its loss returns has no field "${misspelt}"${didYouMean(misspelt, lossFields)}`;
+  const unfit = scalarFault("weight", result.weight) ?? metricsFault(result.metrics);
+  if (unfit !== undefined) return unfit;
   if (result.losses !== undefined)
     return Array.isArray(result.losses)
       ? undefined
@@ -73,6 +75,23 @@ export function lossFault(result: unknown): string | undefined {
   return axes.length === 0
     ? undefined
     : `its \`loss\` has the axes [${over}]; expected a scalar: mean(loss, [${over}])`;
+}
+
+function metricsFault(metrics: unknown): string | undefined {
+  if (metrics === undefined) return undefined;
+  if (!isPlain(metrics)) return `the \`metrics\` that it returns must be scalars by name, got ${kindOfValue(metrics)}`;
+  if (Object.hasOwn(metrics, "")) return "a metric has an empty name";
+  return Object.entries(metrics)
+    .map(([name, value]) => scalarFault(`metric "${name}"`, value ?? null))
+    .find((fault) => fault !== undefined);
+}
+
+/** What is wrong with a figure beside the loss; undefined if nothing is, or if there is none. */
+function scalarFault(what: string, value: unknown): string | undefined {
+  if (value === undefined) return undefined;
+  if (!isTensor(value)) return `its ${what} must be a scalar tensor, got ${kindOfValue(value)}`;
+  const axes = (value as AnyTensor).type.axes.map((a) => a.name).join(", ");
+  return axes === "" ? undefined : `its ${what} has the axes [${axes}]; expected a scalar: mean(x, [${axes}])`;
 }
 
 const lossFields = ["loss", "losses", "metrics", "updates", "weight", "apart"];

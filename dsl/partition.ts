@@ -3,6 +3,7 @@ import {
   coreOf,
   inputName,
   isBuffer,
+  isFloat,
   isParameter,
   type Node,
   operandsAs,
@@ -17,8 +18,9 @@ import type { Stage } from "./stage.ts";
 
 /**
  * Splits the parameters of a step's results, of which the loss is the first, into trained and frozen ones. Parameters
- * that only other results depend on, such as metrics and losses of weight 0, have no gradient and are frozen. Trained
- * ones are grouped by their optimizer settings, so that per-element settings are few contiguous runs.
+ * that only other results depend on, such as metrics and losses of weight 0, or that the loss reads through
+ * `stopGradient`, `floor` or integers alone, have no gradient and are frozen: they do not decay either. Trained ones
+ * are grouped by their optimizer settings, so that per-element settings are few contiguous runs.
  */
 export function partition(
   stage: Stage,
@@ -27,7 +29,7 @@ export function partition(
 ): { trained: Node[]; frozen: Node[] } {
   const [loss] = results;
   const all = topological(results).filter(isParameter);
-  const minimized = topological([loss]).filter(isParameter);
+  const minimized = withGradient(loss).filter(isParameter);
   const updates = new Set(adapters.flatMap(({ down, up }) => [down, up]));
   const adapted = new Set(adapters.map(({ weight }) => weight));
   const patterns = stage.trainable ?? (stage.lora ? [] : ["**"]);
@@ -40,7 +42,7 @@ export function partition(
   if (trained.length === 0) {
     const why =
       minimized.length === 0
-        ? "its loss uses no parameter"
+        ? "its loss depends on no parameter, except through stopGradient, floor or integers"
         : `${patterns.join(", ") || "an empty list"} selects no parameter that its loss depends on`;
     throw new UsageError(`stage "${stage.name}" trains nothing: ${why}`);
   }
@@ -53,6 +55,15 @@ export function partition(
   for (const n of trained) groups.set(key(n), [...(groups.get(key(n)) ?? []), n]);
   const kept = new Set(trained);
   return { trained: [...groups.values()].flat(), frozen: all.filter((n) => !kept.has(n)) };
+}
+
+/** The nodes whose values the gradient of a loss reaches, in topological order. */
+function withGradient(loss: Node): Node[] {
+  const reached = new Set([loss]);
+  for (const node of topological([loss]).reverse())
+    if (reached.has(node) && !opRecord(node.op).flat)
+      for (const operand of node.operands) if (isFloat(operand.type.dtype)) reached.add(operand);
+  return topological([loss]).filter((node) => reached.has(node));
 }
 
 /** Parameters that are operands of a contraction or lookup tables, directly or through movement ops. */

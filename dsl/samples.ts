@@ -51,6 +51,8 @@ export interface LabelSample {
 
 /** The class of every pixel of an image. */
 export interface MaskSample {
+  /** The image's name, for messages. */
+  readonly image?: string;
   /** Class numbers [row, column] of the image as shown to the model; 255 is unlabelled. */
   readonly mask: ArrayLike<number>;
 }
@@ -207,14 +209,17 @@ export function perRow(values: readonly number[]): HostTensor {
 export function maskRows(
   samples: readonly MaskSample[],
   size: ImageSize,
-  classOf: (value: number) => number = (value) => value,
+  classOf: (value: number, sample: MaskSample) => number = (value) => value,
 ): HostTensor {
   const { width, height } = sidesOf(size);
   const data = new Int32Array(samples.length * width * height);
-  for (const [i, { mask }] of samples.entries()) {
+  for (const [i, sample] of samples.entries()) {
+    const { mask, image } = sample;
     if (mask.length !== width * height)
-      throw new UsageError(`a mask has ${mask.length} pixels, but the image has ${height} × ${width}`);
-    for (let at = 0; at < mask.length; at += 1) data[i * width * height + at] = classOf(mask[at]!);
+      throw new UsageError(
+        `${image === undefined ? "a mask" : `the mask of ${image}`} has ${mask.length} pixels, but the image has ${height} × ${width}`,
+      );
+    for (let at = 0; at < mask.length; at += 1) data[i * width * height + at] = classOf(mask[at]!, sample);
   }
   const axes = Object.entries({ batch: samples.length, row: height, column: width });
   return hostTensor(

@@ -61,6 +61,7 @@ export { type MetricsLog, type MetricsRecord, openMetricsLog } from "./metrics-l
 export { begunText } from "./modes/begun-text.ts";
 export { type Caption, captionPrompt, decoderPrompt, type ShownPictures, writeCaption } from "./modes/caption.ts";
 export {
+  alteredTurns,
   type ChatTemplate,
   firstTurn,
   type ImagePlace,
@@ -139,6 +140,7 @@ export { type Shard, shards, usualPartBytes } from "./sharding/shard.ts";
 export { stepParts } from "./sharding/step-parts.ts";
 export { type EventLog, openEventLog } from "./tensorboard.ts";
 export { defineJob } from "./training/define-job.ts";
+export { drawnBeside } from "./training/drawn-beside.ts";
 export { type RankFigures, rankText, requireSame } from "./training/in-ranks.ts";
 export { type CheckpointFamily, type Inheritance, type InheritedFrom, inheritWeights } from "./training/inherit.ts";
 export {
@@ -161,6 +163,7 @@ export type { LostTime } from "./training/lost-time.ts";
 export {
   hasBegun,
   hasCheckpoints,
+  hasSavedStep,
   hasSteps,
   newestRunFolder,
   removeFailedStart,

@@ -9,6 +9,7 @@ import { inputName, type Precision, UsageError } from "../../compiler/index.ts";
 import {
   collapseNames,
   type FinishedStage,
+  hasSavedStep,
   type Inheritance,
   inheritWeights,
   type JobFile,
@@ -222,9 +223,7 @@ async function trainBuilt(device: ChosenDevice, declared: TrainingJob, start: St
   const { args, job, settings, place } = start;
   const { ranks, say } = args;
   tellMemory(device, declared, say);
-  // A checkpoint holds the trained parameters; the others are read from the sources again.
-  const isWhole = declared.step.frozen.length + unusedParameters(declared).length === 0;
-  const began = place === undefined || (isWhole && args.from.length === 0) ? [] : await readSources(place.folder);
+  const began = place ? await ranks.decide(() => sourcesToRead(place.folder, declared, args.from)) : [];
   const inheritance = await inherit(declared, args.from.length > 0 ? args.from : pathsOf(began));
   try {
     const report = [
@@ -303,6 +302,16 @@ function reportFault(fault: unknown): number {
   const { text, status } = faultText(fault);
   process.stderr.write(`${text}\n`);
   return status;
+}
+
+/**
+ * The sources of a resumed run, if they are needed: a checkpoint holds the trained parameters, and only the others are
+ * read again; a run that was killed before its first checkpoint reads all of them.
+ */
+async function sourcesToRead(folder: string, declared: TrainingJob, from: readonly string[]) {
+  const isWhole = declared.step.frozen.length + unusedParameters(declared).length === 0;
+  const isInCheckpoint = isWhole && from.length === 0 && (await hasSavedStep(folder));
+  return isInCheckpoint ? [] : await readSources(folder);
 }
 
 /** The paths of a resumed run's sources. Throws UsageError for one that is gone. */

@@ -13,6 +13,7 @@ import {
 } from "../../data/index.ts";
 import type { FeedContext, Feeds, Recipe, SampleKind, SampleOf, StageData, TextCodec } from "../../dsl/index.ts";
 import {
+  alteredTurns,
   type Json,
   type Settings,
   type SharedRows,
@@ -299,6 +300,9 @@ function contextOf(
     },
     random: seededRandom(seed, crc32(JSON.stringify(next))),
     count,
-    written: (template, turns, image) => writtenConversation(template, text!, turns, image),
+    written: (template, turns, image) => {
+      for (const what of alteredTurns(turns)) count(what);
+      return writtenConversation(template, text!, turns, image);
+    },
   };
 }

@@ -2,7 +2,7 @@
 import { type HostTensor, UsageError } from "../../compiler/index.ts";
 import { type Classification, classification, type Embeddings, retrieval } from "../../data/index.ts";
 import { type Recipe, type Stage, type ValidationGraph, validationGraph } from "../../dsl/index.ts";
-import type { Settings, Validation } from "../../runtime/index.ts";
+import { drawnBeside, type Settings, type Validation } from "../../runtime/index.ts";
 import type { ValidationBatch } from "./feeding.ts";
 
 const ks = [1, 5, 10] as const;
@@ -31,12 +31,18 @@ export function stageValidation(
   if (!names.includes(metric))
     throw new UsageError(`best is "${metric}", but must be a metric of the validation: ${names.join(", ")}`);
   const isLoss = judged.means.includes(metric);
+  const seed = Number(settings.seed);
   return (batches) => ({
     every: Number(settings.validateEvery),
     best: { metric, mode: isLoss ? "min" : "max" },
     run: async ({ evaluate, note }) => {
       const measured = measures(judged);
-      for await (const batch of batches(note)) measured.add(batch, await evaluate(judged.graph, batch.feeds));
+      let step = 0;
+      for await (const batch of batches(note)) {
+        // What the loss draws besides dropout, such as its choice of negatives, is the same in each validation.
+        const drawn = drawnBeside(judged.graph, batch.feeds, { seed, stream: "validation", step: step++ });
+        measured.add(batch, await evaluate(judged.graph, { ...batch.feeds, ...drawn }));
+      }
       const figures = measured.figures();
       return Object.fromEntries(names.map((name) => [name, figures[name]!]));
     },

@@ -53,7 +53,7 @@ const readers: Readonly<Record<SampleKind, Partial<Readonly<Record<Place, Reader
     shard: shard(pairOfShard),
     list: list(pairOfRecord, { captions: true }),
     folder: {
-      open: (path, { language }) => openCaptions(path, language),
+      open: (path, { language }, onSkip) => openCaptions(path, language, onSkip),
       files: captionedFiles,
       refuses: async (path) =>
         (await listFolder(path, "image folder")).some(isPicture)
@@ -76,7 +76,7 @@ const readers: Readonly<Record<SampleKind, Partial<Readonly<Record<Place, Reader
   masks: {
     shard: shard(maskOfShard),
     folder: {
-      open: openMasks,
+      open: (path, _, onSkip) => openMasks(path, onSkip),
       files: maskFiles,
       refuses: async (path) => (hasMasks(path) ? undefined : "it must contain the folders images and annotations"),
     },

@@ -4,7 +4,7 @@ import { readdir } from "node:fs/promises";
 import { basename, dirname, join, parse } from "node:path";
 import { FileError } from "../../compiler/index.ts";
 import { listFolder, type OnSkip } from "../files.ts";
-import { captioned, captionFiles, imageExtensions } from "../folders.ts";
+import { captioned, captionFiles, imageExtensions, otherImageExtensions } from "../folders.ts";
 import type { Part } from "./source.ts";
 
 /** The images in a folder of captions, with their caption files. */
@@ -18,9 +18,17 @@ export async function captionedFiles(folder: string): Promise<readonly string[]>
 export const isPicture = (name: string) => imageExtensions.includes(parse(name).ext.toLowerCase());
 export const isFolder = (path: string) => statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
 
+/** Reports the images in a folder that are in a format which is not read. */
+function tellOtherFormats(folder: string, names: readonly string[], onSkip: OnSkip): void {
+  const reason = `an image must be one of ${imageExtensions.join(", ")}: convert it`;
+  for (const name of names)
+    if (otherImageExtensions.includes(parse(name).ext.toLowerCase())) onSkip({ name: join(folder, name), reason });
+}
+
 /** cat.jpg beside cat.txt, with one caption per line. */
-export async function openCaptions(folder: string, language: string): Promise<Part> {
+export async function openCaptions(folder: string, language: string, onSkip: OnSkip): Promise<Part> {
   const names = await listFolder(folder, "image folder");
+  tellOtherFormats(folder, names, onSkip);
   const texts = captionFiles(names);
   const pictures = names.filter(isPicture);
   return {
@@ -49,8 +57,9 @@ async function picturesOfClasses(folder: string, onSkip?: OnSkip) {
   const classes = await classFolders(folder, onSkip);
   const listed = await Promise.all(
     classes.map(async (className) => {
-      const names = (await listFolder(join(folder, className), "class folder")).filter(isPicture);
-      return names.map((name) => ({ className, path: join(folder, className, name) }));
+      const names = await listFolder(join(folder, className), "class folder");
+      if (onSkip) tellOtherFormats(join(folder, className), names, onSkip);
+      return names.filter(isPicture).map((name) => ({ className, path: join(folder, className, name) }));
     }),
   );
   return listed.flat();
@@ -60,6 +69,8 @@ export const classFiles = async (folder: string): Promise<readonly string[]> =>
   (await picturesOfClasses(folder)).map(({ path }) => path);
 
 export async function openClasses(folder: string, onSkip: OnSkip): Promise<Part> {
+  for (const name of (await listFolder(folder, "folder of classes")).filter(isPicture))
+    onSkip({ name: join(folder, name), reason: "it lies beside the folders of classes, in none of them" });
   const pictures = await picturesOfClasses(folder, onSkip);
   return {
     count: pictures.length,
@@ -118,7 +129,9 @@ async function maskedPictures(folder: string): Promise<readonly MaskedPicture[]>
 export const maskFiles = async (folder: string): Promise<readonly string[]> =>
   (await maskedPictures(folder)).flatMap(({ picture, mask }) => [picture, mask]);
 
-export async function openMasks(folder: string): Promise<Part> {
+export async function openMasks(folder: string, onSkip: OnSkip): Promise<Part> {
+  const { images } = maskedFolder(folder)!;
+  tellOtherFormats(images, await readdir(images, { recursive: true }), onSkip);
   const pictures = await maskedPictures(folder);
   return {
     count: pictures.length,

@@ -7,7 +7,7 @@ import { FileError, shown } from "../../compiler/index.ts";
 import { readExtent } from "../extents.ts";
 import { insideFolder, isInvisible, type OnSkip, orSystemFault, requirePath, requireWellFormed } from "../files.ts";
 import { decodeUtf8 } from "../folders.ts";
-import { instructionOf, parseRecord } from "../instructions.ts";
+import { instructionOf, parseRecord, requirePlaces } from "../instructions.ts";
 import { jsonElements } from "../json-elements.ts";
 import type { RawSample } from "../samples.ts";
 import { type CaptionedEntry, cocoCaptions } from "./coco-captions.ts";
@@ -36,15 +36,19 @@ export const pairOfRecord: Reading = (entry, { name, images, language }) => {
   const texts = (Array.isArray(said) ? said : [said]).flatMap((text) =>
     typeof text === "string" && !isInvisible(text) ? [text.trim()] : [],
   );
-  if (texts.length === 0) throw new FileError('it has no "caption"');
+  if (texts.length === 0)
+    throw new FileError(isNumber(said) ? `its caption ${said} is no text` : 'it has no "caption"');
   texts.forEach(requireWellFormed);
   const spoken = typeof entry.language === "string" && entry.language !== "" ? entry.language : language;
   return { name, group: image, image, texts: { [spoken]: texts }, fields: entry };
 };
 
+const isNumber = (said: unknown): boolean => typeof said === "number" || typeof said === "boolean";
+
 /** LLaVA's `{ "id", "image", "conversations": [{ "from", "value" }] }`. */
 export const conversationOfRecord: Reading = (entry, { name, index, images }) => {
   const { id, turns, image } = instructionOf(entry, index, images);
+  requirePlaces(turns, image !== undefined);
   return { name, group: name, id, turns, fields: entry, ...(image === undefined ? {} : { image }) };
 };
 

@@ -5,7 +5,7 @@ import { type Extent, readExtent } from "../extents.ts";
 import { type OnSkip, reasonOf, requirePath } from "../files.ts";
 import { decodeUtf8, imageExtensions } from "../folders.ts";
 import type { StoredImage } from "../images.ts";
-import { instructionOf, parseRecord } from "../instructions.ts";
+import { instructionOf, parseRecord, requirePlaces } from "../instructions.ts";
 import { isNpy } from "../npy.ts";
 import type { RawSample } from "../samples.ts";
 import { pictureAt, pictureExtensionOf, pictureOf, type ShardSample, sampleItem } from "../shard-samples.ts";
@@ -41,6 +41,7 @@ export const conversationOfShard: Reading = async (sample, name) => {
   const extension = pictureExtensionOf(sample);
   const { turns } = instructionOf({ conversations: fields.conversations }, 0, "");
   const image = extension && pictureAt(sample, extension, name);
+  requirePlaces(turns, image !== undefined);
   return { name, group: name, id: sample.key, turns, fields, ...(image ? { image } : {}) };
 };
 

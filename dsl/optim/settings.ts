@@ -66,6 +66,10 @@ export function settingsOf(stage: Stage, parameter: Node, weights: ReadonlySet<N
   const { optimizer } = stage;
   const name = asWeight(inputName(parameter));
   const decays = optimizer.decays?.(name) ?? weights.has(parameter);
+  if (typeof decays !== "boolean")
+    throw new UsageError(
+      `stage "${stage.name}": decays of "${name}" must be true or false, got ${kindOfValue(decays)}`,
+    );
   const weightDecay = optimizer.weightDecay ?? ruleOf(stage).weightDecay ?? 0;
   return [rateScaleOf(stage, name), decays ? weightDecay : 0];
 }

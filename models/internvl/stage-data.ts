@@ -322,14 +322,14 @@ export const segmentationData = (c: SegmentationConfig, { fromOne, ...crops }: S
     image: { ...cropped(c.vision, crops), fit: "crop" },
     classes: c.classes,
     feeds: (rows: readonly MaskSample[]) => ({
-      label: maskRows(rows, c.vision.image, (value) => classOf(value, fromOne, c.classes)),
+      label: maskRows(rows, c.vision.image, (value, { image }) => classOf(value, fromOne, c.classes, image)),
     }),
   });
 
-function classOf(value: number, fromOne: boolean, classes: number): number {
+function classOf(value: number, fromOne: boolean, classes: number, image?: string): number {
   const number = fromOne && value !== noClass ? (value + noClass) % (noClass + 1) : value; // 0 becomes 255
   if (number < classes || number === noClass) return number;
   throw new UsageError(
-    `a mask has the class ${value}, but the model has ${classes} classes${fromOne ? " from 1 on" : ""}: change the setting classes or fromOne`,
+    `${image === undefined ? "a mask" : `the mask of ${image}`} has the class ${value}, but the model has ${classes} classes${fromOne ? " from 1 on" : ""}: change the setting classes or fromOne`,
   );
 }

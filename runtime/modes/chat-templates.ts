@@ -77,6 +77,21 @@ export function writtenConversation(
   return { ids, labels };
 }
 
+/** What `writtenConversation` leaves out or joins, for a report. */
+export function alteredTurns(turns: readonly ConversationTurn[]): readonly string[] {
+  const said = turns.filter((t) => t.role !== "system");
+  const pairs = said.slice(1).map((turn, i) => [said[i]!, turn] as const);
+  const altered = {
+    "answers before the first question are left out": said[0]?.role === "assistant",
+    "questions at the end of a conversation, without an answer, are left out": said.at(-1)?.role === "user",
+    "consecutive turns of one speaker are joined": pairs.some(([one, next]) => one.role === next.role),
+    "answers without text teach no more than to end": said.some((t) => t.role === "assistant" && t.text.trim() === ""),
+    "all system turns but the first of a conversation are left out":
+      turns.filter((t) => t.role === "system").length > 1,
+  };
+  return Object.entries(altered).flatMap(([what, isSo]) => (isSo ? [what] : []));
+}
+
 /** Pairs of question and answer. Consecutive turns of one speaker are joined, and image placeholders are removed. */
 function exchangesOf(turns: readonly ConversationTurn[]): { readonly question: string; readonly answer: string }[] {
   const said = turns.filter((t) => t.role !== "system");

@@ -39,6 +39,8 @@ const parts: readonly (readonly [name: string, needed: string, is: (x: unknown) 
     "an array of strings",
     (x) => x === undefined || (Array.isArray(x) && x.every((t) => typeof t === "string")),
   ],
+  ["listing", "a text that identifies the data", (x) => x === undefined || typeof x === "string"],
+  ["model", "the graph of the whole model, as from trace", (x) => x === undefined || (isRecord(x) && "inputs" in x)],
   ["dispose", "a function", isFunctionOrNone],
   ["finish", "a function", isFunctionOrNone],
   [

@@ -1,7 +1,7 @@
 /** The layout of a run's folder, `runs/<name>/`, and which folder a resume continues. */
 import { fileSystem, join } from "#host";
 import { UsageError } from "../../compiler/index.ts";
-import { removeLeftovers } from "../checkpoint/folders.ts";
+import { listCandidates, removeLeftovers } from "../checkpoint/folders.ts";
 import { fileError, quoted } from "../file-errors.ts";
 import { isThere, removeTemporaries } from "../files.ts";
 import { beginAnew } from "../resume-hints.ts";
@@ -19,8 +19,11 @@ export function requireRunName(name: string): void {
   );
 }
 
-/** Files and folders of which every run has at least one from the start. */
-const runMarks = ["run.json", "metrics.jsonl", "sources.json", "checkpoints"] as const;
+/**
+ * Files and folders of which every run has at least one from the start. `sources.json` is none: it is written before
+ * `run.json`, so that no run is resumed from other weights than it was to start from.
+ */
+const runMarks = ["run.json", "metrics.jsonl", "checkpoints"] as const;
 
 /** Whether a folder belongs to a run. */
 export async function isRunFolder(folder: string): Promise<boolean> {
@@ -53,7 +56,11 @@ export async function removeFailedStart(folder: string): Promise<void> {
   if (!(await hasSteps(folder))) await fileSystem.remove(folder);
 }
 
-/** Whether a run has a checkpoint to resume from. */
+/** Whether a run has a complete checkpoint, damaged or not: without, it begins again from the weights of its sources. */
+export const hasSavedStep = async (folder: string): Promise<boolean> =>
+  (await listCandidates(fileSystem, checkpointsFolder(folder))).length > 0;
+
+/** Whether a run came as far as its first checkpoint. */
 export const hasCheckpoints = (folder: string): Promise<boolean> => isThere(checkpointsFolder(folder));
 
 /** Whether a run was started here, even if it ended before its first step. */

@@ -12,7 +12,7 @@ import { isThere, makeFolder } from "../files.ts";
 import { readFinished, writeFinished } from "./finished-stage.ts";
 import { type Inheritance, inheritWeights } from "./inherit.ts";
 import { type FinishedStage, type NextStage, type TrainedRun, type TrainingJob, unusedParameters } from "./job.ts";
-import { jsonResult } from "./job-rules.ts";
+import { jsonResult, requireBuilt } from "./job-rules.ts";
 import { requireRunName, tidyRunFolder } from "./run-folder.ts";
 import { keptParameters } from "./state.ts";
 import { type TrainOptions, type TrainResult, train } from "./train.ts";
@@ -135,7 +135,7 @@ async function nextTurn(
     if (wasThere) await tidyRunFolder(folder);
     return wasThere;
   });
-  const job = await build();
+  const job = requireBuilt(await build(), `the stage ${quoted(name)}`);
   const inheritance = await inheritWeights(parametersOf(job), [before.folder], job.checkpoints);
   const initial: TrainingJob["initial"] = async (parameter) =>
     (await inheritance.initial(parameter)) ?? (await job.initial?.(parameter));

@@ -179,6 +179,19 @@ CASES = {
     "int8": dict(model=Frozen),
     "int8 below lora, averaged": dict(model=FrozenLowRank, ema=0.9, parts=2, clip=0.5),
     "towers": dict(model=Towers, optimizer=momentum(False)),
+    "lamb with all": dict(
+        optimizer=lambda groups: Lamb(groups, RATE), schedule=warm_steps, clip=0.3, ema=0.9, parts=4
+    ),
+    "lion with all": dict(
+        optimizer=lambda groups: Lion(groups, RATE),
+        schedule=lambda o: LinearLR(o, 1.0, 0.2, total_iters=40),
+        clip=0.3,
+        ema=0.8,
+        parts=2,
+    ),
+    "nesterov of lora with all": dict(
+        model=LowRank, optimizer=momentum(True), schedule=warm_cosine, clip=0.2, ema=0.9, parts=4
+    ),
 }
 
 

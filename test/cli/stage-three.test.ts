@@ -205,3 +205,17 @@ it("has rates and ranks of its part, unless they are set", () => {
   expect(lora({ "lora.pattern": "**.q_proj" }, "glue")).toEqual({ pattern: ["**.q_proj"], rank: 8, alpha: 8 });
   expect(lora({}, "glue")).toBeUndefined();
 });
+
+it("counts conversations of which something is left out or joined", async () => {
+  const said = (from: string, value: string) => ({ from, value });
+  const odd = [said("gpt", "early"), said("human", "a"), said("human", "b"), said("gpt", "c")];
+  const data = Array.from({ length: 4 }, (_, i) => ({ id: `odd${i}`, conversations: odd }));
+  writeFileSync(folder.at("odd.json"), JSON.stringify(data));
+  const at = await train("tiny-chat", { data: "odd.json", part: "glue+decoder", steps: 1 });
+  expect(JSON.parse(readFileSync(`${at}/data.json`, "utf8"))).toMatchObject({
+    changed: {
+      "answers before the first question are left out": 4,
+      "consecutive turns of one speaker are joined": 4,
+    },
+  });
+});

@@ -54,6 +54,21 @@ it.each([
     'validate.run returned "loss" that is the string "x"; expected an object of numbers',
   ],
   ["sizes", "() => ({ ...tinyJob(1), sizes: undefined })", "sizes must be an object of sizes by name"],
+  [
+    "next",
+    "() => tinyJob(1, { next: [{ name: 'b', build: () => null as never }] })",
+    'the stage "b": build must return',
+  ],
+  [
+    "listing",
+    "() => tinyJob(1, { listing: 5 as never })",
+    "listing must be a text that identifies the data, got number",
+  ],
+  [
+    "model",
+    "() => tinyJob(1, { model: 3 as never })",
+    "model must be the graph of the whole model, as from trace, got",
+  ],
   ["misspelt", "() => ({ ...tinyJob(1), validte: {} })", 'a training has no field "validte"; did you mean "validate"?'],
   [
     "mode",

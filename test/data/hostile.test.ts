@@ -2,6 +2,7 @@
 import { chmodSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import sharp from "sharp";
 import { describe, expect, it } from "vitest";
 import { asSystemFault, inOneLine, isInvisible } from "../../data/files.ts";
 import { decodeImage, openData, type SampleKind } from "../../data/index.ts";
@@ -34,6 +35,12 @@ async function captions(folder: string, texts: Readonly<Record<string, string | 
   }
 }
 
+const mask = () =>
+  sharp({ create: { width: 8, height: 8, channels: 3, background: { r: 1, g: 1, b: 1 } } })
+    .toColourspace("b-w")
+    .png()
+    .toBuffer();
+
 describe("a folder", () => {
   it("has captions whose accents are composed otherwise, or whose ending is in capitals", async () => {
     const folder = temporaryFolder();
@@ -45,6 +52,31 @@ describe("a folder", () => {
     const { all, skipped } = await read(folder);
     for (const text of ["accent", "capitals"]) expect(all).toContain(`"text":"${text}"`);
     expect(skipped).toEqual([]);
+  });
+
+  it("has images of formats that are not read, and images beside the folders of classes", async () => {
+    const folder = temporaryFolder();
+    await captions(folder, { a: "a", b: "b" });
+    for (const name of ["c.gif", "c.txt", "d.TIFF", "notes.md"]) await writeFile(join(folder, name), "x");
+    const formats = "2: an image must be one of .jpg, .jpeg, .png, .webp: convert it";
+    expect((await read(folder)).skipped).toEqual([formats]);
+    const classes = temporaryFolder();
+    for (const name of ["cat", "dog"]) await mkdir(join(classes, name));
+    for (const name of ["cat/a.png", "dog/a.png", "stray.png"])
+      await writeFile(join(classes, name), await picture(colour));
+    for (const name of ["cat/b.gif", "dog/b.bmp"]) await writeFile(join(classes, name), "x");
+    expect((await read(classes, "labels")).skipped.sort()).toEqual([
+      "1: it lies beside the folders of classes, in none of them",
+      formats,
+    ]);
+    const masks = temporaryFolder();
+    for (const name of ["images", "annotations"]) await mkdir(join(masks, name));
+    for (const name of ["a", "b"]) {
+      await writeFile(join(masks, "images", `${name}.png`), await picture(colour));
+      await writeFile(join(masks, "annotations", `${name}.png`), await mask());
+    }
+    for (const name of ["c.gif", "d.bmp"]) await writeFile(join(masks, "images", name), "x");
+    expect((await read(masks, "masks")).skipped).toEqual([formats]);
   });
 
   it("has samples without a caption that anybody sees", async () => {

@@ -12,7 +12,7 @@ const entry = (image?: unknown, value = "What is it?") => ({
   id: "7",
   ...(image === undefined ? {} : { image }),
   conversations: [
-    { from: "human", value: `<image>\n${value}` },
+    { from: "human", value: image === undefined ? value : `<image>\n${value}` },
     { from: "gpt", value: "A cat." },
   ],
 });
@@ -48,6 +48,26 @@ describe("an instruction list", () => {
         ],
       },
       { id: "7", turns: expect.any(Array) },
+    ]);
+  });
+
+  it("loses conversations about another image than they have", async () => {
+    const said = (image: string | undefined, ...questions: string[]) => ({
+      ...(image && { image }),
+      conversations: questions.flatMap((value) => [{ from: "human", value }, entry().conversations[1]]),
+    });
+    const { samples, skipped } = await read(
+      JSON.stringify([
+        said("coco/1.png", "What?", "<image>\nAnd now?"),
+        said(undefined, "What?", "<image>\nAnd now?"),
+        said("coco/1.png", "<image>\nWhat?", "<image>\nAnd now?"),
+        said("coco/1.png", "<image><image>"),
+      ]),
+    );
+    expect(samples.map(({ image }) => image)).toEqual(["/coco/1.png"]);
+    expect(skipped).toEqual([
+      [1, "[1]", 'turn # has <image>, but there is no "…"'],
+      [2, "[2]", "it has <image> 2 times, but one image"],
     ]);
   });
 

@@ -4,7 +4,8 @@ import { afterAll, expect, test } from "vitest";
 import { cpuBackend } from "../../backends/onnxruntime/index.ts";
 import { heddle, modelFile, scratch } from "../cli/support.ts";
 import { growthOf } from "./training/growth.ts";
-import { differences, outcomeOf, tryKills } from "./training/kills.ts";
+import { tryKills } from "./training/kills.ts";
+import { differences, outcomeOf } from "./training/outcome.ts";
 
 const tell = () => {};
 const folder = scratch("killed");

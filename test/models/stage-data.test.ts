@@ -22,7 +22,7 @@ import {
   vicuna7b,
   vicunaTemplate,
 } from "../../models/index.ts";
-import { firstTurn, nextTurn, writtenConversation } from "../../runtime/index.ts";
+import { alteredTurns, firstTurn, nextTurn, writtenConversation } from "../../runtime/index.ts";
 
 const text = { ...byteTokenizer, bytes: true };
 const counted: string[] = [];
@@ -153,6 +153,16 @@ describe("conversations", () => {
     const { ids, labels } = writtenConversation(vicunaTemplate, text, said)!;
     expect(spelled(ids)).toBe("<s>Be kind. USER: Hi\nyou ASSISTANT: hello</s>");
     expect(spelled(labels)).toBe(" hello</s>");
+    expect(alteredTurns(said)).toEqual([
+      "answers before the first question are left out",
+      "questions at the end of a conversation, without an answer, are left out",
+      "consecutive turns of one speaker are joined",
+    ]);
+    expect(alteredTurns(said.slice(3, 5))).toEqual([]);
+    expect(alteredTurns([said[0]!, said[0]!, said[2]!, { role: "assistant", text: " " }])).toEqual([
+      "answers without text teach no more than to end",
+      "all system turns but the first of a conversation are left out",
+    ]);
     expect(writtenConversation(vicunaTemplate, text, said.slice(0, 3))).toBeUndefined();
   });
 

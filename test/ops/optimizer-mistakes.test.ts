@@ -12,6 +12,10 @@ const rate = h.constantRate(0.1);
 const any = h as unknown as Readonly<Record<string, (...given: unknown[]) => never>>;
 const step = (optimizer: object, more: object = {}) =>
   h.trainingStep(h.defineStage({ name: "s", loss, optimizer: { rate, ...optimizer }, ...more }));
+const returning = (more: (y: h.Tensor<"batch" | "to">) => object) => {
+  const y = (p: h.Params) => h.linear(p.scope("other"), h.input("x", "f32", [batch, from]), [from], [to]);
+  return step({}, { loss: (p: h.Params) => ({ ...loss(p), ...more(y(p)) }) });
+};
 const own = (fields: object) => step({ rule: any.updateRule!({ name: "own", state: {}, update: () => 0, ...fields }) });
 
 /** A sum of what another sum has scaled. */
@@ -81,6 +85,19 @@ const mistakes: readonly (readonly [string, () => unknown])[] = [
     'the clamp of "fc.weight" must be a range [low, high], got the number 3',
     () => step({}, { clamps: { "fc.weight": 3 } }),
   ],
+  ['stage "s": decays of "fc.weight" must be true or false, got the string "x"', () => step({ decays: () => "x" })],
+  [
+    'its metric "y" has the axes [batch, to]; expected a scalar: mean(x, [batch, to])',
+    () => returning((y) => ({ metrics: { y } })),
+  ],
+  ["its weight has the axes [batch, to]; expected a scalar", () => returning((weight) => ({ weight }))],
+  ['its metric "y" must be a scalar tensor, got the number 3', () => returning(() => ({ metrics: { y: 3 } }))],
+  ["a metric has an empty name", () => returning((y) => ({ metrics: { "": h.mean(y, [batch, to]) } }))],
+  ["the `metrics` that it returns must be scalars by name, got", () => returning(() => ({ metrics: [] }))],
+  [
+    'stage "s" trains nothing: its loss depends on no parameter, except through stopGradient, floor or integers',
+    () => step({}, { loss: (p: h.Params) => ({ loss: h.stopGradient(loss(p).loss) }) }),
+  ],
   ["must be a list of { name, loss, weight }, got an object", () => step({}, { loss: () => ({ losses: {} }) })],
 ];
 
@@ -99,4 +116,23 @@ it("a setting that is given as undefined has its default", () => {
   expect(
     step({ beta1: undefined, clip: undefined, rule: h.lamb({ ...({ epsilon: undefined } as object) }) }),
   ).toBeDefined();
+});
+
+it("parameters that the loss reads through stopGradient or as integers alone are frozen, and so do not decay", () => {
+  const part = (p: h.Params, name: string) => h.linear(p.scope(name), h.input("x", "f32", [batch, from]), [from], [to]);
+  const { trained, frozen } = step(
+    { weightDecay: 0.1 },
+    {
+      loss: (p: h.Params) => {
+        const [student, teacher, chosen] = [part(p, "student"), part(p, "teacher"), part(p, "chosen")];
+        const apart = h.sub(student, h.stopGradient(teacher));
+        return {
+          loss: h.mean(h.add(h.mul(apart, apart), h.crossEntropy(student, h.argmax(chosen, to), to)), [batch, to]),
+        };
+      },
+    },
+  );
+  const names = (nodes: typeof trained) => nodes.map((n) => n.attrs.name).sort();
+  expect(names(trained)).toEqual(["student.bias", "student.weight"]);
+  expect(names(frozen)).toEqual(["chosen.bias", "chosen.weight", "teacher.bias", "teacher.weight"]);
 });

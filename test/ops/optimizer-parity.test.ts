@@ -83,6 +83,11 @@ function frozenBetween(p: Params): LossResult {
 const rate = constantRate(0.01);
 const optimizer: Stage["optimizer"] = { rate, weightDecay: 0.1 };
 const adapted = { pattern: "hidden", rank: 2, alpha: 3 };
+const warmCosine = cosine({ peak: 0.01, steps: 50, warmup: 5, floor: 0.001 });
+const warmSteps = inSequence(
+  { schedule: warmUp({ peak: 0.01, steps: 4 }), steps: 4 },
+  { schedule: steppedRate({ rate: 0.01, factor: 0.5, after: 10 }) },
+);
 /** What each case changes of a classifier that AdamW trains. */
 const cases: Readonly<Record<string, Partial<Stage>>> = {
   adamw: {},
@@ -92,21 +97,11 @@ const cases: Readonly<Record<string, Partial<Stage>>> = {
   nesterov: { optimizer: { ...optimizer, rule: sgd({ momentum: 0.9, nesterov: true }) } },
   lamb: { optimizer: { ...optimizer, rule: lamb() } },
   lion: { optimizer: { ...optimizer, rule: lion() } },
-  "warm-up and cosine": {
-    optimizer: { ...optimizer, rate: cosine({ peak: 0.01, steps: 50, warmup: 5, floor: 0.001 }) },
-  },
+  "warm-up and cosine": { optimizer: { ...optimizer, rate: warmCosine } },
   linear: { optimizer: { ...optimizer, rate: linearRate({ from: 0.01, to: 0.002, steps: 40 }) } },
   steps: { optimizer: { ...optimizer, rate: steppedRate({ rate: 0.01, factor: 0.5, after: 10 }) } },
   "steps listed": { optimizer: { ...optimizer, rate: steppedRate({ rate: 0.01, after: [20, 35] }) } },
-  "one after another": {
-    optimizer: {
-      ...optimizer,
-      rate: inSequence(
-        { schedule: warmUp({ peak: 0.01, steps: 4 }), steps: 4 },
-        { schedule: steppedRate({ rate: 0.01, factor: 0.5, after: 10 }) },
-      ),
-    },
-  },
+  "one after another": { optimizer: { ...optimizer, rate: warmSteps } },
   clip: { optimizer: { ...optimizer, clip: 0.3 } },
   ema: { ema: { decay: 0.9 } },
   accumulate: { accumulate: 4 },
@@ -117,6 +112,18 @@ const cases: Readonly<Record<string, Partial<Stage>>> = {
     ...{ ema: { decay: 0.9 }, accumulate: 2, optimizer: { ...optimizer, clip: 0.5 } },
   },
   towers: { loss: towers, optimizer: { ...optimizer, rule: sgd({ momentum: 0.9 }) } },
+  "lamb with all": {
+    ...{ ema: { decay: 0.9 }, accumulate: 4 },
+    optimizer: { ...optimizer, rule: lamb(), clip: 0.3, rate: warmSteps },
+  },
+  "lion with all": {
+    ...{ ema: { decay: 0.8 }, accumulate: 2 },
+    optimizer: { ...optimizer, rule: lion(), clip: 0.3, rate: linearRate({ from: 0.01, to: 0.002, steps: 40 }) },
+  },
+  "nesterov of lora with all": {
+    ...{ lora: adapted, ema: { decay: 0.9 }, accumulate: 4 },
+    optimizer: { ...optimizer, rule: sgd({ momentum: 0.9, nesterov: true }), clip: 0.2, rate: warmCosine },
+  },
 };
 
 const sines = (count: number, speed: number) =>

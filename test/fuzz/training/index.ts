@@ -1,10 +1,11 @@
 /**
- * `npm run fuzz:kills -- --times 200 --device cpu|webgpu --seed 1` kills training runs, and `npm run fuzz:growth --
+ * `npm run fuzz:kills -- --kind job --times 200 --device cpu|webgpu --seed 1` kills training runs, and `npm run fuzz:growth --
  * --steps 5000 --device cpu|webgpu` looks for leaks in one: each exits with status 1 where it found something.
  */
 import { Command, Option } from "commander";
 import { openDevice, parseDevice } from "../../../cli/device.ts";
 import { growthOf } from "./growth.ts";
+import { killKinds } from "./kill-kinds.ts";
 import { tryKills } from "./kills.ts";
 
 const device = () => new Option("--device <name>", "where runs compute").choices(["cpu", "webgpu"]).default("cpu");
@@ -20,6 +21,7 @@ const program = new Command("fuzz:runs");
 program
   .command("kills")
   .addOption(device())
+  .addOption(new Option("--kind <kind>", "what is trained").choices(Object.keys(killKinds)).default("job"))
   .option("--times <count>", "kills in all", Number, 20)
   .option("--steps <count>", "steps of a run", Number, 12)
   .option("--seed <number>", "when they happen", Number, 1)

@@ -1,7 +1,6 @@
 /**
  * A small job with everything that a run must save: f16 with a loss scale that is halved at overflows, gradient
- * accumulation, dropout, an EMA of the weights, a schedule, and a validation that keeps the best weights. `KILL_AT`
- * makes it kill its own process at that file system operation.
+ * accumulation, dropout, an EMA of the weights, a schedule, and a validation that keeps the best weights.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { hostTensor, makeGraph, type SizedAxis } from "../../../compiler/index.ts";
@@ -19,13 +18,13 @@ import {
   mul,
   type Params,
   rootParams,
+  type Stage,
   sqrt,
   sub,
   symbol,
   trainingStep,
 } from "../../../dsl/index.ts";
 import { defineJob, randomStream, type TrainingJob, type Validation } from "../../../runtime/index.ts";
-import { killAtOperation } from "./kill-at.ts";
 
 const batch = axis("batch", symbol("batch"));
 const [wide, hidden, one] = [axis("wide", 6), axis("hidden", 9), axis("one", 1)];
@@ -41,8 +40,9 @@ function errors(p: Params) {
 
 const error = (p: Params) => mean(errors(p).error, [batch, one]);
 
-function stepOf() {
-  return trainingStep(
+/** The stage of the job, or one with other settings. */
+export const stepOf = (change: Partial<Stage> = {}) =>
+  trainingStep(
     defineStage({
       name: "hard",
       precision: "f16",
@@ -54,9 +54,9 @@ function stepOf() {
         return { loss };
       },
       optimizer: { rate: cosine({ peak: 3e-2, steps: 40, warmup: 3 }), clip: 1 },
+      ...change,
     }),
   );
-}
 
 const rows = 4;
 
@@ -87,26 +87,34 @@ function validation(): Validation {
   };
 }
 
+export interface HardSettings {
+  readonly steps: number;
+  readonly checkpointEvery: number;
+  readonly delay: number;
+  readonly validate: boolean;
+}
+
+export const hardSettings: HardSettings = { steps: 12, checkpointEvery: 4, delay: 0, validate: true };
+
+export const hardJob = ({ steps, checkpointEvery, delay, validate }: HardSettings): TrainingJob => ({
+  step: stepOf(),
+  steps,
+  sizes: { batch: rows },
+  seed: 7,
+  checkpointEvery,
+  ...(validate && { validate: validation() }),
+  async *batches(cursor) {
+    for (let position = (cursor as number | undefined) ?? 0; ; position++) {
+      if (delay > 0) await sleep(delay);
+      yield { feeds: feeds(position), next: position + 1 };
+    }
+  },
+});
+
 export default defineJob({
   name: "hard",
   summary: "a small job with all that a run has to keep",
-  config: { steps: 12, checkpointEvery: 4, delay: 0, validate: true },
+  config: { ...hardSettings },
   mayChange: ["delay"],
-  build: async ({ steps, checkpointEvery, delay, validate }): Promise<TrainingJob> => {
-    killAtOperation(Number(process.env.KILL_AT ?? Number.POSITIVE_INFINITY));
-    return {
-      step: stepOf(),
-      steps,
-      sizes: { batch: rows },
-      seed: 7,
-      checkpointEvery,
-      ...(validate && { validate: validation() }),
-      async *batches(cursor) {
-        for (let position = (cursor as number | undefined) ?? 0; ; position++) {
-          if (delay > 0) await sleep(delay);
-          yield { feeds: feeds(position), next: position + 1 };
-        }
-      },
-    };
-  },
+  build: async (settings) => hardJob(settings),
 });

@@ -7,9 +7,8 @@ const die = (): Promise<never> => {
   return new Promise(() => {});
 };
 
-/** Wraps the file system operations that runs write through. */
-export function killAtOperation(last: number): void {
-  if (!Number.isFinite(last)) return;
+/** Wraps the file system operations that runs write through. Returns how many of them there were so far. */
+export function killAtOperation(last: number): () => number {
   let done = 0;
   const isLast = () => ++done === last;
   const watched = fileSystem as { -readonly [K in keyof FileSystem]: FileSystem[K] };
@@ -23,6 +22,7 @@ export function killAtOperation(last: number): void {
   watched.remove = async (path) => (isLast() ? await die() : await remove(path));
   watched.mkdir = async (path) => (isLast() ? await die() : await mkdir(path));
   watched.syncFolder = async (path) => (isLast() ? await die() : await syncFolder(path));
+  return () => done;
 }
 
 const watchedFile = (file: OpenFile, isLast: () => boolean): OpenFile => ({
