@@ -15,7 +15,7 @@ import { farthest, table } from "./table.ts";
 interface Options {
   readonly python: string;
   readonly models: readonly (keyof typeof subjects)[];
-  readonly dtypes: readonly string[];
+  readonly dtypes?: readonly string[];
   readonly layers?: number;
   readonly rounds: number;
   readonly timed: number;
@@ -32,7 +32,7 @@ export async function onnxBench(argv: readonly string[]): Promise<number> {
         .choices(Object.keys(subjects))
         .default(Object.keys(subjects)),
     )
-    .addOption(new Option("--dtypes <names...>", "in which dtypes").choices(dtypes).default(dtypes))
+    .addOption(new Option("--dtypes <names...>", "in these besides f32, which all are compared with").choices(dtypes))
     .option("--layers <n>", "fewer layers, to try it", Number)
     .option("--rounds <n>", "processes of each file", Number, 3)
     .option("--timed <n>", "timed runs in a process", Number, 5)
@@ -54,12 +54,13 @@ export async function onnxBench(argv: readonly string[]): Promise<number> {
 
 /** Prints the measurements; false when a file failed or its outputs differ from the others'. */
 async function compare(subject: Subject, folder: string, options: Options): Promise<boolean> {
-  const { python, layers, dtypes, rounds, timed, operators } = options;
+  const { python, layers, rounds, timed, operators } = options;
+  const asked = options.dtypes ? ["f32", ...options.dtypes] : dtypes;
   const say = (text: string) => process.stdout.write(`${text}\n`);
   say(
     `${subject.title}${layers ? `, ${layers} layers` : ""}; random weights; ${cpus().length} cores of ${cpus()[0]?.model}`,
   );
-  const files = await writtenFiles(subject, { folder, python, layers, dtypes });
+  const files = await writtenFiles(subject, { folder, python, layers, dtypes: asked });
   const measured: Measured[] = [];
   const failed: Refused[] = files.filter((file) => "failure" in file);
   for (const file of files) if (!("failure" in file)) measured.push({ ...file, rounds: [] });

@@ -81,7 +81,11 @@ export function updateArena(
     ...now,
     rate: mul(rate, rateScale!),
     decay: decay!,
-    sumOfEach: (x) => wholeSums?.(summed.push(x) - 1) ?? sumOfEach(x, layout, axis),
+    sumOfEach: (x) => {
+      if (!wholeSums) return sumOfEach(x, layout, axis);
+      summed.push(x);
+      return wholeSums(summed.length - 1);
+    },
   });
   return { ...after, parameter: clampRanges(after.parameter, layout, axis, ranges), summed };
 }
