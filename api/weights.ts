@@ -45,23 +45,12 @@ export async function load(source: Source): Promise<Loaded> {
     source,
     tensors,
     metadata,
-    read: async (name) => {
-      const use = { loaded };
-      inUse.add(use);
-      try {
-        return await reader.readTensor(nameOf(name));
-      } finally {
-        inUse.delete(use);
-      }
-    },
+    read: async (name) => await reader.readTensor(nameOf(name)),
     dispose: () => reader.dispose(),
   };
   forgotten.register(loaded, reader);
   return loaded;
 }
-
-/** Reads under way, during which nobody else may hold the result of `load`. */
-const inUse = new Set<{ readonly loaded: Loaded }>();
 
 /** Closes the files of what was dropped undisposed: Node warns of a file that it closes itself, and means to throw. */
 const forgotten = new FinalizationRegistry(

@@ -7,8 +7,11 @@ import { referenceBackend } from "../../backends/reference/index.ts";
 import { localRanks } from "../support/local-ranks.ts";
 import { sharded, type Told, tell } from "./shared-cases.ts";
 
-/** A teacher differs from its student in the second step, and its gradient in the third. */
-const stepsOf = (name: string) => (name.includes("teacher") ? 3 : 2);
+/**
+ * A teacher differs from its student in the second step, and its gradient in the third. Averages are validated after the
+ * fifth, and the sixth must not begin with them.
+ */
+const stepsOf = (name: string) => (name.includes("averaged") ? 6 : name.includes("teacher") ? 3 : 2);
 let root: string;
 beforeAll(async () => {
   root = await mkdtemp(join(tmpdir(), "heddle-local-ranks-"));
