@@ -46,9 +46,9 @@ describe.each(names)("%s", (name) => {
     const got = (await Promise.all(ranks))[0]!;
     const off = Math.hypot(...got.first.map((x, i) => x - want.first[i]!));
     expect(off / Math.hypot(...want.first)).toBeLessThan(1e-5);
-    for (const [i, loss] of got.losses.entries()) expect(Math.abs(loss / want.losses[i]! - 1)).toBeLessThan(1e-6);
+    for (const [i, loss] of got.losses.entries()) expect(Math.abs(loss / want.losses[i]! - 1)).toBeLessThan(1e-5);
     expect(got.validated.length).toBe(want.validated.length);
-    for (const [i, loss] of got.validated.entries()) expect(Math.abs(loss / want.validated[i]! - 1)).toBeLessThan(1e-6);
+    for (const [i, loss] of got.validated.entries()) expect(Math.abs(loss / want.validated[i]! - 1)).toBeLessThan(1e-5);
     expect(new Set(got.losses).size).toBe(stepsOf(name));
   });
 });
