@@ -35,8 +35,8 @@ export interface NoCut {
 
 /**
  * Cuts the computation of `roots`; samples lie along `axis` of the inputs. With `allowsLayers`, for processes that each
- * compute what is past the cut for their own samples only, random values of pairs of samples may be past it, and layers
- * that read nothing compared over samples: otherwise each process would need the layers before for all samples.
+ * compute what is past the cut for their own samples only, random values of pairs of samples may be past it, and layers:
+ * one batch norm with those after it, but not two with a layer between, which each process would need for all samples.
  */
 export function sampleCut(roots: readonly Node[], axis: string, allowsLayers = false): SampleCut | NoCut {
   const nodes = topological(roots);
@@ -57,7 +57,7 @@ export function sampleCut(roots: readonly Node[], axis: string, allowsLayers = f
   if (crossing) return { why: "crosses", node: crossing.node };
   const shared = past.find((n) => isGiven(n) && !isDrawnPast(n));
   if (shared) return { why: "shared", node: shared };
-  const isTooMuch = (n: Node) => !allowsLayers || readsCompared(n, found, isOpen);
+  const isTooMuch = (n: Node) => !allowsLayers || needsLayersOfAll(n, found, isOpen);
   const layer = past.find((n) => n.type.axes.some((a) => isOpen(a.size)) && isLayer(n, found) && isTooMuch(n));
   return layer ? { why: "layers", node: layer } : { samples: samples.name, features };
 }
@@ -111,22 +111,26 @@ function tellsSamples(node: Node, isOpen: (size: Dim) => boolean): boolean {
 }
 
 /**
- * True if what a layer reads was compared over samples before, as batch norm does: then it needs the layers before for
- * all samples. Samples may be selected by an index, however that was found.
+ * True if what a layer reads was compared over samples, and what was compared came from another layer past the cut, as
+ * with two batch norms in a row: then it needs that layer for all samples. Samples may be selected by an index, however
+ * that was found.
  */
-function readsCompared(layer: Node, found: ReadonlyMap<Node, Dependence>, isOpen: (size: Dim) => boolean): boolean {
+function needsLayersOfAll(layer: Node, found: ReadonlyMap<Node, Dependence>, isOpen: (size: Dim) => boolean): boolean {
   const seen = new Set<Node>();
   const queue = [...layer.operands];
   for (let node = queue.pop(); node; node = queue.pop()) {
     if (seen.has(node) || found.get(node) !== "mixed" || !isFloat(node.type.dtype)) continue;
     seen.add(node);
-    const { op, attrs, operands } = node;
-    const isSelected = opRecord(op).kind === "movement" || operandsAs(node, "table").length > 0;
-    if (!isSelected && operands.some((o) => o.type.axes.some((a) => isOpen(a.size) && names(attrs, a.name))))
-      return true;
-    queue.push(...operands);
+    if (isCompared(node, isOpen) && topological(node.operands).some((n) => isLayer(n, found))) return true;
+    queue.push(...node.operands);
   }
   return false;
+}
+
+function isCompared(node: Node, isOpen: (size: Dim) => boolean): boolean {
+  const { op, attrs, operands } = node;
+  const isSelected = opRecord(op).kind === "movement" || operandsAs(node, "table").length > 0;
+  return !isSelected && operands.some((o) => o.type.axes.some((a) => isOpen(a.size) && names(attrs, a.name)));
 }
 
 /** True for a product, past the cut, with a value computed from parameters, or a gather from a table of them. */

@@ -163,7 +163,7 @@ export function accumulateOf(
     return gatheredFor(name, accumulate, told, gathered);
   if (!found) return { count: accumulate, isAlike: true };
   const refused = (reason: string) =>
-    new UsageError(`stage "${name}": accumulate is ${accumulate}, but its loss ${reason}`);
+    new UsageError(`stage "${name}": ${isOneEach ? "" : `accumulate is ${accumulate}, but `}its loss ${reason}`);
   const place = placeOf(found.node);
   if (found.why === "weighs") {
     if (weight && isWeightedMean(loss, weight, samples)) return { count: accumulate };
@@ -171,7 +171,7 @@ export function accumulateOf(
       const cut = sampleCut(told, samples, isOneEach);
       if ("features" in cut) return { count: accumulate, cut };
       throw refused(
-        `is no mean that ${weight ? "the `weight` that it returns" : "one weight"} could average (${place}), and ${uncut(cut)}`,
+        `is no mean that ${weight ? "the `weight` that it returns" : "one weight"} could average (${place}), and ${uncut(cut, isOneEach)}`,
       );
     }
   }
@@ -180,7 +180,7 @@ export function accumulateOf(
     const cut = sampleCut(told, samples, isOneEach);
     if ("features" in cut) return { count: accumulate, cut };
     throw refused(
-      `compares the samples of a batch with one another (${place}), as contrastive losses and batch norm do, and ${uncut(cut)}`,
+      `compares the samples of a batch with one another (${place}), as contrastive losses and batch norm do, and ${uncut(cut, isOneEach)}`,
     );
   }
   const reasons = {
@@ -196,20 +196,26 @@ function gatheredFor(stage: string, count: number, told: readonly Node[], gather
   const cut = sampleCut(told, samples, true);
   if ("features" in cut) return { count, cut };
   throw new UsageError(
-    `stage "${stage}" updates ${gathered.map((b) => `"${b}"`).join(", ")} from the samples of all processes, and ${uncut(cut).replace(/(, or|\.) leave accumulate at 1$/i, "")}\n  hint: train it with one process`,
+    `stage "${stage}" updates ${gathered.map((b) => `"${b}"`).join(", ")} from the samples of all processes, and ${uncut(cut, true)}`,
   );
 }
 
 const placeOf = (node: Node): string => `${node.op} at ${printLocation(locationOf(node.birth))}`;
 
-/** Why per-sample features cannot be computed in micro-batches, and what to do. */
-function uncut({ why, node }: NoCut): string {
+/**
+ * Why per-sample features cannot be computed in micro-batches, and what to do; with `isOneEach`, in processes that each
+ * compute one.
+ */
+function uncut({ why, node }: NoCut, isOneEach: boolean): string {
   const place = placeOf(node);
+  const whole = isOneEach ? "train it with one process" : "leave accumulate at 1";
   const reasons = {
     fixed: `its inputs have a fixed number of samples (${place}): give their axis "${samples}" the size symbol("${samples}")`,
-    crosses: `a value of each sample is as long as the batch (${place}), of which a micro-batch has only a part: compute it from each sample alone, or leave accumulate at 1`,
+    crosses: `a value of each sample is as long as the batch (${place}), of which a micro-batch has only a part: compute it from each sample alone, or ${whole}`,
     shared: `then reads an input without the axis "${samples}" (${place}): give it that axis`,
-    layers: `is followed by layers (${place}) that would run on the whole batch at once. Leave accumulate at 1`,
+    layers: isOneEach
+      ? `is followed by layers (${place}) that every process would have to run on the whole batch, since what they compute is compared again: ${whole}`
+      : `is followed by layers (${place}) that would run on the whole batch at once: ${whole}`,
   };
   return reasons[why];
 }

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { referenceBackend } from "../../backends/reference/index.ts";
 import { localRanks } from "../support/local-ranks.ts";
+import { norms } from "./norm-cases.ts";
 import { sharded, type Told, tell } from "./shared-cases.ts";
 
 /**
@@ -32,6 +33,7 @@ const names = [
   "several means, uneven and accumulated",
   "several means, in parts of weights",
   ...Object.keys(sharded),
+  ...Object.keys(norms),
 ];
 
 describe.each(names)("%s", (name) => {
@@ -67,6 +69,8 @@ it.each([
   ["a center of a scaled mean, in parts of weights", 'updates "center" from whole parameters'],
   ["a teacher, in parts of gradients", 'updates "teacher.weight", "teacher.bias" from whole parameters'],
   ["a teacher, in parts of weights", "has only a part where weights are sharded"],
+  ["batch norms with a layer between", "every process would have to run on the whole batch"],
+  ["batch norm and a layer, accumulated", "would run on the whole batch at once"],
 ])("%s is refused", async (name, message) => {
   const folder = await mkdtemp(join(root, "refused-"));
   const ranks = localRanks(2).map((r) => tell(name, 1, folder, referenceBackend(), r));

@@ -48,6 +48,7 @@ import { fedInputs } from "../../runtime/training/share.ts";
 import { seeded } from "../support/samples.ts";
 import { buffers, refused } from "./buffer-cases.ts";
 import type { Case } from "./case.ts";
+import { norms, refusedNorms } from "./norm-cases.ts";
 
 const batch = axis("batch", symbol("batch"));
 const pair = axis("pair", batch.size);
@@ -268,6 +269,7 @@ export const cases: Readonly<Record<string, Case>> = {
   },
   ...sharded,
   ...buffers,
+  ...norms,
   "steps that are skipped, in f16": { loss: lengths, samples: 4, accumulate: 1, precision: "f16" },
   "contrastive, in parts of momentum": {
     loss: contrast,
@@ -295,7 +297,7 @@ export function jobOf(name: string, steps: number, changes: Partial<TrainingJob>
     isValidated,
     ema,
     ...others
-  } = { ...cases, ...refused }[name]!;
+  } = { ...cases, ...refused, ...refusedNorms }[name]!;
   const optimizer: Stage["optimizer"] = {
     weightDecay: 0,
     rate: (step) => add(mul(step, 0), rate) as Tensor<never>,
@@ -425,7 +427,7 @@ export async function tell(
 ): Promise<Told> {
   const own = join(folder, `${name.replaceAll(/[ ,]+/g, "-")}-${isGradual}`);
   await mkdir(own, { recursive: true });
-  const { shard } = { ...cases, ...refused }[name]!;
+  const { shard } = { ...cases, ...refused, ...refusedNorms }[name]!;
   const counted = counting(backend, isGradual);
   const options = { folder: own, backend: counted.backend, note: () => {}, ranks, partBytes, ...(shard && { shard }) };
   const { weights } = await train(jobOf(name, 1), options);
