@@ -12,8 +12,8 @@ import { isFloat } from "../ir/dtype.ts";
 import { rewriteNodes, topological } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
 import { foldOf, isBijective } from "../ir/op.ts";
-import { findAxis, hasAxis } from "../ir/type.ts";
-import { broadcast, constant, input, slice, sub } from "../ops/index.ts";
+import { findAxis, hasAxis, type TensorType } from "../ir/type.ts";
+import { add, broadcast, constant, gather, input, iota, mul, rename, slice, sub } from "../ops/index.ts";
 import { differentiate } from "./differentiate.ts";
 import { isRowWise } from "./row-wise.ts";
 
@@ -21,8 +21,9 @@ import { isRowWise } from "./row-wise.ts";
 export interface SampleParts {
   /** The symbol of the number of samples in a part. */
   readonly samples: string;
-  /** The process's first part, its number of parts, and the total number of parts. */
-  readonly first: number;
+  /** The process's first part; or its first sample, as an i32 scalar that is known when the graph runs. */
+  readonly first: number | Node;
+  /** The process's number of parts, and the total number of parts. */
   readonly count: number;
   readonly all: number;
 }
@@ -160,10 +161,19 @@ class Cut {
       );
     const before = renamedFrom(node, axis) ?? this.mergedFrom(node, axis);
     if (before !== undefined) return build(op, [this.sliced(operands[0]!, before)], attrs);
-    const each = this.eachPart(findAxis(type, axis)!.size)!;
-    return slice(node, axis, mulDims(this.range.first, each), mulDims(this.range.count, each));
+    const { size } = findAxis(type, axis)!;
+    const { first, count, all, samples } = this.range;
+    const length = mulDims(count, this.eachPart(size)!);
+    if (typeof first === "number") return slice(node, axis, mulDims(first, this.eachPart(size)!), length);
+    const rows = dimValue(bindDim(size, { [samples]: 1 }), {}) / all; // of a sample
+    const place = add(iota({ name: axis, size: length }), mul(first, rows));
+    const whole = freshName(`all_${axis}`, type);
+    return gather(rename(node, axis, whole), place, whole);
   }
 }
+
+const freshName = (name: string, type: TensorType): string =>
+  hasAxis(type, name) ? freshName(`${name}_`, type) : name;
 
 /** The old name of an axis, for a movement that only renames it. */
 function renamedFrom(node: Node, axis: string): string | undefined {

@@ -126,6 +126,8 @@ export function sumsOf({ gradients, figures }: Batch, axes: readonly Axis<"arena
 export interface Accumulate {
   readonly count: number;
   readonly cut?: SampleCut;
+  /** With `cut`: past it are layers, which run in as many shares as there are micro-batches. */
+  readonly inShares?: boolean;
   /** True if the loss is a mean over samples: micro-batches then count equally, whatever `weight` it returns. */
   readonly isAlike?: boolean;
 }
@@ -138,6 +140,8 @@ interface LossFacts {
   readonly isApart: boolean;
   /** Whether a batch is divided among processes of which each computes one micro-batch. */
   readonly isOneEach: boolean;
+  /** Whether micro-batches differ in size. */
+  readonly isUneven: boolean;
   /**
    * Buffers that the processes of a step update from all of its samples: the values of samples are then gathered,
    * whether or not the loss compares them.
@@ -153,7 +157,7 @@ export function accumulateOf(
   { name, accumulate = 1 }: { readonly name: string; readonly accumulate?: number },
   loss: Node,
   told: readonly Node[],
-  { weight, isApart, isOneEach, gathered = [] }: LossFacts,
+  { weight, isApart, gathered = [], ...among }: LossFacts,
 ): Accumulate {
   if (!Number.isSafeInteger(accumulate) || accumulate < 1)
     throw new UsageError(`stage "${name}": accumulate must be a positive integer, got ${accumulate}`);
@@ -163,24 +167,24 @@ export function accumulateOf(
     return gatheredFor(name, accumulate, told, gathered);
   if (!found) return { count: accumulate, isAlike: true };
   const refused = (reason: string) =>
-    new UsageError(`stage "${name}": ${isOneEach ? "" : `accumulate is ${accumulate}, but `}its loss ${reason}`);
+    new UsageError(`stage "${name}": ${among.isOneEach ? "" : `accumulate is ${accumulate}, but `}its loss ${reason}`);
   const place = placeOf(found.node);
   if (found.why === "weighs") {
     if (weight && isWeightedMean(loss, weight, samples)) return { count: accumulate };
     if (weight || weightsOf(loss, samples).length === 0) {
-      const cut = sampleCut(told, samples, isOneEach);
-      if ("features" in cut) return { count: accumulate, cut };
+      const cut = cutOf(told, among);
+      if ("cut" in cut) return { count: accumulate, ...cut };
       throw refused(
-        `is no mean that ${weight ? "the `weight` that it returns" : "one weight"} could average (${place}), and ${uncut(cut, isOneEach)}`,
+        `is no mean that ${weight ? "the `weight` that it returns" : "one weight"} could average (${place}), and ${uncut(cut, among)}`,
       );
     }
   }
   if (weight && found.why === "mixes" && isApart) return { count: accumulate };
   if (found.why === "mixes") {
-    const cut = sampleCut(told, samples, isOneEach);
-    if ("features" in cut) return { count: accumulate, cut };
+    const cut = cutOf(told, among);
+    if ("cut" in cut) return { count: accumulate, ...cut };
     throw refused(
-      `compares the samples of a batch with one another (${place}), as contrastive losses and batch norm do, and ${uncut(cut, isOneEach)}`,
+      `compares the samples of a batch with one another (${place}), as contrastive losses and batch norm do, and ${uncut(cut, among)}`,
     );
   }
   const reasons = {
@@ -191,31 +195,41 @@ export function accumulateOf(
   throw refused(reasons[found.why]);
 }
 
+/**
+ * Where a loss that compares samples is cut. Layers may be past the cut: a process then runs them on its own samples, all
+ * at once if they are one micro-batch, otherwise in shares, for which micro-batches need one size.
+ */
+function cutOf(
+  told: readonly Node[],
+  { isOneEach, isUneven }: Pick<LossFacts, "isOneEach" | "isUneven">,
+): (Pick<Accumulate, "inShares"> & { readonly cut: SampleCut }) | NoCut {
+  const cut = sampleCut(told, samples, isOneEach);
+  if ("features" in cut) return { cut };
+  const withLayers = isOneEach || isUneven ? cut : sampleCut(told, samples, true);
+  return "features" in withLayers ? { cut: withLayers, inShares: true } : withLayers;
+}
+
 /** The cut of a loss that compares no samples, where buffers are updated from those of all processes. */
 function gatheredFor(stage: string, count: number, told: readonly Node[], gathered: readonly string[]): Accumulate {
   const cut = sampleCut(told, samples, true);
   if ("features" in cut) return { count, cut };
   throw new UsageError(
-    `stage "${stage}" updates ${gathered.map((b) => `"${b}"`).join(", ")} from the samples of all processes, and ${uncut(cut, true)}`,
+    `stage "${stage}" updates ${gathered.map((b) => `"${b}"`).join(", ")} from the samples of all processes, and ${uncut(cut, { isOneEach: true, isUneven: false })}`,
   );
 }
 
 const placeOf = (node: Node): string => `${node.op} at ${printLocation(locationOf(node.birth))}`;
 
-/**
- * Why per-sample features cannot be computed in micro-batches, and what to do; with `isOneEach`, in processes that each
- * compute one.
- */
-function uncut({ why, node }: NoCut, isOneEach: boolean): string {
+/** Why per-sample features cannot be computed in micro-batches, and what to do. */
+function uncut({ why, node }: NoCut, { isOneEach, isUneven }: Pick<LossFacts, "isOneEach" | "isUneven">): string {
   const place = placeOf(node);
   const whole = isOneEach ? "train it with one process" : "leave accumulate at 1";
+  const even = isUneven ? ", or start a number of processes that divides the samples of a step" : "";
   const reasons = {
     fixed: `its inputs have a fixed number of samples (${place}): give their axis "${samples}" the size symbol("${samples}")`,
-    crosses: `a value of each sample is as long as the batch (${place}), of which a micro-batch has only a part: compute it from each sample alone, or ${whole}`,
+    crosses: `a value of each sample is as long as the batch (${place}), of which a micro-batch has only a part: compute it from each sample alone, or ${whole}${even}`,
     shared: `then reads an input without the axis "${samples}" (${place}): give it that axis`,
-    layers: isOneEach
-      ? `is followed by layers (${place}) that every process would have to run on the whole batch, since what they compute is compared again: ${whole}`
-      : `is followed by layers (${place}) that would run on the whole batch at once: ${whole}`,
+    layers: `is followed by layers (${place}) that would have to run on the whole batch at once: ${whole}${even}`,
   };
   return reasons[why];
 }

@@ -16,12 +16,13 @@ import {
   ops,
   rewriteNodes,
   type SampleCut,
+  type SampleParts,
   sampleShares,
   symbol,
   topological,
 } from "../../compiler/index.ts";
 import type { Axis } from "../axis.ts";
-import { add, constant, lt, select, sizeOf, state, typed } from "../tensor.ts";
+import { add, constant, gt, lt, select, sizeOf, state, type Tensor, typed } from "../tensor.ts";
 import { type Accumulation, type GivenGradient, type PartOfSums, type Stored, sumsOf } from "./accumulation.ts";
 import type { InArenas, Traced } from "./batch-gradient.ts";
 import type { SharedState } from "./shared-state.ts";
@@ -45,6 +46,16 @@ export interface OwnPart {
   readonly uneven?: OwnSamples;
 }
 
+/** How a step whose loss is cut is computed. */
+interface Among {
+  /** Micro-batches over all processes. */
+  readonly count: number;
+  /** Whether each run of `middle` computes the loss of one micro-batch's samples; default once, of all. */
+  readonly inShares: boolean;
+  readonly shared: OwnPart | undefined;
+  readonly part: PartOfSums | undefined;
+}
+
 export interface CachedAccumulation extends Accumulation {
   /** Caches the features of a micro-batch. */
   readonly features: readonly Stored[];
@@ -66,11 +77,9 @@ export interface CachedAccumulation extends Accumulation {
  */
 export function cachedAccumulation(
   cut: SampleCut,
-  count: number,
+  { count, inShares, shared, part }: Among,
   traced: Traced,
   arenas: InArenas,
-  shared?: OwnPart,
-  part?: PartOfSums,
 ): CachedAccumulation {
   const whole = wholeBatch(cut, count, shared);
   const kept = cut.features.map(({ node, axis }, i) =>
@@ -83,20 +92,24 @@ export function cachedAccumulation(
   /** The process's first sample among all of the step's. */
   const first = typed<never>(state(firstSample, "i32", []));
   const place = shared ? add(done, first) : done;
-  /** Values that every process computes identically are added to the sums by the first only. */
-  const once = (x: Node): Node => select(lt(first, 1), typed(x), 0);
-  const past = pastCut(traced, kept, arenas, whole, (roots) => shareOf(roots, cut.samples, count, shared, once));
+  const shares = inShares ? sharesByRun(cut.samples, shared && first) : undefined;
+  /** Values that every process or share computes identically are added to the sums by the first only. */
+  const once = (x: Node): Node => select(lt(shares?.place ?? first, 1), typed(x), 0);
+  const own = shares ? { first: shares.place, count: 1 } : shared?.own;
+  const past = pastCut(traced, kept, arenas, whole, (roots) =>
+    shareOf(roots, cut.samples, count, own && { own, uneven: shared?.uneven }, once),
+  );
   const sums = sumsOf(past, arenas.axes);
   const slopes = arenas.viewed(slopesOf(learned, place, traced.trained));
   const gradients = arenas.packed(slopes);
   const figures = Object.keys(past.figures).map((name, i) => [name, typed<never>(sums[gradients.length + i]!.before)]);
+  const compared: Stored[] = [
+    ...sums.map((s) => ({ output: s.output, state: s.name, node: s.next })),
+    ...learned.map(({ cotangent: c }, i) => ({ output: c.output, state: c.state, node: past.cotangents[i]! })),
+  ];
   return {
     features: [...keepAll(kept, place, arenas), counted],
-    middle: [
-      ...sums.map((s) => ({ output: s.output, state: s.name, node: s.next })),
-      ...learned.map(({ cotangent: c }, i) => ({ output: c.output, state: c.state, node: past.cotangents[i]! })),
-      { ...counter, node: constant(0, "i32") },
-    ],
+    middle: [...(shares?.added(compared) ?? compared), { ...counter, node: constant(0, "i32") }],
     added: [
       ...gradients.map((g, i) => ({ output: sums[i]!.output, state: sums[i]!.name, node: add(sums[i]!.before, g) })),
       counted,
@@ -107,12 +120,16 @@ export function cachedAccumulation(
       ...(part && { norm: part.norm }),
     },
     kept: past.kept,
-    cleared: [{ ...counter, output: "cleared.samples_done", node: constant(0, "i32") }],
+    cleared: [
+      { ...counter, output: "cleared.samples_done", node: constant(0, "i32") },
+      ...(shares ? [shares.cleared] : []),
+    ],
     sums: [
       ...sums.map(({ name, before }) => ({ name, type: before.type })),
       ...kept.map((k) => ({ name: k.state, type: k.all.type })),
       ...learned.map((k) => ({ name: k.cotangent.state, type: k.cotangent.all.type })),
       { name: samplesDone, type: done.type },
+      ...(shares ? [shares.kept] : []),
       ...(shared ? [{ name: firstSample, type: first.type }] : []),
     ],
     shared: {
@@ -133,12 +150,31 @@ const wholeBatch = ({ samples }: SampleCut, count: number, shared?: OwnPart): Bo
   [samples]: shared?.uneven?.all ?? mulDims(count, symbol(samples)),
 });
 
-/** Values of the whole batch; of several processes, this one's share of each. */
+/**
+ * Shares of the loss, one for each run of `middle`: the place of a run's first sample among those of the step, and sums
+ * over the runs, of which the first overwrites what the last step left.
+ */
+function sharesByRun(samples: string, first: Tensor<never> | undefined) {
+  const done = typed<never>(state(samplesCompared, "i32", []));
+  const counter = { state: samplesCompared, output: "samples_compared" };
+  const addedTo = (before: Node, next: Node): Node => ops.add(next, select(gt(done, 0), typed(before), 0));
+  return {
+    place: first ? add(done, first) : done,
+    added: (values: readonly Stored[]): Stored[] => [
+      ...values.map((s) => ({ ...s, node: addedTo(state(s.state, "f32", s.node.type.axes), s.node) })),
+      { ...counter, node: add(done, sizeOf(symbol(samples), "i32")) },
+    ],
+    cleared: { ...counter, output: "cleared.samples_compared", node: constant(0, "i32") } satisfies Stored,
+    kept: { name: samplesCompared, type: done.type },
+  };
+}
+
+/** Values of the whole batch; of several processes or shares, this one's share of each. */
 function shareOf(
   roots: readonly Node[],
   samples: string,
   count: number,
-  shared: OwnPart | undefined,
+  shared: { readonly own: Pick<SampleParts, "first" | "count">; readonly uneven: OwnSamples | undefined } | undefined,
   once: (whole: Node) => Node,
 ): Node[] {
   const inUnits = (units: number) => inSizesOf(roots, { [samples]: mulDims(units, symbol(samples)) });
@@ -152,6 +188,8 @@ function shareOf(
 
 /** The state that counts the samples of this process's micro-batches in a pass. */
 const samplesDone = "train.samples_done";
+/** The state that counts the samples whose share of the loss this process has computed. */
+const samplesCompared = "train.samples_compared";
 /** The state with the index of a process's first sample. */
 const firstSample = "train.first_sample";
 

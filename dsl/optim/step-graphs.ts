@@ -54,9 +54,10 @@ export interface AccumulationGraphs {
   readonly sums: Accumulation["sums"];
   /**
    * If the loss compares samples: `features` caches the features of each micro-batch; `middle`, run once after the
-   * last, computes metrics and the cotangent of each feature. Then `graph` runs on each micro-batch.
+   * last, or with `inShares` once for each, computes metrics and the cotangent of each feature. Then `graph` runs on
+   * each micro-batch.
    */
-  readonly cached?: { readonly features: Graph; readonly middle: Graph };
+  readonly cached?: { readonly features: Graph; readonly middle: Graph; readonly inShares?: boolean };
   /** Run before `update`: this process's terms of the sums over whole parameters, `shared.shard.sums`. */
   readonly terms?: Graph;
   /** For data parallelism: what processes all-reduce, and what they gather. */
@@ -81,15 +82,16 @@ export function batchGraphs(of: TracedStep): BatchGraphs {
   const { stage, isOneBatch, traced, arenas, weight, parts } = of;
   const [atEnd, withEach] = keptWhen(stage.name, traced.kept, isOneBatch, parts);
   const told = [...Object.values(traced.figures), ...withEach.map((k) => k.node)];
-  const { count, cut, isAlike } = accumulateOf(stage, told[0]!, told, {
+  const { count, cut, inShares, isAlike } = accumulateOf(stage, told[0]!, told, {
     weight,
     isApart: traced.apart === true,
     isOneEach: parts !== undefined && isOneBatch,
+    isUneven: parts?.uneven !== undefined,
     ...(parts && isOneBatch && withEach.length > 0 && { gathered: withEach.map((k) => k.state) }),
   });
   const ended = arenas.viewed(atEnd.map((k) => k.node)).map((node, i): Stored => ({ ...atEnd[i]!, node }));
   const timed: Timed = { ...of, count, ended, withEach };
-  if (cut) return cachedGraphs(timed, cut);
+  if (cut) return cachedGraphs(timed, cut, inShares === true);
   if (parts && withEach.length > 0) throw withMicroBatches(stage.name, withEach);
   const batch = oneBatch({ ...traced, kept: withEach }, arenas, weight);
   if (count === 1) return oneGraph(timed, batch);
@@ -122,13 +124,15 @@ function summedGraphs(of: Timed, { kept, ...batch }: OneBatch, weighedBy: Tensor
 }
 
 /** A step of several micro-batches whose loss compares samples of all: their features are cached. */
-function cachedGraphs(of: Timed, cut: SampleCut): BatchGraphs {
+function cachedGraphs(of: Timed, cut: SampleCut, inShares: boolean): BatchGraphs {
   const { stage, traced, arenas, count, withEach, parts, shards } = of;
   const { name } = stage;
-  const made = cachedAccumulation(cut, count, { ...traced, kept: withEach }, arenas, parts, shards?.part);
+  const among = { count, inShares, shared: parts, part: shards?.part };
+  const made = cachedAccumulation(cut, among, { ...traced, kept: withEach }, arenas);
   requireWhole(name, made.kept, parts?.divided);
   const middle = graphOf(name, outputsOf(made.givenByMiddle), made.middle, `${name}-middle`);
-  const cached = { features: graphOf(name, [], made.features, `${name}-features`), middle };
+  const features = graphOf(name, [], made.features, `${name}-features`);
+  const cached = { features, middle, ...(inShares && { inShares }) };
   const given = [...made.given, ...made.givenByMiddle];
   return {
     whole: made.whole,

@@ -9,6 +9,7 @@ import { lengthOf, type Share } from "./share.ts";
 type Feeds = Readonly<Record<string, HostTensor>>;
 
 type Compile = (graph: Graph, options?: { sizes?: Sizes; inPrecision?: boolean }) => Promise<Executable>;
+type Cached = NonNullable<NonNullable<TrainingJob["step"]["accumulation"]>["cached"]>;
 /** The runs of a graph for one micro-batch. */
 type Adding = (store: Store, feeds: Feeds, micro: number) => Run;
 type Updating = (store: Store) => Run[];
@@ -103,7 +104,7 @@ function updatingRuns(update: Executable, terms: Executable | undefined, between
  */
 function cachedRuns(
   graph: Graph,
-  { features, middle, count }: { readonly features: Graph; readonly middle: Graph; readonly count: number },
+  { features, middle, inShares, count }: Cached & { readonly count: number },
   compiled: { readonly features: readonly Executable[]; readonly middle: Executable },
   adding: Adding,
   updating: Updating,
@@ -121,7 +122,7 @@ function cachedRuns(
     return [
       first,
       ...alone(between?.gather, store),
-      quiet(compiled.middle, store, ofInputs(middle, feeds)),
+      ...new Array<Run>(inShares ? count : 1).fill(quiet(compiled.middle, store, ofInputs(middle, feeds))),
       ...alone(between?.addRows, store),
       ...again,
       ...updating(store),

@@ -43,20 +43,24 @@ export function randomFeeds(
     distribution: distributionOf(node),
     axes: node.type.axes.map((a): SizedAxis => ({ name: a.name, size: dimValue(a.size, at) })),
   });
-  const inputs = [
-    ...fedInputs(step, "random").map((node) => ({
-      ...described(node, bound),
-      along: share && sampleAxis(node, share.symbol, bound),
-    })),
-    // Values of pairs of samples, which every rank has for the whole batch.
-    ...wholeInputs(step).map((node) => ({ ...described(node, sizes), along: undefined })),
-  ];
+  const inputs = fedInputs(step, "random").map((node) => ({
+    ...described(node, bound),
+    along: share && sampleAxis(node, share.symbol, bound),
+  }));
+  const ofPairs = wholeInputs(step).map((node) => described(node, sizes));
+  /** Micro-batches of a step that this process computes. */
+  const runs = share?.pieces.length ?? step.accumulation?.count ?? 1;
   const threads = drawingThreads(1);
-  const values = async ({ name, distribution }: (typeof inputs)[number], step: number, start: number, count: number) =>
+  const values = async (
+    { name, distribution }: (typeof ofPairs)[number],
+    step: number,
+    start: number,
+    count: number,
+  ) =>
     count < worthThread
       ? randomStream(seed, name).fill(distribution, count, step, start)
       : await drawInThread(threads, { distribution, seed, stream: name, step, start, count });
-  const whole = async (input: (typeof inputs)[number], step: number): Promise<HostTensor> =>
+  const whole = async (input: (typeof ofPairs)[number], step: number): Promise<HostTensor> =>
     hostTensor("f32", input.axes, await values(input, step, 0, elementCount(input.axes)));
   /** If the samples' axis is outermost, only this piece's rows are drawn. */
   const rows = async (input: (typeof inputs)[number], step: number, { from, to }: Piece): Promise<HostTensor> => {
@@ -75,13 +79,18 @@ export function randomFeeds(
       const batch = Math.floor(index / share.pieces.length) * share.batches + piece.batch;
       return [input.name, await rows(input, batch, piece)] as const;
     });
-    return Object.fromEntries(await Promise.all(drawn));
+    // Values of pairs of samples, which every rank has for the whole batch: read after the last micro-batch.
+    const isLast = index % runs === runs - 1;
+    const pairs = (isLast ? ofPairs : []).map(
+      async (input) => [input.name, await whole(input, Math.floor(index / runs))] as const,
+    );
+    return Object.fromEntries(await Promise.all([...drawn, ...pairs]));
   };
   let following: { readonly index: number; readonly feeds: ReturnType<typeof draw> } | undefined;
   return {
     of: (index) => {
       const feeds = following?.index === index ? following.feeds : draw(index);
-      if (inputs.length > 0) following = { index: index + 1, feeds: draw(index + 1) };
+      if (inputs.length + ofPairs.length > 0) following = { index: index + 1, feeds: draw(index + 1) };
       following?.feeds.catch(() => {}); // reported to whoever requests it
       return feeds;
     },

@@ -68,11 +68,12 @@ function partsCompiler(
 interface CachedParts {
   readonly features: readonly PartRuns[];
   readonly middle: PartRuns;
+  readonly inShares: boolean;
   readonly steps: readonly PartRuns[];
 }
 
 async function cachedParts(
-  cached: { readonly features: Graph; readonly middle: Graph },
+  cached: NonNullable<NonNullable<TrainingJob["step"]["accumulation"]>["cached"]>,
   { share }: Divided,
   inParts: InParts,
 ): Promise<Omit<CachedParts, "steps">> {
@@ -81,7 +82,7 @@ async function cachedParts(
   const isEven = new Set(share.ofRanks.map(({ from, to }) => to - from)).size === 1;
   const features = await inParts(cached.features, rows);
   const [middle] = await inParts(cached.middle, [rows[0]!], isEven ? undefined : Number.POSITIVE_INFINITY);
-  return { features, middle: middle! };
+  return { features, middle: middle!, inShares: cached.inShares === true };
 }
 
 const alone = (start: () => Promise<Record<string, never>>): Run => ({ isAlone: true, start });
@@ -99,7 +100,7 @@ const summedRuns =
 
 /** Features of all micro-batches first; after the last, the loss, and then the gradients of each from the same feeds. */
 function cachedRuns(
-  { features, middle, steps }: CachedParts,
+  { features, middle, inShares, steps }: CachedParts,
   { share, gather, addRows }: Divided,
   updating: (store: Store) => readonly Run[],
 ): Phases["runs"] {
@@ -115,7 +116,7 @@ function cachedRuns(
       first,
       ...idle(missing, features),
       alone(() => gather(store).then(() => ({}))),
-      alone(() => middle.run(store, feeds)),
+      ...new Array<Run>(inShares ? steps.length : 1).fill(alone(() => middle.run(store, feeds))),
       ...(addRows ? [alone(() => addRows(store).then(() => ({})))] : []),
       ...again,
       ...idle(missing, steps),

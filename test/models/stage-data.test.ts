@@ -90,7 +90,22 @@ describe("pairs", () => {
     const feeds = feed(generativeData(generative, { ...settings, negatives: "mined" }), twice);
     expect(Object.keys(feeds)).not.toContain("matches");
     expect(read(feeds.matching_ids!.data)).toEqual(["a fox", "el mar", "fox"]);
-    expect(Array.from(feeds.group!.data)).toEqual([0, 1, 0]);
+    const [one, two, again] = feeds.group!.data;
+    expect(again).toBe(one);
+    expect(two).not.toBe(one);
+  });
+
+  it.each([
+    ["group", generativeData(generative, { ...settings, negatives: "mined" })],
+    ["image_id", retrievalData(generative, { ...crops, prefix: "" })],
+  ])("have a number in %s that tells groups apart in all micro-batches of a step", (name, data) => {
+    const many = Array.from({ length: 999 }, (_, i) => sample(`photos/${i % 333}.jpg`, "en", "a photo"));
+    const batches = [0, 333, 666].map((at) => feed(data, many.slice(at, at + 333))[name]!.data);
+    expect(new Set(batches[0])).toHaveLength(333);
+    for (const batch of batches) expect(batch).toEqual(batches[0]);
+    const others = feed(data, [sample("a", "en", "x"), sample("b", "en", "y")])[name]!.data;
+    expect(Array.from(others).filter((n) => batches[0]!.includes(n))).toEqual([]);
+    for (const n of [...batches[0]!, ...others]) expect(Number.isSafeInteger(n) && n >= 0 && n < 2 ** 31).toBe(true);
   });
 
   it("of retrieval have another text for every row, and refuse a batch of one", () => {

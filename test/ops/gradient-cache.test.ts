@@ -110,6 +110,14 @@ function normed(p: Params): LossResult {
   return { loss: mean(mul(gelu(z), z), [batch, feature]) as Tensor<never>, updates };
 }
 
+/** Batch norm, and a layer with parameters past it. */
+function classified(p: Params): LossResult {
+  const updates: StateUpdate[] = [];
+  const y = batchNorm(p.scope("norm"), tower(p, "left"), feature, { updates }) as Tensor<"batch" | "feature">;
+  const scores = linear(p.scope("next"), gelu(y), [feature], [embed]);
+  return { loss: mean(crossEntropy(scores, input("mark", "i32", [batch]), embed), batch) as Tensor<never>, updates };
+}
+
 /** Rows that show the same thing count together; softmax along the batch. */
 function soft(p: Params): LossResult {
   const [left, right] = [tower(p, "left"), tower(p, "right")];
@@ -141,10 +149,16 @@ const cases: Readonly<Record<string, Case>> = {
   "the temperature alone": { loss: towers, changes: { trainable: ["warmth"] } },
   "a parameter on both sides of the cut": { loss: pulled },
   "batch norm, whose layers end there": { loss: normed },
+  "batch norm, then a layer": { loss: classified },
+  "batch norm, then a layer, with the layers before frozen": { loss: classified, changes: { trainable: ["!left.**"] } },
   "shared targets": { loss: soft },
   "stage 1": { loss: (p) => ({ loss: stageOneLoss(p, still).loss }) },
   "stage 2": {
     loss: (p) => stageTwoLoss(p, generative, { labelSmoothing: 0.1 }),
+    changes: { trainable: trainable!, optimizer: { ...ofStageTwo, rate: cosine({ peak: 0.02, steps: 9 }) } },
+  },
+  "stage 2 with mined negatives": {
+    loss: (p) => stageTwoLoss(p, generative, { negatives: "mined" }),
     changes: { trainable: trainable!, optimizer: { ...ofStageTwo, rate: cosine({ peak: 0.02, steps: 9 }) } },
   },
   "retrieval tuning": { loss: (p) => retrievalLoss(p, generative) },
@@ -235,7 +249,12 @@ it.each([2, 8])("is so in %d micro-batches, over several arenas", async (count) 
 
 gpuTest("is the same on devices", async ({ gpu }) => {
   const cpu = await cpuBackend();
-  for (const name of ["a parameter on both sides of the cut", "shared targets", "batch norm, whose layers end there"]) {
+  for (const name of [
+    "a parameter on both sides of the cut",
+    "shared targets",
+    "batch norm, whose layers end there",
+    "batch norm, then a layer",
+  ]) {
     const step = compiled(
       {
         ...cases[name]!,
@@ -334,26 +353,31 @@ describe("is refused", () => {
   const across = (x: Tensor<"batch" | "feature">) =>
     mean(softmax(contract(x, rename(x, batch, pair), feature), pair), [batch, pair]) as Tensor<never>;
 
-  it.each(["f32", "f16"] as const)("where layers go on with what was compared, learned or frozen in %s", (frozen) => {
-    const loss =
-      (norms: number) =>
-      (p: Params): LossResult => {
-        const updates: StateUpdate[] = [];
-        let x = tower(p, "left") as Tensor<"batch" | "feature">;
-        for (let i = 0; i < norms; i++) {
-          const y = batchNorm(p.scope(`norm.${i}`), x, feature, { updates });
-          x = linear(p.scope(`next.${i}`), y, [feature], [feature]);
-        }
-        return { loss: mean(mul(x, x), [batch, feature]) as Tensor<never>, updates };
-      };
-    for (const trainable of [["**"], ["left.**"]])
-      expect(() => compiled({ loss: loss(1), changes: { trainable, frozen } }, 4)).toThrow(
-        "is followed by layers (contract at test/ops/gradient-cache.test.ts",
-      );
-    const ofTwo = { count: 2, own: { first: 0, count: 1 } };
-    expect(() => compiled({ loss: loss(1) }, 1).inParts(ofTwo)).not.toThrow();
-    expect(() => compiled({ loss: loss(2) }, 1).inParts(ofTwo)).toThrow("is followed by layers (contract at ");
-  });
+  it.each(["f32", "f16"] as const)(
+    "where layers go on with what was compared twice, learned or frozen in %s",
+    (frozen) => {
+      const loss =
+        (norms: number) =>
+        (p: Params): LossResult => {
+          const updates: StateUpdate[] = [];
+          let x = tower(p, "left") as Tensor<"batch" | "feature">;
+          for (let i = 0; i < norms; i++) {
+            const y = batchNorm(p.scope(`norm.${i}`), x, feature, { updates });
+            x = linear(p.scope(`next.${i}`), y, [feature], [feature]);
+          }
+          return { loss: mean(mul(x, x), [batch, feature]) as Tensor<never>, updates };
+        };
+      for (const trainable of [["**"], ["left.**"]]) {
+        expect(() => compiled({ loss: loss(1), changes: { trainable, frozen } }, 4)).not.toThrow();
+        expect(() => compiled({ loss: loss(2), changes: { trainable, frozen } }, 4)).toThrow(
+          "is followed by layers (contract at test/ops/gradient-cache.test.ts",
+        );
+      }
+      const ofTwo = { count: 2, own: { first: 0, count: 1 } };
+      expect(() => compiled({ loss: loss(1) }, 1).inParts(ofTwo)).not.toThrow();
+      expect(() => compiled({ loss: loss(2) }, 1).inParts(ofTwo)).toThrow("is followed by layers (contract at ");
+    },
+  );
 
   it("where a batch has a fixed size", () => {
     const six = axis("batch", 6);

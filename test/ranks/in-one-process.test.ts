@@ -21,6 +21,8 @@ afterAll(async () => await rm(root, { recursive: true }));
 
 const names = [
   "mined from the whole batch",
+  "mined of 12, accumulated",
+  "mined, accumulated, in parts of weights",
   "a teacher, accumulated",
   "a teacher, in parts of momentum",
   "a teacher and a center",
@@ -55,22 +57,25 @@ describe.each(names)("%s", (name) => {
   });
 });
 
-it("a teacher and a queue with accumulation are those of one batch", async () => {
-  const [whole, parts] = await Promise.all(
-    ["a teacher and a queue", "a teacher and a queue, accumulated"].map(async (name) =>
-      tell(name, 3, await mkdtemp(join(root, "accumulated-")), referenceBackend()),
-    ),
-  );
-  for (const [i, loss] of whole!.losses.entries()) expect(parts!.losses[i]).toBeCloseTo(loss, 5);
-});
+it.each(["a teacher and a queue", "mined of 12", "batch norm and layers over places"])(
+  "%s with accumulation is that of one batch",
+  async (name) => {
+    const [whole, parts] = await Promise.all(
+      [name, `${name}, accumulated`].map(async (name) =>
+        tell(name, 3, await mkdtemp(join(root, "accumulated-")), referenceBackend()),
+      ),
+    );
+    for (const [i, loss] of whole!.losses.entries()) expect(parts!.losses[i]).toBeCloseTo(loss, 5);
+  },
+);
 
 it.each([
   ["a center, accumulated", 'updates "center" with each micro-batch'],
   ["a center of a scaled mean, in parts of weights", 'updates "center" from whole parameters'],
   ["a teacher, in parts of gradients", 'updates "teacher.weight", "teacher.bias" from whole parameters'],
   ["a teacher, in parts of weights", "has only a part where weights are sharded"],
-  ["batch norms with a layer between", "every process would have to run on the whole batch"],
-  ["batch norm and a layer, accumulated", "would run on the whole batch at once"],
+  ["batch norms with a layer between", "would have to run on the whole batch at once"],
+  ["batch norm and a layer, unevenly accumulated", "start a number of processes that divides the samples"],
 ])("%s is refused", async (name, message) => {
   const folder = await mkdtemp(join(root, "refused-"));
   const ranks = localRanks(2).map((r) => tell(name, 1, folder, referenceBackend(), r));

@@ -63,11 +63,13 @@ export const norms: Readonly<Record<string, Case>> = {
     trainable: head,
     shard: "weights",
   },
-  "batch norm and layers over places": { loss: placed, samples: 9, accumulate: 1 },
+  "batch norm and layers over places": { loss: placed, samples: 12, accumulate: 1 },
+  "batch norm and layers over places, accumulated": { loss: placed, samples: 12, accumulate: 3 },
+  "batch norm and layers over places, of an uneven batch": { loss: placed, samples: 9, accumulate: 1 },
 };
 
 /** What several ranks cannot share. */
 export const refusedNorms: Readonly<Record<string, Case>> = {
   "batch norms with a layer between": { loss: repeated, samples: 8, accumulate: 1 },
-  "batch norm and a layer, accumulated": { loss: probed, samples: 8, accumulate: 2 },
+  "batch norm and a layer, unevenly accumulated": { loss: probed, samples: 9, accumulate: 3 },
 };

@@ -121,7 +121,9 @@ const contrast = (p: Params): LossResult => {
 
 /** For each sample another one, drawn from the whole batch by its similarity, with which layers go on. */
 const mined = (p: Params): LossResult => {
-  const [left, right] = [l2Normalize(tower(p, "left"), feature), l2Normalize(tower(p, "right"), feature)];
+  const encoded = (name: string) =>
+    l2Normalize(linear(p.scope(name), gelu(input(name, "f32", [batch, embed])), [embed], [feature]), feature);
+  const [left, right] = [encoded("left"), encoded("right")];
   const logits = contract(left, rename(right, batch, pair), feature) as Tensor<"batch" | "pair">;
   const noise = random("noise", [batch, pair], uniform(0, 1));
   const others = select(eq(iota(batch), iota(pair)), -9, add(stopGradient(logits), noise));
@@ -206,6 +208,9 @@ export const cases: Readonly<Record<string, Case>> = {
   contrastive: { loss: contrast, samples: 8, accumulate: 1 },
   "contrastive, accumulated": { loss: contrast, samples: 12, accumulate: 2 },
   "mined from the whole batch": { loss: mined, samples: 7, accumulate: 1 },
+  "mined of 12": { loss: mined, samples: 12, accumulate: 1 },
+  "mined of 12, accumulated": { loss: mined, samples: 12, accumulate: 3 },
+  "mined, accumulated, in parts of weights": { loss: mined, samples: 12, accumulate: 2, shard: "weights" },
   "mined, in parts of weights": { loss: mined, samples: 12, accumulate: 1, shard: "weights" },
   // Ranks have micro-batches of different sizes, and some ranks have several.
   "contrastive, uneven and accumulated": { loss: contrast, samples: 9, accumulate: 3 },
