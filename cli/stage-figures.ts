@@ -67,8 +67,13 @@ export function printSettings({ rule, precision, accumulate, lora, ema }: StageS
   return parts.filter((part) => part !== false).join(", ");
 }
 
-/** The graphs of a step: a single one, or those of a micro-batch, of cached features, of the update and its sums. */
-export type StepGraphs<T> = { readonly step: T } & { readonly [K in "update" | "terms" | "features" | "middle"]?: T };
+/**
+ * The graphs of a step: a single one, or those of a micro-batch, of cached features, of what compares them, at once
+ * (`middle`) or in a share for each micro-batch (`shares`), of the update and its sums.
+ */
+export type StepGraphs<T> = { readonly step: T } & {
+  readonly [K in "update" | "terms" | "features" | "middle" | "shares"]?: T;
+};
 
 /**
  * Applies a function to each graph of a step, with the earlier results, in the order in which a run compiles them; the
@@ -87,28 +92,36 @@ export function ofEachGraph<T>(
     return one;
   };
   const parts = {
-    ...(cached && { features: made(cached.features, precision), middle: made(cached.middle, precision) }),
+    ...(cached && {
+      features: made(cached.features, precision),
+      [cached.inShares ? "shares" : "middle"]: made(cached.middle, precision),
+    }),
     ...(terms && { terms: made(terms, "f32") }),
     ...(accumulation && { update: made(accumulation.update, "f32") }),
   };
   return { step: made(graph, precision), ...parts };
 }
 
-/** Operations of an update of so many micro-batches of these sizes. Recomputed features count as backward. */
+/**
+ * Operations of an update of so many micro-batches of these sizes. With cached features, all that follows the features
+ * counts as backward: what compares them, and each micro-batch again.
+ */
 export function updateOperations(step: Step, sizes: Sizes, microBatches: number): StepOperations {
   const parts = ofEachGraph(step, (graph) => countStepOperations(graph, sizes));
   const times = (n: number, { macs, flops }: Operations) => ({ macs: n * macs, flops: n * flops });
   const all = (of: StepOperations | undefined) => total(of ? [of.forward, of.backward, of.update] : []);
   const { forward, backward, update } = parts.step;
-  const sums = parts.update ? times(microBatches, update) : update;
-  const once = total([sums, all(parts.terms), all(parts.update)]);
-  if (!parts.features)
-    return { forward: times(microBatches, forward), backward: times(microBatches, backward), update: once };
-  const again = times(microBatches, total([forward, backward]));
+  const once = total([all(parts.terms), all(parts.update)]);
+  if (parts.features)
+    return {
+      forward: times(microBatches, all(parts.features)),
+      backward: total([times(microBatches, total([all(parts.step), all(parts.shares)])), all(parts.middle)]),
+      update: once,
+    };
   return {
-    forward: times(microBatches, all(parts.features)),
-    backward: total([again, all(parts.middle)]),
-    update: once,
+    forward: times(microBatches, forward),
+    backward: times(microBatches, backward),
+    update: total([parts.update ? times(microBatches, update) : update, once]),
   };
 }
 

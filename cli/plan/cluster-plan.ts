@@ -180,9 +180,13 @@ function evenPart(share: number, most: number): number {
 const gradientBytes = ({ step }: TrainingSubject): number => step.arenas.reduce((n, a) => n + 4 * a.layout.size, 0);
 
 /** Bytes that a plan's graphs exchange with other devices. */
-function exchangedOf({ programs: { step, features, middle } }: StepPlan, subject: TrainingSubject): Exchanged {
+function exchangedOf({ programs: { step, features, middle, shares } }: StepPlan, subject: TrainingSubject): Exchanged {
   const read = (graph: PlannedGraph | undefined) => graph?.weights?.all ?? 0;
-  return { gradients: gradientBytes(subject), read: read(step) + read(features), readOnce: read(middle) };
+  return {
+    gradients: gradientBytes(subject),
+    read: read(step) + read(features) + read(shares),
+    readOnce: read(middle),
+  };
 }
 
 /** Memory that depends on the batch rather than on parameters: not sharded. */

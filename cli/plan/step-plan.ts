@@ -73,12 +73,14 @@ export interface UpdateTime {
 
 /**
  * The times of each micro-batch and of the work done once. In a single graph, kernels that write stored state run once
- * per update. With cached features, each micro-batch has a second forward pass.
+ * per update. With cached features, each micro-batch has a second forward pass, and with layers past them its share of
+ * what compares them.
  */
-export function timeOf({ programs: { step, terms, update, features, middle } }: StepPlan, peaks: Peaks): UpdateTime {
+export function timeOf({ programs }: StepPlan, peaks: Peaks): UpdateTime {
+  const { step, terms, update, features, middle, shares } = programs;
   const timed = (programs: readonly (PlannedGraph | undefined)[]) =>
     sumOfTimes(programs.flatMap((p) => (p ? [rooflineTime(p, peaks)] : [])));
-  if (update) return { microBatch: timed([step, features]), update: timed([middle, terms, update]) };
+  if (update) return { microBatch: timed([step, features, shares]), update: timed([middle, terms, update]) };
   const { kernels, copied } = step;
   return {
     microBatch: rooflineTime({ kernels: kernels.filter((k) => !k.updates), copied: 0 }, peaks),

@@ -49,7 +49,7 @@ export async function timedUpdate(
       update: await timed(graphs.step, (updates) => updates),
     };
   return {
-    microBatch: (await timed(graphs.step)) + (await timed(graphs.features)),
+    microBatch: (await timed(graphs.step)) + (await timed(graphs.features)) + (await timed(graphs.shares)),
     update: (await timed(graphs.middle)) + (await timed(graphs.update)),
   };
 }

@@ -13,6 +13,7 @@ import {
 } from "../../compiler/index.ts";
 import {
   axis,
+  batchNorm,
   constantRate,
   defineModel,
   defineStage,
@@ -22,6 +23,7 @@ import {
   mean,
   mul,
   type Stage,
+  type StateUpdate,
   stepMemory,
   symbol,
   trace,
@@ -126,6 +128,24 @@ describe("operations of a step", () => {
   it("are one less for a weight that is frozen and has nothing trained below it", () => {
     const { backward } = countStepOperations(step({ trainable: ["down.**"] }).graph, { batch: 10 });
     expect(backward.macs).toBe(10 * product);
+  });
+
+  it("of layers past a batch norm are those of each micro-batch's share", () => {
+    const made = step({
+      accumulate: 3,
+      loss: (p) => {
+        const updates: StateUpdate[] = [];
+        const y = linear(p.scope("up"), input("x", "f32", [batch, embed]), [embed], [hidden], { bias: false });
+        const normed = batchNorm(p.scope("norm"), y, hidden, { updates });
+        const z = linear(p.scope("down"), normed, [hidden], [embed], { bias: false });
+        return { loss: mean(mul(z, z), [batch, embed]), updates };
+      },
+    });
+    const { forward, backward, update } = updateOperations(made, { batch: 10 }, 3);
+    expect(forward.macs).toBe(3 * 10 * product);
+    // The gradient of the features' layer; the other layer, and its gradients for weights and operand.
+    expect(backward.macs).toBe(3 * 10 * (1 + 1 + 2) * product);
+    expect(update.macs).toBe(0);
   });
 
   it("of accumulation are those of each micro-batch and one update", () => {
