@@ -7,6 +7,7 @@ import { afterAll, describe, expect, it } from "vitest";
 import { cpuBackend } from "../../backends/onnxruntime/index.ts";
 import { buffers } from "./buffer-cases.ts";
 import { installHint, type Launcher, launch, launchers } from "./launchers.ts";
+import { norms } from "./norm-cases.ts";
 import type { Asked, Found } from "./ranks-process.ts";
 import { cases, type Told, tell } from "./shared-cases.ts";
 
@@ -91,8 +92,12 @@ function requireCollectives({ collectives }: Found, size: number) {
   }
 }
 
-/** Of the buffers, which in-one-process.test.ts has all of, one case. */
-const overMpi = Object.keys(cases).filter((name) => !(name in buffers) || name === "a teacher and a center");
+/** Of the buffers and norms, which in-one-process.test.ts has all of, one case each. */
+const overMpi = [
+  ...Object.keys(cases).filter((name) => !(name in buffers || name in norms)),
+  "a teacher and a center",
+  "batch norm and a layer, of frozen features in int8",
+];
 
 describe.each(["Open MPI", "MPICH"] as const)("over %s", (name) => {
   const launcher = launchers[name];

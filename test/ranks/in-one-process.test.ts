@@ -57,17 +57,19 @@ describe.each(names)("%s", (name) => {
   });
 });
 
-it.each(["a teacher and a queue", "mined of 12", "batch norm and layers over places"])(
-  "%s with accumulation is that of one batch",
-  async (name) => {
-    const [whole, parts] = await Promise.all(
-      [name, `${name}, accumulated`].map(async (name) =>
-        tell(name, 3, await mkdtemp(join(root, "accumulated-")), referenceBackend()),
-      ),
-    );
-    for (const [i, loss] of whole!.losses.entries()) expect(parts!.losses[i]).toBeCloseTo(loss, 5);
-  },
-);
+it.each([
+  "a teacher and a queue",
+  "mined of 12",
+  "batch norm and layers over places",
+  "batch norm and a layer over merged places",
+])("%s with accumulation is that of one batch", async (name) => {
+  const [whole, parts] = await Promise.all(
+    [name, `${name}, accumulated`].map(async (name) =>
+      tell(name, 3, await mkdtemp(join(root, "accumulated-")), referenceBackend()),
+    ),
+  );
+  for (const [i, loss] of whole!.losses.entries()) expect(parts!.losses[i]).toBeCloseTo(loss, 5);
+});
 
 it.each([
   ["a center, accumulated", 'updates "center" with each micro-batch'],

@@ -32,6 +32,17 @@ const placed = (p: h.Params): h.LossResult => {
   };
 };
 
+/** The same with all places in one axis, so that a sample has several rows. */
+const merged = (p: h.Params): h.LossResult => {
+  const updates: h.StateUpdate[] = [];
+  const map = h.linear(p.scope("tower"), h.input("x", "f32", [batch, place, embed]), [embed], [feature]);
+  const spot = h.axis("spot", h.times(batch, 3).size);
+  const rows = h.merge(map, [batch, place], spot) as h.Tensor<"spot" | "feature">;
+  const normed = h.gelu(h.batchNorm(p.scope("norm"), rows, feature, { updates }));
+  const scores = h.linear(p.scope("last"), normed, [feature], [word]);
+  return { loss: h.mean(h.mul(scores, scores), [spot, word]) as h.Tensor<never>, updates };
+};
+
 /** Layers between two norms, which every rank would have to compute for all samples. */
 const repeated = (p: h.Params): h.LossResult => {
   const updates: h.StateUpdate[] = [];
@@ -65,6 +76,8 @@ export const norms: Readonly<Record<string, Case>> = {
   },
   "batch norm and layers over places": { loss: placed, samples: 12, accumulate: 1 },
   "batch norm and layers over places, accumulated": { loss: placed, samples: 12, accumulate: 3 },
+  "batch norm and a layer over merged places": { loss: merged, samples: 12, accumulate: 1 },
+  "batch norm and a layer over merged places, accumulated": { loss: merged, samples: 12, accumulate: 3 },
   "batch norm and layers over places, of an uneven batch": { loss: placed, samples: 9, accumulate: 1 },
 };
 
