@@ -73,42 +73,57 @@ export function planShared(
   const places = handedOn();
   const isHalf = (precision: Precision) => precisionPath(facts, { precision }).computes === "f16";
   const programs = ofEachGraph<Planned>(step, (graph, precision, made) => {
-    const beside = made.flatMap((p) => p.bound);
     const graphs =
       divided && hasWeights(graph)
         ? partsOf(graph, step, bound, divided, places, isHalf(precision))
         : [bindSizes(graph, bound)];
-    const planned: PlannedProgram[] = [];
-    for (const one of graphs)
-      planned.push(planKernels(one, facts, { precision, memory, beside: [...beside, ...planned.map((p) => p.bound)] }));
-    const weights = divided?.what === "weights" ? graphs.map(weightBytes) : [];
-    return {
-      kernels: planned.flatMap((p) => p.kernels),
-      copied: planned.reduce((n, p) => n + p.copied, 0),
-      largestBinding: Math.max(...planned.map((p) => p.largestBinding)),
-      bound: planned.map((p) => p.bound),
-      weights: { all: weights.reduce((a, b) => a + b, 0), most: Math.max(0, ...weights) },
-    };
+    const beside = made.flatMap((p) => p.bound);
+    return planInOrder(graphs, facts, { precision, memory, beside }, divided);
   });
   const all = Object.values<Planned>(programs);
+  const kinds = memoryByKind(step, all, bound, divided);
+  const trained = step.arenas.reduce((n, a) => n + 4 * a.layout.size, 0);
+  const frozen = kinds[wholeKind] === undefined ? 0 : frozenBytes(step, all);
+  const host = divided ? (trained + (divided.what === "weights" ? trained + frozen : 0)) / count : 0;
+  // Only the weights of one part are on the device at a time.
+  const most = Math.max(...all.map((p) => p.weights.most));
+  return { memory: kinds[wholeKind] === undefined ? kinds : { ...kinds, [wholeKind]: most }, programs, host };
+}
+
+/** Plans the parts of a graph, each beside those before it. */
+function planInOrder(
+  graphs: readonly Graph[],
+  facts: AdapterFacts,
+  { beside, ...options }: NonNullable<Parameters<typeof planKernels>[2]> & { readonly beside: Planned["bound"] },
+  divided: Divided | undefined,
+): Planned {
+  const planned: PlannedProgram[] = [];
+  for (const one of graphs)
+    planned.push(planKernels(one, facts, { ...options, beside: [...beside, ...planned.map((p) => p.bound)] }));
+  const weights = divided?.what === "weights" ? graphs.map(weightBytes) : [];
+  return {
+    kernels: planned.flatMap((p) => p.kernels),
+    copied: planned.reduce((n, p) => n + p.copied, 0),
+    largestBinding: Math.max(...planned.map((p) => p.largestBinding)),
+    bound: planned.map((p) => p.bound),
+    weights: { all: weights.reduce((a, b) => a + b, 0), most: Math.max(0, ...weights) },
+  };
+}
+
+/** Bytes of a step by kind, of which some exist only where its state is sharded. */
+function memoryByKind(step: Step, programs: readonly Planned[], sizes: Sizes, divided: Divided | undefined) {
   const kindOf = (name: string): string | undefined => {
     if (isHandedOn(name)) return "handed on between parts";
     if (name.startsWith("train.shard.average")) return "averages";
     if (name.startsWith("train.shard.gradients")) return "gradients of a device's ranges";
     return divided?.what === "weights" && !name.startsWith("train.") ? wholeKind : undefined;
   };
-  const kinds = stepMemory(
+  return stepMemory(
     step,
-    all.flatMap((p) => p.bound),
-    bound,
+    programs.flatMap((p) => p.bound),
+    sizes,
     kindOf,
   );
-  // Only the weights of one part are on the device at a time.
-  const most = Math.max(...all.map((p) => p.weights.most));
-  const trained = step.arenas.reduce((n, a) => n + 4 * a.layout.size, 0);
-  const frozen = kinds[wholeKind] === undefined ? 0 : frozenBytes(step, all);
-  const host = divided ? (trained + (divided.what === "weights" ? trained + frozen : 0)) / count : 0;
-  return { memory: kinds[wholeKind] === undefined ? kinds : { ...kinds, [wholeKind]: most }, programs, host };
 }
 
 const wholeKind = "weights of a part";

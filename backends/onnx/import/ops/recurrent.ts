@@ -104,16 +104,51 @@ function recurrent({ gates, usual, step, hasCell }: Cell): ImportRecord {
 
 function layers(n: NodeView, cell: Cell): readonly Value[] {
   const isBatchFirst = n.flag("layout");
+  const { x, time } = sequence(n, isBatchFirst);
+  const batch = x.shape[1]!;
+  const direction = n.choice("direction", "forward", ["forward", "reverse", "bidirectional"]);
+  const directions = direction === "bidirectional" ? [false, true] : [direction === "reverse"];
+  const hidden = hiddenSize(n, cell, direction, directions.length);
+  const names = activationNames(n, cell, directions.length);
+  const made = directions.map((isReverse, d) => {
+    const own = names?.slice(d * cell.usual.length, (d + 1) * cell.usual.length) ?? cell.usual;
+    return oneDirection(n, cell, { x, d, isReverse, names: own, batch, hidden, time });
+  });
+  /** A value of each direction: [direction, batch, hidden] */
+  const stack = (of: (m: (typeof made)[number]) => Value) => {
+    const values = made.map((m) => reshapeTo(n, of(m), [1, batch, hidden]));
+    return concatAlong(n, values, 0);
+  };
+  const outputs = Array.from({ length: time }, (_, t) =>
+    reshapeTo(
+      n,
+      stack((m) => m.outputs[t]!),
+      [1, made.length, batch, hidden],
+    ),
+  );
+  const y = n.tensor(concatAlong(n, outputs, 0)); // [time, direction, batch, hidden]
+  const last = [stack((m) => m.last.h), ...(cell.hasCell ? [stack((m) => m.last.c!)] : [])];
+  if (!isBatchFirst) return [y, ...last];
+  return [permuted(n, y, [2, 0, 1, 3]), ...last.map((s) => permuted(n, s, [1, 0, 2]))];
+}
+
+/** The sequence as [time, batch, feature], of a number of steps that can be unrolled. */
+function sequence(n: NodeView, isBatchFirst: boolean) {
   const given = n.x(0, isBatchFirst ? ["batch", "time", "feature"] : ["time", "batch", "feature"]);
   if (given.shape.length !== 3) throw n.fail(`the sequence must have three dimensions, got ${given.shape.length}`);
   const x = isBatchFirst ? permuted(n, given, [1, 0, 2]) : given;
-  const [time, batch] = x.shape;
-  const [weights, states] = [n.in(1), n.in(2)];
-  const hidden = states.shape[2]!;
+  const [time] = x.shape;
   if (typeof time !== "number" || time > mostSteps)
     throw n.fail(
       `a sequence of ${time} steps cannot be unrolled, the limit is ${mostSteps} steps: set its length when importing`,
     );
+  return { x, time };
+}
+
+/** The size of the state, by the shapes of weights and bias, which must match. */
+function hiddenSize(n: NodeView, cell: Cell, direction: string, directions: number) {
+  const [weights, states] = [n.in(1), n.in(2)];
+  const hidden = states.shape[2]!;
   if (
     elements(weights) === 0 ||
     elements(states) === 0 ||
@@ -123,46 +158,25 @@ function layers(n: NodeView, cell: Cell): readonly Value[] {
     states.shape[1] !== mulDims(hidden, cell.gates)
   )
     throw n.fail(`weights of [${weights.shape.join(", ")}] and [${states.shape.join(", ")}] do not match`);
-  const names = n.texts("activations");
-  const direction = n.choice("direction", "forward", ["forward", "reverse", "bidirectional"]);
-  const directions = direction === "bidirectional" ? [false, true] : [direction === "reverse"];
-  if (weights.shape[0] !== directions.length)
+  if (weights.shape[0] !== directions)
     throw n.fail(`weights of ${weights.shape[0]} directions do not match the direction ${direction}`);
   if (n.int("hidden_size", hidden as number) !== hidden)
     throw n.fail(`hidden_size is ${n.int("hidden_size")}, but the weights are of ${hidden}`);
   const bias = n.inputs[3]?.shape;
   if (bias && bias.length !== 2) throw n.fail(`a bias of [${bias.join(", ")}] does not match the weights`);
-  const expected = directions.length * cell.usual.length;
+  return hidden;
+}
+
+/** The names of the activations of all directions; undefined for the usual ones. */
+function activationNames(n: NodeView, { usual }: Cell, directions: number) {
+  const names = n.texts("activations");
+  const expected = directions * usual.length;
   // The default of an RNN's activations has two also for one direction, and exporters write defaults.
-  const isDefault = cell.usual.length === 1 && names?.length === 2;
+  const isDefault = usual.length === 1 && names?.length === 2;
   if (names && names.length !== expected && !isDefault)
     throw n.fail(`got ${names.length} activations; expected ${expected}`);
   if (names?.includes("HardSigmoid")) requireDefaults(n);
-  const made = directions.map((isReverse, d) => {
-    const own = names?.slice(d * cell.usual.length, (d + 1) * cell.usual.length) ?? cell.usual;
-    return oneDirection(n, cell, { x, d, isReverse, names: own, batch: batch!, hidden, time });
-  });
-  const stack = (of: (m: (typeof made)[number]) => Value) =>
-    concatAlong(
-      n,
-      made.map((m) => reshapeTo(n, of(m), [1, batch!, hidden])),
-      0,
-    );
-  const outputs = Array.from({ length: time }, (_, t) =>
-    reshapeTo(
-      n,
-      concatAlong(
-        n,
-        made.map((m) => reshapeTo(n, m.outputs[t]!, [1, batch!, hidden])),
-        0,
-      ),
-      [1, made.length, batch!, hidden],
-    ),
-  );
-  const y = n.tensor(concatAlong(n, outputs, 0)); // [time, direction, batch, hidden]
-  const last = [stack((m) => m.last.h), ...(cell.hasCell ? [stack((m) => m.last.c!)] : [])];
-  if (!isBatchFirst) return [y, ...last];
-  return [permuted(n, y, [2, 0, 1, 3]), ...last.map((s) => permuted(n, s, [1, 0, 2]))];
+  return names;
 }
 
 /** Throws for factors of HardSigmoid, the only activation here that has some, other than the defaults. */

@@ -81,6 +81,19 @@ export function kernelSizes(n: NodeView, weight: Value): Dim[] {
 
 /** The spatial dimensions of a map, with the attributes of the node. */
 export function sidesOf(n: NodeView, sizes: readonly Dim[], kernels: readonly number[]): Side[] {
+  const { strides, dilations, pads } = windowAttributes(n, sizes, kernels);
+  const auto = autoPad(n);
+  return sizes.map((size, i) => {
+    const side: WindowedSide = { size, kernel: kernels[i]!, stride: strides[i]!, dilation: dilations[i]! };
+    if (auto === "VALID") return padded(n, side, 0, 0);
+    if (auto !== "NOTSET") return paddedToStrides(n, side, auto);
+    const [low, high] = [pads[i]!, pads[i + sizes.length]!];
+    return n.flag("ceil_mode") ? roundedUp(n, side, low, high) : padded(n, side, low, high);
+  });
+}
+
+/** Strides, dilations and padding of every side, which fit the map. */
+function windowAttributes(n: NodeView, sizes: readonly Dim[], kernels: readonly number[]) {
   const rank = sizes.length;
   const list = (name: string, otherwise: number, length = rank) => {
     const given = n.ints(name) ?? Array.from({ length }, () => otherwise);
@@ -104,36 +117,41 @@ export function sidesOf(n: NodeView, sizes: readonly Dim[], kernels: readonly nu
     throw n.fail(
       `a map of [${sizes.join(", ")}] is too small for a kernel of [${kernels.join(", ")}] with padding [${pads.join(", ")}]`,
     );
-  const auto = autoPad(n);
-  return sizes.map((size, i): Side => {
-    const [kernel, stride, dilation] = [kernels[i]!, strides[i]!, dilations[i]!];
-    const own = reach(kernel, dilation);
-    const base = { size, kernel, stride, dilation, extra: 0 };
-    const countOf = (room: Dim): Dim => addDims(stridesIn(n, room, stride, size), 1);
-    const plain = (low: number, high: number): Side => ({
-      ...base,
-      low,
-      high,
-      windows: requireSome(n, countOf(addDims(size, low + high - own)), size),
-    });
-    if (auto === "VALID") return plain(0, 0);
-    if (auto === "SAME_UPPER" || auto === "SAME_LOWER") {
-      const windows = stridesIn(n, addDims(size, stride - 1), stride, size);
-      const most = subDims(addDims(mulDims(windows, stride), own - stride), size);
-      const needed = Math.max(0, settled(n, most, "the padding", size));
-      const small = Math.floor(needed / 2);
-      return auto === "SAME_UPPER" ? plain(small, needed - small) : plain(needed - small, small);
-    }
-    const [low, high] = [pads[i]!, pads[i + rank]!];
-    if (!n.flag("ceil_mode")) return plain(low, high);
-    let windows = countOf(addDims(size, low + high - own + stride - 1));
-    // Drops a window that would begin in the end padding.
-    const last = mulDims(subDims(windows, 1), stride);
-    if (certainly(last, ">=", addDims(size, low))) windows = subDims(windows, 1);
-    const covered = addDims(mulDims(subDims(windows, 1), stride), own);
-    const extra = Math.max(0, settled(n, subDims(covered, addDims(size, low + high)), "the padding", size));
-    return { ...base, low, high, extra, windows: requireSome(n, windows, size) };
-  });
+  return { strides, dilations, pads };
+}
+
+/** A side before its padding is known. */
+type WindowedSide = Pick<Side, "size" | "kernel" | "stride" | "dilation">;
+
+/** The windows that lie within a room. */
+const windowsIn = (n: NodeView, room: Dim, { size, kernel, stride, dilation }: WindowedSide): Dim =>
+  addDims(stridesIn(n, subDims(room, reach(kernel, dilation)), stride, size), 1);
+
+/** A side with this padding, where the last elements may be in no window. */
+function padded(n: NodeView, side: WindowedSide, low: number, high: number): Side {
+  const windows = windowsIn(n, addDims(side.size, low + high), side);
+  return { ...side, extra: 0, low, high, windows: requireSome(n, windows, side.size) };
+}
+
+/** A side with the least padding that gives a window for every stride. */
+function paddedToStrides(n: NodeView, side: WindowedSide, auto: "SAME_UPPER" | "SAME_LOWER"): Side {
+  const { size, kernel, stride, dilation } = side;
+  const windows = stridesIn(n, addDims(size, stride - 1), stride, size);
+  const most = subDims(addDims(mulDims(windows, stride), reach(kernel, dilation) - stride), size);
+  const needed = Math.max(0, settled(n, most, "the padding", size));
+  const small = Math.floor(needed / 2);
+  return auto === "SAME_UPPER" ? padded(n, side, small, needed - small) : padded(n, side, needed - small, small);
+}
+
+/** A side whose last window may reach past its end, but does not begin in the end padding. */
+function roundedUp(n: NodeView, side: WindowedSide, low: number, high: number): Side {
+  const { size, kernel, stride, dilation } = side;
+  let windows = windowsIn(n, addDims(size, low + high + stride - 1), side);
+  const last = mulDims(subDims(windows, 1), stride);
+  if (certainly(last, ">=", addDims(size, low))) windows = subDims(windows, 1);
+  const covered = addDims(mulDims(subDims(windows, 1), stride), reach(kernel, dilation));
+  const extra = Math.max(0, settled(n, subDims(covered, addDims(size, low + high)), "the padding", size));
+  return { ...side, low, high, extra, windows: requireSome(n, windows, size) };
 }
 
 /** The number of windows, which must be positive whatever the open sizes. */
