@@ -19,10 +19,12 @@ export default defineConfig({
   test: {
     // Dawn and its drivers are native code with threads, which does not live in a worker thread.
     pool: "forks",
-    // Half of a file's time is one thread's: two at a time even where there are two cores, for which vitest would take one.
+    // Half of a file's time is one thread's: two at a time even where there are two cores, for which vitest would take
+    // one.
     maxWorkers: Math.max(2, availableParallelism() - 1),
     // What heddle tune found on this machine must not decide which kernels are tested.
-    // Processes that tests start find the sources as an earlier one stripped and compiled them: half a second less for each.
+    // Processes that tests start find the sources as an earlier one stripped and compiled them: half a second less for
+    // each.
     env: {
       HEDDLE_TUNING: "off",
       NODE_COMPILE_CACHE: join(root, "node_modules", ".cache", "heddle", "sources"),

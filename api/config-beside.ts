@@ -9,10 +9,10 @@ import { isLoaded, type WeightsFrom } from "./weights.ts";
 const mostBytes = 16 * 2 ** 20;
 
 /**
- * The model with the settings of the `config.json`, or another file that its record reads, in the weights' folder in place of its defaults: of a published
- * checkpoint, as the model's record reads it, or of a run of a model with this name. Unchanged for weights that are in
- * no folder, without such a file, or where it describes another model. Throws FileError for a file that is not JSON,
- * and what the record throws for one that it cannot obey.
+ * The model with the settings of the `config.json`, or another file that its record reads, in the weights' folder in
+ * place of its defaults: of a published checkpoint, as the model's record reads it, or of a run of a model with this
+ * name. Unchanged for weights that are in no folder, without such a file, or where it describes another model. Throws
+ * FileError for a file that is not JSON, and what the record throws for one that it cannot obey.
  */
 export async function sizedByWeights<C extends Config>(what: Modelled<C>, weights: WeightsFrom): Promise<Modelled<C>> {
   const model = modelOf(what);

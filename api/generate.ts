@@ -12,9 +12,10 @@ export interface Written extends AsyncIterable<string> {
 }
 
 /**
- * Generates a continuation of a prompt; with an encoder-decoder, a text from the prompt as its source. Iterate over the result for parts of the text as they are generated; `whole`
- * resolves to all of it. Beam search yields its text only at the end, since beams may still change. Throws UsageError,
- * when iterated or awaited, for a prompt that leaves no room.
+ * Generates a continuation of a prompt; with an encoder-decoder, a text from the prompt as its source. Iterate over the
+ * result for parts of the text as they are generated; `whole` resolves to all of it. Beam search yields its text only
+ * at the end, since beams may still change. Throws UsageError, when iterated or awaited, for a prompt that leaves no
+ * room.
  */
 export function generate(writer: Writer, prompt: string, options: WritingOptions = {}): Written {
   const parts: string[] = [];

@@ -12,8 +12,8 @@ import { openParameters, type WeightsFrom, weightsKind } from "./weights.ts";
 /** Options of `session`. */
 export interface SessionOptions<C extends Config = Config> extends ModelledOptions<C> {
   /**
-   * The source of its weights; not needed for a graph without parameters. A `config.json` beside a path gives the model's
-   * settings, which `settings` overrides.
+   * The source of its weights; not needed for a graph without parameters. A `config.json` beside a path gives the
+   * model's settings, which `settings` overrides.
    */
   readonly weights?: WeightsFrom;
   /** Values of symbolic sizes, such as { batch: 8 }; others stay symbolic, so any size may be fed. */

@@ -1,6 +1,6 @@
 /**
- * Writers: a decoder and its KV cache on a device, which generate from a prompt, or from an image and a prompt, or from a
- * source text.
+ * Writers: a decoder and its KV cache on a device, which generate from a prompt, or from an image and a prompt, or from
+ * a source text.
  */
 import { type HostTensor, type Precision, UsageError } from "../compiler/index.ts";
 import type { Tokenizer } from "../data/browser-index.ts";
@@ -42,8 +42,8 @@ export interface WriterOptions<C extends Config = Config> {
   /** The float type of most computation and of the KV cache, where the device supports it. Default "f32". */
   readonly precision?: Precision;
   /**
-   * The contents of the checkpoint's generation_config.json: its special tokens and rules, and its beams and lengths where
-   * `generate` is not told. Its `do_sample` is not applied: pass { kind: "sample", seed } to `generate`.
+   * The contents of the checkpoint's generation_config.json: its special tokens and rules, and its beams and lengths
+   * where `generate` is not told. Its `do_sample` is not applied: pass { kind: "sample", seed } to `generate`.
    */
   readonly generation?: JsonRecord;
 }

@@ -19,8 +19,8 @@ export interface Forecast {
 /**
  * The divisible part takes 1 / R of its time, the rest is constant: runs with one and two ranks determine both. Two
  * ranks each send as many bytes as the exchanged tensors have, R ranks 2 (R - 1) / R times that; exchange time that
- * bytes do not explain, such as waiting for slower ranks, is assumed constant. With `perCore` ranks on a core, all of it
- * takes that many times as long. Throws UsageError if a step has no time.
+ * bytes do not explain, such as waiting for slower ranks, is assumed constant. With `perCore` ranks on a core, all of
+ * it takes that many times as long. Throws UsageError if a step has no time.
  */
 export function forecast(
   one: MeasuredStep,

@@ -14,7 +14,8 @@ export interface CheckpointGeneration extends GenerationConfig {
 /**
  * The generation settings beside `weights`; undefined if there are none. Encoder-decoders that have no
  * generation_config.json have them in config.json, some of them in that of their decoder, as older versions of
- * transformers wrote them; a start token that the file lacks is found there too. Throws FileError naming a field of another kind.
+ * transformers wrote them; a start token that the file lacks is found there too. Throws FileError naming a field of
+ * another kind.
  */
 export async function checkpointGeneration(
   weights: string | undefined,

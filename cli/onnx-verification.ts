@@ -29,9 +29,9 @@ export interface VerifiedFile extends Verification {
   readonly against: string;
   readonly sizes: Sizes;
   /**
-   * The error of quantizing the weights, and the activations if the file does: the difference of the file, as it is, from
-   * heddle's execution on the original weights, relative to the largest value of an output. Absent if the file stores
-   * them unchanged.
+   * The error of quantizing the weights, and the activations if the file does: the difference of the file, as it is,
+   * from heddle's execution on the original weights, relative to the largest value of an output. Absent if the file
+   * stores them unchanged.
    */
   readonly rounding?: number;
   /** True if the file quantizes activations. */

@@ -1,4 +1,7 @@
-/** The `preprocessor_config.json` or `processor_config.json` beside weights: image preprocessing, as Hugging Face's processors write it. */
+/**
+ * The `preprocessor_config.json` or `processor_config.json` beside weights: image preprocessing, as Hugging Face's
+ * processors write it.
+ */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { FileError, type ImageSize, type Sides, shown, sidesOf } from "../compiler/index.ts";

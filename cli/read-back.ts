@@ -1,4 +1,6 @@
-/** The config.json of a model's weights, in its published form, which has to be read as the settings it was written for. */
+/**
+ * The config.json of a model's weights, in its published form, which has to be read as the settings it was written for.
+ */
 import { isDeepStrictEqual } from "node:util";
 import { inputName, isParameter, printType } from "../compiler/index.ts";
 import { type Config, isDescribedBy, type JsonRecord, type Model, trace, UsageError } from "../dsl/index.ts";

@@ -3,8 +3,8 @@ import { inspect } from "node:util";
 import { UsageError } from "../compiler/index.ts";
 
 /**
- * What was thrown, with a name and a message that are text: a getter may throw, and a field may be a symbol. In place of
- * what cannot be printed at all, an error that says so.
+ * What was thrown, with a name and a message that are text: a getter may throw, and a field may be a symbol. In place
+ * of what cannot be printed at all, an error that says so.
  */
 export function readableFault(thrown: unknown): unknown {
   try {

@@ -95,8 +95,8 @@ export const decodeTiles = (
   });
 
 /**
- * Decodes an image and resizes it to the size that `resized` computes from its own; a transparent one is composited over
- * white. FileError as in `decodeImage`.
+ * Decodes an image and resizes it to the size that `resized` computes from its own; a transparent one is composited
+ * over white. FileError as in `decodeImage`.
  */
 export const decodeResized = (
   source: ImageSource,

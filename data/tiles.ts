@@ -5,7 +5,9 @@
 import { type Sides, UsageError } from "../compiler/index.ts";
 import type { Pixels } from "./pixels.ts";
 
-/** Bounds on the number of tiles, the side of these squares in pixels, and whether a thumbnail follows several tiles. */
+/**
+ * Bounds on the number of tiles, the side of these squares in pixels, and whether a thumbnail follows several tiles.
+ */
 export interface Tiling {
   readonly size: number;
   readonly least: number;

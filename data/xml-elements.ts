@@ -1,4 +1,6 @@
-/** Reads the elements of an XML document, as far as estimates need them: it does not judge whether it is well-formed. */
+/**
+ * Reads the elements of an XML document, as far as estimates need them: it does not judge whether it is well-formed.
+ */
 
 export interface XmlElement {
   /** Without the namespace's prefix. */

@@ -137,8 +137,8 @@ export interface WritingGraphs<C extends Config> {
 /** A decoder that may attend to a source by cross-attention. */
 export interface SourceGraphs<C extends Config> extends WritingGraphs<C> {
   /**
-   * The encoder graph of a model whose step attends to a source, an image or a text, by cross-attention: inputs `pixels`
-   * or `input_ids` and `attention_mask`; outputs `present.N.encoder.key` and `.value`, which the step takes as
+   * The encoder graph of a model whose step attends to a source, an image or a text, by cross-attention: inputs
+   * `pixels` or `input_ids` and `attention_mask`; outputs `present.N.encoder.key` and `.value`, which the step takes as
    * `past_key_values.N.encoder.key` and `.value`.
    */
   readonly encode?: string;
@@ -146,8 +146,8 @@ export interface SourceGraphs<C extends Config> extends WritingGraphs<C> {
 
 /**
  * `heddle run ... caption`: generation from an image, in one of two ways. `begin` is a prefill graph, with inputs
- * `pixels` and `input_ids`: a prompt that contains the image. `encode` is an encoder graph, with the input `pixels`: the
- * decoder reads the prompt, after its start token, and attends to the image.
+ * `pixels` and `input_ids`: a prompt that contains the image. `encode` is an encoder graph, with the input `pixels`:
+ * the decoder reads the prompt, after its start token, and attends to the image.
  */
 export interface CaptionMode<C extends Config = Config> extends SourceGraphs<C> {
   readonly begin?: string;
@@ -190,8 +190,8 @@ export interface ChatMode<C extends Config = Config> extends Omit<WritingGraphs<
 }
 
 /**
- * `heddle run ... generate`: continues a text, or, with `encode`, writes a text from a source text, which is encoded with
- * the special tokens of the tokenizer's own template.
+ * `heddle run ... generate`: continues a text, or, with `encode`, writes a text from a source text, which is encoded
+ * with the special tokens of the tokenizer's own template.
  */
 export interface GenerateMode<C extends Config = Config> extends SourceGraphs<C> {
   /** Prepended to a prompt; default BOS, if the tokenizer has one. Not for a source. */

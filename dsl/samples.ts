@@ -202,8 +202,8 @@ export function perRow(values: readonly number[]): HostTensor {
 }
 
 /**
- * The masks of samples: i32 [batch, row, column], of the size of the stage's images. `classOf` gives the class of a value
- * in the files; by default the value is the class, and 255 is no class. Where 0 is none, as in ADE20K, it is
+ * The masks of samples: i32 [batch, row, column], of the size of the stage's images. `classOf` gives the class of a
+ * value in the files; by default the value is the class, and 255 is no class. Where 0 is none, as in ADE20K, it is
  * `(value) => (value + 255) % 256`. Throws UsageError for masks of another size.
  */
 export function maskRows(

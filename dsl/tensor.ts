@@ -252,8 +252,8 @@ export const iota = <N extends string>(along: Axis<N>, dtype: DType = "i32"): Te
   typed(ops.iota(along, checkedDType("a counter", dtype)));
 
 /**
- * The size of an axis, or a size, as a scalar tensor: of a symbolic one, its value when the graph runs. Default f32, for
- * arithmetic such as positions relative to the length of an axis.
+ * The size of an axis, or a size, as a scalar tensor: of a symbolic one, its value when the graph runs. Default f32,
+ * for arithmetic such as positions relative to the length of an axis.
  */
 export const sizeOf = (of: Axis | Dim, dtype: DType = "f32"): Tensor<never> =>
   typed(ops.sizeOf(typeof of === "object" && "size" in of ? of.size : of, checkedDType("a size", dtype)));

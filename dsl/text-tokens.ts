@@ -13,7 +13,9 @@ export interface TokenRules {
   readonly suppress?: readonly number[];
   /** Tokens that no text begins with, after a forced first one: `begin_suppress_tokens`. */
   readonly beginSuppress?: readonly number[];
-  /** Sequences of tokens that are never generated: `bad_words_ids`. Those that are an end token alone are not barred. */
+  /**
+   * Sequences of tokens that are never generated: `bad_words_ids`. Those that are an end token alone are not barred.
+   */
   readonly badWords?: readonly (readonly number[])[];
   /** No sequence of this many tokens, those of the prompt included, comes twice: `no_repeat_ngram_size`. */
   readonly noRepeatNgram?: number;

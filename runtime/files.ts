@@ -81,7 +81,9 @@ function forget(temporary: string): void {
   watcher?.(held);
 }
 
-/** Calls `watch` with the paths of all temporary files whenever one begins or ends, so that a signal can remove them. */
+/**
+ * Calls `watch` with the paths of all temporary files whenever one begins or ends, so that a signal can remove them.
+ */
 export function watchTemporaries(watch: ((held: ReadonlySet<string>) => void) | undefined): void {
   watcher = watch;
 }

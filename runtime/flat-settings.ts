@@ -1,4 +1,6 @@
-/** Settings of a model as a flat record: the form of a run's settings, and of a `config.json` without a published form. */
+/**
+ * Settings of a model as a flat record: the form of a run's settings, and of a `config.json` without a published form.
+ */
 import { shown, UsageError } from "../compiler/index.ts";
 import type { Config, ConfigValue, StageSetting } from "../dsl/index.ts";
 

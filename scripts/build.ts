@@ -1,4 +1,6 @@
-/** Builds the published package into dist/, or a folder that is named: JavaScript and declarations, and what is neither. */
+/**
+ * Builds the published package into dist/, or a folder that is named: JavaScript and declarations, and what is neither.
+ */
 import { spawnSync } from "node:child_process";
 import { cpSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
@@ -28,8 +30,8 @@ const { version, imports, sideEffects } = JSON.parse(readFileSync(at("package.js
 const ofSources = JSON.stringify({ version, type: "module", sideEffects, imports }, null, 2);
 writeFileSync(join(dist, "package.json"), `${ofSources.replaceAll('.ts"', '.js"')}\n`);
 
-// The types of WebGPU are in TypeScript's own library of a page from version 6 on, and must not be declared twice: older
-// versions enter by a file that brings them (package.json: "types@<6").
+// The types of WebGPU are in TypeScript's own library of a page from version 6 on, and must not be declared twice:
+// older versions enter by a file that brings them (package.json: "types@<6").
 for (const entry of ["api/index", "api/browser", "backends/webgpu/index"]) {
   const name = entry.split("/").at(-1)!;
   const text = `/// <reference types="@webgpu/types" />\nexport * from "./${name}.js";\n`;

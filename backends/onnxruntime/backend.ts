@@ -85,9 +85,9 @@ async function compile(graph: Graph, sizes: Sizes, options: CpuOptions): Promise
 }
 
 /**
- * The graph without the parameters and states that it declares and does not read: a file's inputs must all be given, but
- * the store need not have these. One stays that alone has a symbolic size, such as a cache's capacity where the graph
- * only writes the cache.
+ * The graph without the parameters and states that it declares and does not read: a file's inputs must all be given,
+ * but the store need not have these. One stays that alone has a symbolic size, such as a cache's capacity where the
+ * graph only writes the cache.
  */
 function withoutUnread(graph: Graph): Graph {
   const read = new Set(nodesOf(graph));

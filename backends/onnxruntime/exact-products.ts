@@ -4,14 +4,18 @@ import { decodeModel, encodeModel, type ModelProto } from "../onnx/index.ts";
 type Graph = NonNullable<ModelProto["graph"]>;
 type Node = NonNullable<Graph["node"]>[number];
 
-/** accuracy_level in onnxruntime's docs/ContribOperators.md: what the left operand is rounded to, f32 or 8-bit integers. */
+/**
+ * accuracy_level in onnxruntime's docs/ContribOperators.md: what the left operand is rounded to, f32 or 8-bit integers.
+ */
 const [inFloats, inIntegers] = [1, 4];
 
 const isPackedProduct = (node: Node): boolean => node.opType === "MatMulNBits" && node.domain === "com.microsoft";
 
 const levelOf = (node: Node): number => Number(node.attribute?.find((a) => a.name === "accuracy_level")?.i ?? 0);
 
-/** True if products of the model round their left operands to 8 bits, on processors that have the instructions for it. */
+/**
+ * True if products of the model round their left operands to 8 bits, on processors that have the instructions for it.
+ */
 export const roundsOperands = ({ graph }: ModelProto): boolean =>
   (graph?.node ?? []).some((node) => isPackedProduct(node) && levelOf(node) === inIntegers);
 

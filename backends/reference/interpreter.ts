@@ -93,7 +93,8 @@ async function runOnce(
   const there = new Set(store.names());
   for (const node of graph.inputs.filter(isResident)) {
     const name = inputName(node);
-    // What the graph only writes, such as a new conversation's cache, need not be there; if it is, it has sizes to bind.
+    // What the graph only writes, such as a new conversation's cache, need not be there; if it is, it has sizes to
+    // bind.
     if (read.has(node) || there.has(name)) held.set(name, await store.read(name));
   }
   const run = checkResidents(graph, (name) => held.get(name), given);

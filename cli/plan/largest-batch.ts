@@ -55,8 +55,8 @@ export function largestBatch({ need, budget, most, plans: limit = 24 }: BatchSea
 }
 
 /**
- * From 1 up to `most`: the last that fits, and the next, which does not; above `most` if all fit. After 1 and 4 where the
- * line through the last two meets the budget, twice, since memory often grows in a straight line and that finds the
+ * From 1 up to `most`: the last that fits, and the next, which does not; above `most` if all fit. After 1 and 4 where
+ * the line through the last two meets the budget, twice, since memory often grows in a straight line and that finds the
  * neighbours; then four times as many again, as a plan that keeps a budget takes nearly all of it.
  */
 function firstThatFails(

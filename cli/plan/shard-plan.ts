@@ -1,4 +1,6 @@
-/** The plan of a data-parallel step: its graphs as ranks run them, whole or cut by `--shard`, compiled up to scheduling. */
+/**
+ * The plan of a data-parallel step: its graphs as ranks run them, whole or cut by `--shard`, compiled up to scheduling.
+ */
 import {
   type AdapterFacts,
   bindSizes,

@@ -2,7 +2,9 @@
 import { UsageError } from "../../compiler/index.ts";
 import type { Feeds, TargetInput } from "../../dsl/index.ts";
 
-/** A run whose first samples, this many or a batch, all lack targets is mistaken; later ones are the data's accidents. */
+/**
+ * A run whose first samples, this many or a batch, all lack targets is mistaken; later ones are the data's accidents.
+ */
 const mostWithout = 64;
 
 export interface TargetCheck {

@@ -61,7 +61,8 @@ export function piecesOf(kernel: FusedKernel): readonly [FusedKernel, ...FusedKe
     return { ...of, stores: kernel.stores.filter((s) => isOwn(s.value)) };
   };
   const valuesOf = others.map((b) => new Set(b.stores.map((s) => s.value)));
-  // Kernels in `siblings` read only what their host reads. Take stores from the dispatch: their targets may have changed.
+  // Kernels in `siblings` read only what their host reads. Take stores from the dispatch: their targets may have
+  // changed.
   return [
     piece(whole, (v) => !valuesOf.some((values) => values.has(v))),
     ...others.map((b, i) => piece(b, (v) => valuesOf[i]!.has(v))),

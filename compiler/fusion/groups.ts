@@ -1,7 +1,7 @@
 /**
  * The fusion groups of a graph and the placement of its nodes. Every core (the anchor op of a group: contraction,
- * attention, reduction, scatter, argmax) belongs to a group; an elementwise node that is computed from a group's cores at
- * the same coordinates is part of their epilogue and can be an output of that group's kernel.
+ * attention, reduction, scatter, argmax) belongs to a group; an elementwise node that is computed from a group's cores
+ * at the same coordinates is part of their epilogue and can be an output of that group's kernel.
  */
 import type { Dim } from "../ir/dim.ts";
 import type { Node } from "../ir/node.ts";

@@ -123,7 +123,8 @@ class Materialization {
     this.reads.miss(last.value, `its producer's kernel would bind more than ${this.limits.maxBindings} buffers`);
     this.writes.groupStores.set(group, [...rest]);
     this.runPieces([last], last.value.type.axes);
-    // It may read values of the same readiness that no group computes: their kernels run between the group's and its own.
+    // It may read values of the same readiness that no group computes: their kernels run between the group's and its
+    // own.
     this.runBuckets(group.position);
     return this.writes.sorted(this.writes.groupStores.get(group)!);
   }

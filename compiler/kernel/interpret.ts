@@ -163,8 +163,8 @@ type Numbers = Readonly<Record<string, number>>;
 const indexCodes = new WeakMap<Expr, (sizes: Numbers, variables: Numbers) => number>();
 
 /**
- * The value of an index expression, such as a grid dimension, that depends on sizes and the given variables only. Throws
- * InternalError for one that is not given.
+ * The value of an index expression, such as a grid dimension, that depends on sizes and the given variables only.
+ * Throws InternalError for one that is not given.
  */
 export function evaluateIndex(e: Expr, sizes: Numbers = {}, variables: Numbers = {}): number {
   if (e.kind === "const") return e.value;

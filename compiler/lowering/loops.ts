@@ -99,6 +99,8 @@ function divides(body: readonly Stmt[], counter: Var): boolean {
   );
 }
 
-/** Statements under a bounds check; without it where the check is constant, since what is always outside is not emitted. */
+/**
+ * Statements under a bounds check; without it where the check is constant, since what is always outside is not emitted.
+ */
 export const ifInside = (inside: Expr, body: readonly Stmt[]): Stmt[] =>
   inside.kind === "const" ? [...body] : [{ kind: "if", condition: inside, body }];

@@ -213,7 +213,9 @@ export function logitsOf(g: Paired, p: Parts): Node {
   return g.bias ? add(capped, wide(g.bias)) : capped;
 }
 
-/** The cotangents of the scaled logits from those of the capped: the derivative of c · tanh(x / c) is 1 − tanh²(x / c). */
+/**
+ * The cotangents of the scaled logits from those of the capped: the derivative of c · tanh(x / c) is 1 − tanh²(x / c).
+ */
 export function uncapped(dLogits: Node, g: Paired, p: Parts): Node {
   if (p.softcap === undefined) return dLogits;
   const part = div(cappedLogits(g, p), p.softcap);

@@ -11,8 +11,8 @@ import { broadcastStrides, strideOf } from "./reference-tools.ts";
 import { iota, sizeOf } from "./sources.ts";
 
 /**
- * The index clamped to the axis, as ops that read an index do: for gradients that compare positions with it. Bounds that
- * hold by construction are left out.
+ * The index clamped to the axis, as ops that read an index do: for gradients that compare positions with it. Bounds
+ * that hold by construction are left out.
  */
 export function clampedIndex(index: Node, { size }: Axis): Node {
   if (sourceOf(index) === "position" && dimKey(index.type.axes[0]!.size) === dimKey(size)) return index;

@@ -59,7 +59,9 @@ function requireWindows(x: TensorType, attrs: Attrs, made: string): { axis: Axis
   return { axis: axis!, kernel };
 }
 
-/** The number of windows: floor((size - reach) / stride) + 1, which must be a polynomial, and positive at every size. */
+/**
+ * The number of windows: floor((size - reach) / stride) + 1, which must be a polynomial, and positive at every size.
+ */
 function countWindows(axis: Axis, kernel: Axis, { stride, dilation }: Steps): Dim {
   const own = reach(kernel, dilation);
   const steps = floorDivide(subDims(axis.size, own), stride);

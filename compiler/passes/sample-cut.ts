@@ -35,8 +35,9 @@ export interface NoCut {
 
 /**
  * Cuts the computation of `roots`; samples lie along `axis` of the inputs. With `allowsLayers`, for processes that each
- * compute what is past the cut for their own samples only, random values of pairs of samples may be past it, and layers:
- * one batch norm with those after it, but not two with a layer between, which each process would need for all samples.
+ * compute what is past the cut for their own samples only, random values of pairs of samples may be past it, and
+ * layers: one batch norm with those after it, but not two with a layer between, which each process would need for all
+ * samples.
  */
 export function sampleCut(roots: readonly Node[], axis: string, allowsLayers = false): SampleCut | NoCut {
   const nodes = topological(roots);

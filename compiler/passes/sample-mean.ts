@@ -109,8 +109,8 @@ function named(node: Node, along: string): Dependence {
 const isSum = ({ kind, fold }: FoldCore): boolean => kind === "contraction" || fold.repeated === "times";
 
 /**
- * The samples' axis after a movement that names it: kept, renamed, the outermost part of a merged axis, or the outermost
- * of those it is split into.
+ * The samples' axis after a movement that names it: kept, renamed, the outermost part of a merged axis, or the
+ * outermost of those it is split into.
  */
 function moved(node: Node, along: string): Dependence {
   const { operands, attrs, type } = node;

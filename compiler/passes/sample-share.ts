@@ -77,8 +77,8 @@ function linearIn(root: Node, sums: ReadonlyMap<Node, string>) {
 }
 
 /**
- * Some of `places` in which a value is linear together: no derivative by one of them depends on one of them, and neither
- * does a comparison, which has no derivative. In s / n these are s alone.
+ * Some of `places` in which a value is linear together: no derivative by one of them depends on one of them, and
+ * neither does a comparison, which has no derivative. In s / n these are s alone.
  */
 function jointlyLinear(open: Node, places: readonly Node[]): ReadonlySet<Node> {
   const found = new Set<Node>();

@@ -91,7 +91,9 @@ function stridedOf(x: Node): Strided[] {
   return splits ? [here, ...below] : below;
 }
 
-/** The most positions that have one remainder: the size divided by the stride, rounded up; undefined if no polynomial. */
+/**
+ * The most positions that have one remainder: the size divided by the stride, rounded up; undefined if no polynomial.
+ */
 function placesOf({ into, stride }: Pick<Strided, "into" | "stride">): Dim | undefined {
   return floorDivide(addDims(into.size, stride - 1), stride);
 }

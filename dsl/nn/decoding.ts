@@ -42,7 +42,9 @@ export interface TokenContext {
   readonly visible: Tensor<"batch" | "token" | "key_token">;
   /** All keys: the past ones, then the given tokens. */
   readonly key: Axis<"key_token">;
-  /** Positions of the keys in their texts, i32 [batch, key_token], if padding may lie among them; default 0, 1, 2 ... */
+  /**
+   * Positions of the keys in their texts, i32 [batch, key_token], if padding may lie among them; default 0, 1, 2 ...
+   */
   readonly keyPosition?: Tensor<"batch" | "key_token">;
 }
 

@@ -49,7 +49,8 @@ export interface MultiHeadAttentionOptions extends LinearOptions {
 /**
  * Multi-head attention with its projections. x [batch, token, embed] -> as x. Parameters in the scopes `q`, `k`, `v`
  * (`weight` [heads, head_dim, embed], `bias` [heads, head_dim]) and `out` (`weight` [embed, heads, head_dim], `bias`
- * [embed]). Throws UsageError if `heads` does not divide the width, or `keyHeads` does not divide `heads`, and for a `logitBias` with an axis that the logits do not have.
+ * [embed]). Throws UsageError if `heads` does not divide the width, or `keyHeads` does not divide `heads`, and for a
+ * `logitBias` with an axis that the logits do not have.
  */
 export function multiHeadAttention(p: Params, x: Tokens, options: MultiHeadAttentionOptions): Tokens {
   checkOptions("multiHeadAttention", options, {

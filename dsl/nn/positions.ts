@@ -95,9 +95,9 @@ function similar(grid: Pair | undefined, patches: number): Pair | undefined {
 }
 
 /**
- * Resizes a stored position embedding to another grid: row-major [before + rows · columns of `from`, width] -> [before +
- * rows · columns of `to`, width]; the `before` rows ahead of the patches are unchanged. Runs once when a checkpoint is
- * loaded at another resolution.
+ * Resizes a stored position embedding to another grid: row-major [before + rows · columns of `from`, width] -> [before
+ * + rows · columns of `to`, width]; the `before` rows ahead of the patches are unchanged. Runs once when a checkpoint
+ * is loaded at another resolution.
  */
 export function resizedPositions(
   stored: Float32Array,

@@ -75,7 +75,10 @@ export function transposedConvolution<A extends string, F extends A, T extends s
   return typed(productOfWindows(p, windows, kernels, from, to, { ...options, init }));
 }
 
-/** The channels that one of the result reads: those of its group. An uneven division is refused where the weight is made. */
+/**
+ * The channels that one of the result reads: those of its group. An uneven division is refused where the weight is
+ * made.
+ */
 const channelsRead = (from: Axis, { groups = 1 }: TransposedConvolutionOptions): Axis =>
   axis(from.name, divideDims(from.size, groups) ?? from.size);
 

@@ -196,8 +196,8 @@ export function accumulateOf(
 }
 
 /**
- * Where a loss that compares samples is cut. Layers may be past the cut: a process then runs them on its own samples, all
- * at once if they are one micro-batch, otherwise in shares, for which micro-batches need one size.
+ * Where a loss that compares samples is cut. Layers may be past the cut: a process then runs them on its own samples,
+ * all at once if they are one micro-batch, otherwise in shares, for which micro-batches need one size.
  */
 function cutOf(
   told: readonly Node[],

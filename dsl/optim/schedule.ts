@@ -28,8 +28,8 @@ export interface CosineOptions {
 }
 
 /**
- * Linear warm-up, then cosine decay to the floor. Loshchilov, Hutter 2017, arXiv:1608.03983, equation 5. Throws UsageError
- * if `steps` is not an integer of 1 or more, or `warmup` not one of 0 or more.
+ * Linear warm-up, then cosine decay to the floor. Loshchilov, Hutter 2017, arXiv:1608.03983, equation 5. Throws
+ * UsageError if `steps` is not an integer of 1 or more, or `warmup` not one of 0 or more.
  */
 export const cosine = (options: CosineOptions): Schedule => {
   checkOptions("cosine", options, { peak: true, steps: true, warmup: true, floor: true });

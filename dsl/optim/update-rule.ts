@@ -65,8 +65,8 @@ const ruleFields: Readonly<Record<keyof UpdateRule, true>> = {
 };
 
 /**
- * A checked update rule. Throws UsageError naming every field that is missing, misspelt or of the wrong type, and for an
- * invalid or reserved name of a state.
+ * A checked update rule. Throws UsageError naming every field that is missing, misspelt or of the wrong type, and for
+ * an invalid or reserved name of a state.
  */
 export function updateRule<S extends string>(rule: UpdateRule<S>): UpdateRule<S> {
   if (!isPlain(rule)) refuse([`an update rule must be an object { name, state, update }, got ${kindOfValue(rule)}`]);

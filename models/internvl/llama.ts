@@ -63,13 +63,17 @@ export interface TextVariant {
   readonly mlpBias?: boolean;
   /** Whether the output matrix is the token embedding, without an `lm_head`; default false. */
   readonly tied?: boolean;
-  /** Maximum tokens of a text, as a checkpoint's `max_position_embeddings` gives it; default that of the prompt format. */
+  /**
+   * Maximum tokens of a text, as a checkpoint's `max_position_embeddings` gives it; default that of the prompt format.
+   */
   readonly maxPositions?: number;
 }
 
 export const variantOf = (c: TextConfig): TextVariant => c as TextVariant;
 
-/** Settings read from a checkpoint for a model that names its key heads, which a checkpoint without groups leaves out. */
+/**
+ * Settings read from a checkpoint for a model that names its key heads, which a checkpoint without groups leaves out.
+ */
 export const withKeyHeads = (read: TextConfig, own: TextConfig): TextConfig =>
   variantOf(own).keyHeads === undefined ? read : { keyHeads: read.heads, ...read };
 

@@ -1,4 +1,6 @@
-/** Lines of text linked to the source: the line under the mouse or the cursor is marked in the editor, and vice versa. */
+/**
+ * Lines of text linked to the source: the line under the mouse or the cursor is marked in the editor, and vice versa.
+ */
 
 import type { TextLine } from "../machine/compiled.ts";
 import { element } from "../shell/element.ts";
@@ -127,8 +129,8 @@ function setCursor(row: HTMLElement, isOn: boolean): void {
 const isPointed = (row: Element): boolean => row.classList.contains("pointed");
 
 /**
- * Marks the lines of a view that originate from a line of the editor; with `isShown`, scrolls to the first of them unless
- * one is in view.
+ * Marks the lines of a view that originate from a line of the editor; with `isShown`, scrolls to the first of them
+ * unless one is in view.
  */
 export function markLines(view: HTMLElement, line: number, isShown: boolean): void {
   const found: Element[] = [];

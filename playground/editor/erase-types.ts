@@ -1,6 +1,7 @@
 /**
- * Erases the types of a module with the editor's own parser, so that it runs without TypeScript. Types become spaces, as
- * Node makes them when it runs a TypeScript file, so that every position stays what it was and no source map is needed.
+ * Erases the types of a module with the editor's own parser, so that it runs without TypeScript. Types become spaces,
+ * as Node makes them when it runs a TypeScript file, so that every position stays what it was and no source map is
+ * needed.
  */
 import { typescriptLanguage } from "@codemirror/lang-javascript";
 import type { Code } from "../machine/user-module.ts";

@@ -1,6 +1,6 @@
 /**
- * Errors of the run worker rephrased for the page: compiler and runtime mention folders and options of the command line,
- * which users of the page do not see.
+ * Errors of the run worker rephrased for the page: compiler and runtime mention folders and options of the command
+ * line, which users of the page do not see.
  */
 import { FileError, HeddleError, OutOfMemoryError, UsageError } from "../../api/browser.ts";
 import { beginAnew, FolderInUseError } from "../../runtime/index.ts";

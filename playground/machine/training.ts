@@ -50,8 +50,8 @@ export interface Watch {
 const [testEvery, checkpointEvery, tested] = [25, 25, 60] as const;
 
 /**
- * Trains from the newest checkpoint until the last step or the signal. Returns whether it finished. Throws UsageError if
- * the model does not fit the emoji, or the batch not the device.
+ * Trains from the newest checkpoint until the last step or the signal. Returns whether it finished. Throws UsageError
+ * if the model does not fit the emoji, or the batch not the device.
  */
 export async function trainPlan(plan: Plan, device: Device, emoji: Emoji, watch: Watch): Promise<boolean> {
   const job = jobOf(plan, emoji, watch);

@@ -12,7 +12,10 @@ export interface ShownModel {
 export interface ModelWorker {
   readonly shown: () => ShownModel | undefined;
   readonly show: (next: ShownModel) => void;
-  /** The worker's functions, once the shown model is loaded. Throws if no model has compiled yet, and the module's errors. */
+  /**
+   * The worker's functions, once the shown model is loaded. Throws if no model has compiled yet, and the module's
+   * errors.
+   */
   readonly ready: () => Promise<Client<RunService>["call"]>;
   /** Removes all runs and weights. */
   readonly reset: () => Promise<void>;

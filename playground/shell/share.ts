@@ -9,7 +9,10 @@ export async function addressWith(text: string): Promise<string> {
   return `${location.href.split("#")[0]}${mark}${toBase64(bytes)}`;
 }
 
-/** Base 64 for URLs without padding; `Uint8Array.fromBase64` is missing in browsers that have WebGPU. RFC 4648, section 5. */
+/**
+ * Base 64 for URLs without padding; `Uint8Array.fromBase64` is missing in browsers that have WebGPU. RFC 4648, section
+ * 5.
+ */
 const toBase64 = (bytes: Uint8Array): string =>
   btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""))
     .replaceAll("+", "-")

@@ -1,4 +1,6 @@
-/** What ranks have that should be the same on all of them, in words that are the same whichever of them is the odd one. */
+/**
+ * What ranks have that should be the same on all of them, in words that are the same whichever of them is the odd one.
+ */
 
 import { UsageError } from "../../compiler/index.ts";
 

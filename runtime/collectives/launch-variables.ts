@@ -79,7 +79,9 @@ export function launchIn(environment: Environment): Launch | string | undefined 
   return undefined;
 }
 
-/** What Slurm says of node number `node`: "2(x3),1" is 2 tasks on each of the first three nodes, and 1 on the fourth. */
+/**
+ * What Slurm says of node number `node`: "2(x3),1" is 2 tasks on each of the first three nodes, and 1 on the fourth.
+ */
 function tasksOfNode(text: string, node: number): string | undefined {
   let end = 0;
   for (const part of text.split(",")) {

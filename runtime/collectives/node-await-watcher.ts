@@ -12,8 +12,8 @@ const [askMs, lookMs] = [100, 1000];
 const longestMs = 60_000;
 
 /**
- * "watched": the watcher runs. "reported": a rank has reported why the ranks cannot start. "ended": rank 0, of this machine, has
- * ended without a watcher. "elsewhere": rank 0 is on another machine, or nothing is known of it.
+ * "watched": the watcher runs. "reported": a rank has reported why the ranks cannot start. "ended": rank 0, of this
+ * machine, has ended without a watcher. "elsewhere": rank 0 is on another machine, or nothing is known of it.
  */
 export type WatcherState = "watched" | "reported" | "ended" | "elsewhere";
 

@@ -19,7 +19,8 @@ const outliveMs = 1500;
 
 /**
  * Joins the processes that a launcher started, as the environment says; a single process gets `oneRank`. `onLost` is
- * called once when a rank has ended or its facts differ from these, with a message if this rank is the one to report it.
+ * called once when a rank has ended or its facts differ from these, with a message if this rank is the one to report
+ * it.
  */
 export async function joinRanks(
   environment: Readonly<Record<string, string | undefined>>,

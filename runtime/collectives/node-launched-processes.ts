@@ -1,4 +1,7 @@
-/** The processes of this machine that a launcher has started as ranks, as /proc shows them; none where there is no /proc. */
+/**
+ * The processes of this machine that a launcher has started as ranks, as /proc shows them; none where there is no
+ * /proc.
+ */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { type Launch, launchIn } from "./launch-variables.ts";
 
@@ -42,8 +45,8 @@ export function processesLike(own: LaunchedProcess, command?: string): LaunchedP
 }
 
 /**
- * Whether the process that started the ranks of this machine is among those to be seen. Otherwise ranks may have process
- * numbers of their own, as in containers, and one that is not seen has not ended.
+ * Whether the process that started the ranks of this machine is among those to be seen. Otherwise ranks may have
+ * process numbers of their own, as in containers, and one that is not seen has not ended.
  */
 export function isLauncherSeen(own: LaunchedProcess): boolean {
   try {
@@ -78,9 +81,9 @@ const isSameLaunch = (a: LaunchedProcess, b: LaunchedProcess): boolean =>
 const commandOf = (pid: number): string => readFileSync(`/proc/${pid}/cmdline`, "latin1");
 
 /**
- * The launcher's number for it. MPICH's has none, and starts each rank in a session of its own: the one who started that,
- * since several may run in one step of Slurm. A session whose first process has ended, or is outside of this container
- * (session 0), is known by its number alone.
+ * The launcher's number for it. MPICH's has none, and starts each rank in a session of its own: the one who started
+ * that, since several may run in one step of Slurm. A session whose first process has ended, or is outside of this
+ * container (session 0), is known by its number alone.
  */
 function jobOf(pid: number, environment: Readonly<Record<string, string>>, { vendor }: Launch): string {
   const { PMIX_NAMESPACE, SLURM_JOB_ID, SLURM_STEP_ID } = environment;

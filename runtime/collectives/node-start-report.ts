@@ -14,8 +14,8 @@ let decided: Promise<boolean> | undefined;
 
 /**
  * Whether this process is to report an error that keeps it from joining the others: rank 0 at once; of the others of a
- * machine the first one, if rank 0 has not within 5 seconds of its start. With `atOnce` nobody waits, because rank 0 has ended. The
- * process then does not end before the other ranks of its machine have, for 10 seconds at most.
+ * machine the first one, if rank 0 has not within 5 seconds of its start. With `atOnce` nobody waits, because rank 0
+ * has ended. The process then does not end before the other ranks of its machine have, for 10 seconds at most.
  */
 export const isToReport = ({ rank }: Pick<Launch, "rank">, atOnce = rank === 0): Promise<boolean> =>
   (decided ??= decide(atOnce));

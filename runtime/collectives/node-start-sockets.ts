@@ -7,7 +7,9 @@ import { connect, createServer } from "node:net";
 import { userInfo } from "node:os";
 import type { LaunchedProcess } from "./node-launched-processes.ts";
 
-/** "watcher" is answered once rank 0 has started the watcher, "report" once a rank reports why the ranks cannot start. */
+/**
+ * "watcher" is answered once rank 0 has started the watcher, "report" once a rank reports why the ranks cannot start.
+ */
 export type StartSocket = "watcher" | "report";
 
 const nameOf = (purpose: StartSocket, { job }: LaunchedProcess): string =>

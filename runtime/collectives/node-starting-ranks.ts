@@ -1,6 +1,6 @@
 /**
- * The ranks of a machine that have not connected to the watcher yet. Until MPI has joined them they know nothing of each
- * other, so their processes are looked up: by the command of rank 0 and the variables of its launcher.
+ * The ranks of a machine that have not connected to the watcher yet. Until MPI has joined them they know nothing of
+ * each other, so their processes are looked up: by the command of rank 0 and the variables of its launcher.
  */
 import { isAlive, isLauncherSeen, type LaunchedProcess, processesLike } from "./node-launched-processes.ts";
 

@@ -13,8 +13,8 @@ export type Line =
   | { readonly bye: true };
 
 /**
- * The first message to the watcher: the processes of all ranks, and the token with which they authenticate. It is null if
- * the ranks cannot start, which has been reported.
+ * The first message to the watcher: the processes of all ranks, and the token with which they authenticate. It is null
+ * if the ranks cannot start, which has been reported.
  */
 export interface Watched {
   readonly token: string;
@@ -38,7 +38,9 @@ export const send = (socket: { write(text: string): unknown }, line: Line): void
 /** Seconds without an answer after which a machine is asked whether it still exists. */
 const silentSeconds = 10;
 
-/** Calls `heard` with every line. A connection that breaks, or whose machine is gone, is closed: nothing else is told. */
+/**
+ * Calls `heard` with every line. A connection that breaks, or whose machine is gone, is closed: nothing else is told.
+ */
 export function listen(socket: Socket, heard: (line: Line) => void): void {
   socket.setKeepAlive(true, 1000 * silentSeconds);
   socket.on("error", () => {}); // "close" follows

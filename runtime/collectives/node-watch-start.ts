@@ -23,7 +23,9 @@ export interface StartEvents {
 const usualTimes = {
   /** Between looks at the processes of ranks. */
   look: 100,
-  /** From when on a rank without a process has ended rather than not started, and how long none must be found for it. */
+  /**
+   * From when on a rank without a process has ended rather than not started, and how long none must be found for it.
+   */
   missing: 3000,
   confirm: 1000,
   /** What the launcher has to end the others when a rank has ended; then they are killed. */

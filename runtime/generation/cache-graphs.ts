@@ -160,8 +160,8 @@ interface SourceUpdate {
 }
 
 /**
- * The keys and values of sources that a prefill or an encoder, with its batch bound, computes for a step, and the states
- * that keep them. Throws UsageError if the step takes others.
+ * The keys and values of sources that a prefill or an encoder, with its batch bound, computes for a step, and the
+ * states that keep them. Throws UsageError if the step takes others.
  */
 export function sourceUpdates(bound: Graph, step: Graph, shape: CacheShape): SourceUpdate[] {
   return sourceStates(step, shape).map(({ part, node }) => {

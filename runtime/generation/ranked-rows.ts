@@ -31,7 +31,10 @@ function forcedScores(forced: readonly number[], barred: readonly number[], voca
   return bar(scores, barred);
 }
 
-/** The log-probabilities of each row's candidates. Throws UsageError when the scores they were taken from are not numbers. */
+/**
+ * The log-probabilities of each row's candidates. Throws UsageError when the scores they were taken from are not
+ * numbers.
+ */
 export function rankedCandidates(
   { count, tokens, scores, totals }: Candidates,
   allowed: readonly Allowed[],

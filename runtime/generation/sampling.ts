@@ -14,7 +14,10 @@ export interface Sampling {
    * arXiv:1904.09751.
    */
   readonly topP?: number;
-  /** Keep only tokens of at least this part of the likeliest one's probability; default 0. Nguyen et al. 2024, arXiv:2407.01082. */
+  /**
+   * Keep only tokens of at least this part of the likeliest one's probability; default 0. Nguyen et al. 2024,
+   * arXiv:2407.01082.
+   */
   readonly minP?: number;
   /**
    * Keep only the tokens whose surprisal is closest to the entropy, that together have this probability; default 1.
@@ -24,7 +27,8 @@ export interface Sampling {
   /** Keep only tokens of at least this probability; default 0. Hewitt et al. 2022, arXiv:2210.15191. */
   readonly epsilonCutoff?: number;
   /**
-   * Keep only tokens of at least this probability ε, or √ε · exp(−entropy) where that is less; default 0. The same paper.
+   * Keep only tokens of at least this probability ε, or √ε · exp(−entropy) where that is less; default 0. The same
+   * paper.
    */
   readonly etaCutoff?: number;
   /** The same seed draws the same tokens from the same scores. */

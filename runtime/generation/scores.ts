@@ -29,7 +29,9 @@ export function asScores(scores: Scores, kind: ScoreKind): Float64Array {
   return all;
 }
 
-/** Penalizes tokens by a factor: divides scores above 0, and multiplies others. Keskar et al. 2019, arXiv:1909.05858. */
+/**
+ * Penalizes tokens by a factor: divides scores above 0, and multiplies others. Keskar et al. 2019, arXiv:1909.05858.
+ */
 export function penalize(scores: Float64Array, { tokens, factor }: Penalty): Float64Array {
   for (const token of tokens) {
     const score = scores[token];

@@ -1,8 +1,8 @@
 /**
  * Which tokens may come next, and whose scores are changed: the `LogitsProcessor`s of transformers (version 5), which
  * apply to the logits of greedy decoding and sampling, and to the log-probabilities of a beam search, without
- * renormalizing. Penalties come first; of the others, the forced tokens override all that are before them in transformers'
- * list, and the suppressed ones override the forced.
+ * renormalizing. Penalties come first; of the others, the forced tokens override all that are before them in
+ * transformers' list, and the suppressed ones override the forced.
  */
 import { UsageError } from "../../compiler/index.ts";
 import type { TokenRules } from "../../dsl/index.ts";

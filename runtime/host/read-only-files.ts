@@ -23,8 +23,8 @@ export const bytesSource = (bytes: Uint8Array): Source => ({
 export type Found = Source | { readonly names: readonly string[] } | undefined;
 
 /**
- * A file system over the entries that `find` returns; its errors are those of a read-only disk. An entry that is missing
- * has the `address` that `addressOf` gives, for messages.
+ * A file system over the entries that `find` returns; its errors are those of a read-only disk. An entry that is
+ * missing has the `address` that `addressOf` gives, for messages.
  */
 export function readOnlyFileSystem(
   find: (path: string) => Promise<Found>,

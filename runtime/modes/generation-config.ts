@@ -175,8 +175,8 @@ export interface TextRoom {
   /** Maximum tokens of a text, `begun` among them. */
   readonly limit: number;
   /**
-   * Whether the decoder attends to a source. Then `max_length` is how long a text gets; the text of a decoder alone also
-   * ends at the usual length, since files give such decoders their context length.
+   * Whether the decoder attends to a source. Then `max_length` is how long a text gets; the text of a decoder alone
+   * also ends at the usual length, since files give such decoders their context length.
    */
   readonly encodes: boolean;
 }

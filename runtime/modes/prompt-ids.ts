@@ -19,8 +19,8 @@ export function promptIds(tokenizer: Tokenizer, prompt: string, begin: readonly 
 }
 
 /**
- * The ids of a source text, with the special tokens of the tokenizer's own template. Throws UsageError for a text without
- * tokens, and for one that is longer than the bound of the encoder's `input_ids`.
+ * The ids of a source text, with the special tokens of the tokenizer's own template. Throws UsageError for a text
+ * without tokens, and for one that is longer than the bound of the encoder's `input_ids`.
  */
 export function sourceIds(tokenizer: Tokenizer, text: string, encoder: Graph): readonly number[] {
   const ids = tokenizer.encodeByTemplate(text);

@@ -63,8 +63,8 @@ export function prepareSafetensors(
 }
 
 /**
- * The layout of a checkpoint's file that `prepareSafetensors` writes for these tensors: its header, each tensor's offset, and the
- * total length.
+ * The layout of a checkpoint's file that `prepareSafetensors` writes for these tensors: its header, each tensor's
+ * offset, and the total length.
  */
 export function placeSafetensors(path: string, tensors: readonly TensorLayout[]) {
   const { header, ordered } = laidOut(path, tensors, ownLayoutMark);

@@ -36,7 +36,8 @@ export interface StepPart {
 }
 
 /**
- * The dtype of values passed between parts when nothing is computed in f16: all executors support state of these dtypes.
+ * The dtype of values passed between parts when nothing is computed in f16: all executors support state of these
+ * dtypes.
  */
 const keptAs: Readonly<Record<DType, DType>> = { f32: "f32", f16: "f32", i32: "i32", u32: "u32", bool: "i32" };
 

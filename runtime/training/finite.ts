@@ -18,9 +18,9 @@ export class NonFiniteStepError extends UsageError {
 
 /**
  * Throws NonFiniteStepError for a loss or gradient norm that is not finite, and UsageError for such a learning rate, in
- * every step including the last. A gradient can be NaN while the loss is finite, and by then the parameters are NaN too, so this is checked before
- * anything is saved. With an adaptive loss scale, such a step was skipped and left the parameters intact; it ends the
- * run only when the scale cannot shrink further.
+ * every step including the last. A gradient can be NaN while the loss is finite, and by then the parameters are NaN
+ * too, so this is checked before anything is saved. With an adaptive loss scale, such a step was skipped and left the
+ * parameters intact; it ends the run only when the scale cannot shrink further.
  */
 export function assertFiniteFigures(step: CompiledStep, number: number, figures: Figures): void {
   const { loss = Number.NaN, gradient_norm: norm = Number.NaN, rate = Number.NaN } = figures;

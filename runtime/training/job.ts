@@ -35,7 +35,8 @@ export interface CompiledStep {
     /**
      * When the loss compares samples (gradient caching): `features` stores each sample's features, `middle` computes
      * the loss of the whole batch and its cotangents for them (with `inShares` in as many runs as there are
-     * micro-batches), and `graph` then accumulates the gradients of one micro-batch. Only `graph` and `features` are fed.
+     * micro-batches), and `graph` then accumulates the gradients of one micro-batch. Only `graph` and `features` are
+     * fed.
      */
     readonly cached?: { readonly features: Graph; readonly middle: Graph; readonly inShares?: boolean };
     /** Run before `update` when optimizer state is sharded and its rule sums over whole parameters. */

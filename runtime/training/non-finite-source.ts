@@ -38,9 +38,9 @@ export interface Repeatable {
 }
 
 /**
- * Where the first value of step `number` comes from that is not finite, such as `an infinity in "blocks.3.mlp" (exp), in
- * the forward pass, at model.ts:32:17`. Undefined if it is not found: the run is asked to stop, the step does not repeat
- * itself, or its micro-batches depend on each other (gradient caching).
+ * Where the first value of step `number` comes from that is not finite, such as `an infinity in "blocks.3.mlp" (exp),
+ * in the forward pass, at model.ts:32:17`. Undefined if it is not found: the run is asked to stop, the step does not
+ * repeat itself, or its micro-batches depend on each other (gradient caching).
  */
 export async function nonFiniteSource(run: Repeatable, number: number): Promise<string | undefined> {
   const { job, options, say } = run;

@@ -56,7 +56,9 @@ export async function removeFailedStart(folder: string): Promise<void> {
   if (!(await hasSteps(folder))) await fileSystem.remove(folder);
 }
 
-/** Whether a run has a complete checkpoint, damaged or not: without, it begins again from the weights of its sources. */
+/**
+ * Whether a run has a complete checkpoint, damaged or not: without, it begins again from the weights of its sources.
+ */
 export const hasSavedStep = async (folder: string): Promise<boolean> =>
   (await listCandidates(fileSystem, checkpointsFolder(folder))).length > 0;
 

@@ -98,7 +98,9 @@ const summedRuns =
     return micro === steps.length - 1 ? [run, ...idle(missing, steps), ...updating(store)] : [run];
   };
 
-/** Features of all micro-batches first; after the last, the loss, and then the gradients of each from the same feeds. */
+/**
+ * Features of all micro-batches first; after the last, the loss, and then the gradients of each from the same feeds.
+ */
 function cachedRuns(
   { features, middle, inShares, steps }: CachedParts,
   { share, gather, addRows }: Divided,

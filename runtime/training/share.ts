@@ -124,7 +124,9 @@ export interface RankOfStep {
   readonly partBytes?: number;
 }
 
-/** The step of a rank, which computes its share of the micro-batches. Throws UsageError for one that cannot be shared. */
+/**
+ * The step of a rank, which computes its share of the micro-batches. Throws UsageError for one that cannot be shared.
+ */
 export function sharedStep(
   step: CompiledStep,
   { rank, size, shard, partBytes = usualPartBytes }: RankOfStep,
@@ -154,7 +156,10 @@ function explaining<T>(size: number, work: () => T): T {
 
 export const lengthOf = ({ from, to }: Piece): number => to - from;
 
-/** The size symbol of the number of samples. Inputs with several rows for a sample, such as its tiles, have multiples of it. */
+/**
+ * The size symbol of the number of samples. Inputs with several rows for a sample, such as its tiles, have multiples of
+ * it.
+ */
 function sampleSymbol({ graph, accumulation }: CompiledStep): string {
   const inputs = [...graph.inputs, ...(accumulation?.cached?.features.inputs ?? [])].filter(isFeed);
   const axes = inputs.flatMap((n) => n.type.axes.find((a) => a.name === "batch") ?? []);

@@ -1,4 +1,6 @@
-/** Pages bundled by Vite into memory, as a user's project is bundled: conditions of exports and imports for browsers. */
+/**
+ * Pages bundled by Vite into memory, as a user's project is bundled: conditions of exports and imports for browsers.
+ */
 import { isBuiltin } from "node:module";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -22,8 +24,8 @@ const published = [
 ];
 
 /**
- * Bundles a module with all that it imports; its entry is `page.js` and keeps its exports. A page of HTML keeps its path.
- * Throws where the module reaches a Node module, naming who imports it.
+ * Bundles a module with all that it imports; its entry is `page.js` and keeps its exports. A page of HTML keeps its
+ * path. Throws where the module reaches a Node module, naming who imports it.
  */
 export async function bundleModule(entry: string, { minify = false, plugins = [] }: BundleOptions = {}): Promise<Site> {
   const built = await build({

@@ -14,8 +14,8 @@ const flags = [
 ];
 
 /**
- * Starts a browser; the caller closes it. `args` are further switches of Chromium's. `executable` is another Chrome, which
- * takes the adapter that it finds. Throws NoChromium where there is none or the machine cannot start it.
+ * Starts a browser; the caller closes it. `args` are further switches of Chromium's. `executable` is another Chrome,
+ * which takes the adapter that it finds. Throws NoChromium where there is none or the machine cannot start it.
  */
 export async function startChromium(args: readonly string[] = [], executable?: string): Promise<Browser> {
   if (executable !== undefined)

@@ -1,4 +1,6 @@
-/** Chromium, from the npm package that carries it: unpacked once into a cache, with fonts, SwiftShader and libraries. */
+/**
+ * Chromium, from the npm package that carries it: unpacked once into a cache, with fonts, SwiftShader and libraries.
+ */
 import { createHash } from "node:crypto";
 import { createReadStream, createWriteStream, existsSync } from "node:fs";
 import { mkdir, mkdtemp, rename, rm, writeFile } from "node:fs/promises";

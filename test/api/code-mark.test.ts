@@ -1,4 +1,6 @@
-/** The hash of the code that generates kernels: it changes with helpers, so that findings of other code are not used. */
+/**
+ * The hash of the code that generates kernels: it changes with helpers, so that findings of other code are not used.
+ */
 import { cpSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, expect, it } from "vitest";

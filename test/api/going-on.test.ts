@@ -1,4 +1,7 @@
-/** Trainings that go on: what may be other than it was, what a run leaves that ended before its first step, and the signal. */
+/**
+ * Trainings that go on: what may be other than it was, what a run leaves that ended before its first step, and the
+ * signal.
+ */
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

@@ -1,4 +1,7 @@
-/** Devices, sessions and writers that are used at once, disposed of in any order, twice, or while something runs on them. */
+/**
+ * Devices, sessions and writers that are used at once, disposed of in any order, twice, or while something runs on
+ * them.
+ */
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

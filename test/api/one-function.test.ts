@@ -1,4 +1,7 @@
-/** A page that uses one function of the package bundles what that needs, with the ops, which register when they are loaded. */
+/**
+ * A page that uses one function of the package bundles what that needs, with the ops, which register when they are
+ * loaded.
+ */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

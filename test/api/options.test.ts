@@ -1,4 +1,7 @@
-/** Options that are missing, unknown or of another kind, of each function that takes some: one error, which names them all. */
+/**
+ * Options that are missing, unknown or of another kind, of each function that takes some: one error, which names them
+ * all.
+ */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

@@ -1,4 +1,7 @@
-/** Commands ask a model's record, never its name: no text of theirs is a bundled model's name, or a word that one begins with. */
+/**
+ * Commands ask a model's record, never its name: no text of theirs is a bundled model's name, or a word that one begins
+ * with.
+ */
 import { globSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";

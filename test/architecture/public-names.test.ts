@@ -1,4 +1,7 @@
-/** Every name that the language exports says what it is: its docstring is what editors show and the API reference prints. */
+/**
+ * Every name that the language exports says what it is: its docstring is what editors show and the API reference
+ * prints.
+ */
 import { globSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { expect, it } from "vitest";

@@ -1,4 +1,6 @@
-/** The rooms of the repository and the arrows between them; docs and code follow this table, not the other way round. */
+/**
+ * The rooms of the repository and the arrows between them; docs and code follow this table, not the other way round.
+ */
 
 /** One folder, or one file, that owns something. The longest path that a file lies under is its room. */
 export type Room = {
@@ -6,7 +8,9 @@ export type Room = {
   readonly imports: readonly string[];
   /** Rooms of which it may import types only. */
   readonly types?: readonly string[];
-  /** It also runs in a browser: no Node module, and no package but these, may be imported outside files named node-*.ts. */
+  /**
+   * It also runs in a browser: no Node module, and no package but these, may be imported outside files named node-*.ts.
+   */
   readonly browser?: { readonly packages: readonly string[] };
 };
 
@@ -144,8 +148,8 @@ export const doors: Readonly<Record<string, { readonly file: string; readonly al
 };
 
 /**
- * Rooms inside the compiler that others of its rooms enter through their index.ts, or a file named here. compiler/ir and
- * compiler/diagnostics have none: all others are written in them, and take the file that is about what they need.
+ * Rooms inside the compiler that others of its rooms enter through their index.ts, or a file named here. compiler/ir
+ * and compiler/diagnostics have none: all others are written in them, and take the file that is about what they need.
  */
 export const innerDoors: Readonly<Record<string, { readonly also?: RegExp }>> = {
   "compiler/ops": {},

@@ -1,4 +1,7 @@
-/** `sideEffects` in package.json: bundlers leave out other files of which nothing is used, though they would do something. */
+/**
+ * `sideEffects` in package.json: bundlers leave out other files of which nothing is used, though they would do
+ * something.
+ */
 import { readFileSync } from "node:fs";
 import { join, matchesGlob } from "node:path";
 import { parseSync } from "vite";

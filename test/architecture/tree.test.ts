@@ -16,7 +16,10 @@ const text = (path: string) => readFileSync(join(root, path), "utf8");
 
 const binary = /\.(png|webp|jpe?g|safetensors|onnx|npy|bin)$/;
 
-/** Absolute paths of somebody's machine: a home, a temporary folder, a workplace. Relative ones with these names are fine. */
+/**
+ * Absolute paths of somebody's machine: a home, a temporary folder, a workplace. Relative ones with these names are
+ * fine.
+ */
 const machinePath = /(?<![\w.~@)}\]-])\/(?:home|Users|root|tmp|work|mnt)\/[\w.-]+|\b[A-Z]:\\\\?Users\\/;
 
 describe("the tree", () => {

@@ -47,7 +47,9 @@ async function marks(...args: string[]) {
   }
 }
 
-/** A command that answers as a Python with PyTorch does: each order with one value and a sample of so many of `element`. */
+/**
+ * A command that answers as a Python with PyTorch does: each order with one value and a sample of so many of `element`.
+ */
 function pretended(name: string, element: number): string {
   const path = folder.at(name);
   const script = `#!${process.execPath}

@@ -1,4 +1,6 @@
-/** Bundles that `heddle compile` writes, in real Chromium: in f32, with weights and inputs in f16, and computing in f16. */
+/**
+ * Bundles that `heddle compile` writes, in real Chromium: in f32, with weights and inputs in f16, and computing in f16.
+ */
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

@@ -1,4 +1,6 @@
-/** The playground in real Chromium, from load to search: a small model is compiled, trained, searched with and written. */
+/**
+ * The playground in real Chromium, from load to search: a small model is compiled, trained, searched with and written.
+ */
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
@@ -68,7 +70,8 @@ describe("the playground", () => {
       const steps = () => Number(document.querySelector<HTMLElement>(".train")?.dataset.step) > 26; // one is saved by then
       await page.waitForFunction(steps);
 
-      // A window of the same page goes on with what is in training, and is told; it removes nothing that is written there.
+      // A window of the same page goes on with what is in training, and is told; it removes nothing that is written
+      // there.
       const other = await opened();
       await says(other, ".notice.bad", /trained with the same settings in another window.*\n.*close the window/);
       await other.click('button:text-is("Start over")');

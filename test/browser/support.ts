@@ -1,4 +1,7 @@
-/** Real Chromium for tests: one browser and one server a file; pages are bundled by Vite and their functions called from here. */
+/**
+ * Real Chromium for tests: one browser and one server a file; pages are bundled by Vite and their functions called from
+ * here.
+ */
 import type { BrowserContext, Page } from "playwright-core";
 import { test as base } from "vitest";
 import { bundleModule } from "../../scripts/browser/bundle.ts";

@@ -1,4 +1,7 @@
-/** Training in real Chromium is training in Node: same losses, resumed after a reload, alone in its folder, in flat memory. */
+/**
+ * Training in real Chromium is training in Node: same losses, resumed after a reload, alone in its folder, in flat
+ * memory.
+ */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

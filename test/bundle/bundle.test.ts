@@ -16,7 +16,9 @@ import { excess } from "../support/samples.ts";
 const folder = mkdtempSync(join(tmpdir(), "heddle-bundle-"));
 afterAll(() => rmSync(folder, { recursive: true }));
 
-/** What is made for a GPU takes software drivers most of a minute to compile; test/browser runs a small model so made. */
+/**
+ * What is made for a GPU takes software drivers most of a minute to compile; test/browser runs a small model so made.
+ */
 async function compiled(adapter: string, out: string, ...args: readonly string[]) {
   const model = [
     "compile",

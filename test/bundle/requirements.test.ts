@@ -1,4 +1,6 @@
-/** What a bundle asks of a device, and what run.js says of one that has not got it: on adapters that are not at hand. */
+/**
+ * What a bundle asks of a device, and what run.js says of one that has not got it: on adapters that are not at hand.
+ */
 import { expect, test } from "vitest";
 import { loadBundle } from "../../backends/webgpu/bundle/run.js";
 import { compileBundle, typicalFacts } from "../../backends/webgpu/index.ts";

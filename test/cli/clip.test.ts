@@ -1,4 +1,6 @@
-/** CLIP by the command line, with a checkpoint and a tokenizer as transformers write them (scripts/reference/clip.py). */
+/**
+ * CLIP by the command line, with a checkpoint and a tokenizer as transformers write them (scripts/reference/clip.py).
+ */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";

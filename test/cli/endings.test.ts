@@ -1,4 +1,6 @@
-/** How runs end that are asked to: saved, with the status that shells expect; and what of them a later process meets. */
+/**
+ * How runs end that are asked to: saved, with the status that shells expect; and what of them a later process meets.
+ */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";

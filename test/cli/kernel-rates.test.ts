@@ -1,4 +1,6 @@
-/** How near a kernel comes to what an adapter can do, and why it comes no nearer: all in words that follow from facts. */
+/**
+ * How near a kernel comes to what an adapter can do, and why it comes no nearer: all in words that follow from facts.
+ */
 import { describe, expect, it } from "vitest";
 import { type KernelWork, leastTime, printLeast, printRates, ratesOf } from "../../cli/kernel-rates.ts";
 

@@ -1,4 +1,7 @@
-/** Plain texts from the command line: decoders trained on them and judged by them, beside transformers (scripts/reference/language.py). */
+/**
+ * Plain texts from the command line: decoders trained on them and judged by them, beside transformers
+ * (scripts/reference/language.py).
+ */
 import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";

@@ -1,4 +1,7 @@
-/** `heddle train MODEL --stage S --data ...` on data made here: every stage, alone and in rows, of bundled models and of a stranger's. */
+/**
+ * `heddle train MODEL --stage S --data ...` on data made here: every stage, alone and in rows, of bundled models and of
+ * a stranger's.
+ */
 import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";

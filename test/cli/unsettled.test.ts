@@ -1,4 +1,7 @@
-/** Jobs that are not what their file says: built of something else, thrown from a timer, never settled, or an end of their own. */
+/**
+ * Jobs that are not what their file says: built of something else, thrown from a timer, never settled, or an end of
+ * their own.
+ */
 import { spawn } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { text } from "node:stream/consumers";

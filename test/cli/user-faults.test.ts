@@ -16,7 +16,9 @@ beforeAll(async () => {
   }
 });
 
-/** The file of another test's model or job with one piece of it replaced, and the number of the line where that stands. */
+/**
+ * The file of another test's model or job with one piece of it replaced, and the number of the line where that stands.
+ */
 function spoilt(original: string, name: string, piece: string, by: string) {
   const source = readFileSync(modelFile(original), "utf8");
   expect(source.split(piece)).toHaveLength(2);

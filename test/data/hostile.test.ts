@@ -1,4 +1,6 @@
-/** Data as nobody should have it: each oddity is a sample that is skipped and named, or one error before anything runs. */
+/**
+ * Data as nobody should have it: each oddity is a sample that is skipped and named, or one error before anything runs.
+ */
 import { chmodSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";

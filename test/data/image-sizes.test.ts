@@ -1,4 +1,6 @@
-/** Pictures at sizes that are not square, as torchvision, timm and Pillow make them: scripts/reference/image_sizes.py. */
+/**
+ * Pictures at sizes that are not square, as torchvision, timm and Pillow make them: scripts/reference/image_sizes.py.
+ */
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";

@@ -72,7 +72,8 @@ describe("classification", () => {
     found.add([0, 1, 1, 2], [0, 1, 2, 255]);
     found.add(Int32Array.of(0), Int32Array.of(1));
     expect(found.accuracy()).toBe(2 / 4);
-    // Class 0: 1 of 2; class 1: 1 of 3; class 2: 0 of 1, as the prediction beside no class does not count; class 3 not at all.
+    // Class 0: 1 of 2; class 1: 1 of 3; class 2: 0 of 1, as the prediction beside no class does not count; class 3 not
+    // at all.
     expect(found.meanIou()).toBeCloseTo((1 / 2 + 1 / 3 + 0) / 3, 12);
     expect(() => found.add([0], [0, 1])).toThrow("got 1 predictions and 2 labels");
     expect(classification(2).accuracy()).toBeNaN();

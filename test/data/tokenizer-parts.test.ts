@@ -1,6 +1,7 @@
 /**
- * Parts of a tokenizer.json, beside what Hugging Face's Rust library makes of them: scripts/reference/tokenizer_parts.py
- * made the fixture. What `@huggingface/tokenizers` computes otherwise is rewritten before it sees it.
+ * Parts of a tokenizer.json, beside what Hugging Face's Rust library makes of them:
+ * scripts/reference/tokenizer_parts.py made the fixture. What `@huggingface/tokenizers` computes otherwise is rewritten
+ * before it sees it.
  */
 import { readFileSync } from "node:fs";
 import { Tokenizer as Hub } from "@huggingface/tokenizers";

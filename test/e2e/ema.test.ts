@@ -35,7 +35,10 @@ const job = (steps: number, changes: Partial<Stage> = ema) =>
 const run = (backend: Backend, steps: number, changes?: Partial<Stage>, at = folder(), resume = false) =>
   train(job(steps, changes), { folder: at, backend, note: () => {}, resume });
 
-/** Three steps with and without an average: the losses are the same, and the weights are the average of those of each step. */
+/**
+ * Three steps with and without an average: the losses are the same, and the weights are the average of those of each
+ * step.
+ */
 async function holds(backend: Backend): Promise<void> {
   const averaged = await run(backend, 3);
   const each = [await run(backend, 1, {}), await run(backend, 2, {}), await run(backend, 3, {})];

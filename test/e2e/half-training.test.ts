@@ -150,7 +150,10 @@ it("heddle train --precision asks for a job that lets it be chosen", async () =>
 
 describe("a loss scale that adapts", () => {
   const width = axis("width", 70);
-  /** Σ √(w²·x): with an x of 0, as element 66 has in the steps listed, its gradient is NaN and its loss is none the less a number. */
+  /**
+   * Σ √(w²·x): with an x of 0, as element 66 has in the steps listed, its gradient is NaN and its loss is none the less
+   * a number.
+   */
   const jobWith = (steps: number, overflows: readonly number[], changes: Partial<Stage> = {}): TrainingJob => {
     const compiled = trainingStep(
       defineStage({

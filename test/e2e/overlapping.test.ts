@@ -1,4 +1,6 @@
-/** A loop whose steps overlap gives what one gives that waits for each, and what goes wrong has the right step's name. */
+/**
+ * A loop whose steps overlap gives what one gives that waits for each, and what goes wrong has the right step's name.
+ */
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

@@ -1,4 +1,7 @@
-/** Stages in a row: each from the weights of the one before, in folders of their own; one that is killed goes on in its stage. */
+/**
+ * Stages in a row: each from the weights of the one before, in folders of their own; one that is killed goes on in its
+ * stage.
+ */
 import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -102,7 +105,8 @@ it("begin with the weights of the one before, and tell what each gave", async ()
   const changed = Object.keys(first).filter((n) => `${first[n]}` !== `${second[n]}`);
   expect(changed).toContain("logit_scale");
   expect(changed.filter((n) => !/^(clip_projector\.|logit_scale)/.test(n))).toEqual([]);
-  // Its first loss is that of the first stage's weights: fresh ones give this batch and these draws what they gave before.
+  // Its first loss is that of the first stage's weights: fresh ones give this batch and these draws what they gave
+  // before.
   expect(Math.abs(lossesOf(join(at, "heads"))[0]![1]! - lossesOf(at)[0]![1]!)).toBeGreaterThan(0.1);
 });
 

@@ -1,4 +1,6 @@
-/** Training runs end to end: what a run leaves, how it stops, and that a resumed run is the run that was not stopped. */
+/**
+ * Training runs end to end: what a run leaves, how it stops, and that a resumed run is the run that was not stopped.
+ */
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

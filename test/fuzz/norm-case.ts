@@ -1,4 +1,7 @@
-/** Random norms between products that have rows enough for tiles: what products around a norm may do for it, and what they may not. */
+/**
+ * Random norms between products that have rows enough for tiles: what products around a norm may do for it, and what
+ * they may not.
+ */
 import { type Axis, makeGraph, type Node, type Output, ops, symbol } from "../../compiler/index.ts";
 import { seededChooser } from "../support/random-graph.ts";
 import { addInput, type Draft, freshAxis, pick, shuffled } from "../support/random-steps.ts";

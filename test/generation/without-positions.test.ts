@@ -1,4 +1,7 @@
-/** Decoders of somebody's own: without positions, with a sliding window, and without a look at what of the cache is there. */
+/**
+ * Decoders of somebody's own: without positions, with a sliding window, and without a look at what of the cache is
+ * there.
+ */
 import { describe, expect, it } from "vitest";
 import { referenceBackend } from "../../backends/reference/index.ts";
 import { hostTensor, inputName, isParameter } from "../../compiler/index.ts";

@@ -1,4 +1,6 @@
-/** The programs that documents show: blocks of TypeScript, with the package's names turned into the checkout's files. */
+/**
+ * The programs that documents show: blocks of TypeScript, with the package's names turned into the checkout's files.
+ */
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 

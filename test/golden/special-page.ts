@@ -1,4 +1,7 @@
-/** The page docs/special-values.md, written from the op records and from the list of exceptions that the tests hold executors to. */
+/**
+ * The page docs/special-values.md, written from the op records and from the list of exceptions that the tests hold
+ * executors to.
+ */
 import { callText, type Exception, exceptions, specialRecords, spell } from "../ops/special-values.ts";
 import { executorNames } from "../support/executors.ts";
 

@@ -25,7 +25,10 @@ export function readRows(page: string, target: string): StageRow[] {
     });
 }
 
-/** The page with the rows of these stages; what is said of a stage goes by its name, and a new one has nothing said of it. */
+/**
+ * The page with the rows of these stages; what is said of a stage goes by its name, and a new one has nothing said of
+ * it.
+ */
 export function withRows(page: string, target: string, stages: readonly AnyStage[]): string {
   const nameOf = (fact: string) => fact.split("|")[1]!.trim();
   const said = new Map(readRows(page, target).map((r) => [nameOf(r.fact), r.says]));

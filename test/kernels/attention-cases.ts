@@ -1,4 +1,7 @@
-/** Attention of many shapes as graphs, and kernels of one schedule for them, run in the interpreter against the reference. */
+/**
+ * Attention of many shapes as graphs, and kernels of one schedule for them, run in the interpreter against the
+ * reference.
+ */
 import { evaluate } from "../../backends/reference/index.ts";
 import {
   type AdapterFacts,
@@ -35,7 +38,10 @@ export interface Shape {
   readonly hides?: boolean;
   /** The gradients too, or only these. */
   readonly gradients?: readonly ("q" | "k" | "v" | "bias")[];
-  /** What surrounds q, k and v: a rotation and a norm, as expressions of the same kernel where the fusion puts them there. */
+  /**
+   * What surrounds q, k and v: a rotation and a norm, as expressions of the same kernel where the fusion puts them
+   * there.
+   */
   readonly around?: boolean;
   /** Largest elements of q and k, so that logits are large; growing along the keys. */
   readonly low?: number;

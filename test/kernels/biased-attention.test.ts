@@ -1,6 +1,7 @@
 /**
- * Attention with a bias by every schedule, forward and backward, in the interpreter with recorded adapters' facts against the
- * reference, and their WGSL on a device that runs nothing. None of the kernels with matrices has run on hardware.
+ * Attention with a bias by every schedule, forward and backward, in the interpreter with recorded adapters' facts
+ * against the reference, and their WGSL on a device that runs nothing. None of the kernels with matrices has run on
+ * hardware.
  */
 import { describe, expect, it } from "vitest";
 import { emitWgsl } from "../../backends/webgpu/index.ts";

@@ -1,4 +1,6 @@
-/** Convolutions on matrix units, with both gradients: interpreted for adapters that have them. None has run on hardware. */
+/**
+ * Convolutions on matrix units, with both gradients: interpreted for adapters that have them. None has run on hardware.
+ */
 import { describe, expect, it } from "vitest";
 import { emitWgsl } from "../../backends/webgpu/index.ts";
 import { baselineFacts, kernelIr } from "../../compiler/index.ts";

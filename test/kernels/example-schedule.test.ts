@@ -1,4 +1,6 @@
-/** The worked example of docs/adding-a-schedule.md: one file and one row, of a schedule that the machine need not have. */
+/**
+ * The worked example of docs/adding-a-schedule.md: one file and one row, of a schedule that the machine need not have.
+ */
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { evaluate } from "../../backends/reference/index.ts";
@@ -32,7 +34,9 @@ const withLanes = (lanes: number): AdapterFacts => ({
 });
 
 const columns = 131;
-/** Reductions of one accumulator and of several, one after another, stored by row and by element; a row that is open. */
+/**
+ * Reductions of one accumulator and of several, one after another, stored by row and by element; a row that is open.
+ */
 const graph = parseGraph(`graph @rows(%x: f32[row=rows, column=${columns}], %w: f32[column=${columns}]) {
   %0 = softmax %x axis column
   %1 = layer_norm %x, %w, %w over [column] epsilon 0.00001

@@ -1,7 +1,7 @@
 /**
- * Golden kernels: every .golden file is a graph, the kernels that it becomes and their WGSL. The kernels are parsed from
- * the file and run in the interpreter against the reference, so that each is also a differential test. `npm run golden`
- * accepts what is printed now.
+ * Golden kernels: every .golden file is a graph, the kernels that it becomes and their WGSL. The kernels are parsed
+ * from the file and run in the interpreter against the reference, so that each is also a differential test. `npm run
+ * golden` accepts what is printed now.
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
@@ -38,7 +38,10 @@ const adapters = {
 
 /** What a file says before its graph. */
 interface Header {
-  /** The adapter that the kernels are made for, and the only schedule that they may have where the problem is too small for it to be the best. */
+  /**
+   * The adapter that the kernels are made for, and the only schedule that they may have where the problem is too small
+   * for it to be the best.
+   */
   readonly adapter: string;
   readonly by?: string;
   /** Sizes to run at: "rows=1; rows=8, columns=3". */

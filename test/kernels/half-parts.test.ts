@@ -1,6 +1,6 @@
 /**
- * A step in parts on a device that computes in f16, kernel by kernel in the interpreter: gradients are those of the step as one
- * graph, and what parts hand on takes what the whole graph has it as. Never run on hardware.
+ * A step in parts on a device that computes in f16, kernel by kernel in the interpreter: gradients are those of the
+ * step as one graph, and what parts hand on takes what the whole graph has it as. Never run on hardware.
  */
 import { describe, expect, test } from "vitest";
 import {

@@ -1,6 +1,6 @@
 /**
- * Programs in f16, interpreted kernel by kernel with halves in memory, beside the float64 reference. What is granted is what
- * eleven bits give: a few roundings of the result, measured by its largest element.
+ * Programs in f16, interpreted kernel by kernel with halves in memory, beside the float64 reference. What is granted is
+ * what eleven bits give: a few roundings of the result, measured by its largest element.
  */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";

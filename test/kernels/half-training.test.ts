@@ -1,8 +1,8 @@
 /**
- * Fifty steps in f16, kernel by kernel in the interpreter with halves in memory, beside the same steps by the reference.
- * Stated bounds, as parts of the first loss: 0.1 % for a classifier, and 3 % for a contrastive model, whose logits are 14 and
- * more times a product of factors that f16 rounds, as they are in other mixed precision. The same steps of the contrastive
- * model were run on lavapipe, which has f16.
+ * Fifty steps in f16, kernel by kernel in the interpreter with halves in memory, beside the same steps by the
+ * reference. Stated bounds, as parts of the first loss: 0.1 % for a classifier, and 3 % for a contrastive model, whose
+ * logits are 14 and more times a product of factors that f16 rounds, as they are in other mixed precision. The same
+ * steps of the contrastive model were run on lavapipe, which has f16.
  */
 import { describe, expect, test } from "vitest";
 import { evaluate } from "../../backends/reference/index.ts";

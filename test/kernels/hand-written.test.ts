@@ -1,4 +1,7 @@
-/** What hardware has, run on a machine that lacks it: each kernel in the interpreter against plain loops, at every subgroup size. */
+/**
+ * What hardware has, run on a machine that lacks it: each kernel in the interpreter against plain loops, at every
+ * subgroup size.
+ */
 import { describe, expect, test } from "vitest";
 import { kernelIr, parseKernel, printKernel } from "../../compiler/index.ts";
 import {

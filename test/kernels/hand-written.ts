@@ -4,7 +4,9 @@ export interface Product {
   readonly m: number;
   readonly n: number;
   readonly k: number;
-  /** N where the operand lies as the product names it, T where it is transposed: A [m, k] or [k, m], B [k, n] or [n, k]. */
+  /**
+   * N where the operand lies as the product names it, T where it is transposed: A [m, k] or [k, m], B [k, n] or [n, k].
+   */
   readonly layout: "NN" | "NT" | "TN";
   readonly lanes: number;
   readonly result?: "f32" | "f16";
@@ -13,8 +15,8 @@ export interface Product {
 const up = (n: number, step: number): number => Math.ceil(n / step);
 
 /**
- * A matrix product in f16, summed by matrix units: 2 x 2 subgroups bring slabs of both operands to shared memory, as they
- * lie, and multiply a fragment of 16 x 16 each. Sizes need not fit: what is outside is zero, and is not stored.
+ * A matrix product in f16, summed by matrix units: 2 x 2 subgroups bring slabs of both operands to shared memory, as
+ * they lie, and multiply a fragment of 16 x 16 each. Sizes need not fit: what is outside is zero, and is not stored.
  */
 export function product({ m, n, k, layout, lanes, result = "f32" }: Product): string {
   const threads = 4 * lanes;
@@ -102,7 +104,9 @@ kernel contraction "hand/wide"
 }
 `;
 
-/** Softmax of rows scaled as attention scales its logits: a workgroup a row, whatever its subgroups. Any number of rows. */
+/**
+ * Softmax of rows scaled as attention scales its logits: a workgroup a row, whatever its subgroups. Any number of rows.
+ */
 export const softmax = (columns: number, scale: number): string => `
 kernel row_reduction "hand/softmax"
   sizes $rows in 1 .. 65536
@@ -175,7 +179,10 @@ kernel elementwise "hand/wide copy"
 }
 `;
 
-/** Sums groups of 64 by shuffles, whatever the size of subgroups, and says for each element what came before it in its subgroup. */
+/**
+ * Sums groups of 64 by shuffles, whatever the size of subgroups, and says for each element what came before it in its
+ * subgroup.
+ */
 export const shuffleReduce = (groups: number): string => `
 kernel row_reduction "hand/shuffle"
   b0: read f32[${64 * groups}]

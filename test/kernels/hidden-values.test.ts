@@ -1,4 +1,7 @@
-/** What no row sees may be no number: rows that see nothing are 0 in every schedule of attention, and so are their gradients. */
+/**
+ * What no row sees may be no number: rows that see nothing are 0 in every schedule of attention, and so are their
+ * gradients.
+ */
 import { describe, expect, it } from "vitest";
 import { evaluate } from "../../backends/reference/index.ts";
 import { baselineFacts, compileKernels, lowering, makeGraph, nodesOf, opRecord } from "../../compiler/index.ts";

@@ -1,4 +1,6 @@
-/** The proof that accesses stay within their memory: what it finds, what it may not believe, and that schedules pass it. */
+/**
+ * The proof that accesses stay within their memory: what it finds, what it may not believe, and that schedules pass it.
+ */
 import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";

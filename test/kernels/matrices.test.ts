@@ -1,4 +1,6 @@
-/** Contractions on matrix units: interpreted for adapters that have them, and validated on a device that runs nothing. */
+/**
+ * Contractions on matrix units: interpreted for adapters that have them, and validated on a device that runs nothing.
+ */
 import { describe, expect, it } from "vitest";
 import { evaluate } from "../../backends/reference/index.ts";
 import { emitWgsl } from "../../backends/webgpu/index.ts";
@@ -96,9 +98,10 @@ const orders = (dtype: "f16" | "f32"): readonly string[] =>
 const ends = [65504, -65504, 2 ** -24, -(2 ** -14), 1, -2048, 0];
 
 /**
- * Places of fragments in shared memory that Dawn does not prove in bounds, so that their strides would be known at run time
- * only. It follows sums, products with constants, quotients and remainders by constants of 0 and above, counters that
- * begin at 0 and grow by one, and the subgroup's index, which the text bounds; its own output said so (decision 15).
+ * Places of fragments in shared memory that Dawn does not prove in bounds, so that their strides would be known at run
+ * time only. It follows sums, products with constants, quotients and remainders by constants of 0 and above, counters
+ * that begin at 0 and grow by one, and the subgroup's index, which the text bounds; its own output said so (decision
+ * 15).
  */
 function unprovable(kernel: kernelIr.Kernel): string[] {
   const lets = new Map<string, kernelIr.Expr>();

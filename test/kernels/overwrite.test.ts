@@ -1,4 +1,7 @@
-/** A range that a run stores over a state: in place where nothing else needs what was there, whatever its size and start. */
+/**
+ * A range that a run stores over a state: in place where nothing else needs what was there, whatever its size and
+ * start.
+ */
 import { describe, expect, it } from "vitest";
 import { printPlan } from "../../compiler/fusion/index.ts";
 import { samePlan } from "../../compiler/fusion/same-plan.ts";

@@ -1,4 +1,6 @@
-/** Whole programs, interpreted kernel by kernel, against the reference: no device needed, every load checked for range. */
+/**
+ * Whole programs, interpreted kernel by kernel, against the reference: no device needed, every load checked for range.
+ */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { evaluate } from "../../backends/reference/index.ts";

@@ -99,7 +99,9 @@ const squared = (node: Node): Node =>
     node.type.axes.map((a) => a.name),
   );
 
-/** Layers drawn at random, each on one of the last three values, with the loss and the squared norms of all gradients. */
+/**
+ * Layers drawn at random, each on one of the last three values, with the loss and the squared norms of all gradients.
+ */
 function randomNetwork(choices: readonly number[]): Graph {
   const [rows, wide]: Axis[] = [
     { name: "row", size: 60 + choices.length },

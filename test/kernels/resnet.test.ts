@@ -1,4 +1,6 @@
-/** ResNet's kernels, counted: one a convolution forward, and nothing of the size of unfolded maps in either direction. */
+/**
+ * ResNet's kernels, counted: one a convolution forward, and nothing of the size of unfolded maps in either direction.
+ */
 import { describe, expect, it } from "vitest";
 import { baselineFacts, kernelIr, type Program } from "../../compiler/index.ts";
 import { type ResnetSizes, resnetForward, resnetStep } from "../support/resnet.ts";
@@ -7,7 +9,9 @@ import { adapters, compileFor, withoutSplits } from "./support.ts";
 const sizes: ResnetSizes = { batch: 8, image: 64, blocks: [1, 1], width: 64, classes: 10 };
 /** Stem, three of each block, and a shortcut of each. */
 const convolutions = 9;
-/** The largest map: after the stem, and after the first stage's last convolution. All parameters together are smaller. */
+/**
+ * The largest map: after the stem, and after the first stage's last convolution. All parameters together are smaller.
+ */
 const largestMap = 4 * sizes.batch * Math.max(32 * 32 * sizes.width, 16 * 16 * 4 * sizes.width);
 
 const h200 = { ...baselineFacts, ...kernelIr.recordedAdapters["nvidia-h200"].facts };
@@ -28,7 +32,8 @@ describe.each(Object.entries({ ...adapters, h200 }))("on a %s adapter", (_, fact
 
   it("a training step writes no unfolded map", () => {
     const program = compileFor(resnetStep(sizes), facts);
-    // The pooling's gradient reads more tensors than eight bindings hold, and then has windows in memory: 9 of 4 places.
+    // The pooling's gradient reads more tensors than eight bindings hold, and then has windows in memory: 9 of 4
+    // places.
     const most = facts.maxBindings > 8 ? largestMap : (9 / 4) * largestMap;
     expect(Math.max(...written(program))).toBe(most);
     const products = program.kernels.filter((k) => k.kind === "contraction");

@@ -1,4 +1,7 @@
-/** Row reductions in every schedule and on adapters of every subgroup size: odd lengths, few and many rows, along and across. */
+/**
+ * Row reductions in every schedule and on adapters of every subgroup size: odd lengths, few and many rows, along and
+ * across.
+ */
 import { describe, expect, it } from "vitest";
 import { evaluate } from "../../backends/reference/index.ts";
 import {

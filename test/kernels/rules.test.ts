@@ -1,4 +1,6 @@
-/** What a kernel must keep to: each rule broken once, as text; and each barrier left out, which the interpreter finds. */
+/**
+ * What a kernel must keep to: each rule broken once, as text; and each barrier left out, which the interpreter finds.
+ */
 import { describe, expect, test } from "vitest";
 import { kernelIr, parseKernel } from "../../compiler/index.ts";
 import { product, shuffleReduce, softmax, wideProduct } from "./hand-written.ts";

@@ -1,4 +1,6 @@
-/** Products of the same few rows: one kernel reads all their matrices, and what joins their results is computed in it. */
+/**
+ * Products of the same few rows: one kernel reads all their matrices, and what joins their results is computed in it.
+ */
 import { describe, expect, it } from "vitest";
 import { compileKernels, type Graph, kernelIr, type lowering, makeGraph, ops } from "../../compiler/index.ts";
 import { runProgram } from "../../compiler/pipelines/run-program.ts";

@@ -25,7 +25,9 @@ export const adapters: Readonly<Record<string, AdapterFacts>> = {
   },
 };
 
-/** Kernels without those that add up the parts of split products: a product here has no batches, unless it was split. */
+/**
+ * Kernels without those that add up the parts of split products: a product here has no batches, unless it was split.
+ */
 export function withoutSplits({ kernels }: Program): number {
   const isOne = (e: Program["kernels"][number]["kernel"]["grid"][number]) => e.kind === "const" && e.value === 1;
   const split = kernels.filter(({ kind, kernel }) => kind === "contraction" && !isOne(kernel.grid[2]));
@@ -36,7 +38,9 @@ const elements = (node: Node): number => node.type.axes.reduce((n, a) => n * Num
 
 export const compileFor = (graph: Graph, facts: AdapterFacts): Program => compileKernels(graph, facts);
 
-/** Outputs of a program by name, each kernel verified and interpreted in turn. Results begin as NaN, so that gaps show. */
+/**
+ * Outputs of a program by name, each kernel verified and interpreted in turn. Results begin as NaN, so that gaps show.
+ */
 export function interpretProgram(program: Program, inputs: ReadonlyMap<string, Float64Array>): Map<string, number[]> {
   const memory = new Map<Node, Float64Array>();
   const of = (root: Node): Float64Array => {

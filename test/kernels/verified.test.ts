@@ -1,4 +1,6 @@
-/** What a compile verifies of its kernels, whatever schedule made them: each is well formed, and the adapter can run it. */
+/**
+ * What a compile verifies of its kernels, whatever schedule made them: each is well formed, and the adapter can run it.
+ */
 import { describe, expect, it } from "vitest";
 import { baselineFacts, compileKernels, isStageFault, lowering, parseGraph } from "../../compiler/index.ts";
 

@@ -1,4 +1,6 @@
-/** BLIP-2 over OPT beside transformers (scripts/reference/blip2_writing.py), and what commands do with its checkpoints. */
+/**
+ * BLIP-2 over OPT beside transformers (scripts/reference/blip2_writing.py), and what commands do with its checkpoints.
+ */
 import { join } from "node:path";
 import { describe, expect, test, vi } from "vitest";
 import { countParameters, makeGraph } from "../../compiler/index.ts";

@@ -1,4 +1,6 @@
-/** Checkpoints as transformers writes them (scripts/reference, test/fixtures/families), and what commands do with one. */
+/**
+ * Checkpoints as transformers writes them (scripts/reference, test/fixtures/families), and what commands do with one.
+ */
 import { copyFileSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -49,7 +51,10 @@ export interface Written {
   readonly tokens: number[];
 }
 
-/** A checkpoint that writes, its model with its sizes and `C` for settings, and its texts as feeds; `W` is what is said besides. */
+/**
+ * A checkpoint that writes, its model with its sizes and `C` for settings, and its texts as feeds; `W` is what is said
+ * besides.
+ */
 export function writtenCheckpoint<C, W = unknown>(name: string, model: unknown) {
   const folder = folderOf(name);
   const want = factsOf<Written & W>(folder);
@@ -79,8 +84,8 @@ export async function done(...args: readonly string[]): Promise<string> {
 }
 
 /**
- * Converts a checkpoint, in whatever form it lies there, and expects the elements of `like` under its names, but for what the
- * model does not compute with.
+ * Converts a checkpoint, in whatever form it lies there, and expects the elements of `like` under its names, but for
+ * what the model does not compute with.
  */
 export const expectConverted = (folder: string, like = folder, unused = /^$/): Promise<void> =>
   inScratch(async (at) => {

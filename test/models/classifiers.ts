@@ -1,4 +1,6 @@
-/** Classifiers beside PyTorch (scripts/reference/classifiers.py): scores, a training step, files, and the command line. */
+/**
+ * Classifiers beside PyTorch (scripts/reference/classifiers.py): scores, a training step, files, and the command line.
+ */
 
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -142,7 +144,10 @@ export interface CheckpointCase {
   readonly leftOut?: RegExp;
 }
 
-/** A checkpoint of transformers: converted there and back, and classifying a picture as the published processor and model do. */
+/**
+ * A checkpoint of transformers: converted there and back, and classifying a picture as the published processor and
+ * model do.
+ */
 export function checkpointTests({ family, set = [], leftOut }: CheckpointCase): void {
   const folder = scratch(family);
   afterAll(() => folder.remove());

@@ -1,4 +1,7 @@
-/** Flamingo beside a PyTorch that is written after the paper, around transformers' GPT-2 (scripts/reference/flamingo.py). */
+/**
+ * Flamingo beside a PyTorch that is written after the paper, around transformers' GPT-2
+ * (scripts/reference/flamingo.py).
+ */
 import { readFileSync } from "node:fs";
 import { describe, expect, test, vi } from "vitest";
 import { countParameters, makeGraph } from "../../compiler/index.ts";

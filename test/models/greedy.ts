@@ -1,4 +1,6 @@
-/** Greedy writing with a prefill and a step graph, as a runtime would: the step is fed what the run before remembered. */
+/**
+ * Greedy writing with a prefill and a step graph, as a runtime would: the step is fed what the run before remembered.
+ */
 import { type Graph, type HostTensor, hostTensor, type SizedAxis } from "../../compiler/index.ts";
 import { type Executor, runOnce } from "./executors.ts";
 

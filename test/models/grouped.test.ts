@@ -1,4 +1,7 @@
-/** Queries that share keys and values: LLaMA and InternLM2 beside PyTorch (scripts/reference/grouped.py), and their checkpoints. */
+/**
+ * Queries that share keys and values: LLaMA and InternLM2 beside PyTorch (scripts/reference/grouped.py), and their
+ * checkpoints.
+ */
 import { copyFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test, vi } from "vitest";

@@ -1,6 +1,6 @@
 /**
- * Every model at a small odd configuration in f16, as a file and as kernels: as near as f16 is, also where activations are in
- * thousands.
+ * Every model at a small odd configuration in f16, as a file and as kernels: as near as f16 is, also where activations
+ * are in thousands.
  */
 import { describe, expect, test } from "vitest";
 import { encodeOnnx, exportOnnx } from "../../backends/onnx/index.ts";

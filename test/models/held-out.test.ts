@@ -1,4 +1,7 @@
-/** config.json files of published checkpoints that no record here was written after: which model they are, to the last parameter. */
+/**
+ * config.json files of published checkpoints that no record here was written after: which model they are, to the last
+ * parameter.
+ */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";

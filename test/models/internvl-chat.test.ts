@@ -1,4 +1,7 @@
-/** InternVL-Chat 1.2 and 1.5 beside transformers (scripts/reference/internvl_chat.py), and what commands do with checkpoints. */
+/**
+ * InternVL-Chat 1.2 and 1.5 beside transformers (scripts/reference/internvl_chat.py), and what commands do with
+ * checkpoints.
+ */
 import { copyFileSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test, vi } from "vitest";
@@ -313,7 +316,8 @@ describe("the templates", () => {
 });
 
 test.each([
-  // The blog of InternVL 1.5 has these rounded: 5.54 B, 143.17 M and 116.43 M, 34.39 B and 19.86 B; 40.07 B and 25.51 B in all.
+  // The blog of InternVL 1.5 has these rounded: 5.54 B, 143.17 M and 116.43 M, 34.39 B and 19.86 B; 40.07 B and 25.51 B
+  // in all.
   ["internvl-chat-1.2", 1138, 5_536_496_000, 143_170_560, 34_388_917_248, 40_068_583_808],
   ["internvl-chat-1.5", 1030, 5_536_496_000, 116_429_824, 19_861_260_288, 25_514_186_112],
 ])("%s has %i tensors and the published parameters", (name, tensors, vision, glue, language, all) => {

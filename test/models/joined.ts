@@ -23,8 +23,8 @@ export async function joinedWeights(
 }
 
 /**
- * The worst disagreement of gradients with PyTorch's digests, relative to the norm, with the tensor's name. Every parameter
- * has a gradient in `got`, and every tensor of the layout is in the fixture, and the other way round.
+ * The worst disagreement of gradients with PyTorch's digests, relative to the norm, with the tensor's name. Every
+ * parameter has a gradient in `got`, and every tensor of the layout is in the fixture, and the other way round.
  */
 export async function joinedDifference(
   got: Readonly<Record<string, HostTensor>>,

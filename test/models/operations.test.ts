@@ -43,7 +43,10 @@ test.each([
   expect(Math.abs((2 * macsOf(name)) / 1e9 - published)).toBeLessThan(0.006);
 });
 
-/** Keys and values of the picture, which both passes of the Q-Former over it share here, and 32 cosines, which are not taken. */
+/**
+ * Keys and values of the picture, which both passes of the Q-Former over it share here, and 32 cosines, which are not
+ * taken.
+ */
 const shared = 6 * 2 * 257 * 1408 * 768 + 32 * 256;
 
 test.each([
@@ -58,7 +61,10 @@ test.each([
   expect(macsOf(name, set, sizes)).toBe(counted);
 });
 
-/** A class token attends and is attended to, which the paper's way of counting leaves out; it adds the convolution's biases. */
+/**
+ * A class token attends and is attended to, which the paper's way of counting leaves out; it adds the convolution's
+ * biases.
+ */
 test.each(["internvl-chat-1.2", "internvl-chat-1.5"])("%s differs from the paper's way by its class token", (name) => {
   const { paper, config } = bundledModels.find((m) => m.name === name)!;
   const [blocks, width, patches] = [45, 3200, 32 ** 2];

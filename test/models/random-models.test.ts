@@ -31,7 +31,9 @@ const seeds: Readonly<Record<string, number>> = {
 };
 const cases = Object.keys(families).map((name) => ({ name, seed: seeds[name]! }));
 
-/** Of these, the software adapter has every kind of kernel in another model, which contains them, at sizes just as odd. */
+/**
+ * Of these, the software adapter has every kind of kernel in another model, which contains them, at sizes just as odd.
+ */
 const parts = new Set([
   "internvit",
   "llama",
@@ -43,9 +45,9 @@ const parts = new Set([
 ]);
 
 /**
- * The software adapter takes a third of a minute to compile the kernels of each of these, and runs the same parts beside
- * PyTorch at other sizes (chat-, contrastive-, generative- and heads-parity.test.ts): here the kernels that it would
- * compile are interpreted.
+ * The software adapter takes a third of a minute to compile the kernels of each of these, and runs the same parts
+ * beside PyTorch at other sizes (chat-, contrastive-, generative- and heads-parity.test.ts): here the kernels that it
+ * would compile are interpreted.
  */
 const large = new Set(["chat of queries", "internvl-c", "internvl-g", "stage 2", "upernet"]);
 
@@ -60,8 +62,9 @@ describe.each(cases)("$name with seed $seed", ({ name, seed }) => {
     const [want, got] = [await wanted, await device.run(graph, feeds, weights)];
     const gradients = Object.keys(want).filter((n) => weights.has(n));
     const outputs = Object.keys(want).filter((n) => !weights.has(n));
-    // What is 0 but for rounding, as the contrastive loss of one pair is, or the gradient of what a batch norm takes the mean
-    // of, has the size of its terms: that of the others. On each device such sums were seen to keep 6e-6 of it.
+    // What is 0 but for rounding, as the contrastive loss of one pair is, or the gradient of what a batch norm takes
+    // the mean of, has the size of its terms: that of the others. On each device such sums were seen to keep 6e-6 of
+    // it.
     const floorOf = (names: readonly string[]) => 1e-2 * Math.max(...names.map((n) => largest(want[n]!.data)));
     const [floor, outputFloor] = [floorOf(gradients), floorOf(outputs)];
     expect(floor).toBeGreaterThan(1e-6);

@@ -1,6 +1,6 @@
 /**
- * Fifty steps of whole stages beside PyTorch in float64, at configurations that seeds drew: losses, gradients, what is trained
- * and what is frozen. scripts/reference/stages.py made the fixtures, and makes more.
+ * Fifty steps of whole stages beside PyTorch in float64, at configurations that seeds drew: losses, gradients, what is
+ * trained and what is frozen. scripts/reference/stages.py made the fixtures, and makes more.
  */
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
@@ -29,8 +29,9 @@ describe.each(readdirSync(folder))("%s", (file) => {
 });
 
 /**
- * Rounding to f16 is 2^13 times that to f32: so many times as far as PyTorch's own f32 may f16 be from f64. Of 14 stages at 3
- * seeds each, 20 steps took 0.9 of it at most and 0.06 in the middle. The kernel interpreter ran them, and no GPU with f16.
+ * Rounding to f16 is 2^13 times that to f32: so many times as far as PyTorch's own f32 may f16 be from f64. Of 14
+ * stages at 3 seeds each, 20 steps took 0.9 of it at most and 0.06 in the middle. The kernel interpreter ran them, and
+ * no GPU with f16.
  */
 test.each([
   ["1.2-203", [0, 0]],

@@ -187,7 +187,10 @@ export function gradientDifference(
 export const largest = (x: ArrayLike<number>): number =>
   Array.from(x).reduce((top, v) => Math.max(top, Math.abs(v)), 0);
 
-/** The largest difference of two lists of numbers, relative to the largest of those wanted, or to `least` if that is more. */
+/**
+ * The largest difference of two lists of numbers, relative to the largest of those wanted, or to `least` if that is
+ * more.
+ */
 export function difference(got: ArrayLike<number>, want: ArrayLike<number>, least = 1e-12): number {
   if (got.length !== want.length) return Number.POSITIVE_INFINITY;
   const size = Math.max(largest(want), least);

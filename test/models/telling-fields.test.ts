@@ -1,6 +1,6 @@
 /**
- * Every field of a config class of transformers that changes a model's results (scripts/reference/config_fields.py) is obeyed, or
- * refused by its name.
+ * Every field of a config class of transformers that changes a model's results (scripts/reference/config_fields.py) is
+ * obeyed, or refused by its name.
  */
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";

@@ -31,7 +31,8 @@ describe("the published sizes", () => {
   ])("%s has %i tensors and %i parameters", (name, tensors, parameters) => {
     const model = bundled(name);
     const found = countParameters(trace(model));
-    // timm has one tensor for queries, keys and values, and one for the two halves of a gated MLP; two each, with the bias.
+    // timm has one tensor for queries, keys and values, and one for the two halves of a gated MLP; two each, with the
+    // bias.
     const { depth, feedForward } = model.config as { depth: number; feedForward: string };
     const apart = depth * (feedForward === "swiglu" ? 4 + 2 : 4);
     expect([found.tensors - apart, found.parameters]).toEqual([tensors, parameters]);

@@ -1,4 +1,6 @@
-/** Models whose weights stream through a device: the same results as with all weights there, and little held at once. */
+/**
+ * Models whose weights stream through a device: the same results as with all weights there, and little held at once.
+ */
 import { describe, expect, it } from "vitest";
 import type { Backend, Store } from "../../backends/backend.ts";
 import { cpuBackend } from "../../backends/onnxruntime/index.ts";

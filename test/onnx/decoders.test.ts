@@ -1,4 +1,7 @@
-/** Exported decoders as other programs run them: ids as int64, a past that begins empty and grows, texts as heddle writes them. */
+/**
+ * Exported decoders as other programs run them: ids as int64, a past that begins empty and grows, texts as heddle
+ * writes them.
+ */
 import { createRequire } from "node:module";
 import type * as Ort from "onnxruntime-node";
 import { describe, expect, it } from "vitest";

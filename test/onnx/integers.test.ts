@@ -1,4 +1,6 @@
-/** Weights and activations as integers: what files compute in onnxruntime, beside the reference with the same rounding. */
+/**
+ * Weights and activations as integers: what files compute in onnxruntime, beside the reference with the same rounding.
+ */
 import { describe, expect, it } from "vitest";
 import {
   decodeModel,

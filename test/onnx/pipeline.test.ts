@@ -1,4 +1,7 @@
-/** The pipeline to an ONNX model: every stage is seen, verified and repeatable, whatever the options; and what it leaves alone. */
+/**
+ * The pipeline to an ONNX model: every stage is seen, verified and repeatable, whatever the options; and what it leaves
+ * alone.
+ */
 import { describe, expect, it } from "vitest";
 import { exportOnnx, onnxStages, settledOptions } from "../../backends/onnx/index.ts";
 import {

@@ -1,4 +1,7 @@
-/** Steps of several micro-batches: equal to the step of the whole batch, resumed alike, and refused where they would not be. */
+/**
+ * Steps of several micro-batches: equal to the step of the whole batch, resumed alike, and refused where they would not
+ * be.
+ */
 import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

@@ -1,4 +1,7 @@
-/** Convolutions of the language beside PyTorch's conv2d: y and both gradients. scripts/reference/convolution.py made the fixture. */
+/**
+ * Convolutions of the language beside PyTorch's conv2d: y and both gradients. scripts/reference/convolution.py made the
+ * fixture.
+ */
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { evaluate } from "../../backends/reference/index.ts";

@@ -14,7 +14,10 @@ const reasons: Readonly<Record<string, readonly string[]>> = {
   "changes the dtype: the pass inserts it, and sees through it": ["cast"],
 };
 
-/** True where no operand or result of the op's cases is a float, or the result alone is none: nothing is computed in floats. */
+/**
+ * True where no operand or result of the op's cases is a float, or the result alone is none: nothing is computed in
+ * floats.
+ */
 const hasFloats = ({ cases, infer }: OpRecord): boolean =>
   cases.some(({ operands, attrs }) => infer(operands, attrs).dtype.startsWith("f"));
 

@@ -45,7 +45,8 @@ describe.each(executorNames)("by %s", (executor) => {
       const want = evaluate(graph, values);
       const got = await execute(executor, gpu, graph, values);
       expect(excess(got.get("y")!, want.get("y")!.data, 1e-5, 1e-5), "y").toBeLessThanOrEqual(0);
-      // The row statistic of the backward pass rounds to 2^-24 of its size, as FlashAttention's does; k's cotangent has q's size.
+      // The row statistic of the backward pass rounds to 2^-24 of its size, as FlashAttention's does; k's cotangent has
+      // q's size.
       const rounding = 1e-5 + Math.abs(size) * 2 ** -23;
       for (const name of ["dq", "dk", "dv"]) {
         const scale = name === "dk" ? Math.abs(size) : 1;

@@ -1,4 +1,6 @@
-/** Layers with options of theirs beside PyTorch, on every executor: results and gradients. scripts/reference/layers.py */
+/**
+ * Layers with options of theirs beside PyTorch, on every executor: results and gradients. scripts/reference/layers.py
+ */
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { differentiate, type HostTensor, hostTensor, inputName, makeGraph, mulDims } from "../../compiler/index.ts";

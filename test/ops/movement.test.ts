@@ -1,6 +1,6 @@
 /**
- * What movements mean, written out. The interpreter and the kernels follow one index map, so a wrong map would agree with
- * itself: these values do not come from it. (Nor do ONNX's operators; see test/onnx/ops.test.ts.)
+ * What movements mean, written out. The interpreter and the kernels follow one index map, so a wrong map would agree
+ * with itself: these values do not come from it. (Nor do ONNX's operators; see test/onnx/ops.test.ts.)
  */
 import { describe, expect, it } from "vitest";
 import { evaluate } from "../../backends/reference/index.ts";

@@ -1,4 +1,6 @@
-/** Every update rule beside its formula in float64, by every executor; what is kept and resumed; a rule of a user's own. */
+/**
+ * Every update rule beside its formula in float64, by every executor; what is kept and resumed; a rule of a user's own.
+ */
 import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -39,7 +41,10 @@ const lengths = { a: 35, b: 67, c: 1 };
 type Name = keyof typeof lengths;
 const names = Object.keys(lengths) as Name[];
 
-/** Σ w·x over three tensors, so that the gradient of each w is its x to the bit. `a` alone decays, `b` learns at twice the rate. */
+/**
+ * Σ w·x over three tensors, so that the gradient of each w is its x to the bit. `a` alone decays, `b` learns at twice
+ * the rate.
+ */
 const step = (rule: UpdateRule, changes: Partial<Optimizer> = {}, largestArena?: number) =>
   trainingStep(
     defineStage({

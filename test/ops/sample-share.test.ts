@@ -1,4 +1,7 @@
-/** Shares of a loss over a whole batch: together they are the loss, and none computes pairs of which no sample is its own. */
+/**
+ * Shares of a loss over a whole batch: together they are the loss, and none computes pairs of which no sample is its
+ * own.
+ */
 import { describe, expect, it } from "vitest";
 import { evaluate } from "../../backends/reference/index.ts";
 import {

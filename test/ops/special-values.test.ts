@@ -14,7 +14,8 @@ async function disagreements(executor: ExecutorName, gpu: Parameters<typeof exec
       const exception = exceptionFor(executor, record.name, row);
       const want = exception?.gives ?? row.result;
       const { dtype } = graph.outputs[0]!.node.type;
-      // The exceptions of webgpu are SwiftShader's; where the machine has another software adapter it may keep the rule.
+      // The exceptions of webgpu are SwiftShader's; where the machine has another software adapter it may keep the
+      // rule.
       const elsewhere = executor === "webgpu" && !/SwiftShader/.test(gpu.adapter.description);
       if (exception && elsewhere && agrees(Number(got[i]), row.result, dtype)) continue;
       if (!agrees(Number(got[i]), want, dtype))

@@ -37,7 +37,10 @@ const passedOver = "the kernel uses WGSL's max or min, which may ignore nan; tes
 const finiteStart =
   "the accumulator starts at a finite extreme of f32, as an adapter may assume that there are no infinities";
 
-/** Exceptions of reduce_max and reduce_min: `chosen` is the extreme of 1 and 2; kernels start next to the infinity `start`. */
+/**
+ * Exceptions of reduce_max and reduce_min: `chosen` is the extreme of 1 and 2; kernels start next to the infinity
+ * `start`.
+ */
 const extremes = (op: string, chosen: number, start: number): Exception[] => [
   ...(["kernels", "webgpu"] as const).map(
     (executor): Exception => ({
@@ -112,7 +115,10 @@ export interface Batch {
   readonly rows: readonly SpecialValue[];
 }
 
-/** A record's rows as graphs: one for each choice of attributes, with a row of the table as an element or a row of its operands. */
+/**
+ * A record's rows as graphs: one for each choice of attributes, with a row of the table as an element or a row of its
+ * operands.
+ */
 export function batches(record: OpRecord): Batch[] {
   const all = record.special ?? [];
   const kinds = all.filter((r, i) => all.findIndex((o) => sameAttrs(o.attrs, r.attrs)) === i);

@@ -44,8 +44,9 @@ export interface ComparisonOptions {
 const mostSkips = 10;
 
 /**
- * Runs the recorded steps on a backend. A step that is skipped, since its gradients are beyond f16, leaves everything but the
- * loss scale as it was, and is run again with the same batch: PyTorch in float64 skips none, and so both make the same updates.
+ * Runs the recorded steps on a backend. A step that is skipped, since its gradients are beyond f16, leaves everything
+ * but the loss scale as it was, and is run again with the same batch: PyTorch in float64 skips none, and so both make
+ * the same updates.
  */
 export async function compared(recorded: Recorded, backend: Backend, options: ComparisonOptions): Promise<Differences> {
   const { steps = recorded.steps.loss.length, precision = "f32", gradients = false } = options;
@@ -96,7 +97,9 @@ const sameBits = (a: HostTensor, b: HostTensor): boolean => {
 
 type Made = ReturnType<typeof jobOf>;
 
-/** Trained tensors and running statistics at the end. A tensor that the loss does not see goes where rounding takes it. */
+/**
+ * Trained tensors and running statistics at the end. A tensor that the loss does not see goes where rounding takes it.
+ */
 async function ends(recorded: Recorded, { places }: Made, weights: ReadonlyMap<string, HostTensor>) {
   let [after, kept] = [none, none];
   for (const [parameter, place] of places) {

@@ -1,4 +1,7 @@
-/** Numbers that PyTorch's side (scripts/reference/numbers_alike.py) draws alike, so that no file holds weights and pixels. */
+/**
+ * Numbers that PyTorch's side (scripts/reference/numbers_alike.py) draws alike, so that no file holds weights and
+ * pixels.
+ */
 import { crc32 } from "node:zlib";
 
 /** In (0, 1), exact in f32: a hash of the name and of each place. */

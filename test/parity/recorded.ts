@@ -42,7 +42,10 @@ export interface Recorded {
   readonly inputs: readonly Readonly<Record<string, Nested>>[];
   /** Figures of every step: `loss`, its parts, `rate`, `gradient_norm`. */
   readonly steps: Readonly<Record<string, readonly number[]>> & { readonly loss: readonly number[] };
-  /** Digests, by published name: gradients of the first step; then trained tensors and running statistics after all steps. */
+  /**
+   * Digests, by published name: gradients of the first step; then trained tensors and running statistics after all
+   * steps.
+   */
   readonly gradients: Readonly<Record<string, Digest>>;
   readonly after: Readonly<Record<string, Digest>>;
   readonly kept: Readonly<Record<string, Digest>>;

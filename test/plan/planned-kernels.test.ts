@@ -1,4 +1,7 @@
-/** Kernels planned short of their code are those that a compile makes, and a step's operations are those counted by hand. */
+/**
+ * Kernels planned short of their code are those that a compile makes, and a step's operations are those counted by
+ * hand.
+ */
 import { describe, expect, it } from "vitest";
 import { recordOf } from "../../cli/plan/hardware-text.ts";
 import { updateOperations } from "../../cli/stage-figures.ts";

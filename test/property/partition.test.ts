@@ -1,4 +1,6 @@
-/** Graphs cut into parts: one after the other they compute what the whole computes, and equal blocks are equal parts. */
+/**
+ * Graphs cut into parts: one after the other they compute what the whole computes, and equal blocks are equal parts.
+ */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { evaluate } from "../../backends/reference/index.ts";

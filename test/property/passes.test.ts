@@ -1,4 +1,6 @@
-/** Passes on random graphs: meaning is kept, a second run changes nothing, and every rule is right on its own example. */
+/**
+ * Passes on random graphs: meaning is kept, a second run changes nothing, and every rule is right on its own example.
+ */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { evaluate } from "../../backends/reference/index.ts";

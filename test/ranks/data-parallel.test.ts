@@ -1,4 +1,6 @@
-/** Several ranks compute what one process computes: collectives, first gradients, losses. Runs where MPI is installed. */
+/**
+ * Several ranks compute what one process computes: collectives, first gradients, losses. Runs where MPI is installed.
+ */
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

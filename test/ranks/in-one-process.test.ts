@@ -9,8 +9,8 @@ import { norms } from "./norm-cases.ts";
 import { sharded, type Told, tell } from "./shared-cases.ts";
 
 /**
- * A teacher differs from its student in the second step, and its gradient in the third. Averages are validated after the
- * fifth, and the sixth must not begin with them.
+ * A teacher differs from its student in the second step, and its gradient in the third. Averages are validated after
+ * the fifth, and the sixth must not begin with them.
  */
 const stepsOf = (name: string) => (name.includes("averaged") ? 6 : name.includes("teacher") ? 3 : 2);
 let root: string;

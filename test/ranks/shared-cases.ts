@@ -376,7 +376,10 @@ export interface Told {
 
 type Held = Readonly<Record<"weights" | "gradients" | "optimizer", number>>;
 
-/** The same backend; the bytes of its stores are counted, and its runs that tell what arrives; those may be made to tell at their end. */
+/**
+ * The same backend; the bytes of its stores are counted, and its runs that tell what arrives; those may be made to tell
+ * at their end.
+ */
 function counting(backend: Backend, isGradual: boolean) {
   let gradual = 0;
   const compile: Backend["compile"] = async (graph, options) => {

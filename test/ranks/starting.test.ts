@@ -51,7 +51,9 @@ const joining = `const { launchedProcess } = await import(${at("node-launched-pr
 const reporting = (rank: number, atOnce: boolean) =>
   `console.log(await (await import(${at("node-start-report")})).isToReport({ rank: ${rank} }${atOnce ? ", true" : ""}))`;
 
-/** The processes of ranks 0 and 1 of three. The shell that started them, the first process of their session, has ended. */
+/**
+ * The processes of ranks 0 and 1 of three. The shell that started them, the first process of their session, has ended.
+ */
 async function ranksOfEndedSession(): Promise<number[]> {
   const command = `"$NODE" -e "console.log(process.pid); setInterval(() => {}, 1000)" &`;
   const shell = spawn("sh", ["-c", `PMI_RANK=0 ${command} PMI_RANK=1 ${command}`], {

@@ -1,4 +1,7 @@
-/** Windows of scores to classes, and what these are judged by, as MMSegmentation has both; scripts/reference/segmentation.py. */
+/**
+ * Windows of scores to classes, and what these are judged by, as MMSegmentation has both;
+ * scripts/reference/segmentation.py.
+ */
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { hostTensor } from "../../compiler/index.ts";

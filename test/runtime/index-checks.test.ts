@@ -1,4 +1,6 @@
-/** Labels and ids that choose nothing end a run with their place and sample, and cost it nothing that was done before. */
+/**
+ * Labels and ids that choose nothing end a run with their place and sample, and cost it nothing that was done before.
+ */
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

@@ -1,6 +1,7 @@
 /**
- * A training job with a few thousand parameters: a tiny InternVL-C on synthetic images and texts. One layer a tower: what is
- * tested with it compiles it again and again, and a second layer doubles the kernels and is no other kind of them.
+ * A training job with a few thousand parameters: a tiny InternVL-C on synthetic images and texts. One layer a tower:
+ * what is tested with it compiles it again and again, and a second layer doubles the kernels and is no other kind of
+ * them.
  */
 
 import { hostTensor } from "../../compiler/index.ts";

@@ -1,4 +1,7 @@
-/** Tensors larger than kernels or a device reach: one error that names the tensor and the limit, before anything is made. */
+/**
+ * Tensors larger than kernels or a device reach: one error that names the tensor and the limit, before anything is
+ * made.
+ */
 import { describe, expect, test } from "vitest";
 import { bundleOf } from "../../backends/webgpu/bundle/bundle.ts";
 import { webgpuBackend } from "../../backends/webgpu/index.ts";

@@ -1,4 +1,6 @@
-/** f16 tensors: parameters that any adapter reads; results where the adapter has the type, one clear error where not. */
+/**
+ * f16 tensors: parameters that any adapter reads; results where the adapter has the type, one clear error where not.
+ */
 import { expect, test } from "vitest";
 import { referenceBackend } from "../../backends/reference/index.ts";
 import { emitWgsl, webgpuBackend } from "../../backends/webgpu/index.ts";

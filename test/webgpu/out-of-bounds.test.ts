@@ -17,7 +17,9 @@ import {
 } from "../../compiler/index.ts";
 import { gpuTest } from "../support/adapter.ts";
 
-/** Runs a WGSL kernel with one thread over 16 bytes in the middle of a buffer of 768: nothing it reaches is not ours. */
+/**
+ * Runs a WGSL kernel with one thread over 16 bytes in the middle of a buffer of 768: nothing it reaches is not ours.
+ */
 async function probe(gpu: GpuDevice, code: string): Promise<Uint32Array> {
   const { device } = gpu;
   const module = device.createShaderModule({ code });

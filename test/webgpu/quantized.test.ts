@@ -1,4 +1,7 @@
-/** Weights kept as integers of 8 and 4 bits: what they stand for, what kernels make of them, and how far that is from f32. */
+/**
+ * Weights kept as integers of 8 and 4 bits: what they stand for, what kernels make of them, and how far that is from
+ * f32.
+ */
 import { describe, expect, test } from "vitest";
 import { evaluate, referenceBackend } from "../../backends/reference/index.ts";
 import { emitWgsl, webgpuBackend } from "../../backends/webgpu/index.ts";
@@ -33,8 +36,8 @@ const normal = { kind: "normal", mean: 0, std: 1 } as const;
 const parameter = (name: string, ...axes: readonly SizedAxis[]) => ops.parameter(name, "f32", axes, normal);
 
 /**
- * Two layers as decoders have them: rows of a table, a projection to heads, one from heads back, and scores by the table.
- * The sums of the first are whole blocks of 32, those of heads are not; the last weight keeps its sum in front.
+ * Two layers as decoders have them: rows of a table, a projection to heads, one from heads back, and scores by the
+ * table. The sums of the first are whole blocks of 32, those of heads are not; the last weight keeps its sum in front.
  */
 function decoder(rows: number | "open"): Graph {
   const row = { name: "row", size: rows === "open" ? symbol("rows") : rows };

@@ -1,4 +1,7 @@
-/** Training steps on a device: states updated in place, buffers kept, the same numbers as the reference over several steps. */
+/**
+ * Training steps on a device: states updated in place, buffers kept, the same numbers as the reference over several
+ * steps.
+ */
 import { describe, expect, vi } from "vitest";
 import type { Backend } from "../../backends/backend.ts";
 import { isResident } from "../../backends/feeds.ts";

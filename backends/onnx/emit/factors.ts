@@ -1,4 +1,6 @@
-/** What follows a contraction and needs no node of its own: Gemm and FusedMatMul scale for free, and Gemm adds a vector. */
+/**
+ * What follows a contraction and needs no node of its own: Gemm and FusedMatMul scale for free, and Gemm adds a vector.
+ */
 import { coreOf, type Graph, isConstant, type Node, nodesOf, ops, usersOf } from "../../../compiler/index.ts";
 
 /** Maps each contraction whose only user multiplies it by a constant scalar to that scalar. */

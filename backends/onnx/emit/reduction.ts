@@ -52,8 +52,8 @@ function columnSums(e: Emission, v: Value, over: readonly string[]): Value | und
 const longestRun = 2 ** 15;
 
 /**
- * The sum of all elements as a sum of sums over rows: runtimes add a vector up one element after another, in one thread,
- * which loses digits in f32 where they are many, as in the norm of all gradients.
+ * The sum of all elements as a sum of sums over rows: runtimes add a vector up one element after another, in one
+ * thread, which loses digits in f32 where they are many, as in the norm of all gradients.
  */
 function longSum(e: Emission, v: Value, over: readonly string[]): Value | undefined {
   const axes = axesOf(v);

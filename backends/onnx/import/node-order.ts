@@ -1,4 +1,6 @@
-/** The order of nodes. The format demands that each follows what it reads; some tools do not sort, and onnxruntime does. */
+/**
+ * The order of nodes. The format demands that each follows what it reads; some tools do not sort, and onnxruntime does.
+ */
 import type { NodeMessage } from "./messages.ts";
 
 /** The nodes, each after those that it reads from; sorted ones as they are, and those of a cycle last. */

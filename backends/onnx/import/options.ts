@@ -6,7 +6,9 @@ import type { ExternalReader, ImportedParameter } from "./weights.ts";
 export interface ImportOptions {
   /** The graph's name; default: the one in the file. */
   readonly name?: string;
-  /** By name of a symbolic size: its value, or what it equals: another symbolic size, or a polynomial such as "32*rows". */
+  /**
+   * By name of a symbolic size: its value, or what it equals: another symbolic size, or a polynomial such as "32*rows".
+   */
   readonly sizes?: Readonly<Record<string, number | string>>;
   /** Inputs to turn into constants: elements by input name, in the shape that the file declares. */
   readonly constants?: Readonly<Record<string, ArrayLike<number>>>;

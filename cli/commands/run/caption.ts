@@ -70,7 +70,9 @@ export const shownIn = (
 /** The graph that begins a caption, and its kind by the record. */
 export const beginningOf = (named: NamedModel, { begin, encode }: CaptionMode) => graphOf(named, (begin ?? encode)!);
 
-/** The ids that a caption continues: the start token of a decoder that attends to the image, else BOS, and the prompt. */
+/**
+ * The ids that a caption continues: the start token of a decoder that attends to the image, else BOS, and the prompt.
+ */
 export const captionIds = (
   mode: CaptionMode,
   tokenizer: Tokenizer,

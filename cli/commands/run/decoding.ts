@@ -31,8 +31,9 @@ export function requireRoom(begun: number, maxNewTokens: number, limit: number, 
 /** Special tokens of a model's texts, and its decoding where the command does not say. */
 export interface Decoding extends TextPolicy {
   /**
-   * What the options ask for, else the checkpoint, else `usual`. Says on stderr which of the checkpoint's fields are not
-   * applied. A conversation has no `room`: it streams, without beams, and lengths that count its questions are ignored.
+   * What the options ask for, else the checkpoint, else `usual`. Says on stderr which of the checkpoint's fields are
+   * not applied. A conversation has no `room`: it streams, without beams, and lengths that count its questions are
+   * ignored.
    */
   writing(options: WritingOptions, usual: WritingLimits, room?: Omit<TextRoom, "encodes">): WritingLimits;
 }

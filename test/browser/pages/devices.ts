@@ -30,7 +30,9 @@ export function dispose(): void {
   backend!.dispose();
 }
 
-/** Runs on a device that this page opened with nothing but the default limits, and says whether it is still open after. */
+/**
+ * Runs on a device that this page opened with nothing but the default limits, and says whether it is still open after.
+ */
 export async function givenDevice(): Promise<{ logits: number[]; open: boolean; held: number; matches: boolean }> {
   const adapter = await navigator.gpu.requestAdapter();
   const device = await adapter!.requestDevice();

@@ -16,7 +16,10 @@ export async function outcomes(): Promise<unknown[]> {
   return found;
 }
 
-/** Begins to move a folder as a window does that is closed in the middle of it; gives what is there when it is opened again. */
+/**
+ * Begins to move a folder as a window does that is closed in the middle of it; gives what is there when it is opened
+ * again.
+ */
 export async function interruptedMove(): Promise<Record<string, string[]>> {
   const fs = await opfsFileSystem();
   await fs.mkdir("/old/in");

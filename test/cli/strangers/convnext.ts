@@ -1,4 +1,6 @@
-/** ConvNeXt as somebody else would write it. Liu et al. 2022, arXiv:2201.03545; names of ConvNextForImageClassification. */
+/**
+ * ConvNeXt as somebody else would write it. Liu et al. 2022, arXiv:2201.03545; names of ConvNextForImageClassification.
+ */
 import * as h from "../../../dsl/index.ts";
 
 const config = { image: 32, patch: 4, widths: [8, 12], depths: [1, 2], classes: 4 };

@@ -1,4 +1,6 @@
-/** Gemma 2 as somebody else would write it. Gemma Team 2024, arXiv:2408.00118; names of transformers' Gemma2ForCausalLM. */
+/**
+ * Gemma 2 as somebody else would write it. Gemma Team 2024, arXiv:2408.00118; names of transformers' Gemma2ForCausalLM.
+ */
 import * as h from "../../../dsl/index.ts";
 
 const config = {

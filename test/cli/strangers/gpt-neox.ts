@@ -1,4 +1,7 @@
-/** GPT-NeoX as somebody else would write it. Black et al. 2022, arXiv:2204.06745; names of transformers' GPTNeoXForCausalLM. */
+/**
+ * GPT-NeoX as somebody else would write it. Black et al. 2022, arXiv:2204.06745; names of transformers'
+ * GPTNeoXForCausalLM.
+ */
 import * as h from "../../../dsl/index.ts";
 
 const config = { width: 32, depth: 2, heads: 2, mlp: 64, vocab: 259, positions: 64, turned: 0.25, base: 10000 };

@@ -1,4 +1,7 @@
-/** T5 as somebody else would write it. Raffel et al. 2020, arXiv:1910.10683; names of transformers' T5ForConditionalGeneration. */
+/**
+ * T5 as somebody else would write it. Raffel et al. 2020, arXiv:1910.10683; names of transformers'
+ * T5ForConditionalGeneration.
+ */
 import * as h from "../../../dsl/index.ts";
 
 const config = { width: 32, encoders: 2, decoders: 2, heads: 2, head: 16, mlp: 64, vocab: 259, buckets: 32, far: 128 };

@@ -1,4 +1,7 @@
-/** TrOCR as somebody else would write it. Li et al. 2021, arXiv:2109.10282; names of transformers' VisionEncoderDecoderModel. */
+/**
+ * TrOCR as somebody else would write it. Li et al. 2021, arXiv:2109.10282; names of transformers'
+ * VisionEncoderDecoderModel.
+ */
 import * as h from "../../../dsl/index.ts";
 
 const vision = { image: 24, patch: 8, width: 16, depth: 2, heads: 2, mlp: 32 };

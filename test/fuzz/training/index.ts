@@ -1,6 +1,7 @@
 /**
- * `npm run fuzz:kills -- --kind job --times 200 --device cpu|webgpu --seed 1` kills training runs, and `npm run fuzz:growth --
- * --steps 5000 --device cpu|webgpu` looks for leaks in one: each exits with status 1 where it found something.
+ * `npm run fuzz:kills -- --kind job --times 200 --device cpu|webgpu --seed 1` kills training runs, and `npm run
+ * fuzz:growth -- --steps 5000 --device cpu|webgpu` looks for leaks in one: each exits with status 1 where it found
+ * something.
  */
 import { Command, Option } from "commander";
 import { openDevice, parseDevice } from "../../../cli/device.ts";

@@ -1,4 +1,6 @@
-/** Every combination of what a bundled model can be exported as: its graphs, dtypes, activations, dialects and opsets. */
+/**
+ * Every combination of what a bundled model can be exported as: its graphs, dtypes, activations, dialects and opsets.
+ */
 import {
   type Activations,
   activationTypes,
@@ -60,7 +62,10 @@ export interface Combination {
   readonly form: Form;
 }
 
-/** All combinations, in an order in which the first of them are a fair sample: a step through them that is coprime to their number. */
+/**
+ * All combinations, in an order in which the first of them are a fair sample: a step through them that is coprime to
+ * their number.
+ */
 export function combinations(chosen: readonly Subject[]): Combination[] {
   const ways = forms();
   const total = chosen.length * ways.length;

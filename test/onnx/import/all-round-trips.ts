@@ -1,6 +1,6 @@
 /**
- * Every family that heddle exports, in every dtype, out and in again: `node test/onnx/import/all-round-trips.ts [SEEDS]`. It takes
- * minutes, and the suite runs a few of them.
+ * Every family that heddle exports, in every dtype, out and in again: `node test/onnx/import/all-round-trips.ts
+ * [SEEDS]`. It takes minutes, and the suite runs a few of them.
  */
 import { families, randomModel } from "../../models/random-models.ts";
 import { roundTrip } from "./round-trip.ts";

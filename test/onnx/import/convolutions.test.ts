@@ -1,4 +1,6 @@
-/** Convolutions and pooling beside onnxruntime, of files whose names are those that the importer gives axes of its own. */
+/**
+ * Convolutions and pooling beside onnxruntime, of files whose names are those that the importer gives axes of its own.
+ */
 import { describe, expect, it } from "vitest";
 import { importOnnx } from "../../../backends/onnx/index.ts";
 import { computedTwice, type Fed } from "./in-onnxruntime.ts";

@@ -1,4 +1,7 @@
-/** Small files with operators of onnxruntime's own: what onnxruntime computes of one, and what is computed of its import. */
+/**
+ * Small files with operators of onnxruntime's own: what onnxruntime computes of one, and what is computed of its
+ * import.
+ */
 import { createRequire } from "node:module";
 import type * as Ort from "onnxruntime-node";
 import { type ImportOptions, importOnnx } from "../../../backends/onnx/import/index.ts";

@@ -69,7 +69,10 @@ export async function runNodeTest(test: NodeTest): Promise<void> {
   });
 }
 
-/** What steers an operator must be known when it is imported: the operands after the first, or where that steers too, all. */
+/**
+ * What steers an operator must be known when it is imported: the operands after the first, or where that steers too,
+ * all.
+ */
 async function imported(
   test: NodeTest,
   names: readonly string[],

@@ -10,7 +10,10 @@ import { runImported, sidesOf } from "./imported-stage.ts";
 import { assets, cutOf, drawing, modelFile, throughOrt } from "./ocr-files.ts";
 import { lettersFile, readText, type Stage } from "./reading-text.ts";
 
-/** Of the stages that take pictures of any sides: what all their strides divide. The classifier's pictures have one size. */
+/**
+ * Of the stages that take pictures of any sides: what all their strides divide. The classifier's pictures have one
+ * size.
+ */
 const openSides: Partial<Record<Stage, Readonly<Record<string, string>>>> = {
   detect: { p2o_DynamicDimension_1: "32*rows", p2o_DynamicDimension_2: "32*columns" },
   recognize: { p2o_DynamicDimension_1: "8*columns" },

@@ -1,4 +1,7 @@
-/** PP-OCR's three models on a picture, whatever runs them, in Node or in a page: where text is, which way up, and what it says. */
+/**
+ * PP-OCR's three models on a picture, whatever runs them, in Node or in a page: where text is, which way up, and what
+ * it says.
+ */
 
 export const modelFiles = {
   detect: "ch_PP-OCRv4_det_infer.onnx",
@@ -45,7 +48,9 @@ export interface ReadText {
   readonly box: Box;
 }
 
-/** Finds the one line of a picture whose sides are multiples of 32, and reads it. `names` is the text of `lettersFile`. */
+/**
+ * Finds the one line of a picture whose sides are multiples of 32, and reads it. `names` is the text of `lettersFile`.
+ */
 export async function readText(cut: Cut, names: string, run: RunStage): Promise<ReadText> {
   const whole = normalized(await cut(), [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
   const box = boxOf(await run("detect", whole));

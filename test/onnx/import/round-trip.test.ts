@@ -1,4 +1,6 @@
-/** What heddle exports comes in again: models of every family with their gradients, at configurations that nobody chose. */
+/**
+ * What heddle exports comes in again: models of every family with their gradients, at configurations that nobody chose.
+ */
 import { describe, expect, it } from "vitest";
 import type { ExportOptions } from "../../../backends/onnx/index.ts";
 import { randomModel } from "../../models/random-models.ts";
@@ -9,7 +11,10 @@ const trip = (family: string, seed: number, options: ExportOptions) => {
   return roundTrip(graph, new Map([...Object.entries(feeds), ...weights]), options);
 };
 
-/** Largest differences of an output, relative to its largest value: in float64 on the file's weights, and of both files in onnxruntime. */
+/**
+ * Largest differences of an output, relative to its largest value: in float64 on the file's weights, and of both files
+ * in onnxruntime.
+ */
 const tolerances = { f32: [1e-6, 1e-3], f16: [5e-3, 1e-2], int8: [1e-6, 1e-3], int4: [1e-6, 1e-3] } as const;
 
 /** A few; test/onnx/import/all-round-trips.ts runs every family in every dtype. */

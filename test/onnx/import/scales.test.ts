@@ -1,4 +1,6 @@
-/** Shapes of scales and zero points: per tensor, per channel, per row and column, and in blocks whose last is shorter. */
+/**
+ * Shapes of scales and zero points: per tensor, per channel, per row and column, and in blocks whose last is shorter.
+ */
 import { createRequire } from "node:module";
 import type * as Ort from "onnxruntime-node";
 import { describe, expect, it } from "vitest";

@@ -6,7 +6,9 @@ import { freshName, type Tensor, tensor, type Value } from "../values.ts";
 import { rangeOf } from "./ranges.ts";
 import { reshapeTo } from "./shapes.ts";
 
-/** Coordinates in [-1, 1] along one side: of the elements' centers, or with `corners` from edge element to edge element. */
+/**
+ * Coordinates in [-1, 1] along one side: of the elements' centers, or with `corners` from edge element to edge element.
+ */
 function coordinates(axis: Axis, corners: boolean): Node {
   const size = axis.size as number;
   const at = ops.iota(axis, "f32");

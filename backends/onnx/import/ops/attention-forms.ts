@@ -33,7 +33,9 @@ interface Masked {
   readonly visible: Node | undefined;
 }
 
-/** What a mask operand hides: numbers of valid keys, [batch]; or 1 for valid, [batch, keys] or [batch, queries, keys]. */
+/**
+ * What a mask operand hides: numbers of valid keys, [batch]; or 1 for valid, [batch, keys] or [batch, queries, keys].
+ */
 function maskedBy(n: NodeView, mask: Value | undefined, [q, k]: Heads): Masked {
   if (!mask) return { masks: [], visible: undefined };
   const [batch, keys] = [q.shape[0]!, k.shape[2]!];

@@ -108,7 +108,9 @@ export function joinedHeads(n: NodeView, four: Tensor): Tensor {
 
 /** What an attention operator does besides its products. */
 export interface AttentionSettings {
-  /** Booleans, true where a key is visible, or floats added to the logits; broadcast to [batch, heads, queries, keys]. */
+  /**
+   * Booleans, true where a key is visible, or floats added to the logits; broadcast to [batch, heads, queries, keys].
+   */
   readonly masks: readonly Value[];
   /** Visibility over the axes `attentionAxes`. */
   readonly visible: Node | undefined;
@@ -117,7 +119,10 @@ export interface AttentionSettings {
   readonly softcap: number;
 }
 
-/** Attention of queries to keys and values, each [batch, heads, tokens, width]; heads of queries may share those of keys. */
+/**
+ * Attention of queries to keys and values, each [batch, heads, tokens, width]; heads of queries may share those of
+ * keys.
+ */
 export function attend(
   n: NodeView,
   [q, k, v]: readonly [Tensor, Tensor, Tensor],
@@ -248,7 +253,9 @@ function rotary(n: NodeView): Value {
 }
 
 export interface Rotation {
-  /** Cosines and sines: [positions, pairs] where positions are given, else [batch, tokens, pairs] or [tokens, pairs]. */
+  /**
+   * Cosines and sines: [positions, pairs] where positions are given, else [batch, tokens, pairs] or [tokens, pairs].
+   */
   readonly tables: readonly [cosine: Value, sine: Value];
   /** The place of each token: [batch, tokens]. */
   readonly positions: Value | undefined;

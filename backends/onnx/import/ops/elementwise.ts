@@ -118,7 +118,10 @@ function power(n: NodeView): Value {
   });
 }
 
-/** A weight in f16 as the same one in f32, so that an operator that needs its numbers finds them, as a resize its scales. */
+/**
+ * A weight in f16 as the same one in f32, so that an operator that needs its numbers finds them, as a resize its
+ * scales.
+ */
 function storedWider(n: NodeView): Value | undefined {
   const [x, type] = [n.in(0), elementType(n.int("to"), "the result")];
   if (x.kind !== "stored" || x.type.name !== "float16" || type.name !== "float") return undefined;

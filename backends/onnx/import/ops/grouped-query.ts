@@ -101,7 +101,9 @@ interface Cache {
   readonly length: Dim;
 }
 
-/** A cache with the new tokens of each row behind its own, [batch, heads, tokens, width]; the others stay as they are. */
+/**
+ * A cache with the new tokens of each row behind its own, [batch, heads, tokens, width]; the others stay as they are.
+ */
 function written(n: NodeView, past: Value, made: Tensor, { cached, length }: Cache): Tensor {
   const joined = n.tensor(concatAlong(n, [past, made], 2));
   const [before, added] = [past.shape[2]!, made.shape[2]!];

@@ -18,7 +18,10 @@ export interface Kernels {
   readonly bias: Value | undefined;
 }
 
-/** The sum over channels and the kernel: [batch, channel, ...sides] of `x`, with these windows, -> [batch, out, ...sides] */
+/**
+ * The sum over channels and the kernel: [batch, channel, ...sides] of `x`, with these windows, -> [batch, out,
+ * ...sides]
+ */
 export function multiplied(n: NodeView, x: Tensor, windows: Windows, kernels: Kernels): Tensor {
   const [batch, channel] = x.axes;
   const result = freshName(channel ?? "channel", namesOf(windows.node));

@@ -15,7 +15,10 @@ import { expandTo, reshapeTo } from "./shapes.ts";
 const { add, cast, div, max, min, mul, round, sub } = ops;
 export const wide = (x: Node): Node => (x.type.dtype === "f32" ? x : cast(x, "f32"));
 
-/** Reshapes a scale or zero point to broadcast with its tensor: one for the tensor, one per channel, or of all dimensions. */
+/**
+ * Reshapes a scale or zero point to broadcast with its tensor: one for the tensor, one per channel, or of all
+ * dimensions.
+ */
 function beside(n: NodeView, given: Value, shape: readonly Dim[], at: number | undefined, what = "scales"): Value {
   if (given.shape.length === 0 || (given.shape.length === 1 && given.shape[0] === 1)) return reshapeTo(n, given, []);
   if (given.shape.length > 1) return given;
@@ -241,7 +244,9 @@ function centred(n: NodeView, i: number, zero: number, at: number): Value {
 
 const asInteger = (x: Tensor): Value => ({ ...x, type: int32, node: cast(x.node, "i32") });
 
-/** Requantizes an integer product computed in floats. The dimensions are those along which each operand's scales lie. */
+/**
+ * Requantizes an integer product computed in floats. The dimensions are those along which each operand's scales lie.
+ */
 function requantized(
   n: NodeView,
   product: Tensor,

@@ -20,7 +20,9 @@ const typeNames: Readonly<Record<string, string>> = {
 export interface Parameter {
   /** The name of its type variable; undefined if it has a type of its own. */
   readonly variable?: string;
-  /** The names of the types that it can have, "sequence" among them; those that heddle does not support are left out. */
+  /**
+   * The names of the types that it can have, "sequence" among them; those that heddle does not support are left out.
+   */
   readonly types: readonly string[];
   /** A variadic parameter is the last one. */
   readonly kind: "single" | "optional" | "variadic";
@@ -40,7 +42,10 @@ export interface Signature {
   readonly since: number;
   readonly inputs: Side;
   readonly outputs: Side;
-  /** By name: the field that holds the value, undefined for types that heddle does not read, and whether it must be given. */
+  /**
+   * By name: the field that holds the value, undefined for types that heddle does not read, and whether it must be
+   * given.
+   */
   readonly attributes: ReadonlyMap<string, { readonly type?: AttributeField; readonly required: boolean }>;
   /** True from the opset on in which the operator is no longer. */
   readonly deprecated: boolean;

@@ -1,7 +1,7 @@
 /**
  * Code that tiled attention in workgroup memory is made of. A workgroup's tile has rows of one side and blocks of the
- * other side's vectors as columns. Vectors are staged through one slab, a piece of their length at a time, so that heads
- * of any width fit; weights go through a strip, shared by the threads of a row.
+ * other side's vectors as columns. Vectors are staged through one slab, a piece of their length at a time, so that
+ * heads of any width fit; weights go through a strip, shared by the threads of a row.
  */
 import type { Node } from "../../../ir/node.ts";
 import {

@@ -43,8 +43,8 @@ export interface ContractionProblem extends Sides {
   readonly over: readonly Axis[];
   readonly depth: Dim;
   /**
-   * The sides of each product, in the order of the cores; the kernel computes several products, and this schedule only one. The first one's are
-   * also `rows` and `columns`.
+   * The sides of each product, in the order of the cores; the kernel computes several products, and this schedule only
+   * one. The first one's are also `rows` and `columns`.
    */
   readonly products: readonly Sides[];
 }
