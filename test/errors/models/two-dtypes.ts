@@ -4,4 +4,7 @@ import { ops } from "../../../compiler/index.ts";
 const embed = { name: "embed", size: 8 };
 
 export const build = () =>
-  ops.mul(ops.input("x", "f16", [embed]), ops.parameter("norm.weight", "f32", [embed], { kind: "constant", value: 1 }));
+  ops.mul(
+    ops.input("x", "f16", [embed]),
+    ops.parameter("scale.of_two_dtypes", "f32", [embed], { kind: "constant", value: 1 }),
+  );
