@@ -1,10 +1,10 @@
 /** Data-dependent indexing: gather, its adjoint scatter_add, and writes of a range at a dynamic start. */
 import { build } from "../ir/build.ts";
-import { dimKey } from "../ir/dim.ts";
+import { type Dim, dimKey } from "../ir/dim.ts";
 import type { Node } from "../ir/node.ts";
 import { OpViolation, sourceOf } from "../ir/op.ts";
 import { type Axis, elementsOf, findAxis, hasAxis, printType, type TensorType, tensorType } from "../ir/type.ts";
-import { and, eq, ge, lt, max, min, select, sub } from "./elementwise.ts";
+import { add, and, eq, ge, lt, max, min, select, sub } from "./elementwise.ts";
 import { is, record, requireAxes, sizeClash, tabulate } from "./kinds.ts";
 import { rename } from "./movement.ts";
 import { broadcastStrides, strideOf } from "./reference-tools.ts";
@@ -25,6 +25,9 @@ const isNotNegative = (node: Node): boolean =>
   sourceOf(node) === "constant" && typeof node.attrs.value === "number" && node.attrs.value >= 0;
 
 const isIndex = (t: TensorType) => t.dtype === "i32" || t.dtype === "u32";
+
+const freshAxis = (name: string, nodes: readonly Node[]): string =>
+  nodes.some((n) => hasAxis(n.type, name)) ? freshAxis(`${name}_`, nodes) : name;
 
 record({
   name: "gather",
@@ -96,6 +99,12 @@ function shape(dtype: "f32" | "i32", axes: Record<string, number>): TensorType {
 
 /** Gathers rows of `table` along `axis` by `index`. */
 export const gather = (table: Node, index: Node, axis: string): Node => build("gather", [table, index], { axis });
+
+/** `length` elements along an axis, from the index `start` on: an i32 scalar that is known when the graph runs. */
+export function dynamicSlice(x: Node, axis: string, start: Node, length: Dim): Node {
+  const whole = freshAxis(`all_${axis}`, [x]);
+  return gather(rename(x, axis, whole), add(iota({ name: axis, size: length }, "i32"), start), whole);
+}
 
 record({
   name: "scatter_add",
@@ -237,9 +246,6 @@ record({
     { operands: [shape("f32", { e: 3, t: 5 }), shape("f32", { t: 1, e: 3 }), shape("i32", {})], attrs: { axis: "t" } },
   ],
 });
-
-const freshAxis = (name: string, nodes: readonly Node[]): string =>
-  nodes.some((n) => hasAxis(n.type, name)) ? freshAxis(`${name}_`, nodes) : name;
 
 /** x with `range` written over its elements from index `start` on along an axis. */
 export const overwrite = (x: Node, range: Node, start: Node, axis: string): Node =>

@@ -12,8 +12,8 @@ import { isFloat } from "../ir/dtype.ts";
 import { rewriteNodes, topological } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
 import { foldOf, isBijective } from "../ir/op.ts";
-import { findAxis, hasAxis, type TensorType } from "../ir/type.ts";
-import { add, broadcast, constant, gather, input, iota, mul, rename, slice, sub } from "../ops/index.ts";
+import { findAxis, hasAxis } from "../ir/type.ts";
+import { broadcast, constant, dynamicSlice, input, mul, slice, sub } from "../ops/index.ts";
 import { differentiate } from "./differentiate.ts";
 import { isRowWise } from "./row-wise.ts";
 
@@ -166,14 +166,9 @@ class Cut {
     const length = mulDims(count, this.eachPart(size)!);
     if (typeof first === "number") return slice(node, axis, mulDims(first, this.eachPart(size)!), length);
     const rows = dimValue(bindDim(size, { [samples]: 1 }), {}) / all; // of a sample
-    const place = add(iota({ name: axis, size: length }), mul(first, rows));
-    const whole = freshName(`all_${axis}`, type);
-    return gather(rename(node, axis, whole), place, whole);
+    return dynamicSlice(node, axis, mul(first, rows), length);
   }
 }
-
-const freshName = (name: string, type: TensorType): string =>
-  hasAxis(type, name) ? freshName(`${name}_`, type) : name;
 
 /** The old name of an axis, for a movement that only renames it. */
 function renamedFrom(node: Node, axis: string): string | undefined {

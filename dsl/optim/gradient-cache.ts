@@ -309,19 +309,12 @@ function pastCut(
 /** Backpropagates the stored cotangents of the micro-batch that begins with a sample to the trained parameters. */
 function slopesOf(learned: readonly KeptFeature[], first: Node, trained: readonly Node[]): Node[] {
   const parts = learned.map((k) => {
+    const cotangent = ops.dynamicSlice(k.cotangent.all, k.axis.name, rowOf(first, k), k.axis.size);
     const names = k.node.type.axes.map((a) => a.name);
-    return ops.reduceSum(ops.mul(k.value, rowsOf(k, first)), names);
+    return ops.reduceSum(ops.mul(k.value, cotangent), names);
   });
   return differentiate(
     parts.reduce((a, b) => ops.add(a, b), ops.constant(0)),
     trained,
   );
-}
-
-/** The stored cotangents of a micro-batch's samples. */
-function rowsOf(k: KeptFeature, first: Node): Node {
-  const taken = new Set(k.node.type.axes.map((a) => a.name));
-  const fresh = (name: string): string => (taken.has(name) ? fresh(`${name}_`) : name);
-  const all = fresh(`all_${k.axis.name}`);
-  return ops.gather(ops.rename(k.cotangent.all, k.axis.name, all), ops.add(ops.iota(k.axis), rowOf(first, k)), all);
 }
