@@ -15,9 +15,11 @@ import {
   merge,
   mod,
   mul,
+  rename,
   scale,
   sin,
   sizeOf,
+  slice,
   split,
   sub,
   type Tensor,
@@ -139,13 +141,26 @@ function turn<A extends string>(
 ): Tensor<A> {
   if (pairs !== "half" && pairs !== "interleaved")
     throw new UsageError(`pairs of rotary must be "half" or "interleaved", got ${JSON.stringify(pairs)}`);
-  const side = axis(`${dim.name}_side`, 2);
-  const order = pairs === "half" ? [side, pair] : [pair, side];
-  const both: AnyTensor = split(x as AnyTensor, dim, order);
-  const [low, high]: readonly AnyTensor[] = [at(both, side, 0), at(both, side, 1)];
-  const first = sub(mul(low!, cos(angle)), mul(high!, sin(angle)));
-  const second = add(mul(high!, cos(angle)), mul(low!, sin(angle)));
-  const one = axis(side.name, 1);
-  const lift = (y: AnyTensor): AnyTensor => split(y, pair, pairs === "half" ? [one, pair] : [pair, one]);
-  return typed<A>(merge(concat([lift(first), lift(second)], side), order, dim));
+  const [low, high] = pairs === "half" ? halves(x, dim, pair) : alternate(x, dim, pair);
+  const first = sub(mul(low, cos(angle)), mul(high, sin(angle)));
+  const second = add(mul(high, cos(angle)), mul(low, sin(angle)));
+  if (pairs === "half") return typed<A>(rename(concat([first, second], pair), pair, dim));
+  const one = axis(sideOf(dim).name, 1);
+  const sides = [first, second].map((y): AnyTensor => split(y, pair, [pair, one]));
+  return typed<A>(merge(concat(sides, one), [pair, one], dim));
 }
+
+/** The first and the second half of an axis, each as the axis of pairs. */
+const halves = (x: AnyTensor, dim: Axis, pair: Axis): [AnyTensor, AnyTensor] => [
+  rename(slice(x, dim, 0, pair.size), dim, pair),
+  rename(slice(x, dim, pair.size, pair.size), dim, pair),
+];
+
+/** The elements of even and of odd index along an axis, each as the axis of pairs. */
+function alternate(x: AnyTensor, dim: Axis, pair: Axis): [AnyTensor, AnyTensor] {
+  const side = sideOf(dim);
+  const both: AnyTensor = split(x, dim, [pair, side]);
+  return [at(both, side, 0), at(both, side, 1)];
+}
+
+const sideOf = (dim: Axis): Axis => axis(`${dim.name}_side`, 2);
