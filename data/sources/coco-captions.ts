@@ -1,7 +1,8 @@
-/** COCO's captions: images and their captions in two arrays of one object, also the format of NoCaps and STAIR. */
+/** Captions in one object: COCO's two arrays of images and captions, also the form of NoCaps and STAIR, or Karpathy's. */
 import { open } from "node:fs/promises";
 import { FileError, shown } from "../../compiler/index.ts";
 import { isRecord, type OnSkip, readJson } from "../files.ts";
+import { hasSplits, karpathyCaptions } from "./karpathy-splits.ts";
 
 type Entry = Readonly<Record<string, unknown>>;
 
@@ -13,18 +14,35 @@ export interface CaptionedEntry {
 }
 
 /**
- * `{ "images": [{ "id", "file_name" }], "annotations": [{ "image_id", "caption" }] }`, a record per image in their
- * order; undefined if the file is an array. Captions of no image are reported to `onSkip`. FileError for other objects,
- * and for an id of two images.
+ * The records of a file with one object: COCO's form, or Karpathy's, of the given splits. Undefined if the file is an
+ * array. FileError for other objects, and for splits that the file does not have.
  */
-export async function cocoCaptions(path: string, onSkip: OnSkip): Promise<readonly CaptionedEntry[] | undefined> {
+export async function captionedEntries(
+  path: string,
+  splits: readonly string[] | undefined,
+  onSkip: OnSkip,
+): Promise<readonly CaptionedEntry[] | undefined> {
   if ((await firstCharacter(path)) !== "{") return undefined;
   const value = await readJson(path, "list of captions");
   const { images, annotations } = isRecord(value) ? value : {};
+  if (Array.isArray(images) && hasSplits(images)) return karpathyCaptions(path, images, splits, onSkip);
   if (!Array.isArray(images) || !Array.isArray(annotations))
     throw new FileError(
-      `list "${path}" is neither a JSON array nor an object with "images" and "annotations", as COCO's captions; if it has a record per line, name it .jsonl`,
+      `list "${path}" is neither a JSON array nor an object with "images" and "annotations", as COCO's captions, or with the sentences and splits of "images", as Karpathy's; if it has a record per line, name it .jsonl`,
     );
+  return splits ? undefined : cocoCaptions(path, images, annotations, onSkip);
+}
+
+/**
+ * `{ "images": [{ "id", "file_name" }], "annotations": [{ "image_id", "caption" }] }`, a record per image in their
+ * order. Captions of no image are reported to `onSkip`. FileError for an id of two images.
+ */
+function cocoCaptions(
+  path: string,
+  images: readonly unknown[],
+  annotations: readonly unknown[],
+  onSkip: OnSkip,
+): readonly CaptionedEntry[] {
   const captions = new Map<unknown, unknown[]>(images.map((image) => [idOf(image), []]));
   if (captions.size < images.length || captions.has(undefined))
     throw new FileError(`list "${path}" has several images with one id, or with none`);
@@ -37,7 +55,7 @@ export async function cocoCaptions(path: string, onSkip: OnSkip): Promise<readon
       onSkip({ name: `${path}: annotations[${index}]`, reason });
     }
   }
-  return images.map((image: Entry) => ({
+  return (images as readonly Entry[]).map((image) => ({
     name: `${path}: image ${shown(image.id)}`,
     entry: { ...image, image: image.file_name, captions: captions.get(image.id)! },
   }));

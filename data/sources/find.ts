@@ -144,7 +144,7 @@ function asFault(error: unknown): FileError {
 }
 
 async function findSource(text: string, kind: SampleKind, options: ReadOptions): Promise<Source> {
-  const { weight, path } = parseSpec(text);
+  const { weight, path, splits } = parseSpec(text);
   const paths = pathsOf(path).flatMap(withoutShardFolders);
   const places = new Set(paths.map(placeOf));
   if (places.size > 1)
@@ -164,7 +164,11 @@ async function findSource(text: string, kind: SampleKind, options: ReadOptions):
     partName: place,
     isListed: place === "folder",
     files: async () => listedFiles(await orSystemFault(filesOf(reader, paths), path)),
-    open: (part, onSkip) => orSystemFault(reader.open(paths[part]!, options, onSkip), `${place} "${paths[part]}"`),
+    open: (part, onSkip) =>
+      orSystemFault(
+        reader.open(paths[part]!, splits ? { ...options, splits } : options, onSkip),
+        `${place} "${paths[part]}"`,
+      ),
     ...(classes ? { classes } : {}),
   };
 }

@@ -10,7 +10,7 @@ import { decodeUtf8 } from "../folders.ts";
 import { instructionOf, parseRecord, requirePlaces } from "../instructions.ts";
 import { jsonElements } from "../json-elements.ts";
 import type { RawSample } from "../samples.ts";
-import { type CaptionedEntry, cocoCaptions } from "./coco-captions.ts";
+import { type CaptionedEntry, captionedEntries } from "./coco-captions.ts";
 import type { Part } from "./source.ts";
 
 type Entry = Readonly<Record<string, unknown>>;
@@ -65,8 +65,9 @@ export interface ListOptions {
   readonly pictured?: boolean;
   /** Whether the records of a .jsonl are named by their lines, from 1, instead of by their number, from 0. */
   readonly byLine?: boolean;
-  /** Whether a .json may have the form of COCO's captions. */
+  /** Whether a .json may have the form of COCO's captions, or Karpathy's with splits. */
   readonly captions?: boolean;
+  readonly splits?: readonly string[];
 }
 
 /** Opens a list: one pass finds the records' locations; records are read on demand. */
@@ -74,8 +75,12 @@ export async function openList(path: string, reading: Reading, options: ListOpti
   await requirePath(path, "file", "list");
   await requirePath(options.images, "folder", "image folder");
   const isLines = path.toLowerCase().endsWith(".jsonl");
-  const captioned = options.captions && !isLines ? await cocoCaptions(path, onSkip) : undefined;
+  const captioned = options.captions && !isLines ? await captionedEntries(path, options.splits, onSkip) : undefined;
   if (captioned) return partOf(captioned, reading, options);
+  if (options.splits)
+    throw new FileError(
+      `list "${path}" has no splits: leave out "#${options.splits}"; only pairs in Karpathy's form have them`,
+    );
   const lines: number[] | undefined = isLines && options.byLine ? [] : undefined;
   const places = await (isLines ? linePlaces(path, lines) : elementPlaces(path, onSkip));
   const name = (index: number) => (lines ? `${path}:${lines[index]}` : `${path}[${index}]`);

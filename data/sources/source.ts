@@ -36,4 +36,6 @@ export interface ReadOptions {
   readonly images?: string;
   /** Whether a record must have an image, or its image is ignored; default it may have one. */
   readonly pictured?: boolean;
+  /** The splits of a list to read; default all that it has. */
+  readonly splits?: readonly string[];
 }

@@ -1,4 +1,4 @@
-/** Data specs: `[weight*]path`, where the path may have braces and wildcards. */
+/** Data specs: `[weight*]path[#split,...]`, where the path may have braces and wildcards. */
 import { existsSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { FileError } from "../../compiler/index.ts";
@@ -7,19 +7,32 @@ export interface Spec {
   readonly text: string;
   readonly weight: number;
   readonly path: string;
+  /** The splits of a list to read; default all that it has. */
+  readonly splits?: readonly string[];
 }
 
 const mostWeight = 1e12;
 
-/** A leading number and asterisk are a weight; a path that begins like that needs a "./" prefix. */
+/**
+ * A leading number and asterisk are a weight; a path that begins like that needs a "./" prefix. After a "#" are the
+ * names of splits, unless a file has that name.
+ */
 export function parseSpec(text: string): Spec {
   const [, weight, path] = /^(\d+(?:\.\d+)?|\.\d+)\*(.*)$/s.exec(text) ?? [];
-  const spec = { text, weight: weight === undefined ? 1 : Number(weight), path: path ?? text };
+  const spec = { text, weight: weight === undefined ? 1 : Number(weight), ...splitsOf(path ?? text) };
   if (spec.path === "")
     throw new FileError(`"${text}" has no path: give a path, or a weight and a path, as in 2*shards/`);
   if (spec.weight <= 0 || spec.weight > mostWeight)
     throw new FileError(`"${text}" has weight ${spec.weight}: a weight must be above 0 and at most ${mostWeight}`);
   return spec;
+}
+
+function splitsOf(text: string): Pick<Spec, "path" | "splits"> {
+  const [, path, names] = /^(.*\.json)#([^/#]*)$/is.exec(text) ?? [];
+  if (path === undefined || existsSync(text)) return { path: text };
+  const splits = names!.split(",");
+  if (!splits.includes("")) return { path, splits };
+  throw new FileError(`"${text}" names no split after #: name those to read, as in ${path}#train,restval`);
 }
 
 /** Expands braces and wildcards in a path, wildcard matches in name order; FileError when one does not exist. */
