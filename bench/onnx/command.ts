@@ -52,6 +52,12 @@ export async function onnxBench(argv: readonly string[]): Promise<number> {
   return near ? 0 : 1;
 }
 
+/** All, from another one on in each round: which process ran before matters to memory and the file cache. */
+const inTurn = <T>(all: readonly T[], round: number): readonly T[] => {
+  const first = round % Math.max(all.length, 1);
+  return [...all.slice(first), ...all.slice(0, first)];
+};
+
 /** Prints the measurements; false when a file failed or its outputs differ from the others'. */
 async function compare(subject: Subject, folder: string, options: Options): Promise<boolean> {
   const { python, layers, rounds, timed, operators } = options;
@@ -65,7 +71,7 @@ async function compare(subject: Subject, folder: string, options: Options): Prom
   const failed: Refused[] = files.filter((file) => "failure" in file);
   for (const file of files) if (!("failure" in file)) measured.push({ ...file, rounds: [] });
   for (let round = 0; round < rounds; round++) {
-    for (const [i, file] of measured.entries()) {
+    for (const [i, file] of inTurn([...measured.entries()], round)) {
       const order = { file: file.file, phases: subject.phases, timed, operators: operators && round === 0 };
       const outcome = await measureFile(order);
       if ("failure" in outcome) failed.push({ ...file, failure: outcome.failure });
