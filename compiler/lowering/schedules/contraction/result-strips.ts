@@ -5,6 +5,7 @@
 import { dimExpr, type Env } from "../../../fusion/index.ts";
 import {
   type ArrayDecl,
+  barrier,
   component,
   type Expr,
   element,
@@ -47,7 +48,6 @@ export class ResultStrips {
     const { m, n, lanes } = this.t;
     const { own, each } = this;
     const pitch = stripPitch(this.t);
-    const barrier: Stmt = { kind: "barrier" };
     const moved = fragments.map((fragment, j): Stmt => {
       const offset = add(own, int((j * n) / 4));
       return {
