@@ -3,9 +3,11 @@
  * Two subgroups share each tile of rows: one computes the logits, the other the products dy·v, and each reads both. If
  * both dk and dv are wanted, one accumulates dv and the other dk; otherwise each accumulates half of the columns.
  */
+import type { Env } from "../../../fusion/index.ts";
 import type { Node } from "../../../ir/node.ts";
 import {
   type ArrayDecl,
+  barrier,
   builtin,
   cast,
   component,
@@ -29,6 +31,8 @@ import {
   guardedVec4Stores,
   type Parts,
   partOf,
+  type Row,
+  type RowStores,
   rowStores,
   storeElement,
   uncapped,
@@ -39,7 +43,6 @@ import { type Frame, lastOf, type Vectors } from "./sides.ts";
 import { bankFreePitch, type Slab, stageInSlab } from "./slab.ts";
 
 const roles = [0, 1] as const;
-const barrier: Stmt = { kind: "barrier" };
 
 /** What is accumulated: the weights times dy (for dv), or the gradient of the logits times the other side's vectors. */
 const kinds = ["weights", "logits"] as const;
@@ -225,7 +228,7 @@ class Backward {
   }
 
   /** Computes weights and logit gradients for `mix`: each role computes its own kind, or half of the only one. */
-  private weigh(row: ReadonlyMap<string, Expr>, from: Expr): Stmt[] {
+  private weigh(row: Env, from: Expr): Stmt[] {
     const perLane = this.t.block / 4 / lanesOfRow(this.t);
     if (this.kinds.length === 2)
       return roles.flatMap((role) =>
@@ -238,13 +241,7 @@ class Backward {
   }
 
   /** Some of a lane's accesses of a factor strip, starting at `shift`. */
-  private factorsOf(
-    kind: Kind,
-    row: ReadonlyMap<string, Expr>,
-    from: Expr,
-    some: readonly number[],
-    shift: Expr,
-  ): Stmt[] {
+  private factorsOf(kind: Kind, row: Env, from: Expr, some: readonly number[], shift: Expr): Stmt[] {
     const { t, frame, code } = this;
     const { lse, delta, ownsQueries } = frame.sides;
     const out: Stmt[] = [];
@@ -289,7 +286,7 @@ class Backward {
   }
 
   /** Stores the accumulators, as many columns per role at a time as a strip holds. */
-  private finish({ env, inside }: { env: ReadonlyMap<string, Expr>; inside: Expr }): Stmt[] {
+  private finish(row: Row): Stmt[] {
     const { t, code } = this;
     const out: Stmt[] = [];
     const each = t.block / t.n;
@@ -301,18 +298,13 @@ class Backward {
       out.push(barrier);
       const columns = Math.max(...chunks.map((c) => c.length)) * t.n;
       for (const stored of rowStores(this.frame.k, this.frame.p))
-        out.push(...this.storeChunk(stored, g * t.block, columns, env, inside));
+        out.push(...this.storeChunk(stored, g * t.block, columns, row));
     }
     return out;
   }
 
-  private storeChunk(
-    stored: ReturnType<typeof rowStores>[number],
-    from: number,
-    columns: number,
-    env: ReadonlyMap<string, Expr>,
-    inside: Expr,
-  ): Stmt[] {
+  /** Stores the columns of a row's results that are in the strips, from column `from` on. */
+  private storeChunk(stored: RowStores, from: number, columns: number, { env, inside }: Row): Stmt[] {
     const { t, frame, code } = this;
     const width = stored.axes.reduce((n, a) => n * Number(a.size), 1);
     const both = this.kinds.length === 2;

@@ -12,7 +12,7 @@ import {
 import type { Node } from "../../../ir/node.ts";
 import { type AttentionCore, coreOf, isPerPlace, operandNamed } from "../../../ir/op.ts";
 import { type Axis, findAxis, hasAxis } from "../../../ir/type.ts";
-import { cast, type Expr, float, floatArith, int, opCall, rangeOf, type Stmt } from "../../../kernel/index.ts";
+import { builtin, cast, type Expr, float, floatArith, int, opCall, rangeOf, type Stmt } from "../../../kernel/index.ts";
 import { add, and, mul, select } from "../../../kernel/simplify.ts";
 import { coordinatesOf } from "../../coordinates.ts";
 import { ceilDiv, type Lowering, unflatten } from "../../kernel.ts";
@@ -74,6 +74,31 @@ export function uncapped(parts: Parts, product: Expr, logit: Expr, cotangent: Ex
 export function whereVisible({ bias }: Parts, visible: Expr, logit: Expr, value: Expr): Expr {
   const shown = select(visible, value, float(0));
   return bias ? select(notAbove(logit, float(hidden)), float(0), shown) : shown;
+}
+
+/** The logit of a pair, `hidden` where the mask hides it; `visible`: the mask's value, true where the pair is seen. */
+export interface MaskedLogit {
+  readonly x: Expr;
+  readonly visible: Expr;
+}
+
+/** A query-key pair of the backward pass. */
+export interface Pair {
+  /** The dot product of the query and the key. */
+  readonly product: Expr;
+  readonly logit: Expr;
+  readonly visible: Expr;
+  readonly weight: Expr;
+}
+
+/** The maximum of some of a row's logits. */
+export const topOf = (logits: readonly MaskedLogit[]): Expr =>
+  logits.map(({ x }) => x).reduce((a, b) => floatArith("max", a, b));
+
+/** A pair's weight relative to the row's maximum: 0 if it is hidden, even if all of the row is. NaN propagates. */
+export function weightOf({ bias }: Parts, { x, visible }: MaskedLogit, top: Expr): Expr {
+  const raised = builtin("exp", fsub(x, top));
+  return isTrue(visible) && !bias ? raised : select(notAbove(x, float(hidden)), float(0), raised);
 }
 
 /** The attention nodes of one kernel and what they share. */
@@ -165,6 +190,12 @@ const isOfPositions = (n: Node): boolean =>
 /** The axes of a core besides its rows. */
 export const widthsOf = (p: Parts, core: Node): readonly Axis[] =>
   core.type.axes.filter((a) => !p.rows.some((r) => r.name === a.name));
+
+/** A row that a kernel computes: its index, and whether it exists. */
+export interface Row {
+  readonly env: Env;
+  readonly inside: Expr;
+}
 
 /** Stores whose values have the same number of elements per row, and the axes of those elements. */
 export interface RowStores {
