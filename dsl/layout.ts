@@ -269,7 +269,7 @@ function placesBy(
   }));
 }
 
-/** Throws for a rule that does not name the parameter's axes, an axis without a size, or an entry that does not exist. */
+/** Throws for a rule without the parameter's axes, with an axis of unknown size, or with an entry that does not exist. */
 function requireResolved(rule: TensorRule, node: Node, sizeIn: SizeIn, fault: (message: string) => UsageError): void {
   const [parameter, { axes }] = [pathOf(node), node.type];
   if (!hasAxes(rule, axes))

@@ -114,7 +114,7 @@ function listsOf({ data, filter, validate }: StageArguments): Settings {
   return Object.fromEntries(lists.map(([name, texts]) => [name, texts.join("\n")]));
 }
 
-/** The tokenizer, the preprocessor and the other files to keep: as given, or beside the weights that a run starts from. */
+/** The tokenizer, the preprocessor and other files to keep: as given, or beside the weights that a run starts from. */
 async function filesOf(
   model: Model,
   source: string,

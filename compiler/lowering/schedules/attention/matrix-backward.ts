@@ -262,7 +262,8 @@ class Backward {
         const factor = seen
           ? uncapped(frame.p, product, logit, fmul(raised, fsub(component(seen, u), frame.statistic(delta!, query))))
           : raised;
-        return whereVisible(frame.p, frame.visible(row, column), logit, factor); // applied last: a hidden value may be NaN
+        // Last, since a hidden value may be NaN.
+        return whereVisible(frame.p, frame.visible(row, column), logit, factor);
       });
       const index = code.access(add(code.stripOf(this.tile), shift), j);
       const value = construct(

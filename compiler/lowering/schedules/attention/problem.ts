@@ -34,7 +34,7 @@ export const partOf = (node: Node) => (coreOf(node) as AttentionCore).part;
 export const isOfPairs = (node: Node): boolean => partOf(node) === "pairs";
 
 /** Whether a condition is constant true. */
-export const isTrue = (e: Expr): boolean => e.kind === "const" && e.value === 1;
+const isTrue = (e: Expr): boolean => e.kind === "const" && e.value === 1;
 
 /** a <= b: unlike !(a > b), false for NaN. */
 export const notAbove = (a: Expr, b: Expr): Expr => ({ kind: "compare", dtype: "bool", op: "le", a, b });
