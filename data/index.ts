@@ -66,6 +66,7 @@ export {
   recallAt,
   retrieval,
   rightRanks,
+  selectedRows,
   unitRows,
 } from "./retrieval.ts";
 export {

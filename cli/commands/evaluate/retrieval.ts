@@ -11,6 +11,7 @@ import {
   nearest,
   type RawSample,
   retrieval as recalls,
+  selectedRows,
 } from "../../../data/index.ts";
 import type { Card, Section } from "../../../runtime/index.ts";
 import { towersGraph } from "../run/comparing.ts";
@@ -56,7 +57,7 @@ async function evaluateRetrieval(named: NamedModel, options: EvaluateOptions): P
     for (const [language, own] of captions) {
       const groups = new Set(own.map(({ group }) => group));
       const rows = pictures.flatMap(({ group }, row) => (groups.has(group) ? [row] : []));
-      const [images, matching] = [rowsOf(vectors, rows), rows.map((row) => pictures[row]!)];
+      const [images, matching] = [selectedRows(vectors, rows), rows.map((row) => pictures[row]!)];
       say(`${language}: ${rows.length} images, ${own.length} texts`);
       const queries = own.map(({ text }) => written.query(text));
       const texts = await embedTexts(model, graph, queries, written.tokenizer, options);
@@ -154,11 +155,4 @@ function pairsOf(samples: readonly RawSample[], language: string | undefined): P
   throw new UsageError(
     `no captions in "${language}"; available: ${[...new Set(samples.flatMap(({ texts }) => Object.keys(texts!)))].join(", ")}`,
   );
-}
-
-/** Selected rows, in this order. */
-function rowsOf({ data, width }: Embeddings, rows: readonly number[]): Embeddings {
-  const taken = new Float32Array(rows.length * width);
-  for (const [i, row] of rows.entries()) taken.set(data.subarray(row * width, (row + 1) * width), i * width);
-  return { data: taken, width };
 }
