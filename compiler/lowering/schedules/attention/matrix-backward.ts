@@ -3,6 +3,7 @@
  * Two subgroups share each tile of rows: one computes the logits, the other the products dy·v, and each reads both. If
  * both dk and dv are wanted, one accumulates dv and the other dk; otherwise each accumulates half of the columns.
  */
+
 import type { Env } from "../../../fusion/index.ts";
 import type { Node } from "../../../ir/node.ts";
 import {
@@ -21,6 +22,7 @@ import {
 } from "../../../kernel/index.ts";
 import { add, and, div, eq, lt, mod, mul } from "../../../kernel/simplify.ts";
 import type { KernelCode } from "../../kernel.ts";
+import { ifInside } from "../../loops.ts";
 import { range } from "../../range.ts";
 import { clamped } from "../contraction/problem.ts";
 import { lanesOfRow, MatrixCode, type MatrixTile, paddedWidths, stripPitch, typeOf } from "./matrix-tile.ts";
@@ -157,17 +159,11 @@ class Backward {
       return [
         ...this.bringOwn(by),
         ...(t.ahead ? [...first.loads, ...first.sets, barrier] : []),
-        { kind: "for", index: block, from: int(0), to: count, step: 1, body: this.unlessHidden(block, body) },
+        { kind: "for", index: block, from: int(0), to: count, step: 1, body: code.unlessHidden(block, body) },
         ...this.finish(mine),
       ];
     });
     return { ...kernel, arrays: code.arrays, fragments: code.fragments, subgroupSize: t.lanes };
-  }
-
-  /** Skips blocks hidden by the mask, unless blocks are prefetched: skipping one would skip loading the next. */
-  private unlessHidden(block: Expr, body: readonly Stmt[]): readonly Stmt[] {
-    const { t, frame } = this;
-    return t.ahead ? body : frame.unlessHidden(mul(block, int(t.block)), t.block, t.tiles * t.m, body);
   }
 
   /** The offset of a role's strip. */
@@ -337,8 +333,7 @@ class Backward {
         return { inside: lt(e, int(width)), body };
       });
       const all = [...out, ...guardedVec4Stores(inside, stores, width)];
-      const some = lt(inChunk, int(columns));
-      return some.kind === "const" ? all : [{ kind: "if", condition: some, body: all }];
+      return ifInside(lt(inChunk, int(columns)), all);
     });
   }
 }

@@ -3,6 +3,7 @@
  * cannot be scaled by row, so rescaling the accumulators takes a round trip through a strip. It is therefore deferred:
  * a row keeps its reference maximum until a logit exceeds it by more than f16 weights can represent.
  */
+
 import { type Env, spanOf } from "../../../fusion/index.ts";
 import type { Node } from "../../../ir/node.ts";
 import {
@@ -25,6 +26,7 @@ import {
 } from "../../../kernel/index.ts";
 import { add, and, div, eq, lt, mod, mul, select } from "../../../kernel/simplify.ts";
 import type { KernelCode } from "../../kernel.ts";
+import { ifInside } from "../../loops.ts";
 import { clamped } from "../contraction/problem.ts";
 import { lanesOfRow, MatrixCode, type MatrixTile, paddedWidths, stripPitch, typeOf } from "./matrix-tile.ts";
 import {
@@ -135,17 +137,11 @@ class Forward {
         { kind: "var", target: this.top, value: float(hidden) },
         { kind: "var", target: this.total, value: float(0) },
         ...(t.ahead ? [...first.loads, ...first.sets, barrier] : []),
-        { kind: "for", index: block, from: int(0), to: count, step: 1, body: this.unlessHidden(block, body) },
+        { kind: "for", index: block, from: int(0), to: count, step: 1, body: code.unlessHidden(block, body) },
         ...this.finish(mine),
       ];
     });
     return { ...kernel, arrays: code.arrays, fragments: code.fragments, subgroupSize: t.lanes };
-  }
-
-  /** Skips blocks hidden by the mask, unless blocks are prefetched: the next one's keys would not be loaded. */
-  private unlessHidden(block: Expr, body: readonly Stmt[]): readonly Stmt[] {
-    const { t, frame } = this;
-    return t.ahead ? body : frame.unlessHidden(mul(block, int(t.block)), t.block, t.tiles * t.m, body);
   }
 
   /** Loads queries into fragments through the key slab, as many rows at a time as the slab has lines. */
@@ -165,8 +161,7 @@ class Forward {
         code.load(fragment, keys.array.name, add(first, int((i * t.k) / keys.array.width)), keys.pitch, "row_major"),
       );
       const mine = eq(div(code.subgroup, int(tilesAtOnce)), int(round));
-      const taken: Stmt[] = mine.kind === "const" ? body : [{ kind: "if", condition: mine, body }];
-      return [...loads, ...sets, barrier, ...taken, barrier];
+      return [...loads, ...sets, barrier, ...ifInside(mine, body), barrier];
     }).flat();
   }
 

@@ -1,4 +1,5 @@
 /** The attention problem, as all of its schedules see it: the nodes, what they have in common, and what is stored. */
+
 import {
   attentionRows,
   coresOf,
@@ -16,6 +17,7 @@ import { builtin, cast, type Expr, float, floatArith, int, opCall, rangeOf, type
 import { add, and, mul, select } from "../../../kernel/simplify.ts";
 import { coordinatesOf } from "../../coordinates.ts";
 import { ceilDiv, type Lowering, unflatten } from "../../kernel.ts";
+import { ifInside } from "../../loops.ts";
 import type { Fit } from "../../schedule.ts";
 
 /** Stands for minus infinity, as in the op's definition. */
@@ -258,14 +260,12 @@ export function guardedVec4Stores(
   stores: readonly { readonly inside: Expr; readonly body: readonly Stmt[] }[],
   width: number,
 ): Stmt[] {
-  const guard = (condition: Expr, body: readonly Stmt[]): Stmt[] =>
-    condition.kind === "const" ? (condition.value ? [...body] : []) : [{ kind: "if", condition, body }];
   if (width % 4 === 0)
-    return guard(
+    return ifInside(
       and(row, stores[0]!.inside),
       stores.flatMap((s) => s.body),
     );
-  return stores.flatMap((s) => guard(and(row, s.inside), s.body));
+  return stores.flatMap((s) => ifInside(and(row, s.inside), s.body));
 }
 
 /** The range of keys of a part: [from, to), of at most `most` keys; lengths of parts differ by at most one. */

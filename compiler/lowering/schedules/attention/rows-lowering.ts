@@ -25,7 +25,7 @@ import {
 } from "../../../kernel/index.ts";
 import { add, div, lt, min, mod, mul, select, sub } from "../../../kernel/simplify.ts";
 import { ceilDiv, type KernelCode, type Lowering, unflatten } from "../../kernel.ts";
-import { loopOver } from "../../loops.ts";
+import { ifInside, loopOver } from "../../loops.ts";
 import {
   fadd,
   fmul,
@@ -364,7 +364,7 @@ export class AttentionLowering {
         inner.push(...storeElement(this.k, this.p, stored, row.env, e, (core, at) => vectorOf(core)(at))),
       );
     }
-    return row.inside.kind === "const" ? out : [{ kind: "if", condition: row.inside, body: out }];
+    return ifInside(row.inside, out);
   }
 }
 
