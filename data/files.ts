@@ -119,6 +119,12 @@ export function asSystemFault(cause: unknown, place: string): unknown {
   return new FileError(`${where} cannot be read: ${reasonOf(cause)}`, { cause });
 }
 
+/** For `catch` where a bad file is reported later: returns a FileError, and throws any other error. */
+export function orFileError(error: unknown): FileError {
+  if (error instanceof FileError) return error;
+  throw error;
+}
+
 /** Whether a text has no visible characters: only white space, controls and zero-width characters. */
 export const isInvisible = (text: string): boolean =>
   /^[\p{White_Space}\p{Cc}\p{Default_Ignorable_Code_Point}]*$/u.test(text);

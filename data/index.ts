@@ -6,7 +6,16 @@ export { classColour, classesDrawn, classesPng } from "./class-pictures.ts";
 export { type ClassFigures, type Classification, classification } from "./classification.ts";
 export { mapLimited, prefetch } from "./concurrency.ts";
 export { type DataCursor, filesAre, type OnChange } from "./cursor.ts";
-export { isRecord, listFolder, type OnSkip, readJson, type SkipLog, type Skipped, skipLog } from "./files.ts";
+export {
+  isRecord,
+  listFolder,
+  type OnSkip,
+  orFileError,
+  readJson,
+  type SkipLog,
+  type Skipped,
+  skipLog,
+} from "./files.ts";
 export { type ImageStore, imageStore } from "./image-store.ts";
 export {
   type Classes,
@@ -57,6 +66,7 @@ export {
   recallAt,
   retrieval,
   rightRanks,
+  selectedRows,
   unitRows,
 } from "./retrieval.ts";
 export {

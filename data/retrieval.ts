@@ -7,6 +7,14 @@ export interface Embeddings {
   readonly width: number;
 }
 
+/** Selected rows, in this order. */
+export function selectedRows<E extends Embeddings>(embeddings: E, rows: readonly number[]): E {
+  const { data, width } = embeddings;
+  const selected = new Float32Array(rows.length * width);
+  for (const [i, row] of rows.entries()) selected.set(data.subarray(row * width, (row + 1) * width), i * width);
+  return { ...embeddings, data: selected };
+}
+
 /** The correct candidates of each query; by default candidate i for query i. */
 export type Positives = (query: number) => readonly number[];
 

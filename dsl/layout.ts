@@ -213,6 +213,27 @@ function lackedAxis(rule: TensorRule, node: Node, sizeIn: SizeIn): string | unde
   return parts.find((term): term is string => typeof term === "string" && sizeIn(tensor, term) === undefined);
 }
 
+type SizeOf = (axis: string) => number;
+
+const total = (terms: Part["terms"], sizeOf: SizeOf): number =>
+  terms.reduce<number>((n, term) => n + (typeof term === "number" ? term : sizeOf(term)), 0);
+
+/** The size of the axis that a factor is, or of the dimension that it is a slice of. */
+const wholeSize = (factor: Factor, sizeOf: SizeOf): number =>
+  isAxis(factor) ? sizeOf(factor) : total(factor.terms, sizeOf);
+
+/** The dimensions of which the parameter is only a slice. */
+const sharedDimensions = (factors: readonly Factor[], sizeOf: SizeOf): SharedDimension[] =>
+  factors.flatMap((factor, i) => {
+    if (isAxis(factor)) return [];
+    const { at, terms } = factor;
+    const [count, size] = [total(terms.slice(at, at + 1), sizeOf), total(terms, sizeOf)];
+    if (size <= count) return [];
+    const along = axisAlong(factor);
+    const before = factors.slice(0, i).filter((one) => axisAlong(one) !== undefined).length;
+    return [{ before, at: total(terms.slice(0, at), sizeOf), count, size, ...(along !== undefined && { along }) }];
+  });
+
 function placesBy(
   rule: TensorRule,
   node: Node,
@@ -221,40 +242,18 @@ function placesBy(
 ): CheckpointPlace[] {
   const parameter = pathOf(node);
   const axes = node.type.axes as readonly SizedAxis[];
-  if (!hasAxes(rule, axes)) {
-    throw fault(
-      `parameter "${parameter}" has the axes [${axes.map((a) => a.name).join(", ")}], but its checkpoint layout says "${rule.axes}"${spreadOf(rule) ? ` in "${rule.name}"` : ""}: a layout names each axis once in storage order, slowest first, with spaces between dimensions and * between axes of one dimension`,
-    );
-  }
-  const lacked = lackedAxis(rule, node, sizeIn);
-  if (lacked !== undefined)
-    throw fault(
-      `the checkpoint layout of "${parameter}" says "${rule.axes}", but no parameter in "${rule.name}" has an axis "${lacked}"`,
-    );
+  requireResolved(rule, node, sizeIn, fault);
   const name = tensorName(rule, parameter);
-  const sizeOf = (axis: string): number => axes.find((a) => a.name === axis)?.size ?? sizeIn(name, axis)!;
-  const countOf = (term: string | number): number => (typeof term === "number" ? term : sizeOf(term));
-  const total = (terms: readonly (string | number)[]): number =>
-    terms.reduce<number>((n, term) => n + countOf(term), 0);
+  const sizeOf: SizeOf = (axis) => axes.find((a) => a.name === axis)?.size ?? sizeIn(name, axis)!;
   const dimensions = dimensionsOf(rule);
-  const shape = dimensions.map((factors) => factors.reduce((n, f) => n * (isAxis(f) ? sizeOf(f) : total(f.terms)), 1));
-  const [order, shared]: [string[], SharedDimension[]] = [[], []];
-  for (const factor of dimensions.flat()) {
-    const along = axisAlong(factor);
-    if (!isAxis(factor)) {
-      const { at, terms } = factor;
-      const own = terms[at];
-      if (along === undefined && own !== 1)
-        throw fault(
-          `the checkpoint layout of "${parameter}" says "${rule.axes}": entries count from 0, and each is 1 or an axis`,
-        );
-      const [first, count, size] = [total(terms.slice(0, at)), countOf(own!), total(terms)];
-      const part = { before: order.length, at: first, count, size, ...(along !== undefined && { along }) };
-      if (size > count) shared.push(part);
-    }
-    if (along !== undefined) order.push(along);
-  }
-  const place = { parameter, name, shape, order, ...(shared.length > 0 && { shared }) };
+  const shared = sharedDimensions(dimensions.flat(), sizeOf);
+  const place = {
+    parameter,
+    name,
+    shape: dimensions.map((factors) => factors.reduce((n, factor) => n * wholeSize(factor, sizeOf), 1)),
+    order: dimensions.flat().flatMap((factor) => axisAlong(factor) ?? []),
+    ...(shared.length > 0 && { shared }),
+  };
   const spread = spreadOf(rule);
   if (!spread) return [place];
   const { text, axis, words } = spread;
@@ -268,4 +267,24 @@ function placesBy(
     name: name.replace(text, words?.[at] ?? String(at)),
     entry: { axis, at },
   }));
+}
+
+/** Throws for a rule without the parameter's axes, with an axis of unknown size, or with an entry that does not exist. */
+function requireResolved(rule: TensorRule, node: Node, sizeIn: SizeIn, fault: (message: string) => UsageError): void {
+  const [parameter, { axes }] = [pathOf(node), node.type];
+  if (!hasAxes(rule, axes))
+    throw fault(
+      `parameter "${parameter}" has the axes [${axes.map((a) => a.name).join(", ")}], but its checkpoint layout says "${rule.axes}"${spreadOf(rule) ? ` in "${rule.name}"` : ""}: a layout names each axis once in storage order, slowest first, with spaces between dimensions and * between axes of one dimension`,
+    );
+  const lacked = lackedAxis(rule, node, sizeIn);
+  if (lacked !== undefined)
+    throw fault(
+      `the checkpoint layout of "${parameter}" says "${rule.axes}", but no parameter in "${rule.name}" has an axis "${lacked}"`,
+    );
+  const isWrongEntry = (factor: Factor) =>
+    !isAxis(factor) && axisAlong(factor) === undefined && factor.terms[factor.at] !== 1;
+  if (dimensionsOf(rule).flat().some(isWrongEntry))
+    throw fault(
+      `the checkpoint layout of "${parameter}" says "${rule.axes}": entries count from 0, and each is 1 or an axis`,
+    );
 }

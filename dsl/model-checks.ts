@@ -74,10 +74,16 @@ export function checkedModel<M extends object>(record: M): M {
   if (!isPlain(record))
     refuse([`a model must be an object { name, summary, config, build }, got ${kindOfValue(record)}`]);
   const model = record as Fields;
-  const name = typeof model.name === "string" && model.name !== "" ? model.name : "the model";
-  refuse([
+  refuse(modelFaults(model));
+  return { ...record, ...checkedCalls(model) };
+}
+
+function modelFaults(model: Fields): string[] {
+  const isNamed = typeof model.name === "string" && model.name !== "";
+  const name = isNamed ? (model.name as string) : "the model";
+  return [
     ...strayFields("a model", model, [...Object.keys(modelFields), "kind"]),
-    ...(name === "the model" ? [`a model needs \`name\`, a string, got ${kindOfValue(model.name)}`] : []),
+    ...(isNamed ? [] : [`a model needs \`name\`, a string, got ${kindOfValue(model.name)}`]),
     ...(isPlain(model.config)
       ? valueFaults(`${name}.config`, model.config)
       : [`${name} needs \`config\`, an object of settings, got ${kindOfValue(model.config)}`]),
@@ -97,15 +103,18 @@ export function checkedModel<M extends object>(record: M): M {
     ...modeFaults(name, model),
     ...preprocessingFaults(name, model.preprocessing),
     ...checkpointFaults(name, model.checkpoints),
-  ]);
+  ];
+}
+
+/** The fields of a model with functions, wrapped to check what these return. */
+function checkedCalls(model: Fields): Fields {
   const at = declaredHere();
+  const name = model.name as string;
   const checkpoints = (model.checkpoints ?? {}) as CheckpointCodecs & { readonly layouts?: readonly object[] };
-  const { layouts = [] } = checkpoints;
-  for (const rules of layouts) keepDeclaration(rules, at);
+  for (const rules of checkpoints.layouts ?? []) keepDeclaration(rules, at);
   const graphs = model.graphs as Readonly<Record<string, Fields>> | undefined;
   const stages = model.stages as Readonly<Record<string, Call>> | undefined;
   return {
-    ...record,
     build: buildingOutputs(at, name, model.build as Call),
     ...(graphs && {
       graphs: mapped(graphs, (graph, key) => ({

@@ -79,35 +79,41 @@ export async function openWeights(
       shown,
       match.matched.map(({ found }) => found),
     );
-    const places = byParameter(layout);
-    const axes = new Map(parameters(graph).map((n) => [inputName(n), n.type.axes as readonly SizedAxis[]]));
-    const read = (parameter: string, dtype: DType = "f32") =>
-      readParameter(reader, places.get(parameter)!, axes.get(parameter)!, dtype);
-    const dtypeOf = (parameter: string) => reader.tensor(places.get(parameter)![0]!.name).dtype as FloatDType;
-    const stored = (parameter: string, dtype: DType = "f32") => {
-      const lying = places.get(parameter)!;
-      return isWhole(lying) ? storedParameter(reader, lying[0]!, axes.get(parameter)!, dtype) : undefined;
-    };
-    return {
-      read,
-      stored,
-      dtypeOf,
-      async *pieces(parameter, order, dtype) {
-        const lying = places.get(parameter)!;
-        const { name, order: stored } = lying[0]!;
-        if (!isWhole(lying) || stored.some((axis, i) => axis !== order[i]))
-          yield permute(await read(parameter), order).data;
-        else if (dtype === dtypeOf(parameter)) yield* reader.storedBytes(name);
-        else yield* readPieces(reader, name);
-      },
-      report: describeMatch(match),
-      absent,
-      dispose: () => reader.dispose(),
-    };
+    const report = describeMatch(match);
+    return { ...readsOf(reader, graph, layout), report, absent, dispose: () => reader.dispose() };
   } catch (error) {
     await reader.dispose();
     throw error;
   }
+}
+
+/** The reads of a graph's parameters from tensors that have been matched. */
+function readsOf(
+  reader: SafetensorsReader,
+  graph: Graph,
+  layout: readonly CheckpointPlace[],
+): Required<Pick<Weights, "read" | "stored" | "dtypeOf" | "pieces">> {
+  const places = byParameter(layout);
+  const axes = new Map(parameters(graph).map((n) => [inputName(n), n.type.axes as readonly SizedAxis[]]));
+  const read = (parameter: string, dtype: DType = "f32") =>
+    readParameter(reader, places.get(parameter)!, axes.get(parameter)!, dtype);
+  const dtypeOf = (parameter: string) => reader.tensor(places.get(parameter)![0]!.name).dtype as FloatDType;
+  return {
+    read,
+    dtypeOf,
+    stored(parameter, dtype = "f32") {
+      const lying = places.get(parameter)!;
+      return isWhole(lying) ? storedParameter(reader, lying[0]!, axes.get(parameter)!, dtype) : undefined;
+    },
+    async *pieces(parameter, order, dtype) {
+      const lying = places.get(parameter)!;
+      const { name, order: stored } = lying[0]!;
+      if (!isWhole(lying) || stored.some((axis, i) => axis !== order[i]))
+        yield permute(await read(parameter), order).data;
+      else if (dtype === dtypeOf(parameter)) yield* reader.storedBytes(name);
+      else yield* readPieces(reader, name);
+    },
+  };
 }
 
 /**

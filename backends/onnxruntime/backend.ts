@@ -120,43 +120,50 @@ async function run(
   const sizes = checkResidents(graph, store.find, checkFeeds(graph, feeds));
   const inputs = { ...fedTensors(graph, feeds), ...residentTensors(graph, model, store) };
   const wanted = graph.outputs.filter((o) => fetch.includes(o.name) || o.name in graph.updates);
-  /** A new state of the same size is written to the state's spare buffer, another to a buffer of onnxruntime's. */
-  const fits = (name: string): boolean => {
-    const { axes } = graph.outputs.find((o) => o.name === name)!.node.type;
-    const held = store.find(graph.updates[name]!); // a state that is only written need not be there before
-    return held !== undefined && axes.every((a, i) => bindDim(a.size, sizes) === held.axes[i]?.size);
-  };
-  const place = (name: string): OrtTensor | null => {
-    const target = graph.updates[name];
-    if (target === undefined || !fits(name)) return null;
-    return wrap(
-      store.resident(target).dtype,
-      store.spare(target),
-      store.resident(target).axes.map((a) => a.size),
-    );
-  };
-  const made = await session.run(
-    inputs,
-    Object.fromEntries(wanted.map((o) => [model.outputs[o.name]!, place(o.name)])),
+  const updates = Object.entries(graph.updates);
+  const swapped = new Map(
+    updates.filter(([name, target]) => fits(outputNamed(graph, name), store.find(target), sizes)),
   );
-  const result = (name: string): Resident => {
-    const { dtype, axes } = graph.outputs.find((o) => o.name === name)!.node.type;
-    const tensor = made[model.outputs[name]!] as OrtTensor;
-    return {
-      dtype,
-      axes: axes.map((a, i) => sized(a.name, bindDim(a.size, sizes), tensor.dims[i])),
-      data: unwrap(dtype, tensor),
-    };
-  };
+  const placeOf = (name: string) => (swapped.has(name) ? spareOf(swapped.get(name)!, store) : null);
+  const places = wanted.map(({ name }) => [model.outputs[name]!, placeOf(name)]);
+  const made = await session.run(inputs, Object.fromEntries(places));
+  const tensorOf = (name: string) => made[model.outputs[name]!] as OrtTensor;
+  const result = (name: string) => residentOf(outputNamed(graph, name), tensorOf(name), sizes);
   const fetched = Object.fromEntries(fetch.map((name) => [name, handedOut(result(name), name in graph.updates)]));
-  for (const [name, target] of Object.entries(graph.updates)) {
-    if (!fits(name)) store.adopt(target, result(name));
+  for (const [name, target] of updates) {
+    if (!swapped.has(name)) store.adopt(target, result(name));
     else {
-      dropView(made[model.outputs[name]!] as OrtTensor, store.spare(target));
+      dropView(tensorOf(name), store.spare(target));
       store.swap(target);
     }
   }
   return fetched;
+}
+
+const outputNamed = (graph: Graph, name: string): Node => graph.outputs.find((o) => o.name === name)!.node;
+
+/**
+ * Whether a new state has the size of the held one, and so is written to its spare buffer; others are written to one of
+ * onnxruntime's. A state that is only written need not be held before.
+ */
+const fits = ({ type }: Node, held: HostTensor | undefined, sizes: Sizes): boolean =>
+  held !== undefined && type.axes.every((a, i) => bindDim(a.size, sizes) === held.axes[i]?.size);
+
+function spareOf(target: string, store: CpuStore): OrtTensor {
+  const { dtype, axes } = store.resident(target);
+  return wrap(
+    dtype,
+    store.spare(target),
+    axes.map((a) => a.size),
+  );
+}
+
+function residentOf({ type: { dtype, axes } }: Node, tensor: OrtTensor, sizes: Sizes): Resident {
+  return {
+    dtype,
+    axes: axes.map((a, i) => sized(a.name, bindDim(a.size, sizes), tensor.dims[i])),
+    data: unwrap(dtype, tensor),
+  };
 }
 
 /** State keeps its buffers: callers get a copy. */

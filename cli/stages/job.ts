@@ -75,23 +75,12 @@ export async function stageJob(base: Model, source: string, stage: string, args:
   const precision = args.precision === undefined ? [] : [`precision=${args.precision}`];
   const asked = flattened(parseSettings({ ...model, config: reachable }, [...args.set, ...precision]));
   const config = configure(model, nested({ ...flattened(model.config), ...asked }, model.config));
-  const tokenizer = args.tokenizer ?? String(asked.tokenizer ?? tokenizerBeside(args.from));
   const { data } = make(config);
-  const preprocessor = data?.image
-    ? await preprocessorBeside([...args.from, ...(isFolder(source) ? [source] : [])])
-    : "";
-  const beside = await filesBeside(model, args.from);
-  const given: Settings = {
-    ...asked,
-    ...(args.data.length > 0 && { data: args.data.join("\n") }),
-    ...(args.filter.length > 0 && { filters: args.filter.join("\n") }),
-    ...(args.validate.length > 0 && { validate: args.validate.join("\n") }),
-    ...(tokenizer !== "" && { tokenizer }),
-    ...(preprocessor !== "" && { preprocessor }),
-    ...(beside !== "" && { beside }),
-  };
+  const files = await filesOf(model, source, data, asked, args);
+  const given: Settings = { ...asked, ...listsOf(args), ...files };
   const { vocabulary } = data ?? {};
-  const text = vocabulary === undefined || args.data.length === 0 ? undefined : await openText(tokenizer, vocabulary);
+  const text =
+    vocabulary === undefined || args.data.length === 0 ? undefined : await openText(files.tokenizer ?? "", vocabulary);
   const recipe = recipeFor(make, config, asked, text); // a default may depend on another setting
   const defaults = flattened(settingsOf({ ...model, config }, recipe));
   const job = defineJob<Settings>({
@@ -117,6 +106,29 @@ export async function stageJob(base: Model, source: string, stage: string, args:
   const all = { ...job.config, ...given };
   checkJobSettings(job, all);
   return { job, given, config: all };
+}
+
+/** The lists of a command line as settings: a run stores them as lines. */
+function listsOf({ data, filter, validate }: StageArguments): Settings {
+  const lists = Object.entries({ data, filters: filter, validate }).filter(([, texts]) => texts.length > 0);
+  return Object.fromEntries(lists.map(([name, texts]) => [name, texts.join("\n")]));
+}
+
+/** The tokenizer, the preprocessor and other files to keep: as given, or beside the weights that a run starts from. */
+async function filesOf(
+  model: Model,
+  source: string,
+  data: Recipe["data"],
+  asked: Settings,
+  { tokenizer, from }: StageArguments,
+): Promise<{ readonly tokenizer?: string; readonly preprocessor?: string; readonly beside?: string }> {
+  const places = [...from, ...(isFolder(source) ? [source] : [])];
+  const files = {
+    tokenizer: tokenizer ?? String(asked.tokenizer ?? tokenizerBeside(from)),
+    preprocessor: data?.image ? await preprocessorBeside(places) : "",
+    beside: await filesBeside(model, from),
+  };
+  return Object.fromEntries(Object.entries(files).filter(([, file]) => file !== ""));
 }
 
 /** Throws UsageError for names with newlines: a run stores them as lines. */

@@ -6,12 +6,12 @@
 import type { Node } from "../ir/node.ts";
 import { isElementwise } from "../ir/op.ts";
 import { findAxis, hasAxis } from "../ir/type.ts";
-import { type Expr, int, keyOf } from "../kernel/index.ts";
+import { int, keyOf } from "../kernel/index.ts";
 import { add, mul } from "../kernel/simplify.ts";
 import { cast, is } from "../ops/index.ts";
 import type { Env } from "./access.ts";
 import { reducedAxes } from "./cores.ts";
-import { coordinateOf, readsAlike, sidesOf, withRows } from "./fuse-row-epilogues.ts";
+import { areDistinct, indicesInRows, readsAlike, runAlong, sidesOf, withRows } from "./fuse-row-epilogues.ts";
 import { coresOf, countRegions, type FusedKernel, type Fusion, keptStore } from "./fused-kernel.ts";
 import type { Coordinate, Placement } from "./groups.ts";
 import { rootIn } from "./liveness.ts";
@@ -53,18 +53,8 @@ export function partsOfProduct(
   const along = new Map<string, string>();
   let part: Coordinate | undefined;
   const matches = (value: Node, env: Env): boolean => {
-    const indices = new Map<string, Expr>();
-    for (const axis of value.type.axes.filter((a) => !isOne(a.size))) {
-      const own = coordinateOf(host.group!.rows, places.get(value)!.env!.get(axis.name));
-      const index = env.get(axis.name);
-      if (!own || !index || own.axis.size !== axis.size) return false;
-      indices.set(own.axis.name, index);
-    }
-    for (const axis of lines) {
-      const row = coordinateOf(rows, indices.get(axis.name));
-      if (!row || row.axis.size !== axis.size || (along.get(row.index.name) ?? axis.name) !== axis.name) return false;
-      along.set(row.index.name, axis.name);
-    }
+    const indices = indicesInRows(host, places, value, env);
+    if (!indices || !runAlong(lines, rows, indices, along)) return false;
     const key = keyOf(indices.get(column!.name) ?? int(0));
     const isPart = (c: Coordinate) =>
       c.axis.size === size / width && keyOf(add(mul(c.index, int(width)), inner.index)) === key;
@@ -75,7 +65,7 @@ export function partsOfProduct(
   };
   if (!readsAlike(follower, new Set(host.stores.map((s) => s.value)), places, matches) || !part) return undefined;
   const covered = rows.every((c) => isOne(c.axis.size) || c === part || along.has(c.index.name));
-  return covered && new Set(along.values()).size === along.size ? { along, part, width } : undefined;
+  return covered && areDistinct(along) ? { along, part, width } : undefined;
 }
 
 /** Whether an operand of a product is a value itself, or a cast of it. */

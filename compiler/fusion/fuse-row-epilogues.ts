@@ -93,42 +93,68 @@ export function rowsOfProduct(
   follower: FusedKernel,
   places: Placement,
   lanes: number,
-): ReadonlyMap<string, Axis> | undefined {
+): ReadonlyMap<string, string> | undefined {
   const [core] = coresOf(host.group!, host.stores, places) as Iterable<Node>;
   const { rows, columns, batch } = sidesOf(core!);
   const { rows: ownRows, reduced } = follower.group!;
   const long = reduced.filter((c) => !isOne(c.axis.size));
-  const along = new Map<string, Axis>();
+  const wide = columns.filter((a) => !isOne(a.size));
+  const [outer, inner] = [wide.slice(0, wide.length - long.length), wide.slice(wide.length - long.length)];
+  // A range starts at the first lane's columns only if its length is a multiple of all lanes' columns.
+  const each = outer.length === 0 ? perLane : perLane * lanes;
+  const along = new Map<string, string>();
   const matches = (value: Node, env: Env): boolean => {
-    const indices = new Map<Axis, Expr>();
-    for (const axis of value.type.axes.filter((a) => !isOne(a.size))) {
-      const own = coordinateOf(host.group!.rows, places.get(value)!.env!.get(axis.name));
-      const index = env.get(axis.name);
-      if (!own || !index || own.axis.size !== axis.size) return false;
-      indices.set(core!.type.axes.find((a) => a.name === own.axis.name)!, index);
-    }
-    for (const axis of [...rows, ...batch].filter((a) => !isOne(a.size))) {
-      const row = coordinateOf(ownRows, indices.get(axis));
-      if (!row || row.axis.size !== axis.size || (along.get(row.index.name) ?? axis) !== axis) return false;
-      along.set(row.index.name, axis);
-    }
-    const wide = columns.filter((a) => !isOne(a.size));
-    const inner = wide.slice(wide.length - long.length);
+    const indices = indicesInRows(host, places, value, env);
+    if (!indices || !runAlong([...rows, ...batch], ownRows, indices, along)) return false;
     const isSame = (axis: Axis, i: number) => {
-      const c = coordinateOf(long, indices.get(axis));
+      const c = coordinateOf(long, indices.get(axis.name));
       return c !== undefined && c === long[i] && c.axis.size === axis.size;
     };
     if (inner.length !== long.length || !inner.every(isSame)) return false;
-    const outer = wide.slice(0, wide.length - long.length);
-    // A range starts at the first lane's columns only if its length is a multiple of all lanes' columns.
-    const each = outer.length === 0 ? perLane : perLane * lanes;
-    return isMultipleOf(spanOf(inner), each) && outer.every((a) => indices.get(a)?.kind === "const");
+    return isMultipleOf(spanOf(inner), each) && outer.every((a) => indices.get(a.name)?.kind === "const");
   };
   const made = new Set(host.stores.map((s) => s.value));
   if (!readsAlike(follower, made, places, matches)) return undefined;
-  const covered = ownRows.filter((c) => !isOne(c.axis.size)).every((c) => along.has(c.index.name));
-  return covered && new Set(along.values()).size === along.size ? along : undefined;
+  return areDistinct(along) && ownRows.every((c) => isOne(c.axis.size) || along.has(c.index.name)) ? along : undefined;
 }
+
+/** Where a read of a stored value is, by the host's row axes; undefined unless the value has these, whole. */
+export function indicesInRows(
+  host: FusedKernel,
+  places: Placement,
+  value: Node,
+  env: Env,
+): ReadonlyMap<string, Expr> | undefined {
+  const indices = new Map<string, Expr>();
+  for (const axis of value.type.axes.filter((a) => !isOne(a.size))) {
+    const own = coordinateOf(host.group!.rows, places.get(value)!.env!.get(axis.name));
+    const index = env.get(axis.name);
+    if (!own || !index || own.axis.size !== axis.size) return undefined;
+    indices.set(own.axis.name, index);
+  }
+  return indices;
+}
+
+/**
+ * Whether each of a product's axes is indexed by one row coordinate of a reduction, the same in all reads. Adds the axis
+ * of each coordinate to `along`.
+ */
+export function runAlong(
+  axes: readonly Axis[],
+  rows: readonly Coordinate[],
+  indices: ReadonlyMap<string, Expr>,
+  along: Map<string, string>,
+): boolean {
+  for (const { name, size } of axes.filter((a) => !isOne(a.size))) {
+    const row = coordinateOf(rows, indices.get(name));
+    if (!row || row.axis.size !== size || (along.get(row.index.name) ?? name) !== name) return false;
+    along.set(row.index.name, name);
+  }
+  return true;
+}
+
+/** Whether no two coordinates run along the same axis. */
+export const areDistinct = (along: ReadonlyMap<string, string>): boolean => new Set(along.values()).size === along.size;
 
 /** The coordinate that an index expression is, if it is a plain coordinate. */
 export const coordinateOf = (coordinates: readonly Coordinate[], index: Expr | undefined): Coordinate | undefined =>

@@ -134,32 +134,21 @@ export class Reads {
   /** Decides how a kernel gets a value that it uses once per result element. */
   private resolve(node: Node, consumer: Consumer): void {
     if (isFree(node) || consumer.reads.has(node)) return;
-    if (this.isOwn(node, consumer)) {
-      this.walk(node, consumer);
-      return;
-    }
-    if (consumer.done.has(node)) return;
-    if (this.writes.isResident(node) || isCore(node) || overwritingOf(node)) {
-      this.read(node, consumer);
-      return;
-    }
-    if (this.writes.isWritten(node) && !isElementwise(node)) {
-      this.read(node, consumer);
-      return;
-    }
-    if (this.isStoredWhole(node)) {
-      this.read(node, consumer);
-      return;
-    }
-    if (!isElementwise(node)) {
-      this.walk(node, consumer);
-      return;
-    }
-    if (!isCore(node) && this.wanted.ends.has(node) && !this.writes.decided.has(node)) {
-      this.read(node, consumer);
-      return;
-    }
-    const leaves = this.inlinedLeaves(node, consumer);
+    if (this.isOwn(node, consumer)) this.walk(node, consumer);
+    else if (consumer.done.has(node)) return;
+    else if (this.isAlwaysRead(node)) this.read(node, consumer);
+    else if (isElementwise(node)) this.readOrRecompute(node, consumer);
+    else this.walk(node, consumer);
+  }
+
+  /** Whether a value of another kernel is read whatever recomputing it would cost. */
+  private isAlwaysRead(node: Node): boolean {
+    const { writes, wanted } = this;
+    if (writes.isResident(node) || isCore(node) || overwritingOf(node) || this.isStoredWhole(node)) return true;
+    return isElementwise(node) ? wanted.ends.has(node) && !writes.decided.has(node) : writes.isWritten(node);
+  }
+
+  private readOrRecompute(node: Node, consumer: Consumer): void {
     const waits = consumer.group && this.places.get(node)!.ready >= consumer.group.position;
     if (waits || this.writes.decided.has(node)) {
       // Its own kernel runs later, so it must be recomputed here whatever the cost.
@@ -167,19 +156,27 @@ export class Reads {
       consumer.done.add(node);
       return;
     }
-    // Recomputing from a single tensor needs no more bindings than reading the value itself.
-    const fits = leaves && (leaves.size <= 1 || consumer.reads.size + leaves.size <= consumer.maxReads);
-    const cost = leaves ? this.cost(leaves, node) : 0;
-    const saved = leaves ? this.costInMemory(leaves, node) : 0;
-    // If storing the value or its leaves costs the same, store the value: it saves its later users work.
-    const isTie = leaves && cost === saved && [...leaves].some((leaf) => !this.isInMemory(leaf, node));
-    if (!fits || isTie || cost > saved + negligibleBytes) {
-      this.miss(node, whyNotRecomputed(fits === true, leaves?.size, cost, saved));
+    const leaves = this.inlinedLeaves(node, consumer);
+    const reason = this.whyRead(node, leaves, consumer);
+    if (!leaves || reason !== undefined) {
+      this.miss(node, reason!);
       this.read(node, consumer);
       return;
     }
     for (const leaf of leaves) this.read(leaf, consumer);
     this.inline(node, consumer);
+  }
+
+  /** Why an elementwise value is read rather than recomputed from `leaves`; undefined if recomputing is cheaper. */
+  private whyRead(node: Node, leaves: ReadonlySet<Node> | undefined, consumer: Consumer): string | undefined {
+    if (!leaves) return `recomputing it takes more than ${maxRecomputedOps} operations`;
+    // Recomputing from a single tensor needs no more bindings than reading the value itself.
+    if (leaves.size > 1 && consumer.reads.size + leaves.size > consumer.maxReads) return bindsTooMany(leaves);
+    const [cost, saved] = [this.cost(leaves, node), this.costInMemory(leaves, node)];
+    // If storing the value or its leaves costs the same, store the value: it saves its later users work.
+    const isTie = cost === saved && [...leaves].some((leaf) => !this.isInMemory(leaf, node));
+    if (!isTie && cost <= saved + negligibleBytes) return undefined;
+    return `recomputing it moves ${cost} bytes, and storing and reading it ${saved}`;
   }
 
   miss(node: Node, reason: string): void {
@@ -197,7 +194,7 @@ export class Reads {
     const leaves = this.repeatedLeaves(node, uses);
     const more = leaves.difference(consumer.reads).size;
     const fits = more <= 1 || consumer.reads.size + more <= consumer.maxReads;
-    if (!fits) this.miss(node, whyNotRecomputed(fits, leaves.size, 0, 0));
+    if (!fits) this.miss(node, bindsTooMany(leaves));
     for (const leaf of fits ? leaves : [node]) this.read(leaf, consumer);
   }
 
@@ -317,12 +314,8 @@ function isOfProducts(n: Node): boolean {
   return isConcatenation(n) && n.operands.every(made);
 }
 
-/** Why an elementwise value is read rather than recomputed. */
-function whyNotRecomputed(fits: boolean, leaves: number | undefined, cost: number, saved: number): string {
-  if (leaves === undefined) return `recomputing it takes more than ${maxRecomputedOps} operations`;
-  if (!fits) return `recomputing it reads ${leaves} tensors, more than its consumer may bind`;
-  return `recomputing it moves ${cost} bytes, and storing and reading it ${saved}`;
-}
+const bindsTooMany = (leaves: ReadonlySet<Node>): string =>
+  `recomputing it reads ${leaves.size} tensors, more than its consumer may bind`;
 
 function viewStorage(node: Node): Storage {
   const { axis, start } = indexMapOf(node)!.range!;

@@ -97,6 +97,9 @@ export interface Kernel {
   readonly body: readonly Stmt[];
 }
 
+/** A barrier for workgroup memory. */
+export const barrier: Stmt = { kind: "barrier" };
+
 export const fragmentsOf = (kernel: Kernel): readonly FragmentDecl[] => kernel.fragments ?? [];
 
 /** Threads per workgroup. */

@@ -99,8 +99,8 @@ function divides(body: readonly Stmt[], counter: Var): boolean {
   );
 }
 
-/**
- * Statements under a bounds check; without it where the check is constant, since what is always outside is not emitted.
- */
-export const ifInside = (inside: Expr, body: readonly Stmt[]): Stmt[] =>
-  inside.kind === "const" ? [...body] : [{ kind: "if", condition: inside, body }];
+/** Statements under a condition: unguarded if it is known to hold, none if it is known not to. */
+export function ifInside(inside: Expr, body: readonly Stmt[]): Stmt[] {
+  if (inside.kind !== "const") return [{ kind: "if", condition: inside, body }];
+  return inside.value ? [...body] : [];
+}

@@ -3,7 +3,7 @@ import type { RefTensor } from "../ir/op.ts";
 import { findAxis, hasAxis, type TensorType, tensorType } from "../ir/type.ts";
 import { type Given, hidden, logitAxes, type Parts } from "./attention-shape.ts";
 import { tabulate } from "./kinds.ts";
-import { broadcastStrides, strideOf } from "./reference-tools.ts";
+import { broadcastStrides, offsetAt, strideOf } from "./reference-tools.ts";
 
 /** The logits, minus infinity for hidden pairs. */
 function referenceRows(
@@ -17,13 +17,13 @@ function referenceRows(
   const ms = mask && broadcastStrides(mask.type, logits);
   const bs = bias && broadcastStrides(bias.type, logits);
   return tabulate(logits, (i) => {
-    if (mask && !mask.data[i.reduce((n, v, d) => n + v * ms![d]!, 0)]!) return Number.NEGATIVE_INFINITY;
-    let [pq, pk, total] = [i.reduce((n, v, d) => n + v * qs[d]!, 0), i.reduce((n, v, d) => n + v * ks[d]!, 0), 0];
+    if (mask && !mask.data[offsetAt(i, ms!)]!) return Number.NEGATIVE_INFINITY;
+    let [pq, pk, total] = [offsetAt(i, qs), offsetAt(i, ks), 0];
     for (let e = 0; e < dot; e++, pq += qd, pk += kd) total += q.data[pq]! * k.data[pk]!;
     const scaled = total * p.scale;
     const capped = p.softcap === undefined ? scaled : p.softcap * Math.tanh(scaled / p.softcap);
     if (!bias) return capped;
-    const logit = capped + bias.data[i.reduce((n, v, d) => n + v * bs![d]!, 0)]!;
+    const logit = capped + bias.data[offsetAt(i, bs!)]!;
     return logit <= hidden ? Number.NEGATIVE_INFINITY : logit;
   });
 }
@@ -45,8 +45,8 @@ export function referenceAttention(
   // In the result, an axis with the dot axis's name is v's own width: the logits lack it.
   const [lk, vk] = [strideOf(logits, p.over), strideOf(g.v.type, p.over)];
   return tabulate(type, (i) => {
-    const row = i.reduce((n, x, d) => n + x * ls[d]!, 0);
-    const base = i.reduce((n, x, d) => n + x * vs[d]!, 0);
+    const row = offsetAt(i, ls);
+    const base = offsetAt(i, vs);
     const [from, to] = range(i, keys);
     let top = Number.NEGATIVE_INFINITY;
     for (let key = from; key < to; key++) top = Math.max(top, values[row + key * lk]!);
@@ -75,7 +75,7 @@ export function referenceStatistic(
     findAxis(g.k.type, p.over)!.size as number,
   ];
   return tabulate(type, (i) => {
-    const row = i.reduce((n, x, d) => n + x * ls[d]!, 0);
+    const row = offsetAt(i, ls);
     const [from, to] = range(i, keys);
     let top = hidden;
     for (let key = from; key < to; key++) top = Math.max(top, values[row + key * lk]!);
@@ -85,58 +85,105 @@ export function referenceStatistic(
   });
 }
 
-/** Visits every (row, key) pair and adds its contribution to the requested cotangent. */
+/** Adds the contribution of every query-key pair to the requested cotangent. */
 export function referenceGradient(
   which: "q" | "k" | "v" | "bias",
   g: Given<RefTensor>,
   p: Parts,
   type: TensorType,
 ): Float64Array {
-  const { q, k, v, lse, delta, dy, bias } = g;
-  const logits = tensorType("f32", logitAxes(q.type, k.type, p.dot));
-  const values = referenceRows(g, p, logits);
-  const capped =
-    p.softcap === undefined ? undefined : referenceRows({ q, k, bias: undefined, mask: undefined }, p, logits);
-  const own = v.type.axes.filter((x) => x.name !== p.over && !hasAxis(logits, x.name));
-  const target = { q, k, v, bias: bias! }[which];
-  const [os, qs, ks, vs, rs, gs] = [target, q, k, v, lse, dy].map((t) => broadcastStrides(t.type, logits));
-  const ds = broadcastStrides(delta.type, logits);
+  const logits = tensorType("f32", logitAxes(g.q.type, g.k.type, p.dot));
   const out = new Float64Array(type.axes.reduce((n, a) => n * (a.size as number), 1));
-  const widths = tensorType("f32", own);
-  const [dotSize, vo, go] = [
-    findAxis(q.type, p.dot)!.size as number,
-    broadcastStrides(v.type, widths),
-    broadcastStrides(dy.type, widths),
-  ];
-  let flat = 0;
-  tabulate(logits, (i) => {
-    const at = (s: readonly number[]) => i.reduce((n, x, d) => n + x * s[d]!, 0);
-    const logit = values[flat++]!;
-    if ((g.mask || bias) && logit === Number.NEGATIVE_INFINITY) return 0; // hidden: contributes nothing
-    const weight = Math.exp(logit - lse.data[at(rs!)]!);
-    const [pv, pg, po] = [at(vs!), at(gs!), at(os!)];
-    let seen = 0;
-    tabulate(widths, (w) => {
-      const [a, b] = [w.reduce((n, x, d) => n + x * vo[d]!, 0), w.reduce((n, x, d) => n + x * go[d]!, 0)];
-      seen += dy.data[pg + b]! * v.data[pv + a]!;
-      if (which === "v") out[po + a]! += weight * dy.data[pg + b]!;
-      return 0;
-    });
-    if (which === "v") return 0;
-    if (which === "bias") {
-      out[po]! += weight * (seen - delta.data[at(ds)]!);
-      return 0;
-    }
-    const other = which === "q" ? k : q;
-    const [base, step, own_] = [
-      at(which === "q" ? ks! : qs!),
-      strideOf(other.type, p.dot),
-      strideOf(target.type, p.dot),
-    ];
-    const slope = capped === undefined ? 1 : 1 - (capped[flat - 1]! / p.softcap!) ** 2;
-    const dLogit = weight * (seen - delta.data[at(ds)]!) * p.scale * slope;
-    for (let e = 0; e < dotSize; e++) out[po + e * own_]! += dLogit * other.data[base + e * step]!;
-    return 0;
-  });
+  const contribution = { q: ofFactor, k: ofFactor, v: ofValues, bias: ofBias }[which];
+  eachPair(g, p, logits, contribution(g, p, logits, out, which));
   return out;
 }
+
+/** A pair that is not hidden: its index and its place among the logits, and its weight. */
+interface Pair {
+  readonly index: readonly number[];
+  readonly flat: number;
+  readonly weight: number;
+}
+
+function eachPair(g: Given<RefTensor>, p: Parts, logits: TensorType, visit: (pair: Pair) => void): void {
+  const values = referenceRows(g, p, logits);
+  const rows = broadcastStrides(g.lse.type, logits);
+  let flat = 0;
+  tabulate(logits, (index) => {
+    const logit = values[flat]!;
+    const isHidden = (g.mask || g.bias) && logit === Number.NEGATIVE_INFINITY;
+    if (!isHidden) visit({ index, flat, weight: Math.exp(logit - g.lse.data[offsetAt(index, rows)]!) });
+    flat++;
+    return 0;
+  });
+}
+
+/** A function that adds a pair's contribution to `out`. */
+type Contribution = (
+  g: Given<RefTensor>,
+  p: Parts,
+  logits: TensorType,
+  out: Float64Array,
+  which: "q" | "k" | "v" | "bias",
+) => (pair: Pair) => void;
+
+const ofValues: Contribution = ({ v, dy }, p, logits, out) => {
+  const widths = widthsOf(v.type, p, logits);
+  const [vs, gs] = [broadcastStrides(v.type, logits), broadcastStrides(dy.type, logits)];
+  const [vo, go] = [broadcastStrides(v.type, widths), broadcastStrides(dy.type, widths)];
+  return ({ index, weight }) => {
+    const [pv, pg] = [offsetAt(index, vs), offsetAt(index, gs)];
+    tabulate(widths, (w) => {
+      out[pv + offsetAt(w, vo)]! += weight * dy.data[pg + offsetAt(w, go)]!;
+      return 0;
+    });
+  };
+};
+
+const ofBias: Contribution = (g, p, logits, out) => {
+  const steps = broadcastStrides(g.bias!.type, logits);
+  const cotangentOf = logitCotangents(g, p, logits);
+  return (pair) => {
+    out[offsetAt(pair.index, steps)]! += cotangentOf(pair);
+  };
+};
+
+const ofFactor: Contribution = (g, p, logits, out, which) => {
+  const [target, other] = which === "q" ? [g.q, g.k] : [g.k, g.q];
+  const dot = findAxis(g.q.type, p.dot)!.size as number;
+  const [own, others] = [broadcastStrides(target.type, logits), broadcastStrides(other.type, logits)];
+  const [ownStep, otherStep] = [strideOf(target.type, p.dot), strideOf(other.type, p.dot)];
+  const capped =
+    p.softcap === undefined ? undefined : referenceRows({ ...g, bias: undefined, mask: undefined }, p, logits);
+  const cotangentOf = logitCotangents(g, p, logits);
+  return (pair) => {
+    const slope = capped === undefined ? 1 : 1 - (capped[pair.flat]! / p.softcap!) ** 2;
+    const cotangent = cotangentOf(pair) * p.scale * slope;
+    const [to, from] = [offsetAt(pair.index, own), offsetAt(pair.index, others)];
+    for (let e = 0; e < dot; e++) out[to + e * ownStep]! += cotangent * other.data[from + e * otherStep]!;
+  };
+};
+
+/** A function for the cotangent of a pair's logit, before scale and cap: weight · (dy·v − δ). */
+function logitCotangents({ v, dy, delta }: Given<RefTensor>, p: Parts, logits: TensorType): (pair: Pair) => number {
+  const widths = widthsOf(v.type, p, logits);
+  const [vs, gs, ds] = [v, dy, delta].map((t) => broadcastStrides(t.type, logits)) as [number[], number[], number[]];
+  const [vo, go] = [broadcastStrides(v.type, widths), broadcastStrides(dy.type, widths)];
+  return ({ index, weight }) => {
+    const [pv, pg] = [offsetAt(index, vs), offsetAt(index, gs)];
+    let ofWeight = 0;
+    tabulate(widths, (w) => {
+      ofWeight += dy.data[pg + offsetAt(w, go)]! * v.data[pv + offsetAt(w, vo)]!;
+      return 0;
+    });
+    return weight * (ofWeight - delta.data[offsetAt(index, ds)]!);
+  };
+}
+
+/** The axes that the values have besides those of the logits. */
+const widthsOf = (v: TensorType, { over }: Parts, logits: TensorType): TensorType =>
+  tensorType(
+    "f32",
+    v.axes.filter((x) => x.name !== over && !hasAxis(logits, x.name)),
+  );

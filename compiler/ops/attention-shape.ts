@@ -108,6 +108,7 @@ export const parts = (a: Attrs): Parts => ({
 /** The axes of the logits: those of q without dot, then the remaining ones of k. */
 export const logitAxes = (q: TensorType, k: TensorType, dot: string): Axis[] => contractAxes(q.axes, k.axes, [dot]);
 
+/** Throws OpViolation for operands that do not fit together. */
 export function check(
   q: TensorType,
   k: TensorType,
@@ -122,12 +123,14 @@ export function check(
   requireAxes(k, [over], "C2", "k");
   requireAxes(v, [over], "C2", "v");
   if (hasAxis(q, over)) throw new OpViolation("C2", `q has the key axis "${over}"`, "rename the key axis of k and v");
+  checkFactors({ q, k, v }, dot);
+  checkPairOperands({ bias, mask }, logitAxes(q, k, dot));
+}
+
+/** C3 and C4: q, k and v agree in the sizes of their axes and in their dtype. */
+function checkFactors({ q, k, v }: Pick<Given<TensorType>, "q" | "k" | "v">, dot: string): void {
   const sizes = new Map<string, Axis>();
-  for (const [t, name] of [
-    [q, "q"],
-    [k, "k"],
-    [v, "v"],
-  ] as const) {
+  for (const [name, t] of Object.entries({ q, k, v })) {
     for (const a of t.axes) {
       if (a.name === dot && t === v) continue; // v's own width may share the dot axis's name
       const known = sizes.get(a.name) ?? a;
@@ -138,11 +141,14 @@ export function check(
     if (t.dtype !== q.dtype || !["f32", "f16"].includes(t.dtype))
       throw new OpViolation("C4", `${name} is ${t.dtype} and q is ${q.dtype}`, "convert them with cast(x, dtype)");
   }
-  const logits = logitAxes(q, k, dot);
-  for (const [t, name] of [
-    [bias, "bias"],
-    [mask, "mask"],
-  ] as const) {
+}
+
+/** C5: bias and mask have axes of the logits, and their dtypes. */
+function checkPairOperands(
+  { bias, mask }: Partial<Pick<Given<TensorType>, "bias" | "mask">>,
+  logits: readonly Axis[],
+): void {
+  for (const [name, t] of Object.entries({ bias, mask })) {
     const alien = t?.axes.find((a) => logits.find((l) => l.name === a.name)?.size !== a.size);
     if (alien)
       throw new OpViolation(

@@ -7,7 +7,7 @@ import { type Axis, elementsOf, findAxis, hasAxis, printType, type TensorType, t
 import { add, and, eq, ge, lt, max, min, select, sub } from "./elementwise.ts";
 import { is, record, requireAxes, sizeClash, tabulate } from "./kinds.ts";
 import { rename } from "./movement.ts";
-import { broadcastStrides, strideOf } from "./reference-tools.ts";
+import { broadcastStrides, offsetAt, strideOf } from "./reference-tools.ts";
 import { iota, sizeOf } from "./sources.ts";
 
 /**
@@ -66,8 +66,8 @@ record({
       strideOf(table!.type, axis),
     ];
     return tabulate(type, (at) => {
-      const i = index!.data[at.reduce((n, v, d) => n + v * is[d]!, 0)]!;
-      return table!.data[at.reduce((n, v, d) => n + v * ts[d]!, 0) + Math.min(Math.max(i, 0), size - 1) * along]!;
+      const i = index!.data[offsetAt(at, is)]!;
+      return table!.data[offsetAt(at, ts) + Math.min(Math.max(i, 0), size - 1) * along]!;
     });
   },
   gradient: (node, dy) => {
@@ -146,9 +146,9 @@ record({
     const along = strideOf(type, axis.name);
     let at = 0;
     tabulate(updates!.type, (u) => {
-      const i = index!.data[u.reduce((n, v, d) => n + v * is[d]!, 0)]!;
+      const i = index!.data[offsetAt(u, is)]!;
       const row = Math.min(Math.max(i, 0), (axis.size as number) - 1);
-      out[u.reduce((n, v, d) => n + v * os[d]!, 0) + row * along]! += updates!.data[at++]!;
+      out[offsetAt(u, os) + row * along]! += updates!.data[at++]!;
       return 0;
     });
     return out;
@@ -219,7 +219,7 @@ record({
     tabulate(range!.type, (index) => {
       const value = range!.data[at++]!;
       const to = index[place]! + first;
-      if (to >= 0 && to < size) out[index.reduce((n, v, d) => n + v * strides[d]!, 0) + first * along] = value;
+      if (to >= 0 && to < size) out[offsetAt(index, strides) + first * along] = value;
       return 0;
     });
     return out;

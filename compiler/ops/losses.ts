@@ -7,7 +7,7 @@ import { cast, eq, log, mul, sub } from "./elementwise.ts";
 import { clampedIndex, gather } from "./indexing.ts";
 import { record, requireAxes, tabulate } from "./kinds.ts";
 import { softmax, softmaxParts } from "./reductions.ts";
-import { broadcastStrides, strideOf } from "./reference-tools.ts";
+import { broadcastStrides, offsetAt, strideOf } from "./reference-tools.ts";
 import { iota } from "./sources.ts";
 
 const row = [
@@ -52,10 +52,10 @@ record({
     ];
     const classes = findAxis(logits!.type, axis)!.size as number;
     return tabulate(type, (i) => {
-      const base = i.reduce((n, v, d) => n + v * ls[d]!, 0);
+      const base = offsetAt(i, ls);
       const values = Array.from({ length: classes }, (_, c) => logits!.data[base + c * along]!);
       const top = Math.max(...values);
-      const chosen = Math.min(Math.max(label!.data[i.reduce((n, v, d) => n + v * is[d]!, 0)]!, 0), classes - 1);
+      const chosen = Math.min(Math.max(label!.data[offsetAt(i, is)]!, 0), classes - 1);
       return Math.log(values.reduce((n, v) => n + Math.exp(v - top), 0)) + (top - values[chosen]!);
     });
   },

@@ -7,7 +7,7 @@ import { findAxis, hasAxis, type TensorType, tensorType } from "../ir/type.ts";
 import { add, div, mul, rsqrt, sub } from "./elementwise.ts";
 import { record, requireAxes, tabulate } from "./kinds.ts";
 import { reduceMean, reduceSum } from "./reductions.ts";
-import { broadcastStrides } from "./reference-tools.ts";
+import { broadcastStrides, offsetAt } from "./reference-tools.ts";
 import { sizeOf } from "./sources.ts";
 
 const normAttrs = { over: { kind: "axes" }, epsilon: { kind: "number" } } as const;
@@ -49,7 +49,7 @@ function rowMean(x: RefTensor, over: readonly string[], f: (v: number, i: number
     x.type.axes.filter((a) => !over.includes(a.name)),
   );
   const step = broadcastStrides(row, x.type);
-  const rows = tabulate(x.type, (i) => i.reduce((n, v, d) => n + v * step[d]!, 0));
+  const rows = tabulate(x.type, (i) => offsetAt(i, step));
   const sums = new Float64Array(row.axes.reduce((n, a) => n * (a.size as number), 1));
   for (let i = 0; i < rows.length; i++) sums[rows[i]!]! += f(x.data[i]!, i);
   const count = x.data.length / sums.length;
@@ -60,7 +60,7 @@ function rowMean(x: RefTensor, over: readonly string[], f: (v: number, i: number
 function spread(p: RefTensor | undefined, x: RefTensor, missing: number): Float64Array {
   if (!p) return new Float64Array(x.data.length).fill(missing);
   const step = broadcastStrides(p.type, x.type);
-  return tabulate(x.type, (i) => p.data[i.reduce((n, v, d) => n + v * step[d]!, 0)]!);
+  return tabulate(x.type, (i) => p.data[offsetAt(i, step)]!);
 }
 
 const x35 = tensorType("f32", [

@@ -9,7 +9,7 @@ import { add, cast, div, eq, exp, log, mul, select, sub } from "./elementwise.ts
 import { type Builder, inf, nan, record, requireAxes, tabulate } from "./kinds.ts";
 import { movement } from "./movement-kind.ts";
 import { foldNumbers, foldWork, type Reduction, reduction } from "./reduction-kind.ts";
-import { broadcastStrides } from "./reference-tools.ts";
+import { broadcastStrides, offsetAt } from "./reference-tools.ts";
 import { sizeOf } from "./sources.ts";
 
 /** Special values of one row: its elements, then the result. */
@@ -226,11 +226,9 @@ record({
     );
     const top = reduceMax.record.reference([x!], { over: [axis] }, row);
     const step = broadcastStrides(row, type);
-    const raised = tabulate(type, (i) => i.reduce((n, v, d) => n + v * step[d]!, 0)).map((r, i) =>
-      Math.exp(x!.data[i]! - top[r]!),
-    );
+    const raised = tabulate(type, (i) => offsetAt(i, step)).map((r, i) => Math.exp(x!.data[i]! - top[r]!));
     const total = reduceSum.record.reference([{ type, data: raised }], { over: [axis] }, row);
-    return tabulate(type, (i) => i.reduce((n, v, d) => n + v * step[d]!, 0)).map((r, i) => raised[i]! / total[r]!);
+    return tabulate(type, (i) => offsetAt(i, step)).map((r, i) => raised[i]! / total[r]!);
   },
   gradient: (node, dy) => {
     const weighted = mul(dy, node);
@@ -272,9 +270,7 @@ record({
     const over = [attrs.axis as string];
     const top = reduceMax.record.reference([x!], { over: over }, type);
     const step = broadcastStrides(type, x!.type);
-    const raised = tabulate(x!.type, (i) => i.reduce((n, v, d) => n + v * step[d]!, 0)).map((r, i) =>
-      Math.exp(x!.data[i]! - top[r]!),
-    );
+    const raised = tabulate(x!.type, (i) => offsetAt(i, step)).map((r, i) => Math.exp(x!.data[i]! - top[r]!));
     return reduceSum.record
       .reference([{ type: x!.type, data: raised }], { over }, type)
       .map((s, i) => (top[i] === Number.NEGATIVE_INFINITY ? top[i]! : Math.log(s) + top[i]!));
@@ -309,7 +305,7 @@ record({
       type.axes.filter((a) => !over.includes(a.name)),
     );
     const step = broadcastStrides(row, type);
-    const rowOf = tabulate(type, (i) => i.reduce((n, v, d) => n + v * step[d]!, 0));
+    const rowOf = tabulate(type, (i) => offsetAt(i, step));
     const top = reduceMax.record.reference([x!], { over }, row);
     const shifted = rowOf.map((r, i) => x!.data[i]! - top[r]!);
     const total = reduceSum.record.reference([{ type, data: shifted.map(Math.exp) }], { over }, row);

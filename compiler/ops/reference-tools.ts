@@ -1,4 +1,4 @@
-/** Index arithmetic shared by the ops' references: row-major strides by axis name. */
+/** Index arithmetic of the ops' references: row-major strides by axis name, and offsets. */
 import type { TensorType } from "../ir/type.ts";
 
 /** The row-major stride, in elements, of each axis of `type`. */
@@ -11,6 +11,10 @@ export function strides(type: TensorType): number[] {
   }
   return out;
 }
+
+/** The offset of the element at an index: the sum of the indices times their strides. */
+export const offsetAt = (index: readonly number[], steps: readonly number[]): number =>
+  index.reduce((sum, i, d) => sum + i * steps[d]!, 0);
 
 /** For each axis of `over`, the stride of the axis with that name in `type`; 0 if `type` lacks it. */
 export function broadcastStrides(type: TensorType, over: TensorType): number[] {

@@ -39,18 +39,42 @@ export function logisticRegression(
     throw new UsageError(`expected ${rows} vectors of width ${width}, got ${data.length} values`);
   const wrong = labels.find((label) => !(Number.isInteger(label) && label >= 0 && label < classes));
   if (wrong !== undefined) throw new UsageError(`label ${wrong} is out of range for ${classes} classes`);
-  const stride = width + 1; // a class's weights, then its bias
   // The two vectors are plus and minus half of their difference, whose square is twice the sum of theirs.
   const strength = (classes === 2 ? 2 : 1) / (c * rows);
-  const scoresOf = (at: Float64Array, vector: ArrayLike<number>, from: number, into: Float64Array) => {
-    for (let k = 0; k < classes; k += 1) {
-      let sum = at[k * stride + width]!;
-      for (let i = 0; i < width; i += 1) sum += at[k * stride + i]! * vector[from + i]!;
-      into[k] = sum;
-    }
+  const objective = crossEntropy({ data, width }, labels, classes, strength);
+  const { at, steps } = lbfgs(objective, classes * (width + 1), mostSteps, tolerance, onStep);
+  return {
+    steps,
+    scores(vector) {
+      const own = new Float64Array(classes);
+      scoresOf(at, vector, 0, own);
+      return own;
+    },
   };
+}
+
+/** Writes the scores of the vector at offset `from`. `at` is each class's weights, then its bias. */
+function scoresOf(at: Float64Array, vectors: ArrayLike<number>, from: number, into: Float64Array): void {
+  const stride = at.length / into.length;
+  const width = stride - 1;
+  for (let k = 0; k < into.length; k += 1) {
+    let sum = at[k * stride + width]!;
+    for (let i = 0; i < width; i += 1) sum += at[k * stride + i]! * vectors[from + i]!;
+    into[k] = sum;
+  }
+}
+
+/** The mean cross-entropy plus half of `strength` times the weights' squares. */
+function crossEntropy(
+  { data, width }: Vectors,
+  labels: readonly number[],
+  classes: number,
+  strength: number,
+): Objective {
+  const stride = width + 1;
+  const rows = labels.length;
   const scores = new Float64Array(classes);
-  const objective: Objective = (at, slope) => {
+  return (at, slope) => {
     slope.fill(0);
     let loss = 0;
     for (const [row, label] of labels.entries()) {
@@ -65,21 +89,12 @@ export function logisticRegression(
       }
     }
     let squares = 0;
-    for (let at0 = 0; at0 < at.length; at0 += 1) {
-      if (at0 % stride === width) continue;
-      squares += at[at0]! ** 2;
-      slope[at0]! += at[at0]! * strength;
+    for (let i = 0; i < at.length; i += 1) {
+      if (i % stride === width) continue;
+      squares += at[i]! ** 2;
+      slope[i]! += at[i]! * strength;
     }
     return loss / rows + (squares * strength) / 2;
-  };
-  const { at, steps } = lbfgs(objective, classes * stride, mostSteps, tolerance, onStep);
-  return {
-    steps,
-    scores(vector) {
-      const own = new Float64Array(classes);
-      scoresOf(at, vector, 0, own);
-      return own;
-    },
   };
 }
 
@@ -89,10 +104,16 @@ type Objective = (at: Float64Array, slope: Float64Array) => number;
 /** History size of L-BFGS. */
 const memory = 10;
 
+/** The change of the point and of the gradient in a past step, and their dot product. */
+interface Correction {
+  readonly s: Float64Array;
+  readonly y: Float64Array;
+  readonly sy: number;
+}
+
 /**
- * Minimizes a smooth convex function, starting from 0. Nocedal and Wright 2006, algorithm 7.5 with the two-loop
- * recursion 7.4; backtracking halves the step until the decrease suffices (3.4), and pairs without positive curvature
- * are skipped.
+ * Minimizes a smooth convex function, starting from 0. Nocedal and Wright 2006, algorithm 7.5; corrections without
+ * positive curvature are skipped.
  */
 function lbfgs(
   objective: Objective,
@@ -101,41 +122,57 @@ function lbfgs(
   tolerance: number,
   onStep: LogisticOptions["onStep"],
 ): { readonly at: Float64Array; readonly steps: number } {
-  let [at, slope] = [new Float64Array(size), new Float64Array(size)];
+  let [at, slope]: [Float64Array, Float64Array] = [new Float64Array(size), new Float64Array(size)];
   let value = objective(at, slope);
-  const pairs: { readonly s: Float64Array; readonly y: Float64Array; readonly sy: number }[] = [];
+  const corrections: Correction[] = [];
   for (let step = 0; step < mostSteps; step += 1) {
     if (slope.every((g) => Math.abs(g) <= tolerance)) return { at, steps: step };
-    const direction = slope.map((g) => -g);
-    const weights = pairs.map(() => 0);
-    for (let i = pairs.length - 1; i >= 0; i -= 1) {
-      const { s, y, sy } = pairs[i]!;
-      weights[i] = dot(s, direction) / sy;
-      addScaled(direction, y, -weights[i]!);
-    }
-    const last = pairs.at(-1);
-    const unit = last ? last.sy / dot(last.y, last.y) : 1 / Math.max(1, Math.sqrt(dot(slope, slope)));
-    for (let i = 0; i < size; i += 1) direction[i]! *= unit;
-    for (const [i, { s, y, sy }] of pairs.entries()) addScaled(direction, s, weights[i]! - dot(y, direction) / sy);
-    const descent = dot(slope, direction);
-    const nextSlope = new Float64Array(size);
-    let [length, next, nextValue] = [1, at, value];
-    do {
-      next = at.map((x, i) => x + length * direction[i]!);
-      nextValue = objective(next, nextSlope);
-      if (nextValue <= value + 1e-4 * length * descent) break;
-      length /= 2;
-    } while (length > 1e-12);
-    if (!(nextValue < value)) return { at, steps: step }; // converged to float64 precision
-    const [s, y] = [next.map((x, i) => x - at[i]!), nextSlope.map((g, i) => g - slope[i]!)];
+    const next = lineSearch(objective, { at, slope, value }, descentDirection(slope, corrections));
+    if (!(next.value < value)) return { at, steps: step }; // converged to float64 precision
+    const [s, y] = [difference(next.at, at), difference(next.slope, slope)];
     const sy = dot(s, y);
-    if (sy > 0) pairs.push({ s, y, sy });
-    if (pairs.length > memory) pairs.shift();
-    [at, slope, value] = [next, nextSlope, nextValue];
+    if (sy > 0) corrections.push({ s, y, sy });
+    if (corrections.length > memory) corrections.shift();
+    ({ at, slope, value } = next);
     onStep?.(step + 1, value);
   }
   return { at, steps: mostSteps };
 }
+
+/** Minus the approximate inverse Hessian times the gradient: the two-loop recursion, algorithm 7.4. */
+function descentDirection(slope: Float64Array, corrections: readonly Correction[]): Float64Array {
+  const direction = slope.map((g) => -g);
+  const weights = corrections.map(() => 0);
+  for (let i = corrections.length - 1; i >= 0; i -= 1) {
+    const { s, y, sy } = corrections[i]!;
+    weights[i] = dot(s, direction) / sy;
+    addScaled(direction, y, -weights[i]!);
+  }
+  const last = corrections.at(-1);
+  const unit = last ? last.sy / dot(last.y, last.y) : 1 / Math.max(1, Math.sqrt(dot(slope, slope)));
+  for (let i = 0; i < direction.length; i += 1) direction[i]! *= unit;
+  for (const [i, { s, y, sy }] of corrections.entries()) addScaled(direction, s, weights[i]! - dot(y, direction) / sy);
+  return direction;
+}
+
+interface Point {
+  readonly at: Float64Array;
+  readonly slope: Float64Array;
+  readonly value: number;
+}
+
+/** Backtracking: halves the step until the value decreases sufficiently (3.4). */
+function lineSearch(objective: Objective, from: Point, direction: Float64Array): Point {
+  const descent = dot(from.slope, direction);
+  const slope = new Float64Array(from.at.length);
+  for (let length = 1; ; length /= 2) {
+    const at = from.at.map((x, i) => x + length * direction[i]!);
+    const value = objective(at, slope);
+    if (value <= from.value + 1e-4 * length * descent || length <= 2e-12) return { at, slope, value };
+  }
+}
+
+const difference = (a: Float64Array, b: Float64Array): Float64Array => a.map((x, i) => x - b[i]!);
 
 function dot(a: Float64Array, b: Float64Array): number {
   let sum = 0;

@@ -2,7 +2,7 @@
 import { readdirSync, statSync } from "node:fs";
 import { dirname, extname, join } from "node:path";
 import { FileError, UsageError } from "../../compiler/index.ts";
-import { listFolder, type OnSkip, orSystemFault } from "../files.ts";
+import { listFolder, type OnSkip, orFileError, orSystemFault } from "../files.ts";
 import { type SampleKind, sampleKinds } from "../samples.ts";
 import {
   captionedFiles,
@@ -119,7 +119,7 @@ export async function findSources(
     throw new UsageError(`the kind of samples must be one of ${sampleKinds.join(", ")}, got "${kind}"`);
   if (specs.length === 0) throw new FileError("no data given: name shards, folders or lists");
   const found = await Promise.all(
-    specs.map((spec) => orSystemFault(findSource(spec, kind, options), spec).catch(asFault)),
+    specs.map((spec) => orSystemFault(findSource(spec, kind, options), spec).catch(orFileError)),
   );
   const faults = found.filter((one) => one instanceof FileError);
   if (faults.length === 0) return withOneNumbering(found as readonly Source[], kind);
@@ -136,11 +136,6 @@ function withOneNumbering(sources: readonly Source[], kind: SampleKind): readonl
   throw new FileError(
     `${named.spec} has class names, but ${numbered.spec} has class numbers: train on one of them, or write shards of both`,
   );
-}
-
-function asFault(error: unknown): FileError {
-  if (error instanceof FileError) return error;
-  throw error;
 }
 
 async function findSource(text: string, kind: SampleKind, options: ReadOptions): Promise<Source> {

@@ -72,23 +72,7 @@ export async function inheritWeights(
     readers.forEach(requireMerged);
     const places = placesOf(parameters, family);
     requireKin(readers, places);
-    const found = new Map<string, Found>();
-    const [misshaped, changed]: [string[], string[]] = [[], []];
-    for (const reader of readers) {
-      const isOwn = isOwnLayout(reader, [...places.values()]);
-      for (const node of parameters.filter((n) => !found.has(inputName(n)))) {
-        const ways = places.get(inputName(node))!;
-        const result = findIn(reader, node, ways, isOwn, family);
-        if (!result) continue;
-        if ("wrong" in result) misshaped.push(result.wrong);
-        else found.set(inputName(node), result.found);
-        if ("note" in result && result.note !== undefined) changed.push(result.note);
-      }
-    }
-    if (misshaped.length > 0)
-      throw new FileError(
-        `the shapes of ${counted(misshaped.length)} differ:\n${misshaped.join("\n")}\n  hint: set the model's sizes to those of the weights, or declare in the record what becomes of such tensors: checkpoints: { fit }, such as fitHeads(["head"]) for a head of other classes`,
-      );
+    const { found, changed } = findAll(readers, parameters, places, family);
     const names = parameters.map(inputName);
     const initialized = collapseNames(
       names.filter((n) => !found.has(n)),
@@ -107,6 +91,32 @@ export async function inheritWeights(
     await dispose();
     throw error;
   }
+}
+
+/** Each parameter in the first source that has it, and what was changed to fit. Throws FileError for other shapes. */
+function findAll(
+  readers: readonly SafetensorsReader[],
+  parameters: readonly Node[],
+  places: ReadonlyMap<string, Lying[]>,
+  family: CheckpointFamily | undefined,
+): { readonly found: ReadonlyMap<string, Found>; readonly changed: readonly string[] } {
+  const found = new Map<string, Found>();
+  const [misshaped, changed]: [string[], string[]] = [[], []];
+  for (const reader of readers) {
+    const isOwn = isOwnLayout(reader, [...places.values()]);
+    for (const node of parameters.filter((n) => !found.has(inputName(n)))) {
+      const ways = places.get(inputName(node))!;
+      const result = findIn(reader, node, ways, isOwn, family);
+      if (!result) continue;
+      if ("wrong" in result) misshaped.push(result.wrong);
+      else found.set(inputName(node), result.found);
+      if ("note" in result && result.note !== undefined) changed.push(result.note);
+    }
+  }
+  if (misshaped.length === 0) return { found, changed };
+  throw new FileError(
+    `the shapes of ${counted(misshaped.length)} differ:\n${misshaped.join("\n")}\n  hint: set the model's sizes to those of the weights, or declare in the record what becomes of such tensors: checkpoints: { fit }, such as fitHeads(["head"]) for a head of other classes`,
+  );
 }
 
 /** One way to store a parameter: all tensors that together hold it. */

@@ -12,7 +12,8 @@ const mostComputed = 2 ** 18;
 /** The node's results, folded to constants unless that exceeds the limit or depends on inputs or symbolic sizes. */
 export function folded(record: ImportRecord, view: NodeView): readonly (Value | undefined)[] | undefined {
   const made = record.build(view);
-  const values = (Array.isArray(made) ? made : [made]) as readonly (Value | undefined)[]; // an operator on sequences is not folded
+  // An operator on sequences is not folded.
+  const values = (Array.isArray(made) ? made : [made]) as readonly (Value | undefined)[];
   const tensors = values.filter((v) => v?.kind === "tensor");
   const nodes = topological(tensors.map((t) => t.node));
   const size = nodes.reduce(

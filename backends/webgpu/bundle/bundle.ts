@@ -72,39 +72,24 @@ export interface Bundle {
  * state, for unbound symbolic sizes, and for a binding larger than a WGSL array.
  */
 export function bundleOf(graph: Graph, program: Program, { subgroupSizes }: AdapterFacts = baselineFacts): Bundle {
-  if (Object.keys(graph.updates).length > 0 || program.graph.inputs.some((n) => n.attrs.role === "state")) {
-    throw new UnsupportedError(`graph @${graph.name} is stateful: a bundle can only hold inference graphs`);
-  }
-  if (program.symbols.length > 0) {
-    throw new UnsupportedError(
-      `a bundle needs a number for ${program.symbols.join(", ")}: give sizes: { ${program.symbols[0]}: 1 }, or --size ${program.symbols[0]}=1 on the command line`,
-    );
-  }
+  requireInference(graph, program);
   const buffers = new Buffers(program);
   const shaders = new Map<string, string>();
   const dispatches = program.kernels.map(({ name, kernel, bindings }) => ({
     name,
     shader: shaderIndex(shaders, emitWgsl(kernel, { subgroupSizes })),
     grid: gridOf(kernel),
-    bindings: bindings.map(({ root, start, length }) => {
-      const bytes = deviceElementBytes(root.type.dtype);
-      const size = Math.ceil((dimValue(length) * bytes) / 4) * 4;
-      if (size > largestArray)
-        throw new UnsupportedError(
-          `a kernel reads or writes ${size} bytes of ${tensorName(root)} at once; a WGSL array has at most ${largestArray}`,
-        );
-      return { buffer: buffers.of(root), offset: start * bytes, size };
-    }),
+    bindings: bindings.map((binding) => boundRange(binding, buffers)),
   }));
-  const border = (name: string, node: Node): BundleTensor => ({
+  const tensorOf = (name: string, node: Node): BundleTensor => ({
     name,
     dtype: node.type.dtype,
     axes: sized(node.type),
     buffer: buffers.of(program.storage.get(node)?.root ?? node),
   });
-  const inputs = program.graph.inputs.filter((n) => !isParameter(n)).map((n) => border(inputName(n), n));
-  const parameters = program.graph.inputs.filter(isParameter).map((n) => border(inputName(n), n));
-  const outputs = program.graph.outputs.map((o) => border(o.name, o.node));
+  const inputs = program.graph.inputs.filter((n) => !isParameter(n)).map((n) => tensorOf(inputName(n), n));
+  const parameters = program.graph.inputs.filter(isParameter).map((n) => tensorOf(inputName(n), n));
+  const outputs = program.graph.outputs.map((o) => tensorOf(o.name, o.node));
   const manifest: BundleManifest = {
     format: "heddle-webgpu-2",
     graph: graph.name,
@@ -121,6 +106,26 @@ export function bundleOf(graph: Graph, program: Program, { subgroupSizes }: Adap
     ),
   };
   return { manifest, shaders: new Map([...shaders.keys()].map((text, i) => [shaderName(i), text])) };
+}
+
+function requireInference(graph: Graph, { graph: compiled, symbols }: Program): void {
+  if (Object.keys(graph.updates).length > 0 || compiled.inputs.some((n) => n.attrs.role === "state"))
+    throw new UnsupportedError(`graph @${graph.name} is stateful: a bundle can only hold inference graphs`);
+  if (symbols.length > 0)
+    throw new UnsupportedError(
+      `a bundle needs a number for ${symbols.join(", ")}: give sizes: { ${symbols[0]}: 1 }, or --size ${symbols[0]}=1 on the command line`,
+    );
+}
+
+/** The range of a buffer that a kernel binds, in bytes. */
+function boundRange({ root, start, length }: Program["kernels"][number]["bindings"][number], buffers: Buffers) {
+  const bytes = deviceElementBytes(root.type.dtype);
+  const size = Math.ceil((dimValue(length) * bytes) / 4) * 4;
+  if (size > largestArray)
+    throw new UnsupportedError(
+      `a kernel reads or writes ${size} bytes of ${tensorName(root)} at once; a WGSL array has at most ${largestArray}`,
+    );
+  return { buffer: buffers.of(root), offset: start * bytes, size };
 }
 
 const sized = (type: TensorType) => type.axes as readonly SizedAxis[];

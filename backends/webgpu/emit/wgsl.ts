@@ -174,24 +174,44 @@ export interface Device {
  */
 export function emitWgsl(kernel: Kernel, device: Device = {}): string {
   const emitter = new Emitter(kernel, device.robust === false ? kernelIr.unprovenAccesses(kernel) : new Set());
+  const enabled = enabledFeatures(kernel, device);
+  const body = kernel.body.flatMap((s) => emitter.stmt(s, "  ")).join("\n"); // adds to the helpers
+  const requested = enabled.includes("subgroup_size") ? ` @subgroup_size(${kernel.subgroupSize})` : "";
+  return [
+    ...enabled.map((f) => `enable ${features[f].wgsl};`),
+    ...bindings(kernel),
+    ...variables(kernel),
+    ...[...emitter.expressions.helpers].sort(),
+    `@compute @workgroup_size(${kernel.workgroup.join(", ")})${requested}`,
+    ...entryPoint(kernel, emitter.variables(), body),
+    "",
+  ].join("\n");
+}
+
+/** Declarations of the buffers, and of the uniform that holds the sizes. */
+function bindings(kernel: Kernel): string[] {
   const packed = kernelIr.packedBuffers(kernel);
   const isSized = kernelIr.fragmentsOf(kernel).length === 0;
-  const body = kernel.body.flatMap((s) => emitter.stmt(s, "  ")).join("\n");
-  const bindings = kernel.buffers.map(
-    (b, i) =>
-      `@group(0) @binding(${i}) var<storage, ${b.access}> ${wgslName(b.name)}: ${bufferType(b, packed.has(b.name), isSized)};`,
-  );
-  if (kernelIr.bindsSizes(kernel)) {
-    const vectors = Math.ceil(kernel.sizes.length / 4);
-    bindings.push(`@group(0) @binding(${kernel.buffers.length}) var<uniform> sizes: array<vec4<i32>, ${vectors}>;`);
-  }
+  const declared = kernel.buffers.map((b, i) => {
+    const type = bufferType(b, packed.has(b.name), isSized);
+    return `@group(0) @binding(${i}) var<storage, ${b.access}> ${wgslName(b.name)}: ${type};`;
+  });
+  if (!kernelIr.bindsSizes(kernel)) return declared;
+  const type = `array<vec4<i32>, ${Math.ceil(kernel.sizes.length / 4)}>`;
+  return [...declared, `@group(0) @binding(${declared.length}) var<uniform> sizes: ${type};`];
+}
+
+/** Declarations of the private and workgroup arrays, and of the flag of `any`. */
+function variables(kernel: Kernel): string[] {
   const arrays = kernel.arrays.map((a) => {
     const type = a.width ? storedType(a) : stored[a.dtype];
     return `var<${a.space}> ${wgslName(a.name)}: array<${type}, ${a.length / (a.width ?? 1)}>;`;
   });
-  // Votes are numbered, so that the flag need not be cleared between them.
-  if (kernelIr.usesWorkgroupAny(kernel)) arrays.push("var<workgroup> any_flag: atomic<u32>;");
-  const turns = kernelIr.usesWorkgroupAny(kernel) ? ["  var any_turn = 0u;"] : [];
+  return kernelIr.usesWorkgroupAny(kernel) ? [...arrays, "var<workgroup> any_flag: atomic<u32>;"] : arrays;
+}
+
+/** The function `main`, with the thread builtins that its body reads. */
+function entryPoint(kernel: Kernel, fragments: readonly string[], body: string): string[] {
   const used = prologue.filter(([name]) => new RegExp(`\\b${name}\\b`).test(body));
   const parameters = [
     "@builtin(workgroup_id) wid: vec3<u32>",
@@ -202,20 +222,13 @@ export function emitWgsl(kernel: Kernel, device: Device = {}): string {
   const subgroups = Math.ceil(kernelIr.threadsOf(kernel) / (kernel.subgroupSize ?? 1));
   const bounds: Readonly<Record<string, number | undefined>> = { subgroup_id: subgroups, lane: kernel.subgroupSize };
   const below = (name: string) => (bounds[name] === undefined ? "" : ` % ${bounds[name]}u`);
-  const enabled = enabledFeatures(kernel, device);
-  const asked = enabled.includes("subgroup_size") ? ` @subgroup_size(${kernel.subgroupSize})` : "";
   return [
-    ...enabled.map((f) => `enable ${features[f].wgsl};`),
-    ...bindings,
-    ...arrays,
-    ...[...emitter.expressions.helpers].sort(),
-    `@compute @workgroup_size(${kernel.workgroup.join(", ")})${asked}`,
     `fn main(${parameters.join(", ")}) {`,
     ...used.map(([name, value]) => `  let ${name} = i32(${value}${below(name)});`),
-    ...turns,
-    ...emitter.variables(),
+    // Votes are numbered, so that the flag need not be cleared between them.
+    ...(kernelIr.usesWorkgroupAny(kernel) ? ["  var any_turn = 0u;"] : []),
+    ...fragments,
     body,
     "}",
-    "",
-  ].join("\n");
+  ];
 }

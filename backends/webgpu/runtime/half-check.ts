@@ -121,39 +121,53 @@ async function run(device: GPUDevice, wait: Wait, code: string): Promise<HalfRes
   };
   try {
     const [half, float] = [input(halves), input(floats)];
-    const sizes = [4 * count, 2 * count, 2 * count, 8 * count];
-    const outputs = sizes.map((size) => buffer(size, usage.storage | usage.copySrc));
-    const total = sizes.reduce((n, s) => n + s, 0);
+    const outputs = outputBytes.map((size) => buffer(size, usage.storage | usage.copySrc));
+    const total = outputBytes.reduce((n, s) => n + s, 0);
     const back = buffer(total, usage.mapRead | usage.copyDst);
     const module = device.createShaderModule({ code, label: "f16 check" });
     const pipeline = await wait(
       device.createComputePipelineAsync({ layout: "auto", compute: { module, entryPoint: "main" } }),
     );
-    const entries = [half, half, half, float, ...outputs].map((b, binding) => ({ binding, resource: { buffer: b } }));
-    const encoder = device.createCommandEncoder();
-    const pass = encoder.beginComputePass();
-    pass.setPipeline(pipeline);
-    pass.setBindGroup(0, device.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries }));
-    pass.dispatchWorkgroups(1);
-    pass.end();
-    let at = 0;
-    outputs.forEach((output, i) => {
-      encoder.copyBufferToBuffer(output, 0, back, at, sizes[i]!);
-      at += sizes[i]!;
-    });
-    device.queue.submit([encoder.finish()]);
+    device.queue.submit([commands(device, pipeline, [half, half, half, float], outputs, back)]);
     await wait(back.mapAsync(mapModeRead));
-    const bytes = back.getMappedRange().slice(0);
-    return {
-      sums: new Float16Array(bytes, 0, 2 * count),
-      products: new Float16Array(bytes, 4 * count, count),
-      moved: new Float16Array(bytes, 6 * count, count),
-      widened: new Float32Array(bytes, 8 * count, 2 * count),
-    };
+    return resultsIn(back.getMappedRange().slice(0));
   } finally {
     for (const b of made) b.destroy();
   }
 }
+
+/** Sizes of the outputs in bytes, in the order of their bindings. */
+const outputBytes = [4 * count, 2 * count, 2 * count, 8 * count];
+
+/** One dispatch, and the copies of its outputs, one after another, into `back`. */
+function commands(
+  device: GPUDevice,
+  pipeline: GPUComputePipeline,
+  inputs: readonly GPUBuffer[],
+  outputs: readonly GPUBuffer[],
+  back: GPUBuffer,
+): GPUCommandBuffer {
+  const entries = [...inputs, ...outputs].map((b, binding) => ({ binding, resource: { buffer: b } }));
+  const encoder = device.createCommandEncoder();
+  const pass = encoder.beginComputePass();
+  pass.setPipeline(pipeline);
+  pass.setBindGroup(0, device.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries }));
+  pass.dispatchWorkgroups(1);
+  pass.end();
+  let at = 0;
+  outputs.forEach((output, i) => {
+    encoder.copyBufferToBuffer(output, 0, back, at, outputBytes[i]!);
+    at += outputBytes[i]!;
+  });
+  return encoder.finish();
+}
+
+const resultsIn = (bytes: ArrayBuffer): HalfResults => ({
+  sums: new Float16Array(bytes, 0, 2 * count),
+  products: new Float16Array(bytes, 4 * count, count),
+  moved: new Float16Array(bytes, 6 * count, count),
+  widened: new Float32Array(bytes, 8 * count, 2 * count),
+});
 
 /** The results of a conforming device, rounded to nearest: tests corrupt one and expect it to be found. */
 export const rightHalves = (): HalfResults => ({

@@ -1,8 +1,9 @@
 /** Asks a chat model questions, each in a conversation of its own, decoded greedily. */
 import { basename } from "node:path";
 import { FileError } from "../../../compiler/index.ts";
-import { imageDataUri, imageName, type Question, skipCounts } from "../../../data/index.ts";
-import { type Card, cachedSession, conversation, type Section, startProgress } from "../../../runtime/index.ts";
+import { imageDataUri, imageName, orFileError, type Question, skipCounts } from "../../../data/index.ts";
+import { type Card, cachedSession, conversation, type Section } from "../../../runtime/index.ts";
+import { mapWithProgress } from "../../map-with-progress.ts";
 import { counted, type Reason } from "../data.ts";
 import { placeOf, questionRoom, shownIn, templateOf } from "../run/chat.ts";
 import { decodingOf } from "../run/decoding.ts";
@@ -36,49 +37,33 @@ export async function askAll(
   const step = graphOf(named, mode.step);
   const tokenizer = await openTokenizer(step, options);
   const decoding = await decodingOf(mode, named, tokenizer, options);
-  const { eos } = decoding;
   const seeing = questions.some(({ image }) => image !== undefined) ? placeOf(mode, named) : undefined;
   const preprocessing = seeing && (await preprocessingFor(named, seeing.beginning, "chat", options));
   const maxNewTokens = options.maxTokens ?? usualTokens;
   const writing = decoding.writing({ maxTokens: maxNewTokens }, { strategy: { kind: "greedy" }, maxNewTokens });
   const skips = skipCounts();
-  const answers = await withWeights(named, seeing?.beginning ?? step, options, async (model) => {
+  const asked = await withWeights(named, seeing?.beginning ?? step, options, (model) => {
     const capacity = Math.min(template.limit, (seeing?.place.tokens ?? 0) + questionRoom + maxNewTokens);
     const session = cachedSession(model, step, { rows: 1, capacity, limit: template.limit });
-    const progress = startProgress({ description: "asking", total: questions.length, unit: "questions" });
-    const said: Asked[] = [];
-    try {
-      for (const [i, question] of questions.entries()) {
-        const pixels =
-          question.image === undefined ? undefined : await pixelsFrom(question.image, preprocessing!).catch(orFault);
-        if (pixels instanceof FileError) skips.add({ name: question.name, reason: pixels.message });
-        else {
-          session.clear();
-          const talk = conversation(session, {
-            template,
-            tokenizer,
-            eos,
-            ...(pixels && { image: shownIn(seeing!, pixels) }),
-          });
-          const { text } = await talk.ask(suffixed(question.text, suffix), writing);
-          said.push({ question, said: text });
-        }
-        progress.update(i + 1);
+    return mapWithProgress(questions, { description: "asking", unit: "questions" }, async (question) => {
+      const { name, image, text } = question;
+      const pixels = image === undefined ? undefined : await pixelsFrom(image, preprocessing!).catch(orFileError);
+      if (pixels instanceof FileError) {
+        skips.add({ name, reason: pixels.message });
+        return undefined;
       }
-    } finally {
-      progress.dispose();
-    }
-    return said;
+      session.clear();
+      const shown = pixels && { image: shownIn(seeing!, pixels) };
+      const talk = conversation(session, { template, tokenizer, eos: decoding.eos, ...shown });
+      const answer = await talk.ask(suffixed(text, suffix), writing);
+      return { question, said: answer.text };
+    });
   });
+  const answers = asked.filter((one) => one !== undefined);
   const skipped = counted(skips.counts());
   if (answers.length > 0) return { answers, skipped };
   throw new FileError(`no question could be asked: ${skipped[0]?.reason ?? "the data has none"}`);
 }
-
-const orFault = (error: unknown): FileError => {
-  if (error instanceof FileError) return error;
-  throw error;
-};
 
 const suffixed = (question: string, suffix: string): string =>
   suffix === "" || question.endsWith(suffix) ? question : `${question}\n${suffix}`;

@@ -3,7 +3,7 @@
  * is InternVL's, Chen et al. 2023, arXiv:2312.14238, section 3.2; attentive probes: arXiv:2202.03026, section 4.
  */
 import { hostTensor, makeGraph } from "../../../compiler/index.ts";
-import { seededRandom, shuffled } from "../../../data/index.ts";
+import { seededRandom, selectedRows, shuffled } from "../../../data/index.ts";
 import {
   attentionPooling,
   axis,
@@ -120,13 +120,12 @@ function headsOf(width: number): number {
 }
 
 /** Rows as the input `states` [batch, token, embed]. */
-function statesOf({ data, width, tokens = 1 }: TokenVectors, rows: readonly number[]) {
-  const taken = new Float32Array(rows.length * width);
-  for (const [i, row] of rows.entries()) taken.set(data.subarray(row * width, (row + 1) * width), i * width);
+function statesOf(vectors: TokenVectors, rows: readonly number[]) {
+  const { data, width, tokens = 1 } = selectedRows(vectors, rows);
   const axes = [
     { name: "batch", size: rows.length },
     { name: "token", size: tokens },
     { name: "embed", size: width / tokens },
   ];
-  return hostTensor("f32", axes, taken);
+  return hostTensor("f32", axes, data);
 }

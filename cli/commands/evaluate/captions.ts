@@ -1,7 +1,8 @@
 /** Captions compared with human references: by the mode caption, else chat. */
 import { UsageError } from "../../../compiler/index.ts";
 import { captionScores, imageName, type Question, type RawSample } from "../../../data/index.ts";
-import { cachedSession, startProgress, tokensBegun, writeCaption } from "../../../runtime/index.ts";
+import { cachedSession, tokensBegun, writeCaption } from "../../../runtime/index.ts";
+import { mapWithProgress } from "../../map-with-progress.ts";
 import { beginningOf, captionIds, defaultsOf, endsOf, shownIn } from "../run/caption.ts";
 import { decodingOf, limitOf, requireRoom } from "../run/decoding.ts";
 import { graphOf, modeOf, type NamedModel, withWeights } from "../run/opened-model.ts";
@@ -88,18 +89,10 @@ async function writeAll(
   const preprocessing = await preprocessingFor(named, beginning, "caption", options);
   return await withWeights(named, [beginning, step], options, async (model) => {
     const session = cachedSession(model, step, { rows: rowsOf(writing.strategy), capacity: begun + maxNewTokens });
-    const progress = startProgress({ description: "captions", total: questions.length, unit: "images" });
-    const written: Asked[] = [];
-    try {
-      for (const question of questions) {
-        const pixels = await pixelsFrom(question.image!, preprocessing);
-        const { text } = await writeCaption(session, beginning, pixels, tokenizer, how);
-        written.push({ question, said: text });
-        progress.update(written.length);
-      }
-    } finally {
-      progress.dispose();
-    }
-    return written;
+    return await mapWithProgress(questions, { description: "captions", unit: "images" }, async (question) => {
+      const pixels = await pixelsFrom(question.image!, preprocessing);
+      const { text } = await writeCaption(session, beginning, pixels, tokenizer, how);
+      return { question, said: text };
+    });
   });
 }

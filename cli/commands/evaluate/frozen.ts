@@ -1,12 +1,12 @@
 /** Protocols that train a classifier on a frozen encoder's features: on all samples, or few-shot. */
 import { basename } from "node:path";
 import { UsageError } from "../../../compiler/index.ts";
-import { type RawSample, type TopClasses, topClasses } from "../../../data/index.ts";
+import { type RawSample, selectedRows, type TopClasses, topClasses } from "../../../data/index.ts";
 import { type NamedModel, say, withWeights } from "../run/opened-model.ts";
 import { albumOf, preprocessingFor } from "../run/pictures.ts";
 import { answerCards } from "./asking.ts";
 import { type FrozenEncoder, frozenEncoder } from "./frozen-features.ts";
-import type { Learner, TokenVectors } from "./learner.ts";
+import type { Learner } from "./learner.ts";
 import { attention, neighbours, regression } from "./learners.ts";
 import type { EvaluateOptions, Outcome, Protocol, Results } from "./options.ts";
 import { readSamples, type Samples } from "./samples.ts";
@@ -93,7 +93,7 @@ async function judgeLessons(
       const isAll = rows.length === needed.length;
       const vectors = isAll
         ? known
-        : rowsOf(
+        : selectedRows(
             known,
             rows.map((row) => placeOf.get(row)!),
           );
@@ -125,13 +125,6 @@ const cardsOf = (
   );
 
 const best = (scores: Float64Array): number => scores.indexOf(scores.reduce((a, b) => Math.max(a, b)));
-
-/** Selected rows, in this order. */
-function rowsOf({ data, width, ...rest }: TokenVectors, rows: readonly number[]): TokenVectors {
-  const taken = new Float32Array(rows.length * width);
-  for (const [i, row] of rows.entries()) taken.set(data.subarray(row * width, (row + 1) * width), i * width);
-  return { ...rest, data: taken, width };
-}
 
 /** The classes of the training samples, by name or number. Throws UsageError for a test sample of another class. */
 function classesOf(train: readonly RawSample[]): {

@@ -11,6 +11,7 @@ import {
   nearest,
   type RawSample,
   retrieval as recalls,
+  selectedRows,
 } from "../../../data/index.ts";
 import type { Card, Section } from "../../../runtime/index.ts";
 import { towersGraph } from "../run/comparing.ts";
@@ -48,36 +49,22 @@ async function evaluateRetrieval(named: NamedModel, options: EvaluateOptions): P
   const { samples, skipped } = await readSamples("pairs", options);
   const { pictures, captions } = pairsOf(samples, options.language);
   const preprocessing = await preprocessingFor(named, graph, "retrieve", options);
+  const results: Record<string, Results> = {};
   const answers: Answer[] = [];
-  const results = await withWeights(named, selectOutputs(graph, towers), options, async (model) => {
+  await withWeights(named, selectOutputs(graph, towers), options, async (model) => {
     const sources = pictures.map(({ image }) => image!);
     const vectors = await embedPictures(model, graph, sources, albumOf(preprocessing), options);
-    const found: Record<string, Results> = {};
     for (const [language, own] of captions) {
       const groups = new Set(own.map(({ group }) => group));
       const rows = pictures.flatMap(({ group }, row) => (groups.has(group) ? [row] : []));
+      const [images, matching] = [selectedRows(vectors, rows), rows.map((row) => pictures[row]!)];
       say(`${language}: ${rows.length} images, ${own.length} texts`);
-      const texts = own.map(({ text }) => written.query(text));
-      const embedded = await embedTexts(model, graph, texts, written.tokenizer, options);
-      const images = rowsOf(vectors, rows);
-      found[language] = bothWays(
-        embedded,
-        own,
-        images,
-        rows.map((row) => pictures[row]!.group),
-      );
-      if (options.out !== undefined)
-        answers.push(
-          ...answersOf(
-            language,
-            own,
-            embedded,
-            rows.map((row) => pictures[row]!),
-            images,
-          ),
-        );
+      const queries = own.map(({ text }) => written.query(text));
+      const texts = await embedTexts(model, graph, queries, written.tokenizer, options);
+      const groupsOfImages = matching.map(({ group }) => group);
+      results[language] = bothWays(texts, own, images, groupsOfImages);
+      if (options.out !== undefined) answers.push(...answersOf(language, own, texts, matching, images));
     }
-    return found;
   });
   return {
     samples: pictures.length,
@@ -168,11 +155,4 @@ function pairsOf(samples: readonly RawSample[], language: string | undefined): P
   throw new UsageError(
     `no captions in "${language}"; available: ${[...new Set(samples.flatMap(({ texts }) => Object.keys(texts!)))].join(", ")}`,
   );
-}
-
-/** Selected rows, in this order. */
-function rowsOf({ data, width }: Embeddings, rows: readonly number[]): Embeddings {
-  const taken = new Float32Array(rows.length * width);
-  for (const [i, row] of rows.entries()) taken.set(data.subarray(row * width, (row + 1) * width), i * width);
-  return { data: taken, width };
 }

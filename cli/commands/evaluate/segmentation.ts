@@ -15,14 +15,16 @@ import {
   imageDataUri,
   imageName,
   imageSides,
+  orFileError,
   type RawSample,
   skipCounts,
 } from "../../../data/index.ts";
-import { type Card, type ClassMap, startProgress } from "../../../runtime/index.ts";
+import type { Card, ClassMap } from "../../../runtime/index.ts";
+import { mapWithProgress } from "../../map-with-progress.ts";
 import { counted } from "../data.ts";
 import { labelsOf } from "../run/classify.ts";
 import { type NamedModel, withWeights } from "../run/opened-model.ts";
-import { classCount, openSegmenter, segmentingOf } from "../run/segmenting.ts";
+import { classCount, openSegmenter, type Segmenting, segmentingOf } from "../run/segmenting.ts";
 import { mostCards } from "./asking.ts";
 import type { EvaluateOptions, Outcome, Protocol, Results } from "./options.ts";
 import { readSamples } from "./samples.ts";
@@ -48,8 +50,8 @@ async function evaluateSegmentation(named: NamedModel, options: EvaluateOptions)
   let judged = 0;
   await withWeights(named, segmenting.graph, options, async (model) => {
     const segmenter = await openSegmenter(model, segmenting, options);
-    await eachImage(samples, async (sample) => {
-      const right = await annotationOf(sample, first, count).catch(orFault);
+    await mapWithProgress(samples, { description: "segmenting", unit: "images" }, async (sample) => {
+      const right = await annotationOf(sample, first, count).catch(orFileError);
       if (right instanceof FileError) return skips.add({ name: sample.name, reason: right.message });
       const found = await segmenter.classesOf(sample.image!, right);
       measures.add(found.data, right.data);
@@ -64,15 +66,10 @@ async function evaluateSegmentation(named: NamedModel, options: EvaluateOptions)
     throw new UsageError(
       "no annotated pixel has a class: all are 255, which is ignored, or below the model's first class",
     );
-  const { stride } = segmenting;
-  const { size } = segmenting.preprocessing.geometry;
   return {
     samples: judged,
     results: resultsOf(measures, labels),
-    asked: {
-      ...(stride === undefined ? { whole: shown(size) } : { window: shown(size), stride: shown(sizeOfSides(stride)) }),
-      firstClass: first,
-    },
+    asked: { ...windowOf(segmenting), firstClass: first },
     skipped: broken,
     ...(options.out !== undefined && {
       sections: [
@@ -83,17 +80,10 @@ async function evaluateSegmentation(named: NamedModel, options: EvaluateOptions)
   };
 }
 
-/** Calls a function with each sample in turn, and shows the progress. */
-async function eachImage(samples: readonly RawSample[], judge: (sample: RawSample) => Promise<void>): Promise<void> {
-  const progress = startProgress({ description: "segmenting", total: samples.length, unit: "images" });
-  try {
-    for (const [i, sample] of samples.entries()) {
-      await judge(sample);
-      progress.update(i + 1);
-    }
-  } finally {
-    progress.dispose();
-  }
+/** The size at which images are segmented: whole, or in windows a stride apart. */
+function windowOf({ stride, preprocessing }: Segmenting): Readonly<Record<string, string | number>> {
+  const size = shown(preprocessing.geometry.size);
+  return stride === undefined ? { whole: size } : { window: size, stride: shown(sizeOfSides(stride)) };
 }
 
 /** One number for a square, else "384 × 640". */
@@ -136,11 +126,6 @@ async function annotationOf({ image, mask }: RawSample, first: number, count: nu
     }),
   };
 }
-
-const orFault = (error: unknown): FileError => {
-  if (error instanceof FileError) return error;
-  throw error;
-};
 
 /** The image overlaid with prediction and annotation, and its largest classes. */
 async function cardOf(

@@ -2,16 +2,8 @@
  * Zero-shot classification of videos: by the mean of the embeddings of a few frames. Chen et al. 2023,
  * arXiv:2312.14238, section 4.3, with 1 and 8 frames.
  */
-import {
-  type ImageSource,
-  imageName,
-  readVideos,
-  skipCounts,
-  spreadFrames,
-  unitRows,
-  type Video,
-} from "../../../data/index.ts";
-import { startProgress } from "../../../runtime/index.ts";
+import { imageName, readVideos, skipCounts, spreadFrames, unitRows, type Video } from "../../../data/index.ts";
+import { mapWithProgress } from "../../map-with-progress.ts";
 import { counted } from "../data.ts";
 import { towersGraph } from "../run/comparing.ts";
 import type { NamedModel } from "../run/opened-model.ts";
@@ -46,18 +38,11 @@ async function readable({ data }: EvaluateOptions, count: number, { store }: Alb
   const skips = skipCounts();
   const all = (await Promise.all(data.map((folder) => readVideos(folder, skips.add)))).flat();
   const videos = all.map((video): Video => ({ ...video, frames: spreadFrames(video.frames, count) }));
-  const progress = startProgress({ description: "reading", total: videos.length, unit: "videos" });
-  const samples: (Video & { readonly image: ImageSource })[] = [];
-  try {
-    for (const [i, video] of videos.entries()) {
-      const frames = [...new Set(video.frames)];
-      const good = await store.preload(frames, { onSkip: ({ reason }) => skips.add({ name: video.name, reason }) });
-      const image = video.frames[video.frames.length >> 1]!; // shown on the page
-      if (frames.every((frame) => good.has(imageName(frame)))) samples.push({ ...video, image });
-      progress.update(i + 1);
-    }
-  } finally {
-    progress.dispose();
-  }
-  return { samples, skipped: counted(skips.counts()) };
+  const samples = await mapWithProgress(videos, { description: "reading", unit: "videos" }, async (video) => {
+    const frames = [...new Set(video.frames)];
+    const good = await store.preload(frames, { onSkip: ({ reason }) => skips.add({ name: video.name, reason }) });
+    const image = video.frames[video.frames.length >> 1]!; // shown on the page
+    return frames.every((frame) => good.has(imageName(frame))) ? { ...video, image } : undefined;
+  });
+  return { samples: samples.filter((sample) => sample !== undefined), skipped: counted(skips.counts()) };
 }

@@ -23,18 +23,9 @@ export async function inspectCommand(source: string, options: InspectOptions): P
   }
   const job = (await isJob(source)) ? await inspectedJob(source, options) : undefined;
   const asked = job?.args ?? given;
-  if (asked.measure && asked.kernels === undefined)
-    throw new UsageError("--measure needs --kernels: it times them on this machine's GPU");
-  if (asked.measure && asked.adapter !== anyGpu)
-    throw new UsageError(
-      `--measure times kernels on this machine's GPU and cannot be combined with --adapter ${asked.adapter}`,
-    );
-  const stray = (["budget", "device"] as const).find((key) => asked[key] !== undefined);
-  if (stray) throw new UsageError(`--${stray} needs --sweep, as in --sweep depth=32,48`);
   const switches = readSwitches(process.env);
   const traced = [switches.dump, switches.trace, switches.time].some((names) => names.length > 0);
-  if (asked.target !== usualTarget && asked.pass === undefined && asked.html === undefined && !traced)
-    throw new UsageError(`--target ${asked.target} needs --pass or --html, which show the stages of a target`);
+  requireTogether(asked, traced);
   const begun = performance.now();
   const { graph, parts, step, args } = job ?? (await subject(source, asked));
   if (args.text) {
@@ -57,4 +48,18 @@ export async function inspectCommand(source: string, options: InspectOptions): P
   const result = { ...inspect(graph, step, sizes, args, begun), ...parts };
   process.stdout.write(args.json ? `${json(result)}\n` : describe(result));
   return 0;
+}
+
+/** Throws UsageError for options without those that they need. */
+function requireTogether(asked: InspectOptions, traced: boolean): void {
+  if (asked.measure && asked.kernels === undefined)
+    throw new UsageError("--measure needs --kernels: it times them on this machine's GPU");
+  if (asked.measure && asked.adapter !== anyGpu)
+    throw new UsageError(
+      `--measure times kernels on this machine's GPU and cannot be combined with --adapter ${asked.adapter}`,
+    );
+  const stray = (["budget", "device"] as const).find((key) => asked[key] !== undefined);
+  if (stray) throw new UsageError(`--${stray} needs --sweep, as in --sweep depth=32,48`);
+  if (asked.target !== usualTarget && asked.pass === undefined && asked.html === undefined && !traced)
+    throw new UsageError(`--target ${asked.target} needs --pass or --html, which show the stages of a target`);
 }

@@ -5,6 +5,7 @@ import type { FeaturesMode } from "../../../dsl/index.ts";
 import {
   graphForRows,
   permute,
+  type Rows,
   type RowsResult,
   runRows,
   startProgress,
@@ -12,7 +13,7 @@ import {
 } from "../../../runtime/index.ts";
 import { json } from "../../output.ts";
 import { inOutputFolder } from "../../output-folder.ts";
-import { graphOf, modeOf, type NamedModel, openModel, say, withWeights } from "./opened-model.ts";
+import { graphOf, type LoadedModel, modeOf, type NamedModel, openModel, say, withWeights } from "./opened-model.ts";
 import type { RunOptions } from "./options.ts";
 import { albumOf, pictureFeeds, preprocessingFor, requirePictures } from "./pictures.ts";
 import { axesText, gridOf, type TokenGrid, tokenGrid } from "./token-grid.ts";
@@ -57,19 +58,9 @@ export async function featuresCommand(source: string, options: FeaturesOptions):
         full: model.fixed,
         feeds: pictureFeeds(options.image, album),
       };
-      const session = await model.session(graphForRows(graph, rows));
-      const progress = startProgress({ description: "features", total: rows.count, unit: "images" });
-      let [done, shape]: [number, MapShape] = [0, [0, 0, 0]];
-      model.onParts((parts) => progress.update(done, { parts }));
-      try {
-        for await (const result of runRows(session, rows)) {
-          shape = await writeMaps(result, before, grid, files, { model: source, fit });
-          done = result.from + result.count;
-          progress.update(done);
-        }
-      } finally {
-        progress.dispose();
-      }
+      const shape = await computeMaps(model, graph, rows, (result) =>
+        writeMaps(result, before, grid, files, { model: source, fit }),
+      );
       return options.image.map((image, i): FeatureFile => ({ image, file: files[i]!, blocks, shape }));
     }),
   );
@@ -79,6 +70,29 @@ export async function featuresCommand(source: string, options: FeaturesOptions):
       `${written.length} files of [${written[0]!.shape.join(", ")}] maps of blocks ${blocks.join(", ")} in ${options.out}`,
     );
   return 0;
+}
+
+/** Computes the maps of all images, and writes those of each batch. Returns their shape. */
+async function computeMaps(
+  model: LoadedModel,
+  graph: Graph,
+  rows: Rows,
+  write: (result: RowsResult) => Promise<MapShape>,
+): Promise<MapShape> {
+  const session = await model.session(graphForRows(graph, rows));
+  const progress = startProgress({ description: "features", total: rows.count, unit: "images" });
+  let [done, shape]: [number, MapShape] = [0, [0, 0, 0]];
+  model.onParts((parts) => progress.update(done, { parts }));
+  try {
+    for await (const result of runRows(session, rows)) {
+      shape = await write(result);
+      done = result.from + result.count;
+      progress.update(done);
+    }
+  } finally {
+    progress.dispose();
+  }
+  return shape;
 }
 
 /** The output name of the states after a block. */

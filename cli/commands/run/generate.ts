@@ -60,23 +60,33 @@ export async function generateCommand(source: string, options: GenerateTextOptio
       for (const [i, prompt] of options.prompt.entries()) {
         const own = prompts[i]!;
         const start = await begunText(session, encoder, { input_ids: idRow(own) }, begun(own));
-        const streams = !options.json && writing.strategy.kind !== "beam";
-        const onText: AnswerOptions["onText"] = streams ? (text) => write(printable(text)) : undefined;
-        const shown = encoder ? "" : printable(prompt);
-        if (streams) write(shown);
+        const printed = printer(encoder ? "" : printable(prompt), options.json, writing.strategy.kind === "beam");
         const { eos } = decoding;
-        const stream = textStream(tokenizer, eos, { ...(onText && { onText }), ...(!encoder && { after: own }) });
+        const stream = textStream(tokenizer, eos, { ...printed.live, ...(!encoder && { after: own }) });
         const onToken = (_: number, token: number) => stream.add(token);
         const [made] = await generate(session, start, { ...writing, eos, signal, onToken });
         if (writing.strategy.kind === "beam") for (const token of made!.tokens) stream.add(token);
         const text = stream.end();
+        printed.end(text);
         written.push({ prompt, text, promptTokens: own, ...made! });
-        if (!options.json) write(streams ? "\n" : `${shown}${printable(text)}\n`);
         if (signal.aborted) break;
       }
       if (options.json) write(`${json(written)}\n`);
     }),
   );
+}
+
+/** Prints a text after `begun` as it is written, or at its end if `isLate`, as of beams; nothing if JSON follows. */
+function printer(begun: string, isJson: boolean | undefined, isLate: boolean): Printer {
+  if (isJson) return { live: {}, end: () => {} };
+  if (isLate) return { live: {}, end: (text) => write(`${begun}${printable(text)}\n`) };
+  write(begun);
+  return { live: { onText: (text) => write(printable(text)) }, end: () => write("\n") };
+}
+
+interface Printer {
+  readonly live: Pick<AnswerOptions, "onText">;
+  end(text: string): void;
 }
 
 const write = (text: string): void => void process.stdout.write(text);

@@ -27,7 +27,7 @@ import {
   type Pixels,
   type Tiling,
 } from "../../../data/index.ts";
-import { imagenetPreprocessing, type PictureMode, type TileLimits } from "../../../dsl/index.ts";
+import { imagenetPreprocessing, type PictureMode, type Preprocessing, type TileLimits } from "../../../dsl/index.ts";
 import { sizesOfSides } from "../../image-sides.ts";
 import { imagesText, shapeText, sourceText, tilingText } from "../../preprocessing-text.ts";
 import {
@@ -93,15 +93,9 @@ export async function preprocessingFor(
   const size = await imageSize(graph, options);
   const found = await checkpointPreprocessing(storedWeights(weights), size);
   const { mean, std } = found ?? record ?? imagenetPreprocessing;
-  const ofRecord = record?.fit;
-  const ofMode = typeof ofRecord === "object" ? ofRecord[mode] : undefined;
-  const usual = typeof ofRecord === "string" ? ofRecord : "crop";
-  const ofShape = record && {
-    ...(record.margin !== undefined && { cover: scaledSize(size, record.margin) }),
-    ...(record.interpolation && { interpolation: record.interpolation }),
-  };
-  const fit = asked ?? ofMode ?? found?.geometry.fit ?? usual;
-  const geometry: Geometry = { size, fill: meanColour(mean), ...(found?.geometry ?? ofShape), fit };
+  const ofRecord = record && shapeOf(record, size);
+  const fit = asked ?? fitOf(record, mode, found);
+  const geometry: Geometry = { size, fill: meanColour(mean), ...(found?.geometry ?? ofRecord), fit };
   const source = found
     ? sourceText(found)
     : record
@@ -109,16 +103,32 @@ export async function preprocessingFor(
       : `assumed, since neither ${name} nor its weights specify it`;
   // An explicit fit applies to the whole image, without tiling.
   const limits = mode === "chat" && asked === undefined ? tileLimits({ model, config, given }, found) : undefined;
-  if (limits && limits.least > limits.most)
-    throw new UsageError(`an image cannot have at least ${limits.least} tiles and at most ${limits.most}`);
-  const tiling =
-    limits && limits.most > 1
-      ? { size: squareSide(size, `cutting images into tiles for graph @${graph.name}`), ...limits }
-      : undefined;
+  const tiling = limits && tilingWithin(limits, size, graph);
   const made = tiling ? tilingText(tiling, geometry) : shape(geometry);
   say(imagesText({ size, shape: made, mean, std, source }));
   const { firstClass } = found ?? {};
   return { geometry, normalization: { mean, std }, ...(tiling && { tiling }), ...(firstClass && { firstClass }) };
+}
+
+/** What a record says about resizing, besides the fit. */
+const shapeOf = ({ margin, interpolation }: Preprocessing, size: ImageSize) => ({
+  ...(margin !== undefined && { cover: scaledSize(size, margin) }),
+  ...(interpolation && { interpolation }),
+});
+
+/** The fit of the record for the mode, else that of the checkpoint's file, else that of the record for all modes. */
+function fitOf(record: Preprocessing | undefined, mode: PictureMode, found: CheckpointPreprocessing | undefined) {
+  const fit = record?.fit;
+  const ofMode = typeof fit === "object" ? fit[mode] : undefined;
+  return ofMode ?? found?.geometry.fit ?? (typeof fit === "string" ? fit : "crop");
+}
+
+/** Undefined if an image is at most one tile. */
+function tilingWithin(limits: TileLimits, size: ImageSize, graph: Graph) {
+  if (limits.least > limits.most)
+    throw new UsageError(`an image cannot have at least ${limits.least} tiles and at most ${limits.most}`);
+  if (limits.most <= 1) return undefined;
+  return { size: squareSide(size, `cutting images into tiles for graph @${graph.name}`), ...limits };
 }
 
 /**

@@ -2,7 +2,8 @@
 import { basename, extname, join } from "node:path";
 import { UsageError } from "../../../compiler/index.ts";
 import { classColour, classesDrawn, classesPng, decodeResized } from "../../../data/index.ts";
-import { type ClassMap, escapeControls, startProgress, writeFileAtomically } from "../../../runtime/index.ts";
+import { type ClassMap, escapeControls, writeFileAtomically } from "../../../runtime/index.ts";
+import { mapWithProgress } from "../../map-with-progress.ts";
 import { json } from "../../output.ts";
 import { inOutputFolder } from "../../output-folder.ts";
 import { labelsOf } from "./classify.ts";
@@ -43,24 +44,17 @@ export async function segmentCommand(source: string, options: SegmentOptions): P
   const found = await inOutputFolder(options.out, () =>
     withWeights(named, segmenting.graph, options, async (model) => {
       const segmenter = await openSegmenter(model, segmenting, options);
-      const progress = startProgress({ description: "segmenting", total: options.image.length, unit: "images" });
-      const written: Segmented[] = [];
-      try {
-        for (const [i, image] of options.image.entries()) {
-          const picture = await decodeResized(image, (sides) => sides);
-          const { width, height } = picture;
-          const map = await segmenter.classesOf(image, { width, height });
-          const drawn = join(options.out, `${stems[i]}.png`);
-          const classes = join(options.out, `${stems[i]}.classes.png`);
-          await writeFileAtomically(drawn, await classesDrawn(picture, map));
-          await writeFileAtomically(classes, await classesPng(map, segmenting.firstClass));
-          written.push({ image, drawn, classes, shares: sharesOf(map, labels) });
-          progress.update(i + 1);
-        }
-      } finally {
-        progress.dispose();
-      }
-      return written;
+      const shown = { description: "segmenting", unit: "images" };
+      return await mapWithProgress(options.image, shown, async (image, i): Promise<Segmented> => {
+        const picture = await decodeResized(image, (sides) => sides);
+        const { width, height } = picture;
+        const map = await segmenter.classesOf(image, { width, height });
+        const drawn = join(options.out, `${stems[i]}.png`);
+        const classes = join(options.out, `${stems[i]}.classes.png`);
+        await writeFileAtomically(drawn, await classesDrawn(picture, map));
+        await writeFileAtomically(classes, await classesPng(map, segmenting.firstClass));
+        return { image, drawn, classes, shares: sharesOf(map, labels) };
+      });
     }),
   );
   process.stdout.write(options.json ? `${json(found)}\n` : found.map(lines).join(""));

@@ -35,61 +35,101 @@ export interface Lines {
 
 /** Groups tokens into lines; a line that does not begin a statement is a mistake and becomes a Stray. */
 export function readLines(tokens: readonly IToken[]): Lines {
-  const out: IToken[] = [];
-  const mistakes: Mistake[] = [];
-  let depth = 0;
-  let lostOutside = false;
-  const mistake = (token: IToken, message: string) => mistakes.push({ ...spanOf(token), message });
-  const push = (line: readonly IToken[], last = line.at(-1)!) => {
-    for (const token of line) out.push(token);
-    out.push(lineEnd(last));
-  };
-  const close = (at: IToken) => {
-    for (; depth > 0; depth--) push([standIn(CloseCurly, at)]);
-  };
-  const begin = (line: readonly IToken[]) => {
-    const last = line.at(-1)!;
-    const opened = last.tokenType === OpenCurly;
-    if (!opened) mistake(lineEnd(last), '"{" is expected, but the line ends');
-    push(opened ? line : [...line, standIn(OpenCurly, last)]);
-    depth++;
-  };
-  for (const line of joined(splitLines(tokens))) {
+  const lines = new BalancedLines();
+  for (const line of joined(splitLines(tokens))) if (!lines.add(line)) return lines.abandoned();
+  return lines.end();
+}
+
+class BalancedLines {
+  private readonly tokens: IToken[] = [];
+  private readonly mistakes: Mistake[] = [];
+  /** Open braces. */
+  private depth = 0;
+  private lostOutside = false;
+
+  /** False if the line opens braces that are nested too deep: what follows cannot be placed. */
+  add(line: readonly IToken[]): boolean {
     const [first, last] = [line[0]!, line.at(-1)!];
     const type = first.tokenType;
     const opens = last.tokenType === OpenCurly;
-    const deep = tooDeep(line, opens ? depth + 1 : depth);
+    const deep = tooDeep(line, opens ? this.depth + 1 : this.depth);
     if (deep) {
-      mistake(deep, `brackets are nested more than ${deepest} deep`);
-      if (opens) return { tokens: [], mistakes, lostOutside: true };
-      if (depth > 0) push([standIn(Stray, first)], last);
-      else lostOutside = true;
-    } else if (type === GraphWord || type === FunctionWord) {
-      if (depth > 0) mistake(first, `"}" is expected before this line: what stands above is not closed`);
-      close(first);
-      begin(line);
-    } else if (type === CloseCurly) {
-      if (depth === 0) mistake(first, 'nothing is open that this "}" would close');
-      else {
-        push(line);
-        depth--;
-      }
-    } else if (type === SymbolWord && depth === 0 && !opens) push(line);
-    else if (depth > 0 && type === Repeat) begin(line);
-    else if (depth > 0 && !opens && (type === Value || type === Return)) push(line);
+      this.mistake(deep, `brackets are nested more than ${deepest} deep`);
+      if (opens) return false;
+      this.drop(first, last);
+    } else if (type === GraphWord || type === FunctionWord) this.section(line);
+    else if (type === CloseCurly) this.closing(line);
+    else if (this.depth > 0 && type === Repeat) this.begin(line);
+    else if (!opens && this.isStatement(type)) this.push(line);
+    else this.stray(first, last);
+    return true;
+  }
+
+  abandoned(): Lines {
+    return { tokens: [], mistakes: this.mistakes, lostOutside: true };
+  }
+
+  end(): Lines {
+    const last = this.tokens.at(-1);
+    if (this.depth > 0 && last) {
+      this.mistake(last, '"}" is expected, but the text ends');
+      this.close(last);
+    }
+    return { tokens: this.tokens, mistakes: this.mistakes, lostOutside: this.lostOutside };
+  }
+
+  private isStatement(type: TokenType): boolean {
+    return this.depth === 0 ? type === SymbolWord : type === Value || type === Return;
+  }
+
+  /** The head of a graph or function, which is never inside of another. */
+  private section(line: readonly IToken[]): void {
+    if (this.depth > 0) this.mistake(line[0]!, '"}" is expected before this line: what stands above is not closed');
+    this.close(line[0]!);
+    this.begin(line);
+  }
+
+  private closing(line: readonly IToken[]): void {
+    if (this.depth === 0) this.mistake(line[0]!, 'nothing is open that this "}" would close');
     else {
-      mistake(first, strayMessage(first, depth, opens));
-      if (opens) begin([standIn(depth > 0 ? Repeat : GraphWord, first), last]);
-      else if (depth > 0) push([standIn(Stray, first)], last);
-      else lostOutside = true;
+      this.push(line);
+      this.depth--;
     }
   }
-  const end = out.at(-1);
-  if (depth > 0 && end) {
-    mistake(end, '"}" is expected, but the text ends');
-    close(end);
+
+  private stray(first: IToken, last: IToken): void {
+    const opens = last.tokenType === OpenCurly;
+    this.mistake(first, strayMessage(first, this.depth, opens));
+    if (opens) this.begin([standIn(this.depth > 0 ? Repeat : GraphWord, first), last]);
+    else this.drop(first, last);
   }
-  return { tokens: out, mistakes, lostOutside };
+
+  private drop(first: IToken, last: IToken): void {
+    if (this.depth > 0) this.push([standIn(Stray, first)], last);
+    else this.lostOutside = true;
+  }
+
+  private begin(line: readonly IToken[]): void {
+    const last = line.at(-1)!;
+    const opened = last.tokenType === OpenCurly;
+    if (!opened) this.mistake(lineEnd(last), '"{" is expected, but the line ends');
+    this.push(opened ? line : [...line, standIn(OpenCurly, last)]);
+    this.depth++;
+  }
+
+  /** Closes all open braces. */
+  private close(at: IToken): void {
+    for (; this.depth > 0; this.depth--) this.push([standIn(CloseCurly, at)]);
+  }
+
+  private push(line: readonly IToken[], last = line.at(-1)!): void {
+    for (const token of line) this.tokens.push(token);
+    this.tokens.push(lineEnd(last));
+  }
+
+  private mistake(token: IToken, message: string): void {
+    this.mistakes.push({ ...spanOf(token), message });
+  }
 }
 
 /** The deepest nesting of brackets: the parser recurses for each. */

@@ -58,17 +58,12 @@ function faultOf(e: Expr, kernel: Kernel, scope: ReadonlySet<string>): string | 
         e.array,
       );
     case "arith":
-      if (e.a.dtype === "bool") return `${e.op} does not apply to bool`;
-      return alike(e.a, e.b) && alike(e, e.a)
-        ? undefined
-        : `the operands of ${e.op} have different types: ${text(e.a)} and ${text(e.b)}`;
+      return e.a.dtype === "bool" ? `${e.op} does not apply to bool` : operandsFault(e);
     case "compare":
     case "logic":
       if (widthOf(e.a) || widthOf(e.b)) return `${e.op} takes scalars, not vectors`;
       if (e.kind === "logic" && e.a.dtype !== "bool") return `${e.op} takes bool, not ${e.a.dtype}`;
-      return alike(e.a, e.b)
-        ? undefined
-        : `the operands of ${e.op} have different types: ${text(e.a)} and ${text(e.b)}`;
+      return operandsFault(e);
     case "op":
       if (opResult(e.op, e.args) !== e.dtype || e.args.some((a) => widthOf(a) !== e.width))
         return `@${e.op} of ${e.args.map(text).join(", ")} does not give ${text(e)}`;
@@ -82,17 +77,9 @@ function faultOf(e: Expr, kernel: Kernel, scope: ReadonlySet<string>): string | 
         ? undefined
         : "a select needs a bool condition and two values of its own type";
     case "construct":
-      if (e.parts.length !== 1 && e.parts.length !== e.width)
-        return `${text(e)} cannot be made of ${e.parts.length} elements`;
-      if (e.width === 8 && e.dtype !== "f16") return `there is no type ${text(e)}`;
-      return e.parts.every((p) => p.dtype === e.dtype && !widthOf(p))
-        ? undefined
-        : `${text(e)} cannot be made of ${e.parts.map(text).join(", ")}`;
-    case "component": {
-      const width = widthOf(e.vector);
-      if (!width) return `${text(e.vector)} is not a vector, so it has no elements`;
-      return e.lane < width && e.dtype === e.vector.dtype ? undefined : `${text(e.vector)} has no element ${e.lane}`;
-    }
+      return constructFault(e);
+    case "component":
+      return componentFault(e);
     case "cast":
       return widthOf(e.a) === e.width ? undefined : `${text(e.a)} cannot be cast to ${text(e)}: the widths differ`;
     case "subgroup":
@@ -108,6 +95,25 @@ function constantFault(value: number, dtype: Expr["dtype"]): string | undefined 
   if (dtype === "f32") return undefined; // nan and infinities are valid
   const fits = Number.isFinite(value) && (!isInt || (Number.isInteger(value) && value >= low && value <= high));
   return fits ? undefined : `the constant ${value} is not a value of ${dtype}`;
+}
+
+function operandsFault(e: Extract<Expr, { kind: "arith" | "compare" | "logic" }>): string | undefined {
+  if (alike(e.a, e.b) && (e.kind !== "arith" || alike(e, e.a))) return undefined;
+  return `the operands of ${e.op} have different types: ${text(e.a)} and ${text(e.b)}`;
+}
+
+function constructFault(e: Extract<Expr, { kind: "construct" }>): string | undefined {
+  if (e.parts.length !== 1 && e.parts.length !== e.width)
+    return `${text(e)} cannot be made of ${e.parts.length} elements`;
+  if (e.width === 8 && e.dtype !== "f16") return `there is no type ${text(e)}`;
+  if (e.parts.every((p) => p.dtype === e.dtype && !widthOf(p))) return undefined;
+  return `${text(e)} cannot be made of ${e.parts.map(text).join(", ")}`;
+}
+
+function componentFault({ vector, lane, dtype }: Extract<Expr, { kind: "component" }>): string | undefined {
+  const width = widthOf(vector);
+  if (!width) return `${text(vector)} is not a vector, so it has no elements`;
+  return lane < width && dtype === vector.dtype ? undefined : `${text(vector)} has no element ${lane}`;
 }
 
 function accessFault(

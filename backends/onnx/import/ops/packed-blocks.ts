@@ -9,56 +9,76 @@ import { gatherAlong } from "./indexing.ts";
 import { matmul } from "./products.ts";
 import { sourceOf } from "./quantized.ts";
 
+/** The shape of the weight of MatMulNBits, [columns, inner], and its packing along `inner`. */
+interface Packing {
+  readonly columns: number;
+  readonly inner: number;
+  readonly bits: number;
+  /** Elements that share a scale and a zero point. */
+  readonly block: number;
+}
+
 /**
  * The weight of MatMulNBits as floats, [N, K]: B is [N, blocks, bytes] of packed integers with a scale and zero point
  * per block.
  */
 function blocksAsFloats(n: NodeView, type: ElementType): Stored {
-  const [columns, inner, bits, block] = [n.int("N"), n.int("K"), n.int("bits", 4), n.int("block_size")];
+  const packing = { columns: n.int("N"), inner: n.int("K"), bits: n.int("bits", 4), block: n.int("block_size") };
+  const { columns, inner, bits, block } = packing;
   if (![2, 4, 8].includes(bits) || !(block >= 1) || !(columns >= 1) || !(inner >= 1))
     throw n.fail(`${bits} bits in blocks of ${block} are not supported`);
-  const blocks = Math.ceil(inner / block);
   const [packed, scales, zeros, groups] = [1, 2, 3, 4].map((i) => n.inputs[i]);
   if (groups) throw n.fail("an order of the blocks (g_idx) is not supported");
   const parts = [packed, scales, zeros].map((v) => v && sourceOf(v));
   if (!packed || !scales || !parts[0] || !parts[1] || (zeros && !parts[2]))
     throw n.dataDependent("its weight is computed at run time, but must be a constant");
-  const each = 8 / bits;
-  const perBlock = Math.ceil(block / each);
   const expected = (v: Value, count: number, what: string) => {
     const own = v.shape.reduce<number>((k, d) => k * (d as number), 1);
     if (own !== count) throw n.fail(`${what} must have ${count} elements, got ${own}`);
   };
-  expected(packed, columns * blocks * perBlock, "B");
+  const [blocks, each] = [Math.ceil(inner / block), 8 / bits];
+  expected(packed, columns * blocks * Math.ceil(block / each), "B");
   expected(scales, columns * blocks, "scales");
-  const zeroBytes = Math.ceil(blocks / each);
-  const packedZeros = zeros !== undefined && zeros.type.name === "uint8";
-  if (zeros) expected(zeros, packedZeros ? columns * zeroBytes : columns * blocks, "zero_points");
-  const mask = 2 ** bits - 1;
-  const unpacked = (byte: number, k: number) => (byte >> (bits * (k % each))) & mask;
+  const hasPackedZeros = zeros?.type.name === "uint8";
+  if (zeros) expected(zeros, columns * (hasPackedZeros ? Math.ceil(blocks / each) : blocks), "zero_points");
   const weight = {
     name: packed.kind === "stored" ? packed.weight.name : n.message.input[1]!,
     form: ["blocks", ...n.message.input.slice(2)].join(" "),
     read: async () => {
-      const [bytes, s, z] = await Promise.all([parts[0]!(), parts[1]!(), parts[2]?.()]);
-      const made = new Float32Array(columns * inner);
-      for (let c = 0; c < columns; c++)
-        for (let i = 0; i < inner; i++) {
-          const b = Math.floor(i / block);
-          const k = i % block;
-          const at = c * blocks + b;
-          const q = unpacked(bytes[at * perBlock + Math.floor(k / each)]!, k);
-          const zero = z
-            ? packedZeros
-              ? unpacked(z[c * zeroBytes + Math.floor(b / each)]!, b)
-              : z[at]!
-            : 2 ** (bits - 1);
-          made[c * inner + i] = (q - zero) * s[at]!;
-        }
-      return made;
+      const [values, s, z] = await Promise.all([parts[0]!(), parts[1]!(), parts[2]?.()]);
+      return dequantized(packing, values, s, z, hasPackedZeros);
     },
   };
   return { kind: "stored", type, shape: [columns, inner], weight };
+}
+
+/** (integer − zero point) · scale. A byte holds 8 / bits integers, the low bits first; a column begins with a byte. */
+function dequantized(
+  { columns, inner, bits, block }: Packing,
+  packed: ArrayLike<number>,
+  scales: ArrayLike<number>,
+  zeros: ArrayLike<number> | undefined,
+  hasPackedZeros: boolean,
+): Float32Array {
+  const [blocks, each] = [Math.ceil(inner / block), 8 / bits];
+  const [bytesOfBlock, bytesOfZeros] = [Math.ceil(block / each), Math.ceil(blocks / each)];
+  const unpacked = (byte: number, k: number) => (byte >> (bits * (k % each))) & (2 ** bits - 1);
+  const zeroOf = (column: number, b: number): number => {
+    if (!zeros) return 2 ** (bits - 1);
+    if (!hasPackedZeros) return zeros[column * blocks + b]!;
+    return unpacked(zeros[column * bytesOfZeros + Math.floor(b / each)]!, b);
+  };
+  const made = new Float32Array(columns * inner);
+  for (let c = 0; c < columns; c++)
+    for (let b = 0; b < blocks; b++) {
+      const at = c * blocks + b;
+      const [zero, scale] = [zeroOf(c, b), scales[at]!];
+      for (let k = 0; k < block && b * block + k < inner; k++) {
+        const integer = unpacked(packed[at * bytesOfBlock + Math.floor(k / each)]!, k);
+        made[c * inner + b * block + k] = (integer - zero) * scale;
+      }
+    }
+  return made;
 }
 
 function matmulNBits(n: NodeView): Value {

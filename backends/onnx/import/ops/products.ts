@@ -1,5 +1,5 @@
 /** Matrix products as contractions over a shared axis. */
-import { type Node, ops } from "../../../../compiler/index.ts";
+import { type Dim, type Node, ops } from "../../../../compiler/index.ts";
 import { broadcastShape, namesOf, pointwise, sharedNames, unequal } from "../broadcast.ts";
 import { isFloatType } from "../elements.ts";
 import { type NodeView, withShape } from "../node-view.ts";
@@ -111,14 +111,7 @@ function einsum(n: NodeView): Value {
   if (terms.length !== n.inputs.length)
     throw n.fail(`"${formula}" has ${terms.length} operands, but the node has ${n.inputs.length} inputs`);
   const spread = terms.map((t, i) => spelled(n, t, n.in(i).shape.length));
-  const sizes = new Map<string, Value["shape"][number]>();
-  for (const [i, letters] of spread.entries())
-    letters.forEach((l, d) => {
-      const size = n.in(i).shape[d]!;
-      if (sizes.has(l) && sizes.get(l) !== size && size !== 1 && sizes.get(l) !== 1)
-        throw n.fail(unequal(sizes.get(l)!, size));
-      if (!sizes.has(l) || sizes.get(l) === 1) sizes.set(l, size);
-    });
+  const sizes = letterSizes(n, spread);
   const out = given === undefined ? implied(spread) : spelled(n, given, undefined, spread);
   const wrong = out.find((l, i) => out.indexOf(l) !== i || (!sizes.has(l) && !/\d/.test(l)));
   if (wrong !== undefined)
@@ -126,40 +119,50 @@ function einsum(n: NodeView): Value {
       `the result of "${formula}" names ${wrong} ${sizes.has(wrong) ? "twice" : "which no operand has"}; expected letters of the operands, each once`,
     );
   const name = (l: string) => `letter_${l}`;
-  const nodes = spread.map((letters, i) => diagonal(n, n.in(i), letters.map(name)));
-  const keep = new Set(out.map(name));
-  let made = reducedTo(nodes[0]!, keep, nodes.slice(1));
-  for (let i = 1; i < nodes.length; i++) {
-    const later = nodes.slice(i + 1);
-    const next = reducedTo(nodes[i]!, keep, [made, ...later]);
-    const over = made.type.axes
-      .map((a) => a.name)
-      .filter(
-        (a) =>
-          next.type.axes.some((x) => x.name === a) &&
-          !keep.has(a) &&
-          !later.some((l) => l.type.axes.some((x) => x.name === a)),
-      );
-    made = over.length > 0 ? products(made, next, over) : ops.mul(made, next);
-  }
-  const extra = made.type.axes.map((a) => a.name).filter((a) => !keep.has(a));
-  if (extra.length > 0) made = ops.reduceSum(made, extra);
+  const operands = spread.map((letters, i) => diagonal(n, n.in(i), letters.map(name)));
   return tensor(
     n.in(0).type,
     out.map((l) => sizes.get(l) ?? 1),
     out.map(name),
-    made,
+    contracted(operands, new Set(out.map(name))),
   );
 }
+
+/** The size of each letter of the terms; one of 1 is broadcast. */
+function letterSizes(n: NodeView, terms: readonly (readonly string[])[]): ReadonlyMap<string, Dim> {
+  const sizes = new Map<string, Dim>();
+  for (const [i, letters] of terms.entries())
+    letters.forEach((l, d) => {
+      const size = n.in(i).shape[d]!;
+      if (sizes.has(l) && sizes.get(l) !== size && size !== 1 && sizes.get(l) !== 1)
+        throw n.fail(unequal(sizes.get(l)!, size));
+      if (!sizes.has(l) || sizes.get(l) === 1) sizes.set(l, size);
+    });
+  return sizes;
+}
+
+/** The product of the operands from left to right, each axis summed as soon as no later operand has it. */
+function contracted(operands: readonly Node[], keep: ReadonlySet<string>): Node {
+  let made = reducedTo(operands[0]!, keep, operands.slice(1));
+  for (let i = 1; i < operands.length; i++) {
+    const later = operands.slice(i + 1);
+    const next = reducedTo(operands[i]!, keep, [made, ...later]);
+    const over = axisNames(made).filter((a) => hasAxis(next, a) && !keep.has(a) && !later.some((o) => hasAxis(o, a)));
+    made = over.length > 0 ? products(made, next, over) : ops.mul(made, next);
+  }
+  const extra = axisNames(made).filter((a) => !keep.has(a));
+  return extra.length > 0 ? ops.reduceSum(made, extra) : made;
+}
+
+const axisNames = (node: Node): readonly string[] => node.type.axes.map((a) => a.name);
+const hasAxis = (node: Node, name: string): boolean => node.type.axes.some((a) => a.name === name);
 
 const products = (a: Node, b: Node, over: readonly string[]): Node =>
   a.type.dtype === "f32" || a.type.dtype === "f16" ? ops.contract(a, b, over) : ops.reduceSum(ops.mul(a, b), over);
 
 /** Sums over axes that neither the result nor the other operands need. */
 function reducedTo(node: Node, keep: ReadonlySet<string>, others: readonly Node[]): Node {
-  const over = node.type.axes
-    .map((a) => a.name)
-    .filter((a) => !keep.has(a) && !others.some((o) => o.type.axes.some((x) => x.name === a)));
+  const over = axisNames(node).filter((a) => !keep.has(a) && !others.some((o) => hasAxis(o, a)));
   return over.length === 0 ? node : ops.reduceSum(node, over);
 }
 

@@ -199,41 +199,16 @@ interface Direction {
   readonly time: number;
 }
 
-function oneDirection(n: NodeView, cell: Cell, { x, d, isReverse, names, batch, hidden, time }: Direction) {
-  const width = mulDims(hidden, cell.gates);
-  const part = (i: number, shape: readonly Dim[], base: readonly string[]): Value | undefined => {
-    const value = n.inputs[i];
-    if (!value || elements(value) === 0) return undefined;
-    return reshapeTo(n, rangeOf(n, n.tensor(value, base), 0, d, 1), shape);
-  };
-  const matrix = (i: number, from: Dim) => permuted(n, part(i, [width, from], ["direction", "gate", "from"])!, [1, 0]);
-  const biases = part(3, [mulDims(width, 2)], ["direction", "gate"]);
-  const [own, again] = biases ? [rangeOf(n, biases, 0, 0, width), rangeOf(n, biases, 0, width, width)] : [];
-  const mixed = matmul(n, x, matrix(1, x.shape[2]!));
-  const all = own ? sum(n, mixed, own) : mixed;
-  const bound = n.has("clip") ? n.float("clip") : undefined;
-  const layer: Layer = {
-    ...{ n, hidden, recurrent: matrix(2, hidden), bias: again },
-    peepholes: part(7, [mulDims(hidden, 3)], ["direction", "gate"]),
-    activations: names.map((name) => {
-      const apply = Object.hasOwn(activations, name) ? activations[name]! : undefined;
-      if (!apply) throw n.fail(`unsupported activation "${name}"`);
-      return (v) => pointwise(n, [v], ([y]) => apply(bound === undefined ? y! : ops.min(ops.max(y!, -bound), bound)));
-    }),
-  };
-  const start = (i: number): Value => {
-    const value = n.inputs[i];
-    if (!value || elements(value) === 0) return zeros(n, x, [batch, hidden]);
-    const turned = n.flag("layout") ? permuted(n, value, [1, 0, 2]) : value;
-    return reshapeTo(n, rangeOf(n, n.tensor(turned, ["direction", "batch", "hidden"]), 0, d, 1), [batch, hidden]);
-  };
-  let state: State = { h: start(5), ...(cell.hasCell && { c: start(6) }) };
-  const outputs: Value[] = [];
+function oneDirection(n: NodeView, cell: Cell, direction: Direction) {
+  const { x, isReverse, batch, hidden, time } = direction;
+  const { layer, gates } = layerOf(n, cell, direction);
   const lengths =
     n.inputs[4] && elements(n.in(4)) !== 0 ? reshapeTo(n, n.tensor(n.in(4), ["batch"]), [batch, 1]) : undefined;
+  let state: State = { h: startOf(n, direction, 5), ...(cell.hasCell && { c: startOf(n, direction, 6) }) };
+  const outputs: Value[] = [];
   for (let i = 0; i < time; i++) {
     const t = isReverse ? time - 1 - i : i;
-    const now = reshapeTo(n, rangeOf(n, all, 0, t, 1), [batch, width]);
+    const now = reshapeTo(n, rangeOf(n, gates, 0, t, 1), [batch, mulDims(hidden, cell.gates)]);
     const next = cell.step(layer, now, state);
     // A sequence that has ended keeps its state and outputs zeros.
     const within = (v: Value, otherwise: Value) =>
@@ -245,6 +220,41 @@ function oneDirection(n: NodeView, cell: Cell, { x, d, isReverse, names, batch, 
     outputs[t] = within(next.h, zeros(n, x, [batch, hidden]));
   }
   return { outputs, last: state };
+}
+
+/** The layer of a direction, and what the sequence contributes to its gates, [time, batch, gates · hidden]. */
+function layerOf(n: NodeView, cell: Cell, { x, d, names, hidden }: Direction): { layer: Layer; gates: Value } {
+  const width = mulDims(hidden, cell.gates);
+  const part = (i: number, shape: readonly Dim[], base: readonly string[]): Value | undefined => {
+    const value = n.inputs[i];
+    if (!value || elements(value) === 0) return undefined;
+    return reshapeTo(n, rangeOf(n, n.tensor(value, base), 0, d, 1), shape);
+  };
+  const matrix = (i: number, from: Dim) => permuted(n, part(i, [width, from], ["direction", "gate", "from"])!, [1, 0]);
+  const biases = part(3, [mulDims(width, 2)], ["direction", "gate"]);
+  const [own, again] = biases ? [rangeOf(n, biases, 0, 0, width), rangeOf(n, biases, 0, width, width)] : [];
+  const mixed = matmul(n, x, matrix(1, x.shape[2]!));
+  const layer: Layer = {
+    ...{ n, hidden, recurrent: matrix(2, hidden), bias: again },
+    peepholes: part(7, [mulDims(hidden, 3)], ["direction", "gate"]),
+    activations: names.map((name) => activationNamed(n, name)),
+  };
+  return { layer, gates: own ? sum(n, mixed, own) : mixed };
+}
+
+function activationNamed(n: NodeView, name: string): Activation {
+  const apply = Object.hasOwn(activations, name) ? activations[name]! : undefined;
+  if (!apply) throw n.fail(`unsupported activation "${name}"`);
+  const bound = n.has("clip") ? n.float("clip") : undefined;
+  return (v) => pointwise(n, [v], ([y]) => apply(bound === undefined ? y! : ops.min(ops.max(y!, -bound), bound)));
+}
+
+/** The state before the first step, from an input [direction, batch, hidden]; zeros if it is not given. */
+function startOf(n: NodeView, { x, d, batch, hidden }: Direction, i: number): Value {
+  const value = n.inputs[i];
+  if (!value || elements(value) === 0) return zeros(n, x, [batch, hidden]);
+  const turned = n.flag("layout") ? permuted(n, value, [1, 0, 2]) : value;
+  return reshapeTo(n, rangeOf(n, n.tensor(turned, ["direction", "batch", "hidden"]), 0, d, 1), [batch, hidden]);
 }
 
 /** A zero state, [batch, hidden]. */

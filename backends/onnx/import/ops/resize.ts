@@ -167,49 +167,53 @@ function enlarged(n: NodeView, x: Tensor, at: number, times: number, how: How): 
     );
   const short = 2 * mostReach + 1;
   const taps = tapsOf(n, how, { size: short, made: short * times, scale: times, from: 0, to: 1 });
-  const axis = x.axes[at]!;
-  const longer = (node: Node): Tensor =>
-    tensor(
-      x.type,
-      x.shape.map((d, i) => (i === at ? mulDims(d, times) : d)),
-      x.axes,
-      node,
-    );
-  if (repeatOf(taps.places, short) === times) return longer(repeated(x.node, axis, times));
+  const node =
+    repeatOf(taps.places, short) === times
+      ? repeated(x.node, x.axes[at]!, times)
+      : weighted(x, at, times, neighboursOf(taps, times));
+  return tensor(x.type, x.shape.with(at, mulDims(x.shape[at]!, times)), x.axes, node);
+}
+
+/** The neighbours before and after an element on which its results depend, and their weights, a row for each result. */
+interface Neighbours {
+  readonly before: number;
+  readonly after: number;
+  readonly weights: readonly (readonly number[])[];
+}
+
+/** The neighbours of the middle one of `2 · mostReach + 1` elements. */
+function neighboursOf({ places, weights }: Taps, times: number): Neighbours {
   const middle = Array.from({ length: times }, (_, i) => mostReach * times + i);
-  const offsets = middle.flatMap((i) => taps.places[i]!.map((p) => p - mostReach));
-  const [low, high] = [Math.max(0, -Math.min(...offsets)), Math.max(0, ...offsets)];
-  const reach = low + high + 1;
-  // For each of the results of an element, the weights of it and of its neighbours.
-  const weights = middle.flatMap((i) => {
-    const row = Array.from({ length: reach }, () => 0);
-    taps.places[i]!.forEach((p, k) => {
-      row[p - mostReach + low]! += taps.weights[i]![k]!;
+  const offsets = middle.flatMap((i) => places[i]!.map((p) => p - mostReach));
+  const [before, after] = [Math.max(0, -Math.min(...offsets)), Math.max(0, ...offsets)];
+  const rows = middle.map((i) => {
+    const row = Array.from({ length: before + 1 + after }, () => 0);
+    places[i]!.forEach((p, k) => {
+      row[p - mostReach + before]! += weights[i]![k]!;
     });
     return row;
   });
+  return { before, after, weights: rows };
+}
+
+/** The results of every element: weighted sums of it and of its neighbours. */
+function weighted(x: Tensor, at: number, times: number, { before, after, weights }: Neighbours): Node {
   const { dtype } = x.node.type;
   const isFloat = dtype === "f32" || dtype === "f16";
-  const size = x.shape[at]!;
+  const axis = x.axes[at]!;
   const ends = (place: Dim, count: number): Node[] =>
     count === 0 ? [] : [repeated(ops.slice(x.node, axis, place, 1), axis, count)];
-  const around = ops.concat([...ends(0, low), x.node, ...ends(subDims(size, 1), high)], axis);
+  const around = ops.concat([...ends(0, before), x.node, ...ends(subDims(x.shape[at]!, 1), after)], axis);
   const [tap, part, moved] = ["tap", "part", "place"].map((name) => freshName(name, x.axes)) as [
     string,
     string,
     string,
   ];
-  const windows = ops.window(isFloat ? around : ops.cast(around, "f32"), axis, moved, { name: tap, size: reach });
-  const table = ops.table(
-    weights,
-    [
-      { name: part, size: times },
-      { name: tap, size: reach },
-    ],
-    isFloat ? dtype : "f32",
-  );
+  const taps = { name: tap, size: before + 1 + after };
+  const windows = ops.window(isFloat ? around : ops.cast(around, "f32"), axis, moved, taps);
+  const table = ops.table(weights.flat(), [{ name: part, size: times }, taps], isFloat ? dtype : "f32");
   const sum = ops.merge(ops.contract(windows, table, [tap]), [moved, part], axis);
-  return longer(isFloat ? sum : ops.cast(sum, dtype));
+  return isFloat ? sum : ops.cast(sum, dtype);
 }
 
 /** A side of one element, which all modes repeat: an open number of times. */
@@ -230,10 +234,31 @@ function repeatOf(places: readonly (readonly number[])[], size: number): number 
 }
 
 function resize(n: NodeView): Value {
-  let x = n.x(0, ["batch", "channel", "row", "column"]);
+  const x = n.x(0, ["batch", "channel", "row", "column"]);
+  const isOld = n.opset < 11 || n.message.opType === "Upsample";
+  const how: How = {
+    mode: n.text("mode", "nearest"),
+    coordinate: n.text("coordinate_transformation_mode", isOld ? "asymmetric" : "half_pixel"),
+    rounding: n.text("nearest_mode", isOld ? "floor" : "round_prefer_floor"),
+    cubic: n.float("cubic_coeff_a", -0.75),
+    excluded: n.flag("exclude_outside"),
+    antialias: n.flag("antialias"),
+  };
+  return sidesOf(n, x, isOld).reduce((y, side) => resizedAlong(n, y, how, side), x);
+}
+
+/** A side to resize, by a scale, and from which region of the operand; to a size if sizes are given. */
+interface Side {
+  readonly at: number;
+  readonly made: Dim | undefined;
+  readonly scale: number;
+  readonly from: number;
+  readonly to: number;
+}
+
+function sidesOf(n: NodeView, x: Tensor, isOld: boolean): Side[] {
   const rank = x.shape.length;
   const axes = n.ints("axes") ? n.dims(n.ints("axes")!, rank) : Array.from({ length: rank }, (_, i) => i);
-  const isOld = n.opset < 11 || n.message.opType === "Upsample";
   const isFilled = (i: number) => n.inputs[i] !== undefined && n.in(i).shape[0] !== 0;
   const filled = (i: number) => (isFilled(i) ? n.numbers(i, ["", "roi", "scales"][i]!) : undefined);
   const scales = n.floats("scales") ? [...n.floats("scales")!] : filled(isOld ? 1 : 2);
@@ -244,40 +269,39 @@ function resize(n: NodeView): Value {
   if (sizes && scales) throw n.fail("both scales and sizes are given; expected one of them");
   if (!asked) throw n.fail("neither scales nor sizes are given");
   if (asked.length !== axes.length) throw n.fail(`got ${asked.length} scales or sizes for ${axes.length} dimensions`);
-  const how: How = {
-    mode: n.text("mode", "nearest"),
-    coordinate: n.text("coordinate_transformation_mode", isOld ? "asymmetric" : "half_pixel"),
-    rounding: n.text("nearest_mode", isOld ? "floor" : "round_prefer_floor"),
-    cubic: n.float("cubic_coeff_a", -0.75),
-    excluded: n.flag("exclude_outside"),
-    antialias: n.flag("antialias"),
-  };
   const kept = keptRatio(n, x, axes, sizes);
-  axes.forEach((at, i) => {
-    const size = x.shape[at]!;
-    const own = kept?.[i];
-    if (size === 1 && own && typeof own.made !== "number") {
-      x = spread(x, at, own.made);
-      return;
-    }
-    const times = own ? divideDims(own.made, size) : scales![i]!;
-    if (typeof size !== "number" || (own && typeof own.made !== "number")) {
-      if (times === 1 && how.coordinate !== "tf_crop_and_resize") return;
-      if (typeof times !== "number" || !Number.isInteger(times) || times > 2 ** 10)
-        throw n.fail(
-          `a side of ${size} elements is resized to ${own?.made ?? `${times} times as many`}, which is not an integer multiple: ${n.toGive(size, own?.made ?? 1)}`,
-        );
-      x = enlarged(n, x, at, times, how);
-      return;
-    }
-    const made = (own?.made as number | undefined) ?? Math.floor(size * scales![i]!);
-    const scale = own?.scale ?? scales![i]!;
-    if (!(made >= 1 && made <= 2 ** 14 && size <= 2 ** 20))
-      throw n.fail(`cannot resize a side of ${size} elements to ${made}`);
-    const along: Along = { size, made, scale, from: region?.[i] ?? 0, to: region?.[i + axes.length] ?? 1 };
-    x = resampled(x, at, tapsOf(n, how, along), n.float("extrapolation_value", 0));
-  });
-  return x;
+  return axes.map((at, i) => ({
+    at,
+    made: kept?.[i]?.made,
+    scale: kept?.[i]?.scale ?? scales![i]!,
+    from: region?.[i] ?? 0,
+    to: region?.[i + axes.length] ?? 1,
+  }));
+}
+
+function resizedAlong(n: NodeView, x: Tensor, how: How, side: Side): Tensor {
+  const { at, made, scale, from, to } = side;
+  const size = x.shape[at]!;
+  const isOpen = made !== undefined && typeof made !== "number";
+  if (size === 1 && isOpen) return spread(x, at, made);
+  if (typeof size !== "number" || isOpen) return multiplied(n, x, how, side);
+  const count = made ?? Math.floor(size * scale);
+  if (!(count >= 1 && count <= 2 ** 14 && size <= 2 ** 20))
+    throw n.fail(`cannot resize a side of ${size} elements to ${count}`);
+  const taps = tapsOf(n, how, { size, made: count, scale, from, to });
+  return resampled(x, at, taps, n.float("extrapolation_value", 0));
+}
+
+/** A side whose size is open, or to which an open size is given: possible by an integer factor only. */
+function multiplied(n: NodeView, x: Tensor, how: How, { at, made, scale }: Side): Tensor {
+  const size = x.shape[at]!;
+  const times = made === undefined ? scale : divideDims(made, size);
+  if (times === 1 && how.coordinate !== "tf_crop_and_resize") return x;
+  if (typeof times !== "number" || !Number.isInteger(times) || times > 2 ** 10)
+    throw n.fail(
+      `a side of ${size} elements is resized to ${made ?? `${times} times as many`}, which is not an integer multiple: ${n.toGive(size, made ?? 1)}`,
+    );
+  return enlarged(n, x, at, times, how);
 }
 
 /** The size that a side is resized to, and by what. */

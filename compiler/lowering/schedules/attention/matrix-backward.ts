@@ -3,9 +3,12 @@
  * Two subgroups share each tile of rows: one computes the logits, the other the products dy·v, and each reads both. If
  * both dk and dv are wanted, one accumulates dv and the other dk; otherwise each accumulates half of the columns.
  */
+
+import type { Env } from "../../../fusion/index.ts";
 import type { Node } from "../../../ir/node.ts";
 import {
   type ArrayDecl,
+  barrier,
   builtin,
   cast,
   component,
@@ -19,6 +22,7 @@ import {
 } from "../../../kernel/index.ts";
 import { add, and, div, eq, lt, mod, mul } from "../../../kernel/simplify.ts";
 import type { KernelCode } from "../../kernel.ts";
+import { ifInside } from "../../loops.ts";
 import { range } from "../../range.ts";
 import { clamped } from "../contraction/problem.ts";
 import { lanesOfRow, MatrixCode, type MatrixTile, paddedWidths, stripPitch, typeOf } from "./matrix-tile.ts";
@@ -29,6 +33,8 @@ import {
   guardedVec4Stores,
   type Parts,
   partOf,
+  type Row,
+  type RowStores,
   rowStores,
   storeElement,
   uncapped,
@@ -39,7 +45,6 @@ import { type Frame, lastOf, type Vectors } from "./sides.ts";
 import { bankFreePitch, type Slab, stageInSlab } from "./slab.ts";
 
 const roles = [0, 1] as const;
-const barrier: Stmt = { kind: "barrier" };
 
 /** What is accumulated: the weights times dy (for dv), or the gradient of the logits times the other side's vectors. */
 const kinds = ["weights", "logits"] as const;
@@ -154,17 +159,11 @@ class Backward {
       return [
         ...this.bringOwn(by),
         ...(t.ahead ? [...first.loads, ...first.sets, barrier] : []),
-        { kind: "for", index: block, from: int(0), to: count, step: 1, body: this.unlessHidden(block, body) },
+        { kind: "for", index: block, from: int(0), to: count, step: 1, body: code.unlessHidden(block, body) },
         ...this.finish(mine),
       ];
     });
     return { ...kernel, arrays: code.arrays, fragments: code.fragments, subgroupSize: t.lanes };
-  }
-
-  /** Skips blocks hidden by the mask, unless blocks are prefetched: skipping one would skip loading the next. */
-  private unlessHidden(block: Expr, body: readonly Stmt[]): readonly Stmt[] {
-    const { t, frame } = this;
-    return t.ahead ? body : frame.unlessHidden(mul(block, int(t.block)), t.block, t.tiles * t.m, body);
   }
 
   /** The offset of a role's strip. */
@@ -225,7 +224,7 @@ class Backward {
   }
 
   /** Computes weights and logit gradients for `mix`: each role computes its own kind, or half of the only one. */
-  private weigh(row: ReadonlyMap<string, Expr>, from: Expr): Stmt[] {
+  private weigh(row: Env, from: Expr): Stmt[] {
     const perLane = this.t.block / 4 / lanesOfRow(this.t);
     if (this.kinds.length === 2)
       return roles.flatMap((role) =>
@@ -238,13 +237,7 @@ class Backward {
   }
 
   /** Some of a lane's accesses of a factor strip, starting at `shift`. */
-  private factorsOf(
-    kind: Kind,
-    row: ReadonlyMap<string, Expr>,
-    from: Expr,
-    some: readonly number[],
-    shift: Expr,
-  ): Stmt[] {
+  private factorsOf(kind: Kind, row: Env, from: Expr, some: readonly number[], shift: Expr): Stmt[] {
     const { t, frame, code } = this;
     const { lse, delta, ownsQueries } = frame.sides;
     const out: Stmt[] = [];
@@ -265,7 +258,8 @@ class Backward {
         const factor = seen
           ? uncapped(frame.p, product, logit, fmul(raised, fsub(component(seen, u), frame.statistic(delta!, query))))
           : raised;
-        return whereVisible(frame.p, frame.visible(row, column), logit, factor); // applied last: a hidden value may be NaN
+        // Last, since a hidden value may be NaN.
+        return whereVisible(frame.p, frame.visible(row, column), logit, factor);
       });
       const index = code.access(add(code.stripOf(this.tile), shift), j);
       const value = construct(
@@ -289,7 +283,7 @@ class Backward {
   }
 
   /** Stores the accumulators, as many columns per role at a time as a strip holds. */
-  private finish({ env, inside }: { env: ReadonlyMap<string, Expr>; inside: Expr }): Stmt[] {
+  private finish(row: Row): Stmt[] {
     const { t, code } = this;
     const out: Stmt[] = [];
     const each = t.block / t.n;
@@ -301,18 +295,13 @@ class Backward {
       out.push(barrier);
       const columns = Math.max(...chunks.map((c) => c.length)) * t.n;
       for (const stored of rowStores(this.frame.k, this.frame.p))
-        out.push(...this.storeChunk(stored, g * t.block, columns, env, inside));
+        out.push(...this.storeChunk(stored, g * t.block, columns, row));
     }
     return out;
   }
 
-  private storeChunk(
-    stored: ReturnType<typeof rowStores>[number],
-    from: number,
-    columns: number,
-    env: ReadonlyMap<string, Expr>,
-    inside: Expr,
-  ): Stmt[] {
+  /** Stores the columns of a row's results that are in the strips, from column `from` on. */
+  private storeChunk(stored: RowStores, from: number, columns: number, { env, inside }: Row): Stmt[] {
     const { t, frame, code } = this;
     const width = stored.axes.reduce((n, a) => n * Number(a.size), 1);
     const both = this.kinds.length === 2;
@@ -344,8 +333,7 @@ class Backward {
         return { inside: lt(e, int(width)), body };
       });
       const all = [...out, ...guardedVec4Stores(inside, stores, width)];
-      const some = lt(inChunk, int(columns));
-      return some.kind === "const" ? all : [{ kind: "if", condition: some, body: all }];
+      return ifInside(lt(inChunk, int(columns)), all);
     });
   }
 }

@@ -3,10 +3,13 @@
  * cannot be scaled by row, so rescaling the accumulators takes a round trip through a strip. It is therefore deferred:
  * a row keeps its reference maximum until a logit exceeds it by more than f16 weights can represent.
  */
-import { spanOf } from "../../../fusion/index.ts";
+
+import { type Env, spanOf } from "../../../fusion/index.ts";
+import type { Node } from "../../../ir/node.ts";
 import {
   type ArrayDecl,
   anyThread,
+  barrier,
   builtin,
   cast,
   component,
@@ -23,6 +26,7 @@ import {
 } from "../../../kernel/index.ts";
 import { add, and, div, eq, lt, mod, mul, select } from "../../../kernel/simplify.ts";
 import type { KernelCode } from "../../kernel.ts";
+import { ifInside } from "../../loops.ts";
 import { clamped } from "../contraction/problem.ts";
 import { lanesOfRow, MatrixCode, type MatrixTile, paddedWidths, stripPitch, typeOf } from "./matrix-tile.ts";
 import {
@@ -32,13 +36,17 @@ import {
   fsub,
   guardedVec4Stores,
   hidden,
-  isTrue,
   least,
+  type MaskedLogit,
   meanOf,
   notAbove,
   partOf,
+  type Row,
+  type RowStores,
   rowStores,
   storeElement,
+  topOf,
+  weightOf,
 } from "./problem.ts";
 import { type Frame, lastOf, type Vectors } from "./sides.ts";
 import { bankFreePitch, type Slab, stageInSlab } from "./slab.ts";
@@ -129,17 +137,11 @@ class Forward {
         { kind: "var", target: this.top, value: float(hidden) },
         { kind: "var", target: this.total, value: float(0) },
         ...(t.ahead ? [...first.loads, ...first.sets, barrier] : []),
-        { kind: "for", index: block, from: int(0), to: count, step: 1, body: this.unlessHidden(block, body) },
+        { kind: "for", index: block, from: int(0), to: count, step: 1, body: code.unlessHidden(block, body) },
         ...this.finish(mine),
       ];
     });
     return { ...kernel, arrays: code.arrays, fragments: code.fragments, subgroupSize: t.lanes };
-  }
-
-  /** Skips blocks hidden by the mask, unless blocks are prefetched: the next one's keys would not be loaded. */
-  private unlessHidden(block: Expr, body: readonly Stmt[]): readonly Stmt[] {
-    const { t, frame } = this;
-    return t.ahead ? body : frame.unlessHidden(mul(block, int(t.block)), t.block, t.tiles * t.m, body);
   }
 
   /** Loads queries into fragments through the key slab, as many rows at a time as the slab has lines. */
@@ -159,8 +161,7 @@ class Forward {
         code.load(fragment, keys.array.name, add(first, int((i * t.k) / keys.array.width)), keys.pitch, "row_major"),
       );
       const mine = eq(div(code.subgroup, int(tilesAtOnce)), int(round));
-      const taken: Stmt[] = mine.kind === "const" ? body : [{ kind: "if", condition: mine, body }];
-      return [...loads, ...sets, barrier, ...taken, barrier];
+      return [...loads, ...sets, barrier, ...ifInside(mine, body), barrier];
     }).flat();
   }
 
@@ -181,49 +182,45 @@ class Forward {
   }
 
   /** Turns logits in one strip into weights in the other, updating the row's maximum and sum. */
-  private weigh(row: ReadonlyMap<string, Expr>, from: Expr): Stmt[] {
-    const { t, frame, code, top, total } = this;
+  private weigh(row: Env, from: Expr): Stmt[] {
+    const { top, total } = this;
     const out: Stmt[] = [];
-    const perLane = t.block / 4 / lanesOfRow(t);
-    const logits = Array.from({ length: perLane }, (_, j) => {
-      const four = this.bind(out, "s", element(this.strip.name, "f32", code.access(this.own, j), 4));
-      return [0, 1, 2, 3].map((u) => {
-        const column = frame.column(add(from, add(code.column(j), int(u))));
-        const logit = frame.logit(component(four, u), row, column.env);
-        const visible = frame.visible(row, column);
-        const x = this.bind(out, "x", select(visible, logit, float(hidden)));
-        return { x, all: isTrue(visible) && !frame.p.bias };
-      });
-    });
-    const most = this.across(
-      out,
-      logits
-        .flat()
-        .map(({ x }): Expr => x)
-        .reduce((a, b) => floatArith("max", a, b)),
-      "max",
-    );
+    const logits = this.maskedLogits(out, row, from);
+    const most = this.across(out, topOf(logits.flat()), "max");
     // A row that has seen nothing yet has no results to rescale, so it takes the new maximum directly.
     const start = this.bind(out, "m", select(notAbove(top, float(hidden)), most, top));
     out.push({ kind: "assign", target: top, value: start });
     const grows = this.bind(out, "g", anyThread(below(fadd(top, float(slack)), most)));
     out.push({ kind: "if", condition: grows, body: this.rescale(most) });
-    const four: Expr[] = [];
-    for (const [j, some] of logits.entries()) {
-      const weights = some.map(({ x, all }): Expr => {
-        const raised = builtin("exp", fsub(x, top));
-        // Hidden logits get weight 0 even if all of the row's logits are hidden; NaN propagates.
-        return this.bind(out, "p", all ? raised : select(notAbove(x, float(hidden)), float(0), raised));
-      });
-      four.push(weights.reduce(fadd));
-      const value = construct(
-        4,
-        weights.map((w) => cast(w, typeOf(t))),
-      );
-      out.push({ kind: "set", array: this.weights.name, index: code.access(this.own, j), value });
-    }
-    out.push({ kind: "assign", target: total, value: fadd(total, four.reduce(fadd)) });
+    const sums = logits.map((four, j) => this.storeWeights(out, four, j));
+    out.push({ kind: "assign", target: total, value: fadd(total, sums.reduce(fadd)) });
     return out;
+  }
+
+  /** A lane's logits of the block at `from`, in the vec4s in which it reads the strip. */
+  private maskedLogits(out: Stmt[], row: Env, from: Expr): MaskedLogit[][] {
+    const { t, frame, code } = this;
+    return Array.from({ length: t.block / 4 / lanesOfRow(t) }, (_, j) => {
+      const products = this.bind(out, "s", element(this.strip.name, "f32", code.access(this.own, j), 4));
+      return [0, 1, 2, 3].map((u) => {
+        const column = frame.column(add(from, add(code.column(j), int(u))));
+        const logit = frame.logit(component(products, u), row, column.env);
+        const visible = frame.visible(row, column);
+        return { visible, x: this.bind(out, "x", select(visible, logit, float(hidden))) };
+      });
+    });
+  }
+
+  /** Writes the weights of a lane's j-th vec4 of logits to their strip. Returns their sum. */
+  private storeWeights(out: Stmt[], logits: readonly MaskedLogit[], j: number): Expr {
+    const { t, code } = this;
+    const weights = logits.map((logit): Expr => this.bind(out, "p", weightOf(this.frame.p, logit, this.top)));
+    const value = construct(
+      4,
+      weights.map((w) => cast(w, typeOf(t))),
+    );
+    out.push({ kind: "set", array: this.weights.name, index: code.access(this.own, j), value });
+    return weights.reduce(fadd);
   }
 
   /** Raises the row's maximum to its largest logit and rescales the accumulators accordingly. */
@@ -255,40 +252,54 @@ class Forward {
   }
 
   /** Divides by the sum of weights, and stores the results and the statistic with their elementwise epilogue. */
-  private finish({ env, inside }: { env: ReadonlyMap<string, Expr>; inside: Expr }): Stmt[] {
-    const { t, frame, code } = this;
+  private finish(row: Row): Stmt[] {
+    const { frame, code } = this;
     const out: Stmt[] = [];
-    const width = Number(spanOf(frame.p.widths));
     const total = this.bind(out, "l", floatArith("max", this.across(out, this.total, "add"), float(least)));
     const lse = this.bind(out, "l", fadd(this.top, builtin("log", total)));
     for (const stored of rowStores(frame.k, frame.p)) {
       if (stored.axes.length === 0) {
-        const body = storeElement(frame.k, frame.p, stored, env, int(0), () => lse);
-        out.push({ kind: "if", condition: and(inside, eq(code.part, int(0))), body });
+        const body = storeElement(frame.k, frame.p, stored, row.env, int(0), () => lse);
+        out.push({ kind: "if", condition: and(row.inside, eq(code.part, int(0))), body });
         continue;
       }
       for (const [g, some] of this.chunks().entries()) {
         out.push(barrier, ...code.storeStrip(some, this.strip, this.own), barrier);
-        const columns = some.length * t.n;
-        for (let j = 0; j * 4 * lanesOfRow(t) < columns; j++) {
-          const four = this.bind(out, "v", element(this.strip.name, "f32", code.access(this.own, j), 4));
-          const first = add(code.column(j), int(g * t.block));
-          const stores = [0, 1, 2, 3].map((u) => {
-            const e = add(first, int(u));
-            const value = meanOf(frame.p, component(four, u), total);
-            return {
-              inside: lt(e, int(width)),
-              body: storeElement(frame.k, frame.p, stored, env, clamped(e, width, 4), (core) =>
-                partOf(core) === "statistic" ? lse : value,
-              ),
-            };
-          });
-          out.push(...guardedVec4Stores(inside, stores, width));
-        }
+        out.push(...this.storeChunk(stored, g * this.t.block, some.length * this.t.n, row, { total, lse }));
       }
+    }
+    return out;
+  }
+
+  /** Stores the columns of a row's results that are in the strip, from column `from` on. */
+  private storeChunk(
+    stored: RowStores,
+    from: number,
+    columns: number,
+    row: Row,
+    { total, lse }: RowStatistics,
+  ): Stmt[] {
+    const { t, frame, code } = this;
+    const out: Stmt[] = [];
+    const width = Number(spanOf(frame.p.widths));
+    for (let j = 0; j * 4 * lanesOfRow(t) < columns; j++) {
+      const four = this.bind(out, "v", element(this.strip.name, "f32", code.access(this.own, j), 4));
+      const first = add(code.column(j), int(from));
+      const stores = [0, 1, 2, 3].map((u) => {
+        const e = add(first, int(u));
+        const value = meanOf(frame.p, component(four, u), total);
+        const valueAt = (core: Node) => (partOf(core) === "statistic" ? lse : value);
+        const body = storeElement(frame.k, frame.p, stored, row.env, clamped(e, width, 4), valueAt);
+        return { inside: lt(e, int(width)), body };
+      });
+      out.push(...guardedVec4Stores(row.inside, stores, width));
     }
     return out;
   }
 }
 
-const barrier: Stmt = { kind: "barrier" };
+/** A row's sum of weights, and the logarithm of the sum of its exponentials. */
+interface RowStatistics {
+  readonly total: Expr;
+  readonly lse: Expr;
+}

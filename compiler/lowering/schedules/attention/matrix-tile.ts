@@ -134,6 +134,12 @@ export class MatrixCode {
     this.part = mod(lane, int(lanesOfRow(t)));
   }
 
+  /** Skips blocks hidden by the mask, unless blocks are prefetched: skipping one would skip loading the next. */
+  unlessHidden(block: Expr, body: readonly Stmt[]): readonly Stmt[] {
+    const { t, frame } = this;
+    return t.ahead ? body : frame.unlessHidden(mul(block, int(t.block)), t.block, t.tiles * t.m, body);
+  }
+
   fragment(role: FragmentDecl["role"]): string {
     const { t } = this;
     const name = this.frame.k.names.fresh(role === "result" ? "sum" : role);

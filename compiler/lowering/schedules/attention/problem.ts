@@ -1,4 +1,5 @@
 /** The attention problem, as all of its schedules see it: the nodes, what they have in common, and what is stored. */
+
 import {
   attentionRows,
   coresOf,
@@ -12,10 +13,11 @@ import {
 import type { Node } from "../../../ir/node.ts";
 import { type AttentionCore, coreOf, isPerPlace, operandNamed } from "../../../ir/op.ts";
 import { type Axis, findAxis, hasAxis } from "../../../ir/type.ts";
-import { cast, type Expr, float, floatArith, int, opCall, rangeOf, type Stmt } from "../../../kernel/index.ts";
+import { builtin, cast, type Expr, float, floatArith, int, opCall, rangeOf, type Stmt } from "../../../kernel/index.ts";
 import { add, and, mul, select } from "../../../kernel/simplify.ts";
 import { coordinatesOf } from "../../coordinates.ts";
 import { ceilDiv, type Lowering, unflatten } from "../../kernel.ts";
+import { ifInside } from "../../loops.ts";
 import type { Fit } from "../../schedule.ts";
 
 /** Stands for minus infinity, as in the op's definition. */
@@ -34,7 +36,7 @@ export const partOf = (node: Node) => (coreOf(node) as AttentionCore).part;
 export const isOfPairs = (node: Node): boolean => partOf(node) === "pairs";
 
 /** Whether a condition is constant true. */
-export const isTrue = (e: Expr): boolean => e.kind === "const" && e.value === 1;
+const isTrue = (e: Expr): boolean => e.kind === "const" && e.value === 1;
 
 /** a <= b: unlike !(a > b), false for NaN. */
 export const notAbove = (a: Expr, b: Expr): Expr => ({ kind: "compare", dtype: "bool", op: "le", a, b });
@@ -74,6 +76,31 @@ export function uncapped(parts: Parts, product: Expr, logit: Expr, cotangent: Ex
 export function whereVisible({ bias }: Parts, visible: Expr, logit: Expr, value: Expr): Expr {
   const shown = select(visible, value, float(0));
   return bias ? select(notAbove(logit, float(hidden)), float(0), shown) : shown;
+}
+
+/** The logit of a pair, `hidden` where the mask hides it; `visible`: the mask's value, true where the pair is seen. */
+export interface MaskedLogit {
+  readonly x: Expr;
+  readonly visible: Expr;
+}
+
+/** A query-key pair of the backward pass. */
+export interface Pair {
+  /** The dot product of the query and the key. */
+  readonly product: Expr;
+  readonly logit: Expr;
+  readonly visible: Expr;
+  readonly weight: Expr;
+}
+
+/** The maximum of some of a row's logits. */
+export const topOf = (logits: readonly MaskedLogit[]): Expr =>
+  logits.map(({ x }) => x).reduce((a, b) => floatArith("max", a, b));
+
+/** A pair's weight relative to the row's maximum: 0 if it is hidden, even if all of the row is. NaN propagates. */
+export function weightOf({ bias }: Parts, { x, visible }: MaskedLogit, top: Expr): Expr {
+  const raised = builtin("exp", fsub(x, top));
+  return isTrue(visible) && !bias ? raised : select(notAbove(x, float(hidden)), float(0), raised);
 }
 
 /** The attention nodes of one kernel and what they share. */
@@ -166,6 +193,12 @@ const isOfPositions = (n: Node): boolean =>
 export const widthsOf = (p: Parts, core: Node): readonly Axis[] =>
   core.type.axes.filter((a) => !p.rows.some((r) => r.name === a.name));
 
+/** A row that a kernel computes: its index, and whether it exists. */
+export interface Row {
+  readonly env: Env;
+  readonly inside: Expr;
+}
+
 /** Stores whose values have the same number of elements per row, and the axes of those elements. */
 export interface RowStores {
   readonly axes: readonly Axis[];
@@ -227,14 +260,12 @@ export function guardedVec4Stores(
   stores: readonly { readonly inside: Expr; readonly body: readonly Stmt[] }[],
   width: number,
 ): Stmt[] {
-  const guard = (condition: Expr, body: readonly Stmt[]): Stmt[] =>
-    condition.kind === "const" ? (condition.value ? [...body] : []) : [{ kind: "if", condition, body }];
   if (width % 4 === 0)
-    return guard(
+    return ifInside(
       and(row, stores[0]!.inside),
       stores.flatMap((s) => s.body),
     );
-  return stores.flatMap((s) => guard(and(row, s.inside), s.body));
+  return stores.flatMap((s) => ifInside(and(row, s.inside), s.body));
 }
 
 /** The range of keys of a part: [from, to), of at most `most` keys; lengths of parts differ by at most one. */

@@ -25,7 +25,7 @@ import {
 } from "../../../kernel/index.ts";
 import { add, div, lt, min, mod, mul, select, sub } from "../../../kernel/simplify.ts";
 import { ceilDiv, type KernelCode, type Lowering, unflatten } from "../../kernel.ts";
-import { loopOver } from "../../loops.ts";
+import { ifInside, loopOver } from "../../loops.ts";
 import {
   fadd,
   fmul,
@@ -38,9 +38,11 @@ import {
   least,
   logitOf,
   meanOf,
+  type Pair,
   type Parts,
   partOf,
   passOf,
+  type Row,
   rowStores,
   storeElement,
   uncapped,
@@ -59,16 +61,25 @@ export function tiledAxis({ rows, walked, over, q, k, v, part }: Parts): Axis | 
 /** Unroll factor of the loops over vectors that are too long for registers. */
 const unrolledTurn = 8;
 
-/** One row of a thread: its index, and whether it exists. */
-export interface Row {
-  readonly env: Env;
-  readonly inside: Expr;
-}
-
 /** An accumulator vector: registers, or a private array if it is long. */
 interface Accumulator {
   readonly get: Vector;
   readonly set: (e: Expr, value: Expr) => Stmt;
+}
+
+/** The online softmax of a row: its maximum, its sum of weights and its weighted sum of values, up to some key. */
+interface RunningSoftmax {
+  readonly top: Var;
+  readonly total: Var;
+  readonly mixed: Accumulator;
+}
+
+/** The vectors of a query and a key. */
+interface PairVectors {
+  readonly q: Vector;
+  readonly k: Vector;
+  readonly v: Vector;
+  readonly dy: Vector;
 }
 
 export class AttentionLowering {
@@ -216,90 +227,69 @@ export class AttentionLowering {
 
   private forward(rows: readonly Row[]): Stmt[] {
     const { q, k, v, dot, widths } = this.p;
-    const [length, width] = [Number(dot.size), v ? span(widths) : 0];
     const out: Stmt[] = [];
     const queries = this.own(out, q, [dot]);
     const tops = rows.map(() => this.variable(out, hidden));
     const totals = rows.map(() => this.variable(out, 0));
-    const mixed = rows.map(() => this.accumulator(out, width));
+    const mixed = rows.map(() => this.accumulator(out, v ? span(widths) : 0));
+    const running = rows.map((_, i) => ({ top: tops[i]!, total: totals[i]!, mixed: mixed[i]! }));
     const walk = this.walk(rows[0]!, (key) => {
       const body: Stmt[] = [];
       for (const [i, row] of rows.entries()) {
         const at = new Map([...row.env, ...key]);
-        const raw = logitOf(this.k, this.p, this.sum(body, queries(i, at), this.vector(k, at, [dot]), length), at);
-        const visible = this.visible(at);
-        const logit = this.bind(body, visible ? select(visible, raw, float(hidden)) : raw, "x");
-        const top = this.bind(body, floatArith("max", tops[i]!, logit), "m");
-        const fade = this.bind(body, builtin("exp", fsub(tops[i]!, top)), "f");
-        const raised = builtin("exp", fsub(logit, top));
-        const weight = this.bind(body, whereVisible(this.p, visible ?? bool(true), logit, raised), "p");
-        body.push({ kind: "assign", target: tops[i]!, value: top });
-        body.push({ kind: "assign", target: totals[i]!, value: fadd(fmul(totals[i]!, fade), weight) });
-        if (!v) continue;
-        const value = this.vector(v, at, widths);
-        this.each(body, width, (e, inner) =>
-          inner.push(mixed[i]!.set(e, fadd(fmul(mixed[i]!.get(e), fade), fmul(weight, value(e))))),
-        );
+        const product = this.sum(body, queries(i, at), this.vector(k, at, [dot]), Number(dot.size));
+        this.addKey(body, logitOf(this.k, this.p, product, at), at, running[i]!);
       }
       return body;
     });
     out.push(...walk);
-    this.storeRows(out, rows, (i) => {
-      const total = this.bind(out, floatArith("max", totals[i]!, float(least)), "l");
-      const lse = this.bind(out, fadd(tops[i]!, builtin("log", total)), "l");
-      return (core) => (partOf(core) === "statistic" ? () => lse : (e) => meanOf(this.p, mixed[i]!.get(e), total));
-    });
+    this.storeRows(out, rows, (i) => this.finished(out, running[i]!));
     return out;
+  }
+
+  /** A step of the online softmax: adds a key's weight and its weighted value to what a row has so far. */
+  private addKey(out: Stmt[], raw: Expr, at: Env, { top, total, mixed }: RunningSoftmax): void {
+    const { v, widths } = this.p;
+    const visible = this.visible(at);
+    const logit = this.bind(out, visible ? select(visible, raw, float(hidden)) : raw, "x");
+    const raised = this.bind(out, floatArith("max", top, logit), "m");
+    const fade = this.bind(out, builtin("exp", fsub(top, raised)), "f");
+    const exponential = builtin("exp", fsub(logit, raised));
+    const weight = this.bind(out, whereVisible(this.p, visible ?? bool(true), logit, exponential), "p");
+    out.push({ kind: "assign", target: top, value: raised });
+    out.push({ kind: "assign", target: total, value: fadd(fmul(total, fade), weight) });
+    if (!v) return;
+    const value = this.vector(v, at, widths);
+    this.each(out, span(widths), (e, inner) =>
+      inner.push(mixed.set(e, fadd(fmul(mixed.get(e), fade), fmul(weight, value(e))))),
+    );
+  }
+
+  /** The results of a row: its mean value, and the statistic. */
+  private finished(out: Stmt[], { top, total, mixed }: RunningSoftmax): (core: Node) => Vector {
+    const sum = this.bind(out, floatArith("max", total, float(least)), "l");
+    const lse = this.bind(out, fadd(top, builtin("log", sum)), "l");
+    return (core) => (partOf(core) === "statistic" ? () => lse : (e) => meanOf(this.p, mixed.get(e), sum));
   }
 
   private backward(rows: readonly Row[]): Stmt[] {
     const { q, k, dot, widths, cores } = this.p;
-    const [length, width] = [Number(dot.size), span(widths)];
-    const [v, lse, delta, dy] = ["v", "lse", "delta", "dy"].map((n) => operandNamed(cores[0]!, n)!) as [
-      Node,
-      Node,
-      Node,
-      Node,
-    ];
+    const [v, dy] = [operandNamed(cores[0]!, "v")!, operandNamed(cores[0]!, "dy")!];
     const out: Stmt[] = [];
-    const lengthOf = (core: Node) => (partOf(core) === "weights" ? width : isOfPairs(core) ? 1 : length);
-    const sums = cores.map((core) => rows.map(() => this.accumulator(out, lengthOf(core))));
-    const ownsQueries = passOf(cores[0]!) === "backward_q";
+    const sums = cores.map((core) => rows.map(() => this.accumulator(out, span(widthsOf(this.p, core)))));
     const [queriesOf, upstreamOf] = [this.own(out, q, [dot]), this.own(out, dy, widths)];
     const [keysOf, valuesOf] = [this.own(out, k, [dot]), this.own(out, v, widths)];
     const walk = this.walk(rows[0]!, (other) => {
       const body: Stmt[] = [];
       for (const [i, row] of rows.entries()) {
         const at = new Map([...row.env, ...other]);
-        const [queries, keys] = [queriesOf(i, at), keysOf(i, at)];
-        const product = this.sum(body, queries, keys, length);
-        const raw = logitOf(this.k, this.p, product, at);
-        const logit = isLongLogit(this.p) ? this.bind(body, raw, "x") : raw;
-        const shown = this.visible(at);
-        const visible = shown ? this.bind(body, shown, "s") : bool(true);
-        const raised = builtin("exp", fsub(logit, this.vector(lse, at, [])(int(0))));
-        const weight = this.bind(body, whereVisible(this.p, visible, logit, raised), "p");
-        const upstream = upstreamOf(i, at);
-        const dLogit =
-          cores.some((c) => partOf(c) !== "weights") &&
-          this.dLogit(
-            body,
-            weight,
-            this.sum(body, upstream, valuesOf(i, at), width),
-            delta,
-            at,
-            visible,
-            product,
-            logit,
-          );
-        for (const [c, core] of cores.entries()) {
-          const [factor, vector] =
-            partOf(core) === "weights" ? [weight, upstream] : [dLogit as Expr, ownsQueries ? keys : queries];
-          const sum = sums[c]![i]!;
-          this.each(body, lengthOf(core), (e, inner) =>
-            inner.push(sum.set(e, fadd(sum.get(e), isOfPairs(core) ? factor : fmul(factor, vector(e))))),
-          );
-        }
+        const vectors = { q: queriesOf(i, at), k: keysOf(i, at), v: valuesOf(i, at), dy: upstreamOf(i, at) };
+        this.addPair(
+          body,
+          vectors,
+          at,
+          sums.map((ofRows) => ofRows[i]!),
+        );
       }
       return body;
     });
@@ -308,24 +298,45 @@ export class AttentionLowering {
     return out;
   }
 
+  /** Adds the contribution of a query-key pair to the sum of each core. */
+  private addPair(out: Stmt[], { q, k, v, dy }: PairVectors, at: Env, sums: readonly Accumulator[]): void {
+    const { cores, dot, widths } = this.p;
+    const ownsQueries = passOf(cores[0]!) === "backward_q";
+    const pair = this.pair(out, this.sum(out, q, k, Number(dot.size)), at);
+    const dLogit =
+      cores.some((c) => partOf(c) !== "weights") && this.dLogit(out, pair, this.sum(out, dy, v, span(widths)), at);
+    for (const [c, core] of cores.entries()) {
+      const [factor, vector] = partOf(core) === "weights" ? [pair.weight, dy] : [dLogit as Expr, ownsQueries ? k : q];
+      const sum = sums[c]!;
+      this.each(out, span(widthsOf(this.p, core)), (e, inner) =>
+        inner.push(sum.set(e, fadd(sum.get(e), isOfPairs(core) ? factor : fmul(factor, vector(e))))),
+      );
+    }
+  }
+
+  /** A pair of the backward pass, given its dot product: its weight is recomputed from the row's statistic. */
+  private pair(out: Stmt[], product: Expr, at: Env): Pair {
+    const raw = logitOf(this.k, this.p, product, at);
+    const logit = isLongLogit(this.p) ? this.bind(out, raw, "x") : raw;
+    const shown = this.visible(at);
+    const visible = shown ? this.bind(out, shown, "s") : bool(true);
+    const raised = builtin("exp", fsub(logit, this.statistic("lse", at)));
+    return { product, logit, visible, weight: this.bind(out, whereVisible(this.p, visible, logit, raised), "p") };
+  }
+
   /** P · (dO·v − δ) · scale: the gradient of one dot product; 0 for a hidden pair, whatever the hidden value is. */
-  private dLogit(
-    out: Stmt[],
-    weight: Expr,
-    seen: Expr,
-    delta: Node,
-    at: Env,
-    visible: Expr,
-    product: Expr,
-    logit: Expr,
-  ): Expr {
-    const centred = fsub(seen, this.vector(delta, at, [])(int(0)));
-    const cotangent = fmul(weight, centred);
+  private dLogit(out: Stmt[], { weight, visible, product, logit }: Pair, ofWeight: Expr, at: Env): Expr {
+    const cotangent = fmul(weight, fsub(ofWeight, this.statistic("delta", at)));
     // The bias is added after scaling and capping, so its gradient is neither scaled nor capped.
     const scaled = this.p.cores.some(isOfPairs)
       ? cotangent
       : uncapped(this.p, product, logit, fmul(cotangent, float(this.p.scale)));
     return this.bind(out, whereVisible(this.p, visible, logit, scaled), "e");
+  }
+
+  /** A statistic of the query at an index. */
+  private statistic(name: "lse" | "delta", at: Env): Expr {
+    return this.vector(operandNamed(this.p.cores[0]!, name)!, at, [])(int(0));
   }
 
   /** Stores the cores' results at each row: unrolled, or in a loop over a private array. */
@@ -353,7 +364,7 @@ export class AttentionLowering {
         inner.push(...storeElement(this.k, this.p, stored, row.env, e, (core, at) => vectorOf(core)(at))),
       );
     }
-    return row.inside.kind === "const" ? out : [{ kind: "if", condition: row.inside, body: out }];
+    return ifInside(row.inside, out);
   }
 }
 

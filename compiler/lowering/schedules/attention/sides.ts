@@ -13,7 +13,7 @@ import { ceilDiv, type KernelCode, type Lowering, unflatten } from "../../kernel
 import { loopOver } from "../../loops.ts";
 import { clamped } from "../contraction/problem.ts";
 import { mayBeVisible } from "./hidden-blocks.ts";
-import { type AttentionProblem, isOfPairs, keysOfPart, logitOf, type Parts, passOf } from "./problem.ts";
+import { type AttentionProblem, isOfPairs, keysOfPart, logitOf, type Parts, passOf, type Row } from "./problem.ts";
 
 /** An operand seen as one vector, along `axes`, per row or column; a statistic has no axes. */
 export interface Vectors {
@@ -167,7 +167,7 @@ export class Frame {
   }
 
   /** The index of a row of the tile, and whether it exists; past the end the last row is repeated. */
-  row(i: Expr): { env: Env; inside: Expr } {
+  row(i: Expr): Row {
     const at = add(this.first, i);
     return { env: this.env(at, this.sides.own, this.sides.rows), inside: lt(at, dimExpr(this.sides.rows)) };
   }

@@ -30,9 +30,9 @@ import { ceilDiv, type KernelCode, unflatten } from "../../kernel.ts";
 import type { Schedule } from "../../schedule.ts";
 import { typicalOnThreads } from "../compile-time.ts";
 import { costOnThreads } from "./cost-on-threads.ts";
-import { type AttentionProblem, isOfWalked, knownWidths, type Parts } from "./problem.ts";
+import { type AttentionProblem, isOfWalked, knownWidths, type Parts, type Row } from "./problem.ts";
 import type { Vector } from "./row-array.ts";
-import { AttentionLowering, type Row, type RowsInRegisters } from "./rows-lowering.ts";
+import { AttentionLowering, type RowsInRegisters } from "./rows-lowering.ts";
 
 /** Maximum rows per lane, and elements of their vectors on one side: code size and compile time grow with both. */
 const most = { rows: 4, elements: 256 };

@@ -6,6 +6,7 @@
 import type { Node } from "../../../ir/node.ts";
 import {
   type ArrayDecl,
+  barrier,
   component,
   construct,
   type Expr,
@@ -23,7 +24,7 @@ import {
 import { add, div, mod, mul } from "../../../kernel/simplify.ts";
 import type { KernelCode } from "../../kernel.ts";
 import { range } from "../../range.ts";
-import { fadd, fmul, hidden } from "./problem.ts";
+import { fadd, fmul, hidden, type Row } from "./problem.ts";
 import {
   columns,
   columnsOf,
@@ -38,8 +39,6 @@ import {
 } from "./shared-tile.ts";
 import { type Frame, lastOf, type Vectors } from "./sides.ts";
 import { bankFreePitch, type Slab, slabArray, stageInSlab } from "./slab.ts";
-
-export const barrier: Stmt = { kind: "barrier" };
 
 /** A thread's accumulators of a result: vec4s for each of its rows. */
 export interface Sums {
@@ -258,5 +257,3 @@ export abstract class TileCode {
 
 /** Initial values of row reductions. */
 const foldStarts = { add: 0, max: hidden } as const;
-
-export type Row = ReturnType<Frame["row"]>;

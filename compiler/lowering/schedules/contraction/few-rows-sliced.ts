@@ -8,6 +8,7 @@ import { dimExpr, type Env, indexOver, restrict, spanOf, typical } from "../../.
 import { boundsOf } from "../../../ir/dim.ts";
 import {
   type ArrayDecl,
+  barrier,
   type Expr,
   element,
   float,
@@ -94,7 +95,7 @@ class SlicedSums {
     const code = k.perWorkgroup(mul(across, dimExpr(spanOf(batch))), this.threads, (item, lane) => {
       const batchEnv = unflatten(div(item, across), batch);
       const base = mul(mod(item, across), int(columnsOfWorkgroup));
-      return [...this.accumulate(lane, base, batchEnv), { kind: "barrier" }, this.finish(lane, base, batchEnv)];
+      return [...this.accumulate(lane, base, batchEnv), barrier, this.finish(lane, base, batchEnv)];
     });
     return { ...code, arrays: [this.sums] };
   }

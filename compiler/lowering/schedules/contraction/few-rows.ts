@@ -16,6 +16,7 @@ import {
 import { boundsOf, type Dim, divideDims } from "../../../ir/dim.ts";
 import {
   type ArrayDecl,
+  barrier,
   type Expr,
   element,
   float,
@@ -241,13 +242,13 @@ class SharedSums {
     const slot = (i: number, at: Expr) => add(int(i * threads), at);
     const value = (index: Expr) => element(name, "f32", index);
     out.push(...sums.map((sum, i): Stmt => ({ kind: "set", array: name, index: slot(i, lane), value: sum })));
-    out.push({ kind: "barrier" });
+    out.push(barrier);
     for (let half = threads >> 1; half > 0; half >>= 1) {
       const body = sums.map((_, i): Stmt => {
         const sum = floatArith("add", value(slot(i, lane)), value(slot(i, add(lane, int(half)))));
         return { kind: "set", array: name, index: slot(i, lane), value: sum };
       });
-      out.push({ kind: "if", condition: lt(lane, int(half)), body }, { kind: "barrier" });
+      out.push({ kind: "if", condition: lt(lane, int(half)), body }, barrier);
     }
     return sums.map((_, i) => value(slot(i, int(0))));
   }

@@ -128,18 +128,28 @@ export function lowerInRegisters(problem: ContractionProblem, settings: Register
         products.flatMap((p, n) => product(k, p.rows, p.columns, i, j, acc[z]![n]!, [own, env])),
       );
     out.push(...loopOver(k, over, step, { unroll: unroll ? 4 : 1 }));
-    // One condition for a row that may be past the end: stores of neighbours within it are made together.
-    i.forEach((row, x) => {
-      const body = j.flatMap((column, y) => {
-        const stores = batches.flatMap((own, z) => {
-          const sums = acc[z]!.map((c) => c[x]![y]!);
-          return storesOf(k, new Map([...own, ...row.env, ...column.env]), ...sums);
-        });
-        return ifInside(column.inside, stores);
+    return [...out, ...storeTile(k, batches, i, j, acc)];
+  });
+}
+
+/** Stores the results of a tile. */
+function storeTile(
+  k: Lowering,
+  batches: readonly Env[],
+  i: readonly Item[],
+  j: readonly Item[],
+  acc: readonly (readonly (readonly (readonly Var[])[])[])[],
+): Stmt[] {
+  // One condition for a row that may be past the end: stores of neighbours within it are made together.
+  return i.flatMap((row, x) => {
+    const body = j.flatMap((column, y) => {
+      const stores = batches.flatMap((own, z) => {
+        const sums = acc[z]!.map((c) => c[x]![y]!);
+        return storesOf(k, new Map([...own, ...row.env, ...column.env]), ...sums);
       });
-      out.push(...ifInside(row.inside, body));
+      return ifInside(column.inside, stores);
     });
-    return out;
+    return ifInside(row.inside, body);
   });
 }
 

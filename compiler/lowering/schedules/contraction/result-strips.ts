@@ -2,9 +2,11 @@
  * The epilogue on matrix units: lanes cannot access the elements of a fragment, so results go through workgroup memory,
  * one strip of adjacent fragments at a time, and each lane then computes and stores neighbours of a row.
  */
+
 import { dimExpr, type Env } from "../../../fusion/index.ts";
 import {
   type ArrayDecl,
+  barrier,
   component,
   type Expr,
   element,
@@ -15,6 +17,7 @@ import {
 } from "../../../kernel/index.ts";
 import { add, and, div, lt, mod, mul } from "../../../kernel/simplify.ts";
 import { unflatten } from "../../kernel.ts";
+import { ifInside } from "../../loops.ts";
 import { range } from "../../range.ts";
 import { type MatrixTile, stripPitch, stripSize } from "./matrix-tile.ts";
 import { type ContractionProblem, clamped, storesOf } from "./problem.ts";
@@ -47,7 +50,6 @@ export class ResultStrips {
     const { m, n, lanes } = this.t;
     const { own, each } = this;
     const pitch = stripPitch(this.t);
-    const barrier: Stmt = { kind: "barrier" };
     const moved = fragments.map((fragment, j): Stmt => {
       const offset = add(own, int((j * n) / 4));
       return {
@@ -75,8 +77,8 @@ export class ResultStrips {
     const inRows = lt(add(row, r), dimExpr(this.p.rows.size));
     const isOurs = lt(index, int(m * perRow));
     const inside = (u: number) => and(inRows, lt(add(first, int(u)), dimExpr(columns.size)));
-    const body = whole ? guard(inside(0), stores.flat()) : stores.flatMap((s, u) => guard(inside(u), s));
-    const all = guard(isOurs, [...fours.map((f) => f.stmt), ...body]);
+    const body = whole ? ifInside(inside(0), stores.flat()) : stores.flatMap((s, u) => ifInside(inside(u), s));
+    const all = ifInside(isOurs, [...fours.map((f) => f.stmt), ...body]);
     return [
       ...(isFirst ? [] : [barrier]),
       ...moved,
@@ -95,9 +97,3 @@ export class ResultStrips {
     return storesOf(k, env, sum);
   }
 }
-
-/** Statements under a condition; none if it is known to be false. */
-const guard = (condition: Expr, body: Stmt[]): Stmt[] => {
-  if (condition.kind !== "const") return [{ kind: "if", condition, body }];
-  return condition.value ? body : [];
-};

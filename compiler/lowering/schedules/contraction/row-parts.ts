@@ -4,7 +4,7 @@
  * elements.
  */
 import { dimExpr, type Env, partsOfProduct, restrict, settled } from "../../../fusion/index.ts";
-import { type ArrayDecl, type Expr, element, int, type Stmt } from "../../../kernel/index.ts";
+import { type ArrayDecl, barrier, type Expr, element, int, type Stmt } from "../../../kernel/index.ts";
 import { add, and, div, lt, min, mod, sub } from "../../../kernel/simplify.ts";
 import { type AdapterFacts, tooMuchMemory } from "../../facts.ts";
 import { type Lowering, unflatten } from "../../kernel.ts";
@@ -89,7 +89,7 @@ export function keptRows(
   });
   return {
     arrays: [...arrays.values()],
-    body: body.length > 0 && own.length > 0 ? [...body, { kind: "barrier" }] : [],
+    body: body.length > 0 && own.length > 0 ? [...body, barrier] : [],
     bind: (item, env) => {
       for (const [value, { name, dtype }] of arrays)
         k.values.bind(value, settled(restrict(env, value), value), element(name, dtype, item));

@@ -2,6 +2,7 @@
  * Tiled contraction kernels without matrix units. Slabs have one line per step of the sum, read as vec4; each thread
  * computes blocks of four rows by four columns, accumulated in registers.
  */
+
 import { dimExpr, type Env, spanOf } from "../../../fusion/index.ts";
 import {
   type ArrayDecl,
@@ -21,6 +22,7 @@ import {
 } from "../../../kernel/index.ts";
 import { add, and, div, lt, mod, mul } from "../../../kernel/simplify.ts";
 import { ceilDiv, type KernelCode, unflatten } from "../../kernel.ts";
+import { ifInside } from "../../loops.ts";
 import { range } from "../../range.ts";
 import { type ContractionProblem, clamped, isContiguous, type Side, storesOf } from "./problem.ts";
 import { keptRows, reduceParts } from "./row-parts.ts";
@@ -163,13 +165,7 @@ class SharedLowering {
       return storesOf(k, env, component(sums, u));
     });
     // If four divides the columns, each vec4 is inside or outside as a whole, and one guard covers its stores.
-    if (whole) this.out.push(...guard(inside(0), stores.flat()));
-    else for (const [u, s] of stores.entries()) this.out.push(...guard(inside(u), s));
+    if (whole) this.out.push(...ifInside(inside(0), stores.flat()));
+    else for (const [u, s] of stores.entries()) this.out.push(...ifInside(inside(u), s));
   }
 }
-
-/** Statements under a condition; none if it is known to be false. */
-const guard = (condition: Expr, body: Stmt[]): Stmt[] => {
-  if (condition.kind !== "const") return [{ kind: "if", condition, body }];
-  return condition.value ? body : [];
-};

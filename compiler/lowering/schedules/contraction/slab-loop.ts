@@ -1,6 +1,6 @@
 /** The software-pipelined loop over the slabs of a sum: when each is loaded, and where it is held meanwhile. */
 import { dimExpr } from "../../../fusion/index.ts";
-import { type Expr, int, rangeOf, type Stmt, variable, variableFor } from "../../../kernel/index.ts";
+import { barrier, type Expr, int, rangeOf, type Stmt, variable, variableFor } from "../../../kernel/index.ts";
 import { add, min, mod, mul, sub } from "../../../kernel/simplify.ts";
 import { ceilDiv } from "../../kernel.ts";
 import type { ContractionProblem } from "./problem.ts";
@@ -14,8 +14,6 @@ export type Prefetch = 0 | 1 | 2;
 
 /** Buffers per operand in workgroup memory. */
 export const stagesOf = (prefetch: number): 1 | 2 => (prefetch === 2 ? 2 : 1);
-
-const barrier: Stmt = { kind: "barrier" };
 
 /** Stages all slabs of `slabDepth` steps, one after another, and multiplies each, given its stage (0 or 1). */
 export function overSlabs(

@@ -57,7 +57,7 @@ class RowsLowering extends TileLowering {
     const own = new Map([...batchEnv, ...unflatten(min(add(first, index), sub(height, int(1))), rows.axes)]);
     const along = rowsOfProduct(k.fused, follower.fused, k.places, lanes)!;
     const row = new Map(
-      follower.fused.group!.rows.map((c) => [c.axis.name, own.get(along.get(c.index.name)?.name ?? "") ?? int(0)]),
+      follower.fused.group!.rows.map((c) => [c.axis.name, own.get(along.get(c.index.name) ?? "") ?? int(0)]),
     );
     const all = { threads: lanes, lid: this.lane, lane: this.lane, lanes, apart: 1 };
     const sharing = {

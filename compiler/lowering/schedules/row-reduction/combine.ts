@@ -1,6 +1,7 @@
 /** How the threads that share rows combine their partial results. */
 import {
   type ArrayDecl,
+  barrier,
   type Expr,
   element,
   floatArith,
@@ -44,10 +45,10 @@ export function workgroupReduction(
     const get = (i: Expr) => own.map((a) => element(a.name, a.dtype, i));
     const set = (values: readonly Expr[]) =>
       own.map((a, i): Stmt => ({ kind: "set", array: a.name, index: lid, value: values[i]! }));
-    const body: Stmt[] = [...set(accumulators), { kind: "barrier" }];
+    const body: Stmt[] = [...set(accumulators), barrier];
     for (let half = lanes >> 1; half > 0; half >>= 1) {
       const { lets, values } = merge(get(lid), get(floatArith("add", lid, int(half * apart))));
-      body.push({ kind: "if", condition: lt(lane, int(half)), body: [...lets, ...set(values)] }, { kind: "barrier" });
+      body.push({ kind: "if", condition: lt(lane, int(half)), body: [...lets, ...set(values)] }, barrier);
     }
     return { body, values: get(first) };
   };
@@ -81,7 +82,7 @@ export function subgroupReduction(
     const put = own.map((a, i): Stmt => {
       return { kind: "set", array: a.name, index: div(lid, int(subgroup)), value: accumulators[i]! };
     });
-    body.push({ kind: "if", condition: eq(mod(lid, int(subgroup)), int(0)), body: put }, { kind: "barrier" });
+    body.push({ kind: "if", condition: eq(mod(lid, int(subgroup)), int(0)), body: put }, barrier);
     const first = mul(div(lid, int(lanes)), int(parts));
     const get = (part: number) => own.map((a) => element(a.name, a.dtype, add(first, int(part))));
     body.push(...accumulators.map((target, i): Stmt => ({ kind: "assign", target, value: get(0)[i]! })));
