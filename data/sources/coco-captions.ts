@@ -1,8 +1,6 @@
-/** Captions in one object: COCO's two arrays of images and captions, also the form of NoCaps and STAIR, or Karpathy's. */
-import { open } from "node:fs/promises";
+/** COCO's captions: images and their captions in two arrays of one object, also the form of NoCaps and STAIR. */
 import { FileError, shown } from "../../compiler/index.ts";
-import { isRecord, type OnSkip, readJson } from "../files.ts";
-import { hasSplits, karpathyCaptions } from "./karpathy-splits.ts";
+import { isRecord, type OnSkip } from "../files.ts";
 
 type Entry = Readonly<Record<string, unknown>>;
 
@@ -14,30 +12,10 @@ export interface CaptionedEntry {
 }
 
 /**
- * The records of a file with one object: COCO's form, or Karpathy's, of the given splits. Undefined if the file is an
- * array. FileError for other objects, and for splits that the file does not have.
- */
-export async function captionedEntries(
-  path: string,
-  splits: readonly string[] | undefined,
-  onSkip: OnSkip,
-): Promise<readonly CaptionedEntry[] | undefined> {
-  if ((await firstCharacter(path)) !== "{") return undefined;
-  const value = await readJson(path, "list of captions");
-  const { images, annotations } = isRecord(value) ? value : {};
-  if (Array.isArray(images) && hasSplits(images)) return karpathyCaptions(path, images, splits, onSkip);
-  if (!Array.isArray(images) || !Array.isArray(annotations))
-    throw new FileError(
-      `list "${path}" is neither a JSON array nor an object with "images" and "annotations", as COCO's captions, or with the sentences and splits of "images", as Karpathy's; if it has a record per line, name it .jsonl`,
-    );
-  return splits ? undefined : cocoCaptions(path, images, annotations, onSkip);
-}
-
-/**
  * `{ "images": [{ "id", "file_name" }], "annotations": [{ "image_id", "caption" }] }`, a record per image in their
  * order. Captions of no image are reported to `onSkip`. FileError for an id of two images.
  */
-function cocoCaptions(
+export function cocoCaptions(
   path: string,
   images: readonly unknown[],
   annotations: readonly unknown[],
@@ -62,16 +40,3 @@ function cocoCaptions(
 }
 
 const idOf = (image: unknown): unknown => (isRecord(image) ? image.id : undefined);
-
-const headBytes = 64;
-
-/** The first character that is neither a space nor a byte order mark. */
-async function firstCharacter(path: string): Promise<string | undefined> {
-  const file = await open(path);
-  try {
-    const { buffer, bytesRead } = await file.read(new Uint8Array(headBytes), 0, headBytes, 0);
-    return new TextDecoder().decode(buffer.subarray(0, bytesRead)).trimStart()[0];
-  } finally {
-    await file.close();
-  }
-}

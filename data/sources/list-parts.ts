@@ -10,7 +10,8 @@ import { decodeUtf8 } from "../folders.ts";
 import { instructionOf, parseRecord, requirePlaces } from "../instructions.ts";
 import { jsonElements } from "../json-elements.ts";
 import type { RawSample } from "../samples.ts";
-import { type CaptionedEntry, captionedEntries } from "./coco-captions.ts";
+import { captionedEntries } from "./captioned-entries.ts";
+import type { CaptionedEntry } from "./coco-captions.ts";
 import type { Part } from "./source.ts";
 
 type Entry = Readonly<Record<string, unknown>>;
