@@ -27,7 +27,7 @@ import {
   type Pixels,
   type Tiling,
 } from "../../../data/index.ts";
-import { imagenetPreprocessing, type PictureMode, type TileLimits } from "../../../dsl/index.ts";
+import { imagenetPreprocessing, type PictureMode, pixelValues, type TileLimits } from "../../../dsl/index.ts";
 import { sizesOfSides } from "../../image-sides.ts";
 import { imagesText, shapeText, sourceText, tilingText } from "../../preprocessing-text.ts";
 import {
@@ -92,7 +92,7 @@ export async function preprocessingFor(
   const { weights, fit: asked } = options;
   const size = await imageSize(graph, options);
   const found = await checkpointPreprocessing(storedWeights(weights), size);
-  const { mean, std } = found ?? record ?? imagenetPreprocessing;
+  const normalization = pixelValues(found ?? record ?? imagenetPreprocessing);
   const ofRecord = record?.fit;
   const ofMode = typeof ofRecord === "object" ? ofRecord[mode] : undefined;
   const usual = typeof ofRecord === "string" ? ofRecord : "crop";
@@ -101,7 +101,7 @@ export async function preprocessingFor(
     ...(record.interpolation && { interpolation: record.interpolation }),
   };
   const fit = asked ?? ofMode ?? found?.geometry.fit ?? usual;
-  const geometry: Geometry = { size, fill: meanColour(mean), ...(found?.geometry ?? ofShape), fit };
+  const geometry: Geometry = { size, fill: meanColour(normalization.mean), ...(found?.geometry ?? ofShape), fit };
   const source = found
     ? sourceText(found)
     : record
@@ -116,9 +116,9 @@ export async function preprocessingFor(
       ? { size: squareSide(size, `cutting images into tiles for graph @${graph.name}`), ...limits }
       : undefined;
   const made = tiling ? tilingText(tiling, geometry) : shape(geometry);
-  say(imagesText({ size, shape: made, mean, std, source }));
+  say(imagesText({ ...normalization, size, shape: made, source }));
   const { firstClass } = found ?? {};
-  return { geometry, normalization: { mean, std }, ...(tiling && { tiling }), ...(firstClass && { firstClass }) };
+  return { geometry, normalization, ...(tiling && { tiling }), ...(firstClass && { firstClass }) };
 }
 
 /**
