@@ -75,7 +75,7 @@ export async function stageJob(base: Model, source: string, stage: string, args:
   const precision = args.precision === undefined ? [] : [`precision=${args.precision}`];
   const asked = flattened(parseSettings({ ...model, config: reachable }, [...args.set, ...precision]));
   const config = configure(model, nested({ ...flattened(model.config), ...asked }, model.config));
-  const tokenizer = args.tokenizer ?? String(asked.tokenizer ?? tokenizerBeside(args.from));
+  const tokenizer = args.tokenizer ?? String(asked.tokenizer ?? (await tokenizerBeside(args.from)));
   const { data } = make(config);
   const preprocessor = data?.image
     ? await preprocessorBeside([...args.from, ...(isFolder(source) ? [source] : [])])
@@ -96,7 +96,7 @@ export async function stageJob(base: Model, source: string, stage: string, args:
   const defaults = flattened(settingsOf({ ...model, config }, recipe));
   const job = defineJob<Settings>({
     name: stageRunName(model, stage),
-    summary: `stage ${stage} of ${model.name}, which starts from ${recipe.startsFrom.join(" and ")}`,
+    summary: `stage ${stage} of ${model.name}${args.from.length === 0 ? `, which starts from ${recipe.startsFrom.join(" and ")}` : ""}`,
     config: {
       ...defaults,
       model: model.name,
