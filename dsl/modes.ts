@@ -44,6 +44,7 @@ export interface TileLimits {
 /** The values that pixels are normalized with, without the geometry. */
 export type PixelValues = Pick<Preprocessing, "mean" | "std" | "channelOrder">;
 
+/** These fields of a model's preprocessing, of a file's or of a stage's, without others that they may have. */
 export const pixelValues = ({ mean, std, channelOrder }: PixelValues): PixelValues => ({
   mean,
   std,
