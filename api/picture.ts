@@ -2,7 +2,13 @@
 import { type HostTensor, type ImageSize, requireImageSize, scaledSize } from "../compiler/index.ts";
 import type { Pixels } from "../data/browser-index.ts";
 import { type Geometry, imageTensor, meanColour } from "../data/browser-index.ts";
-import { imagenetPreprocessing, type PictureMode, type Preprocessing, pictureModes } from "../dsl/index.ts";
+import {
+  imagenetPreprocessing,
+  type PictureMode,
+  type Preprocessing,
+  pictureModes,
+  pixelValues,
+} from "../dsl/index.ts";
 import { always, type OptionTable, oneOf, requireOptions } from "./options.ts";
 
 /** No model takes more, and three planes of such a side are 3 GB. */
@@ -50,4 +56,4 @@ export function geometryOf(given: PictureOptions): Geometry {
 export const pictureTensor = (
   pixels: Pixels,
   { size, preprocessing = imagenetPreprocessing }: PictureOptions,
-): HostTensor => imageTensor([pixels], { size, normalization: { mean: preprocessing.mean, std: preprocessing.std } });
+): HostTensor => imageTensor([pixels], { size, normalization: pixelValues(preprocessing) });

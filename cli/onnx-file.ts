@@ -33,6 +33,8 @@ export interface OnnxFileOptions extends ExportOptions, WriteOptions {
 
 export interface OnnxFile extends WrittenModel {
   readonly opset: number;
+  /** The file's outputs, by the graph's names. */
+  readonly outputs: Readonly<Record<string, string>>;
   /** Present if the file was verified. */
   readonly verified?: VerifiedFile;
 }
@@ -50,10 +52,11 @@ export async function writeOnnxFile(
   await requireWritable(path);
   const model = exportOnnx(graph, { ...options, version: heddleVersion() });
   const { opset } = settledOptions(options);
+  const made = { opset, outputs: model.outputs };
   return await untilStopped(path, read, async (readOn, throwIfAsked) => {
     const write = (to: string) =>
       writeOnnx(to, model, (n) => ({ dtype: "f32" as const, chunks: chunksOf(readOn, inputName(n)) }), options);
-    if (!options.verify) return { ...(await write(path)), opset };
+    if (!options.verify) return { ...(await write(path)), ...made };
     // The existing file stays until the new one is verified.
     const folder = await mkdtemp(join(dirname(path), `.${basename(path)}.`));
     try {
@@ -64,7 +67,7 @@ export async function writeOnnxFile(
       const files = written.files.map((file) => join(dirname(path), basename(file)));
       // Data is moved first, so that a model never refers to missing data.
       for (let i = files.length - 1; i >= 0; i--) await rename(written.files[i]!, files[i]!);
-      return { ...written, files, opset, verified };
+      return { ...written, ...made, files, verified };
     } finally {
       await rm(folder, { recursive: true, force: true });
     }

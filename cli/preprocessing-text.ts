@@ -7,9 +7,10 @@ import type { CheckpointPreprocessing } from "./preprocessor-config.ts";
 export function imagesText(
   made: Normalization & { readonly size: ImageSize; readonly shape: string; readonly source: string },
 ): string {
-  const { size, shape, mean, std, source } = made;
+  const { size, shape, mean, std, channelOrder = "rgb", source } = made;
   const numbers = (of: readonly number[]) => of.map((n) => Number(n.toFixed(4))).join(" ");
-  return `images: ${sizeText(size)}, ${shape}, mean ${numbers(mean)}, std ${numbers(std)} (${source})`;
+  const order = channelOrder === "rgb" ? "" : `, channels in the order ${channelOrder}`;
+  return `images: ${sizeText(size)}, ${shape}, mean ${numbers(mean)}, std ${numbers(std)}${order} (${source})`;
 }
 
 /** The file, the size of its images if it has another aspect ratio, and what of it is not applied, or not exactly. */

@@ -6,7 +6,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { FileError, type ImageSize, type Sides, shown, sidesOf } from "../compiler/index.ts";
 import { type Geometry, isRecord, mostTiles, readJson } from "../data/index.ts";
-import type { JsonRecord, PictureFit, Preprocessing } from "../dsl/index.ts";
+import type { JsonRecord, PictureFit, PixelValues, Preprocessing } from "../dsl/index.ts";
 import { folderOf } from "./checkpoint.ts";
 import { otherPreprocessor } from "./other-preprocessors.ts";
 import {
@@ -19,7 +19,7 @@ import {
 } from "./preprocessor-fields.ts";
 import { geometryOf, isProportional, madeSize } from "./preprocessor-geometry.ts";
 
-export interface CheckpointPreprocessing extends Pick<Preprocessing, "mean" | "std"> {
+export interface CheckpointPreprocessing extends PixelValues {
   readonly path: string;
   readonly geometry: Omit<Geometry, "size">;
   /** The size of the images that the file makes, if it has another aspect ratio than the model's. */
@@ -82,6 +82,7 @@ export function preprocessingIn(file: StoredPreprocessor, size: ImageSize): Chec
   return {
     path,
     ...normalizationOf(json, wrong),
+    ...(json.do_flip_channel_order === true && { channelOrder: "bgr" as const }),
     geometry: { ...geometryOf(json, size, wrong), centre: centreOf(json), interpolation: filterOf(json, wrong) },
     ...(made !== undefined && !isProportional(made, size) && { otherwise: made }),
     ...tilesOf(json, wrong),
@@ -143,21 +144,24 @@ function tilesOf(json: JsonRecord, wrong: Wrong): Pick<CheckpointPreprocessing, 
  * image processor of transformers has.
  */
 export function preprocessorConfig(
-  { mean, std, fit = "crop", margin = 1, interpolation = "bicubic" }: Preprocessing,
+  { mean, std, fit = "crop", margin = 1, interpolation = "bicubic", channelOrder }: Preprocessing,
   size: ImageSize,
 ): JsonRecord | undefined {
+  // The one processor that flips channels does not normalize.
+  const isRaw = mean.every((n) => n === 0) && std.every((n) => n === 1);
+  if (channelOrder === "bgr" && (fit !== "crop" || !isRaw)) return undefined;
   const sides = geometryFields(typeof fit === "object" ? (fit.classify ?? "crop") : fit, margin, sidesOf(size));
   return (
     sides && {
       ...sides,
       do_resize: true,
-      do_normalize: true,
-      image_mean: mean,
-      image_std: std,
+      ...(channelOrder === "bgr" ? flipped : { do_normalize: true, image_mean: mean, image_std: std }),
       resample: Number(Object.entries(filters).find(([, name]) => name === interpolation)![0]),
     }
   );
 }
+
+const flipped = { image_processor_type: "MobileViTImageProcessor", do_flip_channel_order: true };
 
 function geometryFields(fit: PictureFit, margin: number, { width, height }: Sides): JsonRecord | undefined {
   const clip = { image_processor_type: "CLIPImageProcessor" };

@@ -29,17 +29,22 @@ const defaults: Readonly<Record<string, JsonRecord>> = {
   CLIP: { ...colours.openai, ...bicubic, ...cropped },
   ConvNext: { ...colours.half, ...bicubic, size: { shortest_edge: 384 }, crop_pct: 224 / 256 },
   DeiT: { ...colours.half, ...bicubic, ...cropped, size: { height: 256, width: 256 } },
+  DPT: { ...colours.half, ...bicubic, size: { height: 384, width: 384 } },
   DINOv3ViT: { ...colours.imagenet, ...bilinear, ...squashed, do_center_crop: false },
   Donut: { ...colours.half, ...bilinear, size: { height: 2560, width: 1920 }, do_thumbnail: true, do_pad: true },
   GotOcr2: { ...colours.openai, ...bicubic, size: { height: 384, width: 384 } },
   Llava: { ...colours.openai, ...bicubic, ...cropped },
   MobileNetV1: { ...colours.half, ...bilinear, ...cropped, size: { shortest_edge: 256 } },
   MobileNetV2: { ...colours.half, ...bilinear, ...cropped, size: { shortest_edge: 256 } },
+  MobileViT: { ...bicubic, ...cropped, crop_size: { height: 256, width: 256 }, do_flip_channel_order: true },
   Pvt: { ...colours.imagenet, ...bicubic, ...squashed },
   Segformer: { ...colours.imagenet, ...bilinear, size: { height: 512, width: 512 } },
   Siglip: { ...colours.half, ...bicubic, ...squashed },
   ViT: { ...colours.half, ...bilinear, ...squashed },
 };
+
+/** Processors that never normalize, whatever mean and std their file has, and may reverse the order of channels. */
+const unnormalized: readonly string[] = ["MobileViT"];
 
 /** Processors that resize colours as floats, not as 8-bit numbers, which are rounded after each of two passes. */
 const ofFloats: readonly string[] = ["DINOv3ViT"];
@@ -62,7 +67,7 @@ export const cropRounding = { crop_rounding: "half_to_even" };
 export const centreOf = (json: JsonRecord): "even" | "lower" =>
   json.crop_rounding === cropRounding.crop_rounding ? "even" : "lower";
 
-const read = `crop_rounding do_resize do_rescale do_normalize do_center_crop do_pad do_thumbnail size crop_size pad_size crop_pct resample
+const read = `crop_rounding do_flip_channel_order do_resize do_rescale do_normalize do_center_crop do_pad do_thumbnail size crop_size pad_size crop_pct resample
   rescale_factor image_mean image_std crop_to_patches min_patches max_patches do_reduce_labels reduce_labels`;
 const withoutEffect = `image_processor_type feature_extractor_type processor_class auto_map do_convert_rgb
   default_to_square data_format input_data_format return_tensors model_input_names device
@@ -95,13 +100,16 @@ export function checkedFields(json: JsonRecord, wrong: Wrong): JsonRecord {
   for (const key of Object.keys(json))
     if (!known.has(key) && isSaid(key) && json[key] !== false && (key.startsWith("do_") || notDone.includes(key)))
       if (!(key === "ensure_multiple_of" && json[key] === 1)) throw wrong(key, "which is not supported");
+  if (json.do_flip_channel_order === true && !unnormalized.includes(processor ?? ""))
+    throw wrong("do_flip_channel_order", `which is supported of ${unnormalized.join(", ")}ImageProcessor only`);
   // Without clamping, the other filters overshoot the range of colours.
   if (ofFloats.includes(processor ?? "") && isSaid("resample") && json.resample !== bilinear.resample)
     throw wrong("resample", `which ${processor}ImageProcessor applies to floats: only 2 (bilinear) is supported`);
   const said = Object.fromEntries(Object.entries(json).filter(([key]) => isSaid(key)));
   if (processor === undefined || !Object.hasOwn(defaults, processor)) return said;
   const usual = defaults[processor]!;
-  return { ...usual, ...said, ...(typeof said.size === "number" && { size: sizeAs(said.size, usual.size) }) };
+  const fixed = unnormalized.includes(processor) ? { do_normalize: false } : {};
+  return { ...usual, ...said, ...fixed, ...(typeof said.size === "number" && { size: sizeAs(said.size, usual.size) }) };
 }
 
 /** A size of older files, one number: that of a square or of the short side, as the class has it. */

@@ -85,7 +85,7 @@ export const byteTokenizer: Tokenizer = {
   decode: (ids) =>
     new TextDecoder().decode(
       Uint8Array.from(
-        ids.filter((id) => id >= firstByte),
+        ids.filter((id) => id >= firstByte && id < firstByte + 256), // a larger vocabulary has ids of no byte
         (id) => id - firstByte,
       ),
     ),

@@ -6,8 +6,11 @@ import { resampler, type Window } from "./resample.ts";
 
 /** Per-channel statistics of pixels in [0, 1]: the model input is (pixel - mean) / std. */
 export interface Normalization {
+  /** Of red, green and blue, whatever the order of the input's channels. */
   readonly mean: readonly [number, number, number];
   readonly std: readonly [number, number, number];
+  /** The order of the input's channels; default "rgb". */
+  readonly channelOrder?: "rgb" | "bgr";
 }
 
 /** The ImageNet statistics; InternVL uses these, not CLIP's. */
@@ -81,14 +84,16 @@ export function imageTensor(
 }
 
 /** Flattens first, so that the bicubic kernel never mixes in colours hidden under transparency. */
-function writeView(target: Float32Array, pixels: Pixels, view: View, to: Sides, { mean, std }: Normalization): void {
+function writeView(target: Float32Array, pixels: Pixels, view: View, to: Sides, normalization: Normalization): void {
   const { width, height } = to;
+  const { mean, std, channelOrder } = normalization;
   const resize = resampler(pixels.width, view.window, width, height);
   for (const [channel, plane] of flatten(pixels, view.background).entries()) {
     const resized = resize(plane);
     const scale = 1 / (255 * std[channel]!);
     const shift = mean[channel]! / std[channel]!;
-    const out = target.subarray(channel * width * height, (channel + 1) * width * height);
+    const place = channelOrder === "bgr" ? 2 - channel : channel;
+    const out = target.subarray(place * width * height, (place + 1) * width * height);
     for (let i = 0; i < out.length; i += 1) out[i] = resized[i]! * scale - shift;
     if (view.flip) for (let row = 0; row < height; row += 1) out.subarray(row * width, (row + 1) * width).reverse();
   }

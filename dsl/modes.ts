@@ -28,6 +28,8 @@ export interface Preprocessing {
   /** For red, green and blue in [0, 1]: the input is (pixel − mean) / std. */
   readonly mean: readonly [number, number, number];
   readonly std: readonly [number, number, number];
+  /** The order of the channels of `pixels`; default "rgb". `mean` and `std` are those of red, green, blue either way. */
+  readonly channelOrder?: "rgb" | "bgr";
   /** How the image of a chat is cut into tiles, each an image of `pixels`, by the settings; default no tiling. */
   readonly tiles?: (config: Config) => TileLimits;
 }
@@ -38,6 +40,16 @@ export interface TileLimits {
   readonly most: number;
   readonly thumbnail: boolean;
 }
+
+/** The values that pixels are normalized with, without the geometry. */
+export type PixelValues = Pick<Preprocessing, "mean" | "std" | "channelOrder">;
+
+/** These fields of a model's preprocessing, of a file's or of a stage's, without others that they may have. */
+export const pixelValues = ({ mean, std, channelOrder }: PixelValues): PixelValues => ({
+  mean,
+  std,
+  ...(channelOrder && { channelOrder }),
+});
 
 /** ImageNet's mean and std, which many encoders were trained with, InternVL's among them. */
 export const imagenetPreprocessing: Preprocessing = {

@@ -11,7 +11,7 @@ import {
   UsageError,
 } from "../compiler/index.ts";
 import type { ChatTemplate, ImagePlace, WrittenConversation } from "./chat-template.ts";
-import type { TileLimits } from "./modes.ts";
+import type { PixelValues, TileLimits } from "./modes.ts";
 import type { Paddings } from "./padding.ts";
 
 /** An image's caption. */
@@ -131,11 +131,8 @@ export interface ImagePlan {
   readonly padding?: "before" | "after";
   /** Default bicubic. */
   readonly interpolation?: "bilinear" | "bicubic" | "lanczos";
-  /** Mean and std of pixels in [0, 1]; default the model's, or ImageNet's. */
-  readonly normalization?: {
-    readonly mean: readonly [number, number, number];
-    readonly std: readonly [number, number, number];
-  };
+  /** Mean and std of pixels in [0, 1], and the order of channels; default the model's, or ImageNet's in "rgb". */
+  readonly normalization?: PixelValues;
   /**
    * Dynamic tiling: cut into squares of `size`, which must be one, as many as suit the image's shape and size, whatever
    * `fit` is; for conversations only, without augmentation.

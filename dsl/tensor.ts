@@ -105,7 +105,7 @@ export const silu: ops.Unary = ops.silu;
 /** x, with no gradient flowing through it. */
 export const stopGradient: ops.Unary = ops.stopGradient;
 
-/** a where the condition is true, else b. */
+/** a where the condition, bool, is true, else b; all broadcast by axis name, and a and b have one dtype. */
 export const select: ops.Ternary = ops.select;
 
 /** The sum over the given axes: [A...] -> [A... − over...]. */
@@ -120,7 +120,10 @@ export const reduceProd: ops.Reduction = ops.reduceProd;
 /** x times a number: `mul`, for readability. */
 export const scale = <A extends string>(x: Tensor<A>, by: number): Tensor<A> => mul(x, by);
 
-/** The same values in another dtype. */
+/**
+ * x in another dtype. A float becomes an integer by truncation towards 0, within its range (NaN: 0); to bool, any value
+ * but 0 is true.
+ */
 export const cast = <A extends string>(x: Tensor<A>, to: DType): Tensor<A> =>
   typed(ops.cast(x, checkedDType("cast", to)));
 
@@ -169,21 +172,21 @@ export const rename = <A extends string, F extends A, T extends string>(
   to: Axis<T>,
 ): Tensor<Exclude<A, F> | T> => typed(ops.rename(x, from.name, to.name));
 
-/** Splits one axis into several, the first outermost. */
+/** Splits an axis into several, the first outermost: [..., from] -> [..., to...]. The product of their sizes is its. */
 export const split = <A extends string, F extends A, T extends string>(
   x: Tensor<A>,
   from: Axis<F>,
   into: readonly Axis<T>[],
 ): Tensor<Exclude<A, F> | T> => typed(ops.split(x, from.name, into));
 
-/** Merges several axes into one, the first outermost. */
+/** Merges several axes into one, the first outermost: [..., from...] -> [..., to], of the product of their sizes. */
 export const merge = <A extends string, F extends A, T extends string>(
   x: Tensor<A>,
   from: readonly Axis<F>[],
   into: Axis<T>,
 ): Tensor<Exclude<A, F> | T> => typed(ops.merge(x, names(from), into.name));
 
-/** `length` elements of an axis from `start`. */
+/** `length` elements of an axis from `start`, at least one and all inside the axis, which keeps its name. */
 export const slice = <A extends string, K extends A>(
   x: Tensor<A>,
   along: Axis<K>,
@@ -191,7 +194,7 @@ export const slice = <A extends string, K extends A>(
   length: Dim,
 ): Tensor<A> => typed(ops.slice(x, along.name, start, length));
 
-/** The element of an axis at `index`, with the axis removed. */
+/** The element of an axis at `index`, counted from 0: [..., along] -> [...]. */
 export const at = <A extends string, K extends A>(x: Tensor<A>, along: Axis<K>, index: Dim): Tensor<Exclude<A, K>> =>
   typed(ops.at(x, along.name, index));
 
@@ -269,7 +272,7 @@ export const table = <A extends string>(
   dtype: DType = "f32",
 ): Tensor<A> => typed(ops.table(values, axes, checkedDType("table", dtype)));
 
-/** A tensor fed at each run. */
+/** A tensor fed at each run. In exported files its dimensions have the order of `axes`. */
 export const input = <A extends string>(name: string, dtype: DType, axes: readonly Axis<A>[]): Tensor<A> =>
   typed(ops.input(name, checkedDType(`input "${name}"`, dtype), axes));
 

@@ -89,10 +89,13 @@ function preprocessingOf({ inputs }: Graph, model: Model | undefined): JsonRecor
   const [height, width] = ["row", "column"].map((name) => pixels?.type.axes.find((a) => a.name === name)?.size);
   if (!model?.preprocessing || typeof height !== "number" || typeof width !== "number") return undefined;
   const made = preprocessorConfig(model.preprocessing, [height, width]);
-  if (!made)
-    say(
-      `no ${preprocessorFile}: transformers has no image processor that crops or pads images to ${sizeText([height, width])}; with fit: "squash" there is one`,
-    );
+  if (!made) {
+    const lacking =
+      model.preprocessing.channelOrder === "bgr"
+        ? `makes such channels in the order bgr: only MobileViT's does, from a crop with mean 0 and std 1`
+        : `crops or pads images to ${sizeText([height, width])}; with fit: "squash" there is one`;
+    say(`no ${preprocessorFile}: transformers has no image processor that ${lacking}`);
+  }
   return made;
 }
 

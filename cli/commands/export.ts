@@ -1,6 +1,14 @@
 /** `heddle export`: a model and its weights as an ONNX file. */
 import type { Activations, Dialect } from "../../backends/onnx/index.ts";
-import { type Graph, graphSymbols, inputName, selectOutputs, UsageError } from "../../compiler/index.ts";
+import {
+  type Graph,
+  graphSymbols,
+  inputName,
+  isFeed,
+  selectOutputs,
+  type TensorType,
+  UsageError,
+} from "../../compiler/index.ts";
 import { weightsOf } from "../checkpoint.ts";
 import { type GraphChoice, loadConfigured } from "../load.ts";
 import { writeOnnxFile } from "../onnx-file.ts";
@@ -54,6 +62,8 @@ export async function exportCommand(source: string, args: ExportArguments): Prom
       activations: args.activations ?? "float",
       ids,
       weights: parameters.origin,
+      inputs: graph.inputs.filter(isFeed).map((n) => `${inputName(n)} ${axesText(n.type)}`),
+      outputs: graph.outputs.map(({ name, node }) => `${file.outputs[name]} ${axesText(node.type)}`),
       dynamic: graphSymbols(graph),
       verified: file.verified ?? null,
       seconds: Math.round((performance.now() - begun) / 100) / 10,
@@ -85,6 +95,16 @@ const isDecoder = (graph: Graph): boolean =>
   graph.inputs.some((n) => inputName(n).startsWith("past_key_values.")) ||
   graph.outputs.some(({ name }) => name.startsWith("present."));
 
+/** The dimensions of a tensor of the file, in order: "[batch, row=64, column=64]" */
+const axesText = ({ axes }: TensorType): string =>
+  `[${axes.map(({ name, size }) => (name === String(size) ? name : `${name}=${size}`)).join(", ")}]`;
+
+/** Inputs or outputs shown, at most: a decoder has two of each for every layer. */
+const mostShown = 4;
+
+const listed = (of: readonly string[]): string =>
+  [...of.slice(0, mostShown), ...(of.length > mostShown ? [`and ${of.length - mostShown} more`] : [])].join(", ");
+
 interface Facts {
   readonly files: readonly string[];
   readonly bytes: number;
@@ -93,6 +113,9 @@ interface Facts {
   readonly activations: Activations;
   readonly ids: string;
   readonly weights: string;
+  /** Each with its dimensions. */
+  readonly inputs: readonly string[];
+  readonly outputs: readonly string[];
   readonly dynamic: readonly string[];
   readonly verified: VerifiedFile | null;
   readonly seconds: number;
@@ -111,6 +134,8 @@ const describe = (f: Facts): string =>
     ["files", f.files.join(", ")],
     ["size", `${bytes(f.bytes)}, ${f.dtype}, opset ${f.opset}`],
     ["weights", f.weights],
+    ["inputs", listed(f.inputs)],
+    ["outputs", listed(f.outputs)],
     ["dynamic sizes", f.dynamic.length > 0 ? f.dynamic.join(", ") : "none"],
     ["verified", f.verified ? describeVerified(f.verified) : "no (give --verify)"],
     ["took", `${f.seconds} s, peak memory ${bytes(f.peakMemory)}`],

@@ -2,7 +2,14 @@
 import { join } from "node:path";
 import { scaledSize } from "../../compiler/index.ts";
 import type { Geometry } from "../../data/index.ts";
-import { type ImagePlan, imagenetPreprocessing, type JsonRecord, type Model, type Recipe } from "../../dsl/index.ts";
+import {
+  type ImagePlan,
+  imagenetPreprocessing,
+  type JsonRecord,
+  type Model,
+  pixelValues,
+  type Recipe,
+} from "../../dsl/index.ts";
 import { writeFileAtomically } from "../../runtime/index.ts";
 import { json } from "../output.ts";
 import { imagesText, shapeText, sourceText, tilingText } from "../preprocessing-text.ts";
@@ -54,9 +61,9 @@ export function seenBy(model: Model, recipe: Recipe, preprocessor: string): Seen
 
 function ofRecord({ preprocessing }: Model, { data }: Recipe): Partial<ImagePlan> {
   if (!preprocessing) return {};
-  const { mean, std, margin, interpolation } = preprocessing;
+  const { margin, interpolation } = preprocessing;
   return {
-    normalization: { mean, std },
+    normalization: pixelValues(preprocessing),
     ...(interpolation && { interpolation }),
     ...(margin !== undefined && data!.kind !== "masks" && { cover: scaledSize(data!.image!.size, margin) }),
   };
@@ -66,20 +73,16 @@ function ofRecord({ preprocessing }: Model, { data }: Recipe): Partial<ImagePlan
  * The file's mean, std and filter, and its geometry unless the stage has another fit on purpose: one that is not the
  * only fit of the model's record. Images with masks are cropped with them, and tiles are the stage's.
  */
-function ofFile(
-  { mean, std, geometry }: CheckpointPreprocessing,
-  { preprocessing }: Model,
-  { data }: Recipe,
-): Partial<ImagePlan> {
+function ofFile(found: CheckpointPreprocessing, { preprocessing }: Model, { data }: Recipe): Partial<ImagePlan> {
   const { fit, tiles } = data!.image!;
-  const { interpolation, ...shape } = geometry;
+  const { interpolation, ...shape } = found.geometry;
   const usual = preprocessing?.fit ?? "crop";
   const isFiles = data!.kind !== "masks" && tiles === undefined && (shape.fit === fit || usual === fit);
-  return { normalization: { mean, std }, ...(interpolation && { interpolation }), ...(isFiles && shape) };
+  return { normalization: pixelValues(found), ...(interpolation && { interpolation }), ...(isFiles && shape) };
 }
 
 function textOf(image: ImagePlan, { name, preprocessing }: Model, { data }: Recipe, found?: CheckpointPreprocessing) {
-  const { mean, std } = image.normalization ?? imagenetPreprocessing;
+  const values = pixelValues(image.normalization ?? imagenetPreprocessing);
   const geometry: Geometry = image;
   const shape = image.tiles ? tilingText(image.tiles, geometry) : shapeText(geometry);
   const ofStage = data!.image!.normalization ? "from the stage" : preprocessing && `from ${name}`;
@@ -94,5 +97,5 @@ function textOf(image: ImagePlan, { name, preprocessing }: Model, { data }: Reci
   const source = found
     ? `${sourceText(found)}${kept}${reduced}`
     : (ofStage ?? `assumed, since ${name} does not specify it`);
-  return imagesText({ size: image.size, shape, mean, std, source });
+  return imagesText({ ...values, size: image.size, shape, source });
 }

@@ -85,7 +85,7 @@ export async function stageJob(base: Model, source: string, stage: string, args:
   const defaults = flattened(settingsOf({ ...model, config }, recipe));
   const job = defineJob<Settings>({
     name: stageRunName(model, stage),
-    summary: `stage ${stage} of ${model.name}, which starts from ${recipe.startsFrom.join(" and ")}`,
+    summary: `stage ${stage} of ${model.name}${args.from.length === 0 ? `, which starts from ${recipe.startsFrom.join(" and ")}` : ""}`,
     config: {
       ...defaults,
       model: model.name,
@@ -124,7 +124,7 @@ async function filesOf(
 ): Promise<{ readonly tokenizer?: string; readonly preprocessor?: string; readonly beside?: string }> {
   const places = [...from, ...(isFolder(source) ? [source] : [])];
   const files = {
-    tokenizer: tokenizer ?? String(asked.tokenizer ?? tokenizerBeside(from)),
+    tokenizer: tokenizer ?? String(asked.tokenizer ?? (await tokenizerBeside(from))),
     preprocessor: data?.image ? await preprocessorBeside(places) : "",
     beside: await filesBeside(model, from),
   };

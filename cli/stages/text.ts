@@ -5,16 +5,23 @@ import { dirname, join } from "node:path";
 import { UsageError } from "../../compiler/index.ts";
 import { byteTokenizer, readTokenizer, withTokens } from "../../data/index.ts";
 import type { TextCodec } from "../../dsl/index.ts";
-import { isFolder } from "../checkpoint.ts";
+import { folderOf, isFolder } from "../checkpoint.ts";
+import { isRunOnBytes } from "../run-on-bytes.ts";
 
 const fileName = "tokenizer.json";
 
 /** The tokenizer.json at a path, or in a folder. */
 const fileOf = (path: string): string => (isFolder(path) ? join(path, fileName) : path);
 
-/** The first source with a tokenizer beside it; empty if there is none. */
-export const tokenizerBeside = (sources: readonly string[]): string =>
-  sources.map((path) => join(isFolder(path) ? path : dirname(path), fileName)).find((path) => existsSync(path)) ?? "";
+/** The tokenizer beside the first source that has one, "bytes" if it is a run's on bytes; empty if there is none. */
+export async function tokenizerBeside(sources: readonly string[]): Promise<string> {
+  for (const source of sources) {
+    const path = join(folderOf(source), fileName);
+    if (existsSync(path)) return path;
+    if (await isRunOnBytes(source)) return "bytes";
+  }
+  return "";
+}
 
 /**
  * The tokenizer of a path or "bytes"; default bytes if the vocabulary fits. Throws UsageError for one that does not fit

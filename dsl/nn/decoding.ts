@@ -57,7 +57,7 @@ export interface DecoderAxes {
   readonly headDim: Axis<"head_dim">;
 }
 
-/** The symbolic axis of new tokens of a decoder's graphs. */
+/** The axis `token` of a decoder's graphs: the tokens of a run, of the symbolic size `tokens`. */
 export const newTokens = (): Axis<"token"> => axis("token", symbol("tokens"));
 
 /** The inputs of a step or prefill graph. */
@@ -130,7 +130,10 @@ export function wholeTexts(ids: Tensor<"batch" | "token">, token: Axis<"token">,
   return { position: iota(token), visible: and(causalMask(token, key), ne(rename(ids, token, key), pad)), key };
 }
 
-/** The outputs `present.N.key` and `.value`: each layer's KV cache of all tokens; `of` as for `decoderInputs`. */
+/**
+ * The outputs `present.N.key` and `.value` f32 [batch, heads, key_token, head_dim]: each layer's KV cache of all tokens;
+ * `of` as for `decoderInputs`.
+ */
 export function presentOutputs(
   memory: readonly LayerMemory[],
   a: DecoderAxes,

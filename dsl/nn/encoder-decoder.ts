@@ -27,7 +27,7 @@ export interface CrossAxes {
   readonly headDim: Axis<"head_dim">;
 }
 
-/** The axis of a source of any length. */
+/** The axis `source_token` of a source of any length, of the symbolic size `source`. */
 export const sourceTokens = (): Axis<"source_token"> => axis("source_token", symbol("source"));
 
 /** What a decoder's step attends to by cross-attention. */
@@ -49,7 +49,10 @@ export function crossInputs(a: CrossAxes, layers: number): CrossInputs {
   };
 }
 
-/** The outputs `present.N.encoder.key` and `.value` of an encoder graph: the keys and values of each layer. */
+/**
+ * The outputs `present.N.encoder.key` and `.value` f32 [batch, heads, source_token, head_dim] of an encoder graph: the
+ * keys and values of each cross-attention layer.
+ */
 export function crossOutputs(
   memory: readonly CrossMemory[],
   a: Omit<CrossAxes, "source">,

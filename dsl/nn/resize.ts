@@ -136,7 +136,7 @@ export const alignedBilinear: ResizeWeights = (from, to) => {
   return weights;
 };
 
-/** Keys 1981, with A = −0.75. */
+/** Cubic convolution over four neighbours, clamped at the edges: Keys 1981, with A = −0.75, as PyTorch's. */
 export const bicubic: ResizeWeights = interpolating(
   new Map([
     [-1, far(-0.75)],

@@ -103,7 +103,10 @@ export interface SteppedOptions {
   readonly after: number | readonly number[];
 }
 
-/** Step decay. */
+/**
+ * Step decay: `rate`, times `factor` every `after` steps, or after each of the listed ones. Throws UsageError for an
+ * empty list.
+ */
 export const steppedRate = (options: SteppedOptions): Schedule => {
   checkOptions("steppedRate", options, { rate: true, factor: true, after: true });
   const { rate, factor = 0.1, after } = options;

@@ -22,11 +22,12 @@ export function writeView(
   picture: Picture,
   window: Window,
   size: number,
-  { mean, std }: Preprocessing = imagenetPreprocessing,
+  { mean, std, channelOrder }: Preprocessing = imagenetPreprocessing,
 ): void {
   const step = window.size / size;
   for (let channel = 0; channel < 3; channel++) {
     const plane = picture.subarray(channel * side * side, (channel + 1) * side * side);
+    const place = channelOrder === "bgr" ? 2 - channel : channel;
     for (let row = 0; row < size; row++)
       for (let column = 0; column < size; column++) {
         const [y, x] = [window.top + row * step, window.left + column * step];
@@ -36,7 +37,7 @@ export function writeView(
             sample(plane, y + (3 * step) / 4, x + step / 4) +
             sample(plane, y + (3 * step) / 4, x + (3 * step) / 4)) /
           4;
-        out[at + (channel * size + row) * size + column] = (value - mean[channel]!) / std[channel]!;
+        out[at + (place * size + row) * size + column] = (value - mean[channel]!) / std[channel]!;
       }
   }
 }

@@ -9,6 +9,7 @@ import { goOn } from "../resume-hints.ts";
 import { describeShape } from "../safetensors/header.ts";
 import { isMarkedOwn } from "../safetensors/own-layout.ts";
 import { openSafetensors, type SafetensorsReader } from "../safetensors/reader.ts";
+import { isReadableAs } from "../safetensors/stored-dtype.ts";
 import { ownLayout, permute, requireFinite } from "../weights.ts";
 
 /** What a model family knows about its checkpoints. */
@@ -227,7 +228,9 @@ async function sourceOf(reader: SafetensorsReader, found: ReadonlyMap<string, Fo
   const taken = new Set(
     [...found.values()].filter((f) => f.reader === reader).flatMap((f) => f.places.map((p) => p.name)),
   );
-  const names = [...reader.tensors.keys()];
+  // Integers are no weights, such as PyTorch's counts of batches.
+  const weights = [...reader.tensors.values()].filter(({ dtype }) => isReadableAs(dtype, "f32"));
+  const names = weights.map(({ name }) => name);
   const unused = collapseNames(
     names.filter((n) => !taken.has(n)),
     names,

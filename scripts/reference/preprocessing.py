@@ -42,6 +42,15 @@ cases = {
     "colours as they are": {**clip, "do_convert_rgb": False},
     "padding that does nothing": {**clip, "do_pad": True},
     "LLaVA's padding": {**clip, "image_processor_type": "LlavaImageProcessor", "do_pad": True},
+    "DPT's": {"image_processor_type": "DPTImageProcessor", "size": square(12), "keep_aspect_ratio": False, "ensure_multiple_of": 1},
+    "MobileViT's, in the order of blue, green and red": {
+        "image_processor_type": "MobileViTImageProcessor",
+        **{"size": {"shortest_edge": 14}, "crop_size": square(12), "image_mean": [0.5] * 3, "image_std": [0.5] * 3},
+    },
+    "MobileViT's, not flipped": {
+        "feature_extractor_type": "MobileViTFeatureExtractor",
+        **{"size": {"shortest_edge": 14}, "crop_size": square(12), "do_flip_channel_order": False, "resample": 2},
+    },
     "part of the short side, of the class": {"image_processor_type": "ConvNextImageProcessor", "size": {"shortest_edge": 12}},
 }
 

@@ -77,6 +77,8 @@ describe("an export of a named graph", () => {
     expect(facts).toMatchObject({ ids: "int64", verified: { against: "float64 interpreter" } });
     expect(facts.verified.maxRelDiff).toBeLessThan(1e-5);
     expect(signature(file)).toContain("input_ids: i64[batch=batch_size, token=sequence_length]");
+    expect(facts.inputs).toContain("input_ids [batch, token=tokens]");
+    expect(facts.outputs[0]).toMatch(/^logits \[batch, token=\w+, vocab=\d+\]$/);
   });
 
   it("has sizes as transformers.js looks for them: a past begins with batch_size rows, and other names stand for 0", async () => {

@@ -8,7 +8,7 @@ import { checkpointPreprocessing, preprocessorConfig } from "../../cli/preproces
 import { seenBy } from "../../cli/stages/images.ts";
 import { type ImageSize, scaledSize } from "../../compiler/index.ts";
 import { centred, decodeImage } from "../../data/images.ts";
-import { imagenetPreprocessing, type Model, type Recipe } from "../../dsl/index.ts";
+import { imagenetPreprocessing, type Model, pixelValues, type Recipe } from "../../dsl/index.ts";
 import { heddle, scratch } from "./support.ts";
 
 const folder = scratch("preprocessor");
@@ -116,7 +116,10 @@ describe("a preprocessor_config.json", () => {
       { size: 224, do_pad: true, pad_size: { height: 300, width: 300 } },
       /"pad_size" is .*padding to a size is not supported/,
     ],
-    [{ size: 224, do_flip_channel_order: true }, /"do_flip_channel_order" is true, which is not supported/],
+    [
+      { size: 224, do_flip_channel_order: true },
+      /"do_flip_channel_order" is true, which is supported of MobileViTImageProcessor only/,
+    ],
     [{ size: 224, image_grid_pinpoints: [[336, 672]] }, /"image_grid_pinpoints" is .*which is not supported/],
     [
       { image_processor_type: "DINOv3ViTImageProcessor", resample: 3 },
@@ -159,8 +162,11 @@ describe("pixels of a preprocessor_config.json are those of transformers", () =>
 
   test.each(Object.entries(cases))("%s", async (_, { config, pixels }) => {
     writeFileSync(folder.at("preprocessor_config.json"), JSON.stringify(config));
-    const { mean, std, geometry, unknown } = (await checkpointPreprocessing(folder.at(), 12))!;
-    const made = await pixelsFrom(source, { geometry: { size: 12, ...geometry }, normalization: { mean, std } });
+    const { geometry, unknown, ...found } = (await checkpointPreprocessing(folder.at(), 12))!;
+    const made = await pixelsFrom(source, {
+      geometry: { size: 12, ...geometry },
+      normalization: pixelValues(found),
+    });
     const want = new Float32Array(Uint8Array.from(Buffer.from(pixels, "base64")).buffer);
     const scale = Math.max(1, ...want.map(Math.abs)); // values of 0 to 255 have fewer decimals
     expect(made.data).toHaveLength(want.length);
@@ -226,12 +232,13 @@ describe("pixels of a preprocessor_config.json are those of transformers", () =>
     [{ ...half, fit: "squash" }, [384, 128]],
     [{ ...half, margin: 8 / 7, interpolation: "bilinear" }, 224],
     [{ ...half, fit: "pad" }, [64, 64]],
+    [{ mean: [0, 0, 0], std: [1, 1, 1], channelOrder: "bgr", margin: 9 / 8 }, 64],
   ])("is written so that it reads back: %j at %j", async (preprocessing, size) => {
     writeFileSync(folder.at("preprocessor_config.json"), JSON.stringify(preprocessorConfig(preprocessing, size)));
-    const { fit, margin = 1, mean, std, interpolation = "bicubic" } = preprocessing;
+    const { fit, margin = 1, interpolation = "bicubic" } = preprocessing;
     const cropped = { cover: scaledSize(size, margin) };
     expect(await checkpointPreprocessing(folder.at(), size)).toMatchObject({
-      ...{ mean, std, unknown: [] },
+      ...{ ...pixelValues(preprocessing), unknown: [] },
       geometry: { fit: fit ?? "crop", interpolation, ...(fit ? {} : cropped) },
     });
   });
@@ -239,6 +246,7 @@ describe("pixels of a preprocessor_config.json are those of transformers", () =>
   test("is none for a geometry that no processor has", () => {
     for (const fit of ["crop", "pad"] as const)
       expect(preprocessorConfig({ ...half, fit }, [384, 128])).toBeUndefined();
+    expect(preprocessorConfig({ ...half, channelOrder: "bgr" }, 64)).toBeUndefined(); // that one does not normalize
   });
 });
 

@@ -269,6 +269,8 @@ describe("what SegFormer sees in a picture", () => {
       status: 0,
       err: expect.stringContaining("do_reduce_labels, by which 0 is no class"),
     });
+    expect(ended.err).toMatch(/stage masks of segformer\n/); // it starts from the checkpoint, whatever it may start from
+    expect(ended.err).not.toMatch(/num_batches_tracked/); // no weight is left out
   });
 
   it("keeps its class names when it is converted", () => {
@@ -339,5 +341,28 @@ describe("a stranger's run", () => {
     expect(maps.status).toBe(0);
     await using reader = await openSafetensors(folder.at("maps", "picture.safetensors"));
     expect(reader.tensors.get("block.0")!.shape).toEqual([4, 4, 12]);
+    expect(maps.err).toMatch(/1 file in \S+: block 0 \[4, 4, 12\]\n$/);
+  });
+
+  it("has maps of each block's own size, which are told block by block", async () => {
+    const image = published("siglip", "picture.png");
+    const ended = await run(
+      "segformer",
+      "features",
+      "--image",
+      image,
+      "--blocks",
+      "3,0",
+      "--out",
+      folder.at("pyramid"),
+    );
+    expect([ended.status, ended.status === 0 ? "" : ended.err]).toEqual([0, ""]);
+    const shapes = [
+      [8, 8, 4],
+      [1, 1, 8],
+    ];
+    expect(JSON.parse(ended.out)).toMatchObject([{ blocks: [0, 3], shape: shapes[1], shapes }]);
+    await using reader = await openSafetensors(folder.at("pyramid", "picture.safetensors"));
+    expect(["block.0", "block.3"].map((name) => reader.tensors.get(name)!.shape)).toEqual(shapes);
   });
 });

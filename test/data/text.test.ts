@@ -9,6 +9,10 @@ import { temporaryFolder } from "./support.ts";
 const text = fc.string({ unit: "binary", maxLength: 40 });
 
 describe("byteTokenizer", () => {
+  it("decodes no id of a larger vocabulary, which is no byte", () => {
+    expect(byteTokenizer.decode([1, 68, 259, 261, 198, 172, 2])).toBe("Aé");
+  });
+
   it("writes bytes + 3 between BOS and EOS", () => {
     expect(byteTokenizer.encode("Aé", 10)).toEqual([1, 68, 198, 172, 2]);
     expect(byteTokenizer.encode("", 2)).toEqual([1, 2]);

@@ -30,8 +30,10 @@ export interface FeatureFile {
   readonly image: string;
   readonly file: string;
   readonly blocks: readonly number[];
-  /** Rows, columns and width of each map. */
+  /** Rows, columns and width of the last block's map. */
   readonly shape: MapShape;
+  /** The same of each of `blocks`. */
+  readonly shapes: readonly MapShape[];
 }
 
 type MapShape = readonly [number, number, number];
@@ -58,41 +60,47 @@ export async function featuresCommand(source: string, options: FeaturesOptions):
         full: model.fixed,
         feeds: pictureFeeds(options.image, album),
       };
-      const shape = await computeMaps(model, graph, rows, (result) =>
-        writeMaps(result, before, grid, files, { model: source, fit }),
+      const shapes = await computeMaps(model, graph, rows, (result) =>
+        writeMaps(result, blocks, before, grid, files, { model: source, fit }),
       );
-      return options.image.map((image, i): FeatureFile => ({ image, file: files[i]!, blocks, shape }));
+      const made = { blocks, shape: shapes.at(-1)!, shapes };
+      return options.image.map((image, i): FeatureFile => ({ image, file: files[i]!, ...made }));
     }),
   );
   if (options.json) process.stdout.write(`${json(written)}\n`);
-  else
-    say(
-      `${written.length} files of [${written[0]!.shape.join(", ")}] maps of blocks ${blocks.join(", ")} in ${options.out}`,
-    );
+  else say(writtenText(written, options.out));
   return 0;
 }
 
-/** Computes the maps of all images, and writes those of each batch. Returns their shape. */
+/** Computes the maps of all images, and writes those of each batch. Returns their shapes, one for each block. */
 async function computeMaps(
   model: LoadedModel,
   graph: Graph,
   rows: Rows,
-  write: (result: RowsResult) => Promise<MapShape>,
-): Promise<MapShape> {
+  write: (result: RowsResult) => Promise<readonly MapShape[]>,
+): Promise<readonly MapShape[]> {
   const session = await model.session(graphForRows(graph, rows));
   const progress = startProgress({ description: "features", total: rows.count, unit: "images" });
-  let [done, shape]: [number, MapShape] = [0, [0, 0, 0]];
+  let done = 0;
+  let shapes: readonly MapShape[] = [];
   model.onParts((parts) => progress.update(done, { parts }));
   try {
     for await (const result of runRows(session, rows)) {
-      shape = await write(result);
+      shapes = await write(result);
       done = result.from + result.count;
       progress.update(done);
     }
   } finally {
     progress.dispose();
   }
-  return shape;
+  return shapes;
+}
+
+/** "2 files in maps/: block 0 [4, 4, 12], block 2 [4, 4, 12]" */
+function writtenText(files: readonly FeatureFile[], folder: string): string {
+  const { blocks, shapes } = files[0]!;
+  const maps = blocks.map((block, i) => `block ${block} [${shapes[i]!.join(", ")}]`);
+  return `${files.length} ${files.length === 1 ? "file" : "files"} in ${folder}: ${maps.join(", ")}`;
 }
 
 /** The output name of the states after a block. */
@@ -130,24 +138,25 @@ function fileNames(images: readonly string[], folder: string): readonly string[]
   return names.map((name) => join(folder, name));
 }
 
-/** Writes `block.N` [row, column, width] and `block.N.class` [width] of each image of a batch. */
+/** Writes `block.N` [row, column, width] and `block.N.class` [width] of each image of a batch. -> the maps' shapes */
 async function writeMaps(
   { from, count, rows, outputs }: RowsResult,
+  blocks: readonly number[],
   before: number,
   grid: TokenGrid,
   files: readonly string[],
   metadata: Readonly<Record<string, string>>,
-): Promise<MapShape> {
-  let shape: MapShape = [0, 0, 0];
+): Promise<readonly MapShape[]> {
+  let shapes: readonly MapShape[] = [];
   for (let row = 0; row < count; row++) {
-    const tensors = Object.entries(outputs).flatMap(([name, states]) => {
-      const parts = maps(name, rowOf(states, row, rows), before, grid);
-      shape = parts[0]!.shape as MapShape;
-      return parts;
+    const parts = blocks.map((block) => {
+      const name = outputName(block);
+      return maps(name, rowOf(outputs[name]!, row, rows), before, grid);
     });
-    await writeSafetensors(files[from + row]!, tensors, { metadata });
+    shapes = parts.map(([map]) => map!.shape as MapShape);
+    await writeSafetensors(files[from + row]!, parts.flat(), { metadata });
   }
-  return shape;
+  return shapes;
 }
 
 /** One row of a batch, without that axis. */

@@ -27,7 +27,13 @@ import {
   type Pixels,
   type Tiling,
 } from "../../../data/index.ts";
-import { imagenetPreprocessing, type PictureMode, type Preprocessing, type TileLimits } from "../../../dsl/index.ts";
+import {
+  imagenetPreprocessing,
+  type PictureMode,
+  type Preprocessing,
+  pixelValues,
+  type TileLimits,
+} from "../../../dsl/index.ts";
 import { sizesOfSides } from "../../image-sides.ts";
 import { imagesText, shapeText, sourceText, tilingText } from "../../preprocessing-text.ts";
 import {
@@ -92,10 +98,10 @@ export async function preprocessingFor(
   const { weights, fit: asked } = options;
   const size = await imageSize(graph, options);
   const found = await checkpointPreprocessing(storedWeights(weights), size);
-  const { mean, std } = found ?? record ?? imagenetPreprocessing;
+  const normalization = pixelValues(found ?? record ?? imagenetPreprocessing);
   const ofRecord = record && shapeOf(record, size);
   const fit = asked ?? fitOf(record, mode, found);
-  const geometry: Geometry = { size, fill: meanColour(mean), ...(found?.geometry ?? ofRecord), fit };
+  const geometry: Geometry = { size, fill: meanColour(normalization.mean), ...(found?.geometry ?? ofRecord), fit };
   const source = found
     ? sourceText(found)
     : record
@@ -105,9 +111,9 @@ export async function preprocessingFor(
   const limits = mode === "chat" && asked === undefined ? tileLimits({ model, config, given }, found) : undefined;
   const tiling = limits && tilingWithin(limits, size, graph);
   const made = tiling ? tilingText(tiling, geometry) : shape(geometry);
-  say(imagesText({ size, shape: made, mean, std, source }));
+  say(imagesText({ ...normalization, size, shape: made, source }));
   const { firstClass } = found ?? {};
-  return { geometry, normalization: { mean, std }, ...(tiling && { tiling }), ...(firstClass && { firstClass }) };
+  return { geometry, normalization, ...(tiling && { tiling }), ...(firstClass && { firstClass }) };
 }
 
 /** What a record says about resizing, besides the fit. */

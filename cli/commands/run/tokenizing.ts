@@ -3,6 +3,7 @@ import { existsSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { boundsOf, type Graph, type HostTensor, isParameter, UsageError } from "../../../compiler/index.ts";
 import { byteTokenizer, readTokenizer, type Tokenizer, tokenBatch, withTokens } from "../../../data/index.ts";
+import { isRunOnBytes } from "../../run-on-bytes.ts";
 import { feedNamed } from "./feeds.ts";
 import { say } from "./opened-model.ts";
 import type { RunOptions } from "./options.ts";
@@ -14,7 +15,8 @@ export interface OpenedTokenizer extends Tokenizer {
 
 /**
  * The requested tokenizer ("bytes" or a tokenizer.json), else the tokenizer.json beside the weights, else bytes if the
- * model's vocabulary is that of bytes. Padding is id 0, which models ignore.
+ * model's vocabulary is that of bytes, or the weights are a run's that was trained on them. Padding is id 0, which
+ * models ignore.
  */
 export async function openTokenizer(graph: Graph, options: RunOptions): Promise<OpenedTokenizer> {
   const vocabulary = vocabularyOf(graph);
@@ -37,7 +39,7 @@ async function chosen({ tokenizer, weights }: RunOptions, vocabulary: number | u
   if (tokenizer === "bytes") return bytes;
   const path = tokenizer ?? beside(weights);
   if (existsSync(path) || tokenizer !== undefined) return withTokens(await readTokenizer(path), { bytes: false });
-  if (vocabulary === byteTokenizer.vocabularySize) return bytes;
+  if (vocabulary === byteTokenizer.vocabularySize || (await isRunOnBytes(weights))) return bytes;
   throw new UsageError(`no such tokenizer: "${path}"; give --tokenizer tokenizer.json, or --tokenizer bytes`);
 }
 
