@@ -6,6 +6,7 @@ import {
   bindSizes,
   didYouMean,
   type Graph,
+  globMatches,
   type RunOptions,
   referenceStages,
   runStages,
@@ -52,10 +53,10 @@ export function pipelineTo(target: string, graph: Graph, choice: PipelineChoice)
   return pipeline(graph, choice);
 }
 
-/** Throws UsageError, naming all stages of the pipeline, for an unknown one. */
+/** Throws UsageError, naming all stages of the pipeline, for a name or pattern of none. */
 export function assertStage(target: string, { stages }: Pipeline, name: string): void {
   const known = stages.map((s) => s.name);
-  if (known.includes(name)) return;
+  if (known.some((one) => globMatches(name, one))) return;
   throw new UsageError(
     `the pipeline to ${target} has no stage "${name}"${didYouMean(name, known) || "."} Its stages are ${known.join(", ")}.`,
   );

@@ -98,4 +98,20 @@ describe("switches", () => {
     expect(err).toMatch(/^emit +[\d.]+ ms {3}4 nodes$/m);
     expect(err).not.toContain("// after emit");
   });
+
+  it.each([
+    [{ DUMP: "ir:fusing-*" }, [], /the pipeline to webgpu has no stage "fusing-\*"/],
+    [
+      { TIME: "passes:emitt" },
+      ["--target", "onnx"],
+      /the pipeline to onnx has no stage "emitt"; did you mean "emit"\?/,
+    ],
+    [{ DUMP: "wgsl:*conv*" }, [], /no kernel of layer is called "\*conv\*"/],
+    [{ DUMP: "kernel" }, ["--kernels"], /DUMP, TRACE and TIME print nothing beside --kernels/],
+  ])("that would print nothing are an error: %j %j", async (switches, args, message) => {
+    for (const [name, value] of Object.entries(switches)) vi.stubEnv(name, value);
+    const { err, status } = await heddle("inspect", file, ...args);
+    expect(status).not.toBe(0);
+    expect(err).toMatch(message);
+  });
 });

@@ -58,6 +58,9 @@ function requireTogether(asked: InspectOptions, traced: boolean): void {
     throw new UsageError(
       `--measure times kernels on this machine's GPU and cannot be combined with --adapter ${asked.adapter}`,
     );
+  const shown = (["text", "pass", "html", "kernels"] as const).find((key) => asked[key]);
+  if (traced && shown)
+    throw new UsageError(`DUMP, TRACE and TIME print nothing beside --${shown}: leave out one or the other`);
   const stray = (["budget", "device"] as const).find((key) => asked[key] !== undefined);
   if (stray) throw new UsageError(`--${stray} needs --sweep, as in --sweep depth=32,48`);
   if (asked.target !== usualTarget && asked.pass === undefined && asked.html === undefined && !traced)

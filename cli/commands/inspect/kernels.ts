@@ -56,7 +56,7 @@ async function withGpu<T>(body: (gpu: WebgpuBackend["gpu"]) => Promise<T>): Prom
 }
 
 /** The kernels that match a pattern. Throws UsageError if none does. */
-function kernelsNamed({ kernels, graph }: Program, pattern: string): readonly ProgramKernel[] {
+export function kernelsNamed({ kernels, graph }: Program, pattern: string): readonly ProgramKernel[] {
   const chosen = kernels.filter((k) => globMatches(pattern, k.name));
   if (chosen.length > 0) return chosen;
   const near = didYouMean(
