@@ -16,7 +16,7 @@ import {
   urlFiles,
 } from "../../api/index.ts";
 import { learnTokenizer } from "../../data/bpe.ts";
-import { memoryFileSystem } from "../../runtime/index.ts";
+import { fileSystem, memoryFileSystem } from "../../runtime/index.ts";
 import { serve } from "../../scripts/browser/serve.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "heddle-sources-"));
@@ -57,6 +57,21 @@ test("a path, bytes, a blob, a file, a folder of files, a URL, and one that is k
   await expect(values(missing)).rejects.toThrow(`${shown}: the server has no such file\n  hint: check the address`);
   await server.close();
   expect(await values(urlFiles(url, { cache }))).toEqual([1, -2, 0.5]);
+});
+
+test("several that read a URL for the first time share one cache: nobody removes or downloads what another has", async () => {
+  const bytes = new Uint8Array(await safetensorsBytes(new Map([["w", weight]])));
+  const server = await serve(new Map([["w.safetensors", bytes]]));
+  const place = join(folder, "shared-cache");
+  const read: number[] = [];
+  const cache = { fs: fileSystem, folder: place, onRead: (done: number) => read.push(done) };
+  const url = new URL("w.safetensors", server.url);
+  const all = await Promise.all(Array.from({ length: 5 }, () => values(urlFiles(url, { cache }))));
+  expect(all).toEqual(all.map(() => [1, -2, 0.5]));
+  expect(read).toEqual([bytes.length]);
+  const left = urlFiles(url, { cache, signal: AbortSignal.abort(new Error("the user left")) });
+  await expect(values(left)).rejects.toThrow("the user left"); // not what the cache has, as without a network
+  await server.close();
 });
 
 test("reads of a URL that wait together become few requests, each read with its own bytes", async () => {
