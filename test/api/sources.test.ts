@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import sharp from "sharp";
-import { afterAll, expect, test } from "vitest";
+import { afterAll, expect, test, vi } from "vitest";
 import {
   blobFileSystem,
   hostTensor,
@@ -69,8 +69,16 @@ test("several that read a URL for the first time share one cache: nobody removes
   const all = await Promise.all(Array.from({ length: 5 }, () => values(urlFiles(url, { cache }))));
   expect(all).toEqual(all.map(() => [1, -2, 0.5]));
   expect(read).toEqual([bytes.length]);
-  const left = urlFiles(url, { cache, signal: AbortSignal.abort(new Error("the user left")) });
-  await expect(values(left)).rejects.toThrow("the user left"); // not what the cache has, as without a network
+  const leaving = new AbortController();
+  const fetching = vi.spyOn(globalThis, "fetch").mockImplementation(async () => {
+    leaving.abort(new Error("the user left"));
+    throw leaving.signal.reason;
+  });
+  vi.stubGlobal("navigator", undefined); // as in a page of a site that is not secure, which has no locks
+  const left = values(urlFiles(url, { cache, signal: leaving.signal }));
+  await expect(left).rejects.toThrow(/^the user left$/); // not what the cache has, as without a network
+  vi.unstubAllGlobals();
+  fetching.mockRestore();
   await server.close();
 });
 
