@@ -4,7 +4,7 @@ import { afterAll, describe, expect, it } from "vitest";
 import { importOnnx } from "../../../backends/onnx/index.ts";
 import { decodeModel, encodeModel } from "../../../backends/onnx/wire/proto.ts";
 import { referenceBackend } from "../../../backends/reference/index.ts";
-import { hostTensor } from "../../../compiler/index.ts";
+import { type Graph, hostTensor, makeGraph, ops, zeros } from "../../../compiler/index.ts";
 import {
   type AnyTensor,
   type Axis,
@@ -15,6 +15,7 @@ import {
   input,
   mean,
   rootParams,
+  type Stage,
   sgd,
   trainingStep,
   typed,
@@ -27,6 +28,7 @@ import { valuesOf } from "./small-layer.ts";
 const made = JSON.parse(readFileSync(new URL("../../fixtures/onnx-tuning.json", import.meta.url), "utf8"));
 const { rows, tokens, vocab, steps } = made as Record<"rows" | "tokens" | "vocab" | "steps", number>;
 const bytesOf = (exporter: string) => new Uint8Array(Buffer.from(made[exporter], "base64"));
+const { add, parameter } = ops;
 const folder = scratch("onnx-tuning");
 afterAll(() => folder.remove());
 
@@ -137,4 +139,28 @@ it("names small quantized weights by paths that stages can declare", async () =>
   );
   expect([...parameters.keys()]).toEqual(["enc.layer_0.W_q"]);
   expect(Object.keys(applyGraph(rootParams(), graph))).toEqual(["y"]);
+});
+
+describe("errors of a stage that trains", () => {
+  const scalar = (y: AnyTensor) => ({ loss: typed<never>(mean(y, y.type.axes as Axis[])) });
+  const step = (graph: Graph, changes: Partial<Stage>) =>
+    trainingStep(
+      defineStage({
+        ...{ name: "s", optimizer: { rate: constantRate(0.1) } },
+        ...{ loss: (p) => scalar(Object.values(applyGraph(p, graph))[0]!), ...changes },
+      }),
+    );
+
+  it("products of an imported graph with LoRA say that they are no linears", async () => {
+    const { graph } = await importOnnx(bytesOf("dynamo"));
+    const lora = { pattern: "block.up", rank: 2 };
+    expect(() => step(graph, { lora })).toThrow('lora: the pattern "block.up" matches no linear: the loss calls none.');
+  });
+
+  it("tensors of Constant nodes say that they are buffers", () => {
+    const own = parameter("own", "f32", [{ name: "n", size: 2 }], zeros);
+    const kept = parameter("kept", "f32", [{ name: "n", size: 2 }], zeros, "buffer");
+    const graph = makeGraph("g", [{ name: "y", node: add(own, kept) }]);
+    expect(() => step(graph, { trainable: ["kept"] })).toThrow('kept selects only buffers, such as "kept", which no');
+  });
 });
