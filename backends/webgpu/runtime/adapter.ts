@@ -1,11 +1,10 @@
 /** Finds WebGPU adapters from Node and opens a device on one of them. */
-import { isMainThread } from "node:worker_threads";
 import { FileError, UnsupportedError, UsageError } from "../../../compiler/index.ts";
 import { type AdapterInfo, adapterInfo, type GpuDevice, openDevice } from "./device.ts";
 import { createInstance, systemBackend } from "./node-instance.ts";
 import { quietly } from "./node-quiet.ts";
 import { swiftShaderMissing, unpackSwiftShader } from "./node-swiftshader.ts";
-import { installedDrivers, loadGlobally, loadSystemLoader, withDrivers } from "./node-vulkan.ts";
+import { installedDrivers, loadGlobally, loadSystemLoader, threadHint, withDrivers } from "./node-vulkan.ts";
 import { waitAsleep, waitPlainly } from "./wait.ts";
 
 /**
@@ -127,11 +126,7 @@ function noAdapter(looked: readonly string[]): UnsupportedError {
       ? "install a Vulkan driver, or SwiftShader (npm install --save-dev @sparticuz/chromium), or use the device cpu (--device cpu)"
       : "install a driver for your GPU, or use the device cpu (--device cpu)";
   const places = [...new Set(looked)].map((place) => `  - ${place}`).join("\n");
-  // Drivers read the process's environment, of which a worker thread has a copy.
-  const inThread = isMainThread
-    ? ""
-    : "; in a worker thread, a software adapter needs new Worker(file, { env: SHARE_ENV })";
-  return new UnsupportedError(`there is no WebGPU adapter on this machine\n${places}\n  hint: ${hint}${inThread}`);
+  return new UnsupportedError(`there is no WebGPU adapter on this machine\n${places}\n  hint: ${hint}${threadHint}`);
 }
 
 function attempt(source: AdapterSource, robust: boolean): Promise<Attempt> {
