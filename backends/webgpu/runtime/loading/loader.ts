@@ -81,7 +81,8 @@ export class Loader {
       if (stored.some(isDispatched)) await this.throwFault(load);
       else await this.gpu.settle(this.gpu.device.queue.onSubmittedWorkDone(), doing);
     } catch (cause) {
-      await this.gpu.settle(Promise.reject(cause), doing).catch(asRead); // if the device was lost, throws that error instead
+      // If the device was lost, this throws that error instead.
+      await this.gpu.settle(Promise.reject(cause), doing).catch(asRead);
     } finally {
       for (const b of [load.faults, load.scratch, load.parameters]) b?.destroy();
     }
