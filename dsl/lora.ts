@@ -56,6 +56,9 @@ export const asWeight = (name: string): string => name.replace(/(^|\.)lora_[ab]$
 export const downInit = (fanIn: number): Distribution => normal(fanIn ** -0.5);
 export const upInit: Distribution = zeros;
 
+const withoutLinears = (patterns: readonly string[]): string =>
+  `the pattern "${patterns[0] ?? ""}" matches no linear: the loss calls none. Products of a graph that applyGraph calls are no linears: train their weights with \`trainable\``;
+
 /** Queried by linears while a stage is traced; knows afterwards which were adapted. */
 export interface Adapters {
   /** The update of the linear at that path; undefined if no pattern selects it. */
@@ -88,7 +91,7 @@ export function adaptersOf(stage: string, options: LoraOptions): Adapters {
         : undefined;
     },
     made: (stage, results) => {
-      const wrong = unmatched(patterns, [...linears], "linear");
+      const wrong = linears.size > 0 ? unmatched(patterns, [...linears], "linear") : withoutLinears(patterns);
       if (wrong !== undefined) throw new UsageError(`stage "${stage}": lora: ${wrong}`);
       const chosen = [...linears].filter(isChosen);
       if (chosen.length === 0)

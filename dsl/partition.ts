@@ -40,10 +40,14 @@ export function partition(
   const isLearned = (name: string) => updates.has(name) || (isChosen(name) && !adapted.has(name));
   const trained = minimized.filter((n) => !isBuffer(n) && isLearned(inputName(n)));
   if (trained.length === 0) {
+    const listed = patterns.join(", ") || "an empty list";
+    const chosen = all.filter((n) => isLearned(inputName(n)));
     const why =
       minimized.length === 0
-        ? "its loss depends on no parameter, except through stopGradient, floor or integers"
-        : `${patterns.join(", ") || "an empty list"} selects no parameter that its loss depends on`;
+        ? "its loss depends on no parameter, except through stopGradient, rounding or integers"
+        : chosen.length > 0 && chosen.every(isBuffer)
+          ? `${listed} selects only buffers, such as "${inputName(chosen[0]!)}", which no stage trains`
+          : `${listed} selects no parameter that its loss depends on`;
     throw new UsageError(`stage "${stage.name}" trains nothing: ${why}`);
   }
   const wrong = trained.find((n) => n.type.dtype !== "f32");

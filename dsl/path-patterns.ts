@@ -25,8 +25,27 @@ export function unmatched(
   const pattern = patterns.find((p) => !paths.some((path) => matchesPath(positive(p), path)));
   if (pattern === undefined) return undefined;
   if (paths.length === 0) return `the pattern "${pattern}" matches no ${what}: nothing in this computation reads one.`;
-  const hint = didYouMean(positive(pattern), paths) || ".";
+  const hint = nearPattern(positive(pattern), paths) || ".";
   return `the pattern "${pattern}" matches no ${what}${hint} There are ${paths.length}, such as "${paths[0] ?? ""}".`;
+}
+
+/** The pattern below another scope if that matches, or patterns of the same form that are spelt alike. */
+function nearPattern(pattern: string, paths: readonly string[]): string {
+  const below = `**.${pattern}`;
+  if (paths.some((path) => matchesPath(below, path))) return `; did you mean "${below}"?`;
+  return didYouMean(pattern, new Set(paths.flatMap((path) => likeOf(pattern.split("."), path.split(".")) ?? [])));
+}
+
+/** The pattern with the parts of a path where it has names; undefined if the path has fewer parts. */
+function likeOf(pattern: readonly string[], path: readonly string[]): string | undefined {
+  const [first, last] = [pattern.indexOf("**"), pattern.lastIndexOf("**")];
+  if (first < 0 ? path.length !== pattern.length : path.length < pattern.length - (last - first + 1)) return undefined;
+  const fromEnd = path.length - pattern.length;
+  const made = pattern.map((part, i) => {
+    if (part.includes("*") || (first < i && i < last)) return part;
+    return path[first < 0 || i < first ? i : i + fromEnd]!;
+  });
+  return made.join(".");
 }
 
 /** Whether a pattern without `!` matches a path. */

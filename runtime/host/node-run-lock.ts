@@ -26,8 +26,11 @@ const thisHost = hostname()
   .replace(/[^A-Za-z0-9.-]/g, "_")
   .slice(0, 100);
 
-/** Locks held by this process: any other file with its pid was left by an earlier process with the same pid. */
-const held = new Set<string>();
+/**
+ * Locks held by this thread, and how to release each for the others of this process. Any other file with its pid was
+ * left by an earlier process with the same pid, or by a thread that was terminated.
+ */
+const held = new Map<string, () => void>();
 
 /** Milliseconds within which a new holder may only be probing, and back off as this process does. */
 const lookingMs = 1000;
@@ -53,20 +56,41 @@ export async function lockRunFolder(folder: string): Promise<RunLock> {
 
 async function leaveName(folder: string): Promise<string> {
   const path = join(folder, `.lock-${process.pid}-${processOf(process.pid)?.began ?? 0}-${thisHost}`);
-  if (held.has(path)) throw new FolderInUseError(`${folder} is in use by this process`);
-  held.add(path);
+  if (held.has(path) || !(await holdAmongThreads(path)))
+    throw new FolderInUseError(`${folder} is in use by this process`);
   try {
     await rm(path, { force: true });
     await (await open(path, "wx")).close();
     return path;
   } catch (error) {
-    held.delete(path);
+    release(path);
     throw error;
   }
 }
 
 async function takeBack(path: string): Promise<void> {
   await rm(path, { force: true });
+  release(path);
+}
+
+/** Whether no other thread of this process holds the lock; it is then held. The first releases of Node 24 lack locks. */
+async function holdAmongThreads(path: string): Promise<boolean> {
+  const { promise: released, resolve } = Promise.withResolvers<void>();
+  held.set(path, resolve);
+  const locks = globalThis.navigator?.locks as LockManager | undefined;
+  if (!locks) return true;
+  const isFree = await new Promise<boolean>((answer) => {
+    void locks.request(`heddle run ${path}`, { ifAvailable: true }, (lock) => {
+      answer(lock !== null);
+      return lock ? released : undefined;
+    });
+  });
+  if (!isFree) held.delete(path);
+  return isFree;
+}
+
+function release(path: string): void {
+  held.get(path)?.();
   held.delete(path);
 }
 

@@ -38,7 +38,9 @@ export async function openRemote(url: string, options: RequestOptions, isNeeded 
     case 206: {
       const size = await sizeOf(url, options, response);
       requireRange(url, response, 0, size);
-      const first = new Uint8Array(await response.arrayBuffer().catch((cause: Error) => interrupted(url, cause)));
+      const first = new Uint8Array(
+        await response.arrayBuffer().catch((cause: Error) => interrupted(url, cause, options.signal)),
+      );
       if (!response.headers.has("content-range") && first.length < size) await requireOffsets(url, options, first);
       return { url, size, version, source: new Ranges(url, options, size, version, first) };
     }
@@ -147,7 +149,7 @@ class Ranges implements Source {
         return await this.fetchInto(reads);
       } catch (error) {
         if (!(error instanceof InterruptedResponse)) throw error;
-        await sleep(wait);
+        await pause(wait, this.options.signal);
       }
     await this.fetchInto(reads);
   }
@@ -164,7 +166,7 @@ class Ranges implements Source {
     if (versionOf(response) !== this.version) throw changed(this.url);
     requireRange(this.url, response, from, this.size);
     let done = 0;
-    for await (const piece of chunksOf(this.url, response.body!)) {
+    for await (const piece of chunksOf(this.url, response.body!, this.options.signal)) {
       if (done + piece.length > length) throw cut(this.url, from, length, done + piece.length);
       kept?.set(piece, done);
       for (const read of reads) overlap({ from: from + done, bytes: piece }, read);
@@ -198,19 +200,24 @@ class InterruptedResponse extends FileError {
   }
 }
 
-function interrupted(url: string, cause: Error): never {
-  throw cause.name === "AbortError" ? cause : new InterruptedResponse(url, cause);
+function interrupted(url: string, cause: Error, signal: AbortSignal | undefined): never {
+  signal?.throwIfAborted(); // with whatever reason the caller gave
+  throw new InterruptedResponse(url, cause);
 }
 
 /**
  * The chunks of a response to `url` as they arrive; not all browsers can iterate over a stream. Throws FileError if it
  * is interrupted, other than by its request's signal.
  */
-export async function* chunksOf(url: string, stream: ReadableStream<Uint8Array>): AsyncGenerator<Uint8Array> {
+export async function* chunksOf(
+  url: string,
+  stream: ReadableStream<Uint8Array>,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Uint8Array> {
   const reader = stream.getReader();
   try {
     for (;;) {
-      const { done, value } = await reader.read().catch((cause: Error) => interrupted(url, cause));
+      const { done, value } = await reader.read().catch((cause: Error) => interrupted(url, cause, signal));
       if (done) return;
       yield value;
     }
@@ -240,11 +247,25 @@ async function ask(url: string, { headers, signal }: RequestOptions, asked: Aske
     const isBusy = answer === undefined || answer.status === 429 || answer.status >= 500;
     if (answer && !(isBusy && wait !== undefined)) return answer;
     await answer?.body?.cancel();
-    await sleep(wait!);
+    await pause(wait!, signal);
   }
 }
 
-const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
+/** Waits. Throws the signal's reason as soon as it is aborted. */
+async function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const go = () => resolve();
+  const timer = setTimeout(go, ms);
+  signal?.addEventListener("abort", go, { once: true });
+  if (signal?.aborted) resolve();
+  try {
+    await promise;
+    signal?.throwIfAborted();
+  } finally {
+    clearTimeout(timer);
+    signal?.removeEventListener("abort", go);
+  }
+}
 
 /** The size of the whole file. A cross-origin server may hide it in the response, yet return it for HEAD. */
 async function sizeOf(url: string, options: RequestOptions, response: Response): Promise<number> {
@@ -281,7 +302,9 @@ async function requireOffsets(url: string, options: RequestOptions, first: Uint8
   const from = Math.max(0, first.length - probeBytes);
   const response = await ask(url, options, { headers: { range: `bytes=${from}-${first.length - 1}` } });
   if (response.status !== 206) throw refused(url, response);
-  const bytes = new Uint8Array(await response.arrayBuffer().catch((cause: Error) => interrupted(url, cause)));
+  const bytes = new Uint8Array(
+    await response.arrayBuffer().catch((cause: Error) => interrupted(url, cause, options.signal)),
+  );
   const isSame = bytes.length === first.length - from && bytes.every((byte, i) => byte === first[from + i]);
   if (!isSame)
     throw new FileError(

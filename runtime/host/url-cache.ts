@@ -5,7 +5,7 @@ import { infoOf, joined, readWhole, writeFileAtomically } from "../files.ts";
 import { sha256 } from "../sha256.ts";
 import { basename, join } from "./paths.ts";
 import type { Source } from "./read-only-files.ts";
-import { chunksOf, type Remote } from "./remote-file.ts";
+import { chunksOf, type Remote, type RequestOptions } from "./remote-file.ts";
 
 /** Where to cache what is read. */
 export interface UrlCache {
@@ -28,6 +28,17 @@ interface About {
 const aboutFile = "about.json";
 const pieceFile = (index: number): string => `${String(index).padStart(6, "0")}.piece`;
 
+type Signal = RequestOptions["signal"];
+
+/**
+ * Lets one window or worker at a time do this to a path. Several may read one file for the first time, and would remove
+ * what another has just written, or download it twice.
+ */
+const alone = <T>(path: string, signal: Signal, work: () => Promise<T>): Promise<T> => {
+  const locks = globalThis.navigator?.locks as LockManager | undefined; // only pages of secure sites have them
+  return locks ? (locks.request(`heddle cache ${path}`, signal ? { signal } : {}, work) as Promise<T>) : work();
+};
+
 /**
  * A file at a URL, read from the cache when it is there. The server is asked for the file's version at each opening;
  * when it cannot be reached, the cached file is used.
@@ -36,15 +47,30 @@ export async function cachedSource(
   url: string,
   cache: UrlCache,
   open: (isNeeded: boolean) => Promise<Remote | undefined>,
+  signal?: Signal,
+): Promise<Source | undefined> {
+  const place = join(cache.folder, `${(await sha256(url)).slice(0, 16)}-${nameIn(url)}`);
+  return alone(place, signal, () => sourceIn(place, url, cache, open, signal));
+}
+
+/** The same, at its place in the cache, with no other at work there. */
+async function sourceIn(
+  place: string,
+  url: string,
+  cache: UrlCache,
+  open: (isNeeded: boolean) => Promise<Remote | undefined>,
+  signal: Signal,
 ): Promise<Source | undefined> {
   const { fs } = cache;
-  const place = join(cache.folder, `${(await sha256(url)).slice(0, 16)}-${nameIn(url)}`);
   const known = await aboutIn(fs, join(place, aboutFile));
-  const opened = await open(known === undefined).catch((error: unknown) => ({ error }));
+  const opened = await open(known === undefined).catch((error: unknown) => {
+    signal?.throwIfAborted();
+    return { error };
+  });
   if (opened === undefined) return undefined;
   if ("error" in opened) {
     if (!known) throw opened.error;
-    return new Pieces(cache, place, known.size, () => Promise.reject(opened.error));
+    return new Pieces({ cache, place, size: known.size, signal, fetch: () => Promise.reject(opened.error) });
   }
   const { size, version } = opened;
   const isKept = known && known.version === version && (size === undefined || known.size === size);
@@ -56,19 +82,16 @@ export async function cachedSource(
   };
   if (!opened.whole) {
     if (!isKept) await keep(opened.source.size);
-    return new Pieces(
-      cache,
-      place,
-      opened.source.size,
-      async (from, into) => void (await opened.source.read(from, into)),
-    );
+    const fetch = async (from: number, into: Uint8Array) => void (await opened.source.read(from, into));
+    return new Pieces({ cache, place, size: opened.source.size, signal, fetch });
   }
   if (isKept) await opened.whole.cancel();
-  const bytes = isKept ? known.size : await streamed(cache, place, opened, opened.whole);
+  const bytes = isKept ? known.size : await streamed(cache, place, opened, opened.whole, signal);
   if (!isKept) await keep(bytes); // written last: its presence means that all pieces are there
-  return new Pieces(cache, place, bytes, async () => {
+  const fetch = async () => {
     throw new FileError(`${place}: a piece of ${url} is missing\n  hint: remove the folder to download it again`);
-  });
+  };
+  return new Pieces({ cache, place, size: bytes, signal, fetch });
 }
 
 /** Downloads a whole file into pieces, from a server without ranges; returns its size. */
@@ -77,6 +100,7 @@ async function streamed(
   place: string,
   { url, size }: Remote,
   body: ReadableStream<Uint8Array>,
+  signal: Signal,
 ): Promise<number> {
   let read = 0;
   let pending: Uint8Array[] = [];
@@ -86,7 +110,7 @@ async function streamed(
     pending = [];
     cache.onRead?.(read, size);
   };
-  for await (const bytes of chunksOf(url, body)) {
+  for await (const bytes of chunksOf(url, body, signal)) {
     for (let at = 0; at < bytes.length; ) {
       const part = bytes.slice(at, at + pieceBytes - (read % pieceBytes));
       pending.push(part);
@@ -101,20 +125,25 @@ async function streamed(
   return read;
 }
 
+/** Where pieces are, and come from. */
+interface PieceOptions {
+  readonly cache: UrlCache;
+  readonly place: string;
+  readonly size: number;
+  readonly signal: Signal;
+  readonly fetch: (from: number, into: Uint8Array) => Promise<void>;
+}
+
 /** A file in pieces; missing ones are fetched and cached. */
 class Pieces implements Source {
   readonly size: number;
-  private readonly cache: UrlCache;
-  private readonly place: string;
-  private readonly fetch: (from: number, into: Uint8Array) => Promise<void>;
+  private readonly options: PieceOptions;
   private readonly coming = new Map<number, Promise<Uint8Array | undefined>>();
   private brought = 0;
 
-  constructor(cache: UrlCache, place: string, size: number, fetch: (from: number, into: Uint8Array) => Promise<void>) {
-    this.size = size;
-    this.cache = cache;
-    this.place = place;
-    this.fetch = fetch;
+  constructor(options: PieceOptions) {
+    this.size = options.size;
+    this.options = options;
   }
 
   async read(from: number, into: Uint8Array): Promise<number> {
@@ -130,12 +159,13 @@ class Pieces implements Source {
 
   /** Copies a part of a piece: from memory if it has just been fetched, otherwise from its file. */
   private async copy(index: number, from: number, into: Uint8Array): Promise<void> {
-    const path = join(this.place, pieceFile(index));
-    const pending = this.coming.get(index) ?? this.bring(index, path);
+    const { cache, place, signal } = this.options;
+    const path = join(place, pieceFile(index));
+    const pending = this.coming.get(index) ?? alone(path, signal, () => this.bring(index, path));
     this.coming.set(index, pending);
     const bytes = await pending.finally(() => this.coming.delete(index));
     if (bytes) return into.set(bytes.subarray(from, from + into.length));
-    const file = await this.cache.fs.open(path, "r");
+    const file = await cache.fs.open(path, "r");
     try {
       for (let done = 0; done < into.length; ) {
         const { bytesRead } = await file.read(into, done, into.length - done, from + done);
@@ -150,10 +180,11 @@ class Pieces implements Source {
 
   /** The bytes of a piece that had to be fetched; undefined when it was already cached. */
   private async bring(index: number, path: string): Promise<Uint8Array | undefined> {
-    const { fs, onRead } = this.cache;
+    const { cache, fetch } = this.options;
+    const { fs, onRead } = cache;
     if (await isPiece(fs, path, this.bytesOf(index))) return undefined;
     const bytes = new Uint8Array(this.bytesOf(index));
-    await this.fetch(index * pieceBytes, bytes);
+    await fetch(index * pieceBytes, bytes);
     await writeFileAtomically(path, bytes, { fs });
     this.brought += bytes.length;
     onRead?.(this.brought, this.size);

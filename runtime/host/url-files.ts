@@ -67,15 +67,19 @@ function addressIn(url: string | URL): URL {
 
 async function openUrl(url: string, options: UrlOptions): Promise<Source | undefined> {
   const open = (isNeeded: boolean) => openRemote(url, options, isNeeded);
-  if (options.cache) return await cachedSource(url, options.cache, open);
+  if (options.cache) return await cachedSource(url, options.cache, open, options.signal);
   const remote = await open(true);
-  return remote?.whole ? bytesSource(await wholeOf(remote, remote.whole)) : remote?.source;
+  return remote?.whole ? bytesSource(await wholeOf(remote, remote.whole, options.signal)) : remote?.source;
 }
 
-async function wholeOf({ url, size }: Remote, body: ReadableStream<Uint8Array>): Promise<Uint8Array> {
+async function wholeOf(
+  { url, size }: Remote,
+  body: ReadableStream<Uint8Array>,
+  signal?: AbortSignal,
+): Promise<Uint8Array> {
   const pieces: Uint8Array[] = [];
   let read = 0;
-  for await (const piece of chunksOf(url, body)) {
+  for await (const piece of chunksOf(url, body, signal)) {
     if (Math.max(size ?? 0, (read += piece.length)) > mostWhole) throw withoutRanges(url, size);
     pieces.push(piece);
   }

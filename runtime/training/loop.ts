@@ -23,6 +23,7 @@ import type { Share } from "./share.ts";
 import { checkpointGroups, sharedGroups } from "./state.ts";
 import { writeTold } from "./told-file.ts";
 import type { TrainOptions } from "./train-options.ts";
+import { untilAborted } from "./until-aborted.ts";
 import type { Validator } from "./validate.ts";
 
 /** The resources of a run in progress. */
@@ -106,10 +107,12 @@ class StepLoop {
   }
 
   async run(random: RandomFeeds): Promise<void> {
-    const { job, clock, phases, store, progress, batches } = this.#session;
+    const { job, options, clock, phases, store, progress, batches, share } = this.#session;
     const { steps: done, cursor } = this.#place;
     const { count } = phases;
-    const given = batches(cursor, (text) => progress.note(text));
+    const all = batches(cursor, (text) => progress.note(text));
+    const signal = share ? undefined : options.signal; // ranks stop together, after a step
+    const given = signal ? untilAborted(all, signal) : all;
     const preparation = { job, done, count, random, clock, onFailure: () => this.#saveAlone() };
     let micro = 0;
     for await (const { feeds, next } of preparedBatches(given, preparation)) {
@@ -119,6 +122,7 @@ class StepLoop {
       for (const run of last ? runs.slice(0, -1) : runs) await this.#start(run);
       if (last && (await this.#endStep(last, next))) break;
     }
+    if (signal?.aborted && this.#place.steps < job.steps) this.#isStopped = true;
     await this.#saveLast();
   }
 

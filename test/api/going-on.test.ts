@@ -141,6 +141,32 @@ test("a signal that came before does no step, and the same call then trains", as
   expect((await train(folder, {}, { signal: AbortSignal.abort() })).losses).toEqual(all.losses);
 });
 
+test.each([
+  ["never comes", () => new Promise<never>(() => {})],
+  [
+    "is a request with the same signal",
+    (signal: AbortSignal) => new Promise<never>((_, no) => signal.addEventListener("abort", () => no(signal.reason))),
+  ],
+])("a signal ends a wait for a batch that %s; the same call then goes on from the steps before", async (_, third) => {
+  const folder = fresh();
+  const controller = new AbortController();
+  const training = { stage: stageWith(), steps: 5, sizes: { batch: 2 }, batch: () => ({ x: values(2) }) };
+  const stuck = (step: number) => {
+    if (step === 2) setTimeout(() => controller.abort(), 10);
+    return step < 2 ? training.batch() : third(controller.signal);
+  };
+  const stopped = await h.train({ ...training, batch: stuck }, { device, folder, signal: controller.signal });
+  expect([stopped.steps, stopped.stopped]).toEqual([2, true]);
+  const { losses } = await h.train(training, { device, folder });
+  requireSameLosses(losses, (await h.train(training, { device, folder: fresh() })).losses);
+});
+
+test("a batch that fails before the signal is reported", async () => {
+  const failing = { stage: stageWith(), steps: 5, sizes: { batch: 2 }, batch: () => Promise.reject(new Error("mine")) };
+  const { signal } = new AbortController();
+  await expect(h.train(failing, { device, folder: fresh(), signal })).rejects.toThrow("mine");
+});
+
 test("a folder is free again after a training that failed before its first step", async () => {
   const folder = fresh();
   const failing = { stage: stageWith(), steps: 1, sizes: { batch: 1 }, batch: () => ({}) };

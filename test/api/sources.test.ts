@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import sharp from "sharp";
-import { afterAll, expect, test } from "vitest";
+import { afterAll, expect, test, vi } from "vitest";
 import {
   blobFileSystem,
   hostTensor,
@@ -16,7 +16,7 @@ import {
   urlFiles,
 } from "../../api/index.ts";
 import { learnTokenizer } from "../../data/bpe.ts";
-import { memoryFileSystem } from "../../runtime/index.ts";
+import { fileSystem, memoryFileSystem } from "../../runtime/index.ts";
 import { serve } from "../../scripts/browser/serve.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "heddle-sources-"));
@@ -57,6 +57,29 @@ test("a path, bytes, a blob, a file, a folder of files, a URL, and one that is k
   await expect(values(missing)).rejects.toThrow(`${shown}: the server has no such file\n  hint: check the address`);
   await server.close();
   expect(await values(urlFiles(url, { cache }))).toEqual([1, -2, 0.5]);
+});
+
+test("several that read a URL for the first time share one cache: nobody removes or downloads what another has", async () => {
+  const bytes = new Uint8Array(await safetensorsBytes(new Map([["w", weight]])));
+  const server = await serve(new Map([["w.safetensors", bytes]]));
+  const place = join(folder, "shared-cache");
+  const read: number[] = [];
+  const cache = { fs: fileSystem, folder: place, onRead: (done: number) => read.push(done) };
+  const url = new URL("w.safetensors", server.url);
+  const all = await Promise.all(Array.from({ length: 5 }, () => values(urlFiles(url, { cache }))));
+  expect(all).toEqual(all.map(() => [1, -2, 0.5]));
+  expect(read).toEqual([bytes.length]);
+  const leaving = new AbortController();
+  const fetching = vi.spyOn(globalThis, "fetch").mockImplementation(async () => {
+    leaving.abort(new Error("the user left"));
+    throw leaving.signal.reason;
+  });
+  vi.stubGlobal("navigator", undefined); // as in a page of a site that is not secure, which has no locks
+  const left = values(urlFiles(url, { cache, signal: leaving.signal }));
+  await expect(left).rejects.toThrow(/^the user left$/); // not what the cache has, as without a network
+  vi.unstubAllGlobals();
+  fetching.mockRestore();
+  await server.close();
 });
 
 test("reads of a URL that wait together become few requests, each read with its own bytes", async () => {

@@ -2,7 +2,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { expect, test, vi } from "vitest";
-import { openRemote } from "../../runtime/host/remote-file.ts";
+import { openRemote, type RequestOptions } from "../../runtime/host/remote-file.ts";
 
 /** More than one request fetches. */
 const file = Uint8Array.from({ length: 300_000 }, (_, i) => (i * 2654435761) >>> 24);
@@ -26,7 +26,7 @@ const partial = (response: ServerResponse, { from, to }: Asked, headers: Readonl
 const honest: Answer = (asked, response) => partial(response, asked).end(file.subarray(asked.from, asked.to));
 
 /** Reads 1000 bytes at an offset beyond the first request, from a server that answers like this. */
-async function readFrom(answer: Answer, at = 200_000): Promise<Uint8Array> {
+async function readFrom(answer: Answer, at = 200_000, options: RequestOptions = {}): Promise<Uint8Array> {
   let number = 0;
   const server = createServer((request, response) => {
     const [, from, last] = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? "") ?? [];
@@ -36,7 +36,7 @@ async function readFrom(answer: Answer, at = 200_000): Promise<Uint8Array> {
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   try {
-    const remote = await openRemote(`http://127.0.0.1:${(server.address() as AddressInfo).port}/weights`, {});
+    const remote = await openRemote(`http://127.0.0.1:${(server.address() as AddressInfo).port}/weights`, options);
     const into = new Uint8Array(1000);
     if (remote && "source" in remote) await remote.source.read(at, into);
     return into;
@@ -145,4 +145,29 @@ test("a first response of another place is refused", async () => {
   const elsewhere: Answer = (asked, response) =>
     partial(response, { ...asked, from: 8, to: asked.to + 8 }).end(file.subarray(8, asked.to + 8));
   await expect(readFrom(elsewhere)).rejects.toThrow("bytes from offset 0 on were requested");
+});
+
+/** Answers with 100 bytes and no more. */
+const stalling: Answer = (asked, response) => {
+  partial(response, asked, { "content-length": `${asked.to - asked.from}` });
+  response.write(file.subarray(asked.from, asked.from + 100));
+};
+
+test.each<[string, Answer]>([
+  ["a first response", stalling],
+  ["a later response", later(stalling)],
+  ["a pause before another request", (_, response) => response.writeHead(503).end()],
+])("a signal ends %s at once, with its own reason", async (_, answer) => {
+  vi.restoreAllMocks(); // pauses are as long as they are
+  const controller = new AbortController();
+  let asked = 0;
+  const heard: Answer = (...given) => {
+    answer(...given);
+    asked++;
+    setTimeout(() => controller.abort(new Error("the user left")), 50);
+  };
+  await expect(readFrom(heard, 200_000, { signal: controller.signal })).rejects.toThrow(/^the user left$/);
+  const before = asked;
+  await new Promise((go) => setTimeout(go, 400)); // longer than the first pause
+  expect(asked).toBe(before);
 });

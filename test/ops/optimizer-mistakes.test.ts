@@ -95,7 +95,7 @@ const mistakes: readonly (readonly [string, () => unknown])[] = [
   ["a metric has an empty name", () => returning((y) => ({ metrics: { "": h.mean(y, [batch, to]) } }))],
   ["the `metrics` that it returns must be scalars by name, got", () => returning(() => ({ metrics: [] }))],
   [
-    'stage "s" trains nothing: its loss depends on no parameter, except through stopGradient, floor or integers',
+    'stage "s" trains nothing: its loss depends on no parameter, except through stopGradient, rounding or integers',
     () => step({}, { loss: (p: h.Params) => ({ loss: h.stopGradient(loss(p).loss) }) }),
   ],
   ["must be a list of { name, loss, weight }, got an object", () => step({}, { loss: () => ({ losses: {} }) })],

@@ -65,6 +65,11 @@ describe("trainable", () => {
   it("refuses patterns that match nothing, with a `!` as without, and such as leave nothing", () => {
     expect(() => trained("!texts.**")).toThrow('stage "s": the pattern "!texts.**" matches no parameter');
     expect(() => trained("txt.**")).toThrow('the pattern "txt.**" matches no parameter');
+    expect(() => trained("!texts.**")).toThrow('; did you mean "text.**"?');
+    expect(() => trained("text.hed.**")).toThrow('; did you mean "text.head.**"?');
+    expect(() => trained("**.wieght")).toThrow('; did you mean "**.weight"?');
+    expect(() => trained("imege.*")).toThrow('; did you mean "image.*"?');
+    expect(() => trained("head.**")).toThrow('; did you mean "**.head.**"?');
     expect(() => trained("text.**", "!**")).toThrow('stage "s" trains nothing: text.**, !** selects no parameter');
   });
 });

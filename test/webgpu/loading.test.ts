@@ -218,6 +218,25 @@ describe("faults", () => {
     expect(store.names()).toEqual(["w"]);
     store.dispose();
   });
+
+  gpuTest.for([
+    ["a fill", { fill: () => Promise.reject(new DOMException("left", "AbortError")) }],
+    [
+      "the reason for a fault",
+      {
+        fill: async (_: number, into: Uint8Array) => void into.fill(255),
+        notFinite: () => Promise.reject(new DOMException("left", "AbortError")),
+      },
+    ],
+  ] as [string, Partial<StoredTensor>][])(
+    "of a request that its caller aborted are not of a device (%s)",
+    async ([, more], { gpu }) => {
+      const store = storeWith(gpu, 4096);
+      const load = store.load(new Map([["w", ofBytes(new Uint8Array(4000), "f32", "f32", more)]]));
+      await expect(load).rejects.toMatchObject({ name: "AbortError", message: "left" });
+      store.dispose();
+    },
+  );
 });
 
 describe("memory", () => {

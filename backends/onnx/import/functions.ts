@@ -89,7 +89,7 @@ function bodyOf(f: FunctionMessage, call: NodeMessage, number: number): NodeMess
 
 /** The node that gives an output of a call the value of one of the function's inputs, or of an earlier output. */
 const identity = (from: string, to: string): NodeMessage => ({
-  ...{ name: "", opType: "Identity", domain: "", overload: "", attribute: [] },
+  ...{ name: "", opType: "Identity", domain: "", overload: "", attribute: [], metadataProps: [] },
   ...{ input: [from], output: [to] },
 });
 

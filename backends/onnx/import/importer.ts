@@ -29,8 +29,10 @@ import type { ImportRecord } from "./record.ts";
 import { Names } from "./scope.ts";
 import { requireSignatures, requireTypes } from "./signatures/check.ts";
 import { constantOf, fewElements, hasWeights, StoredTensors } from "./stored.ts";
+import { withTies } from "./tied-weights.ts";
 import { RefusedNodes, requireKnown } from "./unsupported.ts";
 import { isNumbers, type Known, type Operand, renamed, typeOf, type Value, type Weight } from "./values.ts";
+import { pathsByReader, renamingNotes } from "./weight-names.ts";
 import { type ImportedParameter, parameterOf } from "./weights.ts";
 
 /**
@@ -43,12 +45,15 @@ export async function importOnnx(bytes: Uint8Array, options: ImportOptions = {})
   const read = readModel(bytes, options.name === undefined ? "the file" : `"${shownName(options.name)}"`);
   const ordered = { ...read, graph: { ...read.graph, node: inOrder(read.graph.node) } };
   const opsets = opsetsOf(ordered.opsetImport);
-  const model = { ...ordered, graph: neededGraph({ ...ordered.graph, node: inlined(ordered) }, options.outputs) };
+  const needed = neededGraph({ ...ordered.graph, node: inlined(ordered) }, options.outputs);
+  const model = { ...ordered, graph: await withTies(needed, options.external) };
   requireKnown(model.graph);
   requireSignatures(model.graph, (domain) => opsetIn(opsets, domain));
   const nodes = readingFloats(model.graph.node, model.graph);
-  const stored = new StoredTensors(options.external, await fewElements(model.graph, options.external));
-  return withoutCapture(() => new Importer(model, opsets, options, stored).run(nodes));
+  const byReader = pathsByReader(model.graph);
+  const stored = new StoredTensors(options.external, await fewElements(model.graph, options.external), byReader);
+  const made = withoutCapture(() => new Importer(model, opsets, options, stored).run(nodes));
+  return { ...made, notes: [...made.notes, ...renamingNotes(byReader, made.parameters)] };
 }
 
 class Importer {
@@ -108,7 +113,7 @@ class Importer {
       const value = names.get(info.name);
       if (!value) throw this.#missing(info.name, `no node produces the output "${name}"`, `the output "${name}" is`);
       const view = new NodeView(
-        { name: "", opType: "", domain: "", overload: "", input: [], output: [], attribute: [] },
+        { name: "", opType: "", domain: "", overload: "", input: [], output: [], attribute: [], metadataProps: [] },
         [],
         this.#surroundings(names),
       );
@@ -237,8 +242,10 @@ class Importer {
     const key = JSON.stringify([weight.name, weight.form]);
     const found = this.#declared.get(key);
     if (found) return renamed(found.node, found.axes, own);
-    // A tensor used both as integers and as dequantized floats becomes two parameters.
-    const name = this.#parameters.has(weight.name) ? this.#stored.pathOf(weight.name) : weight.name;
+    // A tensor used both as integers and as dequantized floats becomes two parameters; a small one of integers, which
+    // was a constant until now, has no path yet.
+    const isNamed = this.#stored.isPath(weight.name) && !this.#parameters.has(weight.name);
+    const name = isNamed ? weight.name : this.#stored.pathOf(weight.name);
     const type = typeOf({ type: elementType(1, ""), shape }, axes);
     const node = ops.parameter(name, "f32", type.axes, { kind: "normal", mean: 0, std: 0.02 }, role);
     this.#declared.set(key, { node, axes: own });

@@ -50,6 +50,7 @@ const node = {
   7: ["domain", "text"],
   /** Which of several functions of one name. */
   8: ["overload", "text"],
+  9: ["metadataProps", [entry]],
 } as const satisfies MessageSpec;
 const graph = {
   1: ["node", [node]],

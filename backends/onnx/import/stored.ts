@@ -29,11 +29,18 @@ const isFloatTensor = ({ type }: FileTensor): boolean => type.dtype === "f32" ||
 export class StoredTensors {
   readonly #external: ExternalReader | undefined;
   readonly #steering: ReadonlyMap<TensorMessage, ArrayLike<number>>;
+  readonly #byReader: ReadonlyMap<string, string>;
   readonly #paths = new Set<string>();
 
-  constructor(external: ExternalReader | undefined, steering: ReadonlyMap<TensorMessage, ArrayLike<number>>) {
+  /** `byReader` are the paths of weights that are named after the nodes that read them. */
+  constructor(
+    external: ExternalReader | undefined,
+    steering: ReadonlyMap<TensorMessage, ArrayLike<number>>,
+    byReader: ReadonlyMap<string, string>,
+  ) {
     this.#external = external;
     this.#steering = steering;
+    this.#byReader = byReader;
   }
 
   /** A tensor of the file: a parameter if it is float or too large for a constant, else a constant. */
@@ -48,9 +55,14 @@ export class StoredTensors {
     return { kind: "stored", type: found.type, shape: found.shape, weight, ...(exact && { known: exact }) };
   }
 
+  /** Whether a weight's name is a path that `pathOf` gave. */
+  isPath(name: string): boolean {
+    return this.#paths.has(name);
+  }
+
   /** A unique parameter path for a name of the file. */
   pathOf(name: string): string {
-    const path = parameterPath(name);
+    const path = this.#byReader.get(name) ?? parameterPath(name);
     for (let n = 1; ; n++) {
       const own = n === 1 ? path : `${path}_${n}`;
       if (this.#paths.has(own)) continue;

@@ -42,6 +42,8 @@ export interface FileTensor {
   /** Undefined for external data. */
   readonly values: (() => ArrayLike<number>) | undefined;
   readonly read: () => Promise<ArrayLike<number>>;
+  /** The bytes of its first elements as they are stored; undefined where they are not stored as bytes. */
+  readonly bytes: ((count: number) => Promise<Uint8Array>) | undefined;
 }
 
 /** Limit on the elements of a tensor: more than any JavaScript array holds. */
@@ -59,17 +61,24 @@ export function fileTensor(message: TensorMessage, external: ExternalReader | un
   const base = { type, shape, count };
   if (message.dataLocation === 1) {
     const place = externalPlace(message, where, bytesFor(type, count));
-    const read = async () => {
+    const bytes = async (first: number) => {
       if (!external)
         throw new FileError(
           `${where} is stored in "${shownName(place.location)}", but only the bytes of the model were given`,
         );
-      return readElements(type, await external(place), count, where);
+      return external({ ...place, length: bytesFor(type, first) });
     };
-    return { ...base, values: undefined, read };
+    return {
+      ...base,
+      values: undefined,
+      read: async () => readElements(type, await bytes(count), count, where),
+      bytes,
+    };
   }
   const values = () => ownElements(message, type, count, where);
-  return { ...base, values, read: async () => values() };
+  const { rawData } = message;
+  const bytes = rawData && (async (first: number) => rawData.subarray(0, bytesFor(type, first)));
+  return { ...base, values, read: async () => values(), bytes };
 }
 
 function externalPlace(message: TensorMessage, where: string, expected: number): ExternalPlace {

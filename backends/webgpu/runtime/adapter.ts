@@ -4,7 +4,7 @@ import { type AdapterInfo, adapterInfo, type GpuDevice, openDevice } from "./dev
 import { createInstance, systemBackend } from "./node-instance.ts";
 import { quietly } from "./node-quiet.ts";
 import { swiftShaderMissing, unpackSwiftShader } from "./node-swiftshader.ts";
-import { installedDrivers, loadGlobally, loadSystemLoader, withDrivers } from "./node-vulkan.ts";
+import { installedDrivers, loadGlobally, loadSystemLoader, threadHint, withDrivers } from "./node-vulkan.ts";
 import { waitAsleep, waitPlainly } from "./wait.ts";
 
 /**
@@ -126,7 +126,7 @@ function noAdapter(looked: readonly string[]): UnsupportedError {
       ? "install a Vulkan driver, or SwiftShader (npm install --save-dev @sparticuz/chromium), or use the device cpu (--device cpu)"
       : "install a driver for your GPU, or use the device cpu (--device cpu)";
   const places = [...new Set(looked)].map((place) => `  - ${place}`).join("\n");
-  return new UnsupportedError(`there is no WebGPU adapter on this machine\n${places}\n  hint: ${hint}`);
+  return new UnsupportedError(`there is no WebGPU adapter on this machine\n${places}\n  hint: ${hint}${threadHint}`);
 }
 
 function attempt(source: AdapterSource, robust: boolean): Promise<Attempt> {

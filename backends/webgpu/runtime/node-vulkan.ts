@@ -1,7 +1,9 @@
 /** Vulkan on this machine: finding the loader and the installed drivers, and selecting a driver. */
+
 import { readdirSync } from "node:fs";
 import { homedir } from "node:os";
 import { delimiter, join } from "node:path";
+import { isMainThread } from "node:worker_threads";
 
 /** Loaded libraries; never unloaded, because Dawn finds the loader among them by name. */
 const loaded: unknown[] = [];
@@ -42,6 +44,11 @@ export function installedDrivers(): readonly string[] {
   }
   return manifestFolders().flatMap(manifestsIn);
 }
+
+/** What a thread needs where no driver is found: drivers read the process's environment, of which it has a copy. */
+export const threadHint = isMainThread
+  ? ""
+  : "; in a worker thread, a software adapter needs new Worker(file, { env: SHARE_ENV })";
 
 /**
  * Runs a call with the loader restricted to the given drivers, then restores the environment.

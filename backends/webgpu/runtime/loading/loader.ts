@@ -81,7 +81,8 @@ export class Loader {
       if (stored.some(isDispatched)) await this.throwFault(load);
       else await this.gpu.settle(this.gpu.device.queue.onSubmittedWorkDone(), doing);
     } catch (cause) {
-      await this.gpu.settle(Promise.reject(cause), doing); // if the device was lost, throws that error instead
+      // If the device was lost, this throws that error instead.
+      await this.gpu.settle(Promise.reject(cause), doing).catch(asRead);
     } finally {
       for (const b of [load.faults, load.scratch, load.parameters]) b?.destroy();
     }
@@ -101,7 +102,7 @@ export class Loader {
     const fill = () => Promise.allSettled(chunk.pieces.flatMap((piece) => fillPiece(piece, memory)));
     const facts = { tensors: chunk.pieces.length, bytes: chunk.bytes };
     const reads = await this.gpu.memory.inUse(() => spanned("files", "into a staging buffer", fill, facts));
-    for (const read of reads) if (read.status === "rejected") throw read.reason;
+    for (const read of reads) if (read.status === "rejected") throw new Unread(read.reason);
     const pipelines = await Promise.all(
       chunk.pieces.map(({ tensor }) =>
         isDispatched(tensor) ? this.conversions.pipeline(conversionOf(tensor)) : undefined,
@@ -163,11 +164,30 @@ export class Loader {
       await this.gpu.settle(staging.mapAsync(mapModeRead), doing);
       const found = new Uint32Array(staging.getMappedRange());
       const faulty = tensors.findIndex((_, i) => found[i] !== noFault);
-      if (faulty >= 0) throw await tensors[faulty]!.tensor.notFinite!(found[faulty]!);
+      if (faulty >= 0) throw await tensors[faulty]!.tensor.notFinite!(found[faulty]!).catch(asUnread);
     } finally {
       staging.destroy();
     }
   }
+}
+
+/**
+ * Data that could not be read. Until the error leaves the loader, it must not look like one of the device: a request
+ * that its caller aborted has the name of a mapping whose device is gone.
+ */
+class Unread {
+  readonly reason: unknown;
+  constructor(reason: unknown) {
+    this.reason = reason;
+  }
+}
+
+function asUnread(reason: unknown): never {
+  throw new Unread(reason);
+}
+
+function asRead(error: unknown): never {
+  throw error instanceof Unread ? error.reason : error;
 }
 
 const bindable = ({ limits }: GpuDevice): number =>
