@@ -89,6 +89,8 @@ export const erf: ops.Unary = ops.erf;
 export const floor: ops.Unary = ops.floor;
 /** The nearest integer, ties to even, as torch.round: a float. */
 export const round: ops.Unary = ops.round;
+/** The same with the gradient of x, for training what is quantized: the straight-through estimator. */
+export const roundStraightThrough: ops.Unary = ops.roundStraightThrough;
 /** 1 / (1 + exp(−x)): floats. */
 export const sigmoid: ops.Unary = ops.sigmoid;
 /** max(x, 0): floats. */

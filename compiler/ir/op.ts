@@ -188,6 +188,8 @@ export interface OpRecord {
   readonly gradient?: (node: Node, cotangent: Node) => readonly (Node | undefined)[];
   /** True where no cotangent flows to any operand (comparisons, argmax, floor). */
   readonly flat?: boolean;
+  /** True where `gradient` is an estimate, as of a straight-through estimator, and not the derivative. */
+  readonly estimated?: boolean;
   /**
    * For an op whose result is an operand with a range along attribute `axis` replaced: its operand names. If nothing
    * else needs the old contents, kernels store only the range, in place.

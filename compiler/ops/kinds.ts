@@ -96,6 +96,8 @@ export interface ElementwiseSpec<N extends readonly string[]> {
   readonly gradient?: (args: ByName<N>, cotangent: Node, result: Node) => Partial<Record<N[number], Node>>;
   /** True if the derivative is 0 almost everywhere. */
   readonly flat?: boolean;
+  /** True if `gradient` is an estimate; see `OpRecord.estimated`. */
+  readonly estimated?: boolean;
   /** True if the operands may be swapped. */
   readonly commutative?: boolean;
   /** Monotonicity in each operand; see `OpRecord.grows`. */
@@ -146,6 +148,7 @@ export function elementwise<const N extends readonly string[]>(spec: Elementwise
       },
     }),
     ...(spec.flat && { flat: true }),
+    ...(spec.estimated && { estimated: true }),
     ...(spec.commutative && { commutative: true }),
     ...(spec.grows && { grows: spec.grows }),
     ...(spec.half && { half: spec.half }),

@@ -1,6 +1,7 @@
 """
 A language model of one layer, its embedding table tied to its last product, as both exporters of torch.onnx write it,
-and the losses with which PyTorch trains all of it, and all but the layer's first matrix.
+and the losses with which PyTorch trains all of it, and all but the layer's first matrix. And two linear layers whose
+inputs are quantized, some of them beyond the range, with PyTorch's losses through the straight-through estimator.
 
     python scripts/reference/onnx_tuning.py    writes test/fixtures/onnx-tuning.json, needs torch, onnx, onnxscript.
 """
@@ -77,10 +78,54 @@ def file(dynamo):
     return base64.b64encode(model.SerializeToString()).decode()
 
 
+class Rounded(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.up, self.down = nn.Linear(WIDTH, HIDDEN), nn.Linear(HIDDEN, 1)
+
+    def forward(self, x):
+        x = torch.fake_quantize_per_tensor_affine(x, 0.01, 3, -128, 127)
+        return self.down(torch.fake_quantize_per_tensor_affine(torch.tanh(self.up(x)), 0.02, 128, 0, 255).relu())
+
+
+def values(step):
+    """Inputs of a step, of which some are out of range, and what they are to give."""
+    x = torch.tensor([[1.6 * torch.sin(torch.tensor(1.0 + 5 * step + 3 * b + e)).item() for e in range(WIDTH)] for b in range(ROWS)])
+    return x, x.sum(1, keepdim=True) / 3
+
+
+def rounded():
+    torch.manual_seed(2)
+    return Rounded()
+
+
+def rounded_losses():
+    model = rounded()
+    optimizer = torch.optim.SGD(model.parameters(), lr=RATE, momentum=0.9)
+    found = []
+    for step in range(STEPS):
+        given, wanted = values(step)
+        loss = nn.functional.mse_loss(model(given), wanted)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        found.append(loss.item())
+    return found
+
+
+def rounded_file():
+    held = io.BytesIO()
+    names = {"input_names": ["x"], "output_names": ["y"], "dynamic_axes": {"x": {0: "batch"}, "y": {0: "batch"}}}
+    torch.onnx.export(rounded(), (values(0)[0],), held, dynamo=False, opset_version=17, **names)
+    return base64.b64encode(held.getvalue()).decode()
+
+
 fixture = {
     **{"steps": STEPS, "rows": ROWS, "tokens": TOKENS, "vocab": VOCAB, "rate": RATE},
     **{"dynamo": file(True), "torchscript": file(False)},
     **{"losses": losses(), "withoutUp": losses(["block.up.weight"])},
+    **{"rounded": rounded_file(), "roundedLosses": rounded_losses()},
+    **{"roundedSteps": [[t.flatten().tolist() for t in values(step)] for step in range(STEPS)]},
 }
 path = Path(__file__).resolve().parents[2] / "test" / "fixtures" / "onnx-tuning.json"
 path.write_text(json.dumps(fixture, indent=1) + "\n")

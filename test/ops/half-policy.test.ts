@@ -5,7 +5,13 @@ import { type OpRecord, opRecords } from "../../compiler/index.ts";
 /** Why ops without a policy stay f32. */
 const reasons: Readonly<Record<string, readonly string[]>> = {
   "grows or shrinks beyond f16 within the range of its operand": ["div", "exp", "expm1", "log", "pow"],
-  "is an angle or a place, which f16 rounds to whole numbers from 1024 on": ["sin", "cos", "floor", "round"],
+  "is an angle or a place, which f16 rounds to whole numbers from 1024 on": [
+    "sin",
+    "cos",
+    "floor",
+    "round",
+    "round_straight_through",
+  ],
   "is a part of gradients that ends in a product with an exponential": ["erf"],
   "sums: accumulated in f32 inside, and its result may pass 65504": ["reduce_sum", "reduce_prod", "scatter_add"],
   "makes statistics, which are f32": ["sqrt", "rsqrt", "reduce_max", "reduce_min"],

@@ -59,6 +59,7 @@ export const derivativeSlack = (exact: number): number => 1e-6 + 1e-6 * Math.abs
 const isSmooth = ({ record, c }: RecordCase): boolean =>
   (record.gradient !== undefined || record.decompose !== undefined) &&
   !record.flat &&
+  !record.estimated &&
   record.infer(c.operands, c.attrs).dtype === "f32" &&
   c.operands.some((o) => o.dtype === "f32") &&
   !/attention_/.test(record.name);

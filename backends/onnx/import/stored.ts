@@ -24,6 +24,9 @@ export async function fewElements(graph: GraphMessage, external: ExternalReader 
   return read;
 }
 
+/** Floats of one element are mostly settings: scales, epsilons, bounds. These are weights by their name in a module. */
+const isNamedWeight = ({ name }: TensorMessage): boolean => /(?:^|[./])(?:weight|bias)$/.test(name);
+
 const isFloatTensor = ({ type }: FileTensor): boolean => type.dtype === "f32" || type.dtype === "f16";
 
 export class StoredTensors {
@@ -43,13 +46,15 @@ export class StoredTensors {
     this.#byReader = byReader;
   }
 
-  /** A tensor of the file: a parameter if it is float or too large for a constant, else a constant. */
+  /** A tensor of the file: a parameter if it is a float weight or too large for a constant, else a constant. */
   value(message: TensorMessage, name: string, role?: "buffer"): Value {
     const found = fileTensor(message, this.#external);
     const values = this.#steering.get(message) ?? (found.count <= mostKnown ? found.values?.() : undefined);
     const exact = values && knownTensor(found, values);
     if (found.count === 0) return exact ?? knownTensor(found, []);
-    const isParameter = isFloatTensor(found) ? found.count > 1 : isNarrow(found.type) && found.count > mostInTables;
+    const isParameter = isFloatTensor(found)
+      ? found.count > 1 || isNamedWeight(message)
+      : isNarrow(found.type) && found.count > mostInTables;
     if (!isParameter && exact) return exact;
     const weight: Weight = { name: this.pathOf(name), read: found.read, ...(role && { role }) };
     return { kind: "stored", type: found.type, shape: found.shape, weight, ...(exact && { known: exact }) };

@@ -186,6 +186,13 @@ export const floor: Unary = elementwise({
   samples: { x: any },
 });
 
+const nearestEven = (x: number): number => (Math.abs(x % 1) === 0.5 ? 2 * Math.round(x / 2) : Math.round(x));
+
+const roundedRows = [
+  ...rows([nan, nan], [inf, inf], [-inf, -inf], [-0, -0], [0.5, 0], [1.5, 2], [2.5, 2], [-0.5, -0], [-1.5, -2]),
+  ...rows([-2.5, -2], [0.75, 1], [-0.75, -1]),
+];
+
 export const round: Unary = elementwise({
   name: "round",
   doc: {
@@ -193,13 +200,28 @@ export const round: Unary = elementwise({
   },
   inputs: ["x"],
   dtypes: floating,
-  reference: (x) => (Math.abs(x! % 1) === 0.5 ? 2 * Math.round(x! / 2) : Math.round(x!)),
+  reference: (x) => nearestEven(x!),
   flat: true,
   wgsl: { call: (x) => `round(${x})` },
   onnx: { type: "Round", since: 11 },
-  special: [
-    ...rows([nan, nan], [inf, inf], [-inf, -inf], [-0, -0], [0.5, 0], [1.5, 2], [2.5, 2], [-0.5, -0], [-1.5, -2]),
-    ...rows([-2.5, -2], [0.75, 1], [-0.75, -1]),
-  ],
+  special: roundedRows,
+  samples: { x: any },
+});
+
+export const roundStraightThrough: Unary = elementwise({
+  name: "round_straight_through",
+  doc: {
+    summary: "round(x), whose gradient is that of x: the straight-through estimator.",
+    source: "Bengio et al. 2013, arXiv:1308.3432, section 4",
+  },
+  inputs: ["x"],
+  dtypes: floating,
+  reference: (x) => nearestEven(x!),
+  gradient: (_, dy) => ({ x: dy }),
+  estimated: true,
+  decompose: ({ x }) => round(x),
+  wgsl: { call: (x) => `round(${x})` },
+  onnx: { type: "Round", since: 11 },
+  special: roundedRows,
   samples: { x: any },
 });

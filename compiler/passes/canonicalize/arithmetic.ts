@@ -26,6 +26,7 @@ import {
   pow,
   relu,
   round,
+  roundStraightThrough,
   select,
   stopGradient,
   sub,
@@ -48,6 +49,11 @@ const isInteger = (node: Node): boolean => !isFloat(node.type.dtype);
 const neutral: Rule[] = [
   // Differentiation comes before this pass: a stop_gradient is now the identity and must not block fusion.
   rule("stopped-gradient", { given: { x }, match: ({ x }) => stopGradient(x), replace: ({ x }) => x }),
+  rule("straight-through", {
+    given: { x },
+    match: ({ x }) => roundStraightThrough(x),
+    replace: ({ x }) => round(x),
+  }),
   rule("add-zero", { given: { x }, match: ({ x }) => add(x, 0), replace: ({ x }) => x }),
   rule("sub-zero", { given: { x }, match: ({ x }) => sub(x, 0), replace: ({ x }) => x }),
   rule("zero-sub", {

@@ -16,6 +16,7 @@ import type { NodeView } from "../node-view.ts";
 import type { ImportRecord, Records } from "../record.ts";
 import { certainly } from "../sizes.ts";
 import { elements, known, type Value } from "../values.ts";
+import { wide } from "../whole-floats.ts";
 
 const { abs, add, cast, cos, div, eq, erf, exp, floor, ge, gelu, geluTanh, gt, idiv, le, log, lt, max, min, mod } = ops;
 const { mul, ne, neg, not, pow, relu, round, select, sigmoid, silu, sin, sqrt, sub, tanh } = ops;
@@ -112,7 +113,6 @@ function power(n: NodeView): Value {
     const exponent = b.kind === "known" && b.values.length === 1 ? b.values[0] : undefined;
     if (exponent === 2) return mul(x!, x!);
     if (exponent === 0.5) return sqrt(x!);
-    const wide = (v: Node) => (v.type.dtype === "f32" ? v : cast(v, "f32"));
     if (isFloatType(a.type)) return pow(x!, y!.type.dtype === x!.type.dtype ? y! : cast(y!, x!.type.dtype));
     return cast(round(pow(wide(x!), wide(y!))), x!.type.dtype);
   });
@@ -136,7 +136,7 @@ function castTo(n: NodeView, to: ElementType): Value {
 }
 
 export function casted(node: Node, from: ElementType, to: ElementType): Node {
-  const made = node.type.dtype === to.dtype ? node : cast(node, to.dtype);
+  const made = to.dtype === "f32" ? wide(node) : cast(node, to.dtype);
   return isNarrow(to) && from !== to ? wrap(made, to) : made;
 }
 

@@ -3,6 +3,7 @@ import { type Dim, type Node, ops, productOfDims } from "../../../../compiler/in
 import type { NodeView } from "../node-view.ts";
 import type { Records } from "../record.ts";
 import { freshName, type Tensor, tensor, type Value } from "../values.ts";
+import { wide } from "../whole-floats.ts";
 import { rangeOf } from "./ranges.ts";
 import { reshapeTo } from "./shapes.ts";
 import { fixedSpatialSizes } from "./windows.ts";
@@ -86,8 +87,6 @@ function gridSample(n: NodeView): Value {
   const shape: Dim[] = [x.shape[0]!, x.shape[1]!, ...places];
   return tensor(x.type, shape, [names[0], flat.axes[1], ...names.slice(1)], weighted(flat, sides, sizes));
 }
-
-const wide = (x: Node): Node => (x.type.dtype === "f32" ? x : cast(x, "f32"));
 
 /** Weighted sum over all combinations of one tap per spatial dimension. */
 function weighted(flat: Tensor, sides: readonly (readonly Tap[])[], sizes: readonly number[]): Node {

@@ -5,13 +5,13 @@ import { float } from "../elements.ts";
 import type { NodeView } from "../node-view.ts";
 import type { Records } from "../record.ts";
 import { type Tensor, tensor, type Value } from "../values.ts";
+import { wide } from "../whole-floats.ts";
 import { gatherAlong } from "./indexing.ts";
 import { rangeOf } from "./ranges.ts";
 import { reshapeTo } from "./shapes.ts";
 
 const { add, cast, div, mul, reduceSum, rsqrt, sub } = ops;
 
-const wide = (x: Node): Node => (x.type.dtype === "f32" ? x : cast(x, "f32"));
 const as = (x: Node, dtype: Node["type"]["dtype"]): Node => (x.type.dtype === dtype ? x : cast(x, dtype));
 
 const count = (x: Node, over: readonly string[]): Dim =>

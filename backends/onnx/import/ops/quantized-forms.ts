@@ -6,11 +6,12 @@ import type { NodeView } from "../node-view.ts";
 import type { ImportRecord, Records } from "../record.ts";
 import { roundedToBytes } from "../rounding.ts";
 import type { Tensor, Value } from "../values.ts";
+import { wide } from "../whole-floats.ts";
 import { projectedAttention } from "./attention-forms.ts";
 import { embeddedNorm } from "./norms.ts";
 import { averagePool } from "./pooling.ts";
 import { gemm, matmul } from "./products.ts";
-import { quantizedWith, wide } from "./quantized.ts";
+import { centredFloats, quantizedWith } from "./quantized.ts";
 import { concatAlong } from "./ranges.ts";
 import { averageOverSpace } from "./reductions.ts";
 import { reshapeTo } from "./shapes.ts";
@@ -29,10 +30,8 @@ function floatsAt(n: NodeView, at: number): Value {
   const scale = at + 1;
   const zero = n.inputs[scale + 1] && scalar(n, scale + 1);
   const operands = [n.in(at), scalar(n, scale), ...(zero ? [zero] : [])];
-  return pointwise(n, operands, ([q, s, z]) => mul(wide(z ? sub(whole(q!), whole(z)) : q!), wide(s!)), float);
+  return pointwise(n, operands, ([q, s, z]) => mul(centredFloats(q!, z), wide(s!)), float);
 }
-
-const whole = (x: Node): Node => cast(x, "i32");
 
 /** The columns of a matrix that is followed by its scale and its zero point, each one number or one for each column. */
 function matrixAt(n: NodeView, at: number, columns: 0 | 1): { readonly floats: Value; readonly scale: Value } {
@@ -43,7 +42,7 @@ function matrixAt(n: NodeView, at: number, columns: 0 | 1): { readonly floats: V
   };
   const zero = n.inputs[at + 2] && beside(at + 2);
   const operands = [n.in(at), beside(at + 1), ...(zero ? [zero] : [])];
-  const floats = pointwise(n, operands, ([q, s, z]) => mul(wide(z ? sub(whole(q!), whole(z)) : q!), wide(s!)), float);
+  const floats = pointwise(n, operands, ([q, s, z]) => mul(centredFloats(q!, z), wide(s!)), float);
   return { floats, scale: n.in(at + 1) };
 }
 

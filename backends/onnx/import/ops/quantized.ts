@@ -6,14 +6,17 @@ import type { NodeView } from "../node-view.ts";
 import type { Records } from "../record.ts";
 import { roundedToBytes } from "../rounding.ts";
 import { elements, isNumbers, type Stored, type Tensor, tensor, type Value } from "../values.ts";
+import { wide } from "../whole-floats.ts";
 import { convolve } from "./convolutions.ts";
 import { casted } from "./elementwise.ts";
 import { matmul } from "./products.ts";
 import { rangeOf } from "./ranges.ts";
 import { expandTo, reshapeTo } from "./shapes.ts";
 
-const { add, cast, div, max, min, mul, round, sub } = ops;
-export const wide = (x: Node): Node => (x.type.dtype === "f32" ? x : cast(x, "f32"));
+const { add, cast, div, max, min, mul, roundStraightThrough, sub } = ops;
+
+/** Integers minus their zero point, as floats. */
+export const centredFloats = (q: Node, zero: Node | undefined): Node => (zero ? sub(wide(q), wide(zero)) : wide(q));
 
 /**
  * Reshapes a scale or zero point to broadcast with its tensor: one for the tensor, one per channel, or of all
@@ -104,17 +107,7 @@ function dequantize(n: NodeView): Value {
       ? elementType(n.int("output_dtype"), "the result")
       : n.in(1).type;
   const operands = [x, scale, ...(zero ? [zero] : [])];
-  return back(
-    pointwise(
-      n,
-      operands,
-      ([q, s, z]) => {
-        const centred = z ? sub(cast(q!, "i32"), cast(z, "i32")) : q!;
-        return casted(mul(wide(centred), wide(s!)), float, type);
-      },
-      type,
-    ),
-  );
+  return back(pointwise(n, operands, ([q, s, z]) => casted(mul(centredFloats(q!, z), wide(s!)), float, type), type));
 }
 
 /**
@@ -204,7 +197,7 @@ export function quantizedWith(
   type: ElementType,
 ): Value {
   const made = ([v, s, z]: readonly Node[]) => {
-    const whole = round(div(wide(v!), wide(s!)));
+    const whole = roundStraightThrough(div(wide(v!), wide(s!)));
     return saturated(z ? add(whole, wide(z)) : whole, type);
   };
   return pointwiseInRange(n, zero ? [x, scale, zero] : [x, scale], made, type);
@@ -239,7 +232,7 @@ function centred(n: NodeView, i: number, zero: number, at: number): Value {
         x.shape.map((d, k) => (k === (at + x.shape.length) % x.shape.length ? d : 1)),
       )
     : z && reshapeTo(n, z, z.shape.length > 1 ? z.shape : []);
-  return pointwise(n, along ? [x, along] : [x], ([q, o]) => wide(o ? sub(q!, o) : q!), float);
+  return pointwise(n, along ? [x, along] : [x], ([q, o]) => centredFloats(q!, o), float);
 }
 
 const asInteger = (x: Tensor): Value => ({ ...x, type: int32, node: cast(x.node, "i32") });
@@ -259,7 +252,8 @@ function requantized(
   return pointwiseInRange(
     n,
     [product, one(left, along.left), one(right, along.right), one(result), one(zero, undefined, "zero points")],
-    ([p, sa, sb, sy, o]) => saturated(add(round(div(mul(p!, mul(wide(sa!), wide(sb!))), wide(sy!))), wide(o!)), type),
+    ([p, sa, sb, sy, o]) =>
+      saturated(add(roundStraightThrough(div(mul(p!, mul(wide(sa!), wide(sb!))), wide(sy!))), wide(o!)), type),
     type,
   );
 }
