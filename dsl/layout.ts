@@ -269,7 +269,9 @@ function placesBy(
   }));
 }
 
-/** Throws for a rule without the parameter's axes, with an axis of unknown size, or with an entry that does not exist. */
+/**
+ * Throws for a rule without the parameter's axes, with an axis of unknown size, or with an entry that does not exist.
+ */
 function requireResolved(rule: TensorRule, node: Node, sizeIn: SizeIn, fault: (message: string) => UsageError): void {
   const [parameter, { axes }] = [pathOf(node), node.type];
   if (!hasAxes(rule, axes))

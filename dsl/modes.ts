@@ -28,7 +28,9 @@ export interface Preprocessing {
   /** For red, green and blue in [0, 1]: the input is (pixel − mean) / std. */
   readonly mean: readonly [number, number, number];
   readonly std: readonly [number, number, number];
-  /** The order of the channels of `pixels`; default "rgb". `mean` and `std` are those of red, green, blue either way. */
+  /**
+   * The order of the channels of `pixels`; default "rgb". `mean` and `std` are those of red, green, blue either way.
+   */
   readonly channelOrder?: "rgb" | "bgr";
   /** How the image of a chat is cut into tiles, each an image of `pixels`, by the settings; default no tiling. */
   readonly tiles?: (config: Config) => TileLimits;

@@ -136,8 +136,8 @@ export function indicesInRows(
 }
 
 /**
- * Whether each of a product's axes is indexed by one row coordinate of a reduction, the same in all reads. Adds the axis
- * of each coordinate to `along`.
+ * Whether each of a product's axes is indexed by one row coordinate of a reduction, the same in all reads. Adds the
+ * axis of each coordinate to `along`.
  */
 export function runAlong(
   axes: readonly Axis[],

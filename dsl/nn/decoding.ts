@@ -131,8 +131,8 @@ export function wholeTexts(ids: Tensor<"batch" | "token">, token: Axis<"token">,
 }
 
 /**
- * The outputs `present.N.key` and `.value` f32 [batch, heads, key_token, head_dim]: each layer's KV cache of all tokens;
- * `of` as for `decoderInputs`.
+ * The outputs `present.N.key` and `.value` f32 [batch, heads, key_token, head_dim]: each layer's KV cache of all
+ * tokens; `of` as for `decoderInputs`.
  */
 export function presentOutputs(
   memory: readonly LayerMemory[],

@@ -73,7 +73,9 @@ async function takeBack(path: string): Promise<void> {
   release(path);
 }
 
-/** Whether no other thread of this process holds the lock; it is then held. The first releases of Node 24 lack locks. */
+/**
+ * Whether no other thread of this process holds the lock; it is then held. The first releases of Node 24 lack locks.
+ */
 async function holdAmongThreads(path: string): Promise<boolean> {
   const { promise: released, resolve } = Promise.withResolvers<void>();
   held.set(path, resolve);
